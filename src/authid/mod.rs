@@ -1,0 +1,78 @@
+//! The AuthID: what a user keeps. It names a service and holds that service's refresh token, sealed.
+//!
+//! `v3:<service>:<epoch>:<base64url of grant id (16) | nonce (24) | ciphertext | tag (16)>`. Everything outside the
+//! ciphertext is its associated data, so nothing can be swapped. There is one spelling for each AuthID: a second one
+//! would slip past lists of revoked ones. `docs/authid-format.md` describes the format for other implementations.
+
+mod login;
+mod text;
+
+pub use login::{Bind, GrantId, Login};
+pub use text::{AuthId, Envelope, ParseError, ServiceId};
+
+use crate::seal::{Epoch, EpochKeys, Keyring, NoKey, Purpose, SealError};
+use thiserror::Error;
+
+/// The longest AuthID, in bytes.
+pub const MAX_LEN: usize = 6 * 1024;
+
+/// Why an AuthID of the right shape did not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum OpenError {
+    /// There is no key for its epoch.
+    #[error("no key for this epoch: {0:?}")]
+    NoKey(NoKey),
+    /// It was not made with the key of its epoch, or was changed since.
+    #[error("forged or damaged")]
+    Forged,
+}
+
+/// Why a login could not be sealed.
+#[derive(Debug, Error)]
+pub enum SealLoginError {
+    /// The refresh token is too long to fit [`MAX_LEN`].
+    #[error("the provider's refresh token is too long to be sealed into an AuthID")]
+    TooLong,
+    /// No randomness.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+/// Seals a login under the keyring's primary.
+///
+/// # Errors
+/// When the refresh token is too long, or there is no randomness.
+pub fn seal(keys: &EpochKeys, login: &Login) -> Result<AuthId, SealLoginError> {
+    let plaintext = login.to_json();
+    let associated = associated_data(&login.service, keys.epoch(), login.grant);
+    let mut body = login.grant.as_bytes().to_vec();
+    body.extend(keys.authid().seal(&associated, &plaintext)?);
+    AuthId::print(&login.service, keys.epoch(), &body).ok_or(SealLoginError::TooLong)
+}
+
+impl Envelope {
+    /// Opens the AuthID with the one key that its epoch names.
+    ///
+    /// # Errors
+    /// When that key is not here or does not fit.
+    pub fn open(&self, keyring: &Keyring) -> Result<Login, OpenError> {
+        let keys = keyring.opener(self.epoch).map_err(OpenError::NoKey)?;
+        let associated = associated_data(&self.service, self.epoch, self.grant);
+        let plaintext = keys.authid().open(&associated, self.sealed()).ok_or(OpenError::Forged)?;
+        // What opens was sealed here, so other content is a fault of ours; no one else can tell, so say the same.
+        Login::from_json(&plaintext, self.service.clone(), self.grant).ok_or(OpenError::Forged)
+    }
+}
+
+/// `label | 0x00 | length of service (1) | service | epoch (4, big endian) | grant id (16)`.
+fn associated_data(service: &ServiceId, epoch: Epoch, grant: GrantId) -> Vec<u8> {
+    let service = service.as_str().as_bytes();
+    let mut data = Vec::with_capacity(64);
+    data.extend_from_slice(Purpose::AuthId.info());
+    data.push(0);
+    data.push(service.len() as u8); // at most 32, ServiceId::MAX_LEN
+    data.extend_from_slice(service);
+    data.extend_from_slice(&epoch.number().to_be_bytes());
+    data.extend_from_slice(grant.as_bytes());
+    data
+}

@@ -1,0 +1,253 @@
+//! The AuthID as text: one way to write it, everything else refused.
+
+use super::{GrantId, MAX_LEN};
+use crate::seal::Epoch;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use std::fmt;
+use thiserror::Error;
+
+const VERSION: &str = "v3";
+/// Grant id, nonce and tag: the shortest body, around an empty ciphertext.
+const MIN_BODY: usize = 16 + 24 + 16;
+
+/// The short name of a service, as clients ask for it: `googledrive`, `box.com`. 1 to 32 of `a-z 0-9 . _ -`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ServiceId(String);
+
+impl ServiceId {
+    /// Most characters in a service id.
+    pub const MAX_LEN: usize = 32;
+
+    /// Reads a service id; there is no second spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+        let fits = (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(allowed);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The id itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ServiceId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("`{text}` is not a service id: 1 to 32 of a-z, 0-9, `.`, `_` and `-`"))
+    }
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A whole AuthID. A secret: whoever holds it can get access tokens.
+#[derive(Clone)]
+pub struct AuthId(SecretString);
+
+impl AuthId {
+    /// The text, to hand to its owner.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Puts the parts together; `None` when the result would be longer than [`MAX_LEN`].
+    pub(super) fn print(service: &ServiceId, epoch: Epoch, body: &[u8]) -> Option<Self> {
+        let mut text = format!("{VERSION}:{service}:{epoch}:");
+        BASE64URL.encode_string(body, &mut text);
+        (text.len() <= MAX_LEN).then(|| Self(text.into()))
+    }
+}
+
+/// The parts of an AuthID that can be read without a key. None of them is to be trusted before it opens.
+pub struct Envelope {
+    /// The service it says it is for.
+    pub service: ServiceId,
+    /// The epoch whose key sealed it.
+    pub epoch: Epoch,
+    /// The login it says it is.
+    pub grant: GrantId,
+    body: Vec<u8>,
+}
+
+/// Why a text is not an AuthID of this version.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ParseError {
+    /// Not an AuthID at all, damaged, or not spelled as this server spells it.
+    #[error("not an AuthID")]
+    Malformed,
+    /// An AuthID of the older unsealed form, `v2:<service>:<refresh token>`.
+    #[error("an AuthID of version 2")]
+    Version2(Option<ServiceId>),
+    /// An AuthID that refers to another server's database, `<32 hex digits>:<password>`.
+    #[error("an AuthID of version 1")]
+    Version1,
+}
+
+impl Envelope {
+    /// Reads an AuthID as people paste it: outer white space is dropped and `%3A` read as a colon; nothing else is mended.
+    ///
+    /// # Errors
+    /// Tells the predecessors' AuthIDs from other text.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let text = text.trim_ascii();
+        if text.len() > MAX_LEN {
+            return Err(ParseError::Malformed);
+        }
+        if text.contains('%') {
+            return Self::parse_canonical(&text.replace("%3A", ":").replace("%3a", ":"));
+        }
+        Self::parse_canonical(text)
+    }
+
+    fn parse_canonical(text: &str) -> Result<Self, ParseError> {
+        let Some(rest) = text.strip_prefix("v3:") else {
+            return Err(predecessor(text));
+        };
+        let parse = || {
+            let (service, rest) = rest.split_once(':')?;
+            let (epoch, body) = rest.split_once(':')?;
+            // Strict: no padding, no white space, and the unused bits of the last character are zero.
+            let body = BASE64URL.decode(body).ok().filter(|body| body.len() >= MIN_BODY)?;
+            let grant = GrantId::new(*body.first_chunk()?);
+            Some(Self { service: ServiceId::parse(service)?, epoch: Epoch::parse(epoch)?, grant, body })
+        };
+        parse().ok_or(ParseError::Malformed)
+    }
+
+    /// `nonce (24) | ciphertext | tag (16)`.
+    pub(super) fn sealed(&self) -> &[u8] {
+        self.body.get(16..).unwrap_or_default()
+    }
+}
+
+/// What an AuthID that is not ours looks like.
+fn predecessor(text: &str) -> ParseError {
+    if let Some((service, _)) = text.strip_prefix("v2:").and_then(|rest| rest.split_once(':')) {
+        return ParseError::Version2(ServiceId::parse(service));
+    }
+    match text.split_once(':') {
+        Some((id, _)) if id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) => ParseError::Version1,
+        _ => ParseError::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bind, Login, OpenError, SealLoginError, seal};
+    use super::*;
+    use crate::seal::{Keyring, NoKey, new_secret_text};
+
+    fn keyring(primary: i64, epochs: &[i64]) -> Keyring {
+        let keys = epochs.iter().map(|epoch| {
+            let secret = new_secret_text(Epoch::try_from(*epoch).unwrap()).unwrap();
+            format!("[[key]]\nepoch = {epoch}\nsecret = \"{}\"\n", *secret)
+        });
+        Keyring::parse(&format!("primary = {primary}\n{}", keys.collect::<String>())).unwrap()
+    }
+
+    fn login(token: &str) -> Login {
+        Login {
+            service: ServiceId::parse("box.com").unwrap(),
+            grant: GrantId::random().unwrap(),
+            refresh_token: token.to_owned().into(),
+            sealed_at: 1_795_428_000,
+            login_at: 1_795_420_000,
+            bind: Bind::random().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_login_comes_back_as_it_was_sealed() {
+        let keyring = keyring(2, &[1, 2, 3]);
+        let login = login("M.C1_*!-.\"\\\u{1F511}");
+        let authid = seal(keyring.primary(), &login).unwrap();
+        let envelope = Envelope::parse(authid.expose()).unwrap();
+        assert_eq!(envelope.epoch.number(), 2);
+        let opened = envelope.open(&keyring).unwrap();
+        assert_eq!(opened.refresh_token.expose_secret(), login.refresh_token.expose_secret());
+        assert_eq!((opened.service, opened.grant), (login.service, login.grant));
+        assert_eq!((opened.sealed_at, opened.login_at), (login.sealed_at, login.login_at));
+    }
+
+    #[test]
+    fn what_people_paste_is_mended_and_nothing_else_is() {
+        let keyring = keyring(1, &[1]);
+        let authid = seal(keyring.primary(), &login("token")).unwrap();
+        let text = authid.expose();
+        for mended in [format!(" {text}\r\n"), text.replace(':', "%3A"), text.replace(':', "%3a")] {
+            assert!(Envelope::parse(&mended).unwrap().open(&keyring).is_ok(), "{mended}");
+        }
+        let (head, body) = text.rsplit_once(':').unwrap();
+        let refused = [
+            text.replacen("v3", "V3", 1),
+            text.replacen("box.com", "BOX.com", 1),
+            text.replacen(":1:", ":01:", 1),
+            text.replacen(":1:", ":+1:", 1),
+            text.replacen(":1:", ":0:", 1),
+            text.replacen(":1:", ": 1:", 1),
+            text.replacen(":1:", "::", 1),
+            format!("{text}="),
+            format!("{text}:"),
+            format!("{head}:{} {}", &body[..9], &body[9..]),
+            format!("{head}:{}\n{}", &body[..9], &body[9..]),
+            format!("{head}:{body}A"),
+            format!("{head}:{}", &body[..60]),
+            format!("{head}:{}", body.replace(['-', '_'], "+") + "+"),
+            format!("\u{a0}{text}"),
+            "A".repeat(MAX_LEN + 1),
+            String::new(),
+        ];
+        for text in refused {
+            assert_eq!(Envelope::parse(&text).err(), Some(ParseError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_character_of_an_authid_can_be_changed() {
+        let keyring = keyring(1, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        let authid = seal(keyring.primary(), &login("token")).unwrap();
+        for (at, old) in authid.expose().char_indices() {
+            for new in "A-_0z9:%b2".chars().filter(|new| *new != old) {
+                let mut text = authid.expose().to_owned();
+                text.replace_range(at..=at, new.encode_utf8(&mut [0; 4]));
+                assert!(
+                    Envelope::parse(&text).is_err() || Envelope::parse(&text).is_ok_and(|e| e.open(&keyring).is_err())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_authid_opens_only_with_the_key_of_its_epoch() {
+        let (ours, theirs) = (keyring(1, &[1]), keyring(1, &[1]));
+        let envelope = Envelope::parse(seal(theirs.primary(), &login("token")).unwrap().expose()).unwrap();
+        assert_eq!(envelope.open(&ours).err(), Some(OpenError::Forged));
+        let newer = keyring(2, &[2]);
+        let envelope = Envelope::parse(seal(newer.primary(), &login("token")).unwrap().expose()).unwrap();
+        assert_eq!(envelope.open(&ours).err(), Some(OpenError::NoKey(NoKey::Newer)));
+    }
+
+    #[test]
+    fn a_token_too_long_for_an_authid_is_refused_at_once() {
+        let keyring = keyring(1, &[1]);
+        assert!(seal(keyring.primary(), &login(&"x".repeat(4000))).is_ok());
+        assert!(matches!(seal(keyring.primary(), &login(&"x".repeat(5000))), Err(SealLoginError::TooLong)));
+    }
+
+    #[test]
+    fn the_authids_of_older_servers_are_told_apart() {
+        let v2 = Envelope::parse("v2:googledrive:1//refresh").err();
+        assert_eq!(v2, Some(ParseError::Version2(ServiceId::parse("googledrive"))));
+        assert_eq!(Envelope::parse(&format!("{}:pass", "0aF9".repeat(8))).err(), Some(ParseError::Version1));
+        assert_eq!(Envelope::parse("raw-access-token").err(), Some(ParseError::Malformed));
+    }
+}

@@ -1,0 +1,71 @@
+//! What time it is. Everything that waits for a time or compares with one asks here, so that tests move the time
+//! instead of waiting for it.
+//!
+//! Two readings: [`Clock::now`] is the wall clock, for what is written down or shown (it may jump);
+//! [`Clock::uptime`] only goes forward, for caches and hold-offs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970-01-01T00:00:00Z.
+pub type UnixTime = i64;
+
+/// A shared clock; clones move together.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    started: Instant,
+    ahead: Arc<AtomicU64>,
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self { started: Instant::now(), ahead: Arc::default() }
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> UnixTime {
+        let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from((system + self.ahead()).as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// Time since this clock was made; never goes back.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed() + self.ahead()
+    }
+
+    /// Puts this clock and its clones ahead of the system's by `step` more. For tests.
+    pub fn advance(&self, step: Duration) {
+        let millis = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
+        self.ahead.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    fn ahead(&self) -> Duration {
+        Duration::from_millis(self.ahead.load(Ordering::Relaxed))
+    }
+}
+
+/// `time` as RFC 3339 in UTC, for people: `2026-11-23T10:00:00Z`.
+pub fn rfc3339(time: UnixTime) -> String {
+    jiff::Timestamp::from_second(time).map_or_else(|_| "an impossible time".to_owned(), |t| t.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_of_a_clock_move_together() {
+        let (clock, before) = (Clock::system(), Clock::system().now());
+        let clone = clock.clone();
+        clock.advance(Duration::from_secs(3600));
+        assert!(clone.now() >= before + 3600);
+        assert!(clone.uptime() >= Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn times_are_shown_in_utc() {
+        assert_eq!(rfc3339(1_795_428_000), "2026-11-23T10:00:00Z");
+    }
+}

@@ -1,0 +1,21 @@
+//! authseal: an OAuth handler for Duplicati that keeps no database.
+//!
+//! A person logs in once, in a browser; the provider's refresh token is sealed into a string, the *AuthID*, with a
+//! key that only this server holds. Later a backup client sends the AuthID to `/refresh` and gets an access token.
+//!
+//! The rooms, in reading order. A room imports only what stands above it (`tests/imports.rs` checks that).
+
+pub mod app;
+pub mod authid;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod denylist;
+pub mod login;
+pub mod provider;
+pub mod seal;
+pub mod store;
+pub mod tokens;
+pub mod watch;
+pub mod web;

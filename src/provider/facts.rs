@@ -1,0 +1,175 @@
+//! The facts about providers and services as they stand in `config/providers.toml` and in an operator's
+//! configuration, field by field. Every difference between providers is a field here; nothing in the program asks
+//! which provider it is talking to.
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// `[providers.<id>]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderFacts {
+    /// What people call it: "Google".
+    pub name: Option<String>,
+    /// How a login is made.
+    pub flow: Flow,
+    /// OpenID Connect issuer; endpoints that are not given are discovered there (OpenID Connect Discovery 1.0).
+    pub issuer: Option<String>,
+    /// Authorization endpoint (RFC 6749 section 3.1). `{tenant}` is replaced by the client's tenant.
+    pub authorize_url: Option<String>,
+    /// Token endpoint (RFC 6749 section 3.2). `{tenant}` as above, `{host}` as `token_hosts` says.
+    pub token_url: Option<String>,
+    /// Further parameters of the authorization request.
+    pub authorize_params: BTreeMap<String, String>,
+    /// Whether the authorization request names its scopes.
+    pub send_scope: Option<bool>,
+    /// Whether the code is redeemed with `redirect_uri` (RFC 6749 section 4.1.3).
+    pub send_redirect_uri: Option<bool>,
+    /// Whether PKCE with S256 is used (RFC 7636).
+    pub pkce: Option<bool>,
+    /// How the client authenticates at the token endpoint (RFC 6749 section 2.3.1).
+    pub client_auth: Option<ClientAuth>,
+    /// A client id that everybody uses, for providers where nothing is registered.
+    pub public_client_id: Option<String>,
+    /// What becomes of a refresh token when it is used.
+    pub rotation: Option<Rotation>,
+    /// How many days a refresh token lives from its own issue, where it is used by its first copy forever.
+    pub refresh_token_days: Option<u32>,
+    /// Where a token call may go, by the callback value that names it: `token_host_from` picks, this list allows.
+    pub token_hosts: BTreeMap<String, String>,
+    /// The callback parameters that name the token host, the first that is known wins.
+    pub token_host_from: Vec<String>,
+    /// Callback parameters that the person needs to see, by the label to show them with.
+    pub show_callback: BTreeMap<String, String>,
+    /// Whether the provider may drop `state` on the way back; the binder cookie then stands alone.
+    pub state_optional: bool,
+    /// Whether the AuthID handed out is the raw access token (the client never asks for a refresh).
+    pub raw_token: bool,
+    /// The scopes that a token request of the `paste` flow asks for are sent with these further parameters.
+    pub trade_params: BTreeMap<String, String>,
+    /// Where a person makes the token to paste.
+    pub paste_url: Option<String>,
+    /// Where a person withdraws this app's access.
+    pub withdraw_url: Option<String>,
+    /// Revocation endpoint.
+    pub revoke_url: Option<String>,
+    /// What the revocation endpoint wants.
+    pub revoke_style: RevokeStyle,
+    /// Where an operator registers the app.
+    pub console_url: Option<String>,
+    /// The member of an answer that holds a number, 0 for success, on top of the HTTP status.
+    pub result_field: Option<String>,
+    /// The member of an error answer that lists further, more precise codes.
+    pub error_codes_field: Option<String>,
+    /// What error codes mean, by code; `4xxx` stands for all of four digits that begin with 4.
+    pub errors: BTreeMap<String, Meaning>,
+    /// For a provider that ended: what to say, and the service to use instead.
+    pub gone: Option<Gone>,
+}
+
+/// How a login is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flow {
+    /// Authorization code (RFC 6749 section 4.1).
+    #[default]
+    Code,
+    /// The person pastes a token made at the provider, which is traded once (RFC 6749 section 4.3, forced on us).
+    Paste,
+}
+
+/// How the client authenticates at the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    /// `client_id` and `client_secret` in the body.
+    Body,
+    /// HTTP Basic.
+    Basic,
+}
+
+/// What becomes of a refresh token when it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rotation {
+    /// It stays.
+    None,
+    /// A new one comes, the old one lives on for a time.
+    Rolling,
+    /// A new one comes, the old one dies.
+    SingleUse,
+}
+
+/// What a revocation endpoint wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevokeStyle {
+    /// Form `token` with the refresh token and the client's credentials (RFC 7009).
+    #[default]
+    Rfc7009,
+    /// Form `token` with the refresh token, nothing else.
+    TokenOnly,
+    /// An access token as bearer, no body: it has to be fetched first.
+    Bearer,
+}
+
+/// What an error of a provider means for the three people concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meaning {
+    /// The login is dead; its owner must log in again.
+    LoginAgain,
+    /// The login is dead from not being used or from age.
+    Expired,
+    /// The login needs a consent or a second factor again.
+    Consent,
+    /// The server's operator has to mend something; the login is fine.
+    Operator,
+    /// The provider is busy or disturbed; the login is fine.
+    Later,
+}
+
+/// For a provider that ended.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gone {
+    /// One printable ASCII sentence for people.
+    pub reason: String,
+    /// The service to use instead.
+    pub successor: Option<String>,
+}
+
+/// `[services.<id>]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServiceFacts {
+    /// The provider's id.
+    pub provider: Option<String>,
+    /// What people call it: "Google Drive (full access)".
+    pub name: Option<String>,
+    /// Scopes asked for.
+    pub scopes: Vec<String>,
+    /// Other ids that mean this service.
+    pub aliases: Vec<String>,
+    /// Left out of the list; reached by its id.
+    pub hidden: bool,
+    /// A client of this service's own.
+    pub client_id: Option<String>,
+    /// Its secret.
+    pub client_secret: Option<SecretString>,
+}
+
+/// `[clients.<provider>]`: this server's registration at a provider.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientFacts {
+    /// Client id.
+    pub id: Option<String>,
+    /// Client secret.
+    pub secret: Option<SecretString>,
+    /// Which tenant the URLs name, where they name one.
+    pub tenant: Option<String>,
+    /// For providers where nothing is registered: whether to offer them.
+    pub enabled: Option<bool>,
+}

@@ -1,0 +1,32 @@
+//! All key derivation labels, on one screen.
+
+/// What a key is for. Each purpose has its own HKDF info string, so no key serves two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The AuthID, version 3.
+    AuthId,
+    /// What our index page knows of its visitor, carried in its login links.
+    Context,
+    /// The OAuth `state` parameter (RFC 6749 section 4.1.1).
+    State,
+    /// The PKCE code verifier (RFC 7636 section 4.1), derived from the state's nonce.
+    PkceVerifier,
+    /// The name of a mailbox entry, derived from the fetch token.
+    MailboxName,
+    /// The key of a mailbox entry, derived from the fetch token.
+    MailboxEntry,
+}
+
+impl Purpose {
+    /// The HKDF info string, ASCII. Changing one makes everything sealed for that purpose unreadable.
+    pub fn info(self) -> &'static [u8] {
+        match self {
+            Self::AuthId => b"authseal authid v3",
+            Self::Context => b"authseal login context v1",
+            Self::State => b"authseal login state v1",
+            Self::PkceVerifier => b"authseal pkce verifier v1",
+            Self::MailboxName => b"authseal mailbox name v1",
+            Self::MailboxEntry => b"authseal mailbox entry v1",
+        }
+    }
+}
