@@ -38,7 +38,17 @@ impl Server {
             })
         };
         let listeners = app.listen().iter().map(listen).collect::<io::Result<_>>()?;
-        Ok(Self { listeners, app: web::Data::new(app) })
+        Ok(Self::on(app, listeners))
+    }
+
+    /// Uses listeners that are there already.
+    pub fn on(app: App, listeners: Vec<TcpListener>) -> Self {
+        Self { listeners, app: web::Data::new(app) }
+    }
+
+    /// What it serves.
+    pub fn app(&self) -> web::Data<App> {
+        self.app.clone()
     }
 
     /// Where it listens really.
