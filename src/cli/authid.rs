@@ -1,6 +1,6 @@
 //! `authseal authid …`.
 
-use super::{Configured, Failed};
+use super::Configured;
 use crate::authid::Envelope;
 use crate::clock::rfc3339;
 use crate::config::KeyringSource;
@@ -20,7 +20,7 @@ pub(super) enum Verb {
     Inspect(Configured),
 }
 
-pub(super) fn run(verb: &Verb) -> Result<(), Failed> {
+pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     let Verb::Inspect(configured) = verb;
     let config = configured.load()?;
     let authid = read()?;
@@ -45,7 +45,7 @@ pub(super) fn run(verb: &Verb) -> Result<(), Failed> {
 }
 
 /// One line, or all that is piped in.
-fn read() -> Result<SecretString, anyhow::Error> {
+fn read() -> anyhow::Result<SecretString> {
     let mut text = String::new();
     if io::stdin().is_terminal() {
         eprintln!("Paste the AuthID and press Enter:");

@@ -1,13 +1,13 @@
 //! `authseal check` and `authseal providers`.
 
-use super::{Configured, Failed, block_on};
+use super::{Configured, block_on};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::provider::{Availability, Catalogue};
 
 /// Does all that `serve` does before it listens.
-pub(super) fn check(configured: &Configured) -> Result<(), Failed> {
+pub(super) fn check(configured: &Configured) -> anyhow::Result<()> {
     let (config, public_url) = Config::load_to_serve(&configured.sources()?)?;
     let file = config.file.as_ref().map_or_else(|| "environment and flags".to_owned(), |file| file.display().to_string());
     block_on(async {
@@ -24,7 +24,7 @@ pub(super) fn check(configured: &Configured) -> Result<(), Failed> {
     })?
 }
 
-pub(super) fn providers(configured: &Configured) -> Result<(), Failed> {
+pub(super) fn providers(configured: &Configured) -> anyhow::Result<()> {
     let config = configured.load()?;
     print(&config.catalogue);
     Ok(())

@@ -1,7 +1,7 @@
 //! `authseal demo`: the whole product and a pretend provider, with nothing to set up.
 
 use super::files::new_keyring;
-use super::{Failed, block_on, log, serve};
+use super::{block_on, log, serve};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
@@ -31,7 +31,7 @@ pub(super) struct Demo {
     once: bool,
 }
 
-pub(super) fn demo(demo: &Demo) -> Result<(), Failed> {
+pub(super) fn demo(demo: &Demo) -> anyhow::Result<()> {
     if demo.once {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         return block_on(once(folder.path()))?;
@@ -40,7 +40,7 @@ pub(super) fn demo(demo: &Demo) -> Result<(), Failed> {
     block_on(run(&folder, demo.listen))?
 }
 
-async fn once(folder: &Path) -> Result<(), Failed> {
+async fn once(folder: &Path) -> anyhow::Result<()> {
     let (provider, server, url) = start(folder, SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let (stop_provider, stop_server);
     let provider = tokio::spawn({
@@ -58,7 +58,7 @@ async fn once(folder: &Path) -> Result<(), Failed> {
     Ok(provider.await??)
 }
 
-async fn run(folder: &Path, listen: SocketAddr) -> Result<(), Failed> {
+async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
     let (provider, server, url) = start(folder, listen)?;
     let base = url.as_str().trim_end_matches('/');
     println!(
@@ -78,7 +78,7 @@ async fn run(folder: &Path, listen: SocketAddr) -> Result<(), Failed> {
 }
 
 /// Starts both servers with what lies in `folder`, and puts there what is missing.
-fn start(folder: &Path, listen: SocketAddr) -> Result<(DemoProvider, Server, Url), Failed> {
+fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<(DemoProvider, Server, Url)> {
     // Bound here first, so that the address is known before the provider has to know the callback.
     let listener = TcpListener::bind(listen).with_context(|| {
         format!("cannot listen at {listen}; if something else does, choose another place with --listen 127.0.0.1:8090")
@@ -115,7 +115,7 @@ fn configuration(provider: &DemoProvider, url: &str) -> String {
 }
 
 /// The pretend provider's own key, kept so that AuthIDs outlive a restart of the demo.
-fn provider_key(folder: &Path) -> Result<Zeroizing<[u8; 32]>, anyhow::Error> {
+fn provider_key(folder: &Path) -> anyhow::Result<Zeroizing<[u8; 32]>> {
     let path = folder.join("provider-key");
     if let Ok(bytes) = fs::read(&path) {
         let Ok(key) = bytes.try_into() else { bail!("{} is damaged; delete it", path.display()) };
@@ -128,7 +128,7 @@ fn provider_key(folder: &Path) -> Result<Zeroizing<[u8; 32]>, anyhow::Error> {
 }
 
 /// The demo's folder among the temporary files: ours alone, the same at every start.
-fn own_folder() -> Result<PathBuf, anyhow::Error> {
+fn own_folder() -> anyhow::Result<PathBuf> {
     let user = rustix::process::getuid().as_raw();
     let folder = std::env::temp_dir().join(format!("authseal-demo-{user}"));
     match DirBuilder::new().mode(0o700).create(&folder) {

@@ -1,6 +1,6 @@
 //! `authseal keys …` and `authseal denylist …`: the two files that a server needs.
 
-use super::{Configured, Failed};
+use super::Configured;
 use crate::clock;
 use crate::config::KeyringSource;
 use crate::denylist;
@@ -44,7 +44,7 @@ pub(super) enum DenylistVerb {
     },
 }
 
-pub(super) fn keys(verb: &Keys) -> Result<(), Failed> {
+pub(super) fn keys(verb: &Keys) -> anyhow::Result<()> {
     match verb {
         Keys::New { file, configured } => {
             let path = match (file, configured.load()?.keyring) {
@@ -78,7 +78,7 @@ pub(super) fn keys(verb: &Keys) -> Result<(), Failed> {
 ///
 /// # Errors
 /// When the file exists, or cannot be written.
-pub(super) fn new_keyring(path: &Path, now: clock::UnixTime) -> Result<(), anyhow::Error> {
+pub(super) fn new_keyring(path: &Path, now: clock::UnixTime) -> anyhow::Result<()> {
     let epoch = Epoch::FIRST;
     let secret = new_secret_text(epoch)?;
     let text = Zeroizing::new(format!(
@@ -92,7 +92,7 @@ pub(super) fn new_keyring(path: &Path, now: clock::UnixTime) -> Result<(), anyho
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))
 }
 
-pub(super) fn denylist(verb: &DenylistVerb) -> Result<(), Failed> {
+pub(super) fn denylist(verb: &DenylistVerb) -> anyhow::Result<()> {
     let DenylistVerb::Init { file, configured } = verb;
     let path = match file {
         Some(file) => file.clone(),

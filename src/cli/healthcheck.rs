@@ -1,6 +1,6 @@
 //! `authseal healthcheck`: a container has no curl.
 
-use super::{Failed, block_on};
+use super::block_on;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub(super) struct Healthcheck {
     url: url::Url,
 }
 
-pub(super) fn healthcheck(healthcheck: &Healthcheck) -> Result<(), Failed> {
+pub(super) fn healthcheck(healthcheck: &Healthcheck) -> anyhow::Result<()> {
     let url = healthcheck.url.join("/readyz").context("the URL cannot be used")?;
     let status = block_on(async {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build()?;

@@ -71,7 +71,7 @@ struct Configured {
 }
 
 impl Configured {
-    fn sources(&self) -> Result<Sources, anyhow::Error> {
+    fn sources(&self) -> anyhow::Result<Sources> {
         let mut flags = Vec::new();
         if let Some(url) = &self.public_url {
             flags.push(("public_url".to_owned(), url.clone()));
@@ -83,26 +83,8 @@ impl Configured {
         Sources::of_process(self.config.clone(), flags).context("cannot tell the working directory")
     }
 
-    fn load(&self) -> Result<Config, Failed> {
+    fn load(&self) -> anyhow::Result<Config> {
         Ok(Config::load(&self.sources()?)?)
-    }
-}
-
-/// How a verb failed: by bad usage or configuration, or by something else.
-enum Failed {
-    Config(Faults),
-    Other(anyhow::Error),
-}
-
-impl From<Faults> for Failed {
-    fn from(faults: Faults) -> Self {
-        Self::Config(faults)
-    }
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failed {
-    fn from(error: E) -> Self {
-        Self::Other(error.into())
     }
 }
 
@@ -120,19 +102,21 @@ pub fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failed::Config(faults)) => {
-            eprintln!("{faults}");
-            ExitCode::from(2)
-        }
-        Err(Failed::Other(error)) => {
-            eprintln!("authseal: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref::<Faults>() {
+            Some(faults) => {
+                eprintln!("{faults}");
+                ExitCode::from(2)
+            }
+            None => {
+                eprintln!("authseal: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
 /// Runs a future on the runtime that everything runs on: provider calls outlive the request that began them.
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, anyhow::Error> {
+fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     Ok(runtime.block_on(future))
 }

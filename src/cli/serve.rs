@@ -1,6 +1,6 @@
 //! `authseal serve`.
 
-use super::{Configured, Failed, block_on, log};
+use super::{Configured, block_on, log};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -9,7 +9,7 @@ use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-pub(super) fn serve(configured: &Configured) -> Result<(), Failed> {
+pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     let (config, public_url) = Config::load_to_serve(&configured.sources()?)?;
     log::start(&config.log);
     no_core_dumps();
@@ -29,7 +29,7 @@ pub(super) fn serve(configured: &Configured) -> Result<(), Failed> {
 }
 
 /// Answers until told to end, and reads keyring and denylist again on SIGHUP.
-pub(super) async fn run(server: Server) -> Result<(), Failed> {
+pub(super) async fn run(server: Server) -> anyhow::Result<()> {
     let app = server.app();
     let mut hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let reloads = tokio::spawn(async move {
