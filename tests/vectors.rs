@@ -1,6 +1,8 @@
 //! The frozen vectors of `tests/vectors/` against the crate, as `docs/authid-format.md` promises them to other
 //! implementations, and what no list of vectors can show: that no edit of an AuthID makes a second one.
 
+#![allow(clippy::unwrap_used, reason = "tests; clippy's own exception stops at their helper functions")]
+
 use authseal::authid::{self, Envelope, OpenError, ParseError};
 use authseal::seal::{EpochKeys, Key, KeyTextError, Keyring, NoKey};
 use base64::Engine;
