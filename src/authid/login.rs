@@ -97,7 +97,7 @@ pub struct Login {
     pub grant: GrantId,
     /// The provider's refresh token.
     pub refresh_token: SecretString,
-    /// When the refresh token was sealed last.
+    /// When the refresh token came from the provider. A move to a newer key alone keeps it.
     pub sealed_at: UnixTime,
     /// When the person logged in.
     pub login_at: UnixTime,

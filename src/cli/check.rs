@@ -14,7 +14,7 @@ pub(super) fn check(configured: &Configured) -> anyhow::Result<()> {
         let app = App::build(config, public_url, Clock::system())?;
         println!("{file}: good");
         println!("callback to register at every provider: {}/logged-in", app.own_origin().as_str());
-        let offered: Vec<_> = app.catalogue().offered().map(|service| service.id().as_str()).collect();
+        let offered: Vec<_> = app.catalogue().offered().map(|service| service.id.as_str()).collect();
         match offered.as_slice() {
             [] => println!("no service is offered yet: set a client id in [clients.<provider>]"),
             ids => println!("offered: {}", ids.join(", ")),
@@ -35,15 +35,15 @@ fn print(catalogue: &Catalogue) {
     for service in catalogue.all() {
         let state = match service.availability() {
             Availability::Offered => "offered".to_owned(),
-            Availability::NotConfigured => match service.provider().console_url() {
+            Availability::NotConfigured => match service.provider.console_url() {
                 Some(url) => format!("no client id; register one at {url}"),
-                None => format!("off; set [clients.{}]", service.provider().id()),
+                None => format!("off; set [clients.{}]", service.provider.id()),
             },
             Availability::NeedsStore => {
                 "off: its refresh tokens can be used once, which needs a state store; this version has none".to_owned()
             }
-            Availability::Gone { reason, .. } => reason.clone(),
+            Availability::Gone { reason, .. } => reason.to_owned(),
         };
-        println!("{:<14}{:<34}{:<16}{state}", service.id().as_str(), service.name(), service.provider().name());
+        println!("{:<14}{:<34}{:<16}{state}", service.id.as_str(), service.name, service.provider.name());
     }
 }

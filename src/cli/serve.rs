@@ -15,7 +15,7 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     no_core_dumps();
     block_on(async {
         let app = App::build(config, public_url, Clock::system())?;
-        let offered: Vec<_> = app.catalogue().offered().map(|service| service.id().as_str()).collect();
+        let offered: Vec<_> = app.catalogue().offered().map(|service| service.id.as_str()).collect();
         if offered.is_empty() {
             tracing::warn!("no service is offered: set a client id in [clients.<provider>]; `authseal providers` lists what there is");
         }

@@ -94,9 +94,9 @@ pub enum LoginError {
     /// The link did not come from our own page in this browser, or is too old: the index page makes a new one.
     #[error("the login link is not of this browser, or too old")]
     StaleLink,
-    /// The service is not offered.
-    #[error("not offered: {0:?}")]
-    Unavailable(Availability),
+    /// The service is not offered, see [`Service::availability`].
+    #[error("not offered")]
+    Unavailable(Arc<Service>),
     /// No `state`, or none of ours, or older than ten minutes.
     #[error("the state is not ours or too old")]
     BadState,
@@ -172,11 +172,11 @@ impl Logins {
     pub async fn begin(&self, service: &Arc<Service>, ctx: &str, binder: Option<&Binder>) -> Result<Begun, LoginError> {
         let context = self.context(ctx, binder)?;
         self.offered(service, Flow::Code)?;
-        let (state, challenge) = context.begin(service.id(), &self.keyring.load(), self.clock.now())?;
-        let challenge = service.provider().pkce().then_some(challenge.as_str());
+        let (state, challenge) = context.begin(service.id, &self.keyring.load(), self.clock.now())?;
+        let challenge = service.provider.pkce().then_some(challenge.as_str());
         let url = self.providers.authorize_url(service, &self.redirect_uri, &state, challenge).await;
         let url = url.map_err(|failure| LoginError::Provider(service.clone(), failure))?.into();
-        Ok(Begun { url, keep: service.provider().state_optional().then_some(state) })
+        Ok(Begun { url, keep: service.provider.state_optional().then_some(state) })
     }
 
     /// Ends a login with what the provider sent back through the browser.
@@ -192,11 +192,11 @@ impl Logins {
             return Err(LoginError::OtherBrowser);
         }
         let service = self.providers.catalogue().find(state.service.as_str()).cloned().ok_or(LoginError::BadState)?;
-        if dropped && !service.provider().state_optional() {
+        if dropped && !service.provider.state_optional() {
             return Err(LoginError::BadState);
         }
         self.offered(&service, Flow::Code)?;
-        if callback.iss.as_deref().zip(service.provider().issuer()).is_some_and(|(got, asked)| got != asked) {
+        if callback.iss.as_deref().zip(service.provider.issuer()).is_some_and(|(got, asked)| got != asked) {
             return Err(LoginError::WrongIssuer);
         }
         if let Some(error) = callback.error {
@@ -205,7 +205,7 @@ impl Logins {
         }
         let code = callback.code.ok_or(LoginError::BadState)?;
         if self.seen.entry(state.nonce).or_insert(()).is_fresh() {
-            let verifier = service.provider().pkce().then_some(state.verifier.as_str());
+            let verifier = service.provider.pkce().then_some(state.verifier.as_str());
             let tokens = self.providers.redeem(&service, &code, &self.redirect_uri, verifier, &callback.all).await;
             let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
             self.hand_out(service, tokens, state.context, &callback.all)
@@ -249,11 +249,11 @@ impl Logins {
         ours.then_some(context).ok_or(LoginError::StaleLink)
     }
 
-    fn offered(&self, service: &Service, flow: Flow) -> Result<(), LoginError> {
+    fn offered(&self, service: &Arc<Service>, flow: Flow) -> Result<(), LoginError> {
         match service.availability() {
-            Availability::Offered if service.provider().flow() == flow => Ok(()),
+            Availability::Offered if service.provider.flow() == flow => Ok(()),
             Availability::Offered => Err(LoginError::StaleLink),
-            other => Err(LoginError::Unavailable(other.clone())),
+            _ => Err(LoginError::Unavailable(service.clone())),
         }
     }
 
@@ -264,17 +264,17 @@ impl Logins {
         context: Context,
         callback: &[(String, String)],
     ) -> Result<LoggedIn, LoginError> {
-        let missing = tokens.missing_scopes(&service);
+        let missing: Vec<_> = service.missing_scopes(&tokens).into_iter().map(str::to_owned).collect();
         if !missing.is_empty() {
             return Err(LoginError::MissingScopes(service, missing));
         }
-        let (authid, grant, ends) = if service.provider().raw_token() {
+        let (authid, grant, ends) = if service.provider.raw_token() {
             (tokens.access_token, None, None)
         } else {
             let Some(refresh_token) = tokens.refresh_token else { return Err(LoginError::NoRefreshToken(service)) };
             let now = self.clock.now();
             let login = Login {
-                service: service.id().clone(),
+                service: service.id.clone(),
                 grant: GrantId::random()?,
                 refresh_token,
                 sealed_at: now,
@@ -284,9 +284,10 @@ impl Logins {
             let authid = authid::seal(self.keyring.load().primary(), &login)?;
             (authid.expose().to_owned().into(), Some(login.grant), last_day(&service, now))
         };
-        let shown = service.provider().shown(callback);
+        let labels = service.provider.show_callback();
+        let shown = callback.iter().filter_map(|(name, value)| Some((labels.get(name)?.clone(), value.clone()))).collect();
         let waits_for = self.leave(&context, &authid)?;
-        tracing::info!(target: "authseal::audit", event = "login", service = %service.id(), grant = grant.map(tracing::field::display));
+        tracing::info!(target: "authseal::audit", event = "login", service = %service.id, grant = grant.map(tracing::field::display));
         Ok(LoggedIn { service, authid, grant, ends, opener: context.opener, waits_for, shown })
     }
 
@@ -300,7 +301,7 @@ impl Logins {
 
 /// Without a memory of its own, this server hands in the first refresh token forever, so its age ends the login.
 fn last_day(service: &Service, now: UnixTime) -> Option<UnixTime> {
-    let rolling = service.provider().rotation() == Rotation::Rolling;
-    let days = service.provider().refresh_token_days().filter(|_| rolling)?;
+    let rolling = service.provider.rotation() == Rotation::Rolling;
+    let days = service.provider.refresh_token_days().filter(|_| rolling)?;
     Some(now + i64::from(days) * 86_400)
 }

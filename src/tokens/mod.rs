@@ -150,7 +150,7 @@ impl Tokens {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         match service.map(|service| (service, service.availability())) {
             Some((service, Availability::Offered)) => Ok(service.clone()),
-            Some((_, Availability::Gone { reason, .. })) => Err(Refused::Gone(login.service.clone(), reason.clone())),
+            Some((_, Availability::Gone { reason, .. })) => Err(Refused::Gone(login.service.clone(), reason.to_owned())),
             _ => Err(Refused::NotOffered(login.service.clone())),
         }
     }
@@ -202,7 +202,7 @@ impl Tokens {
             && let Some(service) = self.0.providers.catalogue().find(id.as_str())
             && let Availability::Gone { reason, .. } = service.availability()
         {
-            return Refused::Gone(id.clone(), reason.clone());
+            return Refused::Gone(id.clone(), reason.to_owned());
         }
         error.into()
     }

@@ -44,7 +44,7 @@ fn serve((_, content_type, content): &(&str, &str, &'static str)) -> HttpRespons
 
 /// `GET /privacy-policy` and `GET /privacy-policy.txt`.
 pub(super) async fn privacy(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let mut providers: Vec<_> = app.catalogue().offered().map(|service| service.provider().name()).collect();
+    let mut providers: Vec<_> = app.catalogue().offered().map(|service| service.provider.name()).collect();
     providers.dedup();
     let custom_url = app.privacy_url().map(url::Url::as_str);
     let page = Privacy { title: "Privacy", providers, store: "memory", custom_url };

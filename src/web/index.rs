@@ -53,7 +53,7 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     let trusted = matches!(context.opener, Opener::Trusted(_));
     let start_url = services.first().and_then(|first| first.url.clone()).filter(|_| trusted && at_once.is_some());
     let title = match &asked_for {
-        Some(service) => format!("Log in to {}", service.name()),
+        Some(service) => format!("Log in to {}", service.name),
         None => "Log in to your storage".to_owned(),
     };
     let page = Page { title, services, filter: asked_for.is_some(), start_url };
@@ -66,20 +66,20 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
 }
 
 fn is_listed(service: &Service) -> bool {
-    !service.hidden() && matches!(service.availability(), Availability::Offered | Availability::NeedsStore)
+    !service.hidden && matches!(service.availability(), Availability::Offered | Availability::NeedsStore)
 }
 
 fn choice(service: &Service, ctx: &str) -> Choice {
-    let path = match service.provider().flow() {
+    let path = match service.provider.flow() {
         Flow::Code => "/login",
         Flow::Paste => "/cli-token",
     };
-    let note = super::unavailable(service.availability());
+    let note = super::unavailable(service);
     Choice {
-        id: service.id().to_string(),
-        name: service.name().to_owned(),
-        provider: service.provider().name().to_owned(),
-        url: note.is_none().then(|| format!("{path}?id={}&ctx={ctx}", service.id())),
+        id: service.id.to_string(),
+        name: service.name.clone(),
+        provider: service.provider.name().to_owned(),
+        url: note.is_none().then(|| format!("{path}?id={}&ctx={ctx}", service.id)),
         note,
     }
 }

@@ -23,11 +23,11 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             "The login link was made for another browser, or more than an hour ago.",
             "Go back to the start and begin once more.",
         )),
-        LoginError::Unavailable(availability) => (
+        LoginError::Unavailable(service) => (
             StatusCode::NOT_FOUND,
             ErrorPage::new(
                 "Not available here",
-                super::unavailable(availability).unwrap_or_default(),
+                super::unavailable(service).unwrap_or_default(),
                 "Choose another service, or ask the operator of this server.",
             ),
         ),
@@ -55,7 +55,7 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             service,
             ErrorPage::new(
                 "No access was given",
-                format!("{} reports that access was not allowed, so there is no AuthID.", service.provider().name()),
+                format!("{} reports that access was not allowed, so there is no AuthID.", service.provider.name()),
                 "If that was not on purpose, try again and allow the access.",
             ),
         )),
@@ -63,7 +63,7 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             service,
             ErrorPage::new(
                 "The provider refused the login",
-                format!("{} stopped the login with an error of its own.", service.provider().name()),
+                format!("{} stopped the login with an error of its own.", service.provider.name()),
                 "Try again. If it happens again, tell the operator of this server: its registration there may be incomplete.",
             ),
         )),
@@ -74,7 +74,7 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
                 "Some access was not allowed",
                 format!(
                     "Backups to {} need everything that was asked for, and this was left out: {}.",
-                    service.name(),
+                    service.name,
                     scopes.join(", ")
                 ),
                 "Try again and leave all boxes ticked.",
@@ -84,7 +84,7 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             service,
             ErrorPage::new(
                 "That is not a login token",
-                format!("What was pasted is not a login token of {}, or not all of it.", service.provider().name()),
+                format!("What was pasted is not a login token of {}, or not all of it.", service.provider.name()),
                 "Make a new token, copy it whole and paste it.",
             ),
         )),
@@ -93,7 +93,7 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             // The person's part is fine or the provider's is not: never a 401, which browsers answer with a dialogue.
             let status = if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status };
             let message = if answer.status.is_client_error() {
-                format!("{} did not accept the login. It may have taken too long.", service.provider().name())
+                format!("{} did not accept the login. It may have taken too long.", service.provider.name())
             } else {
                 answer.reason.replace(" Your AuthID is fine;", "").replace("please try", "Please try")
             };
@@ -107,18 +107,18 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
 }
 
 fn no_refresh_token(service: &Service) -> ErrorPage {
-    let provider = service.provider().name();
+    let provider = service.provider.name();
     let page = ErrorPage::new(
         "The provider gave no lasting access",
         format!("{provider} allowed access for a short time only. It does that when it believes that this server has lasting access already."),
         format!("Withdraw this server's access at {provider}, then log in once more."),
     );
-    match service.provider().withdraw_url() {
+    match service.provider.withdraw_url() {
         Some(url) => page.action(url, "Open the list of apps with access"),
         None => again(service, page),
     }
 }
 
 fn again(service: &Service, page: ErrorPage) -> ErrorPage {
-    page.action(format!("/?type={}", service.id()), "Try again")
+    page.action(format!("/?type={}", service.id), "Try again")
 }

@@ -25,7 +25,7 @@ pub use server::Server;
 
 use crate::app::App;
 use crate::authid::ServiceId;
-use crate::provider::Availability;
+use crate::provider::{Availability, Service};
 use crate::tokens::Refused;
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, web};
@@ -133,14 +133,14 @@ fn log(refused: &Refused) -> Answer {
 }
 
 /// Why a service cannot be chosen, for visitors; `None` if it can.
-fn unavailable(availability: &Availability) -> Option<String> {
-    match availability {
+fn unavailable(service: &Service) -> Option<String> {
+    match service.availability() {
         Availability::Offered => None,
         Availability::NotConfigured => Some("This server is not set up for this service.".to_owned()),
         Availability::NeedsStore => Some(
             "Its logins change with every use, and this server has nowhere to remember the change, so it is switched off.".to_owned(),
         ),
-        Availability::Gone { reason, .. } => Some(reason.clone()),
+        Availability::Gone { reason, .. } => Some(reason.to_owned()),
     }
 }
 

@@ -63,9 +63,9 @@ async fn revoke(opened: Opened, as_json: bool, request: &HttpRequest, app: &App)
             let page = RevokedPage {
                 title: "Withdrawn",
                 grant: grant.to_string(),
-                service_name: service.as_ref().map_or("the service", |service| service.name()),
+                service_name: service.as_ref().map_or("the service", |service| service.name),
                 provider_outcome,
-                withdraw_url: service.as_ref().and_then(|service| service.provider().withdraw_url()),
+                withdraw_url: service.as_ref().and_then(|service| service.provider.withdraw_url()),
             };
             page::show(app, StatusCode::OK, "revoked.html", page)
         }
