@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod denylist;
+pub mod keyfile;
 pub mod login;
 pub mod provider;
 pub mod seal;
