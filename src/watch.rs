@@ -112,6 +112,8 @@ impl Watch {
         };
         std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
             loop {
+                let told = all.swap(false, Ordering::AcqRel);
+                files.iter_mut().for_each(|file| file.look(told));
                 match prompts.recv_timeout(poll) {
                     Ok(()) => {
                         std::thread::sleep(SETTLE);
@@ -120,8 +122,6 @@ impl Watch {
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
-                let told = all.swap(false, Ordering::AcqRel);
-                files.iter_mut().for_each(|file| file.look(told));
             }
         })?;
         Ok(Self { wake, _inotify: inotify })
@@ -270,7 +270,7 @@ mod tests {
         fs::write(&path, "a").unwrap();
         let (file, reloads) = follow(&path);
         replace(&path, "b");
-        let _watch = Watch::start_polling_every(Duration::from_millis(5), vec![file]).unwrap();
+        let _watch = Watch::start_polling_every(NEVER, vec![file]).unwrap();
         wait_for(&reloads, "b");
     }
 
