@@ -13,6 +13,7 @@ pub mod config;
 pub mod pages;
 pub mod demo;
 pub mod denylist;
+pub mod keyfile;
 pub mod login;
 pub mod provider;
 pub mod seal;

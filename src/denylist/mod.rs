@@ -1,1 +1,477 @@
-//! To be written.
+//! The denylist: AuthIDs that are refused although they open, as rules in one text file that people may edit.
+//!
+//! The file is the truth; what is in memory follows it. With two exceptions, both on the safe side: a file that has
+//! become faulty does not replace the rules read before, and a grant revoked by this process is refused from that
+//! moment on, whether or not its line has reached the disk or has been read back yet. Looking up takes no lock.
+
+mod file;
+mod parse;
+mod rules;
+
+pub use parse::{Fault, Faults, Parsed, Wrong, parse};
+pub use rules::{Denied, Rules};
+
+use crate::authid::{GrantId, ServiceId};
+use crate::clock::{UnixTime, rfc3339};
+use crate::seal::Epoch;
+use crate::watch::{Follow, Signature};
+use arc_swap::ArcSwap;
+use file::Locked;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use thiserror::Error;
+
+/// Why there is no denylist.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "each message is its variant's description")]
+pub enum DenylistError {
+    #[error(
+        "there is no denylist {0}; make one with `authseal denylist init`, or if there was one, put it back: without it, revoked AuthIDs would work again"
+    )]
+    Missing(PathBuf),
+    #[error("the denylist {0} cannot be read: {1}")]
+    Unreadable(PathBuf, io::Error),
+    #[error("the denylist {0} has faults:\n{1}")]
+    Faulty(PathBuf, Faults),
+    #[error("there is a denylist {0} already; it stays as it is")]
+    Exists(PathBuf),
+    #[error("the denylist {0} cannot be made: {1}")]
+    NotMade(PathBuf, io::Error),
+}
+
+/// A revocation that did not reach the disk. The grant is refused here until this process ends, and by nobody else.
+#[derive(Debug, Error)]
+#[error("grant {grant} is not durably revoked: {cause}; it is refused only until this process ends")]
+pub struct NotDurable {
+    /// The grant.
+    pub grant: GrantId,
+    /// What the file system said.
+    #[source]
+    pub cause: io::Error,
+}
+
+/// A denylist in force.
+pub struct Denylist {
+    path: PathBuf,
+    first: Signature,
+    in_force: ArcSwap<InForce>,
+    on_disk: Mutex<OnDisk>,
+}
+
+/// Both parts are swapped as one, so that no look-up falls between them.
+struct InForce {
+    rules: Arc<Rules>,
+    /// Grants revoked by this process whose lines were not among the rules when those were read.
+    revoked: BTreeSet<GrantId>,
+}
+
+/// What this process knows to be in the file. Its lock is held from reading the file to putting the rules into force,
+/// so that an older content never replaces a newer one.
+struct OnDisk {
+    /// Of the file that holds the rules in force and the lines of `added`.
+    signature: Signature,
+    added: BTreeSet<GrantId>,
+    /// Grants whose lines the disk refused. They may be read back from the page cache all the same, and a later sync
+    /// may say nothing more of it: only writing them again helps.
+    doubtful: BTreeSet<GrantId>,
+}
+
+impl Denylist {
+    /// Reads the denylist `path`.
+    ///
+    /// # Errors
+    /// When it is missing, unreadable or faulty: to start without it would undo every revocation.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, DenylistError> {
+        let path = path.into();
+        let (rules, signature) = read(&path)?;
+        let in_force = InForce { rules: Arc::new(rules), revoked: BTreeSet::new() };
+        let on_disk = Mutex::new(OnDisk { signature, added: BTreeSet::new(), doubtful: BTreeSet::new() });
+        Ok(Self { path, first: signature, in_force: ArcSwap::from_pointee(in_force), on_disk })
+    }
+
+    /// Makes a denylist without rules, with the ways to write one explained in it. Mode 0640.
+    ///
+    /// # Errors
+    /// When there is a file already, whatever it holds, or none can be made.
+    pub fn init(path: &Path) -> Result<(), DenylistError> {
+        file::create(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => DenylistError::Exists(path.to_owned()),
+            _ => DenylistError::NotMade(path.to_owned(), error),
+        })
+    }
+
+    /// Whether, and by which kind of rule, an AuthID is refused: one that was sealed under `epoch` for the login
+    /// `grant` at `service`, made at `login_at`.
+    pub fn denies(&self, service: &ServiceId, epoch: Epoch, grant: GrantId, login_at: UnixTime) -> Option<Denied> {
+        let in_force = self.in_force.load();
+        let by_rule = in_force.rules.denies(service, epoch, grant, login_at);
+        by_rule.or_else(|| in_force.revoked.contains(&grant).then_some(Denied::Grant))
+    }
+
+    /// How many different rules the file held when it was last read.
+    pub fn count(&self) -> usize {
+        self.in_force.load().rules.count()
+    }
+
+    /// Reads the file again and puts its rules into force. When it has become faulty, that is logged, and the rules
+    /// read before stay.
+    pub fn reload(&self) {
+        self.reload_into(&mut self.on_disk.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What to hand to [`Watch::start`](crate::watch::Watch::start).
+    pub fn follow(self: &Arc<Self>) -> Follow {
+        let denylist = Arc::clone(self);
+        Follow::new(&self.path, Some(self.first), move || denylist.reload())
+    }
+
+    /// Revokes `grant`, in memory at once and then on the disk; returns when it is there. Blocks for as long as others
+    /// write to the file. A grant that has its line already gets no second one. `through` is the newest epoch in the
+    /// keyring and `at` the time: they tell when the line is no longer needed.
+    ///
+    /// # Errors
+    /// When the line may not be on the disk. The grant then stays refused until this process ends.
+    pub fn append(&self, grant: GrantId, through: Epoch, at: UnixTime) -> Result<(), NotDurable> {
+        self.in_force.rcu(|now| {
+            let mut revoked = now.revoked.clone();
+            revoked.insert(grant);
+            InForce { rules: Arc::clone(&now.rules), revoked }
+        });
+        self.write(grant, through, at).map_err(|cause| NotDurable { grant, cause })
+    }
+
+    fn write(&self, grant: GrantId, through: Epoch, at: UnixTime) -> io::Result<()> {
+        // First the file's lock, which may take long, then ours: reloading must not wait for other processes.
+        let mut file = Locked::open(&self.path)?;
+        let mut on_disk = self.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        if Signature::of(&file.file().metadata()?) != on_disk.signature {
+            self.reload_into(&mut on_disk);
+        }
+        let known = Signature::of(&file.file().metadata()?) == on_disk.signature;
+        let there = self.in_force.load().rules.holds(grant) || on_disk.added.contains(&grant);
+        if known && there && !on_disk.doubtful.contains(&grant) {
+            return file.sync();
+        }
+        on_disk.doubtful.insert(grant);
+        file.append(&format!("grant {grant} through {through} at {}\n", rfc3339(at)))?;
+        on_disk.doubtful.remove(&grant);
+        if known {
+            on_disk.signature = Signature::of(&file.file().metadata()?);
+            on_disk.added.insert(grant);
+        }
+        Ok(())
+    }
+
+    fn reload_into(&self, on_disk: &mut OnDisk) {
+        let (rules, signature) = match read(&self.path) {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!(%error, "denylist not loaded; the rules loaded before stay in force");
+                return;
+            }
+        };
+        let (before, now) = (self.count(), rules.count());
+        let rules = Arc::new(rules);
+        self.in_force.rcu(|old| {
+            let stays = |grant: &GrantId| !rules.holds(*grant) || on_disk.doubtful.contains(grant);
+            let revoked = old.revoked.iter().copied().filter(stays).collect();
+            InForce { rules: Arc::clone(&rules), revoked }
+        });
+        on_disk.signature = signature;
+        on_disk.added.clear();
+        if now < before {
+            tracing::warn!(before, now, "the denylist has fewer rules than before; those that are left are in force");
+        } else {
+            tracing::info!(rules = now, "denylist loaded");
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<(Rules, Signature), DenylistError> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => DenylistError::Missing(path.to_owned()),
+        _ => DenylistError::Unreadable(path.to_owned(), error),
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let signature = Signature::of(&file.metadata().map_err(unreadable)?);
+    let parsed = parse(BufReader::with_capacity(64 * 1024, file)).map_err(unreadable)?;
+    let Parsed { rules, torn } = parsed.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))?;
+    if torn {
+        tracing::warn!(file = %path.display(), "the denylist's last line is cut short and left out");
+    }
+    Ok((rules, signature))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::Watch;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    const AT: UnixTime = 1_795_428_000; // 2026-11-23T10:00:00Z
+
+    const LINE: &str = "grant 00112233445566778899aabbccddeeff through 4 at 2026-11-23T10:00:00Z";
+
+    fn epoch(number: i64) -> Epoch {
+        Epoch::try_from(number).unwrap()
+    }
+
+    fn service(id: &str) -> ServiceId {
+        ServiceId::parse(id).unwrap()
+    }
+
+    fn grant(number: u8) -> GrantId {
+        GrantId::new([number; 16])
+    }
+
+    /// A fresh denylist in a directory of its own.
+    fn fresh() -> (tempfile::TempDir, PathBuf, Arc<Denylist>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("denylist");
+        Denylist::init(&path).unwrap();
+        let denylist = Arc::new(Denylist::open(&path).unwrap());
+        (dir, path, denylist)
+    }
+
+    fn denied(denylist: &Denylist, grant: GrantId) -> bool {
+        denylist.denies(&service("dropbox"), epoch(3), grant, AT).is_some()
+    }
+
+    fn lines_for(path: &Path, grant: GrantId) -> usize {
+        fs::read_to_string(path).unwrap().matches(&format!("grant {grant} through 4 at 2026-11-23T10:00:00Z\n")).count()
+    }
+
+    fn replace(path: &Path, text: &str) {
+        let aside = path.with_extension("aside");
+        fs::write(&aside, text).unwrap();
+        fs::rename(aside, path).unwrap();
+    }
+
+    /// Watches the denylist's file; the receiver hears of each reload after it was done.
+    fn watched(path: &Path, denylist: &Arc<Denylist>) -> (Watch, Receiver<()>) {
+        let (sender, reloads) = channel();
+        let denylist = Arc::clone(denylist);
+        let first = denylist.first;
+        let reload = move || {
+            denylist.reload();
+            let _ = sender.send(());
+        };
+        (Watch::start(vec![Follow::new(path, Some(first), reload)]).unwrap(), reloads)
+    }
+
+    fn wait(reloads: &Receiver<()>) {
+        reloads.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+
+    #[test]
+    fn a_line_torn_at_any_byte_never_stops_a_start_and_is_mended_by_the_next_append() {
+        let (_dir, path, _) = fresh();
+        let head = "authseal-denylist 1\nepoch 9\n";
+        let whole = [38, 48, LINE.len()]; // after the grant, after `through 4`, at the end
+        for cut in 0..=LINE.len() {
+            let torn = &LINE[..cut];
+            fs::write(&path, format!("{head}{torn}")).unwrap();
+            let denylist = Denylist::open(&path).unwrap();
+            let counts = whole.contains(&torn.trim_end().len());
+            assert_eq!(denylist.count(), if counts { 2 } else { 1 }, "{torn:?}");
+            denylist.append(grant(1), epoch(4), AT).unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let mended = match cut {
+                0 => String::new(),
+                _ if counts => format!("{torn}\n"),
+                _ => format!("#{}\n", &torn[1..]),
+            };
+            assert_eq!(text, format!("{head}{mended}grant {} through 4 at 2026-11-23T10:00:00Z\n", grant(1)));
+            assert_eq!(Denylist::open(&path).unwrap().count(), if counts { 3 } else { 2 }, "{torn:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_without_its_newline_gets_one() {
+        let (_dir, path, denylist) = fresh();
+        fs::write(&path, "authseal-denylist 1").unwrap();
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().starts_with("authseal-denylist 1\ngrant 0101"));
+    }
+
+    #[test]
+    fn init_makes_a_list_that_opens_and_never_replaces_one() {
+        let (_dir, path, denylist) = fresh();
+        assert_eq!(denylist.count(), 0);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0, "at most 0640");
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(Denylist::init(&path), Err(DenylistError::Exists(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        assert!(matches!(Denylist::init(Path::new("/no/such/place")), Err(DenylistError::NotMade(..))));
+    }
+
+    #[test]
+    fn a_missing_or_faulty_list_is_fatal_at_start() {
+        let (_dir, path, _) = fresh();
+        fs::write(&path, "authseal-denylist 1\nepoch x\ngrant y\n").unwrap();
+        let error = Denylist::open(&path).err().unwrap().to_string();
+        assert!(error.contains("\nline 2: ") && error.contains("\nline 3: "), "{error}");
+        fs::remove_file(&path).unwrap();
+        let error = Denylist::open(&path).err().unwrap().to_string();
+        assert!(error.contains("`authseal denylist init`"), "{error}");
+    }
+
+    #[test]
+    fn a_revoked_grant_is_refused_at_once_and_after_a_restart_and_has_one_line() {
+        let (_dir, path, denylist) = fresh();
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        assert!(denied(&denylist, grant(1)) && !denied(&denylist, grant(2)));
+        denylist.reload();
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        let other = Denylist::open(&path).unwrap();
+        assert!(denied(&other, grant(1)));
+        other.append(grant(1), epoch(4), AT).unwrap();
+        denylist.append(grant(2), epoch(4), AT).unwrap();
+        other.append(grant(2), epoch(4), AT).unwrap();
+        assert_eq!((lines_for(&path, grant(1)), lines_for(&path, grant(2))), (1, 1));
+    }
+
+    #[test]
+    fn a_line_that_was_taken_out_by_hand_is_written_again() {
+        let (_dir, path, denylist) = fresh();
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        denylist.reload();
+        replace(&path, "authseal-denylist 1\n");
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        assert_eq!(lines_for(&path, grant(1)), 1);
+    }
+
+    #[test]
+    fn a_reload_that_has_not_seen_the_line_does_not_undo_the_revocation() {
+        let (_dir, path, denylist) = fresh();
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        replace(&path, "authseal-denylist 1\nepoch 9\n"); // what a reader a moment earlier would have found
+        denylist.reload();
+        assert_eq!(denylist.count(), 1);
+        assert!(denied(&denylist, grant(1)));
+        // Once the line was read back, the file alone decides.
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        denylist.reload();
+        replace(&path, "authseal-denylist 1\n");
+        denylist.reload();
+        assert!(!denied(&denylist, grant(1)));
+    }
+
+    #[test]
+    fn what_the_disk_refused_is_refused_in_memory_and_written_when_it_can_be() {
+        let (dir, path, denylist) = fresh();
+        let gone = dir.path().with_extension("gone");
+        fs::rename(dir.path(), &gone).unwrap();
+        let error = denylist.append(grant(1), epoch(4), AT).err().unwrap();
+        let text = error.to_string();
+        assert!(text.contains("not durably revoked") && text.contains(&path.display().to_string()), "{text}");
+        assert!(denied(&denylist, grant(1)));
+        fs::rename(&gone, dir.path()).unwrap();
+        denylist.reload();
+        assert!(denied(&denylist, grant(1)));
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        assert_eq!(lines_for(&path, grant(1)), 1);
+    }
+
+    #[test]
+    fn a_list_that_vanished_or_was_emptied_is_not_begun_anew() {
+        let (_dir, path, denylist) = fresh();
+        for text in [None, Some(""), Some("something else\n")] {
+            fs::remove_file(&path).unwrap();
+            text.into_iter().for_each(|text| fs::write(&path, text).unwrap());
+            assert!(denylist.append(grant(1), epoch(4), AT).is_err());
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), text);
+            fs::write(&path, "").unwrap();
+        }
+        assert!(denied(&denylist, grant(1)));
+    }
+
+    #[test]
+    fn a_line_is_added_to_a_list_with_faults_elsewhere() {
+        let (_dir, path, denylist) = fresh();
+        fs::write(&path, "authseal-denylist 1\nepoch x\n").unwrap();
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        assert_eq!(lines_for(&path, grant(1)), 1);
+    }
+
+    #[test]
+    fn many_writers_lose_nothing() {
+        let (_dir, path, denylist) = fresh();
+        let other = Arc::new(Denylist::open(&path).unwrap());
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let handle = if writer % 2 == 0 { &denylist } else { &other };
+                scope.spawn(move || {
+                    for number in 0..12 {
+                        handle.append(grant(writer * 16 + number), epoch(4), AT).unwrap();
+                        handle.append(grant(0xee), epoch(4), AT).unwrap();
+                        assert!(denied(handle, grant(writer * 16 + number)));
+                    }
+                });
+            }
+            scope.spawn(|| (0..20).for_each(|_| denylist.reload()));
+        });
+        let reopened = Denylist::open(&path).unwrap();
+        assert_eq!(reopened.count(), 8 * 12 + 1);
+        for (writer, number) in (0..8).flat_map(|writer| (0..12).map(move |number| (writer, number))) {
+            assert_eq!(lines_for(&path, grant(writer * 16 + number)), 1);
+            assert!(denied(&reopened, grant(writer * 16 + number)));
+        }
+        assert_eq!(lines_for(&path, grant(0xee)), 1);
+    }
+
+    #[test]
+    fn edits_by_hand_are_picked_up_and_a_bad_one_keeps_the_last_good_rules() {
+        let (_dir, path, denylist) = fresh();
+        let (_watch, reloads) = watched(&path, &denylist);
+        let refused = |number| denylist.denies(&service("dropbox"), epoch(number), grant(1), AT);
+        replace(&path, "authseal-denylist 1\nepoch 3\n");
+        wait(&reloads);
+        assert_eq!((refused(3), refused(4)), (Some(Denied::Epoch), None));
+        replace(&path, "authseal-denylist 1\nepoch 3\nepoch 4 login-before tomorrow\n");
+        wait(&reloads);
+        assert_eq!((refused(3), refused(4)), (Some(Denied::Epoch), None));
+        fs::remove_file(&path).unwrap();
+        wait(&reloads);
+        assert_eq!((refused(3), refused(4)), (Some(Denied::Epoch), None));
+        replace(&path, "authseal-denylist 1\nepoch 4\n");
+        wait(&reloads);
+        assert_eq!((refused(3), refused(4)), (None, Some(Denied::Epoch)));
+    }
+
+    #[test]
+    fn the_swap_of_a_mounted_directory_is_picked_up() {
+        let dir = tempfile::tempdir().unwrap();
+        for (version, text) in [("..1", "authseal-denylist 1\n"), ("..2", "authseal-denylist 1\nepoch 3\n")] {
+            fs::create_dir(dir.path().join(version)).unwrap();
+            fs::write(dir.path().join(version).join("denylist"), text).unwrap();
+        }
+        symlink("..1", dir.path().join("..data")).unwrap();
+        let path = dir.path().join("denylist");
+        symlink("..data/denylist", &path).unwrap();
+        let denylist = Arc::new(Denylist::open(&path).unwrap());
+        let (_watch, reloads) = watched(&path, &denylist);
+        symlink("..2", dir.path().join("..data_tmp")).unwrap();
+        fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
+        wait(&reloads);
+        assert!(denied(&denylist, grant(1)));
+    }
+
+    #[test]
+    fn a_line_of_another_process_is_picked_up_through_follow() {
+        let (_dir, path, denylist) = fresh();
+        Denylist::open(&path).unwrap().append(grant(1), epoch(4), AT).unwrap();
+        let (sender, looks) = channel();
+        let after = Follow::new(&path, None, move || sender.send(()).unwrap());
+        let _watch = Watch::start(vec![denylist.follow(), after]).unwrap();
+        wait(&looks);
+        assert!(denied(&denylist, grant(1)));
+    }
+}

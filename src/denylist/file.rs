@@ -1,0 +1,119 @@
+//! The denylist as a file: making it, and adding a line so that it outlives a power cut.
+//!
+//! A line is added under a lock on `<file>.lock`, not on the file itself: compacting and editors put a new file in its
+//! place, and a lock on the old one would guard nothing. So the file is opened after the lock is held.
+
+use super::parse::{HEADER, MAX_LINE, header, rule};
+use crate::watch::{Signature, directory};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Owner writes, group reads; the server's umask may take more away.
+const MODE: u32 = 0o640;
+
+const EXPLANATION: &str = "\
+# AuthIDs that are refused, one rule a line; a change is in force within two seconds. Behind # stand notes.
+#
+#   epoch 3                                    every AuthID sealed under epoch 3
+#   epoch 3 service dropbox                    only those for this service
+#   epoch 3 login-before 2026-11-01T00:00:00Z  only logins older than this (no help if the key leaked)
+#   grant 00112233445566778899aabbccddeeff     one login, in every epoch
+#
+# Revoking adds `grant` lines, with `through` the newest epoch of that day and `at` the time.
+
+";
+
+/// Makes a denylist without rules. It appears whole or not at all.
+pub(super) fn create(path: &Path) -> io::Result<()> {
+    let dir = directory(path);
+    let mut aside = tempfile::Builder::new().permissions(Permissions::from_mode(MODE)).tempfile_in(dir)?;
+    aside.write_all(format!("{HEADER}\n{EXPLANATION}").as_bytes())?;
+    aside.as_file().sync_all()?;
+    aside.persist_noclobber(path).map_err(|error| error.error)?;
+    // The name is durable only when its directory is.
+    File::open(dir)?.sync_all()
+}
+
+/// The denylist, open for adding lines; nobody else adds any until this is dropped.
+pub(super) struct Locked {
+    path: PathBuf,
+    file: File,
+    _lock: File,
+}
+
+impl Locked {
+    /// Waits for the lock, then opens the file.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push(".lock");
+        let lock_path = PathBuf::from(lock_path);
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(&lock_path);
+        let lock = lock.map_err(|error| at(&lock_path, &error))?;
+        lock.lock().map_err(|error| at(&lock_path, &error))?;
+        // Never created here: a list that vanished must not come back with this one line for all of it.
+        let file = OpenOptions::new().read(true).append(true).open(path).map_err(|error| at(path, &error))?;
+        Ok(Self { path: path.to_owned(), file, _lock: lock })
+    }
+
+    /// The open file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Adds `line`, a whole one with its newline, in one write. When this returns, it is on the disk.
+    pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
+        self.append_unsynced(line).and_then(|()| self.file.sync_all()).map_err(|error| at(&self.path, &error))
+    }
+
+    /// Makes sure that what was read from the file is on the disk, too.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all().map_err(|error| at(&self.path, &error))
+    }
+
+    fn append_unsynced(&mut self, line: &str) -> io::Result<()> {
+        let mut start = [0; 128];
+        let read = self.file.read_at(&mut start, 0)?;
+        let first = start.get(..read).unwrap_or_default().split_inclusive(|byte| *byte == b'\n').next();
+        header(first.unwrap_or_default()).map_err(|wrong| io::Error::new(io::ErrorKind::InvalidData, wrong))?;
+        let newline = match self.unended_line()? {
+            None => "",
+            Some((start, text)) => {
+                if start > 0 && rule(&text).is_err() {
+                    self.comment_out(start)?;
+                }
+                "\n"
+            }
+        };
+        self.file.write_all(format!("{newline}{line}").as_bytes())
+    }
+
+    /// Where the last line begins, and the line, if it has no newline.
+    fn unended_line(&self) -> io::Result<Option<(u64, Vec<u8>)>> {
+        let from = self.file.metadata()?.len().saturating_sub(MAX_LINE as u64);
+        let mut text = Vec::new();
+        (&self.file).seek(SeekFrom::Start(from))?;
+        (&self.file).take(MAX_LINE as u64).read_to_end(&mut text)?;
+        if text.ends_with(b"\n") {
+            return Ok(None);
+        }
+        let start = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        Ok(Some((from + start as u64, text.split_off(start))))
+    }
+
+    /// Makes a note of a line that somebody was cut short in writing, by one byte over its first: no crash can leave
+    /// anything between, and the line grows no longer.
+    fn comment_out(&self, start: u64) -> io::Result<()> {
+        // The file as it is open can only append; what is opened here must be the same.
+        let file = OpenOptions::new().write(true).open(&self.path)?;
+        if Signature::of(&file.metadata()?) != Signature::of(&self.file.metadata()?) {
+            return Err(io::Error::other("the file was replaced at this very moment; try again"));
+        }
+        file.write_all_at(b"#", start)
+    }
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,94 @@
+//! The rules in force, laid out for the question that is asked on every request.
+
+use super::parse::Rule;
+use crate::authid::{GrantId, ServiceId};
+use crate::clock::UnixTime;
+use crate::seal::Epoch;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which kind of rule refuses an AuthID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// All of its epoch are refused.
+    Epoch,
+    /// All of its epoch for its service are.
+    Service,
+    /// Its login is too old for its epoch.
+    LoginBefore,
+    /// This login was revoked.
+    Grant,
+}
+
+/// The rules of a denylist. A grant takes 16 bytes and is found by halving.
+#[derive(Debug, Default)]
+pub struct Rules {
+    epochs: BTreeMap<Epoch, EpochRules>,
+    /// Sorted, each once, after [`Rules::settle`]. As numbers they are found in half the time that bytes take.
+    grants: Vec<u128>,
+}
+
+#[derive(Debug, Default)]
+struct EpochRules {
+    whole: bool,
+    services: BTreeSet<ServiceId>,
+    login_before: Option<UnixTime>,
+}
+
+impl Rules {
+    /// The first rule, from the widest to the narrowest, that refuses an AuthID sealed under `epoch` for the login
+    /// `grant` at `service`, made at `login_at`.
+    pub fn denies(&self, service: &ServiceId, epoch: Epoch, grant: GrantId, login_at: UnixTime) -> Option<Denied> {
+        if let Some(rules) = self.epochs.get(&epoch) {
+            if rules.whole {
+                return Some(Denied::Epoch);
+            }
+            if rules.services.contains(service) {
+                return Some(Denied::Service);
+            }
+            if rules.login_before.is_some_and(|time| login_at < time) {
+                return Some(Denied::LoginBefore);
+            }
+        }
+        self.holds(grant).then_some(Denied::Grant)
+    }
+
+    /// Whether there is a rule for this very grant.
+    pub(super) fn holds(&self, grant: GrantId) -> bool {
+        self.grants.binary_search(&number(grant)).is_ok()
+    }
+
+    /// How many different rules there are.
+    pub fn count(&self) -> usize {
+        let of_epochs = self
+            .epochs
+            .values()
+            .map(|rules| usize::from(rules.whole) + rules.services.len() + usize::from(rules.login_before.is_some()));
+        of_epochs.sum::<usize>() + self.grants.len()
+    }
+
+    pub(super) fn extend(&mut self, rule: Option<Rule>) {
+        match rule {
+            None => {}
+            Some(Rule::Grant(grant)) => self.grants.push(number(grant)),
+            Some(Rule::Epoch(epoch)) => self.epochs.entry(epoch).or_default().whole = true,
+            Some(Rule::Service(epoch, service)) => {
+                self.epochs.entry(epoch).or_default().services.insert(service);
+            }
+            Some(Rule::LoginBefore(epoch, time)) => {
+                let login_before = &mut self.epochs.entry(epoch).or_default().login_before;
+                *login_before = (*login_before).max(Some(time)); // the later one refuses all that both do
+            }
+        }
+    }
+
+    /// To be called after the last [`Rules::extend`].
+    pub(super) fn settle(&mut self) {
+        self.grants.sort_unstable();
+        self.grants.dedup();
+        self.grants.shrink_to_fit();
+    }
+}
+
+fn number(grant: GrantId) -> u128 {
+    u128::from_be_bytes(*grant.as_bytes())
+}
