@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
-use crate::denylist::{Denylist, OpenError};
+use crate::denylist::{Denylist, DenylistError};
 use crate::keyfile::{KeyfileError, LiveKeyring};
 use crate::login::{DeliveryRules, Logins, Origin};
 use crate::pages::{Pages, TemplateError};
@@ -39,9 +39,11 @@ pub enum BuildError {
     #[error(transparent)]
     Keyring(#[from] KeyfileError),
     #[error(transparent)]
-    Denylist(#[from] OpenError),
+    Denylist(#[from] DenylistError),
     #[error(transparent)]
     Template(#[from] TemplateError),
+    #[error("cannot follow changed files: {0}")]
+    Watch(std::io::Error),
     #[error("cannot set up TLS towards providers: {0}")]
     Providers(String),
     #[error("`public_url` has no origin that browsers know")]
@@ -60,7 +62,7 @@ impl App {
             KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
         });
         let denylist = Arc::new(Denylist::open(&config.denylist)?);
-        let watch = Watch::start(keyring.follow().into_iter().chain([denylist.follow()]).collect());
+        let watch = Watch::start(keyring.follow().into_iter().chain([denylist.follow()]).collect()).map_err(BuildError::Watch)?;
         let providers = Arc::new(Providers::new(config.catalogue, clock.clone()).map_err(BuildError::Providers)?);
         let own_origin = Origin::of(public_url.as_str()).ok_or(BuildError::PublicUrl)?;
         let rules = DeliveryRules {

@@ -5,19 +5,19 @@
 //!
 //! The rooms, in reading order. A room imports only what stands above it (`tests/imports.rs` checks that).
 
-pub mod app;
-pub mod authid;
-pub mod cli;
 pub mod clock;
-pub mod config;
-pub mod pages;
-pub mod demo;
-pub mod denylist;
-pub mod keyfile;
-pub mod login;
-pub mod provider;
 pub mod seal;
+pub mod authid;
+pub mod provider;
+pub mod watch;
+pub mod keyfile;
+pub mod denylist;
 pub mod store;
 pub mod tokens;
-pub mod watch;
+pub mod login;
+pub mod config;
+pub mod pages;
+pub mod app;
 pub mod web;
+pub mod demo;
+pub mod cli;

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::demo::{DemoProvider, walk};
-use crate::denylist;
+use crate::denylist::Denylist;
 use crate::seal::random;
 use crate::web::Server;
 use anyhow::{Context, bail};
@@ -89,7 +89,7 @@ fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<(DemoProvider, Ser
         new_keyring(&folder.join("keys.toml"), Clock::system().now())?;
     }
     if !folder.join("denylist").exists() {
-        denylist::init(&folder.join("denylist"))?;
+        Denylist::init(&folder.join("denylist"))?;
     }
     let file = folder.join("authseal.toml");
     fs::write(&file, configuration(&provider, &url)).context("cannot write the demo's configuration")?;

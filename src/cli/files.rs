@@ -3,7 +3,7 @@
 use super::Configured;
 use crate::clock;
 use crate::config::KeyringSource;
-use crate::denylist;
+use crate::denylist::Denylist;
 use crate::keyfile::LiveKeyring;
 use crate::seal::{Epoch, new_secret_text};
 use anyhow::{Context, bail};
@@ -98,7 +98,7 @@ pub(super) fn denylist(verb: &DenylistVerb) -> anyhow::Result<()> {
         Some(file) => file.clone(),
         None => configured.load()?.denylist,
     };
-    denylist::init(&path)?;
+    Denylist::init(&path)?;
     println!("made {}: nothing is denied yet", path.display());
     Ok(())
 }

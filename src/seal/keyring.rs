@@ -100,7 +100,7 @@ impl Keyring {
                 return Err(KeyringError::Twice(epoch));
             }
         }
-        if !entries.get(&file.primary).is_some_and(|entry| entry.keys.is_ok()) {
+        if entries.get(&file.primary).is_none_or(|entry| entry.keys.is_err()) {
             return Err(KeyringError::NoPrimary(file.primary));
         }
         if let Some(floor) = file.min_epoch.filter(|floor| *floor > file.primary) {

@@ -12,7 +12,7 @@ pub use refused::Refused;
 
 use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, ServiceId};
 use crate::clock::Clock;
-use crate::denylist::{AppendError, Denied, Denylist};
+use crate::denylist::{Denied, Denylist, NotDurable};
 use crate::keyfile::LiveKeyring;
 use crate::provider::{Availability, Failure, Providers, Revoked, Service};
 use crate::seal::Epoch;
@@ -126,12 +126,12 @@ impl Tokens {
     ///
     /// # Errors
     /// When the denylist could not be written. The login is refused by this process all the same.
-    pub async fn revoke(&self, opened: Opened) -> Result<AtProvider, AppendError> {
+    pub async fn revoke(&self, opened: Opened) -> Result<AtProvider, NotDurable> {
         let Login { grant, service, refresh_token, .. } = opened.login;
         let (denylist, newest, now) = (self.0.denylist.clone(), self.0.keyring.load().newest(), self.0.clock.now());
         let append = tokio::task::spawn_blocking(move || denylist.append(grant, newest, now)).await;
         self.0.outcomes.forget(grant);
-        append.unwrap_or(Err(AppendError::Interrupted))?;
+        append.unwrap_or_else(|interrupted| Err(NotDurable { grant, cause: interrupted.into() }))?;
         tracing::info!(target: "authseal::audit", event = "revoked", %service, %grant);
         let Some(service) = self.0.providers.catalogue().find(service.as_str()) else {
             return Ok(AtProvider::NotPossible);
