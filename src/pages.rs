@@ -57,7 +57,7 @@ impl Pages {
     /// # Errors
     /// When the template, which may be an operator's, cannot be rendered.
     pub fn render(&self, template: &str, context: impl Serialize) -> Result<String, minijinja::Error> {
-        self.0.get_template(template)?.render(context)
+        self.0.get_template(template)?.render(minijinja::Value::from_serialize(context))
     }
 }
 
