@@ -6,7 +6,7 @@ use crate::denylist::{Denylist, DenylistError};
 use crate::keyfile::{KeyfileError, LiveKeyring};
 use crate::login::{DeliveryRules, Logins, Origin};
 use crate::pages::{Pages, TemplateError};
-use crate::provider::{Catalogue, Providers};
+use crate::provider::{Catalogue, Providers, SetupError};
 use crate::store::Store;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
@@ -44,8 +44,8 @@ pub enum BuildError {
     Template(#[from] TemplateError),
     #[error("cannot follow changed files: {0}")]
     Watch(std::io::Error),
-    #[error("cannot set up TLS towards providers: {0}")]
-    Providers(String),
+    #[error("cannot set up calls to providers: {0}")]
+    Providers(#[from] SetupError),
     #[error("`public_url` has no origin that browsers know")]
     PublicUrl,
 }
@@ -62,8 +62,9 @@ impl App {
             KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
         });
         let denylist = Arc::new(Denylist::open(&config.denylist)?);
-        let watch = Watch::start(keyring.follow().into_iter().chain([denylist.follow()]).collect()).map_err(BuildError::Watch)?;
-        let providers = Arc::new(Providers::new(config.catalogue, clock.clone()).map_err(BuildError::Providers)?);
+        let watch = Watch::start(keyring.follow().into_iter().chain([denylist.follow()]).collect())
+            .map_err(BuildError::Watch)?;
+        let providers = Arc::new(Providers::new(config.catalogue, clock.clone())?);
         let own_origin = Origin::of(public_url.as_str()).ok_or(BuildError::PublicUrl)?;
         let rules = DeliveryRules {
             own: own_origin.clone(),

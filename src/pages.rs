@@ -1,6 +1,7 @@
 //! Pages: templates from the binary, or an operator's own in their place. Knows nothing of what is shown on them.
 
 use minijinja::Environment;
+use minijinja::value::Serde;
 use serde::Serialize;
 use std::path::Path;
 use thiserror::Error;
@@ -57,7 +58,7 @@ impl Pages {
     /// # Errors
     /// When the template, which may be an operator's, cannot be rendered.
     pub fn render(&self, template: &str, context: impl Serialize) -> Result<String, minijinja::Error> {
-        self.0.get_template(template)?.render(minijinja::Value::from_serialize(context))
+        self.0.get_template(template)?.render(Serde(context))
     }
 }
 

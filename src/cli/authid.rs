@@ -40,7 +40,10 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     println!("login     {}", rfc3339(login.login_at));
     println!("sealed    {}", rfc3339(login.sealed_at));
     let denied = Denylist::open(&config.denylist)?.denies(&login.service, envelope.epoch, login.grant, login.login_at);
-    println!("revoked   {}", denied.map_or_else(|| "no".to_owned(), |rule| format!("yes, by a rule of the kind {rule:?}")));
+    println!(
+        "revoked   {}",
+        denied.map_or_else(|| "no".to_owned(), |rule| format!("yes, by a rule of the kind {rule:?}"))
+    );
     Ok(())
 }
 

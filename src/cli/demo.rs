@@ -93,7 +93,7 @@ fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<(DemoProvider, Ser
     }
     let file = folder.join("authseal.toml");
     fs::write(&file, configuration(&provider, &url)).context("cannot write the demo's configuration")?;
-    let sources = Sources { file: Some(file), working_dir: folder.to_owned(), env: Vec::new(), flags: Vec::new() };
+    let sources = Sources { file: Some(file), working_dir: folder.to_owned(), ..Sources::default() };
     let (config, public_url) = Config::load_to_serve(&sources)?;
     log::start(&config.log);
     let app = App::build(config, public_url.clone(), Clock::system())?;

@@ -48,12 +48,15 @@ pub(super) fn keys(verb: &Keys) -> anyhow::Result<()> {
     match verb {
         Keys::New { file, configured } => {
             let path = match (file, configured.load()?.keyring) {
-                (Some(file), _) | (None, KeyringSource::File(file)) => file.clone(),
+                (Some(file), _) => file.clone(),
+                (None, KeyringSource::File(file)) => file,
                 (None, KeyringSource::Text(_)) => bail!("the keyring is given as text; name a file to make"),
             };
             new_keyring(&path, clock::Clock::system().now())?;
             println!("made {} with epoch 1 as primary", path.display());
-            println!("keep a copy in a safe place: without it every AuthID is worthless, with it every AuthID can be opened");
+            println!(
+                "keep a copy in a safe place: without it every AuthID is worthless, with it every AuthID can be opened"
+            );
             Ok(())
         }
         Keys::List { file, configured } => {
@@ -89,7 +92,9 @@ pub(super) fn new_keyring(path: &Path, now: clock::UnixTime) -> anyhow::Result<(
     ));
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = file.with_context(|| format!("cannot make {}", path.display()))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 pub(super) fn denylist(verb: &DenylistVerb) -> anyhow::Result<()> {

@@ -90,6 +90,8 @@ impl Configured {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    // For the HTTP clients that are not told which to use. Fails only when there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = match Cli::parse().verb {
         Verb::Serve(configured) => serve::serve(&configured),
         Verb::Demo(demo) => demo::demo(&demo),
@@ -117,6 +119,7 @@ pub fn main() -> ExitCode {
 
 /// Runs a future on the runtime that everything runs on: provider calls outlive the request that began them.
 fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     Ok(runtime.block_on(future))
 }

@@ -17,7 +17,9 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
         let app = App::build(config, public_url, Clock::system())?;
         let offered: Vec<_> = app.catalogue().offered().map(|service| service.id.as_str()).collect();
         if offered.is_empty() {
-            tracing::warn!("no service is offered: set a client id in [clients.<provider>]; `authseal providers` lists what there is");
+            tracing::warn!(
+                "no service is offered: set a client id in [clients.<provider>]; `authseal providers` lists what there is"
+            );
         }
         let (services, public_url) = (offered.join(" "), app.public_url().to_string());
         let server = Server::bind(app)?;

@@ -5,8 +5,9 @@ use super::faults::Faults;
 use super::layers::Layers;
 use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
+use crate::provider::Catalogue;
 use figment::value::Value;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
@@ -85,16 +86,20 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let level = keys.judge(&["log", "level"], written.log.level, log_level);
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
     let templates_dir = keys.folder(&["templates_dir"], written.templates_dir);
+    let no_store = false; // what is in memory does not outlive the process
+    let catalogue = Catalogue::build(written.providers, written.services, written.clients, no_store);
+    let catalogue = catalogue.unwrap_or_else(|sentences| {
+        faults.follow(&sentences);
+        Catalogue::default()
+    });
     Config {
         file: layers.file.clone(),
         public_url,
         listen,
-        keyring: keyring.unwrap_or_else(|| KeyringSource::Text(SecretString::default())),
+        keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
-        providers: written.providers,
-        services: written.services,
-        clients: written.clients,
+        catalogue,
         allow_query_authid: written.refresh.allow_query_authid,
         privacy_url,
         log: Log { level: level.unwrap_or_default(), format: written.log.format },
@@ -172,11 +177,7 @@ impl Keys<'_> {
             }
             (Some(file), None) => Some(KeyringSource::File(file)),
             (None, Some(text)) => Some(KeyringSource::Text(text)),
-            (None, None) => {
-                let advice = "set `keyring.file` to the file that `authseal keys new` writes, or give the keyring itself in `AUTHSEAL_KEYRING__TEXT`";
-                self.faults.missing("keyring", advice);
-                None
-            }
+            (None, None) => None,
         }
     }
 }

@@ -37,6 +37,19 @@ impl Faults {
             self.add(key, "", format!("is missing; {sentence}"));
         }
     }
+
+    /// Notes faults that may follow from earlier ones: sentences that begin with their key, like `services.x.provider`.
+    /// Those of a table (`services.x`) that has an earlier fault are left out.
+    pub(super) fn follow(&mut self, sentences: &[String]) {
+        let earlier: Vec<_> = self.0.iter().map(|fault| fault.key.clone()).collect();
+        for sentence in sentences {
+            let (key, rest) = sentence.split_once(' ').unwrap_or((sentence, ""));
+            let table = key.split('.').take(2).collect::<Vec<_>>().join(".");
+            if !earlier.iter().any(|key| key.starts_with(&table)) {
+                self.add(key, "", rest);
+            }
+        }
+    }
 }
 
 impl fmt::Display for Faults {

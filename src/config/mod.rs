@@ -19,17 +19,15 @@ pub use check::check_origin;
 pub use faults::Faults;
 pub use sources::Sources;
 
-use crate::provider::{ClientFacts, ProviderFacts, ServiceFacts};
+use crate::provider::Catalogue;
 use layers::Layers;
 use secrecy::SecretString;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use url::Url;
 
 /// A checked configuration. Paths are absolute when [`Sources::working_dir`] is.
-#[derive(Debug)]
 pub struct Config {
     /// The configuration file that was read, if there was one.
     pub file: Option<PathBuf>,
@@ -43,12 +41,8 @@ pub struct Config {
     pub denylist: PathBuf,
     /// To whom an AuthID is handed without a click.
     pub delivery: Delivery,
-    /// `[providers.<id>]`, those built in included.
-    pub providers: BTreeMap<String, ProviderFacts>,
-    /// `[services.<id>]`, those built in included.
-    pub services: BTreeMap<String, ServiceFacts>,
-    /// `[clients.<provider>]`.
-    pub clients: BTreeMap<String, ClientFacts>,
+    /// What there is to log in to: `[providers]`, `[services]` and `[clients]`, those built in included.
+    pub catalogue: Catalogue,
     /// Whether `GET /refresh?authid=` is answered.
     pub allow_query_authid: bool,
     /// The operator's own privacy policy.

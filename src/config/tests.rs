@@ -31,6 +31,20 @@ fn with(mut sources: Sources, env: &[(&str, &str)], flags: &[(&str, &str)]) -> S
     sources
 }
 
+/// The merged keys before providers, services and clients are checked together.
+fn written(sources: &Sources) -> Written {
+    let mut layers = Layers::stack(sources).unwrap();
+    let mut faults = Faults::default();
+    super::secrets::read_files(&mut layers, &mut faults);
+    let written = extract::extract(&mut layers, &mut faults);
+    assert!(faults.is_empty(), "{faults}");
+    written
+}
+
+fn faults_of(sources: &Sources) -> String {
+    Config::load(sources).err().unwrap().to_string()
+}
+
 fn load(toml: &'static str, env: &[(&str, &str)]) -> Result<Config, Faults> {
     let (_folder, sources) = sources(toml);
     Config::load_to_serve(&with(sources, env, &[])).map(|(config, _)| config)
@@ -67,11 +81,12 @@ fn a_later_layer_wins_key_by_key() {
         ("AUTHSEAL_LOG__LEVEL", "debug"),
         ("AUTHSEAL_CLIENTS__GOOGLE__ID", "of-env"),
     ];
-    let (_folder, sources) = sources(toml);
-    let config = Config::load(&with(sources, &env, &[("listen", "127.0.0.1:3, [::1]:3")])).unwrap();
+    let sources = sources(toml);
+    let config = Config::load(&with(sources.1.clone(), &env, &[("listen", "127.0.0.1:3, [::1]:3")])).unwrap();
     assert_eq!(config.listen, ["127.0.0.1:3".parse().unwrap(), "[::1]:3".parse().unwrap()]);
     assert_eq!((config.log.level.as_str(), config.log.format), ("debug", LogFormat::Json));
-    let google = &config.clients["google"];
+    let clients = written(&with(sources.1.clone(), &env, &[])).clients;
+    let google = &clients["google"];
     assert_eq!(google.id.as_deref(), Some("of-env"));
     assert_eq!(google.secret.as_ref().unwrap().expose_secret(), "of-file");
 }
@@ -81,7 +96,7 @@ fn single_fields_of_what_is_built_in_can_be_changed() {
     let toml = "keyring.file = \"k\"\n[services.gcs]\nscopes = [\"less\"]\n[providers.google.authorize_params]\nprompt = \"\"\n";
     let (_folder, sources) = sources(toml);
     let env = [("AUTHSEAL_SERVICES__BOX_COM__HIDDEN", "true")];
-    let config = Config::load(&with(sources, &env, &[])).unwrap();
+    let config = written(&with(sources, &env, &[]));
     assert_eq!(config.services["gcs"].scopes, ["less"]);
     assert_eq!(config.services["gcs"].provider.as_deref(), Some("google"));
     let params = &config.providers["google"].authorize_params;
@@ -105,10 +120,10 @@ fn the_named_file_goes_before_the_working_directory_and_that_before_the_system()
     sources.file = Some("other.toml".into());
     assert_eq!(level(&sources), "trace");
     sources.file = Some("absent.toml".into());
-    let faults = Config::load(&sources).unwrap_err().to_string();
+    let faults = faults_of(&sources);
     assert!(faults.contains("absent.toml does not exist; copy the example `config/authseal.toml`"), "{faults}");
     sources.file = Some("etc".into());
-    assert!(Config::load(&sources).unwrap_err().to_string().contains("cannot be read"));
+    assert!(faults_of(&sources).contains("cannot be read"));
 }
 
 #[test]
@@ -132,7 +147,8 @@ fn raw_text_takes_the_type_that_its_key_wants() {
         ("AUTHSEALED", "x"),
         ("PATH", "/bin"),
     ];
-    let config = load(GOOD, &env).unwrap();
+    let (_folder, sources) = sources(GOOD);
+    let config = written(&with(sources, &env, &[]));
     let client = &config.clients["box"];
     assert_eq!((client.id.as_deref(), client.enabled), (Some("00123"), Some(true)));
     assert_eq!(client.secret.as_ref().unwrap().expose_secret(), "true");
@@ -158,7 +174,7 @@ fn a_variable_reaches_a_known_id_with_a_dot_or_a_dash() {
         ("AUTHSEAL_CLIENTS__OTHER_ONE__ID", "3"),
     ];
     let (_folder, sources) = sources(toml);
-    let config = Config::load(&with(sources, &env, &[])).unwrap();
+    let config = written(&with(sources, &env, &[]));
     assert_eq!(config.services["box.com"].client_id.as_deref(), Some("1"));
     assert_eq!(config.clients["my-cloud"].id.as_deref(), Some("2"));
     assert_eq!(config.clients["other_one"].id.as_deref(), Some("3"));
@@ -194,11 +210,11 @@ fn a_secret_can_lie_in_a_file() {
     fs::write(folder.path().join("x"), " two\r\n\r\n").unwrap();
     fs::write(folder.path().join("box"), "three").unwrap();
     let env = [("AUTHSEAL_CLIENTS__BOX__SECRET_FILE", "box")];
-    let config = Config::load(&with(sources, &env, &[])).unwrap();
+    let config = written(&with(sources, &env, &[]));
     let secret = |id: &str| config.clients[id].secret.as_ref().unwrap().expose_secret().to_owned();
     assert_eq!((secret("google"), secret("box")), (SECRET.to_owned(), "three".to_owned()));
     assert_eq!(config.services["x"].client_secret.as_ref().unwrap().expose_secret(), " two\r\n");
-    assert!(!format!("{config:?}").contains(SECRET));
+    assert!(!format!("{:?}{:?}", config.clients, config.services).contains(SECRET));
 }
 
 /// A file on top of [`GOOD`] (or alone, where it has those keys itself), and what its one fault says.
@@ -404,10 +420,10 @@ fn every_fault_of_a_variable_is_named_alone_and_tells_no_secret() {
         assert!(text.contains(&expected) && faults.len() == 1, "{name}={value}: {text}");
         assert!(!text.contains("hunter2"), "{name}={value}: {text}");
     }
-    let faults = load("", &[]).unwrap_err().to_string();
-    assert!(faults.contains("public_url is missing; set it") && faults.contains("keyring is missing; set"), "{faults}");
+    let faults = load("", &[]).err().unwrap().to_string();
+    assert!(faults.contains("public_url is missing; set it"), "{faults}");
     let (_folder, sources) = sources(GOOD);
-    let faults = Config::load(&with(sources, &[], &[("listne", "x")])).unwrap_err().to_string();
+    let faults = faults_of(&with(sources, &[], &[("listne", "x")]));
     assert!(faults.contains("listne (on the command line) is not a known key; did you mean `listen`?"), "{faults}");
 }
 
@@ -415,7 +431,7 @@ fn every_fault_of_a_variable_is_named_alone_and_tells_no_secret() {
 fn all_faults_are_told_at_once() {
     let toml = "public_url = \"http://oauth.example.com\"\nlisten = [1, \"127.0.0.1:1\", \"x\", \"127.0.0.1:2\", 5]\nkeyrng.file = \"k\"\n\
                 [delivery]\nloopback = 1\n[log]\nlevel = \"loud\"\nformat = \"xml\"\n[clients.google]\nid = \"…\"\nsceret = \"x\"\n";
-    let faults = load(toml, &[("AUTHSEAL_STATE__STORE", "disk"), ("AUTHSEAL_PRIVACY", "x")]).unwrap_err();
+    let faults = load(toml, &[("AUTHSEAL_STATE__STORE", "disk"), ("AUTHSEAL_PRIVACY", "x")]).err().unwrap();
     let text = faults.to_string();
     for key in [
         "public_url",
@@ -423,7 +439,6 @@ fn all_faults_are_told_at_once() {
         "listen, entry 3",
         "listen, entry 5",
         "keyrng",
-        "keyring",
         "delivery.loopback",
         "log.level",
         "log.format",
@@ -433,7 +448,7 @@ fn all_faults_are_told_at_once() {
     for key in ["clients.google.id", "clients.google.sceret", "state.store", "privacy"] {
         assert!(text.contains(&format!("\n  {key} ")), "{key}: {text}");
     }
-    assert!(text.starts_with("13 faults in the configuration:\n"), "{text}");
+    assert!(text.starts_with("12 faults in the configuration:\n"), "{text}");
     assert!(
         text.ends_with("Mend them, then run `authseal check`. docs/configuration.md explains every key."),
         "{text}"

@@ -84,13 +84,16 @@ async fn authorize(request: HttpRequest, state: web::Data<State>) -> HttpRespons
     let Some(wanted) = state.read(query) else {
         return HttpResponse::BadRequest().body("The demo provider does not know this client or its redirect URI.\n");
     };
-    let scopes: Vec<_> = wanted.scope.split(' ').filter(|scope| !scope.is_empty()).collect();
+    let scopes: Vec<String> = wanted.scope.split_whitespace().map(str::to_owned).collect();
     let context = context! {
         title => "Demo Drive", client_name => "authseal", scopes, request => query, action => "/consent",
     };
     match state.pages.get_template("demo_consent.html").and_then(|page| page.render(context)) {
         Ok(page) => HttpResponse::Ok()
-            .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'self'; frame-ancestors 'none'"))
+            .insert_header((
+                header::CONTENT_SECURITY_POLICY,
+                "default-src 'none'; style-src 'self'; frame-ancestors 'none'",
+            ))
             .content_type(header::ContentType::html())
             .body(page),
         Err(error) => HttpResponse::InternalServerError().body(format!("{error:#}\n")),
@@ -130,7 +133,8 @@ async fn exchange(form: web::Form<Vec<(String, String)>>, state: web::Data<State
     };
     let mut answer = json!({ "access_token": access_token, "token_type": "Bearer", "expires_in": ACCESS_TOKEN_LIFE });
     match field("grant_type") {
-        "authorization_code" => match state.grants.redeem(field("code"), field("redirect_uri"), field("code_verifier")) {
+        "authorization_code" => match state.grants.redeem(field("code"), field("redirect_uri"), field("code_verifier"))
+        {
             Some((refresh_token, scope)) => {
                 answer["refresh_token"] = refresh_token.expose_secret().into();
                 answer["scope"] = scope.into();

@@ -37,12 +37,14 @@ pub async fn walk(base: &Url, service: &str) -> Result<Walked, WalkError> {
     let page = send(step, client.get(at(base, &format!("/?type={service}"))?)).await?;
     let cookie = header(&page, SET_COOKIE.as_str()).and_then(|cookie| cookie.split(';').next().map(str::to_owned));
     let (cookie, page) = (cookie.ok_or_else(|| lost(step, &page))?, text(step, page).await?);
+    let page = unescape(&page);
     let link = between(&page, "href=\"/login?", "\"").ok_or(WalkError::Lost(step, 200))?;
 
     let step = "following the login link";
-    let link = at(base, &format!("/login?{}", unescape(link)))?;
+    let link = at(base, &format!("/login?{link}"))?;
     let away = send(step, client.get(link).header(COOKIE, &cookie)).await?;
-    let consent = header(&away, LOCATION.as_str()).and_then(|url| Url::parse(&url).ok()).ok_or_else(|| lost(step, &away))?;
+    let consent =
+        header(&away, LOCATION.as_str()).and_then(|url| Url::parse(&url).ok()).ok_or_else(|| lost(step, &away))?;
 
     let step = "allowing access at the provider";
     let form = [("request", consent.query().unwrap_or_default()), ("decision", "allow")];
@@ -59,7 +61,8 @@ pub async fn walk(base: &Url, service: &str) -> Result<Walked, WalkError> {
     let step = "asking for an access token";
     let refresh = send(step, client.get(at(base, "/refresh")?).header("X-AuthID", &authid)).await?;
     let status = refresh.status();
-    let refresh = serde_json::from_str(&text(step, refresh).await?).map_err(|_| WalkError::Lost(step, status.as_u16()))?;
+    let refresh =
+        serde_json::from_str(&text(step, refresh).await?).map_err(|_| WalkError::Lost(step, status.as_u16()))?;
     if status.is_success() { Ok(Walked { authid, refresh }) } else { Err(WalkError::Lost(step, status.as_u16())) }
 }
 

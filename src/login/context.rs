@@ -38,7 +38,7 @@ pub struct Context {
 }
 
 /// A login under way at the provider.
-pub struct State {
+pub(super) struct State {
     /// Where.
     pub service: ServiceId,
     /// For whom.
@@ -117,7 +117,7 @@ impl Context {
 
 impl State {
     /// Opens what [`Context::begin`] made in the last ten minutes.
-    pub fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
+    pub(super) fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
         let opened = open(text, keyring, Purpose::State)?;
         let mut reader = Reader(&opened.plaintext);
         let context = Context::decode(&mut reader, now, STATE_LIFETIME)?;

@@ -25,7 +25,6 @@ use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 /// How long the binder cookie lives, in seconds.
@@ -172,7 +171,7 @@ impl Logins {
     pub async fn begin(&self, service: &Arc<Service>, ctx: &str, binder: Option<&Binder>) -> Result<Begun, LoginError> {
         let context = self.context(ctx, binder)?;
         self.offered(service, Flow::Code)?;
-        let (state, challenge) = context.begin(service.id, &self.keyring.load(), self.clock.now())?;
+        let (state, challenge) = context.begin(&service.id, &self.keyring.load(), self.clock.now())?;
         let challenge = service.provider.pkce().then_some(challenge.as_str());
         let url = self.providers.authorize_url(service, &self.redirect_uri, &state, challenge).await;
         let url = url.map_err(|failure| LoginError::Provider(service.clone(), failure))?.into();
@@ -285,7 +284,8 @@ impl Logins {
             (authid.expose().to_owned().into(), Some(login.grant), last_day(&service, now))
         };
         let labels = service.provider.show_callback();
-        let shown = callback.iter().filter_map(|(name, value)| Some((labels.get(name)?.clone(), value.clone()))).collect();
+        let shown =
+            callback.iter().filter_map(|(name, value)| Some((labels.get(name)?.clone(), value.clone()))).collect();
         let waits_for = self.leave(&context, &authid)?;
         tracing::info!(target: "authseal::audit", event = "login", service = %service.id, grant = grant.map(tracing::field::display));
         Ok(LoggedIn { service, authid, grant, ends, opener: context.opener, waits_for, shown })

@@ -150,7 +150,9 @@ impl Tokens {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         match service.map(|service| (service, service.availability())) {
             Some((service, Availability::Offered)) => Ok(service.clone()),
-            Some((_, Availability::Gone { reason, .. })) => Err(Refused::Gone(login.service.clone(), reason.to_owned())),
+            Some((_, Availability::Gone { reason, .. })) => {
+                Err(Refused::Gone(login.service.clone(), reason.to_owned()))
+            }
             _ => Err(Refused::NotOffered(login.service.clone())),
         }
     }
@@ -218,7 +220,8 @@ impl Inner {
     ) -> Result<Arc<Access>, Refused> {
         match self.providers.refresh(service, token, CALL_BUDGET).await {
             Ok(tokens) => {
-                let life = Duration::from_secs(tokens.expires_in);
+                // Without an end there is nothing to refresh; such services are refused before they come here.
+                let life = tokens.expires_in.unwrap_or(Duration::from_secs(3600));
                 let access = Arc::new(Access::new(tokens.access_token, tokens.refresh_token, life, &self.clock));
                 self.outcomes.keep(name.0, access.clone());
                 Ok(access)

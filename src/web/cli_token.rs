@@ -28,7 +28,7 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     };
     match super::query(&request, "ctx").filter(|_| matches!(service.availability(), Availability::Offered)) {
         Some(ctx) => show(&service, &ctx, None, &app),
-        None => super::to_index(service.id),
+        None => super::to_index(&service.id),
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         Err(LoginError::BadPaste(_)) => {
             show(&service, ctx, Some("That is not such a token, or not all of it. Copy it again, whole."), &app)
         }
-        Err(LoginError::StaleLink) => super::to_index(service.id),
+        Err(LoginError::StaleLink) => super::to_index(&service.id),
         Err(error) => login_error::show(error, &request, &app),
     }
 }
@@ -55,7 +55,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
 fn show(service: &Service, ctx: &str, error: Option<&'static str>, app: &App) -> HttpResponse {
     let page = Page {
         title: format!("Log in to {}", service.name),
-        service: Named { id: service.id.as_str(), name: service.name },
+        service: Named { id: service.id.as_str(), name: &service.name },
         paste_url: service.provider.paste_url(),
         ctx,
         error,

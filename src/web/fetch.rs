@@ -41,7 +41,10 @@ fn jsonp(callback: &str, answer: &Value) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/javascript; charset=utf-8")
         // The one answer that other sites' pages may load.
-        .insert_header((HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin")))
+        .insert_header((
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("cross-origin"),
+        ))
         .body(format!("/**/{callback}({json});"))
 }
 
@@ -64,8 +67,30 @@ mod tests {
             assert!(is_callback(good), "{good}");
         }
         for bad in [
-            "", ".", "a.", ".a", "a..b", "1a", "a.1", "a b", "a(b)", "alert(1)//", "a;b", "a\nb", "a[0]", "a-b", "<script>",
-            "a.b.c.d.e.f", "ä", "a\u{2028}", "CWS\u{7}", "a'b", "a\"", "a/*", "=a", &"a".repeat(33),
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "1a",
+            "a.1",
+            "a b",
+            "a(b)",
+            "alert(1)//",
+            "a;b",
+            "a\nb",
+            "a[0]",
+            "a-b",
+            "<script>",
+            "a.b.c.d.e.f",
+            "ä",
+            "a\u{2028}",
+            "CWS\u{7}",
+            "a'b",
+            "a\"",
+            "a/*",
+            "=a",
+            &"a".repeat(33),
         ] {
             assert!(!is_callback(bad), "{bad}");
         }

@@ -47,7 +47,9 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     let asked_for = at_once.clone().or_else(|| find("type"));
     let services: Vec<_> = match &asked_for {
         Some(service) => vec![choice(service, &ctx)],
-        None => app.catalogue().all().filter(|service| is_listed(service)).map(|service| choice(service, &ctx)).collect(),
+        None => {
+            app.catalogue().all().filter(|service| is_listed(service)).map(|service| choice(service, &ctx)).collect()
+        }
     };
     // Without a click only for those who would get the AuthID by itself anyway.
     let trusted = matches!(context.opener, Opener::Trusted(_));

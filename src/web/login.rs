@@ -51,7 +51,7 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
     };
     let ctx = super::query(&request, "ctx").filter(|_| !visitor::is_not_from_our_page(&request));
     let Some(ctx) = ctx else {
-        return super::to_index(service.id);
+        return super::to_index(&service.id);
     };
     match app.logins().begin(&service, &ctx, visitor::binder(&request, &app).as_ref()).await {
         Ok(begun) => {
@@ -62,7 +62,7 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
             }
             response.finish()
         }
-        Err(LoginError::StaleLink) => super::to_index(service.id),
+        Err(LoginError::StaleLink) => super::to_index(&service.id),
         Err(error) => login_error::show(error, &request, &app),
     }
 }
@@ -95,7 +95,7 @@ pub(super) fn show(logged_in: &LoggedIn, app: &App) -> HttpResponse {
     };
     let page = Page {
         title: format!("Your AuthID for {}", service.name),
-        service: Named { id: service.id.as_str(), name: service.name },
+        service: Named { id: service.id.as_str(), name: &service.name },
         authid: logged_in.authid.expose_secret(),
         grant: logged_in.grant.map(|grant| grant.to_string()),
         last_day: logged_in.ends.map(|time| clock::rfc3339(time).chars().take(10).collect()),

@@ -101,7 +101,11 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
         }
         LoginError::Seal(error) => (
             StatusCode::INTERNAL_SERVER_ERROR,
-            ErrorPage::new("The AuthID cannot be made", format!("The server met a fault: {error}."), "Tell the operator of this server."),
+            ErrorPage::new(
+                "The AuthID cannot be made",
+                format!("The server met a fault: {error}."),
+                "Tell the operator of this server.",
+            ),
         ),
     }
 }
@@ -110,7 +114,9 @@ fn no_refresh_token(service: &Service) -> ErrorPage {
     let provider = service.provider.name();
     let page = ErrorPage::new(
         "The provider gave no lasting access",
-        format!("{provider} allowed access for a short time only. It does that when it believes that this server has lasting access already."),
+        format!(
+            "{provider} allowed access for a short time only. It does that when it believes that this server has lasting access already."
+        ),
         format!("Withdraw this server's access at {provider}, then log in once more."),
     );
     match service.provider.withdraw_url() {

@@ -20,7 +20,6 @@ mod server;
 mod token;
 mod visitor;
 
-
 pub use server::Server;
 
 use crate::app::App;
@@ -115,7 +114,9 @@ fn refuse_body(request: &HttpRequest, status: StatusCode) -> actix_web::Error {
         _ => "The form could not be read.",
     };
     let response = match request.app_data::<web::Data<App>>() {
-        Some(app) => ErrorPage::new("This form cannot be read", message, "Go back and try again.").show(app, request, status),
+        Some(app) => {
+            ErrorPage::new("This form cannot be read", message, "Go back and try again.").show(app, request, status)
+        }
         None => HttpResponse::new(status),
     };
     actix_web::error::InternalError::from_response(message, response).into()
@@ -149,23 +150,39 @@ fn to_index(service: &ServiceId) -> HttpResponse {
 }
 
 fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {
-    ErrorPage::new("Unknown service", "This server does not know the service that was asked for.", "Choose one of the services on the start page.")
-        .action("/", "Show all services")
-        .show(app, request, StatusCode::NOT_FOUND)
+    ErrorPage::new(
+        "Unknown service",
+        "This server does not know the service that was asked for.",
+        "Choose one of the services on the start page.",
+    )
+    .action("/", "Show all services")
+    .show(app, request, StatusCode::NOT_FOUND)
 }
 
 fn foreign_form(request: &HttpRequest, app: &App) -> HttpResponse {
-    ErrorPage::new("This form came from elsewhere", "Another website tried to send this form in your name.", "If you meant to do this, begin on our own page.")
-        .show(app, request, StatusCode::FORBIDDEN)
+    ErrorPage::new(
+        "This form came from elsewhere",
+        "Another website tried to send this form in your name.",
+        "If you meant to do this, begin on our own page.",
+    )
+    .show(app, request, StatusCode::FORBIDDEN)
 }
 
 fn internal(request: &HttpRequest, app: &App) -> HttpResponse {
-    ErrorPage::new("Something went wrong", "The server met an unexpected fault.", "Try again; if it stays, tell the operator the number below.")
-        .show(app, request, StatusCode::INTERNAL_SERVER_ERROR)
+    ErrorPage::new(
+        "Something went wrong",
+        "The server met an unexpected fault.",
+        "Try again; if it stays, tell the operator the number below.",
+    )
+    .show(app, request, StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn not_found_page(request: &HttpRequest, app: &App) -> HttpResponse {
-    ErrorPage::new("Nothing here", "There is no page at this address.", "Begin on the start page.").show(app, request, StatusCode::NOT_FOUND)
+    ErrorPage::new("Nothing here", "There is no page at this address.", "Begin on the start page.").show(
+        app,
+        request,
+        StatusCode::NOT_FOUND,
+    )
 }
 
 async fn not_found(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
@@ -173,6 +190,10 @@ async fn not_found(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
 }
 
 async fn method_not_allowed(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    ErrorPage::new("Not possible this way", "This address does not take that kind of request.", "Begin on the start page.")
-        .show(&app, &request, StatusCode::METHOD_NOT_ALLOWED)
+    ErrorPage::new(
+        "Not possible this way",
+        "This address does not take that kind of request.",
+        "Begin on the start page.",
+    )
+    .show(&app, &request, StatusCode::METHOD_NOT_ALLOWED)
 }

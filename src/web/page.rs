@@ -14,7 +14,8 @@ pub(super) fn show(app: &App, status: StatusCode, template: &str, context: impl 
         Ok(page) => HttpResponse::build(status).content_type(content_type).body(page),
         Err(error) => {
             tracing::error!(template, error = format!("{error:#}"), "the template cannot be rendered");
-            HttpResponse::InternalServerError().body("This page cannot be shown. The operator finds the cause in the log.")
+            HttpResponse::InternalServerError()
+                .body("This page cannot be shown. The operator finds the cause in the log.")
         }
     }
 }

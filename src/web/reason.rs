@@ -34,6 +34,11 @@ impl Answer {
         Self { status, reason: reason.into(), retry_after: None, level }
     }
 
+    fn not_offered() -> Self {
+        let reason = "The service of this AuthID is not set up on this server (any more). Please tell its operator.";
+        Self::new(StatusCode::BAD_GATEWAY, Level::ERROR, reason)
+    }
+
     /// The error code and status at `/token` (RFC 6749 section 5.2).
     pub(super) fn oauth(&self) -> (StatusCode, &'static str) {
         if self.status.is_client_error() {
@@ -47,31 +52,30 @@ impl Answer {
 impl From<&Refused> for Answer {
     fn from(refused: &Refused) -> Self {
         // Damaged, forged and foreign AuthIDs are not told apart.
-        const INVALID: &str = "This AuthID is not valid here: it is damaged, incomplete or from another server. Please create a new one.";
+        const INVALID: &str =
+            "This AuthID is not valid here: it is damaged, incomplete or from another server. Please create a new one.";
         let permanent = |reason| Self::new(StatusCode::UNAUTHORIZED, Level::INFO, reason);
-        let passing = |level, reason| Self::new(StatusCode::BAD_GATEWAY, level, reason);
         match refused {
             Refused::Parse(ParseError::Malformed) | Refused::Forged => permanent(INVALID),
-            Refused::Parse(ParseError::Version1 | ParseError::Version2(_)) => {
-                permanent("This AuthID was made by an older kind of server and cannot be used here. Please create a new one.")
-            }
+            Refused::Parse(ParseError::Version1 | ParseError::Version2(_)) => permanent(
+                "This AuthID was made by an older kind of server and cannot be used here. Please create a new one.",
+            ),
             Refused::NoKey(NoKey::Newer) => {
-                passing(Level::WARN, "This AuthID was sealed with a newer key than this server has. Please try again in a moment.")
+                let reason =
+                    "This AuthID was sealed with a newer key than this server has. Please try again in a moment.";
+                Self::new(StatusCode::BAD_GATEWAY, Level::WARN, reason)
             }
             Refused::NoKey(NoKey::Absent) => {
                 permanent("The key that sealed this AuthID is not on this server. Please create a new AuthID.")
             }
-            Refused::NoKey(NoKey::Retired | NoKey::BelowFloor) => {
-                permanent("The key that sealed this AuthID has been retired by the server's operator. Please create a new AuthID.")
-            }
+            Refused::NoKey(NoKey::Retired | NoKey::BelowFloor) => permanent(
+                "The key that sealed this AuthID has been retired by the server's operator. Please create a new AuthID.",
+            ),
             Refused::Denied(Denied::Grant) => permanent("This AuthID has been revoked. Please create a new one."),
             Refused::Denied(_) => {
                 permanent("The server's operator has revoked all AuthIDs of this age or kind. Please create a new one.")
             }
-            Refused::NotOffered(_) => passing(
-                Level::ERROR,
-                "The service of this AuthID is not set up on this server (any more). Please tell its operator.",
-            ),
+            Refused::NotOffered(_) => Self::not_offered(),
             Refused::Gone(_, reason) => Self { reason: reason.clone().into(), ..permanent("") },
             Refused::Provider(failure) => failure.into(),
             Refused::TimedOut => (&Failure::TimedOut).into(),
@@ -111,13 +115,19 @@ impl From<&Failure> for Answer {
                     "The storage provider asks for a longer pause. Your AuthID is fine; please try again later.",
                 )
             },
-            Failure::Later { .. } => passing("The storage provider is busy. Your AuthID is fine; please try again soon."),
+            Failure::Later { .. } => {
+                passing("The storage provider is busy. Your AuthID is fine; please try again soon.")
+            }
             Failure::Unreachable => {
                 passing("The storage provider cannot be reached. Your AuthID is fine; please try again soon.")
             }
-            Failure::BadAnswer => {
-                passing("The storage provider gave an answer that makes no sense. Your AuthID is fine; please try again soon.")
+            Failure::BadAnswer => passing(
+                "The storage provider gave an answer that makes no sense. Your AuthID is fine; please try again soon.",
+            ),
+            Failure::BadCallback => {
+                permanent("The storage provider sent this login to an address that is not its own.")
             }
+            Failure::NotOffered => Self::not_offered(),
             Failure::TimedOut => Self::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 Level::WARN,

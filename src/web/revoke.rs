@@ -63,7 +63,7 @@ async fn revoke(opened: Opened, as_json: bool, request: &HttpRequest, app: &App)
             let page = RevokedPage {
                 title: "Withdrawn",
                 grant: grant.to_string(),
-                service_name: service.as_ref().map_or("the service", |service| service.name),
+                service_name: service.as_ref().map_or("the service", |service| service.name.as_str()),
                 provider_outcome,
                 withdraw_url: service.as_ref().and_then(|service| service.provider.withdraw_url()),
             };
@@ -92,9 +92,13 @@ fn refuse(answer: &Answer, as_json: bool, request: &HttpRequest, app: &App) -> H
     alone(if as_json {
         HttpResponse::build(status).json(json!({ "revoked": false, "error": answer.reason }))
     } else {
-        ErrorPage::new("This AuthID cannot be withdrawn here", answer.reason.clone(), "Paste the whole AuthID, as it was shown to you.")
-            .action("/revoke", "Try again")
-            .show(app, request, status)
+        ErrorPage::new(
+            "This AuthID cannot be withdrawn here",
+            answer.reason.clone(),
+            "Paste the whole AuthID, as it was shown to you.",
+        )
+        .action("/revoke", "Try again")
+        .show(app, request, status)
     })
 }
 

@@ -30,8 +30,12 @@ impl Server {
         let listen = |address: &SocketAddr| {
             TcpListener::bind(address).map_err(|error| {
                 let hint = match error.kind() {
-                    io::ErrorKind::AddrInUse => "; something else listens there: stop it, or choose another address with --listen",
-                    io::ErrorKind::PermissionDenied => "; ports below 1024 need a right of their own: choose a higher one",
+                    io::ErrorKind::AddrInUse => {
+                        "; something else listens there: stop it, or choose another address with --listen"
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        "; ports below 1024 need a right of their own: choose a higher one"
+                    }
                     _ => "",
                 };
                 io::Error::new(error.kind(), format!("cannot listen at {address}: {error}{hint}"))
