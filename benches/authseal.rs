@@ -4,10 +4,27 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark has no one to return an error to")]
 #![allow(missing_docs, reason = "criterion_group makes a public function")]
 
+use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::{HttpRequest, HttpResponse, web};
+use authseal::app::App;
 use authseal::authid::{Bind, Envelope, GrantId, Login, ServiceId, seal};
+use authseal::clock::Clock;
+use authseal::config::{Config, Sources};
+use authseal::demo::{DemoProvider, walk};
+use authseal::denylist::parse;
 use authseal::seal::{Epoch, EpochKeys, Key, Keyring, new_secret_text};
+use authseal::web::Server;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use secrecy::ExposeSecret;
+use std::fmt::Write;
+use std::fs::Permissions;
 use std::hint::black_box;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use zeroize::Zeroizing;
 
 /// As long as Google's refresh tokens.
 const SHORT_TOKEN: usize = 103;
@@ -75,5 +92,101 @@ fn keys(criterion: &mut Criterion) {
     criterion.bench_function("keys/from_text", |b| b.iter(|| EpochKeys::from_text(black_box(&secret))));
 }
 
-criterion_group!(benches, authid, refused, keys);
+/// Looking up a login that is not on the list, as on every request, by the number of lines.
+fn denylist(criterion: &mut Criterion) {
+    let (service, epoch) = (ServiceId::parse("googledrive").unwrap(), Epoch::FIRST);
+    let mut group = criterion.benchmark_group("denylist");
+    for lines in [0_u32, 1_000, 1_000_000] {
+        let mut text = String::from("authseal-denylist 1\n");
+        for _ in 0..lines {
+            writeln!(text, "grant {} through 1 at 2026-11-23T10:00:00Z", GrantId::random().unwrap()).unwrap();
+        }
+        let rules = parse(text.as_bytes()).unwrap().unwrap().rules;
+        let grants: Vec<_> = (0..1024).map(|_| GrantId::random().unwrap()).collect();
+        let mut next = grants.iter().cycle();
+        group.bench_function(format!("lookup/{lines}"), |b| {
+            b.iter(|| rules.denies(&service, epoch, *next.next().unwrap(), 1_795_420_000));
+        });
+        if lines == 1_000_000 {
+            group.sample_size(10);
+            group.bench_function("load/1000000", |b| b.iter(|| parse(black_box(text.as_bytes()))));
+        }
+    }
+    group.finish();
+}
+
+/// A whole `/refresh` that is answered from the cache, beside a bare handler of the same framework that opens one
+/// sealed text of the same length and answers with as much JSON: what any server of this kind must at least do.
+fn refresh(criterion: &mut Criterion) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (app, authid) = runtime.block_on(log_in(folder.path()));
+
+    let mut group = criterion.benchmark_group("refresh");
+    let body_len = authid.rsplit_once(':').unwrap().1.len() * 3 / 4;
+    let key = Key::new(&[7; 32]);
+    let sealed = BASE64_URL_SAFE_NO_PAD.encode(key.seal(&[0; 51], &vec![b'x'; body_len - 40]).unwrap());
+    let bare = actix_web::App::new().route(
+        "/refresh",
+        web::get().to(move |request: HttpRequest| {
+            let key = key.clone();
+            async move {
+                let text = request.headers().get("x-authid").unwrap().to_str().unwrap();
+                let opened = key.open(&[0; 51], &BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap();
+                HttpResponse::Ok().json(serde_json::json!({
+                    "access_token": "f8bd08a15ef1437ce91de7115da036b6", "expires": opened.len(), "type": "demodrive",
+                }))
+            }
+        }),
+    );
+    let bare = runtime.block_on(init_service(bare));
+    let ours = runtime.block_on(init_service(authseal::web::service(app)));
+    group.bench_function("bare_handler", |b| {
+        b.to_async(&runtime).iter(async || {
+            let request = TestRequest::get().uri("/refresh").insert_header(("X-AuthID", sealed.as_str())).to_request();
+            assert!(call_service(&bare, request).await.status().is_success());
+        });
+    });
+    group.bench_function("cached", |b| {
+        b.to_async(&runtime).iter(async || {
+            let request = TestRequest::get().uri("/refresh").insert_header(("X-AuthID", authid.as_str())).to_request();
+            assert!(call_service(&ours, request).await.status().is_success());
+        });
+    });
+    group.finish();
+}
+
+/// A server in front of the demo provider, and an AuthID whose access token it has cached.
+async fn log_in(folder: &Path) -> (web::Data<App>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let provider = DemoProvider::start(&Zeroizing::new([7; 32]), format!("{url}/logged-in")).unwrap();
+    let (at, id, secret) = (provider.address, provider.client_id, provider.client_secret.expose_secret());
+    let secret_text = new_secret_text(Epoch::FIRST).unwrap();
+    let write = |name: &str, text: String| {
+        std::fs::write(folder.join(name), text).unwrap();
+        std::fs::set_permissions(folder.join(name), Permissions::from_mode(0o600)).unwrap();
+    };
+    write("keys.toml", format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"", *secret_text));
+    write("denylist", "authseal-denylist 1\n".to_owned());
+    write(
+        "authseal.toml",
+        format!(
+            "public_url = \"{url}\"\n[clients.demo]\nid = \"{id}\"\nsecret = \"{secret}\"\n\
+         [providers.demo]\nrotation = \"none\"\nauthorize_url = \"http://{at}/authorize\"\ntoken_url = \"http://{at}/token\"\n\
+         [services.demodrive]\nprovider = \"demo\"\nname = \"Demo\"\nscopes = [\"files.write\"]\n"
+        ),
+    );
+    let sources =
+        Sources { file: Some(folder.join("authseal.toml")), working_dir: folder.to_owned(), ..Sources::default() };
+    let Ok((config, public_url)) = Config::load_to_serve(&sources) else { panic!("the configuration has a fault") };
+    let server = Server::on(App::build(config, public_url.clone(), Clock::system()).unwrap(), vec![listener]);
+    let app = server.app();
+    tokio::spawn(provider.server);
+    tokio::spawn(server.run().unwrap());
+    (app, walk(&public_url, "demodrive").await.unwrap().authid)
+}
+
+criterion_group!(benches, authid, refused, keys, denylist, refresh);
 criterion_main!(benches);

@@ -38,7 +38,7 @@ pub(super) async fn favicon() -> HttpResponse {
 fn serve((_, content_type, content): &(&str, &str, &'static str)) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, *content_type))
-        .insert_header((header::CACHE_CONTROL, "public, max-age=3600"))
+        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
         .body(*content)
 }
 

@@ -20,7 +20,7 @@ mod server;
 mod token;
 mod visitor;
 
-pub use server::Server;
+pub use server::{Server, service};
 
 use crate::app::App;
 use crate::authid::ServiceId;

@@ -2,8 +2,10 @@
 
 use super::{MAX_FORM, headers, not_found, routes};
 use crate::app::App;
+use actix_web::body::MessageBody;
+use actix_web::dev::{self, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
-use actix_web::{HttpServer, dev, web};
+use actix_web::{HttpServer, web};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -14,6 +16,26 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long requests under way may take when the server ends, in seconds: more than the budget of a refresh.
 const SHUTDOWN_SECONDS: u64 = 25;
+
+/// Everything from a request to its answer, without a listener.
+pub fn service(
+    app: web::Data<App>,
+) -> actix_web::App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    actix_web::App::new()
+        .app_data(app)
+        .app_data(web::PayloadConfig::new(MAX_FORM))
+        .wrap(from_fn(headers::around))
+        .configure(routes)
+        .default_service(web::route().to(not_found))
+}
 
 /// A server that listens and does not answer yet.
 pub struct Server {
@@ -66,15 +88,7 @@ impl Server {
     /// When the listeners cannot be used.
     pub fn run(self) -> io::Result<dev::Server> {
         let app = self.app;
-        let factory = move || {
-            actix_web::App::new()
-                .app_data(app.clone())
-                .app_data(web::PayloadConfig::new(MAX_FORM))
-                .wrap(from_fn(headers::around))
-                .configure(routes)
-                .default_service(web::route().to(not_found))
-        };
-        let server = HttpServer::new(factory)
+        let server = HttpServer::new(move || service(app.clone()))
             .client_request_timeout(HEAD_TIME)
             .keep_alive(KEEP_ALIVE)
             .shutdown_timeout(SHUTDOWN_SECONDS);
