@@ -24,12 +24,18 @@ const signingKey = {
     use: 'sig',
 };
 
-// Starts a provider on a free port. `redirectUri` is the only one it accepts; access tokens live `accessTokenSeconds`.
-export async function startProvider({ redirectUri, rotation = 'none', accessTokenSeconds = 3600 }) {
+// Starts a provider on a free port. `redirectUri` is the only one it accepts; access tokens live `accessTokenSeconds`; its
+// discovery document names `clientAuth` as the one way in which a client may authenticate.
+export async function startProvider({
+    redirectUri,
+    rotation = 'none',
+    accessTokenSeconds = 3600,
+    clientAuth = 'client_secret_post',
+}) {
     const server = createServer();
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     const issuer = `http://127.0.0.1:${server.address().port}`;
-    const provider = new Provider(issuer, configuration(redirectUri, rotation, accessTokenSeconds));
+    const provider = new Provider(issuer, configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth }));
 
     const requests = [];
     provider.use(async (ctx, next) => {
@@ -77,7 +83,7 @@ export async function startProvider({ redirectUri, rotation = 'none', accessToke
     };
 }
 
-function configuration(redirectUri, rotation, accessTokenSeconds) {
+function configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth }) {
     if (!ROTATIONS.includes(rotation)) {
         throw new Error(`no such rotation: ${rotation}`);
     }
@@ -97,9 +103,10 @@ function configuration(redirectUri, rotation, accessTokenSeconds) {
                 redirect_uris: [redirectUri],
                 grant_types: ['authorization_code', 'refresh_token'],
                 response_types: ['code'],
-                token_endpoint_auth_method: 'client_secret_post',
+                token_endpoint_auth_method: clientAuth,
             },
         ],
+        clientAuthMethods: [clientAuth],
         rotateRefreshToken: rotation !== 'none',
         pkce: { required: () => true },
         jwks: { keys: [signingKey] },
