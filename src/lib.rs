@@ -10,6 +10,7 @@ pub mod authid;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod pages;
 pub mod demo;
 pub mod denylist;
 pub mod login;

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::RangeInclusive;
 use zeroize::Zeroizing;
 
 /// 16 random bytes that name one login. Not secret: they are logged, reported and revoked by. Kept by re-sealing.
@@ -80,6 +81,11 @@ impl Bind {
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
+
+    /// Its bytes.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// One person's login at one service.
@@ -98,6 +104,9 @@ pub struct Login {
     /// See [`Bind`].
     pub bind: Bind,
 }
+
+/// The times that an AuthID can hold: what RFC 3339 can write, from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59Z.
+const TIMES: RangeInclusive<UnixTime> = 0..=253_402_300_799;
 
 /// The plaintext: compact JSON.
 #[derive(Serialize, Deserialize)]
@@ -124,7 +133,11 @@ impl Login {
     }
 
     pub(super) fn from_json(json: &[u8], service: ServiceId, grant: GrantId) -> Option<Self> {
-        let content: Content<'_> = serde_json::from_slice(json).ok()?;
+        // serde would take an array of the members' values for the object.
+        let content: Content<'_> = json.starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()?;
+        if content.token.is_empty() || !TIMES.contains(&content.sealed) || !TIMES.contains(&content.login) {
+            return None;
+        }
         let mut bind = Zeroizing::new([0; 32]);
         (BASE64URL.decode_slice(content.bind, bind.as_mut_slice()).ok()? == 32).then_some(())?;
         Some(Self {

@@ -11,6 +11,7 @@ pub use login::{Bind, GrantId, Login};
 pub use text::{AuthId, Envelope, ParseError, ServiceId};
 
 use crate::seal::{Epoch, EpochKeys, Keyring, NoKey, Purpose, SealError};
+use secrecy::ExposeSecret;
 use thiserror::Error;
 
 /// The longest AuthID, in bytes.
@@ -30,6 +31,9 @@ pub enum OpenError {
 /// Why a login could not be sealed.
 #[derive(Debug, Error)]
 pub enum SealLoginError {
+    /// The refresh token is empty. What was sealed of it would never open.
+    #[error("the provider's refresh token is empty")]
+    NoToken,
     /// The refresh token is too long to fit [`MAX_LEN`].
     #[error("the provider's refresh token is too long to be sealed into an AuthID")]
     TooLong,
@@ -41,8 +45,11 @@ pub enum SealLoginError {
 /// Seals a login under the keyring's primary.
 ///
 /// # Errors
-/// When the refresh token is too long, or there is no randomness.
+/// When the refresh token is empty or too long, or there is no randomness.
 pub fn seal(keys: &EpochKeys, login: &Login) -> Result<AuthId, SealLoginError> {
+    if login.refresh_token.expose_secret().is_empty() {
+        return Err(SealLoginError::NoToken);
+    }
     let plaintext = login.to_json();
     let associated = associated_data(&login.service, keys.epoch(), login.grant);
     let mut body = login.grant.as_bytes().to_vec();

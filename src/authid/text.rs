@@ -99,9 +99,6 @@ impl Envelope {
     /// Tells the predecessors' AuthIDs from other text.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let text = text.trim_ascii();
-        if text.len() > MAX_LEN {
-            return Err(ParseError::Malformed);
-        }
         if text.contains('%') {
             return Self::parse_canonical(&text.replace("%3A", ":").replace("%3a", ":"));
         }
@@ -109,6 +106,9 @@ impl Envelope {
     }
 
     fn parse_canonical(text: &str) -> Result<Self, ParseError> {
+        if text.len() > MAX_LEN {
+            return Err(ParseError::Malformed);
+        }
         let Some(rest) = text.strip_prefix("v3:") else {
             return Err(predecessor(text));
         };
@@ -241,6 +241,12 @@ mod tests {
         let keyring = keyring(1, &[1]);
         assert!(seal(keyring.primary(), &login(&"x".repeat(4000))).is_ok());
         assert!(matches!(seal(keyring.primary(), &login(&"x".repeat(5000))), Err(SealLoginError::TooLong)));
+    }
+
+    #[test]
+    fn a_login_without_a_token_is_not_sealed() {
+        let keyring = keyring(1, &[1]);
+        assert!(matches!(seal(keyring.primary(), &login("")), Err(SealLoginError::NoToken)));
     }
 
     #[test]

@@ -1,1 +1,140 @@
-//! To be written.
+//! Configuration: four layers become one checked [`Config`], or a list of everything that is wrong with them.
+//!
+//! The layers, each over the one before: what is built in (with `config/providers.toml`), the TOML file, the
+//! environment, the command line. No fault ends the reading: a faulty key is noted, taken out, and the reading goes
+//! on, so that an operator sees all faults at once. No fault's text holds a configured value: it may be a secret.
+//! Nothing here reads the process's environment but [`Sources::of_process`].
+
+mod check;
+mod extract;
+mod faults;
+mod layers;
+mod secrets;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod written;
+
+pub use check::check_origin;
+pub use faults::Faults;
+pub use sources::Sources;
+
+use crate::provider::{ClientFacts, ProviderFacts, ServiceFacts};
+use layers::Layers;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use url::Url;
+
+/// A checked configuration. Paths are absolute when [`Sources::working_dir`] is.
+#[derive(Debug)]
+pub struct Config {
+    /// The configuration file that was read, if there was one.
+    pub file: Option<PathBuf>,
+    /// What browsers see: scheme, host and port, no path.
+    pub public_url: Option<Url>,
+    /// The addresses to listen on, at least one, none twice.
+    pub listen: Vec<SocketAddr>,
+    /// Where the keyring is.
+    pub keyring: KeyringSource,
+    /// The denylist file.
+    pub denylist: PathBuf,
+    /// To whom an AuthID is handed without a click.
+    pub delivery: Delivery,
+    /// `[providers.<id>]`, those built in included.
+    pub providers: BTreeMap<String, ProviderFacts>,
+    /// `[services.<id>]`, those built in included.
+    pub services: BTreeMap<String, ServiceFacts>,
+    /// `[clients.<provider>]`.
+    pub clients: BTreeMap<String, ClientFacts>,
+    /// Whether `GET /refresh?authid=` is answered.
+    pub allow_query_authid: bool,
+    /// The operator's own privacy policy.
+    pub privacy_url: Option<Url>,
+    /// The log.
+    pub log: Log,
+    /// The folder that `/.well-known/acme-challenge/` is answered from.
+    pub acme_challenge_dir: Option<PathBuf>,
+    /// A folder of pages that replace built-in ones of the same name.
+    pub templates_dir: Option<PathBuf>,
+}
+
+/// Where the keyring is.
+#[derive(Debug)]
+pub enum KeyringSource {
+    /// In a file; it is watched.
+    File(PathBuf),
+    /// In the configuration itself, usually in `AUTHSEAL_KEYRING__TEXT`.
+    Text(SecretString),
+}
+
+/// To whom an AuthID is handed without a click.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Origins in their ASCII serialisation (RFC 6454 section 6.2).
+    pub trusted_origins: Vec<String>,
+    /// Whether pages on this computer (`localhost`, 127.0.0.0/8, `[::1]`) are trusted, on any port.
+    pub loopback: bool,
+}
+
+/// The log.
+#[derive(Debug)]
+pub struct Log {
+    /// Directives of `tracing_subscriber::EnvFilter`, checked.
+    pub level: String,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads and checks the configuration, for commands that serve nobody.
+    ///
+    /// # Errors
+    /// All faults that were found.
+    pub fn load(sources: &Sources) -> Result<Self, Faults> {
+        match read(sources)? {
+            (config, faults) if faults.is_empty() => Ok(config),
+            (_, faults) => Err(faults),
+        }
+    }
+
+    /// Reads and checks the configuration of a server, which needs `public_url` too.
+    ///
+    /// # Errors
+    /// All faults that were found.
+    pub fn load_to_serve(sources: &Sources) -> Result<(Self, Url), Faults> {
+        let (config, mut faults) = read(sources)?;
+        match config.public_url.clone() {
+            Some(public_url) if faults.is_empty() => return Ok((config, public_url)),
+            Some(_) => {}
+            None => faults.missing("public_url", "set it to what browsers see, like `https://oauth.example.com`"),
+        }
+        Err(faults)
+    }
+}
+
+/// A configuration as far as it could be read, and what is wrong with it; it is of use only if nothing is.
+fn read(sources: &Sources) -> Result<(Config, Faults), Faults> {
+    let mut layers = Layers::stack(sources)?;
+    let mut faults = Faults::default();
+    secrets::read_files(&mut layers, &mut faults);
+    check::refuse_placeholders(&mut layers, &mut faults);
+    let written = extract::extract(&mut layers, &mut faults);
+    let config = check::check(written, &layers, &mut faults);
+    Ok((config, faults))
+}

@@ -1,1 +1,306 @@
-//! To be written.
+//! From a person's consent to a delivered AuthID: begin, complete (or trade a pasted token), deliver.
+//!
+//! Nothing is stored before a login succeeds. What has to survive the trip to the provider travels sealed in `state`;
+//! the browser's binder cookie proves that the one who comes back is the one who left.
+
+mod binder;
+mod context;
+mod fetch_token;
+mod mailbox;
+mod origin;
+
+pub use binder::Binder;
+pub use context::Context;
+pub use fetch_token::FetchToken;
+pub use origin::{DeliveryRules, Opener, Origin};
+
+use crate::authid::{self, Bind, GrantId, Login};
+use crate::clock::{Clock, UnixTime};
+use crate::keyfile::LiveKeyring;
+use crate::provider::{Availability, Failure, Flow, PastedToken, Providers, Rotation, Service, Tokens};
+use crate::seal::SealError;
+use crate::store::Store;
+use context::State;
+use moka::sync::Cache;
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+/// How long the binder cookie lives, in seconds.
+pub const BINDER_LIFETIME: i64 = context::CONTEXT_LIFETIME;
+/// How many finished logins are remembered, to tell a reloaded callback from a first one.
+const MAX_SEEN: u64 = 10_000;
+/// How long: longer than a state lives.
+const SEEN: Duration = Duration::from_secs(900);
+
+/// Logs people in.
+pub struct Logins {
+    keyring: Arc<LiveKeyring>,
+    providers: Arc<Providers>,
+    store: Store,
+    rules: DeliveryRules,
+    redirect_uri: String,
+    seen: Cache<[u8; 24], ()>,
+    clock: Clock,
+}
+
+/// A login that begins.
+pub struct Begun {
+    /// The provider's address to send the browser to.
+    pub url: String,
+    /// The state once more, to be kept in a cookie, for a provider that may drop it on the way back.
+    pub keep: Option<String>,
+}
+
+/// What came back to `/logged-in`.
+pub struct Callback {
+    /// Authorization code (RFC 6749 section 4.1.2).
+    pub code: Option<SecretString>,
+    /// Our sealed state.
+    pub state: Option<String>,
+    /// The state from the cookie, see [`Begun::keep`].
+    pub kept: Option<String>,
+    /// The provider's error code (RFC 6749 section 4.1.2.1).
+    pub error: Option<String>,
+    /// The issuer (RFC 9207).
+    pub iss: Option<String>,
+    /// All parameters, for what providers add.
+    pub all: Vec<(String, String)>,
+}
+
+/// A finished login.
+pub struct LoggedIn {
+    /// Where.
+    pub service: Arc<Service>,
+    /// The AuthID; or the provider's own access token, where clients want that.
+    pub authid: SecretString,
+    /// Which login it is; none where the provider's token is handed out as it is.
+    pub grant: Option<GrantId>,
+    /// When the refresh token ends of old age, whatever its use.
+    pub ends: Option<UnixTime>,
+    /// Who asked.
+    pub opener: Opener,
+    /// The token under which the AuthID waits in the mailbox.
+    pub waits_for: Option<FetchToken>,
+    /// What else the person needs: label and value.
+    pub shown: Vec<(String, String)>,
+}
+
+/// Why a login did not begin or did not end well.
+#[derive(Debug, Error)]
+pub enum LoginError {
+    /// The link did not come from our own page in this browser, or is too old: the index page makes a new one.
+    #[error("the login link is not of this browser, or too old")]
+    StaleLink,
+    /// The service is not offered.
+    #[error("not offered: {0:?}")]
+    Unavailable(Availability),
+    /// No `state`, or none of ours, or older than ten minutes.
+    #[error("the state is not ours or too old")]
+    BadState,
+    /// The callback came to another browser than the one where the login began.
+    #[error("the login began in another browser")]
+    OtherBrowser,
+    /// The callback was seen before.
+    #[error("the callback was used before")]
+    Replayed,
+    /// The answer came from another provider than the one asked (RFC 9207).
+    #[error("the answer came from another issuer")]
+    WrongIssuer,
+    /// The person, or the provider's rules, said no.
+    #[error("consent was not given")]
+    Declined(Arc<Service>),
+    /// The provider reported an error instead of a code.
+    #[error("the provider reported an error")]
+    ProviderError(Arc<Service>),
+    /// The provider gave access but no refresh token.
+    #[error("no refresh token")]
+    NoRefreshToken(Arc<Service>),
+    /// Fewer scopes were granted than asked for.
+    #[error("scopes not granted: {1:?}")]
+    MissingScopes(Arc<Service>, Vec<String>),
+    /// What was pasted is not such a token.
+    #[error("not a login token")]
+    BadPaste(Arc<Service>),
+    /// The call to the provider failed.
+    #[error("provider: {1}")]
+    Provider(Arc<Service>, Failure),
+    /// The refresh token does not fit into an AuthID, or there is no randomness.
+    #[error("cannot seal: {0}")]
+    Seal(#[from] authid::SealLoginError),
+}
+
+impl From<SealError> for LoginError {
+    fn from(error: SealError) -> Self {
+        Self::Seal(error.into())
+    }
+}
+
+impl Logins {
+    /// Puts the parts together. `redirect_uri` is the registered callback.
+    pub fn new(
+        keyring: Arc<LiveKeyring>,
+        providers: Arc<Providers>,
+        store: Store,
+        rules: DeliveryRules,
+        redirect_uri: String,
+        clock: Clock,
+    ) -> Self {
+        let seen = Cache::builder().max_capacity(MAX_SEEN).time_to_live(SEEN).build();
+        Self { keyring, providers, store, rules, redirect_uri, seen, clock }
+    }
+
+    /// Seals what is known of a visitor of our index page into the parameter of its login links.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness.
+    pub fn welcome(&self, context: &Context) -> Result<String, SealError> {
+        context.seal(&self.keyring.load(), self.clock.now())
+    }
+
+    /// Which page opened ours.
+    pub fn opener(&self, referer: Option<&str>, sec_fetch_site: Option<&str>) -> Opener {
+        self.rules.opener(referer, sec_fetch_site)
+    }
+
+    /// Begins a login.
+    ///
+    /// # Errors
+    /// When the link is not of this browser, the service is not offered, or the provider's addresses are not known.
+    pub async fn begin(&self, service: &Arc<Service>, ctx: &str, binder: Option<&Binder>) -> Result<Begun, LoginError> {
+        let context = self.context(ctx, binder)?;
+        self.offered(service, Flow::Code)?;
+        let (state, challenge) = context.begin(service.id(), &self.keyring.load(), self.clock.now())?;
+        let challenge = service.provider().pkce().then_some(challenge.as_str());
+        let url = self.providers.authorize_url(service, &self.redirect_uri, &state, challenge).await;
+        let url = url.map_err(|failure| LoginError::Provider(service.clone(), failure))?.into();
+        Ok(Begun { url, keep: service.provider().state_optional().then_some(state) })
+    }
+
+    /// Ends a login with what the provider sent back through the browser.
+    ///
+    /// # Errors
+    /// Everything is checked before the code is spent.
+    pub async fn complete(&self, callback: Callback, binder: Option<&Binder>) -> Result<LoggedIn, LoginError> {
+        let dropped = callback.state.is_none();
+        let state = callback.state.or(callback.kept);
+        let state = state.and_then(|state| State::open(&state, &self.keyring.load(), self.clock.now()));
+        let state = state.ok_or(LoginError::BadState)?;
+        if !binder.is_some_and(|binder| binder.fits(&state.context.binder)) {
+            return Err(LoginError::OtherBrowser);
+        }
+        let service = self.providers.catalogue().find(state.service.as_str()).cloned().ok_or(LoginError::BadState)?;
+        if dropped && !service.provider().state_optional() {
+            return Err(LoginError::BadState);
+        }
+        self.offered(&service, Flow::Code)?;
+        if callback.iss.as_deref().zip(service.provider().issuer()).is_some_and(|(got, asked)| got != asked) {
+            return Err(LoginError::WrongIssuer);
+        }
+        if let Some(error) = callback.error {
+            let declined = error == "access_denied";
+            return Err(if declined { LoginError::Declined(service) } else { LoginError::ProviderError(service) });
+        }
+        let code = callback.code.ok_or(LoginError::BadState)?;
+        if self.seen.entry(state.nonce).or_insert(()).is_fresh() {
+            let verifier = service.provider().pkce().then_some(state.verifier.as_str());
+            let tokens = self.providers.redeem(&service, &code, &self.redirect_uri, verifier, &callback.all).await;
+            let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
+            self.hand_out(service, tokens, state.context, &callback.all)
+        } else {
+            Err(LoginError::Replayed)
+        }
+    }
+
+    /// Ends a login with a token that the person made at the provider and pasted.
+    ///
+    /// # Errors
+    /// Everything is checked before the token is spent.
+    pub async fn trade(
+        &self,
+        service: &Arc<Service>,
+        ctx: &str,
+        binder: Option<&Binder>,
+        pasted: &SecretString,
+    ) -> Result<LoggedIn, LoginError> {
+        let context = self.context(ctx, binder)?;
+        self.offered(service, Flow::Paste)?;
+        let pasted = PastedToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
+        let tokens = self.providers.trade(service, &pasted).await;
+        let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
+        self.hand_out(service.clone(), tokens, context, &[])
+    }
+
+    /// The AuthID that waits for a fetch token. It is given once.
+    pub fn pick_up(&self, token: &FetchToken) -> Option<SecretString> {
+        mailbox::pick_up(&self.store, &self.keyring.load(), token)
+    }
+
+    /// Whether the AuthID for a fetch token was picked up.
+    pub fn was_picked_up(&self, token: &FetchToken) -> bool {
+        mailbox::was_picked_up(&self.store, &self.keyring.load(), token)
+    }
+
+    fn context(&self, ctx: &str, binder: Option<&Binder>) -> Result<Context, LoginError> {
+        let context = Context::open(ctx, &self.keyring.load(), self.clock.now()).ok_or(LoginError::StaleLink)?;
+        let ours = binder.is_some_and(|binder| binder.fits(&context.binder));
+        ours.then_some(context).ok_or(LoginError::StaleLink)
+    }
+
+    fn offered(&self, service: &Service, flow: Flow) -> Result<(), LoginError> {
+        match service.availability() {
+            Availability::Offered if service.provider().flow() == flow => Ok(()),
+            Availability::Offered => Err(LoginError::StaleLink),
+            other => Err(LoginError::Unavailable(other.clone())),
+        }
+    }
+
+    fn hand_out(
+        &self,
+        service: Arc<Service>,
+        tokens: Tokens,
+        context: Context,
+        callback: &[(String, String)],
+    ) -> Result<LoggedIn, LoginError> {
+        let missing = tokens.missing_scopes(&service);
+        if !missing.is_empty() {
+            return Err(LoginError::MissingScopes(service, missing));
+        }
+        let (authid, grant, ends) = if service.provider().raw_token() {
+            (tokens.access_token, None, None)
+        } else {
+            let Some(refresh_token) = tokens.refresh_token else { return Err(LoginError::NoRefreshToken(service)) };
+            let now = self.clock.now();
+            let login = Login {
+                service: service.id().clone(),
+                grant: GrantId::random()?,
+                refresh_token,
+                sealed_at: now,
+                login_at: now,
+                bind: Bind::random()?,
+            };
+            let authid = authid::seal(self.keyring.load().primary(), &login)?;
+            (authid.expose().to_owned().into(), Some(login.grant), last_day(&service, now))
+        };
+        let shown = service.provider().shown(callback);
+        let waits_for = self.leave(&context, &authid)?;
+        tracing::info!(target: "authseal::audit", event = "login", service = %service.id(), grant = grant.map(tracing::field::display));
+        Ok(LoggedIn { service, authid, grant, ends, opener: context.opener, waits_for, shown })
+    }
+
+    /// Puts the AuthID into the mailbox, for trusted openers only.
+    fn leave(&self, context: &Context, authid: &SecretString) -> Result<Option<FetchToken>, SealError> {
+        let (Opener::Trusted(_), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(None) };
+        let left = mailbox::leave(&self.store, &self.keyring.load(), token, authid.expose_secret())?;
+        Ok(left.then(|| token.clone()))
+    }
+}
+
+/// Without a memory of its own, this server hands in the first refresh token forever, so its age ends the login.
+fn last_day(service: &Service, now: UnixTime) -> Option<UnixTime> {
+    let rolling = service.provider().rotation() == Rotation::Rolling;
+    let days = service.provider().refresh_token_days().filter(|_| rolling)?;
+    Some(now + i64::from(days) * 86_400)
+}

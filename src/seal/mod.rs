@@ -21,6 +21,9 @@ use std::fmt;
 pub struct Epoch(u32);
 
 impl Epoch {
+    /// The epoch of a new keyring's key.
+    pub const FIRST: Self = Self(1);
+
     /// The epoch's number.
     pub fn number(self) -> u32 {
         self.0

@@ -15,6 +15,8 @@ pub enum Purpose {
     MailboxName,
     /// The key of a mailbox entry, derived from the fetch token.
     MailboxEntry,
+    /// The name of the note that a mailbox entry was picked up, derived from the fetch token.
+    MailboxPickedUp,
 }
 
 impl Purpose {
@@ -27,6 +29,7 @@ impl Purpose {
             Self::PkceVerifier => b"authseal pkce verifier v1",
             Self::MailboxName => b"authseal mailbox name v1",
             Self::MailboxEntry => b"authseal mailbox entry v1",
+            Self::MailboxPickedUp => b"authseal mailbox picked up v1",
         }
     }
 }

@@ -1,0 +1,250 @@
+//! From keys of the right type to a checked [`Config`]. What concerns providers, services and clients among each other
+//! is left to the room that knows them.
+
+use super::faults::Faults;
+use super::layers::Layers;
+use super::written::{self, Written};
+use super::{Config, Delivery, KeyringSource, Log};
+use figment::value::Value;
+use secrecy::{ExposeSecret, SecretString};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use url::{Host, Url};
+
+/// Takes out every text that was never filled in, so that it is not complained about a second time.
+pub(super) fn refuse_placeholders(layers: &mut Layers, faults: &mut Faults) {
+    let mut found = Vec::new();
+    find_unfilled(layers, layers.root(), &mut Vec::new(), &mut found);
+    // The last first: taking an entry out of a list moves those behind it.
+    for (path, sentence) in found.iter().rev() {
+        faults.add(&layers.name(path), &layers.place(path), *sentence);
+        layers.remove(path);
+    }
+}
+
+fn find_unfilled(layers: &Layers, value: &Value, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, &'static str)>) {
+    let mut inner = |key: String, value| {
+        path.push(key);
+        find_unfilled(layers, value, path, found);
+        path.pop();
+    };
+    match value {
+        Value::Dict(_, dict) => dict.iter().for_each(|(key, value)| inner(key.clone(), value)),
+        Value::Array(_, list) => list.iter().enumerate().for_each(|(at, value)| inner(at.to_string(), value)),
+        Value::String(tag, _) if layers.is_built_in(*tag) => {}
+        Value::String(_, text) if text.contains(char::REPLACEMENT_CHARACTER) => {
+            found.push((path.clone(), "is not UTF-8 text"));
+        }
+        Value::String(_, text) if is_placeholder(text) => {
+            found.push((path.clone(), "still holds a placeholder; put the real value there or leave the key out"));
+        }
+        _ => {}
+    }
+}
+
+fn is_placeholder(text: &str) -> bool {
+    let text = text.trim();
+    let bracketed = |text: &str| text.find('<').zip(text.rfind('>')).is_some_and(|(open, close)| open < close);
+    let unfilled = text.to_ascii_uppercase().replace('_', "-");
+    text.contains('…')
+        || text == "..."
+        || unfilled.contains("CHANGE-ME")
+        || unfilled == "CHANGEME"
+        || (text.starts_with('<') && text.ends_with('>'))
+        || (text.contains("://") && bracketed(text))
+}
+
+/// Checks each key. What was faulty has some empty value in the result.
+pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> Config {
+    let mut keys = Keys { layers, faults };
+    let public_url = keys.judge(&["public_url"], written.public_url, |text| public_url(&text));
+    let listen = keys.listen(&written.listen);
+    let keyring = keys.keyring(written.keyring);
+    let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
+    let denylist = keys.path(&["denylist", "file"], written.denylist.file);
+    keys.judge(&["state", "store"], written.state.store, |text| store(&text));
+    let origins = written.delivery.trusted_origins.into_iter().enumerate();
+    let origins = origins.filter_map(|(at, origin)| {
+        keys.judge(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
+    });
+    let trusted_origins = origins.collect();
+    for (id, client) in &written.clients {
+        keys.filled(&["clients", id, "id"], client.id.as_deref());
+        keys.filled(&["clients", id, "secret"], client.secret.as_ref().map(ExposeSecret::expose_secret));
+    }
+    for (id, service) in &written.services {
+        keys.filled(&["services", id, "client_id"], service.client_id.as_deref());
+        keys.filled(
+            &["services", id, "client_secret"],
+            service.client_secret.as_ref().map(ExposeSecret::expose_secret),
+        );
+    }
+    let privacy_url = keys.judge(&["privacy", "url"], written.privacy.url, |text| web_url(&text));
+    let level = keys.judge(&["log", "level"], written.log.level, log_level);
+    let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
+    let templates_dir = keys.folder(&["templates_dir"], written.templates_dir);
+    Config {
+        file: layers.file.clone(),
+        public_url,
+        listen,
+        keyring: keyring.unwrap_or_else(|| KeyringSource::Text(SecretString::default())),
+        denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
+        delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
+        providers: written.providers,
+        services: written.services,
+        clients: written.clients,
+        allow_query_authid: written.refresh.allow_query_authid,
+        privacy_url,
+        log: Log { level: level.unwrap_or_default(), format: written.log.format },
+        acme_challenge_dir,
+        templates_dir,
+    }
+}
+
+/// The faults so far, and what is needed to say where the next one was set.
+struct Keys<'a> {
+    layers: &'a Layers,
+    faults: &'a mut Faults,
+}
+
+impl Keys<'_> {
+    fn fault(&mut self, path: &[&str], sentence: impl Into<String>) {
+        self.faults.add(&self.layers.name(path), &self.layers.place(path), sentence);
+    }
+
+    fn judge<T, U>(
+        &mut self,
+        path: &[&str],
+        value: Option<T>,
+        judge: impl FnOnce(T) -> Result<U, String>,
+    ) -> Option<U> {
+        judge(value?).map_err(|sentence| self.fault(path, sentence)).ok()
+    }
+
+    fn filled(&mut self, path: &[&str], text: Option<&str>) {
+        if text.is_some_and(|text| text.trim().is_empty()) {
+            self.fault(path, "is empty; leave the key out instead");
+        }
+    }
+
+    fn path(&mut self, path: &[&str], file: Option<String>) -> Option<PathBuf> {
+        self.filled(path, file.as_deref());
+        let folder = self.layers.folder(self.layers.at(path)?.tag());
+        file.map(|file| folder.join(file))
+    }
+
+    fn folder(&mut self, path: &[&str], folder: Option<String>) -> Option<PathBuf> {
+        let folder = self.path(path, folder)?;
+        if !folder.is_dir() {
+            self.fault(path, "names no folder that exists; make it, or leave the key out");
+        }
+        Some(folder)
+    }
+
+    fn listen(&mut self, texts: &[String]) -> Vec<SocketAddr> {
+        let mut listen = Vec::new();
+        for (at, text) in texts.iter().enumerate() {
+            match text.parse() {
+                Ok(address) if listen.contains(&address) => {
+                    self.fault(&["listen", &at.to_string()], "repeats an earlier address; keep one")
+                }
+                Ok(address) => listen.push(address),
+                Err(_) => self.fault(
+                    &["listen", &at.to_string()],
+                    "is not an IP address with a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080",
+                ),
+            }
+        }
+        if listen.is_empty() {
+            self.faults.missing("listen", "name at least one address, like 127.0.0.1:8080");
+        }
+        listen
+    }
+
+    fn keyring(&mut self, keyring: written::Keyring) -> Option<KeyringSource> {
+        self.filled(&["keyring", "text"], keyring.text.as_ref().map(ExposeSecret::expose_secret));
+        match (self.path(&["keyring", "file"], keyring.file), keyring.text) {
+            (Some(_), Some(_)) => {
+                self.fault(&["keyring"], "has both `file` and `text`; keep one");
+                None
+            }
+            (Some(file), None) => Some(KeyringSource::File(file)),
+            (None, Some(text)) => Some(KeyringSource::Text(text)),
+            (None, None) => {
+                let advice = "set `keyring.file` to the file that `authseal keys new` writes, or give the keyring itself in `AUTHSEAL_KEYRING__TEXT`";
+                self.faults.missing("keyring", advice);
+                None
+            }
+        }
+    }
+}
+
+fn public_url(text: &str) -> Result<Url, String> {
+    let url = origin_url(text, "https://oauth.example.com")?;
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match url.scheme() {
+        "http" if !loopback => {
+            Err("must begin with `https://`; `http://` is for localhost, 127.0.0.0/8 and [::1]".to_owned())
+        }
+        _ => Ok(url),
+    }
+}
+
+/// Reads an origin, `scheme://host[:port]` with `http` or `https`; gives its ASCII serialisation (RFC 6454 section
+/// 6.2): a default port is dropped, a name is in lower case and punycode.
+///
+/// # Errors
+/// A sentence that begins with a verb, without the text itself.
+pub fn check_origin(text: &str) -> Result<String, String> {
+    origin_url(text, "https://nas.lan:8200").map(|url| url.origin().ascii_serialization())
+}
+
+/// A URL of scheme, host and perhaps port. One slash at the end is nothing; a browser's address bar adds it.
+fn origin_url(text: &str, example: &str) -> Result<Url, String> {
+    let url = web_url(text).map_err(|_| format!("is not of the form `{example}`"))?;
+    let host = url.host_str().unwrap_or_default();
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user name or a password".to_owned());
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("must end after host and port, like `{example}`: no path, no query"));
+    }
+    if host.contains('*') {
+        return Err("must name one host; `*` stands for nothing here".to_owned());
+    }
+    if host.ends_with('.') {
+        return Err("must not end its host with a dot".to_owned());
+    }
+    Ok(url)
+}
+
+/// A URL with `http://` or `https://` and a host.
+fn web_url(text: &str) -> Result<Url, String> {
+    let web = text.starts_with("https://") || text.starts_with("http://");
+    let url = Url::parse(text).ok().filter(|url| web && url.has_host());
+    url.ok_or_else(|| "is not a URL that begins with `https://` or `http://`".to_owned())
+}
+
+fn store(text: &str) -> Result<(), String> {
+    let later = ["dir:", "redis:", "rediss:"].iter().any(|kind| text.starts_with(kind));
+    match text {
+        "memory" => Ok(()),
+        _ if later => Err("names a store that this version does not have: it keeps state in memory only".to_owned()),
+        _ => Err("must be \"memory\"".to_owned()),
+    }
+}
+
+fn log_level(text: String) -> Result<String, String> {
+    // A lone word that is no level would be taken for the name of a module and silence all others.
+    let lone = !text.contains(['=', ',', '[']);
+    let valid = if lone { text.parse::<LevelFilter>().is_ok() } else { EnvFilter::try_new(&text).is_ok() };
+    let advice = "must be error, warn, info, debug, trace or off, or directives like `info,authseal=debug`";
+    if valid { Ok(text) } else { Err(advice.to_owned()) }
+}

@@ -1,0 +1,107 @@
+//! From the merged tree to typed keys. serde stops at its first fault, so this goes round in a loop: note the fault,
+//! take the key out, read again, until nothing is left to complain about.
+//!
+//! Variables and flags are raw text. Only when serde wants another type is the text read as one: a client id of digits
+//! alone thus stays the text that it is.
+
+use super::faults::Faults;
+use super::layers::Layers;
+use super::secrets;
+use super::sources::parse_toml;
+use super::written::Written;
+use figment::error::Kind;
+use figment::value::{Dict, Tag, Value};
+use serde::Deserialize;
+
+/// How alike two keys must be (Jaro-Winkler, 0 to 1) for one to be taken for a slip of the other.
+const ALIKE: f64 = 0.8;
+
+/// Reads the keys; what is faulty is taken out of `layers`.
+pub(super) fn extract(layers: &mut Layers, faults: &mut Faults) -> Written {
+    loop {
+        let (path, kind) = match Written::deserialize(layers.root()) {
+            Ok(written) => return written,
+            Err(error) => (error.path, error.kind),
+        };
+        if let (Kind::InvalidType(_, wanted), Some(Value::String(tag, text))) = (&kind, layers.at(&path))
+            && layers.is_raw(*tag)
+            && let Some(value) = coerce(text, wanted).map(|value| tagged(value, *tag))
+        {
+            layers.put(&path, value);
+            continue;
+        }
+        faults.add(&layers.name(&path), &layers.place(&path), sentence(&path, &kind, layers));
+        if layers.remove(&path).is_none() {
+            return Written::default(); // a fault that no key can be blamed for; without this it would come forever
+        }
+    }
+}
+
+/// What is wrong, without the value that is.
+fn sentence(path: &[String], kind: &Kind, layers: &Layers) -> String {
+    match kind {
+        Kind::UnknownField(key, known) => {
+            let table = path.get(..path.len().saturating_sub(1)).unwrap_or_default();
+            let known = known.iter().map(|known| (*known).to_owned()).chain(secrets::file_key(table));
+            unknown_key(key, known.collect(), &layers.place(path))
+        }
+        Kind::UnknownVariant(_, known) => format!("must be one of \"{}\"", known.join("\", \"")),
+        Kind::MissingField(key) => format!("needs the key `{key}`"),
+        Kind::InvalidType(_, wanted) => match wanted.as_str() {
+            "a boolean" => "must be true or false, without quotes".to_owned(),
+            "a sequence" => "must be a list like [\"one\", \"two\"]".to_owned(),
+            "a string" => "must be text in quotes".to_owned(),
+            wanted if wanted.starts_with("enum ") => "must be text in quotes".to_owned(),
+            wanted if wanted == "a map" || wanted.starts_with("struct ") => "must be a table of keys".to_owned(),
+            _ => "must be a whole number, without quotes".to_owned(),
+        },
+        Kind::InvalidValue(..) => "is out of range".to_owned(),
+        _ => "is not a value that this key can have".to_owned(),
+    }
+}
+
+fn unknown_key(key: &str, known: Vec<String>, place: &str) -> String {
+    let likeness = |known: &String| strsim::jaro_winkler(key, known);
+    let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let mut sentence = match nearest.filter(|nearest| likeness(nearest) >= ALIKE) {
+        Some(nearest) => format!("is not a known key; did you mean `{nearest}`?"),
+        None => format!("is not a known key; known here are `{}`", known.join("`, `")),
+    };
+    if place.starts_with("in AUTHSEAL_") && (place.contains("_SERVICE_") || place.contains("_PORT")) {
+        sentence += " (if Kubernetes set this variable: `enableServiceLinks: false` in the pod ends that)";
+    }
+    sentence
+}
+
+/// Raw text as the type that serde names in `wanted`.
+fn coerce(text: &str, wanted: &str) -> Option<Value> {
+    let text = text.trim();
+    if wanted == "a sequence" && !text.starts_with('[') {
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        return Some(Value::from(entries.map(Value::from).collect::<Vec<_>>()));
+    }
+    let text = if wanted == "a boolean" { text.to_ascii_lowercase() } else { text.to_owned() };
+    let mut dict = parse_toml(&format!("value = {text}")).ok().filter(|dict| dict.len() == 1)?;
+    dict.remove("value").filter(|value| match value {
+        Value::Bool(..) => wanted == "a boolean",
+        Value::Array(..) => wanted == "a sequence",
+        Value::Dict(..) => wanted == "a map" || wanted.starts_with("struct "),
+        Value::Num(..) => !matches!(wanted, "a boolean" | "a sequence" | "a map") && !wanted.starts_with("struct "),
+        _ => false,
+    })
+}
+
+/// `value` as if it had been set where `tag` says.
+fn tagged(value: Value, tag: Tag) -> Value {
+    match value {
+        Value::String(_, text) => Value::String(tag, text),
+        Value::Char(_, char) => Value::Char(tag, char),
+        Value::Bool(_, bool) => Value::Bool(tag, bool),
+        Value::Num(_, number) => Value::Num(tag, number),
+        Value::Empty(_, empty) => Value::Empty(tag, empty),
+        Value::Array(_, list) => Value::Array(tag, list.into_iter().map(|value| tagged(value, tag)).collect()),
+        Value::Dict(_, dict) => {
+            Value::Dict(tag, dict.into_iter().map(|(key, value)| (key, tagged(value, tag))).collect::<Dict>())
+        }
+    }
+}

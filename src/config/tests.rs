@@ -1,0 +1,541 @@
+//! The room as a whole: layers, coercion, every fault with its sentence, and that the documents name every key.
+
+use super::layers::Layers;
+use super::written::Written;
+use super::{Config, Faults, KeyringSource, LogFormat, Sources, extract};
+use figment::error::Kind;
+use figment::value::{Dict, Value};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use std::fs;
+use tempfile::TempDir;
+
+/// A canary: no fault may hold it.
+const SECRET: &str = "hunter2-Zw3";
+const GOOD: &str = "public_url = \"https://oauth.example.com\"\nkeyring.file = \"keys.toml\"\n";
+
+/// A folder with an `authseal.toml` of this text, if any, and sources that see nothing else.
+fn sources(toml: impl Into<Option<&'static str>>) -> (TempDir, Sources) {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(toml) = toml.into() {
+        fs::write(folder.path().join("authseal.toml"), toml).unwrap();
+    }
+    let (working_dir, system_file) = (folder.path().to_owned(), folder.path().join("etc/authseal.toml"));
+    (folder, Sources { working_dir, system_file, ..Sources::default() })
+}
+
+fn with(mut sources: Sources, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Sources {
+    let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
+    sources.env = owned(env);
+    sources.flags = owned(flags);
+    sources
+}
+
+fn load(toml: &'static str, env: &[(&str, &str)]) -> Result<Config, Faults> {
+    let (_folder, sources) = sources(toml);
+    Config::load_to_serve(&with(sources, env, &[])).map(|(config, _)| config)
+}
+
+#[test]
+fn a_configuration_of_two_keys_is_enough() {
+    let (folder, sources) = sources(GOOD);
+    let (config, public_url) = Config::load_to_serve(&sources).unwrap();
+    assert_eq!(public_url.as_str(), "https://oauth.example.com/");
+    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert!(matches!(config.keyring, KeyringSource::File(file) if file == folder.path().join("keys.toml")));
+    assert_eq!(config.denylist, folder.path().join("denylist"));
+    assert_eq!(config.file, Some(folder.path().join("authseal.toml")));
+    assert!(config.delivery.loopback && config.delivery.trusted_origins.is_empty() && !config.allow_query_authid);
+    assert_eq!((config.log.level.as_str(), config.log.format), ("info", LogFormat::Auto));
+}
+
+#[test]
+fn no_file_is_needed() {
+    let (folder, sources) = sources(None);
+    let env = [("AUTHSEAL_PUBLIC_URL", "http://127.0.0.1:8080"), ("AUTHSEAL_KEYRING__TEXT", SECRET)];
+    let config = Config::load(&with(sources, &env, &[])).unwrap();
+    assert!(matches!(config.keyring, KeyringSource::Text(text) if text.expose_secret() == SECRET));
+    assert_eq!((config.file, config.denylist), (None, folder.path().join("denylist")));
+}
+
+#[test]
+fn a_later_layer_wins_key_by_key() {
+    let toml = "listen = [\"127.0.0.1:1\"]\nkeyring.file = \"k\"\nlog.level = \"warn\"\nlog.format = \"json\"\n\
+                [clients.google]\nid = \"of-file\"\nsecret = \"of-file\"\n";
+    let env = [
+        ("AUTHSEAL_LISTEN", "127.0.0.1:2"),
+        ("AUTHSEAL_LOG__LEVEL", "debug"),
+        ("AUTHSEAL_CLIENTS__GOOGLE__ID", "of-env"),
+    ];
+    let (_folder, sources) = sources(toml);
+    let config = Config::load(&with(sources, &env, &[("listen", "127.0.0.1:3, [::1]:3")])).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:3".parse().unwrap(), "[::1]:3".parse().unwrap()]);
+    assert_eq!((config.log.level.as_str(), config.log.format), ("debug", LogFormat::Json));
+    let google = &config.clients["google"];
+    assert_eq!(google.id.as_deref(), Some("of-env"));
+    assert_eq!(google.secret.as_ref().unwrap().expose_secret(), "of-file");
+}
+
+#[test]
+fn single_fields_of_what_is_built_in_can_be_changed() {
+    let toml = "keyring.file = \"k\"\n[services.gcs]\nscopes = [\"less\"]\n[providers.google.authorize_params]\nprompt = \"\"\n";
+    let (_folder, sources) = sources(toml);
+    let env = [("AUTHSEAL_SERVICES__BOX_COM__HIDDEN", "true")];
+    let config = Config::load(&with(sources, &env, &[])).unwrap();
+    assert_eq!(config.services["gcs"].scopes, ["less"]);
+    assert_eq!(config.services["gcs"].provider.as_deref(), Some("google"));
+    let params = &config.providers["google"].authorize_params;
+    assert_eq!((params["prompt"].as_str(), params["access_type"].as_str()), ("", "offline"));
+    assert!(config.services["box.com"].hidden && config.services["box.com"].name.is_some());
+}
+
+#[test]
+fn the_named_file_goes_before_the_working_directory_and_that_before_the_system() {
+    let (folder, mut sources) = sources(None);
+    let level = |sources: &Sources| Config::load(sources).unwrap().log.level;
+    let write = |name: &str, level: &str| {
+        fs::create_dir_all(folder.path().join("etc")).unwrap();
+        fs::write(folder.path().join(name), format!("keyring.file = \"k\"\nlog.level = \"{level}\"\n")).unwrap();
+    };
+    write("etc/authseal.toml", "error");
+    assert_eq!(level(&sources), "error");
+    write("authseal.toml", "warn");
+    assert_eq!(level(&sources), "warn");
+    write("other.toml", "trace");
+    sources.file = Some("other.toml".into());
+    assert_eq!(level(&sources), "trace");
+    sources.file = Some("absent.toml".into());
+    let faults = Config::load(&sources).unwrap_err().to_string();
+    assert!(faults.contains("absent.toml does not exist; copy the example `config/authseal.toml`"), "{faults}");
+    sources.file = Some("etc".into());
+    assert!(Config::load(&sources).unwrap_err().to_string().contains("cannot be read"));
+}
+
+#[test]
+fn raw_text_takes_the_type_that_its_key_wants() {
+    let env = [
+        ("AUTHSEAL_CLIENTS__BOX__ID", "00123"),
+        ("AUTHSEAL_CLIENTS__BOX__SECRET", "true"),
+        ("AUTHSEAL_CLIENTS__BOX__ENABLED", " True "),
+        ("AUTHSEAL_DELIVERY__LOOPBACK", "false"),
+        ("AUTHSEAL_DELIVERY__TRUSTED_ORIGINS", "[\"https://nas.lan:8200\", \"http://b.lan\"]"),
+        ("AUTHSEAL_PROVIDERS__EXAMPLE__REFRESH_TOKEN_DAYS", "90"),
+        ("AUTHSEAL_PROVIDERS__EXAMPLE__ROTATION", "single_use"),
+        ("AUTHSEAL_PROVIDERS__EXAMPLE__AUTHORIZE_PARAMS__ACCESS_TYPE", "offline"),
+        ("AUTHSEAL_PROVIDERS__EXAMPLE__TOKEN_HOSTS", "{ us = \"a.example\" }"),
+        ("AUTHSEAL_SERVICES__EXAMPLEDRIVE__SCOPES", "files.read, files.write,"),
+        ("AUTHSEAL_SERVICES__EXAMPLEDRIVE__ALIASES", ""),
+        ("AUTHSEAL_SERVICE_HOST", "10.0.0.1"),
+        ("AUTHSEAL_SERVICE_PORT_HTTP", "80"),
+        ("AUTHSEAL_PORT", "tcp://10.0.0.1:80"),
+        ("AUTHSEAL_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("AUTHSEALED", "x"),
+        ("PATH", "/bin"),
+    ];
+    let config = load(GOOD, &env).unwrap();
+    let client = &config.clients["box"];
+    assert_eq!((client.id.as_deref(), client.enabled), (Some("00123"), Some(true)));
+    assert_eq!(client.secret.as_ref().unwrap().expose_secret(), "true");
+    assert!(!config.delivery.loopback);
+    assert_eq!(config.delivery.trusted_origins, ["https://nas.lan:8200", "http://b.lan"]);
+    let provider = &config.providers["example"];
+    assert_eq!(provider.refresh_token_days, Some(90));
+    assert_eq!(provider.rotation, Some(crate::provider::Rotation::SingleUse));
+    assert_eq!(provider.authorize_params["access_type"], "offline");
+    assert_eq!(provider.token_hosts["us"], "a.example");
+    let service = &config.services["exampledrive"];
+    assert_eq!(service.scopes, ["files.read", "files.write"]);
+    assert!(service.aliases.is_empty());
+}
+
+#[test]
+fn a_variable_reaches_a_known_id_with_a_dot_or_a_dash() {
+    let toml =
+        "keyring.file = \"k\"\n[services.\"box.com\"]\nprovider = \"my-cloud\"\n[providers.my-cloud]\nname = \"x\"\n";
+    let env = [
+        ("AUTHSEAL_SERVICES__BOX_COM__CLIENT_ID", "1"),
+        ("AUTHSEAL_CLIENTS__MY_CLOUD__ID", "2"),
+        ("AUTHSEAL_CLIENTS__OTHER_ONE__ID", "3"),
+    ];
+    let (_folder, sources) = sources(toml);
+    let config = Config::load(&with(sources, &env, &[])).unwrap();
+    assert_eq!(config.services["box.com"].client_id.as_deref(), Some("1"));
+    assert_eq!(config.clients["my-cloud"].id.as_deref(), Some("2"));
+    assert_eq!(config.clients["other_one"].id.as_deref(), Some("3"));
+    assert!(!config.services.contains_key("box_com"));
+}
+
+#[test]
+fn relative_paths_start_where_they_were_written() {
+    let (folder, mut sources) = sources(None);
+    let conf = folder.path().join("conf");
+    fs::create_dir_all(conf.join("pages")).unwrap();
+    fs::create_dir_all(folder.path().join("acme")).unwrap();
+    fs::write(conf.join("a.toml"), "keyring.file = \"keys/k.toml\"\ntemplates_dir = \"pages\"\n").unwrap();
+    sources.file = Some("conf/a.toml".into());
+    let env = [("AUTHSEAL_ACME_CHALLENGE_DIR", "acme")];
+    let config = Config::load(&with(sources.clone(), &env, &[])).unwrap();
+    assert!(matches!(config.keyring, KeyringSource::File(file) if file == conf.join("keys/k.toml")));
+    assert_eq!(config.denylist, conf.join("denylist"));
+    assert_eq!(config.templates_dir, Some(conf.join("pages")));
+    assert_eq!(config.acme_challenge_dir, Some(folder.path().join("acme")));
+    let flags = [("denylist.file", "/var/lib/authseal/denylist"), ("keyring.file", "k")];
+    let config = Config::load(&with(sources, &[], &flags)).unwrap();
+    assert_eq!(config.denylist.to_str(), Some("/var/lib/authseal/denylist"));
+    assert!(matches!(config.keyring, KeyringSource::File(file) if file == folder.path().join("k")));
+}
+
+#[test]
+fn a_secret_can_lie_in_a_file() {
+    let toml =
+        "keyring.file = \"k\"\n[clients.google]\nsecret_file = \"google\"\n[services.x]\nclient_secret_file = \"x\"\n";
+    let (folder, sources) = sources(toml);
+    fs::write(folder.path().join("google"), format!("{SECRET}\n")).unwrap();
+    fs::write(folder.path().join("x"), " two\r\n\r\n").unwrap();
+    fs::write(folder.path().join("box"), "three").unwrap();
+    let env = [("AUTHSEAL_CLIENTS__BOX__SECRET_FILE", "box")];
+    let config = Config::load(&with(sources, &env, &[])).unwrap();
+    let secret = |id: &str| config.clients[id].secret.as_ref().unwrap().expose_secret().to_owned();
+    assert_eq!((secret("google"), secret("box")), (SECRET.to_owned(), "three".to_owned()));
+    assert_eq!(config.services["x"].client_secret.as_ref().unwrap().expose_secret(), " two\r\n");
+    assert!(!format!("{config:?}").contains(SECRET));
+}
+
+/// A file on top of [`GOOD`] (or alone, where it has those keys itself), and what its one fault says.
+const BAD_FILES: &[(&str, &str)] = &[
+    // Keys.
+    ("pubic_url = 1", "pubic_url (in {dir}/authseal.toml) is not a known key; did you mean `public_url`?"),
+    ("[servers]", "servers (in {dir}/authseal.toml) is not a known key; did you mean `services`?"),
+    ("zzz = 1", "zzz (in {dir}/authseal.toml) is not a known key; known here are `public_url`, `listen`,"),
+    ("\"a\\nb\" = 1", "  a\\nb (in {dir}/authseal.toml) is not a known key"),
+    ("keyring.txt = \"hunter2-Zw3\"", "keyring.txt (in {dir}/authseal.toml) is not a known key; did you mean `text`?"),
+    (
+        "[clients.google]\nsceret = \"hunter2-Zw3\"",
+        "clients.google.sceret (in {dir}/authseal.toml) is not a known key; did you mean `secret`?",
+    ),
+    ("[clients.google]\nsecretfile = \"hunter2-Zw3\"", "did you mean `secret_file`?"),
+    ("[services.x]\nclient_secrets_file = \"hunter2-Zw3\"", "did you mean `client_secret_file`?"),
+    (
+        "[services.\"box.com\"]\nscope = []",
+        "services.box.com.scope (in {dir}/authseal.toml) is not a known key; did you mean `scopes`?",
+    ),
+    (
+        "[providers.x]\nauthorise_url = \"\"",
+        "providers.x.authorise_url (in {dir}/authseal.toml) is not a known key; did you mean `authorize_url`?",
+    ),
+    // Types; the value is never repeated.
+    ("listen = \"hunter2-Zw3\"", "listen (in {dir}/authseal.toml) must be a list like [\"one\", \"two\"]"),
+    ("listen = [\"127.0.0.1:1\", 8080]", "listen, entry 2 (in {dir}/authseal.toml) must be text in quotes"),
+    ("keyring.text = 123454321", "keyring.text (in {dir}/authseal.toml) must be text in quotes"),
+    ("log = \"hunter2-Zw3\"", "log (in {dir}/authseal.toml) must be a table of keys"),
+    ("clients = true", "clients (in {dir}/authseal.toml) must be a table of keys"),
+    ("clients.google = \"hunter2-Zw3\"", "clients.google (in {dir}/authseal.toml) must be a table of keys"),
+    ("[clients.google]\nid = 1234", "clients.google.id (in {dir}/authseal.toml) must be text in quotes"),
+    (
+        "[clients.google]\nsecret = [\"hunter2-Zw3\"]",
+        "clients.google.secret (in {dir}/authseal.toml) must be text in quotes",
+    ),
+    ("[clients.google]\nsecret = 2026-11-23", "clients.google.secret (in {dir}/authseal.toml) must be text in quotes"),
+    (
+        "delivery.loopback = \"true\"",
+        "delivery.loopback (in {dir}/authseal.toml) must be true or false, without quotes",
+    ),
+    (
+        "providers.x.refresh_token_days = \"90\"",
+        "providers.x.refresh_token_days (in {dir}/authseal.toml) must be a whole number",
+    ),
+    ("providers.x.refresh_token_days = -1", "providers.x.refresh_token_days (in {dir}/authseal.toml) is out of range"),
+    ("providers.x.rotation = \"hunter2-Zw3\"", "must be one of \"none\", \"rolling\", \"single_use\""),
+    ("providers.x.rotation = true", "providers.x.rotation (in {dir}/authseal.toml) must be text in quotes"),
+    ("providers.x.gone.successor = \"y\"", "providers.x.gone (in {dir}/authseal.toml) needs the key `reason`"),
+    (
+        "providers.x.errors.invalid_grant = \"dead\"",
+        "providers.x.errors.invalid_grant (in {dir}/authseal.toml) must be one of \"login_again\"",
+    ),
+    ("log.format = \"xml\"", "log.format (in {dir}/authseal.toml) must be one of \"auto\", \"pretty\", \"json\""),
+    // Placeholders.
+    ("[clients.google]\nid = \"…\"", "clients.google.id (in {dir}/authseal.toml) still holds a placeholder"),
+    (
+        "[clients.google]\nsecret = \"change-me\"",
+        "clients.google.secret (in {dir}/authseal.toml) still holds a placeholder",
+    ),
+    ("[clients.google]\nid = \"<your id>\"", "clients.google.id (in {dir}/authseal.toml) still holds a placeholder"),
+    (
+        "delivery.trusted_origins = [\"https://<nas>:8200\"]",
+        "delivery.trusted_origins, entry 1 (in {dir}/authseal.toml) still holds a placeholder",
+    ),
+    // Secrets in files.
+    (
+        "[clients.google]\nsecret_file = \"hunter2-Zw3\"",
+        "clients.google.secret_file (in {dir}/authseal.toml) names a file that does not exist; a relative path starts at {dir}",
+    ),
+    (
+        "[clients.google]\nsecret_file = \"empty\"",
+        "clients.google.secret_file (in {dir}/authseal.toml) names a file that is empty",
+    ),
+    ("[clients.google]\nsecret_file = \"big\"", "names a file that cannot be read: it is larger than 16384 bytes"),
+    ("[clients.google]\nsecret_file = \".\"", "names a file that cannot be read"),
+    ("[clients.google]\nsecret_file = \"\"", "clients.google.secret_file (in {dir}/authseal.toml) is empty"),
+    ("[clients.google]\nsecret_file = 5", "clients.google.secret_file (in {dir}/authseal.toml) must be text: the path"),
+    (
+        "[clients.google]\nsecret_file = \"placeholder\"",
+        "clients.google.secret (in {dir}/authseal.toml) still holds a placeholder",
+    ),
+    (
+        "[services.x]\nclient_secret = \"hunter2-Zw3\"\nclient_secret_file = \"big\"",
+        "services.x.client_secret_file (in {dir}/authseal.toml) is given, and `client_secret` in {dir}/authseal.toml too; keep one",
+    ),
+    ("[clients.google]\nsecret = \" \"", "clients.google.secret (in {dir}/authseal.toml) is empty"),
+    ("[services.x]\nclient_id = \"\"", "services.x.client_id (in {dir}/authseal.toml) is empty"),
+    // Meaning.
+    ("keyring.text = \"hunter2-Zw3\"", "keyring (in {dir}/authseal.toml) has both `file` and `text`; keep one"),
+    ("listen = []", "listen is missing; name at least one address"),
+    ("listen = [\"localhost:8080\"]", "listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port"),
+    ("listen = [\"[::1]:1\", \"[0::1]:1\"]", "listen, entry 2 (in {dir}/authseal.toml) repeats an earlier address"),
+    ("denylist.file = \"\"", "denylist.file (in {dir}/authseal.toml) is empty"),
+    (
+        "state.store = \"redis://:hunter2-Zw3@r:6379\"",
+        "state.store (in {dir}/authseal.toml) names a store that this version does not have: it keeps state in memory only",
+    ),
+    ("state.store = \"dir:/var/lib/authseal\"", "keeps state in memory only"),
+    ("state.store = \"disk\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
+    (
+        "delivery.trusted_origins = [\"https://a.lan\", \"*\"]",
+        "delivery.trusted_origins, entry 2 (in {dir}/authseal.toml) is not of the form `https://nas.lan:8200`",
+    ),
+    ("delivery.trusted_origins = [\"https://*.lan\"]", "must name one host"),
+    ("delivery.trusted_origins = [\"https://nas.lan/ui\"]", "must end after host and port"),
+    ("delivery.trusted_origins = [\"https://nas.lan.\"]", "must not end its host with a dot"),
+    ("delivery.trusted_origins = [\"ftp://nas.lan\"]", "is not of the form"),
+    ("delivery.trusted_origins = [\"null\"]", "is not of the form"),
+    ("delivery.trusted_origins = [\"https://u:hunter2-Zw3@nas.lan\"]", "must not hold a user name or a password"),
+    (
+        "privacy.url = \"javascript:alert(1)\"",
+        "privacy.url (in {dir}/authseal.toml) is not a URL that begins with `https://` or `http://`",
+    ),
+    ("log.level = \"loud\"", "log.level (in {dir}/authseal.toml) must be error, warn, info"),
+    ("log.level = \"authseal=loud\"", "log.level (in {dir}/authseal.toml) must be error, warn, info"),
+    ("templates_dir = \"absent\"", "templates_dir (in {dir}/authseal.toml) names no folder that exists"),
+    ("acme_challenge_dir = \"empty\"", "acme_challenge_dir (in {dir}/authseal.toml) names no folder that exists"),
+    // The whole.
+    ("keyring.file = \"hunter2-Zw3\"", "gives a key or a table a second time in line 3; keep one"),
+    ("[clients.google]\nsecret = hunter2-Zw3", "is not valid TOML near line 4; text stands in \"quotes\""),
+    ("[clients.google]\nsecret = \"hunter2-Zw3\nid = \"x\"", "is not valid TOML near line 4"),
+];
+
+#[test]
+fn every_fault_of_a_file_is_named_alone_and_tells_no_secret() {
+    for (line, expected) in BAD_FILES {
+        let (folder, sources) = sources(None);
+        let dir = folder.path();
+        fs::write(dir.join("authseal.toml"), format!("{GOOD}{line}\n")).unwrap();
+        fs::write(dir.join("empty"), "\n").unwrap();
+        fs::write(dir.join("big"), "x".repeat(20_000)).unwrap();
+        fs::write(dir.join("placeholder"), "CHANGE_ME\n").unwrap();
+        let Err(faults) = Config::load_to_serve(&sources) else { panic!("{line} was accepted") };
+        let text = faults.to_string();
+        assert!(text.contains(&expected.replace("{dir}", dir.to_str().unwrap())), "{line}: {text}");
+        assert_eq!((faults.len(), text.lines().count()), (1, 3), "{line}: {text}");
+        assert!(!text.contains("hunter2") && !format!("{faults:?}").contains("hunter2"), "{line}: {text}");
+    }
+}
+
+#[test]
+fn every_fault_of_a_variable_is_named_alone_and_tells_no_secret() {
+    let cases = [
+        (
+            "AUTHSEAL_PUBLIC_URLL",
+            "x",
+            "public_urll (in AUTHSEAL_PUBLIC_URLL) is not a known key; did you mean `public_url`?",
+        ),
+        ("AUTHSEAL_LOG_LEVEL", "debug", "log_level (in AUTHSEAL_LOG_LEVEL) is not a known key"),
+        ("AUTHSEAL_REDIS_SERVICE_HOST", "10.0.0.1", "`enableServiceLinks: false`"),
+        (
+            "AUTHSEAL_CLIENTS__GOOGLE__SECRT",
+            SECRET,
+            "clients.google.secrt (in AUTHSEAL_CLIENTS__GOOGLE__SECRT) is not a known key; did you mean `secret`?",
+        ),
+        ("AUTHSEAL_CLIENTS__GOOGLE", SECRET, "clients.google (in AUTHSEAL_CLIENTS__GOOGLE) must be a table of keys"),
+        (
+            "AUTHSEAL_DELIVERY__LOOPBACK",
+            SECRET,
+            "delivery.loopback (in AUTHSEAL_DELIVERY__LOOPBACK) must be true or false",
+        ),
+        ("AUTHSEAL_DELIVERY__LOOPBACK", "1", "must be true or false"),
+        ("AUTHSEAL_PROVIDERS__X__REFRESH_TOKEN_DAYS", SECRET, "must be a whole number"),
+        ("AUTHSEAL_PROVIDERS__X__REFRESH_TOKEN_DAYS", "5000000000", "is out of range"),
+        ("AUTHSEAL_LISTEN", "[\"127.0.0.1:1\"", "must be a list"),
+        ("AUTHSEAL_LISTEN", "127.0.0.1:1,hunter2-Zw3", "listen, entry 2 (in AUTHSEAL_LISTEN) is not an IP address"),
+        ("AUTHSEAL_LISTEN", "", "listen is missing"),
+        (
+            "AUTHSEAL_CLIENTS__GOOGLE__SECRET",
+            "",
+            "clients.google.secret (in AUTHSEAL_CLIENTS__GOOGLE__SECRET) is empty",
+        ),
+        ("AUTHSEAL_CLIENTS__GOOGLE__SECRET", "\u{fffd}x", "is not UTF-8 text"),
+        (
+            "AUTHSEAL_CLIENTS__GOOGLE__SECRET_FILE",
+            SECRET,
+            "(in AUTHSEAL_CLIENTS__GOOGLE__SECRET_FILE) names a file that does not exist",
+        ),
+        ("AUTHSEAL_KEYRING__TEXT", SECRET, "keyring (in {dir}/authseal.toml and in AUTHSEAL_KEYRING__TEXT) has both"),
+        (
+            "AUTHSEAL_PUBLIC_URL",
+            "",
+            "public_url (in AUTHSEAL_PUBLIC_URL) is not of the form `https://oauth.example.com`",
+        ),
+        ("AUTHSEAL_PUBLIC_URL", "oauth.example.com", "is not of the form"),
+        ("AUTHSEAL_PUBLIC_URL", "http://oauth.example.com", "must begin with `https://`"),
+        ("AUTHSEAL_PUBLIC_URL", "http://127.0.0.1.example.com", "must begin with `https://`"),
+        ("AUTHSEAL_PUBLIC_URL", "https://oauth.example.com/oauth", "no path"),
+        ("AUTHSEAL_PUBLIC_URL", "https://oauth.example.com/?hunter2-Zw3", "no path, no query"),
+        ("AUTHSEAL_PUBLIC_URL", "https://oauth.example.com/#", "no path, no query"),
+        ("AUTHSEAL_PUBLIC_URL", "https://u:hunter2-Zw3@oauth.example.com", "a user name or a password"),
+        ("AUTHSEAL_PUBLIC_URL", "https://<host>", "still holds a placeholder"),
+        ("AUTHSEAL_", "x", "  (in AUTHSEAL_) is not a known key"),
+    ];
+    for (name, value, expected) in cases {
+        let (folder, sources) = sources(GOOD);
+        let Err(faults) = Config::load_to_serve(&with(sources, &[(name, value)], &[])) else {
+            panic!("{name}={value}")
+        };
+        let text = faults.to_string();
+        let expected = expected.replace("{dir}", folder.path().to_str().unwrap());
+        assert!(text.contains(&expected) && faults.len() == 1, "{name}={value}: {text}");
+        assert!(!text.contains("hunter2"), "{name}={value}: {text}");
+    }
+    let faults = load("", &[]).unwrap_err().to_string();
+    assert!(faults.contains("public_url is missing; set it") && faults.contains("keyring is missing; set"), "{faults}");
+    let (_folder, sources) = sources(GOOD);
+    let faults = Config::load(&with(sources, &[], &[("listne", "x")])).unwrap_err().to_string();
+    assert!(faults.contains("listne (on the command line) is not a known key; did you mean `listen`?"), "{faults}");
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let toml = "public_url = \"http://oauth.example.com\"\nlisten = [1, \"127.0.0.1:1\", \"x\", \"127.0.0.1:2\", 5]\nkeyrng.file = \"k\"\n\
+                [delivery]\nloopback = 1\n[log]\nlevel = \"loud\"\nformat = \"xml\"\n[clients.google]\nid = \"…\"\nsceret = \"x\"\n";
+    let faults = load(toml, &[("AUTHSEAL_STATE__STORE", "disk"), ("AUTHSEAL_PRIVACY", "x")]).unwrap_err();
+    let text = faults.to_string();
+    for key in [
+        "public_url",
+        "listen, entry 1",
+        "listen, entry 3",
+        "listen, entry 5",
+        "keyrng",
+        "keyring",
+        "delivery.loopback",
+        "log.level",
+        "log.format",
+    ] {
+        assert!(text.contains(&format!("\n  {key} ")), "{key}: {text}");
+    }
+    for key in ["clients.google.id", "clients.google.sceret", "state.store", "privacy"] {
+        assert!(text.contains(&format!("\n  {key} ")), "{key}: {text}");
+    }
+    assert!(text.starts_with("13 faults in the configuration:\n"), "{text}");
+    assert!(
+        text.ends_with("Mend them, then run `authseal check`. docs/configuration.md explains every key."),
+        "{text}"
+    );
+}
+
+#[test]
+fn origins_are_given_in_their_one_spelling() {
+    let spelled = |text| super::check_origin(text).unwrap();
+    assert_eq!(spelled("https://NAS.lan:443/"), "https://nas.lan");
+    assert_eq!(spelled("http://192.168.1.5:8200"), "http://192.168.1.5:8200");
+    assert_eq!(spelled("https://bücher.example"), "https://xn--bcher-kva.example");
+    assert_eq!(spelled("https://[::1]:8200"), "https://[::1]:8200");
+}
+
+#[test]
+fn plain_http_is_for_loopback() {
+    for good in ["http://localhost:8080", "http://127.9.9.9", "http://[::1]:1/", "https://10.0.0.1"] {
+        assert!(load(GOOD, &[("AUTHSEAL_PUBLIC_URL", good)]).is_ok(), "{good}");
+    }
+    for bad in ["http://10.0.0.1", "http://[::2]", "http://a.localhost", "http://localhost.", "https://", "https:/x"] {
+        assert!(load(GOOD, &[("AUTHSEAL_PUBLIC_URL", bad)]).is_err() || bad == "https:/x", "{bad}");
+    }
+}
+
+/// Every key there is, with `<id>` for the ids of providers, services and clients: found by asking for an unknown
+/// key in every table, since the answer lists the known ones.
+fn known_keys() -> Vec<String> {
+    let mut keys = Vec::new();
+    collect_keys(&mut Vec::new(), &mut keys);
+    for (table, key) in [("clients", "secret_file"), ("services", "client_secret_file")] {
+        keys.push(format!("{table}.<id>.{key}"));
+    }
+    keys
+}
+
+fn collect_keys(table: &mut Vec<String>, keys: &mut Vec<String>) {
+    for key in known_in(table).unwrap_or_default() {
+        table.push((*key).to_owned());
+        let in_ids = || [table.as_slice(), &["<id>".to_owned()]].concat();
+        if known_in(table).is_some() {
+            collect_keys(table, keys);
+        } else if known_in(&in_ids()).is_some() {
+            collect_keys(&mut in_ids(), keys);
+        } else {
+            keys.push(table.join("."));
+        }
+        table.pop();
+    }
+}
+
+fn known_in(table: &[String]) -> Option<&'static [&'static str]> {
+    let probe = Value::from(Dict::from([("?".to_owned(), Value::from(0))]));
+    let tree = table.iter().rev().fold(probe, |inner, key| Value::from(Dict::from([(key.clone(), inner)])));
+    match Written::deserialize(&tree).err()?.kind {
+        Kind::UnknownField(_, known) => Some(known),
+        _ => None,
+    }
+}
+
+const EXAMPLE: &str = include_str!("../../config/authseal.toml");
+
+/// The example with every key switched on: `#key = value` and `#[table]` without the `#`; prose has a space after it.
+fn example_switched_on() -> String {
+    let on =
+        |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n";
+    EXAMPLE.lines().map(on).collect()
+}
+
+#[test]
+fn the_example_file_works_and_shows_every_key_there_is() {
+    let (folder, mut sources) = sources(None);
+    let path = folder.path().join("example.toml");
+    sources.file = Some(path.clone());
+    fs::write(&path, EXAMPLE).unwrap();
+    Config::load_to_serve(&sources).unwrap();
+
+    fs::write(&path, example_switched_on()).unwrap();
+    let mut layers = Layers::stack(&sources).unwrap();
+    for key in known_keys() {
+        let path: Vec<&str> = key.split('.').collect();
+        let shown = match layers.at(&path[..1]) {
+            Some(Value::Dict(_, ids)) if path.get(1) == Some(&"<id>") => ids.keys().any(|id| {
+                let path = [&path[..1], &[id.as_str()], &path[2..]].concat();
+                layers.at(&path).is_some_and(|_| !layers.place(&path).contains("built in"))
+            }),
+            _ => layers.at(&path).is_some(),
+        };
+        assert!(shown, "config/authseal.toml does not show `{key}`");
+    }
+    super::secrets::read_files(&mut layers, &mut Faults::default());
+    let mut faults = Faults::default();
+    extract::extract(&mut layers, &mut faults);
+    assert!(faults.is_empty(), "{faults}");
+}
+
+#[test]
+fn the_documentation_and_the_example_name_every_key_and_variable() {
+    let page = include_str!("../../docs/configuration.md");
+    for key in known_keys() {
+        let variable = format!("AUTHSEAL_{}", key.to_uppercase().replace('.', "__"));
+        assert!(page.contains(&format!("`{key}`")), "docs/configuration.md does not explain `{key}`");
+        assert!(page.contains(&format!("`{variable}`")), "docs/configuration.md does not name `{variable}`");
+    }
+}

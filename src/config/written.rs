@@ -1,0 +1,72 @@
+//! The keys as they are written, with their types; the facts about providers are in their own room. What a key means
+//! stands in docs/configuration.md. A test compares this list with that page and with the example file.
+
+use super::LogFormat;
+use crate::provider::{ClientFacts, ProviderFacts, ServiceFacts};
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Written {
+    pub(super) public_url: Option<String>,
+    pub(super) listen: Vec<String>,
+    pub(super) keyring: Keyring,
+    pub(super) denylist: Denylist,
+    pub(super) state: State,
+    pub(super) delivery: Delivery,
+    pub(super) clients: BTreeMap<String, ClientFacts>,
+    pub(super) providers: BTreeMap<String, ProviderFacts>,
+    pub(super) services: BTreeMap<String, ServiceFacts>,
+    pub(super) refresh: Refresh,
+    pub(super) privacy: Privacy,
+    pub(super) log: Log,
+    pub(super) acme_challenge_dir: Option<String>,
+    pub(super) templates_dir: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Keyring {
+    pub(super) file: Option<String>,
+    pub(super) text: Option<SecretString>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Denylist {
+    pub(super) file: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct State {
+    pub(super) store: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Delivery {
+    pub(super) trusted_origins: Vec<String>,
+    pub(super) loopback: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Refresh {
+    pub(super) allow_query_authid: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Privacy {
+    pub(super) url: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) level: Option<String>,
+    pub(super) format: LogFormat,
+}

@@ -1,0 +1,250 @@
+//! What is known of a visitor, and the login that follows from it, sealed into URL parameters, so that any replica can
+//! go on where another one began and nothing is stored for logins that never finish.
+//!
+//! Two things are sealed: the [`Context`] in our own page's login links, and the [`State`] that goes to the provider
+//! and comes back (RFC 6749 section 10.12). Both are `base64url(epoch (4, big endian) | nonce (24) | ciphertext |
+//! tag (16))` under keys of their own, with the epoch as associated data.
+
+use super::binder::BinderHash;
+use super::fetch_token::FetchToken;
+use super::origin::{Opener, Origin};
+use crate::authid::ServiceId;
+use crate::clock::UnixTime;
+use crate::seal::{Epoch, Keyring, Purpose, SealError};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// How long a login link works, in seconds: as long as the binder cookie.
+pub(super) const CONTEXT_LIFETIME: i64 = 3600;
+/// How long a person may take at the provider, in seconds.
+const STATE_LIFETIME: i64 = 600;
+/// How far apart two replicas' clocks may be, in seconds.
+const CLOCK_SKEW: i64 = 120;
+/// The longest `state`, in characters: Dropbox takes 500 bytes.
+#[cfg(test)]
+const MAX_STATE_LEN: usize = 480;
+
+/// What is known of the visitor of our index page.
+#[derive(Clone)]
+pub struct Context {
+    /// Who opened the page.
+    pub opener: Opener,
+    /// The token that the opener will ask for the AuthID with.
+    pub fetch_token: Option<FetchToken>,
+    /// The browser.
+    pub binder: BinderHash,
+}
+
+/// A login under way at the provider.
+pub struct State {
+    /// Where.
+    pub service: ServiceId,
+    /// For whom.
+    pub context: Context,
+    /// PKCE code verifier (RFC 7636 section 4.1), 43 characters: derived, not carried.
+    pub verifier: Zeroizing<String>,
+    /// Names this state, to tell a replay.
+    pub nonce: [u8; 24],
+}
+
+impl Context {
+    /// Seals the context into a login link's parameter.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness.
+    pub fn seal(&self, keyring: &Keyring, now: UnixTime) -> Result<String, SealError> {
+        seal(keyring, Purpose::Context, &self.encode(now)).map(|(text, _)| text)
+    }
+
+    /// Opens what [`Context::seal`] made in the last hour.
+    pub fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
+        let opened = open(text, keyring, Purpose::Context)?;
+        let mut reader = Reader(&opened.plaintext);
+        let context = Self::decode(&mut reader, now, CONTEXT_LIFETIME)?;
+        reader.0.is_empty().then_some(context)
+    }
+
+    /// Seals the state of a login at `service` that begins now, and returns it with its PKCE code challenge
+    /// (S256, RFC 7636 section 4.2).
+    ///
+    /// # Errors
+    /// When the operating system has no randomness.
+    pub fn begin(&self, service: &ServiceId, keyring: &Keyring, now: UnixTime) -> Result<(String, String), SealError> {
+        let mut bytes = self.encode(now);
+        write(&mut bytes, service.as_str().as_bytes());
+        let (text, nonce) = seal(keyring, Purpose::State, &bytes)?;
+        let verifier = verifier(&keyring.primary().derive(Purpose::PkceVerifier, &nonce));
+        Ok((text, BASE64URL.encode(Sha256::digest(verifier.as_bytes()))))
+    }
+
+    /// `time (8, big endian) | binder hash (16) | opener class (1) | origin | fetch token`, the last two with their
+    /// lengths (1) before them.
+    fn encode(&self, now: UnixTime) -> Vec<u8> {
+        let (class, origin) = match &self.opener {
+            Opener::None => (0, ""),
+            Opener::Trusted(origin) => (1, origin.as_str()),
+            Opener::Unknown(origin) => (2, origin.as_str()),
+        };
+        let mut bytes = now.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&self.binder.0);
+        bytes.push(class);
+        write(&mut bytes, origin.as_bytes());
+        write(&mut bytes, self.fetch_token.as_ref().map_or("", FetchToken::expose).as_bytes());
+        bytes
+    }
+
+    fn decode(reader: &mut Reader<'_>, now: UnixTime, lifetime: i64) -> Option<Self> {
+        let age = now.checked_sub(i64::from_be_bytes(reader.array()?))?;
+        (-CLOCK_SKEW..lifetime).contains(&age).then_some(())?;
+        let binder = BinderHash(reader.array()?);
+        let [class] = reader.array()?;
+        let origin = reader.text()?;
+        let opener = match class {
+            0 => Opener::None,
+            1 => Opener::Trusted(Origin::of(origin)?),
+            2 => Opener::Unknown(Origin::of(origin)?),
+            _ => return None,
+        };
+        let fetch_token = match reader.text()? {
+            "" => None,
+            token => Some(FetchToken::parse(token)?),
+        };
+        Some(Self { opener, fetch_token, binder })
+    }
+}
+
+impl State {
+    /// Opens what [`Context::begin`] made in the last ten minutes.
+    pub fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
+        let opened = open(text, keyring, Purpose::State)?;
+        let mut reader = Reader(&opened.plaintext);
+        let context = Context::decode(&mut reader, now, STATE_LIFETIME)?;
+        let service = ServiceId::parse(reader.text()?)?;
+        reader.0.is_empty().then_some(())?;
+        let keys = keyring.opener(opened.epoch).ok()?;
+        let verifier = verifier(&keys.derive(Purpose::PkceVerifier, &opened.nonce));
+        Some(Self { service, context, verifier, nonce: opened.nonce })
+    }
+}
+
+fn verifier(derived: &[u8; 32]) -> Zeroizing<String> {
+    Zeroizing::new(BASE64URL.encode(derived))
+}
+
+fn seal(keyring: &Keyring, purpose: Purpose, plaintext: &[u8]) -> Result<(String, [u8; 24]), SealError> {
+    let keys = keyring.primary();
+    let mut bytes = keys.epoch().number().to_be_bytes().to_vec();
+    let sealed = keys.key(purpose).seal(&bytes, plaintext)?;
+    let nonce = sealed.first_chunk().copied().unwrap_or([0; 24]); // `seal` puts it first
+    bytes.extend(sealed);
+    Ok((BASE64URL.encode(bytes), nonce))
+}
+
+struct Opened {
+    epoch: Epoch,
+    nonce: [u8; 24],
+    plaintext: Zeroizing<Vec<u8>>,
+}
+
+fn open(text: &str, keyring: &Keyring, purpose: Purpose) -> Option<Opened> {
+    let bytes = BASE64URL.decode(text).ok()?;
+    let (epoch_bytes, sealed) = bytes.split_first_chunk::<4>()?;
+    let epoch = Epoch::try_from(i64::from(u32::from_be_bytes(*epoch_bytes))).ok()?;
+    let plaintext = keyring.opener(epoch).ok()?.key(purpose).open(epoch_bytes, sealed)?;
+    Some(Opened { epoch, nonce: *sealed.first_chunk()?, plaintext })
+}
+
+/// Appends a text and its length; all that is written here is far below 256 bytes.
+fn write(bytes: &mut Vec<u8>, text: &[u8]) {
+    bytes.push(text.len() as u8);
+    bytes.extend_from_slice(text);
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let [len] = self.array()?;
+        let (head, rest) = self.0.split_at_checked(len.into())?;
+        self.0 = rest;
+        std::str::from_utf8(head).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::binder::Binder;
+    use super::*;
+    use crate::seal::new_secret_text;
+
+    fn keyring() -> Keyring {
+        let secret = new_secret_text(Epoch::parse("1").unwrap()).unwrap();
+        Keyring::parse(&format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"\n", *secret)).unwrap()
+    }
+
+    fn context(origin: &str, token: &str) -> Context {
+        Context {
+            opener: Opener::Trusted(Origin::of(origin).unwrap()),
+            fetch_token: FetchToken::parse(token),
+            binder: Binder::random().unwrap().hash(),
+        }
+    }
+
+    const TOKEN: &str = "x7c2mq0z5v9k1hj3bd8f";
+
+    #[test]
+    fn a_context_comes_back_for_an_hour() {
+        let (keyring, context) = (keyring(), context("http://localhost:8200", TOKEN));
+        let text = context.seal(&keyring, 1_000_000).unwrap();
+        let opened = Context::open(&text, &keyring, 1_003_599).unwrap();
+        assert_eq!(opened.opener, context.opener);
+        assert_eq!(opened.fetch_token.unwrap().expose(), TOKEN);
+        assert_eq!(opened.binder.0, context.binder.0);
+        assert!(Context::open(&text, &keyring, 1_003_600).is_none());
+        assert!(Context::open(&text, &keyring, 1_000_000 - 121).is_none());
+    }
+
+    #[test]
+    fn a_state_comes_back_for_ten_minutes_with_the_verifier_of_its_challenge() {
+        let keyring = keyring();
+        let service = ServiceId::parse("box.com").unwrap();
+        let (text, challenge) = context("http://[::1]:8200", TOKEN).begin(&service, &keyring, 1_000_000).unwrap();
+        let state = State::open(&text, &keyring, 1_000_599).unwrap();
+        assert_eq!(state.service, service);
+        assert_eq!(state.verifier.len(), 43);
+        assert_eq!(BASE64URL.encode(Sha256::digest(state.verifier.as_bytes())), challenge);
+        assert!(State::open(&text, &keyring, 1_000_600).is_none());
+        assert!(Context::open(&text, &keyring, 1_000_000).is_none(), "a state is no context");
+    }
+
+    #[test]
+    fn the_longest_state_fits_every_provider() {
+        let origin = format!("https://{}.{}.test:65535", "a".repeat(63), "b".repeat(45));
+        assert_eq!(origin.len(), 128);
+        let context = context(&origin, &format!("{}abcdefgh", "x".repeat(56)));
+        let service = ServiceId::parse(&"s".repeat(32)).unwrap();
+        let (text, _) = context.begin(&service, &keyring(), i64::MAX).unwrap();
+        assert!(text.len() <= MAX_STATE_LEN, "{}", text.len());
+    }
+
+    #[test]
+    fn a_changed_or_foreign_state_does_not_open() {
+        let (ours, theirs) = (keyring(), keyring());
+        let service = ServiceId::parse("box.com").unwrap();
+        let (text, _) = context("http://localhost:8200", TOKEN).begin(&service, &theirs, 1_000_000).unwrap();
+        assert!(State::open(&text, &ours, 1_000_000).is_none());
+        for at in 0..text.len() {
+            let mut broken = text.clone().into_bytes();
+            broken[at] = if broken[at] == b'A' { b'B' } else { b'A' };
+            assert!(State::open(std::str::from_utf8(&broken).unwrap(), &theirs, 1_000_000).is_none());
+        }
+    }
+}

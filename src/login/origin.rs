@@ -1,0 +1,135 @@
+//! Who opened the login page, and whether an AuthID may go to them by itself.
+//!
+//! The origin is learned from the `Referer` of the first request only, never from a parameter. Others than browsers
+//! can forge it, so it counts together with the binder cookie alone, and for `postMessage` the browser enforces it.
+
+use url::{Host, Url};
+
+/// The longest origin that is remembered, so that the sealed state stays short.
+const MAX_ORIGIN_LEN: usize = 128;
+
+/// A web origin in ASCII (RFC 6454 section 6.2): `https://nas.lan:8200`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl Origin {
+    /// The origin of an http or https URL of reasonable length.
+    pub fn of(url: &str) -> Option<Self> {
+        let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+        let origin = url.origin().ascii_serialization();
+        (origin.len() <= MAX_ORIGIN_LEN && url.host().is_some()).then_some(Self(origin))
+    }
+
+    /// Its ASCII serialisation, without a trailing slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it names this very machine: `localhost`, 127.0.0.0/8 or `[::1]`, any port. Subdomains of `localhost`
+    /// do not count: not every resolver keeps them on the machine.
+    fn is_loopback(&self) -> bool {
+        match Url::parse(&self.0).as_ref().map(Url::host) {
+            Ok(Some(Host::Domain(name))) => name == "localhost",
+            Ok(Some(Host::Ipv4(address))) => address.is_loopback(),
+            Ok(Some(Host::Ipv6(address))) => address.is_loopback(),
+            _ => false,
+        }
+    }
+}
+
+/// Who opened the login page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opener {
+    /// A page that the AuthID may be sent to: on this machine's loopback, or listed by the operator.
+    Trusted(Origin),
+    /// A page that is neither; it is told nothing.
+    Unknown(Origin),
+    /// Nobody, ourselves, or nobody that can be told.
+    None,
+}
+
+/// Which openers get AuthIDs by themselves.
+#[derive(Clone, Debug)]
+pub struct DeliveryRules {
+    /// Our own origin, which is never an opener.
+    pub own: Origin,
+    /// Whether loopback origins count as trusted.
+    pub loopback: bool,
+    /// Further trusted ones, compared exactly.
+    pub listed: Vec<Origin>,
+}
+
+impl DeliveryRules {
+    /// Classifies the opener of a page by the `Referer` and `Sec-Fetch-Site` headers of its request.
+    pub fn opener(&self, referer: Option<&str>, sec_fetch_site: Option<&str>) -> Opener {
+        let Some(origin) = referer.and_then(Origin::of) else { return Opener::None };
+        // A browser that says "typed in by the user" or "from your own pages" contradicts a foreign Referer.
+        let contradiction = matches!(sec_fetch_site, Some("none" | "same-origin"));
+        if contradiction || origin == self.own {
+            Opener::None
+        } else if self.listed.contains(&origin) || (self.loopback && origin.is_loopback()) {
+            Opener::Trusted(origin)
+        } else {
+            Opener::Unknown(origin)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> DeliveryRules {
+        DeliveryRules {
+            own: Origin::of("https://oauth.example.com").unwrap(),
+            loopback: true,
+            listed: vec![Origin::of("https://nas.lan:8200").unwrap()],
+        }
+    }
+
+    #[test]
+    fn only_loopback_and_listed_openers_are_trusted() {
+        let trusted = |referer: &str| matches!(rules().opener(Some(referer), Some("cross-site")), Opener::Trusted(_));
+        for referer in [
+            "http://localhost:8200/",
+            "https://localhost/ngax/index.html?x=1",
+            "http://127.0.0.1:8200/",
+            "http://127.9.9.9/",
+            "http://[::1]:8200/",
+            "https://nas.lan:8200/some/page",
+        ] {
+            assert!(trusted(referer), "{referer}");
+        }
+        for referer in [
+            "http://nas.lan:8200/",
+            "https://nas.lan/",
+            "https://nas.lan:8200.evil.test/",
+            "http://localhost.evil.test:8200/",
+            "http://evil.localhost:8200/",
+            "http://localhost.:8200/",
+            "http://localhost:8200@evil.test/",
+            "http://128.0.0.1/",
+            "https://evil.test/http://localhost:8200/",
+        ] {
+            assert!(!trusted(referer), "{referer}");
+        }
+    }
+
+    #[test]
+    fn no_opener_is_made_out_of_nothing_or_of_ourselves() {
+        let none = |referer, site| rules().opener(referer, site) == Opener::None;
+        assert!(none(None, Some("cross-site")));
+        assert!(none(Some("https://oauth.example.com/"), None));
+        assert!(none(Some("http://localhost:8200/"), Some("none")));
+        assert!(none(Some("http://localhost:8200/"), Some("same-origin")));
+        assert!(none(Some("file:///home/me/evil.html"), None));
+        assert!(none(Some("null"), None));
+        assert!(none(Some(&format!("https://{}.test/", "a.".repeat(100))), None));
+    }
+
+    #[test]
+    fn loopback_can_be_switched_off() {
+        let rules = DeliveryRules { loopback: false, ..rules() };
+        assert!(matches!(rules.opener(Some("http://localhost:8200/"), None), Opener::Unknown(_)));
+    }
+}

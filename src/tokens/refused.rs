@@ -1,0 +1,48 @@
+//! Why there is no access token. What each reason becomes on the wire is decided in `web`.
+
+use crate::authid::{OpenError, ParseError, ServiceId};
+use crate::denylist::Denied;
+use crate::provider::Failure;
+use crate::seal::NoKey;
+use thiserror::Error;
+
+/// Why there is no access token.
+#[derive(Clone, Debug, Error)]
+pub enum Refused {
+    /// Not an AuthID, one of an older kind, or not spelled as it was handed out.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// Not sealed with the key of its epoch.
+    #[error("forged or damaged")]
+    Forged,
+    /// There is no key for its epoch.
+    #[error("no key for its epoch: {0:?}")]
+    NoKey(NoKey),
+    /// Revoked.
+    #[error("on the denylist: {0:?}")]
+    Denied(Denied),
+    /// The service it is for is not offered (any more).
+    #[error("service {0} is not offered here")]
+    NotOffered(ServiceId),
+    /// The service it is for has ended; the sentence says what to use instead.
+    #[error("service {0} has ended")]
+    Gone(ServiceId, String),
+    /// The provider gave none.
+    #[error("provider: {0}")]
+    Provider(Failure),
+    /// No answer from the provider in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// A fault of this server's own.
+    #[error("internal fault")]
+    Internal,
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::NoKey(why) => Self::NoKey(why),
+            OpenError::Forged => Self::Forged,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `/cli-token` and `/cli-token-login`: a login with a token that the person made at the provider and pasted here.
+
+use super::Form;
+use super::login::{self, Named};
+use super::{login_error, page, visitor};
+use crate::app::App;
+use crate::login::LoginError;
+use crate::provider::{Availability, Flow, Service};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::SecretString;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Page<'a> {
+    title: String,
+    service: Named<'a>,
+    paste_url: Option<&'a str>,
+    ctx: &'a str,
+    error: Option<&'static str>,
+}
+
+/// `GET /cli-token` with `id` and `ctx`: the page to paste into.
+pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let service = super::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
+    let Some(service) = service.filter(|service| service.provider().flow() == Flow::Paste) else {
+        return super::unknown_service(&request, &app);
+    };
+    match super::query(&request, "ctx").filter(|_| matches!(service.availability(), Availability::Offered)) {
+        Some(ctx) => show(&service, &ctx, None, &app),
+        None => super::to_index(service.id()),
+    }
+}
+
+/// `POST /cli-token-login` with form `id`, `token` and `ctx`.
+pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
+    if visitor::is_foreign_form(&request, &app) {
+        return super::foreign_form(&request, &app);
+    }
+    let field = |name| form.only(name).ok().flatten().unwrap_or_default();
+    let Some(service) = app.catalogue().find(field("id")).cloned() else {
+        return super::unknown_service(&request, &app);
+    };
+    let (ctx, token) = (field("ctx"), SecretString::from(field("token").to_owned()));
+    match app.logins().trade(&service, ctx, visitor::binder(&request, &app).as_ref(), &token).await {
+        Ok(logged_in) => login::show(&logged_in, &app),
+        Err(LoginError::BadPaste(_)) => {
+            show(&service, ctx, Some("That is not such a token, or not all of it. Copy it again, whole."), &app)
+        }
+        Err(LoginError::StaleLink) => super::to_index(service.id()),
+        Err(error) => login_error::show(error, &request, &app),
+    }
+}
+
+fn show(service: &Service, ctx: &str, error: Option<&'static str>, app: &App) -> HttpResponse {
+    let page = Page {
+        title: format!("Log in to {}", service.name()),
+        service: Named { id: service.id().as_str(), name: service.name() },
+        paste_url: service.provider().paste_url(),
+        ctx,
+        error,
+    };
+    let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    page::show(app, status, "paste.html", page)
+}

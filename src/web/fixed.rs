@@ -1,0 +1,88 @@
+//! What does not depend on who asks: style and script, privacy policy, signs of life, files for ACME.
+
+use super::page;
+use crate::app::App;
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+const ASSETS: [(&str, &str, &str); 3] = [
+    ("authseal.css", "text/css; charset=utf-8", include_str!("../../templates/static/authseal.css")),
+    ("authseal.js", "text/javascript; charset=utf-8", include_str!("../../templates/static/authseal.js")),
+    ("favicon.svg", "image/svg+xml", include_str!("../../templates/static/favicon.svg")),
+];
+
+/// The longest ACME http-01 token, in characters; in use are 43 (RFC 8555 section 8.3).
+const MAX_ACME_TOKEN: usize = 128;
+/// The longest text that `/isalive` echoes, in bytes.
+const MAX_ECHO: usize = 256;
+
+#[derive(Serialize)]
+struct Privacy<'a> {
+    title: &'static str,
+    providers: Vec<&'a str>,
+    store: &'static str,
+    custom_url: Option<&'a str>,
+}
+
+/// `GET /static/{name}`.
+pub(super) async fn asset(name: web::Path<String>, request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    ASSETS.iter().find(|asset| asset.0 == *name).map_or_else(|| super::not_found_page(&request, &app), serve)
+}
+
+/// `GET /favicon.ico`.
+pub(super) async fn favicon() -> HttpResponse {
+    serve(&ASSETS[2])
+}
+
+fn serve((_, content_type, content): &(&str, &str, &'static str)) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, *content_type))
+        .insert_header((header::CACHE_CONTROL, "public, max-age=3600"))
+        .body(*content)
+}
+
+/// `GET /privacy-policy` and `GET /privacy-policy.txt`.
+pub(super) async fn privacy(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let mut providers: Vec<_> = app.catalogue().offered().map(|service| service.provider().name()).collect();
+    providers.dedup();
+    let custom_url = app.privacy_url().map(url::Url::as_str);
+    let page = Privacy { title: "Privacy", providers, store: "memory", custom_url };
+    let template = if request.path().ends_with(".txt") { "privacy.txt" } else { "privacy.html" };
+    page::show(&app, StatusCode::OK, template, page)
+}
+
+/// `GET /healthz`: the process is alive.
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: keys and denylist are loaded, else there would be no server. Never asks a provider: its outage must
+/// not take this server out of a load balancer.
+pub(super) async fn readyz() -> &'static str {
+    "ready\n"
+}
+
+/// `GET /isalive?data=…`: echoes `data`, as the predecessors' monitors expect.
+pub(super) async fn isalive(request: HttpRequest) -> HttpResponse {
+    let data = super::query(&request, "data").unwrap_or_default();
+    if data.len() > MAX_ECHO {
+        return HttpResponse::BadRequest().body("data is too long\n");
+    }
+    HttpResponse::Ok().content_type(header::ContentType::plaintext()).body(data)
+}
+
+/// `GET /.well-known/acme-challenge/{token}`: what an ACME client left for http-01 (RFC 8555 section 8.3).
+pub(super) async fn acme(token: web::Path<String>, request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let is_token = token.len() <= MAX_ACME_TOKEN && token.bytes().all(allowed) && !token.is_empty();
+    let path = app.acme_challenge_dir().filter(|_| is_token).map(|folder| folder.join(token.as_str()));
+    let content = match path {
+        Some(path) => web::block(move || std::fs::read(path)).await.ok().and_then(Result::ok),
+        None => None,
+    };
+    match content {
+        Some(content) => HttpResponse::Ok().content_type("application/octet-stream").body(content),
+        None => super::not_found_page(&request, &app),
+    }
+}

@@ -1,0 +1,112 @@
+//! `/login` and `/logged-in`: off to the provider and back with an AuthID.
+
+use super::login_error;
+use super::{page, visitor};
+use crate::app::App;
+use crate::clock;
+use crate::login::{Callback, FetchToken, LoggedIn, LoginError, Opener};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Page<'a> {
+    title: String,
+    service: Named<'a>,
+    authid: &'a str,
+    grant: Option<String>,
+    /// When the login ends of old age.
+    last_day: Option<String>,
+    /// The origin that the script may send the AuthID to.
+    deliver_to: Option<&'a str>,
+    /// Whether the AuthID waits in the mailbox.
+    mailbox: bool,
+    fetch_token: Option<&'a str>,
+    waiting_for: Option<&'a str>,
+    /// An origin that asked and is not trusted.
+    copy_only: Option<&'a str>,
+    raw_token: bool,
+    withdraw_url: Option<&'a str>,
+    shown: Vec<Shown<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Named<'a> {
+    pub(super) id: &'a str,
+    pub(super) name: &'a str,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    label: &'a str,
+    value: &'a str,
+}
+
+/// `GET /login` with `id` and the `ctx` that our own page put into its link.
+pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let service = super::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
+    let Some(service) = service else {
+        return super::unknown_service(&request, &app);
+    };
+    let ctx = super::query(&request, "ctx").filter(|_| !visitor::is_not_from_our_page(&request));
+    let Some(ctx) = ctx else {
+        return super::to_index(service.id());
+    };
+    match app.logins().begin(&service, &ctx, visitor::binder(&request, &app).as_ref()).await {
+        Ok(begun) => {
+            let mut response = HttpResponse::SeeOther();
+            response.insert_header((header::LOCATION, begun.url));
+            if let Some(state) = begun.keep {
+                response.cookie(visitor::state_cookie(state, &app));
+            }
+            response.finish()
+        }
+        Err(LoginError::StaleLink) => super::to_index(service.id()),
+        Err(error) => login_error::show(error, &request, &app),
+    }
+}
+
+/// `GET /logged-in`: the callback (RFC 6749 section 4.1.2).
+pub(super) async fn complete(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let all = super::query_pairs(&request);
+    let only = |name: &str| all.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let callback = Callback {
+        code: only("code").map(SecretString::from),
+        state: only("state"),
+        kept: visitor::kept_state(&request, &app),
+        error: only("error"),
+        iss: only("iss"),
+        all: all.clone(),
+    };
+    match app.logins().complete(callback, visitor::binder(&request, &app).as_ref()).await {
+        Ok(logged_in) => show(&logged_in, &app),
+        Err(error) => login_error::show(error, &request, &app),
+    }
+}
+
+/// The page with the AuthID.
+pub(super) fn show(logged_in: &LoggedIn, app: &App) -> HttpResponse {
+    let service = &logged_in.service;
+    let (trusted, unknown) = match &logged_in.opener {
+        Opener::Trusted(origin) => (Some(origin.as_str()), None),
+        Opener::Unknown(origin) => (None, Some(origin.as_str())),
+        Opener::None => (None, None),
+    };
+    let page = Page {
+        title: format!("Your AuthID for {}", service.name()),
+        service: Named { id: service.id().as_str(), name: service.name() },
+        authid: logged_in.authid.expose_secret(),
+        grant: logged_in.grant.map(|grant| grant.to_string()),
+        last_day: logged_in.ends.map(|time| clock::rfc3339(time).chars().take(10).collect()),
+        deliver_to: trusted,
+        mailbox: logged_in.waits_for.is_some(),
+        fetch_token: logged_in.waits_for.as_ref().map(FetchToken::expose),
+        waiting_for: trusted,
+        copy_only: unknown,
+        raw_token: service.provider().raw_token(),
+        withdraw_url: service.provider().withdraw_url(),
+        shown: logged_in.shown.iter().map(|(label, value)| Shown { label, value }).collect(),
+    };
+    page::show(app, StatusCode::OK, "logged_in.html", page)
+}

@@ -1,0 +1,124 @@
+//! Why a login did not work, told to the person in front of the browser: what happened and what to do next.
+
+use super::page::ErrorPage;
+use super::reason::Answer;
+use crate::app::App;
+use crate::login::LoginError;
+use crate::provider::Service;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
+
+/// The page for a login that failed.
+pub(super) fn show(error: LoginError, request: &HttpRequest, app: &App) -> HttpResponse {
+    tracing::info!(target: "authseal::audit", event = "refused", why = %error);
+    let (status, page) = page(&error);
+    page.show(app, request, status)
+}
+
+fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
+    let bad = |page| (StatusCode::BAD_REQUEST, page);
+    match error {
+        LoginError::StaleLink => bad(ErrorPage::new(
+            "This page is too old",
+            "The login link was made for another browser, or more than an hour ago.",
+            "Go back to the start and begin once more.",
+        )),
+        LoginError::Unavailable(availability) => (
+            StatusCode::NOT_FOUND,
+            ErrorPage::new(
+                "Not available here",
+                super::unavailable(availability).unwrap_or_default(),
+                "Choose another service, or ask the operator of this server.",
+            ),
+        ),
+        LoginError::BadState => bad(ErrorPage::new(
+            "This login cannot be finished",
+            "The answer does not belong to a login that began here in the last ten minutes.",
+            "Begin once more; logging in takes a minute or two.",
+        )),
+        LoginError::OtherBrowser => bad(ErrorPage::new(
+            "This login began in another browser",
+            "To protect your storage, a login can be finished only in the browser where it began, with cookies allowed.",
+            "Begin once more in this browser. If somebody sent you this link, close the page: it may be an attempt to trick you.",
+        )),
+        LoginError::Replayed => bad(ErrorPage::new(
+            "This login was finished already",
+            "Each login gives one AuthID, and the page that showed it cannot be loaded again.",
+            "If you have copied the AuthID you are done. Otherwise begin once more.",
+        )),
+        LoginError::WrongIssuer => bad(ErrorPage::new(
+            "The answer came from somebody else",
+            "Another provider than the one you chose sent you back here.",
+            "Begin once more. If it happens again, tell the operator of this server.",
+        )),
+        LoginError::Declined(service) => bad(again(
+            service,
+            ErrorPage::new(
+                "No access was given",
+                format!("{} reports that access was not allowed, so there is no AuthID.", service.provider().name()),
+                "If that was not on purpose, try again and allow the access.",
+            ),
+        )),
+        LoginError::ProviderError(service) => bad(again(
+            service,
+            ErrorPage::new(
+                "The provider refused the login",
+                format!("{} stopped the login with an error of its own.", service.provider().name()),
+                "Try again. If it happens again, tell the operator of this server: its registration there may be incomplete.",
+            ),
+        )),
+        LoginError::NoRefreshToken(service) => bad(no_refresh_token(service)),
+        LoginError::MissingScopes(service, scopes) => bad(again(
+            service,
+            ErrorPage::new(
+                "Some access was not allowed",
+                format!(
+                    "Backups to {} need everything that was asked for, and this was left out: {}.",
+                    service.name(),
+                    scopes.join(", ")
+                ),
+                "Try again and leave all boxes ticked.",
+            ),
+        )),
+        LoginError::BadPaste(service) => bad(again(
+            service,
+            ErrorPage::new(
+                "That is not a login token",
+                format!("What was pasted is not a login token of {}, or not all of it.", service.provider().name()),
+                "Make a new token, copy it whole and paste it.",
+            ),
+        )),
+        LoginError::Provider(service, failure) => {
+            let answer = Answer::from(failure);
+            // The person's part is fine or the provider's is not: never a 401, which browsers answer with a dialogue.
+            let status = if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status };
+            let message = if answer.status.is_client_error() {
+                format!("{} did not accept the login. It may have taken too long.", service.provider().name())
+            } else {
+                answer.reason.replace(" Your AuthID is fine;", "").replace("please try", "Please try")
+            };
+            (status, again(service, ErrorPage::new("The login did not work", message, "Try again in a moment.")))
+        }
+        LoginError::Seal(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorPage::new("The AuthID cannot be made", format!("The server met a fault: {error}."), "Tell the operator of this server."),
+        ),
+    }
+}
+
+fn no_refresh_token(service: &Service) -> ErrorPage {
+    let provider = service.provider().name();
+    let page = ErrorPage::new(
+        "The provider gave no lasting access",
+        format!("{provider} allowed access for a short time only. It does that when it believes that this server has lasting access already."),
+        format!("Withdraw this server's access at {provider}, then log in once more."),
+    );
+    match service.provider().withdraw_url() {
+        Some(url) => page.action(url, "Open the list of apps with access"),
+        None => again(service, page),
+    }
+}
+
+fn again(service: &Service, page: ErrorPage) -> ErrorPage {
+    page.action(format!("/?type={}", service.id()), "Try again")
+}

@@ -1,0 +1,128 @@
+//! What Duplicati and OAuth libraries are told when there is no access token: status, `X-Reason`, RFC 6749 error.
+//! One exhaustive table, a closed catalogue of sentences: a provider's own words never leave the server.
+//!
+//! The status decides what Duplicati does. 4xx: one retry after a second, so for what cannot get better by itself.
+//! 502 and 504: five retries in 31 seconds. 503 with `X-Reason`: given up at once.
+
+use crate::authid::ParseError;
+use crate::denylist::Denied;
+use crate::provider::{Failure, Meaning};
+use crate::seal::NoKey;
+use crate::tokens::Refused;
+use actix_web::http::StatusCode;
+use std::borrow::Cow;
+use std::time::Duration;
+use tracing::Level;
+
+/// The longest wait that Duplicati's own retries cover.
+const COVERED_BY_RETRIES: Duration = Duration::from_secs(30);
+
+/// An answer without a token.
+pub(super) struct Answer {
+    /// Status at `/refresh`.
+    pub(super) status: StatusCode,
+    /// `X-Reason`: printable ASCII, at most 200 characters.
+    pub(super) reason: Cow<'static, str>,
+    /// Seconds for `Retry-After`.
+    pub(super) retry_after: Option<u64>,
+    /// How loud the log is.
+    pub(super) level: Level,
+}
+
+impl Answer {
+    fn new(status: StatusCode, level: Level, reason: &'static str) -> Self {
+        Self { status, reason: reason.into(), retry_after: None, level }
+    }
+
+    /// The error code and status at `/token` (RFC 6749 section 5.2).
+    pub(super) fn oauth(&self) -> (StatusCode, &'static str) {
+        if self.status.is_client_error() {
+            (StatusCode::BAD_REQUEST, "invalid_grant")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+        }
+    }
+}
+
+impl From<&Refused> for Answer {
+    fn from(refused: &Refused) -> Self {
+        // Damaged, forged and foreign AuthIDs are not told apart.
+        const INVALID: &str = "This AuthID is not valid here: it is damaged, incomplete or from another server. Please create a new one.";
+        let permanent = |reason| Self::new(StatusCode::UNAUTHORIZED, Level::INFO, reason);
+        let passing = |level, reason| Self::new(StatusCode::BAD_GATEWAY, level, reason);
+        match refused {
+            Refused::Parse(ParseError::Malformed) | Refused::Forged => permanent(INVALID),
+            Refused::Parse(ParseError::Version1 | ParseError::Version2(_)) => {
+                permanent("This AuthID was made by an older kind of server and cannot be used here. Please create a new one.")
+            }
+            Refused::NoKey(NoKey::Newer) => {
+                passing(Level::WARN, "This AuthID was sealed with a newer key than this server has. Please try again in a moment.")
+            }
+            Refused::NoKey(NoKey::Absent) => {
+                permanent("The key that sealed this AuthID is not on this server. Please create a new AuthID.")
+            }
+            Refused::NoKey(NoKey::Retired | NoKey::BelowFloor) => {
+                permanent("The key that sealed this AuthID has been retired by the server's operator. Please create a new AuthID.")
+            }
+            Refused::Denied(Denied::Grant) => permanent("This AuthID has been revoked. Please create a new one."),
+            Refused::Denied(_) => {
+                permanent("The server's operator has revoked all AuthIDs of this age or kind. Please create a new one.")
+            }
+            Refused::NotOffered(_) => passing(
+                Level::ERROR,
+                "The service of this AuthID is not set up on this server (any more). Please tell its operator.",
+            ),
+            Refused::Gone(_, reason) => Self { reason: reason.clone().into(), ..permanent("") },
+            Refused::Provider(failure) => failure.into(),
+            Refused::TimedOut => (&Failure::TimedOut).into(),
+            Refused::Internal => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Level::ERROR,
+                "The server met an unexpected fault. Please try again; its operator finds the cause in the log.",
+            ),
+        }
+    }
+}
+
+impl From<&Failure> for Answer {
+    fn from(failure: &Failure) -> Self {
+        let permanent = |reason| Self::new(StatusCode::UNAUTHORIZED, Level::INFO, reason);
+        let passing = |reason| Self::new(StatusCode::BAD_GATEWAY, Level::WARN, reason);
+        match failure {
+            Failure::Refused(Meaning::Expired) => permanent(
+                "The storage provider says that this login has expired from age or disuse. Please create a new AuthID.",
+            ),
+            Failure::Refused(Meaning::Consent) => permanent(
+                "The storage provider wants a new consent or another sign-in step. Please create a new AuthID.",
+            ),
+            Failure::Refused(_) => permanent(
+                "The storage provider no longer accepts this login: it was withdrawn or replaced. Please create a new AuthID.",
+            ),
+            Failure::Operator => Self::new(
+                StatusCode::BAD_GATEWAY,
+                Level::ERROR,
+                "The storage provider refused this server's own credentials. Your AuthID is fine; please tell the server's operator.",
+            ),
+            Failure::Later { retry_after: Some(time) } if *time > COVERED_BY_RETRIES => Self {
+                retry_after: Some(time.as_secs()),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    Level::WARN,
+                    "The storage provider asks for a longer pause. Your AuthID is fine; please try again later.",
+                )
+            },
+            Failure::Later { .. } => passing("The storage provider is busy. Your AuthID is fine; please try again soon."),
+            Failure::Unreachable => {
+                passing("The storage provider cannot be reached. Your AuthID is fine; please try again soon.")
+            }
+            Failure::BadAnswer => {
+                passing("The storage provider gave an answer that makes no sense. Your AuthID is fine; please try again soon.")
+            }
+            Failure::TimedOut => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                Level::WARN,
+                "The storage provider did not answer in time. Your AuthID is fine; please try again soon.",
+            ),
+        }
+    }
+}

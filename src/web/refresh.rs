@@ -1,0 +1,79 @@
+//! `/refresh`: an AuthID in, an access token out, as Duplicati's clients expect it.
+
+use super::authid::{self, NoAuthId};
+use super::reason::Answer;
+use crate::app::App;
+use crate::tokens::Granted;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+
+/// The answer that Duplicati reads. `expires` is in seconds.
+#[derive(Serialize)]
+struct Body<'a> {
+    access_token: &'a str,
+    expires: u64,
+    #[serde(rename = "type")]
+    service: &'a str,
+    /// Replaces the AuthID in the client's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    v2_authid: Option<&'a str>,
+}
+
+/// `GET /refresh` with header `X-AuthID`.
+pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    match authid::of(&request, &[], app.allow_query_authid()) {
+        Ok(authid) => answer(&app, authid.expose_secret()).await,
+        // Duplicati's newer page opens whatever address it was configured with in a browser window.
+        Err(NoAuthId::Missing) if authid::is_browser(&request) => to_login(&request),
+        Err(why) => refuse(&why.into()),
+    }
+}
+
+/// `POST /refresh` with form field `authid`, or the header.
+pub(super) async fn post(request: HttpRequest, form: super::Form, app: web::Data<App>) -> HttpResponse {
+    match authid::of(&request, &form.0, app.allow_query_authid()) {
+        Ok(authid) => answer(&app, authid.expose_secret()).await,
+        Err(why) => refuse(&why.into()),
+    }
+}
+
+async fn answer(app: &App, authid: &str) -> HttpResponse {
+    match app.tokens().access(authid).await {
+        Ok(granted) => HttpResponse::Ok().json(body(&granted)),
+        Err(refused) => refuse(&super::log(&refused)),
+    }
+}
+
+fn body(granted: &Granted) -> Body<'_> {
+    Body {
+        access_token: granted.access.token.expose_secret(),
+        expires: granted.expires_in,
+        service: granted.service.as_str(),
+        v2_authid: granted.resealed.as_ref().map(|authid| authid.expose()),
+    }
+}
+
+/// The reason goes into `X-Reason`, which Duplicati shows, and into the body, which other people read.
+fn refuse(answer: &Answer) -> HttpResponse {
+    let mut response = HttpResponse::build(answer.status);
+    if let Ok(value) = HeaderValue::from_str(&answer.reason) {
+        response.insert_header((HeaderName::from_static("x-reason"), value));
+    }
+    if let Some(seconds) = answer.retry_after {
+        response.insert_header((header::RETRY_AFTER, seconds));
+    }
+    response.json(serde_json::json!({ "error": answer.reason }))
+}
+
+fn to_login(request: &HttpRequest) -> HttpResponse {
+    let service = super::query(request, "type").and_then(|id| crate::authid::ServiceId::parse(&id));
+    let location = service.map_or_else(|| "/".to_owned(), |id| format!("/?type={id}"));
+    HttpResponse::build(StatusCode::SEE_OTHER)
+        .insert_header((header::LOCATION, location))
+        // With `same-origin` the opener's origin would be lost here, and with it the delivery of the AuthID.
+        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
+        .finish()
+}

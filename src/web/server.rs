@@ -1,0 +1,79 @@
+//! The listeners and what is the same for all of them: time limits, sizes, the end.
+
+use super::{MAX_FORM, headers, not_found, routes};
+use crate::app::App;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpServer, dev, web};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+/// How long a client may take to send its request's head.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long an idle connection stays open.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long requests under way may take when the server ends, in seconds: more than the budget of a refresh.
+const SHUTDOWN_SECONDS: u64 = 25;
+
+/// A server that listens and does not answer yet.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    app: web::Data<App>,
+}
+
+impl Server {
+    /// Listens at all addresses that the configuration names. Port 0 means any free one.
+    ///
+    /// # Errors
+    /// Names the address that cannot be had.
+    pub fn bind(app: App) -> io::Result<Self> {
+        let listen = |address: &SocketAddr| {
+            TcpListener::bind(address).map_err(|error| {
+                let hint = match error.kind() {
+                    io::ErrorKind::AddrInUse => "; something else listens there: stop it, or choose another address with --listen",
+                    io::ErrorKind::PermissionDenied => "; ports below 1024 need a right of their own: choose a higher one",
+                    _ => "",
+                };
+                io::Error::new(error.kind(), format!("cannot listen at {address}: {error}{hint}"))
+            })
+        };
+        let listeners = app.listen().iter().map(listen).collect::<io::Result<_>>()?;
+        Ok(Self::on(app, listeners))
+    }
+
+    /// Uses listeners that are there already.
+    pub fn on(app: App, listeners: Vec<TcpListener>) -> Self {
+        Self { listeners, app: web::Data::new(app) }
+    }
+
+    /// What it serves.
+    pub fn app(&self) -> web::Data<App> {
+        self.app.clone()
+    }
+
+    /// Where it listens really.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Answers until stopped by its handle, SIGTERM or SIGINT; then ends what is under way first.
+    ///
+    /// # Errors
+    /// When the listeners cannot be used.
+    pub fn run(self) -> io::Result<dev::Server> {
+        let app = self.app;
+        let factory = move || {
+            actix_web::App::new()
+                .app_data(app.clone())
+                .app_data(web::PayloadConfig::new(MAX_FORM))
+                .wrap(from_fn(headers::around))
+                .configure(routes)
+                .default_service(web::route().to(not_found))
+        };
+        let server = HttpServer::new(factory)
+            .client_request_timeout(HEAD_TIME)
+            .keep_alive(KEEP_ALIVE)
+            .shutdown_timeout(SHUTDOWN_SECONDS);
+        Ok(self.listeners.into_iter().try_fold(server, HttpServer::listen)?.run())
+    }
+}
