@@ -45,9 +45,9 @@ async function startBoth(undo, manner) {
     const url = `http://127.0.0.1:${port}`;
     const provider = await startProvider({ redirectUri: `${url}/logged-in`, ...manner });
     undo.push(() => provider.close());
-    await run(BINARY, ['keys', 'new', join(folder, 'keys.toml')], { env: ENVIRONMENT });
-    await run(BINARY, ['denylist', 'init', join(folder, 'denylist')], { env: ENVIRONMENT });
     await writeFile(join(folder, 'authseal.toml'), configuration(url, port, provider, manner.rotation ?? 'none'));
+    await run(BINARY, ['keys', 'new'], { cwd: folder, env: ENVIRONMENT });
+    await run(BINARY, ['denylist', 'init'], { cwd: folder, env: ENVIRONMENT });
     const server = new Authseal(folder, url);
     undo.push(() => server.stop());
     await server.start();
@@ -75,12 +75,13 @@ class Authseal {
             stream.setEncoding('utf8').on('data', (text) => (this.#output += text));
         }
         this.#ended = new Promise((resolve, reject) => this.#child.once('exit', resolve).once('error', reject));
-        await eventually(`${this.url} is ready\n${this.#output}`, 10_000, async () => {
+        const ready = async () => {
             if (this.#child.exitCode !== null) {
                 throw new Error(`authseal ended with ${this.#child.exitCode}:\n${this.#output}`);
             }
             return (await status(`${this.url}/readyz`)) === 200;
-        });
+        };
+        await eventually(`${this.url} is ready`, 10_000, ready);
     }
 
     // Ends the process as systemd would, and waits for its end.
