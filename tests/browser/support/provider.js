@@ -111,7 +111,7 @@ function configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth }
         pkce: { required: () => true },
         jwks: { keys: [signingKey] },
         cookies: { keys: ['a key of the tests'] },
-        features: { devInteractions: { enabled: false }, revocation: { enabled: true } },
+        features: { devInteractions: { enabled: false }, revocation: { enabled: true, allowedPolicy: ownToken } },
         interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
         findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
         scopes: ['openid', 'offline_access', 'files'],
@@ -126,6 +126,9 @@ function configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth }
         },
     };
 }
+
+// RFC 7009, section 2.1: a client may revoke what was issued to it.
+const ownToken = (_, client, token) => token.clientId === client.clientId;
 
 // The pages on which the person acts: GET shows what is asked for, POST …/sign-in, …/allow and …/deny are the buttons.
 async function interact(provider, button, request, response) {
