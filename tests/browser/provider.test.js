@@ -107,6 +107,13 @@ test('single use: showing an old refresh token again kills the login', async (t)
     assert.equal((await refresh(provider, second.refresh_token)).error, 'invalid_grant');
 });
 
+test('the discovery document names the one way to authenticate, and no other is taken', async (t) => {
+    const provider = await begin(t, { clientAuth: 'client_secret_basic' });
+    const response = await fetch(`${provider.issuer}/.well-known/openid-configuration`, { headers: { connection: 'close' } });
+    assert.deepEqual((await response.json()).token_endpoint_auth_methods_supported, ['client_secret_basic']);
+    assert.equal((await refresh(provider, 'any')).error, 'invalid_client');
+});
+
 test('the provider insists on PKCE', async (t) => {
     const provider = await begin(t);
     const { callback } = await authorize(provider, 'allow', { code_challenge: '', code_challenge_method: '' });

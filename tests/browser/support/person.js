@@ -83,10 +83,13 @@ export class Person {
             const [pair, ...rest] = line.split(';').map((part) => part.trim());
             const name = pair.slice(0, pair.indexOf('='));
             const value = pair.slice(pair.indexOf('=') + 1);
-            const attributes = Object.fromEntries(rest.map((part) => part.split('=')).map(([key, v]) => [key.toLowerCase(), v]));
+            const attributes = Object.fromEntries(
+                rest.map((part) => part.split('=')).map(([key, text]) => [key.toLowerCase(), text]),
+            );
             const path = attributes.path ?? (pathname.slice(0, pathname.lastIndexOf('/')) || '/');
             const key = `${host} ${path} ${name}`;
-            const gone = attributes['max-age'] !== undefined ? Number(attributes['max-age']) <= 0 : Date.parse(attributes.expires) <= Date.now();
+            const maxAge = attributes['max-age'];
+            const gone = maxAge === undefined ? Date.parse(attributes.expires) <= Date.now() : Number(maxAge) <= 0;
             if (gone) {
                 this.#cookies.delete(key);
             } else {

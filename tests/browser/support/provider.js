@@ -24,12 +24,18 @@ const signingKey = {
     use: 'sig',
 };
 
-// Starts a provider on a free port. `redirectUri` is the only one it accepts; access tokens live `accessTokenSeconds`.
-export async function startProvider({ redirectUri, rotation = 'none', accessTokenSeconds = 3600 }) {
+// Starts a provider on a free port. `redirectUri` is the only one it accepts; access tokens live `accessTokenSeconds`; its
+// discovery document names `clientAuth` as the one way in which a client may authenticate.
+export async function startProvider({
+    redirectUri,
+    rotation = 'none',
+    accessTokenSeconds = 3600,
+    clientAuth = 'client_secret_post',
+}) {
     const server = createServer();
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     const issuer = `http://127.0.0.1:${server.address().port}`;
-    const provider = new Provider(issuer, configuration(redirectUri, rotation, accessTokenSeconds));
+    const provider = new Provider(issuer, configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth }));
 
     const requests = [];
     provider.use(async (ctx, next) => {
@@ -77,7 +83,7 @@ export async function startProvider({ redirectUri, rotation = 'none', accessToke
     };
 }
 
-function configuration(redirectUri, rotation, accessTokenSeconds) {
+function configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth }) {
     if (!ROTATIONS.includes(rotation)) {
         throw new Error(`no such rotation: ${rotation}`);
     }
@@ -97,14 +103,15 @@ function configuration(redirectUri, rotation, accessTokenSeconds) {
                 redirect_uris: [redirectUri],
                 grant_types: ['authorization_code', 'refresh_token'],
                 response_types: ['code'],
-                token_endpoint_auth_method: 'client_secret_post',
+                token_endpoint_auth_method: clientAuth,
             },
         ],
+        clientAuthMethods: [clientAuth],
         rotateRefreshToken: rotation !== 'none',
         pkce: { required: () => true },
         jwks: { keys: [signingKey] },
         cookies: { keys: ['a key of the tests'] },
-        features: { devInteractions: { enabled: false }, revocation: { enabled: true } },
+        features: { devInteractions: { enabled: false }, revocation: { enabled: true, allowedPolicy: ownToken } },
         interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
         findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
         scopes: ['openid', 'offline_access', 'files'],
@@ -119,6 +126,9 @@ function configuration(redirectUri, rotation, accessTokenSeconds) {
         },
     };
 }
+
+// RFC 7009, section 2.1: a client may revoke what was issued to it.
+const ownToken = (_, client, token) => token.clientId === client.clientId;
 
 // The pages on which the person acts: GET shows what is asked for, POST …/sign-in, …/allow and …/deny are the buttons.
 async function interact(provider, button, request, response) {

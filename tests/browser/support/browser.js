@@ -1,0 +1,88 @@
+// Headless Chromium, and the two web interfaces of Duplicati as far as an OAuth server meets them.
+
+import { createServer } from 'node:http';
+import { chromium } from 'playwright-core';
+
+export function launchBrowser() {
+    return chromium.launch({
+        executablePath: process.env.AUTHSEAL_CHROMIUM ?? '/usr/bin/chromium',
+        // Nothing leaves this machine, and root may run it.
+        args: [
+            '--no-sandbox',
+            '--disable-gpu',
+            '--disable-quic',
+            '--no-first-run',
+            '--disable-background-networking',
+            '--disable-component-update',
+            '--disable-sync',
+        ],
+    });
+}
+
+// Serves `html` on http://localhost, as Duplicati's own interface is.
+export async function startOpener(html) {
+    const server = createServer((request, response) => {
+        const found = request.url === '/';
+        response.writeHead(found ? 200 : 404, { 'content-type': 'text/html; charset=utf-8' }).end(found ? html : '');
+    });
+    await new Promise((resolve) => server.listen(0, 'localhost', resolve));
+    return {
+        url: `http://localhost:${server.address().port}/`,
+        async close() {
+            const closed = new Promise((resolve) => server.close(resolve));
+            server.closeAllConnections();
+            await closed;
+        },
+    };
+}
+
+// The new interface: opens the popup at `target` and takes the first message that begins with `authid:`. It looks at no
+// origin, and what is not a string would make it throw.
+export function newInterface(target) {
+    return opener(`
+        const messages = window.messages = [];
+        let popup;
+        addEventListener('message', (event) => {
+            messages.push(event.data);
+            if (event.data.startsWith('authid:')) {
+                document.getElementById('field').value = event.data.slice('authid:'.length);
+                popup.close();
+            }
+        });
+        document.getElementById('open').onclick = () => {
+            popup = open(${JSON.stringify(target)}, '_blank', 'width=450,height=600');
+        };`);
+}
+
+// The classic interface: opens the popup with a token of two random tails and asks /fetch for the AuthID by JSONP. Each
+// question follows the answer to the one before; the real one waits 3 s in between.
+export function classicInterface(server) {
+    return opener(`
+        const tail = () => Math.random().toString(36).substr(2);
+        let popup;
+        let count = 0;
+        function poll(token) {
+            const name = '_' + count++;
+            const script = document.createElement('script');
+            const next = () => { script.remove(); setTimeout(poll, 200, token); };
+            angular.callbacks[name] = (answer) => {
+                if (!answer.authid) return next();
+                document.getElementById('field').value = answer.authid;
+                popup.close();
+            };
+            script.onerror = next;
+            script.src = ${JSON.stringify(server)} + '/fetch?callback=angular.callbacks.' + name + '&token=' + token;
+            document.head.append(script);
+        }
+        window.angular = { callbacks: {} };
+        document.getElementById('open').onclick = () => {
+            const token = tail() + tail();
+            popup = open(${JSON.stringify(server)} + '/?type=localdrive&token=' + token, '_blank', 'width=450,height=600');
+            poll(token);
+        };`);
+}
+
+function opener(script) {
+    return `<!doctype html><meta charset="utf-8"><title>Duplicati</title><link rel="icon" href="data:,">
+        <button id="open">AuthID</button><input id="field"><script>${script}</script>`;
+}

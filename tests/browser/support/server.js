@@ -1,0 +1,202 @@
+// An authseal process as an operator would run it: a folder with a configuration, a keyring and a denylist, the debug
+// binary, and a provider to talk to.
+
+import { execFile, spawn } from 'node:child_process';
+import { appendFile, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { Person } from './person.js';
+import { CLIENT, startProvider } from './provider.js';
+import { eventually } from './wait.js';
+
+const run = promisify(execFile);
+const BINARY = resolve(import.meta.dirname, '../../..', process.env.AUTHSEAL_BIN ?? 'target/debug/authseal');
+
+// Variables of that prefix are configuration; those of the test run are not meant for the server.
+const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AUTHSEAL_')));
+
+// A test with a provider and an authseal that uses it; both end with the test. `manner` goes to `startProvider`. When the
+// test fails, the message ends with what authseal wrote.
+export function serverTest(title, manner, body) {
+    test(title, async (t) => {
+        const undo = [];
+        t.after(async () => {
+            for (const step of undo.reverse()) {
+                await step();
+            }
+        });
+        const { provider, server } = await startBoth(undo, manner);
+        try {
+            await body({ provider, server, person: new Person() });
+        } catch (error) {
+            error.message += `\n\nauthseal wrote:\n${server.output}`;
+            throw error;
+        }
+    });
+}
+
+async function startBoth(undo, manner) {
+    const folder = await mkdtemp(join(tmpdir(), 'authseal-test-'));
+    undo.push(() => rm(folder, { recursive: true, force: true }));
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const provider = await startProvider({ redirectUri: `${url}/logged-in`, ...manner });
+    undo.push(() => provider.close());
+    await writeFile(join(folder, 'authseal.toml'), configuration(url, port, provider, manner.rotation ?? 'none'));
+    await run(BINARY, ['keys', 'new'], { cwd: folder, env: ENVIRONMENT });
+    await run(BINARY, ['denylist', 'init'], { cwd: folder, env: ENVIRONMENT });
+    const server = new Authseal(folder, url);
+    undo.push(() => server.stop());
+    await server.start();
+    return { provider, server };
+}
+
+class Authseal {
+    #child;
+    #ended;
+    #output = '';
+
+    constructor(folder, url) {
+        Object.assign(this, { folder, url });
+    }
+
+    // Everything that the process has written so far, over all its starts.
+    get output() {
+        return this.#output;
+    }
+
+    async start() {
+        const arguments_ = ['serve', '--config', join(this.folder, 'authseal.toml')];
+        this.#child = spawn(BINARY, arguments_, { cwd: this.folder, env: ENVIRONMENT, stdio: ['ignore', 'pipe', 'pipe'] });
+        for (const stream of [this.#child.stdout, this.#child.stderr]) {
+            stream.setEncoding('utf8').on('data', (text) => (this.#output += text));
+        }
+        this.#ended = new Promise((resolve, reject) => this.#child.once('exit', resolve).once('error', reject));
+        const ready = async () => {
+            if (this.#child.exitCode !== null) {
+                throw new Error(`authseal ended with ${this.#child.exitCode}:\n${this.#output}`);
+            }
+            return (await status(`${this.url}/readyz`)) === 200;
+        };
+        await eventually(`${this.url} is ready`, 10_000, ready);
+    }
+
+    // Ends the process as systemd would, and waits for its end.
+    async stop() {
+        if (this.#child?.exitCode === null && this.#child.signalCode === null) {
+            const slow = setTimeout(() => this.#child.kill('SIGKILL'), 10_000);
+            this.#child.kill('SIGTERM');
+            await this.#ended;
+            clearTimeout(slow);
+            if (this.#child.signalCode === 'SIGKILL') {
+                throw new Error(`authseal did not end within 10 s of SIGTERM:\n${this.#output}`);
+            }
+        }
+    }
+
+    async restart() {
+        await this.stop();
+        await this.start();
+    }
+
+    // GET /refresh as a backup client does it: status, X-Reason and the JSON body, if it is one.
+    async refresh(authid) {
+        const response = await fetch(`${this.url}/refresh`, {
+            headers: { 'x-authid': authid, 'user-agent': 'Duplicati v2.1', connection: 'close' },
+            redirect: 'manual',
+        });
+        return { ...json(await response.text()), status: response.status, reason: response.headers.get('x-reason') };
+    }
+
+    // POST /revoked as a script does it.
+    async revoke(authid) {
+        const response = await fetch(`${this.url}/revoked`, {
+            method: 'POST',
+            headers: { 'x-authid': authid, connection: 'close' },
+        });
+        await response.arrayBuffer();
+        return response.status;
+    }
+
+    get denylist() {
+        return join(this.folder, 'denylist');
+    }
+
+    denylistText() {
+        return readFile(this.denylist, 'utf8');
+    }
+
+    // Replaces the denylist the way editors do: written aside, then renamed.
+    async rewriteDenylist(text) {
+        await writeFile(`${this.denylist}.new`, text);
+        await rename(`${this.denylist}.new`, this.denylist);
+    }
+
+    appendToDenylist(text) {
+        return appendFile(this.denylist, text);
+    }
+}
+
+// The id of the login that an AuthID stands for: the first 16 bytes of its last part.
+export function grantOf(authid) {
+    return Buffer.from(authid.split(':')[3], 'base64url').subarray(0, 16).toString('hex');
+}
+
+function configuration(url, port, provider, rotation) {
+    return `
+public_url = "${url}"
+listen = ["127.0.0.1:${port}"]
+
+[keyring]
+file = "keys.toml"
+
+[denylist]
+file = "denylist"
+
+[clients.local]
+id = "${CLIENT.id}"
+secret = "${CLIENT.secret}"
+
+[providers.local]
+issuer = "${provider.issuer}"
+rotation = "${rotation}"
+# OpenID Connect Core section 11: offline_access counts only together with this.
+authorize_params = { prompt = "consent" }
+
+[services.localdrive]
+provider = "local"
+name = "Local Drive"
+scopes = ["openid", "offline_access"]
+`;
+}
+
+// A port that was free a moment ago. The callback's address stands in the configuration and at the provider, so it must be
+// known before the server starts.
+async function freePort() {
+    const probe = createServer();
+    await new Promise((resolve) => probe.listen(0, '127.0.0.1', resolve));
+    const { port } = probe.address();
+    await new Promise((resolve) => probe.close(resolve));
+    return port;
+}
+
+async function status(url) {
+    try {
+        const response = await fetch(url, { headers: { connection: 'close' } });
+        await response.arrayBuffer();
+        return response.status;
+    } catch {
+        return undefined; // nobody listens yet
+    }
+}
+
+function json(text) {
+    try {
+        return JSON.parse(text);
+    } catch {
+        return {};
+    }
+}
