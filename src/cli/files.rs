@@ -47,10 +47,12 @@ pub(super) enum DenylistVerb {
 pub(super) fn keys(verb: &Keys) -> anyhow::Result<()> {
     match verb {
         Keys::New { file, configured } => {
-            let path = match (file, configured.load()?.keyring) {
-                (Some(file), _) => file.clone(),
-                (None, KeyringSource::File(file)) => file,
-                (None, KeyringSource::Text(_)) => bail!("the keyring is given as text; name a file to make"),
+            let path = match file {
+                Some(file) => file.clone(),
+                None => match configured.load()?.keyring {
+                    KeyringSource::File(file) => file,
+                    KeyringSource::Text(_) => bail!("the keyring is given as text; name a file to make"),
+                },
             };
             new_keyring(&path, clock::Clock::system().now())?;
             println!("made {} with epoch 1 as primary", path.display());

@@ -5,19 +5,21 @@
 
 mod binder;
 mod context;
+mod error;
 mod fetch_token;
 mod mailbox;
 mod origin;
 
 pub use binder::Binder;
 pub use context::Context;
+pub use error::LoginError;
 pub use fetch_token::FetchToken;
 pub use origin::{DeliveryRules, Opener, Origin};
 
 use crate::authid::{self, Bind, GrantId, Login};
 use crate::clock::{Clock, UnixTime};
 use crate::keyfile::LiveKeyring;
-use crate::provider::{Availability, Failure, Flow, PastedToken, Providers, Rotation, Service, Tokens};
+use crate::provider::{Availability, Flow, PastedToken, Providers, Rotation, Service, Tokens};
 use crate::seal::SealError;
 use crate::store::Store;
 use context::State;
@@ -25,7 +27,6 @@ use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
 
 /// How long the binder cookie lives, in seconds.
 pub const BINDER_LIFETIME: i64 = context::CONTEXT_LIFETIME;
@@ -85,56 +86,6 @@ pub struct LoggedIn {
     pub waits_for: Option<FetchToken>,
     /// What else the person needs: label and value.
     pub shown: Vec<(String, String)>,
-}
-
-/// Why a login did not begin or did not end well.
-#[derive(Debug, Error)]
-pub enum LoginError {
-    /// The link did not come from our own page in this browser, or is too old: the index page makes a new one.
-    #[error("the login link is not of this browser, or too old")]
-    StaleLink,
-    /// The service is not offered, see [`Service::availability`].
-    #[error("not offered")]
-    Unavailable(Arc<Service>),
-    /// No `state`, or none of ours, or older than ten minutes.
-    #[error("the state is not ours or too old")]
-    BadState,
-    /// The callback came to another browser than the one where the login began.
-    #[error("the login began in another browser")]
-    OtherBrowser,
-    /// The callback was seen before.
-    #[error("the callback was used before")]
-    Replayed,
-    /// The answer came from another provider than the one asked (RFC 9207).
-    #[error("the answer came from another issuer")]
-    WrongIssuer,
-    /// The person, or the provider's rules, said no.
-    #[error("consent was not given")]
-    Declined(Arc<Service>),
-    /// The provider reported an error instead of a code.
-    #[error("the provider reported an error")]
-    ProviderError(Arc<Service>),
-    /// The provider gave access but no refresh token.
-    #[error("no refresh token")]
-    NoRefreshToken(Arc<Service>),
-    /// Fewer scopes were granted than asked for.
-    #[error("scopes not granted: {1:?}")]
-    MissingScopes(Arc<Service>, Vec<String>),
-    /// What was pasted is not such a token.
-    #[error("not a login token")]
-    BadPaste(Arc<Service>),
-    /// The call to the provider failed.
-    #[error("provider: {1}")]
-    Provider(Arc<Service>, Failure),
-    /// The refresh token does not fit into an AuthID, or there is no randomness.
-    #[error("cannot seal: {0}")]
-    Seal(#[from] authid::SealLoginError),
-}
-
-impl From<SealError> for LoginError {
-    fn from(error: SealError) -> Self {
-        Self::Seal(error.into())
-    }
 }
 
 impl Logins {

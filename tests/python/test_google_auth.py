@@ -1,7 +1,7 @@
 """Python's google-auth against /token of the real server: an OAuth library that knows nothing of authseal refreshes
 with an AuthID as its refresh token (RFC 6749 section 6), after a login walked through without a browser.
 
-The server is `$AUTHSEAL_BIN demo`, by default the debug build.
+The server is `$TESTS_BIN demo`, by default the debug build.
 """
 
 import datetime
@@ -19,7 +19,7 @@ from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2.credentials import Credentials
 
-BINARY = os.environ.get("AUTHSEAL_BIN") or Path(__file__).parent.parent.parent / "target" / "debug" / "authseal"
+BINARY = os.environ.get("TESTS_BIN") or Path(__file__).parent.parent.parent / "target" / "debug" / "authseal"
 PATIENCE = 30  # seconds for anything; all of it takes a moment
 
 

@@ -5,7 +5,7 @@ import { chromium } from 'playwright-core';
 
 export function launchBrowser() {
     return chromium.launch({
-        executablePath: process.env.AUTHSEAL_CHROMIUM ?? '/usr/bin/chromium',
+        executablePath: process.env.TESTS_CHROMIUM ?? '/usr/bin/chromium',
         // Nothing leaves this machine, and root may run it.
         args: [
             '--no-sandbox',

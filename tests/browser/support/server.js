@@ -13,7 +13,7 @@ import { CLIENT, startProvider } from './provider.js';
 import { eventually } from './wait.js';
 
 const run = promisify(execFile);
-const BINARY = resolve(import.meta.dirname, '../../..', process.env.AUTHSEAL_BIN ?? 'target/debug/authseal');
+const BINARY = resolve(import.meta.dirname, '../../..', process.env.TESTS_BIN ?? 'target/debug/authseal');
 
 // Variables of that prefix are configuration; those of the test run are not meant for the server.
 const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AUTHSEAL_')));

@@ -1,0 +1,57 @@
+//! Why a login did not work. What each reason becomes on a page is decided in `web`.
+
+use crate::authid::SealLoginError;
+use crate::provider::{Failure, Service};
+use crate::seal::SealError;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Why a login did not begin or did not end well.
+#[derive(Debug, Error)]
+pub enum LoginError {
+    /// The link did not come from our own page in this browser, or is too old: the index page makes a new one.
+    #[error("the login link is not of this browser, or too old")]
+    StaleLink,
+    /// The service is not offered, see [`Service::availability`].
+    #[error("not offered")]
+    Unavailable(Arc<Service>),
+    /// No `state`, or none of ours, or older than ten minutes.
+    #[error("the state is not ours or too old")]
+    BadState,
+    /// The callback came to another browser than the one where the login began.
+    #[error("the login began in another browser")]
+    OtherBrowser,
+    /// The callback was seen before.
+    #[error("the callback was used before")]
+    Replayed,
+    /// The answer came from another provider than the one asked (RFC 9207).
+    #[error("the answer came from another issuer")]
+    WrongIssuer,
+    /// The person, or the provider's rules, said no.
+    #[error("consent was not given")]
+    Declined(Arc<Service>),
+    /// The provider reported an error instead of a code.
+    #[error("the provider reported an error")]
+    ProviderError(Arc<Service>),
+    /// The provider gave access but no refresh token.
+    #[error("no refresh token")]
+    NoRefreshToken(Arc<Service>),
+    /// Fewer scopes were granted than asked for.
+    #[error("scopes not granted: {1:?}")]
+    MissingScopes(Arc<Service>, Vec<String>),
+    /// What was pasted is not such a token.
+    #[error("not a login token")]
+    BadPaste(Arc<Service>),
+    /// The call to the provider failed.
+    #[error("provider: {1}")]
+    Provider(Arc<Service>, Failure),
+    /// The refresh token does not fit into an AuthID, or there is no randomness.
+    #[error("cannot seal: {0}")]
+    Seal(#[from] SealLoginError),
+}
+
+impl From<SealError> for LoginError {
+    fn from(error: SealError) -> Self {
+        Self::Seal(error.into())
+    }
+}
