@@ -23,6 +23,6 @@ pub(super) fn start(log: &Log) {
     let _ = if pretty {
         registry.with(layer.with_target(false)).try_init()
     } else {
-        registry.with(layer.json().flatten_event(true)).try_init()
+        registry.with(layer.json().flatten_event(true).with_span_list(false)).try_init()
     };
 }

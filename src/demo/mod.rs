@@ -72,6 +72,7 @@ impl DemoProvider {
                 .route("/token", web::post().to(exchange))
                 .route("/revoke", web::post().to(revoke))
                 .route("/static/authseal.css", web::get().to(style))
+                .route("/static/favicon.svg", web::get().to(icon))
         };
         let server = HttpServer::new(factory).workers(1).disable_signals().listen(listener)?.run();
         Ok(Self { address, client_id: CLIENT_ID, client_secret, server })
@@ -92,7 +93,7 @@ async fn authorize(request: HttpRequest, state: web::Data<State>) -> HttpRespons
         Ok(page) => HttpResponse::Ok()
             .insert_header((
                 header::CONTENT_SECURITY_POLICY,
-                "default-src 'none'; style-src 'self'; frame-ancestors 'none'",
+                "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'",
             ))
             .content_type(header::ContentType::html())
             .body(page),
@@ -158,6 +159,10 @@ async fn revoke(form: web::Form<Vec<(String, String)>>, state: web::Data<State>)
 
 async fn style() -> HttpResponse {
     HttpResponse::Ok().content_type("text/css; charset=utf-8").body(include_str!("../../templates/static/authseal.css"))
+}
+
+async fn icon() -> HttpResponse {
+    HttpResponse::Ok().content_type("image/svg+xml").body(include_str!("../../templates/static/favicon.svg"))
 }
 
 fn error(status: StatusCode, code: &str) -> HttpResponse {
