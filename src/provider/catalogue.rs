@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// All services.
+#[derive(Default)]
 pub struct Catalogue {
     by_id: HashMap<String, Arc<Service>>,
     all: Vec<Arc<Service>>,
@@ -36,7 +37,7 @@ impl Catalogue {
             let registered = check::client(&provider, client, &mut faults);
             checked.insert(id, (Arc::new(provider), client, registered));
         }
-        let mut catalogue = Self { by_id: HashMap::new(), all: Vec::new() };
+        let mut catalogue = Self::default();
         for (id, facts) in services {
             let Some(name) = &facts.provider else {
                 faults.push(format!("services.{id}.provider is missing; name a table of [providers]"));

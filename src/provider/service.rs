@@ -4,6 +4,7 @@ use super::{Flow, ProviderFacts, Rotation, Tokens};
 use crate::authid::ServiceId;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use url::Url;
 
@@ -132,6 +133,13 @@ pub struct Service {
     pub provider: Arc<Provider>,
     pub(super) client: Option<Client>,
     pub(super) needs_store: bool,
+}
+
+impl fmt::Debug for Service {
+    /// The id says it all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Service({})", self.id)
+    }
 }
 
 /// Whether a service can be used here.
