@@ -14,40 +14,49 @@ pub struct ProviderFacts {
     pub name: Option<String>,
     /// How a login is made.
     pub flow: Flow,
-    /// OpenID Connect issuer; endpoints that are not given are discovered there (OpenID Connect Discovery 1.0).
+    /// OpenID Connect issuer, compared with `iss` in callbacks (RFC 9207). When an endpoint that the flow needs is not
+    /// given, the endpoints are discovered there (OpenID Connect Discovery 1.0).
     pub issuer: Option<String>,
     /// Authorization endpoint (RFC 6749 section 3.1). `{tenant}` is replaced by the client's tenant.
     pub authorize_url: Option<String>,
     /// Token endpoint (RFC 6749 section 3.2). `{tenant}` as above, `{host}` as `token_hosts` says.
     pub token_url: Option<String>,
-    /// Further parameters of the authorization request.
+    /// What `{tenant}` stands for when the client names no tenant.
+    pub default_tenant: Option<String>,
+    /// Whether its addresses may be private ones; otherwise only public ones are connected to, and loopback where a URL
+    /// names it.
+    pub allow_private_addresses: bool,
+    /// Further parameters of the authorization request. An empty value takes a parameter out again.
     pub authorize_params: BTreeMap<String, String>,
-    /// Whether the authorization request names its scopes.
+    /// Whether the authorization request names its scopes. Default: yes.
     pub send_scope: Option<bool>,
-    /// Whether the code is redeemed with `redirect_uri` (RFC 6749 section 4.1.3).
+    /// What answers may put before a scope that was asked for without it.
+    pub scope_prefix: Option<String>,
+    /// Whether the code is redeemed with `redirect_uri` (RFC 6749 section 4.1.3). Default: yes.
     pub send_redirect_uri: Option<bool>,
-    /// Whether PKCE with S256 is used (RFC 7636).
+    /// Whether PKCE with S256 is used (RFC 7636). Default: yes; a provider that does not know it ignores it.
     pub pkce: Option<bool>,
-    /// How the client authenticates at the token endpoint (RFC 6749 section 2.3.1).
+    /// Whether a client must have a secret. Default: when there is no PKCE to stand in for it.
+    pub secret_required: Option<bool>,
+    /// How the client authenticates at the token endpoint (RFC 6749 section 2.3.1). Default: what discovery says, else
+    /// in the body.
     pub client_auth: Option<ClientAuth>,
     /// A client id that everybody uses, for providers where nothing is registered.
     pub public_client_id: Option<String>,
-    /// What becomes of a refresh token when it is used.
+    /// What becomes of a refresh token when it is used. Default: `rolling`, which serves a token that stays as well.
     pub rotation: Option<Rotation>,
-    /// How many days a refresh token lives from its own issue, where it is used by its first copy forever.
+    /// How many days a refresh token lives from its own issue, however often it is used.
     pub refresh_token_days: Option<u32>,
-    /// Where a token call may go, by the callback value that names it: `token_host_from` picks, this list allows.
+    /// What `{host}` in `token_url` may stand for, by the callback value that names it. The only hosts ever called.
     pub token_hosts: BTreeMap<String, String>,
-    /// The callback parameters that name the token host, the first that is known wins.
+    /// The callback parameters that may name the token host; the first with a value in `token_hosts` wins.
     pub token_host_from: Vec<String>,
-    /// Callback parameters that the person needs to see, by the label to show them with.
+    /// Callback parameters that the person needs to see: parameter to label.
     pub show_callback: BTreeMap<String, String>,
-    /// Whether the provider may drop `state` on the way back; the binder cookie then stands alone.
+    /// Whether the provider may drop `state` on the way back; a copy kept in the browser then stands in for it.
     pub state_optional: bool,
-    /// Whether the AuthID handed out is the raw access token (the client never asks for a refresh).
+    /// Whether the AuthID handed out is the raw access token, which does not expire: there is never a refresh.
     pub raw_token: bool,
-    /// The scopes that a token request of the `paste` flow asks for are sent with these further parameters.
-    pub trade_params: BTreeMap<String, String>,
     /// Where a person makes the token to paste.
     pub paste_url: Option<String>,
     /// Where a person withdraws this app's access.
@@ -58,11 +67,12 @@ pub struct ProviderFacts {
     pub revoke_style: RevokeStyle,
     /// Where an operator registers the app.
     pub console_url: Option<String>,
-    /// The member of an answer that holds a number, 0 for success, on top of the HTTP status.
+    /// The member of an answer that holds a number, 0 for success: the HTTP status says nothing there.
     pub result_field: Option<String>,
     /// The member of an error answer that lists further, more precise codes.
     pub error_codes_field: Option<String>,
-    /// What error codes mean, by code; `4xxx` stands for all of four digits that begin with 4.
+    /// What error codes mean, by code, before the standard meanings; `4xxx` stands for all of four digits that begin
+    /// with 4.
     pub errors: BTreeMap<String, Meaning>,
     /// For a provider that ended: what to say, and the service to use instead.
     pub gone: Option<Gone>,
@@ -75,7 +85,7 @@ pub enum Flow {
     /// Authorization code (RFC 6749 section 4.1).
     #[default]
     Code,
-    /// The person pastes a token made at the provider, which is traded once (RFC 6749 section 4.3, forced on us).
+    /// The person pastes a token made at the provider, which is traded once (RFC 6749 section 4.3: no other way there).
     Paste,
 }
 
@@ -134,7 +144,7 @@ pub enum Meaning {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gone {
-    /// One printable ASCII sentence for people.
+    /// One sentence for people, at most 200 printable ASCII characters.
     pub reason: String,
     /// The service to use instead.
     pub successor: Option<String>,
@@ -172,4 +182,39 @@ pub struct ClientFacts {
     pub tenant: Option<String>,
     /// For providers where nothing is registered: whether to offer them.
     pub enabled: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stranger::BUILT_IN;
+    use super::*;
+    use figment::Figment;
+    use figment::providers::{Format, Toml};
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Layers {
+        providers: BTreeMap<String, ProviderFacts>,
+        services: BTreeMap<String, ServiceFacts>,
+    }
+
+    #[test]
+    fn an_operator_overrides_single_fields() {
+        let own = r#"
+            [providers.dropbox]
+            pkce = true
+            authorize_params = { force_reapprove = "" }
+            [services."box.com"]
+            hidden = true
+        "#;
+        let layers = Figment::from(Toml::string(BUILT_IN)).merge(Toml::string(own));
+        let Layers { providers, services } = layers.extract().unwrap();
+        let dropbox = &providers["dropbox"];
+        assert_eq!((dropbox.pkce, dropbox.revoke_style), (Some(true), RevokeStyle::Bearer));
+        assert_eq!(dropbox.authorize_params["token_access_type"], "offline");
+        assert_eq!(dropbox.authorize_params["force_reapprove"], "");
+        assert!(services["box.com"].hidden && services["box.com"].aliases == ["box"]);
+        assert_eq!(providers["pcloud"].token_hosts["eapi.pcloud.com"], "eapi.pcloud.com");
+        assert_eq!(providers["microsoft"].errors["50196"], Meaning::Later);
+    }
 }

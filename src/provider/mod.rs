@@ -1,5 +1,31 @@
-//! Providers and services as data, and the calls to them.
+//! Services and providers: who they are, as data, and the calls to them.
+//!
+//! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
+//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`Tokens`]
+//! or a [`Failure`].
 
+mod address;
+mod answer;
+mod calls;
+mod catalogue;
+mod check;
+mod discovery;
+mod endpoint;
 mod facts;
+mod failure;
+mod json;
+mod meaning;
+mod pasted;
+mod service;
+#[cfg(test)]
+mod stranger;
+mod wire;
 
+pub use answer::Tokens;
+pub use calls::{Providers, Revoked};
+pub use catalogue::Catalogue;
 pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
+pub use failure::Failure;
+pub use pasted::PastedToken;
+pub use service::{Availability, Provider, Service};
+pub use wire::SetupError;

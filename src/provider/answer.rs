@@ -1,0 +1,262 @@
+//! A provider's answer turned into ours: tokens, or what went wrong. The content type is ignored, as providers get it
+//! wrong; the provider's free text is not read at all.
+
+use super::failure::{Fault, Repeat};
+use super::json::{self, Member, Members};
+use super::meaning::Code;
+use super::service::Provider;
+use super::{Failure, Meaning};
+use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How long an access token is taken to live when the answer does not say.
+const DEFAULT_LIFE: Duration = Duration::from_secs(1800);
+/// The longest life that is believed.
+const MAX_LIFE: Duration = Duration::from_secs(86_400);
+
+/// An answer as it came, at most as long as the connection lets it be.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+/// What a token endpoint gave (RFC 6749 section 5.1).
+pub struct Tokens {
+    /// The access token, never empty.
+    pub access_token: SecretString,
+    /// How long it lives from now, 1 second to a day. `None`: it does not expire.
+    pub expires_in: Option<Duration>,
+    /// The refresh token, if one came; never empty.
+    pub refresh_token: Option<SecretString>,
+    /// The scopes granted, if the answer names them.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// Reads the answer of a token endpoint.
+pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fault> {
+    if !(200..300).contains(&answer.status) {
+        return Err(error(provider, answer));
+    }
+    let mut members = json::members(&answer.body).ok_or_else(Fault::bad_answer)?;
+    if result_code(provider, &members).is_some_and(|code| code != "0") || !members.contains_key("access_token") {
+        return Err(refusal(provider, &members, answer.retry_after));
+    }
+    let mut text = |name: &str| match members.remove(name) {
+        Some(Member::Text(text)) => Ok(Some(text).filter(|text| !text.expose_secret().is_empty())),
+        None | Some(Member::Null) => Ok(None),
+        _ => Err(Fault::bad_answer()),
+    };
+    let access_token = text("access_token")?.ok_or_else(Fault::bad_answer)?;
+    let refresh_token = text("refresh_token")?;
+    let expires_in = match life(members.get("expires_in"))? {
+        _ if provider.raw_token() => None,
+        None => {
+            tracing::warn!(
+                provider = provider.id,
+                "the answer does not say how long the access token lives; half an hour assumed"
+            );
+            Some(DEFAULT_LIFE)
+        }
+        life => life,
+    };
+    let scopes = match members.remove("scope") {
+        None | Some(Member::Null) => None,
+        Some(Member::Text(text)) => Some(text.expose_secret().split_whitespace().map(str::to_owned).collect()),
+        Some(Member::List(list)) => Some(list),
+        Some(_) => return Err(Fault::bad_answer()),
+    };
+    let scopes = scopes.filter(|scopes: &Vec<_>| !scopes.is_empty());
+    Ok(Tokens { access_token, expires_in, refresh_token, scopes })
+}
+
+/// Reads the answer of a revocation endpoint, of which only the status counts (RFC 7009 section 2.2).
+pub(super) fn revoked(provider: &Provider, answer: &Answer) -> Result<(), Fault> {
+    if (200..300).contains(&answer.status) { Ok(()) } else { Err(error(provider, answer)) }
+}
+
+/// What an answer without success means.
+pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
+    match answer.status {
+        429 => Fault::later(answer.retry_after),
+        400..500 => json::members(&answer.body)
+            .map_or_else(Fault::bad_answer, |members| refusal(provider, &members, answer.retry_after)),
+        500.. => Fault { failure: Failure::BadAnswer, repeat: Repeat::IfHarmless },
+        // Redirects are not followed: one could carry the secret elsewhere.
+        _ => Fault::bad_answer(),
+    }
+}
+
+/// What the codes of an error answer mean: the first one that means anything, the most precise ones first.
+fn refusal(provider: &Provider, members: &Members, retry_after: Option<Duration>) -> Fault {
+    let listed = provider.facts.error_codes_field.as_ref().and_then(|field| match members.get(field) {
+        Some(Member::List(codes)) => Some(codes.clone()),
+        _ => None,
+    });
+    let error = match members.get("error") {
+        Some(Member::Text(text)) => Some(text.expose_secret().to_owned()),
+        _ => None,
+    };
+    let codes = listed.into_iter().flatten().chain(result_code(provider, members)).chain(error);
+    let codes: Vec<_> = codes.filter_map(|code| Code::parse(&code)).take(8).collect();
+    let meaning = codes.iter().find_map(|code| Some((code, code.meaning(&provider.facts.errors)?)));
+    let id = provider.id.as_str();
+    match meaning {
+        Some((code, Meaning::Operator)) => {
+            tracing::error!(provider = id, %code, "the provider does not accept this server's client; check it");
+            Failure::Operator.into()
+        }
+        Some((code, meaning)) => {
+            tracing::debug!(provider = id, %code, ?meaning, "refused by the provider");
+            if meaning == Meaning::Later { Fault::later(retry_after) } else { Failure::Refused(meaning).into() }
+        }
+        None => {
+            let codes: Vec<_> = codes.iter().map(Code::to_string).collect();
+            tracing::warn!(provider = id, ?codes, "the provider's error is not known");
+            Fault::bad_answer()
+        }
+    }
+}
+
+/// The number that stands in for an HTTP status, where a provider has one.
+fn result_code(provider: &Provider, members: &Members) -> Option<String> {
+    match members.get(provider.facts.result_field.as_ref()?) {
+        Some(Member::Number(number)) => Some(number.to_string()),
+        Some(Member::Text(text)) => Some(text.expose_secret().to_owned()),
+        _ => None,
+    }
+}
+
+/// `expires_in`, seconds as a number or, from some, as a string.
+fn life(member: Option<&Member>) -> Result<Option<Duration>, Fault> {
+    let seconds = match member {
+        None | Some(Member::Null) => return Ok(None),
+        Some(Member::Number(number)) => *number,
+        Some(Member::Text(text)) => text.expose_secret().parse().map_err(|_| Fault::bad_answer())?,
+        Some(_) => return Err(Fault::bad_answer()),
+    };
+    if seconds.is_nan() {
+        return Err(Fault::bad_answer());
+    }
+    Ok(Some(Duration::from_secs_f64(seconds.floor().clamp(1.0, MAX_LIFE.as_secs_f64()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ProviderFacts;
+    use super::super::stranger::built_in;
+    use super::*;
+
+    fn read(provider: &str, status: u16, body: &str) -> Result<Tokens, Failure> {
+        let facts = built_in().0.remove(provider).unwrap();
+        read_as(facts, status, body.as_bytes(), None).map_err(|fault| fault.failure)
+    }
+
+    fn read_as(facts: ProviderFacts, status: u16, body: &[u8], retry_after: Option<u64>) -> Result<Tokens, Fault> {
+        let provider = Provider::unchecked("p", facts);
+        let retry_after = retry_after.map(Duration::from_secs);
+        tokens(&provider, &Answer { status, retry_after, body: body.to_vec().into() })
+    }
+
+    #[test]
+    fn tokens_are_read_from_what_providers_send() {
+        let body = r#"{"access_token":"at","expires_in":3599,"refresh_token":"rt","scope":"a b","token_type":"Bearer","x":{}}"#;
+        let tokens = read("google", 200, body).unwrap();
+        assert_eq!(tokens.access_token.expose_secret(), "at");
+        assert_eq!(tokens.expires_in, Some(Duration::from_secs(3599)));
+        assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "rt");
+        assert_eq!(tokens.scopes.unwrap(), ["a", "b"]);
+        let bare = read("google", 200, r#"{"access_token":"at","refresh_token":"","scope":null}"#).unwrap();
+        assert!(bare.refresh_token.is_none() && bare.scopes.is_none());
+        let raw = read("pcloud", 200, r#"{"result":0,"access_token":"at","token_type":"bearer","uid":1}"#).unwrap();
+        assert_eq!(raw.expires_in, None);
+    }
+
+    #[test]
+    fn a_life_is_a_number_between_a_second_and_a_day() {
+        let cases = [
+            ("3600", 3600),
+            ("\"3600\"", 3600),
+            ("3599.9", 3599),
+            ("0", 1),
+            ("-5", 1),
+            ("1e300", 86_400),
+            ("99999999999999999999", 86_400),
+            ("null", 1800),
+        ];
+        for (life, seconds) in cases {
+            let tokens = read("box", 200, &format!(r#"{{"access_token":"at","expires_in":{life}}}"#)).unwrap();
+            assert_eq!(tokens.expires_in, Some(Duration::from_secs(seconds)), "{life}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_a_bad_one() {
+        let bad = [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            "null",
+            r#"{"access_token":""}"#,
+            r#"{"access_token":1}"#,
+            r#"{"access_token":null}"#,
+            r#"{"access_token":"a","access_token":"b"}"#,
+            r#"{"access_token":"a","expires_in":"soon"}"#,
+            r#"{"access_token":"a","expires_in":"NaN"}"#,
+            r#"{"access_token":"a","expires_in":NaN}"#,
+            r#"{"access_token":"a","expires_in":true}"#,
+            r#"{"access_token":"a","refresh_token":{}}"#,
+            r#"{"access_token":"a","scope":7}"#,
+            r#"{"error":"teapot"}"#,
+        ];
+        for body in bad {
+            assert_eq!(read("google", 200, body).err(), Some(Failure::BadAnswer), "{body}");
+        }
+        for status in [101, 301, 302, 307, 308, 400, 401, 403, 404, 418, 500, 502, 503] {
+            assert_eq!(read("google", status, r#"{"access_token":"a"}"#).err(), Some(Failure::BadAnswer), "{status}");
+        }
+        assert_eq!(read("google", 500, r#"{"error":"invalid_grant"}"#).err(), Some(Failure::BadAnswer));
+    }
+
+    #[test]
+    fn codes_tell_a_dead_login_from_an_operators_fault_and_a_bad_moment() {
+        use Meaning::*;
+        let refused = Failure::Refused;
+        let later = Failure::Later { retry_after: None };
+        let cases = [
+            ("google", 400, r#"{"error":"invalid_grant","error_description":"Bad Request"}"#, refused(LoginAgain)),
+            ("google", 401, r#"{"error":"deleted_client"}"#, Failure::Operator),
+            ("google", 401, r#"{"error":"invalid_client"}"#, Failure::Operator),
+            ("google", 400, r#"{"error":"unauthorized_client"}"#, Failure::Operator),
+            ("google", 403, r#"{"error":"forbidden"}"#, Failure::BadAnswer),
+            ("google", 400, r#"{"error":{"code":400}}"#, Failure::BadAnswer),
+            ("google", 429, "busy", later),
+            ("google", 429, r#"{"error":"invalid_grant"}"#, later),
+            ("google", 503, "", Failure::BadAnswer),
+            ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[700082]}"#, refused(Expired)),
+            ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50076]}"#, refused(Consent)),
+            ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50173]}"#, refused(LoginAgain)),
+            ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50196]}"#, later),
+            ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[1,2]}"#, refused(LoginAgain)),
+            ("microsoft", 401, r#"{"error":"invalid_client","error_codes":[7000222]}"#, Failure::Operator),
+            ("box", 400, r#"{"error":"access_denied"}"#, refused(LoginAgain)),
+            ("dropbox", 400, r#"{"error":"access_denied"}"#, Failure::BadAnswer),
+            ("pcloud", 200, r#"{"result":2094,"error":"Invalid 'access_token' provided."}"#, refused(LoginAgain)),
+            ("pcloud", 200, r#"{"result":4000,"error":"slow"}"#, later),
+            ("pcloud", 200, r#"{"result":5000}"#, later),
+            ("pcloud", 200, r#"{"result":1000,"access_token":"a"}"#, Failure::Operator),
+            ("pcloud", 200, r#"{"result":7}"#, Failure::BadAnswer),
+        ];
+        for (provider, status, body, failure) in cases {
+            assert_eq!(read(provider, status, body).err(), Some(failure), "{provider} {status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_come_back_is_kept() {
+        let fault = read_as(ProviderFacts::default(), 429, b"", Some(60)).err().unwrap();
+        assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))));
+    }
+}

@@ -1,0 +1,477 @@
+//! The calls to providers: from a person's consent to tokens, from a refresh token to an access token, and the end of
+//! both. What differs between providers is read from their facts.
+
+use super::answer::{self, Tokens};
+use super::discovery::{Discovery, Metadata};
+use super::failure::Failure;
+use super::pasted::PastedToken;
+use super::service::{Client, Provider, Service, TokenUrl};
+use super::wire::{Call, Payload, SetupError, Wire};
+use super::{Availability, Catalogue, ClientAuth, RevokeStyle, Rotation};
+use crate::clock::Clock;
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use url::Url;
+
+/// How long a call takes at most that is given no budget of its own.
+const BUDGET: Duration = Duration::from_secs(20);
+
+/// All providers, ready to be called.
+pub struct Providers {
+    catalogue: Catalogue,
+    wire: Wire,
+    discovery: Discovery,
+}
+
+/// What came of a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// The provider ended the login, or it had ended before.
+    Done,
+    /// The provider has no way to end it from here.
+    NotSupported,
+}
+
+impl Providers {
+    /// Sets up the HTTP client; calls nobody.
+    ///
+    /// # Errors
+    /// When TLS or the client cannot be set up.
+    pub fn new(catalogue: Catalogue, clock: Clock) -> Result<Self, SetupError> {
+        let discovery = Discovery::new(catalogue.all().map(|service| &*service.provider), clock.clone());
+        Ok(Self { catalogue, wire: Wire::new(clock)?, discovery })
+    }
+
+    /// All services.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Where to send a browser for consent (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `challenge` is the S256 one.
+    ///
+    /// # Errors
+    /// When the service is not offered or has no such flow, or its endpoints cannot be discovered.
+    pub async fn authorize_url(
+        &self,
+        service: &Service,
+        redirect_uri: &str,
+        state: &str,
+        challenge: Option<&str>,
+    ) -> Result<Url, Failure> {
+        let (provider, client) = offered(service)?;
+        let metadata = self.discovery.metadata(provider, &self.wire, Instant::now() + BUDGET).await?;
+        let discovered = metadata.as_ref().and_then(|metadata| metadata.authorize.as_ref());
+        let mut url = provider.authorize.as_ref().or(discovered).cloned().ok_or(Failure::NotOffered)?;
+        let mut query = url.query_pairs_mut();
+        query.append_pair("response_type", "code").append_pair("client_id", &client.id);
+        query.append_pair("redirect_uri", redirect_uri).append_pair("state", state);
+        if provider.facts.send_scope.unwrap_or(true) && !service.scopes.is_empty() {
+            query.append_pair("scope", &service.scopes.join(" "));
+        }
+        if let Some(challenge) = challenge {
+            query.append_pair("code_challenge", challenge).append_pair("code_challenge_method", "S256");
+        }
+        let params = provider.facts.authorize_params.iter();
+        query.extend_pairs(params.filter(|(_, value)| !value.is_empty()));
+        drop(query);
+        Ok(url)
+    }
+
+    /// Changes a code for tokens (RFC 6749 section 4.1.3). `callback` holds all parameters that came with the code.
+    ///
+    /// # Errors
+    /// Any [`Failure`]; `BadCallback` before anything is sent. A code is sent a second time only if the first never left.
+    pub async fn redeem(
+        &self,
+        service: &Service,
+        code: &SecretString,
+        redirect_uri: &str,
+        verifier: Option<&str>,
+        callback: &[(String, String)],
+    ) -> Result<Tokens, Failure> {
+        let provider = offered(service)?.0;
+        let mut fields = vec![("grant_type", "authorization_code"), ("code", code.expose_secret())];
+        if provider.facts.send_redirect_uri.unwrap_or(true) {
+            fields.push(("redirect_uri", redirect_uri));
+        }
+        fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
+        self.grant(service, fields, callback, Instant::now() + BUDGET, false).await
+    }
+
+    /// Changes a pasted token for tokens (RFC 6749 section 4.3.2).
+    ///
+    /// # Errors
+    /// Any [`Failure`]. The token is sent a second time only if the first never left.
+    pub async fn trade(&self, service: &Service, pasted: &PastedToken) -> Result<Tokens, Failure> {
+        let scope = service.scopes.join(" ");
+        let mut fields = vec![("grant_type", "password"), ("username", pasted.username.as_str())];
+        fields.push(("password", pasted.auth_token.expose_secret()));
+        if !scope.is_empty() {
+            fields.push(("scope", &scope));
+        }
+        self.grant(service, fields, &[], Instant::now() + BUDGET, false).await
+    }
+
+    /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a refresh
+    /// token works once, a second attempt is made only if the first never left or was turned away.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    pub async fn refresh(
+        &self,
+        service: &Service,
+        refresh_token: &SecretString,
+        budget: Duration,
+    ) -> Result<Tokens, Failure> {
+        let fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
+        let harmless = service.provider.rotation() != Rotation::SingleUse;
+        self.grant(service, fields, &[], Instant::now() + budget, harmless).await
+    }
+
+    /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all logins
+    /// of that person at this app.
+    ///
+    /// # Errors
+    /// Any [`Failure`] but `Refused`: a login that is dead already is done with.
+    pub async fn revoke(&self, service: &Service, refresh_token: &SecretString) -> Result<Revoked, Failure> {
+        let (provider, client) = offered(service)?;
+        let deadline = Instant::now() + BUDGET;
+        let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
+        let discovered = metadata.as_ref().and_then(|metadata| metadata.revoke.as_ref());
+        let Some(url) = provider.revoke.as_ref().or(discovered).cloned() else {
+            return Ok(Revoked::NotSupported);
+        };
+        let token = vec![("token", refresh_token.expose_secret())];
+        let access_token;
+        let payload = match provider.facts.revoke_style {
+            RevokeStyle::Rfc7009 => Payload::Form(token, Some((client, client_auth(provider, metadata.as_deref())))),
+            RevokeStyle::TokenOnly => Payload::Form(token, None),
+            RevokeStyle::Bearer => match self.refresh(service, refresh_token, BUDGET).await {
+                Ok(tokens) => {
+                    access_token = tokens.access_token;
+                    Payload::Bearer(&access_token)
+                }
+                Err(Failure::Refused(_)) => return Ok(Revoked::Done),
+                Err(failure) => return Err(failure),
+            },
+        };
+        let call = Call { provider, url, payload };
+        match self.wire.perform(&call, deadline, true, answer::revoked).await {
+            Ok(()) | Err(Failure::Refused(_)) => Ok(Revoked::Done),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Calls the token endpoint.
+    async fn grant(
+        &self,
+        service: &Service,
+        fields: Vec<(&'static str, &str)>,
+        callback: &[(String, String)],
+        deadline: Instant,
+        harmless: bool,
+    ) -> Result<Tokens, Failure> {
+        let (provider, client) = offered(service)?;
+        let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
+        let url = match (&provider.token, &metadata) {
+            (Some(TokenUrl::One(url)), _) => url,
+            (Some(TokenUrl::Chosen(hosts)), _) => provider
+                .facts
+                .token_host_from
+                .iter()
+                .filter_map(|wanted| callback.iter().find(|(name, _)| name == wanted))
+                .find_map(|(_, value)| hosts.get(value))
+                .ok_or(Failure::BadCallback)?,
+            (None, Some(metadata)) => &metadata.token,
+            (None, None) => return Err(Failure::Operator),
+        };
+        let auth = client_auth(provider, metadata.as_deref());
+        let call = Call { provider, url: url.clone(), payload: Payload::Form(fields, Some((client, auth))) };
+        self.wire.perform(&call, deadline, harmless, answer::tokens).await
+    }
+}
+
+/// Nothing is sent for a service that is not offered: without a store, a call would end a login at a provider whose
+/// tokens work once.
+fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Failure> {
+    match (service.availability(), &service.client) {
+        (Availability::Offered, Some(client)) => Ok((&service.provider, client)),
+        _ => Err(Failure::NotOffered),
+    }
+}
+
+fn client_auth(provider: &Provider, metadata: Option<&Metadata>) -> ClientAuth {
+    let discovered = metadata.map(|metadata| metadata.client_auth);
+    provider.facts.client_auth.or(discovered).unwrap_or(ClientAuth::Body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stranger::{Reply, Stranger, example, moved};
+    use super::*;
+
+    const TOKENS: &str = r#"{"access_token":"at","expires_in":3600,"refresh_token":"next"}"#;
+
+    fn ok() -> Reply {
+        Reply::Http("200 OK", TOKENS.into())
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn local(stranger: &Stranger, more: &str) -> (Providers, Arc<Service>) {
+        let url = &stranger.url;
+        example(&format!("authorize_url = \"{url}/authorize?keep=1\"\ntoken_url = \"{url}/token\"\n{more}"))
+    }
+
+    async fn refresh(providers: &Providers, service: &Service) -> Result<Tokens, Failure> {
+        providers.refresh(service, &"r/t".into(), BUDGET).await
+    }
+
+    #[tokio::test]
+    async fn an_authorization_request_carries_all_that_the_provider_wants() {
+        let more = "authorize_params = { prompt = \"consent\", left_out = \"\" }";
+        let (providers, service) = local(&Stranger::with([]).await, more);
+        let url = providers.authorize_url(&service, "https://x.example/logged-in", "s t", Some("ch")).await.unwrap();
+        let query = "keep=1&response_type=code&client_id=id%2B1&redirect_uri=https%3A%2F%2Fx.example%2Flogged-in&state=s+t\
+            &scope=files&code_challenge=ch&code_challenge_method=S256&prompt=consent";
+        assert_eq!((url.path(), url.query()), ("/authorize", Some(query)));
+        let (providers, service) = moved("pcloud", "pcloud", "token_url = \"https://{host}/\"");
+        let url = providers.authorize_url(&service, "https://x.example/", "s", None).await.unwrap();
+        assert!(!url.as_str().contains("scope=") && !url.as_str().contains("code_challenge"), "{url}");
+    }
+
+    #[tokio::test]
+    async fn a_refresh_sends_its_token_and_the_client_and_nothing_else() {
+        let stranger = Stranger::with([ok()]).await;
+        let (providers, service) = moved("dropbox", "dropbox", &format!("token_url = \"{}/token\"", stranger.url));
+        let tokens = refresh(&providers, &service).await.unwrap();
+        assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "next");
+        let request = stranger.seen().remove(0).to_lowercase();
+        assert!(request.starts_with("post /token http/1.1\r\n"), "{request}");
+        assert!(request.contains("content-type: application/x-www-form-urlencoded\r\n"), "{request}");
+        assert!(request.contains(concat!("user-agent: authseal/", env!("CARGO_PKG_VERSION"), "\r\n")), "{request}");
+        assert!(!request.contains("accept-encoding") && !request.contains("cookie"), "{request}");
+        let form = "grant_type=refresh_token&refresh_token=r%2Ft&client_id=id%2B1&client_secret=se%26cret";
+        assert_eq!(stranger.bodies(), [form]);
+    }
+
+    #[tokio::test]
+    async fn a_code_is_redeemed_with_what_it_was_asked_for_with() {
+        let stranger = Stranger::with([ok()]).await;
+        let (providers, service) = local(&stranger, "client_auth = \"basic\"");
+        let tokens = providers.redeem(&service, &"c".into(), "https://x.example/", Some("v"), &[]).await.unwrap();
+        assert_eq!(tokens.access_token.expose_secret(), "at");
+        let form = "grant_type=authorization_code&code=c&redirect_uri=https%3A%2F%2Fx.example%2F&code_verifier=v";
+        assert_eq!(stranger.bodies(), [form]);
+        // "id%2B1:se%26cret"
+        assert!(stranger.seen()[0].contains("authorization: Basic aWQlMkIxOnNlJTI2Y3JldA==\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_pasted_token_is_traded_with_the_public_client() {
+        use base64::Engine;
+        let stranger = Stranger::with([ok()]).await;
+        let (providers, service) = moved("jottacloud", "jottacloud", &format!("token_url = \"{}\"", stranger.url));
+        let pasted = base64::prelude::BASE64_STANDARD.encode(r#"{"username":"u","auth_token":"p"}"#);
+        providers.trade(&service, &PastedToken::parse(&pasted).unwrap()).await.unwrap();
+        let form = "grant_type=password&username=u&password=p&scope=openid+offline_access&client_id=";
+        assert!(stranger.bodies()[0].starts_with(form), "{:?}", stranger.bodies());
+    }
+
+    #[tokio::test]
+    async fn a_code_goes_only_to_a_listed_host() {
+        let stranger = Stranger::with([ok(), ok(), ok()]).await;
+        let url = format!("token_url = \"{}/{{host}}\"", stranger.url);
+        let (providers, service) = moved("pcloud", "pcloud", &url);
+        let redeem = async |callback: &[(&str, &str)]| {
+            providers.redeem(&service, &"c".into(), "https://x.example/", None, &pairs(callback)).await
+        };
+        let hostile = "evil.example api.pcloud.com@evil.example api.pcloud.com. API.PCLOUD.COM api.pcloud.com:444 api.pcloud.com/ \
+            api.pcloud.com%2f [::1] 127.0.0.1 ..%2f api。pcloud。com api.pcloud.com#x";
+        for host in hostile.split(' ').chain(["", " api.pcloud.com", "api.pcloud.com\r\n"]) {
+            for callback in [&[("hostname", host)][..], &[("hostname", host), ("locationid", "3")]] {
+                assert_eq!(redeem(callback).await.err(), Some(Failure::BadCallback), "{callback:?}");
+            }
+        }
+        assert_eq!(redeem(&[]).await.err(), Some(Failure::BadCallback));
+        assert!(stranger.seen().is_empty());
+        assert!(redeem(&[("locationid", "1"), ("hostname", "eapi.pcloud.com")]).await.is_ok());
+        assert!(redeem(&[("hostname", "evil.example"), ("locationid", "2")]).await.is_ok());
+        assert!(redeem(&[("locationid", "1")]).await.is_ok());
+        let paths: Vec<_> =
+            stranger.seen().iter().map(|request| request.split(' ').nth(1).unwrap().to_owned()).collect();
+        assert_eq!(paths, ["/eapi.pcloud.com", "/eapi.pcloud.com", "/api.pcloud.com"]);
+        assert_eq!(
+            stranger.bodies()[0],
+            "grant_type=authorization_code&code=c&client_id=id%2B1&client_secret=se%26cret"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_works_once_is_never_sent_twice_after_it_may_have_arrived() {
+        let disturbed = Reply::Http("503 Service Unavailable", String::new());
+        for (reply, failure) in
+            [(Reply::Hang, Failure::TimedOut), (Reply::Close, Failure::Unreachable), (disturbed, Failure::BadAnswer)]
+        {
+            let stranger = Stranger::with([reply.clone(), ok()]).await;
+            let (providers, service) = local(&stranger, "rotation = \"single_use\"");
+            assert_eq!(refresh(&providers, &service).await.err(), Some(failure), "{reply:?}");
+            assert_eq!(stranger.seen().len(), 1, "{reply:?}");
+            let stranger = Stranger::with([reply.clone(), ok()]).await;
+            let (providers, service) = local(&stranger, "rotation = \"rolling\"");
+            assert!(refresh(&providers, &service).await.is_ok(), "{reply:?}");
+            assert_eq!(stranger.seen().len(), 2, "{reply:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_hangs_costs_two_attempts_and_less_than_the_budget() {
+        let stranger = Stranger::with([Reply::Hang, Reply::Hang, ok()]).await;
+        let (providers, service) = local(&stranger, "");
+        let start = Instant::now();
+        assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::TimedOut));
+        assert!((16..18).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        let short = providers.refresh(&service, &"t".into(), Duration::from_secs(2)).await;
+        assert!(short.is_ok());
+        assert_eq!(stranger.seen().len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_throttling_is_waited_for_and_a_long_one_reported() {
+        let throttled = |head| Reply::Http(head, String::new());
+        let stranger = Stranger::with([throttled("429 Too Many Requests\r\nRetry-After: 5"), ok()]).await;
+        let (providers, service) = local(&stranger, "rotation = \"single_use\"");
+        let start = Instant::now();
+        assert!(refresh(&providers, &service).await.is_ok());
+        assert!(start.elapsed() >= Duration::from_secs(5));
+        let heads = ["429 Too Many Requests\r\nRetry-After: 60", "429 Too Many Requests"];
+        for (head, seconds) in heads.into_iter().zip([Some(60), None]) {
+            let stranger = Stranger::with([throttled(head), ok()]).await;
+            let (providers, service) = local(&stranger, "");
+            let retry_after = seconds.map(Duration::from_secs);
+            assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::Later { retry_after }));
+            assert_eq!(stranger.seen().len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_is_not_there_is_no_dead_login() {
+        let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        for url in [format!("http://{gone}/"), "https://authseal.invalid/".to_owned()] {
+            let (providers, service) = example(&format!("authorize_url = \"{url}\"\ntoken_url = \"{url}\""));
+            assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::Unreachable), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_without_a_certificate_is_not_spoken_to() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let (providers, service) = example(&format!("authorize_url = \"{url}\"\ntoken_url = \"{url}\""));
+        let serve = async {
+            for _ in 0..2 {
+                let mut hello = [0; 1024];
+                let mut stream = listener.accept().await.unwrap().0;
+                assert!(stream.read(&mut hello).await.unwrap() > 0);
+                assert_eq!(hello[..2], [22, 3], "a TLS handshake");
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            }
+        };
+        let (answer, ()) = tokio::join!(refresh(&providers, &service), serve);
+        assert_eq!(answer.err(), Some(Failure::Unreachable));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_neither_followed_elsewhere_nor_read_without_end() {
+        let trap = Stranger::with([ok()]).await;
+        let head = format!("307 Temporary Redirect\r\nLocation: {}/", trap.url);
+        let long = format!(r#"{{"access_token":"at","x":"{}"}}"#, "x ".repeat(40_000));
+        for reply in [Reply::Http(head.leak(), String::new()), Reply::Http("200 OK", long)] {
+            let stranger = Stranger::with([reply]).await;
+            let (providers, service) = local(&stranger, "");
+            assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::BadAnswer));
+            assert_eq!(stranger.seen().len(), 1);
+        }
+        assert!(trap.seen().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_login_is_ended_in_the_way_that_its_provider_has() {
+        let dead = || Reply::Http("400 Bad Request", r#"{"error":"invalid_token"}"#.into());
+        let stranger = Stranger::with([ok(), ok(), dead(), dead(), ok()]).await;
+        let urls = format!("token_url = \"{0}/token\"\nrevoke_url = \"{0}/revoke\"", stranger.url);
+        let revoke = async |id: &str, provider: &str, urls: &str| {
+            let (providers, service) = moved(id, provider, urls);
+            providers.revoke(&service, &"rt".into()).await.unwrap()
+        };
+        assert_eq!(revoke("dropbox", "dropbox", &urls).await, Revoked::Done);
+        let request = &stranger.seen()[1];
+        assert!(request.starts_with("POST /revoke") && request.contains("authorization: Bearer at\r\n"), "{request}");
+        assert_eq!(stranger.bodies()[1], "");
+        assert_eq!(revoke("dropbox", "dropbox", &urls).await, Revoked::Done);
+        assert_eq!(revoke("gcs", "google", &urls).await, Revoked::Done);
+        assert_eq!(stranger.bodies()[3], "token=rt");
+        assert_eq!(revoke("box", "box", &urls).await, Revoked::Done);
+        assert_eq!(stranger.bodies()[4], "token=rt&client_id=id%2B1&client_secret=se%26cret");
+        let none = "token_url = \"https://example.com/\"";
+        assert_eq!(revoke("sharepoint", "microsoft", none).await, Revoked::NotSupported);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_not_offered_is_not_called() {
+        let (providers, _) = local(&Stranger::with([]).await, "");
+        let (others, service) = moved("onedrive", "live", "");
+        assert_eq!(refresh(&others, &service).await.err(), Some(Failure::NotOffered));
+        assert_eq!(providers.authorize_url(&service, "x", "s", None).await.err(), Some(Failure::NotOffered));
+    }
+
+    #[tokio::test]
+    async fn nothing_secret_is_logged() {
+        #[derive(Clone, Default)]
+        struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (log, token) = (Log::default(), SecretString::from("CANARY-refresh"));
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+        let guard = tracing::subscriber::set_default(subscriber.finish());
+        let refused = r#"{"error":"invalid_grant","error_description":"CANARY-text CANARY-refresh"}"#;
+        let unknown = r#"{"error":"CANARY-refresh","access_token":"CANARY-access"}"#;
+        let bodies = [refused, unknown, r#"{"access_token":"CANARY-access","refresh_token":"CANARY-next"}"#];
+        let heads = ["400 Bad Request", "400 Bad Request", "200 OK"];
+        let replies = heads.into_iter().zip(bodies).map(|(head, body)| Reply::Http(head, body.into()));
+        let stranger = Stranger::with(replies).await;
+        let (providers, service) = local(&stranger, "");
+        for _ in 0..4 {
+            let outcome = providers.refresh(&service, &token, BUDGET).await.map(|_| ());
+            tracing::info!(?outcome);
+        }
+        drop(guard);
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("invalid_grant") && log.contains("half an hour assumed"), "{log}");
+        assert!(!log.contains("CANARY") && !log.contains("cret"), "{log}");
+    }
+
+    #[test]
+    fn calls_can_be_made_from_any_thread() {
+        fn sendable<T: Send>(_: T) {}
+        let (providers, service) = moved("box", "box", "token_url = \"https://example.com/\"");
+        sendable(refresh(&providers, &service));
+        sendable(providers.authorize_url(&service, "", "", None));
+        sendable(providers.revoke(&service, &"t".into()));
+        sendable(providers.redeem(&service, &"t".into(), "", None, &[]));
+    }
+}

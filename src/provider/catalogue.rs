@@ -1,0 +1,310 @@
+//! All services, by id and alias. Made from the facts in one go, with every fault reported at once, so that an operator
+//! mends a configuration in one round.
+
+use super::service::{Client, Provider, Service};
+use super::{Availability, ClientFacts, Flow, ProviderFacts, Rotation, ServiceFacts, check};
+use crate::authid::ServiceId;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// All services.
+#[derive(Default)]
+pub struct Catalogue {
+    by_id: HashMap<String, Arc<Service>>,
+    all: Vec<Arc<Service>>,
+}
+
+impl Catalogue {
+    /// Checks the facts. `durable_store` tells whether this server has a store that outlives the process.
+    ///
+    /// # Errors
+    /// All faults, each a sentence that begins with the key and says what to write instead.
+    pub fn build(
+        providers: BTreeMap<String, ProviderFacts>,
+        services: BTreeMap<String, ServiceFacts>,
+        clients: BTreeMap<String, ClientFacts>,
+        durable_store: bool,
+    ) -> Result<Self, Vec<String>> {
+        let mut faults = Vec::new();
+        for id in clients.keys().filter(|id| !providers.contains_key(*id)) {
+            faults.push(format!("clients.{id} {}", check::unknown_provider(id, providers.keys())));
+        }
+        let no_client = ClientFacts::default();
+        let mut checked = BTreeMap::new();
+        for (id, facts) in providers {
+            let client = clients.get(&id).unwrap_or(&no_client);
+            let provider = check::provider(&id, facts, client.tenant.as_deref(), &mut faults);
+            let registered = check::client(&provider, client, &mut faults);
+            checked.insert(id, (Arc::new(provider), client, registered));
+        }
+        let mut catalogue = Self::default();
+        for (id, facts) in services {
+            let Some(name) = &facts.provider else {
+                faults.push(format!("services.{id}.provider is missing; name a table of [providers]"));
+                continue;
+            };
+            let Some((provider, client, registered)) = checked.get(name) else {
+                let unknown = check::unknown_provider(name, checked.keys());
+                faults.push(format!("services.{id}.provider = \"{name}\" {unknown}"));
+                continue;
+            };
+            let registered = check::service_client(&id, provider, &facts, client, registered.as_ref(), &mut faults);
+            if let Some(service) = service(&id, facts, provider, registered, durable_store, &mut faults) {
+                catalogue.add(service, &mut faults);
+            }
+        }
+        for (provider, ..) in checked.values() {
+            let successor = provider.facts.gone.as_ref().and_then(|gone| gone.successor.as_deref());
+            if let Some(id) = successor.filter(|id| catalogue.find(id).is_none()) {
+                faults.push(format!("providers.{}.gone.successor = \"{id}\" is not the id of a service", provider.id));
+            }
+        }
+        catalogue.all.sort_by_cached_key(|service| (service.name.to_lowercase(), service.id.clone()));
+        if faults.is_empty() { Ok(catalogue) } else { Err(faults) }
+    }
+
+    /// The service with this id or alias.
+    pub fn find(&self, id: &str) -> Option<&Arc<Service>> {
+        self.by_id.get(id)
+    }
+
+    /// All services, hidden ones and those that are not offered too, by name.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.all.iter()
+    }
+
+    /// The services that can be used here, by name.
+    pub fn offered(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.all().filter(|service| service.availability() == Availability::Offered)
+    }
+
+    fn add(&mut self, service: Service, faults: &mut Vec<String>) {
+        let service = Arc::new(service);
+        for id in std::iter::once(&service.id).chain(&service.aliases) {
+            if let Some(other) = self.by_id.insert(id.as_str().to_owned(), Arc::clone(&service)) {
+                let (one, two) = (&other.id, &service.id);
+                faults.push(format!(
+                    "services.{two} and services.{one} share the id or alias `{id}`; give it to one only"
+                ));
+            }
+        }
+        self.all.push(service);
+    }
+}
+
+fn service(
+    id: &str,
+    facts: ServiceFacts,
+    provider: &Arc<Provider>,
+    client: Option<Client>,
+    durable_store: bool,
+    faults: &mut Vec<String>,
+) -> Option<Service> {
+    let needs_scopes = provider.facts.gone.is_none()
+        && provider.flow() == Flow::Code
+        && provider.facts.send_scope.unwrap_or(true)
+        && facts.scopes.is_empty();
+    if needs_scopes {
+        let provider = &provider.id;
+        faults.push(format!(
+            "services.{id}.scopes is empty; list the scopes to ask for, or set providers.{provider}.send_scope = false"
+        ));
+    }
+    // RFC 6749 section 3.3.
+    let is_scope =
+        |scope: &str| !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+    for scope in facts.scopes.iter().filter(|scope| !is_scope(scope)) {
+        faults.push(format!(
+            "services.{id}.scopes has `{scope}`; write each scope as a string of its own, without spaces"
+        ));
+    }
+    let mut parse = |key: &str, text: &str| {
+        let parsed = ServiceId::parse(text);
+        if parsed.is_none() {
+            faults.push(format!("{key} has `{text}`; write 1 to 32 of a-z, 0-9, `.`, `_` and `-`"));
+        }
+        parsed
+    };
+    let aliases = facts.aliases.iter().filter_map(|alias| parse(&format!("services.{id}.aliases"), alias)).collect();
+    Some(Service {
+        id: parse("services", id)?,
+        name: facts.name.unwrap_or_else(|| id.to_owned()),
+        aliases,
+        hidden: facts.hidden,
+        scopes: facts.scopes,
+        provider: Arc::clone(provider),
+        client,
+        needs_store: provider.rotation() == Rotation::SingleUse && !durable_store,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stranger::{built_in, clients};
+    use super::*;
+
+    fn catalogue(clients: BTreeMap<String, ClientFacts>, durable_store: bool) -> Result<Catalogue, Vec<String>> {
+        let (providers, services) = built_in();
+        Catalogue::build(providers, services, clients, durable_store)
+    }
+
+    #[test]
+    fn every_service_that_clients_ask_for_is_built_in() {
+        let catalogue = catalogue(BTreeMap::new(), false).unwrap();
+        for id in
+            "googledrive googledocs gcs onedrivev2 sharepoint msgroup box.com box dropbox jottacloud pcloud onedrive"
+                .split(' ')
+        {
+            let service = catalogue.find(id).unwrap();
+            assert_eq!(service.hidden, ["googledocs", "onedrive"].contains(&id), "{id}");
+            assert_ne!(service.availability(), Availability::Offered, "{id}");
+        }
+        assert_eq!(catalogue.find("box").unwrap().id.as_str(), "box.com");
+        assert!(catalogue.find("Box").is_none());
+        let names: Vec<_> = catalogue.all().map(|service| service.name.as_str()).collect();
+        assert_eq!(names[..4], ["Box", "Dropbox", "Google Cloud Storage", "Google Drive"]);
+        assert_eq!(names.len(), 11);
+    }
+
+    #[test]
+    fn a_service_is_offered_when_it_has_a_client_and_the_store_it_needs() {
+        let mut some = clients(["google", "box"]);
+        some.insert("jottacloud".into(), ClientFacts { enabled: Some(true), ..ClientFacts::default() });
+        some.insert("dropbox".into(), ClientFacts { enabled: Some(false), ..clients(["x"]).remove("x").unwrap() });
+        for durable in [false, true] {
+            let catalogue = catalogue(some.clone(), durable).unwrap();
+            let availability = |id| catalogue.find(id).unwrap().availability();
+            let rotating = if durable { Availability::Offered } else { Availability::NeedsStore };
+            assert_eq!(availability("googledocs"), Availability::Offered);
+            assert_eq!(catalogue.offered().count(), if durable { 5 } else { 3 });
+            assert_eq!([availability("box"), availability("jottacloud")], [rotating; 2]);
+            assert_eq!([availability("dropbox"), availability("pcloud")], [Availability::NotConfigured; 2]);
+            let gone = availability("onedrive");
+            assert!(matches!(gone, Availability::Gone { successor: Some("onedrivev2"), .. }), "{gone:?}");
+        }
+        let id = ClientFacts { id: Some("jottacli".into()), ..ClientFacts::default() };
+        let catalogue = catalogue([("jottacloud".to_owned(), id)].into(), true).unwrap();
+        assert_eq!(catalogue.find("jottacloud").unwrap().availability(), Availability::Offered);
+    }
+
+    #[test]
+    fn a_service_can_have_a_client_of_its_own() {
+        let (providers, mut services) = built_in();
+        let gcs = services.get_mut("gcs").unwrap();
+        (gcs.client_id, gcs.client_secret) = (Some("own".into()), Some("s".into()));
+        let catalogue = Catalogue::build(providers, services, BTreeMap::new(), false).unwrap();
+        assert_eq!(catalogue.find("gcs").unwrap().client.as_ref().unwrap().id, "own");
+        assert_eq!(catalogue.find("googledrive").unwrap().availability(), Availability::NotConfigured);
+    }
+
+    #[test]
+    fn a_tenant_goes_into_the_urls() {
+        let mut clients = clients(["microsoft"]);
+        clients.get_mut("microsoft").unwrap().tenant = Some("contoso.example".into());
+        let catalogue = catalogue(clients, false).unwrap();
+        let url = catalogue.find("msgroup").unwrap().provider.authorize.clone().unwrap();
+        assert_eq!(url.as_str(), "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/authorize");
+        let facts = ProviderFacts { issuer: Some("https://x.example/{tenant}".into()), ..ProviderFacts::default() };
+        let client = ClientFacts { id: Some("i".into()), tenant: Some("t".into()), ..ClientFacts::default() };
+        let mut faults = Vec::new();
+        let provider = check::provider("p", facts, client.tenant.as_deref(), &mut faults);
+        check::client(&provider, &client, &mut faults);
+        assert_eq!((provider.issuer(), faults), (Some("https://x.example/t"), Vec::new()));
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once() {
+        let (mut providers, mut services) = built_in();
+        let faulty: BTreeMap<String, ProviderFacts> = toml::from_str(
+            r#"
+            [plain]
+            authorize_url = "http://example.com/a"
+            token_url = "https://{realm}.example.com/t"
+            withdraw_url = "javascript:alert(1)"
+            authorize_params = { state = "x" }
+            errors = { "Bad code" = "later" }
+            [bare]
+            [hosts]
+            authorize_url = "https://example.com/"
+            token_url = "https://example.com/"
+            token_hosts = { a = "b" }
+            [lan]
+            issuer = "https://192.168.0.1"
+            [ended]
+            gone = { reason = "caf\u00e9", successor = "nothing" }
+            [tenant]
+            issuer = "https://example.com"
+            default_tenant = "a/b"
+            "#,
+        )
+        .unwrap();
+        providers.extend(faulty);
+        let more: BTreeMap<String, ServiceFacts> = toml::from_str(
+            r#"
+            [none]
+            [typo]
+            provider = "gogle"
+            [empty]
+            provider = "tenant"
+            aliases = ["box", "No"]
+            [spaced]
+            provider = "tenant"
+            scopes = ["a b"]
+            client_secret = "s"
+            [UPPER]
+            provider = "live"
+            "#,
+        )
+        .unwrap();
+        services.extend(more);
+        let clients: BTreeMap<String, ClientFacts> = toml::from_str(
+            r#"
+            [dropbx]
+            id = "x"
+            [box]
+            id = "x"
+            [google]
+            secret = "s"
+            [dropbox]
+            id = ""
+            enabled = true
+            [pcloud]
+            tenant = "t"
+            "#,
+        )
+        .unwrap();
+        let faults = Catalogue::build(providers, services, clients, false).err().unwrap();
+        let expected = [
+            "clients.dropbx names no provider; did you mean `dropbox`?",
+            "clients.box.secret is missing",
+            "clients.google.secret stands alone",
+            "clients.dropbox.enabled = true is not enough",
+            "providers.plain.authorize_url must begin with https://",
+            "providers.plain.token_url has the placeholder `{realm}`",
+            "providers.plain.withdraw_url must name a host",
+            "providers.plain.authorize_params.state is made by the server",
+            "providers.plain.errors has `Bad code`",
+            "providers.bare.token_url is missing",
+            "providers.bare.authorize_url is missing",
+            "providers.hosts.token_hosts needs `{host}`",
+            "providers.hosts.token_hosts needs `raw_token = true`",
+            "providers.lan.issuer names a private address",
+            "providers.ended.gone.reason must be",
+            "providers.ended.gone.successor = \"nothing\"",
+            "providers.tenant.default_tenant or the client's",
+            "clients.pcloud.tenant is of no use",
+            "services.none.provider is missing",
+            "services.typo.provider = \"gogle\" names no provider; did you mean `google`?",
+            "services.empty.scopes is empty",
+            "services.empty.aliases has `No`",
+            "share the id or alias `box`",
+            "services.spaced.scopes has `a b`",
+            "services.spaced.client_secret stands alone",
+            "services has `UPPER`",
+        ];
+        for text in expected {
+            assert!(faults.iter().any(|fault| fault.contains(text)), "{text}\n{faults:#?}");
+        }
+        assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+    }
+}

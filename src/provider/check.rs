@@ -1,0 +1,184 @@
+//! What can be wrong with the facts about a provider and with a client, each fault in a sentence for the operator.
+
+use super::meaning::Code;
+use super::service::{Client, Provider, TokenUrl};
+use super::{ClientFacts, Flow, ProviderFacts, ServiceFacts, endpoint};
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
+
+/// Parameters of the authorization request that are made here.
+const RESERVED: &[&str] =
+    &["client_id", "code_challenge", "code_challenge_method", "redirect_uri", "response_type", "scope", "state"];
+
+/// Checks a provider. What is faulty is left out of the result, which is then not to be used.
+pub(super) fn provider(id: &str, facts: ProviderFacts, tenant: Option<&str>, faults: &mut Vec<String>) -> Provider {
+    let mut fault = |key: &str, text: &str| faults.push(format!("providers.{id}.{key} {text}"));
+    let mut provider = Provider::unchecked(id, facts);
+    let facts = &provider.facts;
+    if let Some(gone) = &facts.gone {
+        let reason = &gone.reason;
+        if !(1..=200).contains(&reason.len()) || !reason.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+            fault("gone.reason", "must be 1 to 200 printable ASCII characters");
+        }
+        return provider;
+    }
+    let values = tenant_value(facts, tenant, &mut fault);
+    let allow_private = facts.allow_private_addresses;
+    let mut fill = |key: &str, template: &Option<String>, values: &BTreeMap<&str, &str>| {
+        let read = |text: String| endpoint::read(&text, allow_private).map(|url| (text, url));
+        let filled = endpoint::fill(template.as_ref()?, values).and_then(read);
+        filled.map_err(|text| fault(key, &text)).ok()
+    };
+    let values = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    provider.issuer = fill("issuer", &facts.issuer, &values).map(|(text, _)| text);
+    provider.authorize = fill("authorize_url", &facts.authorize_url, &values).map(|(_, url)| url);
+    provider.revoke = fill("revoke_url", &facts.revoke_url, &values).map(|(_, url)| url);
+    provider.token = if facts.token_hosts.is_empty() {
+        fill("token_url", &facts.token_url, &values).map(|(_, url)| TokenUrl::One(url))
+    } else {
+        let chosen = facts.token_hosts.iter().filter_map(|(name, host)| {
+            let mut values = values.clone();
+            values.insert("host", host);
+            Some((name.clone(), fill("token_url", &facts.token_url, &values)?.1))
+        });
+        Some(TokenUrl::Chosen(chosen.collect()))
+    };
+    rest(facts, &mut fault);
+    provider
+}
+
+/// What `{tenant}` stands for.
+fn tenant_value(
+    facts: &ProviderFacts,
+    tenant: Option<&str>,
+    fault: &mut impl FnMut(&str, &str),
+) -> Option<(&'static str, String)> {
+    let tenant = tenant.or(facts.default_tenant.as_deref())?;
+    if tenant.is_empty() || !tenant.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-') {
+        fault("default_tenant", &format!("or the client's `tenant` must be an id or a domain, not `{tenant}`"));
+    }
+    Some(("tenant", tenant.to_owned()))
+}
+
+/// All that needs no placeholders.
+fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
+    let links =
+        [("paste_url", &facts.paste_url), ("withdraw_url", &facts.withdraw_url), ("console_url", &facts.console_url)];
+    for (key, link) in links {
+        if let Some(Err(text)) = link.as_ref().map(|link| endpoint::read(link, true)) {
+            fault(key, &text);
+        }
+    }
+    if !facts.token_hosts.is_empty() {
+        if !names(&facts.token_url, "{host}") || facts.token_host_from.is_empty() {
+            fault("token_hosts", "needs `{host}` in `token_url`, and `token_host_from` with the callback's parameters");
+        }
+        if !facts.raw_token {
+            fault(
+                "token_hosts",
+                "needs `raw_token = true`: a refresh could not tell the host, which only the callback names",
+            );
+        }
+    }
+    let missing = "is missing; give it, or give `issuer` to have it discovered";
+    if facts.issuer.is_none() && facts.token_url.is_none() {
+        fault("token_url", missing);
+    }
+    if facts.issuer.is_none() && facts.authorize_url.is_none() && facts.flow == Flow::Code {
+        fault("authorize_url", missing);
+    }
+    for name in facts.authorize_params.keys().filter(|name| RESERVED.contains(&name.as_str())) {
+        fault(&format!("authorize_params.{name}"), "is made by the server; leave it out");
+    }
+    for code in facts.errors.keys().filter(|code| Code::parse(code).is_none()) {
+        fault("errors", &format!("has `{code}`; a code is 1 to 64 of a-z, 0-9, `_`, `.` and `-`"));
+    }
+}
+
+/// The client that is registered for all services of a provider, if there is one.
+pub(super) fn client(provider: &Provider, facts: &ClientFacts, faults: &mut Vec<String>) -> Option<Client> {
+    let key = format!("clients.{}", provider.id);
+    let ProviderFacts { authorize_url, token_url, revoke_url, issuer, .. } = &provider.facts;
+    let templates = [authorize_url, token_url, revoke_url, issuer];
+    if facts.tenant.is_some() && !templates.iter().any(|template| names(template, "{tenant}")) {
+        faults.push(format!(
+            "{key}.tenant is of no use, since no URL of {} has `{{tenant}}`; leave it out",
+            provider.name()
+        ));
+    }
+    let public = provider.facts.public_client_id.as_ref();
+    if facts.enabled == Some(false) {
+        return None;
+    }
+    let (id, secret) = (filled(facts.id.as_ref()), filled_secret(facts.secret.as_ref()));
+    let Some(id) = id.or(public.filter(|_| facts.enabled == Some(true))) else {
+        if facts.enabled == Some(true) {
+            faults.push(format!("{key}.enabled = true is not enough here; give {key}.id"));
+        } else if secret.is_some() {
+            faults.push(format!("{key}.secret stands alone; give {key}.id too"));
+        }
+        return None;
+    };
+    checked_client(&key, "secret", provider, id, secret, faults)
+}
+
+/// The client of one service: its own, or else its provider's.
+pub(super) fn service_client(
+    service: &str,
+    provider: &Provider,
+    facts: &ServiceFacts,
+    client: &ClientFacts,
+    registered: Option<&Client>,
+    faults: &mut Vec<String>,
+) -> Option<Client> {
+    let key = format!("services.{service}");
+    let secret = filled_secret(facts.client_secret.as_ref());
+    match filled(facts.client_id.as_ref()) {
+        _ if client.enabled == Some(false) => None,
+        Some(id) => checked_client(&key, "client_secret", provider, id, secret, faults),
+        None => {
+            if secret.is_some() {
+                faults.push(format!("{key}.client_secret stands alone; give {key}.client_id too"));
+            }
+            registered.cloned()
+        }
+    }
+}
+
+fn checked_client(
+    key: &str,
+    secret_key: &str,
+    provider: &Provider,
+    id: &str,
+    secret: Option<&SecretString>,
+    faults: &mut Vec<String>,
+) -> Option<Client> {
+    let required = provider.facts.secret_required.unwrap_or(!provider.pkce());
+    let public = provider.facts.public_client_id.as_deref() == Some(id);
+    if required && !public && secret.is_none() && provider.facts.gone.is_none() {
+        faults.push(format!("{key}.{secret_key} is missing; {} wants a client with a secret", provider.name()));
+    }
+    Some(Client { id: id.to_owned(), secret: secret.cloned() })
+}
+
+/// An empty value is how an environment says that there is none.
+fn filled(text: Option<&String>) -> Option<&String> {
+    text.filter(|text| !text.is_empty())
+}
+
+fn filled_secret(secret: Option<&SecretString>) -> Option<&SecretString> {
+    secret.filter(|secret| !secret.expose_secret().is_empty())
+}
+
+fn names(url: &Option<String>, placeholder: &str) -> bool {
+    url.as_ref().is_some_and(|url| url.contains(placeholder))
+}
+
+/// The end of a sentence about a provider that does not exist.
+pub(super) fn unknown_provider<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
+    let nearest = known.map(|id| (strsim::damerau_levenshtein(name, id), id)).min();
+    match nearest.filter(|(distance, _)| *distance <= name.len().div_ceil(3)) {
+        Some((_, id)) => format!("names no provider; did you mean `{id}`?"),
+        None => format!("names no provider; add [providers.{name}]"),
+    }
+}

@@ -1,0 +1,210 @@
+//! OpenID Connect Discovery 1.0: endpoints by issuer. Asked for when first needed and remembered, so that a provider's
+//! outage never stops a start, and an old answer goes on serving while no new one can be had.
+
+use super::address::names_loopback;
+use super::answer::{self, Answer};
+use super::failure::{Failure, Fault};
+use super::service::Provider;
+use super::wire::{Call, Payload, Wire};
+use super::{ClientAuth, endpoint};
+use crate::clock::Clock;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use url::Url;
+
+/// How long an answer is good.
+const FRESH: Duration = Duration::from_secs(3600);
+/// How long a failure stands before the issuer is asked again. Without it, callers that waited for the same question
+/// would ask it one after the other.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What an issuer says of itself.
+pub(super) struct Metadata {
+    pub(super) authorize: Option<Url>,
+    pub(super) token: Url,
+    pub(super) revoke: Option<Url>,
+    pub(super) client_auth: ClientAuth,
+}
+
+/// The issuers' answers, by provider. Lost on restart.
+pub(super) struct Discovery {
+    known: BTreeMap<String, Mutex<Known>>,
+    clock: Clock,
+}
+
+/// The lock is held while asking: others who need the answer wait for it.
+#[derive(Default)]
+struct Known {
+    metadata: Option<Arc<Metadata>>,
+    /// By the clock's uptime: when to ask again, and what the last question came to.
+    ask_at: Duration,
+    failure: Option<Failure>,
+}
+
+impl Discovery {
+    pub(super) fn new<'a>(providers: impl Iterator<Item = &'a Provider>, clock: Clock) -> Self {
+        let known = providers.filter(|provider| provider.discovers());
+        Self { known: known.map(|provider| (provider.id.clone(), Mutex::default())).collect(), clock }
+    }
+
+    /// What a provider's issuer says; `None` for one that needs no discovery.
+    pub(super) async fn metadata(
+        &self,
+        provider: &Provider,
+        wire: &Wire,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Metadata>>, Failure> {
+        let Some(known) = self.known.get(&provider.id) else { return Ok(None) };
+        let Ok(mut known) = tokio::time::timeout_at(deadline, known.lock()).await else {
+            return Err(Failure::TimedOut);
+        };
+        if self.clock.uptime() >= known.ask_at {
+            let asked = ask(provider, wire, deadline).await;
+            let (wait, failure) = if asked.is_ok() { (FRESH, None) } else { (RETRY, asked.as_ref().err().copied()) };
+            known.ask_at = self.clock.uptime() + wait;
+            known.failure = failure;
+            known.metadata = asked.ok().map(Arc::new).or(known.metadata.take());
+        }
+        match (&known.metadata, known.failure) {
+            (Some(metadata), _) => Ok(Some(Arc::clone(metadata))),
+            (None, failure) => Err(failure.unwrap_or(Failure::Unreachable)),
+        }
+    }
+}
+
+async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Metadata, Failure> {
+    let issuer = provider.issuer().unwrap_or_default().trim_end_matches('/');
+    let url = Url::parse(&format!("{issuer}/.well-known/openid-configuration")).map_err(|_| Failure::Operator)?;
+    let call = Call { provider, url, payload: Payload::Nothing };
+    wire.perform(&call, deadline, true, read).await
+}
+
+#[derive(Deserialize)]
+struct Document {
+    issuer: String,
+    authorization_endpoint: Option<String>,
+    token_endpoint: String,
+    revocation_endpoint: Option<String>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+/// Section 4.3 there: a document that speaks for another issuer is not to be used.
+fn read(provider: &Provider, answer: &Answer) -> Result<Metadata, Fault> {
+    if answer.status != 200 {
+        let fault = answer::error(provider, answer);
+        // Codes of a token endpoint say nothing here, least of all that a login is dead.
+        let of_token = matches!(fault.failure, Failure::Refused(_) | Failure::Operator);
+        return Err(if of_token { Fault::bad_answer() } else { fault });
+    }
+    let document: Document = serde_json::from_slice(&answer.body).map_err(|_| Fault::bad_answer())?;
+    if Some(document.issuer.as_str()) != provider.issuer() {
+        tracing::error!(
+            provider = provider.id,
+            "the discovery document names another issuer; write `issuer` exactly as it does"
+        );
+        return Err(Failure::Operator.into());
+    }
+    // Only an issuer on this machine may lead to other places on it.
+    let local = provider.issuer().and_then(|issuer| Url::parse(issuer).ok()).is_some_and(|url| names_loopback(&url));
+    let url = |text: String| {
+        let url = endpoint::read(&text, provider.facts.allow_private_addresses).ok();
+        let url = url.filter(|url| local || !names_loopback(url));
+        url.ok_or_else(|| {
+            tracing::error!(
+                provider = provider.id,
+                "the discovery document names an endpoint that is neither https nor public"
+            );
+            Fault::bad_answer()
+        })
+    };
+    Ok(Metadata {
+        authorize: document.authorization_endpoint.map(url).transpose()?,
+        token: url(document.token_endpoint)?,
+        revoke: document.revocation_endpoint.map(url).transpose()?,
+        client_auth: client_auth(document.token_endpoint_auth_methods_supported.as_deref()),
+    })
+}
+
+/// In the body if that is taken, as more servers do it right; the specification's default is Basic.
+fn client_auth(methods: Option<&[String]>) -> ClientAuth {
+    match methods {
+        Some(methods) if methods.iter().any(|method| method == "client_secret_post") => ClientAuth::Body,
+        _ => ClientAuth::Basic,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ProviderFacts;
+    use super::super::stranger::{Reply, Stranger};
+    use super::*;
+    use futures_util::future::join_all;
+
+    fn document(issuer: &str, base: &str) -> Reply {
+        let body = format!(
+            r#"{{"issuer":"{issuer}","authorization_endpoint":"{base}/a","token_endpoint":"{base}/t",
+                "token_endpoint_auth_methods_supported":["private_key_jwt","client_secret_post"],"jwks_uri":"x"}}"#
+        );
+        Reply::Http("200 OK", body)
+    }
+
+    fn provider(issuer: &str) -> Provider {
+        Provider { issuer: Some(issuer.to_owned()), ..Provider::unchecked("p", ProviderFacts::default()) }
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    #[tokio::test]
+    async fn an_issuer_is_asked_once_an_hour_and_its_old_answer_outlives_its_outages() {
+        let clock = Clock::system();
+        let stranger =
+            Stranger::with_url(|url| vec![document(url, url), Reply::Close, Reply::Close, document(url, url)]).await;
+        let provider = provider(&stranger.url);
+        let (wire, discovery) =
+            (Wire::new(clock.clone()).unwrap(), Discovery::new([&provider].into_iter(), clock.clone()));
+        let ask = async || discovery.metadata(&provider, &wire, soon()).await.map(Option::unwrap);
+        for metadata in join_all((0..8).map(|_| ask())).await {
+            assert_eq!(metadata.unwrap().token.as_str(), format!("{}/t", stranger.url));
+        }
+        assert_eq!(stranger.seen().len(), 1);
+        assert!(stranger.seen()[0].starts_with("GET /.well-known/openid-configuration HTTP/1.1"));
+        assert_eq!(ask().await.unwrap().client_auth, ClientAuth::Body);
+        clock.advance(FRESH);
+        assert!(ask().await.is_ok() && ask().await.is_ok());
+        assert_eq!(stranger.seen().len(), 3, "one call and its second attempt");
+        clock.advance(RETRY);
+        assert!(ask().await.is_ok());
+        assert_eq!(stranger.seen().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_document_is_used_only_if_it_is_the_issuers_own_and_leads_to_safe_places() {
+        let fails = async |document: fn(&str) -> Reply| {
+            let stranger = Stranger::with_url(|url| vec![document(url)]).await;
+            let provider = provider(&stranger.url);
+            let clock = Clock::system();
+            let discovery = Discovery::new([&provider].into_iter(), clock.clone());
+            discovery.metadata(&provider, &Wire::new(clock).unwrap(), soon()).await.err()
+        };
+        assert_eq!(fails(|url| document(&format!("{url}/"), url)).await, Some(Failure::Operator));
+        assert_eq!(fails(|url| document(url, "http://example.com")).await, Some(Failure::BadAnswer));
+        assert_eq!(fails(|url| document(url, "https://10.0.0.1")).await, Some(Failure::BadAnswer));
+        let refusal = |_: &str| Reply::Http("400 Bad Request", r#"{"error":"invalid_grant"}"#.into());
+        assert_eq!(fails(refusal).await, Some(Failure::BadAnswer));
+        assert_eq!(fails(|_| Reply::Http("200 OK", "<html>".into())).await, Some(Failure::BadAnswer));
+    }
+
+    #[test]
+    fn a_public_issuer_cannot_lead_to_this_machine() {
+        let issuer = "https://example.com";
+        let Reply::Http(_, body) = document(issuer, "http://127.0.0.1:1") else { unreachable!() };
+        let answer = Answer { status: 200, retry_after: None, body: body.into_bytes().into() };
+        assert_eq!(read(&provider(issuer), &answer).err(), Some(Fault::bad_answer()));
+    }
+}

@@ -1,0 +1,77 @@
+//! Why a call to a provider failed, in the kinds that callers treat differently, and whether to make it again.
+
+use super::Meaning;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why a call to a provider failed. Says nothing in the provider's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// The login is dead: one of [`Meaning::LoginAgain`], [`Meaning::Expired`] and [`Meaning::Consent`]. For a code or a
+    /// pasted token: it is not good, or not good any more.
+    #[error("the provider does not accept this login any more")]
+    Refused(Meaning),
+    /// This server's registration at the provider, or what was configured about the provider, is at fault.
+    #[error("the provider does not accept this server's client, or its configuration is wrong")]
+    Operator,
+    /// The provider is busy; it may have said for how long.
+    #[error("the provider is busy")]
+    Later {
+        /// Its `Retry-After`, at most a day.
+        retry_after: Option<Duration>,
+    },
+    /// No connection, or it broke: names, routes, TLS.
+    #[error("the provider cannot be reached")]
+    Unreachable,
+    /// It answered, but not with what was asked for: disturbed (5xx), garbage, a redirect, an error that is unknown.
+    #[error("the provider gave an answer that makes no sense")]
+    BadAnswer,
+    /// It did not answer in time.
+    #[error("the provider did not answer in time")]
+    TimedOut,
+    /// The callback sends the code to a host that is not the provider's. Nothing was sent.
+    #[error("the callback names a host that is not the provider's")]
+    BadCallback,
+    /// The service is not offered here, see [`Service::availability`](super::Service::availability). Nothing was sent.
+    #[error("this server does not offer the service")]
+    NotOffered,
+}
+
+/// When a failed attempt may be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// At once: the request never left.
+    Safe,
+    /// At once, if a request that was carried out already does no harm when it comes again.
+    IfHarmless,
+    /// When the provider's time has passed: it was turned away without being looked at.
+    After(Duration),
+    /// The answer would be the same.
+    Never,
+}
+
+/// The failure of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) failure: Failure,
+    pub(super) repeat: Repeat,
+}
+
+impl Fault {
+    /// Turned away until later.
+    pub(super) fn later(retry_after: Option<Duration>) -> Self {
+        Self { failure: Failure::Later { retry_after }, repeat: retry_after.map_or(Repeat::Never, Repeat::After) }
+    }
+
+    /// Answered without sense.
+    pub(super) fn bad_answer() -> Self {
+        Failure::BadAnswer.into()
+    }
+}
+
+impl From<Failure> for Fault {
+    /// Not to be repeated.
+    fn from(failure: Failure) -> Self {
+        Self { failure, repeat: Repeat::Never }
+    }
+}

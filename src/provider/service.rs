@@ -1,0 +1,211 @@
+//! A service and the provider behind it, checked: what the rest of the program sees of the facts.
+
+use super::{Flow, ProviderFacts, Rotation, Tokens};
+use crate::authid::ServiceId;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use url::Url;
+
+/// Standard scopes that many providers leave out of their answers although they granted them: they ask for a kind of
+/// token, not for access to anything. Their absence means nothing.
+const NOT_ECHOED: &[&str] = &["offline_access", "openid"];
+
+/// A provider: whoever runs the token endpoint.
+pub struct Provider {
+    pub(super) id: String,
+    pub(super) facts: ProviderFacts,
+    pub(super) issuer: Option<String>,
+    /// `None`: to be discovered, or the flow has none.
+    pub(super) authorize: Option<Url>,
+    /// `None`: to be discovered.
+    pub(super) token: Option<TokenUrl>,
+    pub(super) revoke: Option<Url>,
+}
+
+/// Where tokens come from.
+pub(super) enum TokenUrl {
+    /// Always the same place.
+    One(Url),
+    /// By the callback value that names it.
+    Chosen(BTreeMap<String, Url>),
+}
+
+impl Provider {
+    /// A provider without endpoints.
+    pub(super) fn unchecked(id: &str, facts: ProviderFacts) -> Self {
+        Self { id: id.to_owned(), facts, issuer: None, authorize: None, token: None, revoke: None }
+    }
+
+    /// Its key in the configuration.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        self.facts.name.as_deref().unwrap_or(&self.id)
+    }
+
+    /// How a login is made.
+    pub fn flow(&self) -> Flow {
+        self.facts.flow
+    }
+
+    /// What `iss` in a callback must be, if both are there (RFC 9207).
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// Whether logins carry a PKCE challenge.
+    pub fn pkce(&self) -> bool {
+        self.facts.pkce.unwrap_or(true)
+    }
+
+    /// What becomes of a refresh token when it is used.
+    pub fn rotation(&self) -> Rotation {
+        self.facts.rotation.unwrap_or(Rotation::Rolling)
+    }
+
+    /// How many days a refresh token lives from its own issue.
+    pub fn refresh_token_days(&self) -> Option<u32> {
+        self.facts.refresh_token_days
+    }
+
+    /// Whether the access token itself is what the user keeps.
+    pub fn raw_token(&self) -> bool {
+        self.facts.raw_token
+    }
+
+    /// Callback parameters that the person needs to see, each with its label.
+    pub fn show_callback(&self) -> &BTreeMap<String, String> {
+        &self.facts.show_callback
+    }
+
+    /// Whether the provider may drop `state` on the way back.
+    pub fn state_optional(&self) -> bool {
+        self.facts.state_optional
+    }
+
+    /// Where a person makes the token to paste.
+    pub fn paste_url(&self) -> Option<&str> {
+        self.facts.paste_url.as_deref()
+    }
+
+    /// Where a person withdraws this app's access.
+    pub fn withdraw_url(&self) -> Option<&str> {
+        self.facts.withdraw_url.as_deref()
+    }
+
+    /// Where an operator registers the app.
+    pub fn console_url(&self) -> Option<&str> {
+        self.facts.console_url.as_deref()
+    }
+
+    /// Whether endpoints have to be asked for at the issuer.
+    pub(super) fn discovers(&self) -> bool {
+        let known = self.token.is_some() && (self.authorize.is_some() || self.flow() == Flow::Paste);
+        self.issuer.is_some() && !known
+    }
+}
+
+/// This server's registration at a provider.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) id: String,
+    pub(super) secret: Option<SecretString>,
+}
+
+/// A service: one kind of login at a provider.
+pub struct Service {
+    /// Its key in the configuration, and in AuthIDs.
+    pub id: ServiceId,
+    /// What people call it.
+    pub name: String,
+    /// Other ids that mean it.
+    pub aliases: Vec<ServiceId>,
+    /// Left out of the list; reached by its id.
+    pub hidden: bool,
+    /// Scopes asked for.
+    pub scopes: Vec<String>,
+    /// The provider behind it.
+    pub provider: Arc<Provider>,
+    pub(super) client: Option<Client>,
+    pub(super) needs_store: bool,
+}
+
+impl fmt::Debug for Service {
+    /// The id says it all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Service({})", self.id)
+    }
+}
+
+/// Whether a service can be used here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Availability<'a> {
+    /// Yes.
+    Offered,
+    /// No: this server has no client id for it.
+    NotConfigured,
+    /// No: its refresh tokens change with every use, and this server has no store that outlives the process.
+    NeedsStore,
+    /// No: the provider ended it.
+    Gone {
+        /// A sentence for people, printable ASCII.
+        reason: &'a str,
+        /// The id of the service to use instead.
+        successor: Option<&'a str>,
+    },
+}
+
+impl Service {
+    /// Whether it can be used here, and if not, why.
+    pub fn availability(&self) -> Availability<'_> {
+        if let Some(gone) = &self.provider.facts.gone {
+            Availability::Gone { reason: &gone.reason, successor: gone.successor.as_deref() }
+        } else if self.client.is_none() {
+            Availability::NotConfigured
+        } else if self.needs_store {
+            Availability::NeedsStore
+        } else {
+            Availability::Offered
+        }
+    }
+
+    /// Which of the scopes asked for were not granted. Empty when the answer names no scopes: then all were (RFC 6749
+    /// section 5.1). Compared as sets, without regard to case, [`Provider`]'s prefix and scopes that are not echoed.
+    pub fn missing_scopes(&self, tokens: &Tokens) -> Vec<&str> {
+        let Some(granted) = &tokens.scopes else { return Vec::new() };
+        let prefix = self.provider.facts.scope_prefix.as_deref().unwrap_or_default();
+        let bare = |scope: &str| scope.strip_prefix(prefix).unwrap_or(scope).to_ascii_lowercase();
+        let granted: Vec<_> = granted.iter().map(|scope| bare(scope)).collect();
+        let missing = |scope: &&str| !NOT_ECHOED.contains(scope) && !granted.contains(&bare(scope));
+        self.scopes.iter().map(String::as_str).filter(missing).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stranger::{built_in, clients};
+    use super::super::{Catalogue, Tokens};
+
+    #[test]
+    fn scopes_that_were_not_granted_are_named() {
+        let (providers, services) = built_in();
+        let catalogue = Catalogue::build(providers, services, clients([]), true).unwrap();
+        let missing = |service: &str, granted: Option<&str>| {
+            let scopes = granted.map(|scopes| scopes.split(' ').map(str::to_owned).collect());
+            let tokens = Tokens { access_token: "t".into(), expires_in: None, refresh_token: None, scopes };
+            catalogue.find(service).unwrap().missing_scopes(&tokens).join(" ")
+        };
+        assert_eq!(missing("msgroup", None), "");
+        assert_eq!(
+            missing("msgroup", Some("profile https://graph.microsoft.com/Files.ReadWrite.All group.read.all")),
+            ""
+        );
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite Group.Read.All")), "Files.ReadWrite.All");
+        assert_eq!(missing("googledrive", Some("openid")), "https://www.googleapis.com/auth/drive.file");
+    }
+}

@@ -1,0 +1,139 @@
+//! For tests: a server on this machine that gives prepared answers, one a connection, and remembers what it was asked;
+//! and the facts to call it with.
+
+use super::{Catalogue, ClientFacts, ProviderFacts, Providers, Service, ServiceFacts};
+use crate::clock::Clock;
+use serde::Deserialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The built-in providers and services, as they stand.
+pub(super) const BUILT_IN: &str = include_str!("../../config/providers.toml");
+
+/// What the stranger does with a request.
+#[derive(Clone, Debug)]
+pub(super) enum Reply {
+    /// Status line and further headers, body.
+    Http(&'static str, String),
+    /// Never answers.
+    Hang,
+    /// Closes the connection.
+    Close,
+}
+
+pub(super) struct Stranger {
+    pub(super) url: String,
+    seen: Arc<Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Stranger {
+    /// Gives the answers in turn, then closes every connection.
+    pub(super) async fn with(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::with_url(|_| replies.into_iter().collect()).await
+    }
+
+    /// The same, for answers that name the stranger's own URL.
+    pub(super) async fn with_url(replies: impl FnOnce(&str) -> Vec<Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (requests, mut replies) = (Arc::clone(&seen), VecDeque::from(replies(&url)));
+        let task = tokio::spawn(async move {
+            let mut hanging = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let request = read(&mut stream).await;
+                requests.lock().unwrap().push(request);
+                match replies.pop_front().unwrap_or(Reply::Close) {
+                    Reply::Http(head, body) => {
+                        let length = body.len();
+                        let answer =
+                            format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+                        // The other side may have seen enough before the end.
+                        let _ = stream.write_all(answer.as_bytes()).await;
+                    }
+                    Reply::Hang => hanging.push(stream),
+                    Reply::Close => {}
+                }
+            }
+        });
+        Self { url, seen, task }
+    }
+
+    /// The requests so far: request line, headers and body.
+    pub(super) fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The bodies of the requests so far.
+    pub(super) fn bodies(&self) -> Vec<String> {
+        self.seen().iter().map(|request| request.split_once("\r\n\r\n").unwrap().1.to_owned()).collect()
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn read(stream: &mut TcpStream) -> String {
+    let (mut request, mut chunk) = (String::new(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut chunk).await.unwrap_or(0);
+        request.push_str(&String::from_utf8_lossy(&chunk[..count]));
+        let Some((head, body)) = request.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if count == 0 || body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+            return request;
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct BuiltIn {
+    providers: BTreeMap<String, ProviderFacts>,
+    services: BTreeMap<String, ServiceFacts>,
+}
+
+/// The built-in facts.
+pub(super) fn built_in() -> (BTreeMap<String, ProviderFacts>, BTreeMap<String, ServiceFacts>) {
+    let facts: BuiltIn = toml::from_str(BUILT_IN).unwrap();
+    (facts.providers, facts.services)
+}
+
+/// A client for each provider given.
+pub(super) fn clients<const N: usize>(providers: [&str; N]) -> BTreeMap<String, ClientFacts> {
+    let client = ClientFacts { id: Some("id+1".into()), secret: Some("se&cret".into()), ..ClientFacts::default() };
+    providers.map(|provider| (provider.to_owned(), client.clone())).into()
+}
+
+/// A provider made of TOML, with the service `example` that asks for `files`.
+pub(super) fn example(facts: &str) -> (Providers, Arc<Service>) {
+    let provider: ProviderFacts = toml::from_str(facts).unwrap();
+    let service = ServiceFacts { provider: Some("p".into()), scopes: vec!["files".into()], ..ServiceFacts::default() };
+    ready([("p".to_owned(), provider)].into(), [("example".to_owned(), service)].into(), "p", "example")
+}
+
+/// A built-in service whose provider was moved to other URLs.
+pub(super) fn moved(service: &str, provider: &str, urls: &str) -> (Providers, Arc<Service>) {
+    let (mut providers, services) = built_in();
+    let moved: ProviderFacts = toml::from_str(urls).unwrap();
+    let facts = providers.get_mut(provider).unwrap();
+    facts.token_url = moved.token_url;
+    facts.revoke_url = moved.revoke_url;
+    ready(providers, services, provider, service)
+}
+
+fn ready(
+    providers: BTreeMap<String, ProviderFacts>,
+    services: BTreeMap<String, ServiceFacts>,
+    provider: &str,
+    service: &str,
+) -> (Providers, Arc<Service>) {
+    let catalogue = Catalogue::build(providers, services, clients([provider]), true).unwrap();
+    let service = Arc::clone(catalogue.find(service).unwrap());
+    (Providers::new(catalogue, Clock::system()).unwrap(), service)
+}

@@ -1,0 +1,253 @@
+//! The HTTP client, and one exchange over it with its limits. Redirects, proxies from the environment, cookies and
+//! decompression are off: each would let somebody else decide where secrets go or how much memory an answer takes.
+//!
+//! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
+//! refresh token that works once that doubt costs the login. TLS sessions are resumed.
+
+use super::ClientAuth;
+use super::address::{PublicOnly, names_loopback};
+use super::answer::Answer;
+use super::failure::{Failure, Fault, Repeat};
+use super::service::{Client, Provider};
+use crate::clock::{Clock, UnixTime};
+use reqwest::header::{ACCEPT, HeaderMap, RETRY_AFTER};
+use reqwest::{RequestBuilder, redirect, retry};
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout_at};
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
+
+/// Names, TCP and TLS together.
+const CONNECT: Duration = Duration::from_secs(3);
+/// One attempt, from connecting to the answer's last byte.
+const ATTEMPT: Duration = Duration::from_secs(8);
+/// A second attempt is made only with this much time left.
+const SECOND_NEEDS: Duration = Duration::from_secs(6);
+/// The longest `Retry-After` that is waited for here; longer ones are the caller's.
+const WAIT: Duration = Duration::from_secs(5);
+/// The longest answer, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+/// The longest `Retry-After` that is believed.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+
+/// The HTTP client could not be set up.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "each message is its variant's description")]
+pub enum SetupError {
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    #[error("the HTTP client cannot be set up")]
+    Http(#[from] reqwest::Error),
+}
+
+/// One request to a provider.
+pub(super) struct Call<'a> {
+    pub(super) provider: &'a Provider,
+    pub(super) url: Url,
+    pub(super) payload: Payload<'a>,
+}
+
+pub(super) enum Payload<'a> {
+    /// GET.
+    Nothing,
+    /// POST of a form, with the client's credentials if there are any to be shown.
+    Form(Vec<(&'static str, &'a str)>, Option<(&'a Client, ClientAuth)>),
+    /// POST with an access token and without a body.
+    Bearer(&'a SecretString),
+}
+
+pub(super) struct Wire {
+    /// Connects to public addresses only.
+    public: reqwest::Client,
+    /// Connects anywhere.
+    anywhere: reqwest::Client,
+    clock: Clock,
+}
+
+impl Wire {
+    pub(super) fn new(clock: Clock) -> Result<Self, SetupError> {
+        let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()? // 1.2 and 1.3
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let builder = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .user_agent(concat!("authseal/", env!("CARGO_PKG_VERSION")))
+                .http1_only()
+                .redirect(redirect::Policy::none())
+                .retry(retry::never())
+                .no_proxy()
+                .referer(false)
+                .connect_timeout(CONNECT)
+                .pool_max_idle_per_host(0)
+        };
+        let public = builder().dns_resolver(PublicOnly).build()?;
+        Ok(Self { public, anywhere: builder().build()?, clock })
+    }
+
+    /// Makes a call, and makes it once more if that is of use, harmless and in time. `harmless`: carrying the request out
+    /// twice does no damage.
+    pub(super) async fn perform<T>(
+        &self,
+        call: &Call<'_>,
+        deadline: Instant,
+        harmless: bool,
+        read: fn(&Provider, &Answer) -> Result<T, Fault>,
+    ) -> Result<T, Failure> {
+        let mut second = false;
+        loop {
+            let end = deadline.min(Instant::now() + ATTEMPT);
+            let answer = timeout_at(end, self.attempt(call)).await;
+            let answer = answer.unwrap_or(Err(Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless }));
+            let fault = match answer.and_then(|answer| read(call.provider, &answer)) {
+                Ok(result) => return Ok(result),
+                Err(fault) => fault,
+            };
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            tracing::debug!(provider = call.provider.id, failure = %fault.failure, second, "a call to a provider failed");
+            let Some(pause) = pause(fault.repeat, harmless, remaining).filter(|_| !second) else {
+                return Err(fault.failure);
+            };
+            second = true;
+            sleep(pause).await;
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>) -> Result<Answer, Fault> {
+        let broken = |error: reqwest::Error| broken(call.provider, error);
+        let mut response = self.request(call).send().await.map_err(broken)?;
+        let status = response.status().as_u16();
+        let retry_after = retry_after(response.headers(), self.clock.now());
+        let mut body = Zeroizing::new(Vec::with_capacity(MAX_BODY)); // never grows, so no copy is left behind
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > MAX_BODY {
+                tracing::debug!(provider = call.provider.id, status, "the answer is too long");
+                return Err(Fault::bad_answer());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, retry_after, body })
+    }
+
+    fn request(&self, call: &Call<'_>) -> RequestBuilder {
+        let anywhere = call.provider.facts.allow_private_addresses || names_loopback(&call.url);
+        let http = if anywhere { &self.anywhere } else { &self.public };
+        let url = call.url.clone();
+        let request = match &call.payload {
+            Payload::Nothing => http.get(url),
+            Payload::Bearer(token) => http.post(url).bearer_auth(token.expose_secret()),
+            Payload::Form(fields, None) => http.post(url).form(fields),
+            Payload::Form(fields, Some((client, auth))) => with_client(http.post(url), fields, client, *auth),
+        };
+        request.header(ACCEPT, "application/json")
+    }
+}
+
+/// RFC 6749 section 2.3.1. A client without a secret only names itself.
+fn with_client(request: RequestBuilder, fields: &[(&str, &str)], client: &Client, auth: ClientAuth) -> RequestBuilder {
+    let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
+    match (auth, secret) {
+        (ClientAuth::Basic, Some(secret)) => {
+            // Both form-encoded before they are joined, as that section wants.
+            let encoded =
+                |text: &str| Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
+            request.basic_auth(encoded(&client.id).as_str(), Some(encoded(secret).as_str())).form(fields)
+        }
+        (_, secret) => {
+            let mut fields = fields.to_vec();
+            fields.push(("client_id", &client.id));
+            fields.extend(secret.map(|secret| ("client_secret", secret)));
+            request.form(&fields)
+        }
+    }
+}
+
+/// How long to wait before a second attempt, if there is to be one.
+fn pause(repeat: Repeat, harmless: bool, remaining: Duration) -> Option<Duration> {
+    let wait = match repeat {
+        Repeat::Safe => Duration::ZERO,
+        Repeat::IfHarmless if harmless => Duration::ZERO,
+        Repeat::After(wait) if wait <= WAIT => wait,
+        _ => return None,
+    };
+    // Servers that failed together must not come back together.
+    let [jitter] = crate::seal::random().unwrap_or_default();
+    let pause = wait + Duration::from_millis(100 + u64::from(jitter));
+    (remaining >= pause + SECOND_NEEDS).then_some(pause)
+}
+
+/// What a broken connection means. Whether the request arrived is known only when there never was a connection.
+fn broken(provider: &Provider, error: reqwest::Error) -> Fault {
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    // The innermost cause is the system's or the TLS library's sentence, never a part of the request or the answer.
+    tracing::warn!(provider = provider.id, cause = ?cause.to_string(), "the connection to a provider failed");
+    match () {
+        () if error.is_connect() => Fault { failure: Failure::Unreachable, repeat: Repeat::Safe },
+        () if error.is_builder() => Fault::bad_answer(),
+        () if error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless },
+        () => Fault { failure: Failure::Unreachable, repeat: Repeat::IfHarmless },
+    }
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date that is held against `now`.
+fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        let now = UNIX_EPOCH + Duration::from_secs(now.try_into().unwrap_or_default());
+        httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stranger::{Reply, Stranger};
+    use super::*;
+
+    #[test]
+    fn a_second_attempt_is_made_only_if_it_is_harmless_and_in_time() {
+        let second = |repeat, harmless, remaining| pause(repeat, harmless, Duration::from_secs(remaining)).is_some();
+        assert!(second(Repeat::Safe, false, 12));
+        assert!(second(Repeat::IfHarmless, true, 7));
+        assert!(!second(Repeat::IfHarmless, false, 12));
+        assert!(!second(Repeat::IfHarmless, true, 6));
+        assert!(!second(Repeat::Never, true, 12));
+        let after = |seconds| Repeat::After(Duration::from_secs(seconds));
+        assert!(second(after(5), false, 12));
+        assert!(!second(after(5), false, 11));
+        assert!(!second(after(6), true, 20));
+        assert!(pause(after(5), true, Duration::from_secs(20)).unwrap() >= Duration::from_secs(5));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let read = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            retry_after(&headers, 784_111_777).map(|wait| wait.as_secs())
+        };
+        assert_eq!([read("0"), read(" 7 "), read("99999999999999999999")], [Some(0), Some(7), Some(86_400)]);
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:27 GMT"), Some(0));
+        assert_eq!([read("-1"), read("soon"), read("")], [None; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_here_is_reached_only_by_the_client_for_such_names() {
+        let stranger = Stranger::with([Reply::Http("200 OK", String::new())]).await;
+        let wire = Wire::new(Clock::system()).unwrap();
+        let url = stranger.url.replace("127.0.0.1", "localhost");
+        assert!(wire.public.get(&url).send().await.unwrap_err().is_connect());
+        assert!(stranger.seen().is_empty());
+        assert!(wire.anywhere.get(&url).send().await.is_ok());
+    }
+}
