@@ -23,5 +23,5 @@ pub(super) fn healthcheck(healthcheck: &Healthcheck) -> anyhow::Result<()> {
         println!("ready");
         return Ok(());
     }
-    Err(anyhow!("{url} answers {status}").into())
+    Err(anyhow!("{url} answers {status}"))
 }

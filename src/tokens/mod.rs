@@ -227,7 +227,7 @@ impl Inner {
                 Ok(access)
             }
             Err(failure) => {
-                let refused = Refused::Provider(failure.clone());
+                let refused = Refused::Provider(failure);
                 match failure {
                     Failure::Refused(_) => self.outcomes.remember(name, refused.clone(), DEAD),
                     Failure::Later { retry_after: Some(time) } => self.outcomes.remember(name, refused.clone(), time),
