@@ -12,7 +12,7 @@ mod trap;
 mod wire;
 
 pub(crate) use authorize::Consent;
-pub(crate) use books::{Tokens, secret};
+pub(crate) use books::{CANARY, Tokens, secret};
 pub(crate) use fault::Fault;
 pub(crate) use personality::{Personality, REDIRECT_URI};
 pub(crate) use trap::Trap;
