@@ -3,20 +3,13 @@
 
 // Only code in `#[test]` functions may unwrap by itself; in this binary everything is a test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-// Until the scenarios below are switched on.
-#![allow(dead_code, unused_imports)]
 
 mod browser;
+mod canary;
 mod duplicati;
 mod emulator;
 mod http;
-mod provider_rules;
-
-#[cfg(false)]
-mod canary;
-#[cfg(false)]
 mod login;
-#[cfg(false)]
+mod provider_rules;
 mod refresh;
-#[cfg(false)]
 mod spawn;
