@@ -188,8 +188,9 @@ async fn a_state_that_the_provider_dropped_ends_no_login_without_the_browsers_ow
     assert_eq!(param(&callback, "state"), None);
     let mut stranger = app.person();
     stranger.open_index("type=pcloud", UI).await;
-    assert_refused(&come_back(&mut stranger, &emulator, callback).await, 400);
+    assert_refused(&come_back(&mut stranger, &emulator, callback.clone()).await, 400);
     assert!(emulator.calls().is_empty());
+    assert!(come_back(&mut person, &emulator, callback).await.authid().is_some(), "the browser's own cookie has it");
 
     let (emulator, _app, mut person) = start(Personality::google());
     emulator.next_person(Consent::DropsState);
