@@ -1,0 +1,24 @@
+//! The HTTP client of the tests: no redirects, no proxies, no waiting for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A client for loopback; it trusts no certificate at all.
+pub(crate) fn builder() -> reqwest::ClientBuilder {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(30))
+        .no_proxy()
+}
+
+/// [`builder`], built.
+pub(crate) fn client() -> reqwest::Client {
+    builder().build().unwrap()
+}

@@ -1,0 +1,15 @@
+//! The product from outside: a running server, pretend providers that are as strict as the real ones, an unmodified
+//! backup client and a person with a browser.
+
+// Only code in `#[test]` functions may unwrap by itself; in this binary everything is a test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod browser;
+mod canary;
+mod duplicati;
+mod emulator;
+mod http;
+mod login;
+mod provider_rules;
+mod refresh;
+mod spawn;

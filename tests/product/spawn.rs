@@ -1,0 +1,233 @@
+//! A whole server for one test: in this process, on a port of its own, with its files in a folder that goes away. The
+//! one place that knows how authseal is started.
+
+use crate::browser::Person;
+use crate::duplicati::Duplicati;
+use crate::emulator::Emulator;
+use crate::http;
+use actix_web::dev::ServerHandle;
+use authseal::app::App;
+use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
+use authseal::clock::Clock;
+use authseal::config::{Config, Sources};
+use authseal::seal::{Epoch, Keyring, new_secret_text};
+use authseal::web::Server;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// What browsers see: as behind a proxy that ends TLS.
+pub(crate) const PUBLIC_URL: &str = "https://authseal.test";
+
+/// A running server; it stops when it is dropped.
+pub(crate) struct TestApp {
+    /// `http://127.0.0.1:<port>`.
+    pub(crate) base: String,
+    pub(crate) client: reqwest::Client,
+    /// The server's time.
+    pub(crate) clock: Clock,
+    /// Where configuration, keyring and denylist lie.
+    pub(crate) dir: TempDir,
+    /// All that the server can open, and one epoch that it has never heard of.
+    keyring: Keyring,
+    newer: Keyring,
+    server: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The epochs of a test's keyring: one is given up, one only opens, one seals, one is staged; nobody knows the last.
+pub(crate) const RETIRED: u32 = 1;
+pub(crate) const OLD: u32 = 2;
+pub(crate) const PRIMARY: u32 = 3;
+pub(crate) const STAGED: u32 = 4;
+pub(crate) const UNKNOWN: u32 = 5;
+
+/// What `/refresh` answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, body: response.text().await.unwrap() }
+    }
+
+    /// A header's text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// `X-Reason`, checked for what every reason must be.
+    pub(crate) fn reason(&self) -> &str {
+        let reason = self.header("x-reason").unwrap_or_else(|| panic!("no X-Reason: {self:?}"));
+        assert!((1..=200).contains(&reason.len()) && reason.bytes().all(|b| (0x20..0x7f).contains(&b)), "{reason:?}");
+        reason
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The access token, of an answer that has one.
+    pub(crate) fn access_token(&self) -> String {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Seconds that the access token has left.
+    pub(crate) fn expires(&self) -> i64 {
+        self.json()["expires"].as_i64().unwrap()
+    }
+}
+
+/// Starts a server for these providers.
+pub(crate) fn spawn_for(emulators: &[&Emulator]) -> TestApp {
+    spawn_app(&emulators.iter().map(|emulator| emulator.provider_toml()).collect::<String>())
+}
+
+/// Starts a server with further tables of configuration.
+pub(crate) fn spawn_app(tables: &str) -> TestApp {
+    spawn_at(tables, Clock::system())
+}
+
+/// [`spawn_app`] with a clock that others may hold too.
+pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
+    crate::canary::listen();
+    let dir = tempfile::tempdir().unwrap();
+    let (keys, newer) = write_keyrings();
+    let file = dir.path().join("keys.toml");
+    fs::write(&file, &keys).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(dir.path().join("denylist"), "authseal-denylist 1\n").unwrap();
+    let top = format!("public_url = \"{PUBLIC_URL}\"\nlisten = [\"127.0.0.1:0\"]\n");
+    let files = "[keyring]\nfile = \"keys.toml\"\n[denylist]\nfile = \"denylist\"\n";
+    fs::write(dir.path().join("authseal.toml"), format!("{top}{files}{tables}")).unwrap();
+    let (base, server, thread) = serve(dir.path().into(), clock.clone());
+    let (keyring, newer) = (Keyring::parse(&keys).unwrap(), Keyring::parse(&newer).unwrap());
+    TestApp { base, client: http::client(), clock, dir, keyring, newer, server, thread: Some(thread) }
+}
+
+/// Starts the server on a thread of its own.
+fn serve(dir: PathBuf, clock: Clock) -> (String, ServerHandle, JoinHandle<()>) {
+    let (started, start) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async move {
+            let file = Some(dir.join("authseal.toml"));
+            let sources = Sources { file, system_file: dir.join("none"), working_dir: dir, ..Sources::default() };
+            let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
+            let server = Server::bind(App::build(config, public_url, clock).unwrap()).unwrap();
+            let base = format!("http://{}", server.addresses()[0]);
+            let running = server.run().unwrap();
+            started.send((base, running.handle())).unwrap();
+            running.await.unwrap();
+        });
+    });
+    let (base, handle) = start.recv().expect("the server starts; its own message stands above");
+    (base, handle, thread)
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        // The command is sent at once; the future is only its echo.
+        drop(self.server.stop(false));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl TestApp {
+    /// An AuthID of a login, sealed under the primary.
+    pub(crate) fn seal(&self, service: &str, refresh_token: &str) -> String {
+        self.seal_under(PRIMARY, service, refresh_token)
+    }
+
+    /// An AuthID sealed under some epoch.
+    pub(crate) fn seal_under(&self, number: u32, service: &str, refresh_token: &str) -> String {
+        let epoch = epoch(number);
+        let now = self.clock.now();
+        let login = Login {
+            service: ServiceId::parse(service).unwrap(),
+            grant: GrantId::random().unwrap(),
+            refresh_token: refresh_token.to_owned().into(),
+            sealed_at: now,
+            login_at: now,
+            bind: Bind::random().unwrap(),
+        };
+        let keys = self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap();
+        authid::seal(keys, &login).unwrap().expose().to_owned()
+    }
+
+    /// An AuthID of a login that was just made at this provider.
+    pub(crate) fn log_in(&self, emulator: &Emulator) -> String {
+        self.seal(emulator.who().service, &emulator.log_in().refresh.unwrap())
+    }
+
+    /// `GET /refresh` with the AuthID in its header.
+    pub(crate) async fn refresh(&self, authid: &str) -> Answer {
+        let request = self.client.get(self.at("/refresh")).header("X-AuthID", authid.as_bytes());
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// `POST` of a form.
+    pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        Answer::of(self.client.post(self.at(path)).form(form).send().await.unwrap()).await
+    }
+
+    /// `GET` of a path, without any header of a browser.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.client.get(self.at(path)).send().await.unwrap()).await
+    }
+
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// A backup client with an AuthID.
+    pub(crate) fn duplicati(&self, service: &str, authid: &str) -> Duplicati {
+        Duplicati::new(&self.at("/refresh"), service, authid, &self.clock)
+    }
+
+    /// Somebody with a browser.
+    pub(crate) fn person(&self) -> Person {
+        Person::new(PUBLIC_URL, &self.base, &self.clock)
+    }
+}
+
+/// The server's keyring, and another one with a newer epoch.
+fn write_keyrings() -> (String, String) {
+    let mut keys = format!("primary = {PRIMARY}\n[[key]]\nepoch = {RETIRED}\nretired = \"2026-01-01T00:00:00Z\"\n");
+    for number in [OLD, PRIMARY, STAGED] {
+        let _ = write!(keys, "[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *new_secret_text(epoch(number)).unwrap());
+    }
+    let mut newer = format!("primary = {UNKNOWN}\n");
+    for number in [RETIRED, UNKNOWN] {
+        let _ = write!(newer, "[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *new_secret_text(epoch(number)).unwrap());
+    }
+    (keys, newer)
+}
+
+fn epoch(number: u32) -> Epoch {
+    Epoch::try_from(i64::from(number)).unwrap()
+}
+
+/// Waits for something that another thread does; at most `time`.
+pub(crate) async fn until(time: Duration, mut done: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + time;
+    while !done().await {
+        assert!(Instant::now() < end, "it did not happen within {time:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
