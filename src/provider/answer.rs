@@ -67,7 +67,6 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
         Some(Member::List(list)) => Some(list),
         Some(_) => return Err(Fault::bad_answer()),
     };
-    let scopes = scopes.filter(|scopes: &Vec<_>| !scopes.is_empty());
     Ok(Tokens { access_token, expires_in, refresh_token, scopes })
 }
 
@@ -169,6 +168,8 @@ mod tests {
         assert_eq!(tokens.scopes.unwrap(), ["a", "b"]);
         let bare = read("google", 200, r#"{"access_token":"at","refresh_token":"","scope":null}"#).unwrap();
         assert!(bare.refresh_token.is_none() && bare.scopes.is_none());
+        let nothing = read("google", 200, r#"{"access_token":"at","scope":""}"#).unwrap();
+        assert!(nothing.scopes.unwrap().is_empty(), "an empty scope is a scope: nothing was granted");
         let raw = read("pcloud", 200, r#"{"result":0,"access_token":"at","token_type":"bearer","uid":1}"#).unwrap();
         assert_eq!(raw.expires_in, None);
     }

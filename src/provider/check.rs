@@ -91,7 +91,10 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
         fault(&format!("authorize_params.{name}"), "is made by the server; leave it out");
     }
     for code in facts.errors.keys().filter(|code| Code::parse(code).is_none()) {
-        fault("errors", &format!("has `{code}`; a code is 1 to 64 of a-z, 0-9, `_`, `.` and `-`"));
+        fault(
+            "errors",
+            &format!("has `{code}`; a code is a word of a-z, `_`, `.` and `-`, a number, or a family like `4xxx`"),
+        );
     }
 }
 

@@ -27,8 +27,8 @@ const STANDARD: &[(&str, Meaning)] = &[
     ("temporarily_unavailable", Meaning::Later),
 ];
 
-/// An error code that may be logged: 1 to 64 of `a-z _ . -`, or 1 to 9 digits. Never both: a provider that put a token in
-/// its place would get that into the log.
+/// An error code that may be logged: 1 to 64 of `a-z _ . -`, or 1 to 9 digits, or a family like `4xxx`. No other
+/// mixture: a provider that put a token in its place would get that into the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Code(String);
 
@@ -37,7 +37,8 @@ impl Code {
         let word = |b: u8| b.is_ascii_lowercase() || b"_.-".contains(&b);
         let is_word = (1..=64).contains(&text.len()) && text.bytes().all(word);
         let is_number = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-        (is_word || is_number).then(|| Self(text.to_owned()))
+        let is_family = text.len() == 4 && text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with("xxx");
+        (is_word || is_number || is_family).then(|| Self(text.to_owned()))
     }
 
     /// Looks itself up in a provider's table, by itself and by its family, then in the standards.
@@ -83,7 +84,9 @@ mod tests {
 
     #[test]
     fn what_does_not_look_like_a_code_is_none() {
-        for text in ["", "Log in required", "invalid_grant\r\n", "Invalid", "é", "at0ken", "1234567890", &"a".repeat(65)] {
+        for text in
+            ["", "Log in required", "invalid_grant\r\n", "Invalid", "é", "at0ken", "1234567890", &"a".repeat(65)]
+        {
             assert_eq!(Code::parse(text), None, "{text:?}");
         }
     }
