@@ -102,6 +102,14 @@ impl Tokens {
         self.0.denylist.denies(&login.service, opened.epoch, login.grant, login.login_at)
     }
 
+    /// What is remembered for an AuthID, if all is well with it: the fast path of [`Tokens::access`].
+    pub fn recall(&self, authid: &str) -> Option<Granted> {
+        let opened = self.open(authid).ok().filter(|opened| self.denied(opened).is_none())?;
+        self.service(&opened.login).ok()?;
+        let access = self.0.outcomes.token(opened.login.grant)?;
+        self.grant(opened, access).ok()
+    }
+
     /// Turns an AuthID into an access token, in at most 20 s.
     ///
     /// # Errors
@@ -111,15 +119,12 @@ impl Tokens {
         if let Some(denied) = self.denied(&opened) {
             return Err(Refused::Denied(denied));
         }
-        let Opened { login, epoch } = opened;
-        let service = self.service(&login)?;
-        let access = match self.0.outcomes.token(login.grant) {
+        let service = self.service(&opened.login)?.clone();
+        let access = match self.0.outcomes.token(opened.login.grant) {
             Some(access) => access,
-            None => self.fetch(&login, service).await?,
+            None => self.fetch(&opened.login, service).await?,
         };
-        let resealed = self.reseal(&login, epoch, &access)?;
-        let expires_in = access.seconds_left(&self.0.clock);
-        Ok(Granted { access, expires_in, service: login.service, grant: login.grant, resealed })
+        self.grant(opened, access)
     }
 
     /// Revokes a login: durably on the denylist, then at its provider as far as that can be done from here.
@@ -146,10 +151,17 @@ impl Tokens {
         })
     }
 
-    fn service(&self, login: &Login) -> Result<Arc<Service>, Refused> {
+    fn grant(&self, opened: Opened, access: Arc<Access>) -> Result<Granted, Refused> {
+        let Opened { login, epoch } = opened;
+        let resealed = self.reseal(&login, epoch, &access)?;
+        let expires_in = access.seconds_left(&self.0.clock);
+        Ok(Granted { access, expires_in, service: login.service, grant: login.grant, resealed })
+    }
+
+    fn service(&self, login: &Login) -> Result<&Arc<Service>, Refused> {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         match service.map(|service| (service, service.availability())) {
-            Some((service, Availability::Offered)) => Ok(service.clone()),
+            Some((service, Availability::Offered)) => Ok(service),
             Some((_, Availability::Gone { reason, .. })) => {
                 Err(Refused::Gone(login.service.clone(), reason.to_owned()))
             }

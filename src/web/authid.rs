@@ -3,7 +3,8 @@
 use super::reason::Answer;
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use secrecy::SecretString;
+use std::borrow::Cow;
+use std::ops::Deref;
 use tracing::Level;
 
 /// The header that Duplicati sends.
@@ -20,26 +21,35 @@ pub(super) enum NoAuthId {
     InUrl,
 }
 
+/// An AuthID as it was sent. Derefs to its text and cannot be printed.
+pub(super) struct Sent<'a>(Cow<'a, str>);
+
+impl Deref for Sent<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The AuthID of a request: the header, else the form field `authid`, else, where that is allowed, the query.
-pub(super) fn of(
-    request: &HttpRequest,
-    form: &[(String, String)],
+pub(super) fn of<'a>(
+    request: &'a HttpRequest,
+    form: &'a [(String, String)],
     allow_query: bool,
-) -> Result<SecretString, NoAuthId> {
+) -> Result<Sent<'a>, NoAuthId> {
     let mut headers = request.headers().get_all(HEADER);
     if let Some(header) = headers.next() {
-        if headers.next().is_some() {
-            return Err(NoAuthId::Several);
-        }
         // Bytes that are no text are no AuthID; an empty one says so in the usual way.
-        return Ok(header.to_str().unwrap_or_default().to_owned().into());
+        let authid = header.to_str().unwrap_or_default();
+        return headers.next().map_or(Ok(Sent(authid.into())), |_| Err(NoAuthId::Several));
     }
     let mut fields = form.iter().filter(|(name, _)| name == "authid");
     if let Some((_, authid)) = fields.next() {
-        return if fields.next().is_some() { Err(NoAuthId::Several) } else { Ok(authid.clone().into()) };
+        return fields.next().map_or(Ok(Sent(authid.into())), |_| Err(NoAuthId::Several));
     }
     match super::query(request, "authid") {
-        Some(authid) if allow_query => Ok(authid.into()),
+        Some(authid) if allow_query => Ok(Sent(authid.into())),
         Some(_) => Err(NoAuthId::InUrl),
         None => Err(NoAuthId::Missing),
     }

@@ -7,11 +7,12 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, web};
+use actix_web::{Error, HttpMessage, HttpRequest, web};
+use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// No script, style, image or connection but our own; framed by nobody; forms only to ourselves.
 pub(super) const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -21,15 +22,35 @@ const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microp
 /// One year, in seconds.
 const HSTS: &str = "max-age=31536000";
 
-/// Names one request, in the log, in the answer and on error pages: `5f3a9c21-17`.
-#[derive(Clone)]
-pub(super) struct RequestId(pub(super) String);
+static PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Names one request, in the log, in answers with an error and on their pages: `5f3a9c21-17`.
+#[derive(Clone, Copy)]
+pub(super) struct RequestId(u64);
 
 impl RequestId {
     fn next() -> Self {
-        static START: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_default());
         static COUNT: AtomicU64 = AtomicU64::new(1);
-        Self(format!("{:08x}-{}", *START, COUNT.fetch_add(1, Ordering::Relaxed)))
+        Self(COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn span(self) -> Span {
+        tracing::info_span!("request", id = %self, grant = tracing::field::Empty)
+    }
+}
+
+/// The span of a request at an address where it is made only when there is something to say.
+pub(super) fn span(request: &HttpRequest) -> Span {
+    request.extensions().get().copied().map_or_else(Span::none, RequestId::span)
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Tells the processes apart whose lines meet in one log.
+        static START: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_default());
+        write!(f, "{:08x}-{}", *START, self.0)
     }
 }
 
@@ -39,45 +60,51 @@ pub(super) async fn around(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = RequestId::next();
-    let method = request.method().clone();
+    request.extensions_mut().insert(id);
     let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
-    request.extensions_mut().insert(id.clone());
-    let span = tracing::info_span!("request", id = id.0, %method, grant = tracing::field::Empty);
+    // A span costs as much as opening an AuthID. These two make their own when there is something to say.
+    let fast = matches!(request.path(), "/refresh" | "/token");
+    let span = if fast { Span::none() } else { id.span() };
     let begun = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
 
-    let headers = response.response_mut().headers_mut();
-    let mut add = |name: HeaderName, value: &'static str| {
-        if !headers.contains_key(&name) {
-            headers.insert(name, HeaderValue::from_static(value));
+    let headers = response.headers_mut();
+    let mut add = |name: &HeaderName, value: &'static str| {
+        if !headers.contains_key(name) {
+            headers.insert(name.clone(), HeaderValue::from_static(value));
         }
     };
-    add(header::CACHE_CONTROL, "no-store");
-    add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    add(header::X_FRAME_OPTIONS, "DENY");
-    add(header::CONTENT_SECURITY_POLICY, CSP);
+    add(&header::CACHE_CONTROL, "no-store");
+    add(&header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    add(&header::X_FRAME_OPTIONS, "DENY");
+    add(&header::CONTENT_SECURITY_POLICY, CSP);
     // Not `no-referrer`: that would turn the Origin of our own forms into `null`.
-    add(header::REFERRER_POLICY, "same-origin");
-    add(HeaderName::from_static("permissions-policy"), PERMISSIONS);
-    add(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    add(&header::REFERRER_POLICY, "same-origin");
+    add(&PERMISSIONS_POLICY, PERMISSIONS);
+    add(&RESOURCE_POLICY, "same-origin");
     if https {
-        add(header::STRICT_TRANSPORT_SECURITY, HSTS);
+        add(&header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
-    if let Ok(value) = HeaderValue::from_str(&id.0) {
-        headers.insert(HeaderName::from_static("x-request-id"), value);
+    let failed = !response.status().is_success() && !response.status().is_redirection();
+    if failed && let Ok(value) = HeaderValue::try_from(id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
+    if failed || tracing::enabled!(tracing::Level::DEBUG) {
+        let span = if fast { id.span() } else { span };
+        span.in_scope(|| log(&response, begun));
+    }
+    Ok(response)
+}
 
+fn log<B>(response: &ServiceResponse<B>, begun: Instant) {
     // The route's pattern, never the URI: queries and paths may hold what must not be logged.
     let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
     let (status, micros) = (response.status(), begun.elapsed().as_micros());
-    span.in_scope(|| {
-        if status.is_server_error() {
-            tracing::warn!(route, status = status.as_u16(), micros, "answered");
-        } else if status.is_client_error() {
-            tracing::info!(route, status = status.as_u16(), micros, "answered");
-        } else {
-            tracing::debug!(route, status = status.as_u16(), micros, "answered");
-        }
-    });
-    Ok(response)
+    if status.is_server_error() {
+        tracing::warn!(route, status = status.as_u16(), micros, "answered");
+    } else if status.is_client_error() {
+        tracing::info!(route, status = status.as_u16(), micros, "answered");
+    } else {
+        tracing::debug!(route, status = status.as_u16(), micros, "answered");
+    }
 }

@@ -25,13 +25,14 @@ pub use server::{Server, service};
 use crate::app::App;
 use crate::authid::ServiceId;
 use crate::provider::{Availability, Service};
-use crate::tokens::Refused;
+use crate::tokens::{Granted, Refused};
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, web};
 use page::ErrorPage;
 use reason::Answer;
 use std::future::Future;
 use std::pin::Pin;
+use tracing::Instrument;
 
 /// The longest form, in bytes.
 const MAX_FORM: usize = 16 * 1024;
@@ -120,6 +121,15 @@ fn refuse_body(request: &HttpRequest, status: StatusCode) -> actix_web::Error {
         None => HttpResponse::new(status),
     };
     actix_web::error::InternalError::from_response(message, response).into()
+}
+
+/// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
+async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
+    if let Some(granted) = app.tokens().recall(authid) {
+        return Ok(granted);
+    }
+    let access = async { app.tokens().access(authid).await.map_err(|refused| log(&refused)) };
+    access.instrument(headers::span(request)).await
 }
 
 /// Writes the cause of a refusal to the log, where its operator finds it, and returns what the client is told.

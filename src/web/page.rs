@@ -52,7 +52,7 @@ impl ErrorPage {
     }
 
     pub(super) fn show(mut self, app: &App, request: &HttpRequest, status: StatusCode) -> HttpResponse {
-        self.request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        self.request_id = request.extensions().get::<RequestId>().map(RequestId::to_string).unwrap_or_default();
         show(app, status, "error.html", self)
     }
 }

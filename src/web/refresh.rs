@@ -25,7 +25,7 @@ struct Body<'a> {
 /// `GET /refresh` with header `X-AuthID`.
 pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     match authid::of(&request, &[], app.allow_query_authid()) {
-        Ok(authid) => answer(&app, authid.expose_secret()).await,
+        Ok(authid) => answer(&request, &app, &authid).await,
         // Duplicati's newer page opens whatever address it was configured with in a browser window.
         Err(NoAuthId::Missing) if authid::is_browser(&request) => to_login(&request),
         Err(why) => refuse(&why.into()),
@@ -35,15 +35,15 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
 /// `POST /refresh` with form field `authid`, or the header.
 pub(super) async fn post(request: HttpRequest, form: super::Form, app: web::Data<App>) -> HttpResponse {
     match authid::of(&request, &form.0, app.allow_query_authid()) {
-        Ok(authid) => answer(&app, authid.expose_secret()).await,
+        Ok(authid) => answer(&request, &app, &authid).await,
         Err(why) => refuse(&why.into()),
     }
 }
 
-async fn answer(app: &App, authid: &str) -> HttpResponse {
-    match app.tokens().access(authid).await {
+async fn answer(request: &HttpRequest, app: &App, authid: &str) -> HttpResponse {
+    match super::access(request, app, authid).await {
         Ok(granted) => HttpResponse::Ok().json(body(&granted)),
-        Err(refused) => refuse(&super::log(&refused)),
+        Err(answer) => refuse(&answer),
     }
 }
 

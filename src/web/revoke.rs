@@ -10,7 +10,6 @@ use crate::tokens::{AtProvider, Opened};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::json;
 
@@ -38,7 +37,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         Ok(authid) => authid,
         Err(why) => return refuse(&why.into(), as_json || why != NoAuthId::Missing, &request, &app),
     };
-    let opened = match app.tokens().open(authid.expose_secret()) {
+    let opened = match app.tokens().open(&authid) {
         Ok(opened) => opened,
         Err(refused) => return refuse(&super::log(&refused), as_json, &request, &app),
     };

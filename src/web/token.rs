@@ -4,7 +4,7 @@
 use super::Form;
 use crate::app::App;
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ struct Body<'a> {
 }
 
 /// `POST /token`. Client credentials are not looked at: the AuthID is the only secret.
-pub(super) async fn post(form: Form, app: web::Data<App>) -> HttpResponse {
+pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
     let grant_type = match form.only("grant_type") {
         Ok(Some(grant_type)) => grant_type,
         _ => return refuse("invalid_request", "Exactly one parameter grant_type is required."),
@@ -32,15 +32,14 @@ pub(super) async fn post(form: Form, app: web::Data<App>) -> HttpResponse {
         Ok(Some(authid)) => authid,
         _ => return refuse("invalid_request", "Exactly one parameter refresh_token is required: the AuthID."),
     };
-    match app.tokens().access(authid).await {
+    match super::access(&request, &app, authid).await {
         Ok(granted) => HttpResponse::Ok().insert_header((header::PRAGMA, "no-cache")).json(Body {
             access_token: granted.access.token.expose_secret(),
             token_type: "Bearer",
             expires_in: granted.expires_in,
             refresh_token: granted.resealed.as_ref().map(|authid| authid.expose()),
         }),
-        Err(refused) => {
-            let answer = super::log(&refused);
+        Err(answer) => {
             let (status, error) = answer.oauth();
             let mut response = HttpResponse::build(status);
             if let Some(seconds) = answer.retry_after {
