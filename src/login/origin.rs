@@ -27,7 +27,7 @@ impl Origin {
 
     /// Whether it names this very machine: `localhost`, 127.0.0.0/8 or `[::1]`, any port. Subdomains of `localhost`
     /// do not count: not every resolver keeps them on the machine.
-    fn is_loopback(&self) -> bool {
+    pub fn is_loopback(&self) -> bool {
         match Url::parse(&self.0).as_ref().map(Url::host) {
             Ok(Some(Host::Domain(name))) => name == "localhost",
             Ok(Some(Host::Ipv4(address))) => address.is_loopback(),
