@@ -113,12 +113,12 @@ impl Tokens {
     pub async fn access(&self, opened: &Opened) -> Result<Granted, Refused> {
         let service = self.check(opened)?.clone();
         let access = match self.0.outcomes.token(opened.login.grant) {
-            Some(access) => access,
-            None => self.fetch(&opened.login, service).await?,
+            Some(access) => Ok(access),
+            None => self.fetch(&opened.login, service).await,
         };
         // The provider took its time; a revocation may have come meanwhile.
         self.check(opened)?;
-        Ok(self.grant(opened, access))
+        Ok(self.grant(opened, access?))
     }
 
     /// Revokes a login: durably on the denylist, then at its provider as far as that can be done from here.

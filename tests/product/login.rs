@@ -192,6 +192,12 @@ async fn a_state_that_the_provider_dropped_ends_no_login_without_the_browsers_ow
     assert!(emulator.calls().is_empty());
     assert!(come_back(&mut person, &emulator, callback).await.authid().is_some(), "the browser's own cookie has it");
 
+    let (emulator, _app, mut person) = start(Personality::pcloud());
+    emulator.next_person(Consent::DropsState);
+    let callback = person.log_in_until_callback("pcloud").await;
+    let empty = changed(&callback, &[("state", Some(""))]);
+    assert!(come_back(&mut person, &emulator, empty).await.authid().is_some(), "an empty state is none");
+
     let (emulator, _app, mut person) = start(Personality::google());
     emulator.next_person(Consent::DropsState);
     let callback = person.log_in_until_callback("googledrive").await;
@@ -351,6 +357,17 @@ async fn a_login_begins_on_our_own_page_in_this_browser() {
     app.clock.advance(Duration::from_secs(3601));
     let page = person.click(&index, login).await;
     assert_eq!(page.url.path(), "/", "an old link leads to a new one");
+}
+
+#[tokio::test]
+async fn a_link_clicked_in_its_last_minute_leaves_ten_more_at_the_provider() {
+    let (emulator, app, mut person) = start(Personality::google());
+    let index = person.open_index("type=googledrive", UI).await;
+    app.clock.advance(Duration::from_secs(3540));
+    let login = index.link("/login?id=googledrive").unwrap();
+    let callback = person.visit_until("/logged-in", login, index.as_source()).await;
+    app.clock.advance(Duration::from_secs(590));
+    assert!(come_back(&mut person, &emulator, callback).await.authid().is_some());
 }
 
 #[tokio::test]
