@@ -33,7 +33,8 @@ async fn every_answer_of_every_route_carries_the_same_protection() {
     let app = spawn_app("");
     let long = format!("/?type={}", "x".repeat(5000));
     let large = format!("authid={}", "x".repeat(20_000));
-    let cases: &[(&str, &str, &[(&str, &str)], &str, u16)] = &[
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16); // method, path, headers, body, status
+    let cases: &[Case<'_>] = &[
         ("GET", "/", &[], "", 200),
         ("GET", "/?type=onedrive", &[], "", 200),
         ("GET", "/login", &[], "", 404),
