@@ -263,6 +263,9 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("providers.x.refresh_token_days = -1", "providers.x.refresh_token_days (in {dir}/authseal.toml) is out of range"),
     ("providers.x.rotation = \"hunter2-Zw3\"", "must be one of \"none\", \"rolling\", \"single_use\""),
     ("providers.x.rotation = true", "providers.x.rotation (in {dir}/authseal.toml) must be text in quotes"),
+    ("providers.x.rotation = 1", "providers.x.rotation (in {dir}/authseal.toml) must be text in quotes"),
+    ("providers.x.errors.invalid_grant = 0", "providers.x.errors.invalid_grant (in {dir}/authseal.toml) must be text"),
+    ("log.format = 2", "log.format (in {dir}/authseal.toml) must be text in quotes"),
     ("providers.x.gone.successor = \"y\"", "providers.x.gone (in {dir}/authseal.toml) needs the key `reason`"),
     (
         "providers.x.errors.invalid_grant = \"dead\"",
