@@ -59,6 +59,8 @@ pub(super) enum Payload<'a> {
     Bearer(&'a SecretString),
 }
 
+/// Clones are the same two clients.
+#[derive(Clone)]
 pub(super) struct Wire {
     /// Connects to public addresses only.
     public: reqwest::Client,
