@@ -79,6 +79,8 @@ pub(super) fn revoked(provider: &Provider, answer: &Answer) -> Result<(), Fault>
 pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
     match answer.status {
         429 => Fault::later(answer.retry_after),
+        // Whoever says when to come back has looked at nothing (RFC 9110 section 15.6.4). Without that, who knows.
+        503 if answer.retry_after.is_some() => Fault::later(answer.retry_after),
         400..500 => json::members(&answer.body)
             .map_or_else(Fault::bad_answer, |members| refusal(provider, &members, answer.retry_after)),
         500.. => Fault { failure: Failure::BadAnswer, repeat: Repeat::IfHarmless },
@@ -257,7 +259,11 @@ mod tests {
 
     #[test]
     fn a_time_to_come_back_is_kept() {
-        let fault = read_as(ProviderFacts::default(), 429, b"", Some(60)).err().unwrap();
-        assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))));
+        for status in [429, 503] {
+            let fault = read_as(ProviderFacts::default(), status, b"", Some(60)).err().unwrap();
+            assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))), "{status}");
+        }
+        let fault = read_as(ProviderFacts::default(), 502, b"", Some(60)).err().unwrap();
+        assert_eq!(fault.failure, Failure::BadAnswer);
     }
 }

@@ -329,6 +329,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_not_made_in_time_is_tried_again_even_for_a_token_that_works_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let more = "rotation = \"single_use\"";
+        let (providers, service) = example(&format!("authorize_url = \"{url}\"\ntoken_url = \"{url}\"\n{more}"));
+        // It answers no TLS handshake.
+        let accept = async { [listener.accept().await.unwrap(), listener.accept().await.unwrap()] };
+        let (answer, _connections) = tokio::join!(refresh(&providers, &service), accept);
+        assert_eq!(answer.err(), Some(Failure::TimedOut));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_provider_that_hangs_costs_two_attempts_and_less_than_the_budget() {
         let stranger = Stranger::with([Reply::Hang, Reply::Hang, ok()]).await;
         let (providers, service) = local(&stranger, "");

@@ -192,6 +192,7 @@ fn broken(provider: &Provider, error: reqwest::Error) -> Fault {
     // The innermost cause is the system's or the TLS library's sentence, never a part of the request or the answer.
     tracing::warn!(provider = provider.id, cause = ?cause.to_string(), "the connection to a provider failed");
     match () {
+        () if error.is_connect() && error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::Safe },
         () if error.is_connect() => Fault { failure: Failure::Unreachable, repeat: Repeat::Safe },
         () if error.is_builder() => Fault::bad_answer(),
         () if error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless },
