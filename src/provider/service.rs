@@ -197,7 +197,13 @@ mod tests {
         let catalogue = Catalogue::build(providers, services, clients([]), true).unwrap();
         let missing = |service: &str, granted: Option<&str>| {
             let scopes = granted.map(|scopes| scopes.split(' ').map(str::to_owned).collect());
-            let tokens = Tokens { access_token: "t".into(), expires_in: None, refresh_token: None, scopes };
+            let tokens = Tokens {
+                access_token: "t".into(),
+                expires_in: None,
+                refresh_token: None,
+                refresh_token_expires_in: None,
+                scopes,
+            };
             catalogue.find(service).unwrap().missing_scopes(&tokens).join(" ")
         };
         assert_eq!(missing("msgroup", None), "");
