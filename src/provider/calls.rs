@@ -177,13 +177,9 @@ impl Providers {
         let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
         let url = match (&provider.token, &metadata) {
             (Some(TokenUrl::One(url)), _) => url,
-            (Some(TokenUrl::Chosen(hosts)), _) => provider
-                .facts
-                .token_host_from
-                .iter()
-                .filter_map(|wanted| callback.iter().find(|(name, _)| name == wanted))
-                .find_map(|(_, value)| hosts.get(value))
-                .ok_or(Failure::BadCallback)?,
+            (Some(TokenUrl::Chosen(hosts)), _) => {
+                provider.names_host(callback).and_then(|value| hosts.get(value)).ok_or(Failure::BadCallback)?
+            }
             (None, Some(metadata)) => &metadata.token,
             (None, None) => return Err(Failure::Operator),
         };
