@@ -336,6 +336,38 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("log.level = \"authseal=loud\"", "log.level (in {dir}/authseal.toml) must be error, warn, info"),
     ("templates_dir = \"absent\"", "templates_dir (in {dir}/authseal.toml) names no folder that exists"),
     ("acme_challenge_dir = \"empty\"", "acme_challenge_dir (in {dir}/authseal.toml) names no folder that exists"),
+    // What is told of providers, services and clients, with a secret where it does not belong.
+    (
+        "providers.x = { authorize_url = \"hunter2-Zw3\", token_url = \"https://a.lan\" }",
+        "x.authorize_url must be a URL",
+    ),
+    ("providers.x.issuer = \"data:hunter2-Zw3\"", "providers.x.issuer must name a host"),
+    ("providers.x.issuer = \"http://hunter2-Zw3\"", "providers.x.issuer must begin with https://"),
+    ("providers.x.issuer = \"https://10.0.0.1/hunter2-Zw3\"", "providers.x.issuer names a private address"),
+    ("providers.x.issuer = \"https://a.lan/{hunter2-Zw3}\"", "providers.x.issuer has an unknown placeholder"),
+    (
+        "providers.x = { issuer = \"https://a.lan/{tenant}\", default_tenant = \"hunter2 Zw3\" }",
+        "providers.x.default_tenant or the client's `tenant` must be an id or a domain",
+    ),
+    (
+        "providers.x.gone = { reason = \"x\", successor = \"hunter2-Zw3\" }",
+        "x.gone.successor is not the id of a service",
+    ),
+    ("services.x.provider = \"hunter2-Zw3\"", "services.x.provider names no provider; add a table of [providers]"),
+    ("services.gcs.scopes = [\"a\", \"hunter2 Zw3\"]", "services.gcs.scopes has no scope as its entry 2"),
+    ("services.gcs.aliases = [\"HUNTER2-hunter2\"]", "services.gcs.aliases has an id that is not 1 to 32 of"),
+    (
+        "services.gcs.aliases = [\"hunter2-zw3\"]\nservices.dropbox.aliases = [\"hunter2-zw3\"]",
+        "services.gcs and services.dropbox share an id or an alias",
+    ),
+    (
+        "providers.box.name = \"hunter2-Zw3\"\nclients.box.id = \"1\"",
+        "clients.box.secret is missing; providers.box wants a client with a secret",
+    ),
+    (
+        "providers.box.name = \"hunter2-Zw3\"\nclients.box.tenant = \"1\"",
+        "clients.box.tenant is of no use, since no URL of providers.box has `{tenant}`",
+    ),
     // The whole.
     ("keyring.file = \"hunter2-Zw3\"", "gives a key or a table a second time in line 3; keep one"),
     ("[clients.google]\nsecret = hunter2-Zw3", "is not valid TOML near line 4; text stands in \"quotes\""),
