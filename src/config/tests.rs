@@ -500,6 +500,17 @@ fn origins_are_given_in_their_one_spelling() {
 }
 
 #[test]
+fn an_origin_that_no_login_could_remember_is_refused() {
+    let origin = |length: usize| format!("https://{}.{}", "a".repeat(60), "b".repeat(length - 69));
+    assert!(super::check_origin(&format!("{}/", origin(128))).is_ok());
+    let sentence = super::check_origin(&origin(129)).unwrap_err();
+    assert!(sentence.contains("may have 128 characters together"), "{sentence}");
+    assert!(load(GOOD, &[("AUTHSEAL_PUBLIC_URL", &origin(128))]).is_ok());
+    let faults = load(GOOD, &[("AUTHSEAL_PUBLIC_URL", &origin(129))]).err().unwrap().to_string();
+    assert!(faults.contains("public_url (in AUTHSEAL_PUBLIC_URL) is too long"), "{faults}");
+}
+
+#[test]
 fn plain_http_is_for_loopback() {
     for good in ["http://localhost:8080", "http://127.9.9.9", "http://[::1]:1/", "https://10.0.0.1"] {
         assert!(load(GOOD, &[("AUTHSEAL_PUBLIC_URL", good)]).is_ok(), "{good}");
