@@ -95,6 +95,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     });
     Config {
         file: layers.file.clone(),
+        warnings: Vec::new(),
         public_url,
         listen,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),

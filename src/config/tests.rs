@@ -7,7 +7,8 @@ use figment::error::Kind;
 use figment::value::{Dict, Value};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 /// A canary: no fault may hold it.
@@ -215,6 +216,49 @@ fn a_secret_can_lie_in_a_file() {
     assert_eq!((secret("google"), secret("box")), (SECRET.to_owned(), "three".to_owned()));
     assert_eq!(config.services["x"].client_secret.as_ref().unwrap().expose_secret(), " two\r\n");
     assert!(!format!("{:?}{:?}", config.clients, config.services).contains(SECRET));
+}
+
+#[test]
+fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_they_can_read_it() {
+    let inline = "[clients.dropbox]\nid = \"i\"\nsecret = \"hunter2-Zw3\"\n";
+    let of_file = "[clients.dropbox]\nid = \"i\"\nsecret_file = \"hunter2\"\n";
+    let own = "[services.gcs]\nclient_id = \"i\"\nclient_secret = \"hunter2-Zw3\"\n";
+    let of_file_key =
+        "clients.dropbox.secret_file (in {dir}/authseal.toml) names a file that every user of this machine";
+    let inline_key = "{dir}/authseal.toml holds a secret, and every user of this machine";
+    let text = "keyring.text = \"hunter2-Zw3\"\n";
+    for (toml, config_is_secret, said) in
+        [(inline, true, inline_key), (own, true, inline_key), (text, true, inline_key), (of_file, false, of_file_key)]
+    {
+        let (folder, sources) = sources(None);
+        let dir = folder.path();
+        fs::write(dir.join("authseal.toml"), toml).unwrap();
+        fs::write(dir.join("hunter2"), SECRET).unwrap();
+        let load = |mode| {
+            let name = if config_is_secret { "authseal.toml" } else { "hunter2" };
+            fs::set_permissions(dir.join(name), Permissions::from_mode(mode)).unwrap();
+            Config::load(&sources).map(|config| config.warnings).map_err(|faults| faults.to_string())
+        };
+        let said = said.replace("{dir}", dir.to_str().unwrap());
+        for mode in [0o600, 0o640, 0o660, 0o440] {
+            assert_eq!(load(mode), Ok(Vec::new()), "{toml} {mode:o}");
+        }
+        for mode in [0o604, 0o644, 0o444] {
+            let warnings = load(mode).unwrap();
+            assert!(warnings.len() == 1 && warnings[0].starts_with(&format!("{said} can read")), "{warnings:?}");
+            assert!(!warnings[0].contains("hunter2"), "{warnings:?}");
+        }
+        for mode in [0o602, 0o666] {
+            let faults = load(mode).unwrap_err();
+            assert!(faults.starts_with("1 fault") && faults.contains(&format!("  {said} can write to")), "{faults}");
+            assert!(!faults.contains("hunter2"), "{faults}");
+        }
+    }
+    // Without a secret in it, it may be anybody's to read, and a secret in a variable does not make it one.
+    let (folder, sources) = sources(GOOD);
+    fs::set_permissions(folder.path().join("authseal.toml"), Permissions::from_mode(0o666)).unwrap();
+    let env = [("AUTHSEAL_CLIENTS__GOOGLE__ID", "i"), ("AUTHSEAL_CLIENTS__GOOGLE__SECRET", SECRET)];
+    assert!(Config::load(&with(sources, &env, &[])).unwrap().warnings.is_empty());
 }
 
 /// A file on top of [`GOOD`] (or alone, where it has those keys itself), and what its one fault says.
