@@ -53,7 +53,8 @@ pub struct ProviderFacts {
     pub token_hosts: BTreeMap<String, String>,
     /// The callback parameters that may name the token host; the first with a value in `token_hosts` wins.
     pub token_host_from: Vec<String>,
-    /// Callback parameters that the person needs to see: parameter to label.
+    /// Callback parameters that the person needs to see: parameter to label. See
+    /// [`Provider::shown`](super::Provider::shown).
     pub show_callback: BTreeMap<String, String>,
     /// Whether the provider may drop `state` on the way back; a copy kept in the browser then stands in for it.
     pub state_optional: bool,
