@@ -5,19 +5,19 @@
 
 use url::{Host, Url};
 
-/// The longest origin that is remembered, so that the sealed state stays short.
-const MAX_ORIGIN_LEN: usize = 128;
-
 /// A web origin in ASCII (RFC 6454 section 6.2): `https://nas.lan:8200`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
 impl Origin {
+    /// The longest one in characters, so that the sealed state stays short.
+    pub const MAX_LEN: usize = 128;
+
     /// The origin of an http or https URL of reasonable length.
     pub fn of(url: &str) -> Option<Self> {
         let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
         let origin = url.origin().ascii_serialization();
-        (origin.len() <= MAX_ORIGIN_LEN && url.host().is_some()).then_some(Self(origin))
+        (origin.len() <= Self::MAX_LEN && url.host().is_some()).then_some(Self(origin))
     }
 
     /// Its ASCII serialisation, without a trailing slash.
