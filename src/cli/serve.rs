@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     let (config, public_url) = Config::load_to_serve(&configured.sources()?)?;
     log::start(&config.log);
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     no_core_dumps();
     block_on(async {
         let app = App::build(config, public_url, Clock::system())?;

@@ -19,7 +19,7 @@ pub use origin::{DeliveryRules, Opener, Origin};
 use crate::authid::{self, Bind, GrantId, Login};
 use crate::clock::{Clock, UnixTime};
 use crate::keyfile::LiveKeyring;
-use crate::provider::{Availability, Failure, Flow, PastedToken, Providers, Rotation, Service, Tokens};
+use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Rotation, Service, Tokens};
 use crate::seal::SealError;
 use crate::store::Store;
 use context::State;
@@ -153,8 +153,7 @@ impl Logins {
             return Err(LoginError::WrongIssuer);
         }
         if let Some(error) = callback.error {
-            let declined = error == "access_denied";
-            return Err(if declined { LoginError::Declined(service) } else { LoginError::ProviderError(service) });
+            return Err(refused_at_provider(service, &error));
         }
         let code = callback.code.ok_or(LoginError::BadState)?;
         if !self.seen.entry(state.nonce).or_insert(()).is_fresh() {
@@ -241,11 +240,10 @@ impl Logins {
                 bind: Bind::random()?,
             };
             let authid = authid::seal(self.keyring.load().primary(), &login)?;
-            (authid.expose().to_owned().into(), Some(login.grant), last_day(&service, now))
+            let ends = tokens.refresh_token_expires_in.map(|life| now.saturating_add_unsigned(life.as_secs()));
+            (authid.expose().to_owned().into(), Some(login.grant), ends.or_else(|| last_day(&service, now)))
         };
-        let labels = service.provider.show_callback();
-        let shown =
-            callback.iter().filter_map(|(name, value)| Some((labels.get(name)?.clone(), value.clone()))).collect();
+        let shown = service.provider.shown(callback);
         let waits_for = self.leave(&context, &authid)?;
         tracing::info!(target: "authseal::audit", event = "login", service = %service.id, grant = grant.map(tracing::field::display));
         Ok(LoggedIn { service, authid, grant, ends, opener: context.opener, waits_for, shown })
@@ -256,6 +254,18 @@ impl Logins {
         let (Opener::Trusted(_), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(None) };
         let left = mailbox::leave(&self.store, &self.keyring.load(), token, authid.expose_secret())?;
         Ok(left.then(|| token.clone()))
+    }
+}
+
+/// What an error in the callback means (RFC 6749 section 4.1.2.1).
+fn refused_at_provider(service: Arc<Service>, error: &str) -> LoginError {
+    if error == "access_denied" {
+        return LoginError::Declined(service);
+    }
+    match service.provider.callback_error(error) {
+        Some(Meaning::Operator) => LoginError::Provider(service, Failure::Operator),
+        Some(Meaning::Later) => LoginError::Provider(service, Failure::Later { retry_after: None }),
+        _ => LoginError::ProviderError(service),
     }
 }
 

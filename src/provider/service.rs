@@ -111,11 +111,6 @@ impl Provider {
         meaning
     }
 
-    /// Callback parameters that the person needs to see, each with its label.
-    pub fn show_callback(&self) -> &BTreeMap<String, String> {
-        &self.facts.show_callback
-    }
-
     /// Whether the provider may drop `state` on the way back.
     pub fn state_optional(&self) -> bool {
         self.facts.state_optional

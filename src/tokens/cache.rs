@@ -125,6 +125,7 @@ mod tests {
             expires_in: Some(Duration::from_secs(life)),
             refresh_token: None,
             scopes: None,
+            refresh_token_expires_in: None,
         };
         let access = |life| Arc::new(Access::new(tokens(life), &clock));
         outcomes.keep(long, access(3600));

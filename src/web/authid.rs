@@ -3,13 +3,14 @@
 use super::reason::Answer;
 use super::{form, refresh};
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse};
 use std::borrow::Cow;
 use std::ops::Deref;
 use tracing::Level;
 
 /// The header that Duplicati sends.
-pub(super) const HEADER: &str = "x-authid";
+pub(super) static HEADER: HeaderName = HeaderName::from_static("x-authid");
 
 /// Why a request has no usable AuthID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(super) fn of<'a>(
     form: &'a [(String, String)],
     allow_query: bool,
 ) -> Result<Sent<'a>, NoAuthId> {
-    let mut headers = request.headers().get_all(HEADER);
+    let mut headers = request.headers().get_all(&HEADER);
     if let Some(header) = headers.next() {
         // Bytes that are no text are no AuthID; an empty one says so in the usual way.
         let authid = header.to_str().unwrap_or_default();

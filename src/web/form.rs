@@ -44,7 +44,7 @@ impl FromRequest for Form {
         let request = request.clone();
         let body = web::Bytes::from_request(&request, payload);
         Box::pin(async move {
-            if request.headers().contains_key(authid::HEADER) {
+            if request.headers().contains_key(&authid::HEADER) {
                 return Ok(Self(Vec::new()));
             }
             let refuse = |status| {

@@ -31,7 +31,7 @@ struct Choice {
 
 /// `GET /` with `type` (show that service only), `token` (the fetch token), `redirect` or `redir` (start at once).
 pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    if request.headers().contains_key(authid::HEADER) {
+    if request.headers().contains_key(&authid::HEADER) {
         return authid::wrong_address();
     }
     if let Some(url) = own_address(&request, &app) {

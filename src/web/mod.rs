@@ -1,7 +1,7 @@
 //! HTTP: the route table, and one file for each act. Handlers are a few calls and an answer; they touch neither keys
 //! nor caches nor providers.
 //!
-//! Errors for Duplicati are made in [`reason`], for visitors in [`page`] and `login_error`; errors for operators are
+//! Errors for Duplicati are made in `reason`, for visitors in `page` and `login_error`; errors for operators are
 //! log lines.
 
 mod authid;

@@ -33,7 +33,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     if visitor::is_foreign_form(&request, &app) {
         return alone(unfit::answer(&request, StatusCode::FORBIDDEN));
     }
-    let as_json = request.headers().contains_key(authid::HEADER);
+    let as_json = request.headers().contains_key(&authid::HEADER);
     let authid = match authid::of(&request, &form.0, false) {
         Ok(authid) => authid,
         Err(why) => return refuse(&why.into(), as_json, &request, &app),

@@ -45,7 +45,7 @@ pub(super) fn answer(request: &HttpRequest, status: StatusCode) -> HttpResponse 
         // RFC 6749 section 5.2 has 400 for whatever is wrong with a request.
         "/token" if status == StatusCode::METHOD_NOT_ALLOWED => token::refuse(status, "invalid_request", message),
         "/token" => token::refuse(StatusCode::BAD_REQUEST, "invalid_request", message),
-        path if path == "/refresh" || request.headers().contains_key(authid::HEADER) => {
+        path if path == "/refresh" || request.headers().contains_key(&authid::HEADER) => {
             refresh::refuse(&Answer { status, reason: message.into(), retry_after: None, level: Level::INFO })
         }
         _ => match request.app_data::<web::Data<App>>() {
