@@ -240,10 +240,17 @@ async fn a_person_who_says_no_gets_a_friendly_page() {
     assert!(!page.body.contains("alert(1)") && page.header("x-reason").is_none(), "nothing in the provider's words");
     assert!(page.link("/?type=googledrive").is_some());
     assert!(emulator.calls().is_empty());
-    emulator.next_person(Consent::Fails("server_error", "CANARY"));
-    let page = person.log_in("googledrive").await;
-    assert_refused(&page, 400);
-    assert!(!page.body.contains("CANARY"));
+    for (code, status, says) in [
+        ("server_error", 502, "is busy"),
+        ("invalid_scope", 502, "registration"),
+        ("something_new", 400, "an error of its own"),
+        ("v3:CANARY:1:CANARY", 400, "an error of its own"),
+    ] {
+        emulator.next_person(Consent::Fails(code, "CANARY"));
+        let page = person.log_in("googledrive").await;
+        assert_refused(&page, status);
+        assert!(page.body.contains(says) && !page.body.contains("CANARY"), "{}", page.body);
+    }
 }
 
 #[tokio::test]
