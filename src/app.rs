@@ -1,5 +1,6 @@
 //! The whole, built from a checked configuration: every room, wired once.
 
+use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
@@ -21,6 +22,7 @@ use url::Url;
 pub struct App {
     tokens: Tokens,
     logins: Logins,
+    access: Option<Access>,
     providers: Arc<Providers>,
     pages: Pages,
     watch: Watch,
@@ -63,13 +65,16 @@ impl App {
         let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref()));
         let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
-        let (Some(keyring), Some(denylist), Some(pages), Some(providers), Some(own_origin)) =
-            (keyring, denylist, pages, providers, own_origin)
+        let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
+        let (Some(keyring), Some(denylist), Some(pages), Some(providers), Some(own_origin), Some(password)) =
+            (keyring, denylist, pages, providers, own_origin, password)
         else {
             return Err(Unbuildable(faults));
         };
         let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
-        let watch = Watch::start(keyring.follow().into_iter().chain([denylist.follow()]).collect());
+        let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
+        let files = keyring.follow().into_iter().chain([denylist.follow()]).chain(access.as_ref().map(Access::follow));
+        let watch = Watch::start(files.collect());
         let watch = watch.map_err(|error| Unbuildable(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
@@ -81,6 +86,7 @@ impl App {
         Ok(Self {
             tokens: Tokens::new(keyring.clone(), denylist, providers.clone(), clock.clone()),
             logins: Logins::new(keyring, providers.clone(), store, rules, callback, clock),
+            access,
             pages,
             providers,
             watch,
@@ -103,6 +109,11 @@ impl App {
         &self.logins
     }
 
+    /// Who may begin a login; `None` where everybody may.
+    pub fn access(&self) -> Option<&Access> {
+        self.access.as_ref()
+    }
+
     /// What there is to log in to.
     pub fn catalogue(&self) -> &Catalogue {
         self.providers.catalogue()
@@ -113,7 +124,7 @@ impl App {
         &self.pages
     }
 
-    /// Reads keyring and denylist again.
+    /// Reads every followed file again.
     pub fn reload(&self) {
         self.watch.reload_all();
     }

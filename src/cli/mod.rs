@@ -10,6 +10,7 @@ mod demo;
 mod files;
 mod healthcheck;
 mod log;
+mod password;
 mod serve;
 
 use crate::config::{Config, Faults, Sources};
@@ -52,6 +53,9 @@ enum Verb {
     /// Make the denylist
     #[command(subcommand)]
     Denylist(files::DenylistVerb),
+    /// Make the hash for `access.password_file`
+    #[command(subcommand)]
+    Access(password::Verb),
     /// Ask a running server whether it is ready; for containers
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -100,6 +104,7 @@ pub fn main() -> ExitCode {
         Verb::Keys(verb) => files::keys(&verb),
         Verb::Authid(verb) => authid::run(&verb),
         Verb::Denylist(verb) => files::denylist(&verb),
+        Verb::Access(verb) => password::run(&verb),
         Verb::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
     };
     match outcome {

@@ -66,6 +66,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let keyring = keys.keyring(written.keyring);
     let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
     let denylist = keys.path(&["denylist", "file"], written.denylist.file);
+    let access_password_file = keys.path(&["access", "password_file"], written.access.password_file);
     keys.judge(&["state", "store"], written.state.store, |text| store(&text));
     let origins = written.delivery.trusted_origins.into_iter().enumerate();
     let origins = origins.filter_map(|(at, origin)| {
@@ -100,6 +101,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         listen,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
+        access_password_file,
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
         catalogue,
         allow_query_authid: written.refresh.allow_query_authid,

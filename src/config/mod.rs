@@ -41,6 +41,8 @@ pub struct Config {
     pub keyring: KeyringSource,
     /// The denylist file.
     pub denylist: PathBuf,
+    /// The file with the hash of the password that a login begins with, if one is wanted.
+    pub access_password_file: Option<PathBuf>,
     /// To whom an AuthID is handed without a click.
     pub delivery: Delivery,
     /// What there is to log in to: `[providers]`, `[services]` and `[clients]`, those built in included.

@@ -60,6 +60,7 @@ fn a_configuration_of_two_keys_is_enough() {
     assert!(matches!(config.keyring, KeyringSource::File(file) if file == folder.path().join("keys.toml")));
     assert_eq!(config.denylist, folder.path().join("denylist"));
     assert_eq!(config.file, Some(folder.path().join("authseal.toml")));
+    assert_eq!(config.access_password_file, None);
     assert!(config.delivery.loopback && config.delivery.trusted_origins.is_empty() && !config.allow_query_authid);
     assert_eq!((config.log.level.as_str(), config.log.format), ("info", LogFormat::Auto));
 }

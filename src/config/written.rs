@@ -15,6 +15,7 @@ pub(super) struct Written {
     pub(super) keyring: Keyring,
     pub(super) denylist: Denylist,
     pub(super) state: State,
+    pub(super) access: Access,
     pub(super) delivery: Delivery,
     pub(super) clients: BTreeMap<String, ClientFacts>,
     pub(super) providers: BTreeMap<String, ProviderFacts>,
@@ -43,6 +44,12 @@ pub(super) struct Denylist {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct State {
     pub(super) store: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Access {
+    pub(super) password_file: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -201,7 +201,11 @@ impl Logins {
         mailbox::was_picked_up(&self.store, &self.keyring.load(), token)
     }
 
-    fn context(&self, ctx: &str, binder: Option<&Binder>) -> Result<Context, LoginError> {
+    /// What [`Logins::welcome`] sealed, if this browser is the one it was sealed for.
+    ///
+    /// # Errors
+    /// When it is not, or too old.
+    pub fn context(&self, ctx: &str, binder: Option<&Binder>) -> Result<Context, LoginError> {
         let context = Context::open(ctx, &self.keyring.load(), self.clock.now()).ok_or(LoginError::StaleLink)?;
         let ours = binder.is_some_and(|binder| binder.fits(&context.binder));
         ours.then_some(context).ok_or(LoginError::StaleLink)

@@ -266,7 +266,7 @@ mod tests {
     fn no_two_purposes_share_a_key() {
         use Purpose::*;
         let keys = EpochKeys::new(Epoch(1), Zeroizing::new([1; 32]));
-        let all = [AuthId, Context, State, PkceVerifier, MailboxName, MailboxEntry, MailboxPickedUp];
+        let all = [AuthId, Context, State, PkceVerifier, MailboxName, MailboxEntry, MailboxPickedUp, AccessPass];
         for (i, one) in all.into_iter().enumerate() {
             let sealed = keys.key(one).seal(b"", b"x").unwrap();
             for (j, other) in all.into_iter().enumerate() {

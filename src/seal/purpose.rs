@@ -17,6 +17,8 @@ pub enum Purpose {
     MailboxEntry,
     /// The name of the note that a mailbox entry was picked up, derived from the fetch token.
     MailboxPickedUp,
+    /// The pass of a browser in which the shared password was given.
+    AccessPass,
 }
 
 impl Purpose {
@@ -30,6 +32,7 @@ impl Purpose {
             Self::MailboxName => b"authseal mailbox name v1",
             Self::MailboxEntry => b"authseal mailbox entry v1",
             Self::MailboxPickedUp => b"authseal mailbox picked up v1",
+            Self::AccessPass => b"authseal access pass v1",
         }
     }
 }

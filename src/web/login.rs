@@ -1,7 +1,7 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
 use super::login_error;
-use super::{form, page, visitor};
+use super::{access, form, page, visitor};
 use crate::app::App;
 use crate::clock;
 use crate::login::{Callback, FetchToken, LoggedIn, LoginError, Opener};
@@ -49,6 +49,9 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
     let Some(service) = service else {
         return super::unknown_service(&request, &app);
     };
+    if access::is_shut(&request, &app) {
+        return super::to_index(&service.id);
+    }
     let ctx = form::query(&request, "ctx").filter(|_| !visitor::is_not_from_our_page(&request));
     let Some(ctx) = ctx else {
         return super::to_index(&service.id);

@@ -4,6 +4,7 @@
 //! Errors for Duplicati are made in `reason`, for visitors in `page` and `login_error`; errors for operators are
 //! log lines.
 
+mod access;
 mod authid;
 mod cli_token;
 mod fetch;
@@ -43,6 +44,7 @@ fn routes(config: &mut web::ServiceConfig) {
         config.service(resource.default_service(unfit::method_not_allowed(allow)));
     };
     at("/", "GET, HEAD", vec![head_too().to(index::get)]);
+    at("/access", "POST", vec![post().to(access::post)]);
     at("/login", "GET", vec![get().to(login::begin)]);
     at("/logged-in", "GET", vec![get().to(login::complete)]);
     at("/cli-token", "GET", vec![get().to(cli_token::get)]);
