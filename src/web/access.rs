@@ -34,10 +34,9 @@ pub(super) fn ask(refused: Option<&Refused>, ctx: &str, binder: &Binder, wanted:
     let (status, error) = match refused {
         None => (StatusCode::OK, None),
         Some(Refused::Wrong) => (StatusCode::FORBIDDEN, Some("That is not the password. Try again.")),
-        Some(Refused::TooMany { .. }) => (
-            StatusCode::TOO_MANY_REQUESTS,
-            Some("There were too many wrong passwords. Wait a minute, then try again."),
-        ),
+        Some(Refused::TooMany { .. }) => {
+            (StatusCode::TOO_MANY_REQUESTS, Some("There were too many wrong passwords. Wait a minute, then try again."))
+        }
         Some(Refused::Fault) => {
             (StatusCode::INTERNAL_SERVER_ERROR, Some("The password could not be checked. Try again."))
         }

@@ -3,9 +3,9 @@
 use crate::access::PASS_LIFETIME;
 use crate::app::App;
 use crate::login::{BINDER_LIFETIME, Binder, STATE_LIFETIME};
-use actix_web::{HttpRequest, HttpResponse};
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
+use actix_web::{HttpRequest, HttpResponse};
 
 /// The text of a header, if there is one and it is text.
 pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {

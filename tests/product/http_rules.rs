@@ -37,6 +37,8 @@ async fn every_answer_of_every_route_carries_the_same_protection() {
     let cases: &[Case<'_>] = &[
         ("GET", "/", &[], "", 200),
         ("GET", "/?type=onedrive", &[], "", 200),
+        ("GET", "/access", &[], "", 405),
+        ("POST", "/access", &[FORM], "password=x", 404),
         ("GET", "/login", &[], "", 404),
         ("GET", "/login?id=nope", &[], "", 404),
         ("GET", "/login?id=googledrive", &[], "", 303),
