@@ -189,12 +189,17 @@ fn relative_paths_start_where_they_were_written() {
     let conf = folder.path().join("conf");
     fs::create_dir_all(conf.join("pages")).unwrap();
     fs::create_dir_all(folder.path().join("acme")).unwrap();
-    fs::write(conf.join("a.toml"), "keyring.file = \"keys/k.toml\"\ntemplates_dir = \"pages\"\n").unwrap();
+    fs::write(
+        conf.join("a.toml"),
+        "keyring.file = \"keys/k.toml\"\naccess.password_file = \"hash\"\ntemplates_dir = \"pages\"\n",
+    )
+    .unwrap();
     sources.file = Some("conf/a.toml".into());
     let env = [("AUTHSEAL_ACME_CHALLENGE_DIR", "acme")];
     let config = Config::load(&with(sources.clone(), &env, &[])).unwrap();
     assert!(matches!(config.keyring, KeyringSource::File(file) if file == conf.join("keys/k.toml")));
     assert_eq!(config.denylist, conf.join("denylist"));
+    assert_eq!(config.access_password_file, Some(conf.join("hash")));
     assert_eq!(config.templates_dir, Some(conf.join("pages")));
     assert_eq!(config.acme_challenge_dir, Some(folder.path().join("acme")));
     let flags = [("denylist.file", "/var/lib/authseal/denylist"), ("keyring.file", "k")];
@@ -356,6 +361,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("listen = []", "listen is missing; name at least one address"),
     ("listen = [\"localhost:8080\"]", "listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port"),
     ("listen = [\"[::1]:1\", \"[0::1]:1\"]", "listen, entry 2 (in {dir}/authseal.toml) repeats an earlier address"),
+    ("access.password_file = \"\"", "access.password_file (in {dir}/authseal.toml) is empty"),
+    ("access.password = \"hunter2-Zw3\"", "did you mean `password_file`?"),
     ("denylist.file = \"\"", "denylist.file (in {dir}/authseal.toml) is empty"),
     (
         "state.store = \"redis://:hunter2-Zw3@r:6379\"",
