@@ -3,15 +3,19 @@
 use super::{Configured, block_on, log};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::web::Server;
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  authseal serve
+  authseal serve --config /srv/authseal.toml --listen 127.0.0.1:8090 --listen '[::1]:8090'";
+
 pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
-    let (config, public_url) = Config::load_to_serve(&configured.sources()?)?;
-    log::start(&config.log);
+    let (config, public_url) = configured.load()?;
+    log::start(&config.log)?;
     no_core_dumps();
     block_on(async {
         let app = App::build(config, public_url, Clock::system())?;
