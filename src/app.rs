@@ -2,19 +2,19 @@
 
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
-use crate::denylist::{Denylist, DenylistError};
-use crate::keyfile::{KeyfileError, LiveKeyring};
+use crate::denylist::Denylist;
+use crate::keyfile::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
-use crate::pages::{Pages, TemplateError};
-use crate::provider::{Catalogue, Providers, SetupError};
+use crate::pages::Pages;
+use crate::provider::{Catalogue, Providers};
 use crate::store::Store;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
 use secrecy::ExposeSecret;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use thiserror::Error;
 use url::Url;
 
 /// A server's rooms and what the handlers ask of the configuration.
@@ -32,40 +32,45 @@ pub struct App {
     acme_challenge_dir: Option<PathBuf>,
 }
 
-/// Why the server cannot start, beyond its configuration.
-#[derive(Debug, Error)]
-#[allow(missing_docs, reason = "each message is its variant's description")]
-pub enum BuildError {
-    #[error(transparent)]
-    Keyring(#[from] KeyfileError),
-    #[error(transparent)]
-    Denylist(#[from] DenylistError),
-    #[error(transparent)]
-    Template(#[from] TemplateError),
-    #[error("cannot follow changed files: {0}")]
-    Watch(std::io::Error),
-    #[error("cannot set up calls to providers: {0}")]
-    Providers(#[from] SetupError),
-    #[error("`public_url` has no origin that browsers know")]
-    PublicUrl,
+/// Everything that keeps the server from starting, beyond its configuration: one sentence each.
+#[derive(Debug)]
+pub struct Unbuildable(Vec<String>);
+
+impl fmt::Display for Unbuildable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
 }
+
+impl std::error::Error for Unbuildable {}
 
 impl App {
     /// Opens the keyring and the denylist, starts to follow both files, and wires everything together. Calls no
     /// provider: its outage must not keep this server from starting.
     ///
     /// # Errors
-    /// When a file is missing or faulty.
-    pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, BuildError> {
-        let keyring = Arc::new(match &config.keyring {
-            KeyringSource::File(path) => LiveKeyring::open(path)?,
-            KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
-        });
-        let denylist = Arc::new(Denylist::open(&config.denylist)?);
-        let watch = Watch::start(keyring.follow().into_iter().chain([denylist.follow()]).collect())
-            .map_err(BuildError::Watch)?;
-        let providers = Arc::new(Providers::new(config.catalogue, clock.clone())?);
-        let own_origin = Origin::of(public_url.as_str()).ok_or(BuildError::PublicUrl)?;
+    /// All files that are missing or faulty.
+    pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, Unbuildable> {
+        let mut faults = Vec::new();
+        let keyring = note(
+            &mut faults,
+            match &config.keyring {
+                KeyringSource::File(path) => LiveKeyring::open(path),
+                KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret()),
+            },
+        );
+        let denylist = note(&mut faults, Denylist::open(&config.denylist));
+        let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref()));
+        let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone()));
+        let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
+        let (Some(keyring), Some(denylist), Some(pages), Some(providers), Some(own_origin)) =
+            (keyring, denylist, pages, providers, own_origin)
+        else {
+            return Err(Unbuildable(faults));
+        };
+        let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
+        let watch = Watch::start(keyring.follow().into_iter().chain([denylist.follow()]).collect());
+        let watch = watch.map_err(|error| Unbuildable(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
             loopback: config.delivery.loopback,
@@ -76,7 +81,7 @@ impl App {
         Ok(Self {
             tokens: Tokens::new(keyring.clone(), denylist, providers.clone(), clock.clone()),
             logins: Logins::new(keyring, providers.clone(), store, rules, callback, clock),
-            pages: Pages::load(config.templates_dir.as_deref())?,
+            pages,
             providers,
             watch,
             public_url,
@@ -142,4 +147,9 @@ impl App {
     pub fn acme_challenge_dir(&self) -> Option<&Path> {
         self.acme_challenge_dir.as_deref()
     }
+}
+
+/// What a step gave; its fault goes to the list, so that an operator reads of all at once.
+fn note<T, E: fmt::Display>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
+    outcome.map_err(|fault| faults.push(fault.to_string())).ok()
 }

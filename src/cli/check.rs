@@ -11,6 +11,7 @@ pub(super) fn check(configured: &Configured) -> anyhow::Result<()> {
     let (config, public_url) = configured.load()?;
     let file =
         config.file.as_ref().map_or_else(|| "environment and flags".to_owned(), |file| file.display().to_string());
+    config.warnings.iter().for_each(|warning| println!("warning: {warning}"));
     block_on(async {
         let app = App::build(config, public_url, Clock::system())?;
         println!("{file}: good");

@@ -8,12 +8,12 @@ use crate::config::{Config, Sources};
 use crate::demo::{DemoProvider, walk};
 use crate::denylist::Denylist;
 use crate::seal::random;
-use crate::web::Server;
-use anyhow::{Context, anyhow, bail};
+use crate::web::{self, Server};
+use anyhow::{Context, bail};
 use clap::Args;
 use secrecy::ExposeSecret;
 use std::fs::{self, DirBuilder};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use url::Url;
@@ -84,11 +84,7 @@ async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
 /// Starts both servers with what lies in `folder`, and puts there what is missing.
 fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<(DemoProvider, Server, Url)> {
     // Bound here first, so that the address is known before the provider has to know the callback.
-    let listener = TcpListener::bind(listen).map_err(|error| {
-        anyhow!(
-            "cannot listen at {listen}: {error}; if something else does, choose another place with --listen 127.0.0.1:8090"
-        )
-    })?;
+    let listener = web::listen(listen)?;
     let url = format!("http://{}", listener.local_addr()?);
     let provider = DemoProvider::start(&provider_key(folder)?, format!("{url}/logged-in"))?;
     if !folder.join("keys.toml").exists() {

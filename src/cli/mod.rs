@@ -11,7 +11,7 @@ mod healthcheck;
 mod log;
 mod serve;
 
-use crate::app::BuildError;
+use crate::app::Unbuildable;
 use crate::config::Faults;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
 
 /// 2 for what has to be mended before another try, the same as clap's own for what it cannot read; 1 for the rest.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let to_mend = error.is::<Misuse>() || error.is::<Faults>() || error.is::<BuildError>();
+    let to_mend = error.is::<Misuse>() || error.is::<Faults>() || error.is::<Unbuildable>();
     ExitCode::from(if to_mend { 2 } else { 1 })
 }
 

@@ -16,6 +16,7 @@ Examples:
 pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     let (config, public_url) = configured.load()?;
     log::start(&config.log)?;
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     no_core_dumps();
     block_on(async {
         let app = App::build(config, public_url, Clock::system())?;

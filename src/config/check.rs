@@ -5,6 +5,7 @@ use super::faults::Faults;
 use super::layers::Layers;
 use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
+use crate::login::Origin;
 use crate::provider::Catalogue;
 use figment::value::Value;
 use secrecy::ExposeSecret;
@@ -94,6 +95,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     });
     Config {
         file: layers.file.clone(),
+        warnings: Vec::new(),
         public_url,
         listen,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
@@ -222,6 +224,9 @@ fn origin_url(text: &str, example: &str) -> Result<Url, String> {
     }
     if host.ends_with('.') {
         return Err("must not end its host with a dot".to_owned());
+    }
+    if Origin::of(text).is_none() {
+        return Err(format!("is too long: scheme, host and port may have {} characters together", Origin::MAX_LEN));
     }
     Ok(url)
 }

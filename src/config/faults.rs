@@ -3,6 +3,13 @@
 
 use std::fmt;
 
+/// A line about `key`, for people: `place` says where it was set (`in authseal.toml`) or nothing.
+pub(super) fn line(key: &str, place: &str, sentence: &str) -> String {
+    // Quoted keys of TOML and names of variables may hold anything, line breaks too.
+    let key = key.escape_debug();
+    if place.is_empty() { format!("{key} {sentence}") } else { format!("{key} ({}) {sentence}", place.escape_debug()) }
+}
+
 /// Everything that is wrong with a configuration. Holds no configured value.
 #[derive(Debug, Default)]
 pub struct Faults(Vec<Fault>);
@@ -25,7 +32,7 @@ impl Faults {
         self.0.len()
     }
 
-    /// Notes a fault of `key`; `place` says where it was set (`in authseal.toml`) or nothing.
+    /// Notes a fault of `key`; the parts are [`line`]'s.
     pub(super) fn add(&mut self, key: &str, place: &str, sentence: impl Into<String>) {
         self.0.push(Fault { key: key.to_owned(), place: place.to_owned(), sentence: sentence.into() });
     }
@@ -59,12 +66,7 @@ impl fmt::Display for Faults {
             count => writeln!(f, "{count} faults in the configuration:")?,
         }
         for Fault { key, place, sentence } in &self.0 {
-            // Quoted keys of TOML and names of variables may hold anything, line breaks too.
-            write!(f, "  {}", key.escape_debug())?;
-            if !place.is_empty() {
-                write!(f, " ({})", place.escape_debug())?;
-            }
-            writeln!(f, " {sentence}")?;
+            writeln!(f, "  {}", line(key, place, sentence))?;
         }
         f.write_str("Mend them, then run `authseal check`. docs/configuration.md explains every key.")
     }

@@ -1,7 +1,7 @@
 //! The layers, merged by figment into one tree of values that still knows, for each value, where it was set.
 
 use super::faults::Faults;
-use super::sources::{Sources, parse_toml};
+use super::sources::{Others, Sources, parse_toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,8 @@ pub(super) struct Layers {
     root: Value,
     /// The configuration file, if there was one.
     pub(super) file: Option<PathBuf>,
+    /// Whom that file is open to.
+    pub(super) file_others: Others,
     working_dir: PathBuf,
     /// Which entries were taken out of which list, by their first numbers: the others are still called by theirs.
     taken: BTreeMap<String, BTreeSet<usize>>,
@@ -60,11 +62,11 @@ impl Layers {
             })?;
             figment = figment.merge(Layer { metadata: Metadata::from(BUILT_IN, BUILT_IN), dict });
         }
-        let mut file = None;
-        if let Some((path, dict)) = sources.read_file()? {
+        let (mut file, mut file_others) = (None, Others::default());
+        if let Some((path, others, dict)) = sources.read_file()? {
             let metadata = Metadata::from(format!("in {}", path.display()), path.as_path());
             figment = figment.merge(Layer { metadata, dict });
-            file = Some(path);
+            (file, file_others) = (Some(path), others);
         }
         let below = tree(&figment);
         for (name, mut path, text) in sources.variables() {
@@ -76,7 +78,7 @@ impl Layers {
             figment = figment.merge(Layer::of_text("on the command line".to_owned(), &path, text));
         }
         let working_dir = sources.working_dir.clone();
-        Ok(Self { root: tree(&figment), figment, file, working_dir, taken: BTreeMap::new() })
+        Ok(Self { root: tree(&figment), figment, file, file_others, working_dir, taken: BTreeMap::new() })
     }
 
     /// Where paths start that no file names.
@@ -151,10 +153,18 @@ impl Layers {
         self.figment.get_metadata(tag).is_some_and(|layer| layer.source.is_none())
     }
 
+    /// Whether a value stands in the configuration file.
+    pub(super) fn is_in_file(&self, tag: Tag) -> bool {
+        self.file_of(tag).is_some()
+    }
+
     /// The folder from which a value's relative path starts.
     pub(super) fn folder(&self, tag: Tag) -> &Path {
-        let file = self.figment.get_metadata(tag).and_then(|layer| layer.source.as_ref()?.file_path());
-        file.and_then(Path::parent).unwrap_or(&self.working_dir)
+        self.file_of(tag).and_then(Path::parent).unwrap_or(&self.working_dir)
+    }
+
+    fn file_of(&self, tag: Tag) -> Option<&Path> {
+        self.figment.get_metadata(tag).and_then(|layer| layer.source.as_ref()?.file_path())
     }
 
     /// Where the value at `path` was set, for people: `in /etc/authseal/authseal.toml`.

@@ -31,6 +31,8 @@ use url::Url;
 pub struct Config {
     /// The configuration file that was read, if there was one.
     pub file: Option<PathBuf>,
+    /// What is no fault, but ought to be mended: a sentence each, without configured values.
+    pub warnings: Vec<String>,
     /// What browsers see: scheme, host and port, no path.
     pub public_url: Option<Url>,
     /// The addresses to listen on, at least one, none twice.
@@ -126,9 +128,9 @@ impl Config {
 fn read(sources: &Sources) -> Result<(Config, Faults), Faults> {
     let mut layers = Layers::stack(sources)?;
     let mut faults = Faults::default();
-    secrets::read_files(&mut layers, &mut faults);
+    let warnings = secrets::read_files(&mut layers, &mut faults);
     check::refuse_placeholders(&mut layers, &mut faults);
     let written = extract::extract(&mut layers, &mut faults);
     let config = check::check(written, &layers, &mut faults);
-    Ok((config, faults))
+    Ok((Config { warnings, ..config }, faults))
 }

@@ -5,6 +5,7 @@ use super::Faults;
 use figment::value::Dict;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -14,6 +15,15 @@ const FILE_LIMIT: u64 = 1024 * 1024;
 const FILE_NAME: &str = "authseal.toml";
 /// The prefix of our environment variables.
 const PREFIX: &str = "AUTHSEAL_";
+
+/// What users of this machine who are neither a file's owner nor of its group may do with it, at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Others {
+    #[default]
+    Nothing,
+    Read,
+    Write,
+}
 
 /// What a configuration is read from.
 #[derive(Clone, Default)]
@@ -61,8 +71,8 @@ impl Sources {
         variables
     }
 
-    /// The configuration file and what it says; `None` when there is none.
-    pub(super) fn read_file(&self) -> Result<Option<(PathBuf, Dict)>, Faults> {
+    /// The configuration file, whom it is open to and what it says; `None` when there is none.
+    pub(super) fn read_file(&self) -> Result<Option<(PathBuf, Others, Dict)>, Faults> {
         let candidates = match &self.file {
             Some(file) => vec![self.working_dir.join(file)],
             None => vec![self.working_dir.join(FILE_NAME), self.system_file.clone()],
@@ -74,9 +84,9 @@ impl Sources {
                 faults
             };
             match read_text(&path, FILE_LIMIT) {
-                Ok(text) => {
+                Ok((text, others)) => {
                     let dict = parse_toml(&text).map_err(fault)?;
-                    return Ok(Some((path, dict)));
+                    return Ok(Some((path, others, dict)));
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound && self.file.is_none() => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -89,16 +99,22 @@ impl Sources {
     }
 }
 
-/// The text of a small file.
+/// The text of a small file, and whom the file is open to.
 ///
 /// # Errors
 /// Also for more than `limit` bytes, and for what is not UTF-8.
-pub(super) fn read_text(path: &Path, limit: u64) -> io::Result<Zeroizing<String>> {
+pub(super) fn read_text(path: &Path, limit: u64) -> io::Result<(Zeroizing<String>, Others)> {
+    let file = File::open(path)?;
+    let others = match file.metadata()?.permissions().mode() {
+        mode if mode & 0o002 != 0 => Others::Write,
+        mode if mode & 0o004 != 0 => Others::Read,
+        _ => Others::Nothing,
+    };
     let mut text = Zeroizing::new(String::new());
-    File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
+    file.take(limit + 1).read_to_string(&mut text)?;
     match text.len() as u64 {
         size if size > limit => Err(io::Error::other(format!("it is larger than {limit} bytes"))),
-        _ => Ok(text),
+        _ => Ok((text, others)),
     }
 }
 

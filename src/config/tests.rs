@@ -7,7 +7,8 @@ use figment::error::Kind;
 use figment::value::{Dict, Value};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 /// A canary: no fault may hold it.
@@ -217,6 +218,49 @@ fn a_secret_can_lie_in_a_file() {
     assert!(!format!("{:?}{:?}", config.clients, config.services).contains(SECRET));
 }
 
+#[test]
+fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_they_can_read_it() {
+    let inline = "[clients.dropbox]\nid = \"i\"\nsecret = \"hunter2-Zw3\"\n";
+    let of_file = "[clients.dropbox]\nid = \"i\"\nsecret_file = \"hunter2\"\n";
+    let own = "[services.gcs]\nclient_id = \"i\"\nclient_secret = \"hunter2-Zw3\"\n";
+    let of_file_key =
+        "clients.dropbox.secret_file (in {dir}/authseal.toml) names a file that every user of this machine";
+    let inline_key = "{dir}/authseal.toml holds a secret, and every user of this machine";
+    let text = "keyring.text = \"hunter2-Zw3\"\n";
+    for (toml, config_is_secret, said) in
+        [(inline, true, inline_key), (own, true, inline_key), (text, true, inline_key), (of_file, false, of_file_key)]
+    {
+        let (folder, sources) = sources(None);
+        let dir = folder.path();
+        fs::write(dir.join("authseal.toml"), toml).unwrap();
+        fs::write(dir.join("hunter2"), SECRET).unwrap();
+        let load = |mode| {
+            let name = if config_is_secret { "authseal.toml" } else { "hunter2" };
+            fs::set_permissions(dir.join(name), Permissions::from_mode(mode)).unwrap();
+            Config::load(&sources).map(|config| config.warnings).map_err(|faults| faults.to_string())
+        };
+        let said = said.replace("{dir}", dir.to_str().unwrap());
+        for mode in [0o600, 0o640, 0o660, 0o440] {
+            assert_eq!(load(mode), Ok(Vec::new()), "{toml} {mode:o}");
+        }
+        for mode in [0o604, 0o644, 0o444] {
+            let warnings = load(mode).unwrap();
+            assert!(warnings.len() == 1 && warnings[0].starts_with(&format!("{said} can read")), "{warnings:?}");
+            assert!(!warnings[0].contains("hunter2"), "{warnings:?}");
+        }
+        for mode in [0o602, 0o666] {
+            let faults = load(mode).unwrap_err();
+            assert!(faults.starts_with("1 fault") && faults.contains(&format!("  {said} can write to")), "{faults}");
+            assert!(!faults.contains("hunter2"), "{faults}");
+        }
+    }
+    // Without a secret in it, it may be anybody's to read, and a secret in a variable does not make it one.
+    let (folder, sources) = sources(GOOD);
+    fs::set_permissions(folder.path().join("authseal.toml"), Permissions::from_mode(0o666)).unwrap();
+    let env = [("AUTHSEAL_CLIENTS__GOOGLE__ID", "i"), ("AUTHSEAL_CLIENTS__GOOGLE__SECRET", SECRET)];
+    assert!(Config::load(&with(sources, &env, &[])).unwrap().warnings.is_empty());
+}
+
 /// A file on top of [`GOOD`] (or alone, where it has those keys itself), and what its one fault says.
 const BAD_FILES: &[(&str, &str)] = &[
     // Keys.
@@ -263,6 +307,9 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("providers.x.refresh_token_days = -1", "providers.x.refresh_token_days (in {dir}/authseal.toml) is out of range"),
     ("providers.x.rotation = \"hunter2-Zw3\"", "must be one of \"none\", \"rolling\", \"single_use\""),
     ("providers.x.rotation = true", "providers.x.rotation (in {dir}/authseal.toml) must be text in quotes"),
+    ("providers.x.rotation = 1", "providers.x.rotation (in {dir}/authseal.toml) must be text in quotes"),
+    ("providers.x.errors.invalid_grant = 0", "providers.x.errors.invalid_grant (in {dir}/authseal.toml) must be text"),
+    ("log.format = 2", "log.format (in {dir}/authseal.toml) must be text in quotes"),
     ("providers.x.gone.successor = \"y\"", "providers.x.gone (in {dir}/authseal.toml) needs the key `reason`"),
     (
         "providers.x.errors.invalid_grant = \"dead\"",
@@ -333,6 +380,38 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("log.level = \"authseal=loud\"", "log.level (in {dir}/authseal.toml) must be error, warn, info"),
     ("templates_dir = \"absent\"", "templates_dir (in {dir}/authseal.toml) names no folder that exists"),
     ("acme_challenge_dir = \"empty\"", "acme_challenge_dir (in {dir}/authseal.toml) names no folder that exists"),
+    // What is told of providers, services and clients, with a secret where it does not belong.
+    (
+        "providers.x = { authorize_url = \"hunter2-Zw3\", token_url = \"https://a.lan\" }",
+        "x.authorize_url must be a URL",
+    ),
+    ("providers.x.issuer = \"data:hunter2-Zw3\"", "providers.x.issuer must name a host"),
+    ("providers.x.issuer = \"http://hunter2-Zw3\"", "providers.x.issuer must begin with https://"),
+    ("providers.x.issuer = \"https://10.0.0.1/hunter2-Zw3\"", "providers.x.issuer names a private address"),
+    ("providers.x.issuer = \"https://a.lan/{hunter2-Zw3}\"", "providers.x.issuer has an unknown placeholder"),
+    (
+        "providers.x = { issuer = \"https://a.lan/{tenant}\", default_tenant = \"hunter2 Zw3\" }",
+        "providers.x.default_tenant or the client's `tenant` must be an id or a domain",
+    ),
+    (
+        "providers.x.gone = { reason = \"x\", successor = \"hunter2-Zw3\" }",
+        "x.gone.successor is not the id of a service",
+    ),
+    ("services.x.provider = \"hunter2-Zw3\"", "services.x.provider names no provider; add a table of [providers]"),
+    ("services.gcs.scopes = [\"a\", \"hunter2 Zw3\"]", "services.gcs.scopes has no scope as its entry 2"),
+    ("services.gcs.aliases = [\"HUNTER2-hunter2\"]", "services.gcs.aliases has an id that is not 1 to 32 of"),
+    (
+        "services.gcs.aliases = [\"hunter2-zw3\"]\nservices.dropbox.aliases = [\"hunter2-zw3\"]",
+        "services.gcs and services.dropbox share an id or an alias",
+    ),
+    (
+        "providers.box.name = \"hunter2-Zw3\"\nclients.box.id = \"1\"",
+        "clients.box.secret is missing; providers.box wants a client with a secret",
+    ),
+    (
+        "providers.box.name = \"hunter2-Zw3\"\nclients.box.tenant = \"1\"",
+        "clients.box.tenant is of no use, since no URL of providers.box has `{tenant}`",
+    ),
     // The whole.
     ("keyring.file = \"hunter2-Zw3\"", "gives a key or a table a second time in line 3; keep one"),
     ("[clients.google]\nsecret = hunter2-Zw3", "is not valid TOML near line 4; text stands in \"quotes\""),
@@ -462,6 +541,17 @@ fn origins_are_given_in_their_one_spelling() {
     assert_eq!(spelled("http://192.168.1.5:8200"), "http://192.168.1.5:8200");
     assert_eq!(spelled("https://bücher.example"), "https://xn--bcher-kva.example");
     assert_eq!(spelled("https://[::1]:8200"), "https://[::1]:8200");
+}
+
+#[test]
+fn an_origin_that_no_login_could_remember_is_refused() {
+    let origin = |length: usize| format!("https://{}.{}", "a".repeat(60), "b".repeat(length - 69));
+    assert!(super::check_origin(&format!("{}/", origin(128))).is_ok());
+    let sentence = super::check_origin(&origin(129)).unwrap_err();
+    assert!(sentence.contains("may have 128 characters together"), "{sentence}");
+    assert!(load(GOOD, &[("AUTHSEAL_PUBLIC_URL", &origin(128))]).is_ok());
+    let faults = load(GOOD, &[("AUTHSEAL_PUBLIC_URL", &origin(129))]).err().unwrap().to_string();
+    assert!(faults.contains("public_url (in AUTHSEAL_PUBLIC_URL) is too long"), "{faults}");
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! The denylist as a file: making it, and adding a line so that it outlives a power cut.
 //!
 //! A line is added under a lock on `<file>.lock`, not on the file itself: compacting and editors put a new file in its
-//! place, and a lock on the old one would guard nothing. So the file is opened after the lock is held.
+//! place, and a lock on the old one would guard nothing. So the file is opened after the lock is held. Editors do not
+//! ask for the lock: after writing, whoever writes asks whether the file [is in place](Locked::in_place) still.
 
 use super::parse::{HEADER, MAX_LINE, header, rule};
 use crate::watch::{Signature, directory};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Owner writes, group reads; the server's umask may take more away.
@@ -52,9 +53,20 @@ impl Locked {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(&lock_path);
         let lock = lock.map_err(|error| at(&lock_path, &error))?;
         lock.lock().map_err(|error| at(&lock_path, &error))?;
-        // Never created here: a list that vanished must not come back with this one line for all of it.
-        let file = OpenOptions::new().read(true).append(true).open(path).map_err(|error| at(path, &error))?;
-        Ok(Self { path: path.to_owned(), file, _lock: lock })
+        Ok(Self { path: path.to_owned(), file: open(path)?, _lock: lock })
+    }
+
+    /// Opens what stands there now. The lock stays held.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
+        self.file = open(&self.path)?;
+        Ok(())
+    }
+
+    /// Whether the open file is the one that readers find. If not, what was written into it is lost.
+    pub(super) fn in_place(&self) -> io::Result<bool> {
+        let there = std::fs::metadata(&self.path).map_err(|error| at(&self.path, &error))?;
+        let open = self.file.metadata().map_err(|error| at(&self.path, &error))?;
+        Ok((there.dev(), there.ino()) == (open.dev(), open.ino()))
     }
 
     /// The open file.
@@ -112,6 +124,11 @@ impl Locked {
         }
         file.write_all_at(b"#", start)
     }
+}
+
+/// Never creates it: a list that vanished must not come back with one line for all of it.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).open(path).map_err(|error| at(path, &error))
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {

@@ -53,6 +53,9 @@ pub struct NotDurable {
     pub cause: io::Error,
 }
 
+/// How often a line is written to a file that was replaced meanwhile.
+const WRITES: usize = 3;
+
 /// A denylist in force.
 pub struct Denylist {
     path: PathBuf,
@@ -145,10 +148,41 @@ impl Denylist {
 
     fn write(&self, grant: GrantId, through: Epoch, at: UnixTime) -> io::Result<()> {
         // First the file's lock, which may take long, then ours: reloading must not wait for other processes.
-        let mut file = Locked::open(&self.path)?;
+        let file = Locked::open(&self.path)?;
         let mut on_disk = self.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_in_place(file, &mut on_disk, grant, through, at)
+    }
+
+    /// Writes until the line is on the disk in the file that stands at the path, which an editor may have replaced
+    /// meanwhile.
+    fn write_in_place(
+        &self,
+        mut file: Locked,
+        on_disk: &mut OnDisk,
+        grant: GrantId,
+        through: Epoch,
+        at: UnixTime,
+    ) -> io::Result<()> {
+        for _ in 0..WRITES {
+            self.write_once(&mut file, on_disk, grant, through, at)?;
+            if file.in_place()? {
+                return Ok(());
+            }
+            file.reopen()?;
+        }
+        Err(io::Error::other(format!("{} was replaced time and again while it was written to", self.path.display())))
+    }
+
+    fn write_once(
+        &self,
+        file: &mut Locked,
+        on_disk: &mut OnDisk,
+        grant: GrantId,
+        through: Epoch,
+        at: UnixTime,
+    ) -> io::Result<()> {
         if Signature::of(&file.file().metadata()?) != on_disk.signature {
-            self.reload_into(&mut on_disk);
+            self.reload_into(on_disk);
         }
         let known = Signature::of(&file.file().metadata()?) == on_disk.signature;
         let there = self.in_force.load().rules.holds(grant) || on_disk.added.contains(&grant);
@@ -346,6 +380,28 @@ mod tests {
         replace(&path, "authseal-denylist 1\n");
         denylist.append(grant(1), epoch(4), AT).unwrap();
         assert_eq!(lines_for(&path, grant(1)), 1);
+    }
+
+    #[test]
+    fn a_line_that_went_into_a_file_just_replaced_is_written_again() {
+        let (_dir, path, denylist) = fresh();
+        let revoke = |file: Locked, number| {
+            let mut on_disk = denylist.on_disk.lock().unwrap();
+            denylist.write_in_place(file, &mut on_disk, grant(number), epoch(4), AT)
+        };
+        let opened = Locked::open(&path).unwrap();
+        replace(&path, "authseal-denylist 1\nepoch 9\n");
+        revoke(opened, 1).unwrap();
+        assert_eq!(lines_for(&path, grant(1)), 1);
+        // The same where nothing had to be written.
+        let opened = Locked::open(&path).unwrap();
+        replace(&path, "authseal-denylist 1\n");
+        revoke(opened, 1).unwrap();
+        assert_eq!(lines_for(&path, grant(1)), 1);
+        let opened = Locked::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(revoke(opened, 2).unwrap_err().to_string().contains("denylist: "));
+        assert!(!path.exists());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 /// How long a login link works, in seconds: as long as the binder cookie.
 pub(super) const CONTEXT_LIFETIME: i64 = 3600;
 /// How long a person may take at the provider, in seconds.
-const STATE_LIFETIME: i64 = 600;
+pub(super) const STATE_LIFETIME: i64 = 600;
 /// How far apart two replicas' clocks may be, in seconds.
 const CLOCK_SKEW: i64 = 120;
 /// The longest `state`, in characters: Dropbox takes 500 bytes.

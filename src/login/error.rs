@@ -23,7 +23,7 @@ pub enum LoginError {
     OtherBrowser,
     /// The callback was seen before.
     #[error("the callback was used before")]
-    Replayed,
+    Replayed(Arc<Service>),
     /// The answer came from another provider than the one asked (RFC 9207).
     #[error("the answer came from another issuer")]
     WrongIssuer,

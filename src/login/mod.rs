@@ -19,7 +19,7 @@ pub use origin::{DeliveryRules, Opener, Origin};
 use crate::authid::{self, Bind, GrantId, Login};
 use crate::clock::{Clock, UnixTime};
 use crate::keyfile::LiveKeyring;
-use crate::provider::{Availability, Flow, PastedToken, Providers, Rotation, Service, Tokens};
+use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Rotation, Service, Tokens};
 use crate::seal::SealError;
 use crate::store::Store;
 use context::State;
@@ -30,6 +30,8 @@ use std::time::Duration;
 
 /// How long the binder cookie lives, in seconds.
 pub const BINDER_LIFETIME: i64 = context::CONTEXT_LIFETIME;
+/// How long a person may take at the provider, in seconds.
+pub const STATE_LIFETIME: i64 = context::STATE_LIFETIME;
 /// How many finished logins are remembered, to tell a reloaded callback from a first one.
 const MAX_SEEN: u64 = 10_000;
 /// How long: longer than a state lives.
@@ -134,8 +136,9 @@ impl Logins {
     /// # Errors
     /// Everything is checked before the code is spent.
     pub async fn complete(&self, callback: Callback, binder: Option<&Binder>) -> Result<LoggedIn, LoginError> {
-        let dropped = callback.state.is_none();
-        let state = callback.state.or(callback.kept);
+        let returned = callback.state.filter(|state| !state.is_empty());
+        let dropped = returned.is_none();
+        let state = returned.or(callback.kept);
         let state = state.and_then(|state| State::open(&state, &self.keyring.load(), self.clock.now()));
         let state = state.ok_or(LoginError::BadState)?;
         if !binder.is_some_and(|binder| binder.fits(&state.context.binder)) {
@@ -150,17 +153,22 @@ impl Logins {
             return Err(LoginError::WrongIssuer);
         }
         if let Some(error) = callback.error {
-            let declined = error == "access_denied";
-            return Err(if declined { LoginError::Declined(service) } else { LoginError::ProviderError(service) });
+            return Err(refused_at_provider(service, &error));
         }
         let code = callback.code.ok_or(LoginError::BadState)?;
-        if self.seen.entry(state.nonce).or_insert(()).is_fresh() {
-            let verifier = service.provider.pkce().then_some(state.verifier.as_str());
-            let tokens = self.providers.redeem(&service, &code, &self.redirect_uri, verifier, &callback.all).await;
-            let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
-            self.hand_out(service, tokens, state.context, &callback.all)
-        } else {
-            Err(LoginError::Replayed)
+        if !self.seen.entry(state.nonce).or_insert(()).is_fresh() {
+            return Err(LoginError::Replayed(service));
+        }
+        let verifier = service.provider.pkce().then_some(state.verifier.as_str());
+        match self.providers.redeem(&service, &code, &self.redirect_uri, verifier, &callback.all).await {
+            Ok(tokens) => self.hand_out(service, tokens, state.context, &callback.all),
+            Err(failure) => {
+                // The code was not spent: reloading the page may still work.
+                if matches!(failure, Failure::Unreachable | Failure::NotOffered) {
+                    self.seen.invalidate(&state.nonce);
+                }
+                Err(LoginError::Provider(service, failure))
+            }
         }
     }
 
@@ -232,11 +240,10 @@ impl Logins {
                 bind: Bind::random()?,
             };
             let authid = authid::seal(self.keyring.load().primary(), &login)?;
-            (authid.expose().to_owned().into(), Some(login.grant), last_day(&service, now))
+            let ends = tokens.refresh_token_expires_in.map(|life| now.saturating_add_unsigned(life.as_secs()));
+            (authid.expose().to_owned().into(), Some(login.grant), ends.or_else(|| last_day(&service, now)))
         };
-        let labels = service.provider.show_callback();
-        let shown =
-            callback.iter().filter_map(|(name, value)| Some((labels.get(name)?.clone(), value.clone()))).collect();
+        let shown = service.provider.shown(callback);
         let waits_for = self.leave(&context, &authid)?;
         tracing::info!(target: "authseal::audit", event = "login", service = %service.id, grant = grant.map(tracing::field::display));
         Ok(LoggedIn { service, authid, grant, ends, opener: context.opener, waits_for, shown })
@@ -247,6 +254,18 @@ impl Logins {
         let (Opener::Trusted(_), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(None) };
         let left = mailbox::leave(&self.store, &self.keyring.load(), token, authid.expose_secret())?;
         Ok(left.then(|| token.clone()))
+    }
+}
+
+/// What an error in the callback means (RFC 6749 section 4.1.2.1).
+fn refused_at_provider(service: Arc<Service>, error: &str) -> LoginError {
+    if error == "access_denied" {
+        return LoginError::Declined(service);
+    }
+    match service.provider.callback_error(error) {
+        Some(Meaning::Operator) => LoginError::Provider(service, Failure::Operator),
+        Some(Meaning::Later) => LoginError::Provider(service, Failure::Later { retry_after: None }),
+        _ => LoginError::ProviderError(service),
     }
 }
 

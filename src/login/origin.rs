@@ -5,19 +5,19 @@
 
 use url::{Host, Url};
 
-/// The longest origin that is remembered, so that the sealed state stays short.
-const MAX_ORIGIN_LEN: usize = 128;
-
 /// A web origin in ASCII (RFC 6454 section 6.2): `https://nas.lan:8200`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
 impl Origin {
+    /// The longest one in characters, so that the sealed state stays short.
+    pub const MAX_LEN: usize = 128;
+
     /// The origin of an http or https URL of reasonable length.
     pub fn of(url: &str) -> Option<Self> {
         let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
         let origin = url.origin().ascii_serialization();
-        (origin.len() <= MAX_ORIGIN_LEN && url.host().is_some()).then_some(Self(origin))
+        (origin.len() <= Self::MAX_LEN && url.host().is_some()).then_some(Self(origin))
     }
 
     /// Its ASCII serialisation, without a trailing slash.
@@ -27,7 +27,7 @@ impl Origin {
 
     /// Whether it names this very machine: `localhost`, 127.0.0.0/8 or `[::1]`, any port. Subdomains of `localhost`
     /// do not count: not every resolver keeps them on the machine.
-    fn is_loopback(&self) -> bool {
+    pub fn is_loopback(&self) -> bool {
         match Url::parse(&self.0).as_ref().map(Url::host) {
             Ok(Some(Host::Domain(name))) => name == "localhost",
             Ok(Some(Host::Ipv4(address))) => address.is_loopback(),

@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 const DEFAULT_LIFE: Duration = Duration::from_secs(1800);
 /// The longest life that is believed.
 const MAX_LIFE: Duration = Duration::from_secs(86_400);
+/// The longest life of a refresh token that is believed, in seconds: a hundred years.
+const MAX_REFRESH_LIFE: f64 = 100.0 * 365.0 * 86_400.0;
 
 /// An answer as it came, at most as long as the connection lets it be.
 pub(super) struct Answer {
@@ -30,6 +32,9 @@ pub struct Tokens {
     pub expires_in: Option<Duration>,
     /// The refresh token, if one came; never empty.
     pub refresh_token: Option<SecretString>,
+    /// How long the refresh token lives from now, as far as the provider says: at least a second. `None`: it did not say,
+    /// or said 0, which some use for no fixed end.
+    pub refresh_token_expires_in: Option<Duration>,
     /// The scopes granted, if the answer names them.
     pub scopes: Option<Vec<String>>,
 }
@@ -61,13 +66,16 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
         }
         life => life,
     };
+    let refresh_life = provider.facts.refresh_life_field.as_ref().and_then(|field| members.get(field));
+    let refresh_token_expires_in = refresh_life.and_then(seconds).map(|life| life.floor().min(MAX_REFRESH_LIFE));
+    let refresh_token_expires_in = refresh_token_expires_in.filter(|life| *life >= 1.0).map(Duration::from_secs_f64);
     let scopes = match members.remove("scope") {
         None | Some(Member::Null) => None,
         Some(Member::Text(text)) => Some(text.expose_secret().split_whitespace().map(str::to_owned).collect()),
         Some(Member::List(list)) => Some(list),
         Some(_) => return Err(Fault::bad_answer()),
     };
-    Ok(Tokens { access_token, expires_in, refresh_token, scopes })
+    Ok(Tokens { access_token, expires_in, refresh_token, refresh_token_expires_in, scopes })
 }
 
 /// Reads the answer of a revocation endpoint, of which only the status counts (RFC 7009 section 2.2).
@@ -79,6 +87,8 @@ pub(super) fn revoked(provider: &Provider, answer: &Answer) -> Result<(), Fault>
 pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
     match answer.status {
         429 => Fault::later(answer.retry_after),
+        // Whoever says when to come back has looked at nothing (RFC 9110 section 15.6.4). Without that, who knows.
+        503 if answer.retry_after.is_some() => Fault::later(answer.retry_after),
         400..500 => json::members(&answer.body)
             .map_or_else(Fault::bad_answer, |members| refusal(provider, &members, answer.retry_after)),
         500.. => Fault { failure: Failure::BadAnswer, repeat: Repeat::IfHarmless },
@@ -127,18 +137,23 @@ fn result_code(provider: &Provider, members: &Members) -> Option<String> {
     }
 }
 
-/// `expires_in`, seconds as a number or, from some, as a string.
+/// `expires_in`, which must be of use if it is there.
 fn life(member: Option<&Member>) -> Result<Option<Duration>, Fault> {
     let seconds = match member {
         None | Some(Member::Null) => return Ok(None),
-        Some(Member::Number(number)) => *number,
-        Some(Member::Text(text)) => text.expose_secret().parse().map_err(|_| Fault::bad_answer())?,
-        Some(_) => return Err(Fault::bad_answer()),
+        Some(member) => seconds(member).ok_or_else(Fault::bad_answer)?,
     };
-    if seconds.is_nan() {
-        return Err(Fault::bad_answer());
-    }
     Ok(Some(Duration::from_secs_f64(seconds.floor().clamp(1.0, MAX_LIFE.as_secs_f64()))))
+}
+
+/// Seconds as a number or, from some, as a string.
+fn seconds(member: &Member) -> Option<f64> {
+    let seconds: f64 = match member {
+        Member::Number(number) => *number,
+        Member::Text(text) => text.expose_secret().parse().ok()?,
+        _ => return None,
+    };
+    Some(seconds).filter(|seconds| !seconds.is_nan())
 }
 
 #[cfg(test)]
@@ -193,6 +208,24 @@ mod tests {
     }
 
     #[test]
+    fn how_long_a_refresh_token_lives_is_read_where_the_provider_says_it() {
+        let life = |provider: &str, member: &str| {
+            let tokens = read(provider, 200, &format!(r#"{{"access_token":"at","expires_in":1,{member}}}"#)).unwrap();
+            tokens.refresh_token_expires_in.map(|life| life.as_secs())
+        };
+        assert_eq!(life("google", r#""refresh_token_expires_in":604799"#), Some(604_799));
+        assert_eq!(life("google", r#""refresh_token_expires_in":"604799.9""#), Some(604_799));
+        assert_eq!(life("google", r#""refresh_token_expires_in":1e300"#), Some(3_153_600_000));
+        assert_eq!(life("jottacloud", r#""refresh_expires_in":7"#), Some(7));
+        // What cannot be read is no reason to lose the tokens beside it.
+        for unknown in ["0", "-1", "0.5", "null", "true", "[]", "\"soon\"", "\"NaN\""] {
+            assert_eq!(life("google", &format!(r#""refresh_token_expires_in":{unknown}"#)), None, "{unknown}");
+        }
+        assert_eq!(life("google", r#""refresh_expires_in":7"#), None);
+        assert_eq!(life("dropbox", r#""refresh_token_expires_in":7"#), None);
+    }
+
+    #[test]
     fn an_answer_that_makes_no_sense_is_a_bad_one() {
         let bad = [
             "",
@@ -238,6 +271,7 @@ mod tests {
             ("google", 503, "", Failure::BadAnswer),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[700082]}"#, refused(Expired)),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50076]}"#, refused(Consent)),
+            ("microsoft", 400, r#"{"error":"invalid_client","error_codes":[65005]}"#, refused(Consent)),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50173]}"#, refused(LoginAgain)),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50196]}"#, later),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[1,2]}"#, refused(LoginAgain)),
@@ -257,7 +291,11 @@ mod tests {
 
     #[test]
     fn a_time_to_come_back_is_kept() {
-        let fault = read_as(ProviderFacts::default(), 429, b"", Some(60)).err().unwrap();
-        assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))));
+        for status in [429, 503] {
+            let fault = read_as(ProviderFacts::default(), status, b"", Some(60)).err().unwrap();
+            assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))), "{status}");
+        }
+        let fault = read_as(ProviderFacts::default(), 502, b"", Some(60)).err().unwrap();
+        assert_eq!(fault.failure, Failure::BadAnswer);
     }
 }

@@ -177,13 +177,9 @@ impl Providers {
         let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
         let url = match (&provider.token, &metadata) {
             (Some(TokenUrl::One(url)), _) => url,
-            (Some(TokenUrl::Chosen(hosts)), _) => provider
-                .facts
-                .token_host_from
-                .iter()
-                .filter_map(|wanted| callback.iter().find(|(name, _)| name == wanted))
-                .find_map(|(_, value)| hosts.get(value))
-                .ok_or(Failure::BadCallback)?,
+            (Some(TokenUrl::Chosen(hosts)), _) => {
+                provider.names_host(callback).and_then(|value| hosts.get(value)).ok_or(Failure::BadCallback)?
+            }
             (None, Some(metadata)) => &metadata.token,
             (None, None) => return Err(Failure::Operator),
         };
@@ -326,6 +322,18 @@ mod tests {
             assert!(refresh(&providers, &service).await.is_ok(), "{reply:?}");
             assert_eq!(stranger.seen().len(), 2, "{reply:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_not_made_in_time_is_tried_again_even_for_a_token_that_works_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let more = "rotation = \"single_use\"";
+        let (providers, service) = example(&format!("authorize_url = \"{url}\"\ntoken_url = \"{url}\"\n{more}"));
+        // It answers no TLS handshake.
+        let accept = async { [listener.accept().await.unwrap(), listener.accept().await.unwrap()] };
+        let (answer, _connections) = tokio::join!(refresh(&providers, &service), accept);
+        assert_eq!(answer.err(), Some(Failure::TimedOut));
     }
 
     #[tokio::test(start_paused = true)]

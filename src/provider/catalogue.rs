@@ -18,7 +18,8 @@ impl Catalogue {
     /// Checks the facts. `durable_store` tells whether this server has a store that outlives the process.
     ///
     /// # Errors
-    /// All faults, each a sentence that begins with the key and says what to write instead.
+    /// All faults, each a sentence that begins with the key and says what to write instead, without what is there: a
+    /// secret may have been put into the wrong key.
     pub fn build(
         providers: BTreeMap<String, ProviderFacts>,
         services: BTreeMap<String, ServiceFacts>,
@@ -45,7 +46,7 @@ impl Catalogue {
             };
             let Some((provider, client, registered)) = checked.get(name) else {
                 let unknown = check::unknown_provider(name, checked.keys());
-                faults.push(format!("services.{id}.provider = \"{name}\" {unknown}"));
+                faults.push(format!("services.{id}.provider {unknown}"));
                 continue;
             };
             let registered = check::service_client(&id, provider, &facts, client, registered.as_ref(), &mut faults);
@@ -55,8 +56,8 @@ impl Catalogue {
         }
         for (provider, ..) in checked.values() {
             let successor = provider.facts.gone.as_ref().and_then(|gone| gone.successor.as_deref());
-            if let Some(id) = successor.filter(|id| catalogue.find(id).is_none()) {
-                faults.push(format!("providers.{}.gone.successor = \"{id}\" is not the id of a service", provider.id));
+            if successor.is_some_and(|id| catalogue.find(id).is_none()) {
+                faults.push(format!("providers.{}.gone.successor is not the id of a service", provider.id));
             }
         }
         catalogue.all.sort_by_cached_key(|service| (service.name.to_lowercase(), service.id.clone()));
@@ -83,9 +84,7 @@ impl Catalogue {
         for id in std::iter::once(&service.id).chain(&service.aliases) {
             if let Some(other) = self.by_id.insert(id.as_str().to_owned(), Arc::clone(&service)) {
                 let (one, two) = (&other.id, &service.id);
-                faults.push(format!(
-                    "services.{two} and services.{one} share the id or alias `{id}`; give it to one only"
-                ));
+                faults.push(format!("services.{two} and services.{one} share an id or an alias; give it to one only"));
             }
         }
         self.all.push(service);
@@ -113,21 +112,23 @@ fn service(
     // RFC 6749 section 3.3.
     let is_scope =
         |scope: &str| !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
-    for scope in facts.scopes.iter().filter(|scope| !is_scope(scope)) {
+    for (at, _) in facts.scopes.iter().enumerate().filter(|(_, scope)| !is_scope(scope)) {
         faults.push(format!(
-            "services.{id}.scopes has `{scope}`; write each scope as a string of its own, without spaces"
+            "services.{id}.scopes has no scope as its entry {}; write each as a string of its own, without spaces",
+            at + 1
         ));
     }
     let mut parse = |key: &str, text: &str| {
         let parsed = ServiceId::parse(text);
         if parsed.is_none() {
-            faults.push(format!("{key} has `{text}`; write 1 to 32 of a-z, 0-9, `.`, `_` and `-`"));
+            faults.push(format!("{key} an id that is not 1 to 32 of a-z, 0-9, `.`, `_` and `-`"));
         }
         parsed
     };
-    let aliases = facts.aliases.iter().filter_map(|alias| parse(&format!("services.{id}.aliases"), alias)).collect();
+    let aliases =
+        facts.aliases.iter().filter_map(|alias| parse(&format!("services.{id}.aliases has"), alias)).collect();
     Some(Service {
-        id: parse("services", id)?,
+        id: parse(&format!("services.{id} has"), id)?,
         name: facts.name.unwrap_or_else(|| id.to_owned()),
         aliases,
         hidden: facts.hidden,
@@ -280,7 +281,7 @@ mod tests {
             "clients.google.secret stands alone",
             "clients.dropbox.enabled = true is not enough",
             "providers.plain.authorize_url must begin with https://",
-            "providers.plain.token_url has the placeholder `{realm}`",
+            "providers.plain.token_url has an unknown placeholder",
             "providers.plain.withdraw_url must name a host",
             "providers.plain.authorize_params.state is made by the server",
             "providers.plain.errors has `Bad code`",
@@ -290,17 +291,17 @@ mod tests {
             "providers.hosts.token_hosts needs `raw_token = true`",
             "providers.lan.issuer names a private address",
             "providers.ended.gone.reason must be",
-            "providers.ended.gone.successor = \"nothing\"",
+            "providers.ended.gone.successor is not the id",
             "providers.tenant.default_tenant or the client's",
             "clients.pcloud.tenant is of no use",
             "services.none.provider is missing",
-            "services.typo.provider = \"gogle\" names no provider; did you mean `google`?",
+            "services.typo.provider names no provider; did you mean `google`?",
             "services.empty.scopes is empty",
-            "services.empty.aliases has `No`",
-            "share the id or alias `box`",
-            "services.spaced.scopes has `a b`",
+            "services.empty.aliases has an id that is not",
+            "services.empty and services.box.com share an id or an alias",
+            "services.spaced.scopes has no scope as its entry 1",
             "services.spaced.client_secret stands alone",
-            "services has `UPPER`",
+            "services.UPPER has an id that is not",
         ];
         for text in expected {
             assert!(faults.iter().any(|fault| fault.contains(text)), "{text}\n{faults:#?}");

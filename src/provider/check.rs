@@ -55,7 +55,7 @@ fn tenant_value(
 ) -> Option<(&'static str, String)> {
     let tenant = tenant.or(facts.default_tenant.as_deref())?;
     if tenant.is_empty() || !tenant.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-') {
-        fault("default_tenant", &format!("or the client's `tenant` must be an id or a domain, not `{tenant}`"));
+        fault("default_tenant", "or the client's `tenant` must be an id or a domain");
     }
     Some(("tenant", tenant.to_owned()))
 }
@@ -104,10 +104,9 @@ pub(super) fn client(provider: &Provider, facts: &ClientFacts, faults: &mut Vec<
     let ProviderFacts { authorize_url, token_url, revoke_url, issuer, .. } = &provider.facts;
     let templates = [authorize_url, token_url, revoke_url, issuer];
     if facts.tenant.is_some() && !templates.iter().any(|template| names(template, "{tenant}")) {
-        faults.push(format!(
-            "{key}.tenant is of no use, since no URL of {} has `{{tenant}}`; leave it out",
-            provider.name()
-        ));
+        let id = &provider.id;
+        faults
+            .push(format!("{key}.tenant is of no use, since no URL of providers.{id} has `{{tenant}}`; leave it out"));
     }
     let public = provider.facts.public_client_id.as_ref();
     if facts.enabled == Some(false) {
@@ -159,7 +158,7 @@ fn checked_client(
     let required = provider.facts.secret_required.unwrap_or(!provider.pkce());
     let public = provider.facts.public_client_id.as_deref() == Some(id);
     if required && !public && secret.is_none() && provider.facts.gone.is_none() {
-        faults.push(format!("{key}.{secret_key} is missing; {} wants a client with a secret", provider.name()));
+        faults.push(format!("{key}.{secret_key} is missing; providers.{} wants a client with a secret", provider.id));
     }
     Some(Client { id: id.to_owned(), secret: secret.cloned() })
 }
@@ -177,11 +176,11 @@ fn names(url: &Option<String>, placeholder: &str) -> bool {
     url.as_ref().is_some_and(|url| url.contains(placeholder))
 }
 
-/// The end of a sentence about a provider that does not exist.
+/// The end of a sentence about a provider that does not exist. `name` is not repeated.
 pub(super) fn unknown_provider<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
     let nearest = known.map(|id| (strsim::damerau_levenshtein(name, id), id)).min();
     match nearest.filter(|(distance, _)| *distance <= name.len().div_ceil(3)) {
         Some((_, id)) => format!("names no provider; did you mean `{id}`?"),
-        None => format!("names no provider; add [providers.{name}]"),
+        None => "names no provider; add a table of [providers] for it".to_owned(),
     }
 }

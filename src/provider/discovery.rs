@@ -1,5 +1,6 @@
 //! OpenID Connect Discovery 1.0: endpoints by issuer. Asked for when first needed and remembered, so that a provider's
-//! outage never stops a start, and an old answer goes on serving while no new one can be had.
+//! outage never stops a start. An old answer goes on serving while a new one is asked for, and for as long as none can
+//! be had: only those who ask before the first answer wait for the issuer.
 
 use super::address::names_loopback;
 use super::answer::{self, Answer};
@@ -21,6 +22,8 @@ const FRESH: Duration = Duration::from_secs(3600);
 /// How long a failure stands before the issuer is asked again. Without it, callers that waited for the same question
 /// would ask it one after the other.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long an issuer may take to renew an old answer, in which nobody else asks it.
+const RENEWAL: Duration = Duration::from_secs(20);
 
 /// What an issuer says of itself.
 pub(super) struct Metadata {
@@ -32,11 +35,12 @@ pub(super) struct Metadata {
 
 /// The issuers' answers, by provider. Lost on restart.
 pub(super) struct Discovery {
-    known: BTreeMap<String, Mutex<Known>>,
+    known: BTreeMap<String, Arc<Mutex<Known>>>,
     clock: Clock,
 }
 
-/// The lock is held while asking: others who need the answer wait for it.
+/// The lock is held while asking for the first time: others who need the answer wait for it. It is not while an old
+/// answer is renewed.
 #[derive(Default)]
 struct Known {
     metadata: Option<Arc<Metadata>>,
@@ -48,31 +52,51 @@ struct Known {
 impl Discovery {
     pub(super) fn new<'a>(providers: impl Iterator<Item = &'a Provider>, clock: Clock) -> Self {
         let known = providers.filter(|provider| provider.discovers());
-        Self { known: known.map(|provider| (provider.id.clone(), Mutex::default())).collect(), clock }
+        Self { known: known.map(|provider| (provider.id.clone(), Arc::default())).collect(), clock }
     }
 
     /// What a provider's issuer says; `None` for one that needs no discovery.
     pub(super) async fn metadata(
         &self,
-        provider: &Provider,
+        provider: &Arc<Provider>,
         wire: &Wire,
         deadline: Instant,
     ) -> Result<Option<Arc<Metadata>>, Failure> {
-        let Some(known) = self.known.get(&provider.id) else { return Ok(None) };
-        let Ok(mut known) = tokio::time::timeout_at(deadline, known.lock()).await else {
+        let Some(shared) = self.known.get(&provider.id) else { return Ok(None) };
+        let Ok(mut known) = tokio::time::timeout_at(deadline, shared.lock()).await else {
             return Err(Failure::TimedOut);
         };
         if self.clock.uptime() >= known.ask_at {
-            let asked = ask(provider, wire, deadline).await;
-            let (wait, failure) = if asked.is_ok() { (FRESH, None) } else { (RETRY, asked.as_ref().err().copied()) };
-            known.ask_at = self.clock.uptime() + wait;
-            known.failure = failure;
-            known.metadata = asked.ok().map(Arc::new).or(known.metadata.take());
+            if known.metadata.is_some() {
+                known.ask_at = self.clock.uptime() + RENEWAL;
+                self.renew(Arc::clone(shared), Arc::clone(provider), wire.clone());
+            } else {
+                let asked = ask(provider, wire, deadline).await;
+                known.learn(asked, self.clock.uptime());
+            }
         }
         match (&known.metadata, known.failure) {
             (Some(metadata), _) => Ok(Some(Arc::clone(metadata))),
             (None, failure) => Err(failure.unwrap_or(Failure::Unreachable)),
         }
+    }
+
+    /// Asks again without anybody waiting for it.
+    fn renew(&self, known: Arc<Mutex<Known>>, provider: Arc<Provider>, wire: Wire) {
+        let clock = self.clock.clone();
+        tokio::spawn(async move {
+            let asked = ask(&provider, &wire, Instant::now() + RENEWAL).await;
+            known.lock().await.learn(asked, clock.uptime());
+        });
+    }
+}
+
+impl Known {
+    /// Takes in what a question came to. After a failure the old answer stays.
+    fn learn(&mut self, asked: Result<Metadata, Failure>, now: Duration) {
+        self.failure = asked.as_ref().err().copied();
+        self.ask_at = now + if asked.is_ok() { FRESH } else { RETRY };
+        self.metadata = asked.ok().map(Arc::new).or(self.metadata.take());
     }
 }
 
@@ -152,22 +176,28 @@ mod tests {
         Reply::Http("200 OK", body)
     }
 
-    fn provider(issuer: &str) -> Provider {
-        Provider { issuer: Some(issuer.to_owned()), ..Provider::unchecked("p", ProviderFacts::default()) }
+    fn provider(issuer: &str) -> Arc<Provider> {
+        let unchecked = Provider::unchecked("p", ProviderFacts::default());
+        Arc::new(Provider { issuer: Some(issuer.to_owned()), ..unchecked })
     }
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(20)
     }
 
-    #[tokio::test]
+    /// Longer than a renewal takes. Time is paused in these tests: it passes when all have done what they can.
+    async fn let_renew() {
+        tokio::time::sleep(RENEWAL * 2).await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_issuer_is_asked_once_an_hour_and_its_old_answer_outlives_its_outages() {
         let clock = Clock::system();
         let stranger =
             Stranger::with_url(|url| vec![document(url, url), Reply::Close, Reply::Close, document(url, url)]).await;
         let provider = provider(&stranger.url);
         let (wire, discovery) =
-            (Wire::new(clock.clone()).unwrap(), Discovery::new([&provider].into_iter(), clock.clone()));
+            (Wire::new(clock.clone()).unwrap(), Discovery::new([&*provider].into_iter(), clock.clone()));
         let ask = async || discovery.metadata(&provider, &wire, soon()).await.map(Option::unwrap);
         for metadata in join_all((0..8).map(|_| ask())).await {
             assert_eq!(metadata.unwrap().token.as_str(), format!("{}/t", stranger.url));
@@ -175,12 +205,31 @@ mod tests {
         assert_eq!(stranger.seen().len(), 1);
         assert!(stranger.seen()[0].starts_with("GET /.well-known/openid-configuration HTTP/1.1"));
         assert_eq!(ask().await.unwrap().client_auth, ClientAuth::Body);
+        for (step, questions) in [(FRESH, 3), (RETRY, 4), (RETRY, 4), (FRESH, 6)] {
+            clock.advance(step);
+            assert!(ask().await.is_ok() && ask().await.is_ok());
+            let_renew().await;
+            assert!(ask().await.is_ok());
+            assert_eq!(stranger.seen().len(), questions, "a question that fails has a second attempt");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_an_issuer_while_there_is_an_old_answer() {
+        let clock = Clock::system();
+        let moved = |url: &str| document(url, &format!("{url}/new"));
+        let stranger = Stranger::with_url(|url| vec![document(url, url), Reply::Hang, moved(url)]).await;
+        let provider = provider(&stranger.url);
+        let (wire, discovery) =
+            (Wire::new(clock.clone()).unwrap(), Discovery::new([&*provider].into_iter(), clock.clone()));
+        let ask = async || discovery.metadata(&provider, &wire, soon()).await.unwrap().unwrap().token.path().to_owned();
+        assert_eq!(ask().await, "/t");
         clock.advance(FRESH);
-        assert!(ask().await.is_ok() && ask().await.is_ok());
-        assert_eq!(stranger.seen().len(), 3, "one call and its second attempt");
-        clock.advance(RETRY);
-        assert!(ask().await.is_ok());
-        assert_eq!(stranger.seen().len(), 4);
+        let start = Instant::now();
+        assert_eq!(join_all((0..8).map(|_| ask())).await, ["/t"; 8]);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let_renew().await;
+        assert_eq!((ask().await.as_str(), stranger.seen().len()), ("/new/t", 3));
     }
 
     #[tokio::test]
@@ -189,7 +238,7 @@ mod tests {
             let stranger = Stranger::with_url(|url| vec![document(url)]).await;
             let provider = provider(&stranger.url);
             let clock = Clock::system();
-            let discovery = Discovery::new([&provider].into_iter(), clock.clone());
+            let discovery = Discovery::new([&*provider].into_iter(), clock.clone());
             discovery.metadata(&provider, &Wire::new(clock).unwrap(), soon()).await.err()
         };
         assert_eq!(fails(|url| document(&format!("{url}/"), url)).await, Some(Failure::Operator));

@@ -9,18 +9,19 @@ use url::{Host, Url};
 /// address in place of a name must be public, unless `allow_private`.
 ///
 /// # Errors
-/// Says what to write instead, as the end of a sentence that begins with the key.
+/// Says what to write instead, as the end of a sentence that begins with the key, and without the text itself: it may
+/// be a secret that was put into the wrong key.
 pub(super) fn read(text: &str, allow_private: bool) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|_| format!("must be a URL like https://example.com/path, not `{text}`"))?;
+    let url = Url::parse(text).map_err(|_| "must be a URL like https://example.com/path")?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("must have no user name, password or fragment".to_owned());
     }
     let Some(host) = url.host() else {
-        return Err(format!("must name a host, as https://example.com/path does, not `{text}`"));
+        return Err("must name a host, as https://example.com/path does".to_owned());
     };
     let loopback = names_loopback(&url);
     if !(url.scheme() == "https" || url.scheme() == "http" && loopback) {
-        return Err(format!("must begin with https:// (http:// is for loopback hosts only), not `{text}`"));
+        return Err("must begin with https:// (http:// is for loopback hosts only)".to_owned());
     }
     let address = match host {
         Host::Domain(_) => None,
@@ -28,7 +29,7 @@ pub(super) fn read(text: &str, allow_private: bool) -> Result<Url, String> {
         Host::Ipv6(address) => Some(IpAddr::V6(address)),
     };
     if address.is_some_and(|address| !loopback && !allow_private && !is_public(address)) {
-        return Err(format!("names a private address, `{text}`; set allow_private_addresses = true if that is meant"));
+        return Err("names a private address; set allow_private_addresses = true if that is meant".to_owned());
     }
     Ok(url)
 }
@@ -36,7 +37,7 @@ pub(super) fn read(text: &str, allow_private: bool) -> Result<Url, String> {
 /// Puts values for the placeholders of a URL.
 ///
 /// # Errors
-/// Names a placeholder without a value, or an odd brace.
+/// For a placeholder without a value, or an odd brace; like [`read`]'s.
 pub(super) fn fill(template: &str, values: &BTreeMap<&str, &str>) -> Result<String, String> {
     let mut rest = template;
     let mut filled = String::with_capacity(template.len());
@@ -47,9 +48,7 @@ pub(super) fn fill(template: &str, values: &BTreeMap<&str, &str>) -> Result<Stri
                 "has `{tenant}`, which needs `default_tenant` here or `tenant` beside the client's id".to_owned()
             }
             "host" => "has `{host}`, which only `token_url` may, and which needs `token_hosts`".to_owned(),
-            _ => {
-                format!("has the placeholder `{{{name}}}`; only `{{tenant}}` and, in `token_url`, `{{host}}` are known")
-            }
+            _ => "has an unknown placeholder; only `{tenant}` and, in `token_url`, `{host}` are known".to_owned(),
         })?;
         filled.push_str(before);
         filled.push_str(value);

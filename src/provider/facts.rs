@@ -47,11 +47,14 @@ pub struct ProviderFacts {
     pub rotation: Option<Rotation>,
     /// How many days a refresh token lives from its own issue, however often it is used.
     pub refresh_token_days: Option<u32>,
+    /// The member of an answer with tokens that says how many seconds the refresh token lives; 0 there says nothing.
+    pub refresh_life_field: Option<String>,
     /// What `{host}` in `token_url` may stand for, by the callback value that names it. The only hosts ever called.
     pub token_hosts: BTreeMap<String, String>,
     /// The callback parameters that may name the token host; the first with a value in `token_hosts` wins.
     pub token_host_from: Vec<String>,
-    /// Callback parameters that the person needs to see: parameter to label.
+    /// Callback parameters that the person needs to see: parameter to label. See
+    /// [`Provider::shown`](super::Provider::shown).
     pub show_callback: BTreeMap<String, String>,
     /// Whether the provider may drop `state` on the way back; a copy kept in the browser then stands in for it.
     pub state_optional: bool,

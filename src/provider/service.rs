@@ -1,6 +1,7 @@
 //! A service and the provider behind it, checked: what the rest of the program sees of the facts.
 
-use super::{Flow, ProviderFacts, Rotation, Tokens};
+use super::meaning::Code;
+use super::{Flow, Meaning, ProviderFacts, Rotation, Tokens};
 use crate::authid::ServiceId;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -78,9 +79,36 @@ impl Provider {
         self.facts.raw_token
     }
 
-    /// Callback parameters that the person needs to see, each with its label.
-    pub fn show_callback(&self) -> &BTreeMap<String, String> {
-        &self.facts.show_callback
+    /// Which of `token_hosts` a callback names, by the value that names it: the first parameter that is allowed to name
+    /// one and does.
+    pub(super) fn names_host<'c>(&self, callback: &'c [(String, String)]) -> Option<&'c str> {
+        let parameters = self.facts.token_host_from.iter();
+        let values = parameters.filter_map(|wanted| callback.iter().find(|(name, _)| name == wanted));
+        values.map(|(_, value)| value.as_str()).find(|value| self.facts.token_hosts.contains_key(*value))
+    }
+
+    /// What the person needs to see of a callback: labels and values. Of the parameters that may name the token host,
+    /// only those that name the one the code went to: nobody checked the others.
+    pub fn shown(&self, callback: &[(String, String)]) -> Vec<(String, String)> {
+        let host = |value: &str| self.facts.token_hosts.get(value);
+        let used = self.names_host(callback).and_then(host);
+        let checked = |name: &String, value: &String| {
+            !self.facts.token_host_from.contains(name) || used.is_some() && host(value) == used
+        };
+        let shown = callback.iter().filter(|(name, value)| checked(name, value));
+        shown.filter_map(|(name, value)| Some((self.facts.show_callback.get(name)?.clone(), value.clone()))).collect()
+    }
+
+    /// What an error code in a callback means (RFC 6749 section 4.1.2.1), if that is known. Logs the code, unless it is
+    /// something else in a code's place.
+    pub fn callback_error(&self, code: &str) -> Option<Meaning> {
+        let Some(code) = Code::parse(code) else {
+            tracing::info!(provider = self.id, "the callback brings an error that is not a code");
+            return None;
+        };
+        let meaning = code.meaning(&self.facts.errors);
+        tracing::info!(provider = self.id, %code, ?meaning, "the callback brings an error");
+        meaning
     }
 
     /// Whether the provider may drop `state` on the way back.
@@ -189,7 +217,39 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::super::stranger::{built_in, clients};
-    use super::super::{Catalogue, Tokens};
+    use super::super::{Catalogue, Meaning, Tokens};
+    use super::Provider;
+
+    fn provider(id: &str) -> Provider {
+        Provider::unchecked(id, built_in().0.remove(id).unwrap())
+    }
+
+    #[test]
+    fn of_a_callback_only_what_was_checked_is_shown() {
+        let shown = |callback: &[(&str, &str)]| {
+            let callback: Vec<_> = callback.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            provider("pcloud").shown(&callback).into_iter().map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        let code = ("code", "c");
+        assert_eq!(shown(&[code, ("locationid", "2"), ("hostname", "eapi.pcloud.com")]), ["2", "eapi.pcloud.com"]);
+        assert_eq!(shown(&[("hostname", "evil.example"), code, ("locationid", "2")]), ["2"]);
+        let twice = [("hostname", "api.pcloud.com"), ("hostname", "evil.example"), ("locationid", "2")];
+        assert_eq!(shown(&twice), ["api.pcloud.com"]);
+        assert!(shown(&[("hostname", "evil.example"), code]).is_empty());
+        let mut other = provider("dropbox");
+        other.facts.show_callback = [("uid".to_owned(), "Account".to_owned())].into();
+        let callback = [("uid".to_owned(), "7".to_owned())];
+        assert_eq!(other.shown(&callback), [("Account".to_owned(), "7".to_owned())]);
+    }
+
+    #[test]
+    fn an_error_in_a_callback_is_looked_up_like_any_other() {
+        assert_eq!(provider("google").callback_error("invalid_scope"), Some(Meaning::Operator));
+        assert_eq!(provider("google").callback_error("admin_policy_enforced"), Some(Meaning::Consent));
+        assert_eq!(provider("dropbox").callback_error("admin_policy_enforced"), None);
+        assert_eq!(provider("google").callback_error("temporarily_unavailable"), Some(Meaning::Later));
+        assert_eq!(provider("google").callback_error("no\ncode"), None);
+    }
 
     #[test]
     fn scopes_that_were_not_granted_are_named() {
@@ -197,7 +257,13 @@ mod tests {
         let catalogue = Catalogue::build(providers, services, clients([]), true).unwrap();
         let missing = |service: &str, granted: Option<&str>| {
             let scopes = granted.map(|scopes| scopes.split(' ').map(str::to_owned).collect());
-            let tokens = Tokens { access_token: "t".into(), expires_in: None, refresh_token: None, scopes };
+            let tokens = Tokens {
+                access_token: "t".into(),
+                expires_in: None,
+                refresh_token: None,
+                refresh_token_expires_in: None,
+                scopes,
+            };
             catalogue.find(service).unwrap().missing_scopes(&tokens).join(" ")
         };
         assert_eq!(missing("msgroup", None), "");

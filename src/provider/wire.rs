@@ -59,6 +59,8 @@ pub(super) enum Payload<'a> {
     Bearer(&'a SecretString),
 }
 
+/// Clones are the same two clients.
+#[derive(Clone)]
 pub(super) struct Wire {
     /// Connects to public addresses only.
     public: reqwest::Client,
@@ -190,6 +192,7 @@ fn broken(provider: &Provider, error: reqwest::Error) -> Fault {
     // The innermost cause is the system's or the TLS library's sentence, never a part of the request or the answer.
     tracing::warn!(provider = provider.id, cause = ?cause.to_string(), "the connection to a provider failed");
     match () {
+        () if error.is_connect() && error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::Safe },
         () if error.is_connect() => Fault { failure: Failure::Unreachable, repeat: Repeat::Safe },
         () if error.is_builder() => Fault::bad_answer(),
         () if error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless },

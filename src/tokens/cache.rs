@@ -2,9 +2,9 @@
 //!
 //! Both live in memory, bounded, and are gone with the process: a restart costs one provider call per login.
 
-use super::Refused;
 use crate::authid::GrantId;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixTime};
+use crate::provider::{Failure, Tokens};
 use moka::sync::Cache;
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ const MAX_REFUSALS: u64 = 50_000;
 const MAX_LIFE: Duration = Duration::from_secs(86_400);
 /// A token is handed out again until this long before its end, or until half its life if that is later.
 const RESERVE: Duration = Duration::from_secs(120);
+/// How long a token is taken to live whose provider says that it does not end.
+const ENDLESS: Duration = Duration::from_secs(3600);
 /// The longest that a refusal is remembered.
 const MAX_REFUSAL: Duration = Duration::from_secs(300);
 
@@ -27,6 +29,8 @@ pub struct Access {
     pub token: SecretString,
     /// A new refresh token that replaces the sealed one.
     pub successor: Option<SecretString>,
+    /// When both came.
+    pub fetched_at: UnixTime,
     /// The end of its life, by [`Clock::uptime`].
     ends: Duration,
     /// When to ask for a new one.
@@ -34,10 +38,17 @@ pub struct Access {
 }
 
 impl Access {
-    /// An access token that lives for `life` from now.
-    pub(super) fn new(token: SecretString, successor: Option<SecretString>, life: Duration, clock: &Clock) -> Self {
+    /// What a provider just gave.
+    pub(super) fn new(tokens: Tokens, clock: &Clock) -> Self {
+        let life = tokens.expires_in.unwrap_or(ENDLESS);
         let ends = clock.uptime() + life;
-        Self { token, successor, ends, stale: ends - RESERVE.min(life / 2) }
+        Self {
+            token: tokens.access_token,
+            successor: tokens.refresh_token,
+            fetched_at: clock.now(),
+            ends,
+            stale: ends - RESERVE.min(life / 2),
+        }
     }
 
     /// Seconds it has left; never more than it really has.
@@ -49,9 +60,9 @@ impl Access {
 /// Names a refresh token without holding it: the login, and the first 16 bytes of the token's SHA-256.
 pub(super) type TokenName = (GrantId, [u8; 16]);
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Refusal {
-    refused: Refused,
+    failure: Failure,
     until: Duration,
 }
 
@@ -80,13 +91,18 @@ impl Outcomes {
         self.tokens.insert(grant, access);
     }
 
-    /// What was lately said of this refresh token, if it still counts.
-    pub(super) fn refusal(&self, name: &TokenName) -> Option<Refused> {
-        self.refusals.get(name).filter(|refusal| self.clock.uptime() < refusal.until).map(|refusal| refusal.refused)
+    /// What was lately said of this refresh token, if it still counts; of a pause, the rest of it.
+    pub(super) fn failure(&self, name: &TokenName) -> Option<Failure> {
+        let Refusal { failure, until } = self.refusals.get(name)?;
+        let rest = until.checked_sub(self.clock.uptime()).filter(|rest| !rest.is_zero())?;
+        Some(match failure {
+            Failure::Later { retry_after: Some(_) } => Failure::Later { retry_after: Some(rest) },
+            other => other,
+        })
     }
 
-    pub(super) fn remember(&self, name: TokenName, refused: Refused, time: Duration) {
-        self.refusals.insert(name, Refusal { refused, until: self.clock.uptime() + time.min(MAX_REFUSAL) });
+    pub(super) fn remember(&self, name: TokenName, failure: Failure, time: Duration) {
+        self.refusals.insert(name, Refusal { failure, until: self.clock.uptime() + time.min(MAX_REFUSAL) });
     }
 
     /// Forgets the access token of a login that was revoked.
@@ -104,7 +120,14 @@ mod tests {
         let clock = Clock::system();
         let outcomes = Outcomes::new(clock.clone());
         let (long, short) = (GrantId::new([1; 16]), GrantId::new([2; 16]));
-        let access = |life| Arc::new(Access::new("t".to_owned().into(), None, Duration::from_secs(life), &clock));
+        let tokens = |life| Tokens {
+            access_token: "t".to_owned().into(),
+            expires_in: Some(Duration::from_secs(life)),
+            refresh_token: None,
+            scopes: None,
+            refresh_token_expires_in: None,
+        };
+        let access = |life| Arc::new(Access::new(tokens(life), &clock));
         outcomes.keep(long, access(3600));
         outcomes.keep(short, access(60));
         clock.advance(Duration::from_secs(28));
@@ -115,5 +138,19 @@ mod tests {
         assert!(outcomes.token(long).is_some());
         clock.advance(Duration::from_secs(20));
         assert!(outcomes.token(long).is_none());
+    }
+
+    #[test]
+    fn of_a_pause_the_rest_is_told() {
+        let clock = Clock::system();
+        let outcomes = Outcomes::new(clock.clone());
+        let name = (GrantId::new([1; 16]), [1; 16]);
+        let pause = |seconds| Failure::Later { retry_after: Some(Duration::from_secs(seconds)) };
+        outcomes.remember(name, pause(40), Duration::from_secs(40));
+        clock.advance(Duration::from_secs(15));
+        let Some(Failure::Later { retry_after: Some(rest) }) = outcomes.failure(&name) else { panic!("forgotten") };
+        assert!(rest <= Duration::from_secs(25) && rest > Duration::from_secs(20), "{rest:?}");
+        clock.advance(Duration::from_secs(25));
+        assert_eq!(outcomes.failure(&name), None);
     }
 }

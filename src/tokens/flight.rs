@@ -8,6 +8,7 @@ use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
+use tracing::Instrument;
 
 type Flight<V> = Shared<BoxFuture<'static, Option<V>>>;
 
@@ -41,10 +42,12 @@ where
         key: K,
         work: impl Future<Output = V> + Send + 'static,
     ) -> Flight<V> {
-        let task = tokio::spawn(async move {
+        // The log should name the request that began it.
+        let flight = async move {
             let _landing = Landing { flights, key };
             work.await
-        });
+        };
+        let task = tokio::spawn(flight.in_current_span());
         async move { task.await.ok() }.boxed().shared()
     }
 }

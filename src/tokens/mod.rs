@@ -10,7 +10,7 @@ mod refused;
 pub use cache::Access;
 pub use refused::Refused;
 
-use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, ServiceId};
+use crate::authid::{self, AuthId, Envelope, Login, ParseError, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist, NotDurable};
 use crate::keyfile::LiveKeyring;
@@ -28,8 +28,9 @@ use subtle::ConstantTimeEq;
 const BUDGET: Duration = Duration::from_secs(20);
 /// What the provider call gets of it, so that its own reason is known in time.
 const CALL_BUDGET: Duration = Duration::from_millis(19_500);
-/// How long a refusal of the login is remembered: Duplicati's retry after 1 s stays here, a mended login is seen soon.
-const DEAD: Duration = Duration::from_secs(10);
+/// How long a refusal is remembered whose provider names no time: Duplicati's first retries stay here, and a mended
+/// login is seen soon.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Hands out access tokens.
 #[derive(Clone)]
@@ -52,8 +53,6 @@ pub struct Granted {
     pub expires_in: u64,
     /// What the AuthID is for.
     pub service: ServiceId,
-    /// Which login it is.
-    pub grant: GrantId,
     /// The same login sealed anew, when that is better than what was sent: under the primary instead of an older
     /// epoch, or around a newer refresh token.
     pub resealed: Option<AuthId>,
@@ -92,7 +91,6 @@ impl Tokens {
     pub fn open(&self, authid: &str) -> Result<Opened, Refused> {
         let envelope = Envelope::parse(authid).map_err(|error| self.explain(error))?;
         let login = envelope.open(&self.0.keyring.load())?;
-        tracing::Span::current().record("grant", tracing::field::display(login.grant));
         Ok(Opened { login, epoch: envelope.epoch })
     }
 
@@ -102,29 +100,25 @@ impl Tokens {
         self.0.denylist.denies(&login.service, opened.epoch, login.grant, login.login_at)
     }
 
-    /// What is remembered for an AuthID, if all is well with it: the fast path of [`Tokens::access`].
-    pub fn recall(&self, authid: &str) -> Option<Granted> {
-        let opened = self.open(authid).ok().filter(|opened| self.denied(opened).is_none())?;
-        self.service(&opened.login).ok()?;
-        let access = self.0.outcomes.token(opened.login.grant)?;
-        self.grant(opened, access).ok()
+    /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
+    pub fn recall(&self, opened: &Opened) -> Option<Granted> {
+        self.check(opened).ok()?;
+        self.0.outcomes.token(opened.login.grant).map(|access| self.grant(opened, access))
     }
 
-    /// Turns an AuthID into an access token, in at most 20 s.
+    /// Exchanges an AuthID for an access token, in at most 20 s.
     ///
     /// # Errors
     /// Says why not.
-    pub async fn access(&self, authid: &str) -> Result<Granted, Refused> {
-        let opened = self.open(authid)?;
-        if let Some(denied) = self.denied(&opened) {
-            return Err(Refused::Denied(denied));
-        }
-        let service = self.service(&opened.login)?.clone();
+    pub async fn access(&self, opened: &Opened) -> Result<Granted, Refused> {
+        let service = self.check(opened)?.clone();
         let access = match self.0.outcomes.token(opened.login.grant) {
-            Some(access) => access,
-            None => self.fetch(&opened.login, service).await?,
+            Some(access) => Ok(access),
+            None => self.fetch(&opened.login, service).await,
         };
-        self.grant(opened, access)
+        // The provider took its time; a revocation may have come meanwhile.
+        self.check(opened)?;
+        Ok(self.grant(opened, access?))
     }
 
     /// Revokes a login: durably on the denylist, then at its provider as far as that can be done from here.
@@ -143,7 +137,7 @@ impl Tokens {
         };
         Ok(match self.0.providers.revoke(service, &refresh_token).await {
             Ok(Revoked::Done) => AtProvider::Done,
-            Ok(Revoked::NotSupported) => AtProvider::NotPossible,
+            Ok(Revoked::NotSupported) | Err(Failure::NotOffered) => AtProvider::NotPossible,
             Err(failure) => {
                 tracing::warn!(%grant, %failure, "revoked here, but not at the provider");
                 AtProvider::Failed
@@ -151,28 +145,30 @@ impl Tokens {
         })
     }
 
-    fn grant(&self, opened: Opened, access: Arc<Access>) -> Result<Granted, Refused> {
-        let Opened { login, epoch } = opened;
-        let resealed = self.reseal(&login, epoch, &access)?;
-        let expires_in = access.seconds_left(&self.0.clock);
-        Ok(Granted { access, expires_in, service: login.service, grant: login.grant, resealed })
-    }
-
-    fn service(&self, login: &Login) -> Result<&Arc<Service>, Refused> {
-        let service = self.0.providers.catalogue().find(login.service.as_str());
+    /// Whether an AuthID may be used: not revoked, and its service still offered.
+    fn check(&self, opened: &Opened) -> Result<&Arc<Service>, Refused> {
+        if let Some(denied) = self.denied(opened) {
+            return Err(Refused::Denied(denied));
+        }
+        let id = &opened.login.service;
+        let service = self.0.providers.catalogue().find(id.as_str());
         match service.map(|service| (service, service.availability())) {
             Some((service, Availability::Offered)) => Ok(service),
-            Some((_, Availability::Gone { reason, .. })) => {
-                Err(Refused::Gone(login.service.clone(), reason.to_owned()))
-            }
-            _ => Err(Refused::NotOffered(login.service.clone())),
+            Some((_, Availability::Gone { reason, .. })) => Err(Refused::Gone(id.clone(), reason.to_owned())),
+            _ => Err(Refused::NotOffered(id.clone())),
         }
+    }
+
+    fn grant(&self, opened: &Opened, access: Arc<Access>) -> Granted {
+        let resealed = self.reseal(opened, &access);
+        let expires_in = access.seconds_left(&self.0.clock);
+        Granted { access, expires_in, service: opened.login.service.clone(), resealed }
     }
 
     async fn fetch(&self, login: &Login, service: Arc<Service>) -> Result<Arc<Access>, Refused> {
         let name = name_of(login);
-        if let Some(refused) = self.0.outcomes.refusal(&name) {
-            return Err(refused);
+        if let Some(failure) = self.0.outcomes.failure(&name) {
+            return Err(Refused::Provider(failure));
         }
         let work = || {
             let (inner, grant, token) = (self.0.clone(), login.grant, login.refresh_token.clone());
@@ -191,23 +187,25 @@ impl Tokens {
         }
     }
 
-    /// The login sealed anew where that helps its owner.
-    fn reseal(&self, login: &Login, epoch: Epoch, access: &Access) -> Result<Option<AuthId>, Refused> {
+    /// The login sealed anew where that helps its owner. If it cannot be, the owner still gets the access token.
+    fn reseal(&self, opened: &Opened, access: &Access) -> Option<AuthId> {
+        let login = &opened.login;
         let sent = login.refresh_token.expose_secret().as_bytes();
-        let newer = access.successor.as_ref().filter(|new| !bool::from(new.expose_secret().as_bytes().ct_eq(sent)));
+        let newer = access.successor.as_ref().filter(|token| {
+            // Another replica may have sealed a newer one than is remembered here.
+            let same = bool::from(token.expose_secret().as_bytes().ct_eq(sent));
+            !same && access.fetched_at >= login.sealed_at
+        });
         let keyring = self.0.keyring.load();
-        if newer.is_none() && epoch >= keyring.primary().epoch() {
-            return Ok(None);
+        if newer.is_none() && opened.epoch >= keyring.primary().epoch() {
+            return None;
         }
         let mut login = login.clone();
         if let Some(newer) = newer {
-            login.refresh_token = newer.clone();
-            login.sealed_at = self.0.clock.now();
+            (login.refresh_token, login.sealed_at) = (newer.clone(), access.fetched_at);
         }
-        authid::seal(keyring.primary(), &login).map(Some).map_err(|error| {
-            tracing::error!(grant = %login.grant, %error, "could not seal anew");
-            Refused::Internal
-        })
+        let sealed = authid::seal(keyring.primary(), &login);
+        sealed.inspect_err(|error| tracing::warn!(grant = %login.grant, %error, "could not seal anew")).ok()
     }
 
     /// Turns the AuthID of an ended service into that service's own reason, also when it is of an older kind.
@@ -232,20 +230,19 @@ impl Inner {
     ) -> Result<Arc<Access>, Refused> {
         match self.providers.refresh(service, token, CALL_BUDGET).await {
             Ok(tokens) => {
-                // Without an end there is nothing to refresh; such services are refused before they come here.
-                let life = tokens.expires_in.unwrap_or(Duration::from_secs(3600));
-                let access = Arc::new(Access::new(tokens.access_token, tokens.refresh_token, life, &self.clock));
+                let access = Arc::new(Access::new(tokens, &self.clock));
                 self.outcomes.keep(name.0, access.clone());
                 Ok(access)
             }
             Err(failure) => {
-                let refused = Refused::Provider(failure);
                 match failure {
-                    Failure::Refused(_) => self.outcomes.remember(name, refused.clone(), DEAD),
-                    Failure::Later { retry_after: Some(time) } => self.outcomes.remember(name, refused.clone(), time),
+                    Failure::Refused(_) => self.outcomes.remember(name, failure, PAUSE),
+                    Failure::Later { retry_after } => {
+                        self.outcomes.remember(name, failure, retry_after.unwrap_or(PAUSE))
+                    }
                     _ => {}
                 }
-                Err(refused)
+                Err(Refused::Provider(failure))
             }
         }
     }

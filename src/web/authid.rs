@@ -1,14 +1,16 @@
 //! Where a request carries its AuthID.
 
 use super::reason::Answer;
-use actix_web::HttpRequest;
+use super::{form, refresh};
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderName;
+use actix_web::{HttpRequest, HttpResponse};
 use std::borrow::Cow;
 use std::ops::Deref;
 use tracing::Level;
 
 /// The header that Duplicati sends.
-const HEADER: &str = "x-authid";
+pub(super) static HEADER: HeaderName = HeaderName::from_static("x-authid");
 
 /// Why a request has no usable AuthID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub(super) fn of<'a>(
     form: &'a [(String, String)],
     allow_query: bool,
 ) -> Result<Sent<'a>, NoAuthId> {
-    let mut headers = request.headers().get_all(HEADER);
+    let mut headers = request.headers().get_all(&HEADER);
     if let Some(header) = headers.next() {
         // Bytes that are no text are no AuthID; an empty one says so in the usual way.
         let authid = header.to_str().unwrap_or_default();
@@ -48,17 +50,29 @@ pub(super) fn of<'a>(
     if let Some((_, authid)) = fields.next() {
         return fields.next().map_or(Ok(Sent(authid.into())), |_| Err(NoAuthId::Several));
     }
-    match super::query(request, "authid") {
+    match form::query(request, "authid") {
         Some(authid) if allow_query => Ok(Sent(authid.into())),
         Some(_) => Err(NoAuthId::InUrl),
         None => Err(NoAuthId::Missing),
     }
 }
 
+/// For a client that sends its AuthID to the start page.
+pub(super) fn wrong_address() -> HttpResponse {
+    let reason =
+        "This is the start page for browsers. Set the client's oauth-url to this address followed by /refresh.";
+    refresh::refuse(&Answer {
+        status: StatusCode::BAD_REQUEST,
+        reason: reason.into(),
+        retry_after: None,
+        level: Level::INFO,
+    })
+}
+
 /// Whether a request without an AuthID is a browser that looks for the login page.
 pub(super) fn is_browser(request: &HttpRequest) -> bool {
     let navigates = request.headers().get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
-    navigates || super::query(request, "type").is_some()
+    navigates || form::query(request, "type").is_some()
 }
 
 impl From<NoAuthId> for Answer {

@@ -1,8 +1,8 @@
 //! `/cli-token` and `/cli-token-login`: a login with a token that the person made at the provider and pasted here.
 
-use super::Form;
+use super::form::Form;
 use super::login::{self, Named};
-use super::{login_error, page, visitor};
+use super::{form, login_error, page, unfit, visitor};
 use crate::app::App;
 use crate::login::LoginError;
 use crate::provider::{Availability, Flow, Service};
@@ -22,11 +22,11 @@ struct Page<'a> {
 
 /// `GET /cli-token` with `id` and `ctx`: the page to paste into.
 pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let service = super::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
+    let service = form::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
     let Some(service) = service.filter(|service| service.provider.flow() == Flow::Paste) else {
         return super::unknown_service(&request, &app);
     };
-    match super::query(&request, "ctx").filter(|_| matches!(service.availability(), Availability::Offered)) {
+    match form::query(&request, "ctx").filter(|_| matches!(service.availability(), Availability::Offered)) {
         Some(ctx) => show(&service, &ctx, None, &app),
         None => super::to_index(&service.id),
     }
@@ -35,7 +35,7 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
 /// `POST /cli-token-login` with form `id`, `token` and `ctx`.
 pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
     if visitor::is_foreign_form(&request, &app) {
-        return super::foreign_form(&request, &app);
+        return unfit::answer(&request, StatusCode::FORBIDDEN);
     }
     let field = |name| form.only(name).ok().flatten().unwrap_or_default();
     let Some(service) = app.catalogue().find(field("id")).cloned() else {

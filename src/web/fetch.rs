@@ -1,5 +1,6 @@
 //! `/fetch` and `/token-state`: Duplicati's page asks for the AuthID that waits for it, by JSON or JSONP.
 
+use super::form;
 use crate::app::App;
 use crate::login::FetchToken;
 use actix_web::http::header::{HeaderName, HeaderValue};
@@ -9,11 +10,11 @@ use serde_json::{Value, json};
 
 /// `GET /fetch` with `token`, and `callback` for JSONP: `{"wait": …}`, `{"authid": …}` or `{"error": …}`.
 pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let callback = super::query(&request, "callback");
+    let callback = form::query(&request, "callback");
     if callback.as_deref().is_some_and(|callback| !is_callback(callback)) {
         return HttpResponse::BadRequest().json(json!({ "error": "The callback is not a plain JavaScript name." }));
     }
-    let answer = match super::query(&request, "token").and_then(|token| FetchToken::parse(&token)) {
+    let answer = match form::query(&request, "token").and_then(|token| FetchToken::parse(&token)) {
         None => json!({ "error": "The token must have 16 to 64 varied letters and digits." }),
         Some(token) => match app.logins().pick_up(&token) {
             Some(authid) => json!({ "authid": authid.expose_secret() }),
@@ -28,7 +29,7 @@ pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResp
 
 /// `GET /token-state` with `token`: whether the AuthID was picked up.
 pub(super) async fn state(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let token = super::query(&request, "token").and_then(|token| FetchToken::parse(&token));
+    let token = form::query(&request, "token").and_then(|token| FetchToken::parse(&token));
     HttpResponse::Ok().json(json!({ "success": token.is_some_and(|token| app.logins().was_picked_up(&token)) }))
 }
 

@@ -1,10 +1,11 @@
 //! What does not depend on who asks: style and script, privacy policy, signs of life, files for ACME.
 
-use super::page;
+use super::{form, page, unfit};
 use crate::app::App;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 const ASSETS: [(&str, &str, &str); 3] = [
     ("authseal.css", "text/css; charset=utf-8", include_str!("../../templates/static/authseal.css")),
@@ -20,14 +21,14 @@ const MAX_ECHO: usize = 256;
 #[derive(Serialize)]
 struct Privacy<'a> {
     title: &'static str,
-    providers: Vec<&'a str>,
+    providers: BTreeSet<&'a str>,
     store: &'static str,
     custom_url: Option<&'a str>,
 }
 
 /// `GET /static/{name}`.
-pub(super) async fn asset(name: web::Path<String>, request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    ASSETS.iter().find(|asset| asset.0 == *name).map_or_else(|| super::not_found_page(&request, &app), serve)
+pub(super) async fn asset(name: web::Path<String>, request: HttpRequest) -> HttpResponse {
+    ASSETS.iter().find(|asset| asset.0 == *name).map_or_else(|| unfit::answer(&request, StatusCode::NOT_FOUND), serve)
 }
 
 /// `GET /favicon.ico`.
@@ -44,8 +45,7 @@ fn serve((_, content_type, content): &(&str, &str, &'static str)) -> HttpRespons
 
 /// `GET /privacy-policy` and `GET /privacy-policy.txt`.
 pub(super) async fn privacy(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let mut providers: Vec<_> = app.catalogue().offered().map(|service| service.provider.name()).collect();
-    providers.dedup();
+    let providers = app.catalogue().offered().map(|service| service.provider.name()).collect();
     let custom_url = app.privacy_url().map(url::Url::as_str);
     let page = Privacy { title: "Privacy", providers, store: "memory", custom_url };
     let template = if request.path().ends_with(".txt") { "privacy.txt" } else { "privacy.html" };
@@ -65,7 +65,7 @@ pub(super) async fn readyz() -> &'static str {
 
 /// `GET /isalive?data=…`: echoes `data`, as the predecessors' monitors expect.
 pub(super) async fn isalive(request: HttpRequest) -> HttpResponse {
-    let data = super::query(&request, "data").unwrap_or_default();
+    let data = form::query(&request, "data").unwrap_or_default();
     if data.len() > MAX_ECHO {
         return HttpResponse::BadRequest().body("data is too long\n");
     }
@@ -83,6 +83,6 @@ pub(super) async fn acme(token: web::Path<String>, request: HttpRequest, app: we
     };
     match content {
         Some(content) => HttpResponse::Ok().content_type("application/octet-stream").body(content),
-        None => super::not_found_page(&request, &app),
+        None => unfit::answer(&request, StatusCode::NOT_FOUND),
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! A handler that needs another value sets the header itself; here only what is missing is added.
 
+use super::unfit;
 use crate::app::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
@@ -19,6 +21,8 @@ pub(super) const CSP: &str = "default-src 'none'; script-src 'self'; style-src '
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
+/// The longest path and query, in bytes.
+const MAX_URI: usize = 4 * 1024;
 /// One year, in seconds.
 const HSTS: &str = "max-age=31536000";
 
@@ -57,7 +61,7 @@ impl fmt::Display for RequestId {
 /// The outermost layer around every route.
 pub(super) async fn around(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = RequestId::next();
     request.extensions_mut().insert(id);
@@ -66,7 +70,13 @@ pub(super) async fn around(
     let fast = matches!(request.path(), "/refresh" | "/token");
     let span = if fast { Span::none() } else { id.span() };
     let begun = Instant::now();
-    let mut response = next.call(request).instrument(span.clone()).await?;
+    let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
+    let mut response = if too_long {
+        let answer = unfit::answer(request.request(), StatusCode::URI_TOO_LONG);
+        request.into_response(answer).map_into_right_body()
+    } else {
+        next.call(request).instrument(span.clone()).await?.map_into_left_body()
+    };
 
     let headers = response.headers_mut();
     let mut add = |name: &HeaderName, value: &'static str| {
@@ -99,7 +109,8 @@ pub(super) async fn around(
 fn log<B>(response: &ServiceResponse<B>, begun: Instant) {
     // The route's pattern, never the URI: queries and paths may hold what must not be logged.
     let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
-    let (status, micros) = (response.status(), begun.elapsed().as_micros());
+    let status = response.status();
+    let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     if status.is_server_error() {
         tracing::warn!(route, status = status.as_u16(), micros, "answered");
     } else if status.is_client_error() {

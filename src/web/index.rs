@@ -1,10 +1,10 @@
 //! `/`: the services to log in at, or the one that Duplicati asked for.
 
-use super::{page, visitor};
+use super::{authid, form, page, unfit, visitor};
 use crate::app::App;
-use crate::login::{Binder, Context, FetchToken, Opener};
+use crate::login::{Binder, Context, FetchToken, Opener, Origin};
 use crate::provider::{Availability, Flow, Service};
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
@@ -25,24 +25,32 @@ struct Choice {
     url: Option<String>,
     /// Why it cannot be chosen.
     note: Option<String>,
+    /// The page of the service to use instead.
+    instead_url: Option<String>,
 }
 
 /// `GET /` with `type` (show that service only), `token` (the fetch token), `redirect` or `redir` (start at once).
 pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    if request.headers().contains_key(&authid::HEADER) {
+        return authid::wrong_address();
+    }
+    if let Some(url) = own_address(&request, &app) {
+        return HttpResponse::SeeOther().insert_header((header::LOCATION, url)).finish();
+    }
     let Some(binder) = visitor::binder(&request, &app).or_else(|| Binder::random().ok()) else {
-        return super::internal(&request, &app);
+        return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     };
     let (referer, site) = (visitor::header(&request, "referer"), visitor::header(&request, "sec-fetch-site"));
     let context = Context {
         opener: app.logins().opener(referer, site),
-        fetch_token: super::query(&request, "token").and_then(|token| FetchToken::parse(&token)),
+        fetch_token: form::query(&request, "token").and_then(|token| FetchToken::parse(&token)),
         binder: binder.hash(),
     };
     let Ok(ctx) = app.logins().welcome(&context) else {
-        return super::internal(&request, &app);
+        return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     };
 
-    let find = |name| super::query(&request, name).and_then(|id| app.catalogue().find(&id).cloned());
+    let find = |name| form::query(&request, name).and_then(|id| app.catalogue().find(&id).cloned());
     let at_once = find("redirect").or_else(|| find("redir"));
     let asked_for = at_once.clone().or_else(|| find("type"));
     let services: Vec<_> = match &asked_for {
@@ -62,9 +70,18 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     let mut response = page::show(&app, StatusCode::OK, "index.html", page);
     // Fails only for a cookie that is no header text; ours is base64url.
     if response.add_cookie(&visitor::binder_cookie(&binder, &app)).is_err() {
-        return super::internal(&request, &app);
+        return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     }
     response
+}
+
+/// This page at our own address, for a visitor who came by another name of this machine: cookies set there would not
+/// come back to the callback.
+fn own_address(request: &HttpRequest, app: &App) -> Option<String> {
+    let host = request.connection_info().host().to_owned();
+    let asked = Origin::of(&format!("{}://{host}", app.public_url().scheme()))?;
+    let other_name = asked != *app.own_origin() && asked.is_loopback() && app.own_origin().is_loopback();
+    other_name.then(|| format!("{}{}", app.own_origin().as_str(), request.uri()))
 }
 
 fn is_listed(service: &Service) -> bool {
@@ -77,11 +94,16 @@ fn choice(service: &Service, ctx: &str) -> Choice {
         Flow::Paste => "/cli-token",
     };
     let note = super::unavailable(service);
+    let instead_url = match service.availability() {
+        Availability::Gone { successor: Some(id), .. } => Some(format!("/?type={id}")),
+        _ => None,
+    };
     Choice {
         id: service.id.to_string(),
         name: service.name.clone(),
         provider: service.provider.name().to_owned(),
         url: note.is_none().then(|| format!("{path}?id={}&ctx={ctx}", service.id)),
         note,
+        instead_url,
     }
 }

@@ -1,7 +1,7 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
 use super::login_error;
-use super::{page, visitor};
+use super::{form, page, visitor};
 use crate::app::App;
 use crate::clock;
 use crate::login::{Callback, FetchToken, LoggedIn, LoginError, Opener};
@@ -45,18 +45,23 @@ struct Shown<'a> {
 
 /// `GET /login` with `id` and the `ctx` that our own page put into its link.
 pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let service = super::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
+    let service = form::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
     let Some(service) = service else {
         return super::unknown_service(&request, &app);
     };
-    let ctx = super::query(&request, "ctx").filter(|_| !visitor::is_not_from_our_page(&request));
+    let ctx = form::query(&request, "ctx").filter(|_| !visitor::is_not_from_our_page(&request));
     let Some(ctx) = ctx else {
         return super::to_index(&service.id);
     };
-    match app.logins().begin(&service, &ctx, visitor::binder(&request, &app).as_ref()).await {
+    let binder = visitor::binder(&request, &app);
+    match app.logins().begin(&service, &ctx, binder.as_ref()).await {
         Ok(begun) => {
             let mut response = HttpResponse::SeeOther();
             response.insert_header((header::LOCATION, begun.url));
+            // Otherwise it might end while the person is at the provider.
+            if let Some(binder) = &binder {
+                response.cookie(visitor::binder_cookie(binder, &app));
+            }
             if let Some(state) = begun.keep {
                 response.cookie(visitor::state_cookie(state, &app));
             }
@@ -69,14 +74,14 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
 
 /// `GET /logged-in`: the callback (RFC 6749 section 4.1.2).
 pub(super) async fn complete(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let all = super::query_pairs(&request);
-    let only = |name: &str| all.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let all = form::query_pairs(&request);
+    let first = |name: &str| all.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let callback = Callback {
-        code: only("code").map(SecretString::from),
-        state: only("state"),
+        code: first("code").map(SecretString::from),
+        state: first("state"),
         kept: visitor::kept_state(&request, &app),
-        error: only("error"),
-        iss: only("iss"),
+        error: first("error"),
+        iss: first("iss"),
         all: all.clone(),
     };
     match app.logins().complete(callback, visitor::binder(&request, &app).as_ref()).await {

@@ -4,14 +4,18 @@ use super::page::ErrorPage;
 use super::reason::Answer;
 use crate::app::App;
 use crate::login::LoginError;
-use crate::provider::Service;
+use crate::provider::{Failure, Service};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
 /// The page for a login that failed.
 pub(super) fn show(error: LoginError, request: &HttpRequest, app: &App) -> HttpResponse {
-    tracing::info!(target: "authseal::audit", event = "refused", why = %error);
     let (status, page) = page(&error);
+    if status.is_server_error() {
+        tracing::error!(target: "authseal::audit", event = "refused", why = %error);
+    } else {
+        tracing::info!(target: "authseal::audit", event = "refused", why = %error);
+    }
     page.show(app, request, status)
 }
 
@@ -41,10 +45,13 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             "To protect your storage, a login can be finished only in the browser where it began, with cookies allowed.",
             "Begin once more in this browser. If somebody sent you this link, close the page: it may be an attempt to trick you.",
         )),
-        LoginError::Replayed => bad(ErrorPage::new(
-            "This login was finished already",
-            "Each login gives one AuthID, and the page that showed it cannot be loaded again.",
-            "If you have copied the AuthID you are done. Otherwise begin once more.",
+        LoginError::Replayed(service) => bad(again(
+            service,
+            ErrorPage::new(
+                "This page cannot be loaded twice",
+                "Each login shows its AuthID once.",
+                "If you have copied the AuthID you are done. Otherwise log in once more; the one that was lost can do no harm.",
+            ),
         )),
         LoginError::WrongIssuer => bad(ErrorPage::new(
             "The answer came from somebody else",
@@ -88,17 +95,7 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
                 "Make a new token, copy it whole and paste it.",
             ),
         )),
-        LoginError::Provider(service, failure) => {
-            let answer = Answer::from(failure);
-            // The person's part is fine or the provider's is not: never a 401, which browsers answer with a dialogue.
-            let status = if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status };
-            let message = if answer.status.is_client_error() {
-                format!("{} did not accept the login. It may have taken too long.", service.provider.name())
-            } else {
-                answer.reason.replace(" Your AuthID is fine;", "").replace("please try", "Please try")
-            };
-            (status, again(service, ErrorPage::new("The login did not work", message, "Try again in a moment.")))
-        }
+        LoginError::Provider(service, failure) => call_failed(service, *failure),
         LoginError::Seal(error) => (
             StatusCode::INTERNAL_SERVER_ERROR,
             ErrorPage::new(
@@ -108,6 +105,37 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             ),
         ),
     }
+}
+
+/// The call to the provider failed. What is not the person's part is told with the status that `/refresh` has for it.
+fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
+    let name = service.provider.name();
+    let (message, next) = match failure {
+        Failure::Refused(_) => (
+            format!("{name} did not accept the login. It may have taken too long, or what was pasted was used before."),
+            "Try again.",
+        ),
+        Failure::Operator | Failure::NotOffered => (
+            format!("This server's own registration at {name} does not work."),
+            "Tell the operator of this server: the log says more.",
+        ),
+        Failure::Later { .. } => (format!("{name} is busy."), "Try again in a few minutes."),
+        Failure::Unreachable | Failure::TimedOut => {
+            (format!("{name} cannot be reached at the moment."), "Try again in a few minutes.")
+        }
+        Failure::BadAnswer => (
+            format!("{name} gave an answer that makes no sense."),
+            "Try again; if it stays, tell the operator of this server.",
+        ),
+        Failure::BadCallback => (
+            format!("The login came back with an address that does not belong to {name}."),
+            "Begin once more. If somebody sent you a link, do not use it.",
+        ),
+    };
+    let status = Answer::from(&failure).status;
+    // Never a 401, which browsers answer with a dialogue.
+    let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
+    (status, again(service, ErrorPage::new("The login did not work", message, next)))
 }
 
 fn no_refresh_token(service: &Service) -> ErrorPage {

@@ -1,6 +1,7 @@
 //! `/refresh`: an AuthID in, an access token out, as Duplicati's clients expect it.
 
 use super::authid::{self, NoAuthId};
+use super::form::{self, Form};
 use super::reason::Answer;
 use crate::app::App;
 use crate::tokens::Granted;
@@ -33,7 +34,7 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
 }
 
 /// `POST /refresh` with form field `authid`, or the header.
-pub(super) async fn post(request: HttpRequest, form: super::Form, app: web::Data<App>) -> HttpResponse {
+pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
     match authid::of(&request, &form.0, app.allow_query_authid()) {
         Ok(authid) => answer(&request, &app, &authid).await,
         Err(why) => refuse(&why.into()),
@@ -57,7 +58,7 @@ fn body(granted: &Granted) -> Body<'_> {
 }
 
 /// The reason goes into `X-Reason`, which Duplicati shows, and into the body, which other people read.
-fn refuse(answer: &Answer) -> HttpResponse {
+pub(super) fn refuse(answer: &Answer) -> HttpResponse {
     let mut response = HttpResponse::build(answer.status);
     if let Ok(value) = HeaderValue::from_str(&answer.reason) {
         response.insert_header((HeaderName::from_static("x-reason"), value));
@@ -69,7 +70,7 @@ fn refuse(answer: &Answer) -> HttpResponse {
 }
 
 fn to_login(request: &HttpRequest) -> HttpResponse {
-    let service = super::query(request, "type").and_then(|id| crate::authid::ServiceId::parse(&id));
+    let service = form::query(request, "type").and_then(|id| crate::authid::ServiceId::parse(&id));
     let location = service.map_or_else(|| "/".to_owned(), |id| format!("/?type={id}"));
     HttpResponse::build(StatusCode::SEE_OTHER)
         .insert_header((header::LOCATION, location))

@@ -1,9 +1,10 @@
-//! `/revoke` and `/revoked`: the owner of an AuthID withdraws it.
+//! `/revoke` and `/revoked`: the owner of an AuthID revokes it.
 
-use super::authid::{self, NoAuthId};
+use super::authid;
+use super::form::Form;
 use super::page::{self, ErrorPage};
 use super::reason::Answer;
-use super::{Form, visitor};
+use super::{unfit, visitor};
 use crate::app::App;
 use crate::denylist::Denied;
 use crate::tokens::{AtProvider, Opened};
@@ -24,18 +25,18 @@ struct RevokedPage<'a> {
 
 /// `GET /revoke`: the page to paste into.
 pub(super) async fn get(app: web::Data<App>) -> HttpResponse {
-    alone(page::show(&app, StatusCode::OK, "revoke.html", json!({ "title": "Withdraw an AuthID" })))
+    alone(page::show(&app, StatusCode::OK, "revoke.html", json!({ "title": "Revoke access" })))
 }
 
 /// `POST /revoked` with form field `authid` (a page comes back) or header `X-AuthID` (JSON comes back).
 pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
     if visitor::is_foreign_form(&request, &app) {
-        return alone(super::foreign_form(&request, &app));
+        return alone(unfit::answer(&request, StatusCode::FORBIDDEN));
     }
-    let as_json = request.headers().contains_key("x-authid");
+    let as_json = request.headers().contains_key(&authid::HEADER);
     let authid = match authid::of(&request, &form.0, false) {
         Ok(authid) => authid,
-        Err(why) => return refuse(&why.into(), as_json || why != NoAuthId::Missing, &request, &app),
+        Err(why) => return refuse(&why.into(), as_json, &request, &app),
     };
     let opened = match app.tokens().open(&authid) {
         Ok(opened) => opened,
@@ -60,7 +61,7 @@ async fn revoke(opened: Opened, as_json: bool, request: &HttpRequest, app: &App)
                 }));
             }
             let page = RevokedPage {
-                title: "Withdrawn",
+                title: "Access revoked",
                 grant: grant.to_string(),
                 service_name: service.as_ref().map_or("the service", |service| service.name.as_str()),
                 provider_outcome,
@@ -92,7 +93,7 @@ fn refuse(answer: &Answer, as_json: bool, request: &HttpRequest, app: &App) -> H
         HttpResponse::build(status).json(json!({ "revoked": false, "error": answer.reason }))
     } else {
         ErrorPage::new(
-            "This AuthID cannot be withdrawn here",
+            "This AuthID cannot be revoked here",
             answer.reason.clone(),
             "Paste the whole AuthID, as it was shown to you.",
         )

@@ -1,6 +1,7 @@
 //! The listeners and what is the same for all of them: time limits, sizes, the end.
 
-use super::{MAX_FORM, headers, not_found, routes};
+use super::form::MAX_FORM;
+use super::{headers, routes, unfit};
 use crate::app::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{self, ServiceFactory, ServiceRequest, ServiceResponse};
@@ -16,6 +17,24 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long requests under way may take when the server ends, in seconds: more than the budget of a refresh.
 const SHUTDOWN_SECONDS: u64 = 25;
+
+/// Listens at an address.
+///
+/// # Errors
+/// Names the address, the cause and the way out.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "; something listens there: stop it, or choose another address with --listen",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need a right of their own: choose a higher one",
+            io::ErrorKind::AddrNotAvailable => {
+                "; this machine has no such address: 0.0.0.0 and [::] stand for all it has"
+            }
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("cannot listen at {address}: {error}{hint}"))
+    })
+}
 
 /// Everything from a request to its answer, without a listener.
 pub fn service(
@@ -34,7 +53,7 @@ pub fn service(
         .app_data(web::PayloadConfig::new(MAX_FORM))
         .wrap(from_fn(headers::around))
         .configure(routes)
-        .default_service(web::route().to(not_found))
+        .default_service(web::route().to(unfit::not_found))
 }
 
 /// A server that listens and does not answer yet.
@@ -49,21 +68,7 @@ impl Server {
     /// # Errors
     /// Names the address that cannot be had.
     pub fn bind(app: App) -> io::Result<Self> {
-        let listen = |address: &SocketAddr| {
-            TcpListener::bind(address).map_err(|error| {
-                let hint = match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        "; something else listens there: stop it, or choose another address with --listen"
-                    }
-                    io::ErrorKind::PermissionDenied => {
-                        "; ports below 1024 need a right of their own: choose a higher one"
-                    }
-                    _ => "",
-                };
-                io::Error::new(error.kind(), format!("cannot listen at {address}: {error}{hint}"))
-            })
-        };
-        let listeners = app.listen().iter().map(listen).collect::<io::Result<_>>()?;
+        let listeners = app.listen().iter().copied().map(listen).collect::<io::Result<_>>()?;
         Ok(Self::on(app, listeners))
     }
 
@@ -82,7 +87,7 @@ impl Server {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// Answers until stopped by its handle, SIGTERM or SIGINT; then ends what is under way first.
+    /// Answers until stopped by its handle or SIGTERM, and then ends what is under way; SIGINT ends it at once.
     ///
     /// # Errors
     /// When the listeners cannot be used.

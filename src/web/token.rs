@@ -1,7 +1,7 @@
 //! `/token`: the same as `/refresh`, spoken as RFC 6749 section 6, so that any OAuth library can use this server as its
 //! token endpoint: the AuthID is its refresh token.
 
-use super::Form;
+use super::form::Form;
 use crate::app::App;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -21,16 +21,17 @@ struct Body<'a> {
 
 /// `POST /token`. Client credentials are not looked at: the AuthID is the only secret.
 pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
+    let bad = |error, description| refuse(StatusCode::BAD_REQUEST, error, description);
     let grant_type = match form.only("grant_type") {
         Ok(Some(grant_type)) => grant_type,
-        _ => return refuse("invalid_request", "Exactly one parameter grant_type is required."),
+        _ => return bad("invalid_request", "Exactly one parameter grant_type is required."),
     };
     if grant_type != "refresh_token" {
-        return refuse("unsupported_grant_type", "This server answers grant_type=refresh_token only.");
+        return bad("unsupported_grant_type", "This server answers grant_type=refresh_token only.");
     }
     let authid = match form.only("refresh_token") {
         Ok(Some(authid)) => authid,
-        _ => return refuse("invalid_request", "Exactly one parameter refresh_token is required: the AuthID."),
+        _ => return bad("invalid_request", "Exactly one parameter refresh_token is required: the AuthID."),
     };
     match super::access(&request, &app, authid).await {
         Ok(granted) => HttpResponse::Ok().insert_header((header::PRAGMA, "no-cache")).json(Body {
@@ -41,20 +42,16 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         }),
         Err(answer) => {
             let (status, error) = answer.oauth();
-            let mut response = HttpResponse::build(status);
+            let mut response = refuse(status, error, &answer.reason);
             if let Some(seconds) = answer.retry_after {
-                response.insert_header((header::RETRY_AFTER, seconds));
+                response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             }
-            response.json(error_body(error, &answer.reason))
+            response
         }
     }
 }
 
-fn refuse(error: &str, description: &str) -> HttpResponse {
-    HttpResponse::build(StatusCode::BAD_REQUEST).json(error_body(error, description))
-}
-
 /// RFC 6749 section 5.2.
-fn error_body(error: &str, description: &str) -> serde_json::Value {
-    serde_json::json!({ "error": error, "error_description": description })
+pub(super) fn refuse(status: StatusCode, error: &str, description: &str) -> HttpResponse {
+    HttpResponse::build(status).json(serde_json::json!({ "error": error, "error_description": description }))
 }

@@ -1,7 +1,7 @@
 //! What a browser tells about itself: the binder cookie, where it comes from, whether a form is our own.
 
 use crate::app::App;
-use crate::login::{BINDER_LIFETIME, Binder};
+use crate::login::{BINDER_LIFETIME, Binder, STATE_LIFETIME};
 use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
@@ -28,7 +28,7 @@ pub(super) fn kept_state(request: &HttpRequest, app: &App) -> Option<String> {
 
 /// The cookie that keeps such a state for ten minutes.
 pub(super) fn state_cookie(state: String, app: &App) -> Cookie<'static> {
-    cookie(app, state_name(app), state, 600)
+    cookie(app, state_name(app), state, STATE_LIFETIME)
 }
 
 /// Whether another site's page sent this form.

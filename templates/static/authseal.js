@@ -4,7 +4,7 @@
 
 const HIDE_AFTER_MS = 10 * 60 * 1000;
 const POLL_EVERY_MS = 3000;
-const POLLS = 100;
+const POLLS = 33; // the mailbox keeps an AuthID for 90 s
 
 const ready = document.getElementById('ready');
 const field = document.getElementById('authid');

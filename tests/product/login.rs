@@ -192,6 +192,12 @@ async fn a_state_that_the_provider_dropped_ends_no_login_without_the_browsers_ow
     assert!(emulator.calls().is_empty());
     assert!(come_back(&mut person, &emulator, callback).await.authid().is_some(), "the browser's own cookie has it");
 
+    let (emulator, _app, mut person) = start(Personality::pcloud());
+    emulator.next_person(Consent::DropsState);
+    let callback = person.log_in_until_callback("pcloud").await;
+    let empty = changed(&callback, &[("state", Some(""))]);
+    assert!(come_back(&mut person, &emulator, empty).await.authid().is_some(), "an empty state is none");
+
     let (emulator, _app, mut person) = start(Personality::google());
     emulator.next_person(Consent::DropsState);
     let callback = person.log_in_until_callback("googledrive").await;
@@ -234,10 +240,17 @@ async fn a_person_who_says_no_gets_a_friendly_page() {
     assert!(!page.body.contains("alert(1)") && page.header("x-reason").is_none(), "nothing in the provider's words");
     assert!(page.link("/?type=googledrive").is_some());
     assert!(emulator.calls().is_empty());
-    emulator.next_person(Consent::Fails("server_error", "CANARY"));
-    let page = person.log_in("googledrive").await;
-    assert_refused(&page, 400);
-    assert!(!page.body.contains("CANARY"));
+    for (code, status, says) in [
+        ("server_error", 502, "is busy"),
+        ("invalid_scope", 502, "registration"),
+        ("something_new", 400, "an error of its own"),
+        ("v3:CANARY:1:CANARY", 400, "an error of its own"),
+    ] {
+        emulator.next_person(Consent::Fails(code, "CANARY"));
+        let page = person.log_in("googledrive").await;
+        assert_refused(&page, status);
+        assert!(page.body.contains(says) && !page.body.contains("CANARY"), "{}", page.body);
+    }
 }
 
 #[tokio::test]
@@ -351,6 +364,17 @@ async fn a_login_begins_on_our_own_page_in_this_browser() {
     app.clock.advance(Duration::from_secs(3601));
     let page = person.click(&index, login).await;
     assert_eq!(page.url.path(), "/", "an old link leads to a new one");
+}
+
+#[tokio::test]
+async fn a_link_clicked_in_its_last_minute_leaves_ten_more_at_the_provider() {
+    let (emulator, app, mut person) = start(Personality::google());
+    let index = person.open_index("type=googledrive", UI).await;
+    app.clock.advance(Duration::from_secs(3540));
+    let login = index.link("/login?id=googledrive").unwrap();
+    let callback = person.visit_until("/logged-in", login, index.as_source()).await;
+    app.clock.advance(Duration::from_secs(590));
+    assert!(come_back(&mut person, &emulator, callback).await.authid().is_some());
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod canary;
 mod duplicati;
 mod emulator;
 mod http;
+mod http_rules;
 mod login;
 mod provider_rules;
 mod refresh;

@@ -519,6 +519,55 @@ async fn a_revoked_authid_is_refused_although_its_token_is_still_in_memory() {
 }
 
 #[tokio::test]
+async fn a_revocation_while_the_provider_is_asked_counts() {
+    let (emulator, app) = google();
+    let authid = app.log_in(&emulator);
+    emulator.hold();
+    let revoke = async {
+        until(Duration::from_secs(5), async || emulator.calls().len() == 1).await;
+        let revoke = app.client.post(app.at("/revoked")).header("X-AuthID", &authid).send();
+        let release = async {
+            let list = app.dir.path().join("denylist");
+            until(Duration::from_secs(5), async || fs::read_to_string(&list).unwrap().contains("grant ")).await;
+            emulator.release();
+        };
+        tokio::join!(revoke, release).0.unwrap()
+    };
+    let (answer, revoked) = tokio::join!(app.refresh(&authid), revoke);
+    assert_eq!((answer.status, revoked.status().as_u16()), (401, 200));
+    assert!(answer.reason().contains("revoked"), "{}", answer.reason());
+}
+
+#[tokio::test]
+async fn a_new_refresh_token_that_does_not_fit_costs_nobody_the_access_token() {
+    let emulator = Emulator::start(Personality::microsoft());
+    let app = spawn_for(&[&emulator]);
+    let huge = json!({"access_token": "at", "expires_in": 3600, "refresh_token": "x".repeat(5000)});
+    emulator.misbehave(Fault::json(200, huge.to_string()));
+    let answer = app.refresh(&app.log_in(&emulator)).await;
+    assert_eq!(answer.access_token(), "at");
+    assert!(answer.json().get("v2_authid").is_none());
+}
+
+#[tokio::test]
+async fn of_a_long_pause_the_rest_is_told_and_its_end_may_be_waited_for() {
+    let (emulator, app) = google();
+    let authid = app.log_in(&emulator);
+    emulator.misbehave(Fault::too_many("40"));
+    let first = app.refresh(&authid).await;
+    assert_eq!((first.status, first.header("retry-after")), (503, Some("40")));
+    emulator.behave();
+    app.clock.advance(Duration::from_secs(5));
+    let second = app.refresh(&authid).await;
+    let rest: u64 = second.header("retry-after").unwrap().parse().unwrap();
+    assert!(second.status == 503 && (30..=35).contains(&rest), "{second:?}");
+    app.clock.advance(Duration::from_secs(10));
+    assert_eq!(app.refresh(&authid).await.status, 502, "Duplicati's own retries cover the rest");
+    app.clock.advance(Duration::from_secs(26));
+    app.refresh(&authid).await.access_token();
+}
+
+#[tokio::test]
 async fn a_denylist_edited_by_hand_is_in_force_within_two_seconds() {
     let (emulator, app) = google();
     let file = app.dir.path().join("denylist");
