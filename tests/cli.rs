@@ -225,6 +225,13 @@ fn the_columns_of_the_services_are_as_wide_as_what_is_in_them() {
 }
 
 #[test]
+fn a_provider_that_is_switched_off_is_shown_with_the_key_that_does_it() {
+    let done = run(folder("[clients.dropbox]\nid = \"1234\"\nenabled = false\n").path(), &["providers"]);
+    let line = done.out.lines().find(|line| line.starts_with("dropbox")).unwrap();
+    assert!(line.contains("off: ") && line.contains("clients.dropbox.enabled is false"), "{line}");
+}
+
+#[test]
 fn inspect_says_what_an_authid_is() {
     let folder = ready(GOOD);
     let (authid, grant) = sealed(folder.path(), "onedrivev2");

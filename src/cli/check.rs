@@ -46,10 +46,13 @@ fn print(catalogue: &Catalogue) {
 fn state(availability: Availability<'_>, provider: &Provider) -> String {
     match availability {
         Availability::Offered => "offered".to_owned(),
-        Availability::NotConfigured => match provider.console_url() {
-            Some(url) => format!("no client id; register one at {url}"),
-            None => format!("off; set [clients.{}]", provider.id()),
-        },
+        Availability::NotConfigured => {
+            let client = format!("clients.{}", provider.id());
+            match provider.console_url() {
+                Some(url) => format!("off: {client}.id is not set (register at {url}), or {client}.enabled is false"),
+                None => format!("off: set {client}.id, or {client}.enabled = true where nothing is registered"),
+            }
+        }
         Availability::NeedsStore => {
             "off: its refresh tokens can be used once, which needs a state store; this version has none".to_owned()
         }
