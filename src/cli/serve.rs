@@ -38,6 +38,7 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
 /// Answers until told to end, and reads keyring and denylist again on SIGHUP.
 pub(super) async fn run(server: Server) -> anyhow::Result<()> {
     let app = server.app();
+    let tokens = app.tokens().clone();
     let mut hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let reloads = tokio::spawn(async move {
         while hangups.recv().await.is_some() {
@@ -47,6 +48,7 @@ pub(super) async fn run(server: Server) -> anyhow::Result<()> {
     });
     let ended = server.run()?.await;
     reloads.abort();
+    tokens.settle().await;
     Ok(ended?)
 }
 
