@@ -1,9 +1,11 @@
 //! `authseal access …`: the shared password that a login begins with.
 
+use super::Misuse;
 use crate::access::hash;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Read};
 use zeroize::Zeroizing;
 
@@ -15,11 +17,23 @@ pub(super) enum Verb {
     /// Read a password from standard input and print its hash, to be put into the file that `access.password_file` names
     ///
     /// The password is not taken as an argument, because other users of this machine can read those.
-    Hash,
+    #[command(after_help = "\
+Examples:
+  authseal access hash > access-password            asks for the password
+  pass show authseal | authseal access hash         takes it from another program")]
+    Hash {
+        /// Taken only to be refused without being printed, as it would be if it were unknown.
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        argument: Vec<OsString>,
+    },
 }
 
 pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let Verb::Hash = verb;
+    let Verb::Hash { argument } = verb;
+    if !argument.is_empty() {
+        let advice = "send the password on standard input; on the command line other users of this machine can read it, and the shell keeps it";
+        return Err(Misuse(advice.to_owned()).into());
+    }
     let password = read()?;
     println!("{}", hash(&password)?);
     Ok(())

@@ -86,6 +86,8 @@ fn a_later_layer_wins_key_by_key() {
     let sources = sources(toml);
     let config = Config::load(&with(sources.1.clone(), &env, &[("listen", "127.0.0.1:3, [::1]:3")])).unwrap();
     assert_eq!(config.listen, ["127.0.0.1:3".parse().unwrap(), "[::1]:3".parse().unwrap()]);
+    let first = Config::load(&with(sources.1.clone(), &[("AUTHSEAL_LISTEN", "[::]:8080, 127.0.0.1:1")], &[])).unwrap();
+    assert_eq!(first.listen, ["[::]:8080".parse().unwrap(), "127.0.0.1:1".parse().unwrap()]);
     assert_eq!((config.log.level.as_str(), config.log.format), ("debug", LogFormat::Json));
     let clients = written(&with(sources.1.clone(), &env, &[])).clients;
     let google = &clients["google"];
