@@ -42,7 +42,7 @@ pub(super) async fn run(server: Server) -> anyhow::Result<()> {
     let mut hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let reloads = tokio::spawn(async move {
         while hangups.recv().await.is_some() {
-            tracing::info!("SIGHUP: reading keyring and denylist again");
+            tracing::info!("SIGHUP: reading all files again");
             app.reload();
         }
     });
