@@ -6,6 +6,7 @@
 
 mod browser;
 mod canary;
+mod delivery;
 mod duplicati;
 mod emulator;
 mod http;
