@@ -11,9 +11,10 @@ use crate::provider::{Catalogue, Providers};
 use crate::store::Store;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
+use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use url::Url;
@@ -29,6 +30,7 @@ pub struct App {
     public_url: Url,
     own_origin: Origin,
     listen: Vec<SocketAddr>,
+    trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
     privacy_url: Option<Url>,
     acme_challenge_dir: Option<PathBuf>,
@@ -93,6 +95,7 @@ impl App {
             public_url,
             own_origin,
             listen: config.listen,
+            trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
             privacy_url: config.privacy_url,
             acme_challenge_dir: config.acme_challenge_dir,
@@ -142,6 +145,11 @@ impl App {
     /// Where to listen.
     pub fn listen(&self) -> &[SocketAddr] {
         &self.listen
+    }
+
+    /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
     /// Whether `/refresh?authid=` is answered.

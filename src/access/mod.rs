@@ -14,13 +14,13 @@ pub use password_file::{PasswordFile, PasswordFileError};
 
 use crate::clock::Clock;
 use crate::keyfile::LiveKeyring;
+use crate::login::ClientNet;
 use crate::seal::{Epoch, Purpose, SealError};
 use crate::watch::Follow;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use hash::PasswordHash;
 use secrecy::{ExposeSecret, SecretString};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -83,7 +83,7 @@ impl Access {
     ///
     /// # Errors
     /// When it is wrong, or was not looked at.
-    pub async fn check(&self, password: SecretString, from: Option<IpAddr>) -> Result<String, Refused> {
+    pub async fn check(&self, password: SecretString, from: ClientNet) -> Result<String, Refused> {
         let this_try = self.tries.begin(from).map_err(|retry_after| Refused::TooMany { retry_after })?;
         let turn = self.checks.clone().acquire_owned().await.map_err(|_| Refused::Fault)?;
         let hash = self.password.load();
@@ -132,6 +132,7 @@ mod tests {
     use super::*;
     use crate::seal::new_secret_text;
     use std::fs;
+    use std::net::{IpAddr, Ipv4Addr};
     use std::path::Path;
 
     fn keyring() -> Arc<LiveKeyring> {
@@ -146,11 +147,15 @@ mod tests {
         Access::new(PasswordFile::open(file).unwrap(), keyring.clone(), clock.clone())
     }
 
+    fn here() -> ClientNet {
+        IpAddr::from(Ipv4Addr::LOCALHOST).into()
+    }
+
     #[tokio::test]
     async fn a_pass_admits_for_thirty_days() {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::system());
         let access = access(folder.path(), "correct horse", &keyring(), &clock);
-        let pass = access.check("correct horse".into(), None).await.unwrap();
+        let pass = access.check("correct horse".into(), here()).await.unwrap();
         assert!(access.admits(&pass));
         assert_eq!(pass.len(), 70);
         clock.advance(Duration::from_secs(30 * 86_400 - 60));
@@ -163,11 +168,11 @@ mod tests {
     async fn a_pass_for_another_password_or_of_another_key_admits_nobody() {
         let (folder, clock, ours) = (tempfile::tempdir().unwrap(), Clock::system(), keyring());
         let old = access(folder.path(), "correct horse", &ours, &clock);
-        let pass = old.check("correct horse".into(), None).await.unwrap();
+        let pass = old.check("correct horse".into(), here()).await.unwrap();
         let same_password_hashed_again = access(folder.path(), "correct horse", &ours, &clock);
         assert!(!same_password_hashed_again.admits(&pass));
         let other_key = Access::new(PasswordFile::open(folder.path().join("password")).unwrap(), keyring(), clock);
-        assert!(!other_key.admits(&same_password_hashed_again.check("correct horse".into(), None).await.unwrap()));
+        assert!(!other_key.admits(&same_password_hashed_again.check("correct horse".into(), here()).await.unwrap()));
         for at in 0..pass.len() {
             let mut broken = pass.clone().into_bytes();
             broken[at] = if broken[at] == b'A' { b'B' } else { b'A' };
@@ -182,12 +187,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let access = access(folder.path(), "correct horse", &keyring(), &Clock::system());
         for _ in 0..8 {
-            access.check("correct horse".into(), None).await.unwrap();
+            access.check("correct horse".into(), here()).await.unwrap();
         }
         for _ in 0..5 {
-            assert!(matches!(access.check("wrong horse".into(), None).await, Err(Refused::Wrong)));
+            assert!(matches!(access.check("wrong horse".into(), here()).await, Err(Refused::Wrong)));
         }
-        assert!(matches!(access.check("correct horse".into(), None).await, Err(Refused::TooMany { .. })));
+        assert!(matches!(access.check("correct horse".into(), here()).await, Err(Refused::TooMany { .. })));
     }
 
     #[tokio::test]
@@ -195,7 +200,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let access = access(folder.path(), "correct horse", &keyring(), &Clock::system());
         let turns = access.checks.clone().acquire_many_owned(2).await.unwrap();
-        let check = access.check("correct horse".into(), None);
+        let check = access.check("correct horse".into(), here());
         tokio::pin!(check);
         tokio::select! {
             biased;

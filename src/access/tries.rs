@@ -2,8 +2,8 @@
 //! tries short, so that it needs no other. A restart forgets them.
 
 use crate::clock::Clock;
+use crate::login::ClientNet;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ pub(super) struct Tries {
     clock: Clock,
 }
 
-/// One try. Those whose address is not known share one place.
+/// One try.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Try {
     at: Duration,
-    from: Option<IpAddr>,
+    from: ClientNet,
 }
 
 impl Tries {
@@ -33,8 +33,8 @@ impl Tries {
     }
 
     /// Counts a try; `Err` with the time to wait if it is one too many, which then does not count.
-    pub(super) fn begin(&self, from: Option<IpAddr>) -> Result<Try, Duration> {
-        let this = Try { at: self.clock.uptime(), from: from.map(network) };
+    pub(super) fn begin(&self, from: ClientNet) -> Result<Try, Duration> {
+        let this = Try { at: self.clock.uptime(), from };
         let mut recent = self.lock();
         recent.retain(|old| old.at + WINDOW > this.at);
         let mut same = recent.iter().filter(|old| old.from == this.from);
@@ -63,14 +63,6 @@ impl Tries {
     }
 }
 
-/// What counts as one address: an IPv4 address, or the /64 that an IPv6 customer has whole.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,8 +72,8 @@ mod tests {
         (Tries::new(clock.clone()), clock)
     }
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn address(text: &str) -> ClientNet {
+        text.parse::<std::net::IpAddr>().unwrap().into()
     }
 
     #[test]
@@ -101,14 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn a_64_is_one_address_and_so_are_all_unknown_ones() {
+    fn a_64_is_one_address() {
         let (tries, _) = tries();
         for host in 1..=5 {
             assert!(tries.begin(address(&format!("2001:db8::{host}"))).is_ok());
-            assert!(tries.begin(None).is_ok());
         }
         assert!(tries.begin(address("2001:db8::ffff:1")).is_err());
-        assert!(tries.begin(None).is_err());
         assert!(tries.begin(address("2001:db8:0:1::1")).is_ok());
     }
 
@@ -130,11 +120,11 @@ mod tests {
     #[test]
     fn a_try_taken_back_leaves_room_for_another() {
         let (tries, _) = tries();
-        let made: Vec<_> = (0..5).map(|_| tries.begin(None).unwrap()).collect();
-        assert!(tries.begin(None).is_err());
+        let made: Vec<_> = (0..5).map(|_| tries.begin(address("192.0.2.1")).unwrap()).collect();
+        assert!(tries.begin(address("192.0.2.1")).is_err());
         tries.forgive(made[2]);
         tries.forgive(made[2]);
-        assert!(tries.begin(None).is_ok());
-        assert!(tries.begin(None).is_err());
+        assert!(tries.begin(address("192.0.2.1")).is_ok());
+        assert!(tries.begin(address("192.0.2.1")).is_err());
     }
 }

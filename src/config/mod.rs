@@ -20,6 +20,7 @@ pub use faults::Faults;
 pub use sources::Sources;
 
 use crate::provider::Catalogue;
+use ipnet::IpNet;
 use layers::Layers;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -37,6 +38,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The addresses to listen on, at least one, none twice.
     pub listen: Vec<SocketAddr>,
+    /// The proxies whose word on the client's address and scheme is taken.
+    pub trusted_proxies: Vec<IpNet>,
     /// Where the keyring is.
     pub keyring: KeyringSource,
     /// The denylist file.

@@ -273,7 +273,7 @@ fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_th
 const BAD_FILES: &[(&str, &str)] = &[
     // Keys.
     ("pubic_url = 1", "pubic_url (in {dir}/authseal.toml) is not a known key; did you mean `public_url`?"),
-    ("[servers]", "servers (in {dir}/authseal.toml) is not a known key; did you mean `services`?"),
+    ("[servicse]", "servicse (in {dir}/authseal.toml) is not a known key; did you mean `services`?"),
     ("zzz = 1", "zzz (in {dir}/authseal.toml) is not a known key; known here are `public_url`, `listen`,"),
     ("\"a\\nb\" = 1", "  a\\nb (in {dir}/authseal.toml) is not a known key"),
     ("keyring.txt = \"hunter2-Zw3\"", "keyring.txt (in {dir}/authseal.toml) is not a known key; did you mean `text`?"),
@@ -422,6 +422,11 @@ const BAD_FILES: &[(&str, &str)] = &[
         "providers.box.name = \"hunter2-Zw3\"\nclients.box.tenant = \"1\"",
         "clients.box.tenant is of no use, since no URL of providers.box has `{tenant}`",
     ),
+    (
+        "server.trusted_proxies = [\"127.0.0.1\", \"hunter2-Zw3\"]",
+        "server.trusted_proxies, entry 2 (in {dir}/authseal.toml) is not an address like 127.0.0.1",
+    ),
+    ("server.trusted_proxies = [\"::/0\"]", "entry 1 (in {dir}/authseal.toml) names every address there is"),
     // The whole.
     ("keyring.file = \"hunter2-Zw3\"", "gives a key or a table a second time in line 3; keep one"),
     ("[clients.google]\nsecret = hunter2-Zw3", "is not valid TOML near line 4; text stands in \"quotes\""),

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 pub(super) struct Written {
     pub(super) public_url: Option<String>,
     pub(super) listen: Vec<String>,
+    pub(super) server: Server,
     pub(super) keyring: Keyring,
     pub(super) denylist: Denylist,
     pub(super) state: State,
@@ -25,6 +26,12 @@ pub(super) struct Written {
     pub(super) log: Log,
     pub(super) acme_challenge_dir: Option<String>,
     pub(super) templates_dir: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub(super) trusted_proxies: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -5,7 +5,7 @@
 
 use super::form::Form;
 use super::index::{self, Wanted};
-use super::{page, unfit, visitor};
+use super::{client, page, unfit, visitor};
 use crate::access::Refused;
 use crate::app::App;
 use crate::login::Binder;
@@ -77,7 +77,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     };
     let password = SecretString::from(field("password").unwrap_or_default());
-    match access.check(password, request.peer_addr().map(|peer| peer.ip())).await {
+    match access.check(password, client::of(&request, &app).limited()).await {
         Ok(pass) => {
             let mut response = index::show(&context, &ctx, &binder, wanted, &app);
             visitor::keep(&mut response, &visitor::pass_cookie(pass, &app));

@@ -97,10 +97,11 @@ pub(super) fn show(context: &Context, ctx: &str, binder: &Binder, wanted: Wanted
 /// This page at our own address, for a visitor who came by another name of this machine: cookies set there would not
 /// come back to the callback.
 fn own_address(request: &HttpRequest, app: &App) -> Option<String> {
-    let host = request.connection_info().host().to_owned();
+    let host = visitor::header(request, "host")?;
     let asked = Origin::of(&format!("{}://{host}", app.public_url().scheme()))?;
+    let asked_for = request.uri().path_and_query()?;
     let other_name = asked != *app.own_origin() && asked.is_loopback() && app.own_origin().is_loopback();
-    other_name.then(|| format!("{}{}", app.own_origin().as_str(), request.uri()))
+    other_name.then(|| format!("{}{}", app.own_origin().as_str(), asked_for))
 }
 
 fn is_listed(service: &Service) -> bool {

@@ -7,9 +7,12 @@
 mod access;
 mod authid;
 mod cli_token;
+mod client;
+mod deliver;
 mod fetch;
 mod fixed;
 mod form;
+mod gate;
 mod headers;
 mod index;
 mod login;
@@ -49,6 +52,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/logged-in", "GET", vec![get().to(login::complete)]);
     at("/cli-token", "GET", vec![get().to(cli_token::get)]);
     at("/cli-token-login", "POST", vec![post().to(cli_token::post)]);
+    at("/deliver", "POST", vec![post().to(deliver::post)]);
     at("/fetch", "GET", vec![get().to(fetch::fetch)]);
     at("/token-state", "GET", vec![get().to(fetch::state)]);
     at("/refresh", "GET, POST", vec![get().to(refresh::get), post().to(refresh::post)]);

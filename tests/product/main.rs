@@ -7,6 +7,7 @@
 mod access;
 mod browser;
 mod canary;
+mod delivery;
 mod duplicati;
 mod emulator;
 mod http;
