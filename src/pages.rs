@@ -3,6 +3,7 @@
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
+use std::io;
 use std::path::Path;
 use thiserror::Error;
 
@@ -19,39 +20,68 @@ const TEMPLATES: [(&str, &str); 10] = [
     ("error.html", include_str!("../templates/error.html")),
 ];
 
-/// The templates, parsed.
-pub struct Pages(Environment<'static>);
+/// What pages load besides: name, content type, content. `favicon.svg` is the logo too.
+const ASSETS: [(&str, &str, &str); 3] = [
+    ("static/authseal.css", "text/css; charset=utf-8", include_str!("../templates/static/authseal.css")),
+    ("static/authseal.js", "text/javascript; charset=utf-8", include_str!("../templates/static/authseal.js")),
+    ("static/favicon.svg", "image/svg+xml", include_str!("../templates/static/favicon.svg")),
+];
+
+/// The templates, parsed, and what goes with them.
+pub struct Pages {
+    environment: Environment<'static>,
+    assets: Vec<Asset>,
+}
+
+/// A stylesheet, script or image.
+pub struct Asset {
+    name: &'static str,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// All of it.
+    pub content: String,
+}
 
 /// Why an operator's template was refused.
 #[derive(Debug, Error)]
 pub enum TemplateError {
     /// It cannot be read.
     #[error("cannot read the template {0}: {1}")]
-    Read(String, std::io::Error),
+    Read(String, io::Error),
     /// It cannot be parsed.
-    #[error("the template {0} has a fault: {1:#}")]
+    #[error("the template {0} has a fault: {1}")]
     Parse(String, minijinja::Error),
+    /// It would never be shown.
+    #[error("{0} takes the place of nothing; there are {names}", names = names())]
+    Unknown(String),
 }
 
 impl Pages {
-    /// Parses all templates; one of the same name in `folder` takes the place of the built-in one.
+    /// Parses all templates; a file of the same name in `folder` takes the place of the built-in one.
     ///
     /// # Errors
-    /// When a template in `folder` cannot be read or parsed.
+    /// When a file in `folder` cannot be read or parsed, or has a name that nothing built in has.
     pub fn load(folder: Option<&Path>) -> Result<Self, TemplateError> {
+        if let Some(folder) = folder {
+            refuse_unknown(folder, folder)?;
+        }
         let mut environment = Environment::new();
         for (name, built_in) in TEMPLATES {
-            let path = folder.map(|folder| folder.join(name)).filter(|path| path.exists());
-            let shown = path.as_ref().map_or_else(|| name.to_owned(), |path| path.display().to_string());
-            let text = match path {
-                None => built_in.to_owned(),
-                Some(path) => {
-                    std::fs::read_to_string(path).map_err(|error| TemplateError::Read(shown.clone(), error))?
-                }
-            };
-            environment.add_template_owned(name, text).map_err(|error| TemplateError::Parse(shown, error))?;
+            let text = replaced(folder, name)?.unwrap_or_else(|| built_in.to_owned());
+            let parsed = environment.add_template_owned(name, text);
+            parsed.map_err(|error| TemplateError::Parse(shown(folder, name), error))?;
         }
-        Ok(Self(environment))
+        let asset = |(name, content_type, built_in): (&'static str, &'static str, &str)| {
+            let content = replaced(folder, name)?.unwrap_or_else(|| built_in.to_owned());
+            Ok(Asset { name, content_type, content })
+        };
+        let assets = ASSETS.into_iter().map(asset).collect::<Result<_, _>>()?;
+        Ok(Self { environment, assets })
+    }
+
+    /// The stylesheet, script or image of this name, like `static/authseal.css`.
+    pub fn asset(&self, name: &str) -> Option<&Asset> {
+        self.assets.iter().find(|asset| asset.name == name)
     }
 
     /// Renders one page. Values are escaped in `.html` templates.
@@ -59,8 +89,39 @@ impl Pages {
     /// # Errors
     /// When the template, which may be an operator's, cannot be rendered.
     pub fn render(&self, template: &str, context: impl Serialize) -> Result<String, minijinja::Error> {
-        self.0.get_template(template)?.render(Serde(context))
+        self.environment.get_template(template)?.render(Serde(context))
     }
+}
+
+/// An operator's own file of that name, if there is one.
+fn replaced(folder: Option<&Path>, name: &str) -> Result<Option<String>, TemplateError> {
+    let Some(path) = folder.map(|folder| folder.join(name)).filter(|path| path.exists()) else { return Ok(None) };
+    std::fs::read_to_string(path).map(Some).map_err(|error| TemplateError::Read(shown(folder, name), error))
+}
+
+fn shown(folder: Option<&Path>, name: &str) -> String {
+    folder.map_or_else(|| name.to_owned(), |folder| folder.join(name).display().to_string())
+}
+
+/// A file with a slip in its name would be left out without a word.
+fn refuse_unknown(folder: &Path, below: &Path) -> Result<(), TemplateError> {
+    let unreadable = |error| TemplateError::Read(below.display().to_string(), error);
+    for entry in std::fs::read_dir(below).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.strip_prefix(folder).unwrap_or(&path);
+        let known = TEMPLATES.iter().map(|template| template.0).chain(ASSETS.iter().map(|asset| asset.0));
+        if path.is_dir() && name == Path::new("static") {
+            refuse_unknown(folder, &path)?;
+        } else if !known.into_iter().any(|known| Path::new(known) == name) {
+            return Err(TemplateError::Unknown(path.display().to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn names() -> String {
+    let names = TEMPLATES.iter().map(|template| template.0).chain(ASSETS.iter().map(|asset| asset.0));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -74,8 +135,26 @@ mod tests {
         let pages = Pages::load(Some(folder.path())).unwrap();
         let context = serde_json::json!({ "heading": "<h>" });
         assert_eq!(pages.render("error.html", context).unwrap(), "mine: &lt;h&gt;");
+        assert_eq!(pages.asset("static/favicon.svg").unwrap().content_type, "image/svg+xml");
+        std::fs::create_dir(folder.path().join("static")).unwrap();
+        std::fs::write(folder.path().join("static/favicon.svg"), "<svg>mine</svg>").unwrap();
+        let pages = Pages::load(Some(folder.path())).unwrap();
+        assert_eq!(pages.asset("static/favicon.svg").unwrap().content, "<svg>mine</svg>");
+        assert!(pages.asset("static/authseal.css").unwrap().content.contains("color-scheme"));
+
         std::fs::write(folder.path().join("index.html"), "{% if %}").unwrap();
         let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
         assert!(error.contains("index.html has a fault"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_takes_the_place_of_nothing_is_a_slip() {
+        for name in ["logedin.html", "static/style.css"] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir(folder.path().join("static")).unwrap();
+            std::fs::write(folder.path().join(name), "x").unwrap();
+            let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
+            assert!(error.contains(name) && error.contains("logged_in.html"), "{error}");
+        }
     }
 }

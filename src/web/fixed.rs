@@ -7,12 +7,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-const ASSETS: [(&str, &str, &str); 3] = [
-    ("authseal.css", "text/css; charset=utf-8", include_str!("../../templates/static/authseal.css")),
-    ("authseal.js", "text/javascript; charset=utf-8", include_str!("../../templates/static/authseal.js")),
-    ("favicon.svg", "image/svg+xml", include_str!("../../templates/static/favicon.svg")),
-];
-
 /// The longest ACME http-01 token, in characters; in use are 43 (RFC 8555 section 8.3).
 const MAX_ACME_TOKEN: usize = 128;
 /// The longest text that `/isalive` echoes, in bytes.
@@ -29,20 +23,21 @@ struct Privacy<'a> {
 }
 
 /// `GET /static/{name}`.
-pub(super) async fn asset(name: web::Path<String>, request: HttpRequest) -> HttpResponse {
-    ASSETS.iter().find(|asset| asset.0 == *name).map_or_else(|| unfit::answer(&request, StatusCode::NOT_FOUND), serve)
+pub(super) async fn asset(name: web::Path<String>, request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    serve(&format!("static/{name}"), &request, &app)
 }
 
 /// `GET /favicon.ico`.
-pub(super) async fn favicon() -> HttpResponse {
-    serve(&ASSETS[2])
+pub(super) async fn favicon(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    serve("static/favicon.svg", &request, &app)
 }
 
-fn serve((_, content_type, content): &(&str, &str, &'static str)) -> HttpResponse {
+fn serve(name: &str, request: &HttpRequest, app: &App) -> HttpResponse {
+    let Some(asset) = app.pages().asset(name) else { return unfit::answer(request, StatusCode::NOT_FOUND) };
     HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, *content_type))
+        .insert_header((header::CONTENT_TYPE, asset.content_type))
         .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
-        .body(*content)
+        .body(asset.content.clone())
 }
 
 /// `GET /privacy-policy` and `GET /privacy-policy.txt`.
