@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { askedToLogIn, HTTPS, PASTE, setStage, show, visit } from './support/stage.js';
+import { Person } from './support/person.js';
 import { logIn } from './support/popup.js';
 
 const stage = setStage({ evil: 'evil.test', naive: 'naive.test' });
@@ -88,11 +89,10 @@ const putLink = (page, href) => page.$eval('a[href^="/login?"]', (a, target) => 
 
 stage.test("the attacker's login link is worth nothing in another browser", HTTPS, async ({ provider, server, context }) => {
     // With a Referer as only something else than a browser can send it, so that the sealed context names a trusted opener.
-    const forged = await fetch(`${server.direct}/?type=localdrive&token=attackerattacker0123456789`, {
-        headers: { referer: 'http://localhost:8200/', connection: 'close' },
+    const forged = await new Person().open(`${server.direct}/?type=localdrive&token=attackerattacker0123456789`, {
+        referer: 'http://localhost:8200/',
     });
-    const [, attackers] = /href="(\/login\?[^"]+)"/.exec(await forged.text());
-    const href = attackers.replaceAll('&amp;', '&').replaceAll('&#x3d;', '=');
+    const href = forged.attributes('a', 'href').find((target) => target.startsWith('/login?'));
     assert.match(href, /^\/login\?id=localdrive&ctx=[\w-]+$/);
 
     for (const go of [

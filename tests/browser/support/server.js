@@ -171,6 +171,7 @@ id = "${CLIENT.id}"
 secret = "${CLIENT.secret}"
 
 [providers.local]
+name = "Local Provider"
 issuer = "${provider.issuer}"
 rotation = "${rotation}"
 # OpenID Connect Core section 11: offline_access counts only together with this.
