@@ -5,7 +5,7 @@
 #![allow(missing_docs, reason = "criterion_group makes a public function")]
 
 use actix_web::test::{TestRequest, call_service, init_service};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, HttpServer, web};
 use authseal::app::App;
 use authseal::authid::{Bind, Envelope, GrantId, Login, ServiceId, seal};
 use authseal::clock::Clock;
@@ -21,7 +21,8 @@ use secrecy::ExposeSecret;
 use std::fmt::Write;
 use std::fs::Permissions;
 use std::hint::black_box;
-use std::net::TcpListener;
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -115,58 +116,77 @@ fn denylist(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A whole `/refresh` that is answered from the cache, beside a bare handler of the same framework that opens one
-/// sealed text of the same length and answers with as much JSON: what any server of this kind must at least do.
+/// A whole `/refresh` that is answered from the cache, with the log on as in production, beside a bare handler of the
+/// same framework that opens a sealed text of the same length.
 fn refresh(criterion: &mut Criterion) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (app, authid) = runtime.block_on(log_in(folder.path()));
+    let (app, our_address, authid) = runtime.block_on(log_in(folder.path()));
 
-    let mut group = criterion.benchmark_group("refresh");
     let body_len = authid.rsplit_once(':').unwrap().1.len() * 3 / 4;
     let key = Key::new(&[7; 32]);
     let sealed = BASE64_URL_SAFE_NO_PAD.encode(key.seal(&[0; 51], &vec![b'x'; body_len - 40]).unwrap());
-    let bare = actix_web::App::new().route(
-        "/refresh",
-        web::get().to(move |request: HttpRequest| {
-            let key = key.clone();
-            async move {
-                let text = request.headers().get("x-authid").unwrap().to_str().unwrap();
-                let opened = key.open(&[0; 51], &BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap();
-                HttpResponse::Ok().json(serde_json::json!({
-                    "access_token": "f8bd08a15ef1437ce91de7115da036b6", "expires": opened.len(), "type": "demodrive",
-                }))
-            }
-        }),
-    );
-    let bare = runtime.block_on(init_service(bare));
-    let ours = runtime.block_on(init_service(authseal::web::service(app)));
-    group.bench_function("bare_handler", |b| {
-        b.to_async(&runtime).iter(async || {
-            let request = TestRequest::get().uri("/refresh").insert_header(("X-AuthID", sealed.as_str())).to_request();
-            assert!(call_service(&bare, request).await.status().is_success());
-        });
-    });
-    let mut cached = |name: &str| {
-        group.bench_function(name, |b| {
-            b.to_async(&runtime).iter(async || {
-                let request =
-                    TestRequest::get().uri("/refresh").insert_header(("X-AuthID", authid.as_str())).to_request();
-                assert!(call_service(&ours, request).await.status().is_success());
-            });
-        });
-    };
-    cached("cached_without_log");
+    let key = web::Data::new(key);
+    let bare_app = move || actix_web::App::new().app_data(key.clone()).route("/refresh", web::get().to(bare_handler));
     tracing_subscriber::fmt().json().with_env_filter("info").with_writer(std::io::sink).init();
-    cached("cached");
+
+    let mut group = criterion.benchmark_group("refresh");
+    let bare = runtime.block_on(init_service(bare_app()));
+    let ours = runtime.block_on(init_service(authseal::web::service(app)));
+    let request = |authid: &str| TestRequest::get().uri("/refresh").insert_header(("X-AuthID", authid)).to_request();
+    group.bench_function("bare_handler", |b| {
+        b.to_async(&runtime).iter(async || assert!(call_service(&bare, request(&sealed)).await.status().is_success()));
+    });
+    group.bench_function("cached", |b| {
+        b.to_async(&runtime).iter(async || assert!(call_service(&ours, request(&authid)).await.status().is_success()));
+    });
+    group.finish();
+
+    // The same two over a kept connection, with all that a request costs besides.
+    let mut group = criterion.benchmark_group("refresh_over_http");
+    let bare_server = HttpServer::new(bare_app).workers(1).bind("127.0.0.1:0").unwrap();
+    let bare_address = bare_server.addrs()[0];
+    runtime.spawn(bare_server.run());
+    for (name, address, authid) in [("bare_handler", bare_address, &sealed), ("cached", our_address, &authid)] {
+        let request = format!("GET /refresh HTTP/1.1\r\nhost: x\r\nx-authid: {authid}\r\n\r\n");
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.set_nodelay(true).unwrap();
+        group.bench_function(name, |b| b.iter(|| exchange(&mut connection, request.as_bytes())));
+    }
     group.finish();
 }
 
+/// What any server of this kind must at least do: open one sealed text and answer with as much JSON.
+async fn bare_handler(request: HttpRequest, key: web::Data<Key>) -> HttpResponse {
+    let text = request.headers().get("x-authid").unwrap().to_str().unwrap();
+    let opened = key.open(&[0; 51], &BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap();
+    HttpResponse::Ok().json(serde_json::json!({
+        "access_token": "f8bd08a15ef1437ce91de7115da036b6", "expires": opened.len(), "type": "demodrive",
+    }))
+}
+
+/// One request and its whole answer.
+fn exchange(connection: &mut TcpStream, request: &[u8]) {
+    connection.write_all(request).unwrap();
+    let (mut answer, mut len) = ([0; 4096], 0);
+    loop {
+        len += connection.read(&mut answer[len..]).unwrap();
+        let text = std::str::from_utf8(&answer[..len]).unwrap();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let wanted = head.split_once("content-length: ").unwrap().1.split("\r\n").next().unwrap();
+        if body.len() == wanted.parse::<usize>().unwrap() {
+            return;
+        }
+    }
+}
+
 /// A server in front of the demo provider, and an AuthID whose access token it has cached.
-async fn log_in(folder: &Path) -> (web::Data<App>, String) {
+async fn log_in(folder: &Path) -> (web::Data<App>, SocketAddr, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
+    let url = format!("http://{address}");
     let provider = DemoProvider::start(&Zeroizing::new([7; 32]), format!("{url}/logged-in")).unwrap();
     let (at, id, secret) = (provider.address, provider.client_id, provider.client_secret.expose_secret());
     let secret_text = new_secret_text(Epoch::FIRST).unwrap();
@@ -191,7 +211,7 @@ async fn log_in(folder: &Path) -> (web::Data<App>, String) {
     let app = server.app();
     tokio::spawn(provider.server);
     tokio::spawn(server.run().unwrap());
-    (app, walk(&public_url, "demodrive").await.unwrap().authid)
+    (app, address, walk(&public_url, "demodrive").await.unwrap().authid)
 }
 
 criterion_group!(benches, authid, refused, keys, denylist, refresh);

@@ -1,5 +1,6 @@
 //! The whole, built from a checked configuration: every room, wired once.
 
+use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
@@ -10,9 +11,10 @@ use crate::provider::{Catalogue, Providers};
 use crate::store::Store;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
+use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use url::Url;
@@ -21,12 +23,14 @@ use url::Url;
 pub struct App {
     tokens: Tokens,
     logins: Logins,
+    access: Option<Access>,
     providers: Arc<Providers>,
     pages: Pages,
     watch: Watch,
     public_url: Url,
     own_origin: Origin,
     listen: Vec<SocketAddr>,
+    trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
     privacy_url: Option<Url>,
     acme_challenge_dir: Option<PathBuf>,
@@ -63,13 +67,16 @@ impl App {
         let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref()));
         let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
-        let (Some(keyring), Some(denylist), Some(pages), Some(providers), Some(own_origin)) =
-            (keyring, denylist, pages, providers, own_origin)
+        let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
+        let (Some(keyring), Some(denylist), Some(pages), Some(providers), Some(own_origin), Some(password)) =
+            (keyring, denylist, pages, providers, own_origin, password)
         else {
             return Err(Unbuildable(faults));
         };
         let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
-        let watch = Watch::start(keyring.follow().into_iter().chain([denylist.follow()]).collect());
+        let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
+        let files = keyring.follow().into_iter().chain([denylist.follow()]).chain(access.as_ref().map(Access::follow));
+        let watch = Watch::start(files.collect());
         let watch = watch.map_err(|error| Unbuildable(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
@@ -81,12 +88,14 @@ impl App {
         Ok(Self {
             tokens: Tokens::new(keyring.clone(), denylist, providers.clone(), clock.clone()),
             logins: Logins::new(keyring, providers.clone(), store, rules, callback, clock),
+            access,
             pages,
             providers,
             watch,
             public_url,
             own_origin,
             listen: config.listen,
+            trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
             privacy_url: config.privacy_url,
             acme_challenge_dir: config.acme_challenge_dir,
@@ -103,6 +112,11 @@ impl App {
         &self.logins
     }
 
+    /// Who may begin a login; `None` where everybody may.
+    pub fn access(&self) -> Option<&Access> {
+        self.access.as_ref()
+    }
+
     /// What there is to log in to.
     pub fn catalogue(&self) -> &Catalogue {
         self.providers.catalogue()
@@ -113,7 +127,7 @@ impl App {
         &self.pages
     }
 
-    /// Reads keyring and denylist again.
+    /// Reads every followed file again.
     pub fn reload(&self) {
         self.watch.reload_all();
     }
@@ -131,6 +145,11 @@ impl App {
     /// Where to listen.
     pub fn listen(&self) -> &[SocketAddr] {
         &self.listen
+    }
+
+    /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
     /// Whether `/refresh?authid=` is answered.

@@ -8,7 +8,7 @@
 use crate::seal::{Keyring, KeyringError};
 use crate::watch::{Follow, Signature};
 use arc_swap::{ArcSwap, Guard};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -25,8 +25,12 @@ const OTHERS: u32 = 0o007;
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "each message is its variant's description")]
 pub enum KeyfileError {
-    #[error("there is no keyring file {0}; make one with `authseal keys new`")]
+    #[error("there is no keyring file {0}; make one with `authseal keys new {0}`")]
     Missing(PathBuf),
+    #[error(
+        "the keyring {0} is no regular file; name the file itself (a container makes a folder where it finds no file to mount)"
+    )]
+    NoFile(PathBuf),
     #[error("the keyring file {0} cannot be read: {1}")]
     Unreadable(PathBuf, io::Error),
     #[error(
@@ -101,9 +105,9 @@ impl LiveKeyring {
     }
 }
 
-/// Every epoch with its state, for the log: `3 Open, 4 Primary, 5 Staged`.
-pub fn describe(keyring: &Keyring) -> String {
-    let epochs: Vec<_> = keyring.entries().map(|(epoch, state, _)| format!("{epoch} {state:?}")).collect();
+/// Every epoch with its state, for the log: `3 open, 4 primary, 5 staged`.
+fn describe(keyring: &Keyring) -> String {
+    let epochs: Vec<_> = keyring.entries().map(|(epoch, state, _)| format!("{epoch} {state}")).collect();
     epochs.join(", ")
 }
 
@@ -113,6 +117,10 @@ fn read(path: &Path) -> Result<(Keyring, Signature), KeyfileError> {
         io::ErrorKind::NotFound => KeyfileError::Missing(path.to_owned()),
         _ => KeyfileError::Unreadable(path.to_owned(), error),
     };
+    // Before it is opened: opening a pipe would wait for somebody to write.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(KeyfileError::NoFile(path.to_owned()));
+    }
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     let mode = metadata.permissions().mode() & 0o7777;
@@ -136,7 +144,7 @@ mod tests {
     use super::*;
     use crate::seal::{Epoch, new_secret_text};
     use crate::watch::Watch;
-    use std::fs::{self, Permissions};
+    use std::fs::Permissions;
     use std::os::unix::fs::symlink;
     use std::sync::mpsc::channel;
     use std::time::Duration;
@@ -191,7 +199,9 @@ mod tests {
     fn what_cannot_be_a_keyring_is_refused_by_its_fault() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.toml");
-        assert!(error_of(&path).contains("`authseal keys new`"));
+        assert!(error_of(&path).contains(&format!("`authseal keys new {}`", path.display())));
+        assert!(error_of(dir.path()).contains("is no regular file"));
+        assert!(error_of(Path::new("/dev/null")).contains("is no regular file"));
         write(&path, vec![b'#'; 1024 * 1024 + 1], 0o600);
         assert!(error_of(&path).contains("longer than 1048576 bytes"));
         write(&path, b"\xff\xfe", 0o600);
@@ -207,7 +217,7 @@ mod tests {
         let live = Arc::new(LiveKeyring::from_text(&keyring(2)).unwrap());
         assert!(live.follow().is_none());
         live.reload();
-        assert_eq!(describe(&live.load()), "1 Open, 2 Primary");
+        assert_eq!(describe(&live.load()), "1 open, 2 primary");
     }
 
     #[test]

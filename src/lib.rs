@@ -15,6 +15,7 @@ pub mod denylist;
 pub mod store;
 pub mod tokens;
 pub mod login;
+pub mod access;
 pub mod config;
 pub mod pages;
 pub mod app;

@@ -6,10 +6,11 @@ use serde::Serialize;
 use std::path::Path;
 use thiserror::Error;
 
-const TEMPLATES: [(&str, &str); 9] = [
+const TEMPLATES: [(&str, &str); 10] = [
     ("base.html", include_str!("../templates/base.html")),
     ("index.html", include_str!("../templates/index.html")),
     ("logged_in.html", include_str!("../templates/logged_in.html")),
+    ("password.html", include_str!("../templates/password.html")),
     ("paste.html", include_str!("../templates/paste.html")),
     ("revoke.html", include_str!("../templates/revoke.html")),
     ("revoked.html", include_str!("../templates/revoked.html")),

@@ -197,10 +197,12 @@ impl Dice {
 fn an_edited_authid_opens_only_when_mending_gives_the_authid_back() {
     let mut dice = Dice(20_261_123);
     let (mut parsed, mut opened) = (0, 0);
+    // `tests/run --full` sets the variable.
+    let edits = if std::env::var_os("TESTS_FULL").is_some() { 100_000 } else { 2_000 };
     for vector in vectors::<Valid>("valid.json") {
         let keyring = keyring(&vector.keyring);
         let mend = |text: &str| text.trim_ascii().replace("%3A", ":").replace("%3a", ":");
-        for _ in 0..2_000 {
+        for _ in 0..edits {
             let mut text = dice.edit(&vector.authid);
             if dice.roll(4) == 0 && text.len() > 20 {
                 text = dice.edit(&text);

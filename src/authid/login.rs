@@ -77,11 +77,6 @@ impl Bind {
         random().map(Zeroizing::new).map(Self)
     }
 
-    /// From its bytes.
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-
     /// Its bytes.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0

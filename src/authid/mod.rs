@@ -21,10 +21,10 @@ pub const MAX_LEN: usize = 6 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {
     /// There is no key for its epoch.
-    #[error("no key for this epoch: {0:?}")]
+    #[error("no key for its epoch: {0}")]
     NoKey(NoKey),
     /// It was not made with the key of its epoch, or was changed since.
-    #[error("forged or damaged")]
+    #[error("sealed with another server's key, or damaged")]
     Forged,
 }
 

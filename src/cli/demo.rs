@@ -8,12 +8,12 @@ use crate::config::{Config, Sources};
 use crate::demo::{DemoProvider, walk};
 use crate::denylist::Denylist;
 use crate::seal::random;
-use crate::web::Server;
+use crate::web::{self, Server};
 use anyhow::{Context, bail};
 use clap::Args;
 use secrecy::ExposeSecret;
 use std::fs::{self, DirBuilder};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use url::Url;
@@ -24,11 +24,15 @@ const SERVICE: &str = "demodrive";
 #[derive(Args)]
 pub(super) struct Demo {
     /// Where to listen
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
     /// Log in and refresh once without a browser, print {"authid": …, "refresh": {…}} and end
     #[arg(long)]
     once: bool,
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "is not an IP address with a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080")
 }
 
 pub(super) fn demo(demo: &Demo) -> anyhow::Result<()> {
@@ -80,9 +84,7 @@ async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
 /// Starts both servers with what lies in `folder`, and puts there what is missing.
 fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<(DemoProvider, Server, Url)> {
     // Bound here first, so that the address is known before the provider has to know the callback.
-    let listener = TcpListener::bind(listen).with_context(|| {
-        format!("cannot listen at {listen}; if something else does, choose another place with --listen 127.0.0.1:8090")
-    })?;
+    let listener = web::listen(listen)?;
     let url = format!("http://{}", listener.local_addr()?);
     let provider = DemoProvider::start(&provider_key(folder)?, format!("{url}/logged-in"))?;
     if !folder.join("keys.toml").exists() {
@@ -95,7 +97,7 @@ fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<(DemoProvider, Ser
     fs::write(&file, configuration(&provider, &url)).context("cannot write the demo's configuration")?;
     let sources = Sources { file: Some(file), working_dir: folder.to_owned(), ..Sources::default() };
     let (config, public_url) = Config::load_to_serve(&sources)?;
-    log::start(&config.log);
+    log::start(&config.log)?;
     let app = App::build(config, public_url.clone(), Clock::system())?;
     Ok((provider, Server::on(app, vec![listener]), public_url))
 }

@@ -1,13 +1,22 @@
 //! The log: to standard error, pretty on a terminal, one JSON object a line elsewhere.
 
+use super::Misuse;
 use crate::config::{Log, LogFormat};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::{env, panic};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
-/// Begins to log. `RUST_LOG`, where set, takes the place of the configured level.
-pub(super) fn start(log: &Log) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
+/// Begins to log. `RUST_LOG`, where it says anything, takes the place of the configured level.
+pub(super) fn start(log: &Log) -> anyhow::Result<()> {
+    let variable = env::var_os("RUST_LOG").map(|text| text.to_string_lossy().trim().to_owned());
+    let filter = match variable.filter(|text| !text.is_empty()) {
+        None => EnvFilter::new(&log.level),
+        Some(text) => filter(&text).ok_or_else(|| {
+            let advice = "must be error, warn, info, debug, trace or off, or directives like `info,authseal=debug`";
+            Misuse(format!("RUST_LOG {advice}"))
+        })?,
+    };
     // Libraries may log what they send and receive when asked for detail. Secrets pass through them, so they are never
     // asked: only our own events go below `warn`, whatever RUST_LOG says.
     let own = Targets::new().with_target("authseal", LevelFilter::TRACE).with_default(LevelFilter::WARN);
@@ -25,4 +34,25 @@ pub(super) fn start(log: &Log) {
     } else {
         registry.with(layer.json().flatten_event(true).with_span_list(false)).try_init()
     };
+    Ok(())
+}
+
+/// A lone word that is no level would be taken for the name of a module and silence all others.
+fn filter(text: &str) -> Option<EnvFilter> {
+    let lone = !text.contains(['=', ',', '[']);
+    let known = !lone || text.parse::<LevelFilter>().is_ok();
+    EnvFilter::try_new(text).ok().filter(|_| known)
+}
+
+/// A panic says where it happened and nothing more: its message may hold what was being worked on, a secret too.
+pub(super) fn keep_panics_quiet() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(place, "a defect of authseal");
+        } else {
+            // Not `eprintln`, which panics itself when nobody listens.
+            let _ = writeln!(io::stderr(), "authseal: a defect of authseal, at {place}");
+        }
+    }));
 }

@@ -1,23 +1,24 @@
 //! The command line: what can be typed, and what it does. The one room that prints.
-//!
-//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod authid;
 mod check;
+mod configured;
 mod demo;
 mod files;
 mod healthcheck;
 mod log;
+mod password;
 mod serve;
 
-use crate::config::{Config, Faults, Sources};
+use crate::app::Unbuildable;
+use crate::config::Faults;
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
+use configured::{ConfigFile, Configured};
 use std::process::ExitCode;
+use thiserror::Error;
 
 /// An OAuth handler for Duplicati that keeps no database.
 ///
@@ -27,7 +28,12 @@ use std::process::ExitCode;
 ///
 /// New here? `authseal demo` runs everything with a pretend provider.
 #[derive(Parser)]
-#[command(name = "authseal", version, max_term_width = 100)]
+#[command(
+    name = "authseal",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 failed, 2 the command line or the configuration has to be mended first."
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -36,13 +42,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Run the server
+    #[command(after_help = serve::EXAMPLES)]
     Serve(Configured),
     /// Try everything with a pretend provider; needs no configuration
     Demo(demo::Demo),
     /// Say whether `serve` would start with this configuration, and what it would offer
     Check(Configured),
     /// List the services: which are offered, which are not and why
-    Providers(Configured),
+    Providers(ConfigFile),
     /// Make and look at the keyring
     #[command(subcommand)]
     Keys(files::Keys),
@@ -52,69 +59,46 @@ enum Verb {
     /// Make the denylist
     #[command(subcommand)]
     Denylist(files::DenylistVerb),
+    /// Make the hash for `access.password_file`
+    #[command(subcommand)]
+    Access(password::Verb),
     /// Ask a running server whether it is ready; for containers
     Healthcheck(healthcheck::Healthcheck),
 }
 
-/// Where the configuration comes from.
-#[derive(Args)]
-struct Configured {
-    /// The configuration file [default: authseal.toml here, else /etc/authseal/authseal.toml]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Listen here instead of where the configuration says; may be given more than once
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Vec<SocketAddr>,
-    /// What browsers see, instead of what the configuration says
-    #[arg(long, value_name = "URL")]
-    public_url: Option<String>,
-}
-
-impl Configured {
-    fn sources(&self) -> anyhow::Result<Sources> {
-        let mut flags = Vec::new();
-        if let Some(url) = &self.public_url {
-            flags.push(("public_url".to_owned(), url.clone()));
-        }
-        if !self.listen.is_empty() {
-            let addresses: Vec<_> = self.listen.iter().map(SocketAddr::to_string).collect();
-            flags.push(("listen".to_owned(), addresses.join(",")));
-        }
-        Sources::of_process(self.config.clone(), flags).context("cannot tell the working directory")
-    }
-
-    fn load(&self) -> anyhow::Result<Config> {
-        Ok(Config::load(&self.sources()?)?)
-    }
-}
+/// A command that was not given as it has to be, in a sentence that says how.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Misuse(String);
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    log::keep_panics_quiet();
     // For the HTTP clients that are not told which to use. Fails only when there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = match Cli::parse().verb {
         Verb::Serve(configured) => serve::serve(&configured),
         Verb::Demo(demo) => demo::demo(&demo),
         Verb::Check(configured) => check::check(&configured),
-        Verb::Providers(configured) => check::providers(&configured),
+        Verb::Providers(file) => check::providers(&file),
         Verb::Keys(verb) => files::keys(&verb),
         Verb::Authid(verb) => authid::run(&verb),
         Verb::Denylist(verb) => files::denylist(&verb),
+        Verb::Access(verb) => password::run(&verb),
         Verb::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => match error.downcast_ref::<Faults>() {
-            Some(faults) => {
-                eprintln!("{faults}");
-                ExitCode::from(2)
-            }
-            None => {
-                eprintln!("authseal: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    match error.downcast_ref::<Faults>() {
+        Some(faults) => eprintln!("{faults}"), // begins with a headline of its own
+        None => eprintln!("authseal: {error:#}"),
     }
+    exit_code(&error)
+}
+
+/// 2 for what has to be mended before another try, the same as clap's own for what it cannot read; 1 for the rest.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let to_mend = error.is::<Misuse>() || error.is::<Faults>() || error.is::<Unbuildable>();
+    ExitCode::from(if to_mend { 2 } else { 1 })
 }
 
 /// Runs a future on the runtime that everything runs on: provider calls outlive the request that began them.

@@ -3,15 +3,19 @@
 use super::{Configured, block_on, log};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::web::Server;
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  authseal serve
+  authseal serve --config /srv/authseal.toml --listen 127.0.0.1:8090 --listen '[::1]:8090'";
+
 pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
-    let (config, public_url) = Config::load_to_serve(&configured.sources()?)?;
-    log::start(&config.log);
+    let (config, public_url) = configured.load()?;
+    log::start(&config.log)?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     no_core_dumps();
     block_on(async {
@@ -34,15 +38,17 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
 /// Answers until told to end, and reads keyring and denylist again on SIGHUP.
 pub(super) async fn run(server: Server) -> anyhow::Result<()> {
     let app = server.app();
+    let tokens = app.tokens().clone();
     let mut hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let reloads = tokio::spawn(async move {
         while hangups.recv().await.is_some() {
-            tracing::info!("SIGHUP: reading keyring and denylist again");
+            tracing::info!("SIGHUP: reading all files again");
             app.reload();
         }
     });
     let ended = server.run()?.await;
     reloads.abort();
+    tokens.settle().await;
     Ok(ended?)
 }
 

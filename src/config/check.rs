@@ -8,8 +8,9 @@ use super::{Config, Delivery, KeyringSource, Log};
 use crate::login::Origin;
 use crate::provider::Catalogue;
 use figment::value::Value;
+use ipnet::IpNet;
 use secrecy::ExposeSecret;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -63,9 +64,15 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let mut keys = Keys { layers, faults };
     let public_url = keys.judge(&["public_url"], written.public_url, |text| public_url(&text));
     let listen = keys.listen(&written.listen);
+    let proxies = written.server.trusted_proxies.into_iter().enumerate();
+    let proxies = proxies.filter_map(|(at, text)| {
+        keys.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
+    });
+    let trusted_proxies = proxies.collect();
     let keyring = keys.keyring(written.keyring);
     let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
     let denylist = keys.path(&["denylist", "file"], written.denylist.file);
+    let access_password_file = keys.path(&["access", "password_file"], written.access.password_file);
     keys.judge(&["state", "store"], written.state.store, |text| store(&text));
     let origins = written.delivery.trusted_origins.into_iter().enumerate();
     let origins = origins.filter_map(|(at, origin)| {
@@ -98,8 +105,10 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         warnings: Vec::new(),
         public_url,
         listen,
+        trusted_proxies,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
+        access_password_file,
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
         catalogue,
         allow_query_authid: written.refresh.allow_query_authid,
@@ -236,6 +245,18 @@ fn web_url(text: &str) -> Result<Url, String> {
     let web = text.starts_with("https://") || text.starts_with("http://");
     let url = Url::parse(text).ok().filter(|url| web && url.has_host());
     url.ok_or_else(|| "is not a URL that begins with `https://` or `http://`".to_owned())
+}
+
+/// A network in CIDR notation (RFC 4632), or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match network {
+        Ok(network) if network.prefix_len() == 0 => {
+            Err("names every address there is; name the proxies alone, or anybody can claim any address".to_owned())
+        }
+        Ok(network) => Ok(network),
+        Err(_) => Err("is not an address like 127.0.0.1 or ::1, or a network like 10.1.2.0/24".to_owned()),
+    }
 }
 
 fn store(text: &str) -> Result<(), String> {

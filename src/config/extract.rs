@@ -76,7 +76,9 @@ fn unknown_key(key: &str, known: Vec<String>, place: &str) -> String {
 /// Raw text as the type that serde names in `wanted`.
 fn coerce(text: &str, wanted: &str) -> Option<Value> {
     let text = text.trim();
-    if wanted == "a sequence" && !text.starts_with('[') {
+    // `[::]:8080` is an address and no list.
+    let is_list = text.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with(['"', '\'', ']']));
+    if wanted == "a sequence" && !is_list {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         return Some(Value::from(entries.map(Value::from).collect::<Vec<_>>()));
     }

@@ -20,6 +20,7 @@ pub use faults::Faults;
 pub use sources::Sources;
 
 use crate::provider::Catalogue;
+use ipnet::IpNet;
 use layers::Layers;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -37,10 +38,14 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The addresses to listen on, at least one, none twice.
     pub listen: Vec<SocketAddr>,
+    /// The proxies whose word on the client's address and scheme is taken.
+    pub trusted_proxies: Vec<IpNet>,
     /// Where the keyring is.
     pub keyring: KeyringSource,
     /// The denylist file.
     pub denylist: PathBuf,
+    /// The file with the hash of the password that a login begins with, if one is wanted.
+    pub access_password_file: Option<PathBuf>,
     /// To whom an AuthID is handed without a click.
     pub delivery: Delivery,
     /// What there is to log in to: `[providers]`, `[services]` and `[clients]`, those built in included.

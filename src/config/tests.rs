@@ -60,6 +60,7 @@ fn a_configuration_of_two_keys_is_enough() {
     assert!(matches!(config.keyring, KeyringSource::File(file) if file == folder.path().join("keys.toml")));
     assert_eq!(config.denylist, folder.path().join("denylist"));
     assert_eq!(config.file, Some(folder.path().join("authseal.toml")));
+    assert_eq!(config.access_password_file, None);
     assert!(config.delivery.loopback && config.delivery.trusted_origins.is_empty() && !config.allow_query_authid);
     assert_eq!((config.log.level.as_str(), config.log.format), ("info", LogFormat::Auto));
 }
@@ -85,6 +86,8 @@ fn a_later_layer_wins_key_by_key() {
     let sources = sources(toml);
     let config = Config::load(&with(sources.1.clone(), &env, &[("listen", "127.0.0.1:3, [::1]:3")])).unwrap();
     assert_eq!(config.listen, ["127.0.0.1:3".parse().unwrap(), "[::1]:3".parse().unwrap()]);
+    let first = Config::load(&with(sources.1.clone(), &[("AUTHSEAL_LISTEN", "[::]:8080, 127.0.0.1:1")], &[])).unwrap();
+    assert_eq!(first.listen, ["[::]:8080".parse().unwrap(), "127.0.0.1:1".parse().unwrap()]);
     assert_eq!((config.log.level.as_str(), config.log.format), ("debug", LogFormat::Json));
     let clients = written(&with(sources.1.clone(), &env, &[])).clients;
     let google = &clients["google"];
@@ -188,12 +191,17 @@ fn relative_paths_start_where_they_were_written() {
     let conf = folder.path().join("conf");
     fs::create_dir_all(conf.join("pages")).unwrap();
     fs::create_dir_all(folder.path().join("acme")).unwrap();
-    fs::write(conf.join("a.toml"), "keyring.file = \"keys/k.toml\"\ntemplates_dir = \"pages\"\n").unwrap();
+    fs::write(
+        conf.join("a.toml"),
+        "keyring.file = \"keys/k.toml\"\naccess.password_file = \"hash\"\ntemplates_dir = \"pages\"\n",
+    )
+    .unwrap();
     sources.file = Some("conf/a.toml".into());
     let env = [("AUTHSEAL_ACME_CHALLENGE_DIR", "acme")];
     let config = Config::load(&with(sources.clone(), &env, &[])).unwrap();
     assert!(matches!(config.keyring, KeyringSource::File(file) if file == conf.join("keys/k.toml")));
     assert_eq!(config.denylist, conf.join("denylist"));
+    assert_eq!(config.access_password_file, Some(conf.join("hash")));
     assert_eq!(config.templates_dir, Some(conf.join("pages")));
     assert_eq!(config.acme_challenge_dir, Some(folder.path().join("acme")));
     let flags = [("denylist.file", "/var/lib/authseal/denylist"), ("keyring.file", "k")];
@@ -265,7 +273,7 @@ fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_th
 const BAD_FILES: &[(&str, &str)] = &[
     // Keys.
     ("pubic_url = 1", "pubic_url (in {dir}/authseal.toml) is not a known key; did you mean `public_url`?"),
-    ("[servers]", "servers (in {dir}/authseal.toml) is not a known key; did you mean `services`?"),
+    ("[servicse]", "servicse (in {dir}/authseal.toml) is not a known key; did you mean `services`?"),
     ("zzz = 1", "zzz (in {dir}/authseal.toml) is not a known key; known here are `public_url`, `listen`,"),
     ("\"a\\nb\" = 1", "  a\\nb (in {dir}/authseal.toml) is not a known key"),
     ("keyring.txt = \"hunter2-Zw3\"", "keyring.txt (in {dir}/authseal.toml) is not a known key; did you mean `text`?"),
@@ -355,6 +363,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("listen = []", "listen is missing; name at least one address"),
     ("listen = [\"localhost:8080\"]", "listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port"),
     ("listen = [\"[::1]:1\", \"[0::1]:1\"]", "listen, entry 2 (in {dir}/authseal.toml) repeats an earlier address"),
+    ("access.password_file = \"\"", "access.password_file (in {dir}/authseal.toml) is empty"),
+    ("access.password = \"hunter2-Zw3\"", "did you mean `password_file`?"),
     ("denylist.file = \"\"", "denylist.file (in {dir}/authseal.toml) is empty"),
     (
         "state.store = \"redis://:hunter2-Zw3@r:6379\"",
@@ -412,6 +422,11 @@ const BAD_FILES: &[(&str, &str)] = &[
         "providers.box.name = \"hunter2-Zw3\"\nclients.box.tenant = \"1\"",
         "clients.box.tenant is of no use, since no URL of providers.box has `{tenant}`",
     ),
+    (
+        "server.trusted_proxies = [\"127.0.0.1\", \"hunter2-Zw3\"]",
+        "server.trusted_proxies, entry 2 (in {dir}/authseal.toml) is not an address like 127.0.0.1",
+    ),
+    ("server.trusted_proxies = [\"::/0\"]", "entry 1 (in {dir}/authseal.toml) names every address there is"),
     // The whole.
     ("keyring.file = \"hunter2-Zw3\"", "gives a key or a table a second time in line 3; keep one"),
     ("[clients.google]\nsecret = hunter2-Zw3", "is not valid TOML near line 4; text stands in \"quotes\""),

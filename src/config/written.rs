@@ -12,9 +12,11 @@ use std::collections::BTreeMap;
 pub(super) struct Written {
     pub(super) public_url: Option<String>,
     pub(super) listen: Vec<String>,
+    pub(super) server: Server,
     pub(super) keyring: Keyring,
     pub(super) denylist: Denylist,
     pub(super) state: State,
+    pub(super) access: Access,
     pub(super) delivery: Delivery,
     pub(super) clients: BTreeMap<String, ClientFacts>,
     pub(super) providers: BTreeMap<String, ProviderFacts>,
@@ -24,6 +26,12 @@ pub(super) struct Written {
     pub(super) log: Log,
     pub(super) acme_challenge_dir: Option<String>,
     pub(super) templates_dir: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub(super) trusted_proxies: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -43,6 +51,12 @@ pub(super) struct Denylist {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct State {
     pub(super) store: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Access {
+    pub(super) password_file: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -5,6 +5,7 @@ use crate::authid::{GrantId, ServiceId};
 use crate::clock::UnixTime;
 use crate::seal::Epoch;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Which kind of rule refuses an AuthID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,18 @@ pub enum Denied {
     LoginBefore,
     /// This login was revoked.
     Grant,
+}
+
+impl fmt::Display for Denied {
+    /// What the rule names, as seen from the AuthID.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Epoch => "its epoch",
+            Self::Service => "its service in its epoch",
+            Self::LoginBefore => "logins as old as its own",
+            Self::Grant => "its login",
+        })
+    }
 }
 
 /// The rules of a denylist. A grant takes 16 bytes and is found by halving.

@@ -81,7 +81,7 @@ impl Context {
 
     /// `time (8, big endian) | binder hash (16) | opener class (1) | origin | fetch token`, the last two with their
     /// lengths (1) before them.
-    fn encode(&self, now: UnixTime) -> Vec<u8> {
+    pub(super) fn encode(&self, now: UnixTime) -> Vec<u8> {
         let (class, origin) = match &self.opener {
             Opener::None => (0, ""),
             Opener::Trusted(origin) => (1, origin.as_str()),
@@ -95,7 +95,7 @@ impl Context {
         bytes
     }
 
-    fn decode(reader: &mut Reader<'_>, now: UnixTime, lifetime: i64) -> Option<Self> {
+    pub(super) fn decode(reader: &mut Reader<'_>, now: UnixTime, lifetime: i64) -> Option<Self> {
         let age = now.checked_sub(i64::from_be_bytes(reader.array()?))?;
         (-CLOCK_SKEW..lifetime).contains(&age).then_some(())?;
         let binder = BinderHash(reader.array()?);
@@ -133,7 +133,7 @@ fn verifier(derived: &[u8; 32]) -> Zeroizing<String> {
     Zeroizing::new(BASE64URL.encode(derived))
 }
 
-fn seal(keyring: &Keyring, purpose: Purpose, plaintext: &[u8]) -> Result<(String, [u8; 24]), SealError> {
+pub(super) fn seal(keyring: &Keyring, purpose: Purpose, plaintext: &[u8]) -> Result<(String, [u8; 24]), SealError> {
     let keys = keyring.primary();
     let mut bytes = keys.epoch().number().to_be_bytes().to_vec();
     let sealed = keys.key(purpose).seal(&bytes, plaintext)?;
@@ -142,13 +142,13 @@ fn seal(keyring: &Keyring, purpose: Purpose, plaintext: &[u8]) -> Result<(String
     Ok((BASE64URL.encode(bytes), nonce))
 }
 
-struct Opened {
+pub(super) struct Opened {
     epoch: Epoch,
     nonce: [u8; 24],
-    plaintext: Zeroizing<Vec<u8>>,
+    pub(super) plaintext: Zeroizing<Vec<u8>>,
 }
 
-fn open(text: &str, keyring: &Keyring, purpose: Purpose) -> Option<Opened> {
+pub(super) fn open(text: &str, keyring: &Keyring, purpose: Purpose) -> Option<Opened> {
     let bytes = BASE64URL.decode(text).ok()?;
     let (epoch_bytes, sealed) = bytes.split_first_chunk::<4>()?;
     let epoch = Epoch::try_from(i64::from(u32::from_be_bytes(*epoch_bytes))).ok()?;
@@ -162,10 +162,10 @@ fn write(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend_from_slice(text);
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*head)

@@ -42,6 +42,9 @@ pub enum LoginError {
     /// What was pasted is not such a token.
     #[error("not a login token")]
     BadPaste(Arc<Service>),
+    /// More pasted tokens were tried in a minute than a person would.
+    #[error("too many pasted tokens")]
+    TooMany,
     /// The call to the provider failed.
     #[error("provider: {1}")]
     Provider(Arc<Service>, Failure),

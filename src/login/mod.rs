@@ -4,13 +4,18 @@
 //! the browser's binder cookie proves that the one who comes back is the one who left.
 
 mod binder;
+mod client;
 mod context;
+mod deliver;
 mod error;
 mod fetch_token;
+mod limit;
 mod mailbox;
 mod origin;
+mod ticket;
 
 pub use binder::Binder;
+pub use client::{Client, ClientNet};
 pub use context::Context;
 pub use error::LoginError;
 pub use fetch_token::FetchToken;
@@ -23,10 +28,12 @@ use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Provide
 use crate::seal::SealError;
 use crate::store::Store;
 use context::State;
+use limit::Limits;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
+use ticket::Ticket;
 
 /// How long the binder cookie lives, in seconds.
 pub const BINDER_LIFETIME: i64 = context::CONTEXT_LIFETIME;
@@ -45,6 +52,7 @@ pub struct Logins {
     rules: DeliveryRules,
     redirect_uri: String,
     seen: Cache<[u8; 24], ()>,
+    limits: Limits,
     clock: Clock,
 }
 
@@ -84,8 +92,12 @@ pub struct LoggedIn {
     pub ends: Option<UnixTime>,
     /// Who asked.
     pub opener: Opener,
-    /// The token under which the AuthID waits in the mailbox.
-    pub waits_for: Option<FetchToken>,
+    /// The token that the opener asks with, if the AuthID may go to it at all.
+    pub fetch_token: Option<FetchToken>,
+    /// Whether the AuthID waits in the mailbox already.
+    pub waits: bool,
+    /// What [`Logins::deliver`] takes, where a person's click can still have the AuthID sent.
+    pub ticket: Option<String>,
     /// What else the person needs: label and value.
     pub shown: Vec<(String, String)>,
 }
@@ -101,7 +113,7 @@ impl Logins {
         clock: Clock,
     ) -> Self {
         let seen = Cache::builder().max_capacity(MAX_SEEN).time_to_live(SEEN).build();
-        Self { keyring, providers, store, rules, redirect_uri, seen, clock }
+        Self { keyring, providers, store, rules, redirect_uri, seen, limits: Limits::new(clock.clone()), clock }
     }
 
     /// Seals what is known of a visitor of our index page into the parameter of its login links.
@@ -135,7 +147,12 @@ impl Logins {
     ///
     /// # Errors
     /// Everything is checked before the code is spent.
-    pub async fn complete(&self, callback: Callback, binder: Option<&Binder>) -> Result<LoggedIn, LoginError> {
+    pub async fn complete(
+        &self,
+        callback: Callback,
+        binder: Option<&Binder>,
+        client: Client,
+    ) -> Result<LoggedIn, LoginError> {
         let returned = callback.state.filter(|state| !state.is_empty());
         let dropped = returned.is_none();
         let state = returned.or(callback.kept);
@@ -161,7 +178,7 @@ impl Logins {
         }
         let verifier = service.provider.pkce().then_some(state.verifier.as_str());
         match self.providers.redeem(&service, &code, &self.redirect_uri, verifier, &callback.all).await {
-            Ok(tokens) => self.hand_out(service, tokens, state.context, &callback.all),
+            Ok(tokens) => self.hand_out(service, tokens, state.context, client, &callback.all),
             Err(failure) => {
                 // The code was not spent: reloading the page may still work.
                 if matches!(failure, Failure::Unreachable | Failure::NotOffered) {
@@ -181,27 +198,25 @@ impl Logins {
         service: &Arc<Service>,
         ctx: &str,
         binder: Option<&Binder>,
+        client: Client,
         pasted: &SecretString,
     ) -> Result<LoggedIn, LoginError> {
         let context = self.context(ctx, binder)?;
         self.offered(service, Flow::Paste)?;
         let pasted = PastedToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
+        if !self.limits.admit_trade(client) {
+            return Err(LoginError::TooMany);
+        }
         let tokens = self.providers.trade(service, &pasted).await;
         let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
-        self.hand_out(service.clone(), tokens, context, &[])
+        self.hand_out(service.clone(), tokens, context, client, &[])
     }
 
-    /// The AuthID that waits for a fetch token. It is given once.
-    pub fn pick_up(&self, token: &FetchToken) -> Option<SecretString> {
-        mailbox::pick_up(&self.store, &self.keyring.load(), token)
-    }
-
-    /// Whether the AuthID for a fetch token was picked up.
-    pub fn was_picked_up(&self, token: &FetchToken) -> bool {
-        mailbox::was_picked_up(&self.store, &self.keyring.load(), token)
-    }
-
-    fn context(&self, ctx: &str, binder: Option<&Binder>) -> Result<Context, LoginError> {
+    /// What [`Logins::welcome`] sealed, if this browser is the one it was sealed for.
+    ///
+    /// # Errors
+    /// When it is not, or too old.
+    pub fn context(&self, ctx: &str, binder: Option<&Binder>) -> Result<Context, LoginError> {
         let context = Context::open(ctx, &self.keyring.load(), self.clock.now()).ok_or(LoginError::StaleLink)?;
         let ours = binder.is_some_and(|binder| binder.fits(&context.binder));
         ours.then_some(context).ok_or(LoginError::StaleLink)
@@ -220,6 +235,7 @@ impl Logins {
         service: Arc<Service>,
         tokens: Tokens,
         context: Context,
+        client: Client,
         callback: &[(String, String)],
     ) -> Result<LoggedIn, LoginError> {
         let missing: Vec<_> = service.missing_scopes(&tokens).into_iter().map(str::to_owned).collect();
@@ -244,16 +260,14 @@ impl Logins {
             (authid.expose().to_owned().into(), Some(login.grant), ends.or_else(|| last_day(&service, now)))
         };
         let shown = service.provider.shown(callback);
-        let waits_for = self.leave(&context, &authid)?;
+        let waits = self.leave(&context, client.address, &authid)?;
+        let sendable = waits || matches!(context.opener, Opener::Unknown(_));
+        let ticket = Ticket { context, address: client.address, authid };
+        let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;
         tracing::info!(target: "authseal::audit", event = "login", service = %service.id, grant = grant.map(tracing::field::display));
-        Ok(LoggedIn { service, authid, grant, ends, opener: context.opener, waits_for, shown })
-    }
-
-    /// Puts the AuthID into the mailbox, for trusted openers only.
-    fn leave(&self, context: &Context, authid: &SecretString) -> Result<Option<FetchToken>, SealError> {
-        let (Opener::Trusted(_), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(None) };
-        let left = mailbox::leave(&self.store, &self.keyring.load(), token, authid.expose_secret())?;
-        Ok(left.then(|| token.clone()))
+        let Ticket { context: Context { opener, fetch_token, .. }, authid, .. } = ticket;
+        let fetch_token = fetch_token.filter(|_| sendable);
+        Ok(LoggedIn { service, authid, grant, ends, opener, fetch_token, waits, ticket: sealed, shown })
     }
 }
 

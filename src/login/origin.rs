@@ -25,6 +25,11 @@ impl Origin {
         &self.0
     }
 
+    /// Whether what is sent there can be read on the way: plain http, and not on this very machine.
+    pub fn is_plain(&self) -> bool {
+        self.0.starts_with("http:") && !self.is_loopback()
+    }
+
     /// Whether it names this very machine: `localhost`, 127.0.0.0/8 or `[::1]`, any port. Subdomains of `localhost`
     /// do not count: not every resolver keeps them on the machine.
     pub fn is_loopback(&self) -> bool {

@@ -266,10 +266,12 @@ mod tests {
     fn no_two_purposes_share_a_key() {
         use Purpose::*;
         let keys = EpochKeys::new(Epoch(1), Zeroizing::new([1; 32]));
-        let all = [AuthId, Context, State, PkceVerifier, MailboxName, MailboxEntry, MailboxPickedUp];
-        for (i, one) in all.into_iter().enumerate() {
+        let mailbox = [MailboxName, MailboxEntry, MailboxPickedUp, MailboxAsked];
+        let all = [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass].into_iter().chain(mailbox);
+        let all: Vec<_> = all.collect();
+        for (i, one) in all.iter().copied().enumerate() {
             let sealed = keys.key(one).seal(b"", b"x").unwrap();
-            for (j, other) in all.into_iter().enumerate() {
+            for (j, other) in all.iter().copied().enumerate() {
                 assert_eq!(keys.key(other).open(b"", &sealed).is_some(), i == j);
                 assert_eq!(keys.derive(one, b"x") == keys.derive(other, b"x"), i == j);
             }

@@ -8,6 +8,7 @@ use super::{Epoch, EpochKeys, KeyTextError};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use thiserror::Error;
 
 /// A checked keyring.
@@ -40,6 +41,19 @@ pub enum KeyState {
     BelowFloor,
 }
 
+impl fmt::Display for KeyState {
+    /// In words for people, at most 15 characters; fills a width.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Staged => "staged",
+            Self::Primary => "primary",
+            Self::Open => "open",
+            Self::Retired => "retired",
+            Self::BelowFloor => "below min_epoch",
+        })
+    }
+}
+
 /// Why nothing sealed under an epoch can be opened here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoKey {
@@ -51,6 +65,18 @@ pub enum NoKey {
     Retired,
     /// Below the keyring's floor.
     BelowFloor,
+}
+
+impl fmt::Display for NoKey {
+    /// The end of a sentence that begins with "this epoch is".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Newer => "newer than all in the keyring",
+            Self::Absent => "not in the keyring",
+            Self::Retired => "retired",
+            Self::BelowFloor => "below the keyring's min_epoch",
+        })
+    }
 }
 
 /// Why a keyring was refused. Names what to mend; never holds a secret.

@@ -17,6 +17,12 @@ pub enum Purpose {
     MailboxEntry,
     /// The name of the note that a mailbox entry was picked up, derived from the fetch token.
     MailboxPickedUp,
+    /// The pass of a browser in which the shared password was given.
+    AccessPass,
+    /// The name of the note that somebody at another address asked for a mailbox entry, derived from the fetch token.
+    MailboxAsked,
+    /// What the page with the AuthID hands back when its person has it sent.
+    DeliveryTicket,
 }
 
 impl Purpose {
@@ -30,6 +36,9 @@ impl Purpose {
             Self::MailboxName => b"authseal mailbox name v1",
             Self::MailboxEntry => b"authseal mailbox entry v1",
             Self::MailboxPickedUp => b"authseal mailbox picked up v1",
+            Self::AccessPass => b"authseal access pass v1",
+            Self::MailboxAsked => b"authseal mailbox asked v1",
+            Self::DeliveryTicket => b"authseal delivery ticket v1",
         }
     }
 }

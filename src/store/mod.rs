@@ -55,6 +55,11 @@ impl Store {
         self.blobs.remove(name).filter(|blob| self.alive(blob)).map(|blob| blob.bytes)
     }
 
+    /// A copy of a blob, which stays where it is.
+    pub fn look(&self, name: &Name) -> Option<Vec<u8>> {
+        self.blobs.get(name).filter(|blob| self.alive(blob)).map(|blob| blob.bytes)
+    }
+
     /// Whether there is a blob of that name.
     pub fn holds(&self, name: &Name) -> bool {
         self.blobs.get(name).is_some_and(|blob| self.alive(&blob))
@@ -77,6 +82,7 @@ mod tests {
         assert!(store.put([1; 32], b"one".to_vec(), minute));
         assert!(store.put([2; 32], b"two".to_vec(), minute));
         assert!(store.holds(&[1; 32]));
+        assert_eq!(store.look(&[1; 32]).unwrap(), b"one");
         assert_eq!(store.take(&[1; 32]).unwrap(), b"one");
         assert_eq!(store.take(&[1; 32]), None);
         clock.advance(minute);

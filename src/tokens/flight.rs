@@ -1,27 +1,42 @@
 //! Single-flight: of many callers who want the same thing at once, one does the work and all get its result.
 //!
-//! The work runs in a task of its own, so that a caller who hangs up does not take it along; a panic in it ends the
-//! flight like any other result.
+//! The work runs in a task of its own, on the runtime that the flights were made on: neither a caller who hangs up nor
+//! the end of a worker's thread takes it along. A panic in it ends the flight like any other result.
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
 use tracing::Instrument;
 
 type Flight<V> = Shared<BoxFuture<'static, Option<V>>>;
 
+type Under<K, V> = Arc<Mutex<HashMap<K, Flight<V>>>>;
+
 /// The flights under way, by key.
-pub(super) struct Flights<K, V>(Arc<Mutex<HashMap<K, Flight<V>>>>);
+pub(super) struct Flights<K, V> {
+    under_way: Under<K, V>,
+    runtime: Handle,
+}
 
 impl<K, V> Flights<K, V>
 where
     K: Copy + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
+    /// None yet; the work will be done on the current runtime.
     pub(super) fn new() -> Self {
-        Self(Arc::default())
+        Self { under_way: Arc::default(), runtime: Handle::current() }
+    }
+
+    /// Waits until all have landed.
+    pub(super) async fn settle(&self) {
+        let next = || self.under_way.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned();
+        while let Some(flight) = next() {
+            flight.await;
+        }
     }
 
     /// Joins the flight for `key`, or starts one with `work`. `None` when the work panicked.
@@ -30,31 +45,28 @@ where
         F: Future<Output = V> + Send + 'static,
     {
         let flight = {
-            let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut flights = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             // Entered under the lock and left only by the task itself, which cannot do so before it was entered.
-            flights.entry(key).or_insert_with(|| Self::start(self.0.clone(), key, work())).clone()
+            flights.entry(key).or_insert_with(|| self.start(key, work())).clone()
         };
         flight.await
     }
 
-    fn start(
-        flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
-        key: K,
-        work: impl Future<Output = V> + Send + 'static,
-    ) -> Flight<V> {
+    fn start(&self, key: K, work: impl Future<Output = V> + Send + 'static) -> Flight<V> {
+        let flights = self.under_way.clone();
         // The log should name the request that began it.
         let flight = async move {
             let _landing = Landing { flights, key };
             work.await
         };
-        let task = tokio::spawn(flight.in_current_span());
+        let task = self.runtime.spawn(flight.in_current_span());
         async move { task.await.ok() }.boxed().shared()
     }
 }
 
 /// Takes the flight off the list when its work is over, however it ended.
 struct Landing<K: Eq + Hash, V> {
-    flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
+    flights: Under<K, V>,
     key: K,
 }
 
@@ -86,7 +98,7 @@ mod tests {
                 })
             })
             .collect();
-        while flights.0.lock().unwrap().get(&1).is_none_or(|flight| flight.strong_count() != Some(21)) {
+        while flights.under_way.lock().unwrap().get(&1).is_none_or(|flight| flight.strong_count() != Some(21)) {
             tokio::task::yield_now().await;
         }
         go.notify_one();
@@ -94,7 +106,7 @@ mod tests {
             assert_eq!(caller.await.unwrap(), Some(0));
         }
         assert_eq!(flights.join(1, || async { 7 }).await, Some(7));
-        assert!(flights.0.lock().unwrap().is_empty());
+        assert!(flights.under_way.lock().unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -112,12 +124,13 @@ mod tests {
                 flights.join(1, work).await
             })
         };
-        while flights.0.lock().unwrap().is_empty() {
+        while flights.under_way.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
         caller.abort();
         go.notify_one();
-        done.notified().await;
+        flights.settle().await;
+        assert!(done.notified().now_or_never().is_some());
     }
 
     #[tokio::test]

@@ -78,10 +78,15 @@ pub enum AtProvider {
 }
 
 impl Tokens {
-    /// Puts the parts together.
+    /// Puts the parts together. Provider calls are made on the runtime that is current here.
     pub fn new(keyring: Arc<LiveKeyring>, denylist: Arc<Denylist>, providers: Arc<Providers>, clock: Clock) -> Self {
         let (outcomes, flights) = (Outcomes::new(clock.clone()), Flights::new());
         Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, clock }))
+    }
+
+    /// Waits for the provider calls under way, 20 s at most: what they bring must not be lost with the process.
+    pub async fn settle(&self) {
+        self.0.flights.settle().await;
     }
 
     /// Opens an AuthID, revoked or not.

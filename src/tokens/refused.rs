@@ -13,13 +13,13 @@ pub enum Refused {
     #[error(transparent)]
     Parse(#[from] ParseError),
     /// Not sealed with the key of its epoch.
-    #[error("forged or damaged")]
+    #[error("sealed with another server's key, or damaged")]
     Forged,
     /// There is no key for its epoch.
-    #[error("no key for its epoch: {0:?}")]
+    #[error("no key for its epoch: {0}")]
     NoKey(NoKey),
     /// Revoked.
-    #[error("on the denylist: {0:?}")]
+    #[error("on the denylist: {0}")]
     Denied(Denied),
     /// The service it is for is not offered (any more).
     #[error("service {0} is not offered here")]

@@ -2,7 +2,7 @@
 
 use super::form::Form;
 use super::login::{self, Named};
-use super::{form, login_error, page, unfit, visitor};
+use super::{access, client, form, login_error, page, unfit, visitor};
 use crate::app::App;
 use crate::login::LoginError;
 use crate::provider::{Availability, Flow, Service};
@@ -26,6 +26,9 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     let Some(service) = service.filter(|service| service.provider.flow() == Flow::Paste) else {
         return super::unknown_service(&request, &app);
     };
+    if access::is_shut(&request, &app) {
+        return super::to_index(&service.id);
+    }
     match form::query(&request, "ctx").filter(|_| matches!(service.availability(), Availability::Offered)) {
         Some(ctx) => show(&service, &ctx, None, &app),
         None => super::to_index(&service.id),
@@ -41,8 +44,12 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let Some(service) = app.catalogue().find(field("id")).cloned() else {
         return super::unknown_service(&request, &app);
     };
+    if access::is_shut(&request, &app) {
+        return super::to_index(&service.id);
+    }
     let (ctx, token) = (field("ctx"), SecretString::from(field("token").to_owned()));
-    match app.logins().trade(&service, ctx, visitor::binder(&request, &app).as_ref(), &token).await {
+    let (binder, client) = (visitor::binder(&request, &app), client::of(&request, &app));
+    match app.logins().trade(&service, ctx, binder.as_ref(), client, &token).await {
         Ok(logged_in) => login::show(&logged_in, &app),
         Err(LoginError::BadPaste(_)) => {
             show(&service, ctx, Some("That is not such a token, or not all of it. Copy it again, whole."), &app)

@@ -1,8 +1,8 @@
 //! `/fetch` and `/token-state`: Duplicati's page asks for the AuthID that waits for it, by JSON or JSONP.
 
-use super::form;
+use super::{client, form, visitor};
 use crate::app::App;
-use crate::login::FetchToken;
+use crate::login::{Client, FetchToken};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -16,7 +16,7 @@ pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResp
     }
     let answer = match form::query(&request, "token").and_then(|token| FetchToken::parse(&token)) {
         None => json!({ "error": "The token must have 16 to 64 varied letters and digits." }),
-        Some(token) => match app.logins().pick_up(&token) {
+        Some(token) => match app.logins().pick_up(&token, asker(&request, &app)) {
             Some(authid) => json!({ "authid": authid.expose_secret() }),
             None => json!({ "wait": "Not yet, please ask again." }),
         },
@@ -27,10 +27,25 @@ pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResp
     }
 }
 
-/// `GET /token-state` with `token`: whether the AuthID was picked up.
+/// `GET /token-state` with `token`: whether the AuthID was picked up, and if not, whether somebody asked for it whom it
+/// is kept from.
 pub(super) async fn state(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let token = form::query(&request, "token").and_then(|token| FetchToken::parse(&token));
-    HttpResponse::Ok().json(json!({ "success": token.is_some_and(|token| app.logins().was_picked_up(&token)) }))
+    let success = token.as_ref().is_some_and(|token| app.logins().was_picked_up(token));
+    let asked = !success && token.is_some_and(|token| app.logins().was_asked_for(&token));
+    HttpResponse::Ok().json(if asked {
+        json!({ "success": false, "asked": true })
+    } else {
+        json!({ "success": success })
+    })
+}
+
+/// Who asks. Duplicati's page loads a script, or fetches; something else that a browser loads, such as a page or an
+/// image, is nobody that anything is meant for.
+fn asker(request: &HttpRequest, app: &App) -> Client {
+    let client = client::of(request, app);
+    let meant = visitor::header(request, "sec-fetch-dest").is_none_or(|dest| matches!(dest, "script" | "empty"));
+    Client { address: client.address.filter(|_| meant), ..client }
 }
 
 /// A script that calls `callback`. The comment in front keeps the answer from beginning with chosen bytes, the escapes

@@ -2,7 +2,7 @@
 //!
 //! A handler that needs another value sets the header itself; here only what is missing is added.
 
-use super::unfit;
+use super::{gate, unfit};
 use crate::app::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -71,11 +71,14 @@ pub(super) async fn around(
     let span = if fast { Span::none() } else { id.span() };
     let begun = Instant::now();
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
-    let mut response = if too_long {
-        let answer = unfit::answer(request.request(), StatusCode::URI_TOO_LONG);
-        request.into_response(answer).map_into_right_body()
-    } else {
-        next.call(request).instrument(span.clone()).await?.map_into_left_body()
+    let refused = match request.app_data::<web::Data<App>>() {
+        _ if too_long => Some(unfit::answer(request.request(), StatusCode::URI_TOO_LONG)),
+        Some(app) => gate::refusal(request.request(), app),
+        None => None,
+    };
+    let mut response = match refused {
+        Some(answer) => request.into_response(answer).map_into_right_body(),
+        None => next.call(request).instrument(span.clone()).await?.map_into_left_body(),
     };
 
     let headers = response.headers_mut();

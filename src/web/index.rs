@@ -1,12 +1,13 @@
 //! `/`: the services to log in at, or the one that Duplicati asked for.
 
-use super::{authid, form, page, unfit, visitor};
+use super::{access, authid, form, page, unfit, visitor};
 use crate::app::App;
 use crate::login::{Binder, Context, FetchToken, Opener, Origin};
 use crate::provider::{Availability, Flow, Service};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use std::sync::Arc;
 
 #[derive(Serialize)]
 struct Page {
@@ -29,6 +30,22 @@ struct Choice {
     instead_url: Option<String>,
 }
 
+/// What the page was asked for, as far as the catalogue knows it.
+pub(super) struct Wanted {
+    /// `type`: show this service only.
+    pub(super) only: Option<Arc<Service>>,
+    /// `redirect` or `redir`: begin this login at once.
+    pub(super) at_once: Option<Arc<Service>>,
+}
+
+impl Wanted {
+    /// Reads query or form through `parameter`.
+    pub(super) fn read(app: &App, parameter: impl Fn(&str) -> Option<String>) -> Self {
+        let find = |name| parameter(name).and_then(|id| app.catalogue().find(&id).cloned());
+        Self { only: find("type"), at_once: find("redirect").or_else(|| find("redir")) }
+    }
+}
+
 /// `GET /` with `type` (show that service only), `token` (the fetch token), `redirect` or `redir` (start at once).
 pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     if request.headers().contains_key(&authid::HEADER) {
@@ -46,17 +63,22 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
         fetch_token: form::query(&request, "token").and_then(|token| FetchToken::parse(&token)),
         binder: binder.hash(),
     };
-    let Ok(ctx) = app.logins().welcome(&context) else {
-        return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
-    };
+    let wanted = Wanted::read(&app, |name| form::query(&request, name));
+    match app.logins().welcome(&context) {
+        Ok(ctx) if access::is_shut(&request, &app) => access::ask(None, &ctx, &binder, &wanted, &app),
+        Ok(ctx) => show(&context, &ctx, &binder, wanted, &app),
+        Err(_) => unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
 
-    let find = |name| form::query(&request, name).and_then(|id| app.catalogue().find(&id).cloned());
-    let at_once = find("redirect").or_else(|| find("redir"));
-    let asked_for = at_once.clone().or_else(|| find("type"));
+/// The page for a visitor who may log in; `ctx` is the context, sealed.
+pub(super) fn show(context: &Context, ctx: &str, binder: &Binder, wanted: Wanted, app: &App) -> HttpResponse {
+    let Wanted { only, at_once } = wanted;
+    let asked_for = at_once.clone().or(only);
     let services: Vec<_> = match &asked_for {
-        Some(service) => vec![choice(service, &ctx)],
+        Some(service) => vec![choice(service, ctx)],
         None => {
-            app.catalogue().all().filter(|service| is_listed(service)).map(|service| choice(service, &ctx)).collect()
+            app.catalogue().all().filter(|service| is_listed(service)).map(|service| choice(service, ctx)).collect()
         }
     };
     // Without a click only for those who would get the AuthID by itself anyway.
@@ -67,21 +89,19 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
         None => "Log in to your storage".to_owned(),
     };
     let page = Page { title, services, filter: asked_for.is_some(), start_url };
-    let mut response = page::show(&app, StatusCode::OK, "index.html", page);
-    // Fails only for a cookie that is no header text; ours is base64url.
-    if response.add_cookie(&visitor::binder_cookie(&binder, &app)).is_err() {
-        return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
-    }
+    let mut response = page::show(app, StatusCode::OK, "index.html", page);
+    visitor::keep(&mut response, &visitor::binder_cookie(binder, app));
     response
 }
 
 /// This page at our own address, for a visitor who came by another name of this machine: cookies set there would not
 /// come back to the callback.
 fn own_address(request: &HttpRequest, app: &App) -> Option<String> {
-    let host = request.connection_info().host().to_owned();
+    let host = visitor::header(request, "host")?;
     let asked = Origin::of(&format!("{}://{host}", app.public_url().scheme()))?;
+    let asked_for = request.uri().path_and_query()?;
     let other_name = asked != *app.own_origin() && asked.is_loopback() && app.own_origin().is_loopback();
-    other_name.then(|| format!("{}{}", app.own_origin().as_str(), request.uri()))
+    other_name.then(|| format!("{}{}", app.own_origin().as_str(), asked_for))
 }
 
 fn is_listed(service: &Service) -> bool {

@@ -1,10 +1,10 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
 use super::login_error;
-use super::{form, page, visitor};
+use super::{access, client, form, page, visitor};
 use crate::app::App;
 use crate::clock;
-use crate::login::{Callback, FetchToken, LoggedIn, LoginError, Opener};
+use crate::login::{Callback, FetchToken, LoggedIn, LoginError, Opener, Origin};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::{ExposeSecret, SecretString};
@@ -24,8 +24,12 @@ struct Page<'a> {
     mailbox: bool,
     fetch_token: Option<&'a str>,
     waiting_for: Option<&'a str>,
-    /// An origin that asked and is not trusted.
-    copy_only: Option<&'a str>,
+    /// An origin that the AuthID is sent to after a click.
+    send_to: Option<&'a str>,
+    /// Whether it would go there unencrypted.
+    send_plainly: bool,
+    /// What `/deliver` wants for such a click.
+    ticket: Option<&'a str>,
     raw_token: bool,
     withdraw_url: Option<&'a str>,
     shown: Vec<Shown<'a>>,
@@ -49,6 +53,9 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
     let Some(service) = service else {
         return super::unknown_service(&request, &app);
     };
+    if access::is_shut(&request, &app) {
+        return super::to_index(&service.id);
+    }
     let ctx = form::query(&request, "ctx").filter(|_| !visitor::is_not_from_our_page(&request));
     let Some(ctx) = ctx else {
         return super::to_index(&service.id);
@@ -84,7 +91,7 @@ pub(super) async fn complete(request: HttpRequest, app: web::Data<App>) -> HttpR
         iss: first("iss"),
         all: all.clone(),
     };
-    match app.logins().complete(callback, visitor::binder(&request, &app).as_ref()).await {
+    match app.logins().complete(callback, visitor::binder(&request, &app).as_ref(), client::of(&request, &app)).await {
         Ok(logged_in) => show(&logged_in, &app),
         Err(error) => login_error::show(error, &request, &app),
     }
@@ -95,7 +102,7 @@ pub(super) fn show(logged_in: &LoggedIn, app: &App) -> HttpResponse {
     let service = &logged_in.service;
     let (trusted, unknown) = match &logged_in.opener {
         Opener::Trusted(origin) => (Some(origin.as_str()), None),
-        Opener::Unknown(origin) => (None, Some(origin.as_str())),
+        Opener::Unknown(origin) => (None, Some(origin)),
         Opener::None => (None, None),
     };
     let page = Page {
@@ -105,10 +112,12 @@ pub(super) fn show(logged_in: &LoggedIn, app: &App) -> HttpResponse {
         grant: logged_in.grant.map(|grant| grant.to_string()),
         last_day: logged_in.ends.map(|time| clock::rfc3339(time).chars().take(10).collect()),
         deliver_to: trusted,
-        mailbox: logged_in.waits_for.is_some(),
-        fetch_token: logged_in.waits_for.as_ref().map(FetchToken::expose),
+        mailbox: logged_in.waits,
+        fetch_token: logged_in.fetch_token.as_ref().map(FetchToken::expose),
         waiting_for: trusted,
-        copy_only: unknown,
+        send_to: unknown.map(Origin::as_str),
+        send_plainly: unknown.is_some_and(Origin::is_plain),
+        ticket: logged_in.ticket.as_deref(),
         raw_token: service.provider.raw_token(),
         withdraw_url: service.provider.withdraw_url(),
         shown: logged_in.shown.iter().map(|(label, value)| Shown { label, value }).collect(),

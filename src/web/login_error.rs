@@ -95,6 +95,14 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
                 "Make a new token, copy it whole and paste it.",
             ),
         )),
+        LoginError::TooMany => (
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrorPage::new(
+                "Too many tries",
+                "More login tokens were tried here in the last minute than this server passes on.",
+                "Wait a minute, then begin once more.",
+            ),
+        ),
         LoginError::Provider(service, failure) => call_failed(service, *failure),
         LoginError::Seal(error) => (
             StatusCode::INTERNAL_SERVER_ERROR,

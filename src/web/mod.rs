@@ -4,11 +4,15 @@
 //! Errors for Duplicati are made in `reason`, for visitors in `page` and `login_error`; errors for operators are
 //! log lines.
 
+mod access;
 mod authid;
 mod cli_token;
+mod client;
+mod deliver;
 mod fetch;
 mod fixed;
 mod form;
+mod gate;
 mod headers;
 mod index;
 mod login;
@@ -43,10 +47,12 @@ fn routes(config: &mut web::ServiceConfig) {
         config.service(resource.default_service(unfit::method_not_allowed(allow)));
     };
     at("/", "GET, HEAD", vec![head_too().to(index::get)]);
+    at("/access", "POST", vec![post().to(access::post)]);
     at("/login", "GET", vec![get().to(login::begin)]);
     at("/logged-in", "GET", vec![get().to(login::complete)]);
     at("/cli-token", "GET", vec![get().to(cli_token::get)]);
     at("/cli-token-login", "POST", vec![post().to(cli_token::post)]);
+    at("/deliver", "POST", vec![post().to(deliver::post)]);
     at("/fetch", "GET", vec![get().to(fetch::fetch)]);
     at("/token-state", "GET", vec![get().to(fetch::state)]);
     at("/refresh", "GET, POST", vec![get().to(refresh::get), post().to(refresh::post)]);

@@ -24,7 +24,6 @@ pub(super) fn show(app: &App, status: StatusCode, template: &str, context: impl 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct ErrorPage {
     title: String,
-    heading: String,
     message: String,
     /// What to do next.
     next: String,
@@ -34,10 +33,9 @@ pub(super) struct ErrorPage {
 }
 
 impl ErrorPage {
-    pub(super) fn new(heading: &str, message: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(super) fn new(title: &str, message: impl Into<String>, next: impl Into<String>) -> Self {
         Self {
-            title: heading.to_owned(),
-            heading: heading.to_owned(),
+            title: title.to_owned(),
             message: message.into(),
             next: next.into(),
             action_url: Some("/".to_owned()),

@@ -1,10 +1,11 @@
 //! What a browser tells about itself: the binder cookie, where it comes from, whether a form is our own.
 
+use crate::access::PASS_LIFETIME;
 use crate::app::App;
 use crate::login::{BINDER_LIFETIME, Binder, STATE_LIFETIME};
-use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
+use actix_web::{HttpRequest, HttpResponse};
 
 /// The text of a header, if there is one and it is text.
 pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
@@ -31,6 +32,22 @@ pub(super) fn state_cookie(state: String, app: &App) -> Cookie<'static> {
     cookie(app, state_name(app), state, STATE_LIFETIME)
 }
 
+/// The pass of a browser in which the shared password was given, if its cookie is there.
+pub(super) fn pass(request: &HttpRequest, app: &App) -> Option<String> {
+    request.cookie(pass_name(app)).map(|cookie| cookie.value().to_owned())
+}
+
+/// The cookie that keeps such a pass for 30 days.
+pub(super) fn pass_cookie(pass: String, app: &App) -> Cookie<'static> {
+    cookie(app, pass_name(app), pass, PASS_LIFETIME)
+}
+
+/// Sends a cookie along.
+pub(super) fn keep(response: &mut HttpResponse, cookie: &Cookie<'_>) {
+    // Fails only for a cookie that is no header text; ours are base64url.
+    let _ = response.add_cookie(cookie);
+}
+
 /// Whether another site's page sent this form.
 pub(super) fn is_foreign_form(request: &HttpRequest, app: &App) -> bool {
     let foreign_origin = header(request, "origin").is_some_and(|origin| origin != app.own_origin().as_str());
@@ -50,6 +67,10 @@ fn binder_name(app: &App) -> &'static str {
 
 fn state_name(app: &App) -> &'static str {
     if is_https(app) { "__Host-authseal-state" } else { "authseal-state" }
+}
+
+fn pass_name(app: &App) -> &'static str {
+    if is_https(app) { "__Host-authseal-access" } else { "authseal-access" }
 }
 
 fn is_https(app: &App) -> bool {

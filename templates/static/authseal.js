@@ -5,10 +5,13 @@
 const HIDE_AFTER_MS = 10 * 60 * 1000;
 const POLL_EVERY_MS = 3000;
 const POLLS = 33; // the mailbox keeps an AuthID for 90 s
+const ARM_AFTER_MS = 1000;
 
 const ready = document.getElementById('ready');
 const field = document.getElementById('authid');
 const button = document.getElementById('copy');
+const sending = document.getElementById('send'); // to an opener that is not trusted
+const give = document.getElementById('give'); // to somebody else who asks
 
 let gone = false;
 
@@ -37,19 +40,103 @@ function sendToOpener(origin) {
   }
 }
 
-// Asks whether the mailbox has been emptied. A failed request is just another "not yet".
+let watch = 0;
+
+// Asks whether the mailbox has been emptied, or whether somebody asked who does not get it without a click. A failed
+// request is just another "not yet". A later watch takes the place of an earlier one.
 async function watchMailbox(token) {
+  const mine = (watch += 1);
   for (let poll = 0; poll < POLLS; poll += 1) {
     await new Promise((done) => setTimeout(done, POLL_EVERY_MS));
-    if (gone) return;
+    if (gone || mine !== watch) return;
     try {
       const answer = await fetch('/token-state?token=' + encodeURIComponent(token), { cache: 'no-store' });
-      if (answer.ok && (await answer.json()).success === true) return say('picked-up');
+      const { success, asked } = answer.ok ? await answer.json() : {};
+      if (success === true) {
+        if (give) give.hidden = true;
+        return say('picked-up');
+      }
+      if (asked === true && give && !given) give.hidden = false;
     } catch {
       // not yet
     }
   }
   say('not-picked-up');
+}
+
+// Lets `act` run on a click that the person can only have meant: the page was visible, in front and in its place for a
+// while, and the person moved the pointer or pressed a key there. A click that was begun on somebody else's page, or that
+// a script made, does nothing. Never `disabled`: that would take the button away from the keyboard.
+function arm(part, act) {
+  const pressed = part.querySelector('button');
+  let timer;
+  let settled;
+  let noticed;
+  let place;
+  const show = () => pressed.setAttribute('aria-disabled', String(!(settled && noticed)));
+  const where = () => [screenX, screenY, innerWidth, innerHeight].join();
+  const begin = () => {
+    clearTimeout(timer);
+    settled = noticed = false;
+    show();
+    if (document.visibilityState !== 'visible' || !document.hasFocus()) return;
+    timer = setTimeout(() => {
+      place = where();
+      settled = true;
+      show();
+    }, ARM_AFTER_MS);
+  };
+  const notice = (event) => {
+    // A finger does not move before it taps.
+    const mouseDown = event.type === 'pointerdown' && event.pointerType === 'mouse';
+    if (!event.isTrusted || event.repeat || mouseDown) return;
+    noticed = true;
+    show();
+  };
+  for (const type of ['focus', 'blur', 'resize']) window.addEventListener(type, begin);
+  document.addEventListener('visibilitychange', begin);
+  for (const type of ['pointermove', 'pointerdown', 'keydown']) window.addEventListener(type, notice, true);
+  new MutationObserver(begin).observe(part, { attributeFilter: ['hidden'] });
+  pressed.addEventListener('click', (event) => {
+    if (!event.isTrusted || !settled || !noticed || part.hidden) return;
+    if (place !== where()) return begin();
+    part.hidden = true;
+    button.focus();
+    act();
+  });
+  begin();
+}
+
+// Has the server let go of the AuthID; gives the origin that the person was asked about.
+async function deliver(ticket, to) {
+  const body = new URLSearchParams({ grant: ticket, to });
+  const answer = await fetch('/deliver', { method: 'POST', body });
+  if (!answer.ok) throw new Error('not delivered');
+  return (await answer.json()).deliver_to;
+}
+
+let given = false;
+
+async function send(ticket, fetchToken) {
+  try {
+    const origin = await deliver(ticket, 'opener');
+    if (gone) return;
+    if (window.opener) sendToOpener(origin);
+    else say('sent'); // by the mailbox alone
+    if (fetchToken) watchMailbox(fetchToken);
+  } catch {
+    say('not-sent');
+  }
+}
+
+async function giveAway(ticket, fetchToken) {
+  given = true;
+  try {
+    await deliver(ticket, 'asker');
+    watchMailbox(fetchToken);
+  } catch {
+    say('not-picked-up');
+  }
 }
 
 // The clipboard API wants a secure context, which plain http on a LAN is not: hence the old way as well.
@@ -95,12 +182,19 @@ function hide() {
 }
 
 if (ready) {
-  const { deliverTo, fetchToken } = ready.dataset;
+  const { deliverTo, fetchToken, waits, ticket } = ready.dataset;
   ready.removeAttribute('data-deliver-to');
   ready.removeAttribute('data-fetch-token');
+  ready.removeAttribute('data-ticket');
   cleanAddress();
   if (deliverTo) sendToOpener(deliverTo);
-  if (fetchToken) watchMailbox(fetchToken);
+  if (waits) watchMailbox(fetchToken);
+  if (sending) {
+    // Without an opener that listens and without a mailbox to fetch from, there is nobody to send it to.
+    if (window.opener || fetchToken) arm(sending, () => send(ticket, fetchToken));
+    else sending.hidden = true;
+  }
+  if (give) arm(give, () => giveAway(ticket, fetchToken));
   button.addEventListener('click', copy);
   field.addEventListener('focus', () => field.select());
   window.addEventListener('pagehide', hide);

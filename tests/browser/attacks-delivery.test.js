@@ -99,6 +99,58 @@ stage.test('with delivery to loopback switched off a loopback opener gets no mes
     assert.deepEqual(await messagesOf(page, popup), [TO_ANYBODY]);
 });
 
+// The button that sends the AuthID to an opener that is neither on loopback nor on the list
+
+// A popup, opened by a page that is not trusted, in which the AuthID is to be seen.
+async function untrusted({ server, context }, query = '') {
+    const page = await show(context, stage.nas, '/', listener(start(server) + query));
+    const popup = await openPopup(page);
+    const authid = await logIn(popup);
+    return { page, popup, authid, button: popup.locator('#send button') };
+}
+
+stage.test('a person who means it can send the AuthID to the page that asked, by a button that names it', HTTPS, async (parts) => {
+    const { page, popup, authid, button } = await untrusted(parts);
+    assert.equal(await button.textContent(), `Send to ${stage.nas.origin}`);
+    await popup.mouse.move(10, 10);
+    await button.click(); // waits until it is armed
+    await popup.waitForSelector('[data-state="sent"].on');
+    assert.deepEqual(await messagesOf(page, popup), [`authid:${authid}`, TO_ANYBODY]);
+});
+
+stage.test('a click that comes too soon, or that a script makes, sends nothing', HTTPS, async (parts) => {
+    const { page, popup, button } = await untrusted(parts);
+    await popup.mouse.move(10, 10);
+    await button.click({ force: true, noWaitAfter: true });
+    await popup.waitForFunction(() => document.querySelector('#send button').getAttribute('aria-disabled') === 'false');
+    await button.evaluate((armed) => armed.click());
+    await button.dispatchEvent('click');
+    assert.deepEqual(await messagesOf(page, popup), [TO_ANYBODY]);
+    assert.ok(await button.isVisible());
+});
+
+stage.test('a click that a moved window was made to catch sends nothing', HTTPS, async (parts) => {
+    const { page, popup, button } = await untrusted(parts);
+    await popup.mouse.move(10, 10);
+    await popup.waitForFunction(() => document.querySelector('#send button').getAttribute('aria-disabled') === 'false');
+    await popup.setViewportSize({ width: 470, height: 610 });
+    await button.click({ force: true, noWaitAfter: true });
+    assert.deepEqual(await messagesOf(page, popup), [TO_ANYBODY]);
+});
+
+stage.test('the click sends nothing to an evil page that has taken the place of the one that asked', HTTPS, async (parts) => {
+    const { page, popup, button } = await untrusted(parts);
+    stage.evil.pages['/trap'] = listener('about:blank');
+    const trap = `${stage.evil.origin}/trap`;
+    await page.evaluate((url) => location.assign(url), trap);
+    await page.waitForURL(trap);
+    await popup.bringToFront();
+    await popup.mouse.move(10, 10);
+    await button.click();
+    await popup.waitForSelector('[data-state="sent"].on');
+    assert.deepEqual(await messagesOf(page, popup), [TO_ANYBODY]);
+});
+
 // The mailbox
 
 const question = (server, token = ATTACKERS) => `${server.url}/fetch?callback=answered&token=${token}`;

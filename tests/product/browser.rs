@@ -17,6 +17,8 @@ pub(crate) struct Person {
     public: Url,
     real: Url,
     cookies: Vec<Cookie>,
+    /// What a proxy on the way adds to each request for the server.
+    added: Vec<(String, String)>,
 }
 
 /// What made the browser go somewhere.
@@ -154,7 +156,18 @@ impl Person {
     /// Somebody new, with an empty cookie jar.
     pub(crate) fn new(public: &str, real: &str, clock: &Clock) -> Self {
         let (public, real) = (Url::parse(public).unwrap(), Url::parse(real).unwrap());
-        Self { http: http::client(), clock: clock.clone(), public, real, cookies: Vec::new() }
+        Self { http: http::client(), clock: clock.clone(), public, real, cookies: Vec::new(), added: Vec::new() }
+    }
+
+    /// From now on a proxy adds this header to each request for the server, in place of one of that name.
+    pub(crate) fn behind(&mut self, name: &str, value: &str) {
+        self.added.retain(|(other, _)| other != name);
+        self.added.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn by_proxy(&self, url: &Url, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        let added = self.added.iter().filter(|_| url.origin() == self.public.origin());
+        added.fold(request, |request, (name, value)| request.header(name, value))
     }
 
     /// An address on the server.
@@ -210,7 +223,7 @@ impl Person {
         let request = self.http.get(self.really(&url)).header("host", authority(&url));
         let request = request.header("referer", format!("{page}/")).header("sec-fetch-site", "cross-site");
         let request = request.header("sec-fetch-mode", "no-cors").header("sec-fetch-dest", "script");
-        let answer = request.send().await.unwrap();
+        let answer = self.by_proxy(&url, request).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
@@ -283,6 +296,7 @@ impl Person {
             .header("sec-fetch-mode", "navigate")
             .header("sec-fetch-user", "?1")
             .header("sec-fetch-dest", "document");
+        request = self.by_proxy(url, request);
         if let From::Page(source, _) = from {
             if let Some(referer) = referer(source, policy, url) {
                 request = request.header("referer", referer);

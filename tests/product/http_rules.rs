@@ -37,6 +37,8 @@ async fn every_answer_of_every_route_carries_the_same_protection() {
     let cases: &[Case<'_>] = &[
         ("GET", "/", &[], "", 200),
         ("GET", "/?type=onedrive", &[], "", 200),
+        ("GET", "/access", &[], "", 405),
+        ("POST", "/access", &[FORM], "password=x", 404),
         ("GET", "/login", &[], "", 404),
         ("GET", "/login?id=nope", &[], "", 404),
         ("GET", "/login?id=googledrive", &[], "", 303),
@@ -45,6 +47,9 @@ async fn every_answer_of_every_route_carries_the_same_protection() {
         ("GET", "/cli-token?id=jottacloud&ctx=x", &[], "", 303),
         ("POST", "/cli-token-login", &[FORM], "id=nope", 404),
         ("POST", "/cli-token-login", &[FORM, ("origin", "https://evil.test")], "id=jottacloud", 403),
+        ("POST", "/deliver", &[FORM], "grant=x", 400),
+        ("POST", "/deliver", &[FORM, ("origin", "https://evil.test")], "grant=x", 403),
+        ("GET", "/", &[("host", "evil.test")], "", 421),
         ("GET", "/fetch", &[], "", 200),
         ("GET", "/fetch?callback=a(b)", &[], "", 400),
         ("GET", "/token-state", &[], "", 200),

@@ -4,8 +4,10 @@
 // Only code in `#[test]` functions may unwrap by itself; in this binary everything is a test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod browser;
 mod canary;
+mod delivery;
 mod duplicati;
 mod emulator;
 mod http;

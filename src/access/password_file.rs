@@ -1,0 +1,141 @@
+//! The file with the shared password's hash, followed while the server runs. A faulty edit never replaces a good hash.
+
+use super::hash::{HashFault, PasswordHash};
+use crate::watch::{Follow, Signature};
+use arc_swap::ArcSwap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// The longest file, in bytes; a hash has about a hundred.
+const MAX_LEN: u64 = 4 * 1024;
+
+/// Why the hash could not be had. Says what to do; never holds the file's content, which may be the password itself.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "each message is its variant's description")]
+pub enum PasswordFileError {
+    #[error("there is no file {0}, which `access.password_file` names; make its content with `authseal access hash`")]
+    Missing(PathBuf),
+    #[error("the file {0}, which `access.password_file` names, cannot be read: {1}")]
+    Unreadable(PathBuf, io::Error),
+    #[error(
+        "the file {path}, which `access.password_file` names, can be written to by every user of this machine; run `chmod o-rwx {path}`",
+        path = .0.display()
+    )]
+    OpenToOthers(PathBuf),
+    #[error("the file {0}, which `access.password_file` names, {1}")]
+    NotAHash(PathBuf, HashFault),
+}
+
+/// A hash that follows its file.
+pub struct PasswordFile {
+    path: PathBuf,
+    first: Signature,
+    hash: ArcSwap<PasswordHash>,
+    /// Held from reading to swapping, so that an older content never replaces a newer one.
+    reloading: Mutex<()>,
+}
+
+impl PasswordFile {
+    /// Reads the file; symlinks are followed.
+    ///
+    /// # Errors
+    /// When it is missing, unreadable, open to others, or holds no hash.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, PasswordFileError> {
+        let path = path.into();
+        let (hash, first) = read(&path)?;
+        Ok(Self { path, first, hash: ArcSwap::from_pointee(hash), reloading: Mutex::default() })
+    }
+
+    /// The hash in force.
+    pub(super) fn load(&self) -> Arc<PasswordHash> {
+        self.hash.load_full()
+    }
+
+    pub(super) fn follow(self: &Arc<Self>) -> Follow {
+        let file = Arc::clone(self);
+        Follow::new(&self.path, Some(self.first), move || file.reload())
+    }
+
+    fn reload(&self) {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        match read(&self.path) {
+            Ok((hash, _)) if hash.fingerprint() == self.load().fingerprint() => {}
+            Ok((hash, _)) => {
+                tracing::info!("another password is asked for from now on; whoever gave the old one is asked again");
+                self.hash.store(Arc::new(hash));
+            }
+            Err(error) => tracing::error!(%error, "password not loaded; the one loaded before stays in force"),
+        }
+    }
+}
+
+/// Reads and checks the file. All is asked of the one open file, so nothing can be swapped in between.
+fn read(path: &Path) -> Result<(PasswordHash, Signature), PasswordFileError> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => PasswordFileError::Missing(path.to_owned()),
+        _ => PasswordFileError::Unreadable(path.to_owned(), error),
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    // Reading it is not refused: the hash is made to be of no use to its readers.
+    if metadata.permissions().mode() & 0o002 != 0 {
+        return Err(PasswordFileError::OpenToOthers(path.to_owned()));
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MAX_LEN).read_to_end(&mut bytes).map_err(unreadable)?;
+    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+    let hash = PasswordHash::parse(text).map_err(|fault| PasswordFileError::NotAHash(path.to_owned(), fault))?;
+    Ok((hash, Signature::of(&metadata)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hash;
+    use super::*;
+    use std::fs::{self, Permissions};
+
+    fn fault(path: &Path) -> String {
+        PasswordFile::open(path).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_file_without_one_hash_is_refused_with_the_command_that_makes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        assert!(fault(&path).contains("there is no file") && fault(&path).contains("`authseal access hash`"));
+        let hash = hash("correct horse").unwrap();
+        for bad in ["hunter2-Zw3", "", "\n", &format!("{hash}\n{hash}\n"), &"x".repeat(5000)] {
+            fs::write(&path, bad).unwrap();
+            let fault = fault(&path);
+            assert!(fault.contains("`authseal access hash`") && fault.contains("not the password itself"), "{fault}");
+            assert!(!fault.contains("hunter2"));
+        }
+        fs::write(&path, b"\xff\xfe").unwrap();
+        assert!(fault(&path).contains("`authseal access hash`"));
+        fs::write(&path, format!("{hash}\r\n")).unwrap();
+        assert!(PasswordFile::open(&path).unwrap().load().fits("correct horse"));
+        fs::set_permissions(&path, Permissions::from_mode(0o646)).unwrap();
+        assert!(fault(&path).contains("chmod o-rwx"));
+    }
+
+    #[test]
+    fn an_edit_is_picked_up_and_a_bad_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        fs::write(&path, hash("correct horse").unwrap()).unwrap();
+        let file = PasswordFile::open(&path).unwrap();
+        fs::write(&path, hash("battery staple").unwrap()).unwrap();
+        file.reload();
+        assert!(file.load().fits("battery staple") && !file.load().fits("correct horse"));
+        fs::write(&path, "battery staple").unwrap();
+        file.reload();
+        fs::remove_file(&path).unwrap();
+        file.reload();
+        assert!(file.load().fits("battery staple"));
+    }
+}

@@ -1,0 +1,77 @@
+//! Where a request comes from, as far as that tells one client from another.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IPv4 address, or the first 64 bits of an IPv6 address: what a machine or a household has to itself. All loopback
+/// addresses are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientNet(IpAddr);
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// The client, if it is known.
+    pub address: Option<ClientNet>,
+    /// Who opened the connection: the client, or a proxy.
+    pub peer: ClientNet,
+}
+
+impl Client {
+    /// Whose limit is used up: clients that cannot be told apart share their proxy's.
+    pub fn limited(&self) -> ClientNet {
+        self.address.unwrap_or(self.peer)
+    }
+}
+
+impl From<IpAddr> for ClientNet {
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            address if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            address => address,
+        })
+    }
+}
+
+/// 16 bytes, for what is sealed: an IPv6 address, perhaps a mapped IPv4 one (RFC 4291 section 2.5.5.2); all zero if
+/// there is none.
+pub(super) fn to_bytes(client: Option<ClientNet>) -> [u8; 16] {
+    match client {
+        None => [0; 16],
+        Some(ClientNet(IpAddr::V4(address))) => address.to_ipv6_mapped().octets(),
+        Some(ClientNet(IpAddr::V6(address))) => address.octets(),
+    }
+}
+
+/// What [`to_bytes`] wrote.
+pub(super) fn from_bytes(bytes: [u8; 16]) -> Option<ClientNet> {
+    (bytes != [0; 16]).then(|| IpAddr::from(bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> ClientNet {
+        text.parse::<IpAddr>().unwrap().into()
+    }
+
+    #[test]
+    fn ipv4_is_compared_whole_and_ipv6_by_its_first_half() {
+        assert_eq!(net("192.0.2.1"), net("::ffff:192.0.2.1"));
+        assert_ne!(net("192.0.2.1"), net("192.0.2.2"));
+        assert_eq!(net("2001:db8:0:1::1"), net("2001:db8:0:1:ffff::2"));
+        assert_ne!(net("2001:db8:0:1::1"), net("2001:db8:0:2::1"));
+        assert_eq!(net("127.0.0.1"), net("::1"));
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for client in [None, Some(net("192.0.2.1")), Some(net("2001:db8::1")), Some(net("::1"))] {
+            assert_eq!(from_bytes(to_bytes(client)), client);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The ways of an AuthID to Duplicati's page: waiting in the mailbox, picked up there, or sent on by a click.
+
+use super::Logins;
+use super::binder::Binder;
+use super::client::{Client, ClientNet};
+use super::context::Context;
+use super::error::LoginError;
+use super::fetch_token::FetchToken;
+use super::mailbox::{self, Receiver};
+use super::origin::{Opener, Origin};
+use super::ticket::Ticket;
+use crate::seal::SealError;
+use secrecy::{ExposeSecret, SecretString};
+
+impl Logins {
+    /// Sends an AuthID on because its person pressed a button: into the mailbox, if somebody asks there; and to the
+    /// opener of the page, whose origin is returned, by the page's own script. `to_asker` says that the person agreed to
+    /// somebody at another address.
+    ///
+    /// # Errors
+    /// When the ticket is not of this browser, or older than ten minutes.
+    pub fn deliver(&self, ticket: &str, binder: Option<&Binder>, to_asker: bool) -> Result<Origin, LoginError> {
+        let ticket = Ticket::open(ticket, &self.keyring.load(), self.clock.now()).ok_or(LoginError::StaleLink)?;
+        if !binder.is_some_and(|binder| binder.fits(&ticket.context.binder)) {
+            return Err(LoginError::OtherBrowser);
+        }
+        let (origin, to_asker) = match ticket.context.opener {
+            // It went to the opener by itself, so the click can only be meant for somebody else who asks.
+            Opener::Trusted(origin) => (origin, true),
+            Opener::Unknown(origin) => (origin, to_asker || ticket.address.is_none()),
+            Opener::None => return Err(LoginError::StaleLink),
+        };
+        if let Some(token) = ticket.context.fetch_token.filter(|token| !self.was_picked_up(token)) {
+            let receiver = if to_asker { Receiver::Anybody } else { Receiver::At(ticket.address) };
+            mailbox::leave(&self.store, &self.keyring.load(), &token, receiver, ticket.authid.expose_secret())?;
+        }
+        tracing::info!(target: "authseal::audit", event = "delivered", to_asker);
+        Ok(origin)
+    }
+
+    /// The AuthID that waits for a fetch token, if it may go to `asker`. It is given once. Who tries too many tokens
+    /// finds nothing.
+    pub fn pick_up(&self, token: &FetchToken, asker: Client) -> Option<SecretString> {
+        if !self.limits.admit_fetch(asker, token) {
+            return None;
+        }
+        let authid = mailbox::pick_up(&self.store, &self.keyring.load(), token, asker.address)?;
+        self.limits.forget_fetch(asker, token);
+        Some(authid)
+    }
+
+    /// Whether somebody asked for the AuthID of a fetch token who does not get it without the person's word.
+    pub fn was_asked_for(&self, token: &FetchToken) -> bool {
+        mailbox::was_asked_for(&self.store, &self.keyring.load(), token)
+    }
+
+    /// Whether the AuthID for a fetch token was picked up.
+    pub fn was_picked_up(&self, token: &FetchToken) -> bool {
+        mailbox::was_picked_up(&self.store, &self.keyring.load(), token)
+    }
+
+    /// Puts the AuthID into the mailbox, for trusted openers only; whether it is there.
+    pub(super) fn leave(
+        &self,
+        context: &Context,
+        address: Option<ClientNet>,
+        authid: &SecretString,
+    ) -> Result<bool, SealError> {
+        let (Opener::Trusted(_), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(false) };
+        let receiver = Receiver::At(address);
+        mailbox::leave(&self.store, &self.keyring.load(), token, receiver, authid.expose_secret())
+    }
+}

@@ -1,0 +1,88 @@
+//! `/access`: the password that a login begins with, where the operator wants one.
+//!
+//! Who opened our page is known from its first request alone, so the sealed context travels in the form, and the
+//! answer to the right password is the page that was asked for, not a redirect to it.
+
+use super::form::Form;
+use super::index::{self, Wanted};
+use super::{client, page, unfit, visitor};
+use crate::access::Refused;
+use crate::app::App;
+use crate::login::Binder;
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::SecretString;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Page<'a> {
+    title: &'static str,
+    ctx: &'a str,
+    /// Ids of services: the only one to be shown, and the one to begin at once.
+    only: Option<&'a str>,
+    at_once: Option<&'a str>,
+    error: Option<&'static str>,
+}
+
+/// Whether this browser has to give the password before a login.
+pub(super) fn is_shut(request: &HttpRequest, app: &App) -> bool {
+    app.access().is_some_and(|access| !visitor::pass(request, app).is_some_and(|pass| access.admits(&pass)))
+}
+
+/// The page that asks for the password, once more if it was `refused`.
+pub(super) fn ask(refused: Option<&Refused>, ctx: &str, binder: &Binder, wanted: &Wanted, app: &App) -> HttpResponse {
+    let (status, error) = match refused {
+        None => (StatusCode::OK, None),
+        Some(Refused::Wrong) => (StatusCode::FORBIDDEN, Some("That is not the password. Try again.")),
+        Some(Refused::TooMany { .. }) => {
+            (StatusCode::TOO_MANY_REQUESTS, Some("There were too many wrong passwords. Wait a minute, then try again."))
+        }
+        Some(Refused::Fault) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, Some("The password could not be checked. Try again."))
+        }
+    };
+    let page = Page {
+        title: "Password",
+        ctx,
+        only: wanted.only.as_ref().map(|service| service.id.as_str()),
+        at_once: wanted.at_once.as_ref().map(|service| service.id.as_str()),
+        error,
+    };
+    let mut response = page::show(app, status, "password.html", page);
+    if let Some(Refused::TooMany { retry_after }) = refused {
+        response.headers_mut().insert(header::RETRY_AFTER, (retry_after.as_secs() + 1).into());
+    }
+    visitor::keep(&mut response, &visitor::binder_cookie(binder, app));
+    response
+}
+
+/// `POST /access` with form `password` and what [`ask`] put beside it: `ctx`, `type`, `redirect`.
+pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
+    let Some(access) = app.access() else {
+        return unfit::answer(&request, StatusCode::NOT_FOUND);
+    };
+    if visitor::is_foreign_form(&request, &app) {
+        return unfit::answer(&request, StatusCode::FORBIDDEN);
+    }
+    let field = |name: &str| form.only(name).ok().flatten().map(str::to_owned);
+    let wanted = Wanted::read(&app, field);
+    let (ctx, binder) = (field("ctx").unwrap_or_default(), visitor::binder(&request, &app));
+    let Some((context, binder)) = app.logins().context(&ctx, binder.as_ref()).ok().zip(binder) else {
+        // Too old, or a browser that keeps no cookies: from the start, as with a login link.
+        let start = wanted.only.map_or_else(|| "/".to_owned(), |service| format!("/?type={}", service.id));
+        return HttpResponse::SeeOther().insert_header((header::LOCATION, start)).finish();
+    };
+    // Sealed anew, so that the links of the next page live as long as those of a first one.
+    let Ok(ctx) = app.logins().welcome(&context) else {
+        return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    let password = SecretString::from(field("password").unwrap_or_default());
+    match access.check(password, client::of(&request, &app).limited()).await {
+        Ok(pass) => {
+            let mut response = index::show(&context, &ctx, &binder, wanted, &app);
+            visitor::keep(&mut response, &visitor::pass_cookie(pass, &app));
+            response
+        }
+        Err(refused) => ask(Some(&refused), &ctx, &binder, &wanted, &app),
+    }
+}

@@ -1,0 +1,94 @@
+//! What is refused before any act: a page asked for under a name that is not ours, and whatever came by plain http where
+//! https is meant to be.
+
+use super::page::ErrorPage;
+use super::reason::Answer;
+use super::{authid, client, refresh, token};
+use crate::app::App;
+use crate::login::Origin;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use tracing::Level;
+use url::Host;
+
+/// The answer to a request that goes no further.
+pub(super) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> {
+    // As the router sees it: `%6C` is an `l`.
+    let path = request.match_info().as_str();
+    if is_private(path) && client::came_by_plain_http(request, app) {
+        return Some(plain_http(request, app));
+    }
+    (is_page(path) && !has_our_name(request, app)).then(|| wrong_name(request, app))
+}
+
+/// The pages and the login flow. Clients and probes may use any name: balancers know addresses only.
+fn is_page(path: &str) -> bool {
+    let login = matches!(path, "/" | "/login" | "/logged-in" | "/cli-token" | "/cli-token-login" | "/deliver");
+    login || matches!(path, "/revoke" | "/revoked" | "/privacy-policy" | "/privacy-policy.txt")
+}
+
+/// Whether something secret may travel; probes and ACME's http-01 use plain http on purpose.
+fn is_private(path: &str) -> bool {
+    is_page(path) || matches!(path, "/refresh" | "/token" | "/fetch" | "/token-state")
+}
+
+/// Whether the host is that of the public URL, or this very machine. The port does not matter.
+fn has_our_name(request: &HttpRequest, app: &App) -> bool {
+    let in_target = request.uri().authority().map(|authority| authority.as_str());
+    let in_header = request.headers().get_all(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let mut hosts = in_header.chain(in_target).peekable();
+    hosts.peek().is_some() && hosts.all(|host| is_ours(host, app))
+}
+
+fn is_ours(host: &str, app: &App) -> bool {
+    let port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = host.rsplit_once(':').filter(|(_, after)| port(after)).map_or(host, |(name, _)| name);
+    Host::parse(name).is_ok_and(|name| {
+        let loopback = Origin::of(&format!("http://{name}")).is_some_and(|origin| origin.is_loopback());
+        loopback || app.public_url().host() == Some(by_reference(&name))
+    })
+}
+
+fn by_reference(host: &Host) -> Host<&str> {
+    match host {
+        Host::Domain(name) => Host::Domain(name),
+        Host::Ipv4(address) => Host::Ipv4(*address),
+        Host::Ipv6(address) => Host::Ipv6(*address),
+    }
+}
+
+fn wrong_name(request: &HttpRequest, app: &App) -> HttpResponse {
+    let message = "This server was asked for under a name that is not its own.";
+    if request.headers().contains_key(&authid::HEADER) {
+        return refuse(StatusCode::MISDIRECTED_REQUEST, message);
+    }
+    ErrorPage::new(
+        "Wrong address",
+        message,
+        "Go on at its own address. If that is where you came from, its operator finds the cause in the settings of the proxy: the Host header must arrive unchanged.",
+    )
+    .action(app.public_url().as_str(), "Open this server's start page")
+    .show(app, request, StatusCode::MISDIRECTED_REQUEST)
+}
+
+fn plain_http(request: &HttpRequest, app: &App) -> HttpResponse {
+    let message = "This request came by plain http, where others on its way can read it. Use the https address.";
+    match request.path() {
+        "/token" => {
+            let mut response = token::refuse(StatusCode::FORBIDDEN, "invalid_request", message);
+            response.headers_mut().insert(HeaderName::from_static("x-reason"), HeaderValue::from_static(message));
+            response
+        }
+        path if path == "/refresh" || request.headers().contains_key(&authid::HEADER) => {
+            refuse(StatusCode::FORBIDDEN, message)
+        }
+        _ => ErrorPage::new("Not encrypted", message, "Go on at the encrypted address.")
+            .action(app.public_url().as_str(), "Open the start page with https")
+            .show(app, request, StatusCode::FORBIDDEN),
+    }
+}
+
+fn refuse(status: StatusCode, reason: &'static str) -> HttpResponse {
+    refresh::refuse(&Answer { status, reason: reason.into(), retry_after: None, level: Level::INFO })
+}

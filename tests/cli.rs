@@ -1,0 +1,331 @@
+//! The command line as people meet it: the built binary, its words, where they go, and its exit codes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
+use authseal::seal::Keyring;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const GOOD: &str = "public_url = \"https://oauth.example.com\"\nlisten = [\"127.0.0.1:0\"]\n";
+
+/// What a command did.
+#[derive(Debug)]
+struct Done {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// A folder with this `authseal.toml`.
+fn folder(configuration: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("authseal.toml"), configuration).unwrap();
+    folder
+}
+
+/// [`folder`] with the two files that a server needs.
+fn ready(configuration: &str) -> TempDir {
+    let folder = folder(configuration);
+    for arguments in [["keys", "new", "keys.toml"], ["denylist", "init", "denylist"]] {
+        assert_eq!(run(folder.path(), &arguments).code, 0);
+    }
+    folder
+}
+
+/// The binary in `folder`, with nothing of this process's environment and, like an empty container, no certificates.
+fn authseal(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_authseal"));
+    command.args(arguments).current_dir(folder).env_clear();
+    command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Done {
+    done(authseal(folder, arguments).spawn().unwrap())
+}
+
+fn run_with_input(folder: &Path, arguments: &[&str], input: &str) -> Done {
+    let mut child = authseal(folder, arguments).stdin(Stdio::piped()).spawn().unwrap();
+    // A command that refuses its arguments may have ended before it is written to.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    done(child)
+}
+
+fn done(child: Child) -> Done {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Done { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// A `serve` that listens; ends when dropped.
+struct Served {
+    child: Child,
+    /// `127.0.0.1:<port>`.
+    address: String,
+}
+
+impl Served {
+    fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut child = authseal(folder, &["serve"]).envs(variables.iter().copied()).spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut served = Self { child, address: String::new() };
+        while served.address.is_empty() {
+            let line = lines.recv_timeout(Duration::from_secs(20)).expect("a line that says where it listens");
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            served.address = line["address"].as_str().unwrap_or_default().to_owned();
+        }
+        served
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An AuthID of the keyring in `folder`.
+fn sealed(folder: &Path, service: &str) -> (String, GrantId) {
+    let keyring = Keyring::parse(&fs::read_to_string(folder.join("keys.toml")).unwrap()).unwrap();
+    let grant = GrantId::random().unwrap();
+    let login = Login {
+        service: ServiceId::parse(service).unwrap(),
+        grant,
+        refresh_token: "hunter2".to_owned().into(),
+        sealed_at: 1_795_428_000,
+        login_at: 1_795_420_000,
+        bind: Bind::random().unwrap(),
+    };
+    (authid::seal(keyring.primary(), &login).unwrap().expose().to_owned(), grant)
+}
+
+#[test]
+fn an_empty_rust_log_is_none_at_all() {
+    let folder = ready(GOOD);
+    Served::start(folder.path(), &[("RUST_LOG", "")]);
+}
+
+#[test]
+fn a_faulty_rust_log_ends_the_start_with_a_sentence() {
+    let folder = ready(GOOD);
+    for faulty in ["info,authseal=loud", "verbose"] {
+        let done = done(authseal(folder.path(), &["serve"]).env("RUST_LOG", faulty).spawn().unwrap());
+        assert_eq!(done.code, 2, "{done:?}");
+        assert!(done.err.starts_with("authseal: RUST_LOG must be error, warn, info"), "{done:?}");
+    }
+}
+
+#[test]
+fn the_exit_code_tells_what_to_mend_from_what_failed() {
+    let folder = ready("public_url = 7\n");
+    let code = |arguments: &[&str]| run(folder.path(), arguments).code;
+    assert_eq!(code(&["providers"]), 2);
+    assert_eq!(code(&["provider"]), 2);
+    assert_eq!(code(&["keys", "new", "keys.toml"]), 1);
+    assert_eq!(code(&["keys", "list", "keys.toml"]), 0);
+    let help = run(folder.path(), &["--help"]);
+    assert!(help.out.contains("Exit codes: 0 done, 1 failed, 2 "), "{help:?}");
+    fs::write(folder.path().join("authseal.toml"), GOOD).unwrap();
+    fs::remove_file(folder.path().join("keys.toml")).unwrap();
+    assert_eq!(code(&["check"]), 2, "serve could not start without its keyring");
+}
+
+#[test]
+fn the_two_files_are_made_beside_a_configuration_that_has_faults() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let folder = folder("[clients.google]\nid = \"1234\"\nsecret_file = \"google-secret\"\n");
+    let config = folder.path().join("authseal.toml");
+    for (verb, file) in [(["keys", "new"], "keys.toml"), (["denylist", "init"], "denylist")] {
+        let path = folder.path().join(file);
+        let done = run(elsewhere.path(), &[verb[0], verb[1], "--config", config.to_str().unwrap()]);
+        assert_eq!(done.code, 0, "{done:?}");
+        assert!(done.err.contains("clients.google.secret_file"), "{done:?}");
+        assert!(done.err.contains(path.to_str().unwrap()), "{done:?}");
+        assert!(path.exists(), "{done:?}");
+    }
+}
+
+#[test]
+fn the_two_files_are_made_where_a_good_configuration_says() {
+    let folder = folder("[keyring]\nfile = \"a\"\n[denylist]\nfile = \"b\"\n");
+    for (arguments, file) in [(["keys", "new"], "a"), (["denylist", "init"], "b")] {
+        let done = run(folder.path(), &arguments);
+        assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
+        assert!(folder.path().join(file).exists());
+    }
+}
+
+#[test]
+fn a_keyring_that_is_there_is_left_alone() {
+    let folder = ready(GOOD);
+    let before = fs::read(folder.path().join("keys.toml")).unwrap();
+    let done = run(folder.path(), &["keys", "new"]);
+    let path = folder.path().join("keys.toml");
+    let sentence = format!("authseal: there is a keyring {} already; it stays as it is\n", path.display());
+    assert_eq!((done.code, done.err), (1, sentence));
+    assert_eq!(fs::read(path).unwrap(), before);
+}
+
+#[test]
+fn an_address_to_listen_at_is_judged_with_a_sentence() {
+    let folder = ready(GOOD);
+    let sentence = "is not an IP address with a port, like 127.0.0.1:8080";
+    for arguments in [["check", "--listen", "localhost:8080"], ["demo", "--listen", "localhost:8080"]] {
+        let done = run(folder.path(), &arguments);
+        assert!(done.code == 2 && done.err.contains(sentence), "{done:?}");
+    }
+    let done = run(folder.path(), &["check", "--listen", "[::1]:8080", "--listen", "127.0.0.1:8080"]);
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
+#[test]
+fn an_option_is_shown_only_where_it_does_something() {
+    let folder = folder(GOOD);
+    for command in ["keys new", "keys list", "denylist init", "authid inspect", "providers", "healthcheck"] {
+        let arguments: Vec<_> = command.split(' ').chain(["--help"]).collect();
+        let help = run(folder.path(), &arguments).out;
+        assert!(help.contains("--config") && !help.contains("--listen") && !help.contains("--public-url"), "{help}");
+    }
+}
+
+#[test]
+fn demo_names_the_cause_before_the_advice() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = authseal(temporary.path(), &["demo", "--listen", &address]);
+    let done = done(command.env("TMPDIR", temporary.path()).spawn().unwrap());
+    let (cause, advice) = (done.err.find("in use").unwrap(), done.err.find("--listen").unwrap());
+    assert!(done.code == 1 && cause < advice, "{done:?}");
+}
+
+#[test]
+fn the_columns_of_the_services_are_as_wide_as_what_is_in_them() {
+    let done = run(folder(GOOD).path(), &["providers"]);
+    let heading = done.out.lines().next().unwrap();
+    for column in ["NAME", "PROVIDER", "STATE"] {
+        let at = heading.find(column).unwrap();
+        for line in done.out.lines() {
+            let cell: String = line.chars().skip(at - 2).take(3).collect();
+            assert!(cell.starts_with("  ") && !cell.ends_with(' '), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_provider_that_is_switched_off_is_shown_with_the_key_that_does_it() {
+    let done = run(folder("[clients.dropbox]\nid = \"1234\"\nenabled = false\n").path(), &["providers"]);
+    let line = done.out.lines().find(|line| line.starts_with("dropbox")).unwrap();
+    assert!(line.contains("off: ") && line.contains("clients.dropbox.enabled is false"), "{line}");
+}
+
+#[test]
+fn inspect_says_what_an_authid_is() {
+    let folder = ready(GOOD);
+    let (authid, grant) = sealed(folder.path(), "onedrivev2");
+    let done = run_with_input(folder.path(), &["authid", "inspect"], &format!("{authid}\n"));
+    assert_eq!(done.code, 0, "{done:?}");
+    let expected = format!(
+        "service   onedrivev2\nlogin id  {grant}\nepoch     1 (primary)\nlogin     2026-11-23T07:46:40Z\n\
+         sealed    2026-11-23T10:00:00Z\nends      about 2027-02-21 (without a state store)\nrevoked   no\n"
+    );
+    assert_eq!(done.out, expected);
+    fs::write(folder.path().join("denylist"), format!("authseal-denylist 1\ngrant {grant}\n")).unwrap();
+    let done = run_with_input(folder.path(), &["authid", "inspect"], &authid);
+    assert!(done.out.ends_with("revoked   yes, by a rule for its login\n"), "{done:?}");
+}
+
+#[test]
+fn inspect_says_nothing_of_an_authid_before_it_opens() {
+    let (folder, other) = (ready(GOOD), ready(GOOD));
+    let (authid, _) = sealed(other.path(), "googledrive");
+    let inspect = |input: &str| {
+        let done = run_with_input(folder.path(), &["authid", "inspect"], input);
+        assert_eq!((done.code, done.out.as_str()), (1, ""), "{done:?}");
+        assert!(input.trim().is_empty() || !done.err.contains(input), "{done:?}");
+        done.err
+    };
+    assert!(inspect(&authid).contains("sealed with another server's key, or damaged"));
+    assert!(inspect(&authid.replacen(":1:", ":2:", 1)).contains("epoch 2, which it names, is newer than all"));
+    assert!(inspect("\n").contains("nothing came on standard input"));
+    assert!(inspect("hunter2").contains("begins with `v3:`"));
+    assert!(inspect("v2:googledrive:hunter2").contains("version 2, from another kind of server; it must be made anew"));
+    assert!(inspect(&format!("{}:hunter2", "0".repeat(32))).contains("version 1"));
+}
+
+#[test]
+fn an_authid_on_the_command_line_is_refused_without_being_printed() {
+    let folder = ready(GOOD);
+    for arguments in [&["authid", "inspect", "v3:hunter2"][..], &["authid", "inspect", "--authid=hunter2", "x"]] {
+        let done = run(folder.path(), arguments);
+        assert_eq!((done.code, done.out.as_str()), (2, ""), "{done:?}");
+        assert!(!done.err.contains("hunter2") && done.err.contains("on standard input"), "{done:?}");
+    }
+    let help = run(folder.path(), &["authid", "inspect", "--help"]).out;
+    assert!(!help.contains("ARGUMENT") && help.contains("Examples:"), "{help}");
+}
+
+#[test]
+fn healthcheck_asks_the_server_that_runs() {
+    let folder = ready(GOOD);
+    let served = Served::start(folder.path(), &[]);
+    let url = format!("http://{}", served.address);
+    let done = run(folder.path(), &["healthcheck", "--url", &url]);
+    assert_eq!((done.code, done.out.as_str()), (0, "ready\n"), "{done:?}");
+}
+
+#[test]
+fn healthcheck_asks_where_the_configuration_listens() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let folder = folder(&format!("listen = [\"0.0.0.0:{port}\"]\n"));
+    let server = thread::spawn(move || answer(&mut listener.accept().unwrap().0));
+    let done = run(folder.path(), &["healthcheck"]);
+    assert_eq!((done.code, done.out.as_str()), (0, "ready\n"), "{done:?}");
+    assert!(server.join().unwrap().starts_with("GET /readyz HTTP/1.1"));
+}
+
+/// Answers one request with 200; gives its head.
+fn answer(stream: &mut TcpStream) -> String {
+    let mut head = [0; 4096];
+    let length = stream.read(&mut head).unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+    String::from_utf8_lossy(&head[..length]).into_owned()
+}
+
+#[test]
+fn healthcheck_names_its_url_once_and_the_cause() {
+    let folder = folder(GOOD);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let done = run(folder.path(), &["healthcheck", "--url", &format!("http://{free}")]);
+    let sentence = format!(
+        "authseal: http://{free}/readyz does not answer (Connection refused (os error 111)); is authseal running, and is --url right?\n"
+    );
+    assert_eq!((done.code, done.err), (1, sentence));
+    for bad in ["127.0.0.1:8080", "localhost:8080", "ftp://127.0.0.1", "https://127.0.0.1"] {
+        let done = run(folder.path(), &["healthcheck", "--url", bad]);
+        assert!(done.code == 2 && done.err.contains("must be like http://127.0.0.1:8080"), "{done:?}");
+    }
+}
+
+#[test]
+fn a_panic_tells_its_place_and_not_its_words() {
+    let folder = folder(GOOD);
+    // Printing to a full disk is what the standard library panics at.
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let done = done(authseal(folder.path(), &["providers"]).stdout(full).spawn().unwrap());
+    assert!(done.err.starts_with("authseal: a defect of authseal, at ") && done.err.lines().count() == 1, "{done:?}");
+    assert!(!done.err.contains("No space"), "{done:?}");
+}
