@@ -25,17 +25,19 @@ const signingKey = {
 };
 
 // Starts a provider on a free port. `redirectUri` is the only one it accepts; access tokens live `accessTokenSeconds`; its
-// discovery document names `clientAuth` as the one way in which a client may authenticate.
+// discovery document names `clientAuth` as the one way in which a client may authenticate; a refresh token has a character
+// for 6 of its `refreshTokenBits`.
 export async function startProvider({
     redirectUri,
     rotation = 'none',
     accessTokenSeconds = 3600,
     clientAuth = 'client_secret_post',
+    refreshTokenBits = 256,
 }) {
     const server = createServer();
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     const issuer = `http://127.0.0.1:${server.address().port}`;
-    const provider = new Provider(issuer, configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth }));
+    const provider = new Provider(issuer, configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth, refreshTokenBits }));
 
     const requests = [];
     provider.use(async (ctx, next) => {
@@ -83,7 +85,7 @@ export async function startProvider({
     };
 }
 
-function configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth }) {
+function configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth, refreshTokenBits }) {
     if (!ROTATIONS.includes(rotation)) {
         throw new Error(`no such rotation: ${rotation}`);
     }
@@ -110,6 +112,7 @@ function configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth }
         rotateRefreshToken: rotation !== 'none',
         pkce: { required: () => true },
         jwks: { keys: [signingKey] },
+        formats: { bitsOfOpaqueRandomness: (_, token) => (token.kind === 'RefreshToken' ? refreshTokenBits : 256) },
         cookies: { keys: ['a key of the tests'] },
         features: { devInteractions: { enabled: false }, revocation: { enabled: true, allowedPolicy: ownToken } },
         interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },

@@ -10,6 +10,7 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { Person } from './person.js';
 import { CLIENT, startProvider } from './provider.js';
+import { startFront } from './site.js';
 import { eventually } from './wait.js';
 
 const run = promisify(execFile);
@@ -18,8 +19,10 @@ const BINARY = resolve(import.meta.dirname, '../../..', process.env.TESTS_BIN ??
 // Variables of that prefix are configuration; those of the test run are not meant for the server.
 const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AUTHSEAL_')));
 
-// A test with a provider and an authseal that uses it; both end with the test. `manner` goes to `startProvider`. When the
-// test fails, the message ends with what authseal wrote.
+// A test with a provider and an authseal that uses it; both end with the test. `manner` goes to `startProvider`, and has
+// more for authseal: `https` puts it behind TLS at a name of its own, `settings` are further lines of its configuration,
+// `serviceName` is what its service is called. It may be a function that makes these when the test begins. When the test
+// fails, the message ends with what authseal wrote.
 export function serverTest(title, manner, body) {
     test(title, async (t) => {
         const undo = [];
@@ -28,7 +31,7 @@ export function serverTest(title, manner, body) {
                 await step();
             }
         });
-        const { provider, server } = await startBoth(undo, manner);
+        const { provider, server } = await startBoth(undo, typeof manner === 'function' ? manner() : manner);
         try {
             await body({ provider, server, person: new Person() });
         } catch (error) {
@@ -42,13 +45,19 @@ async function startBoth(undo, manner) {
     const folder = await mkdtemp(join(tmpdir(), 'authseal-test-'));
     undo.push(() => rm(folder, { recursive: true, force: true }));
     const port = await freePort();
-    const url = `http://127.0.0.1:${port}`;
+    const direct = `http://127.0.0.1:${port}`;
+    let url = direct;
+    if (manner.https) {
+        const front = await startFront('auth.test', port);
+        undo.push(() => front.close());
+        url = front.origin;
+    }
     const provider = await startProvider({ redirectUri: `${url}/logged-in`, ...manner });
     undo.push(() => provider.close());
-    await writeFile(join(folder, 'authseal.toml'), configuration(url, port, provider, manner.rotation ?? 'none'));
+    await writeFile(join(folder, 'authseal.toml'), configuration(url, port, provider, manner));
     await run(BINARY, ['keys', 'new'], { cwd: folder, env: ENVIRONMENT });
     await run(BINARY, ['denylist', 'init'], { cwd: folder, env: ENVIRONMENT });
-    const server = new Authseal(folder, url);
+    const server = new Authseal(folder, url, direct);
     undo.push(() => server.stop());
     await server.start();
     return { provider, server };
@@ -59,8 +68,9 @@ class Authseal {
     #ended;
     #output = '';
 
-    constructor(folder, url) {
-        Object.assign(this, { folder, url });
+    // Browsers see it at `url`; it listens at `direct`.
+    constructor(folder, url, direct) {
+        Object.assign(this, { folder, url, direct });
     }
 
     // Everything that the process has written so far, over all its starts.
@@ -79,9 +89,9 @@ class Authseal {
             if (this.#child.exitCode !== null) {
                 throw new Error(`authseal ended with ${this.#child.exitCode}:\n${this.#output}`);
             }
-            return (await status(`${this.url}/readyz`)) === 200;
+            return (await status(`${this.direct}/readyz`)) === 200;
         };
-        await eventually(`${this.url} is ready`, 10_000, ready);
+        await eventually(`${this.direct} is ready`, 10_000, ready);
     }
 
     // Ends the process as systemd would, and waits for its end.
@@ -104,7 +114,7 @@ class Authseal {
 
     // GET /refresh as a backup client does it: status, X-Reason and the JSON body, if it is one.
     async refresh(authid) {
-        const response = await fetch(`${this.url}/refresh`, {
+        const response = await fetch(`${this.direct}/refresh`, {
             headers: { 'x-authid': authid, 'user-agent': 'Duplicati v2.1', connection: 'close' },
             redirect: 'manual',
         });
@@ -113,7 +123,7 @@ class Authseal {
 
     // POST /revoked as a script does it.
     async revoke(authid) {
-        const response = await fetch(`${this.url}/revoked`, {
+        const response = await fetch(`${this.direct}/revoked`, {
             method: 'POST',
             headers: { 'x-authid': authid, connection: 'close' },
         });
@@ -145,7 +155,7 @@ export function grantOf(authid) {
     return Buffer.from(authid.split(':')[3], 'base64url').subarray(0, 16).toString('hex');
 }
 
-function configuration(url, port, provider, rotation) {
+function configuration(url, port, provider, { rotation = 'none', serviceName = 'Local Drive', settings = '' }) {
     return `
 public_url = "${url}"
 listen = ["127.0.0.1:${port}"]
@@ -161,6 +171,7 @@ id = "${CLIENT.id}"
 secret = "${CLIENT.secret}"
 
 [providers.local]
+name = "Local Provider"
 issuer = "${provider.issuer}"
 rotation = "${rotation}"
 # OpenID Connect Core section 11: offline_access counts only together with this.
@@ -168,9 +179,9 @@ authorize_params = { prompt = "consent" }
 
 [services.localdrive]
 provider = "local"
-name = "Local Drive"
+name = "${serviceName}"
 scopes = ["openid", "offline_access"]
-`;
+${settings}`;
 }
 
 // A port that was free a moment ago. The callback's address stands in the configuration and at the provider, so it must be
