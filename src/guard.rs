@@ -22,12 +22,20 @@ pub(crate) enum Guard {
     ForeignForm,
     /// Pages are shown under our own name.
     HostName,
+    /// Nothing secret is taken by plain http.
+    PlainHttp,
+    /// Only the operator's own proxies say where a request comes from.
+    TrustedProxy,
     /// Where there is a shared password, a login begins with it.
     Password,
     /// An AuthID goes by itself to trusted openers only.
     TrustedOpener,
     /// An AuthID is picked up at the address of its login.
     MailboxAddress,
+    /// An AuthID is picked up by a script, not by a page or an image that somebody made a browser load.
+    MailboxAsker,
+    /// Nobody tries more than some fetch tokens a minute.
+    FetchLimit,
     /// A fetch token that could be guessed is none.
     FetchTokenStrength,
     /// A JSONP callback is a plain name.

@@ -46,7 +46,7 @@ pub(super) async fn state(request: HttpRequest, app: web::Data<App>) -> HttpResp
 fn asker(request: &HttpRequest, app: &App) -> Client {
     let client = client::of(request, app);
     let meant = visitor::header(request, "sec-fetch-dest").is_none_or(|dest| matches!(dest, "script" | "empty"));
-    Client { address: client.address.filter(|_| meant), ..client }
+    Client { address: client.address.filter(|_| meant || !guard::on(Guard::MailboxAsker)), ..client }
 }
 
 /// A script that calls `callback`. The comment in front keeps the answer from beginning with chosen bytes, the escapes

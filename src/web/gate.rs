@@ -17,7 +17,7 @@ use url::Host;
 pub(super) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> {
     // As the router sees it: `%6C` is an `l`.
     let path = request.match_info().as_str();
-    if is_private(path) && client::came_by_plain_http(request, app) {
+    if guard::on(Guard::PlainHttp) && is_private(path) && client::came_by_plain_http(request, app) {
         return Some(plain_http(request, app));
     }
     (guard::on(Guard::HostName) && is_page(path) && !has_our_name(request, app)).then(|| wrong_name(request, app))
