@@ -6,6 +6,7 @@
 //! The rooms, in reading order. A room imports only what stands above it (`tests/imports.rs` checks that).
 
 pub mod clock;
+pub mod guard;
 pub mod seal;
 pub mod authid;
 pub mod provider;

@@ -9,6 +9,7 @@ use super::fetch_token::FetchToken;
 use super::mailbox::{self, Receiver};
 use super::origin::{Opener, Origin};
 use super::ticket::Ticket;
+use crate::guard::{self, Guard};
 use crate::seal::SealError;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -41,7 +42,7 @@ impl Logins {
     /// The AuthID that waits for a fetch token, if it may go to `asker`. It is given once. Who tries too many tokens
     /// finds nothing.
     pub fn pick_up(&self, token: &FetchToken, asker: Client) -> Option<SecretString> {
-        if !self.limits.admit_fetch(asker, token) {
+        if guard::on(Guard::FetchLimit) && !self.limits.admit_fetch(asker, token) {
             return None;
         }
         let authid = mailbox::pick_up(&self.store, &self.keyring.load(), token, asker.address)?;

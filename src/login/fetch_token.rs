@@ -1,5 +1,6 @@
 //! The fetch token: made by Duplicati's page, which asks for the AuthID by it.
 
+use crate::guard::{self, Guard};
 use std::collections::BTreeSet;
 
 /// 16 to 64 of `A-Z a-z 0-9 _ -`, with at least 8 different ones: too short or too plain a token could be guessed.
@@ -14,9 +15,10 @@ impl FetchToken {
     /// Reads a token.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let fits = (16..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(allowed);
-        let varied = text.bytes().collect::<BTreeSet<_>>().len() >= 8;
-        (fits && varied).then(|| Self(text.to_owned()))
+        let fits = text.len() <= Self::MAX_LEN && text.bytes().all(allowed);
+        let guessable = text.len() < 16 || text.bytes().collect::<BTreeSet<_>>().len() < 8;
+        let strong = !guard::on(Guard::FetchTokenStrength) || !guessable;
+        (fits && strong).then(|| Self(text.to_owned()))
     }
 
     /// The token itself, for the page that polls with it.

@@ -23,6 +23,7 @@ pub use origin::{DeliveryRules, Opener, Origin};
 
 use crate::authid::{self, Bind, GrantId, Login};
 use crate::clock::{Clock, UnixTime};
+use crate::guard::{self, Guard};
 use crate::keyfile::LiveKeyring;
 use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Rotation, Service, Tokens};
 use crate::seal::SealError;
@@ -162,18 +163,20 @@ impl Logins {
             return Err(LoginError::OtherBrowser);
         }
         let service = self.providers.catalogue().find(state.service.as_str()).cloned().ok_or(LoginError::BadState)?;
-        if dropped && !service.provider.state_optional() {
+        if guard::on(Guard::StateOptional) && dropped && !service.provider.state_optional() {
             return Err(LoginError::BadState);
         }
         self.offered(&service, Flow::Code)?;
-        if callback.iss.as_deref().zip(service.provider.issuer()).is_some_and(|(got, asked)| got != asked) {
+        let other_issuer =
+            callback.iss.as_deref().zip(service.provider.issuer()).is_some_and(|(got, asked)| got != asked);
+        if guard::on(Guard::Issuer) && other_issuer {
             return Err(LoginError::WrongIssuer);
         }
         if let Some(error) = callback.error {
             return Err(refused_at_provider(service, &error));
         }
         let code = callback.code.ok_or(LoginError::BadState)?;
-        if !self.seen.entry(state.nonce).or_insert(()).is_fresh() {
+        if guard::on(Guard::Replay) && !self.seen.entry(state.nonce).or_insert(()).is_fresh() {
             return Err(LoginError::Replayed(service));
         }
         let verifier = service.provider.pkce().then_some(state.verifier.as_str());

@@ -6,8 +6,9 @@
 use super::form::Form;
 use super::index::{self, Wanted};
 use super::{client, page, unfit, visitor};
-use crate::access::Refused;
+use crate::access::{Access, Refused};
 use crate::app::App;
+use crate::guard::{self, Guard};
 use crate::login::Binder;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -26,7 +27,8 @@ struct Page<'a> {
 
 /// Whether this browser has to give the password before a login.
 pub(super) fn is_shut(request: &HttpRequest, app: &App) -> bool {
-    app.access().is_some_and(|access| !visitor::pass(request, app).is_some_and(|pass| access.admits(&pass)))
+    let admits = |access: &Access| visitor::pass(request, app).is_some_and(|pass| access.admits(&pass));
+    guard::on(Guard::Password) && app.access().is_some_and(|access| !admits(access))
 }
 
 /// The page that asks for the password, once more if it was `refused`.

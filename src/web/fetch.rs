@@ -2,6 +2,7 @@
 
 use super::{client, form, visitor};
 use crate::app::App;
+use crate::guard::{self, Guard};
 use crate::login::{Client, FetchToken};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 /// `GET /fetch` with `token`, and `callback` for JSONP: `{"wait": …}`, `{"authid": …}` or `{"error": …}`.
 pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let callback = form::query(&request, "callback");
-    if callback.as_deref().is_some_and(|callback| !is_callback(callback)) {
+    if guard::on(Guard::JsonpCallback) && callback.as_deref().is_some_and(|callback| !is_callback(callback)) {
         return HttpResponse::BadRequest().json(json!({ "error": "The callback is not a plain JavaScript name." }));
     }
     let answer = match form::query(&request, "token").and_then(|token| FetchToken::parse(&token)) {
@@ -45,7 +46,7 @@ pub(super) async fn state(request: HttpRequest, app: web::Data<App>) -> HttpResp
 fn asker(request: &HttpRequest, app: &App) -> Client {
     let client = client::of(request, app);
     let meant = visitor::header(request, "sec-fetch-dest").is_none_or(|dest| matches!(dest, "script" | "empty"));
-    Client { address: client.address.filter(|_| meant), ..client }
+    Client { address: client.address.filter(|_| meant || !guard::on(Guard::MailboxAsker)), ..client }
 }
 
 /// A script that calls `callback`. The comment in front keeps the answer from beginning with chosen bytes, the escapes

@@ -5,6 +5,7 @@ use super::page::ErrorPage;
 use super::reason::Answer;
 use super::{authid, client, refresh, token};
 use crate::app::App;
+use crate::guard::{self, Guard};
 use crate::login::Origin;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -16,10 +17,10 @@ use url::Host;
 pub(super) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> {
     // As the router sees it: `%6C` is an `l`.
     let path = request.match_info().as_str();
-    if is_private(path) && client::came_by_plain_http(request, app) {
+    if guard::on(Guard::PlainHttp) && is_private(path) && client::came_by_plain_http(request, app) {
         return Some(plain_http(request, app));
     }
-    (is_page(path) && !has_our_name(request, app)).then(|| wrong_name(request, app))
+    (guard::on(Guard::HostName) && is_page(path) && !has_our_name(request, app)).then(|| wrong_name(request, app))
 }
 
 /// The pages and the login flow. Clients and probes may use any name: balancers know addresses only.

@@ -117,3 +117,6 @@ fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {
     .action("/", "Show all services")
     .show(app, request, StatusCode::NOT_FOUND)
 }
+
+#[cfg(test)]
+mod attacks;

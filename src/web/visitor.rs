@@ -2,6 +2,7 @@
 
 use crate::access::PASS_LIFETIME;
 use crate::app::App;
+use crate::guard::{self, Guard};
 use crate::login::{BINDER_LIFETIME, Binder, STATE_LIFETIME};
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
@@ -51,12 +52,12 @@ pub(super) fn keep(response: &mut HttpResponse, cookie: &Cookie<'_>) {
 /// Whether another site's page sent this form.
 pub(super) fn is_foreign_form(request: &HttpRequest, app: &App) -> bool {
     let foreign_origin = header(request, "origin").is_some_and(|origin| origin != app.own_origin().as_str());
-    foreign_origin || header(request, "sec-fetch-site") == Some("cross-site")
+    guard::on(Guard::ForeignForm) && (foreign_origin || header(request, "sec-fetch-site") == Some("cross-site"))
 }
 
 /// Whether the request is known to come from another place than our own pages.
 pub(super) fn is_not_from_our_page(request: &HttpRequest) -> bool {
-    header(request, "sec-fetch-site").is_some_and(|site| site != "same-origin")
+    guard::on(Guard::OwnPageOnly) && header(request, "sec-fetch-site").is_some_and(|site| site != "same-origin")
 }
 
 // The `__Host-` prefix keeps other hosts of the same domain from setting the cookie. Browsers want https for it, and

@@ -1,0 +1,83 @@
+//! The guards: single decisions that keep an attacker out. Each one is asked for by name, so that a test of this crate
+//! can switch one off, see its attack succeed, and so know that the attack fails because of that guard and no other.
+//!
+//! There is no switch outside this crate's own tests: in every other build [`on`] is the constant `true`.
+
+/// A decision that keeps an attacker out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// A login ends in the browser where it began, and what was sealed for one browser is of no use in another.
+    Binder,
+    /// A state, a login link or a ticket ends after its time.
+    Age,
+    /// A callback counts once.
+    Replay,
+    /// A callback comes from the provider that was asked (RFC 9207).
+    Issuer,
+    /// Only a provider that is known to drop `state` may do so.
+    StateOptional,
+    /// A login begins on our own page.
+    OwnPageOnly,
+    /// Another site's page sends no form of ours.
+    ForeignForm,
+    /// Pages are shown under our own name.
+    HostName,
+    /// Nothing secret is taken by plain http.
+    PlainHttp,
+    /// Only the operator's own proxies say where a request comes from.
+    TrustedProxy,
+    /// Where there is a shared password, a login begins with it.
+    Password,
+    /// An AuthID goes by itself to trusted openers only.
+    TrustedOpener,
+    /// An AuthID is picked up at the address of its login.
+    MailboxAddress,
+    /// An AuthID is picked up by a script, not by a page or an image that somebody made a browser load.
+    MailboxAsker,
+    /// Nobody tries more than some fetch tokens a minute.
+    FetchLimit,
+    /// A fetch token that could be guessed is none.
+    FetchTokenStrength,
+    /// A JSONP callback is a plain name.
+    JsonpCallback,
+}
+
+/// Whether a guard does its work: always.
+#[cfg(not(test))]
+pub(crate) const fn on(_: Guard) -> bool {
+    true
+}
+
+#[cfg(test)]
+pub(crate) use switch::{on, without};
+
+#[cfg(test)]
+mod switch {
+    use super::Guard;
+    use std::cell::Cell;
+
+    thread_local! {
+        // Of the thread, so that tests that run side by side do not disarm each other.
+        static OFF: Cell<Option<Guard>> = const { Cell::new(None) };
+    }
+
+    /// Until this is dropped, a guard is off on this thread.
+    #[must_use]
+    pub(crate) struct Without;
+
+    /// Switches a guard off.
+    pub(crate) fn without(guard: Guard) -> Without {
+        OFF.set(Some(guard));
+        Without
+    }
+
+    impl Drop for Without {
+        fn drop(&mut self) {
+            OFF.set(None);
+        }
+    }
+
+    pub(crate) fn on(guard: Guard) -> bool {
+        OFF.get() != Some(guard)
+    }
+}

@@ -1,0 +1,265 @@
+//! One attack for each guard, made twice: with the guard switched off it succeeds, with the guard it fails. So every
+//! guard is known to be what keeps its attack out.
+
+mod site;
+
+use crate::guard::Guard;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use site::*;
+use std::time::Duration;
+
+#[test]
+fn every_guard_has_its_attack() {
+    let (_, guards) = include_str!("../guard.rs").split_once("enum Guard {").unwrap();
+    let (guards, _) = guards.split_once("\n}").unwrap();
+    let names: Vec<_> = guards.lines().filter_map(|line| line.trim().strip_suffix(',')).collect();
+    assert!(names.contains(&"Binder"), "{names:?}");
+    for name in names {
+        assert!(include_str!("attacks.rs").contains(&format!("Guard::{name}, ")), "{name} is not proved");
+    }
+}
+
+#[tokio::test]
+async fn a_login_does_not_end_in_another_browser() {
+    prove(Guard::Binder, 400, async |site| {
+        let state = site.browser(ELSEWHERE).await.leave(UI, TOKEN).await;
+        let page = site.browser(HOME).await.come_back(&state).await;
+        page.won(page.has_authid())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_login_link_is_of_no_use_in_another_browser() {
+    prove(Guard::Binder, 303, async |site| {
+        let ctx = site.browser(ELSEWHERE).await.open(UI, TOKEN).await;
+        let away = site.browser(HOME).await.get(&format!("/login?id=drive&ctx={ctx}"), &[]).await;
+        away.won(away.leads_to_provider())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stolen_ticket_is_of_no_use_in_another_browser() {
+    prove(Guard::Binder, 400, async |site| {
+        let page = site.browser(HOME).await.log_in(EVIL, TOKEN).await;
+        let ticket = page.between("data-ticket=\"", "\"");
+        let fields = [("grant", ticket.as_str()), ("to", "asker")];
+        let sent = site.browser(ELSEWHERE).await.post("/deliver", &fields, &[]).await;
+        sent.won(site.fetch(ELSEWHERE, TOKEN).await.is_ok())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_old_state_ends_no_login() {
+    prove(Guard::Age, 400, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let state = browser.leave(UI, TOKEN).await;
+        site.clock.advance(Duration::from_secs(1200));
+        let page = browser.come_back(&state).await;
+        page.won(page.has_authid())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_callback_from_the_history_shows_no_authid_again() {
+    prove(Guard::Replay, 400, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let state = browser.leave(UI, TOKEN).await;
+        assert!(browser.come_back(&state).await.has_authid());
+        let again = browser.come_back(&state).await;
+        again.won(again.has_authid())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_from_another_issuer_is_not_redeemed() {
+    prove(Guard::Issuer, 400, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let state = browser.leave(UI, TOKEN).await;
+        let page = browser.come_back(&format!("{state}&iss={EVIL}")).await;
+        page.won(page.has_authid())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_planted_state_cookie_ends_no_login_where_the_provider_returns_the_state() {
+    prove(Guard::StateOptional, 400, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let state = browser.leave(UI, TOKEN).await;
+        browser.cookies.insert("__Host-authseal-state".to_owned(), state);
+        let page = browser.get("/logged-in?code=of-the-attacker", &[("sec-fetch-site", "cross-site")]).await;
+        page.won(page.has_authid())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_site_begins_no_login() {
+    prove(Guard::OwnPageOnly, 303, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let ctx = browser.open(UI, TOKEN).await;
+        let away = browser.get(&format!("/login?id=drive&ctx={ctx}"), FROM_EVIL).await;
+        away.won(away.leads_to_provider())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_page_is_shown_under_a_foreign_name() {
+    prove(Guard::HostName, 421, async |site| {
+        let page = site.browser(HOME).await.get("/", &[("host", "evil.test")]).await;
+        page.won(page.body.contains("ctx="))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_authid_does_not_wait_for_an_unknown_opener() {
+    prove(Guard::TrustedOpener, 200, async |site| {
+        site.browser(HOME).await.log_in(EVIL, TOKEN).await;
+        // By a script on the opener's page, in the same browser.
+        site.fetch(HOME, TOKEN).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_planted_token_fetches_nothing_from_elsewhere() {
+    prove(Guard::MailboxAddress, 200, async |site| {
+        site.browser(HOME).await.log_in(UI, TOKEN).await;
+        site.fetch(ELSEWHERE, TOKEN).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_guessed_token_fetches_nothing() {
+    for guess in ["0", "1111111111111111", "abcdefgh"] {
+        prove(Guard::FetchTokenStrength, 200, async |site| {
+            site.browser(HOME).await.log_in(UI, guess).await;
+            site.fetch(HOME, guess).await
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_hostile_callback_is_not_reflected() {
+    prove(Guard::JsonpCallback, 400, async |site| {
+        let uri = format!("/fetch?callback=alert(document.cookie)//&token={TOKEN}");
+        let script = site.browser(HOME).await.get(&uri, &[]).await;
+        script.won(script.body.contains("alert(document.cookie)"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_site_revokes_nothing() {
+    prove(Guard::ForeignForm, 403, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let page = browser.log_in(UI, TOKEN).await;
+        let authid = format!("v3:{}", page.between("v3:", "<"));
+        let revoked = browser.post("/revoked", &[("authid", authid.trim())], FROM_EVIL).await;
+        revoked.won(revoked.status == 200)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_site_presses_no_button() {
+    prove(Guard::ForeignForm, 403, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let ticket = browser.log_in(EVIL, TOKEN).await.between("data-ticket=\"", "\"");
+        let sent = browser.post("/deliver", &[("grant", ticket.as_str()), ("to", "asker")], FROM_EVIL).await;
+        sent.won(site.fetch(ELSEWHERE, TOKEN).await.is_ok())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_site_pastes_no_token_of_its_own() {
+    prove(Guard::ForeignForm, 403, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let ctx = browser.open(UI, TOKEN).await;
+        let token = BASE64URL.encode(r#"{"username":"mallory","auth_token":"of-the-attacker"}"#);
+        let fields = [("id", "shelf"), ("ctx", ctx.as_str()), ("token", token.as_str())];
+        let page = browser.post("/cli-token-login", &fields, FROM_EVIL).await;
+        page.won(page.has_authid())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_site_gives_no_password() {
+    prove_with(ASKS_FOR_PASSWORD, Guard::ForeignForm, 403, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let ctx = browser.open(UI, TOKEN).await;
+        let page = browser.post("/access", &[("ctx", ctx.as_str()), ("password", PASSWORD)], FROM_EVIL).await;
+        page.won(browser.cookies.contains_key("__Host-authseal-access"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_login_begins_around_the_password() {
+    prove_with(ASKS_FOR_PASSWORD, Guard::Password, 303, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let ctx = browser.open(UI, TOKEN).await;
+        let away = browser.get(&format!("/login?id=drive&ctx={ctx}"), &[]).await;
+        away.won(away.leads_to_provider())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_login_ends_by_plain_http() {
+    let tables = "[server]\ntrusted_proxies = [\"203.0.113.7\"]\n";
+    prove_with(tables, Guard::PlainHttp, 403, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let state = browser.leave(UI, TOKEN).await;
+        let uri = format!("/logged-in?code=code&state={state}");
+        let page = browser.get(&uri, &[("x-forwarded-proto", "http")]).await;
+        page.won(page.has_authid())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_but_a_trusted_proxy_says_who_asks() {
+    let tables = "[server]\ntrusted_proxies = [\"203.0.113.7\"]\n";
+    let client = &[("x-forwarded-for", "192.0.2.1")];
+    prove_with(tables, Guard::TrustedProxy, 200, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let state = browser.leave(UI, TOKEN).await;
+        assert!(browser.get(&format!("/logged-in?code=code&state={state}"), client).await.has_authid());
+        site.fetch_as(ELSEWHERE, TOKEN, client).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_that_a_browser_was_sent_to_fetches_nothing() {
+    prove(Guard::MailboxAsker, 200, async |site| {
+        site.browser(HOME).await.log_in(UI, TOKEN).await;
+        site.fetch_as(HOME, TOKEN, &[("sec-fetch-dest", "document")]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_tries_many_tokens_does_not_find_the_right_one() {
+    prove(Guard::FetchLimit, 200, async |site| {
+        site.browser(HOME).await.log_in(UI, TOKEN).await;
+        for guess in 100..120 {
+            assert!(site.fetch(HOME, &format!("abcdefghijklm{guess}")).await.is_err());
+        }
+        site.fetch(HOME, TOKEN).await
+    })
+    .await;
+}
