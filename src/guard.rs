@@ -32,6 +32,8 @@ pub(crate) enum Guard {
     TrustedOpener,
     /// An AuthID is picked up at the address of its login.
     MailboxAddress,
+    /// An AuthID is picked up by the page that opened the login, not by another one in the same browser.
+    MailboxOrigin,
     /// An AuthID is picked up by a script, not by a page or an image that somebody made a browser load.
     MailboxAsker,
     /// Nobody tries more than some fetch tokens a minute.

@@ -158,7 +158,7 @@ pub(super) fn open(text: &str, keyring: &Keyring, purpose: Purpose) -> Option<Op
 }
 
 /// Appends a text and its length; all that is written here is far below 256 bytes.
-fn write(bytes: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn write(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.push(text.len() as u8);
     bytes.extend_from_slice(text);
 }
@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
         Some(*head)
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    pub(super) fn text(&mut self) -> Option<&'a str> {
         let [len] = self.array()?;
         let (head, rest) = self.0.split_at_checked(len.into())?;
         self.0 = rest;

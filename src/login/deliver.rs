@@ -6,7 +6,7 @@ use super::client::{Client, ClientNet};
 use super::context::Context;
 use super::error::LoginError;
 use super::fetch_token::FetchToken;
-use super::mailbox::{self, Receiver};
+use super::mailbox::{self, Asker, Receiver};
 use super::origin::{Opener, Origin};
 use super::ticket::Ticket;
 use crate::guard::{self, Guard};
@@ -32,21 +32,23 @@ impl Logins {
             Opener::None => return Err(LoginError::StaleLink),
         };
         if let Some(token) = ticket.context.fetch_token.filter(|token| !self.was_picked_up(token)) {
-            let receiver = if to_asker { Receiver::Anybody } else { Receiver::At(ticket.address) };
+            let opener = Asker { address: ticket.address, origin: Some(origin.clone()) };
+            let receiver = if to_asker { Receiver::Anybody } else { Receiver::Only(opener) };
             mailbox::leave(&self.store, &self.keyring.load(), &token, receiver, ticket.authid.expose_secret())?;
         }
         tracing::info!(target: "authseal::audit", event = "delivered", to_asker);
         Ok(origin)
     }
 
-    /// The AuthID that waits for a fetch token, if it may go to `asker`. It is given once. Who tries too many tokens
-    /// finds nothing.
-    pub fn pick_up(&self, token: &FetchToken, asker: Client) -> Option<SecretString> {
-        if guard::on(Guard::FetchLimit) && !self.limits.admit_fetch(asker, token) {
+    /// The AuthID that waits for a fetch token, if it may go to a page of this origin at this client. It is given once.
+    /// Who tries too many tokens finds nothing.
+    pub fn pick_up(&self, token: &FetchToken, client: Client, origin: Option<Origin>) -> Option<SecretString> {
+        if guard::on(Guard::FetchLimit) && !self.limits.admit_fetch(client, token) {
             return None;
         }
-        let authid = mailbox::pick_up(&self.store, &self.keyring.load(), token, asker.address)?;
-        self.limits.forget_fetch(asker, token);
+        let asker = Asker { address: client.address, origin };
+        let authid = mailbox::pick_up(&self.store, &self.keyring.load(), token, &asker)?;
+        self.limits.forget_fetch(client, token);
         Some(authid)
     }
 
@@ -67,8 +69,8 @@ impl Logins {
         address: Option<ClientNet>,
         authid: &SecretString,
     ) -> Result<bool, SealError> {
-        let (Opener::Trusted(_), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(false) };
-        let receiver = Receiver::At(address);
+        let (Opener::Trusted(origin), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(false) };
+        let receiver = Receiver::Only(Asker { address, origin: Some(origin.clone()) });
         mailbox::leave(&self.store, &self.keyring.load(), token, receiver, authid.expose_secret())
     }
 }

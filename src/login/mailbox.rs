@@ -2,11 +2,12 @@
 //!
 //! An entry's name is a keyed hash of the token and its key comes from the token, so neither the store's content nor
 //! the server's keys alone give an AuthID away. A token can be planted in somebody else's login, so it is not enough:
-//! who asks must be where the browser of the login is, or the person must have agreed.
+//! who asks must be the page that opened the login, in a browser where the login's is, or the person must have agreed.
 
 use super::client::{self, ClientNet};
-use super::context::Reader;
+use super::context::{self, Reader};
 use super::fetch_token::FetchToken;
+use super::origin::Origin;
 use crate::guard::{self, Guard};
 use crate::seal::{EpochKeys, Key, Keyring, Purpose, SealError};
 use crate::store::{Name, Store};
@@ -20,19 +21,33 @@ const WAITS: Duration = Duration::from_secs(90);
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Who may pick an AuthID up with the right token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Receiver {
     /// Everybody: the person agreed.
     Anybody,
-    /// Programs at this address; nobody, if it is not known.
-    At(Option<ClientNet>),
+    /// This page.
+    Only(Asker),
+}
+
+/// A page that asks for an AuthID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asker {
+    /// Where its browser is, if that is known.
+    pub address: Option<ClientNet>,
+    /// The page's origin, if the browser tells. Without it a page that others can make lead anywhere would be enough to
+    /// have a token of theirs accepted.
+    pub origin: Option<Origin>,
 }
 
 impl Receiver {
-    fn admits(self, asker: Option<ClientNet>) -> bool {
+    fn admits(&self, asker: &Asker) -> bool {
         match self {
             Self::Anybody => true,
-            Self::At(address) => !guard::on(Guard::MailboxAddress) || (address.is_some() && address == asker),
+            Self::Only(wanted) => {
+                let same_place = wanted.address.is_some() && wanted.address == asker.address;
+                let same_page = wanted.origin.is_some() && wanted.origin == asker.origin;
+                (same_place || !guard::on(Guard::MailboxAddress)) && (same_page || !guard::on(Guard::MailboxOrigin))
+            }
         }
     }
 }
@@ -49,17 +64,12 @@ pub(super) fn leave(
     authid: &str,
 ) -> Result<bool, SealError> {
     let (name, key) = entry(keyring.primary(), token);
-    Ok(store.put(name, key.seal(&name, &write(receiver, authid))?, WAITS))
+    Ok(store.put(name, key.seal(&name, &write(&receiver, authid))?, WAITS))
 }
 
 /// Takes the AuthID that waits for `token`, if there is one and the asker may have it. If not, it stays, and a note is
 /// made that somebody asked.
-pub(super) fn pick_up(
-    store: &Store,
-    keyring: &Keyring,
-    token: &FetchToken,
-    asker: Option<ClientNet>,
-) -> Option<SecretString> {
+pub(super) fn pick_up(store: &Store, keyring: &Keyring, token: &FetchToken, asker: &Asker) -> Option<SecretString> {
     keyring.around_primary().find_map(|keys| {
         let (name, key) = entry(keys, token);
         let unseal = |blob: &[u8]| read(&key.open(&name, blob)?);
@@ -94,15 +104,17 @@ fn note(keys: &EpochKeys, purpose: Purpose, token: &FetchToken) -> Name {
     *keys.derive(purpose, token.expose().as_bytes())
 }
 
-/// `everybody (1) | address (16) | AuthID`.
-fn write(receiver: Receiver, authid: &str) -> Zeroizing<Vec<u8>> {
-    let (anybody, address) = match receiver {
+/// `everybody (1) | address (16) | origin, with its length (1) before it | AuthID`.
+fn write(receiver: &Receiver, authid: &str) -> Zeroizing<Vec<u8>> {
+    let (anybody, asker) = match receiver {
         Receiver::Anybody => (1, None),
-        Receiver::At(address) => (0, address),
+        Receiver::Only(asker) => (0, Some(asker)),
     };
-    let mut bytes = Zeroizing::new(Vec::with_capacity(17 + authid.len()));
+    let origin = asker.and_then(|asker| asker.origin.as_ref()).map_or("", Origin::as_str);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(18 + origin.len() + authid.len()));
     bytes.push(anybody);
-    bytes.extend(client::to_bytes(address));
+    bytes.extend(client::to_bytes(asker.and_then(|asker| asker.address)));
+    context::write(&mut bytes, origin.as_bytes());
     bytes.extend_from_slice(authid.as_bytes());
     bytes
 }
@@ -110,6 +122,7 @@ fn write(receiver: Receiver, authid: &str) -> Zeroizing<Vec<u8>> {
 fn read(bytes: &[u8]) -> Option<(Receiver, SecretString)> {
     let mut reader = Reader(bytes);
     let ([anybody], address) = (reader.array()?, client::from_bytes(reader.array()?));
-    let receiver = if anybody == 1 { Receiver::Anybody } else { Receiver::At(address) };
+    let origin = Origin::of(reader.text()?);
+    let receiver = if anybody == 1 { Receiver::Anybody } else { Receiver::Only(Asker { address, origin }) };
     Some((receiver, std::str::from_utf8(reader.0).ok()?.to_owned().into()))
 }

@@ -3,7 +3,7 @@
 use super::{client, form, visitor};
 use crate::app::App;
 use crate::guard::{self, Guard};
-use crate::login::{Client, FetchToken};
+use crate::login::{Client, FetchToken, Origin};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -17,7 +17,7 @@ pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResp
     }
     let answer = match form::query(&request, "token").and_then(|token| FetchToken::parse(&token)) {
         None => json!({ "error": "The token must have 16 to 64 varied letters and digits." }),
-        Some(token) => match app.logins().pick_up(&token, asker(&request, &app)) {
+        Some(token) => match app.logins().pick_up(&token, asker(&request, &app), origin(&request)) {
             Some(authid) => json!({ "authid": authid.expose_secret() }),
             None => json!({ "wait": "Not yet, please ask again." }),
         },
@@ -47,6 +47,11 @@ fn asker(request: &HttpRequest, app: &App) -> Client {
     let client = client::of(request, app);
     let meant = visitor::header(request, "sec-fetch-dest").is_none_or(|dest| matches!(dest, "script" | "empty"));
     Client { address: client.address.filter(|_| meant || !guard::on(Guard::MailboxAsker)), ..client }
+}
+
+/// Which page asks, as its browser says.
+fn origin(request: &HttpRequest) -> Option<Origin> {
+    visitor::header(request, "referer").or_else(|| visitor::header(request, "origin")).and_then(Origin::of)
 }
 
 /// A script that calls `callback`. The comment in front keeps the answer from beginning with chosen bytes, the escapes
