@@ -197,13 +197,15 @@ async fn another_site_pastes_no_token_of_its_own() {
 
 #[tokio::test]
 async fn another_site_gives_no_password() {
-    prove_with(ASKS_FOR_PASSWORD, Guard::ForeignForm, 403, async |site| {
-        let mut browser = site.browser(HOME).await;
-        let ctx = browser.open(UI, TOKEN).await;
-        let page = browser.post("/access", &[("ctx", ctx.as_str()), ("password", PASSWORD)], FROM_EVIL).await;
-        page.won(browser.cookies.contains_key("__Host-authseal-access"))
-    })
-    .await;
+    prove_with(ASKS_FOR_PASSWORD, Guard::ForeignForm, 403, async |site| give_password(site, FROM_EVIL).await).await;
+}
+
+/// Whether the password opens this server when its form is sent with these headers.
+async fn give_password(site: &Site, headers: &[(&str, &str)]) -> Outcome {
+    let mut browser = site.browser(HOME).await;
+    let ctx = browser.open(UI, TOKEN).await;
+    let page = browser.post("/access", &[("ctx", ctx.as_str()), ("password", PASSWORD)], headers).await;
+    page.won(browser.cookies.contains_key("__Host-authseal-access"))
 }
 
 #[tokio::test]
@@ -226,6 +228,23 @@ async fn no_login_ends_by_plain_http() {
         let uri = format!("/logged-in?code=code&state={state}");
         let page = browser.get(&uri, &[("x-forwarded-proto", "http")]).await;
         page.won(page.has_authid())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_password_is_taken_by_plain_http() {
+    let tables = format!("[server]\ntrusted_proxies = [\"203.0.113.7\"]\n{ASKS_FOR_PASSWORD}");
+    prove_with(&tables, Guard::PlainHttp, 403, async |site| {
+        give_password(site, &[("x-forwarded-proto", "http")]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_password_is_taken_under_a_foreign_name() {
+    prove_with(ASKS_FOR_PASSWORD, Guard::HostName, 421, async |site| {
+        give_password(site, &[("host", "evil.test")]).await
     })
     .await;
 }

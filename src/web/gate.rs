@@ -25,7 +25,8 @@ pub(super) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> 
 
 /// The pages and the login flow. Clients and probes may use any name: balancers know addresses only.
 fn is_page(path: &str) -> bool {
-    let login = matches!(path, "/" | "/login" | "/logged-in" | "/cli-token" | "/cli-token-login" | "/deliver");
+    let login =
+        matches!(path, "/" | "/access" | "/login" | "/logged-in" | "/cli-token" | "/cli-token-login" | "/deliver");
     login || matches!(path, "/revoke" | "/revoked" | "/privacy-policy" | "/privacy-policy.txt")
 }
 
