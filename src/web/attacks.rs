@@ -124,7 +124,7 @@ async fn an_authid_does_not_wait_for_an_unknown_opener() {
     prove(Guard::TrustedOpener, 200, async |site| {
         site.browser(HOME).await.log_in(EVIL, TOKEN).await;
         // By a script on the opener's page, in the same browser.
-        site.fetch(HOME, TOKEN).await
+        site.fetch_as(HOME, TOKEN, &[("referer", EVIL)]).await
     })
     .await;
 }
@@ -134,6 +134,16 @@ async fn a_planted_token_fetches_nothing_from_elsewhere() {
     prove(Guard::MailboxAddress, 200, async |site| {
         site.browser(HOME).await.log_in(UI, TOKEN).await;
         site.fetch(ELSEWHERE, TOKEN).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_planted_through_a_trusted_page_fetches_nothing_for_another_page() {
+    prove(Guard::MailboxOrigin, 200, async |site| {
+        // A page on the person's own machine led the browser here, with the attacker's token.
+        site.browser(HOME).await.log_in(UI, TOKEN).await;
+        site.fetch_as(HOME, TOKEN, &[("referer", EVIL)]).await
     })
     .await;
 }

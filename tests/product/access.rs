@@ -123,8 +123,8 @@ async fn the_opener_is_still_known_after_the_password() {
     let login = index.link("/login?id=googledrive&ctx=").unwrap();
     let page = person.click(&index, login).await;
     assert_eq!(page.delivers_to().as_deref(), Some(UI));
-    let fetched = app.get(&format!("/fetch?token={FETCH_TOKEN}")).await;
-    assert_eq!(fetched.json(), json!({"authid": page.authid().unwrap()}));
+    let fetched = app.client.get(app.at(&format!("/fetch?token={FETCH_TOKEN}"))).header("referer", UI).send().await;
+    assert_eq!(Answer::of(fetched.unwrap()).await.json(), json!({"authid": page.authid().unwrap()}));
     let index = person.open_index(&query, UI).await;
     assert!(index.link("/login?").is_some(), "the second time nobody asks");
 

@@ -38,7 +38,12 @@ async fn log_in(person: &mut Person, opener: &str) -> Page {
 }
 
 async fn fetch(person: &Person, token: &str) -> Value {
-    let (status, script) = person.load_script(person.at(&format!("/fetch?callback=cb&token={token}")), UI).await;
+    fetch_from(person, token, UI).await
+}
+
+/// What a script on this page gets.
+async fn fetch_from(person: &Person, token: &str, page: &str) -> Value {
+    let (status, script) = person.load_script(person.at(&format!("/fetch?callback=cb&token={token}")), page).await;
     assert_eq!(status, 200);
     serde_json::from_str(script.strip_prefix("/**/cb(").and_then(|rest| rest.strip_suffix(");")).unwrap()).unwrap()
 }
@@ -145,10 +150,10 @@ async fn only_scripts_and_fetches_get_an_authid() {
     log_in(&mut person, UI).await;
     let url = app.at(&format!("/fetch?token={TOKEN}"));
     for dest in ["document", "image", "iframe", "style"] {
-        let answer = app.client.get(&url).header("sec-fetch-dest", dest).send().await.unwrap();
+        let answer = app.client.get(&url).header("referer", UI).header("sec-fetch-dest", dest).send().await.unwrap();
         assert!(Answer::of(answer).await.json()["wait"].is_string(), "{dest}");
     }
-    let answer = app.client.get(&url).header("sec-fetch-dest", "empty").send().await.unwrap();
+    let answer = app.client.get(&url).header("referer", UI).header("sec-fetch-dest", "empty").send().await.unwrap();
     assert!(Answer::of(answer).await.json()["authid"].is_string());
 }
 
@@ -163,7 +168,8 @@ async fn an_unknown_opener_gets_the_authid_by_a_click_and_not_before() {
     assert_eq!(token_state(&app).await, json!({"success": false}), "nothing is stored before the click");
     let answer = press(&mut person, &page, "opener").await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "{\"deliver_to\":\"http://nas.lan:8200\"}"));
-    assert_eq!(fetch(&person, TOKEN).await, json!({"authid": page.authid().unwrap()}));
+    assert!(waits(&person).await, "a page that was not named gets nothing");
+    assert_eq!(fetch_from(&person, TOKEN, NAS).await, json!({"authid": page.authid().unwrap()}));
     let safe = log_in(&mut app.person(), "https://b\u{fc}cher.example").await;
     assert!(safe.body.contains("Send to https:&#x2f;&#x2f;xn--bcher-kva.example"), "{}", safe.body);
     assert!(!safe.body.contains("is not encrypted"));

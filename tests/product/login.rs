@@ -392,8 +392,12 @@ async fn tabs_side_by_side_do_not_disturb_each_other() {
 
 /// What the classic interface polls for.
 async fn fetch(person: &Person, token: &str) -> Value {
+    fetch_from(person, token, UI).await
+}
+
+async fn fetch_from(person: &Person, token: &str, page: &str) -> Value {
     let url = person.at(&format!("/fetch?callback=angular.callbacks._0&token={token}"));
-    let (status, script) = person.load_script(url, UI).await;
+    let (status, script) = person.load_script(url, page).await;
     assert_eq!(status, 200);
     let json = script.strip_prefix("/**/angular.callbacks._0(").and_then(|rest| rest.strip_suffix(");"));
     serde_json::from_str(json.unwrap_or_else(|| panic!("{script}"))).unwrap()
@@ -443,7 +447,11 @@ async fn a_listed_interface_gets_it_like_one_on_this_machine() {
     let login = index.link("/login?").unwrap();
     let page = person.click(&index, login).await;
     assert_eq!(page.delivers_to().as_deref(), Some("https://nas.lan:8200"));
-    assert_eq!(fetch(&person, FETCH_TOKEN).await, json!({"authid": page.authid().unwrap()}));
+    assert!(fetch(&person, FETCH_TOKEN).await["wait"].is_string(), "another page in the same browser gets nothing");
+    assert_eq!(
+        fetch_from(&person, FETCH_TOKEN, "https://nas.lan:8200").await,
+        json!({"authid": page.authid().unwrap()})
+    );
 }
 
 #[tokio::test]

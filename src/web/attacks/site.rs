@@ -114,10 +114,13 @@ impl Site {
         self.fetch_as(address, token, &[]).await
     }
 
-    /// [`Site::fetch`] with further headers.
+    /// [`Site::fetch`] with further headers; from the interface's page unless they name another.
     pub(super) async fn fetch_as(&self, address: &'static str, token: &str, headers: &[(&str, &str)]) -> Outcome {
         let mut asker = self.browser(address).await;
-        let answer = asker.get(&format!("/fetch?callback=cb&token={token}"), headers).await;
+        let named = headers.iter().any(|(name, _)| *name == "referer");
+        let page = (!named).then_some(("referer", UI));
+        let headers: Vec<_> = headers.iter().copied().chain(page).collect();
+        let answer = asker.get(&format!("/fetch?callback=cb&token={token}"), &headers).await;
         answer.won(answer.body.contains("authid"))
     }
 }
