@@ -184,14 +184,20 @@ scopes = ["openid", "offline_access"]
 ${settings}`;
 }
 
-// A port that was free a moment ago. The callback's address stands in the configuration and at the provider, so it must be
-// known before the server starts.
+// A free port for a server that must know it beforehand. Below the range that the system gives out for port 0: whatever
+// starts meanwhile, in another test or on the other end of a connection, does not take it.
 async function freePort() {
-    const probe = createServer();
-    await new Promise((resolve) => probe.listen(0, '127.0.0.1', resolve));
-    const { port } = probe.address();
-    await new Promise((resolve) => probe.close(resolve));
-    return port;
+    for (;;) {
+        const port = 12_000 + Math.floor(Math.random() * 20_000);
+        const probe = createServer();
+        const free = await new Promise((resolve) => {
+            probe.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+        });
+        if (free) {
+            await new Promise((resolve) => probe.close(resolve));
+            return port;
+        }
+    }
 }
 
 async function status(url) {
