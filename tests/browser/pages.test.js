@@ -167,6 +167,21 @@ stage.test('the page with the AuthID, for every kind of opener, and the page aft
     await inspect(revoke, 'revoked');
 });
 
+stage.test('the page that asks for the password, and the message that comes after it', { https: true, password: 'correct horse' }, async ({ server, context }) => {
+    await watchShifts(context);
+    const opener = await show(context, stage.local, '/', listener(`${server.url}/?type=localdrive`));
+    const popup = await openPopup(opener);
+    await inspect(popup, 'password');
+    await popup.fill('input[type=password]', 'wrong horse');
+    await popup.click('main button');
+    await popup.waitForLoadState();
+    await inspect(popup);
+    await popup.fill('input[type=password]', 'correct horse');
+    await popup.click('main button');
+    const authid = await logIn(popup);
+    assert.deepEqual(await messagesOf(opener, popup), [`authid:${authid}`, TO_ANYBODY]);
+});
+
 stage.test('names and AuthIDs as long as they come', LONG, async ({ server, context }) => {
     await watchShifts(context);
     for (const path of ['/', '/?type=localdrive', '/cli-token?id=pastedrive&ctx=x']) {

@@ -95,6 +95,22 @@ async fn every_answer_of_every_route_carries_the_same_protection() {
 }
 
 #[tokio::test]
+async fn a_fault_of_the_server_is_told_with_the_same_protection() {
+    let emulator = Emulator::start(Personality::google());
+    let app = spawn_for(&[&emulator]);
+    let authid = app.log_in(&emulator);
+    std::fs::remove_file(app.dir.path().join("denylist")).unwrap();
+    let answer = send(&app, "POST", "/revoked", &[FORM], &format!("authid={authid}")).await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.body.contains("Not durably revoked"), "{}", answer.body);
+    for (name, value) in EVERYWHERE {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+    assert_eq!((answer.header("cache-control"), answer.header("x-request-id").is_some()), (Some("no-store"), true));
+    assert_eq!(app.refresh(&authid).await.status, 401, "it is refused all the same");
+}
+
+#[tokio::test]
 async fn programs_get_errors_in_their_own_language() {
     let app = spawn_app("");
     let large = format!("authid={}", "x".repeat(20_000));

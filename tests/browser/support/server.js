@@ -21,7 +21,7 @@ const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name
 
 // A test with a provider and an authseal that uses it; both end with the test. `manner` goes to `startProvider`, and has
 // more for authseal: `https` puts it behind TLS at a name of its own, `settings` are further lines of its configuration,
-// `serviceName` is what its service is called. It may be a function that makes these when the test begins. When the test
+// `serviceName` is what its service is called, `password` is what it asks for before a login. It may be a function that makes these when the test begins. When the test
 // fails, the message ends with what authseal wrote.
 export function serverTest(title, manner, body) {
     test(title, async (t) => {
@@ -57,6 +57,12 @@ async function startBoth(undo, manner) {
     await writeFile(join(folder, 'authseal.toml'), configuration(url, port, provider, manner));
     await run(BINARY, ['keys', 'new'], { cwd: folder, env: ENVIRONMENT });
     await run(BINARY, ['denylist', 'init'], { cwd: folder, env: ENVIRONMENT });
+    if (manner.password) {
+        const hashing = run(BINARY, ['access', 'hash'], { cwd: folder, env: ENVIRONMENT });
+        hashing.child.stdin.end(`${manner.password}\n`);
+        await writeFile(join(folder, 'access-password'), (await hashing).stdout);
+        await appendFile(join(folder, 'authseal.toml'), '\n[access]\npassword_file = "access-password"\n');
+    }
     const server = new Authseal(folder, url, direct);
     undo.push(() => server.stop());
     await server.start();
