@@ -1,7 +1,7 @@
 //! The guards: single decisions that keep an attacker out. Each one is asked for by name, so that a test of this crate
 //! can switch one off, see its attack succeed, and so know that the attack fails because of that guard and no other.
 //!
-//! There is no switch outside this crate's own tests: in every other build [`on`] is the constant `true`.
+//! There is no switch outside this crate's own tests: in every other build `on` is the constant `true`.
 
 /// A decision that keeps an attacker out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
