@@ -248,19 +248,19 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
 
-    const AT: UnixTime = 1_795_428_000; // 2026-11-23T10:00:00Z
+    pub(super) const AT: UnixTime = 1_795_428_000; // 2026-11-23T10:00:00Z
 
-    const LINE: &str = "grant 00112233445566778899aabbccddeeff through 4 at 2026-11-23T10:00:00Z";
+    pub(super) const LINE: &str = "grant 00112233445566778899aabbccddeeff through 4 at 2026-11-23T10:00:00Z";
 
-    fn epoch(number: i64) -> Epoch {
+    pub(super) fn epoch(number: i64) -> Epoch {
         Epoch::try_from(number).unwrap()
     }
 
-    fn service(id: &str) -> ServiceId {
+    pub(super) fn service(id: &str) -> ServiceId {
         ServiceId::parse(id).unwrap()
     }
 
-    fn grant(number: u8) -> GrantId {
+    pub(super) fn grant(number: u8) -> GrantId {
         GrantId::new([number; 16])
     }
 

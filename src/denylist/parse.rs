@@ -196,23 +196,8 @@ fn parse_time(word: &str) -> Option<jiff::Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::super::Denied;
+    use super::super::tests::{AT, LINE, epoch, grant, service};
     use super::*;
-
-    const AT: UnixTime = 1_795_428_000; // 2026-11-23T10:00:00Z
-
-    const LINE: &str = "grant 00112233445566778899aabbccddeeff through 4 at 2026-11-23T10:00:00Z";
-
-    fn epoch(number: i64) -> Epoch {
-        Epoch::try_from(number).unwrap()
-    }
-
-    fn service(id: &str) -> ServiceId {
-        ServiceId::parse(id).unwrap()
-    }
-
-    fn grant(number: u8) -> GrantId {
-        GrantId::new([number; 16])
-    }
 
     fn parsed(text: impl AsRef<[u8]>) -> Result<Parsed, Faults> {
         parse(text.as_ref()).unwrap()
