@@ -6,7 +6,7 @@ use super::layers::Layers;
 use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
 use crate::login::Origin;
-use crate::provider::Catalogue;
+use crate::provider::{Catalogue, names_loopback};
 use figment::value::Value;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use url::{Host, Url};
+use url::Url;
 
 /// Takes out every text that was never filled in, so that it is not complained about a second time.
 pub(super) fn refuse_placeholders(layers: &mut Layers, faults: &mut Faults) {
@@ -195,14 +195,8 @@ impl Keys<'_> {
 
 fn public_url(text: &str) -> Result<Url, String> {
     let url = origin_url(text, "https://oauth.example.com")?;
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
     match url.scheme() {
-        "http" if !loopback => {
+        "http" if !names_loopback(&url) => {
             Err("must begin with `https://`; `http://` is for localhost, 127.0.0.0/8 and [::1]".to_owned())
         }
         _ => Ok(url),

@@ -4,7 +4,8 @@
 //! can forge it, so it counts together with the binder cookie alone, and for `postMessage` the browser enforces it.
 
 use crate::guard::{self, Guard};
-use url::{Host, Url};
+use crate::provider::names_loopback;
+use url::Url;
 
 /// A web origin in ASCII (RFC 6454 section 6.2): `https://nas.lan:8200`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +35,7 @@ impl Origin {
     /// Whether it names this very machine: `localhost`, 127.0.0.0/8 or `[::1]`, any port. Subdomains of `localhost`
     /// do not count: not every resolver keeps them on the machine.
     pub fn is_loopback(&self) -> bool {
-        match Url::parse(&self.0).as_ref().map(Url::host) {
-            Ok(Some(Host::Domain(name))) => name == "localhost",
-            Ok(Some(Host::Ipv4(address))) => address.is_loopback(),
-            Ok(Some(Host::Ipv6(address))) => address.is_loopback(),
-            _ => false,
-        }
+        Url::parse(&self.0).is_ok_and(|url| names_loopback(&url))
     }
 }
 

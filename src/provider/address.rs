@@ -27,7 +27,7 @@ impl Resolve for PublicOnly {
 }
 
 /// Whether a URL itself means this machine: `localhost`, 127.0.0.0/8, `[::1]`.
-pub(super) fn names_loopback(url: &Url) -> bool {
+pub fn names_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

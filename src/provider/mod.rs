@@ -21,6 +21,7 @@ mod service;
 mod stranger;
 mod wire;
 
+pub use address::names_loopback;
 pub use answer::Tokens;
 pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
