@@ -15,10 +15,8 @@ pub use password_file::{PasswordFile, PasswordFileError};
 use crate::clock::Clock;
 use crate::keyfile::LiveKeyring;
 use crate::login::ClientNet;
-use crate::seal::{Epoch, Purpose, SealError};
+use crate::seal::{Purpose, SealError};
 use crate::watch::Follow;
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use hash::PasswordHash;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -105,32 +103,23 @@ impl Access {
         self.issued(pass).is_some_and(|time| (-CLOCK_SKEW..PASS_LIFETIME).contains(&(self.clock.now() - time)))
     }
 
-    /// `base64url(epoch (4, big endian) | nonce (24) | sealed time (8, big endian) | tag (16))`, with the epoch and the
-    /// password's fingerprint as associated data.
+    /// The time (8, big endian), sealed with the password's fingerprint as associated data.
     fn pass(&self, hash: &PasswordHash) -> Result<String, SealError> {
-        let keyring = self.keyring.load();
-        let keys = keyring.primary();
-        let mut bytes = keys.epoch().number().to_be_bytes().to_vec();
-        let associated = [&bytes, hash.fingerprint().as_slice()].concat();
-        bytes.extend(keys.key(Purpose::AccessPass).seal(&associated, &self.clock.now().to_be_bytes())?);
-        Ok(BASE64URL.encode(bytes))
+        let time = self.clock.now().to_be_bytes();
+        self.keyring.load().pack(Purpose::AccessPass, hash.fingerprint().as_slice(), &time).map(|(text, _)| text)
     }
 
     fn issued(&self, pass: &str) -> Option<i64> {
-        let bytes = BASE64URL.decode(pass).ok()?;
-        let (epoch_bytes, sealed) = bytes.split_first_chunk::<4>()?;
-        let epoch = Epoch::try_from(i64::from(u32::from_be_bytes(*epoch_bytes))).ok()?;
-        let associated = [epoch_bytes, self.password.load().fingerprint().as_slice()].concat();
-        let keyring = self.keyring.load();
-        let time = keyring.opener(epoch).ok()?.key(Purpose::AccessPass).open(&associated, sealed)?;
-        Some(i64::from_be_bytes(time.as_slice().try_into().ok()?))
+        let hash = self.password.load();
+        let parcel = self.keyring.load().unpack(pass, Purpose::AccessPass, hash.fingerprint().as_slice())?;
+        Some(i64::from_be_bytes(parcel.plaintext.as_slice().try_into().ok()?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seal::new_secret_text;
+    use crate::seal::{Epoch, new_secret_text};
     use std::fs;
     use std::net::{IpAddr, Ipv4Addr};
     use std::path::Path;

@@ -2,8 +2,8 @@
 //! go on where another one began and nothing is stored for logins that never finish.
 //!
 //! Two things are sealed: the [`Context`] in our own page's login links, and the [`State`] that goes to the provider
-//! and comes back (RFC 6749 section 10.12). Both are `base64url(epoch (4, big endian) | nonce (24) | ciphertext |
-//! tag (16))` under keys of their own, with the epoch as associated data.
+//! and comes back (RFC 6749 section 10.12). Both are parcels ([`crate::seal::Parcel`])
+//! under keys of their own.
 
 use super::binder::BinderHash;
 use super::fetch_token::FetchToken;
@@ -11,7 +11,7 @@ use super::origin::{Opener, Origin};
 use crate::authid::ServiceId;
 use crate::clock::UnixTime;
 use crate::guard::{self, Guard};
-use crate::seal::{Epoch, Keyring, Purpose, SealError};
+use crate::seal::{Keyring, Purpose, SealError};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use sha2::{Digest, Sha256};
@@ -56,12 +56,12 @@ impl Context {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn seal(&self, keyring: &Keyring, now: UnixTime) -> Result<String, SealError> {
-        seal(keyring, Purpose::Context, &self.encode(now)).map(|(text, _)| text)
+        keyring.pack(Purpose::Context, b"", &self.encode(now)).map(|(text, _)| text)
     }
 
     /// Opens what [`Context::seal`] made in the last hour.
     pub fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
-        let opened = open(text, keyring, Purpose::Context)?;
+        let opened = keyring.unpack(text, Purpose::Context, b"")?;
         let mut reader = Reader(&opened.plaintext);
         let context = Self::decode(&mut reader, now, CONTEXT_LIFETIME)?;
         reader.0.is_empty().then_some(context)
@@ -75,7 +75,7 @@ impl Context {
     pub fn begin(&self, service: &ServiceId, keyring: &Keyring, now: UnixTime) -> Result<(String, String), SealError> {
         let mut bytes = self.encode(now);
         write(&mut bytes, service.as_str().as_bytes());
-        let (text, nonce) = seal(keyring, Purpose::State, &bytes)?;
+        let (text, nonce) = keyring.pack(Purpose::State, b"", &bytes)?;
         let verifier = verifier(&keyring.primary().derive(Purpose::PkceVerifier, &nonce));
         Ok((text, BASE64URL.encode(Sha256::digest(verifier.as_bytes()))))
     }
@@ -119,7 +119,7 @@ impl Context {
 impl State {
     /// Opens what [`Context::begin`] made in the last ten minutes.
     pub(super) fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
-        let opened = open(text, keyring, Purpose::State)?;
+        let opened = keyring.unpack(text, Purpose::State, b"")?;
         let mut reader = Reader(&opened.plaintext);
         let context = Context::decode(&mut reader, now, STATE_LIFETIME)?;
         let service = ServiceId::parse(reader.text()?)?;
@@ -132,29 +132,6 @@ impl State {
 
 fn verifier(derived: &[u8; 32]) -> Zeroizing<String> {
     Zeroizing::new(BASE64URL.encode(derived))
-}
-
-pub(super) fn seal(keyring: &Keyring, purpose: Purpose, plaintext: &[u8]) -> Result<(String, [u8; 24]), SealError> {
-    let keys = keyring.primary();
-    let mut bytes = keys.epoch().number().to_be_bytes().to_vec();
-    let sealed = keys.key(purpose).seal(&bytes, plaintext)?;
-    let nonce = sealed.first_chunk().copied().unwrap_or([0; 24]); // `seal` puts it first
-    bytes.extend(sealed);
-    Ok((BASE64URL.encode(bytes), nonce))
-}
-
-pub(super) struct Opened {
-    epoch: Epoch,
-    nonce: [u8; 24],
-    pub(super) plaintext: Zeroizing<Vec<u8>>,
-}
-
-pub(super) fn open(text: &str, keyring: &Keyring, purpose: Purpose) -> Option<Opened> {
-    let bytes = BASE64URL.decode(text).ok()?;
-    let (epoch_bytes, sealed) = bytes.split_first_chunk::<4>()?;
-    let epoch = Epoch::try_from(i64::from(u32::from_be_bytes(*epoch_bytes))).ok()?;
-    let plaintext = keyring.opener(epoch).ok()?.key(purpose).open(epoch_bytes, sealed)?;
-    Some(Opened { epoch, nonce: *sealed.first_chunk()?, plaintext })
 }
 
 /// Appends a text and its length; all that is written here is far below 256 bytes.
@@ -184,7 +161,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::super::binder::Binder;
     use super::*;
-    use crate::seal::new_secret_text;
+    use crate::seal::{Epoch, new_secret_text};
 
     fn keyring() -> Keyring {
         let secret = new_secret_text(Epoch::parse("1").unwrap()).unwrap();

@@ -5,7 +5,7 @@
 //! `context | client's address (16) | AuthID`, sealed as contexts are, under a key of its own.
 
 use super::client::{self, ClientNet};
-use super::context::{self, Context, Reader, STATE_LIFETIME};
+use super::context::{Context, Reader, STATE_LIFETIME};
 use crate::clock::UnixTime;
 use crate::seal::{Keyring, Purpose, SealError};
 use secrecy::{ExposeSecret, SecretString};
@@ -33,12 +33,12 @@ impl Ticket {
         bytes.extend(context);
         bytes.extend(client::to_bytes(self.address));
         bytes.extend_from_slice(authid.as_bytes());
-        context::seal(keyring, Purpose::DeliveryTicket, &bytes).map(|(text, _)| text)
+        keyring.pack(Purpose::DeliveryTicket, b"", &bytes).map(|(text, _)| text)
     }
 
     /// Opens what [`Ticket::seal`] made in the last ten minutes.
     pub(super) fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
-        let opened = context::open(text, keyring, Purpose::DeliveryTicket)?;
+        let opened = keyring.unpack(text, Purpose::DeliveryTicket, b"")?;
         let mut reader = Reader(&opened.plaintext);
         let context = Context::decode(&mut reader, now, STATE_LIFETIME)?;
         let address = client::from_bytes(reader.array()?);

@@ -6,10 +6,12 @@
 
 mod key;
 mod keyring;
+mod parcel;
 mod purpose;
 
 pub use key::{EpochKeys, Key, KeyTextError, SealError, new_secret_text, random};
 pub use keyring::{Entry, KeyState, Keyring, KeyringError, NoKey};
+pub use parcel::Parcel;
 pub use purpose::Purpose;
 
 use serde::Deserialize;
