@@ -48,6 +48,9 @@ pub enum LoginError {
     /// The call to the provider failed.
     #[error("provider: {1}")]
     Provider(Arc<Service>, Failure),
+    /// The state store did not take the login, and without it the AuthID would be of no use.
+    #[error("the state store did not take the login")]
+    NotRemembered(Arc<Service>),
     /// The refresh token does not fit into an AuthID, or there is no randomness.
     #[error("cannot seal: {0}")]
     Seal(#[from] SealLoginError),

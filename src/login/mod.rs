@@ -27,7 +27,8 @@ use crate::guard::{self, Guard};
 use crate::keyfile::LiveKeyring;
 use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Rotation, Service, Tokens};
 use crate::seal::SealError;
-use crate::store::Store;
+use crate::store::{Shelf, Store};
+use crate::tokens;
 use context::State;
 use limit::Limits;
 use moka::sync::Cache;
@@ -49,6 +50,7 @@ const SEEN: Duration = Duration::from_secs(900);
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
     providers: Arc<Providers>,
+    tokens: tokens::Tokens,
     store: Arc<Store>,
     rules: DeliveryRules,
     redirect_uri: String,
@@ -108,13 +110,15 @@ impl Logins {
     pub fn new(
         keyring: Arc<LiveKeyring>,
         providers: Arc<Providers>,
+        tokens: tokens::Tokens,
         store: Arc<Store>,
         rules: DeliveryRules,
         redirect_uri: String,
         clock: Clock,
     ) -> Self {
         let seen = Cache::builder().max_capacity(MAX_SEEN).time_to_live(SEEN).build();
-        Self { keyring, providers, store, rules, redirect_uri, seen, limits: Limits::new(clock.clone()), clock }
+        let limits = Limits::new(clock.clone());
+        Self { keyring, providers, tokens, store, rules, redirect_uri, seen, limits, clock }
     }
 
     /// Seals what is known of a visitor of our index page into the parameter of its login links.
@@ -137,6 +141,7 @@ impl Logins {
     pub async fn begin(&self, service: &Arc<Service>, ctx: &str, binder: Option<&Binder>) -> Result<Begun, LoginError> {
         let context = self.context(ctx, binder)?;
         self.offered(service, Flow::Code)?;
+        self.can_be_kept(service).await?;
         let (state, challenge) = context.begin(&service.id, &self.keyring.load(), self.clock.now())?;
         let challenge = service.provider.pkce().then_some(challenge.as_str());
         let url = self.providers.authorize_url(service, &self.redirect_uri, &state, challenge).await;
@@ -210,6 +215,7 @@ impl Logins {
         if !self.limits.admit_trade(client) {
             return Err(LoginError::TooMany);
         }
+        self.can_be_kept(service).await?;
         let tokens = self.providers.trade(service, &pasted).await;
         let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
         self.hand_out(service.clone(), tokens, context, client, &[]).await
@@ -233,6 +239,17 @@ impl Logins {
         }
     }
 
+    /// Asks the store, before anything is spent, where a login is of no use that is not remembered.
+    async fn can_be_kept(&self, service: &Arc<Service>) -> Result<(), LoginError> {
+        if service.provider.rotation() != Rotation::SingleUse {
+            return Ok(());
+        }
+        match self.store.read(Shelf::Records, &[0; 32]).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(LoginError::NotRemembered(service.clone())),
+        }
+    }
+
     async fn hand_out(
         &self,
         service: Arc<Service>,
@@ -248,7 +265,9 @@ impl Logins {
         let (authid, grant, ends) = if service.provider.raw_token() {
             (tokens.access_token, None, None)
         } else {
-            let Some(refresh_token) = tokens.refresh_token else { return Err(LoginError::NoRefreshToken(service)) };
+            let Some(refresh_token) = tokens.refresh_token.clone() else {
+                return Err(LoginError::NoRefreshToken(service));
+            };
             let now = self.clock.now();
             let login = Login {
                 service: service.id.clone(),
@@ -259,8 +278,17 @@ impl Logins {
                 bind: Bind::random()?,
             };
             let authid = authid::seal(self.keyring.load().primary(), &login)?;
-            let ends = tokens.refresh_token_expires_in.map(|life| now.saturating_add_unsigned(life.as_secs()));
-            (authid.expose().to_owned().into(), Some(login.grant), ends.or_else(|| last_day(&service, now)))
+            let life = tokens.refresh_token_expires_in;
+            if let Err(error) = self.tokens.begin(&login, &service, tokens).await {
+                tracing::error!(grant = %login.grant, %error, "a login could not be remembered, so it is of no use");
+                return Err(LoginError::NotRemembered(service));
+            }
+            let ends = life.map(|life| now.saturating_add_unsigned(life.as_secs()));
+            (
+                authid.expose().to_owned().into(),
+                Some(login.grant),
+                ends.or_else(|| last_day(&service, now, self.store.is_durable())),
+            )
         };
         let shown = service.provider.shown(callback);
         let waits = self.leave(&context, client.address, &authid).await?;
@@ -286,9 +314,9 @@ fn refused_at_provider(service: Arc<Service>, error: &str) -> LoginError {
     }
 }
 
-/// Without a memory of its own, this server hands in the first refresh token forever, so its age ends the login.
-fn last_day(service: &Service, now: UnixTime) -> Option<UnixTime> {
-    let rolling = service.provider.rotation() == Rotation::Rolling;
+/// Without a durable store, this server hands in the first refresh token forever, so its age ends the login.
+fn last_day(service: &Service, now: UnixTime, remembered: bool) -> Option<UnixTime> {
+    let rolling = service.provider.rotation() == Rotation::Rolling && !remembered;
     let days = service.provider.refresh_token_days().filter(|_| rolling)?;
     Some(now + i64::from(days) * 86_400)
 }

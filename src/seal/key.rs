@@ -148,6 +148,11 @@ impl EpochKeys {
     }
 }
 
+/// 32 bytes that depend on `secret` and `purpose` alone, on no epoch: `HKDF-SHA256(secret, info)`.
+pub fn derive_from(secret: &[u8; 32], purpose: Purpose) -> Zeroizing<[u8; 32]> {
+    expand(secret, &[purpose.info()])
+}
+
 /// A new secret for `epoch`, in text form.
 ///
 /// # Errors
@@ -267,7 +272,9 @@ mod tests {
         use Purpose::*;
         let keys = EpochKeys::new(Epoch(1), Zeroizing::new([1; 32]));
         let mailbox = [MailboxName, MailboxEntry, MailboxPickedUp, MailboxAsked];
-        let all = [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass].into_iter().chain(mailbox);
+        let rotation = [RotationRecord, RotationName];
+        let all = [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass].into_iter();
+        let all = all.chain(mailbox).chain(rotation);
         let all: Vec<_> = all.collect();
         for (i, one) in all.iter().copied().enumerate() {
             let sealed = keys.key(one).seal(b"", b"x").unwrap();

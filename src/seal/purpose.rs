@@ -21,6 +21,10 @@ pub enum Purpose {
     AccessPass,
     /// The name of the note that somebody at another address asked for a mailbox entry, derived from the fetch token.
     MailboxAsked,
+    /// The record of a login whose refresh token changes: its key, derived from the epoch's secret and the AuthID's `bind`.
+    RotationRecord,
+    /// The same record's name, derived from `bind` alone.
+    RotationName,
     /// What the page with the AuthID hands back when its person has it sent.
     DeliveryTicket,
 }
@@ -38,6 +42,8 @@ impl Purpose {
             Self::MailboxPickedUp => b"authseal mailbox picked up v1",
             Self::AccessPass => b"authseal access pass v1",
             Self::MailboxAsked => b"authseal mailbox asked v1",
+            Self::RotationRecord => b"authseal rotation record v1",
+            Self::RotationName => b"authseal rotation name v1",
             Self::DeliveryTicket => b"authseal delivery ticket v1",
         }
     }

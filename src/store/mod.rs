@@ -92,6 +92,39 @@ pub enum StorePlace {
 }
 
 impl StorePlace {
+    /// Reads `memory`, `dir:<path>`, `redis://…` or `rediss://…`. A relative path starts at `folder`; `ca_file` is for the
+    /// last of them.
+    ///
+    /// # Errors
+    /// A sentence that begins with a verb, without the text itself: it may hold a password.
+    pub fn parse(text: &str, folder: &Path, ca_file: Option<PathBuf>) -> Result<Self, String> {
+        let place = match text.split_once(':') {
+            None if text == "memory" => Self::Memory,
+            Some(("dir", path)) if !path.trim().is_empty() => Self::Dir(folder.join(path)),
+            Some(("redis" | "rediss", _)) if redis::is_url(text) => {
+                Self::Redis(text.to_owned().into(), ca_file.clone())
+            }
+            Some(("redis" | "rediss", _)) => {
+                return Err(
+                    "is not a URL like \"redis://127.0.0.1:6379/0\" or \"rediss://:PASSWORD@redis.lan:6379/0\"; \
+                            characters of a password that have a meaning in URLs are written as `%40`"
+                        .to_owned(),
+                );
+            }
+            _ => {
+                return Err("must be \"memory\", \"dir:\" and a folder, \"redis://HOST:6379/0\" or \
+                            \"rediss://HOST:6379/0\""
+                    .to_owned());
+            }
+        };
+        match ca_file {
+            Some(_) if !text.starts_with("rediss:") => {
+                Err("does not begin with `rediss://`, so `state.ca_file` is of no use; leave that out".to_owned())
+            }
+            _ => Ok(place),
+        }
+    }
+
     /// Whether what is stored there outlives this process.
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::Memory)

@@ -6,18 +6,23 @@
 mod cache;
 mod flight;
 mod refused;
+mod rotation;
 
 pub use cache::Access;
 pub use refused::Refused;
+pub use rotation::records_by_epoch;
 
 use crate::authid::{self, AuthId, Envelope, Login, ParseError, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist, NotDurable};
 use crate::keyfile::LiveKeyring;
-use crate::provider::{Availability, Failure, Providers, Revoked, Service};
+use crate::provider::{self, Availability, Failure, Providers, RefreshFailure, Revoked, Rotation as Rule, Service};
 use crate::seal::Epoch;
+use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
 use flight::Flights;
+use futures_util::FutureExt;
+use rotation::{Manner, Rotation};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -42,6 +47,8 @@ struct Inner {
     providers: Arc<Providers>,
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<Access>, Refused>>,
+    /// `None` without a store that outlives the process.
+    rotation: Option<Rotation>,
     clock: Clock,
 }
 
@@ -79,14 +86,42 @@ pub enum AtProvider {
 
 impl Tokens {
     /// Puts the parts together. Provider calls are made on the runtime that is current here.
-    pub fn new(keyring: Arc<LiveKeyring>, denylist: Arc<Denylist>, providers: Arc<Providers>, clock: Clock) -> Self {
+    pub fn new(
+        keyring: Arc<LiveKeyring>,
+        denylist: Arc<Denylist>,
+        providers: Arc<Providers>,
+        store: Arc<Store>,
+        clock: Clock,
+    ) -> Self {
         let (outcomes, flights) = (Outcomes::new(clock.clone()), Flights::new());
-        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, clock }))
+        let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone()));
+        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, rotation, clock }))
     }
 
-    /// Waits for the provider calls under way, 20 s at most: what they bring must not be lost with the process.
+    /// Waits for the provider calls under way, 20 s at most, and until what they brought is written down, 5 s more: it
+    /// must not be lost with the process.
     pub async fn settle(&self) {
         self.0.flights.settle().await;
+        if let Some(rotation) = &self.0.rotation {
+            rotation.settle().await;
+        }
+    }
+
+    /// How many new refresh tokens the state store has not taken yet. They are lost if this process ends.
+    pub fn unwritten(&self) -> usize {
+        self.0.rotation.as_ref().map_or(0, Rotation::unwritten)
+    }
+
+    /// Remembers a login that was just made, where its refresh token will change.
+    ///
+    /// # Errors
+    /// When the state store fails and the AuthID would be of no use without it.
+    pub async fn begin(&self, login: &Login, service: &Service, tokens: provider::Tokens) -> Result<(), StoreError> {
+        let Some((rotation, manner)) = self.0.rotation_of(service) else { return Ok(()) };
+        match rotation.begin(login, tokens, manner).await {
+            Err(error) if manner.single_use => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Opens an AuthID, revoked or not.
@@ -131,7 +166,7 @@ impl Tokens {
     /// # Errors
     /// When the denylist could not be written. The login is refused by this process all the same.
     pub async fn revoke(&self, opened: Opened) -> Result<AtProvider, NotDurable> {
-        let Login { grant, service, refresh_token, .. } = opened.login;
+        let (grant, service) = (opened.login.grant, opened.login.service.clone());
         let (denylist, newest, now) = (self.0.denylist.clone(), self.0.keyring.load().newest(), self.0.clock.now());
         let append = tokio::task::spawn_blocking(move || denylist.append(grant, newest, now)).await;
         self.0.outcomes.forget(grant);
@@ -140,8 +175,18 @@ impl Tokens {
         let Some(service) = self.0.providers.catalogue().find(service.as_str()) else {
             return Ok(AtProvider::NotPossible);
         };
+        let rotation = self.0.rotation_of(service).map(|(rotation, _)| rotation);
+        let refresh_token = match rotation {
+            Some(rotation) => rotation.newest(&opened.login).await,
+            None => opened.login.refresh_token.clone(),
+        };
         Ok(match self.0.providers.revoke(service, &refresh_token).await {
-            Ok(Revoked::Done) => AtProvider::Done,
+            Ok(Revoked::Done) => {
+                if let Some(rotation) = rotation {
+                    rotation.forget(&opened.login).await;
+                }
+                AtProvider::Done
+            }
             Ok(Revoked::NotSupported) | Err(Failure::NotOffered) => AtProvider::NotPossible,
             Err(failure) => {
                 tracing::warn!(%grant, %failure, "revoked here, but not at the provider");
@@ -171,18 +216,18 @@ impl Tokens {
     }
 
     async fn fetch(&self, login: &Login, service: Arc<Service>) -> Result<Arc<Access>, Refused> {
-        let name = name_of(login);
+        let name = self.0.name_of(login, &service);
         if let Some(failure) = self.0.outcomes.failure(&name) {
             return Err(Refused::Provider(failure));
         }
         let work = || {
-            let (inner, grant, token) = (self.0.clone(), login.grant, login.refresh_token.clone());
+            let (inner, login) = (self.0.clone(), login.clone());
             async move {
                 // Whoever came here after an earlier flight had landed finds its result.
-                if let Some(access) = inner.outcomes.token(grant) {
+                if let Some(access) = inner.outcomes.token(login.grant) {
                     return Ok(access);
                 }
-                inner.call(name, &service, &token).await
+                inner.call(name, &service, &login).await
             }
         };
         match tokio::time::timeout(BUDGET, self.0.flights.join(name, work)).await {
@@ -226,34 +271,57 @@ impl Tokens {
 }
 
 impl Inner {
-    /// One call to the provider, its outcome remembered.
-    async fn call(
-        &self,
-        name: TokenName,
-        service: &Service,
-        token: &secrecy::SecretString,
-    ) -> Result<Arc<Access>, Refused> {
-        match self.providers.refresh(service, token, CALL_BUDGET).await {
-            Ok(tokens) => {
-                let access = Arc::new(Access::new(tokens, &self.clock));
+    /// How the store keeps up with a service's refresh tokens, if it has to.
+    fn rotation_of(&self, service: &Service) -> Option<(&Rotation, Manner)> {
+        let single_use = match service.provider.rotation() {
+            Rule::None => return None,
+            Rule::Rolling => false,
+            Rule::SingleUse => true,
+        };
+        Some((self.rotation.as_ref()?, Manner { single_use, days: service.provider.refresh_token_days() }))
+    }
+
+    /// What makes two requests the same: the login, and where nobody keeps up with its refresh token, that token.
+    fn name_of(&self, login: &Login, service: &Service) -> TokenName {
+        if self.rotation_of(service).is_some() {
+            return (login.grant, [0; 16]);
+        }
+        let hash: [u8; 32] = Sha256::digest(login.refresh_token.expose_secret().as_bytes()).into();
+        (login.grant, std::array::from_fn(|i| hash[i]))
+    }
+
+    /// One exchange with the provider, its outcome remembered.
+    async fn call(&self, name: TokenName, service: &Arc<Service>, login: &Login) -> Result<Arc<Access>, Refused> {
+        let outcome = match self.rotation_of(service) {
+            Some((rotation, manner)) => {
+                let deadline = tokio::time::Instant::now() + CALL_BUDGET;
+                let ask = |token, time| async move { self.providers.refresh(service, &token, time).await }.boxed();
+                rotation.exchange(login, manner, deadline, &ask).await
+            }
+            None => {
+                let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
+                let access = tokens.map(|tokens| Access::new(tokens, &self.clock));
+                access.map_err(|RefreshFailure { failure, .. }| Refused::Provider(failure))
+            }
+        };
+        match outcome {
+            Ok(access) => {
+                let access = Arc::new(access);
                 self.outcomes.keep(name.0, access.clone());
                 Ok(access)
             }
-            Err(failure) => {
-                match failure {
-                    Failure::Refused(_) => self.outcomes.remember(name, failure, PAUSE),
-                    Failure::Later { retry_after } => {
-                        self.outcomes.remember(name, failure, retry_after.unwrap_or(PAUSE))
+            Err(refused) => {
+                if let Refused::Provider(failure) = &refused {
+                    match failure {
+                        Failure::Refused(_) => self.outcomes.remember(name, *failure, PAUSE),
+                        Failure::Later { retry_after } => {
+                            self.outcomes.remember(name, *failure, retry_after.unwrap_or(PAUSE));
+                        }
+                        _ => {}
                     }
-                    _ => {}
                 }
-                Err(Refused::Provider(failure))
+                Err(refused)
             }
         }
     }
-}
-
-fn name_of(login: &Login) -> TokenName {
-    let hash: [u8; 32] = Sha256::digest(login.refresh_token.expose_secret().as_bytes()).into();
-    (login.grant, std::array::from_fn(|i| hash[i]))
 }

@@ -30,6 +30,16 @@ pub enum Refused {
     /// The provider gave none.
     #[error("provider: {0}")]
     Provider(Failure),
+    /// The state store has no record of this login, whose refresh token has changed since it was sealed.
+    #[error("no record of this login in the state store")]
+    Forgotten,
+    /// The refresh token may have been spent by a call of which nobody knows what came; it is left alone for so many
+    /// seconds.
+    #[error("an exchange broke off; its refresh token is left alone for {0} s")]
+    InDoubt(u64),
+    /// The state store fails, and nothing can be done without it.
+    #[error("the state store fails")]
+    StoreDown,
     /// No answer from the provider in time.
     #[error("no answer in time")]
     TimedOut,

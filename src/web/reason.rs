@@ -78,6 +78,19 @@ impl From<&Refused> for Answer {
             Refused::NotOffered(_) => Self::not_offered(),
             Refused::Gone(_, reason) => Self { reason: reason.clone().into(), ..permanent("") },
             Refused::Provider(failure) => failure.into(),
+            Refused::Forgotten => permanent(
+                "This server's memory of this login is gone: its state store was emptied or set back. Please create a new AuthID.",
+            ),
+            Refused::InDoubt(_) => Self::new(
+                StatusCode::BAD_GATEWAY,
+                Level::WARN,
+                "The last exchange with the storage provider broke off. Your AuthID should be fine; please try again in half a minute.",
+            ),
+            Refused::StoreDown => Self::new(
+                StatusCode::BAD_GATEWAY,
+                Level::WARN,
+                "This server cannot reach its state store, which this service needs. Your AuthID is fine; please try again soon.",
+            ),
             Refused::TimedOut => (&Failure::TimedOut).into(),
             Refused::Internal => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
