@@ -20,14 +20,13 @@ pub enum Health {
 
 /// The health of one store.
 pub(super) struct Watched {
-    kind: &'static str,
     health: Mutex<Health>,
     clock: Clock,
 }
 
 impl Watched {
-    pub(super) fn new(kind: &'static str, clock: Clock) -> Self {
-        Self { kind, health: Mutex::new(Health::Good), clock }
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { health: Mutex::new(Health::Good), clock }
     }
 
     pub(super) fn now(&self) -> Health {
@@ -41,11 +40,11 @@ impl Watched {
             (Ok(_), Health::Good) | (Err(StoreError::TooLong), _) => {}
             (Ok(_), Health::Failing { since, .. }) => {
                 let seconds = self.clock.now() - *since;
-                tracing::info!(store = self.kind, seconds, "the state store answers again");
+                tracing::info!(seconds, "the state store answers again");
                 *health = Health::Good;
             }
             (Err(error), Health::Good) => {
-                tracing::error!(store = self.kind, verb, %error, "the state store fails; it is tried again with each request");
+                tracing::error!(verb, %error, "the state store fails; it is tried again with each request");
                 *health = Health::Failing { since: self.clock.now(), cause: error.to_string() };
             }
             (Err(error), Health::Failing { cause, .. }) => *cause = error.to_string(),

@@ -140,7 +140,7 @@ pub struct Store {
 enum Kind {
     Memory(Memory),
     Dir(Dir),
-    Redis(Redis),
+    Redis(Box<Redis>),
 }
 
 impl Store {
@@ -153,14 +153,14 @@ impl Store {
             StorePlace::Memory => Ok(Self::memory(clock)),
             StorePlace::Dir(path) => Self::on_disk(Arc::new(Files), path, clock),
             StorePlace::Redis(url, ca_file) => {
-                Ok(Self::of(Kind::Redis(Redis::open(url, ca_file.as_deref())?), "redis", clock))
+                Ok(Self::of(Kind::Redis(Box::new(Redis::open(url, ca_file.as_deref())?)), clock))
             }
         }
     }
 
     /// An empty store in memory.
     pub fn memory(clock: Clock) -> Self {
-        Self::of(Kind::Memory(Memory::new(clock.clone())), "memory", clock)
+        Self::of(Kind::Memory(Memory::new(clock.clone())), clock)
     }
 
     /// A store in a folder of some file system; the folder is made if it is not there.
@@ -168,16 +168,25 @@ impl Store {
     /// # Errors
     /// When nothing can be written there.
     pub(crate) fn on_disk(disk: Arc<dyn Disk>, path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        Ok(Self::of(Kind::Dir(Dir::open(disk, path, clock.clone())?), "dir", clock))
+        Ok(Self::of(Kind::Dir(Dir::open(disk, path, clock.clone())?), clock))
     }
 
-    fn of(kind: Kind, name: &'static str, clock: Clock) -> Self {
-        Self { kind, health: Watched::new(name, clock) }
+    fn of(kind: Kind, clock: Clock) -> Self {
+        Self { kind, health: Watched::new(clock) }
     }
 
     /// Whether what is stored outlives this process.
     pub fn is_durable(&self) -> bool {
         !matches!(self.kind, Kind::Memory(_))
+    }
+
+    /// What people call this kind of store.
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Memory(_) => "memory",
+            Kind::Dir(_) => "a folder",
+            Kind::Redis(_) => "Redis",
+        }
     }
 
     /// How the store does, by what came of the last request to it.
@@ -203,7 +212,10 @@ impl Store {
     pub async fn put(&self, shelf: Shelf, name: &Name, bytes: &[u8], lifetime: Duration) -> Result<(), StoreError> {
         fits(bytes)?;
         let outcome = match &self.kind {
-            Kind::Memory(memory) => Ok(memory.put(shelf, name, bytes, lifetime)),
+            Kind::Memory(memory) => {
+                memory.put(shelf, name, bytes, lifetime);
+                Ok(())
+            }
             Kind::Dir(dir) => dir.put(shelf, name, bytes, lifetime).await,
             Kind::Redis(redis) => redis.put(shelf, name, bytes, lifetime).await,
         };
@@ -270,7 +282,10 @@ impl Store {
         mut each: impl FnMut(&[u8]) + Send,
     ) -> Result<(), StoreError> {
         let outcome = match &self.kind {
-            Kind::Memory(memory) => Ok(memory.heads(shelf, length, &mut each)),
+            Kind::Memory(memory) => {
+                memory.heads(shelf, length, &mut each);
+                Ok(())
+            }
             Kind::Dir(dir) => dir.heads(shelf, length, &mut each),
             Kind::Redis(redis) => redis.heads(shelf, length, &mut each).await,
         };

@@ -98,7 +98,7 @@ fn unavailable(service: &Service) -> Option<String> {
         Availability::Offered => None,
         Availability::NotConfigured => Some("This server is not set up for this service.".to_owned()),
         Availability::NeedsStore => Some(
-            "Its logins change with every use, and this server has nowhere to remember the change, so it is switched off.".to_owned(),
+            "Its logins change with every use, and this server has nowhere to remember the change, so it is switched off. Its operator can turn it on with the setting `state.store`.".to_owned(),
         ),
         Availability::Gone { reason, .. } => Some(reason.to_owned()),
     }

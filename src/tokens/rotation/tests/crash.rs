@@ -8,6 +8,7 @@ use crate::store::disk::{Disk, Locked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// A disk in memory.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +25,7 @@ struct State {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Fragile(Arc<Mutex<State>>);
+struct Fragile(Arc<Mutex<State>>, Arc<AtomicBool>);
 
 impl Fragile {
     fn act<T>(&self, act: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
@@ -64,7 +65,7 @@ impl Fragile {
             }
             state.synced = state.names.clone();
         }
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Mutex::new(state)), Arc::default())
     }
 }
 
@@ -90,7 +91,7 @@ impl Disk for Fragile {
 
     fn sync(&self, path: &Path) -> io::Result<()> {
         self.act(|state| {
-            let file = state.names[path];
+            let file = *state.names.get(path).ok_or(ErrorKind::NotFound)?;
             state.files[file].1 = state.files[file].0.len();
             Ok(())
         })
@@ -132,7 +133,19 @@ impl Disk for Fragile {
     }
 
     fn lock(&self, _: &Path) -> io::Result<Locked> {
-        Ok(Locked::default()) // one process with one request at a time
+        while self.1.swap(true, Ordering::AcqRel) {
+            std::thread::yield_now();
+        }
+        Ok(Locked(Box::new(Held(self.1.clone()))))
+    }
+}
+
+/// The one lock there is, for all names.
+struct Held(Arc<AtomicBool>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
