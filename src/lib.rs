@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod guard;
+pub mod meter;
 pub mod seal;
 pub mod authid;
 pub mod provider;

@@ -23,6 +23,8 @@ pub enum Purpose {
     MailboxAsked,
     /// What the page with the AuthID hands back when its person has it sent.
     DeliveryTicket,
+    /// What an epoch's secret is known by to people and other replicas; it tells nothing of the secret.
+    Fingerprint,
 }
 
 impl Purpose {
@@ -39,6 +41,7 @@ impl Purpose {
             Self::AccessPass => b"authseal access pass v1",
             Self::MailboxAsked => b"authseal mailbox asked v1",
             Self::DeliveryTicket => b"authseal delivery ticket v1",
+            Self::Fingerprint => b"authseal key fingerprint v1",
         }
     }
 }
