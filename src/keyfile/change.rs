@@ -39,6 +39,13 @@ pub enum Refused {
 }
 
 impl Change {
+    /// The epoch that changes.
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Self::Stage(epoch, _) | Self::Promote(epoch) | Self::Retire(epoch, _) => *epoch,
+        }
+    }
+
     /// The next epoch, made at `now`.
     ///
     /// # Errors
@@ -61,7 +68,9 @@ impl Change {
             return match staged.as_slice() {
                 [] => Err(Refused::NoneStaged),
                 [epoch] => Ok(Some(Self::Promote(*epoch))),
-                several => Err(Refused::SeveralStaged(several.iter().map(Epoch::to_string).collect::<Vec<_>>().join(", "))),
+                several => {
+                    Err(Refused::SeveralStaged(several.iter().map(Epoch::to_string).collect::<Vec<_>>().join(", ")))
+                }
             };
         };
         match state(keyring, epoch)? {

@@ -10,7 +10,7 @@ use crate::seal::{Epoch, EpochKeys, Keyring, KeyringError, SealError, new_secret
 use std::collections::BTreeMap;
 use std::ops::Range;
 use thiserror::Error;
-use toml_edit::{Array, ImDocument, Item, TableLike, Value};
+use toml_edit::{ImDocument, Item, TableLike, Value};
 use zeroize::Zeroizing;
 
 /// Why a keyring's text was not edited.
@@ -89,9 +89,8 @@ fn time(at: UnixTime) -> Option<jiff::Timestamp> {
 
 /// The place of an epoch's `secret = …`.
 fn secret(document: &ImDocument<&str>, epoch: Epoch) -> Option<Range<usize>> {
-    let is_it = |table: &&dyn TableLike| {
-        table.get("epoch").and_then(Item::as_integer) == Some(i64::from(epoch.number()))
-    };
+    let is_it =
+        |table: &&dyn TableLike| table.get("epoch").and_then(Item::as_integer) == Some(i64::from(epoch.number()));
     let table = match document.get("key")? {
         Item::ArrayOfTables(tables) => tables.iter().map(|table| table as &dyn TableLike).find(is_it),
         Item::Value(Value::Array(array)) => {
@@ -145,46 +144,46 @@ mod tests {
     const AT: UnixTime = 1_795_428_000; // 2026-11-23T10:00:00Z
 
     /// Keyrings of three epochs, the second the primary. `‹›` stand around what promoting changes, `«»` around what
-    /// retiring epoch 1 changes, `¤` where a new key goes; `S1` to `S3` stand for secrets.
+    /// retiring epoch 1 changes, `¤` where a new key goes; `§1` to `§3` stand for secrets.
     const TABLES: [&str; 8] = [
         // As `authseal keys new` writes it.
-        "primary = ‹2›\n\n[[key]]\nepoch = 1\n«secret = \"S1\"»\n\n[[key]]\nepoch = 2\nsecret = \"S2\"\n\n\
-         [[key]]\nepoch = 3\nsecret = \"S3\"\n¤",
+        "primary = ‹2›\n\n[[key]]\nepoch = 1\n«secret = \"§1\"»\n\n[[key]]\nepoch = 2\nsecret = \"§2\"\n\n\
+         [[key]]\nepoch = 3\nsecret = \"§3\"\n¤",
         // With notes everywhere, and another order.
-        "# The keys.\n\nprimary  =  ‹2› # since spring\n\n# the next\n[[key]] # three\nepoch = 3\nsecret = \"S3\" # new\n\
-         # the first\n[[key]]\n  «secret   =   \"S1\"» # old\n  epoch=1\n[[key]]\n\tepoch = 2\n\tsecret = \"S2\"\n# the end\n¤",
+        "# The keys.\n\nprimary  =  ‹2› # since spring\n\n# the next\n[[key]] # three\nepoch = 3\nsecret = \"§3\" # new\n\
+         # the first\n[[key]]\n  «secret   =   \"§1\"» # old\n  epoch=1\n[[key]]\n\tepoch = 2\n\tsecret = \"§2\"\n# the end\n¤",
         // Every way of quoting.
-        "'primary' = ‹2›\n[[ \"key\" ]]\n\"epoch\" = 1\n«\"secret\" = 'S1'»\n[[key]]\nepoch = 2\nsecret = \"\"\"S2\"\"\"\n\
+        "'primary' = ‹2›\n[[ \"key\" ]]\n\"epoch\" = 1\n«\"secret\" = '§1'»\n[[key]]\nepoch = 2\nsecret = \"\"\"§2\"\"\"\n\
          [[key]]\nepoch = 3\nsecret = '''\nS3'''\n¤",
         // Numbers in other spellings, times of every kind, a floor.
-        "min_epoch = 1\nprimary = ‹0x2›\n[[key]]\nepoch = +1\ncreated = 2026-01-01 10:00:00+02:00\n«secret = \"S1\"»\n\
-         [[key]]\nepoch = 0b10\ncreated = \"2026-02-01T00:00:00Z\"\nsecret = \"S2\"\n[[key]]\nepoch = 0o3\nsecret = \"S3\"\n¤",
+        "min_epoch = 1\nprimary = ‹0x2›\n[[key]]\nepoch = +1\ncreated = 2026-01-01 10:00:00+02:00\n«secret = \"§1\"»\n\
+         [[key]]\nepoch = 0b10\ncreated = \"2026-02-01T00:00:00Z\"\nsecret = \"§2\"\n[[key]]\nepoch = 0o3\nsecret = \"§3\"\n¤",
         // A last line without an end, as some editors leave it.
-        "primary = ‹2›\n[[key]]\nepoch = 1\n«secret = \"S1\"»\n[[key]]\nepoch = 2\nsecret = \"S2\"\n\
-         [[key]]\nepoch = 3\nsecret = \"S3\"¤",
+        "primary = ‹2›\n[[key]]\nepoch = 1\n«secret = \"§1\"»\n[[key]]\nepoch = 2\nsecret = \"§2\"\n\
+         [[key]]\nepoch = 3\nsecret = \"§3\"¤",
         // A byte order mark.
-        "\u{feff}primary = ‹2›\n[[key]]\nepoch = 1\n«secret = \"S1\"»\n[[key]]\nepoch = 2\nsecret = \"S2\"\n\
-         [[key]]\nepoch = 3\nsecret = \"S3\"\n\n¤",
+        "\u{feff}primary = ‹2›\n[[key]]\nepoch = 1\n«secret = \"§1\"»\n[[key]]\nepoch = 2\nsecret = \"§2\"\n\
+         [[key]]\nepoch = 3\nsecret = \"§3\"\n\n¤",
         // Line ends of another system.
-        "# The keys.\r\nprimary = ‹2›\r\n\r\n[[key]]\r\nepoch = 1\r\n«secret = \"S1\"»\r\n\r\n[[key]]\r\nepoch = 2\r\n\
-         secret = \"S2\"\r\n\r\n[[key]]\r\nepoch = 3\r\nsecret = \"S3\"\r\n¤",
+        "# The keys.\r\nprimary = ‹2›\r\n\r\n[[key]]\r\nepoch = 1\r\n«secret = \"§1\"»\r\n\r\n[[key]]\r\nepoch = 2\r\n\
+         secret = \"§2\"\r\n\r\n[[key]]\r\nepoch = 3\r\nsecret = \"§3\"\r\n¤",
         // Notes and strings that look like what is looked for.
-        "# primary = 1\nprimary = ‹2›\n[[key]]\n# secret = \"S1\"\nepoch = 1\n«secret = \"S1\"»\n# [[key]]\n[[key]]\n\
-         epoch = 2\nsecret = \"S2\"\n[[key]]\nepoch = 3\nsecret = \"S3\"\n# key = [\n¤",
+        "# primary = 1\nprimary = ‹2›\n[[key]]\n# secret = \"§1\"\nepoch = 1\n«secret = \"§1\"»\n# [[key]]\n[[key]]\n\
+         epoch = 2\nsecret = \"§2\"\n[[key]]\nepoch = 3\nsecret = \"§3\"\n# key = [\n¤",
     ];
     const LISTS: [(&str, &str); 3] = [
         (
-            "primary = ‹2›\nkey = [{ epoch = 1, «secret = \"S1\"» }, { epoch = 2, secret = \"S2\" }, { epoch = 3, secret = \"S3\" }¤]\n",
+            "primary = ‹2›\nkey = [{ epoch = 1, «secret = \"§1\"» }, { epoch = 2, secret = \"§2\" }, { epoch = 3, secret = \"§3\" }¤]\n",
             ", ",
         ),
         (
-            "key = [\n    # the first\n    { epoch = 1, «secret = \"S1\"» }, # old\n    {epoch=2,secret='S2'},\n    \
-             { epoch = 3, secret = \"S3\" }¤, # new\n]\nprimary = ‹2›\n",
+            "key = [\n    # the first\n    { epoch = 1, «secret = \"§1\"» }, # old\n    {epoch=2,secret='§2'},\n    \
+             { epoch = 3, secret = \"§3\" }¤, # new\n]\nprimary = ‹2›\n",
             ",\n    ",
         ),
         (
-            "primary = ‹2›\r\nkey = [\r\n\t{ epoch = 1, «secret = \"S1\"» },\r\n\t{ epoch = 2, secret = \"S2\" },\r\n\t\
-             { epoch = 3, secret = \"S3\" }¤\r\n]",
+            "primary = ‹2›\r\nkey = [\r\n\t{ epoch = 1, «secret = \"§1\"» },\r\n\t{ epoch = 2, secret = \"§2\" },\r\n\t\
+             { epoch = 3, secret = \"§3\" }¤\r\n]",
             ",\r\n\t",
         ),
     ];
@@ -195,7 +194,7 @@ mod tests {
 
     /// A form with real secrets.
     fn filled(form: &str) -> String {
-        (1..=3).fold(form.to_owned(), |text, number| text.replace(&format!("S{number}"), &secret_text(number)))
+        (1..=3).fold(form.to_owned(), |text, number| text.replace(&format!("§{number}"), &secret_text(number)))
     }
 
     /// A form without its marks.
@@ -266,10 +265,10 @@ mod tests {
         let text = plain(&filled(TABLES[0]));
         let error = |text: &str, change| apply(text, change).err().unwrap().to_string();
         for change in [
-            Change::Promote(epoch(9)),   // there is none
+            Change::Promote(epoch(9)), // there is none
             Change::Retire(epoch(9), AT),
             Change::Retire(epoch(2), AT), // the primary: no keyring would be left
-            Change::Stage(epoch(3), AT), // there is one
+            Change::Stage(epoch(3), AT),  // there is one
         ] {
             assert!(error(&text, change).contains("cannot be edited safely"), "{change:?}");
         }

@@ -29,4 +29,4 @@ pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, Rev
 pub use failure::Failure;
 pub use pasted::PastedToken;
 pub use service::{Availability, Provider, Service};
-pub use wire::SetupError;
+pub use wire::{SetupError, bundled_tls};

@@ -59,6 +59,18 @@ pub(super) enum Payload<'a> {
     Bearer(&'a SecretString),
 }
 
+/// TLS 1.2 and 1.3 to servers that the roots in this binary vouch for, whatever certificates the machine has.
+///
+/// # Errors
+/// When the cryptography has no such versions.
+pub fn bundled_tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
+    Ok(rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
 /// Clones are the same two clients.
 #[derive(Clone)]
 pub(super) struct Wire {
@@ -71,11 +83,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(clock: Clock) -> Result<Self, SetupError> {
-        let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()? // 1.2 and 1.3
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = bundled_tls()?;
         let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
