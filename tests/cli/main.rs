@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod keyring_file;
+mod keys;
+mod reload;
+mod replica;
+
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
-use authseal::seal::Keyring;
+use authseal::seal::{EpochKeys, Keyring};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -71,6 +76,8 @@ struct Served {
     child: Child,
     /// `127.0.0.1:<port>`.
     address: String,
+    /// Its log after that, a line each.
+    log: mpsc::Receiver<String>,
 }
 
 impl Served {
@@ -79,13 +86,20 @@ impl Served {
         let (sender, lines) = mpsc::channel();
         let log = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut served = Self { child, address: String::new() };
-        while served.address.is_empty() {
-            let line = lines.recv_timeout(Duration::from_secs(20)).expect("a line that says where it listens");
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            served.address = line["address"].as_str().unwrap_or_default().to_owned();
-        }
+        let mut served = Self { child, address: String::new(), log: lines };
+        served.address = served.logged("listening")["address"].as_str().unwrap().to_owned();
         served
+    }
+
+    /// Waits for a line with this message in the log.
+    fn logged(&self, message: &str) -> serde_json::Value {
+        loop {
+            let line = self.log.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("no `{message}`"));
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if line["message"] == message {
+                return line;
+            }
+        }
     }
 }
 
@@ -96,9 +110,14 @@ impl Drop for Served {
     }
 }
 
-/// An AuthID of the keyring in `folder`.
+/// An AuthID of the keyring in `folder`, under its primary.
 fn sealed(folder: &Path, service: &str) -> (String, GrantId) {
     let keyring = Keyring::parse(&fs::read_to_string(folder.join("keys.toml")).unwrap()).unwrap();
+    sealed_with(keyring.primary(), service)
+}
+
+/// An AuthID under any epoch.
+fn sealed_with(keys: &EpochKeys, service: &str) -> (String, GrantId) {
     let grant = GrantId::random().unwrap();
     let login = Login {
         service: ServiceId::parse(service).unwrap(),
@@ -108,7 +127,7 @@ fn sealed(folder: &Path, service: &str) -> (String, GrantId) {
         login_at: 1_795_420_000,
         bind: Bind::random().unwrap(),
     };
-    (authid::seal(keyring.primary(), &login).unwrap().expose().to_owned(), grant)
+    (authid::seal(keys, &login).unwrap().expose().to_owned(), grant)
 }
 
 #[test]
@@ -134,7 +153,7 @@ fn the_exit_code_tells_what_to_mend_from_what_failed() {
     assert_eq!(code(&["providers"]), 2);
     assert_eq!(code(&["provider"]), 2);
     assert_eq!(code(&["keys", "new", "keys.toml"]), 1);
-    assert_eq!(code(&["keys", "list", "keys.toml"]), 0);
+    assert_eq!(code(&["keys", "list", "--keyring", "keys.toml"]), 0);
     let help = run(folder.path(), &["--help"]);
     assert!(help.out.contains("Exit codes: 0 done, 1 failed, 2 "), "{help:?}");
     fs::write(folder.path().join("authseal.toml"), GOOD).unwrap();
@@ -193,7 +212,16 @@ fn an_address_to_listen_at_is_judged_with_a_sentence() {
 #[test]
 fn an_option_is_shown_only_where_it_does_something() {
     let folder = folder(GOOD);
-    for command in ["keys new", "keys list", "denylist init", "authid inspect", "providers", "healthcheck"] {
+    for command in [
+        "keys new",
+        "keys list",
+        "keys stage",
+        "keys retire",
+        "denylist init",
+        "authid inspect",
+        "providers",
+        "healthcheck",
+    ] {
         let arguments: Vec<_> = command.split(' ').chain(["--help"]).collect();
         let help = run(folder.path(), &arguments).out;
         assert!(help.contains("--config") && !help.contains("--listen") && !help.contains("--public-url"), "{help}");

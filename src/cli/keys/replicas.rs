@@ -39,10 +39,7 @@ impl Against {
     /// does not answer.
     pub(super) fn ask(&self, own_listener: Option<&Url>) -> anyhow::Result<Vec<Replica>> {
         if !self.urls.is_empty() {
-            let mut urls = self.urls.clone();
-            urls.sort();
-            urls.dedup();
-            return ask(&urls);
+            return ask(&self.urls);
         }
         let Some(own) = own_listener else { return Ok(Vec::new()) };
         let mut replicas = ask(std::slice::from_ref(own))?;

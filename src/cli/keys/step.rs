@@ -182,8 +182,11 @@ fn unused(epoch: Epoch, replicas: &[Replica], days: u32, now: i64) -> anyhow::Re
     if let Some(Replica { url, .. }) = replicas.iter().find(seals) {
         bail!("epoch {epoch} stays: {url} still seals with it; give that replica this keyring first");
     }
-    let usage = Usage::of(epoch.number(), replicas).unused_for(days, now);
-    usage.map_err(|why| {
+    let unused = match replicas {
+        [] => Err("may be in use: no replica was asked".to_owned()),
+        _ => Usage::of(epoch.number(), replicas).unused_for(days, now),
+    };
+    unused.map_err(|why| {
         anyhow!(
             "epoch {epoch} stays: it {why}. Name every replica with `--against URL…`, ask for less time with `--unused-for DAYS`, or end whatever uses it with `--force`"
         )
