@@ -14,6 +14,7 @@ use crate::authid::{self, AuthId, Envelope, Login, ParseError, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist, NotDurable};
 use crate::keyfile::LiveKeyring;
+use crate::meter::Meter;
 use crate::provider::{Availability, Failure, Providers, Revoked, Service};
 use crate::seal::Epoch;
 use cache::{Outcomes, TokenName};
@@ -43,6 +44,7 @@ struct Inner {
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<Access>, Refused>>,
     clock: Clock,
+    meter: Meter,
 }
 
 /// What an AuthID gave.
@@ -79,9 +81,15 @@ pub enum AtProvider {
 
 impl Tokens {
     /// Puts the parts together. Provider calls are made on the runtime that is current here.
-    pub fn new(keyring: Arc<LiveKeyring>, denylist: Arc<Denylist>, providers: Arc<Providers>, clock: Clock) -> Self {
+    pub fn new(
+        keyring: Arc<LiveKeyring>,
+        denylist: Arc<Denylist>,
+        providers: Arc<Providers>,
+        clock: Clock,
+        meter: Meter,
+    ) -> Self {
         let (outcomes, flights) = (Outcomes::new(clock.clone()), Flights::new());
-        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, clock }))
+        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, clock, meter }))
     }
 
     /// Waits for the provider calls under way, 20 s at most: what they bring must not be lost with the process.
