@@ -183,10 +183,8 @@ impl Keys<'_> {
                     self.fault(&path, "is an address of `listen` already; what is for operators needs one of its own");
                 }
                 Ok(address) => listen.push(address),
-                Err(_) => self.fault(
-                    &path,
-                    "is not an IP address with a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080",
-                ),
+                Err(_) => self
+                    .fault(&path, "is not an IP address with a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080"),
             }
         }
         listen

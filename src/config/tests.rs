@@ -368,7 +368,10 @@ const BAD_FILES: &[(&str, &str)] = &[
         "listen = [\"[::1]:1\"]\nadmin.listen = [\"[::1]:2\", \"[0::1]:1\"]",
         "admin.listen, entry 2 (in {dir}/authseal.toml) is an address of `listen` already",
     ),
-    ("admin.listen = [\"hunter2-Zw3\"]", "admin.listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port"),
+    (
+        "admin.listen = [\"hunter2-Zw3\"]",
+        "admin.listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port",
+    ),
     ("server.drain_seconds = 61", "server.drain_seconds (in {dir}/authseal.toml) must be at most 60"),
     ("clients.google.refresh_token_days = 0", "clients.google.refresh_token_days must be at least 1"),
     ("access.password_file = \"\"", "access.password_file (in {dir}/authseal.toml) is empty"),

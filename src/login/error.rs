@@ -85,9 +85,12 @@ impl LoginError {
             | Self::MissingScopes(service, _)
             | Self::BadPaste(service)
             | Self::Provider(service, _) => Some(service),
-            Self::StaleLink | Self::BadState | Self::OtherBrowser | Self::WrongIssuer | Self::TooMany | Self::Seal(_) => {
-                None
-            }
+            Self::StaleLink
+            | Self::BadState
+            | Self::OtherBrowser
+            | Self::WrongIssuer
+            | Self::TooMany
+            | Self::Seal(_) => None,
         }
     }
 }

@@ -267,7 +267,6 @@ impl Logins {
         let sendable = waits || matches!(context.opener, Opener::Unknown(_));
         let ticket = Ticket { context, address: client.address, authid };
         let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;
-        tracing::info!(target: "authseal::audit", event = "login", service = %service.id, grant = grant.map(tracing::field::display));
         let Ticket { context: Context { opener, fetch_token, .. }, authid, .. } = ticket;
         let fetch_token = fetch_token.filter(|_| sendable);
         Ok(LoggedIn { service, authid, grant, ends, opener, fetch_token, waits, ticket: sealed, shown })
