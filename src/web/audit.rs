@@ -98,3 +98,33 @@ fn whence(request: &HttpRequest, app: &App) -> (String, ClientNet) {
 fn named(authid: &SecretString) -> Option<(GrantId, Epoch)> {
     Envelope::parse(authid.expose_secret()).ok().map(|envelope| (envelope.grant, envelope.epoch))
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_documentation_lists_every_outcome() {
+        let page = include_str!("../../docs/monitoring.md");
+        let refused = include_str!("../tokens/refused.rs");
+        for source in [refused, include_str!("../login/error.rs"), include_str!("../provider/failure.rs")] {
+            let (_, words) = source.split_once("fn word(").unwrap();
+            let (words, _) = words.split_once("\n    }\n").unwrap();
+            let words: Vec<_> = words.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+            assert!(words.len() > 5, "{words:?}");
+            words.iter().for_each(|word| assert!(page.contains(&format!("`{word}`")), "{word}"));
+        }
+    }
+
+    #[test]
+    fn the_documentation_lists_every_event_and_no_other() {
+        let sources = [include_str!("audit.rs"), include_str!("../keyfile.rs"), include_str!("../denylist/mod.rs")];
+        let code = sources.map(|source| source.split("#[cfg(test)]").next().unwrap_or_default()).concat();
+        let events = code.split("event = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
+        let mut events: Vec<_> = events.map(|event| format!("| `{event}` |")).collect();
+        events.dedup(); // one event is told at two levels
+        let page = include_str!("../../docs/monitoring.md");
+        let (_, table) = page.split_once("| `event` |").unwrap();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let rows: Vec<_> = rows.map(|row| format!("|{}|", row.split('|').nth(1).unwrap())).collect();
+        assert_eq!(rows, events);
+    }
+}
