@@ -15,6 +15,7 @@ pub mod watch;
 pub mod keyfile;
 pub mod denylist;
 pub mod store;
+pub mod health;
 pub mod tokens;
 pub mod login;
 pub mod access;

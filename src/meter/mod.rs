@@ -349,4 +349,17 @@ mod tests {
             assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
         }
     }
+
+    #[test]
+    fn the_documentation_lists_every_metric_and_no_other() {
+        let page = include_str!("../../docs/monitoring.md");
+        for Metric { name, kind, labels, help, .. } in METRICS {
+            let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            let row = format!("| `{name}` | {} | {labels} | {help} |", kind.word()).replace("|  |", "| |");
+            assert!(page.contains(&row), "docs/monitoring.md lacks\n{row}");
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| `authseal_") || line.starts_with("| `process_"));
+        let rows = rows.filter(|row| !row.contains(" == ") && !row.contains(" > ")); // alerts have tables, too
+        assert_eq!(rows.count(), METRICS.len());
+    }
 }

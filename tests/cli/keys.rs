@@ -443,3 +443,30 @@ fn what_cannot_be_read_as_a_keyring_is_not_touched() {
     let done = keys(folder.path(), &["stage"]);
     assert!(done.code == 1 && done.err.contains("make one with `authseal keys new "), "{done:?}");
 }
+
+#[test]
+fn the_server_of_this_machine_is_asked_when_no_other_is_named() {
+    let text = keyring(1, 2, &[]);
+    let folder = with_keyring(&text);
+    let listens_at = |url: &str| {
+        let admin = format!("{GOOD}[admin]\nlisten = [\"{}\"]\n", url.trim_start_matches("http://"));
+        fs::write(folder.path().join("authseal.toml"), admin).unwrap();
+    };
+    let gone = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    listens_at(&gone);
+    refused(folder.path(), &["promote"], &format!("the server of this machine was not asked: {gone} does not answer"));
+    refused(folder.path(), &["promote"], "or say `--alone`");
+    assert_eq!(keys(folder.path(), &["verify"]).code, 2, "nobody answers and nobody was named");
+    let behind = Replica::holding(&text[..text.find("[[key]]\nepoch = 2").unwrap()]);
+    listens_at(&behind.url);
+    refused(folder.path(), &["promote"], &format!("{} lacks epoch 2", behind.url));
+    let same = Replica::holding(&text);
+    listens_at(&same.url);
+    assert!(good(folder.path(), &["verify"]).out.contains("all hold this keyring"));
+    assert!(good(folder.path(), &["list"]).out.contains("  not seen in "));
+    let done = good(folder.path(), &["promote"]);
+    assert!(done.err.contains(&format!("asked {}, the server of this machine; name others with --against", same.url)));
+    // It runs with the configured keyring, and with no other.
+    write(folder.path(), &text);
+    refused(folder.path(), &["promote", "--keyring", "keys.toml"], "or say `--alone`");
+}

@@ -29,7 +29,7 @@ fn with_provider(keyring: &str) -> TempDir {
     let folder = folder(&format!(
         "public_url = \"https://oauth.example.com\"\nlisten = [\"127.0.0.1:0\"]\n[clients.example]\nid = \"1234\"\n\
          [providers.example]\nauthorize_url = \"http://{at}/authorize\"\ntoken_url = \"http://{at}/token\"\nrotation = \"none\"\n\
-         [services.{SERVICE}]\nprovider = \"example\"\nname = \"Example Drive\"\nscopes = [\"files\"]\n"
+         [admin]\nlisten = [\"127.0.0.1:0\"]\n[services.{SERVICE}]\nprovider = \"example\"\nname = \"Example Drive\"\nscopes = [\"files\"]\n"
     ));
     assert_eq!(crate::run(folder.path(), &["denylist", "init"]).code, 0);
     replace(folder.path(), keyring);
@@ -110,6 +110,30 @@ fn a_running_server_takes_up_each_step_within_two_seconds() {
 }
 
 #[test]
+fn a_running_server_tells_the_verbs_what_it_holds_and_what_is_in_use() {
+    let folder = with_provider(&format!("primary = 1\n{}", key(1)));
+    let served = Served::start(folder.path(), &[]);
+    let admin = format!("http://{}", served.logged("listening for operators")["admin_address"].as_str().unwrap());
+    let keys = |verb: &str, more: &[&str]| {
+        crate::run(folder.path(), &[&["keys", verb], more, &["--against", &admin]].concat())
+    };
+    let done = keys("verify", &[]);
+    assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
+    assert!(keys("list", &[]).out.contains("  unknown (watched for less than a minute only)\n"));
+    assert_eq!(crate::run(folder.path(), &["keys", "stage"]).code, 0);
+    served.logged("keyring loaded");
+    refresh(&served.address, &authid(folder.path(), 1));
+    assert_eq!(keys("promote", &[]).code, 0);
+    served.logged("keyring loaded");
+    let done = keys("list", &[]);
+    assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
+    assert!(done.out.contains("  in use less than a minute ago\n"), "{done:?}");
+    let done = keys("retire", &["1"]);
+    assert!(done.code == 1 && done.err.contains("epoch 1 stays: it was in use less than a minute ago"), "{done:?}");
+    assert_eq!(keys("verify", &[]).code, 0);
+}
+
+#[test]
 fn good_and_bad_keyrings_come_and_go_and_no_request_fails() {
     let turns = if std::env::var_os("TESTS_FULL").is_some() { 1_000 } else { 20 };
     let (one, two, three) = (key(1), key(2), key(3));
@@ -144,7 +168,7 @@ fn good_and_bad_keyrings_come_and_go_and_no_request_fails() {
         for turn in 0..turns {
             replace(folder.path(), &bad[turn % bad.len()]);
             served.logged("keyring not loaded; the one loaded before stays in force");
-            replace(folder.path(), &good[turn % good.len()]);
+            replace(folder.path(), &good[(turn + 1) % good.len()]);
             served.logged("keyring loaded");
         }
     });

@@ -2,6 +2,7 @@
 
 use super::answer::Answer;
 use crate::cli::block_on;
+use crate::cli::configured::seen_from_here;
 use crate::config::Config;
 use crate::provider::bundled_tls;
 use anyhow::Context;
@@ -56,8 +57,9 @@ impl Against {
 }
 
 /// The admin listener that a configuration asks for, as seen from the machine that it is on.
-pub(super) fn own_listener(_config: &Config) -> Option<Url> {
-    None
+pub(super) fn own_listener(config: &Config) -> Option<Url> {
+    let address = config.admin_listen.first().copied().map(seen_from_here)?;
+    Url::parse(&format!("http://{address}")).ok()
 }
 
 fn admin_url(text: &str) -> Result<Url, &'static str> {
