@@ -21,7 +21,7 @@ pub(in crate::cli) struct Stage {
 #[derive(Args)]
 pub(in crate::cli) struct Promote {
     /// Which [default: the only one that is staged]
-    #[arg(value_parser = epoch)]
+    #[arg(value_parser = super::epoch)]
     epoch: Option<Epoch>,
     #[command(flatten)]
     against: Against,
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Promote {
 #[derive(Args)]
 pub(in crate::cli) struct Retire {
     /// Which
-    #[arg(value_parser = epoch)]
+    #[arg(value_parser = super::epoch)]
     epoch: Epoch,
     #[command(flatten)]
     against: Against,
@@ -62,10 +62,6 @@ struct How {
     /// Say it as a JSON object
     #[arg(long)]
     json: bool,
-}
-
-fn epoch(text: &str) -> Result<Epoch, &'static str> {
-    Epoch::parse(text).ok_or("is no epoch; those are numbers from 1, as `authseal keys list` shows them")
 }
 
 /// What a step did, or why it was not taken.
