@@ -157,9 +157,13 @@ fn a_keyring_can_be_changed_on_its_way_through_a_pipe() {
         );
         done.out
     };
+    let through_unchanged = |arguments: &[&str], text: &str| {
+        run_with_input(folder.path(), &[&["keys"], arguments, &["--keyring", "-", "--print"]].concat(), text).out
+    };
     let staged = through(&["stage"], &made);
     let promoted = through(&["promote", "--alone"], &staged);
     let retired = through(&["retire", "1", "--force"], &promoted);
+    assert_eq!(through_unchanged(&["promote", "2"], &retired), retired);
     let keyring = Keyring::parse(&retired).unwrap();
     assert_eq!((keyring.primary().epoch().number(), keyring.entries().count()), (2, 2));
     let done = run_with_input(folder.path(), &["keys", "list", "--keyring", "-"], &retired);

@@ -94,6 +94,11 @@ impl Found {
         }
     }
 
+    /// The text as it is, secrets included.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The text with `change` in it, which nobody has seen yet.
     pub(super) fn changed(&self, change: Change) -> anyhow::Result<Zeroizing<String>> {
         keyfile::apply(&self.text, change).with_context(|| format!("{} is not changed", self.place))
