@@ -33,7 +33,7 @@ pub fn apply(text: &str, change: Change) -> Result<Zeroizing<String>, EditError>
     let before = Keyring::parse(text)?;
     let document = ImDocument::parse(text).map_err(|_| EditError::Unclear)?;
     let edit = match change {
-        Change::Stage(epoch, at) => stage(text, &document, epoch, at, &*new_secret_text(epoch)?),
+        Change::Stage(epoch, at) => stage(text, &document, epoch, at, &new_secret_text(epoch)?),
         Change::Promote(epoch) => {
             document.get("primary").and_then(Item::span).map(|place| (place, Zeroizing::new(epoch.to_string())))
         }
