@@ -4,8 +4,10 @@ use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
+use crate::health::Health;
 use crate::keyfile::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
+use crate::meter::Meter;
 use crate::pages::Pages;
 use crate::provider::{Catalogue, Providers};
 use crate::store::Store;
@@ -32,9 +34,13 @@ pub struct App {
     providers: Arc<Providers>,
     pages: Pages,
     watch: Watch,
+    health: Health,
+    meter: Meter,
     public_url: Url,
     own_origin: Origin,
     listen: Vec<SocketAddr>,
+    admin_listen: Vec<SocketAddr>,
+    drain: Duration,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
     privacy_url: Option<Url>,
@@ -70,10 +76,12 @@ impl App {
         );
         let denylist = note(&mut faults, Denylist::open(&config.denylist));
         let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref()));
-        let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone()));
+        let meter = Meter::new(clock.clone(), config.catalogue.all().map(|service| service.id.as_str()));
+        let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone(), meter.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
-        let store = note(&mut faults, Store::open(&config.store, clock.clone()));
+        let store =
+            note(&mut faults, Store::open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
         let (
             Some(keyring),
             Some(denylist),
@@ -99,8 +107,16 @@ impl App {
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
         tokio::spawn(advise(Arc::downgrade(&store)));
-        let tokens = Tokens::new(keyring.clone(), denylist, providers.clone(), store.clone(), clock.clone());
+        let tokens = Tokens::new(
+            keyring.clone(),
+            denylist.clone(),
+            providers.clone(),
+            store.clone(),
+            clock.clone(),
+            meter.clone(),
+        );
         Ok(Self {
+            health: Health::new(keyring.clone(), denylist.clone(), store.clone(), meter.clone()),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
@@ -108,9 +124,12 @@ impl App {
             pages,
             providers,
             watch,
+            meter,
             public_url,
             own_origin,
             listen: config.listen,
+            admin_listen: config.admin_listen,
+            drain: config.drain,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
             privacy_url: config.privacy_url,
@@ -148,6 +167,16 @@ impl App {
         &self.pages
     }
 
+    /// How this process does.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What is counted.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     /// Reads every followed file again.
     pub fn reload(&self) {
         self.watch.reload_all();
@@ -166,6 +195,16 @@ impl App {
     /// Where to listen.
     pub fn listen(&self) -> &[SocketAddr] {
         &self.listen
+    }
+
+    /// Where operators ask; nowhere if there is no such listener.
+    pub fn admin_listen(&self) -> &[SocketAddr] {
+        &self.admin_listen
+    }
+
+    /// How long to go on serving after being told to end.
+    pub fn drain_time(&self) -> Duration {
+        self.drain
     }
 
     /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.

@@ -2,11 +2,11 @@
 
 use super::{ConfigFile, Misuse};
 use crate::authid::{Envelope, OpenError, ParseError};
-use crate::clock::{UnixTime, rfc3339};
+use crate::clock::rfc3339;
 use crate::config::KeyringSource;
 use crate::denylist::Denylist;
 use crate::keyfile::LiveKeyring;
-use crate::provider::{Provider, Rotation};
+use crate::provider::Rotation;
 use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
@@ -60,8 +60,12 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     println!("login     {}", rfc3339(login.login_at));
     println!("sealed    {}", rfc3339(login.sealed_at));
     let service = config.catalogue.find(login.service.as_str());
-    if let Some(end) = service.and_then(|service| end(&service.provider, login.sealed_at)) {
-        println!("ends      about {end}");
+    if let Some(service) = service
+        && let Some(end) = service.ends(login.sealed_at, None)
+    {
+        let date = rfc3339(end).split('T').next().unwrap_or_default().to_owned();
+        let unless = if service.provider.rotation() == Rotation::Rolling { " (without a state store)" } else { "" };
+        println!("ends      about {date}{unless}");
     }
     println!("revoked   {}", denied.map_or_else(|| "no".to_owned(), |rule| format!("yes, by a rule for {rule}")));
     Ok(())
@@ -89,16 +93,5 @@ fn unreadable(error: &ParseError) -> String {
         ParseError::Version1 | ParseError::Version2(_) => {
             format!("{error}, from another kind of server; it must be made anew: log in at this server")
         }
-    }
-}
-
-/// When the provider will no longer take the refresh token, if that depends on its age: a date.
-fn end(provider: &Provider, sealed_at: UnixTime) -> Option<String> {
-    let end = sealed_at + i64::from(provider.refresh_token_days()?) * 24 * 60 * 60;
-    let date = rfc3339(end).split('T').next().unwrap_or_default().to_owned();
-    match provider.rotation() {
-        Rotation::None => Some(date),
-        Rotation::Rolling => Some(format!("{date} (without a state store)")),
-        Rotation::SingleUse => None, // it ends with its first use
     }
 }

@@ -9,6 +9,7 @@ mod context;
 mod deliver;
 mod error;
 mod fetch_token;
+mod hand_out;
 mod limit;
 mod mailbox;
 mod origin;
@@ -21,13 +22,13 @@ pub use error::LoginError;
 pub use fetch_token::FetchToken;
 pub use origin::{DeliveryRules, Opener, Origin};
 
-use crate::authid::{self, Bind, GrantId, Login};
+use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::guard::{self, Guard};
 use crate::keyfile::LiveKeyring;
-use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Rotation, Service, Tokens};
+use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Service};
 use crate::seal::SealError;
-use crate::store::{Shelf, Store};
+use crate::store::Store;
 use crate::tokens;
 use context::State;
 use limit::Limits;
@@ -35,7 +36,6 @@ use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use ticket::Ticket;
 
 /// How long the binder cookie lives, in seconds.
 pub const BINDER_LIFETIME: i64 = context::CONTEXT_LIFETIME;
@@ -238,68 +238,6 @@ impl Logins {
             _ => Err(LoginError::Unavailable(service.clone())),
         }
     }
-
-    /// Asks the store, before anything is spent, where a login is of no use that is not remembered.
-    async fn can_be_kept(&self, service: &Arc<Service>) -> Result<(), LoginError> {
-        if service.provider.rotation() != Rotation::SingleUse {
-            return Ok(());
-        }
-        match self.store.read(Shelf::Records, &[0; 32]).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(LoginError::NotRemembered(service.clone())),
-        }
-    }
-
-    async fn hand_out(
-        &self,
-        service: Arc<Service>,
-        tokens: Tokens,
-        context: Context,
-        client: Client,
-        callback: &[(String, String)],
-    ) -> Result<LoggedIn, LoginError> {
-        let missing: Vec<_> = service.missing_scopes(&tokens).into_iter().map(str::to_owned).collect();
-        if !missing.is_empty() {
-            return Err(LoginError::MissingScopes(service, missing));
-        }
-        let (authid, grant, ends) = if service.provider.raw_token() {
-            (tokens.access_token, None, None)
-        } else {
-            let Some(refresh_token) = tokens.refresh_token.clone() else {
-                return Err(LoginError::NoRefreshToken(service));
-            };
-            let now = self.clock.now();
-            let login = Login {
-                service: service.id.clone(),
-                grant: GrantId::random()?,
-                refresh_token,
-                sealed_at: now,
-                login_at: now,
-                bind: Bind::random()?,
-            };
-            let authid = authid::seal(self.keyring.load().primary(), &login)?;
-            let life = tokens.refresh_token_expires_in;
-            if let Err(error) = self.tokens.begin(&login, &service, tokens).await {
-                tracing::error!(grant = %login.grant, %error, "a login could not be remembered, so it is of no use");
-                return Err(LoginError::NotRemembered(service));
-            }
-            let ends = life.map(|life| now.saturating_add_unsigned(life.as_secs()));
-            (
-                authid.expose().to_owned().into(),
-                Some(login.grant),
-                ends.or_else(|| last_day(&service, now, self.store.is_durable())),
-            )
-        };
-        let shown = service.provider.shown(callback);
-        let waits = self.leave(&context, client.address, &authid).await?;
-        let sendable = waits || matches!(context.opener, Opener::Unknown(_));
-        let ticket = Ticket { context, address: client.address, authid };
-        let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;
-        tracing::info!(target: "authseal::audit", event = "login", service = %service.id, grant = grant.map(tracing::field::display));
-        let Ticket { context: Context { opener, fetch_token, .. }, authid, .. } = ticket;
-        let fetch_token = fetch_token.filter(|_| sendable);
-        Ok(LoggedIn { service, authid, grant, ends, opener, fetch_token, waits, ticket: sealed, shown })
-    }
 }
 
 /// What an error in the callback means (RFC 6749 section 4.1.2.1).
@@ -312,11 +250,4 @@ fn refused_at_provider(service: Arc<Service>, error: &str) -> LoginError {
         Some(Meaning::Later) => LoginError::Provider(service, Failure::Later { retry_after: None }),
         _ => LoginError::ProviderError(service),
     }
-}
-
-/// Without a durable store, this server hands in the first refresh token forever, so its age ends the login.
-fn last_day(service: &Service, now: UnixTime, remembered: bool) -> Option<UnixTime> {
-    let rolling = service.provider.rotation() == Rotation::Rolling && !remembered;
-    let days = service.provider.refresh_token_days().filter(|_| rolling)?;
-    Some(now + i64::from(days) * 86_400)
 }

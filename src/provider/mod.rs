@@ -13,6 +13,7 @@ mod discovery;
 mod endpoint;
 mod facts;
 mod failure;
+mod forecast;
 mod json;
 mod meaning;
 mod pasted;
@@ -29,4 +30,4 @@ pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, Rev
 pub use failure::{Failure, RefreshFailure};
 pub use pasted::PastedToken;
 pub use service::{Availability, Provider, Service};
-pub use wire::SetupError;
+pub use wire::{SetupError, bundled_tls};

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use crate::clock::{Clock, UnixTime};
+use crate::meter::Meter;
 use std::sync::{Mutex, PoisonError};
 
 /// How a store does.
@@ -21,12 +22,18 @@ pub enum Health {
 /// The health of one store.
 pub(super) struct Watched {
     health: Mutex<Health>,
+    meter: Option<(&'static str, Meter)>,
     clock: Clock,
 }
 
 impl Watched {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { health: Mutex::new(Health::Good), clock }
+        Self { health: Mutex::new(Health::Good), meter: None, clock }
+    }
+
+    /// Has failures counted, for a store of that kind.
+    pub(super) fn count(&mut self, kind: &'static str, meter: Meter) {
+        self.meter = Some((kind, meter));
     }
 
     pub(super) fn now(&self) -> Health {
@@ -36,6 +43,9 @@ impl Watched {
     /// Takes notice of what came of a request.
     pub(super) fn note<T>(&self, verb: &'static str, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Err(_), Some((kind, meter))) = (&outcome, &self.meter) {
+            meter.store_failed(kind, verb);
+        }
         match (&outcome, &mut *health) {
             (Ok(_), Health::Good) | (Err(StoreError::TooLong), _) => {}
             (Ok(_), Health::Failing { since, .. }) => {

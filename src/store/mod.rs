@@ -16,6 +16,7 @@ mod tests;
 pub use health::Health;
 
 use crate::clock::Clock;
+use crate::meter::Meter;
 use dir::Dir;
 use disk::{Disk, Files};
 use health::Watched;
@@ -178,6 +179,18 @@ impl Store {
     /// Whether what is stored outlives this process.
     pub fn is_durable(&self) -> bool {
         !matches!(self.kind, Kind::Memory(_))
+    }
+
+    /// The same store, whose failures are counted.
+    #[must_use]
+    pub fn counted(mut self, meter: Meter) -> Self {
+        let kind = match self.kind {
+            Kind::Memory(_) => "memory",
+            Kind::Dir(_) => "dir",
+            Kind::Redis(_) => "redis",
+        };
+        self.health.count(kind, meter);
+        self
     }
 
     /// What people call this kind of store.

@@ -4,6 +4,7 @@
 //! call runs in a task of its own and is never cancelled: a client that hangs up must not cost anybody a token.
 
 mod cache;
+mod exchange;
 mod flight;
 mod refused;
 mod rotation;
@@ -16,15 +17,14 @@ use crate::authid::{self, AuthId, Envelope, Login, ParseError, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist, NotDurable};
 use crate::keyfile::LiveKeyring;
-use crate::provider::{self, Availability, Failure, Providers, RefreshFailure, Revoked, Rotation as Rule, Service};
+use crate::meter::Meter;
+use crate::provider::{self, Availability, Failure, Providers, Revoked, Service};
 use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
 use flight::Flights;
-use futures_util::FutureExt;
-use rotation::{Manner, Rotation};
+use rotation::Rotation;
 use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
@@ -36,6 +36,9 @@ const CALL_BUDGET: Duration = Duration::from_millis(19_500);
 /// How long a refusal is remembered whose provider names no time: Duplicati's first retries stay here, and a mended
 /// login is seen soon.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// With fewer days than this to live, a login is warned of at each call to its provider.
+const SOON: i64 = 14;
 
 /// Hands out access tokens.
 #[derive(Clone)]
@@ -50,6 +53,7 @@ struct Inner {
     /// `None` without a store that outlives the process.
     rotation: Option<Rotation>,
     clock: Clock,
+    meter: Meter,
 }
 
 /// What an AuthID gave.
@@ -92,10 +96,11 @@ impl Tokens {
         providers: Arc<Providers>,
         store: Arc<Store>,
         clock: Clock,
+        meter: Meter,
     ) -> Self {
         let (outcomes, flights) = (Outcomes::new(clock.clone()), Flights::new());
-        let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone()));
-        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, rotation, clock }))
+        let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
+        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, rotation, clock, meter }))
     }
 
     /// Waits for the provider calls under way, 20 s at most, and until what they brought is written down, 5 s more: it
@@ -171,7 +176,6 @@ impl Tokens {
         let append = tokio::task::spawn_blocking(move || denylist.append(grant, newest, now)).await;
         self.0.outcomes.forget(grant);
         append.unwrap_or_else(|interrupted| Err(NotDurable { grant, cause: interrupted.into() }))?;
-        tracing::info!(target: "authseal::audit", event = "revoked", %service, %grant);
         let Some(service) = self.0.providers.catalogue().find(service.as_str()) else {
             return Ok(AtProvider::NotPossible);
         };
@@ -227,7 +231,11 @@ impl Tokens {
                 if let Some(access) = inner.outcomes.token(login.grant) {
                     return Ok(access);
                 }
-                inner.call(name, &service, &login).await
+                let outcome = inner.call(name, &service, &login).await;
+                if outcome.is_ok() {
+                    inner.forecast(&service, login.grant, login.sealed_at);
+                }
+                outcome
             }
         };
         match tokio::time::timeout(BUDGET, self.0.flights.join(name, work)).await {
@@ -267,61 +275,5 @@ impl Tokens {
             return Refused::Gone(id.clone(), reason.to_owned());
         }
         error.into()
-    }
-}
-
-impl Inner {
-    /// How the store keeps up with a service's refresh tokens, if it has to.
-    fn rotation_of(&self, service: &Service) -> Option<(&Rotation, Manner)> {
-        let single_use = match service.provider.rotation() {
-            Rule::None => return None,
-            Rule::Rolling => false,
-            Rule::SingleUse => true,
-        };
-        Some((self.rotation.as_ref()?, Manner { single_use, days: service.provider.refresh_token_days() }))
-    }
-
-    /// What makes two requests the same: the login, and where nobody keeps up with its refresh token, that token.
-    fn name_of(&self, login: &Login, service: &Service) -> TokenName {
-        if self.rotation_of(service).is_some() {
-            return (login.grant, [0; 16]);
-        }
-        let hash: [u8; 32] = Sha256::digest(login.refresh_token.expose_secret().as_bytes()).into();
-        (login.grant, std::array::from_fn(|i| hash[i]))
-    }
-
-    /// One exchange with the provider, its outcome remembered.
-    async fn call(&self, name: TokenName, service: &Arc<Service>, login: &Login) -> Result<Arc<Access>, Refused> {
-        let outcome = match self.rotation_of(service) {
-            Some((rotation, manner)) => {
-                let deadline = tokio::time::Instant::now() + CALL_BUDGET;
-                let ask = |token, time| async move { self.providers.refresh(service, &token, time).await }.boxed();
-                rotation.exchange(login, manner, deadline, &ask).await
-            }
-            None => {
-                let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
-                let access = tokens.map(|tokens| Access::new(tokens, &self.clock));
-                access.map_err(|RefreshFailure { failure, .. }| Refused::Provider(failure))
-            }
-        };
-        match outcome {
-            Ok(access) => {
-                let access = Arc::new(access);
-                self.outcomes.keep(name.0, access.clone());
-                Ok(access)
-            }
-            Err(refused) => {
-                if let Refused::Provider(failure) = &refused {
-                    match failure {
-                        Failure::Refused(_) => self.outcomes.remember(name, *failure, PAUSE),
-                        Failure::Later { retry_after } => {
-                            self.outcomes.remember(name, *failure, retry_after.unwrap_or(PAUSE));
-                        }
-                        _ => {}
-                    }
-                }
-                Err(refused)
-            }
-        }
     }
 }

@@ -48,6 +48,25 @@ pub enum Refused {
     Internal,
 }
 
+impl Refused {
+    /// The kind in a word, for what is counted.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Parse(_) | Self::Forged => "invalid",
+            Self::NoKey(_) => "no_key",
+            Self::Denied(_) => "denied",
+            Self::NotOffered(_) => "not_offered",
+            Self::Gone(..) => "gone",
+            Self::Provider(failure) => failure.word(),
+            Self::Forgotten => "forgotten",
+            Self::InDoubt(_) => "in_doubt",
+            Self::StoreDown => "store",
+            Self::TimedOut => "timed_out",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 impl From<OpenError> for Refused {
     fn from(error: OpenError) -> Self {
         match error {

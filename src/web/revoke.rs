@@ -4,7 +4,7 @@ use super::authid;
 use super::form::Form;
 use super::page::{self, ErrorPage};
 use super::reason::Answer;
-use super::{unfit, visitor};
+use super::{audit, unfit, visitor};
 use crate::app::App;
 use crate::denylist::Denied;
 use crate::tokens::{AtProvider, Opened};
@@ -46,9 +46,12 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
 }
 
 async fn revoke(opened: Opened, as_json: bool, request: &HttpRequest, app: &App) -> HttpResponse {
-    let (grant, service) = (opened.login.grant, app.catalogue().find(opened.login.service.as_str()).cloned());
+    let (grant, epoch, service) =
+        (opened.login.grant, opened.epoch, app.catalogue().find(opened.login.service.as_str()).cloned());
     let before = app.tokens().denied(&opened) == Some(Denied::Grant);
-    match app.tokens().revoke(opened).await {
+    let outcome = app.tokens().revoke(opened).await;
+    audit::revoked(grant, epoch, outcome.is_ok(), request, app);
+    match outcome {
         Ok(outcome) => {
             let provider_outcome = match outcome {
                 AtProvider::Done => "done",

@@ -14,6 +14,7 @@ use super::refused::Refused;
 use crate::authid::Login;
 use crate::clock::{Clock, UnixTime};
 use crate::keyfile::LiveKeyring;
+use crate::meter::Meter;
 use crate::provider::{Failure, RefreshFailure, Tokens};
 use crate::seal::{Epoch, NoKey};
 use crate::store::{Name, Shelf, Store, StoreError};
@@ -64,6 +65,7 @@ pub(super) struct Rotation {
     keyring: Arc<LiveKeyring>,
     clock: Clock,
     unwritten: Arc<Unwritten>,
+    meter: Meter,
 }
 
 /// What a caller knows on its way through an exchange.
@@ -81,9 +83,9 @@ struct Known {
 }
 
 impl Rotation {
-    pub(super) fn new(store: Arc<Store>, keyring: Arc<LiveKeyring>, clock: Clock) -> Self {
-        let unwritten = Arc::new(Unwritten::new(store.clone(), keyring.clone()));
-        Self { store, keyring, clock, unwritten }
+    pub(super) fn new(store: Arc<Store>, keyring: Arc<LiveKeyring>, clock: Clock, meter: Meter) -> Self {
+        let unwritten = Arc::new(Unwritten::new(store.clone(), keyring.clone(), meter.clone()));
+        Self { store, keyring, clock, unwritten, meter }
     }
 
     /// Remembers a login that was just made.
@@ -165,6 +167,7 @@ impl Rotation {
             };
             command = exchange.next(event, self.clock.now());
         };
+        self.meter.rotation(end.word());
         tracing::debug!(grant = %login.grant, ?end, "an exchange ended");
         self.outcome(end, login, manner, deadline, ask, known).await
     }

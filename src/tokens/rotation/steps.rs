@@ -117,6 +117,22 @@ pub(super) enum End {
     StoreDown,
 }
 
+impl End {
+    /// The kind in a word, for what is counted.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Answered => "answered",
+            Self::Unwritten => "unwritten",
+            Self::Failed => "failed",
+            Self::Missing => "missing",
+            Self::HeldOff(_) => "held_off",
+            Self::Busy => "busy",
+            Self::StoreDown => "store",
+        }
+    }
+}
+
 /// One caller's way through an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Exchange {

@@ -5,6 +5,7 @@
 use super::record::{self, Record};
 use crate::authid::Login;
 use crate::keyfile::LiveKeyring;
+use crate::meter::Meter;
 use crate::store::{Name, Shelf, Store, StoreError};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,13 +30,14 @@ pub(super) struct Unwritten {
     store: Arc<Store>,
     keyring: Arc<LiveKeyring>,
     waiting: Mutex<HashMap<Name, Pending>>,
+    meter: Meter,
     /// Whether a task is at work on them.
     at_work: AtomicBool,
 }
 
 impl Unwritten {
-    pub(super) fn new(store: Arc<Store>, keyring: Arc<LiveKeyring>) -> Self {
-        Self { store, keyring, waiting: Mutex::default(), at_work: AtomicBool::new(false) }
+    pub(super) fn new(store: Arc<Store>, keyring: Arc<LiveKeyring>, meter: Meter) -> Self {
+        Self { store, keyring, waiting: Mutex::default(), meter, at_work: AtomicBool::new(false) }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -45,6 +47,7 @@ impl Unwritten {
     /// Keeps a token, and writes it down as soon as the store takes it.
     pub(super) fn keep(self: &Arc<Self>, pending: Pending) {
         self.waiting().insert(record::name(&pending.login), pending);
+        self.meter.unwritten_rotations(self.count());
         if !self.at_work.swap(true, Ordering::AcqRel) {
             let this = Arc::clone(self);
             tokio::spawn(async move {
@@ -81,6 +84,7 @@ impl Unwritten {
             if superseded || self.store.swap(Shelf::Records, name, there.as_deref(), Some(&blob), life).await? {
                 tracing::info!(grant = %login.grant, superseded, "a refresh token that waited is written down");
                 self.waiting().remove(name);
+                self.meter.unwritten_rotations(self.count());
                 return Ok(());
             }
         }

@@ -184,7 +184,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
     provider.family().kind = kind;
     let start = |disk: &Fragile| {
         let store = Store::on_disk(Arc::new(disk.clone()), Path::new("/state"), clock.clone()).unwrap();
-        Rotation::new(Arc::new(store), keyring.clone(), clock.clone())
+        Rotation::new(Arc::new(store), keyring.clone(), clock.clone(), meter())
     };
     let disk = Fragile::default();
     start(&disk).begin(&login, tokens("token-0"), STRICT).await.unwrap();

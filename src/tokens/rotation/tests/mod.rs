@@ -95,6 +95,10 @@ pub(super) fn failed(failure: Failure, in_doubt: bool) -> RefreshFailure {
     RefreshFailure { failure, in_doubt }
 }
 
+pub(super) fn meter() -> Meter {
+    Meter::new(Clock::system(), [])
+}
+
 pub(super) fn live(text: &str) -> Arc<LiveKeyring> {
     Arc::new(LiveKeyring::from_text(text).unwrap())
 }
@@ -125,7 +129,7 @@ impl Replicas {
     }
 
     fn replica(&self) -> Rotation {
-        Rotation::new(self.store.clone(), self.keyring.clone(), self.clock.clone())
+        Rotation::new(self.store.clone(), self.keyring.clone(), self.clock.clone(), meter())
     }
 
     async fn begin(&self, manner: Manner) {
@@ -269,9 +273,9 @@ async fn after_a_refusal_a_newer_token_of_another_replica_is_adopted() {
 async fn a_record_under_a_key_that_is_not_here_is_left_alone() {
     let replicas = Replicas::new();
     let (text, newer) = (keyring_text(1, &[1]), keyring_text(2, &[2]));
-    let theirs = Rotation::new(replicas.store.clone(), live(&newer), replicas.clock.clone());
+    let theirs = Rotation::new(replicas.store.clone(), live(&newer), replicas.clock.clone(), meter());
     theirs.begin(&replicas.login, tokens("token-0"), STRICT).await.unwrap();
-    let ours = Rotation::new(replicas.store.clone(), live(&text), replicas.clock.clone());
+    let ours = Rotation::new(replicas.store.clone(), live(&text), replicas.clock.clone(), meter());
     let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
     let deadline = Instant::now() + Duration::from_secs(19);
     let outcome = ours.exchange(&replicas.login, STRICT, deadline, &ask).await;

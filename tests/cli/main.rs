@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod keyring_file;
+mod keys;
+mod reload;
+mod replica;
+
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
-use authseal::seal::Keyring;
+use authseal::seal::{EpochKeys, Keyring};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,10 +17,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const GOOD: &str = "public_url = \"https://oauth.example.com\"\nlisten = [\"127.0.0.1:0\"]\n";
+const GOOD: &str = "public_url = \"https://oauth.example.com\"\nlisten = [\"127.0.0.1:0\"]\nserver.drain_seconds = 0\n";
 
 /// What a command did.
 #[derive(Debug)]
@@ -71,6 +77,8 @@ struct Served {
     child: Child,
     /// `127.0.0.1:<port>`.
     address: String,
+    /// Its log after that, a line each.
+    log: mpsc::Receiver<String>,
 }
 
 impl Served {
@@ -79,13 +87,50 @@ impl Served {
         let (sender, lines) = mpsc::channel();
         let log = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut served = Self { child, address: String::new() };
-        while served.address.is_empty() {
-            let line = lines.recv_timeout(Duration::from_secs(20)).expect("a line that says where it listens");
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            served.address = line["address"].as_str().unwrap_or_default().to_owned();
-        }
+        let mut served = Self { child, address: String::new(), log: lines };
+        served.address = served.logged("listening")["address"].as_str().unwrap().to_owned();
         served
+    }
+
+    /// Waits for a line with this message in the log.
+    fn logged(&self, message: &str) -> serde_json::Value {
+        loop {
+            let line = self.log.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("no `{message}`"));
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if line["message"] == message {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The answer to a request.
+    fn ask(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).unwrap();
+        let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
+        while !answer.ends_with(b"\n") || answer.ends_with(b"\r\n") {
+            match stream.read(&mut chunk).unwrap() {
+                0 => break,
+                length => answer.extend_from_slice(&chunk[..length]),
+            }
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// Waits for its end, at most ten seconds; the exit code.
+    fn end(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status.code(),
+                None => assert!(Instant::now() < deadline, "it does not end"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -96,9 +141,14 @@ impl Drop for Served {
     }
 }
 
-/// An AuthID of the keyring in `folder`.
+/// An AuthID of the keyring in `folder`, under its primary.
 fn sealed(folder: &Path, service: &str) -> (String, GrantId) {
     let keyring = Keyring::parse(&fs::read_to_string(folder.join("keys.toml")).unwrap()).unwrap();
+    sealed_with(keyring.primary(), service)
+}
+
+/// An AuthID under any epoch.
+fn sealed_with(keys: &EpochKeys, service: &str) -> (String, GrantId) {
     let grant = GrantId::random().unwrap();
     let login = Login {
         service: ServiceId::parse(service).unwrap(),
@@ -108,7 +158,7 @@ fn sealed(folder: &Path, service: &str) -> (String, GrantId) {
         login_at: 1_795_420_000,
         bind: Bind::random().unwrap(),
     };
-    (authid::seal(keyring.primary(), &login).unwrap().expose().to_owned(), grant)
+    (authid::seal(keys, &login).unwrap().expose().to_owned(), grant)
 }
 
 #[test]
@@ -134,7 +184,7 @@ fn the_exit_code_tells_what_to_mend_from_what_failed() {
     assert_eq!(code(&["providers"]), 2);
     assert_eq!(code(&["provider"]), 2);
     assert_eq!(code(&["keys", "new", "keys.toml"]), 1);
-    assert_eq!(code(&["keys", "list", "keys.toml"]), 0);
+    assert_eq!(code(&["keys", "list", "--keyring", "keys.toml"]), 0);
     let help = run(folder.path(), &["--help"]);
     assert!(help.out.contains("Exit codes: 0 done, 1 failed, 2 "), "{help:?}");
     fs::write(folder.path().join("authseal.toml"), GOOD).unwrap();
@@ -193,7 +243,16 @@ fn an_address_to_listen_at_is_judged_with_a_sentence() {
 #[test]
 fn an_option_is_shown_only_where_it_does_something() {
     let folder = folder(GOOD);
-    for command in ["keys new", "keys list", "denylist init", "authid inspect", "providers", "healthcheck"] {
+    for command in [
+        "keys new",
+        "keys list",
+        "keys stage",
+        "keys retire",
+        "denylist init",
+        "authid inspect",
+        "providers",
+        "healthcheck",
+    ] {
         let arguments: Vec<_> = command.split(' ').chain(["--help"]).collect();
         let help = run(folder.path(), &arguments).out;
         assert!(help.contains("--config") && !help.contains("--listen") && !help.contains("--public-url"), "{help}");
@@ -317,6 +376,30 @@ fn healthcheck_names_its_url_once_and_the_cause() {
     for bad in ["127.0.0.1:8080", "localhost:8080", "ftp://127.0.0.1", "https://127.0.0.1"] {
         let done = run(folder.path(), &["healthcheck", "--url", bad]);
         assert!(done.code == 2 && done.err.contains("must be like http://127.0.0.1:8080"), "{done:?}");
+    }
+}
+
+#[test]
+fn a_terminated_server_says_so_first_and_then_ends_well() {
+    let folder = ready(&GOOD.replace("drain_seconds = 0", "drain_seconds = 2"));
+    let mut served = Served::start(folder.path(), &[]);
+    assert!(served.ask("/readyz").starts_with("HTTP/1.1 200"));
+    served.signal(Signal::TERM);
+    while !served.ask("/readyz").starts_with("HTTP/1.1 503") {}
+    let answer = served.ask("/healthz");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(served.end(), Some(0));
+}
+
+#[test]
+fn an_interrupted_server_waits_for_nothing() {
+    let folder = ready(&GOOD.replace("drain_seconds = 0", "drain_seconds = 60"));
+    for signals in [&[Signal::INT][..], &[Signal::TERM, Signal::INT]] {
+        let mut served = Served::start(folder.path(), &[]);
+        for signal in signals {
+            served.signal(*signal);
+        }
+        assert_eq!(served.end(), Some(0));
     }
 }
 
