@@ -267,7 +267,8 @@ mod tests {
         use Purpose::*;
         let keys = EpochKeys::new(Epoch(1), Zeroizing::new([1; 32]));
         let mailbox = [MailboxName, MailboxEntry, MailboxPickedUp, MailboxAsked];
-        let all = [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass].into_iter().chain(mailbox);
+        let all =
+            [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass, RevokeCode].into_iter().chain(mailbox);
         let all: Vec<_> = all.collect();
         for (i, one) in all.iter().copied().enumerate() {
             let sealed = keys.key(one).seal(b"", b"x").unwrap();

@@ -23,6 +23,8 @@ pub enum Purpose {
     MailboxAsked,
     /// What the page with the AuthID hands back when its person has it sent.
     DeliveryTicket,
+    /// The tag of a revoke code, derived from service and grant id.
+    RevokeCode,
 }
 
 impl Purpose {
@@ -39,6 +41,7 @@ impl Purpose {
             Self::AccessPass => b"authseal access pass v1",
             Self::MailboxAsked => b"authseal mailbox asked v1",
             Self::DeliveryTicket => b"authseal delivery ticket v1",
+            Self::RevokeCode => b"authseal revoke code v1",
         }
     }
 }
