@@ -21,7 +21,7 @@ pub use error::LoginError;
 pub use fetch_token::FetchToken;
 pub use origin::{DeliveryRules, Opener, Origin};
 
-use crate::authid::{self, Bind, GrantId, Login};
+use crate::authid::{self, Bind, GrantId, Login, RevokeCode};
 use crate::clock::{Clock, UnixTime};
 use crate::guard::{self, Guard};
 use crate::keyfile::LiveKeyring;
@@ -89,6 +89,8 @@ pub struct LoggedIn {
     pub authid: SecretString,
     /// Which login it is; none where the provider's token is handed out as it is.
     pub grant: Option<GrantId>,
+    /// What withdraws it without the AuthID; none where there is no login id.
+    pub revoke_code: Option<SecretString>,
     /// When the refresh token ends of old age, whatever its use.
     pub ends: Option<UnixTime>,
     /// Who asked.
@@ -245,7 +247,7 @@ impl Logins {
         if !missing.is_empty() {
             return Err(LoginError::MissingScopes(service, missing));
         }
-        let (authid, grant, ends) = if service.provider.raw_token() {
+        let (authid, named, ends) = if service.provider.raw_token() {
             (tokens.access_token, None, None)
         } else {
             let Some(refresh_token) = tokens.refresh_token else { return Err(LoginError::NoRefreshToken(service)) };
@@ -258,10 +260,17 @@ impl Logins {
                 login_at: now,
                 bind: Bind::random()?,
             };
-            let authid = authid::seal(self.keyring.load().primary(), &login)?;
+            let keyring = self.keyring.load();
+            let authid = authid::seal(keyring.primary(), &login)?;
+            let revoke_code = RevokeCode::new(keyring.primary(), &service.id, login.grant).print();
             let ends = tokens.refresh_token_expires_in.map(|life| now.saturating_add_unsigned(life.as_secs()));
-            (authid.expose().to_owned().into(), Some(login.grant), ends.or_else(|| last_day(&service, now)))
+            (
+                authid.expose().to_owned().into(),
+                Some((login.grant, revoke_code)),
+                ends.or_else(|| last_day(&service, now)),
+            )
         };
+        let (grant, revoke_code) = named.unzip();
         let shown = service.provider.shown(callback);
         let waits = self.leave(&context, client.address, &authid).await?;
         let sendable = waits || matches!(context.opener, Opener::Unknown(_));
@@ -270,7 +279,7 @@ impl Logins {
         tracing::info!(target: "authseal::audit", event = "login", service = %service.id, grant = grant.map(tracing::field::display));
         let Ticket { context: Context { opener, fetch_token, .. }, authid, .. } = ticket;
         let fetch_token = fetch_token.filter(|_| sendable);
-        Ok(LoggedIn { service, authid, grant, ends, opener, fetch_token, waits, ticket: sealed, shown })
+        Ok(LoggedIn { service, authid, grant, revoke_code, ends, opener, fetch_token, waits, ticket: sealed, shown })
     }
 }
 
