@@ -238,7 +238,7 @@ fn inspect_says_what_an_authid_is() {
     let done = run_with_input(folder.path(), &["authid", "inspect"], &format!("{authid}\n"));
     assert_eq!(done.code, 0, "{done:?}");
     let expected = format!(
-        "service   onedrivev2\nlogin id  {grant}\nepoch     1 (primary)\nlogin     2026-11-23T07:46:40Z\n\
+        "service   OneDrive (onedrivev2)\nlogin id  {grant}\nepoch     1 (primary)\nlogin     2026-11-23T07:46:40Z\n\
          sealed    2026-11-23T10:00:00Z\nends      about 2027-02-21 (without a state store)\nrevoked   no\n"
     );
     assert_eq!(done.out, expected);

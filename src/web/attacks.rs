@@ -3,9 +3,11 @@
 
 mod site;
 
+use crate::authid::{GrantId, RevokeCode};
 use crate::guard::Guard;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use secrecy::ExposeSecret;
 use site::*;
 use std::time::Duration;
 
@@ -177,6 +179,47 @@ async fn another_site_revokes_nothing() {
         let authid = format!("v3:{}", page.between("v3:", "<"));
         let revoked = browser.post("/revoked", &[("authid", authid.trim())], FROM_EVIL).await;
         revoked.won(revoked.status == 200)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_site_has_no_authid_tested() {
+    prove(Guard::ForeignForm, 403, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let authid = format!("v3:{}", browser.log_in(UI, TOKEN).await.between("v3:", "<"));
+        let fields = [("authid", authid.as_str()), ("act", "test")];
+        let tested = browser.post("/inspect", &fields, FROM_EVIL).await;
+        tested.won(tested.body.contains("It works"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_revokes_a_login_by_its_id_alone() {
+    prove(Guard::RevokeCodeTag, 400, async |site| {
+        let victims = site.browser(HOME).await.log_in(UI, TOKEN).await.between("Login id</dt><dd><code>", "<");
+        let mut browser = site.browser(ELSEWHERE).await;
+        let own = browser.log_in(UI, TOKEN).await.between("revoke:", "<");
+        let mut code = RevokeCode::parse(&format!("revoke:{own}")).unwrap();
+        code.grant = GrantId::parse(&victims).unwrap();
+        let revoked = browser.post("/revoked", &[("authid", code.print().expose_secret())], &[]).await;
+        revoked.won(revoked.status == 200 && revoked.body.contains(&victims))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_sends_test_after_test_to_a_provider() {
+    prove(Guard::TestLimit, 429, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let authid = format!("v3:{}", browser.log_in(UI, TOKEN).await.between("v3:", "<"));
+        let fields = [("authid", authid.as_str()), ("act", "test")];
+        for _ in 0..5 {
+            assert!(browser.post("/inspect", &fields, &[]).await.body.contains("It works"));
+        }
+        let sixth = browser.post("/inspect", &fields, &[]).await;
+        sixth.won(sixth.body.contains("It works"))
     })
     .await;
 }
