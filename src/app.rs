@@ -4,8 +4,10 @@ use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
+use crate::health::Health;
 use crate::keyfile::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
+use crate::meter::Meter;
 use crate::pages::Pages;
 use crate::provider::{Catalogue, Providers};
 use crate::store::Store;
@@ -17,6 +19,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use url::Url;
 
 /// A server's rooms and what the handlers ask of the configuration.
@@ -27,9 +30,13 @@ pub struct App {
     providers: Arc<Providers>,
     pages: Pages,
     watch: Watch,
+    health: Health,
+    meter: Meter,
     public_url: Url,
     own_origin: Origin,
     listen: Vec<SocketAddr>,
+    admin_listen: Vec<SocketAddr>,
+    drain: Duration,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
     privacy_url: Option<Url>,
@@ -65,7 +72,8 @@ impl App {
         );
         let denylist = note(&mut faults, Denylist::open(&config.denylist));
         let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref()));
-        let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone()));
+        let meter = Meter::new(clock.clone(), config.catalogue.all().map(|service| service.id.as_str()));
+        let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone(), meter.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
         let (Some(keyring), Some(denylist), Some(pages), Some(providers), Some(own_origin), Some(password)) =
@@ -86,15 +94,19 @@ impl App {
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(Store::memory(clock.clone()));
         Ok(Self {
-            tokens: Tokens::new(keyring.clone(), denylist, providers.clone(), clock.clone()),
+            health: Health::new(keyring.clone(), denylist.clone(), store.clone(), meter.clone()),
+            tokens: Tokens::new(keyring.clone(), denylist, providers.clone(), clock.clone(), meter.clone()),
             logins: Logins::new(keyring, providers.clone(), store, rules, callback, clock),
             access,
             pages,
             providers,
             watch,
+            meter,
             public_url,
             own_origin,
             listen: config.listen,
+            admin_listen: config.admin_listen,
+            drain: config.drain,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
             privacy_url: config.privacy_url,
@@ -127,6 +139,16 @@ impl App {
         &self.pages
     }
 
+    /// How this process does.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What is counted.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     /// Reads every followed file again.
     pub fn reload(&self) {
         self.watch.reload_all();
@@ -145,6 +167,16 @@ impl App {
     /// Where to listen.
     pub fn listen(&self) -> &[SocketAddr] {
         &self.listen
+    }
+
+    /// Where operators ask; nowhere if there is no such listener.
+    pub fn admin_listen(&self) -> &[SocketAddr] {
+        &self.admin_listen
+    }
+
+    /// How long to go on serving after being told to end.
+    pub fn drain_time(&self) -> Duration {
+        self.drain
     }
 
     /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.

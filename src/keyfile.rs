@@ -6,7 +6,7 @@
 //! [`seal`]: crate::seal
 
 use crate::seal::{Keyring, KeyringError};
-use crate::watch::{Follow, Signature};
+use crate::watch::{Follow, Readings, Signature};
 use arc_swap::{ArcSwap, Guard};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -53,6 +53,7 @@ pub struct LiveKeyring {
     file: Option<PathBuf>,
     first: Option<Signature>,
     keyring: ArcSwap<Keyring>,
+    readings: Readings,
     /// Held from reading to swapping, so that an older content never replaces a newer one.
     reloading: Mutex<()>,
 }
@@ -77,7 +78,8 @@ impl LiveKeyring {
     }
 
     fn new(file: Option<PathBuf>, first: Option<Signature>, keyring: Keyring) -> Self {
-        Self { file, first, keyring: ArcSwap::from_pointee(keyring), reloading: Mutex::default() }
+        let (keyring, readings) = (ArcSwap::from_pointee(keyring), Readings::begun());
+        Self { file, first, keyring, readings, reloading: Mutex::default() }
     }
 
     /// The keyring in force. Costs no lock; one request should use one, so that it sees one state.
@@ -85,13 +87,25 @@ impl LiveKeyring {
         self.keyring.load()
     }
 
+    /// When the keyring in force was read, and whether a later reading failed.
+    pub fn readings(&self) -> &Readings {
+        &self.readings
+    }
+
     /// Reads the file again. A fault is logged, and the keyring in force stays.
     pub fn reload(&self) {
         let Some(path) = &self.file else { return };
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        match read(path) {
+        let outcome = read(path);
+        self.readings.note(outcome.is_ok());
+        match outcome {
             Ok((keyring, _)) => {
-                tracing::info!(epochs = describe(&keyring), "keyring loaded");
+                let (epochs, digest) = (describe(&keyring), keyring.digest());
+                if digest == self.keyring.load().digest() {
+                    tracing::info!(epochs, "keyring loaded; it does what it did before");
+                } else {
+                    tracing::info!(target: "authseal::audit", event = "keyring_changed", epochs, digest, "keyring loaded");
+                }
                 self.keyring.store(Arc::new(keyring));
             }
             Err(error) => tracing::error!(%error, "keyring not loaded; the one loaded before stays in force"),

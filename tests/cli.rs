@@ -4,6 +4,7 @@
 
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
 use authseal::seal::{Epoch, Keyring, new_secret_text};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,10 +12,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const GOOD: &str = "public_url = \"https://oauth.example.com\"\nlisten = [\"127.0.0.1:0\"]\n";
+const GOOD: &str = "public_url = \"https://oauth.example.com\"\nlisten = [\"127.0.0.1:0\"]\nserver.drain_seconds = 0\n";
 
 /// What a command did.
 #[derive(Debug)]
@@ -86,6 +87,36 @@ impl Served {
             served.address = line["address"].as_str().unwrap_or_default().to_owned();
         }
         served
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The answer to a request.
+    fn ask(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).unwrap();
+        let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
+        while !answer.ends_with(b"\n") || answer.ends_with(b"\r\n") {
+            match stream.read(&mut chunk).unwrap() {
+                0 => break,
+                length => answer.extend_from_slice(&chunk[..length]),
+            }
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// Waits for its end, at most ten seconds; the exit code.
+    fn end(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status.code(),
+                None => assert!(Instant::now() < deadline, "it does not end"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -514,6 +545,30 @@ fn healthcheck_names_its_url_once_and_the_cause() {
     for bad in ["127.0.0.1:8080", "localhost:8080", "ftp://127.0.0.1", "https://127.0.0.1"] {
         let done = run(folder.path(), &["healthcheck", "--url", bad]);
         assert!(done.code == 2 && done.err.contains("must be like http://127.0.0.1:8080"), "{done:?}");
+    }
+}
+
+#[test]
+fn a_terminated_server_says_so_first_and_then_ends_well() {
+    let folder = ready(&GOOD.replace("drain_seconds = 0", "drain_seconds = 2"));
+    let mut served = Served::start(folder.path(), &[]);
+    assert!(served.ask("/readyz").starts_with("HTTP/1.1 200"));
+    served.signal(Signal::TERM);
+    while !served.ask("/readyz").starts_with("HTTP/1.1 503") {}
+    let answer = served.ask("/healthz");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(served.end(), Some(0));
+}
+
+#[test]
+fn an_interrupted_server_waits_for_nothing() {
+    let folder = ready(&GOOD.replace("drain_seconds = 0", "drain_seconds = 60"));
+    for signals in [&[Signal::INT][..], &[Signal::TERM, Signal::INT]] {
+        let mut served = Served::start(folder.path(), &[]);
+        for signal in signals {
+            served.signal(*signal);
+        }
+        assert_eq!(served.end(), Some(0));
     }
 }
 

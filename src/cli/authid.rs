@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
 use crate::keyfile::LiveKeyring;
+use crate::meter::Meter;
 use crate::provider::Providers;
 use crate::tokens::{AtProvider, Opened, Refused, Tokens, Withdrawal};
 use crate::web::verdict;
@@ -170,8 +171,9 @@ fn rooms(config: Config) -> anyhow::Result<(Tokens, Arc<Providers>)> {
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
     };
     let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
-    let providers = Arc::new(Providers::new(config.catalogue, clock.clone())?);
-    Ok((Tokens::new(Arc::new(keyring), Arc::new(denylist), Arc::clone(&providers), clock), providers))
+    let providers = Arc::new(Providers::new(config.catalogue, clock.clone(), Meter::default())?);
+    let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
+    Ok((Tokens::new(keyring, denylist, Arc::clone(&providers), clock, Meter::default()), providers))
 }
 
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.

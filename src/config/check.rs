@@ -12,9 +12,14 @@ use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use url::Url;
+
+/// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
+/// needed to finish.
+const MAX_DRAIN: u64 = 60;
 
 /// Takes out every text that was never filled in, so that it is not complained about a second time.
 pub(super) fn refuse_placeholders(layers: &mut Layers, faults: &mut Faults) {
@@ -63,7 +68,12 @@ fn is_placeholder(text: &str) -> bool {
 pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> Config {
     let mut keys = Keys { layers, faults };
     let public_url = keys.judge(&["public_url"], written.public_url, |text| public_url(&text));
-    let listen = keys.listen(&written.listen);
+    let listen = keys.listen(&["listen"], &written.listen, &[]);
+    if listen.is_empty() {
+        keys.faults.missing("listen", "name at least one address, like 127.0.0.1:8080");
+    }
+    let admin_listen = keys.listen(&["admin", "listen"], &written.admin.listen, &listen);
+    let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
     let proxies = written.server.trusted_proxies.into_iter().enumerate();
     let proxies = proxies.filter_map(|(at, text)| {
         keys.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
@@ -105,6 +115,8 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         warnings: Vec::new(),
         public_url,
         listen,
+        admin_listen,
+        drain: drain.unwrap_or_default(),
         trusted_proxies,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
@@ -159,22 +171,21 @@ impl Keys<'_> {
         Some(folder)
     }
 
-    fn listen(&mut self, texts: &[String]) -> Vec<SocketAddr> {
+    /// Addresses to listen on, beside those that are `taken`. Port 0 is any free one, so it is never taken.
+    fn listen(&mut self, path: &[&str], texts: &[String], taken: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut listen = Vec::new();
         for (at, text) in texts.iter().enumerate() {
-            match text.parse() {
-                Ok(address) if listen.contains(&address) => {
-                    self.fault(&["listen", &at.to_string()], "repeats an earlier address; keep one")
+            let at = at.to_string();
+            let path = [path, &[at.as_str()]].concat();
+            match text.parse::<SocketAddr>() {
+                Ok(address) if listen.contains(&address) => self.fault(&path, "repeats an earlier address; keep one"),
+                Ok(address) if address.port() != 0 && taken.contains(&address) => {
+                    self.fault(&path, "is an address of `listen` already; what is for operators needs one of its own");
                 }
                 Ok(address) => listen.push(address),
-                Err(_) => self.fault(
-                    &["listen", &at.to_string()],
-                    "is not an IP address with a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080",
-                ),
+                Err(_) => self
+                    .fault(&path, "is not an IP address with a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080"),
             }
-        }
-        if listen.is_empty() {
-            self.faults.missing("listen", "name at least one address, like 127.0.0.1:8080");
         }
         listen
     }
@@ -190,6 +201,13 @@ impl Keys<'_> {
             (None, Some(text)) => Some(KeyringSource::Text(text)),
             (None, None) => None,
         }
+    }
+}
+
+fn drain(seconds: u64) -> Result<Duration, String> {
+    match seconds {
+        0..=MAX_DRAIN => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("must be at most {MAX_DRAIN}: whoever runs this server would have it killed meanwhile")),
     }
 }
 

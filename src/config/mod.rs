@@ -26,6 +26,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use url::Url;
 
 /// A checked configuration. Paths are absolute when [`Sources::working_dir`] is.
@@ -38,6 +39,10 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The addresses to listen on, at least one, none twice.
     pub listen: Vec<SocketAddr>,
+    /// The addresses of the admin listener, none twice; none at all where there is to be none.
+    pub admin_listen: Vec<SocketAddr>,
+    /// How long to go on serving after being told to end.
+    pub drain: Duration,
     /// The proxies whose word on the client's address and scheme is taken.
     pub trusted_proxies: Vec<IpNet>,
     /// Where the keyring is.

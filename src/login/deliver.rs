@@ -15,12 +15,17 @@ use secrecy::{ExposeSecret, SecretString};
 
 impl Logins {
     /// Sends an AuthID on because its person pressed a button: into the mailbox, if somebody asks there; and to the
-    /// opener of the page, whose origin is returned, by the page's own script. `to_asker` says that the person agreed to
+    /// opener of the page, whose origin is returned with it, by the page's own script. `to_asker` says that the person agreed to
     /// somebody at another address.
     ///
     /// # Errors
     /// When the ticket is not of this browser, or older than ten minutes.
-    pub async fn deliver(&self, ticket: &str, binder: Option<&Binder>, to_asker: bool) -> Result<Origin, LoginError> {
+    pub async fn deliver(
+        &self,
+        ticket: &str,
+        binder: Option<&Binder>,
+        to_asker: bool,
+    ) -> Result<(Origin, SecretString), LoginError> {
         let ticket = Ticket::open(ticket, &self.keyring.load(), self.clock.now()).ok_or(LoginError::StaleLink)?;
         if !binder.is_some_and(|binder| binder.fits(&ticket.context.binder)) {
             return Err(LoginError::OtherBrowser);
@@ -38,8 +43,7 @@ impl Logins {
             let receiver = if to_asker { Receiver::Anybody } else { Receiver::Only(opener) };
             mailbox::leave(&self.store, &self.keyring.load(), &token, receiver, ticket.authid.expose_secret()).await?;
         }
-        tracing::info!(target: "authseal::audit", event = "delivered", to_asker);
-        Ok(origin)
+        Ok((origin, ticket.authid))
     }
 
     /// The AuthID that waits for a fetch token, if it may go to a page of this origin at this client. It is given once.

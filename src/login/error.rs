@@ -53,6 +53,48 @@ pub enum LoginError {
     Seal(#[from] SealLoginError),
 }
 
+impl LoginError {
+    /// The kind in a word, for what is counted.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::StaleLink => "stale_link",
+            Self::Unavailable(_) => "not_offered",
+            Self::BadState => "bad_state",
+            Self::OtherBrowser => "other_browser",
+            Self::Replayed(_) => "replayed",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::Declined(_) => "declined",
+            Self::ProviderError(_) => "provider_error",
+            Self::NoRefreshToken(_) => "no_refresh_token",
+            Self::MissingScopes(..) => "missing_scopes",
+            Self::BadPaste(_) => "bad_paste",
+            Self::TooMany => "too_many",
+            Self::Provider(_, failure) => failure.word(),
+            Self::Seal(_) => "internal",
+        }
+    }
+
+    /// What the login was for, where that is known.
+    pub fn service(&self) -> Option<&Service> {
+        match self {
+            Self::Unavailable(service)
+            | Self::Replayed(service)
+            | Self::Declined(service)
+            | Self::ProviderError(service)
+            | Self::NoRefreshToken(service)
+            | Self::MissingScopes(service, _)
+            | Self::BadPaste(service)
+            | Self::Provider(service, _) => Some(service),
+            Self::StaleLink
+            | Self::BadState
+            | Self::OtherBrowser
+            | Self::WrongIssuer
+            | Self::TooMany
+            | Self::Seal(_) => None,
+        }
+    }
+}
+
 impl From<SealError> for LoginError {
     fn from(error: SealError) -> Self {
         Self::Seal(error.into())

@@ -25,7 +25,7 @@ use crate::authid::{self, Bind, GrantId, Login, RevokeCode};
 use crate::clock::{Clock, UnixTime};
 use crate::guard::{self, Guard};
 use crate::keyfile::LiveKeyring;
-use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Rotation, Service, Tokens};
+use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Service, Tokens};
 use crate::seal::SealError;
 use crate::store::Store;
 use context::State;
@@ -263,12 +263,8 @@ impl Logins {
             let keyring = self.keyring.load();
             let authid = authid::seal(keyring.primary(), &login)?;
             let revoke_code = RevokeCode::new(keyring.primary(), &service.id, login.grant).print();
-            let ends = tokens.refresh_token_expires_in.map(|life| now.saturating_add_unsigned(life.as_secs()));
-            (
-                authid.expose().to_owned().into(),
-                Some((login.grant, revoke_code)),
-                ends.or_else(|| last_day(&service, now)),
-            )
+            let ends = service.ends(now, tokens.refresh_token_expires_in);
+            (authid.expose().to_owned().into(), Some((login.grant, revoke_code)), ends)
         };
         let (grant, revoke_code) = named.unzip();
         let shown = service.provider.shown(callback);
@@ -276,7 +272,6 @@ impl Logins {
         let sendable = waits || matches!(context.opener, Opener::Unknown(_));
         let ticket = Ticket { context, address: client.address, authid };
         let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;
-        tracing::info!(target: "authseal::audit", event = "login", service = %service.id, grant = grant.map(tracing::field::display));
         let Ticket { context: Context { opener, fetch_token, .. }, authid, .. } = ticket;
         let fetch_token = fetch_token.filter(|_| sendable);
         Ok(LoggedIn { service, authid, grant, revoke_code, ends, opener, fetch_token, waits, ticket: sealed, shown })
@@ -293,11 +288,4 @@ fn refused_at_provider(service: Arc<Service>, error: &str) -> LoginError {
         Some(Meaning::Later) => LoginError::Provider(service, Failure::Later { retry_after: None }),
         _ => LoginError::ProviderError(service),
     }
-}
-
-/// Without a memory of its own, this server hands in the first refresh token forever, so its age ends the login.
-fn last_day(service: &Service, now: UnixTime) -> Option<UnixTime> {
-    let rolling = service.provider.rotation() == Rotation::Rolling;
-    let days = service.provider.refresh_token_days().filter(|_| rolling)?;
-    Some(now + i64::from(days) * 86_400)
 }

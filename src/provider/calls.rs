@@ -9,6 +9,7 @@ use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, SetupError, Wire};
 use super::{Availability, Catalogue, ClientAuth, RevokeStyle, Rotation};
 use crate::clock::Clock;
+use crate::meter::Meter;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,9 +40,9 @@ impl Providers {
     ///
     /// # Errors
     /// When TLS or the client cannot be set up.
-    pub fn new(catalogue: Catalogue, clock: Clock) -> Result<Self, SetupError> {
+    pub fn new(catalogue: Catalogue, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
         let discovery = Discovery::new(catalogue.all().map(|service| &*service.provider), clock.clone());
-        Ok(Self { catalogue, wire: Wire::new(clock)?, discovery })
+        Ok(Self { catalogue, wire: Wire::new(clock, meter)?, discovery })
     }
 
     /// All services.

@@ -50,7 +50,8 @@ impl Catalogue {
                 continue;
             };
             let registered = check::service_client(&id, provider, &facts, client, registered.as_ref(), &mut faults);
-            if let Some(service) = service(&id, facts, provider, registered, durable_store, &mut faults) {
+            if let Some(mut service) = service(&id, facts, provider, registered, durable_store, &mut faults) {
+                service.refresh_token_days = client.refresh_token_days.or(service.refresh_token_days);
                 catalogue.add(service, &mut faults);
             }
         }
@@ -136,6 +137,8 @@ fn service(
         provider: Arc::clone(provider),
         client,
         needs_store: provider.rotation() == Rotation::SingleUse && !durable_store,
+        renewed: provider.rotation() != Rotation::None && durable_store,
+        refresh_token_days: provider.facts.refresh_token_days,
     })
 }
 
@@ -272,6 +275,7 @@ mod tests {
             enabled = true
             [pcloud]
             tenant = "t"
+            refresh_token_days = 0
             "#,
         )
         .unwrap();
@@ -296,6 +300,7 @@ mod tests {
             "providers.ended.gone.successor is not the id",
             "providers.tenant.default_tenant or the client's",
             "clients.pcloud.tenant is of no use",
+            "clients.pcloud.refresh_token_days must be at least 1",
             "services.none.provider is missing",
             "services.typo.provider names no provider; did you mean `google`?",
             "services.empty.scopes is empty",

@@ -111,6 +111,9 @@ pub(super) fn client(provider: &Provider, facts: &ClientFacts, faults: &mut Vec<
         faults
             .push(format!("{key}.tenant is of no use, since no URL of providers.{id} has `{{tenant}}`; leave it out"));
     }
+    if facts.refresh_token_days == Some(0) {
+        faults.push(format!("{key}.refresh_token_days must be at least 1; leave it out if logins do not end of age"));
+    }
     let public = provider.facts.public_client_id.as_ref();
     if facts.enabled == Some(false) {
         return None;

@@ -185,6 +185,9 @@ pub struct ClientFacts {
     pub secret: Option<SecretString>,
     /// Which tenant the URLs name, where they name one.
     pub tenant: Option<String>,
+    /// How many days a refresh token of this client lives from its own issue, where the operator knows better than the
+    /// provider's facts.
+    pub refresh_token_days: Option<u32>,
     /// For providers where nothing is registered: whether to offer them.
     pub enabled: Option<bool>,
 }

@@ -37,6 +37,22 @@ pub enum Failure {
     NotOffered,
 }
 
+impl Failure {
+    /// The kind in a word, for what is counted.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Operator => "operator",
+            Self::Later { .. } => "busy",
+            Self::Unreachable => "unreachable",
+            Self::BadAnswer => "bad_answer",
+            Self::TimedOut => "timed_out",
+            Self::BadCallback => "bad_callback",
+            Self::NotOffered => "not_offered",
+        }
+    }
+}
+
 /// When a failed attempt may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {

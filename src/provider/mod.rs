@@ -13,6 +13,7 @@ mod discovery;
 mod endpoint;
 mod facts;
 mod failure;
+mod forecast;
 mod json;
 mod meaning;
 mod pasted;

@@ -69,11 +69,6 @@ impl Provider {
         self.facts.rotation.unwrap_or(Rotation::Rolling)
     }
 
-    /// How many days a refresh token lives from its own issue.
-    pub fn refresh_token_days(&self) -> Option<u32> {
-        self.facts.refresh_token_days
-    }
-
     /// Whether the access token itself is what the user keeps.
     pub fn raw_token(&self) -> bool {
         self.facts.raw_token
@@ -166,6 +161,10 @@ pub struct Service {
     pub provider: Arc<Provider>,
     pub(super) client: Option<Client>,
     pub(super) needs_store: bool,
+    /// Whether a new refresh token is remembered in a store that outlives the process.
+    pub(super) renewed: bool,
+    /// How many days a refresh token lives from its own issue.
+    pub(super) refresh_token_days: Option<u32>,
 }
 
 impl fmt::Debug for Service {

@@ -25,6 +25,8 @@ pub enum Purpose {
     DeliveryTicket,
     /// The tag of a revoke code, derived from service and grant id.
     RevokeCode,
+    /// What an epoch's secret is known by to people and other replicas; it tells nothing of the secret.
+    Fingerprint,
 }
 
 impl Purpose {
@@ -42,6 +44,7 @@ impl Purpose {
             Self::MailboxAsked => b"authseal mailbox asked v1",
             Self::DeliveryTicket => b"authseal delivery ticket v1",
             Self::RevokeCode => b"authseal revoke code v1",
+            Self::Fingerprint => b"authseal key fingerprint v1",
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{Opened, Refused, Tokens};
 use crate::authid::{self, AuthId, GrantId, RevokeCode, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
 use crate::denylist::Denied;
-use crate::provider::{Provider, Rotation};
+use crate::provider::Rotation;
 use crate::seal::{Epoch, KeyState};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -66,7 +66,10 @@ impl Tokens {
             is_older: epoch < keyring.primary().epoch(),
             login_at: login.login_at,
             sealed_at: login.sealed_at,
-            end: service.and_then(|service| end(&service.provider, login.sealed_at)),
+            end: service.and_then(|service| {
+                let without_store = service.provider.rotation() == Rotation::Rolling;
+                Some(End { at: service.ends(login.sealed_at, None)?, without_store })
+            }),
             denied: self.denied(opened),
         }
     }
@@ -100,9 +103,8 @@ impl Tokens {
             tracing::warn!(grant = %login.grant, %error, "could not seal anew");
             Refused::Internal
         })?;
-        let epoch = keys.epoch();
-        tracing::info!(target: "authseal::audit", event = "sealed_anew", service = %login.service, grant = %login.grant, %epoch);
-        Ok(Anew { authid, revoke_code: RevokeCode::new(keys, &login.service, login.grant).print(), epoch })
+        let revoke_code = RevokeCode::new(keys, &login.service, login.grant).print();
+        Ok(Anew { authid, revoke_code, epoch: keys.epoch() })
     }
 }
 
@@ -137,15 +139,5 @@ impl Facts {
             "ends_at": self.end.as_ref().map(|end| rfc3339(end.at)),
             "denied_by": self.denied,
         })
-    }
-}
-
-/// When the provider will no longer take a refresh token of that time, if that depends on its age.
-fn end(provider: &Provider, sealed_at: UnixTime) -> Option<End> {
-    let at = sealed_at + i64::from(provider.refresh_token_days()?) * 86_400;
-    match provider.rotation() {
-        Rotation::None => Some(End { at, without_store: false }),
-        Rotation::Rolling => Some(End { at, without_store: true }),
-        Rotation::SingleUse => None, // it ends with its first use
     }
 }

@@ -14,10 +14,11 @@ pub use inspect::{Anew, End, Facts};
 pub use refused::Refused;
 pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
 
-use crate::authid::{self, AuthId, Envelope, Login, ParseError, RevokeCode, ServiceId};
-use crate::clock::Clock;
+use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, RevokeCode, ServiceId};
+use crate::clock::{Clock, UnixTime};
 use crate::denylist::{Denied, Denylist};
 use crate::keyfile::LiveKeyring;
+use crate::meter::Meter;
 use crate::provider::{Availability, Failure, Providers, Service};
 use crate::seal::Epoch;
 use cache::{Outcomes, TokenName};
@@ -36,6 +37,9 @@ const CALL_BUDGET: Duration = Duration::from_millis(19_500);
 /// login is seen soon.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// With fewer days than this to live, a login is warned of at each call to its provider.
+const SOON: i64 = 14;
+
 /// Hands out access tokens.
 #[derive(Clone)]
 pub struct Tokens(Arc<Inner>);
@@ -47,6 +51,7 @@ struct Inner {
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<Access>, Refused>>,
     clock: Clock,
+    meter: Meter,
 }
 
 /// What an AuthID gave.
@@ -72,9 +77,15 @@ pub struct Opened {
 
 impl Tokens {
     /// Puts the parts together. Provider calls are made on the runtime that is current here.
-    pub fn new(keyring: Arc<LiveKeyring>, denylist: Arc<Denylist>, providers: Arc<Providers>, clock: Clock) -> Self {
+    pub fn new(
+        keyring: Arc<LiveKeyring>,
+        denylist: Arc<Denylist>,
+        providers: Arc<Providers>,
+        clock: Clock,
+        meter: Meter,
+    ) -> Self {
         let (outcomes, flights) = (Outcomes::new(clock.clone()), Flights::new());
-        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, clock }))
+        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, clock, meter }))
     }
 
     /// Waits for the provider calls under way, 20 s at most: what they bring must not be lost with the process.
@@ -148,12 +159,17 @@ impl Tokens {
         }
         let work = || {
             let (inner, grant, token) = (self.0.clone(), login.grant, login.refresh_token.clone());
+            let sealed_at = login.sealed_at;
             async move {
                 // Whoever came here after an earlier flight had landed finds its result.
                 if let Some(access) = inner.outcomes.token(grant).filter(|_| recall) {
                     return Ok(access);
                 }
-                inner.call(name, &service, &token).await
+                let outcome = inner.call(name, &service, &token).await;
+                if outcome.is_ok() {
+                    inner.forecast(&service, grant, sealed_at);
+                }
+                outcome
             }
         };
         match tokio::time::timeout(BUDGET, self.0.flights.join(name, work)).await {
@@ -219,6 +235,15 @@ impl Inner {
                 }
                 Err(Refused::Provider(failure))
             }
+        }
+    }
+
+    /// Counts how long a login has to live that was just refreshed, and warns while there is time to make it anew.
+    fn forecast(&self, service: &Service, grant: GrantId, issued: UnixTime) {
+        let Some(days) = service.days_left(issued, self.clock.now()) else { return };
+        self.meter.days_left(service.id.as_str(), days);
+        if days < SOON {
+            tracing::warn!(%grant, service = %service.id, days, "a login ends soon; its owner has to log in again before");
         }
     }
 }

@@ -48,6 +48,20 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// The kind in a word, for what is counted.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Parse(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
+            Self::NoKey(..) | Self::NoKeyForRevokeCode(..) => "no_key",
+            Self::Denied(_) => "denied",
+            Self::NotOffered(_) => "not_offered",
+            Self::Gone(..) => "gone",
+            Self::Provider(failure) => failure.word(),
+            Self::TimedOut => "timed_out",
+            Self::Internal => "internal",
+        }
+    }
+
     /// Why an AuthID that names `epoch` did not open.
     pub(super) fn unopened(epoch: Epoch, error: OpenError) -> Self {
         match error {

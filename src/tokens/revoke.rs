@@ -6,6 +6,7 @@ use crate::authid::{GrantId, Login, OpenError, RevokeCode, ServiceId};
 use crate::clock::UnixTime;
 use crate::denylist::{Denied, NotDurable};
 use crate::provider::{Availability, Failure, Revoked};
+use crate::seal::Epoch;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -34,6 +35,8 @@ pub struct Revocation {
     pub service: ServiceId,
     /// Which login.
     pub grant: GrantId,
+    /// The epoch of what named it.
+    pub epoch: Epoch,
     /// Whether it was revoked before.
     pub already: bool,
     /// Whether it is written down. If not, this process refuses the login until it ends, and nobody else does.
@@ -123,11 +126,8 @@ impl Tokens {
         // No rule about old logins refuses one of the last day of all.
         let already = self.0.denylist.denies(&service, epoch, grant, UnixTime::MAX) == Some(Denied::Grant);
         let here = self.deny(grant).await;
-        match &here {
-            Ok(()) => tracing::info!(target: "authseal::audit", event = "revoked", %service, %grant),
-            Err(error) => {
-                tracing::error!(%grant, %error, "a revocation could not be written down; it holds until this process ends");
-            }
+        if let Err(error) = &here {
+            tracing::error!(%grant, %error, "a revocation could not be written down; it holds until this process ends");
         }
         let at_provider = match revocable {
             Revocable::Code(_) => Withdrawal::NeedsAuthid,
@@ -137,7 +137,7 @@ impl Tokens {
             }
         };
         self.0.outcomes.forget(grant);
-        Revocation { service, grant, already, here, at_provider }
+        Revocation { service, grant, epoch, already, here, at_provider }
     }
 
     async fn deny(&self, grant: GrantId) -> Result<(), NotDurable> {

@@ -55,10 +55,13 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: keys and denylist are loaded, else there would be no server. Never asks a provider: its outage must
-/// not take this server out of a load balancer.
-pub(super) async fn readyz() -> &'static str {
-    "ready\n"
+/// `GET /readyz`: whether this process wants more requests. Keys and denylist are loaded, else there would be no server.
+/// Never asks a provider: its outage must not take this server out of a load balancer.
+pub(super) async fn readyz(app: web::Data<App>) -> HttpResponse {
+    if app.health().is_draining() {
+        return HttpResponse::ServiceUnavailable().body("draining\n");
+    }
+    HttpResponse::Ok().body("ready\n")
 }
 
 /// `GET /isalive?data=…`: echoes `data`, as the predecessors' monitors expect.

@@ -1,7 +1,7 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
 use super::login_error;
-use super::{access, client, form, page, visitor};
+use super::{access, audit, client, form, page, visitor};
 use crate::app::App;
 use crate::clock;
 use crate::login::{Callback, FetchToken, LoggedIn, LoginError, Opener, Origin};
@@ -93,13 +93,14 @@ pub(super) async fn complete(request: HttpRequest, app: web::Data<App>) -> HttpR
         all: all.clone(),
     };
     match app.logins().complete(callback, visitor::binder(&request, &app).as_ref(), client::of(&request, &app)).await {
-        Ok(logged_in) => show(&logged_in, &app),
+        Ok(logged_in) => show(&logged_in, &request, &app),
         Err(error) => login_error::show(error, &request, &app),
     }
 }
 
 /// The page with the AuthID.
-pub(super) fn show(logged_in: &LoggedIn, app: &App) -> HttpResponse {
+pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> HttpResponse {
+    audit::login(logged_in, request, app);
     let service = &logged_in.service;
     let (trusted, unknown) = match &logged_in.opener {
         Opener::Trusted(origin) => (Some(origin.as_str()), None),

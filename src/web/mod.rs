@@ -5,6 +5,8 @@
 //! log lines.
 
 mod access;
+mod admin;
+mod audit;
 mod authid;
 mod cli_token;
 mod client;
@@ -22,12 +24,14 @@ mod page;
 mod reason;
 mod refresh;
 mod revoke;
+mod running;
 mod server;
 mod token;
 mod unfit;
 mod visitor;
 
 pub use reason::verdict;
+pub use running::Running;
 pub use server::{Server, listen, service};
 
 use crate::app::App;
@@ -74,14 +78,27 @@ fn routes(config: &mut web::ServiceConfig) {
 
 /// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
 async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
-    let opened = app.tokens().open(authid).map_err(|refused| headers::span(request).in_scope(|| log(&refused)))?;
+    let opened = app.tokens().open(authid).map_err(|refused| {
+        app.meter().refreshed(None, None, refused.word());
+        headers::span(request).in_scope(|| log(&refused))
+    })?;
+    let epoch = opened.epoch.number();
+    let count = |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), Some(epoch), outcome);
     if let Some(granted) = app.tokens().recall(&opened) {
+        count("cached");
+        app.meter().saw_epoch(epoch);
         return Ok(granted);
     }
     let span = headers::span(request);
     span.record("grant", tracing::field::display(opened.login.grant));
-    let access = async { app.tokens().access(&opened).await.map_err(|refused| log(&refused)) };
-    access.instrument(span).await
+    let outcome = app.tokens().access(&opened).instrument(span.clone()).await;
+    count(outcome.as_ref().map_or_else(Refused::word, |_| "fetched"));
+    if let Err(refused @ Refused::Denied(rule)) = &outcome {
+        span.in_scope(|| audit::denied(&opened, *rule, request, app));
+        return Err(refused.into());
+    }
+    app.meter().saw_epoch(epoch);
+    outcome.map_err(|refused| span.in_scope(|| log(&refused)))
 }
 
 /// Writes the cause of a refusal to the log, where its operator finds it, and returns what the client is told.

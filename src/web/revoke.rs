@@ -2,7 +2,7 @@
 
 use super::page::{self, ErrorPage, alone};
 use super::reason::Answer;
-use super::{authid, form, unfit, visitor};
+use super::{audit, authid, form, unfit, visitor};
 use crate::app::App;
 use crate::tokens::{AtProvider, Revocation, Withdrawal};
 use actix_web::http::StatusCode;
@@ -52,6 +52,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         Err(refused) => return refuse(&super::log(&refused), as_json, &request, &app),
     };
     let done = app.tokens().revoke(revocable, at_provider).await;
+    audit::revoked(&done, &request, &app);
     alone(if as_json { to_program(&done, &app) } else { to_person(&done, &authid, &request, &app) })
 }
 

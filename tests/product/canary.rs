@@ -1,6 +1,7 @@
-//! Secrets never reach the log, not even at trace level. Every secret that the pretend providers make has a mark in it;
+//! Secrets never reach the log, not even at trace level, nor what operators are shown. Every secret that the pretend providers make has a mark in it;
 //! everything that this whole test binary logs is kept, and searched.
 
+use crate::admin::ADMIN;
 use crate::browser::From;
 use crate::emulator::{CANARY, Consent, Emulator, Fault, Personality, secret};
 use crate::spawn::{OLD, RETIRED, UNKNOWN, spawn_app};
@@ -59,12 +60,12 @@ fn piece(secret: &str) -> &str {
 }
 
 #[tokio::test]
-async fn no_secret_is_ever_logged() {
+async fn no_secret_is_ever_logged_or_shown_to_operators() {
     let google = Emulator::start(Personality::google());
     let others = [Personality::microsoft(), Personality::dropbox(), Personality::pcloud(), Personality::jottacloud()];
     let others = others.map(Emulator::start);
     let tables: String = others.iter().map(Emulator::provider_toml).collect();
-    let app = spawn_app(&format!("{}{tables}", google.provider_toml()));
+    let app = spawn_app(&format!("{}{tables}{ADMIN}", google.provider_toml()));
     let mut person = app.person();
     let mut secrets = Vec::new();
 
@@ -160,6 +161,15 @@ async fn no_secret_is_ever_logged() {
     assert!(log.contains("no access token") && log.contains("TRACE"), "the log is really kept, and at trace level");
     let leaks: Vec<_> = log.lines().filter(|line| line.contains(CANARY)).collect();
     assert!(leaks.is_empty(), "{} lines, the first: {}", leaks.len(), leaks[0]);
+    let mut shown = String::new();
+    for path in ["/metrics", "/readyz", "/keyring"] {
+        let answer = app.ask(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        shown.push_str(&answer.body);
+    }
+    assert!(shown.contains("authseal_refresh_total") && shown.contains("fingerprint"));
+    assert!(!shown.contains(CANARY), "{shown}");
+    let log = format!("{log}\n{shown}");
     for secret in secrets {
         let leak = log.lines().find(|line| line.contains(piece(&secret)));
         assert_eq!(leak, None, "of {secret}");

@@ -165,6 +165,7 @@ function configuration(url, port, provider, { rotation = 'none', serviceName = '
     return `
 public_url = "${url}"
 listen = ["127.0.0.1:${port}"]
+server.drain_seconds = 0
 
 [keyring]
 file = "keys.toml"
