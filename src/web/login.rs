@@ -16,6 +16,7 @@ struct Page<'a> {
     service: Named<'a>,
     authid: &'a str,
     grant: Option<String>,
+    revoke_code: Option<&'a str>,
     /// When the login ends of old age.
     last_day: Option<String>,
     /// The origin that the script may send the AuthID to.
@@ -111,6 +112,7 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         service: Named { id: service.id.as_str(), name: &service.name },
         authid: logged_in.authid.expose_secret(),
         grant: logged_in.grant.map(|grant| grant.to_string()),
+        revoke_code: logged_in.revoke_code.as_ref().map(ExposeSecret::expose_secret),
         last_day: logged_in.ends.map(|time| clock::rfc3339(time).chars().take(10).collect()),
         deliver_to: trusted,
         mailbox: logged_in.waits,

@@ -1,4 +1,4 @@
-// The page that shows an AuthID: copy it, hand it to the page that opened this window, and take it off the screen again.
+// The pages that show an AuthID: copy it, hand it to the page that opened this window, and take it off the screen again.
 // All texts stand in the page. Without this script the AuthID is there all the same, to be copied by hand.
 'use strict';
 
@@ -26,7 +26,7 @@ function say(state) {
 
 // The code and the state in the address are spent, but they need not stay in the history.
 function cleanAddress() {
-  history.replaceState(null, '', '/logged-in');
+  history.replaceState(null, '', ready.dataset.address ?? '/logged-in');
 }
 
 // The exact origin makes the browser drop the message if the opener has moved on to another site.
@@ -179,6 +179,13 @@ function hide() {
   ready.hidden = true;
   note.hidden = false;
   if (hadFocus) note.focus();
+}
+
+// Pages that hand a pasted AuthID back in a form: it goes when they are left.
+for (const pasted of document.querySelectorAll('input[type="hidden"][name="authid"]')) {
+  window.addEventListener('pagehide', () => {
+    pasted.value = '';
+  });
 }
 
 if (ready) {

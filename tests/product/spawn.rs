@@ -9,7 +9,7 @@ use authseal::app::App;
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
-use authseal::seal::{Epoch, Keyring, new_secret_text};
+use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
 use authseal::web::Server;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -196,7 +196,6 @@ impl TestApp {
 
     /// An AuthID sealed under some epoch.
     pub(crate) fn seal_under(&self, number: u32, service: &str, refresh_token: &str) -> String {
-        let epoch = epoch(number);
         let now = self.clock.now();
         let login = Login {
             service: ServiceId::parse(service).unwrap(),
@@ -206,8 +205,13 @@ impl TestApp {
             login_at: now,
             bind: Bind::random().unwrap(),
         };
-        let keys = self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap();
-        authid::seal(keys, &login).unwrap().expose().to_owned()
+        authid::seal(self.keys_of(number), &login).unwrap().expose().to_owned()
+    }
+
+    /// The keys of an epoch, also of one that the server does not have.
+    pub(crate) fn keys_of(&self, number: u32) -> &EpochKeys {
+        let epoch = epoch(number);
+        self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap()
     }
 
     /// An AuthID of a login that was just made at this provider.
