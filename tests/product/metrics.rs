@@ -109,7 +109,7 @@ async fn counts_move_by_exactly_what_was_done() {
             r#"authseal_logins_total{service="googledrive",outcome="done"} 1"#,
             r#"authseal_logins_total{service="none",outcome="bad_state"} 1"#,
             // One code, three refreshes, one login withdrawn at the provider.
-            r#"authseal_provider_call_seconds_count{provider="google",outcome="ok"} 4"#,
+            r#"authseal_provider_call_seconds_count{provider="google",outcome="ok"} 3"#,
             r#"authseal_provider_call_seconds_count{provider="google",outcome="refused"} 1"#,
             r#"authseal_refresh_total{service="googledrive",epoch="2",outcome="fetched"} 1"#,
             r#"authseal_refresh_total{service="googledrive",epoch="3",outcome="cached"} 2"#,
