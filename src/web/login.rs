@@ -23,6 +23,8 @@ struct Page<'a> {
     deliver_to: Option<&'a str>,
     /// Whether the AuthID waits in the mailbox.
     mailbox: bool,
+    /// Whether the page hands it on to the mailbox of another replica, which the balancer finds by the fetch token.
+    relayed: bool,
     fetch_token: Option<&'a str>,
     waiting_for: Option<&'a str>,
     /// An origin that the AuthID is sent to after a click.
@@ -116,6 +118,7 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         last_day: logged_in.ends.map(|time| clock::rfc3339(time).chars().take(10).collect()),
         deliver_to: trusted,
         mailbox: logged_in.waits,
+        relayed: logged_in.waits && !app.store().is_shared(),
         fetch_token: logged_in.fetch_token.as_ref().map(FetchToken::expose),
         waiting_for: trusted,
         send_to: unknown.map(Origin::as_str),
