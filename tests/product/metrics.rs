@@ -88,7 +88,7 @@ async fn counts_move_by_exactly_what_was_done() {
     assert_eq!(app.refresh(&old.replace(":2:", &format!(":{RETIRED}:"))).await.status, 401);
     google.misbehave_times(1, Fault::oauth(400, "invalid_grant", ""));
     assert_eq!(app.refresh(&app.log_in(&google)).await.status, 401);
-    app.post("/revoked", &[("authid", &authid)]).await;
+    app.post("/revoked", &[("authid", &authid), ("at_provider", "yes")]).await;
     assert_eq!(app.refresh(&authid).await.status, 401);
     std::fs::remove_file(app.dir.path().join("denylist")).unwrap();
     app.post("/revoked", &[("authid", &old)]).await;
@@ -109,7 +109,7 @@ async fn counts_move_by_exactly_what_was_done() {
             r#"authseal_logins_total{service="googledrive",outcome="done"} 1"#,
             r#"authseal_logins_total{service="none",outcome="bad_state"} 1"#,
             // One code, three refreshes, one login withdrawn at the provider.
-            r#"authseal_provider_call_seconds_count{provider="google",outcome="ok"} 3"#,
+            r#"authseal_provider_call_seconds_count{provider="google",outcome="ok"} 4"#,
             r#"authseal_provider_call_seconds_count{provider="google",outcome="refused"} 1"#,
             r#"authseal_refresh_total{service="googledrive",epoch="2",outcome="fetched"} 1"#,
             r#"authseal_refresh_total{service="googledrive",epoch="3",outcome="cached"} 2"#,
