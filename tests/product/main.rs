@@ -20,5 +20,6 @@ mod login;
 mod metrics;
 mod provider_rules;
 mod refresh;
+mod rotation;
 mod revoke;
 mod spawn;

@@ -17,7 +17,7 @@ use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -36,7 +36,7 @@ pub(crate) struct TestApp {
     /// The server's time.
     pub(crate) clock: Clock,
     /// Where configuration, keyring and denylist lie.
-    pub(crate) dir: TempDir,
+    pub(crate) dir: Arc<TempDir>,
     /// All that the server can open, and one epoch that it has never heard of.
     keyring: Keyring,
     newer: Keyring,
@@ -107,7 +107,7 @@ pub(crate) fn spawn_app(tables: &str) -> TestApp {
 /// [`spawn_app`] with a clock that others may hold too.
 pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
     crate::canary::listen();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
     let (keys, newer) = write_keyrings();
     let file = dir.path().join("keys.toml");
     fs::write(&file, &keys).unwrap();
@@ -118,6 +118,16 @@ pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
     fs::write(dir.path().join("authseal.toml"), format!("{top}{files}{tables}")).unwrap();
     let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), tables.contains("drain_seconds"));
     let (keyring, newer) = (Keyring::parse(&keys).unwrap(), Keyring::parse(&newer).unwrap());
+    let (base, admin) = addresses;
+    TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
+}
+
+/// Another server with the files of `first`, and a clock that both hold: as a second replica, or after a restart.
+pub(crate) fn spawn_beside(first: &TestApp) -> TestApp {
+    let (dir, clock) = (first.dir.clone(), first.clock.clone());
+    let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), false);
+    let keyring = Keyring::parse(&fs::read_to_string(dir.path().join("keys.toml")).unwrap()).unwrap();
+    let newer = Keyring::parse(&write_keyrings().1).unwrap();
     let (base, admin) = addresses;
     TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
 }
