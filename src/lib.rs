@@ -12,6 +12,7 @@ pub mod seal;
 pub mod authid;
 pub mod provider;
 pub mod watch;
+pub mod files;
 pub mod keyfile;
 pub mod denylist;
 pub mod store;

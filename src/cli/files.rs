@@ -1,29 +1,8 @@
-//! `authseal denylist …`, and where the two files that a server needs are made.
+//! Where the two files that a server needs are made: the keyring and the denylist.
 
 use super::configured::{ConfigFile, beside};
 use crate::config::Config;
-use crate::denylist::Denylist;
-use clap::Subcommand;
 use std::path::PathBuf;
-
-#[derive(Subcommand)]
-pub(super) enum DenylistVerb {
-    /// Make an empty denylist; never overwrites
-    Init {
-        /// Where to [default: the configured `denylist.file`, else denylist beside the configuration]
-        file: Option<PathBuf>,
-        #[command(flatten)]
-        config: ConfigFile,
-    },
-}
-
-pub(super) fn denylist(verb: &DenylistVerb) -> anyhow::Result<()> {
-    let DenylistVerb::Init { file, config } = verb;
-    let path = place(file.as_ref(), config, "denylist", |config| Ok(config.denylist))?;
-    Denylist::init(&path)?;
-    println!("made {}: nothing is denied yet", path.display());
-    Ok(())
-}
 
 /// Where to make a file: where `named`, else where `configured` finds it. A configuration that is not finished does not
 /// stand in the way, since people make these files while they write it: then the file gets its usual name beside it.

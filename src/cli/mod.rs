@@ -6,6 +6,7 @@ mod authid;
 mod check;
 mod configured;
 mod demo;
+mod denylist;
 mod files;
 mod healthcheck;
 mod keys;
@@ -15,6 +16,7 @@ mod serve;
 
 use crate::app::Unbuildable;
 use crate::config::Faults;
+use crate::denylist::DenylistError;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use configured::{ConfigFile, Configured};
@@ -57,9 +59,9 @@ enum Verb {
     /// Look at an AuthID
     #[command(subcommand)]
     Authid(authid::Verb),
-    /// Make the denylist
+    /// Make the denylist, look at it, and change it beside running servers
     #[command(subcommand)]
-    Denylist(files::DenylistVerb),
+    Denylist(denylist::Verb),
     /// Make the hash for `access.password_file`
     #[command(subcommand)]
     Access(password::Verb),
@@ -84,7 +86,7 @@ pub fn main() -> ExitCode {
         Verb::Providers(file) => check::providers(&file),
         Verb::Keys(verb) => keys::run(&verb),
         Verb::Authid(verb) => authid::run(&verb),
-        Verb::Denylist(verb) => files::denylist(&verb),
+        Verb::Denylist(verb) => denylist::run(&verb),
         Verb::Access(verb) => password::run(&verb),
         Verb::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
     };
@@ -98,7 +100,11 @@ pub fn main() -> ExitCode {
 
 /// 2 for what has to be mended before another try, the same as clap's own for what it cannot read; 1 for the rest.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let to_mend = error.is::<Misuse>() || error.is::<Faults>() || error.is::<Unbuildable>();
+    let faulty = |error: &DenylistError| matches!(error, DenylistError::Faulty(..));
+    let to_mend = error.is::<Misuse>()
+        || error.is::<Faults>()
+        || error.is::<Unbuildable>()
+        || error.downcast_ref().is_some_and(faulty);
     ExitCode::from(if to_mend { 2 } else { 1 })
 }
 

@@ -1,14 +1,15 @@
-//! The denylist as a file: making it, and adding a line so that it outlives a power cut.
+//! The denylist as a file: making it, adding a line so that it outlives a power cut, and taking lines out.
 //!
-//! A line is added under a lock on `<file>.lock`, not on the file itself: compacting and editors put a new file in its
-//! place, and a lock on the old one would guard nothing. So the file is opened after the lock is held. Editors do not
-//! ask for the lock: after writing, whoever writes asks whether the file [is in place](Locked::in_place) still.
+//! All of it happens under the [lock](crate::files::lock) beside the file, and the file is opened after the lock is held,
+//! since taking lines out puts a new file in its place. Editors do not ask for the lock: after writing, whoever writes
+//! asks whether the file [is in place](Locked::in_place) still.
 
-use super::parse::{HEADER, MAX_LINE, header, rule};
-use crate::watch::{Signature, directory};
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use super::parse::{Faults, HEADER, Line, MAX_LINE, each_line, header, rule};
+use crate::files;
+use crate::watch::Signature;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Owner writes, group reads; the server's umask may take more away.
@@ -28,16 +29,12 @@ const EXPLANATION: &str = "\
 
 /// Makes a denylist without rules. It appears whole or not at all.
 pub(super) fn create(path: &Path) -> io::Result<()> {
-    let dir = directory(path);
-    let mut aside = tempfile::Builder::new().permissions(Permissions::from_mode(MODE)).tempfile_in(dir)?;
+    let mut aside = files::aside(path, MODE)?;
     aside.write_all(format!("{HEADER}\n{EXPLANATION}").as_bytes())?;
-    aside.as_file().sync_all()?;
-    aside.persist_noclobber(path).map_err(|error| error.error)?;
-    // The name is durable only when its directory is.
-    File::open(dir)?.sync_all()
+    files::place(aside, path)
 }
 
-/// The denylist, open for adding lines; nobody else adds any until this is dropped.
+/// The denylist, open to be changed; nobody else changes it until this is dropped.
 pub(super) struct Locked {
     path: PathBuf,
     file: File,
@@ -47,12 +44,7 @@ pub(super) struct Locked {
 impl Locked {
     /// Waits for the lock, then opens the file.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut lock_path = path.as_os_str().to_owned();
-        lock_path.push(".lock");
-        let lock_path = PathBuf::from(lock_path);
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(&lock_path);
-        let lock = lock.map_err(|error| at(&lock_path, &error))?;
-        lock.lock().map_err(|error| at(&lock_path, &error))?;
+        let lock = files::lock(path, MODE).map_err(|error| at(path, &error))?;
         Ok(Self { path: path.to_owned(), file: open(path)?, _lock: lock })
     }
 
@@ -77,6 +69,25 @@ impl Locked {
     /// Adds `line`, a whole one with its newline, in one write. When this returns, it is on the disk.
     pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
         self.append_unsynced(line).and_then(|()| self.file.sync_all()).map_err(|error| at(&self.path, &error))
+    }
+
+    /// Puts a file with the lines that `keep` wants in the place of this one, all else as it was. When this returns true,
+    /// it is on the disk; false: an editor has replaced the file meanwhile, and nothing was done.
+    pub(super) fn rewrite(&self, mut keep: impl FnMut(&Line<'_>) -> bool) -> io::Result<Result<bool, Faults>> {
+        let before = self.file.metadata()?;
+        let target = fs::canonicalize(&self.path)?;
+        let aside = files::aside(&target, MODE)?;
+        let mut new = BufWriter::new(aside.as_file());
+        let read = each_line(BufReader::new(open(&self.path)?), |line| match keep(&line) {
+            true => new.write_all(line.bytes),
+            false => Ok(()),
+        })?;
+        new.flush()?;
+        drop(new);
+        match read {
+            Ok(_) => files::replace(aside, &target, &before).map(Ok),
+            Err(faults) => Ok(Err(faults)),
+        }
     }
 
     /// Makes sure that what was read from the file is on the disk, too.

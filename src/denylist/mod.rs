@@ -4,19 +4,22 @@
 //! become faulty does not replace the rules read before, and a grant revoked by this process is refused from that
 //! moment on, whether or not its line has reached the disk or has been read back yet. Looking up takes no lock.
 
+mod edit;
 mod file;
 mod parse;
 mod rules;
 
-pub use parse::{Fault, Faults, Parsed, Wrong, parse};
+pub use edit::{Needed, add, lines, needed, remove};
+pub use parse::{Ends, Fault, Faults, HEADER, Line, Parsed, Rule, Wrong, parse};
 pub use rules::{Denied, Rules};
 
 use crate::authid::{GrantId, ServiceId};
-use crate::clock::{UnixTime, rfc3339};
+use crate::clock::UnixTime;
 use crate::seal::Epoch;
 use crate::watch::{Follow, Readings, Signature};
 use arc_swap::ArcSwap;
 use file::Locked;
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -40,6 +43,10 @@ pub enum DenylistError {
     Exists(PathBuf),
     #[error("the denylist {0} cannot be made: {1}")]
     NotMade(PathBuf, io::Error),
+    #[error(
+        "the denylist {0} cannot be changed: {1}. If it is a copy that is distributed (a Kubernetes config map, a file from configuration management), change the original"
+    )]
+    NotChanged(PathBuf, io::Error),
 }
 
 /// A revocation that did not reach the disk. The grant is refused here until this process ends, and by nobody else.
@@ -55,6 +62,11 @@ pub struct NotDurable {
 
 /// How often a line is written to a file that was replaced meanwhile.
 const WRITES: usize = 3;
+
+/// What is said after as many.
+fn replaced_time_and_again(path: &Path) -> io::Error {
+    io::Error::other(format!("{} was replaced time and again while it was written to", path.display()))
+}
 
 /// A denylist in force.
 pub struct Denylist {
@@ -177,7 +189,7 @@ impl Denylist {
             }
             file.reopen()?;
         }
-        Err(io::Error::other(format!("{} was replaced time and again while it was written to", self.path.display())))
+        Err(replaced_time_and_again(&self.path))
     }
 
     fn write_once(
@@ -197,7 +209,8 @@ impl Denylist {
             return file.sync();
         }
         on_disk.doubtful.insert(grant);
-        file.append(&format!("grant {grant} through {through} at {}\n", rfc3339(at)))?;
+        let ends = Ends { through: Some(through), at: Timestamp::from_second(at).ok() };
+        file.append(&format!("{}\n", Rule::Grant(grant, ends)))?;
         on_disk.doubtful.remove(&grant);
         if known {
             on_disk.signature = Signature::of(&file.file().metadata()?);
@@ -234,11 +247,15 @@ impl Denylist {
     }
 }
 
-fn read(path: &Path) -> Result<(Rules, Signature), DenylistError> {
-    let unreadable = |error: io::Error| match error.kind() {
+fn unreadable(path: &Path, error: io::Error) -> DenylistError {
+    match error.kind() {
         io::ErrorKind::NotFound => DenylistError::Missing(path.to_owned()),
         _ => DenylistError::Unreadable(path.to_owned(), error),
-    };
+    }
+}
+
+fn read(path: &Path) -> Result<(Rules, Signature), DenylistError> {
+    let unreadable = |error| unreadable(path, error);
     let file = File::open(path).map_err(unreadable)?;
     let signature = Signature::of(&file.metadata().map_err(unreadable)?);
     let parsed = parse(BufReader::with_capacity(64 * 1024, file)).map_err(unreadable)?;

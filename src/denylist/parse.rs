@@ -3,25 +3,74 @@
 
 use super::Rules;
 use crate::authid::{GrantId, ServiceId};
-use crate::clock::UnixTime;
+use crate::clock::{UnixTime, rfc3339};
 use crate::seal::Epoch;
+use jiff::Timestamp;
 use std::fmt;
 use std::io::{self, BufRead, Read};
 use thiserror::Error;
 
 /// The first line of every denylist.
-pub(super) const HEADER: &str = "authseal-denylist 1";
+pub const HEADER: &str = "authseal-denylist 1";
 /// The longest line, in bytes, comments included.
 pub(super) const MAX_LINE: usize = 64 * 1024;
 /// How many faults are told one by one.
 const MAX_FAULTS: usize = 20;
 
-/// One rule.
-pub(super) enum Rule {
+/// One rule, as a line holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// Every AuthID of an epoch.
     Epoch(Epoch),
+    /// Those for one service.
     Service(Epoch, ServiceId),
+    /// Those of logins older than a time.
     LoginBefore(Epoch, UnixTime),
-    Grant(GrantId),
+    /// One login, in every epoch.
+    Grant(GrantId, Ends),
+}
+
+/// What tells when the line of a grant is no longer needed; `None` for what was left out of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ends {
+    /// The newest epoch when the line was written.
+    pub through: Option<Epoch>,
+    /// When it was written.
+    pub at: Option<Timestamp>,
+}
+
+impl Rule {
+    /// Reads a rule as a line holds it, without a note.
+    ///
+    /// # Errors
+    /// What is wrong with it, and how it should look.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        rule(text.as_bytes())?.ok_or(Wrong::Verb)
+    }
+
+    /// What it refuses, and nothing else: two rules that refuse the same are equal.
+    pub fn bare(&self) -> Self {
+        match self {
+            Self::Grant(grant, _) => Self::Grant(*grant, Ends::default()),
+            other => other.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    /// As a line holds it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epoch(epoch) => write!(f, "epoch {epoch}"),
+            Self::Service(epoch, service) => write!(f, "epoch {epoch} service {service}"),
+            Self::LoginBefore(epoch, time) => write!(f, "epoch {epoch} login-before {}", rfc3339(*time)),
+            Self::Grant(grant, Ends { through, at }) => {
+                write!(f, "grant {grant}")?;
+                through.map_or(Ok(()), |epoch| write!(f, " through {epoch}"))?;
+                at.map_or(Ok(()), |time| write!(f, " at {time}"))
+            }
+        }
+    }
 }
 
 /// What is wrong with a line, and how it should look.
@@ -103,37 +152,67 @@ pub struct Parsed {
 ///
 /// # Errors
 /// The outer one when `reader` fails, the inner one with all faults of the text.
-pub fn parse(mut reader: impl BufRead) -> io::Result<Result<Parsed, Faults>> {
-    let (mut rules, mut faults, mut torn) = (Rules::default(), Faults::default(), false);
-    let mut line = Vec::new();
+pub fn parse(reader: impl BufRead) -> io::Result<Result<Parsed, Faults>> {
+    let mut rules = Rules::default();
+    let torn = each_line(reader, |line| {
+        rules.extend(line.rule);
+        Ok(())
+    })?;
+    rules.settle();
+    Ok(torn.map(|torn| Parsed { rules, torn }))
+}
+
+/// One line of a denylist.
+pub struct Line<'a> {
+    /// Its number, from 1.
+    pub number: usize,
+    /// All of it, its newline too if it has one.
+    pub bytes: &'a [u8],
+    /// What it says, unless that is a note or nothing.
+    pub rule: Option<Rule>,
+}
+
+/// Hands each line without fault to `visit`, the header and a torn one too; tells whether the last one
+/// [was torn](Parsed::torn).
+///
+/// # Errors
+/// The outer one when `reader` or `visit` fails, the inner one with all faults of the text.
+pub(super) fn each_line(
+    mut reader: impl BufRead,
+    mut visit: impl FnMut(Line<'_>) -> io::Result<()>,
+) -> io::Result<Result<bool, Faults>> {
+    let (mut faults, mut torn) = (Faults::default(), false);
+    let mut bytes = Vec::new();
     for number in 1.. {
-        line.clear();
-        reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line)?;
-        if line.is_empty() && number > 1 {
+        bytes.clear();
+        reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut bytes)?;
+        if bytes.is_empty() && number > 1 {
             break;
         }
-        let ended = line.ends_with(b"\n");
+        let ended = bytes.ends_with(b"\n");
         let rule = match number {
-            _ if line.len() > MAX_LINE => Err(Wrong::TooLong),
-            1 => header(&line).map(|()| None),
-            _ => rule(&line),
+            _ if bytes.len() > MAX_LINE => Err(Wrong::TooLong),
+            1 => header(&bytes).map(|()| None),
+            _ => rule(&bytes),
         };
         match rule {
-            Ok(rule) => rules.extend(rule),
+            Ok(rule) => visit(Line { number, bytes: &bytes, rule })?,
             Err(wrong) if ended || matches!(wrong, Wrong::Header | Wrong::TooLong) => {
                 match faults.first.len() < MAX_FAULTS {
                     true => faults.first.push(Fault { line: number, wrong }),
                     false => faults.more += 1,
                 }
             }
-            Err(_) => torn = true,
+            Err(_) => {
+                torn = true;
+                visit(Line { number, bytes: &bytes, rule: None })?;
+            }
         }
         if !ended {
             break;
         }
     }
-    rules.settle();
-    Ok(if faults.first.is_empty() { Ok(Parsed { rules, torn }) } else { Err(faults) })
+    Ok(if faults.first.is_empty() { Ok(torn) } else { Err(faults) })
 }
 
 /// Checks the first line. A byte order mark, which some editors add, is no fault.
@@ -178,18 +257,19 @@ fn epoch_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, Wron
 fn grant_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, Wrong> {
     let grant = words.next().and_then(GrantId::parse).ok_or(Wrong::Grant)?;
     let mut word = words.next();
+    let mut ends = Ends::default();
     if word == Some("through") {
-        words.next().and_then(Epoch::parse).ok_or(Wrong::Through)?;
+        ends.through = Some(words.next().and_then(Epoch::parse).ok_or(Wrong::Through)?);
         word = words.next();
     }
     if word == Some("at") {
-        words.next().and_then(parse_time).ok_or(Wrong::At)?;
+        ends.at = Some(words.next().and_then(parse_time).ok_or(Wrong::At)?);
         word = words.next();
     }
-    if word.is_none() { Ok(Rule::Grant(grant)) } else { Err(Wrong::GrantTail) }
+    if word.is_none() { Ok(Rule::Grant(grant, ends)) } else { Err(Wrong::GrantTail) }
 }
 
-fn parse_time(word: &str) -> Option<jiff::Timestamp> {
+fn parse_time(word: &str) -> Option<Timestamp> {
     word.parse().ok()
 }
 

@@ -72,6 +72,17 @@ impl Rules {
         self.grants.binary_search(&number(grant)).is_ok()
     }
 
+    /// Whether all that `rule` refuses is refused by a rule of its own kind.
+    pub(super) fn has(&self, rule: &Rule) -> bool {
+        let of = |epoch| self.epochs.get(epoch);
+        match rule {
+            Rule::Epoch(epoch) => of(epoch).is_some_and(|rules| rules.whole),
+            Rule::Service(epoch, service) => of(epoch).is_some_and(|rules| rules.services.contains(service)),
+            Rule::LoginBefore(epoch, time) => of(epoch).is_some_and(|rules| rules.login_before >= Some(*time)),
+            Rule::Grant(grant, _) => self.holds(*grant),
+        }
+    }
+
     /// How many different rules there are.
     pub fn count(&self) -> usize {
         let of_epochs = self
@@ -84,7 +95,7 @@ impl Rules {
     pub(super) fn extend(&mut self, rule: Option<Rule>) {
         match rule {
             None => {}
-            Some(Rule::Grant(grant)) => self.grants.push(number(grant)),
+            Some(Rule::Grant(grant, _)) => self.grants.push(number(grant)),
             Some(Rule::Epoch(epoch)) => self.epochs.entry(epoch).or_default().whole = true,
             Some(Rule::Service(epoch, service)) => {
                 self.epochs.entry(epoch).or_default().services.insert(service);

@@ -1,16 +1,14 @@
-//! The keyring's file itself: reading it, making it, and putting a new text in its place so that there is always a whole
-//! keyring, for a power cut and for every server that follows the file.
-//!
-//! Editing takes a lock on `<file>.lock`, not on the file itself, which is replaced. A symlink is followed and its target
-//! replaced, since the link may be what a deployment manages.
+//! The keyring's file itself: reading it, making it, and putting a new text in its place. A symlink is followed and its
+//! target replaced, since the link may be what a deployment manages.
 
 use super::KeyfileError;
+use crate::files;
 use crate::seal::Keyring;
-use crate::watch::{Signature, directory};
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use crate::watch::Signature;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
@@ -67,8 +65,7 @@ fn read_open(path: &Path) -> Result<(Zeroizing<String>, Keyring, Metadata), Keyf
 /// # Errors
 /// When there is a file already, whatever it holds, or none can be made.
 pub fn create(path: &Path, text: &str) -> Result<(), KeyfileError> {
-    let made = aside(path, text).and_then(|aside| aside.persist_noclobber(path).map_err(|error| error.error));
-    made.and_then(|_| sync_directory(path)).map_err(|error| match error.kind() {
+    aside(path, text).and_then(|aside| files::place(aside, path)).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => KeyfileError::Exists(path.to_owned()),
         _ => KeyfileError::NotMade(path.to_owned(), error),
     })
@@ -82,57 +79,24 @@ pub fn create(path: &Path, text: &str) -> Result<(), KeyfileError> {
 pub fn replace(path: &Path, old: &str, new: &str) -> Result<(), KeyfileError> {
     let failed = |error| KeyfileError::NotReplaced(path.to_owned(), error);
     let target = fs::canonicalize(path).map_err(failed)?;
-    let _lock = lock(&target).map_err(failed)?;
+    let _lock = files::lock(&target, MODE).map_err(failed)?;
     let (text, _, metadata) = read_open(&target)?;
     if *text != old {
         return Err(KeyfileError::Changed(path.to_owned()));
     }
-    let aside = aside(&target, new).and_then(|aside| dress(&aside, &metadata).map(|()| aside)).map_err(failed)?;
+    let aside = aside(&target, new).map_err(failed)?;
     read_open(aside.path()).map_err(|error| failed(io::Error::other(error)))?; // as a server will
-    // Editors ask for no lock.
-    let now = fs::metadata(&target).map_err(failed)?;
-    if Signature::of(&now) != Signature::of(&metadata) {
-        return Err(KeyfileError::Changed(path.to_owned()));
+    match files::replace(aside, &target, &metadata).map_err(failed)? {
+        true => Ok(()),
+        false => Err(KeyfileError::Changed(path.to_owned())),
     }
-    aside.persist(&target).map_err(|error| failed(error.error))?;
-    sync_directory(&target).map_err(failed)
 }
 
-/// Waits until nobody else edits `path`; holds others off until it is dropped.
-fn lock(path: &Path) -> io::Result<File> {
-    let mut lock = path.as_os_str().to_owned();
-    lock.push(".lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(PathBuf::from(lock))?;
-    file.lock()?;
-    Ok(file)
-}
-
-/// A file beside `path` with `text`, on the disk; it goes away unless it is put into place.
+/// A file beside `path` with `text`.
 fn aside(path: &Path, text: &str) -> io::Result<NamedTempFile> {
-    let mut aside = tempfile::Builder::new()
-        .prefix(".authseal-keys-")
-        .permissions(Permissions::from_mode(MODE))
-        .tempfile_in(directory(path))?;
+    let mut aside = files::aside(path, MODE)?;
     aside.write_all(text.as_bytes())?;
-    aside.as_file().sync_all()?;
     Ok(aside)
-}
-
-/// Gives a new file the owner, group and mode of the one that it replaces.
-fn dress(aside: &NamedTempFile, like: &Metadata) -> io::Result<()> {
-    let own = aside.as_file().metadata()?;
-    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
-        fchown(aside.as_file(), Some(like.uid()), Some(like.gid())).map_err(|error| {
-            io::Error::new(error.kind(), format!("its owner {}:{} cannot be kept ({error})", like.uid(), like.gid()))
-        })?;
-    }
-    aside.as_file().set_permissions(Permissions::from_mode(like.mode() & 0o7777))?;
-    aside.as_file().sync_all()
-}
-
-/// A name is durable only when its directory is.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(directory(path))?.sync_all()
 }
 
 #[cfg(test)]
@@ -140,7 +104,9 @@ mod tests {
     use super::super::tests::keyring_text;
     use super::super::{Change, EditError, apply};
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::path::PathBuf;
     use std::thread;
 
     /// A folder with a keyring, and the keyring's path and text.

@@ -1,0 +1,91 @@
+//! Which denylist a command is about, the keyring that belongs to it, and what of a rule looks like a mistake beside both.
+
+use crate::cli::configured::ConfigFile;
+use crate::clock::UnixTime;
+use crate::config::{Config, KeyringSource};
+use crate::denylist::Rule;
+use crate::keyfile::{KeyfileError, read_text};
+use crate::provider::Catalogue;
+use crate::seal::{Epoch, Keyring, NoKey};
+use clap::Args;
+use secrecy::ExposeSecret;
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(super) struct Files {
+    /// The denylist [default: the configured one]
+    #[arg(long, value_name = "FILE")]
+    denylist: Option<PathBuf>,
+    /// The keyring of the servers that use it [default: the configured one, unless --denylist is given]
+    #[arg(long, value_name = "FILE")]
+    keyring: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// The files that were found.
+pub(super) struct Found {
+    pub(super) denylist: PathBuf,
+    /// Or why there is none at hand.
+    pub(super) keyring: Result<Keyring, String>,
+    /// The services that there are, where a configuration says so.
+    catalogue: Option<Catalogue>,
+}
+
+impl Files {
+    pub(super) fn find(&self) -> anyhow::Result<Found> {
+        let named = self.keyring.as_deref().map(from_file);
+        if let Some(denylist) = self.denylist.clone() {
+            let keyring = named.unwrap_or_else(|| Err("name it with --keyring FILE".to_owned()));
+            return Ok(Found { denylist, keyring, catalogue: None });
+        }
+        let config = self.config.load()?;
+        let keyring = named.unwrap_or_else(|| configured(&config));
+        Ok(Found { denylist: config.denylist, keyring, catalogue: Some(config.catalogue) })
+    }
+}
+
+fn configured(config: &Config) -> Result<Keyring, String> {
+    match &config.keyring {
+        KeyringSource::File(path) => from_file(path),
+        KeyringSource::Text(text) => {
+            Keyring::parse(text.expose_secret()).map_err(|error| KeyfileError::InText(error).to_string())
+        }
+    }
+}
+
+fn from_file(path: &Path) -> Result<Keyring, String> {
+    read_text(path).map(|(_, keyring)| keyring).map_err(|error| error.to_string())
+}
+
+impl Found {
+    /// What makes one doubt that `rule` does what somebody wants.
+    pub(super) fn doubt(&self, rule: &Rule, now: UnixTime) -> Option<String> {
+        let of_epoch = |epoch: &Epoch| match self.keyring.as_ref().ok()?.opener(*epoch) {
+            Err(NoKey::Newer) => Some(format!("epoch {epoch} is newer than all in the keyring")),
+            Err(why) => Some(format!("epoch {epoch} is {why} and opens nothing anyway")),
+            Ok(_) => None,
+        };
+        match rule {
+            Rule::Epoch(epoch) if self.seals_with(*epoch) => {
+                Some(format!("epoch {epoch} is the primary, so every new login is refused, too; promote another"))
+            }
+            Rule::Service(epoch, service) => {
+                let unknown =
+                    self.catalogue.as_ref().is_some_and(|catalogue| catalogue.find(service.as_str()).is_none());
+                let said =
+                    unknown.then(|| format!("no service is called `{service}`; `authseal providers` lists them"));
+                said.or_else(|| of_epoch(epoch))
+            }
+            Rule::LoginBefore(epoch, time) if *time > now => {
+                Some(format!("the time is to come: until then it refuses new logins under epoch {epoch}"))
+            }
+            Rule::Epoch(epoch) | Rule::LoginBefore(epoch, _) => of_epoch(epoch),
+            Rule::Grant(..) => None,
+        }
+    }
+
+    fn seals_with(&self, epoch: Epoch) -> bool {
+        self.keyring.as_ref().is_ok_and(|keyring| keyring.primary().epoch() == epoch)
+    }
+}

@@ -1,0 +1,159 @@
+//! `authseal denylist list` and `check`.
+
+use super::found::Files;
+use crate::clock::{Clock, rfc3339};
+use crate::denylist::{DenylistError, Ends, Fault, Line, Rule, lines};
+use crate::seal::Epoch;
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::io::{self, BufWriter, Write};
+
+/// How many doubts are told one by one.
+const MAX_DOUBTS: usize = 20;
+
+#[derive(Args)]
+pub(in crate::cli) struct Look {
+    #[command(flatten)]
+    files: Files,
+    /// Say it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn list(look: &Look) -> anyhow::Result<()> {
+    let path = look.files.find()?.denylist;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut rows = 0;
+    let mut row = |line: &Line<'_>, rule: &Rule| {
+        let text = String::from_utf8_lossy(line.bytes);
+        match (look.json, rows) {
+            (false, _) => writeln!(out, "{:>6}  {}", line.number, text.trim()),
+            (true, 0) => write!(out, "[\n{}", as_json(line.number, rule, &text)),
+            (true, _) => write!(out, ",\n{}", as_json(line.number, rule, &text)),
+        }?;
+        rows += 1;
+        Ok::<_, io::Error>(())
+    };
+    // A line at a time, there may be a million. When nobody reads any more, as in `… | head`, the rest is not printed.
+    let mut printed = Ok(());
+    let read = lines(&path, |line| {
+        if let (Ok(()), Some(rule)) = (&printed, &line.rule) {
+            printed = row(&line, rule);
+        }
+        Ok(())
+    });
+    if look.json {
+        printed = printed.and_then(|()| writeln!(out, "{}", if rows == 0 { "[]" } else { "\n]" }));
+    }
+    match printed.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(error).context("cannot write to standard output");
+        }
+        _ => {}
+    }
+    if read? {
+        eprintln!("the last line is cut short and counts for nothing");
+    }
+    if !look.json {
+        eprintln!("{rows} rules in {}", path.display());
+    }
+    Ok(())
+}
+
+/// A rule for programs; what it does not have is null.
+fn as_json(number: usize, rule: &Rule, text: &str) -> Value {
+    let note = text.split_once('#').map(|(_, note)| note.trim());
+    let row = |kind: &str| json!({ "line": number, "kind": kind, "epoch": null, "service": null, "login_before": null, "grant": null, "through": null, "at": null, "note": note });
+    let mut row = row(match rule {
+        Rule::Epoch(_) => "epoch",
+        Rule::Service(..) => "service",
+        Rule::LoginBefore(..) => "login_before",
+        Rule::Grant(..) => "grant",
+    });
+    match rule {
+        Rule::Epoch(epoch) => row["epoch"] = epoch.number().into(),
+        Rule::Service(epoch, service) => {
+            row["epoch"] = epoch.number().into();
+            row["service"] = service.as_str().into();
+        }
+        Rule::LoginBefore(epoch, time) => {
+            row["epoch"] = epoch.number().into();
+            row["login_before"] = rfc3339(*time).into();
+        }
+        Rule::Grant(grant, Ends { through, at }) => {
+            row["grant"] = grant.to_string().into();
+            row["through"] = through.map(Epoch::number).into();
+            row["at"] = at.map(|time| time.to_string()).into();
+        }
+    }
+    row
+}
+
+/// What is told of a denylist without fault.
+#[derive(Default, Serialize)]
+struct Counts {
+    epoch: usize,
+    service: usize,
+    login_before: usize,
+    grant: usize,
+}
+
+pub(super) fn check(look: &Look) -> anyhow::Result<()> {
+    let found = look.files.find()?;
+    let (mut counts, mut warnings) = (Counts::default(), Vec::new());
+    let now = Clock::system().now();
+    let mut more = 0;
+    let read = lines(&found.denylist, |line| {
+        let Some(rule) = &line.rule else { return Ok(()) };
+        *match rule {
+            Rule::Epoch(_) => &mut counts.epoch,
+            Rule::Service(..) => &mut counts.service,
+            Rule::LoginBefore(..) => &mut counts.login_before,
+            Rule::Grant(..) => &mut counts.grant,
+        } += 1;
+        match found.doubt(rule, now) {
+            Some(_) if warnings.len() >= MAX_DOUBTS => more += 1,
+            Some(doubt) => warnings.push(format!("line {}: {doubt}", line.number)),
+            None => {}
+        }
+        Ok(())
+    });
+    if more > 0 {
+        warnings.push(format!("and {more} more like these"));
+    }
+    if let Ok(true) = read {
+        warnings
+            .push("the last line is cut short and counts for nothing; the next rule that is added mends it".to_owned());
+    }
+    if let Err(why) = &found.keyring {
+        warnings.push(format!("not compared with the keyring: {why}"));
+    }
+    if look.json {
+        let faults = match &read {
+            Err(DenylistError::Faulty(_, faults)) => faults.first.iter().map(fault).collect(),
+            _ => Vec::new(),
+        };
+        let error = read.as_ref().err().map(ToString::to_string);
+        let file = found.denylist.display().to_string();
+        println!(
+            "{}",
+            json!({ "denylist": file, "good": read.is_ok(), "error": error, "faults": faults, "rules": counts, "warnings": warnings })
+        );
+    }
+    read?;
+    if !look.json {
+        warnings.iter().for_each(|warning| println!("warning: {warning}"));
+        let Counts { epoch, service, login_before, grant } = counts;
+        let kinds = format!(
+            "{epoch} of epochs, {service} of services, {login_before} of older logins, {grant} of single logins"
+        );
+        println!("{}: good; {} rules: {kinds}", found.denylist.display(), epoch + service + login_before + grant);
+    }
+    Ok(())
+}
+
+fn fault(fault: &Fault) -> Value {
+    json!({ "line": fault.line, "says": fault.wrong.to_string() })
+}

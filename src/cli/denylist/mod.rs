@@ -1,0 +1,69 @@
+//! `authseal denylist …`: the file that says which AuthIDs are refused. Every change is safe beside running servers, which
+//! take it up within two seconds; how it reaches other machines is the operator's.
+
+mod change;
+mod found;
+mod look;
+
+use super::configured::ConfigFile;
+use super::files::place;
+use crate::denylist::Denylist;
+use clap::Subcommand;
+use std::path::PathBuf;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Make an empty denylist; never overwrites
+    Init {
+        /// Where to [default: the configured `denylist.file`, else denylist beside the configuration]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Refuse an epoch, a service of it, its older logins, or one login
+    ///
+    /// The rule is on the disk when this says so. The line of a login gets the newest epoch and the time, which tell
+    /// `compact` when it is no longer needed.
+    #[command(after_help = "\
+Examples:
+  authseal denylist add grant 00112233445566778899aabbccddeeff --note 'laptop stolen'
+  authseal denylist add epoch 3
+  authseal denylist add epoch 3 service dropbox
+  authseal denylist add epoch 3 login-before 2026-11-01T00:00:00Z
+  authseal denylist add - < lines              many, one a line; another denylist will do")]
+    Add(change::Add),
+    /// Take a rule out: what it refused works again
+    #[command(after_help = "\
+Examples:
+  authseal denylist remove grant 00112233445566778899aabbccddeeff
+  authseal denylist remove epoch 3 --dry-run")]
+    Remove(change::Remove),
+    /// Print all rules with the numbers of their lines, their times and notes
+    List(look::Look),
+    /// Say whether servers would take the file up, and what in it looks like a mistake
+    #[command(after_help = "\
+Examples:
+  authseal denylist check
+  authseal denylist check --denylist copy      before it takes the denylist's place")]
+    Check(look::Look),
+    /// Drop rules that are about nothing but retired epochs
+    Compact(change::Compact),
+}
+
+pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Init { file, config } => init(file.as_ref(), config),
+        Verb::Add(add) => change::add(add),
+        Verb::Remove(remove) => change::remove(remove),
+        Verb::List(look) => look::list(look),
+        Verb::Check(look) => look::check(look),
+        Verb::Compact(compact) => change::compact(compact),
+    }
+}
+
+fn init(file: Option<&PathBuf>, config: &ConfigFile) -> anyhow::Result<()> {
+    let path = place(file, config, "denylist", |config| Ok(config.denylist))?;
+    Denylist::init(&path)?;
+    println!("made {}: nothing is denied yet", path.display());
+    Ok(())
+}

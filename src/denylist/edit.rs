@@ -1,0 +1,302 @@
+//! Changing the denylist from outside a server: adding rules of every kind, taking some out, and telling which are needed
+//! no more. Safe beside running servers, which add lines to the same file and follow it.
+
+use super::file::Locked;
+use super::parse::{Ends, Line, Rule, each_line};
+use super::{DenylistError, WRITES, read, replaced_time_and_again, unreadable};
+use crate::seal::{Entry, Epoch, Keyring, NoKey};
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
+
+/// Hands each line of the denylist `path` to `visit`; tells whether the last one [was torn](super::Parsed::torn).
+///
+/// # Errors
+/// When it is missing, unreadable or faulty, or `visit` fails.
+pub fn lines(path: &Path, visit: impl FnMut(Line<'_>) -> io::Result<()>) -> Result<bool, DenylistError> {
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
+    let read = each_line(BufReader::new(file), visit).map_err(|error| unreadable(path, error))?;
+    read.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))
+}
+
+/// Adds those of `wanted`, rules with their notes, that say something new to the denylist `path`, all or none, and tells
+/// which. When this returns, they are on the disk. With `dry_run` nothing is written.
+///
+/// # Errors
+/// When the denylist is missing or faulty (then no server would take the rules up), or cannot be written to.
+pub fn add<'a>(path: &Path, wanted: &'a [(Rule, String)], dry_run: bool) -> Result<Vec<&'a Rule>, DenylistError> {
+    let news = || {
+        let (rules, _) = read(path)?;
+        let mut said = HashSet::new();
+        let new = |(rule, _): &&(Rule, String)| !rules.has(rule) && said.insert(rule.bare());
+        Ok::<Vec<_>, DenylistError>(wanted.iter().filter(new).collect())
+    };
+    if dry_run {
+        return Ok(news()?.into_iter().map(|(rule, _)| rule).collect());
+    }
+    let failed = |error| DenylistError::NotChanged(path.to_owned(), error);
+    read(path)?; // so that a missing or faulty one is told as such
+    let mut file = Locked::open(path).map_err(failed)?;
+    for _ in 0..WRITES {
+        let news = news()?;
+        let text: String = news.iter().map(|(rule, note)| line(rule, note)).collect();
+        match text.as_str() {
+            "" => file.sync(), // what was read may not be on the disk yet
+            lines => file.append(lines),
+        }
+        .map_err(failed)?;
+        if file.in_place().map_err(failed)? {
+            return Ok(news.into_iter().map(|(rule, _)| rule).collect());
+        }
+        file.reopen().map_err(failed)?;
+    }
+    Err(failed(replaced_time_and_again(path)))
+}
+
+fn line(rule: &Rule, note: &str) -> String {
+    match note {
+        "" => format!("{rule}\n"),
+        note => format!("{rule}  # {note}\n"),
+    }
+}
+
+/// Takes all lines whose rules `goes` names out of the denylist `path`, and tells how many. What is left stays byte for
+/// byte, with its notes and in its order. When this returns, it is on the disk. With `dry_run` nothing is written.
+///
+/// # Errors
+/// When the denylist is missing or faulty, or cannot be replaced. It then stays as it is.
+pub fn remove(path: &Path, mut goes: impl FnMut(&Rule) -> bool, dry_run: bool) -> Result<usize, DenylistError> {
+    let mut count = || {
+        let mut gone = 0;
+        lines(path, |line| Ok(gone += usize::from(line.rule.as_ref().is_some_and(&mut goes)))).map(|_| gone)
+    };
+    let gone = count()?;
+    if dry_run || gone == 0 {
+        return Ok(gone);
+    }
+    let failed = |error| DenylistError::NotChanged(path.to_owned(), error);
+    let mut file = Locked::open(path).map_err(failed)?;
+    for _ in 0..WRITES {
+        let mut gone = 0;
+        let stays = |line: &Line<'_>| {
+            let goes = line.rule.as_ref().is_some_and(&mut goes);
+            gone += usize::from(goes);
+            !goes
+        };
+        let replaced = file.rewrite(stays).map_err(failed)?;
+        if replaced.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))? {
+            return Ok(gone);
+        }
+        file.reopen().map_err(failed)?;
+    }
+    Err(failed(replaced_time_and_again(path)))
+}
+
+/// Why a rule is still needed with a keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needed {
+    /// This epoch, which it is about, opens.
+    Opens(Epoch),
+    /// This epoch, which it is about, is not in the keyring and could come back: it is neither retired nor below the floor.
+    Unknown(Epoch),
+    /// This epoch is newer than the line, but not known to have been made after it.
+    NotNewer(Epoch),
+    /// It does not say when it was written and which epochs there were.
+    Undated,
+}
+
+impl fmt::Display for Needed {
+    /// The end of a sentence that begins with "this line stays, since".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opens(epoch) => write!(f, "epoch {epoch} is not retired"),
+            Self::Unknown(epoch) => write!(
+                f,
+                "epoch {epoch} is not in the keyring and could come back; if it never will, set `min_epoch` above it"
+            ),
+            Self::NotNewer(epoch) => write!(f, "epoch {epoch} may have been there when the line was written"),
+            Self::Undated => f.write_str("the line has no `through` and `at`; it stays until it is taken out by hand"),
+        }
+    }
+}
+
+/// Why `rule` is still needed with `keyring`; `None` if all that it refuses does not open any more.
+///
+/// A login that was revoked is not sealed anew, so nothing of it is under an epoch that was made after its line. Before
+/// that it may have been, up to the newest epoch of that day.
+pub fn needed(rule: &Rule, keyring: &Keyring) -> Option<Needed> {
+    let closed = |epoch| match keyring.opener(epoch) {
+        Err(NoKey::Retired | NoKey::BelowFloor) => None,
+        Err(NoKey::Absent | NoKey::Newer) => Some(Needed::Unknown(epoch)),
+        Ok(_) => Some(Needed::Opens(epoch)),
+    };
+    let (through, at) = match rule {
+        Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => return closed(*epoch),
+        Rule::Grant(_, Ends { through: Some(through), at: Some(at) }) => (*through, *at),
+        Rule::Grant(..) => return Some(Needed::Undated),
+    };
+    // Ends at the first that is not in the keyring, so it takes no longer than the keyring is.
+    let floor = keyring.min_epoch().map_or(1, Epoch::number);
+    let mut up_to = (floor..=through.number()).filter_map(|number| Epoch::try_from(i64::from(number)).ok());
+    up_to.find_map(closed).or_else(|| {
+        let not_newer = |entry: &Entry| entry.keys.is_ok() && entry.created.is_none_or(|made| made <= at);
+        let mut later = keyring.entries().filter(|(epoch, _, _)| *epoch > through);
+        later.find(|(_, _, entry)| not_newer(entry)).map(|(epoch, _, _)| Needed::NotNewer(epoch))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Denylist;
+    use super::super::tests::{epoch, grant};
+    use super::*;
+    use crate::seal::new_secret_text;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    const HEAD: &str = "authseal-denylist 1\n\n# ours\n";
+
+    fn fresh(rules: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("denylist");
+        fs::write(&path, format!("{HEAD}{rules}")).unwrap();
+        (dir, path)
+    }
+
+    fn rules(texts: &[&str]) -> Vec<(Rule, String)> {
+        texts.iter().map(|text| (Rule::parse(text).unwrap(), String::new())).collect()
+    }
+
+    fn read_back(path: &Path) -> String {
+        fs::read_to_string(path).unwrap().strip_prefix(HEAD).unwrap().to_owned()
+    }
+
+    /// A keyring of these epochs, each with its state and the hour of 2026-11-23 when it was made; `-` for none.
+    fn keyring(head: &str, epochs: &[(i64, &str)]) -> Keyring {
+        let table = |(number, made): &(i64, &str)| {
+            let epoch = epoch(*number);
+            let created = if *made == "-" { String::new() } else { format!("created = 2026-11-23T{made}:00:00Z\n") };
+            match made.strip_prefix("retired ") {
+                Some(hour) => format!("[[key]]\nepoch = {epoch}\nretired = 2026-11-23T{hour}:00:00Z\n"),
+                None => format!("[[key]]\nepoch = {epoch}\n{created}secret = \"{}\"\n", *new_secret_text(epoch).unwrap()),
+            }
+        };
+        Keyring::parse(&(head.to_owned() + &epochs.iter().map(table).collect::<String>())).unwrap()
+    }
+
+    #[test]
+    fn what_says_something_new_is_added_and_the_rest_is_not() {
+        let (_dir, path) = fresh("epoch 3\nepoch 4 login-before 2026-11-23T10:00:00Z\n");
+        let known = ["epoch 3", "epoch 4 login-before 2026-11-23T09:00:00Z"];
+        let new = ["epoch 4 login-before 2026-11-23T11:00:00Z", "epoch 3 service dropbox", "epoch 5"];
+        let wanted = rules(&[known.as_slice(), &new, &["epoch 5"]].concat());
+        let named: Vec<_> = add(&path, &wanted, true).unwrap().into_iter().map(ToString::to_string).collect();
+        assert_eq!(named, new);
+        assert_eq!(read_back(&path).lines().count(), 2, "nothing was written");
+        assert_eq!(add(&path, &wanted, false).unwrap().len(), 3);
+        assert!(read_back(&path).ends_with(&format!("{}\n", new.join("\n"))), "{}", read_back(&path));
+        assert!(add(&path, &wanted, false).unwrap().is_empty());
+        let noted = [(Rule::parse(&format!("grant {}", grant(1))).unwrap(), "laptop stolen".to_owned())];
+        add(&path, &noted, false).unwrap();
+        assert!(read_back(&path).ends_with(&format!("grant {}  # laptop stolen\n", grant(1))));
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_all_else_byte_for_byte() {
+        let kept = "\n  epoch   4 # why\r\n#epoch 3\ngrant 00112233445566778899aabbccddeeff through 4\nepoch 3 service box.com";
+        let (dir, path) = fresh(&format!("epoch 3 # leaked\n{kept}"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+        let link = dir.path().join("link");
+        symlink("denylist", &link).unwrap();
+        let goes = |rule: &Rule| *rule == Rule::Epoch(epoch(3));
+        assert_eq!(remove(&link, goes, true).unwrap(), 1);
+        assert!(read_back(&path).starts_with("epoch 3 # leaked"));
+        assert_eq!(remove(&link, goes, false).unwrap(), 1);
+        assert_eq!(read_back(&path), kept);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o604);
+        let inode = fs::metadata(&path).unwrap().ino();
+        assert_eq!(remove(&path, goes, false).unwrap(), 0);
+        assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "nothing to do, nothing is replaced");
+    }
+
+    #[test]
+    fn a_list_with_faults_is_not_changed() {
+        let (_dir, path) = fresh("epoch x\nepoch 3\n");
+        let faulty = |error: DenylistError| assert!(matches!(error, DenylistError::Faulty(..)), "{error}");
+        faulty(add(&path, &rules(&["epoch 5"]), false).unwrap_err());
+        faulty(remove(&path, |_| true, false).unwrap_err());
+        assert_eq!(read_back(&path), "epoch x\nepoch 3\n");
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(add(&path, &rules(&["epoch 5"]), false), Err(DenylistError::Missing(_))));
+        assert!(matches!(remove(&path, |_| true, false), Err(DenylistError::Missing(_))));
+    }
+
+    #[test]
+    fn taking_lines_out_loses_none_that_servers_and_others_add_meanwhile() {
+        let (_dir, path) = fresh("");
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let adders: Vec<_> = (0..3u8)
+                .map(|adder| {
+                    let path = &path;
+                    scope.spawn(move || {
+                        let server = Denylist::open(path).unwrap();
+                        for number in 0..30 {
+                            let grant = grant(adder * 64 + number);
+                            match number % 2 {
+                                0 => server.append(grant, epoch(4), 0).unwrap(),
+                                _ => drop(add(path, &rules(&[&format!("grant {grant}")]), false).unwrap()),
+                            }
+                        }
+                    })
+                })
+                .collect();
+            scope.spawn(|| {
+                let decoy = rules(&["epoch 9"]);
+                while !over.load(Ordering::Acquire) {
+                    add(&path, &decoy, false).unwrap();
+                    remove(&path, |rule| *rule == Rule::Epoch(epoch(9)), false).unwrap();
+                }
+            });
+            adders.into_iter().for_each(|adder| adder.join().unwrap());
+            over.store(true, Ordering::Release);
+        });
+        let text = read_back(&path);
+        for number in (0..3u8).flat_map(|adder| (0..30).map(move |number| adder * 64 + number)) {
+            assert_eq!(text.matches(&grant(number).to_string()).count(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_login_s_line_is_needed_until_nothing_older_than_it_opens() {
+        let rule = |tail: &str| Rule::parse(&format!("grant {} {tail}", grant(1))).unwrap();
+        let line = rule("through 2 at 2026-11-23T10:00:00Z");
+        let with = |head: &str, epochs: &[(i64, &str)]| needed(&line, &keyring(head, epochs));
+        let [one, two, three] = [1, 2, 3].map(epoch);
+        assert_eq!(with("primary = 3\n", &[(1, "retired 11"), (2, "retired 11"), (3, "11")]), None);
+        assert_eq!(with("primary = 3\nmin_epoch = 3\n", &[(2, "09"), (3, "11")]), None);
+        assert_eq!(with("primary = 3\n", &[(1, "retired 11"), (2, "09"), (3, "11")]), Some(Needed::Opens(two)));
+        assert_eq!(with("primary = 3\n", &[(2, "retired 11"), (3, "11")]), Some(Needed::Unknown(one)));
+        assert_eq!(with("primary = 1\n", &[(1, "11")]), Some(Needed::Opens(one)));
+        for made in ["09", "10", "-"] {
+            let of_three = [(1, "retired 11"), (2, "retired 11"), (3, made)];
+            assert_eq!(with("primary = 3\n", &of_three), Some(Needed::NotNewer(three)), "{made}");
+        }
+        let all_new = keyring("primary = 3\n", &[(1, "retired 11"), (2, "retired 11"), (3, "11")]);
+        for undated in ["", "through 2", "at 2026-11-23T10:00:00Z"] {
+            assert_eq!(needed(&rule(undated), &all_new), Some(Needed::Undated));
+        }
+        let far = rule("through 4294967295 at 2026-11-23T10:00:00Z");
+        assert_eq!(needed(&far, &all_new), Some(Needed::Opens(three)), "without counting to four billions");
+        let newest = keyring("primary = 1\n", &[(1, "11"), (2, "retired 11")]);
+        assert_eq!(needed(&Rule::Epoch(two), &newest), None);
+        assert_eq!(needed(&Rule::Epoch(one), &newest), Some(Needed::Opens(one)));
+        assert_eq!(needed(&Rule::Epoch(three), &newest), Some(Needed::Unknown(three)));
+    }
+}
