@@ -3,11 +3,10 @@
 
 use super::file::Locked;
 use super::parse::{Ends, Line, Rule, each_line};
-use super::{DenylistError, WRITES, read, replaced_time_and_again, unreadable};
+use super::{DenylistError, WRITES, open, read, replaced_time_and_again};
 use crate::seal::{Entry, Epoch, Keyring, NoKey};
 use std::collections::HashSet;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
@@ -16,8 +15,8 @@ use std::path::Path;
 /// # Errors
 /// When it is missing, unreadable or faulty, or `visit` fails.
 pub fn lines(path: &Path, visit: impl FnMut(Line<'_>) -> io::Result<()>) -> Result<bool, DenylistError> {
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
-    let read = each_line(BufReader::new(file), visit).map_err(|error| unreadable(path, error))?;
+    let unreadable = |error| DenylistError::Unreadable(path.to_owned(), error);
+    let read = each_line(BufReader::new(open(path)?), visit).map_err(unreadable)?;
     read.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))
 }
 
@@ -183,7 +182,9 @@ mod tests {
             let created = if *made == "-" { String::new() } else { format!("created = 2026-11-23T{made}:00:00Z\n") };
             match made.strip_prefix("retired ") {
                 Some(hour) => format!("[[key]]\nepoch = {epoch}\nretired = 2026-11-23T{hour}:00:00Z\n"),
-                None => format!("[[key]]\nepoch = {epoch}\n{created}secret = \"{}\"\n", *new_secret_text(epoch).unwrap()),
+                None => {
+                    format!("[[key]]\nepoch = {epoch}\n{created}secret = \"{}\"\n", *new_secret_text(epoch).unwrap())
+                }
             }
         };
         Keyring::parse(&(head.to_owned() + &epochs.iter().map(table).collect::<String>())).unwrap()

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod denylist;
+mod denylist_file;
 mod keyring_file;
 mod keys;
 mod reload;
@@ -48,7 +50,16 @@ fn ready(configuration: &str) -> TempDir {
 
 /// The binary in `folder`, with nothing of this process's environment and, like an empty container, no certificates.
 fn authseal(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_authseal"));
+    empty(folder, env!("CARGO_BIN_EXE_authseal"), arguments)
+}
+
+/// A shell's script, the same way; `$0` is the binary.
+fn shell(folder: &Path, script: &str) -> Command {
+    empty(folder, "sh", &["-c", script, env!("CARGO_BIN_EXE_authseal")])
+}
+
+fn empty(folder: &Path, program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).env_clear();
     command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -83,7 +94,12 @@ struct Served {
 
 impl Served {
     fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut child = authseal(folder, &["serve"]).envs(variables.iter().copied()).spawn().unwrap();
+        Self::by(authseal(folder, &["serve"]).envs(variables.iter().copied()))
+    }
+
+    /// The same, by a command that becomes it.
+    fn by(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         let log = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));

@@ -1,6 +1,7 @@
-//! A running server and the keyring file below it: it takes up what is good, keeps what it has when a file is bad, and
+//! A running server and the keyring and denylist below it: it takes up what is good, keeps what it has when a file is bad, and
 //! nobody who asks meanwhile notices.
 
+use crate::denylist_file::faulty_lists;
 use crate::keyring_file::{faulty_texts, key};
 use crate::{Served, folder, sealed_with};
 use authseal::seal::{Epoch, Keyring};
@@ -14,10 +15,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const SERVICE: &str = "exampledrive";
+pub(crate) const SERVICE: &str = "exampledrive";
 
 /// A folder for a server with one service, whose provider always answers with an access token.
-fn with_provider(keyring: &str) -> TempDir {
+pub(crate) fn with_provider(keyring: &str) -> TempDir {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     // It ends with the process, like the tests that ask it.
@@ -59,13 +60,13 @@ fn replace(folder: &Path, text: &str) {
 }
 
 /// An AuthID under `epoch` of the keyring in the folder.
-fn authid(folder: &Path, epoch: i64) -> String {
+pub(crate) fn authid(folder: &Path, epoch: i64) -> String {
     let keyring = Keyring::parse(&fs::read_to_string(folder.join("keys.toml")).unwrap()).unwrap();
     sealed_with(keyring.opener(Epoch::try_from(epoch).unwrap()).unwrap(), SERVICE).0
 }
 
 /// What `/refresh` answers: the whole of it.
-fn refresh(address: &str, authid: &str) -> String {
+pub(crate) fn refresh(address: &str, authid: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     write!(stream, "GET /refresh HTTP/1.1\r\nhost: localhost\r\nx-authid: {authid}\r\nconnection: close\r\n\r\n")
@@ -76,7 +77,7 @@ fn refresh(address: &str, authid: &str) -> String {
 }
 
 /// Asks until the answer has these words; within the time that operators are promised.
-fn within_two_seconds(address: &str, authid: &str, words: &str) {
+pub(crate) fn within_two_seconds(address: &str, authid: &str, words: &str) {
     let end = Instant::now() + Duration::from_secs(2);
     loop {
         let answer = refresh(address, authid);
@@ -135,7 +136,6 @@ fn a_running_server_tells_the_verbs_what_it_holds_and_what_is_in_use() {
 
 #[test]
 fn good_and_bad_keyrings_come_and_go_and_no_request_fails() {
-    let turns = if std::env::var_os("TESTS_FULL").is_some() { 1_000 } else { 20 };
     let (one, two, three) = (key(1), key(2), key(3));
     let good = [
         format!("primary = 2\n{one}{two}"),
@@ -145,38 +145,69 @@ fn good_and_bad_keyrings_come_and_go_and_no_request_fails() {
     let bad: Vec<_> = faulty_texts().into_iter().map(|(text, _)| text).collect();
     let folder = with_provider(&good[0]);
     let served = Served::start(folder.path(), &[]);
-    let authids: Vec<_> = (0..20).map(|at| authid(folder.path(), 1 + at % 2)).collect();
-    let ask = |authid: &String| {
-        let answer = refresh(&served.address, authid);
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let asked: Vec<_> = (0..20).map(|at| (authid(folder.path(), 1 + at % 2), "HTTP/1.1 200")).collect();
+    under_load(&served, &asked, |turn| {
+        replace(folder.path(), &bad[turn % bad.len()]);
+        served.logged("keyring not loaded; the one loaded before stays in force");
+        replace(folder.path(), &good[(turn + 1) % good.len()]);
+        served.logged("keyring loaded");
+    });
+}
+
+#[test]
+fn good_and_bad_denylists_come_and_go_and_nothing_else_is_refused_at_any_moment() {
+    let folder = with_provider(&format!("primary = 1\n{}{}", key(1), key(2)));
+    let denied = authid(folder.path(), 2);
+    let head = "authseal-denylist 1\nepoch 2\n";
+    let grants: String = (0..5_000).map(|number| format!("grant {number:032x}\n")).collect();
+    let good = [head.to_owned(), format!("{head}{grants}"), format!("{head}epoch 1 service gd\n# longer\n")];
+    let bad: Vec<_> = faulty_lists().into_iter().map(|(text, _)| text).collect();
+    let put = |text: &[u8]| {
+        fs::write(folder.path().join("aside"), text).unwrap();
+        fs::rename(folder.path().join("aside"), folder.path().join("denylist")).unwrap();
     };
-    authids.iter().for_each(ask);
-    let idle = open_files(&served);
-    let (over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    put(good[0].as_bytes());
+    let served = Served::start(folder.path(), &[]);
+    let mut asked: Vec<_> = (0..18).map(|_| (authid(folder.path(), 1), "HTTP/1.1 200")).collect();
+    [5, 15].into_iter().for_each(|at| asked.insert(at, (denied.clone(), "HTTP/1.1 401")));
+    under_load(&served, &asked, |turn| {
+        put(&bad[turn % bad.len()]);
+        served.logged("denylist not loaded; the rules loaded before stay in force");
+        put(good[(turn + 1) % good.len()].as_bytes());
+        served.logged("denylist loaded");
+    });
+}
+
+/// Asks for these AuthIDs all the time, which are to be answered so, while `swap` has its many turns. Nothing may grow.
+fn under_load(served: &Served, asked: &[(String, &str)], swap: impl Fn(usize)) {
+    let turns = if std::env::var_os("TESTS_FULL").is_some() { 1_000 } else { 20 };
+    let address = served.address.as_str();
+    let ask = |(authid, expected): &(String, &str)| {
+        let answer = refresh(address, authid);
+        assert!(answer.starts_with(expected), "{answer}");
+    };
+    asked.iter().for_each(ask);
+    let idle = open_files(served);
+    let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
-        for authids in authids.chunks(10) {
-            let (ask, over, asked) = (&ask, &over, &asked);
+        for asked in asked.chunks(10) {
+            let (ask, over, count) = (&ask, &over, &count);
             scope.spawn(move || {
-                for authid in authids.iter().cycle().take_while(|_| !over.load(Ordering::Acquire)) {
-                    ask(authid);
-                    asked.fetch_add(1, Ordering::Relaxed);
+                for one in asked.iter().cycle().take_while(|_| !over.load(Ordering::Acquire)) {
+                    ask(one);
+                    count.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
         // Also when a turn fails, so that the others end.
         let _ends = Ends(&over);
-        for turn in 0..turns {
-            replace(folder.path(), &bad[turn % bad.len()]);
-            served.logged("keyring not loaded; the one loaded before stays in force");
-            replace(folder.path(), &good[(turn + 1) % good.len()]);
-            served.logged("keyring loaded");
-        }
+        (0..turns).for_each(swap);
     });
-    assert!(asked.into_inner() > turns, "there were requests all the time");
+    assert!(count.into_inner() > turns, "there were requests all the time");
     // Connections that were just closed take a moment to go.
     let end = Instant::now() + Duration::from_secs(20);
-    while open_files(&served) > idle {
-        assert!(Instant::now() < end, "{} files open, {idle} before", open_files(&served));
+    while open_files(served) > idle {
+        assert!(Instant::now() < end, "{} files open, {idle} before", open_files(served));
         thread::sleep(Duration::from_millis(20));
     }
 }
