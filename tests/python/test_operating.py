@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -55,8 +56,11 @@ ports = itertools.count(20_000)
 class Provider(BaseHTTPRequestHandler):
     """A provider that always answers with an access token."""
 
+    asked_with = []  # the client secrets
+
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.asked_with.extend(form.get("client_secret", []))
         body = json.dumps({"access_token": "an-access-token", "token_type": "bearer", "expires_in": 3600}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -363,12 +367,109 @@ def test_a_leaked_key_whose_authids_were_sealed_anew(machine, run):
     until(lambda: machine.refresh(old)[0] == 401)
     assert machine.works(anew), "as the page says, the epoch's rule does not cover it"
     yesterday = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - DAY))
-    deny_anew, changed = re.subn(r"^PROMOTED=\S+", f"PROMOTED={yesterday}", deny_anew, flags=re.MULTILINE)
-    assert changed == 1
-    run([deny_anew], FOLDER=str(machine.folder))
+    run([set_to(deny_anew, PROMOTED=yesterday)], FOLDER=str(machine.folder))
     until(lambda: machine.refresh(anew)[0] == 401)
     assert machine.works(after), "a login of after the promotion was never under the leaked key"
     until(lambda: machine.seals() == 3)
+
+
+def set_to(block, **values):
+    """A block with other values of the variables that it sets."""
+    for name, value in values.items():
+        block, changed = re.subn(rf"^{name}=\S+", f"{name}={value}", block, flags=re.MULTILINE)
+        assert changed == 1, name
+    return block
+
+
+def test_a_leaked_authid(machine, run):
+    with_authid, with_id, with_time = sections()["A leaked AuthID"]
+    leaked, stolen, old, other = (machine.authid(1, login=login) for login in (0, 0, 2 * DAY, 0))
+    (machine.folder / "leaked.txt").write_text(leaked)
+    printed = run([with_authid], FOLDER=str(machine.folder))
+    assert "yes, durably" in printed, printed
+    grant = json.loads(subprocess.run(
+        [BINARY, "authid", "inspect", "--json"], cwd=machine.folder, input=stolen.encode(), check=True, capture_output=True
+    ).stdout)["grant"]
+    run([set_to(with_id, GRANT=grant)], FOLDER=str(machine.folder))
+    until(lambda: [machine.refresh(authid)[0] for authid in (leaked, stolen)] == [401, 401])
+    assert machine.works(old)
+    yesterday = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - DAY))
+    run([set_to(with_time, LEAKED_AT=yesterday)], FOLDER=str(machine.folder))
+    until(lambda: machine.refresh(old)[0] == 401)
+    assert machine.works(other)
+    assert machine.authseal("denylist", "check").stdout.endswith(b"good; 3 rules: 0 of epochs, 0 of services, 1 of older logins, 2 of single logins\n")
+
+
+def test_a_leaked_client_secret(tmp_path, provider, tools, run):
+    machine = Machine(tmp_path / "etc" / "authseal", provider)
+    machine.authseal("keys", "new")
+    toml = machine.folder / "authseal.toml"
+    toml.write_text(toml.read_text().replace('id = "1234"', 'id = "1234"\nsecret_file = "example-secret"'))
+    for name in ("example-secret", "new-secret"):
+        (machine.folder / name).touch(mode=0o600)
+        (machine.folder / name).write_text(f"the-{name}\n")
+    pid = tmp_path / "pid"
+    script(tools, "systemctl", f"""
+[[ $* == "restart authseal" ]]
+if [[ -e {pid} ]]; then
+    kill "$(<{pid})"
+    while kill -0 "$(<{pid})" 2>/dev/null; do sleep 0.05; done
+fi
+setsid authseal serve < /dev/null > /dev/null 2>> {tmp_path}/log &
+echo $! > {pid}
+""")
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    authid = machine.authid(1)
+    try:
+        subprocess.run([tools / "systemctl", "restart", "authseal"], check=True, env=environment, cwd=machine.folder)
+        machine.wait()
+        assert machine.works(authid) and Provider.asked_with[-1] == "the-example-secret"
+        run(sections()["A leaked client secret"], FOLDER=str(machine.folder))
+        machine.wait()
+        assert machine.works(authid) and Provider.asked_with[-1] == "the-new-secret"
+    finally:
+        os.kill(int(pid.read_text()), 15)
+
+
+def test_one_denylist_on_several_machines(tmp_path, provider, tools, run):
+    host = Machine(tmp_path / "etc" / "authseal", provider)
+    host.authseal("keys", "new")
+    machines = [Machine(tmp_path / name / "authseal", provider) for name in ("oauth1", "oauth2")]
+    # On each machine the folder is the same; here it is the machine's own.
+    script(tools, "ssh", f'cd {tmp_path}/$1/authseal\nshift\n"${{@#{host.folder}/}}"\n')
+    try:
+        for machine in machines:
+            shutil.copy(host.folder / "keys.toml", machine.folder)
+            machine.start()
+        authids = [host.authid(1) for _ in range(3)]
+        for machine, authid in zip(machines, authids):
+            assert ask(f"{machine.url}/revoked", {"X-AuthID": authid}, b"")[0] == 200
+        assert machines[0].works(authids[1]) and machines[1].works(authids[0])
+        run(sections()["One denylist on several machines"], FOLDER=str(host.folder), HOSTS="oauth1 oauth2")
+        for machine in machines:
+            until(lambda: [machine.refresh(authid)[0] for authid in authids] == [401, 401, 200])
+            assert (machine.folder / "denylist").read_text().count("\ngrant ") == 2
+    finally:
+        for machine in machines:
+            machine.stop()
+
+
+def test_compacting(machine, run):
+    old, kept = machine.authid(1), machine.authid(1)
+    ask(f"{machine.url}/revoked", {"X-AuthID": old}, b"")
+    # As of an hour ago, since what was made in the same second may have been there before.
+    denylist = machine.folder / "denylist"
+    earlier = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
+    denylist.write_text(re.sub(r"(?<= through 1 at )\S+", earlier, denylist.read_text()))
+    machine.authseal("keys", "stage")
+    machine.authseal("keys", "promote", "--alone")
+    until(lambda: machine.seals() == 2)
+    new = machine.exchanged(kept)
+    assert "1 line must stay: epoch 1 is not retired" in run(sections()["Compacting"], FOLDER=str(machine.folder))
+    machine.authseal("keys", "retire", "1", "--force")
+    assert "dropped 1 line" in run(sections()["Compacting"], FOLDER=str(machine.folder))
+    until(lambda: machine.refresh(old)[0] == 401)
+    assert machine.works(new)
 
 
 def test_a_lost_keyring(machine, run):
