@@ -2,7 +2,7 @@
 // many replicas runs them.
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +16,8 @@ import { eventually } from './wait.js';
 const run = promisify(execFile);
 
 // A test with three replicas. `manner` goes to `startProvider`, and has more: `store`, "redis", "dir" or "memory"; `hashed`:
-// the balancer sends requests with the same argument `token` to the same replica.
+// the balancer sends requests with the same argument `token` to the same replica; `apart`: each replica has a keyring file
+// of its own, and an admin listener.
 export function clusterTest(title, manner, body) {
     test(title, async (t) => {
         const undo = [];
@@ -25,7 +26,7 @@ export function clusterTest(title, manner, body) {
         });
         const cluster = await startCluster(undo, manner);
         try {
-            await body({ ...cluster, person: new Person() });
+            await body({ ...cluster, person: new Person(), t });
         } catch (error) {
             error.message += `\n\nthe replicas wrote:\n${cluster.replicas.map((replica) => replica.output).join('\n---\n')}`;
             throw error;
@@ -53,7 +54,11 @@ async function startCluster(undo, manner) {
     await run(BINARY, ['keys', 'new'], { cwd: folder, env: ENVIRONMENT });
     await run(BINARY, ['denylist', 'init'], { cwd: folder, env: ENVIRONMENT });
     const replicas = [];
-    for (let number = 0; number < 3; number += 1) replicas.push(new Replica(folder, await freePort()));
+    for (let number = 0; number < 3; number += 1) {
+        const replica = new Replica(folder, await freePort());
+        if (manner.apart) await replica.setApart(await freePort(), number);
+        replicas.push(replica);
+    }
     for (const replica of replicas) undo.push(() => replica.kill());
     await Promise.all(replicas.map((replica) => replica.start()));
     const balancer = new Child('haproxy', ['-db', '-f', join(folder, 'haproxy.cfg')], folder);
@@ -97,11 +102,11 @@ class Child {
     output = '';
 
     constructor(program, args, cwd) {
-        Object.assign(this, { program, args, cwd });
+        Object.assign(this, { program, args, cwd, env: ENVIRONMENT });
     }
 
     spawn() {
-        this.#child = spawn(this.program, this.args, { cwd: this.cwd, env: ENVIRONMENT, stdio: ['ignore', 'pipe', 'pipe'] });
+        this.#child = spawn(this.program, this.args, { cwd: this.cwd, env: this.env, stdio: ['ignore', 'pipe', 'pipe'] });
         for (const stream of [this.#child.stdout, this.#child.stderr]) {
             stream.setEncoding('utf8').on('data', (text) => (this.output += text));
         }
@@ -125,6 +130,19 @@ class Replica extends Child {
     constructor(folder, port) {
         super(BINARY, ['serve', '--config', join(folder, 'authseal.toml'), '--listen', `127.0.0.1:${port}`], folder);
         this.port = port;
+    }
+
+    async setApart(adminPort, number) {
+        this.admin = `http://127.0.0.1:${adminPort}`;
+        this.keyring = join(this.cwd, `keys-${number}.toml`);
+        this.env = { ...ENVIRONMENT, AUTHSEAL_KEYRING__FILE: this.keyring, AUTHSEAL_ADMIN__LISTEN: `127.0.0.1:${adminPort}` };
+        await this.takeKeyring();
+    }
+
+    // Puts the keyring that the folder has into the place of the replica's own, whole.
+    async takeKeyring() {
+        await copyFile(join(this.cwd, 'keys.toml'), `${this.keyring}.new`);
+        await rename(`${this.keyring}.new`, this.keyring);
     }
 
     async start() {
@@ -159,6 +177,16 @@ class Redis extends Child {
 
     end() {
         return this.kill();
+    }
+}
+
+// A verb of the command line beside the replicas; what it said on both streams, and its exit code.
+export async function authseal(folder, ...args) {
+    try {
+        const { stdout, stderr } = await run(BINARY, args, { cwd: folder, env: ENVIRONMENT });
+        return { code: 0, said: stdout + stderr };
+    } catch ({ code, stdout, stderr }) {
+        return { code, said: stdout + stderr };
     }
 }
 
