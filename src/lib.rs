@@ -13,6 +13,7 @@ pub mod authid;
 pub mod provider;
 pub mod watch;
 pub mod keyfile;
+pub mod tls;
 pub mod denylist;
 pub mod store;
 pub mod health;

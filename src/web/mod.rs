@@ -21,6 +21,7 @@ mod login;
 mod login_error;
 mod page;
 mod reason;
+mod redirect;
 mod refresh;
 mod revoke;
 mod running;
