@@ -17,7 +17,10 @@ impl Keys<'_> {
             match text.parse::<SocketAddr>() {
                 Ok(address) if listen.contains(&address) => self.fault(&path, "repeats an earlier address; keep one"),
                 Ok(address) if address.port() != 0 && taken.contains(&address) => {
-                    self.fault(&path, "is listened on already for something else; it needs an address or port of its own");
+                    self.fault(
+                        &path,
+                        "is listened on already for something else; it needs an address or port of its own",
+                    );
                 }
                 Ok(address) => listen.push(address),
                 Err(_) => self

@@ -30,7 +30,9 @@ impl TlsFault {
 pub(super) enum Fault {
     #[error("there is no such file; where is the one that your certificate's issuer or ACME client made?")]
     Missing,
-    #[error("this is no regular file; name the file itself (a container makes a folder where it finds no file to mount)")]
+    #[error(
+        "this is no regular file; name the file itself (a container makes a folder where it finds no file to mount)"
+    )]
     NoFile,
     #[error("it cannot be read: {0}; the user that authseal runs as must be able to")]
     Unreadable(io::Error),

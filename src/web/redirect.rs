@@ -26,11 +26,8 @@ pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>) -> io::Re
             .route("/healthz", web::get().to(fixed::healthz))
             .default_service(web::to(redirect))
     };
-    let server = HttpServer::new(service)
-        .workers(1)
-        .client_request_timeout(HEAD_TIME)
-        .keep_alive(KEEP_ALIVE)
-        .disable_signals();
+    let server =
+        HttpServer::new(service).workers(1).client_request_timeout(HEAD_TIME).keep_alive(KEEP_ALIVE).disable_signals();
     Ok(listeners.into_iter().try_fold(server, HttpServer::listen)?.run())
 }
 
