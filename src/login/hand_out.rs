@@ -6,7 +6,7 @@ use super::error::LoginError;
 use super::origin::Opener;
 use super::ticket::Ticket;
 use super::{LoggedIn, Logins};
-use crate::authid::{self, Bind, GrantId, Login};
+use crate::authid::{self, Bind, GrantId, Login, RevokeCode};
 use crate::provider::{Rotation, Service, Tokens};
 use crate::store::Shelf;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Logins {
         if !missing.is_empty() {
             return Err(LoginError::MissingScopes(service, missing));
         }
-        let (authid, grant, ends) = if service.provider.raw_token() {
+        let (authid, named, ends) = if service.provider.raw_token() {
             (tokens.access_token, None, None)
         } else {
             let Some(refresh_token) = tokens.refresh_token.clone() else {
@@ -50,15 +50,18 @@ impl Logins {
                 login_at: now,
                 bind: Bind::random()?,
             };
-            let authid = authid::seal(self.keyring.load().primary(), &login)?;
+            let keyring = self.keyring.load();
+            let authid = authid::seal(keyring.primary(), &login)?;
+            let revoke_code = RevokeCode::new(keyring.primary(), &service.id, login.grant).print();
             let life = tokens.refresh_token_expires_in;
             if let Err(error) = self.tokens.begin(&login, &service, tokens).await {
                 tracing::error!(grant = %login.grant, %error, "a login could not be remembered, so it is of no use");
                 return Err(LoginError::NotRemembered(service));
             }
             let ends = service.ends(now, life);
-            (authid.expose().to_owned().into(), Some(login.grant), ends)
+            (authid.expose().to_owned().into(), Some((login.grant, revoke_code)), ends)
         };
+        let (grant, revoke_code) = named.unzip();
         let shown = service.provider.shown(callback);
         let waits = self.leave(&context, client.address, &authid).await?;
         let sendable = waits || matches!(context.opener, Opener::Unknown(_));
@@ -66,6 +69,6 @@ impl Logins {
         let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;
         let Ticket { context: Context { opener, fetch_token, .. }, authid, .. } = ticket;
         let fetch_token = fetch_token.filter(|_| sendable);
-        Ok(LoggedIn { service, authid, grant, ends, opener, fetch_token, waits, ticket: sealed, shown })
+        Ok(LoggedIn { service, authid, grant, revoke_code, ends, opener, fetch_token, waits, ticket: sealed, shown })
     }
 }

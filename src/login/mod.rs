@@ -91,6 +91,8 @@ pub struct LoggedIn {
     pub authid: SecretString,
     /// Which login it is; none where the provider's token is handed out as it is.
     pub grant: Option<GrantId>,
+    /// What withdraws it without the AuthID; none where there is no login id.
+    pub revoke_code: Option<SecretString>,
     /// When the refresh token ends of old age, whatever its use.
     pub ends: Option<UnixTime>,
     /// Who asked.

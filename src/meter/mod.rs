@@ -130,7 +130,7 @@ impl Meter {
         self.counter(&list::LOGINS, &[self.service(service), outcome]).increment(1);
     }
 
-    /// An AuthID got on its way to Duplicati's page: `waiting`, `fetched` or `clicked`.
+    /// An AuthID got on its way to Duplicati's page: `waiting`, `relayed`, `fetched` or `clicked`.
     pub fn delivered(&self, way: &'static str) {
         self.counter(&list::DELIVERIES, &[way]).increment(1);
     }

@@ -121,6 +121,11 @@ impl Provider {
         self.facts.withdraw_url.as_deref()
     }
 
+    /// Whether a revocation at the provider ends every login of that person at this app.
+    pub fn revoke_ends_all_logins(&self) -> bool {
+        self.facts.revoke_ends_all_logins
+    }
+
     /// Where an operator registers the app.
     pub fn console_url(&self) -> Option<&str> {
         self.facts.console_url.as_deref()

@@ -302,7 +302,7 @@ mod tests {
         use Purpose::*;
         let keys = EpochKeys::new(Epoch(1), Zeroizing::new([1; 32]));
         let mailbox = [MailboxName, MailboxEntry, MailboxPickedUp, MailboxAsked];
-        let others = [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass, Fingerprint];
+        let others = [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass, Fingerprint, RevokeCode];
         let all = others.into_iter().chain(mailbox).chain([RotationRecord, RotationName]);
         let all: Vec<_> = all.collect();
         for (i, one) in all.iter().copied().enumerate() {

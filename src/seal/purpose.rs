@@ -27,6 +27,8 @@ pub enum Purpose {
     RotationName,
     /// What the page with the AuthID hands back when its person has it sent.
     DeliveryTicket,
+    /// The tag of a revoke code, derived from service and grant id.
+    RevokeCode,
     /// What an epoch's secret is known by to people and other replicas; it tells nothing of the secret.
     Fingerprint,
 }
@@ -47,6 +49,7 @@ impl Purpose {
             Self::RotationRecord => b"authseal rotation record v1",
             Self::RotationName => b"authseal rotation name v1",
             Self::DeliveryTicket => b"authseal delivery ticket v1",
+            Self::RevokeCode => b"authseal revoke code v1",
             Self::Fingerprint => b"authseal key fingerprint v1",
         }
     }

@@ -202,6 +202,11 @@ impl Store {
         }
     }
 
+    /// Whether replicas on several machines find there what one of them has put there.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.kind, Kind::Redis(_))
+    }
+
     /// How the store does, by what came of the last request to it.
     pub fn health(&self) -> Health {
         self.health.now()

@@ -32,18 +32,19 @@ impl Inner {
         (login.grant, std::array::from_fn(|i| hash[i]))
     }
 
-    /// One exchange with the provider, its outcome remembered.
+    /// One exchange with the provider, its outcome remembered. `recall`: an access token that is remembered elsewhere will do.
     pub(super) async fn call(
         &self,
         name: TokenName,
         service: &Arc<Service>,
         login: &Login,
+        recall: bool,
     ) -> Result<Arc<Access>, Refused> {
         let outcome = match self.rotation_of(service) {
             Some((rotation, manner)) => {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
                 let ask = |token, time| async move { self.providers.refresh(service, &token, time).await }.boxed();
-                rotation.exchange(login, manner, deadline, &ask).await
+                rotation.exchange(login, manner, recall, deadline, &ask).await
             }
             None => {
                 let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;

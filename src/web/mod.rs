@@ -17,6 +17,7 @@ mod form;
 mod gate;
 mod headers;
 mod index;
+mod inspect;
 mod login;
 mod login_error;
 mod page;
@@ -30,6 +31,7 @@ mod token;
 mod unfit;
 mod visitor;
 
+pub use reason::verdict;
 pub use running::Running;
 pub use server::{Server, listen, service};
 
@@ -64,6 +66,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/token", "POST", vec![post().to(token::post)]);
     at("/revoke", "GET, HEAD", vec![head_too().to(revoke::get)]);
     at("/revoked", "POST", vec![post().to(revoke::post)]);
+    at("/inspect", "GET, HEAD, POST", vec![head_too().to(inspect::get), post().to(inspect::post)]);
     at("/privacy-policy", "GET, HEAD", vec![head_too().to(fixed::privacy)]);
     at("/privacy-policy.txt", "GET, HEAD", vec![head_too().to(fixed::privacy)]);
     at("/static/{name}", "GET, HEAD", vec![head_too().to(fixed::asset)]);

@@ -396,6 +396,25 @@ fn an_epoch_below_the_floor_is_used_by_nobody_and_is_retired_without_asking() {
 }
 
 #[test]
+fn retiring_names_how_many_records_of_the_state_store_need_the_epoch() {
+    let folder = with_keyring(&keyring(3, 3, &[]));
+    let path = folder.path().join("authseal.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{config}\n[state]\nstore = \"dir:state\"\n")).unwrap();
+    // A record begins with the end of its life, its version and its epoch.
+    let shelf = folder.path().join("state/records/00");
+    fs::create_dir_all(&shelf).unwrap();
+    for (name, epoch) in [("a", 1u32), ("b", 1), ("c", 2)] {
+        let head = [i64::MAX.to_be_bytes().as_slice(), &[1], &epoch.to_be_bytes(), b"sealed"].concat();
+        fs::write(shelf.join(name), head).unwrap();
+    }
+    for (epoch, records) in [("1", 2), ("2", 1)] {
+        let done = good(folder.path(), &["retire", epoch, "--force", "--dry-run"]);
+        assert!(done.out.contains(&format!("records in the state store that need it: {records};")), "{}", done.out);
+    }
+}
+
+#[test]
 fn the_list_tells_which_epochs_are_in_use() {
     let text = keyring(3, 4, &[1]);
     let folder = with_keyring(&text);

@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from authid_reader import LABEL, read_key
+from authid_reader import LABEL, derive, read_secret
 from Crypto.Cipher import ChaCha20_Poly1305
 
 ROOT = Path(__file__).parent.parent.parent
@@ -125,7 +125,8 @@ scopes = ["files"]
     def authid(self, epoch, login=0):
         """A login of so many seconds ago, sealed under an epoch as docs/authid-format.md says."""
         text = (self.folder / "keys.toml").read_text()
-        _, key = read_key(re.search(rf'"(authseal-key:{epoch}:[^"]*)"', text).group(1))
+        _, secret = read_secret(re.search(rf'"(authseal-key:{epoch}:[^"]*)"', text).group(1))
+        key = derive(secret)
         grant, nonce, now = secrets.token_bytes(16), secrets.token_bytes(24), int(time.time())
         bind = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
         content = {"token": "a-refresh-token", "sealed": now - login, "login": now - login, "bind": bind}

@@ -5,10 +5,13 @@ use super::replicas::{Against, Replica};
 use super::source::{Found, Source};
 use super::usage::Usage;
 use super::verify::{Verdict, verdicts};
+use crate::cli::block_on;
 use crate::clock::Clock;
 use crate::keyfile::Change;
 use crate::seal::{Epoch, Keyring};
-use anyhow::{anyhow, bail};
+use crate::store::{Store, StorePlace};
+use crate::tokens::records_by_epoch;
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use serde::Serialize;
 use std::iter;
@@ -160,8 +163,8 @@ pub(super) fn retire(retire: &Retire) -> anyhow::Result<()> {
             unused(epoch, &replicas, retire.unused_for, now)?;
         }
         report.says = format!("epoch {epoch} is retired: no AuthID that was sealed under it works any more");
-        if let Some(records) = records_sealed_under(epoch) {
-            report.says += &format!("\n{records} rotation records in the state store need it; those logins end, too");
+        if let Some(records) = records_sealed_under(epoch, &found.store)? {
+            report.says += &format!("\nrecords in the state store that need it: {records}; those logins end, too");
         }
         report.next = vec![
             "give this keyring to every replica".to_owned(),
@@ -190,10 +193,14 @@ fn unused(epoch: Epoch, replicas: &[Replica], days: u32, now: i64) -> anyhow::Re
     })
 }
 
-/// How many rotation records of the state store are sealed under `epoch`; `None` where there is no store that outlives
-/// the process.
-fn records_sealed_under(_epoch: Epoch) -> Option<u64> {
-    None // there is no such store
+/// How many records of the state store are sealed under `epoch`; `None` where there is no store that outlives the process.
+fn records_sealed_under(epoch: Epoch, place: &StorePlace) -> anyhow::Result<Option<u64>> {
+    if !place.is_durable() {
+        return Ok(None);
+    }
+    let counts = block_on(async { records_by_epoch(&Store::open(place, Clock::system())?).await })?;
+    let counts = counts.context("the state store was not asked which logins need this epoch")?;
+    Ok(Some(counts.get(&Some(epoch)).copied().unwrap_or_default()))
 }
 
 /// Decides a step with `decide`, takes it, and says what came of it.

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use steps::{CALL_ENDS, Command, End, Event, Exchange, Outcome};
+use steps::{CALL_ENDS, Command, End, Event, Exchange, Outcome, View};
 use tokio::time::{Instant, sleep, timeout};
 use unwritten::{Pending, Unwritten};
 
@@ -74,12 +74,24 @@ struct Known {
     /// former is there: damaged.
     blob: Option<Vec<u8>>,
     record: Option<Record>,
+    /// Whose access token will not do.
+    unwanted: Unwanted,
     /// What the provider gave.
     answer: Option<Record>,
     /// What it said instead.
     failure: Failure,
     /// The key that is missing for the record.
-    no_key: Option<NoKey>,
+    no_key: Option<(Epoch, NoKey)>,
+}
+
+/// Access tokens that are remembered, but will not do.
+enum Unwanted {
+    /// There are none such.
+    None,
+    /// That of the record which will be read first.
+    First,
+    /// Those up to this generation.
+    Generation(u64),
 }
 
 impl Rotation {
@@ -98,11 +110,11 @@ impl Rotation {
         self.store.put(Shelf::Records, &record::name(login), &blob, manner.record_life()).await
     }
 
-    /// The newest refresh token of a login; its own where nothing newer is known.
-    pub(super) async fn newest(&self, login: &Login) -> SecretString {
-        let blob = self.store.read(Shelf::Records, &record::name(login)).await.ok().flatten();
-        let record = blob.and_then(|blob| Record::open(&blob, login, &self.keyring.load()).ok());
-        record.map_or_else(|| login.refresh_token.clone(), |record| record.token)
+    /// A login around its newest refresh token; `None` where nothing newer is known.
+    pub(super) async fn newest(&self, login: &Login) -> Option<Login> {
+        let blob = self.store.read(Shelf::Records, &record::name(login)).await.ok().flatten()?;
+        let record = Record::open(&blob, login, &self.keyring.load()).ok()?;
+        Some(Login { sealed_at: record.fetched_at, refresh_token: record.token, ..login.clone() })
     }
 
     /// Forgets a login that was ended at its provider.
@@ -121,7 +133,8 @@ impl Rotation {
         self.unwritten.settle().await;
     }
 
-    /// An access token for a login: the remembered one while it is fresh, else by asking the provider. Ends by `deadline`.
+    /// An access token for a login: the remembered one while it is fresh, unless `recall` is off; else by asking the
+    /// provider. Ends by `deadline`.
     ///
     /// # Errors
     /// Says why there is none.
@@ -129,13 +142,15 @@ impl Rotation {
         &self,
         login: &Login,
         manner: Manner,
+        recall: bool,
         deadline: Instant,
         ask: &Ask<'_>,
     ) -> Result<Access, Refused> {
         let name = record::name(login);
         let lease = Lease::new(&self.store, name)?;
         let failure = Failure::TimedOut;
-        let mut known = Known { blob: None, record: None, answer: None, failure, no_key: None };
+        let unwanted = if recall { Unwanted::None } else { Unwanted::First };
+        let mut known = Known { blob: None, record: None, unwanted, answer: None, failure, no_key: None };
         let (mut exchange, mut command) = Exchange::begin(manner.single_use);
         let end = loop {
             let event = match command {
@@ -201,7 +216,7 @@ impl Rotation {
             End::HeldOff(seconds) => Err(Refused::InDoubt(seconds.unsigned_abs())),
             End::Busy => Err(Refused::TimedOut),
             End::StoreDown => match known.no_key {
-                Some(no_key) => Err(Refused::NoKey(no_key)),
+                Some((epoch, no_key)) => Err(Refused::NoKey(epoch, no_key)),
                 // A token that lives on when it is used does not need the store today.
                 None if !manner.single_use => self.without_store(login, deadline, ask).await,
                 None => Err(Refused::StoreDown),
@@ -235,12 +250,17 @@ impl Rotation {
                 tracing::warn!(grant = %login.grant, "the store holds something else than this login's record");
                 (blob, None)
             }
-            Err(Unopened::NoKey(no_key)) => {
-                known.no_key = Some(no_key);
+            Err(Unopened::NoKey(epoch, no_key)) => {
+                known.no_key = Some((epoch, no_key));
                 return Event::StoreFailed;
             }
         };
-        Event::Record(known.record.as_ref().map(Record::view))
+        let view = known.record.as_ref().map(Record::view);
+        if let (Unwanted::First, Some(view)) = (&known.unwanted, view) {
+            known.unwanted = Unwanted::Generation(view.generation);
+        }
+        let unwanted = |view: &View| matches!(known.unwanted, Unwanted::Generation(old) if view.generation <= old);
+        Event::Record(view.map(|view| if unwanted(&view) { View { fresh_until: 0, ..view } } else { view }))
     }
 
     /// Writes `record` in the place of what was read or written last.

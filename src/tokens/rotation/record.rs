@@ -34,7 +34,8 @@ pub(super) struct Record {
     /// The refresh token.
     pub(super) token: SecretString,
     access: SecretString,
-    fetched_at: UnixTime,
+    /// When both came from the provider.
+    pub(super) fetched_at: UnixTime,
     /// Seconds that the access token lives.
     life: u64,
     /// The newest epoch that it was sealed under; it is never sealed under an older one.
@@ -59,7 +60,7 @@ struct Content<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unopened {
     /// There is no key for its epoch.
-    NoKey(NoKey),
+    NoKey(Epoch, NoKey),
     /// It is not what was stored for this login.
     Damaged,
 }
@@ -124,7 +125,7 @@ impl Record {
         let (clear, sealed) = blob.split_first_chunk::<CLEAR_LEN>().ok_or_else(damaged)?;
         let epoch = epoch_of(clear).ok_or_else(damaged)?;
         let (_, generation) = clear.split_last_chunk::<8>().ok_or_else(damaged)?;
-        let keys = keyring.opener(epoch).map_err(Unopened::NoKey)?;
+        let keys = keyring.opener(epoch).map_err(|why| Unopened::NoKey(epoch, why))?;
         let key = Key::new(&keys.derive(Purpose::RotationRecord, login.bind.expose()));
         let plaintext = key.open(&associated_data(login.grant, clear), sealed).ok_or_else(damaged)?;
         let content: Content<'_> = serde_json::from_slice(&plaintext).map_err(|_| Unopened::Damaged)?;
@@ -209,7 +210,10 @@ mod tests {
         assert_eq!(Record::open(&first, &login, &new).err(), Some(Unopened::Damaged));
         let newer = keyring(3, &[3]);
         let third = record("t").seal(&login, &newer).unwrap();
-        assert_eq!(Record::open(&third, &login, &old).err(), Some(Unopened::NoKey(NoKey::Newer)));
+        assert_eq!(
+            Record::open(&third, &login, &old).err(),
+            Some(Unopened::NoKey(Epoch::try_from(3).unwrap(), NoKey::Newer))
+        );
     }
 
     #[test]

@@ -207,7 +207,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
         async { answer }.boxed()
     };
     let deadline = || Instant::now() + Duration::from_secs(19);
-    let first = process.exchange(&login, STRICT, deadline(), &ask).await;
+    let first = process.exchange(&login, STRICT, true, deadline(), &ask).await;
     let asked = provider.calls.load(Ordering::SeqCst) > 0;
     let ended = disk.has_ended();
     // Whether the client got its token before the end: then it used it.
@@ -223,7 +223,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
         let answer = provider.refresh(&token);
         async { answer }.boxed()
     };
-    let second = process.exchange(&login, STRICT, deadline(), &ask).await;
+    let second = process.exchange(&login, STRICT, true, deadline(), &ask).await;
     let calls = provider.calls.load(Ordering::SeqCst);
     if kind || !asked || written {
         let access = second.unwrap_or_else(|refused| panic!("{case}: {refused:?}"));

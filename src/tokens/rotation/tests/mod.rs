@@ -147,7 +147,7 @@ impl Replicas {
             async move { answer }.boxed()
         };
         let deadline = Instant::now() + Duration::from_secs(19);
-        let access = self.replica().exchange(&self.login, manner, deadline, &ask).await?;
+        let access = self.replica().exchange(&self.login, manner, true, deadline, &ask).await?;
         Ok(access.token.expose_secret().to_owned())
     }
 
@@ -205,7 +205,7 @@ async fn a_call_that_was_turned_away_is_made_again_at_once() {
     let newest = replicas.provider.family().newest;
     let ask = |_, _| async { Err(failed(Failure::Operator, false)) }.boxed();
     let deadline = || Instant::now() + Duration::from_secs(19);
-    let away = replicas.replica().exchange(&replicas.login, STRICT, deadline(), &ask).await;
+    let away = replicas.replica().exchange(&replicas.login, STRICT, true, deadline(), &ask).await;
     assert!(matches!(away, Err(Refused::Provider(Failure::Operator))));
     assert_eq!(replicas.provider.family().newest, newest);
     assert_eq!(replicas.exchange(STRICT, |a| a).await.unwrap(), "access-of-token-1");
@@ -219,7 +219,8 @@ async fn without_a_record_a_single_use_login_is_not_spent_and_a_rolling_one_goes
     assert_eq!(replicas.exchange(ROLLING, |a| a).await.unwrap(), "access-of-token-1");
     replicas.clock.advance(HOUR);
     assert_eq!(replicas.exchange(ROLLING, |a| a).await.unwrap(), "access-of-token-2");
-    assert_eq!(replicas.replica().newest(&replicas.login).await.expose_secret(), "token-2");
+    let newest = replicas.replica().newest(&replicas.login).await.unwrap();
+    assert_eq!(newest.refresh_token.expose_secret(), "token-2");
 }
 
 #[tokio::test]
@@ -265,8 +266,23 @@ async fn after_a_refusal_a_newer_token_of_another_replica_is_adopted() {
         .boxed()
     };
     let deadline = Instant::now() + Duration::from_secs(19);
-    let access = replicas.replica().exchange(&replicas.login, ROLLING, deadline, &ask).await.unwrap();
+    let access = replicas.replica().exchange(&replicas.login, ROLLING, true, deadline, &ask).await.unwrap();
     assert_eq!(access.token.expose_secret(), "access-of-token-9");
+}
+
+#[tokio::test]
+async fn a_test_of_a_login_asks_the_provider_though_a_token_is_remembered() {
+    let replicas = Replicas::new();
+    replicas.begin(STRICT).await;
+    let ask = |token: SecretString, _| {
+        let answer = replicas.provider.refresh(&token);
+        async { answer }.boxed()
+    };
+    let deadline = Instant::now() + Duration::from_secs(19);
+    let access = replicas.replica().exchange(&replicas.login, STRICT, false, deadline, &ask).await.unwrap();
+    assert_eq!((access.token.expose_secret(), replicas.calls()), ("access-of-token-1", 1));
+    assert_eq!(replicas.exchange(STRICT, |a| a).await.unwrap(), "access-of-token-1");
+    assert_eq!(replicas.calls(), 1, "what the test brought is used");
 }
 
 #[tokio::test]
@@ -278,8 +294,8 @@ async fn a_record_under_a_key_that_is_not_here_is_left_alone() {
     let ours = Rotation::new(replicas.store.clone(), live(&text), replicas.clock.clone(), meter());
     let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
     let deadline = Instant::now() + Duration::from_secs(19);
-    let outcome = ours.exchange(&replicas.login, STRICT, deadline, &ask).await;
-    assert!(matches!(outcome, Err(Refused::NoKey(NoKey::Newer))));
+    let outcome = ours.exchange(&replicas.login, STRICT, true, deadline, &ask).await;
+    assert!(matches!(outcome, Err(Refused::NoKey(_, NoKey::Newer))));
     let counts = records_by_epoch(&replicas.store).await.unwrap();
     assert_eq!(counts.into_iter().collect::<Vec<_>>(), [(Some(Epoch::try_from(2).unwrap()), 1)]);
 }
@@ -293,7 +309,7 @@ async fn who_waits_too_long_for_another_is_told_so() {
     assert!(lease.take().await.unwrap());
     let deadline = Instant::now() + Duration::from_secs(5);
     let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
-    let outcome = replicas.replica().exchange(&replicas.login, STRICT, deadline, &ask).await;
+    let outcome = replicas.replica().exchange(&replicas.login, STRICT, true, deadline, &ask).await;
     assert!(matches!(outcome, Err(Refused::TimedOut)));
     // A holder that died is not waited for: its lease ends.
     replicas.clock.advance(lease::LASTS + Duration::from_secs(2));
