@@ -11,6 +11,7 @@ use crate::meter::Meter;
 use crate::pages::Pages;
 use crate::provider::{Catalogue, Providers};
 use crate::store::Store;
+use crate::tls::LiveCertificate;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
 use ipnet::IpNet;
@@ -31,6 +32,7 @@ pub struct App {
     logins: Logins,
     store: Arc<Store>,
     access: Option<Access>,
+    certificate: Option<Arc<LiveCertificate>>,
     providers: Arc<Providers>,
     pages: Pages,
     watch: Watch,
@@ -39,6 +41,7 @@ pub struct App {
     public_url: Url,
     own_origin: Origin,
     listen: Vec<SocketAddr>,
+    redirect_listen: Vec<SocketAddr>,
     admin_listen: Vec<SocketAddr>,
     drain: Duration,
     trusted_proxies: Vec<IpNet>,
@@ -60,7 +63,7 @@ impl fmt::Display for Unbuildable {
 impl std::error::Error for Unbuildable {}
 
 impl App {
-    /// Opens the keyring and the denylist, starts to follow both files, and wires everything together. Calls no
+    /// Opens the keyring, the denylist and what else there is, starts to follow these files, and wires everything together. Calls no
     /// provider: its outage must not keep this server from starting.
     ///
     /// # Errors
@@ -80,6 +83,9 @@ impl App {
         let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone(), meter.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
+        let host = public_url.host().map(|host| host.to_owned());
+        let certificate = config.tls.zip(host).map(|(files, host)| LiveCertificate::open(files, host, clock.clone()));
+        let certificate = note(&mut faults, certificate.transpose());
         let store =
             note(&mut faults, Store::open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
         let (
@@ -89,15 +95,17 @@ impl App {
             Some(providers),
             Some(own_origin),
             Some(password),
+            Some(certificate),
             Some(store),
-        ) = (keyring, denylist, pages, providers, own_origin, password, store)
+        ) = (keyring, denylist, pages, providers, own_origin, password, certificate, store)
         else {
             return Err(Unbuildable(faults));
         };
         let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
         let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
+        let certificate = certificate.map(Arc::new);
         let files = keyring.follow().into_iter().chain([denylist.follow()]).chain(access.as_ref().map(Access::follow));
-        let watch = Watch::start(files.collect());
+        let watch = Watch::start(files.chain(certificate.as_ref().map(LiveCertificate::follow)).collect());
         let watch = watch.map_err(|error| Unbuildable(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
@@ -116,11 +124,12 @@ impl App {
             meter.clone(),
         );
         Ok(Self {
-            health: Health::new(keyring.clone(), denylist.clone(), store.clone(), meter.clone()),
+            health: Health::new(keyring.clone(), denylist.clone(), store.clone(), certificate.clone(), meter.clone()),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
             access,
+            certificate,
             pages,
             providers,
             watch,
@@ -128,6 +137,7 @@ impl App {
             public_url,
             own_origin,
             listen: config.listen,
+            redirect_listen: config.redirect_listen,
             admin_listen: config.admin_listen,
             drain: config.drain,
             trusted_proxies: config.trusted_proxies,
@@ -195,6 +205,16 @@ impl App {
     /// Where to listen.
     pub fn listen(&self) -> &[SocketAddr] {
         &self.listen
+    }
+
+    /// What the listeners of [`App::listen`] speak TLS with; plain http without it.
+    pub fn certificate(&self) -> Option<&Arc<LiveCertificate>> {
+        self.certificate.as_ref()
+    }
+
+    /// Where visitors are sent from http to https.
+    pub fn redirect_listen(&self) -> &[SocketAddr] {
+        &self.redirect_listen
     }
 
     /// Where operators ask; nowhere if there is no such listener.

@@ -6,6 +6,7 @@ use crate::denylist::Denylist;
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
 use crate::store::{self, Store};
+use crate::tls::LiveCertificate;
 use crate::watch::Readings;
 use serde::Serialize;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub struct Health {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
     store: Arc<Store>,
+    certificate: Option<Arc<LiveCertificate>>,
     meter: Meter,
     draining: AtomicBool,
 }
@@ -88,8 +90,14 @@ pub struct EpochView {
 
 impl Health {
     /// Looks after these.
-    pub fn new(keyring: Arc<LiveKeyring>, denylist: Arc<Denylist>, store: Arc<Store>, meter: Meter) -> Self {
-        Self { keyring, denylist, store, meter, draining: AtomicBool::new(false) }
+    pub fn new(
+        keyring: Arc<LiveKeyring>,
+        denylist: Arc<Denylist>,
+        store: Arc<Store>,
+        certificate: Option<Arc<LiveCertificate>>,
+        meter: Meter,
+    ) -> Self {
+        Self { keyring, denylist, store, certificate, meter, draining: AtomicBool::new(false) }
     }
 
     /// From now on this process wants no more requests.
@@ -140,6 +148,9 @@ impl Health {
         let (keyring, denylist) = (self.keyring.readings(), self.denylist.readings());
         self.meter.keyring(&states, keyring.good_at(), keyring.failed());
         self.meter.denylist(self.denylist.count(), denylist.good_at(), denylist.failed());
+        if let Some(certificate) = &self.certificate {
+            self.meter.certificate(certificate.ends(), certificate.readings().failed());
+        }
         self.meter.process(self.store_fails().is_some(), self.is_draining());
         self.meter.render()
     }

@@ -14,6 +14,7 @@ pub mod provider;
 pub mod watch;
 pub mod files;
 pub mod keyfile;
+pub mod tls;
 pub mod denylist;
 pub mod store;
 pub mod health;

@@ -50,10 +50,9 @@ impl Signature {
     }
 }
 
-/// A file, and what to do when it may have changed.
+/// A file, or several that are read together, and what to do when one may have changed.
 pub struct Follow {
-    path: PathBuf,
-    seen: Option<Signature>,
+    files: Vec<(PathBuf, Option<Signature>)>,
     reload: Box<dyn Fn() + Send>,
 }
 
@@ -62,15 +61,27 @@ impl Follow {
     /// change between that reading and [`Watch::start`] is not missed. `reload` may block; it runs on the watcher's
     /// thread, and has to live with a file that is missing or half written.
     pub fn new(path: impl Into<PathBuf>, loaded: Option<Signature>, reload: impl Fn() + Send + 'static) -> Self {
-        Self { path: path.into(), seen: loaded, reload: Box::new(reload) }
+        Self::together([(path.into(), loaded)], reload)
     }
 
-    /// Calls `reload` if the file differs from the last one loaded, or if `told` to. The signature is taken before
-    /// the reading: a file that changes while it is read differs again at the next look.
+    /// [`Follow::new`] for files that make sense together only: one `reload` for all that changed since the last look.
+    pub fn together<const N: usize>(
+        files: [(PathBuf, Option<Signature>); N],
+        reload: impl Fn() + Send + 'static,
+    ) -> Self {
+        Self { files: files.into(), reload: Box::new(reload) }
+    }
+
+    /// Calls `reload` if a file differs from the last one loaded, or if `told` to. The signature is taken before the
+    /// reading: a file that changes while it is read differs again at the next look.
     fn look(&mut self, told: bool) {
-        let now = Signature::at(&self.path);
-        if told || now != self.seen {
-            self.seen = now;
+        let mut due = told;
+        for (path, seen) in &mut self.files {
+            let now = Signature::at(path);
+            due |= now != *seen;
+            *seen = now;
+        }
+        if due {
             (self.reload)();
         }
     }
@@ -186,8 +197,8 @@ fn watch_directories(files: &[Follow], wake: Wake) -> notify::Result<Recommended
             wake.prompt();
         }
     })?;
-    for file in files {
-        watcher.watch(directory(&file.path), RecursiveMode::NonRecursive)?;
+    for (path, _) in files.iter().flat_map(|follow| &follow.files) {
+        watcher.watch(directory(path), RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)
 }
@@ -294,6 +305,22 @@ mod tests {
         assert_eq!(reloads.try_iter().count(), 1);
         file.look(true);
         assert_eq!(reloads.try_iter().count(), 1);
+    }
+
+    #[test]
+    fn files_that_belong_together_are_loaded_once_when_any_of_them_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["one", "two"].map(|name| dir.path().join(name));
+        paths.iter().for_each(|path| fs::write(path, "a").unwrap());
+        let (sender, reloads) = channel();
+        let files = paths.clone().map(|path| (path.clone(), Signature::at(&path)));
+        let mut both = Follow::together(files, move || sender.send(()).unwrap());
+        for changed in [&paths[..], &paths[..1], &paths[1..], &[]] {
+            changed.iter().for_each(|path| replace(path, "b"));
+            both.look(false);
+            both.look(false);
+            assert_eq!(reloads.try_iter().count(), usize::from(!changed.is_empty()), "{changed:?}");
+        }
     }
 
     #[test]

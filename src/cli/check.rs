@@ -14,6 +14,8 @@ pub(super) fn check(configured: &Configured) -> anyhow::Result<()> {
     config.warnings.iter().for_each(|warning| println!("warning: {warning}"));
     block_on(async {
         let app = App::build(config, public_url, Clock::system())?;
+        let warnings = app.certificate().map(|certificate| certificate.warnings()).unwrap_or_default();
+        warnings.iter().for_each(|warning| println!("warning: {warning}"));
         println!("{file}: good");
         println!("callback to register at every provider: {}/logged-in", app.own_origin().as_str());
         let offered: Vec<_> = app.catalogue().offered().map(|service| service.id.as_str()).collect();

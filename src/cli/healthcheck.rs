@@ -2,6 +2,8 @@
 
 use super::block_on;
 use super::configured::{ConfigFile, seen_from_here};
+use crate::config::Config;
+use crate::provider::{bundled_tls, names_loopback};
 use anyhow::anyhow;
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,29 +17,32 @@ const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 808
 pub(super) struct Healthcheck {
     #[command(flatten)]
     file: ConfigFile,
-    /// The server to ask, by http [default: the first address that the configuration listens on]
-    #[arg(long, value_parser = plain_url)]
+    /// The server to ask [default: the first address that the configuration listens on]
+    #[arg(long, value_parser = base_url)]
     url: Option<Url>,
 }
 
 pub(super) fn healthcheck(healthcheck: &Healthcheck) -> anyhow::Result<()> {
     let base = match &healthcheck.url {
         Some(url) => url.clone(),
-        None => Url::parse(&format!("http://{}", listens(&healthcheck.file)))?,
+        None => Url::parse(&listens(&healthcheck.file))?,
     };
     let url = base.join("/readyz")?;
     let answer = block_on(async {
-        // No certificates: none are needed for http, and an empty container has none to load.
-        let client =
-            reqwest::Client::builder().tls_certs_only([]).no_proxy().timeout(Duration::from_secs(3)).build()?;
-        client.get(url.clone()).send().await
-    })?;
-    let status = answer
-        .map_err(|error| {
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3));
+        let client = match names_loopback(&url) {
+            // The certificate is for the public name, and nobody is between this machine and itself.
+            true => client.tls_certs_only([]).tls_danger_accept_invalid_certs(true),
+            // Not the machine's: an empty container has none.
+            false => client.tls_backend_preconfigured(bundled_tls()?),
+        };
+        let answer = client.build()?.get(url.clone()).send().await;
+        answer.map_err(|error| {
             let error = anyhow::Error::from(error.without_url());
             anyhow!("{url} does not answer ({}); is authseal running, and is --url right?", error.root_cause())
-        })?
-        .status();
+        })
+    })?;
+    let status = answer?.status();
     if status.is_success() {
         println!("ready");
         return Ok(());
@@ -45,17 +50,19 @@ pub(super) fn healthcheck(healthcheck: &Healthcheck) -> anyhow::Result<()> {
     Err(anyhow!("{url} answers {status}"))
 }
 
-fn plain_url(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
-    url.ok_or("must be like http://127.0.0.1:8080")
+fn base_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or("must be like http://127.0.0.1:8080 or https://127.0.0.1:8443")
 }
 
 /// Where the server listens, as seen from here. A file that was edited to no good since the start does not make a
 /// running server ill.
-fn listens(file: &ConfigFile) -> SocketAddr {
-    let listen = file.load().map(|config| config.listen);
-    if listen.is_err() {
+fn listens(file: &ConfigFile) -> String {
+    let config = file.load();
+    if config.is_err() {
         eprintln!("authseal: the configuration has faults (`authseal check` lists them); asking {DEFAULT}");
     }
-    seen_from_here(listen.ok().and_then(|listen| listen.first().copied()).unwrap_or(DEFAULT))
+    let first = |config: &Config| config.listen.first().copied();
+    let scheme = if config.as_ref().is_ok_and(|config| config.tls.is_some()) { "https" } else { "http" };
+    format!("{scheme}://{}", seen_from_here(config.ok().as_ref().and_then(first).unwrap_or(DEFAULT)))
 }

@@ -27,11 +27,15 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
             );
         }
         let (services, public_url) = (offered.join(" "), app.public_url().to_string());
+        let tls = app.certificate().is_some();
         let server = Server::bind(app)?;
         // Before anybody reads where it listens and sends one.
         let signals = Signals::new()?;
         for address in server.addresses() {
-            tracing::info!(%address, public_url, services, "listening");
+            tracing::info!(%address, tls, public_url, services, "listening");
+        }
+        for redirect_address in server.redirect_addresses() {
+            tracing::info!(%redirect_address, "sending visitors from http to https");
         }
         for admin_address in server.admin_addresses() {
             tracing::info!(%admin_address, "listening for operators");

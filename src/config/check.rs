@@ -11,7 +11,7 @@ use crate::store::StorePlace;
 use figment::value::Value;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
@@ -73,7 +73,10 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     if listen.is_empty() {
         keys.faults.missing("listen", "name at least one address, like 127.0.0.1:8080");
     }
-    let admin_listen = keys.listen(&["admin", "listen"], &written.admin.listen, &listen);
+    let tls = keys.tls(&written.tls, public_url.as_ref());
+    let redirect_listen = keys.listen(&["tls", "redirect_listen"], &written.tls.redirect_listen, &listen);
+    let taken = [listen.as_slice(), &redirect_listen].concat();
+    let admin_listen = keys.listen(&["admin", "listen"], &written.admin.listen, &taken);
     let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
     let proxies = written.server.trusted_proxies.into_iter().enumerate();
     let proxies = proxies.filter_map(|(at, text)| {
@@ -121,6 +124,8 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         warnings: Vec::new(),
         public_url,
         listen,
+        tls,
+        redirect_listen,
         admin_listen,
         drain: drain.unwrap_or_default(),
         trusted_proxies,
@@ -139,13 +144,13 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
 }
 
 /// The faults so far, and what is needed to say where the next one was set.
-struct Keys<'a> {
+pub(super) struct Keys<'a> {
     layers: &'a Layers,
     faults: &'a mut Faults,
 }
 
 impl Keys<'_> {
-    fn fault(&mut self, path: &[&str], sentence: impl Into<String>) {
+    pub(super) fn fault(&mut self, path: &[&str], sentence: impl Into<String>) {
         self.faults.add(&self.layers.name(path), &self.layers.place(path), sentence);
     }
 
@@ -164,7 +169,7 @@ impl Keys<'_> {
         }
     }
 
-    fn path(&mut self, path: &[&str], file: Option<String>) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, path: &[&str], file: Option<String>) -> Option<PathBuf> {
         self.filled(path, file.as_deref());
         let folder = self.layers.folder(self.layers.at(path)?.tag());
         file.map(|file| folder.join(file))
@@ -176,25 +181,6 @@ impl Keys<'_> {
             self.fault(path, "names no folder that exists; make it, or leave the key out");
         }
         Some(folder)
-    }
-
-    /// Addresses to listen on, beside those that are `taken`. Port 0 is any free one, so it is never taken.
-    fn listen(&mut self, path: &[&str], texts: &[String], taken: &[SocketAddr]) -> Vec<SocketAddr> {
-        let mut listen = Vec::new();
-        for (at, text) in texts.iter().enumerate() {
-            let at = at.to_string();
-            let path = [path, &[at.as_str()]].concat();
-            match text.parse::<SocketAddr>() {
-                Ok(address) if listen.contains(&address) => self.fault(&path, "repeats an earlier address; keep one"),
-                Ok(address) if address.port() != 0 && taken.contains(&address) => {
-                    self.fault(&path, "is an address of `listen` already; what is for operators needs one of its own");
-                }
-                Ok(address) => listen.push(address),
-                Err(_) => self
-                    .fault(&path, "is not an IP address with a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080"),
-            }
-        }
-        listen
     }
 
     fn keyring(&mut self, keyring: written::Keyring) -> Option<KeyringSource> {

@@ -9,6 +9,7 @@ mod check;
 mod extract;
 mod faults;
 mod layers;
+mod listening;
 mod secrets;
 mod sources;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use sources::Sources;
 
 use crate::provider::Catalogue;
 use crate::store::StorePlace;
+use crate::tls::PairFiles;
 use ipnet::IpNet;
 use layers::Layers;
 use secrecy::SecretString;
@@ -40,6 +42,10 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The addresses to listen on, at least one, none twice.
     pub listen: Vec<SocketAddr>,
+    /// The certificate that these addresses speak TLS with; plain http without it.
+    pub tls: Option<PairFiles>,
+    /// The addresses that send visitors from http to https, none twice; none at all where there is no certificate.
+    pub redirect_listen: Vec<SocketAddr>,
     /// The addresses of the admin listener, none twice; none at all where there is to be none.
     pub admin_listen: Vec<SocketAddr>,
     /// How long to go on serving after being told to end.

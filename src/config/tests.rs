@@ -366,7 +366,27 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("listen = [\"[::1]:1\", \"[0::1]:1\"]", "listen, entry 2 (in {dir}/authseal.toml) repeats an earlier address"),
     (
         "listen = [\"[::1]:1\"]\nadmin.listen = [\"[::1]:2\", \"[0::1]:1\"]",
-        "admin.listen, entry 2 (in {dir}/authseal.toml) is an address of `listen` already",
+        "admin.listen, entry 2 (in {dir}/authseal.toml) is listened on already for something else",
+    ),
+    (
+        "listen = [\"[::1]:1\"]\ntls = { cert_file = \"a\", key_file = \"b\", redirect_listen = [\"[::1]:1\"] }",
+        "tls.redirect_listen, entry 1 (in {dir}/authseal.toml) is listened on already for something else",
+    ),
+    (
+        "admin.listen = [\"[::1]:1\"]\ntls = { cert_file = \"a\", key_file = \"b\", redirect_listen = [\"[::1]:1\"] }",
+        "admin.listen, entry 1 (in {dir}/authseal.toml) is listened on already for something else",
+    ),
+    (
+        "tls.redirect_listen = [\"[::1]:1\"]",
+        "tls.redirect_listen (in {dir}/authseal.toml) is of use only together with `tls.cert_file` and `tls.key_file`",
+    ),
+    (
+        "tls.cert_file = \"hunter2-Zw3\"",
+        "tls.cert_file (in {dir}/authseal.toml) is of use only together with `tls.key_file`",
+    ),
+    (
+        "tls.key_file = \"hunter2-Zw3\"",
+        "tls.key_file (in {dir}/authseal.toml) is of use only together with `tls.cert_file`",
     ),
     (
         "admin.listen = [\"hunter2-Zw3\"]",
@@ -577,6 +597,17 @@ fn an_origin_that_no_login_could_remember_is_refused() {
     assert!(load(GOOD, &[("AUTHSEAL_PUBLIC_URL", &origin(128))]).is_ok());
     let faults = load(GOOD, &[("AUTHSEAL_PUBLIC_URL", &origin(129))]).err().unwrap().to_string();
     assert!(faults.contains("public_url (in AUTHSEAL_PUBLIC_URL) is too long"), "{faults}");
+}
+
+#[test]
+fn a_server_that_speaks_tls_is_seen_under_https() {
+    let tls = [("AUTHSEAL_TLS__CERT_FILE", "a.pem"), ("AUTHSEAL_TLS__KEY_FILE", "b.pem")];
+    let load = |url| load(GOOD, &[tls[0], tls[1], ("AUTHSEAL_PUBLIC_URL", url)]);
+    let config = load("https://localhost:8443").unwrap();
+    let files = config.tls.unwrap();
+    assert!(files.cert.ends_with("a.pem") && files.key.ends_with("b.pem"), "{files:?}");
+    let faults = load("http://localhost:8443").err().unwrap().to_string();
+    assert!(faults.contains("so `public_url` must begin with `https://`"), "{faults}");
 }
 
 #[test]

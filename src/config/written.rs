@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 pub(super) struct Written {
     pub(super) public_url: Option<String>,
     pub(super) listen: Vec<String>,
+    pub(super) tls: Tls,
     pub(super) server: Server,
     pub(super) admin: Admin,
     pub(super) keyring: Keyring,
@@ -27,6 +28,14 @@ pub(super) struct Written {
     pub(super) log: Log,
     pub(super) acme_challenge_dir: Option<String>,
     pub(super) templates_dir: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    pub(super) cert_file: Option<String>,
+    pub(super) key_file: Option<String>,
+    pub(super) redirect_listen: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -114,6 +114,16 @@ pub(super) const DENYLIST_FAILED: Metric = gauge(
     &[],
     "1 if the denylist file could not be read or has a fault, so that older rules are in force.",
 );
+pub(super) const CERTIFICATE_EXPIRES: Metric = gauge(
+    "authseal_certificate_expires_timestamp_seconds",
+    &[],
+    "When the certificate in force ends, where this server speaks TLS itself.",
+);
+pub(super) const CERTIFICATE_FAILED: Metric = gauge(
+    "authseal_certificate_load_failed",
+    &[],
+    "1 if certificate and key could not be read or do not belong together, so that an older pair is in force.",
+);
 pub(super) const STORE_FAILING: Metric =
     gauge("authseal_store_failing", &[], "1 if the last request to the state store failed.");
 pub(super) const STORE_FAILURES: Metric =
@@ -133,7 +143,7 @@ pub(super) const BUILD: Metric = gauge("authseal_build_info", &["version"], "1; 
 pub(super) const STARTED: Metric = gauge("process_start_time_seconds", &[], "When this process started.");
 
 /// All metrics.
-pub const METRICS: [&Metric; 21] = [
+pub const METRICS: [&Metric; 23] = [
     &REFRESHES,
     &LAST_SEEN,
     &LOGINS,
@@ -148,6 +158,8 @@ pub const METRICS: [&Metric; 21] = [
     &DENYLIST_RULES,
     &DENYLIST_LOADED,
     &DENYLIST_FAILED,
+    &CERTIFICATE_EXPIRES,
+    &CERTIFICATE_FAILED,
     &STORE_FAILING,
     &STORE_FAILURES,
     &ROTATIONS,

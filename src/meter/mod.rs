@@ -194,6 +194,12 @@ impl Meter {
         self.gauge(&list::DENYLIST_FAILED, &[]).set(flag(failed));
     }
 
+    /// When the certificate in force ends, and whether a later reading failed.
+    pub fn certificate(&self, ends: UnixTime, failed: bool) {
+        self.gauge(&list::CERTIFICATE_EXPIRES, &[]).set(seconds(ends));
+        self.gauge(&list::CERTIFICATE_FAILED, &[]).set(flag(failed));
+    }
+
     /// Whether the store fails, and whether this process was told to end.
     pub fn process(&self, store_failing: bool, draining: bool) {
         self.gauge(&list::STORE_FAILING, &[]).set(flag(store_failing));

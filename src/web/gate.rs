@@ -74,7 +74,8 @@ fn wrong_name(request: &HttpRequest, app: &App) -> HttpResponse {
     .show(app, request, StatusCode::MISDIRECTED_REQUEST)
 }
 
-fn plain_http(request: &HttpRequest, app: &App) -> HttpResponse {
+/// The answer to what should have come by https.
+pub(super) fn plain_http(request: &HttpRequest, app: &App) -> HttpResponse {
     let message = "This request came by plain http, where others on its way can read it. Use the https address.";
     match request.path() {
         "/token" => {

@@ -23,7 +23,7 @@ pub(super) const CSP: &str = "default-src 'none'; script-src 'self'; style-src '
 
 const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
 /// The longest path and query, in bytes.
-const MAX_URI: usize = 4 * 1024;
+pub(super) const MAX_URI: usize = 4 * 1024;
 /// One year, in seconds.
 const HSTS: &str = "max-age=31536000";
 

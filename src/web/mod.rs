@@ -22,6 +22,7 @@ mod login;
 mod login_error;
 mod page;
 mod reason;
+mod redirect;
 mod refresh;
 mod revoke;
 mod running;

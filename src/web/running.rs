@@ -4,7 +4,9 @@
 use crate::app::App;
 use actix_web::dev::{self, ServerHandle};
 use actix_web::web;
+use futures_util::future::select_all;
 use std::io;
+use std::iter;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -15,7 +17,8 @@ pub(super) const FINISH: Duration = Duration::from_secs(25);
 /// A server that answers, on its listeners.
 pub struct Running {
     public: Listening,
-    admin: Option<Listening>,
+    /// What answers to the last: for operators, and for those who come by http.
+    beside: Vec<Listening>,
     app: web::Data<App>,
 }
 
@@ -36,8 +39,9 @@ impl Listening {
 }
 
 impl Running {
-    pub(super) fn start(public: dev::Server, admin: Option<dev::Server>, app: web::Data<App>) -> Self {
-        Self { public: Listening::start(public), admin: admin.map(Listening::start), app }
+    pub(super) fn start(public: dev::Server, beside: Vec<dev::Server>, app: web::Data<App>) -> Self {
+        let beside = beside.into_iter().map(Listening::start).collect();
+        Self { public: Listening::start(public), beside, app }
     }
 
     /// Waits for an end that nobody asked for.
@@ -45,13 +49,8 @@ impl Running {
     /// # Errors
     /// What made it end.
     pub async fn ended(&mut self) -> io::Result<()> {
-        match &mut self.admin {
-            None => self.public.ended().await,
-            Some(admin) => tokio::select! {
-                ended = self.public.ended() => ended,
-                ended = admin.ended() => ended,
-            },
-        }
+        let all = iter::once(&mut self.public).chain(&mut self.beside);
+        select_all(all.map(|listening| Box::pin(listening.ended()))).await.0
     }
 
     /// Ends it without losing anything: serves for [`App::drain_time`] more, then finishes what is under way, detached
@@ -73,7 +72,7 @@ impl Running {
     /// # Errors
     /// When a listener had ended badly before.
     pub async fn stop(self) -> io::Result<()> {
-        for mut listening in [Some(self.public), self.admin].into_iter().flatten() {
+        for mut listening in iter::once(self.public).chain(self.beside) {
             listening.handle.stop(false).await;
             listening.ended().await?;
         }

@@ -2,7 +2,7 @@
 
 use super::form::MAX_FORM;
 use super::running::{FINISH, Running};
-use super::{admin, headers, routes, unfit};
+use super::{admin, headers, redirect, routes, unfit};
 use crate::app::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
@@ -12,10 +12,10 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-/// How long a client may take to send its request's head.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take to send its request's head, and to agree on TLS before that.
+pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long an idle connection stays open.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Listens at an address.
 ///
@@ -58,6 +58,7 @@ pub fn service(
 /// A server that listens and does not answer yet.
 pub struct Server {
     listeners: Vec<TcpListener>,
+    redirect: Vec<TcpListener>,
     admin: Vec<TcpListener>,
     app: web::Data<App>,
 }
@@ -69,13 +70,13 @@ impl Server {
     /// Names the address that cannot be had.
     pub fn bind(app: App) -> io::Result<Self> {
         let at = |addresses: &[SocketAddr]| addresses.iter().copied().map(listen).collect::<io::Result<Vec<_>>>();
-        let (listeners, admin) = (at(app.listen())?, at(app.admin_listen())?);
-        Ok(Self { admin, ..Self::on(app, listeners) })
+        let (listeners, redirect, admin) = (at(app.listen())?, at(app.redirect_listen())?, at(app.admin_listen())?);
+        Ok(Self { redirect, admin, ..Self::on(app, listeners) })
     }
 
-    /// Uses listeners that are there already, and has none for operators.
+    /// Uses listeners that are there already, and no others.
     pub fn on(app: App, listeners: Vec<TcpListener>) -> Self {
-        Self { listeners, admin: Vec::new(), app: web::Data::new(app) }
+        Self { listeners, redirect: Vec::new(), admin: Vec::new(), app: web::Data::new(app) }
     }
 
     /// What it serves.
@@ -85,12 +86,17 @@ impl Server {
 
     /// Where it listens really.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        addresses(&self.listeners)
+    }
+
+    /// Where it sends visitors to https.
+    pub fn redirect_addresses(&self) -> Vec<SocketAddr> {
+        addresses(&self.redirect)
     }
 
     /// Where it listens for operators.
     pub fn admin_addresses(&self) -> Vec<SocketAddr> {
-        self.admin.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        addresses(&self.admin)
     }
 
     /// Begins to answer, on the current runtime. Signals are left to the caller.
@@ -101,14 +107,29 @@ impl Server {
         let app = self.app.clone();
         let server = HttpServer::new(move || service(app.clone()))
             .client_request_timeout(HEAD_TIME)
+            .tls_handshake_timeout(HEAD_TIME)
             .keep_alive(KEEP_ALIVE)
             .shutdown_timeout(FINISH.as_secs())
             .disable_signals();
-        let server = self.listeners.into_iter().try_fold(server, HttpServer::listen)?.run();
-        let admin = match self.admin.as_slice() {
-            [] => None,
-            _ => Some(admin::server(self.app.clone(), self.admin)?),
-        };
-        Ok(Running::start(server, admin, self.app))
+        let mut listeners = self.listeners.into_iter();
+        let server = match self.app.certificate() {
+            None => listeners.try_fold(server, HttpServer::listen),
+            Some(certificate) => {
+                let tls = certificate.server_config().map_err(io::Error::other)?;
+                listeners.try_fold(server, |server, listener| server.listen_rustls_0_23(listener, tls.clone()))
+            }
+        }?;
+        let mut beside = Vec::new();
+        if !self.redirect.is_empty() {
+            beside.push(redirect::server(self.app.clone(), self.redirect)?);
+        }
+        if !self.admin.is_empty() {
+            beside.push(admin::server(self.app.clone(), self.admin)?);
+        }
+        Ok(Running::start(server.run(), beside, self.app))
     }
+}
+
+fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }

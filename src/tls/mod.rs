@@ -1,0 +1,143 @@
+//! TLS of our own, where no proxy ends it: the certificate and key that the public listeners use, followed while the
+//! server runs.
+//!
+//! A pair that is faulty, or whose halves do not belong together, never replaces a good one; the fault goes to the log.
+//! Open connections keep the certificate that they began with. Who issues certificates and renews them is left to ACME
+//! clients and people: they write two files, one after the other, and between the two there is a pair that does not fit.
+
+mod fault;
+mod pair;
+
+pub use fault::{TlsFault, TlsFaults};
+pub use pair::PairFiles;
+
+use crate::clock::{Clock, UnixTime, rfc3339};
+use crate::watch::{Follow, Readings, Signature};
+use arc_swap::ArcSwap;
+use pair::Pair;
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use url::Host;
+
+/// How long before its end a certificate is warned of, in seconds: 14 days. ACME clients renew 30 days before.
+const SOON: i64 = 14 * DAY;
+const DAY: i64 = 24 * 60 * 60;
+
+/// A certificate and its key that follow their files.
+pub struct LiveCertificate {
+    files: PairFiles,
+    /// What browsers will look for in it.
+    host: Host<String>,
+    clock: Clock,
+    first: [Signature; 2],
+    pair: ArcSwap<Pair>,
+    readings: Readings,
+    /// Held from reading to swapping, so that an older content never replaces a newer one.
+    reloading: Mutex<()>,
+}
+
+impl fmt::Debug for LiveCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveCertificate").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl LiveCertificate {
+    /// Reads both files; symlinks are followed. `host` is that of the public URL.
+    ///
+    /// # Errors
+    /// When one of them is missing, unreadable, faulty, or they do not belong together; or others can read the key.
+    pub fn open(files: PairFiles, host: Host<String>, clock: Clock) -> Result<Self, TlsFaults> {
+        let (pair, first) = Pair::read(&files).map_err(TlsFaults)?;
+        let (pair, readings) = (ArcSwap::from_pointee(pair), Readings::begun());
+        let live = Self { files, host, clock, first, pair, readings, reloading: Mutex::default() };
+        live.log();
+        Ok(live)
+    }
+
+    /// What rustls serves with: TLS 1.2 and 1.3, and for each new connection the pair in force.
+    ///
+    /// # Errors
+    /// When rustls lacks what it needs for that; it does not.
+    pub fn server_config(self: &Arc<Self>) -> Result<ServerConfig, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        Ok(builder.with_no_client_auth().with_cert_resolver(self.clone()))
+    }
+
+    /// When the certificate in force ends.
+    pub fn ends(&self) -> UnixTime {
+        self.pair.load().ends
+    }
+
+    /// When the pair in force was read, and whether a later reading failed.
+    pub fn readings(&self) -> &Readings {
+        &self.readings
+    }
+
+    /// What browsers and Duplicati will complain about, now or soon: a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let (pair, now, file) = (self.pair.load(), self.clock.now(), self.files.cert.display());
+        let (begins, ends) = (rfc3339(pair.begins), rfc3339(pair.ends));
+        let mut warnings = Vec::new();
+        if pair.ends <= now {
+            warnings.push(format!("the certificate {file} ended at {ends} and is refused by clients; renew it"));
+        } else if pair.ends - now < SOON {
+            let days = (pair.ends - now) / DAY;
+            warnings.push(format!("the certificate {file} ends at {ends}, in {days} days; renew it before"));
+        }
+        if pair.begins > now {
+            warnings.push(format!("the certificate {file} begins at {begins} only; is this machine's clock right?"));
+        }
+        if !pair.covers(&self.host) {
+            warnings.push(format!(
+                "the certificate {file} is not for {}, the host of `public_url`, so clients refuse it; have one issued for that name",
+                self.host
+            ));
+        }
+        warnings
+    }
+
+    /// Reads both files again. Faults are logged, and the pair in force stays.
+    pub fn reload(&self) {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = Pair::read(&self.files);
+        self.readings.note(outcome.is_ok());
+        match outcome {
+            Ok((pair, _)) => {
+                self.pair.store(Arc::new(pair));
+                self.log();
+            }
+            Err(faults) => {
+                for error in faults {
+                    tracing::error!(%error, "certificate not loaded; the one loaded before stays in force");
+                }
+            }
+        }
+    }
+
+    /// What to hand to [`Watch::start`](crate::watch::Watch::start).
+    pub fn follow(self: &Arc<Self>) -> Follow {
+        let live = Arc::clone(self);
+        let [cert, key] = self.first;
+        let files = [(self.files.cert.clone(), Some(cert)), (self.files.key.clone(), Some(key))];
+        Follow::together(files, move || live.reload())
+    }
+
+    fn log(&self) {
+        tracing::info!(ends = rfc3339(self.ends()), "certificate loaded");
+        self.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
+}
+
+impl ResolvesServerCert for LiveCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.pair.load().served.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! A certificate chain and its key, as two files in PEM: read, checked against each other, and looked at for what an
+//! operator has to know. Browsers do the rest of the checking; what they would complain about is a warning here.
+
+use super::fault::{Fault, TlsFault};
+use crate::clock::UnixTime;
+use crate::watch::Signature;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use url::Host;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
+
+/// The largest file, in bytes; a chain has some thousand.
+pub(super) const MAX_LEN: u64 = 1024 * 1024;
+/// Permission bits that let other users in.
+const OTHERS: u32 = 0o007;
+
+/// The two files.
+#[derive(Clone, Debug)]
+pub struct PairFiles {
+    /// The certificate chain in PEM, the server's own certificate first.
+    pub cert: PathBuf,
+    /// Its private key in PEM.
+    pub key: PathBuf,
+}
+
+/// What of it is served, and what is known of its first certificate.
+pub(super) struct Pair {
+    pub(super) served: Arc<CertifiedKey>,
+    pub(super) begins: UnixTime,
+    pub(super) ends: UnixTime,
+    /// DNS names in lower case, the first label perhaps `*`.
+    names: Vec<String>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Pair {
+    /// Reads both files; with their signatures, that of the certificate first.
+    pub(super) fn read(files: &PairFiles) -> Result<(Self, [Signature; 2]), Vec<TlsFault>> {
+        let of_cert = |fault| vec![TlsFault::of_cert(files, fault)];
+        let (chain, key) = match (chain(&files.cert), key(&files.key)) {
+            (Ok(chain), Ok(key)) => (chain, key),
+            (chain, key) => {
+                let chain = chain.err().map(|fault| TlsFault::of_cert(files, fault));
+                return Err(chain.into_iter().chain(key.err().map(|fault| TlsFault::of_key(files, fault))).collect());
+            }
+        };
+        let ((chain, cert_signature), (key, key_signature)) = (chain, key);
+        let Ok(key) = ring::default_provider().key_provider.load_private_key(key) else {
+            return Err(vec![TlsFault::of_key(files, Fault::BadKey)]);
+        };
+        let fits = |chain: &[CertificateDer<'static>]| CertifiedKey::new(chain.to_vec(), key.clone()).keys_match();
+        match fits(&chain) {
+            // The second: this key cannot tell its public half.
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(Error::InconsistentKeys(_)) if (1..chain.len()).any(|at| fits(&chain[at..]).is_ok()) => {
+                return Err(of_cert(Fault::Order));
+            }
+            Err(Error::InconsistentKeys(_)) => return Err(vec![TlsFault::of_key(files, Fault::Mismatch)]),
+            Err(_) => return Err(of_cert(Fault::BadCertificate)),
+        }
+        let served = Arc::new(CertifiedKey::new(chain, key));
+        let pair = Self::of(served).ok_or_else(|| of_cert(Fault::BadCertificate))?;
+        Ok((pair, [cert_signature, key_signature]))
+    }
+
+    fn of(served: Arc<CertifiedKey>) -> Option<Self> {
+        let (_, first) = X509Certificate::from_der(served.cert.first()?).ok()?;
+        let (begins, ends) = (first.validity().not_before.timestamp(), first.validity().not_after.timestamp());
+        let (mut names, mut addresses) = (Vec::new(), Vec::new());
+        let alternatives = first.subject_alternative_name().ok()?;
+        for name in alternatives.iter().flat_map(|extension| &extension.value.general_names) {
+            match name {
+                GeneralName::DNSName(name) => names.push(name.to_ascii_lowercase()),
+                GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
+                _ => {}
+            }
+        }
+        Some(Self { served, begins, ends, names, addresses })
+    }
+
+    /// Whether browsers take it for this host (RFC 9525 section 6.3): `*` stands for one label.
+    pub(super) fn covers(&self, host: &Host<String>) -> bool {
+        match host {
+            Host::Domain(host) => {
+                let parent = host.split_once('.').map(|(_, parent)| parent);
+                self.names.iter().any(|name| name == host || name.strip_prefix("*.").is_some_and(|n| parent == Some(n)))
+            }
+            Host::Ipv4(address) => self.addresses.contains(&IpAddr::from(*address)),
+            Host::Ipv6(address) => self.addresses.contains(&IpAddr::from(*address)),
+        }
+    }
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Signature), Fault> {
+    let (text, signature) = read(path, 0)?;
+    let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(|_| Fault::Damaged)?;
+    if chain.is_empty() { Err(Fault::NoCertificate) } else { Ok((chain, signature)) }
+}
+
+fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Signature), Fault> {
+    let (text, signature) = read(path, OTHERS)?;
+    let locked = text.windows(b"ENCRYPTED".len()).any(|words| words == b"ENCRYPTED");
+    match PrivateKeyDer::from_pem_slice(&text) {
+        Ok(key) => Ok((key, signature)),
+        Err(_) if locked => Err(Fault::Locked),
+        Err(pem::Error::NoItemsFound) => Err(Fault::NoKey),
+        // The error would quote the file.
+        Err(_) => Err(Fault::Damaged),
+    }
+}
+
+/// All is asked of the one open file, so nothing can be swapped in between. `forbidden` are the bits that its mode must
+/// not have.
+fn read(path: &Path, forbidden: u32) -> Result<(Zeroizing<Vec<u8>>, Signature), Fault> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Fault::Missing,
+        _ => Fault::Unreadable(error),
+    };
+    // Before it is opened: opening a pipe would wait for somebody to write.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Fault::NoFile);
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & forbidden != 0 {
+        return Err(Fault::OpenToOthers(mode));
+    }
+    // All the room at once: a buffer that grew would leave copies of the key behind.
+    let room = metadata.len().min(MAX_LEN) + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
+    file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(Fault::TooLong);
+    }
+    Ok((bytes, Signature::of(&metadata)))
+}

@@ -1,0 +1,186 @@
+//! Pairs made on the spot, good and bad in every way.
+
+use super::*;
+use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, date_time_ymd};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const HOST: &str = "oauth.example.com";
+
+/// A certificate for these names that ends in that year, and its key.
+fn issue(names: &[&str], year: i32) -> (String, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(year, 1, 1));
+    (params.self_signed(&key).unwrap().pem(), key)
+}
+
+/// A folder with a pair.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new(cert: &str, key: &str) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.put(cert, key);
+        folder
+    }
+
+    fn files(&self) -> PairFiles {
+        PairFiles { cert: self.0.path().join("cert.pem"), key: self.0.path().join("key.pem") }
+    }
+
+    fn put(&self, cert: impl AsRef<[u8]>, key: impl AsRef<[u8]>) {
+        fs::write(self.files().cert, cert).unwrap();
+        fs::write(self.files().key, key).unwrap();
+        fs::set_permissions(self.files().key, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn open(&self) -> Result<LiveCertificate, TlsFaults> {
+        LiveCertificate::open(self.files(), Host::Domain(HOST.to_owned()), Clock::system())
+    }
+}
+
+fn good() -> (Folder, LiveCertificate) {
+    let (cert, key) = issue(&[HOST], 2200);
+    let folder = Folder::new(&cert, &key.serialize_pem());
+    let live = folder.open().unwrap();
+    (folder, live)
+}
+
+fn served(live: &LiveCertificate) -> Vec<u8> {
+    live.pair.load().served.cert[0].to_vec()
+}
+
+#[test]
+fn a_good_pair_takes_the_old_ones_place_and_a_bad_one_is_refused_by_its_fault() {
+    let (folder, live) = good();
+    let first = served(&live);
+    let (cert, key) = issue(&[HOST], 2201);
+    let (other, other_key) = issue(&[HOST], 2202);
+    let key = key.serialize_pem();
+    let not_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let not_a_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let locked_before =
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    let (cut_cert, cut_key) = (&cert[..cert.len() / 2], &key[..key.len() / 2]);
+    let (reversed, whole) = (format!("{other}{cert}"), format!("{cert}{other}"));
+    let long = "#".repeat(1024 * 1024 + 1);
+    let bad: &[(&str, &str, &str)] = &[
+        ("", &key, "`tls.cert_file`, DIR/cert.pem: there is no certificate in it"),
+        ("hunter2", &key, "cert.pem: there is no certificate in it"),
+        (&key, &key, "cert.pem: there is no certificate in it"),
+        (cut_cert, &key, "cert.pem: its PEM is damaged"),
+        (not_der, &key, "cert.pem: the certificate in it cannot be read"),
+        (&reversed, &key, "cert.pem: its certificates are in the wrong order"),
+        (&long, &key, "cert.pem: it is longer than 1048576 bytes"),
+        (&other, &key, "`tls.key_file`, DIR/key.pem: this is not the key of the certificate"),
+        (&cert, "", "key.pem: there is no private key in it"),
+        (&cert, "hunter2", "key.pem: there is no private key in it"),
+        (&cert, &cert, "key.pem: there is no private key in it"),
+        (&cert, cut_key, "key.pem: its PEM is damaged"),
+        (&cert, not_a_key, "key.pem: the key in it cannot be used"),
+        (&cert, locked, "key.pem: the key in it is locked with a passphrase"),
+        (&cert, locked_before, "key.pem: the key in it is locked with a passphrase"),
+    ];
+    let refused = |expected: &str| {
+        live.reload();
+        assert!(live.readings().failed() && served(&live) == first, "{expected}");
+        let faults = folder.open().unwrap_err().to_string();
+        let expected = expected.replace("DIR", folder.0.path().to_str().unwrap());
+        assert!(faults.contains(&expected) && faults.lines().count() == 1, "{faults}");
+        assert!(!faults.contains("hunter2") && !faults.contains("AAAA"), "{faults}");
+    };
+    for (cert, key, expected) in bad {
+        folder.put(cert, key);
+        refused(expected);
+    }
+    folder.put(&cert, &key);
+    fs::set_permissions(folder.files().key, Permissions::from_mode(0o644)).unwrap();
+    refused("key.pem: it lets every user of this machine in (mode 0644); run `chmod o-rwx` on it");
+    fs::remove_file(folder.files().key).unwrap();
+    refused("key.pem: there is no such file");
+    fs::create_dir(folder.files().key).unwrap();
+    refused("key.pem: this is no regular file");
+    fs::remove_dir(folder.files().key).unwrap();
+
+    folder.put(&whole, &key);
+    live.reload();
+    assert!(!live.readings().failed() && served(&live) != first);
+    folder.put(&other, other_key.serialize_pem());
+    live.reload();
+    assert_eq!(rfc3339(live.ends()), "2202-01-01T00:00:00Z");
+}
+
+#[test]
+fn the_faults_of_both_files_are_told_at_once() {
+    let folder = Folder::new("", "");
+    let faults = folder.open().unwrap_err().to_string();
+    let lines: Vec<_> = faults.lines().map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(lines, ["`tls.cert_file`", "`tls.key_file`"]);
+}
+
+#[test]
+fn a_chain_is_served_whole_and_ends_with_its_first_certificate() {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.not_after = date_time_ymd(2300, 1, 1);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let mut params = CertificateParams::new([HOST.to_owned()]).unwrap();
+    params.not_after = date_time_ymd(2200, 1, 1);
+    let cert = params.signed_by(&key, &authority).unwrap();
+    let folder = Folder::new(&format!("{}{}", cert.pem(), authority.pem()), &key.serialize_pem());
+    let live = folder.open().unwrap();
+    assert_eq!((live.pair.load().served.cert.len(), rfc3339(live.ends())), (2, "2200-01-01T00:00:00Z".to_owned()));
+    assert_eq!(live.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn an_operator_is_warned_of_what_clients_will_refuse() {
+    let warnings = |host: &str, names: &[&str], year| {
+        let (cert, key) = issue(names, year);
+        let folder = Folder::new(&cert, &key.serialize_pem());
+        let host = Host::parse(host).unwrap();
+        LiveCertificate::open(folder.files(), host, Clock::system()).unwrap().warnings()
+    };
+    for (host, names) in [
+        (HOST, &["x.test", HOST][..]),
+        (HOST, &["OAuth.Example.COM"]),
+        (HOST, &["*.example.com"]),
+        ("127.0.0.1", &["127.0.0.1"]),
+        ("[::1]", &["::1"]),
+        ("xn--bcher-kva.example", &["xn--bcher-kva.example"]),
+    ] {
+        assert_eq!(warnings(host, names, 2200), Vec::<String>::new(), "{host} {names:?}");
+    }
+    for (host, names) in [
+        (HOST, &["example.com"][..]),
+        (HOST, &["*.com", "*.oauth.example.com", "th.example.com"]),
+        ("a.oauth.example.com", &["*.example.com"]),
+        ("127.0.0.1", &["127.0.0.2", "localhost"]),
+        ("localhost", &[]),
+    ] {
+        let warnings = warnings(host, names, 2200);
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(&format!("is not for {host}, the host of")),
+            "{warnings:?}"
+        );
+    }
+    let ended = warnings(HOST, &[HOST], 2021);
+    assert!(ended.len() == 1 && ended[0].contains("ended at 2021-01-01T00:00:00Z"), "{ended:?}");
+}
+
+#[test]
+fn the_end_is_announced_two_weeks_before() {
+    let (folder, _) = good();
+    let clock = Clock::system();
+    let live = LiveCertificate::open(folder.files(), Host::Domain(HOST.to_owned()), clock.clone()).unwrap();
+    let go_to = |seconds: i64| clock.advance(Duration::from_secs((live.ends() - seconds - clock.now()) as u64));
+    go_to(SOON + 60);
+    assert_eq!(live.warnings(), Vec::<String>::new());
+    go_to(SOON - 60);
+    assert!(live.warnings()[0].contains("ends at 2200-01-01T00:00:00Z, in 13 days; renew it before"));
+}

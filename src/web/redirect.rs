@@ -1,0 +1,46 @@
+//! Those who come by http where this server speaks https itself: visitors are sent on, and nobody else is. What was sent
+//! with an AuthID has been readable on its way; to send it on would keep that from being noticed.
+
+use super::server::{HEAD_TIME, KEEP_ALIVE};
+use super::{authid, fixed, form, gate, headers, unfit};
+use crate::app::App;
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::middleware::DefaultHeaders;
+use actix_web::{HttpRequest, HttpResponse, HttpServer, dev, web};
+use std::io;
+use std::net::TcpListener;
+
+/// A server that does this; one worker does.
+pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>) -> io::Result<dev::Server> {
+    let service = move || {
+        // No HSTS: over http it would mean nothing (RFC 6797 section 7.2).
+        let headers = DefaultHeaders::new()
+            .add((header::CACHE_CONTROL, "no-store"))
+            .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .add((header::CONTENT_SECURITY_POLICY, headers::CSP))
+            .add((header::REFERRER_POLICY, "no-referrer"));
+        actix_web::App::new()
+            .app_data(app.clone())
+            .wrap(headers)
+            .route("/.well-known/acme-challenge/{token}", web::get().to(fixed::acme))
+            .route("/healthz", web::get().to(fixed::healthz))
+            .default_service(web::to(redirect))
+    };
+    let server =
+        HttpServer::new(service).workers(1).client_request_timeout(HEAD_TIME).keep_alive(KEEP_ALIVE).disable_signals();
+    Ok(listeners.into_iter().try_fold(server, HttpServer::listen)?.run())
+}
+
+/// Sends a visitor to the same path by https. The query stays behind: what others could read on the way, a fetch token
+/// perhaps, is not to be of use any more.
+async fn redirect(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let has_authid = request.headers().contains_key(&authid::HEADER) || form::query(&request, "authid").is_some();
+    if has_authid || !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return gate::plain_http(&request, &app);
+    }
+    if request.path().len() > headers::MAX_URI {
+        return unfit::answer(&request, StatusCode::URI_TOO_LONG);
+    }
+    let location = format!("{}{}", app.own_origin().as_str(), request.path());
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, location)).finish()
+}
