@@ -18,6 +18,21 @@ pub(super) fn file_key(path: &[String]) -> Option<String> {
     SECRETS.iter().find(|(name, _)| name == table).map(|(_, key)| format!("{key}_file"))
 }
 
+/// Whether the value at `path` is a secret.
+pub(super) fn is_secret(path: &[String]) -> bool {
+    match path {
+        [table, key] => table == "keyring" && key == "text",
+        [table, _, key] => SECRETS.iter().any(|secret| *secret == (table.as_str(), key.as_str())),
+        _ => false,
+    }
+}
+
+/// The path of the `_file` key that may stand for the secret at `path`.
+pub(super) fn file_of(path: &[String]) -> Option<Vec<String>> {
+    let [table, id, _] = path else { return None };
+    is_secret(path).then(|| Some(vec![table.clone(), id.clone(), file_key(&[table.clone(), id.clone()])?]))?
+}
+
 /// Reads every `<key>_file` and puts its text, without one trailing line break, at `<key>`. Gives warnings: about files
 /// with secrets, the configuration file too, that every user of the machine can read. That is no fault, since container
 /// systems hand out secrets with such modes and keep other users out; that such a file can be written to is one.
