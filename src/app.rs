@@ -18,14 +18,18 @@ use secrecy::ExposeSecret;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use url::Url;
+
+/// How often a store that is down at the start is asked how it is set up.
+const ADVICE_RETRY: Duration = Duration::from_secs(5);
 
 /// A server's rooms and what the handlers ask of the configuration.
 pub struct App {
     tokens: Tokens,
     logins: Logins,
+    store: Arc<Store>,
     access: Option<Access>,
     providers: Arc<Providers>,
     pages: Pages,
@@ -76,8 +80,17 @@ impl App {
         let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone(), meter.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
-        let (Some(keyring), Some(denylist), Some(pages), Some(providers), Some(own_origin), Some(password)) =
-            (keyring, denylist, pages, providers, own_origin, password)
+        let store =
+            note(&mut faults, Store::open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
+        let (
+            Some(keyring),
+            Some(denylist),
+            Some(pages),
+            Some(providers),
+            Some(own_origin),
+            Some(password),
+            Some(store),
+        ) = (keyring, denylist, pages, providers, own_origin, password, store)
         else {
             return Err(Unbuildable(faults));
         };
@@ -92,11 +105,21 @@ impl App {
             listed: config.delivery.trusted_origins.iter().filter_map(|origin| Origin::of(origin)).collect(),
         };
         let callback = format!("{}/logged-in", own_origin.as_str());
-        let store = Arc::new(Store::memory(clock.clone()));
+        let store = Arc::new(store);
+        tokio::spawn(advise(Arc::downgrade(&store)));
+        let tokens = Tokens::new(
+            keyring.clone(),
+            denylist.clone(),
+            providers.clone(),
+            store.clone(),
+            clock.clone(),
+            meter.clone(),
+        );
         Ok(Self {
             health: Health::new(keyring.clone(), denylist.clone(), store.clone(), meter.clone()),
-            tokens: Tokens::new(keyring.clone(), denylist, providers.clone(), clock.clone(), meter.clone()),
-            logins: Logins::new(keyring, providers.clone(), store, rules, callback, clock),
+            logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
+            tokens,
+            store,
             access,
             pages,
             providers,
@@ -122,6 +145,11 @@ impl App {
     /// Consents to AuthIDs.
     pub fn logins(&self) -> &Logins {
         &self.logins
+    }
+
+    /// What outlives a request.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Who may begin a login; `None` where everybody may.
@@ -197,6 +225,18 @@ impl App {
     /// Where an ACME client leaves its answers.
     pub fn acme_challenge_dir(&self) -> Option<&Path> {
         self.acme_challenge_dir.as_deref()
+    }
+}
+
+/// Tells the log how the store should be set up, as soon as it can be asked; its outage is told by itself.
+async fn advise(store: Weak<Store>) {
+    while let Some(store) = store.upgrade() {
+        if let Ok(advice) = store.advice().await {
+            advice.iter().for_each(|advice| tracing::warn!(advice, "the state store is not set up to keep logins"));
+            return;
+        }
+        drop(store);
+        tokio::time::sleep(ADVICE_RETRY).await;
     }
 }
 

@@ -7,6 +7,7 @@ use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
 use crate::login::Origin;
 use crate::provider::{Catalogue, names_loopback};
+use crate::store::StorePlace;
 use figment::value::Value;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
@@ -83,7 +84,13 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
     let denylist = keys.path(&["denylist", "file"], written.denylist.file);
     let access_password_file = keys.path(&["access", "password_file"], written.access.password_file);
-    keys.judge(&["state", "store"], written.state.store, |text| store(&text));
+    let ca_file = keys.path(&["state", "ca_file"], written.state.ca_file);
+    let folder = layers.at(&["state", "store"]).map(|value| layers.folder(value.tag()));
+    let folder = folder.unwrap_or(layers.working_dir()).to_owned();
+    let store = keys.judge(&["state", "store"], written.state.store, |text| {
+        StorePlace::parse(text.expose_secret(), &folder, ca_file)
+    });
+    let store = store.unwrap_or_default();
     let origins = written.delivery.trusted_origins.into_iter().enumerate();
     let origins = origins.filter_map(|(at, origin)| {
         keys.judge(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
@@ -104,8 +111,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let level = keys.judge(&["log", "level"], written.log.level, log_level);
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
     let templates_dir = keys.folder(&["templates_dir"], written.templates_dir);
-    let no_store = false; // what is in memory does not outlive the process
-    let catalogue = Catalogue::build(written.providers, written.services, written.clients, no_store);
+    let catalogue = Catalogue::build(written.providers, written.services, written.clients, store.is_durable());
     let catalogue = catalogue.unwrap_or_else(|sentences| {
         faults.follow(&sentences);
         Catalogue::default()
@@ -121,6 +127,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
         access_password_file,
+        store,
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
         catalogue,
         allow_query_authid: written.refresh.allow_query_authid,
@@ -268,15 +275,6 @@ fn network(text: &str) -> Result<IpNet, String> {
         }
         Ok(network) => Ok(network),
         Err(_) => Err("is not an address like 127.0.0.1 or ::1, or a network like 10.1.2.0/24".to_owned()),
-    }
-}
-
-fn store(text: &str) -> Result<(), String> {
-    let later = ["dir:", "redis:", "rediss:"].iter().any(|kind| text.starts_with(kind));
-    match text {
-        "memory" => Ok(()),
-        _ if later => Err("names a store that this version does not have: it keeps state in memory only".to_owned()),
-        _ => Err("must be \"memory\"".to_owned()),
     }
 }
 

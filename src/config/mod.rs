@@ -23,6 +23,7 @@ pub use show::{Shown, keys_of, show};
 pub use sources::Sources;
 
 use crate::provider::Catalogue;
+use crate::store::StorePlace;
 use ipnet::IpNet;
 use layers::Layers;
 use secrecy::SecretString;
@@ -54,6 +55,8 @@ pub struct Config {
     pub denylist: PathBuf,
     /// The file with the hash of the password that a login begins with, if one is wanted.
     pub access_password_file: Option<PathBuf>,
+    /// Where state is kept that outlives a request.
+    pub store: StorePlace,
     /// To whom an AuthID is handed without a click.
     pub delivery: Delivery,
     /// What there is to log in to: `[providers]`, `[services]` and `[clients]`, those built in included.

@@ -377,11 +377,10 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("access.password_file = \"\"", "access.password_file (in {dir}/authseal.toml) is empty"),
     ("access.password = \"hunter2-Zw3\"", "did you mean `password_file`?"),
     ("denylist.file = \"\"", "denylist.file (in {dir}/authseal.toml) is empty"),
-    (
-        "state.store = \"redis://:hunter2-Zw3@r:6379\"",
-        "state.store (in {dir}/authseal.toml) names a store that this version does not have: it keeps state in memory only",
-    ),
-    ("state.store = \"dir:/var/lib/authseal\"", "keeps state in memory only"),
+    ("state.store = \"redis://:hunter2-Zw3@\"", "state.store (in {dir}/authseal.toml) is not a URL like"),
+    ("state.store = \"dir: \"", "state.store (in {dir}/authseal.toml) must be \"memory\", \"dir:\" and a folder"),
+    ("state.store = \"http://hunter2-Zw3\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
+    ("state = { store = \"redis://r\", ca_file = \"ca.pem\" }", "does not begin with `rediss://`"),
     ("state.store = \"disk\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
     (
         "delivery.trusted_origins = [\"https://a.lan\", \"*\"]",

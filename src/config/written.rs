@@ -58,7 +58,8 @@ pub(super) struct Denylist {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct State {
-    pub(super) store: Option<String>,
+    pub(super) store: Option<SecretString>,
+    pub(super) ca_file: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

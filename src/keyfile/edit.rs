@@ -30,31 +30,41 @@ pub enum EditError {
 /// # Errors
 /// When the text is no keyring or cannot be edited so that exactly `change` comes of it, or there is no randomness.
 pub fn apply(text: &str, change: Change) -> Result<Zeroizing<String>, EditError> {
-    let mut content = Content::of(&Keyring::parse(text)?);
+    let before = Keyring::parse(text)?;
     let document = ImDocument::parse(text).map_err(|_| EditError::Unclear)?;
-    let (place, new) = match change {
-        Change::Stage(epoch, at) => {
-            let secret = new_secret_text(epoch)?;
-            let keys = EpochKeys::from_text(&secret).map_err(|_| EditError::Unclear)?;
-            content.keys.insert(epoch, Key { created: time(at), secret: Ok(keys.fingerprint()) });
-            stage(text, &document, epoch, at, &secret)
-        }
+    let edit = match change {
+        Change::Stage(epoch, at) => stage(text, &document, epoch, at, &new_secret_text(epoch)?),
         Change::Promote(epoch) => {
-            content.primary = epoch;
             document.get("primary").and_then(Item::span).map(|place| (place, Zeroizing::new(epoch.to_string())))
         }
         Change::Retire(epoch, at) => {
-            content.keys.entry(epoch).and_modify(|key| key.secret = Err(time(at)));
             secret(&document, epoch).map(|place| (place, Zeroizing::new(format!("retired = {}", rfc3339(at)))))
         }
-    }
-    .ok_or(EditError::Unclear)?;
+    };
+    let (place, new) = edit.ok_or(EditError::Unclear)?;
     let (head, tail) = text.get(..place.start).zip(text.get(place.end..)).ok_or(EditError::Unclear)?;
     // All the room at once: a text that grew would leave copies of the secrets behind.
     let mut edited = Zeroizing::new(String::with_capacity(head.len() + new.len() + tail.len()));
     [head, &new, tail].iter().for_each(|part| edited.push_str(part));
     let after = Keyring::parse(&edited).map_err(|_| EditError::Unclear)?;
-    if Content::of(&after) == content { Ok(edited) } else { Err(EditError::Unclear) }
+    if is_exactly(change, &before, &after) { Ok(edited) } else { Err(EditError::Unclear) }
+}
+
+/// Whether `change` is all that lies between two keyrings.
+fn is_exactly(change: Change, before: &Keyring, after: &Keyring) -> bool {
+    let (mut expected, found) = (Content::of(before), Content::of(after));
+    match change {
+        Change::Stage(epoch, at) => {
+            let new = found.keys.get(&epoch).filter(|key| key.created == time(at) && key.secret.is_ok());
+            let added = new.is_some_and(|key| expected.keys.insert(epoch, key.clone()).is_none());
+            added && expected == found
+        }
+        Change::Promote(epoch) => Content { primary: epoch, ..expected } == found,
+        Change::Retire(epoch, at) => {
+            expected.keys.entry(epoch).and_modify(|key| key.secret = Err(time(at)));
+            expected == found
+        }
+    }
 }
 
 /// All that a keyring says, without its secrets.
@@ -65,7 +75,7 @@ struct Content {
     keys: BTreeMap<Epoch, Key>,
 }
 
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Key {
     created: Option<jiff::Timestamp>,
     /// The secret's fingerprint, or when it was given up.
@@ -154,7 +164,7 @@ mod tests {
          # the first\n[[key]]\n  «secret   =   \"§1\"» # old\n  epoch=1\n[[key]]\n\tepoch = 2\n\tsecret = \"§2\"\n# the end\n¤",
         // Every way of quoting.
         "'primary' = ‹2›\n[[ \"key\" ]]\n\"epoch\" = 1\n«\"secret\" = '§1'»\n[[key]]\nepoch = 2\nsecret = \"\"\"§2\"\"\"\n\
-         [[key]]\nepoch = 3\nsecret = '''\nS3'''\n¤",
+         [[key]]\nepoch = 3\nsecret = '''\n§3'''\n¤",
         // Numbers in other spellings, times of every kind, a floor.
         "min_epoch = 1\nprimary = ‹0x2›\n[[key]]\nepoch = +1\ncreated = 2026-01-01 10:00:00+02:00\n«secret = \"§1\"»\n\
          [[key]]\nepoch = 0b10\ncreated = \"2026-02-01T00:00:00Z\"\nsecret = \"§2\"\n[[key]]\nepoch = 0o3\nsecret = \"§3\"\n¤",
@@ -258,6 +268,36 @@ mod tests {
             assert_eq!((keyring.primary().epoch(), keyring.entries().count()), (epoch(19), 19));
             assert_eq!(text.matches("authseal-key:").count(), 2 + 1 + text.matches("# secret").count());
         }
+    }
+
+    #[test]
+    fn whatever_else_has_changed_is_noticed() {
+        let key = |number: i64| format!("[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *secret_text(number));
+        let (one, two, new) =
+            (key(1), key(2), key(3).replacen("[[key]]", "[[key]]\ncreated = 2026-11-23T10:00:00Z", 1));
+        let gone = "[[key]]\nepoch = 1\nretired = 2026-11-23T10:00:00Z\n";
+        let before = format!("min_epoch = 1\nprimary = 2\n{one}{two}");
+        let is_exactly = |change, after: &str| {
+            is_exactly(change, &Keyring::parse(&before).unwrap(), &Keyring::parse(after).unwrap())
+        };
+        let (stage, retire) = (Change::Stage(epoch(3), AT), Change::Retire(epoch(1), AT));
+        let (staged, retired) = (format!("{before}{new}"), before.replace(&one, gone));
+        assert!(is_exactly(stage, &staged) && is_exactly(retire, &retired));
+        for (change, after) in [(stage, staged), (retire, retired)] {
+            for (from, to) in [
+                ("min_epoch = 1\n", String::new()),
+                ("primary = 2", "primary = 2 # and more\n".to_owned() + &key(9)),
+                (two.as_str(), key(2)),
+                ("epoch = 2\n", "epoch = 2\ncreated = 2026-01-01T00:00:00Z\n".to_owned()),
+                ("2026-11-23T10:00:00Z", "2026-11-23T10:00:01Z".to_owned()),
+            ] {
+                assert!(after.contains(from) && !is_exactly(change, &after.replacen(from, &to, 1)), "{from}");
+            }
+            assert!(!is_exactly(change, &before));
+        }
+        assert!(is_exactly(Change::Promote(epoch(1)), &before.replace("primary = 2", "primary = 1")));
+        assert!(!is_exactly(Change::Promote(epoch(1)), &before));
+        assert!(!is_exactly(Change::Stage(epoch(2), AT), &before), "it was there before");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 impl Logins {
     /// Sends an AuthID on because its person pressed a button: into the mailbox, if somebody asks there; and to the
-    /// opener of the page, whose origin is returned with it, by the page's own script. `to_asker` says that the person agreed to
-    /// somebody at another address.
+    /// opener of the page, whose origin is returned with it, by the page's own script. `to_asker` says that the person
+    /// agreed to somebody at another address. To a trusted opener it may go without a button.
     ///
     /// # Errors
     /// When the ticket is not of this browser, or older than ten minutes.
@@ -31,8 +31,8 @@ impl Logins {
             return Err(LoginError::OtherBrowser);
         }
         let (origin, to_asker) = match ticket.context.opener {
-            // It went to the opener by itself, so the click can only be meant for somebody else who asks.
-            Opener::Trusted(origin) => (origin, true),
+            // It goes to the opener by itself; only the click is meant for somebody else who asks.
+            Opener::Trusted(origin) => (origin, to_asker),
             Opener::Unknown(origin) => (origin, to_asker || ticket.address.is_none()),
             Opener::None => return Err(LoginError::StaleLink),
         };

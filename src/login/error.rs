@@ -48,6 +48,9 @@ pub enum LoginError {
     /// The call to the provider failed.
     #[error("provider: {1}")]
     Provider(Arc<Service>, Failure),
+    /// The state store did not take the login, and without it the AuthID would be of no use.
+    #[error("the state store did not take the login")]
+    NotRemembered(Arc<Service>),
     /// The refresh token does not fit into an AuthID, or there is no randomness.
     #[error("cannot seal: {0}")]
     Seal(#[from] SealLoginError),
@@ -69,6 +72,7 @@ impl LoginError {
             Self::MissingScopes(..) => "missing_scopes",
             Self::BadPaste(_) => "bad_paste",
             Self::TooMany => "too_many",
+            Self::NotRemembered(_) => "store",
             Self::Provider(_, failure) => failure.word(),
             Self::Seal(_) => "internal",
         }
@@ -84,6 +88,7 @@ impl LoginError {
             | Self::NoRefreshToken(service)
             | Self::MissingScopes(service, _)
             | Self::BadPaste(service)
+            | Self::NotRemembered(service)
             | Self::Provider(service, _) => Some(service),
             Self::StaleLink
             | Self::BadState

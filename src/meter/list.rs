@@ -121,7 +121,7 @@ pub(super) const STORE_FAILURES: Metric =
 pub(super) const ROTATIONS: Metric = counter(
     "authseal_rotations_total",
     &["outcome"],
-    "Refresh tokens that a provider replaced, by what became of the new one.",
+    "Exchanges for logins whose refresh token changes, by how they ended.",
 );
 pub(super) const UNWRITTEN: Metric = gauge(
     "authseal_unwritten_rotations",

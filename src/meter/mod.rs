@@ -130,7 +130,7 @@ impl Meter {
         self.counter(&list::LOGINS, &[self.service(service), outcome]).increment(1);
     }
 
-    /// An AuthID got on its way to Duplicati's page: `waiting`, `fetched` or `clicked`.
+    /// An AuthID got on its way to Duplicati's page: `waiting`, `relayed`, `fetched` or `clicked`.
     pub fn delivered(&self, way: &'static str) {
         self.counter(&list::DELIVERIES, &[way]).increment(1);
     }
@@ -165,7 +165,7 @@ impl Meter {
         self.counter(&list::STORE_FAILURES, &[kind, verb]).increment(1);
     }
 
-    /// A provider replaced a refresh token.
+    /// An exchange for a login whose refresh token changes ended.
     pub fn rotation(&self, outcome: &'static str) {
         self.counter(&list::ROTATIONS, &[outcome]).increment(1);
     }

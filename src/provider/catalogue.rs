@@ -232,6 +232,7 @@ mod tests {
             authorize_url = "https://example.com/"
             token_url = "https://example.com/"
             token_hosts = { a = "b" }
+            revoke_ends_all_logins = true
             [lan]
             issuer = "https://192.168.0.1"
             [ended]
@@ -293,6 +294,7 @@ mod tests {
             "providers.bare.authorize_url is missing",
             "providers.hosts.token_hosts needs `{host}`",
             "providers.hosts.token_hosts needs `raw_token = true`",
+            "providers.hosts.revoke_ends_all_logins is of no use",
             "providers.lan.issuer names a private address",
             "providers.ended.gone.reason must be",
             "providers.ended.gone.successor is not the id",

@@ -87,6 +87,9 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
     if facts.issuer.is_none() && facts.authorize_url.is_none() && facts.flow == Flow::Code {
         fault("authorize_url", missing);
     }
+    if facts.revoke_ends_all_logins && facts.revoke_url.is_none() && facts.issuer.is_none() {
+        fault("revoke_ends_all_logins", "is of no use without `revoke_url`; give that too, or leave it out");
+    }
     for name in facts.authorize_params.keys().filter(|name| RESERVED.contains(&name.as_str())) {
         fault(&format!("authorize_params.{name}"), "is made by the server; leave it out");
     }

@@ -104,7 +104,7 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
     let issuer = provider.issuer().unwrap_or_default().trim_end_matches('/');
     let url = Url::parse(&format!("{issuer}/.well-known/openid-configuration")).map_err(|_| Failure::Operator)?;
     let call = Call { provider, url, payload: Payload::Nothing };
-    wire.perform(&call, deadline, true, read).await
+    wire.perform(&call, deadline, true, read).await.map_err(|fault| fault.failure)
 }
 
 #[derive(Deserialize)]

@@ -68,6 +68,8 @@ pub struct ProviderFacts {
     pub revoke_url: Option<String>,
     /// What the revocation endpoint wants.
     pub revoke_style: RevokeStyle,
+    /// Whether a revocation there ends every login of that person at this app, so that it takes the person's word.
+    pub revoke_ends_all_logins: bool,
     /// Where an operator registers the app.
     pub console_url: Option<String>,
     /// The member of an answer that holds a number, 0 for success: the HTTP status says nothing there.

@@ -27,7 +27,7 @@ pub use answer::Tokens;
 pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
 pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
-pub use failure::Failure;
+pub use failure::{Failure, RefreshFailure};
 pub use pasted::PastedToken;
 pub use service::{Availability, Provider, Service};
 pub use wire::{SetupError, bundled_tls};

@@ -121,6 +121,11 @@ impl Provider {
         self.facts.withdraw_url.as_deref()
     }
 
+    /// Whether a revocation at the provider ends every login of that person at this app.
+    pub fn revoke_ends_all_logins(&self) -> bool {
+        self.facts.revoke_ends_all_logins
+    }
+
     /// Where an operator registers the app.
     pub fn console_url(&self) -> Option<&str> {
         self.facts.console_url.as_deref()
@@ -160,6 +165,13 @@ pub struct Service {
     pub(super) renewed: bool,
     /// How many days a refresh token lives from its own issue.
     pub(super) refresh_token_days: Option<u32>,
+}
+
+impl Service {
+    /// How many days a refresh token lives from its own issue, where that is known.
+    pub fn refresh_token_days(&self) -> Option<u32> {
+        self.refresh_token_days
+    }
 }
 
 impl fmt::Debug for Service {

@@ -110,7 +110,7 @@ impl Wire {
         deadline: Instant,
         harmless: bool,
         read: fn(&Provider, &Answer) -> Result<T, Fault>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, Fault> {
         let mut second = false;
         loop {
             let begun = Instant::now();
@@ -126,7 +126,7 @@ impl Wire {
             let remaining = deadline.saturating_duration_since(Instant::now());
             tracing::debug!(provider = call.provider.id, failure = %fault.failure, second, "a call to a provider failed");
             let Some(pause) = pause(fault.repeat, harmless, remaining).filter(|_| !second) else {
-                return Err(fault.failure);
+                return Err(fault);
             };
             second = true;
             sleep(pause).await;

@@ -154,6 +154,11 @@ impl EpochKeys {
     }
 }
 
+/// 32 bytes that depend on `secret` and `purpose` alone, on no epoch: `HKDF-SHA256(secret, info)`.
+pub fn derive_from(secret: &[u8; 32], purpose: Purpose) -> Zeroizing<[u8; 32]> {
+    expand(secret, &[purpose.info()])
+}
+
 /// A new secret for `epoch`, in text form.
 ///
 /// # Errors
@@ -297,8 +302,9 @@ mod tests {
         use Purpose::*;
         let keys = EpochKeys::new(Epoch(1), Zeroizing::new([1; 32]));
         let mailbox = [MailboxName, MailboxEntry, MailboxPickedUp, MailboxAsked];
-        let others = [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass, Fingerprint];
-        let all: Vec<_> = others.into_iter().chain(mailbox).collect();
+        let others = [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass, Fingerprint, RevokeCode];
+        let all = others.into_iter().chain(mailbox).chain([RotationRecord, RotationName]);
+        let all: Vec<_> = all.collect();
         for (i, one) in all.iter().copied().enumerate() {
             let sealed = keys.key(one).seal(b"", b"x").unwrap();
             for (j, other) in all.iter().copied().enumerate() {

@@ -10,7 +10,7 @@ use crate::authid::{Envelope, GrantId};
 use crate::denylist::Denied;
 use crate::login::{Client, ClientNet, LoggedIn, LoginError, Opener, Origin};
 use crate::seal::Epoch;
-use crate::tokens::Opened;
+use crate::tokens::{Opened, Revocation};
 use actix_web::HttpRequest;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::field;
@@ -79,12 +79,24 @@ pub(super) fn denied(opened: &Opened, by: Denied, request: &HttpRequest, app: &A
     );
 }
 
-/// A login was revoked; `durably` tells whether that was written down.
-pub(super) fn revoked(grant: GrantId, epoch: Epoch, durably: bool, request: &HttpRequest, app: &App) {
+/// A login was revoked, by its AuthID or its revoke code; `durably` tells whether that was written down.
+pub(super) fn revoked(done: &Revocation, request: &HttpRequest, app: &App) {
     let (client, peer) = whence(request, app);
+    let Revocation { service, grant, epoch, here, at_provider, .. } = done;
+    let durably = here.is_ok();
     app.meter().revoked(durably);
     tracing::info!(
-        target: "authseal::audit", event = "revoked", client, %peer, %grant, %epoch, durably,
+        target: "authseal::audit", event = "revoked", client, %peer, %service, %grant, %epoch, durably,
+        at_provider = at_provider.word(),
+    );
+}
+
+/// A login was sealed anew under `epoch`.
+pub(super) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpRequest, app: &App) {
+    let (client, peer) = whence(request, app);
+    tracing::info!(
+        target: "authseal::audit", event = "made_anew", client, %peer, service = %opened.login.service,
+        grant = %opened.login.grant, %epoch, before = %opened.epoch,
     );
 }
 

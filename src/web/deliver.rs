@@ -18,7 +18,8 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let binder = visitor::binder(&request, &app);
     match app.logins().deliver(field("grant"), binder.as_ref(), field("to") == "asker").await {
         Ok((origin, authid)) => {
-            audit::delivered("clicked", &authid, Some(&origin), &request, &app);
+            let way = if field("to") == "replica" { "relayed" } else { "clicked" };
+            audit::delivered(way, &authid, Some(&origin), &request, &app);
             HttpResponse::Ok().json(json!({ "deliver_to": origin.as_str() }))
         }
         Err(LoginError::Seal(error)) => {

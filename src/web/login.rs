@@ -16,12 +16,15 @@ struct Page<'a> {
     service: Named<'a>,
     authid: &'a str,
     grant: Option<String>,
+    revoke_code: Option<&'a str>,
     /// When the login ends of old age.
     last_day: Option<String>,
     /// The origin that the script may send the AuthID to.
     deliver_to: Option<&'a str>,
     /// Whether the AuthID waits in the mailbox.
     mailbox: bool,
+    /// Whether the page hands it on to the mailbox of another replica, which the balancer finds by the fetch token.
+    relayed: bool,
     fetch_token: Option<&'a str>,
     waiting_for: Option<&'a str>,
     /// An origin that the AuthID is sent to after a click.
@@ -111,9 +114,11 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         service: Named { id: service.id.as_str(), name: &service.name },
         authid: logged_in.authid.expose_secret(),
         grant: logged_in.grant.map(|grant| grant.to_string()),
+        revoke_code: logged_in.revoke_code.as_ref().map(ExposeSecret::expose_secret),
         last_day: logged_in.ends.map(|time| clock::rfc3339(time).chars().take(10).collect()),
         deliver_to: trusted,
         mailbox: logged_in.waits,
+        relayed: logged_in.waits && !app.store().is_shared(),
         fetch_token: logged_in.fetch_token.as_ref().map(FetchToken::expose),
         waiting_for: trusted,
         send_to: unknown.map(Origin::as_str),

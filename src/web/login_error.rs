@@ -100,6 +100,20 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
                 "Wait a minute, then begin once more.",
             ),
         ),
+        LoginError::NotRemembered(service) => (
+            StatusCode::BAD_GATEWAY,
+            again(
+                service,
+                ErrorPage::new(
+                    "The login could not be kept",
+                    format!(
+                        "Logins to {} change with every use, and this server cannot reach the place where it remembers the change.",
+                        service.name
+                    ),
+                    "Try again in a few minutes; if it stays, tell the operator of this server.",
+                ),
+            ),
+        ),
         LoginError::Provider(service, failure) => call_failed(service, *failure),
         LoginError::Seal(error) => (
             StatusCode::INTERNAL_SERVER_ERROR,

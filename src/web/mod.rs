@@ -17,6 +17,7 @@ mod form;
 mod gate;
 mod headers;
 mod index;
+mod inspect;
 mod login;
 mod login_error;
 mod page;
@@ -29,6 +30,7 @@ mod token;
 mod unfit;
 mod visitor;
 
+pub use reason::verdict;
 pub use running::Running;
 pub use server::{Server, listen, service};
 
@@ -63,6 +65,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/token", "POST", vec![post().to(token::post)]);
     at("/revoke", "GET, HEAD", vec![head_too().to(revoke::get)]);
     at("/revoked", "POST", vec![post().to(revoke::post)]);
+    at("/inspect", "GET, HEAD, POST", vec![head_too().to(inspect::get), post().to(inspect::post)]);
     at("/privacy-policy", "GET, HEAD", vec![head_too().to(fixed::privacy)]);
     at("/privacy-policy.txt", "GET, HEAD", vec![head_too().to(fixed::privacy)]);
     at("/static/{name}", "GET, HEAD", vec![head_too().to(fixed::asset)]);
@@ -115,7 +118,7 @@ fn unavailable(service: &Service) -> Option<String> {
         Availability::Offered => None,
         Availability::NotConfigured => Some("This server is not set up for this service.".to_owned()),
         Availability::NeedsStore => Some(
-            "Its logins change with every use, and this server has nowhere to remember the change, so it is switched off.".to_owned(),
+            "Its logins change with every use, and this server has nowhere to remember the change, so it is switched off. Its operator can turn it on with the setting `state.store`.".to_owned(),
         ),
         Availability::Gone { reason, .. } => Some(reason.to_owned()),
     }

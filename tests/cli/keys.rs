@@ -157,9 +157,13 @@ fn a_keyring_can_be_changed_on_its_way_through_a_pipe() {
         );
         done.out
     };
+    let through_unchanged = |arguments: &[&str], text: &str| {
+        run_with_input(folder.path(), &[&["keys"], arguments, &["--keyring", "-", "--print"]].concat(), text).out
+    };
     let staged = through(&["stage"], &made);
     let promoted = through(&["promote", "--alone"], &staged);
     let retired = through(&["retire", "1", "--force"], &promoted);
+    assert_eq!(through_unchanged(&["promote", "2"], &retired), retired);
     let keyring = Keyring::parse(&retired).unwrap();
     assert_eq!((keyring.primary().epoch().number(), keyring.entries().count()), (2, 2));
     let done = run_with_input(folder.path(), &["keys", "list", "--keyring", "-"], &retired);
@@ -389,6 +393,25 @@ fn an_epoch_below_the_floor_is_used_by_nobody_and_is_retired_without_asking() {
     let folder = with_keyring(&format!("min_epoch = 2\n{}", keyring(2, 2, &[])));
     good(folder.path(), &["retire", "1"]);
     assert_eq!(read(folder.path()).matches("authseal-key:").count(), 1);
+}
+
+#[test]
+fn retiring_names_how_many_records_of_the_state_store_need_the_epoch() {
+    let folder = with_keyring(&keyring(3, 3, &[]));
+    let path = folder.path().join("authseal.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{config}\n[state]\nstore = \"dir:state\"\n")).unwrap();
+    // A record begins with the end of its life, its version and its epoch.
+    let shelf = folder.path().join("state/records/00");
+    fs::create_dir_all(&shelf).unwrap();
+    for (name, epoch) in [("a", 1u32), ("b", 1), ("c", 2)] {
+        let head = [i64::MAX.to_be_bytes().as_slice(), &[1], &epoch.to_be_bytes(), b"sealed"].concat();
+        fs::write(shelf.join(name), head).unwrap();
+    }
+    for (epoch, records) in [("1", 2), ("2", 1)] {
+        let done = good(folder.path(), &["retire", epoch, "--force", "--dry-run"]);
+        assert!(done.out.contains(&format!("records in the state store that need it: {records};")), "{}", done.out);
+    }
 }
 
 #[test]

@@ -9,11 +9,11 @@ mod reload;
 mod replica;
 
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
-use authseal::seal::{EpochKeys, Keyring};
+use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -247,10 +247,14 @@ fn an_option_is_shown_only_where_it_does_something() {
     for command in [
         "keys new",
         "keys list",
+        "keys new",
+        "keys list",
         "keys stage",
         "keys retire",
         "denylist init",
         "authid inspect",
+        "authid reseal",
+        "authid revoke",
         "providers",
         "healthcheck",
     ] {
@@ -298,7 +302,7 @@ fn inspect_says_what_an_authid_is() {
     let done = run_with_input(folder.path(), &["authid", "inspect"], &format!("{authid}\n"));
     assert_eq!(done.code, 0, "{done:?}");
     let expected = format!(
-        "service   onedrivev2\nlogin id  {grant}\nepoch     1 (primary)\nlogin     2026-11-23T07:46:40Z\n\
+        "service   OneDrive (onedrivev2)\nlogin id  {grant}\nepoch     1 (primary)\nlogin     2026-11-23T07:46:40Z\n\
          sealed    2026-11-23T10:00:00Z\nends      about 2027-02-21 (without a state store)\nrevoked   no\n"
     );
     assert_eq!(done.out, expected);
@@ -325,10 +329,198 @@ fn inspect_says_nothing_of_an_authid_before_it_opens() {
     assert!(inspect(&format!("{}:hunter2", "0".repeat(32))).contains("version 1"));
 }
 
+/// A second key in the keyring of `folder`, which seals from now on.
+fn rotate(folder: &Path) {
+    let keys = fs::read_to_string(folder.join("keys.toml")).unwrap().replace("primary = 1", "primary = 2");
+    let secret = new_secret_text(Epoch::parse("2").unwrap()).unwrap();
+    let keys = format!("{keys}\n[[key]]\nepoch = 2\nsecret = \"{}\"\n", *secret);
+    fs::write(folder.join("keys.toml"), keys).unwrap();
+}
+
+/// A provider that answers every call alike; ends when dropped.
+struct Provider {
+    address: SocketAddr,
+    calls: mpsc::Receiver<String>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Provider {
+    /// Starts it and makes it that of `folder`'s service `example`.
+    fn start(folder: &Path, status: &'static str, body: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, calls) = mpsc::channel();
+        let thread = Some(thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let call = whole(&mut stream);
+                if call.is_empty() {
+                    break;
+                }
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all((head + body).as_bytes());
+                let _ = sender.send(call);
+            }
+        }));
+        let tables = format!(
+            "{GOOD}[clients.p]\nid = \"1\"\n[providers.p]\nname = \"Example\"\nrotation = \"none\"\n\
+             refresh_token_days = 30\nauthorize_url = \"http://{address}/a\"\ntoken_url = \"http://{address}/t\"\n\
+             revoke_url = \"http://{address}/r\"\nrevoke_ends_all_logins = true\n\
+             withdraw_url = \"https://example.com/apps\"\n\
+             [services.example]\nprovider = \"p\"\nname = \"Example Drive\"\nscopes = [\"files\"]\n"
+        );
+        fs::write(folder.join("authseal.toml"), tables).unwrap();
+        Self { address, calls, thread }
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        drop(TcpStream::connect(self.address)); // says nothing, which ends it
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
+/// One request, head and body; empty if there is none.
+fn whole(stream: &mut TcpStream) -> String {
+    let (mut request, mut chunk) = (String::new(), [0; 4096]);
+    loop {
+        let length = stream.read(&mut chunk).unwrap_or(0);
+        request.push_str(&String::from_utf8_lossy(&chunk[..length]));
+        let ended = request.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            body.len() >= length.map_or(0, |length| length.parse().unwrap())
+        });
+        if length == 0 || ended {
+            return request;
+        }
+    }
+}
+
+const TOKEN: &str = r#"{"access_token":"hunter3","expires_in":3600}"#;
+
+#[test]
+fn inspect_tests_an_authid_at_its_provider_and_fails_when_it_does_not_work() {
+    let folder = ready(GOOD);
+    let (authid, grant) = sealed(folder.path(), "example");
+    let provider = Provider::start(folder.path(), "200 OK", TOKEN);
+    let done = run_with_input(folder.path(), &["authid", "inspect", "--test"], &authid);
+    assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
+    assert!(done.out.ends_with("\ntest      It works: the storage provider gave access just now.\n"), "{done:?}");
+    assert!(done.out.contains("ends      about 2026-12-23\n") && !done.out.contains("hunter"), "{done:?}");
+    assert!(provider.calls.recv().unwrap().contains("refresh_token=hunter2"));
+    assert_eq!(run_with_input(folder.path(), &["authid", "inspect"], &authid).code, 0);
+    assert!(provider.calls.try_recv().is_err(), "without the option nobody is asked");
+
+    let _other = Provider::start(folder.path(), "400 Bad Request", r#"{"error":"invalid_grant"}"#);
+    let done = run_with_input(folder.path(), &["authid", "inspect", "--test", "--json"], &authid);
+    let told: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    let verdict = told["test"]["verdict"].as_str().unwrap();
+    assert_eq!((done.code, done.err), (1, format!("authseal: {verdict}\n")));
+    assert!(verdict.contains("no longer accepts this login"), "{verdict}");
+    let expected = serde_json::json!({
+        "service": "example", "grant": grant.to_string(), "epoch": 1, "epoch_state": "primary",
+        "login_at": "2026-11-23T07:46:40Z", "sealed_at": "2026-11-23T10:00:00Z", "ends_at": "2026-12-23T10:00:00Z",
+        "denied_by": null, "test": { "works": false, "verdict": verdict },
+    });
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn reseal_prints_the_same_login_under_the_primary_and_says_beside_it_what_changed() {
+    let folder = ready(GOOD);
+    let (old, grant) = sealed(folder.path(), "onedrivev2");
+    rotate(folder.path());
+    let done = run_with_input(folder.path(), &["authid", "reseal"], &old);
+    assert_eq!(done.code, 0, "{done:?}");
+    let new = done.out.strip_suffix('\n').unwrap();
+    assert!(new.starts_with("v3:onedrivev2:2:") && !done.err.contains("v3:"), "{done:?}");
+    let sentence = format!("login {grant}: sealed under epoch 2 now; the AuthID under epoch 1 stays good\n");
+    assert!(done.err.starts_with(&sentence), "{done:?}");
+    let code = done.err.lines().nth(1).unwrap().strip_prefix("its revoke code: ").unwrap();
+    let inspected = run_with_input(folder.path(), &["authid", "inspect"], new);
+    assert!(inspected.out.contains(&format!("login id  {grant}\nepoch     2 (primary)\n")), "{inspected:?}");
+
+    let again = run_with_input(folder.path(), &["authid", "reseal", "--json"], new);
+    let told: serde_json::Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!((&told["epoch"], &told["epoch_before"], &told["revoke_code"]), (&2.into(), &2.into(), &code.into()));
+    assert!(told["authid"].as_str().is_some_and(|authid| authid != new) && again.err.is_empty(), "{again:?}");
+
+    let revoked = run_with_input(folder.path(), &["authid", "revoke"], code);
+    assert_eq!(revoked.code, 0, "{revoked:?}");
+    for authid in [&old, new] {
+        let refused = run_with_input(folder.path(), &["authid", "reseal"], authid);
+        assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{refused:?}");
+        assert!(refused.err.contains("revoked, by a rule for its login; its owner can log in anew"), "{refused:?}");
+    }
+}
+
+#[test]
+fn revoke_writes_its_line_and_goes_to_the_provider_only_when_told() {
+    let folder = ready(GOOD);
+    let (authid, grant) = sealed(folder.path(), "example");
+    let provider = Provider::start(folder.path(), "200 OK", "{}");
+    let line = || {
+        let list = fs::read_to_string(folder.path().join("denylist")).unwrap();
+        list.lines().filter(|line| line.starts_with(&format!("grant {grant} through 1 at 20"))).count()
+    };
+    let done = run_with_input(folder.path(), &["authid", "revoke"], &authid);
+    let told = "withdrawn at Example: no, that was not asked for; its owner can do it at https://example.com/apps\n";
+    let expected = format!("login id: {grant}\nrefused by this server: yes, durably\n{told}");
+    assert_eq!((done.code, done.out, done.err.as_str(), line()), (0, expected, "", 1));
+    assert!(provider.calls.try_recv().is_err());
+
+    let done = run_with_input(folder.path(), &["authid", "revoke", "--at-provider", "--json"], &authid);
+    let told: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    let expected = serde_json::json!({
+        "revoked": true, "already": true, "grant": grant.to_string(), "service": "example", "provider": "done",
+        "withdraw_url": "https://example.com/apps",
+    });
+    assert_eq!((done.code, told, line()), (0, expected, 1), "{}", done.err);
+    assert!(provider.calls.recv().unwrap().starts_with("POST /r "));
+
+    let _other = Provider::start(folder.path(), "400 Bad Request", "{\"error\":\"nonsense\"}");
+    let done = run_with_input(folder.path(), &["authid", "revoke", "--at-provider"], &authid);
+    assert!(done.out.contains("withdrawn at Example: failed") && done.code == 1, "{done:?}");
+    assert!(done.err.contains("refused here, but the storage provider did not end it"), "{done:?}");
+}
+
+#[test]
+fn revoke_says_what_it_cannot_take_and_what_it_cannot_write() {
+    let folder = ready(GOOD);
+    let (authid, grant) = sealed(folder.path(), "onedrivev2");
+    let revoke = |input: &str| run_with_input(folder.path(), &["authid", "revoke"], input);
+    for (input, sentence) in [
+        ("hunter2", "begins with `v3:`"),
+        ("revoke:onedrivev2:1:hunter2", "not a revoke code of this server, or mistyped"),
+        (
+            "revoke:onedrivev2:9:00000000-00000000-00000000-00000000-00000000-00000000",
+            "epoch 9, which it names, is newer",
+        ),
+    ] {
+        let done = revoke(input);
+        assert_eq!((done.code, done.out.as_str()), (1, ""), "{done:?}");
+        assert!(done.err.contains(sentence) && !done.err.contains("hunter2"), "{done:?}");
+    }
+    let inspect = run_with_input(folder.path(), &["authid", "inspect"], "revoke:onedrivev2:1:x");
+    assert!(inspect.err.contains("a revoke code, not an AuthID; `authseal authid revoke` takes it"), "{inspect:?}");
+    fs::create_dir(folder.path().join("denylist.lock")).unwrap(); // where the lock must be a file
+    let done = revoke(&authid);
+    assert!(
+        done.code == 1 && done.out.contains(&format!("login id: {grant}\nrefused by this server: no\n")),
+        "{done:?}"
+    );
+    assert!(done.err.contains("the denylist could not be written: ") && done.err.contains("denylist.lock"), "{done:?}");
+}
+
 #[test]
 fn an_authid_on_the_command_line_is_refused_without_being_printed() {
     let folder = ready(GOOD);
-    for arguments in [&["authid", "inspect", "v3:hunter2"][..], &["authid", "inspect", "--authid=hunter2", "x"]] {
+    for arguments in [
+        &["authid", "inspect", "v3:hunter2"][..],
+        &["authid", "inspect", "--authid=hunter2", "x"],
+        &["authid", "reseal", "--json", "v3:hunter2"],
+        &["authid", "revoke", "revoke:hunter2"],
+    ] {
         let done = run(folder.path(), arguments);
         assert_eq!((done.code, done.out.as_str()), (2, ""), "{done:?}");
         assert!(!done.err.contains("hunter2") && done.err.contains("on standard input"), "{done:?}");

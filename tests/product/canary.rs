@@ -139,6 +139,21 @@ async fn no_secret_is_ever_logged_or_shown_to_operators() {
         app.refresh(&revoked).await;
     }
     secrets.push(revoked);
+
+    // Revoke codes, right and wrong, and everything that /inspect does.
+    let page = person.log_in("googledrive").await;
+    let (authid, code) = (page.authid().unwrap(), page.element("revoke-code").unwrap().text);
+    for text in [authid.clone(), code.clone(), format!("{authid}A"), format!("{code}0")] {
+        for act in ["test", "anew", "look"] {
+            app.post("/inspect", &[("authid", &text), ("act", act)]).await;
+        }
+    }
+    for text in [format!("{code}0"), code.clone()] {
+        app.client.post(app.at("/revoked")).header("X-AuthID", &text).send().await.unwrap();
+        app.post("/revoked", &[("authid", &text)]).await;
+        app.refresh(&text).await;
+    }
+    secrets.extend([authid, code]);
     let keys = fs::read_to_string(app.dir.path().join("keys.toml")).unwrap();
     secrets.extend(keys.lines().filter_map(|line| line.strip_prefix("secret = ")).map(|key| key[15..58].to_owned()));
 

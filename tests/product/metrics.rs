@@ -88,7 +88,7 @@ async fn counts_move_by_exactly_what_was_done() {
     assert_eq!(app.refresh(&old.replace(":2:", &format!(":{RETIRED}:"))).await.status, 401);
     google.misbehave_times(1, Fault::oauth(400, "invalid_grant", ""));
     assert_eq!(app.refresh(&app.log_in(&google)).await.status, 401);
-    app.post("/revoked", &[("authid", &authid)]).await;
+    app.post("/revoked", &[("authid", &authid), ("at_provider", "yes")]).await;
     assert_eq!(app.refresh(&authid).await.status, 401);
     std::fs::remove_file(app.dir.path().join("denylist")).unwrap();
     app.post("/revoked", &[("authid", &old)]).await;

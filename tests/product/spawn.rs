@@ -9,7 +9,7 @@ use authseal::app::App;
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
-use authseal::seal::{Epoch, Keyring, new_secret_text};
+use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
 use authseal::web::Server;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -36,7 +36,7 @@ pub(crate) struct TestApp {
     /// The server's time.
     pub(crate) clock: Clock,
     /// Where configuration, keyring and denylist lie.
-    pub(crate) dir: TempDir,
+    pub(crate) dir: Arc<TempDir>,
     /// All that the server can open, and one epoch that it has never heard of.
     keyring: Keyring,
     newer: Keyring,
@@ -107,7 +107,7 @@ pub(crate) fn spawn_app(tables: &str) -> TestApp {
 /// [`spawn_app`] with a clock that others may hold too.
 pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
     crate::canary::listen();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
     let (keys, newer) = write_keyrings();
     let file = dir.path().join("keys.toml");
     fs::write(&file, &keys).unwrap();
@@ -118,6 +118,16 @@ pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
     fs::write(dir.path().join("authseal.toml"), format!("{top}{files}{tables}")).unwrap();
     let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), tables.contains("drain_seconds"));
     let (keyring, newer) = (Keyring::parse(&keys).unwrap(), Keyring::parse(&newer).unwrap());
+    let (base, admin) = addresses;
+    TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
+}
+
+/// Another server with the files of `first`, and a clock that both hold: as a second replica, or after a restart.
+pub(crate) fn spawn_beside(first: &TestApp) -> TestApp {
+    let (dir, clock) = (first.dir.clone(), first.clock.clone());
+    let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), false);
+    let keyring = Keyring::parse(&fs::read_to_string(dir.path().join("keys.toml")).unwrap()).unwrap();
+    let newer = Keyring::parse(&write_keyrings().1).unwrap();
     let (base, admin) = addresses;
     TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
 }
@@ -196,7 +206,6 @@ impl TestApp {
 
     /// An AuthID sealed under some epoch.
     pub(crate) fn seal_under(&self, number: u32, service: &str, refresh_token: &str) -> String {
-        let epoch = epoch(number);
         let now = self.clock.now();
         let login = Login {
             service: ServiceId::parse(service).unwrap(),
@@ -206,8 +215,13 @@ impl TestApp {
             login_at: now,
             bind: Bind::random().unwrap(),
         };
-        let keys = self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap();
-        authid::seal(keys, &login).unwrap().expose().to_owned()
+        authid::seal(self.keys_of(number), &login).unwrap().expose().to_owned()
+    }
+
+    /// The keys of an epoch, also of one that the server does not have.
+    pub(crate) fn keys_of(&self, number: u32) -> &EpochKeys {
+        let epoch = epoch(number);
+        self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap()
     }
 
     /// An AuthID of a login that was just made at this provider.

@@ -12,6 +12,7 @@ mod verify;
 
 pub(super) use new::new_keyring;
 
+use crate::seal::Epoch;
 use clap::Subcommand;
 
 #[derive(Subcommand)]
@@ -21,7 +22,8 @@ pub(super) enum Verb {
 Examples:
   authseal keys new                            where the configuration says
   authseal keys new /etc/authseal/keys.toml
-  authseal keys new --print | kubectl create secret generic authseal-keys --from-file=keys.toml=/dev/stdin")]
+  authseal keys new --print | kubectl create secret generic authseal-keys --from-file=keys.toml=/dev/stdin
+  authseal keys new --epoch 8                  where epochs up to 7 are lost")]
     New(new::New),
     /// List the epochs, what each may do, and which are in use; shows no secret
     #[command(after_help = "\
@@ -34,7 +36,7 @@ Examples:
 Examples:
   authseal keys stage
   authseal keys stage --keyring keys.toml --dry-run
-  kubectl … | authseal keys stage --keyring - --print | kubectl …      where the keyring is no file that can be edited")]
+  authseal keys stage --keyring - --print < old > new      where the keyring is no file that can be edited")]
     Stage(step::Stage),
     /// Make a staged epoch the one that seals: the second step
     ///
@@ -72,4 +74,8 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
         Verb::Retire(retire) => step::retire(retire),
         Verb::Verify(verify) => verify::run(verify),
     }
+}
+
+fn epoch(text: &str) -> Result<Epoch, &'static str> {
+    Epoch::parse(text).ok_or("is no epoch; those are numbers from 1, as `authseal keys list` shows them")
 }

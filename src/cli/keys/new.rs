@@ -19,6 +19,10 @@ pub(in crate::cli) struct New {
     file: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigFile,
+    /// The number of its key. Where there was a keyring that is lost, one above all that were ever in it, so that the
+    /// AuthIDs of that time are told from those of a newer replica
+    #[arg(long, value_name = "EPOCH", default_value = "1", value_parser = super::epoch)]
+    epoch: Epoch,
     /// Print the keyring, with its secret, and make no file: to be piped to where it is kept
     #[arg(long, conflicts_with_all = ["file", "dry_run", "json"])]
     print: bool,
@@ -32,7 +36,7 @@ pub(in crate::cli) struct New {
 
 pub(super) fn run(new: &New) -> anyhow::Result<()> {
     if new.print {
-        print!("{}", *text(Clock::system().now())?);
+        print!("{}", *text(new.epoch, Clock::system().now())?);
         return Ok(());
     }
     let configured = |config: Config| match config.keyring {
@@ -43,7 +47,7 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
     };
     let path = place(new.file.as_ref(), &new.config, "keys.toml", configured)?;
     if !new.dry_run {
-        new_keyring(&path, Clock::system().now())?;
+        keyfile::create(&path, &text(new.epoch, Clock::system().now())?)?;
     } else if path.exists() {
         bail!("there is a keyring {} already; it would stay as it is", path.display());
     }
@@ -51,12 +55,12 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
         let keyring = path.display().to_string();
         println!(
             "{}",
-            json!({ "keyring": keyring, "epoch": Epoch::FIRST.number(), "changed": !new.dry_run, "dry_run": new.dry_run })
+            json!({ "keyring": keyring, "epoch": new.epoch.number(), "changed": !new.dry_run, "dry_run": new.dry_run })
         );
         return Ok(());
     }
     let made = if new.dry_run { "would make" } else { "made" };
-    println!("{made} {} with epoch 1 as primary", path.display());
+    println!("{made} {} with epoch {} as primary", path.display(), new.epoch);
     println!("keep a copy in a safe place: without it every AuthID is worthless, with it every AuthID can be opened");
     Ok(())
 }
@@ -66,12 +70,11 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
 /// # Errors
 /// When the file exists, or cannot be written.
 pub(in crate::cli) fn new_keyring(path: &Path, now: UnixTime) -> anyhow::Result<()> {
-    Ok(keyfile::create(path, &*text(now)?)?)
+    Ok(keyfile::create(path, &text(Epoch::FIRST, now)?)?)
 }
 
 /// A keyring of one fresh key.
-fn text(now: UnixTime) -> anyhow::Result<Zeroizing<String>> {
-    let epoch = Epoch::FIRST;
+fn text(epoch: Epoch, now: UnixTime) -> anyhow::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(format!(
         "# The keys that AuthIDs are sealed with. Secret: whoever reads this file can open every AuthID.\n\
          primary = {epoch}\n\n[[key]]\nepoch = {epoch}\ncreated = {}\nsecret = \"{}\"\n",

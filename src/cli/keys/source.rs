@@ -5,6 +5,7 @@ use crate::cli::configured::ConfigFile;
 use crate::config::KeyringSource;
 use crate::keyfile::{self, Change, KeyfileError};
 use crate::seal::Keyring;
+use crate::store::StorePlace;
 use anyhow::{Context, bail};
 use clap::Args;
 use secrecy::ExposeSecret;
@@ -32,6 +33,8 @@ pub(super) struct Found {
     pub(super) keyring: Keyring,
     /// The admin listener of the server that runs with this keyring on this machine, if one is configured.
     pub(super) own_listener: Option<Url>,
+    /// The state store of the server that runs with this keyring, if a configuration names it.
+    pub(super) store: StorePlace,
     text: Zeroizing<String>,
 }
 
@@ -63,13 +66,14 @@ impl Source {
             None => {
                 let config = self.config.load()?;
                 let own_listener = own_listener(&config);
-                match &config.keyring {
+                let found = match &config.keyring {
                     KeyringSource::File(path) => Found::of_file(path, own_listener),
                     KeyringSource::Text(text) => {
                         let text = Zeroizing::new(text.expose_secret().to_owned());
                         Found::of_text(Place::Configuration, text, own_listener)
                     }
-                }
+                };
+                Ok(Found { store: config.store, ..found? })
             }
         }
     }
@@ -78,12 +82,12 @@ impl Source {
 impl Found {
     fn of_file(path: &Path, own_listener: Option<Url>) -> anyhow::Result<Self> {
         let (text, keyring) = keyfile::read_text(path)?;
-        Ok(Self { place: Place::File(path.to_owned()), keyring, own_listener, text })
+        Ok(Self { place: Place::File(path.to_owned()), keyring, own_listener, store: StorePlace::Memory, text })
     }
 
     fn of_text(place: Place, text: Zeroizing<String>, own_listener: Option<Url>) -> anyhow::Result<Self> {
         let keyring = Keyring::parse(&text).map_err(KeyfileError::InText)?;
-        Ok(Self { place, keyring, own_listener, text })
+        Ok(Self { place, keyring, own_listener, store: StorePlace::Memory, text })
     }
 
     /// The file, for programs; `None` for a text.
@@ -92,6 +96,11 @@ impl Found {
             Place::File(path) => Some(path.display().to_string()),
             Place::Input | Place::Configuration => None,
         }
+    }
+
+    /// The text as it is, secrets included.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The text with `change` in it, which nobody has seen yet.

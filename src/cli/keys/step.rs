@@ -5,12 +5,16 @@ use super::replicas::{Against, Replica};
 use super::source::{Found, Source};
 use super::usage::Usage;
 use super::verify::{Verdict, verdicts};
+use crate::cli::block_on;
 use crate::clock::Clock;
 use crate::keyfile::Change;
 use crate::seal::{Epoch, Keyring};
-use anyhow::{anyhow, bail};
+use crate::store::{Store, StorePlace};
+use crate::tokens::records_by_epoch;
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use serde::Serialize;
+use std::iter;
 
 #[derive(Args)]
 pub(in crate::cli) struct Stage {
@@ -21,7 +25,7 @@ pub(in crate::cli) struct Stage {
 #[derive(Args)]
 pub(in crate::cli) struct Promote {
     /// Which [default: the only one that is staged]
-    #[arg(value_parser = epoch)]
+    #[arg(value_parser = super::epoch)]
     epoch: Option<Epoch>,
     #[command(flatten)]
     against: Against,
@@ -35,7 +39,7 @@ pub(in crate::cli) struct Promote {
 #[derive(Args)]
 pub(in crate::cli) struct Retire {
     /// Which
-    #[arg(value_parser = epoch)]
+    #[arg(value_parser = super::epoch)]
     epoch: Epoch,
     #[command(flatten)]
     against: Against,
@@ -62,10 +66,6 @@ struct How {
     /// Say it as a JSON object
     #[arg(long)]
     json: bool,
-}
-
-fn epoch(text: &str) -> Result<Epoch, &'static str> {
-    Epoch::parse(text).ok_or("is no epoch; those are numbers from 1, as `authseal keys list` shows them")
 }
 
 /// What a step did, or why it was not taken.
@@ -163,8 +163,8 @@ pub(super) fn retire(retire: &Retire) -> anyhow::Result<()> {
             unused(epoch, &replicas, retire.unused_for, now)?;
         }
         report.says = format!("epoch {epoch} is retired: no AuthID that was sealed under it works any more");
-        if let Some(records) = records_sealed_under(epoch) {
-            report.says += &format!("\n{records} rotation records in the state store need it; those logins end, too");
+        if let Some(records) = records_sealed_under(epoch, &found.store)? {
+            report.says += &format!("\nrecords in the state store that need it: {records}; those logins end, too");
         }
         report.next = vec![
             "give this keyring to every replica".to_owned(),
@@ -193,10 +193,14 @@ fn unused(epoch: Epoch, replicas: &[Replica], days: u32, now: i64) -> anyhow::Re
     })
 }
 
-/// How many rotation records of the state store are sealed under `epoch`; `None` where there is no store that outlives
-/// the process.
-fn records_sealed_under(_epoch: Epoch) -> Option<u64> {
-    None // there is no such store
+/// How many records of the state store are sealed under `epoch`; `None` where there is no store that outlives the process.
+fn records_sealed_under(epoch: Epoch, place: &StorePlace) -> anyhow::Result<Option<u64>> {
+    if !place.is_durable() {
+        return Ok(None);
+    }
+    let counts = block_on(async { records_by_epoch(&Store::open(place, Clock::system())?).await })?;
+    let counts = counts.context("the state store was not asked which logins need this epoch")?;
+    Ok(Some(counts.get(&Some(epoch)).copied().unwrap_or_default()))
 }
 
 /// Decides a step with `decide`, takes it, and says what came of it.
@@ -204,9 +208,11 @@ fn take(how: &How, decide: impl FnOnce(&Found, &mut Report) -> anyhow::Result<Op
     let found = how.source.find()?;
     let mut report = Report { keyring: found.file(), dry_run: how.dry_run, ..Report::default() };
     let taken = decide(&found, &mut report).and_then(|change| write(how, &found, change));
-    let changed = taken.as_ref().ok().and_then(Option::as_ref);
-    report.changed = changed.is_some();
-    report.digest = changed.unwrap_or(&found.keyring).digest();
+    report.changed = matches!(&taken, Ok(Written::Changed(_)));
+    report.digest = match &taken {
+        Ok(Written::Changed(keyring)) => keyring.digest(),
+        _ => found.keyring.digest(),
+    };
     if let Err(error) = &taken {
         report.error = Some(format!("{error:#}"));
         report.next.clear();
@@ -214,46 +220,59 @@ fn take(how: &How, decide: impl FnOnce(&Found, &mut Report) -> anyhow::Result<Op
     if how.json {
         println!("{}", serde_json::to_string(&report)?);
     }
-    taken?;
-    if how.print {
-        report.lines(how, &found).iter().for_each(|line| eprintln!("{line}"));
-    } else if !how.json {
-        report.lines(how, &found).iter().for_each(|line| println!("{line}"));
+    let place = &found.place;
+    let headline = match taken? {
+        Written::Nothing => None,
+        Written::Not => Some(format!("nothing is changed; this would be so in {place}:")),
+        Written::Printed => Some("the text on standard output has to take the old one's place; in it:".to_owned()),
+        Written::Changed(_) => Some(format!("changed {place}:")),
+    };
+    let lines = headline.into_iter().chain(report.lines());
+    match how {
+        How { json: true, .. } => {}
+        How { print: true, .. } => lines.for_each(|line| eprintln!("{line}")),
+        _ => lines.for_each(|line| println!("{line}")),
     }
     Ok(())
 }
 
-/// Puts `change` where it belongs. Gives the keyring that is in the file now, if it is another.
-fn write(how: &How, found: &Found, change: Option<Change>) -> anyhow::Result<Option<Keyring>> {
-    let Some(change) = change else { return Ok(None) };
-    let new = found.changed(change)?;
-    match how {
-        How { dry_run: true, .. } => return Ok(None),
-        How { print: true, .. } => {
-            print!("{}", *new);
-            return Ok(None);
+/// What became of a step.
+enum Written {
+    /// There was nothing to do.
+    Nothing,
+    /// It was only asked about.
+    Not,
+    /// The text with it went to standard output.
+    Printed,
+    /// This keyring is in the file now.
+    Changed(Keyring),
+}
+
+/// Puts `change` where it belongs.
+fn write(how: &How, found: &Found, change: Option<Change>) -> anyhow::Result<Written> {
+    let Some(change) = change else {
+        if how.print {
+            print!("{}", found.text()); // whoever takes it for the new one loses nothing
         }
-        _ => found.replace(&new)?,
+        return Ok(Written::Nothing);
+    };
+    let new = found.changed(change)?;
+    if how.dry_run {
+        return Ok(Written::Not);
     }
-    Ok(Some(Keyring::parse(&new)?))
+    if how.print {
+        print!("{}", *new);
+        return Ok(Written::Printed);
+    }
+    found.replace(&new)?;
+    Ok(Written::Changed(Keyring::parse(&new)?))
 }
 
 impl Report {
     /// For people.
-    fn lines(&self, how: &How, found: &Found) -> Vec<String> {
-        let mut lines = match how {
-            How { dry_run: true, .. } => vec![format!("nothing is changed; this would be so in {}:", found.place)],
-            How { print: true, .. } => {
-                vec!["the text on standard output has to take the old one's place; in it:".to_owned()]
-            }
-            _ if self.changed => vec![format!("changed {}:", found.place)],
-            _ => Vec::new(),
-        };
-        lines.push(self.says.clone());
-        if !self.next.is_empty() {
-            lines.push("next:".to_owned());
-            lines.extend(self.next.iter().enumerate().map(|(at, next)| format!("  {}. {next}", at + 1)));
-        }
-        lines
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let next = self.next.iter().enumerate().map(|(at, next)| format!("  {}. {next}", at + 1));
+        let heading = (!self.next.is_empty()).then(|| "next:".to_owned());
+        iter::once(self.says.clone()).chain(heading).chain(next)
     }
 }

@@ -65,12 +65,12 @@ impl Usage {
 
 /// A span of time in its largest unit.
 fn span(seconds: i64) -> String {
-    match seconds {
-        ..MINUTE => "less than a minute".to_owned(),
-        ..HOUR => format!("{} min", seconds / MINUTE),
-        ..DAY => format!("{} h", seconds / HOUR),
-        _ if seconds < 2 * DAY => "1 day".to_owned(),
-        _ => format!("{} days", seconds / DAY),
+    match (seconds / DAY, seconds / HOUR, seconds / MINUTE) {
+        (1, ..) => "1 day".to_owned(),
+        (2.., ..) => format!("{} days", seconds / DAY),
+        (_, 1.., _) => format!("{} h", seconds / HOUR),
+        (_, _, 1..) => format!("{} min", seconds / MINUTE),
+        _ => "less than a minute".to_owned(),
     }
 }
 
