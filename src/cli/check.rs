@@ -1,64 +1,99 @@
-//! `authseal check` and `authseal providers`.
+//! `authseal check`: does everything that `serve` does before it listens, and says what it would offer.
 
-use super::{ConfigFile, Configured, block_on};
+use super::providers::{as_json, state};
+use super::{Configured, block_on};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::provider::{Availability, Catalogue, Provider};
-use std::iter;
+use crate::config::{Config, Faults};
+use crate::provider::{Availability, Catalogue};
+use clap::Args;
+use serde_json::{Value, json};
+use url::Url;
 
-/// Does all that `serve` does before it listens.
-pub(super) fn check(configured: &Configured) -> anyhow::Result<()> {
-    let (config, public_url) = configured.load()?;
-    let file =
-        config.file.as_ref().map_or_else(|| "environment and flags".to_owned(), |file| file.display().to_string());
-    config.warnings.iter().for_each(|warning| println!("warning: {warning}"));
-    block_on(async {
-        let app = App::build(config, public_url, Clock::system())?;
-        let warnings = app.certificate().map(|certificate| certificate.warnings()).unwrap_or_default();
-        warnings.iter().for_each(|warning| println!("warning: {warning}"));
-        println!("{file}: good");
-        println!("callback to register at every provider: {}/logged-in", app.own_origin().as_str());
-        let offered: Vec<_> = app.catalogue().offered().map(|service| service.id.as_str()).collect();
-        match offered.as_slice() {
-            [] => println!("no service is offered yet: set a client id in [clients.<provider>]"),
-            ids => println!("offered: {}", ids.join(", ")),
-        }
-        println!("everything else: authseal providers");
-        Ok(())
-    })?
+#[derive(Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    configured: Configured,
+    /// Say it as a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
-pub(super) fn providers(file: &ConfigFile) -> anyhow::Result<()> {
-    print(&file.load()?.catalogue);
+pub(super) fn check(check: &Check) -> anyhow::Result<()> {
+    let outcome = check.configured.load().and_then(|(config, public_url)| Judgement::of(config, public_url));
+    let judgement = match outcome {
+        Ok(judgement) => judgement,
+        Err(error) => {
+            if check.json {
+                let lines = || error.to_string().lines().map(str::to_owned).collect();
+                let faults = error.downcast_ref::<Faults>().map_or_else(lines, Faults::lines);
+                println!("{:#}", json!({ "good": false, "faults": faults }));
+            }
+            return Err(error);
+        }
+    };
+    match check.json {
+        true => println!("{:#}", judgement.as_json()),
+        false => judgement.print(),
+    }
     Ok(())
 }
 
-/// One line a service, under a line of headings; each column as wide as what is in it.
-fn print(catalogue: &Catalogue) {
-    let rows = catalogue.all().map(|service| [service.id.as_str(), &service.name, service.provider.name()]);
-    let rows: Vec<_> = iter::once(["SERVICE", "NAME", "PROVIDER"]).chain(rows).collect();
-    let states = catalogue.all().map(|service| state(service.availability(), &service.provider));
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)?.chars().count().into()).max();
-    let [one, two, three] = [0, 1, 2].map(|column| width(column).unwrap_or_default());
-    for ([id, name, provider], state) in rows.iter().zip(iter::once("STATE".to_owned()).chain(states)) {
-        println!("{id:one$}  {name:two$}  {provider:three$}  {state}");
+/// What is to be said of a configuration that `serve` would start with.
+struct Judgement {
+    file: Option<String>,
+    warnings: Vec<String>,
+    callback: String,
+    app: App,
+}
+
+impl Judgement {
+    fn of(config: Config, public_url: Url) -> anyhow::Result<Self> {
+        let file = config.file.as_ref().map(|file| file.display().to_string());
+        let mut warnings = config.warnings.clone();
+        block_on(async {
+            let app = App::build(config, public_url, Clock::system())?;
+            let callback = format!("{}/logged-in", app.own_origin().as_str());
+            warnings.extend(app.certificate().map(|certificate| certificate.warnings()).unwrap_or_default());
+            warnings.extend(of_services(app.catalogue()));
+            Ok(Self { file, warnings, callback, app })
+        })?
+    }
+
+    fn as_json(&self) -> Value {
+        let services: Vec<_> = self.app.catalogue().all().map(|service| as_json(service)).collect();
+        json!({
+            "good": true,
+            "file": self.file,
+            "warnings": self.warnings,
+            "callback": self.callback,
+            "services": services,
+        })
+    }
+
+    fn print(&self) {
+        self.warnings.iter().for_each(|warning| println!("warning: {warning}"));
+        println!("{}: good", self.file.as_deref().unwrap_or("environment and flags"));
+        println!("callback to register at every provider: {}", self.callback);
+        let catalogue = self.app.catalogue();
+        let offered: Vec<_> = catalogue.offered().map(|service| service.id.as_str()).collect();
+        if !offered.is_empty() {
+            println!("offered: {}", offered.join(", "));
+        }
+        for service in catalogue.all().filter(|service| service.availability() != Availability::Offered) {
+            println!("not offered: {}, {}", service.id, state(service.availability(), &service.provider));
+        }
     }
 }
 
-fn state(availability: Availability<'_>, provider: &Provider) -> String {
-    match availability {
-        Availability::Offered => "offered".to_owned(),
-        Availability::NotConfigured => {
-            let client = format!("clients.{}", provider.id());
-            match provider.console_url() {
-                Some(url) => format!("off: {client}.id is not set (register at {url}), or {client}.enabled is false"),
-                None => format!("off: set {client}.id, or {client}.enabled = true where nothing is registered"),
-            }
-        }
-        Availability::NeedsStore => {
-            "off: its refresh tokens can be used once, so they must be remembered: set state.store to dir:FOLDER or redis://HOST"
-                .to_owned()
-        }
-        Availability::Gone { reason, .. } => reason.to_owned(),
+/// What an operator surely did not mean: nothing offered, or something set up that is off all the same.
+fn of_services(catalogue: &Catalogue) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if catalogue.offered().next().is_none() {
+        warnings.push("no service is offered: set a client id in [clients.<provider>]".to_owned());
     }
+    for service in catalogue.all().filter(|service| service.availability() == Availability::NeedsStore) {
+        warnings.push(format!("{} is set up, but {}", service.id, state(service.availability(), &service.provider)));
+    }
+    warnings
 }

@@ -4,6 +4,8 @@
 
 mod authid;
 mod check;
+mod completions;
+mod config;
 mod configured;
 mod demo;
 mod denylist;
@@ -12,6 +14,7 @@ mod healthcheck;
 mod keys;
 mod log;
 mod password;
+mod providers;
 mod serve;
 
 use crate::app::Unbuildable;
@@ -50,9 +53,12 @@ enum Verb {
     /// Try everything with a pretend provider; needs no configuration
     Demo(demo::Demo),
     /// Say whether `serve` would start with this configuration, and what it would offer
-    Check(Configured),
+    Check(check::Check),
     /// List the services: which are offered, which are not and why
-    Providers(ConfigFile),
+    Providers(providers::Providers),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config::Verb),
     /// Make the keyring, look at it, and change keys
     #[command(subcommand)]
     Keys(keys::Verb),
@@ -67,6 +73,9 @@ enum Verb {
     Access(password::Verb),
     /// Ask a running server whether it is ready; for containers
     Healthcheck(healthcheck::Healthcheck),
+    /// Print what a shell needs to complete this command line
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::Completions),
 }
 
 /// A command that was not given as it has to be, in a sentence that says how.
@@ -83,12 +92,14 @@ pub fn main() -> ExitCode {
         Verb::Serve(configured) => serve::serve(&configured),
         Verb::Demo(demo) => demo::demo(&demo),
         Verb::Check(configured) => check::check(&configured),
-        Verb::Providers(file) => check::providers(&file),
+        Verb::Providers(providers) => providers::providers(&providers),
+        Verb::Config(verb) => config::run(&verb),
         Verb::Keys(verb) => keys::run(&verb),
         Verb::Authid(verb) => authid::run(&verb),
         Verb::Denylist(verb) => denylist::run(&verb),
         Verb::Access(verb) => password::run(&verb),
         Verb::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
+        Verb::Completions(completions) => completions::completions(&completions),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     match error.downcast_ref::<Faults>() {

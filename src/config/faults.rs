@@ -32,6 +32,11 @@ impl Faults {
         self.0.len()
     }
 
+    /// A line for each.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.iter().map(|Fault { key, place, sentence }| line(key, place, sentence)).collect()
+    }
+
     /// Notes a fault of `key`; the parts are [`line`]'s.
     pub(super) fn add(&mut self, key: &str, place: &str, sentence: impl Into<String>) {
         self.0.push(Fault { key: key.to_owned(), place: place.to_owned(), sentence: sentence.into() });
@@ -65,8 +70,8 @@ impl fmt::Display for Faults {
             1 => writeln!(f, "1 fault in the configuration:")?,
             count => writeln!(f, "{count} faults in the configuration:")?,
         }
-        for Fault { key, place, sentence } in &self.0 {
-            writeln!(f, "  {}", line(key, place, sentence))?;
+        for line in self.lines() {
+            writeln!(f, "  {line}")?;
         }
         f.write_str("Mend them, then run `authseal check`. docs/configuration.md explains every key.")
     }

@@ -177,6 +177,11 @@ impl Layers {
         places.join(" and ")
     }
 
+    /// Where a value was set, for people.
+    pub(super) fn place_of(&self, tag: Tag) -> String {
+        self.figment.get_metadata(tag).map(|layer| layer.name.to_string()).unwrap_or_default()
+    }
+
     fn collect_places(&self, value: &Value, places: &mut Vec<String>) {
         match value {
             Value::Dict(_, dict) if !dict.is_empty() => {

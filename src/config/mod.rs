@@ -6,11 +6,13 @@
 //! Nothing here reads the process's environment but [`Sources::of_process`].
 
 mod check;
+mod expiry;
 mod extract;
 mod faults;
 mod layers;
 mod listening;
 mod secrets;
+mod show;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ mod written;
 
 pub use check::check_origin;
 pub use faults::Faults;
+pub use show::{Shown, keys_of, show};
 pub use sources::Sources;
 
 use crate::provider::Catalogue;
@@ -123,8 +126,8 @@ impl Config {
     /// All faults that were found.
     pub fn load(sources: &Sources) -> Result<Self, Faults> {
         match read(sources)? {
-            (config, faults) if faults.is_empty() => Ok(config),
-            (_, faults) => Err(faults),
+            (config, _, faults) if faults.is_empty() => Ok(config),
+            (.., faults) => Err(faults),
         }
     }
 
@@ -133,7 +136,7 @@ impl Config {
     /// # Errors
     /// All faults that were found.
     pub fn load_to_serve(sources: &Sources) -> Result<(Self, Url), Faults> {
-        let (config, mut faults) = read(sources)?;
+        let (config, _, mut faults) = read(sources)?;
         match config.public_url.clone() {
             Some(public_url) if faults.is_empty() => return Ok((config, public_url)),
             Some(_) => {}
@@ -143,13 +146,15 @@ impl Config {
     }
 }
 
-/// A configuration as far as it could be read, and what is wrong with it; it is of use only if nothing is.
-fn read(sources: &Sources) -> Result<(Config, Faults), Faults> {
+/// A configuration as far as it could be read, the layers that it was read from, and what is wrong with it; it is of use
+/// only if nothing is.
+fn read(sources: &Sources) -> Result<(Config, Layers, Faults), Faults> {
     let mut layers = Layers::stack(sources)?;
     let mut faults = Faults::default();
-    let warnings = secrets::read_files(&mut layers, &mut faults);
+    let mut warnings = secrets::read_files(&mut layers, &mut faults);
     check::refuse_placeholders(&mut layers, &mut faults);
     let written = extract::extract(&mut layers, &mut faults);
+    warnings.extend(expiry::judge(&written.clients, &layers, sources.now, &mut faults));
     let config = check::check(written, &layers, &mut faults);
-    Ok((Config { warnings, ..config }, faults))
+    Ok((Config { warnings, ..config }, layers, faults))
 }

@@ -14,14 +14,19 @@ const IN_ONE: [(&str, &str); 1] = [("state", "store")];
 /// The most bytes that a secret's file may have.
 const SECRET_LIMIT: u64 = 16 * 1024;
 
-/// The `_file` key of the table at `path`, if its kind has one.
-pub(super) fn file_key(path: &[String]) -> Option<String> {
+/// The secret in a table of the kind that is at `path`.
+fn secret_in(path: &[String]) -> Option<&'static str> {
     let (secrets, table) = match path {
         [table, _] => (IN_EACH.as_slice(), table),
         [table] => (IN_ONE.as_slice(), table),
         _ => return None,
     };
-    secrets.iter().find(|(name, _)| name == table).map(|(_, key)| format!("{key}_file"))
+    secrets.iter().find(|(name, _)| name == table).map(|(_, key)| *key)
+}
+
+/// The `_file` key of the table at `path`, if its kind has one.
+pub(super) fn file_key(path: &[String]) -> Option<String> {
+    secret_in(path).map(|key| format!("{key}_file"))
 }
 
 /// Where there may be a secret: the path of each.
@@ -34,6 +39,21 @@ fn places(layers: &Layers) -> Vec<Vec<String>> {
         .iter()
         .flat_map(|(table, key)| ids(table).into_iter().map(|id| vec![(*table).to_owned(), id, (*key).to_owned()]));
     in_each.chain(IN_ONE.iter().map(|(table, key)| vec![(*table).to_owned(), (*key).to_owned()])).collect()
+}
+
+/// Whether the value at `path` is a secret.
+pub(super) fn is_secret(path: &[String]) -> bool {
+    match path {
+        [table, key] if table == "keyring" => key == "text",
+        [table @ .., key] => secret_in(table) == Some(key),
+        [] => false,
+    }
+}
+
+/// The path of the `_file` key that may stand for the secret at `path`.
+pub(super) fn file_of(path: &[String]) -> Option<Vec<String>> {
+    let (_, table) = path.split_last().filter(|_| is_secret(path))?;
+    Some([table, &[file_key(table)?]].concat())
 }
 
 /// Reads every `<key>_file` and puts its text, without one trailing line break, at `<key>`. Gives warnings: about files

@@ -2,6 +2,7 @@
 //! but whether a text could be read at all.
 
 use super::Faults;
+use crate::clock::{Clock, UnixTime};
 use figment::value::Dict;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -38,6 +39,8 @@ pub struct Sources {
     pub env: Vec<(String, String)>,
     /// Flags: a key with dots (`log.level`) and its value as text.
     pub flags: Vec<(String, String)>,
+    /// When it is read: what ends soon is warned of.
+    pub now: UnixTime,
 }
 
 impl Sources {
@@ -54,6 +57,7 @@ impl Sources {
             system_file: PathBuf::from("/etc/authseal/authseal.toml"),
             env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
             flags,
+            now: Clock::system().now(),
         })
     }
 

@@ -188,6 +188,8 @@ pub struct ClientFacts {
     /// How many days a refresh token of this client lives from its own issue, where the operator knows better than the
     /// provider's facts.
     pub refresh_token_days: Option<u32>,
+    /// The day on which the secret ends, like `2027-05-01`. Providers do not tell; the operator writes it down.
+    pub secret_expires: Option<String>,
     /// For providers where nothing is registered: whether to offer them.
     pub enabled: Option<bool>,
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod config;
 mod denylist;
 mod denylist_file;
 mod keyring_file;

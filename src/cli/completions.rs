@@ -1,0 +1,26 @@
+//! `authseal completions …`: what a shell has to know to complete this command line.
+
+use super::Cli;
+use anyhow::Context;
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use std::io::{self, Write};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  authseal completions bash > ~/.local/share/bash-completion/completions/authseal
+  authseal completions zsh > ~/.zfunc/_authseal      with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc
+  authseal completions fish > ~/.config/fish/completions/authseal.fish";
+
+#[derive(Args)]
+pub(super) struct Completions {
+    /// For which shell
+    shell: Shell,
+}
+
+pub(super) fn completions(completions: &Completions) -> anyhow::Result<()> {
+    // Into memory first: the generator panics when nobody reads on.
+    let mut script = Vec::new();
+    clap_complete::generate(completions.shell, &mut Cli::command(), "authseal", &mut script);
+    io::stdout().write_all(&script).context("cannot write the completions")
+}

@@ -1,0 +1,46 @@
+//! `authseal config show`: what is in force, and which layer set it.
+
+use super::ConfigFile;
+use crate::config::{Shown, show};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Print every key that has a value, as TOML; secrets are masked
+    #[command(after_help = "\
+Examples:
+  authseal config show --origin
+  AUTHSEAL_LOG__LEVEL=debug authseal config show --origin | grep '^log'")]
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Say behind each where it was set
+        #[arg(long)]
+        origin: bool,
+        /// Show the built-in facts about providers and services too
+        #[arg(long)]
+        all: bool,
+        /// Print a JSON list of `key`, `value` and `origin`
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
+    let Verb::Show { file, origin, all, json } = verb;
+    let mut shown = show(&file.sources(Vec::new())?)?;
+    shown.retain(|key| *all || !key.is_built_in_fact);
+    if *json {
+        let one = |Shown { key, value, origin, .. }| json!({ "key": key, "value": value, "origin": origin });
+        println!("{:#}", shown.into_iter().map(one).collect::<Value>());
+        return Ok(());
+    }
+    for key in shown {
+        match origin {
+            true => println!("{} = {}  # {}", key.key, key.value, key.origin.escape_debug()),
+            false => println!("{} = {}", key.key, key.value),
+        }
+    }
+    Ok(())
+}
