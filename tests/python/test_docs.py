@@ -157,7 +157,7 @@ def plain(text):
     text = re.sub(r"\\\n\s*", "", text)
     text = re.sub(r"\\(.)", lambda escape: {"n": " ", "t": " "}.get(escape.group(1), escape.group(1)), text)
     text = re.sub(r"\{(?:\{(.*?)\})?[^{}]*\}", lambda hole: f"{{{hole.group(1)}}}" if hole.group(1) else "…", text)
-    return " ".join(text.split())
+    return re.sub("…+", "…", " ".join(text.split()))
 
 
 def strings(code):
@@ -195,15 +195,17 @@ def said():
 
 
 def quotes():
-    """The block quotes of the page, each with the number of its first line."""
+    """What the page quotes, each with its line: block quotes, and the first cell of a table's row if it is code."""
     result, open_quote = [], False
     for number, line, code in lines(TROUBLE):
         if quoted := not code and line.startswith("> "):
             if not open_quote:
                 result.append([number, ""])
             result[-1][1] = f"{result[-1][1]} {line[2:]}".strip()
+        elif cell := not code and re.match(r"\| *(`+)(.+?)\1 *\|", line):
+            result.append([number, cell.group(2)])
         open_quote = quoted
-    return result
+    return [(number, re.sub(r"\\([<>])", r"\1", text)) for number, text in result]
 
 
 def test_troubleshooting_quotes_all_that_the_program_says():
@@ -212,8 +214,8 @@ def test_troubleshooting_quotes_all_that_the_program_says():
     assert len(wanted) > 60, "the source is not read rightly any more"
     missing = [f"  src/{file}:\n> {text}" for text, file in wanted.items() if text not in quoted]
     assert not missing, (
-        "add these to docs/troubleshooting.md, each as a block quote (it may be broken into several lines that begin "
-        "with `> `), with its cause and its cure below:\n" + "\n".join(missing)
+        "add these to docs/troubleshooting.md, with cause and cure below: each as a block quote, which may be broken into "
+        "lines that begin with `> `, or as code in the first cell of a table's row:\n" + "\n".join(missing)
     )
 
 
@@ -227,7 +229,7 @@ def test_troubleshooting_quotes_nothing_that_the_program_does_not_say():
 def test_troubleshooting_says_what_to_do_below_every_quote():
     texts = [line for _, line, _ in lines(TROUBLE)]
     for number, text in quotes():
-        rest = [line for line in texts[number:] if line.strip() and not line.startswith("> ")]
+        rest = [line for line in texts[number - 1 :] if line.strip() and not line.startswith("> ")]
         assert rest and not rest[0].startswith("#"), f"line {number}: {text}: give cause and cure"
 
 
