@@ -35,7 +35,7 @@ def pages():
 
 @cache
 def lines(page):
-    """Each line's number, its text, and what it is: "" for prose, "opens" for the first of a code block, "code" for others."""
+    """Each line's number, its text, and what it is: "" for prose, "opens" for the first of a code block, else "code"."""
     result, fence = [], None
     for number, line in enumerate(page.read_text().splitlines(), 1):
         mark = re.match(r" *(`{3,}|~{3,})", line)
@@ -135,6 +135,10 @@ STRING = r'(?<![\w#])b?"(?:[^"\\]|\\.)*"'
 TOKEN = re.compile(rf"//[^\n]*|r(#*)\".*?\"\1|{STRING}|'(?:\\.|[^'\\])'", re.DOTALL)
 
 
+def without_comments(code):
+    return TOKEN.sub(lambda token: "" if token.group().startswith("//") else token.group(), code)
+
+
 @cache
 def sources():
     """Each file of src/ that is not for tests alone, by its path below src/: the code without comments and tests."""
@@ -144,11 +148,10 @@ def sources():
         folder = path.parent if path.name in ("mod.rs", "lib.rs", "main.rs") else path.with_suffix("")
         for name in re.findall(r"#\[cfg\(test\)\]\n(?:pub(?:\(\w+\))? )?mod (\w+);", text):
             for_tests += [folder / name, folder / f"{name}.rs"]
-    kept = {path: text for path, text in files.items() if not any(path.is_relative_to(test) for test in for_tests)}
-    without_comments = lambda match: "" if match.group().startswith("//") else match.group()
     return {
-        str(path.relative_to(ROOT / "src")): TOKEN.sub(without_comments, re.split(r"#\[cfg\(test\)\]\nmod \w+ \{", text)[0])
-        for path, text in kept.items()
+        str(path.relative_to(ROOT / "src")): without_comments(re.split(r"#\[cfg\(test\)\]\nmod \w+ \{", text)[0])
+        for path, text in files.items()
+        if not any(path.is_relative_to(test) for test in for_tests)
     }
 
 
@@ -185,7 +188,8 @@ def said():
     for file in REASONS:
         yield from ((file, text) for text in strings(code[file]) if text.endswith("."))
     for file in WHY:
-        yield from ((file, text) for text in map(plain, re.findall(r'#\[error\(\s*"(.*?)",?\s*\)\]', code[file], re.DOTALL)))
+        written = re.findall(r'#\[error\(\s*"(.*?)",?\s*\)\]', code[file], re.DOTALL)
+        yield from ((file, plain(text)) for text in written)
     for file, text in code.items():
         if file.startswith("web/"):
             yield from ((file, plain(title)) for title in re.findall(r'ErrorPage::new\(\s*"([^"]+)"', text))
@@ -214,8 +218,8 @@ def test_troubleshooting_quotes_all_that_the_program_says():
     assert len(wanted) > 60, "the source is not read rightly any more"
     missing = [f"  src/{file}:\n> {text}" for text, file in wanted.items() if text not in quoted]
     assert not missing, (
-        "add these to docs/troubleshooting.md, with cause and cure below: each as a block quote, which may be broken into "
-        "lines that begin with `> `, or as code in the first cell of a table's row:\n" + "\n".join(missing)
+        "add these to docs/troubleshooting.md, with cause and cure: each as a block quote, which may be broken into lines "
+        "that begin with `> `, or as code in the first cell of a table's row:\n" + "\n".join(missing)
     )
 
 
@@ -243,8 +247,7 @@ def test_the_source_is_read_as_it_is_meant():
         );
         warn!("{warning}"); compile_error!("never");
     """
-    code = TOKEN.sub(lambda match: "" if match.group().startswith("//") else match.group(), code)
-    assert list(log_messages(code)) == ['it … "failed"', "one two", "…"]
+    assert list(log_messages(without_comments(code))) == ['it … "failed"', "one two", "…"]
     assert plain("has `{{tenant}}` and {id:?}") == "has `{tenant}` and …"
     assert "web/reason.rs" in sources() and "config/tests.rs" not in sources() and "web/attacks/site.rs" not in sources()
     assert anchors(ROOT / "docs" / "configuration.md") >= {"clients-your-registrations-at-providers", "the-server"}
