@@ -84,7 +84,7 @@ impl App {
             listed: config.delivery.trusted_origins.iter().filter_map(|origin| Origin::of(origin)).collect(),
         };
         let callback = format!("{}/logged-in", own_origin.as_str());
-        let store = Store::memory(clock.clone());
+        let store = Arc::new(Store::memory(clock.clone()));
         Ok(Self {
             tokens: Tokens::new(keyring.clone(), denylist, providers.clone(), clock.clone()),
             logins: Logins::new(keyring, providers.clone(), store, rules, callback, clock),

@@ -20,7 +20,7 @@ impl Logins {
     ///
     /// # Errors
     /// When the ticket is not of this browser, or older than ten minutes.
-    pub fn deliver(&self, ticket: &str, binder: Option<&Binder>, to_asker: bool) -> Result<Origin, LoginError> {
+    pub async fn deliver(&self, ticket: &str, binder: Option<&Binder>, to_asker: bool) -> Result<Origin, LoginError> {
         let ticket = Ticket::open(ticket, &self.keyring.load(), self.clock.now()).ok_or(LoginError::StaleLink)?;
         if !binder.is_some_and(|binder| binder.fits(&ticket.context.binder)) {
             return Err(LoginError::OtherBrowser);
@@ -31,10 +31,12 @@ impl Logins {
             Opener::Unknown(origin) => (origin, to_asker || ticket.address.is_none()),
             Opener::None => return Err(LoginError::StaleLink),
         };
-        if let Some(token) = ticket.context.fetch_token.filter(|token| !self.was_picked_up(token)) {
+        if let Some(token) = ticket.context.fetch_token
+            && !self.was_picked_up(&token).await
+        {
             let opener = Asker { address: ticket.address, origin: Some(origin.clone()) };
             let receiver = if to_asker { Receiver::Anybody } else { Receiver::Only(opener) };
-            mailbox::leave(&self.store, &self.keyring.load(), &token, receiver, ticket.authid.expose_secret())?;
+            mailbox::leave(&self.store, &self.keyring.load(), &token, receiver, ticket.authid.expose_secret()).await?;
         }
         tracing::info!(target: "authseal::audit", event = "delivered", to_asker);
         Ok(origin)
@@ -42,28 +44,28 @@ impl Logins {
 
     /// The AuthID that waits for a fetch token, if it may go to a page of this origin at this client. It is given once.
     /// Who tries too many tokens finds nothing.
-    pub fn pick_up(&self, token: &FetchToken, client: Client, origin: Option<Origin>) -> Option<SecretString> {
+    pub async fn pick_up(&self, token: &FetchToken, client: Client, origin: Option<Origin>) -> Option<SecretString> {
         if guard::on(Guard::FetchLimit) && !self.limits.admit_fetch(client, token) {
             return None;
         }
         let asker = Asker { address: client.address, origin };
-        let authid = mailbox::pick_up(&self.store, &self.keyring.load(), token, &asker)?;
+        let authid = mailbox::pick_up(&self.store, &self.keyring.load(), token, &asker).await?;
         self.limits.forget_fetch(client, token);
         Some(authid)
     }
 
     /// Whether somebody asked for the AuthID of a fetch token who does not get it without the person's word.
-    pub fn was_asked_for(&self, token: &FetchToken) -> bool {
-        mailbox::was_asked_for(&self.store, &self.keyring.load(), token)
+    pub async fn was_asked_for(&self, token: &FetchToken) -> bool {
+        mailbox::was_asked_for(&self.store, &self.keyring.load(), token).await
     }
 
     /// Whether the AuthID for a fetch token was picked up.
-    pub fn was_picked_up(&self, token: &FetchToken) -> bool {
-        mailbox::was_picked_up(&self.store, &self.keyring.load(), token)
+    pub async fn was_picked_up(&self, token: &FetchToken) -> bool {
+        mailbox::was_picked_up(&self.store, &self.keyring.load(), token).await
     }
 
     /// Puts the AuthID into the mailbox, for trusted openers only; whether it is there.
-    pub(super) fn leave(
+    pub(super) async fn leave(
         &self,
         context: &Context,
         address: Option<ClientNet>,
@@ -71,6 +73,6 @@ impl Logins {
     ) -> Result<bool, SealError> {
         let (Opener::Trusted(origin), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(false) };
         let receiver = Receiver::Only(Asker { address, origin: Some(origin.clone()) });
-        mailbox::leave(&self.store, &self.keyring.load(), token, receiver, authid.expose_secret())
+        mailbox::leave(&self.store, &self.keyring.load(), token, receiver, authid.expose_secret()).await
     }
 }

@@ -10,7 +10,7 @@ use super::fetch_token::FetchToken;
 use super::origin::Origin;
 use crate::guard::{self, Guard};
 use crate::seal::{EpochKeys, Key, Keyring, Purpose, SealError};
-use crate::store::{Name, Store};
+use crate::store::{Name, Shelf, Store};
 use secrecy::SecretString;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -56,7 +56,7 @@ impl Receiver {
 ///
 /// # Errors
 /// When the operating system has no randomness.
-pub(super) fn leave(
+pub(super) async fn leave(
     store: &Store,
     keyring: &Keyring,
     token: &FetchToken,
@@ -64,34 +64,55 @@ pub(super) fn leave(
     authid: &str,
 ) -> Result<bool, SealError> {
     let (name, key) = entry(keyring.primary(), token);
-    Ok(store.put(name, key.seal(&name, &write(&receiver, authid))?, WAITS))
+    let entry = key.seal(&name, &write(&receiver, authid))?;
+    Ok(store.put(Shelf::Mailbox, &name, &entry, WAITS).await.is_ok())
 }
 
 /// Takes the AuthID that waits for `token`, if there is one and the asker may have it. If not, it stays, and a note is
-/// made that somebody asked.
-pub(super) fn pick_up(store: &Store, keyring: &Keyring, token: &FetchToken, asker: &Asker) -> Option<SecretString> {
-    keyring.around_primary().find_map(|keys| {
+/// made that somebody asked. While the store fails, nothing waits.
+pub(super) async fn pick_up(
+    store: &Store,
+    keyring: &Keyring,
+    token: &FetchToken,
+    asker: &Asker,
+) -> Option<SecretString> {
+    for keys in keyring.around_primary() {
         let (name, key) = entry(keys, token);
-        let unseal = |blob: &[u8]| read(&key.open(&name, blob)?);
-        let (receiver, _) = unseal(&store.look(&name)?)?;
+        let unseal = |blob: Option<Vec<u8>>| read(&key.open(&name, &blob?)?);
+        let Some((receiver, _)) = unseal(store.read(Shelf::Mailbox, &name).await.ok()?) else { continue };
         if !receiver.admits(asker) {
-            store.put(note(keys, Purpose::MailboxAsked, token), Vec::new(), REMEMBERED);
-            return None;
+            remember(store, &note(keys, Purpose::MailboxAsked, token)).await;
+            continue;
         }
-        let (_, authid) = unseal(&store.take(&name)?)?;
-        store.put(note(keys, Purpose::MailboxPickedUp, token), Vec::new(), REMEMBERED);
-        Some(authid)
-    })
+        let Some((_, authid)) = unseal(store.take(Shelf::Mailbox, &name).await.ok()?) else { continue };
+        remember(store, &note(keys, Purpose::MailboxPickedUp, token)).await;
+        return Some(authid);
+    }
+    None
 }
 
 /// Whether the AuthID for `token` was picked up.
-pub(super) fn was_picked_up(store: &Store, keyring: &Keyring, token: &FetchToken) -> bool {
-    keyring.around_primary().any(|keys| store.holds(&note(keys, Purpose::MailboxPickedUp, token)))
+pub(super) async fn was_picked_up(store: &Store, keyring: &Keyring, token: &FetchToken) -> bool {
+    is_noted(store, keyring, Purpose::MailboxPickedUp, token).await
 }
 
 /// Whether somebody asked for it who may not have it by themselves.
-pub(super) fn was_asked_for(store: &Store, keyring: &Keyring, token: &FetchToken) -> bool {
-    keyring.around_primary().any(|keys| store.holds(&note(keys, Purpose::MailboxAsked, token)))
+pub(super) async fn was_asked_for(store: &Store, keyring: &Keyring, token: &FetchToken) -> bool {
+    is_noted(store, keyring, Purpose::MailboxAsked, token).await
+}
+
+async fn is_noted(store: &Store, keyring: &Keyring, purpose: Purpose, token: &FetchToken) -> bool {
+    for keys in keyring.around_primary() {
+        if let Ok(Some(_)) = store.read(Shelf::Mailbox, &note(keys, purpose, token)).await {
+            return true;
+        }
+    }
+    false
+}
+
+/// A note that is lost costs our page a sentence; the store itself says that it fails.
+async fn remember(store: &Store, name: &Name) {
+    let _ = store.put(Shelf::Mailbox, name, b"", REMEMBERED).await;
 }
 
 fn entry(keys: &EpochKeys, token: &FetchToken) -> (Name, Key) {

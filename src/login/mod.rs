@@ -49,7 +49,7 @@ const SEEN: Duration = Duration::from_secs(900);
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
     providers: Arc<Providers>,
-    store: Store,
+    store: Arc<Store>,
     rules: DeliveryRules,
     redirect_uri: String,
     seen: Cache<[u8; 24], ()>,
@@ -108,7 +108,7 @@ impl Logins {
     pub fn new(
         keyring: Arc<LiveKeyring>,
         providers: Arc<Providers>,
-        store: Store,
+        store: Arc<Store>,
         rules: DeliveryRules,
         redirect_uri: String,
         clock: Clock,
@@ -181,7 +181,7 @@ impl Logins {
         }
         let verifier = service.provider.pkce().then_some(state.verifier.as_str());
         match self.providers.redeem(&service, &code, &self.redirect_uri, verifier, &callback.all).await {
-            Ok(tokens) => self.hand_out(service, tokens, state.context, client, &callback.all),
+            Ok(tokens) => self.hand_out(service, tokens, state.context, client, &callback.all).await,
             Err(failure) => {
                 // The code was not spent: reloading the page may still work.
                 if matches!(failure, Failure::Unreachable | Failure::NotOffered) {
@@ -212,7 +212,7 @@ impl Logins {
         }
         let tokens = self.providers.trade(service, &pasted).await;
         let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
-        self.hand_out(service.clone(), tokens, context, client, &[])
+        self.hand_out(service.clone(), tokens, context, client, &[]).await
     }
 
     /// What [`Logins::welcome`] sealed, if this browser is the one it was sealed for.
@@ -233,7 +233,7 @@ impl Logins {
         }
     }
 
-    fn hand_out(
+    async fn hand_out(
         &self,
         service: Arc<Service>,
         tokens: Tokens,
@@ -263,7 +263,7 @@ impl Logins {
             (authid.expose().to_owned().into(), Some(login.grant), ends.or_else(|| last_day(&service, now)))
         };
         let shown = service.provider.shown(callback);
-        let waits = self.leave(&context, client.address, &authid)?;
+        let waits = self.leave(&context, client.address, &authid).await?;
         let sendable = waits || matches!(context.opener, Opener::Unknown(_));
         let ticket = Ticket { context, address: client.address, authid };
         let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;

@@ -1,117 +1,250 @@
-//! Sealed blobs with a lifetime, by name. Knows nothing of what is in them.
+//! The state store: blobs with a lifetime, by shelf and name. Knows nothing of what is in them, and trusts nobody with
+//! what it holds: whoever puts a blob here has sealed it before.
 //!
-//! The only kind so far lives in the process's memory: bounded, and gone with the process.
+//! Three kinds with the same four verbs, held to the same tests: in this process's memory, in a folder of one machine,
+//! in a Redis that many replicas share. The one verb that takes thought is [`Store::swap`], compare and set on the
+//! whole blob: leases and rotations are made of it, and nothing else is needed to be safe among many.
+
+mod dir;
+pub(crate) mod disk;
+mod health;
+mod memory;
+mod redis;
+#[cfg(test)]
+mod tests;
+
+pub use health::Health;
 
 use crate::clock::Clock;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
+use dir::Dir;
+use disk::{Disk, Files};
+use health::Watched;
+use memory::Memory;
+use redis::Redis;
+use secrecy::SecretString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 
-/// Most blobs held at a time; above it the least recently used go first.
-const MAX_BLOBS: u64 = 10_000;
-/// The longest blob, in bytes.
-const MAX_BLOB_LEN: usize = 8 * 1024;
-/// No blob lives longer, whatever was asked for.
-const MAX_LIFETIME: Duration = Duration::from_secs(3600);
+/// The longest blob, in bytes: two tokens of 8 KiB, the most that an answer of a provider may hold, and their seal.
+pub const MAX_BLOB_LEN: usize = 32 * 1024;
 
 /// What a blob is stored under: 32 bytes that look random.
 pub type Name = [u8; 32];
 
-/// Blobs in memory.
-pub struct Store {
-    blobs: Cache<Name, Blob>,
-    clock: Clock,
+/// What kind of blob it is. Shelves have names of their own and differ in how much care they are owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shelf {
+    /// AuthIDs that wait to be fetched, for minutes. If one is lost, its person copies it from the page.
+    Mailbox,
+    /// The newest refresh token of a login, for as long as the login lives. If one is lost, so is the login.
+    Records,
+    /// Who works on a record right now, for seconds. If one is lost, the holder is taken for dead.
+    Leases,
 }
 
-#[derive(Clone)]
-struct Blob {
-    bytes: Vec<u8>,
-    until: Duration,
+impl Shelf {
+    /// All shelves.
+    const ALL: [Self; 3] = [Self::Mailbox, Self::Records, Self::Leases];
+
+    /// Its name in paths and keys.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Mailbox => "mailbox",
+            Self::Records => "records",
+            Self::Leases => "leases",
+        }
+    }
+
+    /// Whether a blob must be on the disk before anybody is told that it was stored.
+    fn is_durable(self) -> bool {
+        self == Self::Records
+    }
+}
+
+/// Why the store did not do what it was asked to. Whether it was done all the same is not known.
+#[derive(Clone, Debug, Error)]
+#[allow(missing_docs, reason = "each message is its variant's description")]
+pub enum StoreError {
+    #[error("the state folder {}: {cause}", path.display())]
+    Dir { path: PathBuf, cause: Arc<std::io::Error> },
+    #[error("Redis: {0}")]
+    Redis(String),
+    #[error("Redis did not answer in time")]
+    RedisTimedOut,
+    #[error("a blob longer than {MAX_BLOB_LEN} bytes cannot be stored")]
+    TooLong,
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Where a store is, as configured.
+#[derive(Clone, Debug, Default)]
+pub enum StorePlace {
+    /// In memory.
+    #[default]
+    Memory,
+    /// In a folder.
+    Dir(PathBuf),
+    /// In Redis: its URL, which may hold a password, and the PEM file of the authority that signed its certificate.
+    Redis(SecretString, Option<PathBuf>),
+}
+
+impl StorePlace {
+    /// Whether what is stored there outlives this process.
+    pub fn is_durable(&self) -> bool {
+        !matches!(self, Self::Memory)
+    }
+}
+
+/// A store.
+pub struct Store {
+    kind: Kind,
+    health: Watched,
+}
+
+enum Kind {
+    Memory(Memory),
+    Dir(Dir),
+    Redis(Redis),
 }
 
 impl Store {
-    /// An empty store.
-    pub fn memory(clock: Clock) -> Self {
-        let blobs = Cache::builder()
-            .max_capacity(MAX_BLOBS)
-            // The default policy may turn new entries away; here the new one is the one that somebody waits for.
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_live(MAX_LIFETIME)
-            .build();
-        Self { blobs, clock }
-    }
-
-    /// Keeps `bytes` for `lifetime`. Returns whether they were taken: too long a blob is not.
-    pub fn put(&self, name: Name, bytes: Vec<u8>, lifetime: Duration) -> bool {
-        let fits = bytes.len() <= MAX_BLOB_LEN;
-        if fits {
-            self.blobs.insert(name, Blob { bytes, until: self.clock.uptime() + lifetime });
+    /// Opens the store at `place`. Redis is not asked for anything yet: its outage must not keep a server from starting.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or the URL or the certificate file cannot be.
+    pub fn open(place: &StorePlace, clock: Clock) -> Result<Self, StoreError> {
+        match place {
+            StorePlace::Memory => Ok(Self::memory(clock)),
+            StorePlace::Dir(path) => Self::on_disk(Arc::new(Files), path, clock),
+            StorePlace::Redis(url, ca_file) => {
+                Ok(Self::of(Kind::Redis(Redis::open(url, ca_file.as_deref())?), "redis", clock))
+            }
         }
-        fits
     }
 
-    /// Removes a blob and returns it; of several callers exactly one gets it.
-    pub fn take(&self, name: &Name) -> Option<Vec<u8>> {
-        self.blobs.remove(name).filter(|blob| self.alive(blob)).map(|blob| blob.bytes)
+    /// An empty store in memory.
+    pub fn memory(clock: Clock) -> Self {
+        Self::of(Kind::Memory(Memory::new(clock.clone())), "memory", clock)
+    }
+
+    /// A store in a folder of some file system; the folder is made if it is not there.
+    ///
+    /// # Errors
+    /// When nothing can be written there.
+    pub(crate) fn on_disk(disk: Arc<dyn Disk>, path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        Ok(Self::of(Kind::Dir(Dir::open(disk, path, clock.clone())?), "dir", clock))
+    }
+
+    fn of(kind: Kind, name: &'static str, clock: Clock) -> Self {
+        Self { kind, health: Watched::new(name, clock) }
+    }
+
+    /// Whether what is stored outlives this process.
+    pub fn is_durable(&self) -> bool {
+        !matches!(self.kind, Kind::Memory(_))
+    }
+
+    /// How the store does, by what came of the last request to it.
+    pub fn health(&self) -> Health {
+        self.health.now()
+    }
+
+    /// What an operator should know of how the store is set up: sentences for the log. Empty where there is nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn advice(&self) -> Result<Vec<String>, StoreError> {
+        match &self.kind {
+            Kind::Redis(redis) => self.health.note("ask", redis.advice().await),
+            Kind::Memory(_) | Kind::Dir(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Keeps `bytes` for `lifetime`, in place of what there was.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put(&self, shelf: Shelf, name: &Name, bytes: &[u8], lifetime: Duration) -> Result<(), StoreError> {
+        fits(bytes)?;
+        let outcome = match &self.kind {
+            Kind::Memory(memory) => Ok(memory.put(shelf, name, bytes, lifetime)),
+            Kind::Dir(dir) => dir.put(shelf, name, bytes, lifetime).await,
+            Kind::Redis(redis) => redis.put(shelf, name, bytes, lifetime).await,
+        };
+        self.health.note("put", outcome)
     }
 
     /// A copy of a blob, which stays where it is.
-    pub fn look(&self, name: &Name) -> Option<Vec<u8>> {
-        self.blobs.get(name).filter(|blob| self.alive(blob)).map(|blob| blob.bytes)
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn read(&self, shelf: Shelf, name: &Name) -> Result<Option<Vec<u8>>, StoreError> {
+        let outcome = match &self.kind {
+            Kind::Memory(memory) => Ok(memory.read(shelf, name)),
+            Kind::Dir(dir) => dir.read(shelf, name).await,
+            Kind::Redis(redis) => redis.read(shelf, name).await,
+        };
+        self.health.note("read", outcome)
     }
 
-    /// Whether there is a blob of that name.
-    pub fn holds(&self, name: &Name) -> bool {
-        self.blobs.get(name).is_some_and(|blob| self.alive(&blob))
+    /// Removes a blob and returns it; of several callers exactly one gets it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn take(&self, shelf: Shelf, name: &Name) -> Result<Option<Vec<u8>>, StoreError> {
+        let outcome = match &self.kind {
+            Kind::Memory(memory) => Ok(memory.take(shelf, name)),
+            Kind::Dir(dir) => dir.take(shelf, name).await,
+            Kind::Redis(redis) => redis.take(shelf, name).await,
+        };
+        self.health.note("take", outcome)
     }
 
-    fn alive(&self, blob: &Blob) -> bool {
-        self.clock.uptime() < blob.until
+    /// Puts `new` in the place of `expected`, or removes it, if exactly that is what there is (`None`: nothing). Returns
+    /// whether it was. No two blobs with a random part are alike, so nobody is fooled by one that went and came back.
+    ///
+    /// # Errors
+    /// When the store fails. Then it may have been done.
+    pub async fn swap(
+        &self,
+        shelf: Shelf,
+        name: &Name,
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+        lifetime: Duration,
+    ) -> Result<bool, StoreError> {
+        fits(new.unwrap_or_default())?;
+        let outcome = match &self.kind {
+            Kind::Memory(memory) => Ok(memory.swap(shelf, name, expected, new, lifetime)),
+            Kind::Dir(dir) => dir.swap(shelf, name, expected, new, lifetime).await,
+            Kind::Redis(redis) => redis.swap(shelf, name, expected, new, lifetime).await,
+        };
+        self.health.note("swap", outcome)
+    }
+
+    /// The first `length` bytes of every blob on a shelf, in no order, with those that end or begin meanwhile or
+    /// without. Takes as long as there are blobs, so it is for the command line.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn heads(
+        &self,
+        shelf: Shelf,
+        length: usize,
+        mut each: impl FnMut(&[u8]) + Send,
+    ) -> Result<(), StoreError> {
+        let outcome = match &self.kind {
+            Kind::Memory(memory) => Ok(memory.heads(shelf, length, &mut each)),
+            Kind::Dir(dir) => dir.heads(shelf, length, &mut each),
+            Kind::Redis(redis) => redis.heads(shelf, length, &mut each).await,
+        };
+        self.health.note("list", outcome)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_blob_is_taken_once_and_only_in_time() {
-        let clock = Clock::system();
-        let store = Store::memory(clock.clone());
-        let minute = Duration::from_secs(60);
-        assert!(store.put([1; 32], b"one".to_vec(), minute));
-        assert!(store.put([2; 32], b"two".to_vec(), minute));
-        assert!(store.holds(&[1; 32]));
-        assert_eq!(store.look(&[1; 32]).unwrap(), b"one");
-        assert_eq!(store.take(&[1; 32]).unwrap(), b"one");
-        assert_eq!(store.take(&[1; 32]), None);
-        clock.advance(minute);
-        assert!(!store.holds(&[2; 32]));
-        assert_eq!(store.take(&[2; 32]), None);
-    }
-
-    #[test]
-    fn of_many_takers_one_gets_it() {
-        let store = Store::memory(Clock::system());
-        store.put([1; 32], b"one".to_vec(), Duration::from_secs(60));
-        let taken = std::thread::scope(|scope| {
-            let takers: Vec<_> = (0..50).map(|_| scope.spawn(|| store.take(&[1; 32]).is_some())).collect();
-            takers.into_iter().map(|taker| taker.join().unwrap()).filter(|got| *got).count()
-        });
-        assert_eq!(taken, 1);
-    }
-
-    #[test]
-    fn the_newest_blob_is_always_kept_and_a_huge_one_never() {
-        let store = Store::memory(Clock::system());
-        assert!(!store.put([0; 32], vec![0; MAX_BLOB_LEN + 1], Duration::from_secs(60)));
-        for n in 0..MAX_BLOBS + 100 {
-            let mut name = [0; 32];
-            name[..8].copy_from_slice(&n.to_be_bytes());
-            store.put(name, vec![1], Duration::from_secs(60));
-            assert!(store.holds(&name));
-        }
-        store.blobs.run_pending_tasks();
-        assert!(store.blobs.entry_count() <= MAX_BLOBS);
-    }
+fn fits(bytes: &[u8]) -> Result<(), StoreError> {
+    if bytes.len() <= MAX_BLOB_LEN { Ok(()) } else { Err(StoreError::TooLong) }
 }

@@ -16,7 +16,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     }
     let field = |name| form.only(name).ok().flatten().unwrap_or_default();
     let binder = visitor::binder(&request, &app);
-    match app.logins().deliver(field("grant"), binder.as_ref(), field("to") == "asker") {
+    match app.logins().deliver(field("grant"), binder.as_ref(), field("to") == "asker").await {
         Ok(origin) => HttpResponse::Ok().json(json!({ "deliver_to": origin.as_str() })),
         Err(LoginError::Seal(error)) => {
             tracing::error!(%error, "an AuthID could not be delivered");

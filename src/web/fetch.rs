@@ -17,7 +17,7 @@ pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResp
     }
     let answer = match form::query(&request, "token").and_then(|token| FetchToken::parse(&token)) {
         None => json!({ "error": "The token must have 16 to 64 varied letters and digits." }),
-        Some(token) => match app.logins().pick_up(&token, asker(&request, &app), origin(&request)) {
+        Some(token) => match app.logins().pick_up(&token, asker(&request, &app), origin(&request)).await {
             Some(authid) => json!({ "authid": authid.expose_secret() }),
             None => json!({ "wait": "Not yet, please ask again." }),
         },
@@ -32,8 +32,11 @@ pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResp
 /// is kept from.
 pub(super) async fn state(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let token = form::query(&request, "token").and_then(|token| FetchToken::parse(&token));
-    let success = token.as_ref().is_some_and(|token| app.logins().was_picked_up(token));
-    let asked = !success && token.is_some_and(|token| app.logins().was_asked_for(&token));
+    let (mut success, mut asked) = (false, false);
+    if let Some(token) = token {
+        success = app.logins().was_picked_up(&token).await;
+        asked = !success && app.logins().was_asked_for(&token).await;
+    }
     HttpResponse::Ok().json(if asked {
         json!({ "success": false, "asked": true })
     } else {
