@@ -7,6 +7,8 @@ taken out, and a string's `{…}`, which the program fills in, is `…` in a quo
 """
 
 import re
+import textwrap
+import tomllib
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -127,6 +129,12 @@ def test_lines_are_short(page):
 def test_every_code_block_says_its_language(page):
     bare = [number for number, line, kind in lines(page) if kind == "opens" and line.rstrip().endswith(("`", "~"))]
     assert not bare, f"write ```sh, ```toml, ```json, ```text or the like in lines {bare}"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_toml_block_can_be_copied(page):
+    for block in re.findall(r"^ *```toml\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE):
+        tomllib.loads(textwrap.dedent(block))
 
 
 # What the program says
