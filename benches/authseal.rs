@@ -210,7 +210,7 @@ async fn log_in(folder: &Path) -> (web::Data<App>, SocketAddr, String) {
     let server = Server::on(App::build(config, public_url.clone(), Clock::system()).unwrap(), vec![listener]);
     let app = server.app();
     tokio::spawn(provider.server);
-    tokio::spawn(server.run().unwrap());
+    server.run().unwrap(); // for as long as the runtime lives
     (app, address, walk(&public_url, "demodrive").await.unwrap().authid)
 }
 

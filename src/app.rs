@@ -4,8 +4,10 @@ use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
+use crate::health::Health;
 use crate::keyfile::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
+use crate::meter::Meter;
 use crate::pages::Pages;
 use crate::provider::{Catalogue, Providers};
 use crate::store::Store;
@@ -16,20 +18,29 @@ use secrecy::ExposeSecret;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use url::Url;
+
+/// How often a store that is down at the start is asked how it is set up.
+const ADVICE_RETRY: Duration = Duration::from_secs(5);
 
 /// A server's rooms and what the handlers ask of the configuration.
 pub struct App {
     tokens: Tokens,
     logins: Logins,
+    store: Arc<Store>,
     access: Option<Access>,
     providers: Arc<Providers>,
     pages: Pages,
     watch: Watch,
+    health: Health,
+    meter: Meter,
     public_url: Url,
     own_origin: Origin,
     listen: Vec<SocketAddr>,
+    admin_listen: Vec<SocketAddr>,
+    drain: Duration,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
     privacy_url: Option<Url>,
@@ -65,11 +76,21 @@ impl App {
         );
         let denylist = note(&mut faults, Denylist::open(&config.denylist));
         let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref()));
-        let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone()));
+        let meter = Meter::new(clock.clone(), config.catalogue.all().map(|service| service.id.as_str()));
+        let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone(), meter.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
-        let (Some(keyring), Some(denylist), Some(pages), Some(providers), Some(own_origin), Some(password)) =
-            (keyring, denylist, pages, providers, own_origin, password)
+        let store =
+            note(&mut faults, Store::open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
+        let (
+            Some(keyring),
+            Some(denylist),
+            Some(pages),
+            Some(providers),
+            Some(own_origin),
+            Some(password),
+            Some(store),
+        ) = (keyring, denylist, pages, providers, own_origin, password, store)
         else {
             return Err(Unbuildable(faults));
         };
@@ -84,17 +105,31 @@ impl App {
             listed: config.delivery.trusted_origins.iter().filter_map(|origin| Origin::of(origin)).collect(),
         };
         let callback = format!("{}/logged-in", own_origin.as_str());
-        let store = Arc::new(Store::memory(clock.clone()));
+        let store = Arc::new(store);
+        tokio::spawn(advise(Arc::downgrade(&store)));
+        let tokens = Tokens::new(
+            keyring.clone(),
+            denylist.clone(),
+            providers.clone(),
+            store.clone(),
+            clock.clone(),
+            meter.clone(),
+        );
         Ok(Self {
-            tokens: Tokens::new(keyring.clone(), denylist, providers.clone(), clock.clone()),
-            logins: Logins::new(keyring, providers.clone(), store, rules, callback, clock),
+            health: Health::new(keyring.clone(), denylist.clone(), store.clone(), meter.clone()),
+            logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
+            tokens,
+            store,
             access,
             pages,
             providers,
             watch,
+            meter,
             public_url,
             own_origin,
             listen: config.listen,
+            admin_listen: config.admin_listen,
+            drain: config.drain,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
             privacy_url: config.privacy_url,
@@ -112,6 +147,11 @@ impl App {
         &self.logins
     }
 
+    /// What outlives a request.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Who may begin a login; `None` where everybody may.
     pub fn access(&self) -> Option<&Access> {
         self.access.as_ref()
@@ -125,6 +165,16 @@ impl App {
     /// The pages.
     pub fn pages(&self) -> &Pages {
         &self.pages
+    }
+
+    /// How this process does.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What is counted.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Reads every followed file again.
@@ -147,6 +197,16 @@ impl App {
         &self.listen
     }
 
+    /// Where operators ask; nowhere if there is no such listener.
+    pub fn admin_listen(&self) -> &[SocketAddr] {
+        &self.admin_listen
+    }
+
+    /// How long to go on serving after being told to end.
+    pub fn drain_time(&self) -> Duration {
+        self.drain
+    }
+
     /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
@@ -165,6 +225,18 @@ impl App {
     /// Where an ACME client leaves its answers.
     pub fn acme_challenge_dir(&self) -> Option<&Path> {
         self.acme_challenge_dir.as_deref()
+    }
+}
+
+/// Tells the log how the store should be set up, as soon as it can be asked; its outage is told by itself.
+async fn advise(store: Weak<Store>) {
+    while let Some(store) = store.upgrade() {
+        if let Ok(advice) = store.advice().await {
+            advice.iter().for_each(|advice| tracing::warn!(advice, "the state store is not set up to keep logins"));
+            return;
+        }
+        drop(store);
+        tokio::time::sleep(ADVICE_RETRY).await;
     }
 }
 

@@ -42,6 +42,10 @@ pub(crate) enum Guard {
     FetchTokenStrength,
     /// A JSONP callback is a plain name.
     JsonpCallback,
+    /// Whoever knows a login's id alone does not revoke it.
+    RevokeCodeTag,
+    /// Nobody has more than some AuthIDs tried at their providers a minute.
+    TestLimit,
 }
 
 /// Whether a guard does its work: always.

@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod guard;
+pub mod meter;
 pub mod seal;
 pub mod authid;
 pub mod provider;
@@ -14,6 +15,7 @@ pub mod watch;
 pub mod keyfile;
 pub mod denylist;
 pub mod store;
+pub mod health;
 pub mod tokens;
 pub mod login;
 pub mod access;

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use thiserror::Error;
 
-const TEMPLATES: [(&str, &str); 10] = [
+const TEMPLATES: [(&str, &str); 15] = [
     ("base.html", include_str!("../templates/base.html")),
     ("index.html", include_str!("../templates/index.html")),
     ("logged_in.html", include_str!("../templates/logged_in.html")),
@@ -15,6 +15,11 @@ const TEMPLATES: [(&str, &str); 10] = [
     ("paste.html", include_str!("../templates/paste.html")),
     ("revoke.html", include_str!("../templates/revoke.html")),
     ("revoked.html", include_str!("../templates/revoked.html")),
+    ("inspect.html", include_str!("../templates/inspect.html")),
+    ("inspected.html", include_str!("../templates/inspected.html")),
+    ("anew.html", include_str!("../templates/anew.html")),
+    ("authid.html", include_str!("../templates/authid.html")),
+    ("login_id.html", include_str!("../templates/login_id.html")),
     ("privacy.html", include_str!("../templates/privacy.html")),
     ("privacy.txt", include_str!("../templates/privacy.txt")),
     ("error.html", include_str!("../templates/error.html")),

@@ -6,12 +6,13 @@
 //! symlinks that lead elsewhere, an exhausted watch limit. Both only prompt a look at the file's [`Signature`]; what
 //! is in the file, and whether it is any good, is left to the one who follows it.
 
+use crate::clock::{Clock, UnixTime};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -72,6 +73,38 @@ impl Follow {
             self.seen = now;
             (self.reload)();
         }
+    }
+}
+
+/// How the readings of a file went.
+#[derive(Debug)]
+pub struct Readings {
+    good_at: AtomicI64,
+    failed: AtomicBool,
+}
+
+impl Readings {
+    /// The first one went well, just now.
+    pub(crate) fn begun() -> Self {
+        Self { good_at: AtomicI64::new(Clock::system().now()), failed: AtomicBool::new(false) }
+    }
+
+    /// Takes notice of another one.
+    pub(crate) fn note(&self, good: bool) {
+        if good {
+            self.good_at.store(Clock::system().now(), Ordering::Relaxed);
+        }
+        self.failed.store(!good, Ordering::Relaxed);
+    }
+
+    /// When what is in force was read.
+    pub fn good_at(&self) -> UnixTime {
+        self.good_at.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last one failed, so that something older is in force.
+    pub fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 }
 

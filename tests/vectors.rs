@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests; clippy's own exception stops at their helper functions")]
 
-use authseal::authid::{self, Envelope, OpenError, ParseError};
+use authseal::authid::{self, Envelope, OpenError, ParseError, RevokeCode};
 use authseal::seal::{EpochKeys, Key, KeyTextError, Keyring, NoKey};
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
@@ -55,6 +55,18 @@ struct KeyText {
     authid_key: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Code {
+    name: String,
+    keyring: String,
+    code: String,
+    expect: String,
+    service: Option<String>,
+    epoch: Option<u32>,
+    grant: Option<String>,
+}
+
 fn read(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)).unwrap()
 }
@@ -78,13 +90,7 @@ fn outcome(keyring: &Keyring, text: &str) -> Result<Content, (&'static str, Opti
         ParseError::Version1 => ("version1", None),
         ParseError::Version2(service) => ("version2", service.map(|id| id.as_str().to_owned())),
     })?;
-    let login = envelope.open(keyring).map_err(|error| match error {
-        OpenError::Forged => ("forged", None),
-        OpenError::NoKey(NoKey::Newer) => ("newer", None),
-        OpenError::NoKey(NoKey::Absent) => ("absent", None),
-        OpenError::NoKey(NoKey::Retired) => ("retired", None),
-        OpenError::NoKey(NoKey::BelowFloor) => ("below_floor", None),
-    })?;
+    let login = envelope.open(keyring).map_err(|error| (fault(error), None))?;
     assert_eq!((&login.service, login.grant), (&envelope.service, envelope.grant));
     Ok(Content {
         service: login.service.to_string(),
@@ -95,6 +101,16 @@ fn outcome(keyring: &Keyring, text: &str) -> Result<Content, (&'static str, Opti
         login: login.login_at,
         bind: hex(login.bind.expose()),
     })
+}
+
+fn fault(error: OpenError) -> &'static str {
+    match error {
+        OpenError::Forged => "forged",
+        OpenError::NoKey(NoKey::Newer) => "newer",
+        OpenError::NoKey(NoKey::Absent) => "absent",
+        OpenError::NoKey(NoKey::Retired) => "retired",
+        OpenError::NoKey(NoKey::BelowFloor) => "below_floor",
+    }
 }
 
 #[test]
@@ -131,6 +147,21 @@ fn every_key_text_is_read_or_refused_as_it_says() {
         let bytes = std::array::from_fn(|i| u8::from_str_radix(&expected[2 * i..2 * i + 2], 16).unwrap());
         let sealed = keys.authid().seal(b"", b"x").unwrap();
         assert!(Key::new(&bytes).open(b"", &sealed).is_some(), "{}", vector.name);
+    }
+}
+
+#[test]
+fn every_revoke_code_counts_or_not_as_it_says() {
+    for vector in vectors::<Code>("revoke_codes.json") {
+        let keyring = keyring(&vector.keyring);
+        let code = RevokeCode::parse(&vector.code);
+        let found = code.as_ref().map_or("malformed", |code| code.check(&keyring).map_or_else(fault, |()| "valid"));
+        assert_eq!(found, vector.expect, "{}", vector.name);
+        let Some(code) = code.filter(|_| found == "valid") else { continue };
+        let named = (Some(code.service.to_string()), Some(code.epoch.number()), Some(code.grant.to_string()));
+        assert_eq!(named, (vector.service, vector.epoch, vector.grant), "{}", vector.name);
+        let made = RevokeCode::new(keyring.opener(code.epoch).unwrap(), &code.service, code.grant);
+        assert_eq!(made.print().expose_secret(), vector.code.trim_ascii(), "{}", vector.name);
     }
 }
 

@@ -5,9 +5,11 @@
 //! would slip past lists of revoked ones. `docs/authid-format.md` describes the format for other implementations.
 
 mod login;
+mod revoke_code;
 mod text;
 
 pub use login::{Bind, GrantId, Login};
+pub use revoke_code::RevokeCode;
 pub use text::{AuthId, Envelope, ParseError, ServiceId};
 
 use crate::seal::{Epoch, EpochKeys, Keyring, NoKey, Purpose, SealError};

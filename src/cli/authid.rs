@@ -1,17 +1,24 @@
-//! `authseal authid …`.
+//! `authseal authid …`: what the pages /inspect and /revoke do, for whoever has the server's files. Works beside a running
+//! server and without one.
 
-use super::{ConfigFile, Misuse};
-use crate::authid::{Envelope, OpenError, ParseError};
-use crate::clock::{UnixTime, rfc3339};
-use crate::config::KeyringSource;
+use super::{ConfigFile, Misuse, block_on};
+use crate::authid::ParseError;
+use crate::clock::Clock;
+use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
 use crate::keyfile::LiveKeyring;
-use crate::provider::{Provider, Rotation};
+use crate::meter::Meter;
+use crate::provider::Providers;
+use crate::store::Store;
+use crate::tokens::{AtProvider, Opened, Refused, Tokens, Withdrawal};
+use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Read};
+use std::sync::Arc;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -25,46 +32,155 @@ Examples:
   authseal authid inspect < file     reads it from a file")]
     Inspect {
         #[command(flatten)]
-        file: ConfigFile,
-        /// Taken only to be refused without being printed, as it would be if it were unknown.
-        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-        argument: Vec<OsString>,
+        input: Input,
+        /// Ask the storage provider once whether the login still works; it is an error if not
+        #[arg(long)]
+        test: bool,
+    },
+    /// Read an AuthID from standard input and print the same login's AuthID under the primary
+    ///
+    /// No new login is needed. The old AuthID stays good as long as its epoch does. What changed, and the new revoke
+    /// code, is said on standard error.
+    Reseal {
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Read an AuthID or a revoke code from standard input and revoke the login, durably
+    ///
+    /// Adds a line to the denylist, which running servers take up by themselves.
+    Revoke {
+        #[command(flatten)]
+        input: Input,
+        /// End the login at the storage provider too, even where that ends every login of that person at this app
+        #[arg(long)]
+        at_provider: bool,
     },
 }
 
+#[derive(Args)]
+pub(super) struct Input {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Taken only to be refused without being printed, as it would be if it were unknown.
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    argument: Vec<OsString>,
+}
+
 pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let Verb::Inspect { file, argument } = verb;
-    if !argument.is_empty() {
+    let (Verb::Inspect { input, .. } | Verb::Reseal { input } | Verb::Revoke { input, .. }) = verb;
+    if !input.argument.is_empty() {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
         return Err(Misuse(advice.to_owned()).into());
     }
-    let config = file.load()?;
-    let authid = read()?;
-    let envelope = Envelope::parse(authid.expose_secret()).map_err(|error| anyhow!("{}", unreadable(&error)))?;
+    let (config, json) = (input.file.load()?, input.json);
+    let text = read()?;
+    block_on(async {
+        let (tokens, providers) = rooms(config)?;
+        let done = match verb {
+            Verb::Inspect { test, .. } => inspect(&tokens, &open(&tokens, &text)?, *test, json).await,
+            Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
+            Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
+        };
+        tokens.settle().await;
+        done
+    })?
+}
+
+async fn inspect(tokens: &Tokens, opened: &Opened, test: bool, json: bool) -> anyhow::Result<()> {
+    let facts = tokens.facts(opened);
+    let tested = if test { Some(tokens.test(opened).await) } else { None };
+    if json {
+        let mut answer = facts.json();
+        if let Some(outcome) = &tested {
+            answer["test"] = json!({ "works": outcome.is_ok(), "verdict": verdict(outcome) });
+        }
+        println!("{answer:#}");
+    } else {
+        facts.rows().iter().for_each(|(label, value)| println!("{label:<10}{value}"));
+    }
+    match tested {
+        Some(outcome) if outcome.is_err() => bail!("{}", verdict(&outcome)),
+        Some(outcome) if !json => println!("{:<10}{}", "test", verdict(&outcome)),
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn reseal(tokens: &Tokens, opened: &Opened, json: bool) -> anyhow::Result<()> {
+    let anew = tokens.anew(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.grant);
+    if json {
+        let (epoch, before) = (anew.epoch.number(), opened.epoch.number());
+        let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
+        println!("{answer:#}");
+        return Ok(());
+    }
+    match opened.epoch {
+        before if before == anew.epoch => {
+            eprintln!("login {grant}: sealed once more under epoch {before}; the AuthID that was read stays good")
+        }
+        before => {
+            eprintln!(
+                "login {grant}: sealed under epoch {} now; the AuthID under epoch {before} stays good",
+                anew.epoch
+            )
+        }
+    }
+    eprintln!("its revoke code: {code}");
+    println!("{authid}");
+    Ok(())
+}
+
+async fn revoke(
+    tokens: &Tokens,
+    providers: &Providers,
+    text: &SecretString,
+    at_provider: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    let revocable = tokens.revocable(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let at_provider = if at_provider { AtProvider::Always } else { AtProvider::Never };
+    let done = tokens.revoke(revocable, at_provider).await;
+    let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
+    let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
+    if json {
+        println!("{:#}", done.json(withdraw_url));
+    } else {
+        let todo = withdraw_url.filter(|_| done.at_provider != Withdrawal::Done);
+        println!("login id: {}", done.grant);
+        println!("refused by this server: {}", if done.here.is_ok() { "yes, durably" } else { "no" });
+        let name = provider.map_or(done.service.as_str(), |provider| provider.name());
+        print!("withdrawn at {name}: {}", done.at_provider.words());
+        println!("{}", todo.map_or_else(String::new, |url| format!("; its owner can do it at {url}")));
+    }
+    if let Err(error) = done.here {
+        return Err(anyhow!(error.cause).context("the denylist could not be written"));
+    }
+    if done.at_provider == Withdrawal::Failed {
+        bail!("the login is refused here, but the storage provider did not end it; try again");
+    }
+    Ok(())
+}
+
+/// What works on AuthIDs, with the files that the configuration names.
+fn rooms(config: Config) -> anyhow::Result<(Tokens, Arc<Providers>)> {
     let keyring = match &config.keyring {
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
     };
-    let (keyring, epoch) = (keyring.load(), envelope.epoch);
-    // Before anything is said of it: until it opens, it may say of itself what it likes.
-    let login = envelope.open(&keyring).map_err(|error| match error {
-        OpenError::NoKey(why) => anyhow!("it does not open: epoch {epoch}, which it names, is {why}"),
-        OpenError::Forged => anyhow!("it does not open: {error}"),
-    })?;
-    let denied = Denylist::open(&config.denylist)?.denies(&login.service, epoch, login.grant, login.login_at);
-    println!("service   {}", login.service);
-    println!("login id  {}", login.grant);
-    if let Some((_, state, _)) = keyring.entries().find(|(entry, _, _)| *entry == epoch) {
-        println!("epoch     {epoch} ({state})");
-    }
-    println!("login     {}", rfc3339(login.login_at));
-    println!("sealed    {}", rfc3339(login.sealed_at));
-    let service = config.catalogue.find(login.service.as_str());
-    if let Some(end) = service.and_then(|service| end(&service.provider, login.sealed_at)) {
-        println!("ends      about {end}");
-    }
-    println!("revoked   {}", denied.map_or_else(|| "no".to_owned(), |rule| format!("yes, by a rule for {rule}")));
-    Ok(())
+    let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
+    let store = Arc::new(Store::open(&config.store, clock.clone())?);
+    let providers = Arc::new(Providers::new(config.catalogue, clock.clone(), Meter::default())?);
+    let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
+    Ok((Tokens::new(keyring, denylist, Arc::clone(&providers), store, clock, Meter::default()), providers))
+}
+
+/// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.
+fn open(tokens: &Tokens, text: &SecretString) -> anyhow::Result<Opened> {
+    tokens.open(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))
 }
 
 /// One line, or all that is piped in.
@@ -83,22 +199,24 @@ fn read() -> anyhow::Result<SecretString> {
     Ok(text)
 }
 
-fn unreadable(error: &ParseError) -> String {
-    match error {
-        ParseError::Malformed => "not an AuthID; one of this server begins with `v3:` and is copied whole".to_owned(),
-        ParseError::Version1 | ParseError::Version2(_) => {
+/// For operators, who can look at the keyring.
+fn in_words(refused: &Refused) -> String {
+    match refused {
+        Refused::Parse(ParseError::Malformed) => {
+            "not an AuthID; one of this server begins with `v3:` and is copied whole".to_owned()
+        }
+        Refused::Parse(error @ (ParseError::Version1 | ParseError::Version2(_))) => {
             format!("{error}, from another kind of server; it must be made anew: log in at this server")
         }
-    }
-}
-
-/// When the provider will no longer take the refresh token, if that depends on its age: a date.
-fn end(provider: &Provider, sealed_at: UnixTime) -> Option<String> {
-    let end = sealed_at + i64::from(provider.refresh_token_days()?) * 24 * 60 * 60;
-    let date = rfc3339(end).split('T').next().unwrap_or_default().to_owned();
-    match provider.rotation() {
-        Rotation::None => Some(date),
-        Rotation::Rolling => Some(format!("{date} (without a state store)")),
-        Rotation::SingleUse => None, // it ends with its first use
+        Refused::IsRevokeCode => "a revoke code, not an AuthID; `authseal authid revoke` takes it".to_owned(),
+        Refused::BadRevokeCode => "not a revoke code of this server, or mistyped; copy it whole".to_owned(),
+        Refused::NoKey(epoch, why) => format!("it does not open: epoch {epoch}, which it names, is {why}"),
+        Refused::NoKeyForRevokeCode(epoch, why) => {
+            format!("the revoke code does not count: epoch {epoch}, which it names, is {why}")
+        }
+        Refused::Forged => format!("it does not open: {refused}"),
+        Refused::Denied(rule) => format!("it is revoked, by a rule for {rule}; its owner can log in anew"),
+        Refused::Gone(_, reason) => reason.clone(),
+        other => other.to_string(),
     }
 }

@@ -54,7 +54,8 @@ fn state(availability: Availability<'_>, provider: &Provider) -> String {
             }
         }
         Availability::NeedsStore => {
-            "off: its refresh tokens can be used once, which needs a state store; this version has none".to_owned()
+            "off: its refresh tokens can be used once, so they must be remembered: set state.store to dir:FOLDER or redis://HOST"
+                .to_owned()
         }
         Availability::Gone { reason, .. } => reason.to_owned(),
     }

@@ -3,6 +3,7 @@
 use crate::config::{Config, Sources};
 use anyhow::Context;
 use clap::Args;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use url::Url;
 
@@ -63,4 +64,14 @@ pub(super) fn beside(sources: &Sources) -> PathBuf {
         None => here,
     };
     file.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Where a server that listens at `address` is reached from its own machine.
+pub(super) fn seen_from_here(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }

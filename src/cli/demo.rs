@@ -1,6 +1,6 @@
 //! `authseal demo`: the whole product and a pretend provider, with nothing to set up.
 
-use super::files::new_keyring;
+use super::keys::new_keyring;
 use super::{block_on, log, serve};
 use crate::app::App;
 use crate::clock::Clock;
@@ -46,19 +46,16 @@ pub(super) fn demo(demo: &Demo) -> anyhow::Result<()> {
 
 async fn once(folder: &Path) -> anyhow::Result<()> {
     let (provider, server, url) = start(folder, SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    let (stop_provider, stop_server);
+    let stop_provider;
     let provider = tokio::spawn({
         stop_provider = provider.server.handle();
         provider.server
     });
     let server = server.run()?;
-    stop_server = server.handle();
-    let server = tokio::spawn(server);
     let walked = walk(&url, SERVICE).await?;
     println!("{}", serde_json::to_string_pretty(&walked)?);
-    stop_server.stop(false).await;
+    server.stop().await?;
     stop_provider.stop(false).await;
-    server.await??;
     Ok(provider.await??)
 }
 
@@ -76,7 +73,7 @@ async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
         folder.display()
     );
     let pretend = tokio::spawn(provider.server);
-    let ended = serve::run(server).await;
+    let ended = serve::run(server, serve::Signals::new()?).await;
     pretend.abort();
     ended
 }
@@ -107,6 +104,7 @@ fn configuration(provider: &DemoProvider, url: &str) -> String {
     format!(
         "# Written anew at every start of `authseal demo`.\n\
          public_url = \"{url}\"\n\
+         server.drain_seconds = 0\n\
          [log]\nlevel = \"authseal=info\"\n\
          [keyring]\nfile = \"keys.toml\"\n\
          [clients.demo]\nid = \"{id}\"\nsecret = \"{secret}\"\n\

@@ -1,10 +1,10 @@
 //! `authseal healthcheck`: a container has no curl.
 
 use super::block_on;
-use super::configured::ConfigFile;
+use super::configured::{ConfigFile, seen_from_here};
 use anyhow::anyhow;
 use clap::Args;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use url::Url;
 
@@ -57,11 +57,5 @@ fn listens(file: &ConfigFile) -> SocketAddr {
     if listen.is_err() {
         eprintln!("authseal: the configuration has faults (`authseal check` lists them); asking {DEFAULT}");
     }
-    let mut address = listen.ok().and_then(|listen| listen.first().copied()).unwrap_or(DEFAULT);
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
+    seen_from_here(listen.ok().and_then(|listen| listen.first().copied()).unwrap_or(DEFAULT))
 }

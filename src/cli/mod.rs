@@ -8,6 +8,7 @@ mod configured;
 mod demo;
 mod files;
 mod healthcheck;
+mod keys;
 mod log;
 mod password;
 mod serve;
@@ -50,9 +51,9 @@ enum Verb {
     Check(Configured),
     /// List the services: which are offered, which are not and why
     Providers(ConfigFile),
-    /// Make and look at the keyring
+    /// Make the keyring, look at it, and change keys
     #[command(subcommand)]
-    Keys(files::Keys),
+    Keys(keys::Verb),
     /// Look at an AuthID
     #[command(subcommand)]
     Authid(authid::Verb),
@@ -81,7 +82,7 @@ pub fn main() -> ExitCode {
         Verb::Demo(demo) => demo::demo(&demo),
         Verb::Check(configured) => check::check(&configured),
         Verb::Providers(file) => check::providers(&file),
-        Verb::Keys(verb) => files::keys(&verb),
+        Verb::Keys(verb) => keys::run(&verb),
         Verb::Authid(verb) => authid::run(&verb),
         Verb::Denylist(verb) => files::denylist(&verb),
         Verb::Access(verb) => password::run(&verb),

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::web::Server;
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -28,28 +28,61 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
         }
         let (services, public_url) = (offered.join(" "), app.public_url().to_string());
         let server = Server::bind(app)?;
+        // Before anybody reads where it listens and sends one.
+        let signals = Signals::new()?;
         for address in server.addresses() {
             tracing::info!(%address, public_url, services, "listening");
         }
-        run(server).await
+        for admin_address in server.admin_addresses() {
+            tracing::info!(%admin_address, "listening for operators");
+        }
+        run(server, signals).await
     })?
 }
 
-/// Answers until told to end, and reads keyring and denylist again on SIGHUP.
-pub(super) async fn run(server: Server) -> anyhow::Result<()> {
+/// What a server is told by signals.
+pub(super) struct Signals {
+    hangups: Signal,
+    terminations: Signal,
+    interrupts: Signal,
+}
+
+impl Signals {
+    /// From now on signals wait here instead of ending the process.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            hangups: listen(SignalKind::hangup())?,
+            terminations: listen(SignalKind::terminate())?,
+            interrupts: listen(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Answers until told to end: SIGTERM lets nothing be lost, SIGINT waits for nothing. Reads all files again on SIGHUP.
+pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> {
     let app = server.app();
-    let tokens = app.tokens().clone();
-    let mut hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let Signals { mut hangups, mut terminations, mut interrupts } = signals;
     let reloads = tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             tracing::info!("SIGHUP: reading all files again");
             app.reload();
         }
     });
-    let ended = server.run()?.await;
+    let mut running = server.run()?;
+    tokio::select! {
+        ended = running.ended() => return Ok(ended?),
+        _ = interrupts.recv() => {}
+        _ = terminations.recv() => {
+            tracing::info!("SIGTERM: ending, as soon as everything under way is done");
+            tokio::select! {
+                () = running.drain() => {}
+                _ = interrupts.recv() => {}
+            }
+        }
+    }
     reloads.abort();
-    tokens.settle().await;
-    Ok(ended?)
+    Ok(running.stop().await?)
 }
 
 /// A core dump would hold every key. Best effort: a system that refuses says so in the log.

@@ -7,14 +7,20 @@ use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
 use crate::login::Origin;
 use crate::provider::{Catalogue, names_loopback};
+use crate::store::StorePlace;
 use figment::value::Value;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use url::Url;
+
+/// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
+/// needed to finish.
+const MAX_DRAIN: u64 = 60;
 
 /// Takes out every text that was never filled in, so that it is not complained about a second time.
 pub(super) fn refuse_placeholders(layers: &mut Layers, faults: &mut Faults) {
@@ -63,7 +69,12 @@ fn is_placeholder(text: &str) -> bool {
 pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> Config {
     let mut keys = Keys { layers, faults };
     let public_url = keys.judge(&["public_url"], written.public_url, |text| public_url(&text));
-    let listen = keys.listen(&written.listen);
+    let listen = keys.listen(&["listen"], &written.listen, &[]);
+    if listen.is_empty() {
+        keys.faults.missing("listen", "name at least one address, like 127.0.0.1:8080");
+    }
+    let admin_listen = keys.listen(&["admin", "listen"], &written.admin.listen, &listen);
+    let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
     let proxies = written.server.trusted_proxies.into_iter().enumerate();
     let proxies = proxies.filter_map(|(at, text)| {
         keys.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
@@ -73,7 +84,13 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
     let denylist = keys.path(&["denylist", "file"], written.denylist.file);
     let access_password_file = keys.path(&["access", "password_file"], written.access.password_file);
-    keys.judge(&["state", "store"], written.state.store, |text| store(&text));
+    let ca_file = keys.path(&["state", "ca_file"], written.state.ca_file);
+    let folder = layers.at(&["state", "store"]).map(|value| layers.folder(value.tag()));
+    let folder = folder.unwrap_or(layers.working_dir()).to_owned();
+    let store = keys.judge(&["state", "store"], written.state.store, |text| {
+        StorePlace::parse(text.expose_secret(), &folder, ca_file)
+    });
+    let store = store.unwrap_or_default();
     let origins = written.delivery.trusted_origins.into_iter().enumerate();
     let origins = origins.filter_map(|(at, origin)| {
         keys.judge(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
@@ -94,8 +111,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let level = keys.judge(&["log", "level"], written.log.level, log_level);
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
     let templates_dir = keys.folder(&["templates_dir"], written.templates_dir);
-    let no_store = false; // what is in memory does not outlive the process
-    let catalogue = Catalogue::build(written.providers, written.services, written.clients, no_store);
+    let catalogue = Catalogue::build(written.providers, written.services, written.clients, store.is_durable());
     let catalogue = catalogue.unwrap_or_else(|sentences| {
         faults.follow(&sentences);
         Catalogue::default()
@@ -105,10 +121,13 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         warnings: Vec::new(),
         public_url,
         listen,
+        admin_listen,
+        drain: drain.unwrap_or_default(),
         trusted_proxies,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
         access_password_file,
+        store,
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
         catalogue,
         allow_query_authid: written.refresh.allow_query_authid,
@@ -159,22 +178,21 @@ impl Keys<'_> {
         Some(folder)
     }
 
-    fn listen(&mut self, texts: &[String]) -> Vec<SocketAddr> {
+    /// Addresses to listen on, beside those that are `taken`. Port 0 is any free one, so it is never taken.
+    fn listen(&mut self, path: &[&str], texts: &[String], taken: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut listen = Vec::new();
         for (at, text) in texts.iter().enumerate() {
-            match text.parse() {
-                Ok(address) if listen.contains(&address) => {
-                    self.fault(&["listen", &at.to_string()], "repeats an earlier address; keep one")
+            let at = at.to_string();
+            let path = [path, &[at.as_str()]].concat();
+            match text.parse::<SocketAddr>() {
+                Ok(address) if listen.contains(&address) => self.fault(&path, "repeats an earlier address; keep one"),
+                Ok(address) if address.port() != 0 && taken.contains(&address) => {
+                    self.fault(&path, "is an address of `listen` already; what is for operators needs one of its own");
                 }
                 Ok(address) => listen.push(address),
-                Err(_) => self.fault(
-                    &["listen", &at.to_string()],
-                    "is not an IP address with a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080",
-                ),
+                Err(_) => self
+                    .fault(&path, "is not an IP address with a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080"),
             }
-        }
-        if listen.is_empty() {
-            self.faults.missing("listen", "name at least one address, like 127.0.0.1:8080");
         }
         listen
     }
@@ -190,6 +208,13 @@ impl Keys<'_> {
             (None, Some(text)) => Some(KeyringSource::Text(text)),
             (None, None) => None,
         }
+    }
+}
+
+fn drain(seconds: u64) -> Result<Duration, String> {
+    match seconds {
+        0..=MAX_DRAIN => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("must be at most {MAX_DRAIN}: whoever runs this server would have it killed meanwhile")),
     }
 }
 
@@ -250,15 +275,6 @@ fn network(text: &str) -> Result<IpNet, String> {
         }
         Ok(network) => Ok(network),
         Err(_) => Err("is not an address like 127.0.0.1 or ::1, or a network like 10.1.2.0/24".to_owned()),
-    }
-}
-
-fn store(text: &str) -> Result<(), String> {
-    let later = ["dir:", "redis:", "rediss:"].iter().any(|kind| text.starts_with(kind));
-    match text {
-        "memory" => Ok(()),
-        _ if later => Err("names a store that this version does not have: it keeps state in memory only".to_owned()),
-        _ => Err("must be \"memory\"".to_owned()),
     }
 }
 

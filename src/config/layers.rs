@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// The lowest layer. What is absent here has no default.
 const DEFAULTS: &str = r#"
 listen = ["127.0.0.1:8080"]
+server.drain_seconds = 5
 state.store = "memory"
 delivery.loopback = true
 refresh.allow_query_authid = false

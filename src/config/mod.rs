@@ -20,12 +20,14 @@ pub use faults::Faults;
 pub use sources::Sources;
 
 use crate::provider::Catalogue;
+use crate::store::StorePlace;
 use ipnet::IpNet;
 use layers::Layers;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use url::Url;
 
 /// A checked configuration. Paths are absolute when [`Sources::working_dir`] is.
@@ -38,6 +40,10 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The addresses to listen on, at least one, none twice.
     pub listen: Vec<SocketAddr>,
+    /// The addresses of the admin listener, none twice; none at all where there is to be none.
+    pub admin_listen: Vec<SocketAddr>,
+    /// How long to go on serving after being told to end.
+    pub drain: Duration,
     /// The proxies whose word on the client's address and scheme is taken.
     pub trusted_proxies: Vec<IpNet>,
     /// Where the keyring is.
@@ -46,6 +52,8 @@ pub struct Config {
     pub denylist: PathBuf,
     /// The file with the hash of the password that a login begins with, if one is wanted.
     pub access_password_file: Option<PathBuf>,
+    /// Where state is kept that outlives a request.
+    pub store: StorePlace,
     /// To whom an AuthID is handed without a click.
     pub delivery: Delivery,
     /// What there is to log in to: `[providers]`, `[services]` and `[clients]`, those built in included.

@@ -1,4 +1,4 @@
-//! `<key>_file` for the secrets of `[clients]` and `[services]`: the file's content takes the key's place.
+//! `<key>_file` for the secrets of `[clients]`, `[services]` and `[state]`: the file's content takes the key's place.
 //! (The keyring has `file` and `text` of its own: its file is watched, not read once.)
 
 use super::faults::{Faults, line};
@@ -8,14 +8,32 @@ use figment::value::Value;
 use std::io::ErrorKind;
 
 /// Each table of tables with a secret, and the secret's key.
-const SECRETS: [(&str, &str); 2] = [("clients", "secret"), ("services", "client_secret")];
+const IN_EACH: [(&str, &str); 2] = [("clients", "secret"), ("services", "client_secret")];
+/// Each table with a secret, and the secret's key.
+const IN_ONE: [(&str, &str); 1] = [("state", "store")];
 /// The most bytes that a secret's file may have.
 const SECRET_LIMIT: u64 = 16 * 1024;
 
 /// The `_file` key of the table at `path`, if its kind has one.
 pub(super) fn file_key(path: &[String]) -> Option<String> {
-    let [table, _] = path else { return None };
-    SECRETS.iter().find(|(name, _)| name == table).map(|(_, key)| format!("{key}_file"))
+    let (secrets, table) = match path {
+        [table, _] => (IN_EACH.as_slice(), table),
+        [table] => (IN_ONE.as_slice(), table),
+        _ => return None,
+    };
+    secrets.iter().find(|(name, _)| name == table).map(|(_, key)| format!("{key}_file"))
+}
+
+/// Where there may be a secret: the path of each.
+fn places(layers: &Layers) -> Vec<Vec<String>> {
+    let ids = |table: &str| {
+        let ids = layers.at(&[table]).and_then(Value::as_dict).map(|dict| dict.keys().cloned().collect::<Vec<_>>());
+        ids.unwrap_or_default()
+    };
+    let in_each = IN_EACH
+        .iter()
+        .flat_map(|(table, key)| ids(table).into_iter().map(|id| vec![(*table).to_owned(), id, (*key).to_owned()]));
+    in_each.chain(IN_ONE.iter().map(|(table, key)| vec![(*table).to_owned(), (*key).to_owned()])).collect()
 }
 
 /// Reads every `<key>_file` and puts its text, without one trailing line break, at `<key>`. Gives warnings: about files
@@ -23,28 +41,28 @@ pub(super) fn file_key(path: &[String]) -> Option<String> {
 /// systems hand out secrets with such modes and keep other users out; that such a file can be written to is one.
 pub(super) fn read_files(layers: &mut Layers, faults: &mut Faults) -> Vec<String> {
     let mut warnings: Vec<_> = judge_inline(layers, faults).into_iter().collect();
-    for (table, key) in SECRETS {
-        for id in ids(layers, table) {
-            let file_key = format!("{key}_file");
-            let path = [table, &id, &file_key];
-            if layers.at(&path).is_none() {
-                continue;
-            }
-            let result = read_file(layers, &path, &[table, &id, key]);
-            let (name, place) = (path.join("."), layers.place(&path));
-            let file = layers.remove(&path);
-            match (result, file) {
-                (Ok((text, others)), Some(file)) => {
-                    if others == Others::Read {
-                        let advice = "names a file that every user of this machine can read; run `chmod o-r` on it (a \
-                                      Kubernetes volume needs `defaultMode: 0440`)";
-                        warnings.push(line(&name, &place, advice));
-                    }
-                    layers.put(&[table, &id, key], Value::String(file.tag(), text));
+    for secret in places(layers) {
+        let secret: Vec<&str> = secret.iter().map(String::as_str).collect();
+        let Some((key, table)) = secret.split_last() else { continue };
+        let file_key = format!("{key}_file");
+        let path = [table, &[file_key.as_str()]].concat();
+        if layers.at(&path).is_none() {
+            continue;
+        }
+        let result = read_file(layers, &path, &secret);
+        let (name, place) = (path.join("."), layers.place(&path));
+        let file = layers.remove(&path);
+        match (result, file) {
+            (Ok((text, others)), Some(file)) => {
+                if others == Others::Read {
+                    let advice = "names a file that every user of this machine can read; run `chmod o-r` on it (a \
+                                  Kubernetes volume needs `defaultMode: 0440`)";
+                    warnings.push(line(&name, &place, advice));
                 }
-                (Err(sentence), _) => faults.add(&name, &place, sentence),
-                (Ok(_), None) => {}
+                layers.put(&secret, Value::String(file.tag(), text));
             }
+            (Err(sentence), _) => faults.add(&name, &place, sentence),
+            (Ok(_), None) => {}
         }
     }
     warnings
@@ -54,9 +72,13 @@ pub(super) fn read_files(layers: &mut Layers, faults: &mut Faults) -> Vec<String
 fn judge_inline(layers: &Layers, faults: &mut Faults) -> Option<String> {
     let file = layers.file.as_ref()?.display().to_string();
     let in_file = |path: &[&str]| layers.at(path).is_some_and(|value| layers.is_in_file(value.tag()));
-    let in_table =
-        |(table, key): &(&str, &str)| ids(layers, table).iter().any(|id| in_file(&[*table, id.as_str(), *key]));
-    let holds_secret = in_file(&["keyring", "text"]) || SECRETS.iter().any(in_table);
+    let holds_secret = in_file(&["keyring", "text"])
+        || places(layers).iter().any(|path| {
+            // A store's place is a secret only where there is a password in it.
+            let plain = layers.at(path).and_then(Value::as_str).is_some_and(|text| !text.contains('@'));
+            let in_one = IN_ONE.iter().any(|(table, _)| path.first().is_some_and(|first| first == table));
+            in_file(&path.iter().map(String::as_str).collect::<Vec<_>>()) && !(in_one && plain)
+        });
     let sentence = |what: &str| {
         format!(
             "holds a secret, and every user of this machine can {what} it; run `chmod o-rwx` on it, or move the secret"
@@ -70,18 +92,13 @@ fn judge_inline(layers: &Layers, faults: &mut Faults) -> Option<String> {
     None
 }
 
-fn ids(layers: &Layers, table: &str) -> Vec<String> {
-    let ids = layers.at(&[table]).and_then(Value::as_dict).map(|dict| dict.keys().cloned().collect());
-    ids.unwrap_or_default()
-}
-
 /// The secret in the file that is named at `path`, and whom the file is open to. The messages do not name the file: a secret may have been put there.
 fn read_file(layers: &Layers, path: &[&str], secret: &[&str]) -> Result<(String, Others), String> {
     let Some(Value::String(tag, file)) = layers.at(path) else {
         return Err("must be text: the path of a file that holds the secret".to_owned());
     };
     let key = secret.last().copied().unwrap_or_default();
-    if layers.at(secret).is_some() {
+    if layers.at(secret).is_some_and(|value| !layers.is_built_in(value.tag())) {
         return Err(format!("is given, and `{key}` {} too; keep one of them", layers.place(secret)));
     }
     if file.is_empty() {

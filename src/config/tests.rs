@@ -57,6 +57,7 @@ fn a_configuration_of_two_keys_is_enough() {
     let (config, public_url) = Config::load_to_serve(&sources).unwrap();
     assert_eq!(public_url.as_str(), "https://oauth.example.com/");
     assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!((config.admin_listen.len(), config.drain.as_secs()), (0, 5));
     assert!(matches!(config.keyring, KeyringSource::File(file) if file == folder.path().join("keys.toml")));
     assert_eq!(config.denylist, folder.path().join("denylist"));
     assert_eq!(config.file, Some(folder.path().join("authseal.toml")));
@@ -363,14 +364,23 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("listen = []", "listen is missing; name at least one address"),
     ("listen = [\"localhost:8080\"]", "listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port"),
     ("listen = [\"[::1]:1\", \"[0::1]:1\"]", "listen, entry 2 (in {dir}/authseal.toml) repeats an earlier address"),
+    (
+        "listen = [\"[::1]:1\"]\nadmin.listen = [\"[::1]:2\", \"[0::1]:1\"]",
+        "admin.listen, entry 2 (in {dir}/authseal.toml) is an address of `listen` already",
+    ),
+    (
+        "admin.listen = [\"hunter2-Zw3\"]",
+        "admin.listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port",
+    ),
+    ("server.drain_seconds = 61", "server.drain_seconds (in {dir}/authseal.toml) must be at most 60"),
+    ("clients.google.refresh_token_days = 0", "clients.google.refresh_token_days must be at least 1"),
     ("access.password_file = \"\"", "access.password_file (in {dir}/authseal.toml) is empty"),
     ("access.password = \"hunter2-Zw3\"", "did you mean `password_file`?"),
     ("denylist.file = \"\"", "denylist.file (in {dir}/authseal.toml) is empty"),
-    (
-        "state.store = \"redis://:hunter2-Zw3@r:6379\"",
-        "state.store (in {dir}/authseal.toml) names a store that this version does not have: it keeps state in memory only",
-    ),
-    ("state.store = \"dir:/var/lib/authseal\"", "keeps state in memory only"),
+    ("state.store = \"redis://:hunter2-Zw3@\"", "state.store (in {dir}/authseal.toml) is not a URL like"),
+    ("state.store = \"dir: \"", "state.store (in {dir}/authseal.toml) must be \"memory\", \"dir:\" and a folder"),
+    ("state.store = \"http://hunter2-Zw3\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
+    ("state = { store = \"redis://r\", ca_file = \"ca.pem\" }", "does not begin with `rediss://`"),
     ("state.store = \"disk\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
     (
         "delivery.trusted_origins = [\"https://a.lan\", \"*\"]",

@@ -13,6 +13,7 @@ pub(super) struct Written {
     pub(super) public_url: Option<String>,
     pub(super) listen: Vec<String>,
     pub(super) server: Server,
+    pub(super) admin: Admin,
     pub(super) keyring: Keyring,
     pub(super) denylist: Denylist,
     pub(super) state: State,
@@ -32,6 +33,13 @@ pub(super) struct Written {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Server {
     pub(super) trusted_proxies: Vec<String>,
+    pub(super) drain_seconds: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    pub(super) listen: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -50,7 +58,8 @@ pub(super) struct Denylist {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct State {
-    pub(super) store: Option<String>,
+    pub(super) store: Option<SecretString>,
+    pub(super) ca_file: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

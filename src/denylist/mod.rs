@@ -14,7 +14,7 @@ pub use rules::{Denied, Rules};
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
 use crate::seal::Epoch;
-use crate::watch::{Follow, Signature};
+use crate::watch::{Follow, Readings, Signature};
 use arc_swap::ArcSwap;
 use file::Locked;
 use std::collections::BTreeSet;
@@ -60,6 +60,7 @@ const WRITES: usize = 3;
 pub struct Denylist {
     path: PathBuf,
     first: Signature,
+    readings: Readings,
     in_force: ArcSwap<InForce>,
     on_disk: Mutex<OnDisk>,
 }
@@ -92,7 +93,8 @@ impl Denylist {
         let (rules, signature) = read(&path)?;
         let in_force = InForce { rules: Arc::new(rules), revoked: BTreeSet::new() };
         let on_disk = Mutex::new(OnDisk { signature, added: BTreeSet::new(), doubtful: BTreeSet::new() });
-        Ok(Self { path, first: signature, in_force: ArcSwap::from_pointee(in_force), on_disk })
+        let in_force = ArcSwap::from_pointee(in_force);
+        Ok(Self { path, first: signature, readings: Readings::begun(), in_force, on_disk })
     }
 
     /// Makes a denylist without rules, with the ways to write one explained in it. Mode 0640.
@@ -117,6 +119,11 @@ impl Denylist {
     /// How many different rules the file held when it was last read.
     pub fn count(&self) -> usize {
         self.in_force.load().rules.count()
+    }
+
+    /// When the rules in force were read, and whether a later reading failed.
+    pub fn readings(&self) -> &Readings {
+        &self.readings
     }
 
     /// Reads the file again and puts its rules into force. When it has become faulty, that is logged, and the rules
@@ -200,7 +207,9 @@ impl Denylist {
     }
 
     fn reload_into(&self, on_disk: &mut OnDisk) {
-        let (rules, signature) = match read(&self.path) {
+        let outcome = read(&self.path);
+        self.readings.note(outcome.is_ok());
+        let (rules, signature) = match outcome {
             Ok(new) => new,
             Err(error) => {
                 tracing::error!(%error, "denylist not loaded; the rules loaded before stay in force");
@@ -214,12 +223,13 @@ impl Denylist {
             let revoked = old.revoked.iter().copied().filter(stays).collect();
             InForce { rules: Arc::clone(&rules), revoked }
         });
+        if on_disk.signature != signature {
+            tracing::info!(target: "authseal::audit", event = "denylist_changed", before, rules = now, "denylist loaded");
+        }
         on_disk.signature = signature;
         on_disk.added.clear();
         if now < before {
             tracing::warn!(before, now, "the denylist has fewer rules than before; those that are left are in force");
-        } else {
-            tracing::info!(rules = now, "denylist loaded");
         }
     }
 }

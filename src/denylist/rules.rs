@@ -4,11 +4,13 @@ use super::parse::Rule;
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::UnixTime;
 use crate::seal::Epoch;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Which kind of rule refuses an AuthID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Denied {
     /// All of its epoch are refused.
     Epoch,

@@ -1,5 +1,6 @@
 //! Where a request comes from, as far as that tells one client from another.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IPv4 address, or the first 64 bits of an IPv6 address: what a machine or a household has to itself. All loopback
@@ -20,6 +21,16 @@ impl Client {
     /// Whose limit is used up: clients that cannot be told apart share their proxy's.
     pub fn limited(&self) -> ClientNet {
         self.address.unwrap_or(self.peer)
+    }
+}
+
+impl fmt::Display for ClientNet {
+    /// `192.0.2.1`, `2001:db8::/64`, and `127.0.0.1` for everything on this machine.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(address) => write!(f, "{address}/64"),
+        }
     }
 }
 
@@ -66,6 +77,13 @@ mod tests {
         assert_eq!(net("2001:db8:0:1::1"), net("2001:db8:0:1:ffff::2"));
         assert_ne!(net("2001:db8:0:1::1"), net("2001:db8:0:2::1"));
         assert_eq!(net("127.0.0.1"), net("::1"));
+    }
+
+    #[test]
+    fn an_address_is_shown_as_far_as_it_is_known() {
+        let shown = |text| net(text).to_string();
+        assert_eq!(shown("192.0.2.1"), "192.0.2.1");
+        assert_eq!([shown("2001:db8::7"), shown("::1")], ["2001:db8::/64", "127.0.0.1"]);
     }
 
     #[test]

@@ -15,19 +15,24 @@ use secrecy::{ExposeSecret, SecretString};
 
 impl Logins {
     /// Sends an AuthID on because its person pressed a button: into the mailbox, if somebody asks there; and to the
-    /// opener of the page, whose origin is returned, by the page's own script. `to_asker` says that the person agreed to
-    /// somebody at another address.
+    /// opener of the page, whose origin is returned with it, by the page's own script. `to_asker` says that the person
+    /// agreed to somebody at another address. To a trusted opener it may go without a button.
     ///
     /// # Errors
     /// When the ticket is not of this browser, or older than ten minutes.
-    pub async fn deliver(&self, ticket: &str, binder: Option<&Binder>, to_asker: bool) -> Result<Origin, LoginError> {
+    pub async fn deliver(
+        &self,
+        ticket: &str,
+        binder: Option<&Binder>,
+        to_asker: bool,
+    ) -> Result<(Origin, SecretString), LoginError> {
         let ticket = Ticket::open(ticket, &self.keyring.load(), self.clock.now()).ok_or(LoginError::StaleLink)?;
         if !binder.is_some_and(|binder| binder.fits(&ticket.context.binder)) {
             return Err(LoginError::OtherBrowser);
         }
         let (origin, to_asker) = match ticket.context.opener {
-            // It went to the opener by itself, so the click can only be meant for somebody else who asks.
-            Opener::Trusted(origin) => (origin, true),
+            // It goes to the opener by itself; only the click is meant for somebody else who asks.
+            Opener::Trusted(origin) => (origin, to_asker),
             Opener::Unknown(origin) => (origin, to_asker || ticket.address.is_none()),
             Opener::None => return Err(LoginError::StaleLink),
         };
@@ -38,8 +43,7 @@ impl Logins {
             let receiver = if to_asker { Receiver::Anybody } else { Receiver::Only(opener) };
             mailbox::leave(&self.store, &self.keyring.load(), &token, receiver, ticket.authid.expose_secret()).await?;
         }
-        tracing::info!(target: "authseal::audit", event = "delivered", to_asker);
-        Ok(origin)
+        Ok((origin, ticket.authid))
     }
 
     /// The AuthID that waits for a fetch token, if it may go to a page of this origin at this client. It is given once.

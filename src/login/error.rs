@@ -48,9 +48,56 @@ pub enum LoginError {
     /// The call to the provider failed.
     #[error("provider: {1}")]
     Provider(Arc<Service>, Failure),
+    /// The state store did not take the login, and without it the AuthID would be of no use.
+    #[error("the state store did not take the login")]
+    NotRemembered(Arc<Service>),
     /// The refresh token does not fit into an AuthID, or there is no randomness.
     #[error("cannot seal: {0}")]
     Seal(#[from] SealLoginError),
+}
+
+impl LoginError {
+    /// The kind in a word, for what is counted.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::StaleLink => "stale_link",
+            Self::Unavailable(_) => "not_offered",
+            Self::BadState => "bad_state",
+            Self::OtherBrowser => "other_browser",
+            Self::Replayed(_) => "replayed",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::Declined(_) => "declined",
+            Self::ProviderError(_) => "provider_error",
+            Self::NoRefreshToken(_) => "no_refresh_token",
+            Self::MissingScopes(..) => "missing_scopes",
+            Self::BadPaste(_) => "bad_paste",
+            Self::TooMany => "too_many",
+            Self::NotRemembered(_) => "store",
+            Self::Provider(_, failure) => failure.word(),
+            Self::Seal(_) => "internal",
+        }
+    }
+
+    /// What the login was for, where that is known.
+    pub fn service(&self) -> Option<&Service> {
+        match self {
+            Self::Unavailable(service)
+            | Self::Replayed(service)
+            | Self::Declined(service)
+            | Self::ProviderError(service)
+            | Self::NoRefreshToken(service)
+            | Self::MissingScopes(service, _)
+            | Self::BadPaste(service)
+            | Self::NotRemembered(service)
+            | Self::Provider(service, _) => Some(service),
+            Self::StaleLink
+            | Self::BadState
+            | Self::OtherBrowser
+            | Self::WrongIssuer
+            | Self::TooMany
+            | Self::Seal(_) => None,
+        }
+    }
 }
 
 impl From<SealError> for LoginError {

@@ -1,9 +1,11 @@
 //! How many different things one client may try in a minute. What it tries again counts once, so a page that polls is
 //! never slowed down; what succeeds is taken back.
 
+use super::Logins;
 use super::client::{Client, ClientNet};
 use super::fetch_token::FetchToken;
 use crate::clock::Clock;
+use crate::guard::{self, Guard};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use std::collections::HashSet;
@@ -20,19 +22,18 @@ const MAX_CLIENTS: u64 = 100_000;
 
 /// Different fetch tokens that one client may ask with in vain in a minute.
 const MAX_FETCHES: usize = 20;
-/// Pasted tokens that one client may try in a minute; each is a call to a provider.
-const MAX_TRADES: usize = 5;
-/// Pasted tokens that all may try together in a minute.
-const MAX_ALL_TRADES: usize = 60;
+/// Pasted tokens, and AuthIDs to be tested, that one client may try in a minute; each is a call to a provider.
+const MAX_CALLS: usize = 5;
+/// What all may try of either together in a minute.
+const MAX_ALL_CALLS: usize = 60;
 
 /// All limits. What is counted is in memory: a restart begins anew.
 pub(super) struct Limits {
     fetches: Limit<ClientNet>,
     /// Makes numbers of fetch tokens that nobody can choose.
     hasher: RandomState,
-    trades: Limit<ClientNet>,
-    all_trades: Limit<()>,
-    trade_count: AtomicU64,
+    trades: CallLimit,
+    tests: CallLimit,
 }
 
 impl Limits {
@@ -40,9 +41,8 @@ impl Limits {
         Self {
             fetches: Limit::new(MAX_FETCHES, clock.clone()),
             hasher: RandomState::new(),
-            trades: Limit::new(MAX_TRADES, clock.clone()),
-            all_trades: Limit::new(MAX_ALL_TRADES, clock),
-            trade_count: AtomicU64::new(0),
+            trades: CallLimit::new(&clock),
+            tests: CallLimit::new(&clock),
         }
     }
 
@@ -58,8 +58,33 @@ impl Limits {
 
     /// Whether a pasted token may be tried.
     pub(super) fn admit_trade(&self, client: Client) -> bool {
-        let count = self.trade_count.fetch_add(1, Ordering::Relaxed);
-        self.trades.admits(client.limited(), count) && self.all_trades.admits((), count)
+        self.trades.admits(client)
+    }
+}
+
+impl Logins {
+    /// Whether this client may have an AuthID tested at its provider now.
+    pub fn admit_test(&self, client: Client) -> bool {
+        !guard::on(Guard::TestLimit) || self.limits.tests.admits(client)
+    }
+}
+
+/// A limit for what is a call to a provider each time, the same thing too.
+struct CallLimit {
+    each: Limit<ClientNet>,
+    all: Limit<()>,
+    count: AtomicU64,
+}
+
+impl CallLimit {
+    fn new(clock: &Clock) -> Self {
+        let (each, all) = (Limit::new(MAX_CALLS, clock.clone()), Limit::new(MAX_ALL_CALLS, clock.clone()));
+        Self { each, all, count: AtomicU64::new(0) }
+    }
+
+    fn admits(&self, client: Client) -> bool {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        self.each.admits(client.limited(), count) && self.all.admits((), count)
     }
 }
 

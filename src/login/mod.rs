@@ -9,6 +9,7 @@ mod context;
 mod deliver;
 mod error;
 mod fetch_token;
+mod hand_out;
 mod limit;
 mod mailbox;
 mod origin;
@@ -21,20 +22,20 @@ pub use error::LoginError;
 pub use fetch_token::FetchToken;
 pub use origin::{DeliveryRules, Opener, Origin};
 
-use crate::authid::{self, Bind, GrantId, Login};
+use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::guard::{self, Guard};
 use crate::keyfile::LiveKeyring;
-use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Rotation, Service, Tokens};
+use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Service};
 use crate::seal::SealError;
 use crate::store::Store;
+use crate::tokens;
 use context::State;
 use limit::Limits;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use ticket::Ticket;
 
 /// How long the binder cookie lives, in seconds.
 pub const BINDER_LIFETIME: i64 = context::CONTEXT_LIFETIME;
@@ -49,6 +50,7 @@ const SEEN: Duration = Duration::from_secs(900);
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
     providers: Arc<Providers>,
+    tokens: tokens::Tokens,
     store: Arc<Store>,
     rules: DeliveryRules,
     redirect_uri: String,
@@ -89,6 +91,8 @@ pub struct LoggedIn {
     pub authid: SecretString,
     /// Which login it is; none where the provider's token is handed out as it is.
     pub grant: Option<GrantId>,
+    /// What withdraws it without the AuthID; none where there is no login id.
+    pub revoke_code: Option<SecretString>,
     /// When the refresh token ends of old age, whatever its use.
     pub ends: Option<UnixTime>,
     /// Who asked.
@@ -108,13 +112,15 @@ impl Logins {
     pub fn new(
         keyring: Arc<LiveKeyring>,
         providers: Arc<Providers>,
+        tokens: tokens::Tokens,
         store: Arc<Store>,
         rules: DeliveryRules,
         redirect_uri: String,
         clock: Clock,
     ) -> Self {
         let seen = Cache::builder().max_capacity(MAX_SEEN).time_to_live(SEEN).build();
-        Self { keyring, providers, store, rules, redirect_uri, seen, limits: Limits::new(clock.clone()), clock }
+        let limits = Limits::new(clock.clone());
+        Self { keyring, providers, tokens, store, rules, redirect_uri, seen, limits, clock }
     }
 
     /// Seals what is known of a visitor of our index page into the parameter of its login links.
@@ -137,6 +143,7 @@ impl Logins {
     pub async fn begin(&self, service: &Arc<Service>, ctx: &str, binder: Option<&Binder>) -> Result<Begun, LoginError> {
         let context = self.context(ctx, binder)?;
         self.offered(service, Flow::Code)?;
+        self.can_be_kept(service).await?;
         let (state, challenge) = context.begin(&service.id, &self.keyring.load(), self.clock.now())?;
         let challenge = service.provider.pkce().then_some(challenge.as_str());
         let url = self.providers.authorize_url(service, &self.redirect_uri, &state, challenge).await;
@@ -210,6 +217,7 @@ impl Logins {
         if !self.limits.admit_trade(client) {
             return Err(LoginError::TooMany);
         }
+        self.can_be_kept(service).await?;
         let tokens = self.providers.trade(service, &pasted).await;
         let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
         self.hand_out(service.clone(), tokens, context, client, &[]).await
@@ -232,46 +240,6 @@ impl Logins {
             _ => Err(LoginError::Unavailable(service.clone())),
         }
     }
-
-    async fn hand_out(
-        &self,
-        service: Arc<Service>,
-        tokens: Tokens,
-        context: Context,
-        client: Client,
-        callback: &[(String, String)],
-    ) -> Result<LoggedIn, LoginError> {
-        let missing: Vec<_> = service.missing_scopes(&tokens).into_iter().map(str::to_owned).collect();
-        if !missing.is_empty() {
-            return Err(LoginError::MissingScopes(service, missing));
-        }
-        let (authid, grant, ends) = if service.provider.raw_token() {
-            (tokens.access_token, None, None)
-        } else {
-            let Some(refresh_token) = tokens.refresh_token else { return Err(LoginError::NoRefreshToken(service)) };
-            let now = self.clock.now();
-            let login = Login {
-                service: service.id.clone(),
-                grant: GrantId::random()?,
-                refresh_token,
-                sealed_at: now,
-                login_at: now,
-                bind: Bind::random()?,
-            };
-            let authid = authid::seal(self.keyring.load().primary(), &login)?;
-            let ends = tokens.refresh_token_expires_in.map(|life| now.saturating_add_unsigned(life.as_secs()));
-            (authid.expose().to_owned().into(), Some(login.grant), ends.or_else(|| last_day(&service, now)))
-        };
-        let shown = service.provider.shown(callback);
-        let waits = self.leave(&context, client.address, &authid).await?;
-        let sendable = waits || matches!(context.opener, Opener::Unknown(_));
-        let ticket = Ticket { context, address: client.address, authid };
-        let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;
-        tracing::info!(target: "authseal::audit", event = "login", service = %service.id, grant = grant.map(tracing::field::display));
-        let Ticket { context: Context { opener, fetch_token, .. }, authid, .. } = ticket;
-        let fetch_token = fetch_token.filter(|_| sendable);
-        Ok(LoggedIn { service, authid, grant, ends, opener, fetch_token, waits, ticket: sealed, shown })
-    }
 }
 
 /// What an error in the callback means (RFC 6749 section 4.1.2.1).
@@ -284,11 +252,4 @@ fn refused_at_provider(service: Arc<Service>, error: &str) -> LoginError {
         Some(Meaning::Later) => LoginError::Provider(service, Failure::Later { retry_after: None }),
         _ => LoginError::ProviderError(service),
     }
-}
-
-/// Without a memory of its own, this server hands in the first refresh token forever, so its age ends the login.
-fn last_day(service: &Service, now: UnixTime) -> Option<UnixTime> {
-    let rolling = service.provider.rotation() == Rotation::Rolling;
-    let days = service.provider.refresh_token_days().filter(|_| rolling)?;
-    Some(now + i64::from(days) * 86_400)
 }

@@ -3,12 +3,13 @@
 
 use super::answer::{self, Tokens};
 use super::discovery::{Discovery, Metadata};
-use super::failure::Failure;
+use super::failure::{Failure, Fault, RefreshFailure};
 use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, SetupError, Wire};
 use super::{Availability, Catalogue, ClientAuth, RevokeStyle, Rotation};
 use crate::clock::Clock;
+use crate::meter::Meter;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,9 +40,9 @@ impl Providers {
     ///
     /// # Errors
     /// When TLS or the client cannot be set up.
-    pub fn new(catalogue: Catalogue, clock: Clock) -> Result<Self, SetupError> {
+    pub fn new(catalogue: Catalogue, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
         let discovery = Discovery::new(catalogue.all().map(|service| &*service.provider), clock.clone());
-        Ok(Self { catalogue, wire: Wire::new(clock)?, discovery })
+        Ok(Self { catalogue, wire: Wire::new(clock, meter)?, discovery })
     }
 
     /// All services.
@@ -97,7 +98,7 @@ impl Providers {
             fields.push(("redirect_uri", redirect_uri));
         }
         fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
-        self.grant(service, fields, callback, Instant::now() + BUDGET, false).await
+        self.grant(service, fields, callback, Instant::now() + BUDGET, false).await.map_err(|fault| fault.failure)
     }
 
     /// Changes a pasted token for tokens (RFC 6749 section 4.3.2).
@@ -111,23 +112,23 @@ impl Providers {
         if !scope.is_empty() {
             fields.push(("scope", &scope));
         }
-        self.grant(service, fields, &[], Instant::now() + BUDGET, false).await
+        self.grant(service, fields, &[], Instant::now() + BUDGET, false).await.map_err(|fault| fault.failure)
     }
 
     /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a refresh
     /// token works once, a second attempt is made only if the first never left or was turned away.
     ///
     /// # Errors
-    /// Any [`Failure`].
+    /// Any [`Failure`], and whether the token may have been spent all the same.
     pub async fn refresh(
         &self,
         service: &Service,
         refresh_token: &SecretString,
         budget: Duration,
-    ) -> Result<Tokens, Failure> {
+    ) -> Result<Tokens, RefreshFailure> {
         let fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
         let harmless = service.provider.rotation() != Rotation::SingleUse;
-        self.grant(service, fields, &[], Instant::now() + budget, harmless).await
+        self.grant(service, fields, &[], Instant::now() + budget, harmless).await.map_err(Fault::of_refresh)
     }
 
     /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all logins
@@ -153,14 +154,14 @@ impl Providers {
                     access_token = tokens.access_token;
                     Payload::Bearer(&access_token)
                 }
-                Err(Failure::Refused(_)) => return Ok(Revoked::Done),
-                Err(failure) => return Err(failure),
+                Err(RefreshFailure { failure: Failure::Refused(_), .. }) => return Ok(Revoked::Done),
+                Err(RefreshFailure { failure, .. }) => return Err(failure),
             },
         };
         let call = Call { provider, url, payload };
         match self.wire.perform(&call, deadline, true, answer::revoked).await {
-            Ok(()) | Err(Failure::Refused(_)) => Ok(Revoked::Done),
-            Err(failure) => Err(failure),
+            Ok(()) | Err(Fault { failure: Failure::Refused(_), .. }) => Ok(Revoked::Done),
+            Err(fault) => Err(fault.failure),
         }
     }
 
@@ -172,7 +173,7 @@ impl Providers {
         callback: &[(String, String)],
         deadline: Instant,
         harmless: bool,
-    ) -> Result<Tokens, Failure> {
+    ) -> Result<Tokens, Fault> {
         let (provider, client) = offered(service)?;
         let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
         let url = match (&provider.token, &metadata) {
@@ -181,7 +182,7 @@ impl Providers {
                 provider.names_host(callback).and_then(|value| hosts.get(value)).ok_or(Failure::BadCallback)?
             }
             (None, Some(metadata)) => &metadata.token,
-            (None, None) => return Err(Failure::Operator),
+            (None, None) => return Err(Failure::Operator.into()),
         };
         let auth = client_auth(provider, metadata.as_deref());
         let call = Call { provider, url: url.clone(), payload: Payload::Form(fields, Some((client, auth))) };
@@ -224,7 +225,7 @@ mod tests {
     }
 
     async fn refresh(providers: &Providers, service: &Service) -> Result<Tokens, Failure> {
-        providers.refresh(service, &"r/t".into(), BUDGET).await
+        providers.refresh(service, &"r/t".into(), BUDGET).await.map_err(|failed| failed.failure)
     }
 
     #[tokio::test]
@@ -343,7 +344,8 @@ mod tests {
         let start = Instant::now();
         assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::TimedOut));
         assert!((16..18).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
-        let short = providers.refresh(&service, &"t".into(), Duration::from_secs(2)).await;
+        let short =
+            providers.refresh(&service, &"t".into(), Duration::from_secs(2)).await.map_err(|failed| failed.failure);
         assert!(short.is_ok());
         assert_eq!(stranger.seen().len(), 3);
     }
@@ -464,7 +466,8 @@ mod tests {
         let stranger = Stranger::with(replies).await;
         let (providers, service) = local(&stranger, "");
         for _ in 0..4 {
-            let outcome = providers.refresh(&service, &token, BUDGET).await.map(|_| ());
+            let outcome =
+                providers.refresh(&service, &token, BUDGET).await.map(|_| ()).map_err(|failed| failed.failure);
             tracing::info!(?outcome);
         }
         drop(guard);

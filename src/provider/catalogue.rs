@@ -50,7 +50,8 @@ impl Catalogue {
                 continue;
             };
             let registered = check::service_client(&id, provider, &facts, client, registered.as_ref(), &mut faults);
-            if let Some(service) = service(&id, facts, provider, registered, durable_store, &mut faults) {
+            if let Some(mut service) = service(&id, facts, provider, registered, durable_store, &mut faults) {
+                service.refresh_token_days = client.refresh_token_days.or(service.refresh_token_days);
                 catalogue.add(service, &mut faults);
             }
         }
@@ -136,6 +137,8 @@ fn service(
         provider: Arc::clone(provider),
         client,
         needs_store: provider.rotation() == Rotation::SingleUse && !durable_store,
+        renewed: provider.rotation() != Rotation::None && durable_store,
+        refresh_token_days: provider.facts.refresh_token_days,
     })
 }
 
@@ -229,6 +232,7 @@ mod tests {
             authorize_url = "https://example.com/"
             token_url = "https://example.com/"
             token_hosts = { a = "b" }
+            revoke_ends_all_logins = true
             [lan]
             issuer = "https://192.168.0.1"
             [ended]
@@ -271,6 +275,7 @@ mod tests {
             enabled = true
             [pcloud]
             tenant = "t"
+            refresh_token_days = 0
             "#,
         )
         .unwrap();
@@ -289,11 +294,13 @@ mod tests {
             "providers.bare.authorize_url is missing",
             "providers.hosts.token_hosts needs `{host}`",
             "providers.hosts.token_hosts needs `raw_token = true`",
+            "providers.hosts.revoke_ends_all_logins is of no use",
             "providers.lan.issuer names a private address",
             "providers.ended.gone.reason must be",
             "providers.ended.gone.successor is not the id",
             "providers.tenant.default_tenant or the client's",
             "clients.pcloud.tenant is of no use",
+            "clients.pcloud.refresh_token_days must be at least 1",
             "services.none.provider is missing",
             "services.typo.provider names no provider; did you mean `google`?",
             "services.empty.scopes is empty",

@@ -87,6 +87,9 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
     if facts.issuer.is_none() && facts.authorize_url.is_none() && facts.flow == Flow::Code {
         fault("authorize_url", missing);
     }
+    if facts.revoke_ends_all_logins && facts.revoke_url.is_none() && facts.issuer.is_none() {
+        fault("revoke_ends_all_logins", "is of no use without `revoke_url`; give that too, or leave it out");
+    }
     for name in facts.authorize_params.keys().filter(|name| RESERVED.contains(&name.as_str())) {
         fault(&format!("authorize_params.{name}"), "is made by the server; leave it out");
     }
@@ -107,6 +110,9 @@ pub(super) fn client(provider: &Provider, facts: &ClientFacts, faults: &mut Vec<
         let id = &provider.id;
         faults
             .push(format!("{key}.tenant is of no use, since no URL of providers.{id} has `{{tenant}}`; leave it out"));
+    }
+    if facts.refresh_token_days == Some(0) {
+        faults.push(format!("{key}.refresh_token_days must be at least 1; leave it out if logins do not end of age"));
     }
     let public = provider.facts.public_client_id.as_ref();
     if facts.enabled == Some(false) {

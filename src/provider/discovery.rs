@@ -104,7 +104,7 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
     let issuer = provider.issuer().unwrap_or_default().trim_end_matches('/');
     let url = Url::parse(&format!("{issuer}/.well-known/openid-configuration")).map_err(|_| Failure::Operator)?;
     let call = Call { provider, url, payload: Payload::Nothing };
-    wire.perform(&call, deadline, true, read).await
+    wire.perform(&call, deadline, true, read).await.map_err(|fault| fault.failure)
 }
 
 #[derive(Deserialize)]
@@ -166,6 +166,7 @@ mod tests {
     use super::super::ProviderFacts;
     use super::super::stranger::{Reply, Stranger};
     use super::*;
+    use crate::meter::Meter;
     use futures_util::future::join_all;
 
     fn document(issuer: &str, base: &str) -> Reply {
@@ -196,8 +197,10 @@ mod tests {
         let stranger =
             Stranger::with_url(|url| vec![document(url, url), Reply::Close, Reply::Close, document(url, url)]).await;
         let provider = provider(&stranger.url);
-        let (wire, discovery) =
-            (Wire::new(clock.clone()).unwrap(), Discovery::new([&*provider].into_iter(), clock.clone()));
+        let (wire, discovery) = (
+            Wire::new(clock.clone(), Meter::default()).unwrap(),
+            Discovery::new([&*provider].into_iter(), clock.clone()),
+        );
         let ask = async || discovery.metadata(&provider, &wire, soon()).await.map(Option::unwrap);
         for metadata in join_all((0..8).map(|_| ask())).await {
             assert_eq!(metadata.unwrap().token.as_str(), format!("{}/t", stranger.url));
@@ -220,8 +223,10 @@ mod tests {
         let moved = |url: &str| document(url, &format!("{url}/new"));
         let stranger = Stranger::with_url(|url| vec![document(url, url), Reply::Hang, moved(url)]).await;
         let provider = provider(&stranger.url);
-        let (wire, discovery) =
-            (Wire::new(clock.clone()).unwrap(), Discovery::new([&*provider].into_iter(), clock.clone()));
+        let (wire, discovery) = (
+            Wire::new(clock.clone(), Meter::default()).unwrap(),
+            Discovery::new([&*provider].into_iter(), clock.clone()),
+        );
         let ask = async || discovery.metadata(&provider, &wire, soon()).await.unwrap().unwrap().token.path().to_owned();
         assert_eq!(ask().await, "/t");
         clock.advance(FRESH);
@@ -239,7 +244,7 @@ mod tests {
             let provider = provider(&stranger.url);
             let clock = Clock::system();
             let discovery = Discovery::new([&*provider].into_iter(), clock.clone());
-            discovery.metadata(&provider, &Wire::new(clock).unwrap(), soon()).await.err()
+            discovery.metadata(&provider, &Wire::new(clock, Meter::default()).unwrap(), soon()).await.err()
         };
         assert_eq!(fails(|url| document(&format!("{url}/"), url)).await, Some(Failure::Operator));
         assert_eq!(fails(|url| document(url, "http://example.com")).await, Some(Failure::BadAnswer));

@@ -68,6 +68,8 @@ pub struct ProviderFacts {
     pub revoke_url: Option<String>,
     /// What the revocation endpoint wants.
     pub revoke_style: RevokeStyle,
+    /// Whether a revocation there ends every login of that person at this app, so that it takes the person's word.
+    pub revoke_ends_all_logins: bool,
     /// Where an operator registers the app.
     pub console_url: Option<String>,
     /// The member of an answer that holds a number, 0 for success: the HTTP status says nothing there.
@@ -183,6 +185,9 @@ pub struct ClientFacts {
     pub secret: Option<SecretString>,
     /// Which tenant the URLs name, where they name one.
     pub tenant: Option<String>,
+    /// How many days a refresh token of this client lives from its own issue, where the operator knows better than the
+    /// provider's facts.
+    pub refresh_token_days: Option<u32>,
     /// For providers where nothing is registered: whether to offer them.
     pub enabled: Option<bool>,
 }

@@ -37,6 +37,31 @@ pub enum Failure {
     NotOffered,
 }
 
+/// A refresh that brought no tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshFailure {
+    /// Why.
+    pub failure: Failure,
+    /// Whether the provider may have carried it out all the same, and so have spent a token that works once.
+    pub in_doubt: bool,
+}
+
+impl Failure {
+    /// The kind in a word, for what is counted.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Operator => "operator",
+            Self::Later { .. } => "busy",
+            Self::Unreachable => "unreachable",
+            Self::BadAnswer => "bad_answer",
+            Self::TimedOut => "timed_out",
+            Self::BadCallback => "bad_callback",
+            Self::NotOffered => "not_offered",
+        }
+    }
+}
+
 /// When a failed attempt may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
@@ -60,6 +85,12 @@ pub(super) struct Fault {
 }
 
 impl Fault {
+    /// As the outcome of a refresh. What was not said plainly may have happened.
+    pub(super) fn of_refresh(self) -> RefreshFailure {
+        let plain = !matches!(self.failure, Failure::Unreachable | Failure::BadAnswer | Failure::TimedOut);
+        RefreshFailure { failure: self.failure, in_doubt: !plain && self.repeat != Repeat::Safe }
+    }
+
     /// Turned away until later.
     pub(super) fn later(retry_after: Option<Duration>) -> Self {
         Self { failure: Failure::Later { retry_after }, repeat: retry_after.map_or(Repeat::Never, Repeat::After) }

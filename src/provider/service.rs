@@ -69,11 +69,6 @@ impl Provider {
         self.facts.rotation.unwrap_or(Rotation::Rolling)
     }
 
-    /// How many days a refresh token lives from its own issue.
-    pub fn refresh_token_days(&self) -> Option<u32> {
-        self.facts.refresh_token_days
-    }
-
     /// Whether the access token itself is what the user keeps.
     pub fn raw_token(&self) -> bool {
         self.facts.raw_token
@@ -126,6 +121,11 @@ impl Provider {
         self.facts.withdraw_url.as_deref()
     }
 
+    /// Whether a revocation at the provider ends every login of that person at this app.
+    pub fn revoke_ends_all_logins(&self) -> bool {
+        self.facts.revoke_ends_all_logins
+    }
+
     /// Where an operator registers the app.
     pub fn console_url(&self) -> Option<&str> {
         self.facts.console_url.as_deref()
@@ -161,6 +161,17 @@ pub struct Service {
     pub provider: Arc<Provider>,
     pub(super) client: Option<Client>,
     pub(super) needs_store: bool,
+    /// Whether a new refresh token is remembered in a store that outlives the process.
+    pub(super) renewed: bool,
+    /// How many days a refresh token lives from its own issue.
+    pub(super) refresh_token_days: Option<u32>,
+}
+
+impl Service {
+    /// How many days a refresh token lives from its own issue, where that is known.
+    pub fn refresh_token_days(&self) -> Option<u32> {
+        self.refresh_token_days
+    }
 }
 
 impl fmt::Debug for Service {

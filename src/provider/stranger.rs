@@ -3,6 +3,7 @@
 
 use super::{Catalogue, ClientFacts, ProviderFacts, Providers, Service, ServiceFacts};
 use crate::clock::Clock;
+use crate::meter::Meter;
 use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -135,5 +136,5 @@ fn ready(
 ) -> (Providers, Arc<Service>) {
     let catalogue = Catalogue::build(providers, services, clients([provider]), true).unwrap();
     let service = Arc::clone(catalogue.find(service).unwrap());
-    (Providers::new(catalogue, Clock::system()).unwrap(), service)
+    (Providers::new(catalogue, Clock::system(), Meter::default()).unwrap(), service)
 }

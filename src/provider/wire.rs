@@ -10,6 +10,7 @@ use super::answer::Answer;
 use super::failure::{Failure, Fault, Repeat};
 use super::service::{Client, Provider};
 use crate::clock::{Clock, UnixTime};
+use crate::meter::Meter;
 use reqwest::header::{ACCEPT, HeaderMap, RETRY_AFTER};
 use reqwest::{RequestBuilder, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
@@ -59,6 +60,18 @@ pub(super) enum Payload<'a> {
     Bearer(&'a SecretString),
 }
 
+/// TLS 1.2 and 1.3 to servers that the roots in this binary vouch for, whatever certificates the machine has.
+///
+/// # Errors
+/// When the cryptography has no such versions.
+pub fn bundled_tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
+    Ok(rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
 /// Clones are the same two clients.
 #[derive(Clone)]
 pub(super) struct Wire {
@@ -67,15 +80,12 @@ pub(super) struct Wire {
     /// Connects anywhere.
     anywhere: reqwest::Client,
     clock: Clock,
+    meter: Meter,
 }
 
 impl Wire {
-    pub(super) fn new(clock: Clock) -> Result<Self, SetupError> {
-        let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()? // 1.2 and 1.3
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    pub(super) fn new(clock: Clock, meter: Meter) -> Result<Self, SetupError> {
+        let tls = bundled_tls()?;
         let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -89,7 +99,7 @@ impl Wire {
                 .pool_max_idle_per_host(0)
         };
         let public = builder().dns_resolver(PublicOnly).build()?;
-        Ok(Self { public, anywhere: builder().build()?, clock })
+        Ok(Self { public, anywhere: builder().build()?, clock, meter })
     }
 
     /// Makes a call, and makes it once more if that is of use, harmless and in time. `harmless`: carrying the request out
@@ -100,20 +110,23 @@ impl Wire {
         deadline: Instant,
         harmless: bool,
         read: fn(&Provider, &Answer) -> Result<T, Fault>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, Fault> {
         let mut second = false;
         loop {
-            let end = deadline.min(Instant::now() + ATTEMPT);
-            let answer = timeout_at(end, self.attempt(call)).await;
+            let begun = Instant::now();
+            let answer = timeout_at(deadline.min(begun + ATTEMPT), self.attempt(call)).await;
             let answer = answer.unwrap_or(Err(Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless }));
-            let fault = match answer.and_then(|answer| read(call.provider, &answer)) {
+            let outcome = answer.and_then(|answer| read(call.provider, &answer));
+            let word = outcome.as_ref().map_or_else(|fault| fault.failure.word(), |_| "ok");
+            self.meter.provider_called(&call.provider.id, word, begun.elapsed().as_secs_f64());
+            let fault = match outcome {
                 Ok(result) => return Ok(result),
                 Err(fault) => fault,
             };
             let remaining = deadline.saturating_duration_since(Instant::now());
             tracing::debug!(provider = call.provider.id, failure = %fault.failure, second, "a call to a provider failed");
             let Some(pause) = pause(fault.repeat, harmless, remaining).filter(|_| !second) else {
-                return Err(fault.failure);
+                return Err(fault);
             };
             second = true;
             sleep(pause).await;
@@ -247,7 +260,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_here_is_reached_only_by_the_client_for_such_names() {
         let stranger = Stranger::with([Reply::Http("200 OK", String::new())]).await;
-        let wire = Wire::new(Clock::system()).unwrap();
+        let wire = Wire::new(Clock::system(), Meter::default()).unwrap();
         let url = stranger.url.replace("127.0.0.1", "localhost");
         assert!(wire.public.get(&url).send().await.unwrap_err().is_connect());
         assert!(stranger.seen().is_empty());

@@ -142,10 +142,21 @@ impl EpochKeys {
         expand(&self.secret, &[purpose.info(), &[0], input])
     }
 
+    /// What this epoch's secret is known by where keyrings are compared: 16 hex digits, the first 8 bytes of
+    /// [`EpochKeys::derive`] for [`Purpose::Fingerprint`] and an empty input. It tells nothing of the secret.
+    pub fn fingerprint(&self) -> String {
+        hex(self.derive(Purpose::Fingerprint, b"").iter().take(8))
+    }
+
     /// Whether both were made from the same secret.
     pub(super) fn same_secret(&self, other: &Self) -> bool {
         self.secret == other.secret
     }
+}
+
+/// 32 bytes that depend on `secret` and `purpose` alone, on no epoch: `HKDF-SHA256(secret, info)`.
+pub fn derive_from(secret: &[u8; 32], purpose: Purpose) -> Zeroizing<[u8; 32]> {
+    expand(secret, &[purpose.info()])
 }
 
 /// A new secret for `epoch`, in text form.
@@ -187,25 +198,30 @@ fn checksum_of(epoch: Epoch, secret: &str) -> String {
     let mut text = format!("{SECRET_PREFIX}:{epoch}:{secret}");
     let hash = Sha256::digest(text.as_bytes());
     text.zeroize();
-    hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hex(hash.iter().take(4))
+}
+
+/// Bytes in lower-case hex.
+pub(super) fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn hex<const N: usize>(text: &str) -> [u8; N] {
+    fn bytes<const N: usize>(text: &str) -> [u8; N] {
         std::array::from_fn(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
     }
 
     /// draft-irtf-cfrg-xchacha-03, appendix A.3.1.
     #[test]
     fn the_cipher_is_the_one_of_the_draft() {
-        let key: [u8; 32] = hex("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
-        let nonce: [u8; 24] = hex("404142434445464748494a4b4c4d4e4f5051525354555657");
-        let associated: [u8; 12] = hex("50515253c0c1c2c3c4c5c6c7");
+        let key: [u8; 32] = bytes("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
+        let nonce: [u8; 24] = bytes("404142434445464748494a4b4c4d4e4f5051525354555657");
+        let associated: [u8; 12] = bytes("50515253c0c1c2c3c4c5c6c7");
         let plaintext = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.";
-        let expected: [u8; 114 + 16] = hex(concat!(
+        let expected: [u8; 114 + 16] = bytes(concat!(
             "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb",
             "731c7f1b0b4aa6440bf3a82f4eda7e39ae64c6708c54c216cb96b72e1213b452",
             "2f8c9ba40db5d945b11b69b982c1bb9e3f3fac2bc369488f76b2383565d3fff9",
@@ -226,7 +242,7 @@ mod tests {
         Hkdf::<Sha256>::new(None, &[0x0b; 22]).expand(b"", &mut out).unwrap();
         assert_eq!(
             out,
-            hex::<42>("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8")
+            bytes::<42>("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8")
         );
     }
 
@@ -263,11 +279,31 @@ mod tests {
     }
 
     #[test]
+    fn a_fingerprint_is_the_same_for_the_same_secret_and_holds_nothing_of_it() {
+        let text = new_secret_text(Epoch(7)).unwrap();
+        let keys = EpochKeys::from_text(&text).unwrap();
+        let fingerprint = keys.fingerprint();
+        assert!(fingerprint.len() == 16 && fingerprint.bytes().all(|b| b.is_ascii_hexdigit()), "{fingerprint}");
+        assert_eq!(EpochKeys::from_text(&text).unwrap().fingerprint(), fingerprint);
+        let other = EpochKeys::from_text(&new_secret_text(Epoch(7)).unwrap()).unwrap();
+        assert_ne!(other.fingerprint(), fingerprint);
+        assert!(!text.contains(&fingerprint[..8]), "neither the secret nor its checksum");
+        assert!(!hex(keys.secret.iter()).contains(&fingerprint));
+    }
+
+    /// HKDF-SHA256 of 32 bytes of 0x01 with the info `authseal key fingerprint v1` and a zero byte, made elsewhere.
+    #[test]
+    fn a_fingerprint_stays_what_it_is() {
+        assert_eq!(EpochKeys::new(Epoch(1), Zeroizing::new([1; 32])).fingerprint(), "4495951659622069");
+    }
+
+    #[test]
     fn no_two_purposes_share_a_key() {
         use Purpose::*;
         let keys = EpochKeys::new(Epoch(1), Zeroizing::new([1; 32]));
         let mailbox = [MailboxName, MailboxEntry, MailboxPickedUp, MailboxAsked];
-        let all = [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass].into_iter().chain(mailbox);
+        let others = [AuthId, Context, State, PkceVerifier, DeliveryTicket, AccessPass, Fingerprint, RevokeCode];
+        let all = others.into_iter().chain(mailbox).chain([RotationRecord, RotationName]);
         let all: Vec<_> = all.collect();
         for (i, one) in all.iter().copied().enumerate() {
             let sealed = keys.key(one).seal(b"", b"x").unwrap();

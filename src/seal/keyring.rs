@@ -4,9 +4,11 @@
 //! Exactly one epoch is primary: it seals. Lower ones only open. A higher one is *staged*: it opens already, so that
 //! every replica knows it before any replica seals with it.
 
+use super::key::hex;
 use super::{Epoch, EpochKeys, KeyTextError};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use thiserror::Error;
@@ -41,16 +43,23 @@ pub enum KeyState {
     BelowFloor,
 }
 
-impl fmt::Display for KeyState {
-    /// In words for people, at most 15 characters; fills a width.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl KeyState {
+    /// In one word, for programs.
+    pub fn word(self) -> &'static str {
+        match self {
             Self::Staged => "staged",
             Self::Primary => "primary",
             Self::Open => "open",
             Self::Retired => "retired",
-            Self::BelowFloor => "below min_epoch",
-        })
+            Self::BelowFloor => "below_min_epoch",
+        }
+    }
+}
+
+impl fmt::Display for KeyState {
+    /// In words for people, at most 15 characters; fills a width.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(if *self == Self::BelowFloor { "below min_epoch" } else { self.word() })
     }
 }
 
@@ -174,6 +183,24 @@ impl Keyring {
         std::iter::once(self.primary()).chain(newer).chain(older)
     }
 
+    /// The lowest epoch that still opens, if there is a floor.
+    pub fn min_epoch(&self) -> Option<Epoch> {
+        self.min_epoch
+    }
+
+    /// What two replicas compare: 64 hex digits, equal if and only if their keyrings do the same. The SHA-256 of these
+    /// lines, each with its newline, the epochs from the oldest to the newest and `-` for what there is not:
+    /// `authseal-keyring 1`, `min_epoch <epoch>`, and for each epoch `<epoch> <state> <fingerprint>`.
+    pub fn digest(&self) -> String {
+        let floor = self.min_epoch.map_or_else(|| "-".to_owned(), |floor| floor.to_string());
+        let mut text = format!("authseal-keyring 1\nmin_epoch {floor}\n");
+        for (epoch, state, entry) in self.entries() {
+            let fingerprint = entry.keys.as_ref().map_or_else(|_| "-".to_owned(), EpochKeys::fingerprint);
+            text.push_str(&format!("{epoch} {} {fingerprint}\n", state.word()));
+        }
+        hex(Sha256::digest(text).iter())
+    }
+
     /// All epochs from the oldest to the newest.
     pub fn entries(&self) -> impl Iterator<Item = (Epoch, KeyState, &Entry)> {
         self.entries.iter().map(|(epoch, entry)| {
@@ -287,6 +314,29 @@ mod tests {
         assert_eq!(why(7), Some(NoKey::Newer));
         let around: Vec<_> = keyring.around_primary().map(|keys| keys.epoch().number()).collect();
         assert_eq!(around, [4, 6, 2]);
+    }
+
+    #[test]
+    fn equal_keyrings_have_equal_digests_and_every_difference_shows() {
+        let (one, two, three) = (key(1), key(2), key(3));
+        let retired = "[[key]]\nepoch = 2\nretired = 2026-11-24T10:00:00Z\n";
+        let digest = |text: &str| Keyring::parse(text).unwrap().digest();
+        let first = digest(&format!("primary = 2\n{one}{two}"));
+        assert!(first.len() == 64 && first.bytes().all(|b| b.is_ascii_hexdigit()), "{first}");
+        // Order, notes and the day it was made do not matter.
+        let other_day = two.replace("2026-11-23", "2026-11-20");
+        assert_eq!(digest(&format!("# a note\nprimary = 2\n{other_day}{one}")), first);
+        let others = [
+            format!("primary = 1\n{one}{two}"),
+            format!("primary = 2\nmin_epoch = 1\n{one}{two}"),
+            format!("primary = 2\nmin_epoch = 2\n{one}{two}"),
+            format!("primary = 2\n{two}"),
+            format!("primary = 2\n{one}{two}{three}"),
+            format!("primary = 2\n{}{two}", key(1)),
+            format!("primary = 1\n{one}{retired}"),
+        ];
+        let all: std::collections::BTreeSet<_> = others.iter().map(|text| digest(text)).chain([first]).collect();
+        assert_eq!(all.len(), others.len() + 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod keyring;
 mod parcel;
 mod purpose;
 
-pub use key::{EpochKeys, Key, KeyTextError, SealError, new_secret_text, random};
+pub use key::{EpochKeys, Key, KeyTextError, SealError, derive_from, new_secret_text, random};
 pub use keyring::{Entry, KeyState, Keyring, KeyringError, NoKey};
 pub use parcel::Parcel;
 pub use purpose::Purpose;

@@ -21,8 +21,16 @@ pub enum Purpose {
     AccessPass,
     /// The name of the note that somebody at another address asked for a mailbox entry, derived from the fetch token.
     MailboxAsked,
+    /// The record of a login whose refresh token changes: its key, derived from the epoch's secret and the AuthID's `bind`.
+    RotationRecord,
+    /// The same record's name, derived from `bind` alone.
+    RotationName,
     /// What the page with the AuthID hands back when its person has it sent.
     DeliveryTicket,
+    /// The tag of a revoke code, derived from service and grant id.
+    RevokeCode,
+    /// What an epoch's secret is known by to people and other replicas; it tells nothing of the secret.
+    Fingerprint,
 }
 
 impl Purpose {
@@ -38,7 +46,11 @@ impl Purpose {
             Self::MailboxPickedUp => b"authseal mailbox picked up v1",
             Self::AccessPass => b"authseal access pass v1",
             Self::MailboxAsked => b"authseal mailbox asked v1",
+            Self::RotationRecord => b"authseal rotation record v1",
+            Self::RotationName => b"authseal rotation name v1",
             Self::DeliveryTicket => b"authseal delivery ticket v1",
+            Self::RevokeCode => b"authseal revoke code v1",
+            Self::Fingerprint => b"authseal key fingerprint v1",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the store in a folder asks of a file system, as one trait: tests put a disk in its place that loses power
 //! between any two of these calls.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -29,11 +30,8 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn lock(&self, path: &Path) -> io::Result<Locked>;
 }
 
-/// A lock that is held until this is dropped; without a file where nobody else could want it.
-#[derive(Debug, Default)]
-pub(crate) struct Locked {
-    _file: Option<File>,
-}
+/// A lock, held until this is dropped.
+pub(crate) struct Locked(#[allow(dead_code, reason = "it is for its end that it is kept")] pub(crate) Box<dyn Any>);
 
 /// The system's own.
 #[derive(Debug)]
@@ -81,6 +79,6 @@ impl Disk for Files {
     fn lock(&self, path: &Path) -> io::Result<Locked> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
         file.lock()?;
-        Ok(Locked { _file: Some(file) })
+        Ok(Locked(Box::new(file)))
     }
 }

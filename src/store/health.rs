@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use crate::clock::{Clock, UnixTime};
+use crate::meter::Meter;
 use std::sync::{Mutex, PoisonError};
 
 /// How a store does.
@@ -20,14 +21,19 @@ pub enum Health {
 
 /// The health of one store.
 pub(super) struct Watched {
-    kind: &'static str,
     health: Mutex<Health>,
+    meter: Option<(&'static str, Meter)>,
     clock: Clock,
 }
 
 impl Watched {
-    pub(super) fn new(kind: &'static str, clock: Clock) -> Self {
-        Self { kind, health: Mutex::new(Health::Good), clock }
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { health: Mutex::new(Health::Good), meter: None, clock }
+    }
+
+    /// Has failures counted, for a store of that kind.
+    pub(super) fn count(&mut self, kind: &'static str, meter: Meter) {
+        self.meter = Some((kind, meter));
     }
 
     pub(super) fn now(&self) -> Health {
@@ -37,15 +43,18 @@ impl Watched {
     /// Takes notice of what came of a request.
     pub(super) fn note<T>(&self, verb: &'static str, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Err(_), Some((kind, meter))) = (&outcome, &self.meter) {
+            meter.store_failed(kind, verb);
+        }
         match (&outcome, &mut *health) {
             (Ok(_), Health::Good) | (Err(StoreError::TooLong), _) => {}
             (Ok(_), Health::Failing { since, .. }) => {
                 let seconds = self.clock.now() - *since;
-                tracing::info!(store = self.kind, seconds, "the state store answers again");
+                tracing::info!(seconds, "the state store answers again");
                 *health = Health::Good;
             }
             (Err(error), Health::Good) => {
-                tracing::error!(store = self.kind, verb, %error, "the state store fails; it is tried again with each request");
+                tracing::error!(verb, %error, "the state store fails; it is tried again with each request");
                 *health = Health::Failing { since: self.clock.now(), cause: error.to_string() };
             }
             (Err(error), Health::Failing { cause, .. }) => *cause = error.to_string(),

@@ -16,6 +16,7 @@ mod tests;
 pub use health::Health;
 
 use crate::clock::Clock;
+use crate::meter::Meter;
 use dir::Dir;
 use disk::{Disk, Files};
 use health::Watched;
@@ -92,6 +93,39 @@ pub enum StorePlace {
 }
 
 impl StorePlace {
+    /// Reads `memory`, `dir:<path>`, `redis://…` or `rediss://…`. A relative path starts at `folder`; `ca_file` is for the
+    /// last of them.
+    ///
+    /// # Errors
+    /// A sentence that begins with a verb, without the text itself: it may hold a password.
+    pub fn parse(text: &str, folder: &Path, ca_file: Option<PathBuf>) -> Result<Self, String> {
+        let place = match text.split_once(':') {
+            None if text == "memory" => Self::Memory,
+            Some(("dir", path)) if !path.trim().is_empty() => Self::Dir(folder.join(path)),
+            Some(("redis" | "rediss", _)) if redis::is_url(text) => {
+                Self::Redis(text.to_owned().into(), ca_file.clone())
+            }
+            Some(("redis" | "rediss", _)) => {
+                return Err(
+                    "is not a URL like \"redis://127.0.0.1:6379/0\" or \"rediss://:PASSWORD@redis.lan:6379/0\"; \
+                            characters of a password that have a meaning in URLs are written as `%40`"
+                        .to_owned(),
+                );
+            }
+            _ => {
+                return Err("must be \"memory\", \"dir:\" and a folder, \"redis://HOST:6379/0\" or \
+                            \"rediss://HOST:6379/0\""
+                    .to_owned());
+            }
+        };
+        match ca_file {
+            Some(_) if !text.starts_with("rediss:") => {
+                Err("does not begin with `rediss://`, so `state.ca_file` is of no use; leave that out".to_owned())
+            }
+            _ => Ok(place),
+        }
+    }
+
     /// Whether what is stored there outlives this process.
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::Memory)
@@ -107,7 +141,7 @@ pub struct Store {
 enum Kind {
     Memory(Memory),
     Dir(Dir),
-    Redis(Redis),
+    Redis(Box<Redis>),
 }
 
 impl Store {
@@ -120,14 +154,14 @@ impl Store {
             StorePlace::Memory => Ok(Self::memory(clock)),
             StorePlace::Dir(path) => Self::on_disk(Arc::new(Files), path, clock),
             StorePlace::Redis(url, ca_file) => {
-                Ok(Self::of(Kind::Redis(Redis::open(url, ca_file.as_deref())?), "redis", clock))
+                Ok(Self::of(Kind::Redis(Box::new(Redis::open(url, ca_file.as_deref())?)), clock))
             }
         }
     }
 
     /// An empty store in memory.
     pub fn memory(clock: Clock) -> Self {
-        Self::of(Kind::Memory(Memory::new(clock.clone())), "memory", clock)
+        Self::of(Kind::Memory(Memory::new(clock.clone())), clock)
     }
 
     /// A store in a folder of some file system; the folder is made if it is not there.
@@ -135,16 +169,42 @@ impl Store {
     /// # Errors
     /// When nothing can be written there.
     pub(crate) fn on_disk(disk: Arc<dyn Disk>, path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        Ok(Self::of(Kind::Dir(Dir::open(disk, path, clock.clone())?), "dir", clock))
+        Ok(Self::of(Kind::Dir(Dir::open(disk, path, clock.clone())?), clock))
     }
 
-    fn of(kind: Kind, name: &'static str, clock: Clock) -> Self {
-        Self { kind, health: Watched::new(name, clock) }
+    fn of(kind: Kind, clock: Clock) -> Self {
+        Self { kind, health: Watched::new(clock) }
     }
 
     /// Whether what is stored outlives this process.
     pub fn is_durable(&self) -> bool {
         !matches!(self.kind, Kind::Memory(_))
+    }
+
+    /// The same store, whose failures are counted.
+    #[must_use]
+    pub fn counted(mut self, meter: Meter) -> Self {
+        let kind = match self.kind {
+            Kind::Memory(_) => "memory",
+            Kind::Dir(_) => "dir",
+            Kind::Redis(_) => "redis",
+        };
+        self.health.count(kind, meter);
+        self
+    }
+
+    /// What people call this kind of store.
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Memory(_) => "memory",
+            Kind::Dir(_) => "a folder",
+            Kind::Redis(_) => "Redis",
+        }
+    }
+
+    /// Whether replicas on several machines find there what one of them has put there.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.kind, Kind::Redis(_))
     }
 
     /// How the store does, by what came of the last request to it.
@@ -170,7 +230,10 @@ impl Store {
     pub async fn put(&self, shelf: Shelf, name: &Name, bytes: &[u8], lifetime: Duration) -> Result<(), StoreError> {
         fits(bytes)?;
         let outcome = match &self.kind {
-            Kind::Memory(memory) => Ok(memory.put(shelf, name, bytes, lifetime)),
+            Kind::Memory(memory) => {
+                memory.put(shelf, name, bytes, lifetime);
+                Ok(())
+            }
             Kind::Dir(dir) => dir.put(shelf, name, bytes, lifetime).await,
             Kind::Redis(redis) => redis.put(shelf, name, bytes, lifetime).await,
         };
@@ -237,7 +300,10 @@ impl Store {
         mut each: impl FnMut(&[u8]) + Send,
     ) -> Result<(), StoreError> {
         let outcome = match &self.kind {
-            Kind::Memory(memory) => Ok(memory.heads(shelf, length, &mut each)),
+            Kind::Memory(memory) => {
+                memory.heads(shelf, length, &mut each);
+                Ok(())
+            }
             Kind::Dir(dir) => dir.heads(shelf, length, &mut each),
             Kind::Redis(redis) => redis.heads(shelf, length, &mut each).await,
         };

@@ -197,6 +197,11 @@ impl Redis {
     }
 }
 
+/// Whether Redis can be found by that URL.
+pub(super) fn is_url(text: &str) -> bool {
+    redis::parse_redis_url(text).is_some_and(|url| Client::open(url).is_ok())
+}
+
 /// A connection that is made when it is first needed.
 fn connect(client: &Client) -> Result<ConnectionManager, RedisError> {
     let config = ConnectionManagerConfig::new()

@@ -40,21 +40,38 @@ pub struct Access {
 impl Access {
     /// What a provider just gave.
     pub(super) fn new(tokens: Tokens, clock: &Clock) -> Self {
-        let life = tokens.expires_in.unwrap_or(ENDLESS);
-        let ends = clock.uptime() + life;
+        let (now, life) = (clock.uptime(), life(&tokens));
         Self {
             token: tokens.access_token,
             successor: tokens.refresh_token,
             fetched_at: clock.now(),
-            ends,
-            stale: ends - RESERVE.min(life / 2),
+            ends: now + life,
+            stale: now + reusable(life),
         }
+    }
+
+    /// What a provider gave some time ago, perhaps to another replica.
+    pub(super) fn recalled(token: SecretString, fetched_at: UnixTime, life: Duration, clock: &Clock) -> Self {
+        let age = Duration::from_secs(u64::try_from(clock.now() - fetched_at).unwrap_or_default());
+        let now = clock.uptime();
+        let left = |life: Duration| now + life.saturating_sub(age);
+        Self { token, successor: None, fetched_at, ends: left(life), stale: left(reusable(life)) }
     }
 
     /// Seconds it has left; never more than it really has.
     pub fn seconds_left(&self, clock: &Clock) -> u64 {
         self.ends.saturating_sub(clock.uptime()).as_secs()
     }
+}
+
+/// How long an access token is taken to live.
+pub(super) fn life(tokens: &Tokens) -> Duration {
+    tokens.expires_in.unwrap_or(ENDLESS)
+}
+
+/// How long an access token of that life is handed out again.
+pub(super) fn reusable(life: Duration) -> Duration {
+    life - RESERVE.min(life / 2)
 }
 
 /// Names a refresh token without holding it: the login, and the first 16 bytes of the token's SHA-256.

@@ -4,22 +4,31 @@
 //! call runs in a task of its own and is never cancelled: a client that hangs up must not cost anybody a token.
 
 mod cache;
+mod exchange;
 mod flight;
+mod inspect;
 mod refused;
+mod revoke;
+mod rotation;
 
 pub use cache::Access;
+pub use inspect::{Anew, End, Facts};
 pub use refused::Refused;
+pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
+pub use rotation::records_by_epoch;
 
-use crate::authid::{self, AuthId, Envelope, Login, ParseError, ServiceId};
+use crate::authid::{self, AuthId, Envelope, Login, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
-use crate::denylist::{Denied, Denylist, NotDurable};
+use crate::denylist::{Denied, Denylist};
 use crate::keyfile::LiveKeyring;
-use crate::provider::{Availability, Failure, Providers, Revoked, Service};
+use crate::meter::Meter;
+use crate::provider::{self, Availability, Providers, Service};
 use crate::seal::Epoch;
+use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
 use flight::Flights;
+use rotation::Rotation;
 use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
@@ -32,6 +41,9 @@ const CALL_BUDGET: Duration = Duration::from_millis(19_500);
 /// login is seen soon.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// With fewer days than this to live, a login is warned of at each call to its provider.
+const SOON: i64 = 14;
+
 /// Hands out access tokens.
 #[derive(Clone)]
 pub struct Tokens(Arc<Inner>);
@@ -42,7 +54,10 @@ struct Inner {
     providers: Arc<Providers>,
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<Access>, Refused>>,
+    /// `None` without a store that outlives the process.
+    rotation: Option<Rotation>,
     clock: Clock,
+    meter: Meter,
 }
 
 /// What an AuthID gave.
@@ -66,27 +81,45 @@ pub struct Opened {
     pub epoch: Epoch,
 }
 
-/// What became of a revocation at the provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AtProvider {
-    /// The provider withdrew the access.
-    Done,
-    /// The provider has no way to do so, or none that this server may use.
-    NotPossible,
-    /// The provider could not be reached or refused.
-    Failed,
-}
-
 impl Tokens {
     /// Puts the parts together. Provider calls are made on the runtime that is current here.
-    pub fn new(keyring: Arc<LiveKeyring>, denylist: Arc<Denylist>, providers: Arc<Providers>, clock: Clock) -> Self {
+    pub fn new(
+        keyring: Arc<LiveKeyring>,
+        denylist: Arc<Denylist>,
+        providers: Arc<Providers>,
+        store: Arc<Store>,
+        clock: Clock,
+        meter: Meter,
+    ) -> Self {
         let (outcomes, flights) = (Outcomes::new(clock.clone()), Flights::new());
-        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, clock }))
+        let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
+        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, rotation, clock, meter }))
     }
 
-    /// Waits for the provider calls under way, 20 s at most: what they bring must not be lost with the process.
+    /// Waits for the provider calls under way, 20 s at most, and until what they brought is written down, 5 s more: it
+    /// must not be lost with the process.
     pub async fn settle(&self) {
         self.0.flights.settle().await;
+        if let Some(rotation) = &self.0.rotation {
+            rotation.settle().await;
+        }
+    }
+
+    /// How many new refresh tokens the state store has not taken yet. They are lost if this process ends.
+    pub fn unwritten(&self) -> usize {
+        self.0.rotation.as_ref().map_or(0, Rotation::unwritten)
+    }
+
+    /// Remembers a login that was just made, where its refresh token will change.
+    ///
+    /// # Errors
+    /// When the state store fails and the AuthID would be of no use without it.
+    pub async fn begin(&self, login: &Login, service: &Service, tokens: provider::Tokens) -> Result<(), StoreError> {
+        let Some((rotation, manner)) = self.0.rotation_of(service) else { return Ok(()) };
+        match rotation.begin(login, tokens, manner).await {
+            Err(error) if manner.single_use => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Opens an AuthID, revoked or not.
@@ -94,8 +127,9 @@ impl Tokens {
     /// # Errors
     /// Says why it does not open.
     pub fn open(&self, authid: &str) -> Result<Opened, Refused> {
-        let envelope = Envelope::parse(authid).map_err(|error| self.explain(error))?;
-        let login = envelope.open(&self.0.keyring.load())?;
+        let envelope = Envelope::parse(authid).map_err(|error| self.explain(error, authid))?;
+        let opened = envelope.open(&self.0.keyring.load());
+        let login = opened.map_err(|error| Refused::unopened(envelope.epoch, error))?;
         Ok(Opened { login, epoch: envelope.epoch })
     }
 
@@ -119,35 +153,11 @@ impl Tokens {
         let service = self.check(opened)?.clone();
         let access = match self.0.outcomes.token(opened.login.grant) {
             Some(access) => Ok(access),
-            None => self.fetch(&opened.login, service).await,
+            None => self.fetch(&opened.login, service, true).await,
         };
         // The provider took its time; a revocation may have come meanwhile.
         self.check(opened)?;
         Ok(self.grant(opened, access?))
-    }
-
-    /// Revokes a login: durably on the denylist, then at its provider as far as that can be done from here.
-    ///
-    /// # Errors
-    /// When the denylist could not be written. The login is refused by this process all the same.
-    pub async fn revoke(&self, opened: Opened) -> Result<AtProvider, NotDurable> {
-        let Login { grant, service, refresh_token, .. } = opened.login;
-        let (denylist, newest, now) = (self.0.denylist.clone(), self.0.keyring.load().newest(), self.0.clock.now());
-        let append = tokio::task::spawn_blocking(move || denylist.append(grant, newest, now)).await;
-        self.0.outcomes.forget(grant);
-        append.unwrap_or_else(|interrupted| Err(NotDurable { grant, cause: interrupted.into() }))?;
-        tracing::info!(target: "authseal::audit", event = "revoked", %service, %grant);
-        let Some(service) = self.0.providers.catalogue().find(service.as_str()) else {
-            return Ok(AtProvider::NotPossible);
-        };
-        Ok(match self.0.providers.revoke(service, &refresh_token).await {
-            Ok(Revoked::Done) => AtProvider::Done,
-            Ok(Revoked::NotSupported) | Err(Failure::NotOffered) => AtProvider::NotPossible,
-            Err(failure) => {
-                tracing::warn!(%grant, %failure, "revoked here, but not at the provider");
-                AtProvider::Failed
-            }
-        })
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
@@ -170,19 +180,24 @@ impl Tokens {
         Granted { access, expires_in, service: opened.login.service.clone(), resealed }
     }
 
-    async fn fetch(&self, login: &Login, service: Arc<Service>) -> Result<Arc<Access>, Refused> {
-        let name = name_of(login);
+    /// Asks the provider, together with whoever else does. `recall` says whether a token that came meanwhile will do.
+    async fn fetch(&self, login: &Login, service: Arc<Service>, recall: bool) -> Result<Arc<Access>, Refused> {
+        let name = self.0.name_of(login, &service);
         if let Some(failure) = self.0.outcomes.failure(&name) {
             return Err(Refused::Provider(failure));
         }
         let work = || {
-            let (inner, grant, token) = (self.0.clone(), login.grant, login.refresh_token.clone());
+            let (inner, login) = (self.0.clone(), login.clone());
             async move {
                 // Whoever came here after an earlier flight had landed finds its result.
-                if let Some(access) = inner.outcomes.token(grant) {
+                if let Some(access) = inner.outcomes.token(login.grant).filter(|_| recall) {
                     return Ok(access);
                 }
-                inner.call(name, &service, &token).await
+                let outcome = inner.call(name, &service, &login, recall).await;
+                if outcome.is_ok() {
+                    inner.forecast(&service, login.grant, login.sealed_at);
+                }
+                outcome
             }
         };
         match tokio::time::timeout(BUDGET, self.0.flights.join(name, work)).await {
@@ -194,27 +209,30 @@ impl Tokens {
 
     /// The login sealed anew where that helps its owner. If it cannot be, the owner still gets the access token.
     fn reseal(&self, opened: &Opened, access: &Access) -> Option<AuthId> {
-        let login = &opened.login;
-        let sent = login.refresh_token.expose_secret().as_bytes();
-        let newer = access.successor.as_ref().filter(|token| {
-            // Another replica may have sealed a newer one than is remembered here.
-            let same = bool::from(token.expose_secret().as_bytes().ct_eq(sent));
-            !same && access.fetched_at >= login.sealed_at
-        });
-        let keyring = self.0.keyring.load();
-        if newer.is_none() && opened.epoch >= keyring.primary().epoch() {
+        let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
+        if renewed.is_none() && opened.epoch >= keyring.primary().epoch() {
             return None;
         }
-        let mut login = login.clone();
-        if let Some(newer) = newer {
-            (login.refresh_token, login.sealed_at) = (newer.clone(), access.fetched_at);
-        }
-        let sealed = authid::seal(keyring.primary(), &login);
+        let login = renewed.as_ref().unwrap_or(&opened.login);
+        let sealed = authid::seal(keyring.primary(), login);
         sealed.inspect_err(|error| tracing::warn!(grant = %login.grant, %error, "could not seal anew")).ok()
     }
 
+    /// The login with the newest refresh token that is known here, for what is to be done with that one alone.
+    async fn newest(&self, login: &Login) -> Login {
+        let service = self.0.providers.catalogue().find(login.service.as_str());
+        if let Some((rotation, _)) = service.and_then(|service| self.0.rotation_of(service)) {
+            return rotation.newest(login).await.unwrap_or_else(|| login.clone());
+        }
+        let access = self.0.outcomes.token(login.grant);
+        access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone())
+    }
+
     /// Turns the AuthID of an ended service into that service's own reason, also when it is of an older kind.
-    fn explain(&self, error: ParseError) -> Refused {
+    fn explain(&self, error: ParseError, text: &str) -> Refused {
+        if RevokeCode::is_meant_by(text) {
+            return Refused::IsRevokeCode;
+        }
         if let ParseError::Version2(Some(id)) = &error
             && let Some(service) = self.0.providers.catalogue().find(id.as_str())
             && let Availability::Gone { reason, .. } = service.availability()
@@ -225,35 +243,12 @@ impl Tokens {
     }
 }
 
-impl Inner {
-    /// One call to the provider, its outcome remembered.
-    async fn call(
-        &self,
-        name: TokenName,
-        service: &Service,
-        token: &secrecy::SecretString,
-    ) -> Result<Arc<Access>, Refused> {
-        match self.providers.refresh(service, token, CALL_BUDGET).await {
-            Ok(tokens) => {
-                let access = Arc::new(Access::new(tokens, &self.clock));
-                self.outcomes.keep(name.0, access.clone());
-                Ok(access)
-            }
-            Err(failure) => {
-                match failure {
-                    Failure::Refused(_) => self.outcomes.remember(name, failure, PAUSE),
-                    Failure::Later { retry_after } => {
-                        self.outcomes.remember(name, failure, retry_after.unwrap_or(PAUSE))
-                    }
-                    _ => {}
-                }
-                Err(Refused::Provider(failure))
-            }
-        }
-    }
-}
-
-fn name_of(login: &Login) -> TokenName {
-    let hash: [u8; 32] = Sha256::digest(login.refresh_token.expose_secret().as_bytes()).into();
-    (login.grant, std::array::from_fn(|i| hash[i]))
+/// The login around the refresh token that came with an access token, if that is another one and not older: another
+/// replica may have sealed a newer one than is remembered here.
+fn renewed(login: &Login, access: &Access) -> Option<Login> {
+    let newer = access.successor.as_ref()?;
+    let sent = login.refresh_token.expose_secret().as_bytes();
+    let same = bool::from(newer.expose_secret().as_bytes().ct_eq(sent));
+    let renewed = || Login { refresh_token: newer.clone(), sealed_at: access.fetched_at, ..login.clone() };
+    (!same && access.fetched_at >= login.sealed_at).then(renewed)
 }

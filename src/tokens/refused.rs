@@ -3,21 +3,30 @@
 use crate::authid::{OpenError, ParseError, ServiceId};
 use crate::denylist::Denied;
 use crate::provider::Failure;
-use crate::seal::NoKey;
+use crate::seal::{Epoch, NoKey};
 use thiserror::Error;
 
-/// Why there is no access token.
+/// Why there is no access token, or what was sent cannot be taken at all.
 #[derive(Clone, Debug, Error)]
 pub enum Refused {
     /// Not an AuthID, one of an older kind, or not spelled as it was handed out.
     #[error(transparent)]
     Parse(#[from] ParseError),
+    /// A revoke code in an AuthID's place.
+    #[error("a revoke code, not an AuthID")]
+    IsRevokeCode,
     /// Not sealed with the key of its epoch.
     #[error("sealed with another server's key, or damaged")]
     Forged,
     /// There is no key for its epoch.
-    #[error("no key for its epoch: {0}")]
-    NoKey(NoKey),
+    #[error("no key for its epoch {0}: {1}")]
+    NoKey(Epoch, NoKey),
+    /// A revoke code that was not made with the key of its epoch, or not spelled as it was handed out.
+    #[error("a revoke code of another server's, or mistyped")]
+    BadRevokeCode,
+    /// A revoke code that there is no key for (any more).
+    #[error("no key for the revoke code's epoch {0}: {1}")]
+    NoKeyForRevokeCode(Epoch, NoKey),
     /// Revoked.
     #[error("on the denylist: {0}")]
     Denied(Denied),
@@ -30,6 +39,16 @@ pub enum Refused {
     /// The provider gave none.
     #[error("provider: {0}")]
     Provider(Failure),
+    /// The state store has no record of this login, whose refresh token has changed since it was sealed.
+    #[error("no record of this login in the state store")]
+    Forgotten,
+    /// The refresh token may have been spent by a call of which nobody knows what came; it is left alone for so many
+    /// seconds.
+    #[error("an exchange broke off; its refresh token is left alone for {0} s")]
+    InDoubt(u64),
+    /// The state store fails, and nothing can be done without it.
+    #[error("the state store fails")]
+    StoreDown,
     /// No answer from the provider in time.
     #[error("no answer in time")]
     TimedOut,
@@ -38,10 +57,28 @@ pub enum Refused {
     Internal,
 }
 
-impl From<OpenError> for Refused {
-    fn from(error: OpenError) -> Self {
+impl Refused {
+    /// The kind in a word, for what is counted.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Parse(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
+            Self::NoKey(..) | Self::NoKeyForRevokeCode(..) => "no_key",
+            Self::Denied(_) => "denied",
+            Self::NotOffered(_) => "not_offered",
+            Self::Gone(..) => "gone",
+            Self::Provider(failure) => failure.word(),
+            Self::Forgotten => "forgotten",
+            Self::InDoubt(_) => "in_doubt",
+            Self::StoreDown => "store",
+            Self::TimedOut => "timed_out",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Why an AuthID that names `epoch` did not open.
+    pub(super) fn unopened(epoch: Epoch, error: OpenError) -> Self {
         match error {
-            OpenError::NoKey(why) => Self::NoKey(why),
+            OpenError::NoKey(why) => Self::NoKey(epoch, why),
             OpenError::Forged => Self::Forged,
         }
     }

@@ -1,11 +1,14 @@
 //! One attack for each guard, made twice: with the guard switched off it succeeds, with the guard it fails. So every
 //! guard is known to be what keeps its attack out.
 
+mod delivery;
 mod site;
 
+use crate::authid::{GrantId, RevokeCode};
 use crate::guard::Guard;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use secrecy::ExposeSecret;
 use site::*;
 use std::time::Duration;
 
@@ -16,7 +19,12 @@ fn every_guard_has_its_attack() {
     let names: Vec<_> = guards.lines().filter_map(|line| line.trim().strip_suffix(',')).collect();
     assert!(names.contains(&"Binder"), "{names:?}");
     for name in names {
-        assert!(include_str!("attacks.rs").contains(&format!("Guard::{name}, ")), "{name} is not proved");
+        assert!(
+            [include_str!("attacks.rs"), include_str!("attacks/delivery.rs")]
+                .concat()
+                .contains(&format!("Guard::{name}, ")),
+            "{name} is not proved"
+        );
     }
 }
 
@@ -120,56 +128,6 @@ async fn no_page_is_shown_under_a_foreign_name() {
 }
 
 #[tokio::test]
-async fn an_authid_does_not_wait_for_an_unknown_opener() {
-    prove(Guard::TrustedOpener, 200, async |site| {
-        site.browser(HOME).await.log_in(EVIL, TOKEN).await;
-        // By a script on the opener's page, in the same browser.
-        site.fetch_as(HOME, TOKEN, &[("referer", EVIL)]).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_planted_token_fetches_nothing_from_elsewhere() {
-    prove(Guard::MailboxAddress, 200, async |site| {
-        site.browser(HOME).await.log_in(UI, TOKEN).await;
-        site.fetch(ELSEWHERE, TOKEN).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_token_planted_through_a_trusted_page_fetches_nothing_for_another_page() {
-    prove(Guard::MailboxOrigin, 200, async |site| {
-        // A page on the person's own machine led the browser here, with the attacker's token.
-        site.browser(HOME).await.log_in(UI, TOKEN).await;
-        site.fetch_as(HOME, TOKEN, &[("referer", EVIL)]).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_guessed_token_fetches_nothing() {
-    for guess in ["0", "1111111111111111", "abcdefgh"] {
-        prove(Guard::FetchTokenStrength, 200, async |site| {
-            site.browser(HOME).await.log_in(UI, guess).await;
-            site.fetch(HOME, guess).await
-        })
-        .await;
-    }
-}
-
-#[tokio::test]
-async fn a_hostile_callback_is_not_reflected() {
-    prove(Guard::JsonpCallback, 400, async |site| {
-        let uri = format!("/fetch?callback=alert(document.cookie)//&token={TOKEN}");
-        let script = site.browser(HOME).await.get(&uri, &[]).await;
-        script.won(script.body.contains("alert(document.cookie)"))
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn another_site_revokes_nothing() {
     prove(Guard::ForeignForm, 403, async |site| {
         let mut browser = site.browser(HOME).await;
@@ -177,6 +135,47 @@ async fn another_site_revokes_nothing() {
         let authid = format!("v3:{}", page.between("v3:", "<"));
         let revoked = browser.post("/revoked", &[("authid", authid.trim())], FROM_EVIL).await;
         revoked.won(revoked.status == 200)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_site_has_no_authid_tested() {
+    prove(Guard::ForeignForm, 403, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let authid = format!("v3:{}", browser.log_in(UI, TOKEN).await.between("v3:", "<"));
+        let fields = [("authid", authid.as_str()), ("act", "test")];
+        let tested = browser.post("/inspect", &fields, FROM_EVIL).await;
+        tested.won(tested.body.contains("It works"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_revokes_a_login_by_its_id_alone() {
+    prove(Guard::RevokeCodeTag, 400, async |site| {
+        let victims = site.browser(HOME).await.log_in(UI, TOKEN).await.between("Login id</dt><dd><code>", "<");
+        let mut browser = site.browser(ELSEWHERE).await;
+        let own = browser.log_in(UI, TOKEN).await.between("revoke:", "<");
+        let mut code = RevokeCode::parse(&format!("revoke:{own}")).unwrap();
+        code.grant = GrantId::parse(&victims).unwrap();
+        let revoked = browser.post("/revoked", &[("authid", code.print().expose_secret())], &[]).await;
+        revoked.won(revoked.status == 200 && revoked.body.contains(&victims))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_sends_test_after_test_to_a_provider() {
+    prove(Guard::TestLimit, 429, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let authid = format!("v3:{}", browser.log_in(UI, TOKEN).await.between("v3:", "<"));
+        let fields = [("authid", authid.as_str()), ("act", "test")];
+        for _ in 0..5 {
+            assert!(browser.post("/inspect", &fields, &[]).await.body.contains("It works"));
+        }
+        let sixth = browser.post("/inspect", &fields, &[]).await;
+        sixth.won(sixth.body.contains("It works"))
     })
     .await;
 }
@@ -255,40 +254,6 @@ async fn no_password_is_taken_by_plain_http() {
 async fn no_password_is_taken_under_a_foreign_name() {
     prove_with(ASKS_FOR_PASSWORD, Guard::HostName, 421, async |site| {
         give_password(site, &[("host", "evil.test")]).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn nobody_but_a_trusted_proxy_says_who_asks() {
-    let tables = "[server]\ntrusted_proxies = [\"203.0.113.7\"]\n";
-    let client = &[("x-forwarded-for", "192.0.2.1")];
-    prove_with(tables, Guard::TrustedProxy, 200, async |site| {
-        let mut browser = site.browser(HOME).await;
-        let state = browser.leave(UI, TOKEN).await;
-        assert!(browser.get(&format!("/logged-in?code=code&state={state}"), client).await.has_authid());
-        site.fetch_as(ELSEWHERE, TOKEN, client).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_page_that_a_browser_was_sent_to_fetches_nothing() {
-    prove(Guard::MailboxAsker, 200, async |site| {
-        site.browser(HOME).await.log_in(UI, TOKEN).await;
-        site.fetch_as(HOME, TOKEN, &[("sec-fetch-dest", "document")]).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn who_tries_many_tokens_does_not_find_the_right_one() {
-    prove(Guard::FetchLimit, 200, async |site| {
-        site.browser(HOME).await.log_in(UI, TOKEN).await;
-        for guess in 100..120 {
-            assert!(site.fetch(HOME, &format!("abcdefghijklm{guess}")).await.is_err());
-        }
-        site.fetch(HOME, TOKEN).await
     })
     .await;
 }

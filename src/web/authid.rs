@@ -2,12 +2,10 @@
 
 use super::reason::Answer;
 use super::{form, refresh};
-use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse};
 use std::borrow::Cow;
 use std::ops::Deref;
-use tracing::Level;
 
 /// The header that Duplicati sends.
 pub(super) static HEADER: HeaderName = HeaderName::from_static("x-authid");
@@ -61,12 +59,7 @@ pub(super) fn of<'a>(
 pub(super) fn wrong_address() -> HttpResponse {
     let reason =
         "This is the start page for browsers. Set the client's oauth-url to this address followed by /refresh.";
-    refresh::refuse(&Answer {
-        status: StatusCode::BAD_REQUEST,
-        reason: reason.into(),
-        retry_after: None,
-        level: Level::INFO,
-    })
+    refresh::refuse(&Answer::bad_request(reason))
 }
 
 /// Whether a request without an AuthID is a browser that looks for the login page.
@@ -84,6 +77,6 @@ impl From<NoAuthId> for Answer {
                 "An AuthID does not belong in a URL, where it ends up in logs. Send it in the header X-AuthID."
             }
         };
-        Self { status: StatusCode::BAD_REQUEST, reason: reason.into(), retry_after: None, level: Level::INFO }
+        Self::bad_request(reason)
     }
 }

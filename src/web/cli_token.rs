@@ -2,7 +2,7 @@
 
 use super::form::Form;
 use super::login::{self, Named};
-use super::{access, client, form, login_error, page, unfit, visitor};
+use super::{access, audit, client, form, login_error, page, unfit, visitor};
 use crate::app::App;
 use crate::login::LoginError;
 use crate::provider::{Availability, Flow, Service};
@@ -50,8 +50,9 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let (ctx, token) = (field("ctx"), SecretString::from(field("token").to_owned()));
     let (binder, client) = (visitor::binder(&request, &app), client::of(&request, &app));
     match app.logins().trade(&service, ctx, binder.as_ref(), client, &token).await {
-        Ok(logged_in) => login::show(&logged_in, &app),
-        Err(LoginError::BadPaste(_)) => {
+        Ok(logged_in) => login::show(&logged_in, &request, &app),
+        Err(error @ LoginError::BadPaste(_)) => {
+            audit::login_refused(&error, false, &request, &app);
             show(&service, ctx, Some("That is not such a token, or not all of it. Copy it again, whole."), &app)
         }
         Err(LoginError::StaleLink) => super::to_index(&service.id),

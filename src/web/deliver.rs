@@ -1,7 +1,7 @@
 //! `/deliver`: the person pressed a button on the page with the AuthID, so it goes where it does not go by itself.
 
 use super::form::Form;
-use super::{unfit, visitor};
+use super::{audit, unfit, visitor};
 use crate::app::App;
 use crate::login::LoginError;
 use actix_web::http::StatusCode;
@@ -17,13 +17,17 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let field = |name| form.only(name).ok().flatten().unwrap_or_default();
     let binder = visitor::binder(&request, &app);
     match app.logins().deliver(field("grant"), binder.as_ref(), field("to") == "asker").await {
-        Ok(origin) => HttpResponse::Ok().json(json!({ "deliver_to": origin.as_str() })),
+        Ok((origin, authid)) => {
+            let way = if field("to") == "replica" { "relayed" } else { "clicked" };
+            audit::delivered(way, &authid, Some(&origin), &request, &app);
+            HttpResponse::Ok().json(json!({ "deliver_to": origin.as_str() }))
+        }
         Err(LoginError::Seal(error)) => {
             tracing::error!(%error, "an AuthID could not be delivered");
             HttpResponse::InternalServerError().json(json!({ "error": "The server met an unexpected fault." }))
         }
         Err(error) => {
-            tracing::info!(target: "authseal::audit", event = "refused", why = %error);
+            tracing::info!(why = %error, "an AuthID was not sent on");
             HttpResponse::BadRequest().json(json!({ "error": "This is not of a login in this browser, or too old." }))
         }
     }

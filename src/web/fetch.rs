@@ -1,6 +1,6 @@
 //! `/fetch` and `/token-state`: Duplicati's page asks for the AuthID that waits for it, by JSON or JSONP.
 
-use super::{client, form, visitor};
+use super::{audit, client, form, visitor};
 use crate::app::App;
 use crate::guard::{self, Guard};
 use crate::login::{Client, FetchToken, Origin};
@@ -18,7 +18,10 @@ pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResp
     let answer = match form::query(&request, "token").and_then(|token| FetchToken::parse(&token)) {
         None => json!({ "error": "The token must have 16 to 64 varied letters and digits." }),
         Some(token) => match app.logins().pick_up(&token, asker(&request, &app), origin(&request)).await {
-            Some(authid) => json!({ "authid": authid.expose_secret() }),
+            Some(authid) => {
+                audit::delivered("fetched", &authid, origin(&request).as_ref(), &request, &app);
+                json!({ "authid": authid.expose_secret() })
+            }
             None => json!({ "wait": "Not yet, please ask again." }),
         },
     };

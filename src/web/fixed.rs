@@ -16,7 +16,7 @@ const MAX_ECHO: usize = 256;
 struct Privacy<'a> {
     title: &'static str,
     providers: BTreeSet<&'a str>,
-    store: &'static str,
+    store: &'a str,
     /// Whether a login begins with a password, which a cookie remembers.
     asks_password: bool,
     custom_url: Option<&'a str>,
@@ -44,8 +44,8 @@ fn serve(name: &str, request: &HttpRequest, app: &App) -> HttpResponse {
 pub(super) async fn privacy(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let providers = app.catalogue().offered().map(|service| service.provider.name()).collect();
     let custom_url = app.privacy_url().map(url::Url::as_str);
-    let page =
-        Privacy { title: "Privacy", providers, store: "memory", asks_password: app.access().is_some(), custom_url };
+    let (store, asks_password) = (app.store().name(), app.access().is_some());
+    let page = Privacy { title: "Privacy", providers, store, asks_password, custom_url };
     let template = if request.path().ends_with(".txt") { "privacy.txt" } else { "privacy.html" };
     page::show(&app, StatusCode::OK, template, page)
 }
@@ -55,10 +55,13 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: keys and denylist are loaded, else there would be no server. Never asks a provider: its outage must
-/// not take this server out of a load balancer.
-pub(super) async fn readyz() -> &'static str {
-    "ready\n"
+/// `GET /readyz`: whether this process wants more requests. Keys and denylist are loaded, else there would be no server.
+/// Never asks a provider: its outage must not take this server out of a load balancer.
+pub(super) async fn readyz(app: web::Data<App>) -> HttpResponse {
+    if app.health().is_draining() {
+        return HttpResponse::ServiceUnavailable().body("draining\n");
+    }
+    HttpResponse::Ok().body("ready\n")
 }
 
 /// `GET /isalive?data=…`: echoes `data`, as the predecessors' monitors expect.

@@ -27,7 +27,7 @@ pub(super) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> 
 fn is_page(path: &str) -> bool {
     let login =
         matches!(path, "/" | "/access" | "/login" | "/logged-in" | "/cli-token" | "/cli-token-login" | "/deliver");
-    login || matches!(path, "/revoke" | "/revoked" | "/privacy-policy" | "/privacy-policy.txt")
+    login || matches!(path, "/revoke" | "/revoked" | "/inspect" | "/privacy-policy" | "/privacy-policy.txt")
 }
 
 /// Whether something secret may travel; probes and ACME's http-01 use plain http on purpose.

@@ -6,10 +6,11 @@ use super::{gate, unfit};
 use crate::app::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,8 +68,8 @@ pub(super) async fn around(
     request.extensions_mut().insert(id);
     let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
     // A span costs as much as opening an AuthID. These two make their own when there is something to say.
-    let fast = matches!(request.path(), "/refresh" | "/token");
-    let span = if fast { Span::none() } else { id.span() };
+    let fast = ["/refresh", "/token"].into_iter().find(|path| *path == request.path());
+    let span = if fast.is_some() { Span::none() } else { id.span() };
     let begun = Instant::now();
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
     let refused = match request.app_data::<web::Data<App>>() {
@@ -98,21 +99,30 @@ pub(super) async fn around(
     if https {
         add(&header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
+    let route = fast.map_or_else(|| pattern(&response), Cow::Borrowed);
+    if let Some(app) = response.request().app_data::<web::Data<App>>() {
+        app.meter().answered(&route, response.status().as_u16());
+        if app.health().is_draining() {
+            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        }
+    }
     let failed = !response.status().is_success() && !response.status().is_redirection();
     if failed && let Ok(value) = HeaderValue::try_from(id.to_string()) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     if failed || tracing::enabled!(tracing::Level::DEBUG) {
-        let span = if fast { id.span() } else { span };
-        span.in_scope(|| log(&response, begun));
+        let span = if fast.is_some() { id.span() } else { span };
+        span.in_scope(|| log(&route, response.status(), begun));
     }
     Ok(response)
 }
 
-fn log<B>(response: &ServiceResponse<B>, begun: Instant) {
-    // The route's pattern, never the URI: queries and paths may hold what must not be logged.
-    let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
-    let status = response.status();
+/// The route's pattern, never the URI: queries and paths may hold what must not be logged.
+fn pattern<B>(response: &ServiceResponse<B>) -> Cow<'static, str> {
+    response.request().match_pattern().map_or(Cow::Borrowed("none"), Cow::Owned)
+}
+
+fn log(route: &str, status: StatusCode, begun: Instant) {
     let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     if status.is_server_error() {
         tracing::warn!(route, status = status.as_u16(), micros, "answered");

@@ -1,7 +1,7 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
 use super::login_error;
-use super::{access, client, form, page, visitor};
+use super::{access, audit, client, form, page, visitor};
 use crate::app::App;
 use crate::clock;
 use crate::login::{Callback, FetchToken, LoggedIn, LoginError, Opener, Origin};
@@ -16,12 +16,15 @@ struct Page<'a> {
     service: Named<'a>,
     authid: &'a str,
     grant: Option<String>,
+    revoke_code: Option<&'a str>,
     /// When the login ends of old age.
     last_day: Option<String>,
     /// The origin that the script may send the AuthID to.
     deliver_to: Option<&'a str>,
     /// Whether the AuthID waits in the mailbox.
     mailbox: bool,
+    /// Whether the page hands it on to the mailbox of another replica, which the balancer finds by the fetch token.
+    relayed: bool,
     fetch_token: Option<&'a str>,
     waiting_for: Option<&'a str>,
     /// An origin that the AuthID is sent to after a click.
@@ -92,13 +95,14 @@ pub(super) async fn complete(request: HttpRequest, app: web::Data<App>) -> HttpR
         all: all.clone(),
     };
     match app.logins().complete(callback, visitor::binder(&request, &app).as_ref(), client::of(&request, &app)).await {
-        Ok(logged_in) => show(&logged_in, &app),
+        Ok(logged_in) => show(&logged_in, &request, &app),
         Err(error) => login_error::show(error, &request, &app),
     }
 }
 
 /// The page with the AuthID.
-pub(super) fn show(logged_in: &LoggedIn, app: &App) -> HttpResponse {
+pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> HttpResponse {
+    audit::login(logged_in, request, app);
     let service = &logged_in.service;
     let (trusted, unknown) = match &logged_in.opener {
         Opener::Trusted(origin) => (Some(origin.as_str()), None),
@@ -110,9 +114,11 @@ pub(super) fn show(logged_in: &LoggedIn, app: &App) -> HttpResponse {
         service: Named { id: service.id.as_str(), name: &service.name },
         authid: logged_in.authid.expose_secret(),
         grant: logged_in.grant.map(|grant| grant.to_string()),
+        revoke_code: logged_in.revoke_code.as_ref().map(ExposeSecret::expose_secret),
         last_day: logged_in.ends.map(|time| clock::rfc3339(time).chars().take(10).collect()),
         deliver_to: trusted,
         mailbox: logged_in.waits,
+        relayed: logged_in.waits && !app.store().is_shared(),
         fetch_token: logged_in.fetch_token.as_ref().map(FetchToken::expose),
         waiting_for: trusted,
         send_to: unknown.map(Origin::as_str),

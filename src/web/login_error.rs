@@ -1,5 +1,6 @@
 //! Why a login did not work, told to the person in front of the browser: what happened and what to do next.
 
+use super::audit;
 use super::page::ErrorPage;
 use super::reason::Answer;
 use crate::app::App;
@@ -11,11 +12,7 @@ use actix_web::{HttpRequest, HttpResponse};
 /// The page for a login that failed.
 pub(super) fn show(error: LoginError, request: &HttpRequest, app: &App) -> HttpResponse {
     let (status, page) = page(&error);
-    if status.is_server_error() {
-        tracing::error!(target: "authseal::audit", event = "refused", why = %error);
-    } else {
-        tracing::info!(target: "authseal::audit", event = "refused", why = %error);
-    }
+    audit::login_refused(&error, status.is_server_error(), request, app);
     page.show(app, request, status)
 }
 
@@ -101,6 +98,20 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
                 "Too many tries",
                 "More login tokens were tried here in the last minute than this server passes on.",
                 "Wait a minute, then begin once more.",
+            ),
+        ),
+        LoginError::NotRemembered(service) => (
+            StatusCode::BAD_GATEWAY,
+            again(
+                service,
+                ErrorPage::new(
+                    "The login could not be kept",
+                    format!(
+                        "Logins to {} change with every use, and this server cannot reach the place where it remembers the change.",
+                        service.name
+                    ),
+                    "Try again in a few minutes; if it stays, tell the operator of this server.",
+                ),
             ),
         ),
         LoginError::Provider(service, failure) => call_failed(service, *failure),

@@ -5,6 +5,8 @@
 //! log lines.
 
 mod access;
+mod admin;
+mod audit;
 mod authid;
 mod cli_token;
 mod client;
@@ -15,17 +17,21 @@ mod form;
 mod gate;
 mod headers;
 mod index;
+mod inspect;
 mod login;
 mod login_error;
 mod page;
 mod reason;
 mod refresh;
 mod revoke;
+mod running;
 mod server;
 mod token;
 mod unfit;
 mod visitor;
 
+pub use reason::verdict;
+pub use running::Running;
 pub use server::{Server, listen, service};
 
 use crate::app::App;
@@ -59,6 +65,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/token", "POST", vec![post().to(token::post)]);
     at("/revoke", "GET, HEAD", vec![head_too().to(revoke::get)]);
     at("/revoked", "POST", vec![post().to(revoke::post)]);
+    at("/inspect", "GET, HEAD, POST", vec![head_too().to(inspect::get), post().to(inspect::post)]);
     at("/privacy-policy", "GET, HEAD", vec![head_too().to(fixed::privacy)]);
     at("/privacy-policy.txt", "GET, HEAD", vec![head_too().to(fixed::privacy)]);
     at("/static/{name}", "GET, HEAD", vec![head_too().to(fixed::asset)]);
@@ -71,14 +78,27 @@ fn routes(config: &mut web::ServiceConfig) {
 
 /// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
 async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
-    let opened = app.tokens().open(authid).map_err(|refused| headers::span(request).in_scope(|| log(&refused)))?;
+    let opened = app.tokens().open(authid).map_err(|refused| {
+        app.meter().refreshed(None, None, refused.word());
+        headers::span(request).in_scope(|| log(&refused))
+    })?;
+    let epoch = opened.epoch.number();
+    let count = |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), Some(epoch), outcome);
     if let Some(granted) = app.tokens().recall(&opened) {
+        count("cached");
+        app.meter().saw_epoch(epoch);
         return Ok(granted);
     }
     let span = headers::span(request);
     span.record("grant", tracing::field::display(opened.login.grant));
-    let access = async { app.tokens().access(&opened).await.map_err(|refused| log(&refused)) };
-    access.instrument(span).await
+    let outcome = app.tokens().access(&opened).instrument(span.clone()).await;
+    count(outcome.as_ref().map_or_else(Refused::word, |_| "fetched"));
+    if let Err(refused @ Refused::Denied(rule)) = &outcome {
+        span.in_scope(|| audit::denied(&opened, *rule, request, app));
+        return Err(refused.into());
+    }
+    app.meter().saw_epoch(epoch);
+    outcome.map_err(|refused| span.in_scope(|| log(&refused)))
 }
 
 /// Writes the cause of a refusal to the log, where its operator finds it, and returns what the client is told.
@@ -98,7 +118,7 @@ fn unavailable(service: &Service) -> Option<String> {
         Availability::Offered => None,
         Availability::NotConfigured => Some("This server is not set up for this service.".to_owned()),
         Availability::NeedsStore => Some(
-            "Its logins change with every use, and this server has nowhere to remember the change, so it is switched off.".to_owned(),
+            "Its logins change with every use, and this server has nowhere to remember the change, so it is switched off. Its operator can turn it on with the setting `state.store`.".to_owned(),
         ),
         Availability::Gone { reason, .. } => Some(reason.to_owned()),
     }

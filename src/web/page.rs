@@ -3,7 +3,7 @@
 use super::headers::RequestId;
 use crate::app::App;
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{ContentType, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
 
@@ -18,6 +18,18 @@ pub(super) fn show(app: &App, status: StatusCode, template: &str, context: impl 
                 .body("This page cannot be shown. The operator finds the cause in the log.")
         }
     }
+}
+
+/// A page that no popup passes through, so it can be cut off from whoever opened it.
+pub(super) fn alone(mut response: HttpResponse) -> HttpResponse {
+    let name = HeaderName::from_static("cross-origin-opener-policy");
+    response.headers_mut().insert(name, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// What a request is called in the log, for pages that say that something failed.
+pub(super) fn request_id(request: &HttpRequest) -> String {
+    request.extensions().get::<RequestId>().map(RequestId::to_string).unwrap_or_default()
 }
 
 /// What an error page says.
@@ -50,7 +62,7 @@ impl ErrorPage {
     }
 
     pub(super) fn show(mut self, app: &App, request: &HttpRequest, status: StatusCode) -> HttpResponse {
-        self.request_id = request.extensions().get::<RequestId>().map(RequestId::to_string).unwrap_or_default();
+        self.request_id = request_id(request);
         show(app, status, "error.html", self)
     }
 }

@@ -29,9 +29,22 @@ pub(super) struct Answer {
     pub(super) level: Level,
 }
 
+/// What a test of an AuthID has found, in a sentence for its owner.
+pub fn verdict(outcome: &Result<(), Refused>) -> Cow<'static, str> {
+    match outcome {
+        Ok(()) => "It works: the storage provider gave access just now.".into(),
+        Err(refused) => Answer::from(refused).reason,
+    }
+}
+
 impl Answer {
     fn new(status: StatusCode, level: Level, reason: &'static str) -> Self {
         Self { status, reason: reason.into(), retry_after: None, level }
+    }
+
+    /// For a request that is not made as it has to be.
+    pub(super) fn bad_request(reason: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Level::INFO, reason)
     }
 
     fn not_offered() -> Self {
@@ -55,21 +68,35 @@ impl From<&Refused> for Answer {
         const INVALID: &str =
             "This AuthID is not valid here: it is damaged, incomplete or from another server. Please create a new one.";
         let permanent = |reason| Self::new(StatusCode::UNAUTHORIZED, Level::INFO, reason);
+        let newer = |reason| Self::new(StatusCode::BAD_GATEWAY, Level::WARN, reason);
         match refused {
             Refused::Parse(ParseError::Malformed) | Refused::Forged => permanent(INVALID),
             Refused::Parse(ParseError::Version1 | ParseError::Version2(_)) => permanent(
                 "This AuthID was made by an older kind of server and cannot be used here. Please create a new one.",
             ),
-            Refused::NoKey(NoKey::Newer) => {
-                let reason =
-                    "This AuthID was sealed with a newer key than this server has. Please try again in a moment.";
-                Self::new(StatusCode::BAD_GATEWAY, Level::WARN, reason)
+            Refused::IsRevokeCode => permanent(
+                "This is a revoke code, not an AuthID: it gives no access. It can be used on the page that revokes.",
+            ),
+            Refused::NoKey(_, NoKey::Newer) => {
+                newer("This AuthID was sealed with a newer key than this server has. Please try again in a moment.")
             }
-            Refused::NoKey(NoKey::Absent) => {
+            Refused::NoKey(_, NoKey::Absent) => {
                 permanent("The key that sealed this AuthID is not on this server. Please create a new AuthID.")
             }
-            Refused::NoKey(NoKey::Retired | NoKey::BelowFloor) => permanent(
+            Refused::NoKey(_, NoKey::Retired | NoKey::BelowFloor) => permanent(
                 "The key that sealed this AuthID has been retired by the server's operator. Please create a new AuthID.",
+            ),
+            Refused::BadRevokeCode => {
+                permanent("This revoke code is not valid here: it is mistyped, incomplete or from another server.")
+            }
+            Refused::NoKeyForRevokeCode(_, NoKey::Newer) => {
+                newer("This revoke code was made with a newer key than this server has. Please try again in a moment.")
+            }
+            Refused::NoKeyForRevokeCode(_, NoKey::Absent) => {
+                permanent("The key that made this revoke code is not on this server.")
+            }
+            Refused::NoKeyForRevokeCode(_, NoKey::Retired | NoKey::BelowFloor) => permanent(
+                "The key of this revoke code has been retired, and every AuthID under it with it. For an AuthID that was made anew since, use the code shown with that.",
             ),
             Refused::Denied(Denied::Grant) => permanent("This AuthID has been revoked. Please create a new one."),
             Refused::Denied(_) => {
@@ -78,6 +105,19 @@ impl From<&Refused> for Answer {
             Refused::NotOffered(_) => Self::not_offered(),
             Refused::Gone(_, reason) => Self { reason: reason.clone().into(), ..permanent("") },
             Refused::Provider(failure) => failure.into(),
+            Refused::Forgotten => permanent(
+                "This server's memory of this login is gone: its state store was emptied or set back. Please create a new AuthID.",
+            ),
+            Refused::InDoubt(_) => Self::new(
+                StatusCode::BAD_GATEWAY,
+                Level::WARN,
+                "The last exchange with the storage provider broke off. Your AuthID should be fine; please try again in half a minute.",
+            ),
+            Refused::StoreDown => Self::new(
+                StatusCode::BAD_GATEWAY,
+                Level::WARN,
+                "This server cannot reach its state store, which this service needs. Your AuthID is fine; please try again soon.",
+            ),
             Refused::TimedOut => (&Failure::TimedOut).into(),
             Refused::Internal => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,

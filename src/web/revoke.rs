@@ -1,16 +1,13 @@
-//! `/revoke` and `/revoked`: the owner of an AuthID revokes it.
+//! `/revoke` and `/revoked`: the owner of an AuthID or of its revoke code revokes the login.
 
-use super::authid;
-use super::form::Form;
-use super::page::{self, ErrorPage};
+use super::page::{self, ErrorPage, alone};
 use super::reason::Answer;
-use super::{unfit, visitor};
+use super::{audit, authid, form, unfit, visitor};
 use crate::app::App;
-use crate::denylist::Denied;
-use crate::tokens::{AtProvider, Opened};
+use crate::tokens::{AtProvider, Revocation, Withdrawal};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
+use form::Form;
 use serde::Serialize;
 use serde_json::json;
 
@@ -18,9 +15,16 @@ use serde_json::json;
 struct RevokedPage<'a> {
     title: &'static str,
     grant: String,
-    service_name: &'a str,
-    provider_outcome: &'static str,
+    /// Whether the revocation is written down.
+    durable: bool,
+    provider: &'a str,
+    outcome: &'static str,
+    /// The same in words.
+    outcome_words: &'static str,
     withdraw_url: Option<&'a str>,
+    /// The AuthID once more, for the button that ends all logins at the provider.
+    pasted: Option<&'a str>,
+    request_id: String,
 }
 
 /// `GET /revoke`: the page to paste into.
@@ -28,7 +32,8 @@ pub(super) async fn get(app: web::Data<App>) -> HttpResponse {
     alone(page::show(&app, StatusCode::OK, "revoke.html", json!({ "title": "Revoke access" })))
 }
 
-/// `POST /revoked` with form field `authid` (a page comes back) or header `X-AuthID` (JSON comes back).
+/// `POST /revoked` with form field `authid` (a page comes back) or header `X-AuthID` (JSON comes back): an AuthID or a
+/// revoke code. `at_provider` in form or query is `yes`, even if that ends other logins too, or `no`.
 pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
     if visitor::is_foreign_form(&request, &app) {
         return alone(unfit::answer(&request, StatusCode::FORBIDDEN));
@@ -38,52 +43,54 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         Ok(authid) => authid,
         Err(why) => return refuse(&why.into(), as_json, &request, &app),
     };
-    let opened = match app.tokens().open(&authid) {
-        Ok(opened) => opened,
+    let Some(at_provider) = at_provider(&request, &form) else {
+        let why = Answer::bad_request("at_provider must be yes or no, or left out.");
+        return refuse(&why, as_json, &request, &app);
+    };
+    let revocable = match app.tokens().revocable(&authid) {
+        Ok(revocable) => revocable,
         Err(refused) => return refuse(&super::log(&refused), as_json, &request, &app),
     };
-    alone(revoke(opened, as_json, &request, &app).await)
+    let done = app.tokens().revoke(revocable, at_provider).await;
+    audit::revoked(&done, &request, &app);
+    alone(if as_json { to_program(&done, &app) } else { to_person(&done, &authid, &request, &app) })
 }
 
-async fn revoke(opened: Opened, as_json: bool, request: &HttpRequest, app: &App) -> HttpResponse {
-    let (grant, service) = (opened.login.grant, app.catalogue().find(opened.login.service.as_str()).cloned());
-    let before = app.tokens().denied(&opened) == Some(Denied::Grant);
-    match app.tokens().revoke(opened).await {
-        Ok(outcome) => {
-            let provider_outcome = match outcome {
-                AtProvider::Done => "done",
-                AtProvider::NotPossible => "not_supported",
-                AtProvider::Failed => "failed",
-            };
-            if as_json {
-                return HttpResponse::Ok().json(json!({
-                    "revoked": true, "already": before, "grant": grant.to_string(), "provider": provider_outcome,
-                }));
-            }
-            let page = RevokedPage {
-                title: "Access revoked",
-                grant: grant.to_string(),
-                service_name: service.as_ref().map_or("the service", |service| service.name.as_str()),
-                provider_outcome,
-                withdraw_url: service.as_ref().and_then(|service| service.provider.withdraw_url()),
-            };
-            page::show(app, StatusCode::OK, "revoked.html", page)
-        }
-        Err(error) => {
-            tracing::error!(%grant, %error, "a revocation could not be written down; it holds until this process ends");
-            if as_json {
-                let reason = "Refused from now on, but not durably revoked: the denylist could not be written.";
-                return HttpResponse::InternalServerError().json(json!({ "revoked": false, "error": reason }));
-            }
-            ErrorPage::new(
-                "Not durably revoked",
-                "The AuthID is refused from now on, but that could not be written down, so a restart of the server may forget it.",
-                "Tell the operator of this server, or try again later.",
-            )
-            .action("/revoke", "Try again")
-            .show(app, request, StatusCode::INTERNAL_SERVER_ERROR)
-        }
+fn at_provider(request: &HttpRequest, form: &Form) -> Option<AtProvider> {
+    let named = form.only("at_provider").ok()?.map(str::to_owned).or_else(|| form::query(request, "at_provider"));
+    match named.as_deref() {
+        None => Some(AtProvider::IfHarmless),
+        Some("yes") => Some(AtProvider::Always),
+        Some("no") => Some(AtProvider::Never),
+        Some(_) => None,
     }
+}
+
+fn to_program(done: &Revocation, app: &App) -> HttpResponse {
+    let service = app.catalogue().find(done.service.as_str());
+    let status = if done.here.is_ok() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    HttpResponse::build(status).json(done.json(service.and_then(|service| service.provider.withdraw_url())))
+}
+
+fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) -> HttpResponse {
+    let provider = app.catalogue().find(done.service.as_str()).map(|service| &service.provider);
+    let durable = done.here.is_ok();
+    let (title, status) = match durable {
+        true => ("Access revoked", StatusCode::OK),
+        false => ("Not durably revoked", StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    let page = RevokedPage {
+        title,
+        grant: done.grant.to_string(),
+        durable,
+        provider: provider.map_or("the storage provider", |provider| provider.name()),
+        outcome: done.at_provider.word(),
+        outcome_words: done.at_provider.words(),
+        withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
+        pasted: (done.at_provider == Withdrawal::WouldEndAllLogins).then_some(pasted),
+        request_id: page::request_id(request),
+    };
+    page::show(app, status, "revoked.html", page)
 }
 
 fn refuse(answer: &Answer, as_json: bool, request: &HttpRequest, app: &App) -> HttpResponse {
@@ -93,18 +100,11 @@ fn refuse(answer: &Answer, as_json: bool, request: &HttpRequest, app: &App) -> H
         HttpResponse::build(status).json(json!({ "revoked": false, "error": answer.reason }))
     } else {
         ErrorPage::new(
-            "This AuthID cannot be revoked here",
+            "This cannot be revoked here",
             answer.reason.clone(),
-            "Paste the whole AuthID, as it was shown to you.",
+            "Paste the whole AuthID or the whole revoke code, as it was shown to you.",
         )
         .action("/revoke", "Try again")
         .show(app, request, status)
     })
-}
-
-/// No popup passes through these pages, so they can be cut off from whoever opened them.
-fn alone(mut response: HttpResponse) -> HttpResponse {
-    let name = HeaderName::from_static("cross-origin-opener-policy");
-    response.headers_mut().insert(name, HeaderValue::from_static("same-origin"));
-    response
 }

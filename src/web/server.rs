@@ -1,10 +1,11 @@
 //! The listeners and what is the same for all of them: time limits, sizes, the end.
 
 use super::form::MAX_FORM;
-use super::{headers, routes, unfit};
+use super::running::{FINISH, Running};
+use super::{admin, headers, routes, unfit};
 use crate::app::App;
 use actix_web::body::MessageBody;
-use actix_web::dev::{self, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
 use std::io;
@@ -15,8 +16,6 @@ use std::time::Duration;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long an idle connection stays open.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long requests under way may take when the server ends, in seconds: more than the budget of a refresh.
-const SHUTDOWN_SECONDS: u64 = 25;
 
 /// Listens at an address.
 ///
@@ -59,6 +58,7 @@ pub fn service(
 /// A server that listens and does not answer yet.
 pub struct Server {
     listeners: Vec<TcpListener>,
+    admin: Vec<TcpListener>,
     app: web::Data<App>,
 }
 
@@ -68,13 +68,14 @@ impl Server {
     /// # Errors
     /// Names the address that cannot be had.
     pub fn bind(app: App) -> io::Result<Self> {
-        let listeners = app.listen().iter().copied().map(listen).collect::<io::Result<_>>()?;
-        Ok(Self::on(app, listeners))
+        let at = |addresses: &[SocketAddr]| addresses.iter().copied().map(listen).collect::<io::Result<Vec<_>>>();
+        let (listeners, admin) = (at(app.listen())?, at(app.admin_listen())?);
+        Ok(Self { admin, ..Self::on(app, listeners) })
     }
 
-    /// Uses listeners that are there already.
+    /// Uses listeners that are there already, and has none for operators.
     pub fn on(app: App, listeners: Vec<TcpListener>) -> Self {
-        Self { listeners, app: web::Data::new(app) }
+        Self { listeners, admin: Vec::new(), app: web::Data::new(app) }
     }
 
     /// What it serves.
@@ -87,16 +88,27 @@ impl Server {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// Answers until stopped by its handle or SIGTERM, and then ends what is under way; SIGINT ends it at once.
+    /// Where it listens for operators.
+    pub fn admin_addresses(&self) -> Vec<SocketAddr> {
+        self.admin.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Begins to answer, on the current runtime. Signals are left to the caller.
     ///
     /// # Errors
     /// When the listeners cannot be used.
-    pub fn run(self) -> io::Result<dev::Server> {
-        let app = self.app;
+    pub fn run(self) -> io::Result<Running> {
+        let app = self.app.clone();
         let server = HttpServer::new(move || service(app.clone()))
             .client_request_timeout(HEAD_TIME)
             .keep_alive(KEEP_ALIVE)
-            .shutdown_timeout(SHUTDOWN_SECONDS);
-        Ok(self.listeners.into_iter().try_fold(server, HttpServer::listen)?.run())
+            .shutdown_timeout(FINISH.as_secs())
+            .disable_signals();
+        let server = self.listeners.into_iter().try_fold(server, HttpServer::listen)?.run();
+        let admin = match self.admin.as_slice() {
+            [] => None,
+            _ => Some(admin::server(self.app.clone(), self.admin)?),
+        };
+        Ok(Running::start(server, admin, self.app))
     }
 }

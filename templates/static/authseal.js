@@ -1,4 +1,4 @@
-// The page that shows an AuthID: copy it, hand it to the page that opened this window, and take it off the screen again.
+// The pages that show an AuthID: copy it, hand it to the page that opened this window, and take it off the screen again.
 // All texts stand in the page. Without this script the AuthID is there all the same, to be copied by hand.
 'use strict';
 
@@ -26,7 +26,7 @@ function say(state) {
 
 // The code and the state in the address are spent, but they need not stay in the history.
 function cleanAddress() {
-  history.replaceState(null, '', '/logged-in');
+  history.replaceState(null, '', ready.dataset.address ?? '/logged-in');
 }
 
 // The exact origin makes the browser drop the message if the opener has moved on to another site.
@@ -107,10 +107,12 @@ function arm(part, act) {
   begin();
 }
 
-// Has the server let go of the AuthID; gives the origin that the person was asked about.
-async function deliver(ticket, to) {
+// Has the server let go of the AuthID; gives the origin that the person was asked about. The fetch token in the address
+// lets a balancer choose the server that Duplicati asks with it.
+async function deliver(ticket, to, fetchToken) {
   const body = new URLSearchParams({ grant: ticket, to });
-  const answer = await fetch('/deliver', { method: 'POST', body });
+  const path = fetchToken ? '/deliver?token=' + encodeURIComponent(fetchToken) : '/deliver';
+  const answer = await fetch(path, { method: 'POST', body });
   if (!answer.ok) throw new Error('not delivered');
   return (await answer.json()).deliver_to;
 }
@@ -119,7 +121,7 @@ let given = false;
 
 async function send(ticket, fetchToken) {
   try {
-    const origin = await deliver(ticket, 'opener');
+    const origin = await deliver(ticket, 'opener', fetchToken);
     if (gone) return;
     if (window.opener) sendToOpener(origin);
     else say('sent'); // by the mailbox alone
@@ -129,10 +131,19 @@ async function send(ticket, fetchToken) {
   }
 }
 
+// The server that ended the login may be another one than that which Duplicati asks.
+async function relay(ticket, fetchToken) {
+  try {
+    await deliver(ticket, 'replica', fetchToken);
+  } catch {
+    // Then it waits where it is, and here.
+  }
+}
+
 async function giveAway(ticket, fetchToken) {
   given = true;
   try {
-    await deliver(ticket, 'asker');
+    await deliver(ticket, 'asker', fetchToken);
     watchMailbox(fetchToken);
   } catch {
     say('not-picked-up');
@@ -181,13 +192,21 @@ function hide() {
   if (hadFocus) note.focus();
 }
 
+// Pages that hand a pasted AuthID back in a form: it goes when they are left.
+for (const pasted of document.querySelectorAll('input[type="hidden"][name="authid"]')) {
+  window.addEventListener('pagehide', () => {
+    pasted.value = '';
+  });
+}
+
 if (ready) {
-  const { deliverTo, fetchToken, waits, ticket } = ready.dataset;
+  const { deliverTo, fetchToken, waits, relayed, ticket } = ready.dataset;
   ready.removeAttribute('data-deliver-to');
   ready.removeAttribute('data-fetch-token');
   ready.removeAttribute('data-ticket');
   cleanAddress();
   if (deliverTo) sendToOpener(deliverTo);
+  if (relayed) relay(ticket, fetchToken);
   if (waits) watchMailbox(fetchToken);
   if (sending) {
     // Without an opener that listens and without a mailbox to fetch from, there is nobody to send it to.

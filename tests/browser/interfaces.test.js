@@ -2,56 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { classicInterface, launchBrowser, newInterface, startOpener } from './support/browser.js';
+import { actOut, classicInterface, launchBrowser, logIn, newInterface } from './support/browser.js';
 import { serverTest } from './support/server.js';
 
 let browser;
 before(async () => (browser = await launchBrowser()));
 after(() => browser.close());
 
-// Opens `html` as Duplicati's interface and lets the person act until the popup has closed. Gives the opener's page and
-// what the browser had to complain about on any page.
-async function actOut(html, act) {
-    const opener = await startOpener(html);
-    const context = await browser.newContext();
-    const complaints = [];
-    context.on('console', (message) => {
-        if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
-    });
-    context.on('weberror', (error) => complaints.push(String(error.error())));
-    context.on('requestfailed', (request) => {
-        const { errorText } = request.failure();
-        if (errorText !== 'net::ERR_ABORTED') complaints.push(`${request.url()}: ${errorText}`); // aborted: the popup closed
-    });
-    await context.addInitScript(() => {
-        addEventListener('securitypolicyviolation', (event) => {
-            console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`);
-        });
-    });
-    try {
-        const page = await context.newPage();
-        await page.goto(opener.url);
-        const opening = page.waitForEvent('popup');
-        await page.click('#open');
-        const popup = await opening;
-        await Promise.all([popup.waitForEvent('close'), act(popup)]);
-        return { field: await page.inputValue('#field'), messages: await page.evaluate(() => window.messages), complaints };
-    } finally {
-        await context.close();
-        await opener.close();
-    }
-}
-
-// What a person does in the popup, from the start page to the provider's question.
-async function logIn(popup) {
-    await popup.click('a[href^="/login?"]');
-    await popup.click('button:text-is("sign-in")');
-    await popup.click('button:text-is("allow")');
-}
-
 for (const path of ['/?type=localdrive', '/refresh?type=localdrive']) {
     serverTest(`the new interface gets one message with the AuthID, opened at ${path}`, {}, async ({ server }) => {
-        const { field, messages, complaints } = await actOut(newInterface(server.url + path), logIn);
+        const { field, messages, complaints } = await actOut(browser, newInterface(server.url + path), logIn);
         assert.match(field, /^v3:localdrive:/);
         assert.deepEqual(messages, [`authid:${field}`]);
         assert.deepEqual(complaints, []);
@@ -60,7 +20,7 @@ for (const path of ['/?type=localdrive', '/refresh?type=localdrive']) {
 }
 
 serverTest('the classic interface finds the AuthID by asking for it', {}, async ({ server }) => {
-    const { field, complaints } = await actOut(classicInterface(server.url), logIn);
+    const { field, complaints } = await actOut(browser, classicInterface(server.url), logIn);
     assert.match(field, /^v3:localdrive:/);
     assert.deepEqual(complaints, []);
     assert.equal((await server.refresh(field)).status, 200);

@@ -14,7 +14,7 @@ const stage = setStage({ local: 'localhost', nas: 'nas.test' });
 
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const ROOT = resolve(import.meta.dirname, '../..');
-const SHOTS = join(ROOT, process.env.TESTS_SCREENSHOTS === '1' ? 'docs' : process.env.CARGO_TARGET_DIR ?? 'target', 'screenshots');
+const SHOTS = resolve(ROOT, process.env.TESTS_SCREENSHOTS === '1' ? 'docs' : process.env.CARGO_TARGET_DIR ?? 'target', 'screenshots');
 await mkdir(SHOTS, { recursive: true });
 
 const SIZES = {

@@ -290,7 +290,9 @@ async fn backups_and_everything_else_go_on_without_it() {
     assert_eq!(app.post("/token", &form).await.status, 200);
     assert!(app.get(&format!("/fetch?token={FETCH_TOKEN}")).await.json()["wait"].is_string());
     assert_eq!(app.get(&format!("/token-state?token={FETCH_TOKEN}")).await.json(), json!({"success": false}));
-    for path in ["/revoke", "/privacy-policy", "/healthz", "/readyz", "/isalive?data=x", "/static/authseal.css"] {
+    for path in
+        ["/revoke", "/inspect", "/privacy-policy", "/healthz", "/readyz", "/isalive?data=x", "/static/authseal.css"]
+    {
         let answer = app.get(path).await;
         assert_eq!(answer.status, 200, "{path}");
         assert!(!answer.body.contains("id=\"password\""), "{path}");

@@ -1,6 +1,7 @@
-//! Secrets never reach the log, not even at trace level. Every secret that the pretend providers make has a mark in it;
+//! Secrets never reach the log, not even at trace level, nor what operators are shown. Every secret that the pretend providers make has a mark in it;
 //! everything that this whole test binary logs is kept, and searched.
 
+use crate::admin::ADMIN;
 use crate::browser::From;
 use crate::emulator::{CANARY, Consent, Emulator, Fault, Personality, secret};
 use crate::spawn::{OLD, RETIRED, UNKNOWN, spawn_app};
@@ -59,12 +60,12 @@ fn piece(secret: &str) -> &str {
 }
 
 #[tokio::test]
-async fn no_secret_is_ever_logged() {
+async fn no_secret_is_ever_logged_or_shown_to_operators() {
     let google = Emulator::start(Personality::google());
     let others = [Personality::microsoft(), Personality::dropbox(), Personality::pcloud(), Personality::jottacloud()];
     let others = others.map(Emulator::start);
     let tables: String = others.iter().map(Emulator::provider_toml).collect();
-    let app = spawn_app(&format!("{}{tables}", google.provider_toml()));
+    let app = spawn_app(&format!("{}{tables}{ADMIN}", google.provider_toml()));
     let mut person = app.person();
     let mut secrets = Vec::new();
 
@@ -138,6 +139,21 @@ async fn no_secret_is_ever_logged() {
         app.refresh(&revoked).await;
     }
     secrets.push(revoked);
+
+    // Revoke codes, right and wrong, and everything that /inspect does.
+    let page = person.log_in("googledrive").await;
+    let (authid, code) = (page.authid().unwrap(), page.element("revoke-code").unwrap().text);
+    for text in [authid.clone(), code.clone(), format!("{authid}A"), format!("{code}0")] {
+        for act in ["test", "anew", "look"] {
+            app.post("/inspect", &[("authid", &text), ("act", act)]).await;
+        }
+    }
+    for text in [format!("{code}0"), code.clone()] {
+        app.client.post(app.at("/revoked")).header("X-AuthID", &text).send().await.unwrap();
+        app.post("/revoked", &[("authid", &text)]).await;
+        app.refresh(&text).await;
+    }
+    secrets.extend([authid, code]);
     let keys = fs::read_to_string(app.dir.path().join("keys.toml")).unwrap();
     secrets.extend(keys.lines().filter_map(|line| line.strip_prefix("secret = ")).map(|key| key[15..58].to_owned()));
 
@@ -145,6 +161,15 @@ async fn no_secret_is_ever_logged() {
     assert!(log.contains("no access token") && log.contains("TRACE"), "the log is really kept, and at trace level");
     let leaks: Vec<_> = log.lines().filter(|line| line.contains(CANARY)).collect();
     assert!(leaks.is_empty(), "{} lines, the first: {}", leaks.len(), leaks[0]);
+    let mut shown = String::new();
+    for path in ["/metrics", "/readyz", "/keyring"] {
+        let answer = app.ask(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        shown.push_str(&answer.body);
+    }
+    assert!(shown.contains("authseal_refresh_total") && shown.contains("fingerprint"));
+    assert!(!shown.contains(CANARY), "{shown}");
+    let log = format!("{log}\n{shown}");
     for secret in secrets {
         let leak = log.lines().find(|line| line.contains(piece(&secret)));
         assert_eq!(leak, None, "of {secret}");

@@ -308,7 +308,8 @@ fn wrong_token() -> String {
 #[tokio::test]
 async fn pages_are_shown_under_our_own_name_only() {
     let (_emulator, app) = start("");
-    let pages = ["/", "/login", "/logged-in", "/cli-token", "/revoke", "/privacy-policy", "/privacy-policy.txt"];
+    let pages =
+        ["/", "/login", "/logged-in", "/cli-token", "/revoke", "/inspect", "/privacy-policy", "/privacy-policy.txt"];
     for path in pages.into_iter().chain(["/%6Cogin", "/?type=googledrive"]) {
         for host in ["evil.test", "authseal.test.evil.test", "x@authseal.test", "authseal.test@evil.test", "8.8.8.8"] {
             let answer = app.client.get(app.at(path)).header("host", host).send().await.unwrap();
@@ -318,7 +319,7 @@ async fn pages_are_shown_under_our_own_name_only() {
             assert!(answer.header("set-cookie").is_none() && answer.body.contains("https:&#x2f;&#x2f;authseal.test"));
         }
     }
-    for path in ["/cli-token-login", "/deliver", "/revoked"] {
+    for path in ["/cli-token-login", "/deliver", "/revoked", "/inspect"] {
         let answer = app.client.post(app.at(path)).header("host", "evil.test").send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 421, "{path}");
     }
@@ -349,7 +350,7 @@ async fn what_came_by_plain_http_is_refused_when_a_trusted_proxy_says_so() {
         let answer = Answer::of(answer).await;
         assert_eq!((answer.status, answer.reason().contains("https")), (403, true));
         assert_eq!(answer.json()["error"], "invalid_request");
-        for path in ["/", "/revoke", "/logged-in", "/fetch"] {
+        for path in ["/", "/revoke", "/inspect", "/logged-in", "/fetch"] {
             let answer = app.client.get(app.at(path)).header("host", "authseal.test").header(header, value);
             let answer = Answer::of(answer.send().await.unwrap()).await;
             assert_eq!((answer.status, answer.header("location")), (403, None), "{path}");

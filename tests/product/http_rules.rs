@@ -62,6 +62,10 @@ async fn every_answer_of_every_route_carries_the_same_protection() {
         ("GET", "/revoke", &[], "", 200),
         ("POST", "/revoked", &[FORM], "authid=garbage", 400),
         ("POST", "/revoked", &[FORM, ("sec-fetch-site", "cross-site")], "authid=garbage", 403),
+        ("POST", "/revoked", &[FORM], "authid=revoke:garbage", 400),
+        ("GET", "/inspect", &[], "", 200),
+        ("POST", "/inspect", &[FORM], "authid=garbage", 400),
+        ("POST", "/inspect", &[FORM, ("origin", "https://evil.test")], "authid=garbage", 403),
         ("GET", "/privacy-policy", &[], "", 200),
         ("GET", "/privacy-policy.txt", &[], "", 200),
         ("GET", "/static/authseal.css", &[], "", 200),
@@ -87,7 +91,7 @@ async fn every_answer_of_every_route_carries_the_same_protection() {
         assert_eq!(answer.header("cache-control"), Some(expected), "{what}");
         let shared = if path.starts_with("/fetch?") { None } else { Some("same-origin") };
         assert_eq!(answer.header("cross-origin-resource-policy").filter(|_| shared.is_some()), shared, "{what}");
-        let alone = path.starts_with("/revoke").then_some("same-origin");
+        let alone = ["/revoke", "/revoked", "/inspect"].contains(path).then_some("same-origin");
         assert_eq!(answer.header("cross-origin-opener-policy"), alone, "{what}");
         assert_eq!(answer.header("x-request-id").is_some(), *status >= 400, "{what}");
         assert!(!answer.headers.contains_key("access-control-allow-origin") && !answer.headers.contains_key("server"));

@@ -458,7 +458,7 @@ async fn a_listed_interface_gets_it_like_one_on_this_machine() {
 async fn a_form_from_elsewhere_revokes_nothing() {
     let (emulator, app, mut person) = start(Personality::google());
     let authid = person.log_in("googledrive").await.authid().unwrap();
-    let fields = [("authid", authid.as_str())];
+    let fields = [("authid", authid.as_str()), ("at_provider", "yes")];
     let foreign = person.submit(person.at("/revoked"), &fields, From::opener("https://evil.test")).await;
     assert_eq!(foreign.status, 403);
     assert_eq!(app.refresh(&authid).await.status, 200);
@@ -477,7 +477,7 @@ async fn parameters_of_pages_are_never_echoed() {
     for name in
         ["type", "token", "redirect", "redir", "id", "ctx", "code", "state", "error", "error_description", "iss"]
     {
-        for path in ["/", "/login", "/logged-in", "/cli-token", "/revoke", "/privacy-policy"] {
+        for path in ["/", "/login", "/logged-in", "/cli-token", "/revoke", "/inspect", "/privacy-policy"] {
             let mut url = person.at(path);
             url.query_pairs_mut().append_pair(name, &payload);
             let page = person.visit(url, From::opener("https://evil.test")).await;

@@ -5,14 +5,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod admin;
+mod audit;
 mod browser;
 mod canary;
 mod delivery;
 mod duplicati;
 mod emulator;
+mod ending;
 mod http;
 mod http_rules;
+mod inspect;
 mod login;
+mod metrics;
 mod provider_rules;
 mod refresh;
+mod rotation;
+mod revoke;
 mod spawn;

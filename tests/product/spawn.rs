@@ -5,12 +5,11 @@ use crate::browser::Person;
 use crate::duplicati::Duplicati;
 use crate::emulator::Emulator;
 use crate::http;
-use actix_web::dev::ServerHandle;
 use authseal::app::App;
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
-use authseal::seal::{Epoch, Keyring, new_secret_text};
+use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
 use authseal::web::Server;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -18,10 +17,11 @@ use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 /// What browsers see: as behind a proxy that ends TLS.
 pub(crate) const PUBLIC_URL: &str = "https://authseal.test";
@@ -30,15 +30,17 @@ pub(crate) const PUBLIC_URL: &str = "https://authseal.test";
 pub(crate) struct TestApp {
     /// `http://127.0.0.1:<port>`.
     pub(crate) base: String,
+    /// The same of the admin listener, where the tables have one.
+    pub(crate) admin: Option<String>,
     pub(crate) client: reqwest::Client,
     /// The server's time.
     pub(crate) clock: Clock,
     /// Where configuration, keyring and denylist lie.
-    pub(crate) dir: TempDir,
+    pub(crate) dir: Arc<TempDir>,
     /// All that the server can open, and one epoch that it has never heard of.
     keyring: Keyring,
     newer: Keyring,
-    server: ServerHandle,
+    end: Option<oneshot::Sender<End>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -105,7 +107,7 @@ pub(crate) fn spawn_app(tables: &str) -> TestApp {
 /// [`spawn_app`] with a clock that others may hold too.
 pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
     crate::canary::listen();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
     let (keys, newer) = write_keyrings();
     let file = dir.path().join("keys.toml");
     fs::write(&file, &keys).unwrap();
@@ -114,34 +116,60 @@ pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
     let top = format!("public_url = \"{PUBLIC_URL}\"\nlisten = [\"127.0.0.1:0\"]\n");
     let files = "[keyring]\nfile = \"keys.toml\"\n[denylist]\nfile = \"denylist\"\n";
     fs::write(dir.path().join("authseal.toml"), format!("{top}{files}{tables}")).unwrap();
-    let (base, server, thread) = serve(dir.path().into(), clock.clone());
+    let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), tables.contains("drain_seconds"));
     let (keyring, newer) = (Keyring::parse(&keys).unwrap(), Keyring::parse(&newer).unwrap());
-    TestApp { base, client: http::client(), clock, dir, keyring, newer, server, thread: Some(thread) }
+    let (base, admin) = addresses;
+    TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
 }
 
-/// Starts the server on a thread of its own.
-fn serve(dir: PathBuf, clock: Clock) -> (String, ServerHandle, JoinHandle<()>) {
+/// Another server with the files of `first`, and a clock that both hold: as a second replica, or after a restart.
+pub(crate) fn spawn_beside(first: &TestApp) -> TestApp {
+    let (dir, clock) = (first.dir.clone(), first.clock.clone());
+    let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), false);
+    let keyring = Keyring::parse(&fs::read_to_string(dir.path().join("keys.toml")).unwrap()).unwrap();
+    let newer = Keyring::parse(&write_keyrings().1).unwrap();
+    let (base, admin) = addresses;
+    TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
+}
+
+/// How a server is told to end.
+enum End {
+    AtOnce,
+    Drained,
+}
+
+/// Where a server listens: for everybody, and for operators.
+type Addresses = (String, Option<String>);
+
+/// Starts the server on a thread of its own. Unless it `drains`, it ends as soon as it is told to.
+fn serve(dir: PathBuf, clock: Clock, drains: bool) -> (Addresses, oneshot::Sender<End>, JoinHandle<()>) {
     let (started, start) = mpsc::channel();
+    let (end, told) = oneshot::channel();
     let thread = std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let file = Some(dir.join("authseal.toml"));
-            let sources = Sources { file, system_file: dir.join("none"), working_dir: dir, ..Sources::default() };
+            let flags = (!drains).then(|| ("server.drain_seconds".to_owned(), "0".to_owned())).into_iter().collect();
+            let system_file = dir.join("none");
+            let sources = Sources { file, system_file, working_dir: dir, flags, ..Sources::default() };
             let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
             let server = Server::bind(App::build(config, public_url, clock).unwrap()).unwrap();
+            let admin = server.admin_addresses().first().map(|address| format!("http://{address}"));
             let base = format!("http://{}", server.addresses()[0]);
             let running = server.run().unwrap();
-            started.send((base, running.handle())).unwrap();
-            running.await.unwrap();
+            started.send((base, admin)).unwrap();
+            if let Ok(End::Drained) = told.await {
+                running.drain().await;
+            }
+            running.stop().await.unwrap();
         });
     });
-    let (base, handle) = start.recv().expect("the server starts; its own message stands above");
-    (base, handle, thread)
+    let addresses = start.recv().expect("the server starts; its own message stands above");
+    (addresses, end, thread)
 }
 
 impl Drop for TestApp {
     fn drop(&mut self) {
-        // The command is sent at once; the future is only its echo.
-        drop(self.server.stop(false));
+        self.end(End::AtOnce);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -149,6 +177,28 @@ impl Drop for TestApp {
 }
 
 impl TestApp {
+    fn end(&mut self, how: End) {
+        if let Some(end) = self.end.take() {
+            let _ = end.send(how);
+        }
+    }
+
+    /// Tells the server to end as SIGTERM does.
+    pub(crate) fn terminate(&mut self) {
+        self.end(End::Drained);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// `GET` of a path of the admin listener.
+    pub(crate) async fn ask(&self, path: &str) -> Answer {
+        let url = format!("{}{path}", self.admin.as_ref().expect("the tables have [admin]"));
+        Answer::of(self.client.get(url).send().await.unwrap()).await
+    }
+
     /// An AuthID of a login, sealed under the primary.
     pub(crate) fn seal(&self, service: &str, refresh_token: &str) -> String {
         self.seal_under(PRIMARY, service, refresh_token)
@@ -156,7 +206,6 @@ impl TestApp {
 
     /// An AuthID sealed under some epoch.
     pub(crate) fn seal_under(&self, number: u32, service: &str, refresh_token: &str) -> String {
-        let epoch = epoch(number);
         let now = self.clock.now();
         let login = Login {
             service: ServiceId::parse(service).unwrap(),
@@ -166,8 +215,13 @@ impl TestApp {
             login_at: now,
             bind: Bind::random().unwrap(),
         };
-        let keys = self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap();
-        authid::seal(keys, &login).unwrap().expose().to_owned()
+        authid::seal(self.keys_of(number), &login).unwrap().expose().to_owned()
+    }
+
+    /// The keys of an epoch, also of one that the server does not have.
+    pub(crate) fn keys_of(&self, number: u32) -> &EpochKeys {
+        let epoch = epoch(number);
+        self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap()
     }
 
     /// An AuthID of a login that was just made at this provider.

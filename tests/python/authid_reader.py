@@ -1,10 +1,11 @@
-"""Opens AuthIDs. Written from docs/authid-format.md alone, to prove that the page is enough.
+"""Opens AuthIDs and checks revoke codes. Written from docs/authid-format.md alone, to prove that the page is enough.
 
     target/venv/bin/python tests/python/authid_reader.py keys.toml < authid.txt
 """
 
 import base64
 import hashlib
+import hmac
 import json
 import re
 import sys
@@ -15,6 +16,8 @@ from Crypto.Hash import SHA256
 from Crypto.Protocol.KDF import HKDF
 
 LABEL = b"authseal authid v3"
+CODE_LABEL = b"authseal revoke code v1"
+CODE_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 LIMIT = 6144
 WHITE_SPACE = "\t\n\f\r "
 LAST_TIME = 253402300799
@@ -44,8 +47,8 @@ def read_epoch(text):
     return int(text) if re.fullmatch("[1-9][0-9]{0,9}", text) and int(text) < 2**32 else None
 
 
-def read_key(text):
-    """The epoch and the AuthID key of a secret's text form."""
+def read_secret(text):
+    """The epoch and the 32 bytes of a secret's text form."""
     parts = text.split(":")
     if len(parts) != 4 or parts[0] != "authseal-key":
         raise Fault("shape")
@@ -58,30 +61,34 @@ def read_key(text):
     secret = base64url(parts[2])
     if secret is None or len(secret) != 32:
         raise Fault("length")
-    return epoch, HKDF(secret, 32, b"", SHA256, context=LABEL)
+    return epoch, secret
+
+
+def derive(secret, info=LABEL):
+    return HKDF(secret, 32, b"", SHA256, context=info)
 
 
 class Keyring:
-    """The AuthID keys of a keyring file's text; None stands for a retired one."""
+    """The secrets of a keyring file's text; None stands for a retired one."""
 
     def __init__(self, text):
         file = tomllib.loads(text)
         self.floor = file.get("min_epoch", 0)
-        self.keys = {}
+        self.secrets = {}
         for entry in file["key"]:
-            epoch, key = read_key(entry["secret"]) if "secret" in entry else (entry["epoch"], None)
-            if epoch != entry["epoch"] or epoch in self.keys:
+            epoch, secret = read_secret(entry["secret"]) if "secret" in entry else (entry["epoch"], None)
+            if epoch != entry["epoch"] or epoch in self.secrets:
                 raise ValueError(f"epoch {entry['epoch']} appears twice or holds another's secret")
-            self.keys[epoch] = key
+            self.secrets[epoch] = secret
 
     def opener(self, epoch):
         if epoch < self.floor:
             raise Fault("below_floor")
-        if self.keys.get(epoch):
-            return self.keys[epoch]
-        if epoch in self.keys:
+        if self.secrets.get(epoch):
+            return self.secrets[epoch]
+        if epoch in self.secrets:
             raise Fault("retired")
-        raise Fault("newer" if epoch > max(self.keys) else "absent")
+        raise Fault("newer" if epoch > max(self.secrets) else "absent")
 
 
 def parse(text):
@@ -138,7 +145,7 @@ def open_authid(keyring, text):
     Raises Fault with the name of what is wrong.
     """
     service, epoch, body = parse(text)
-    key = keyring.opener(epoch)
+    key = derive(keyring.opener(epoch))
     grant, nonce, ciphertext, tag = body[:16], body[16:40], body[40:-16], body[-16:]
     cipher = ChaCha20_Poly1305.new(key=key, nonce=nonce)
     cipher.update(LABEL + b"\0" + bytes([len(service)]) + service.encode() + epoch.to_bytes(4, "big") + grant)
@@ -156,6 +163,34 @@ def open_authid(keyring, text):
         "login": login,
         "bind": bind.hex(),
     }
+
+
+def read_code(text):
+    """Service, epoch, grant id and tag of a revoke code as it is pasted."""
+    group = f"[{CODE_DIGITS}]{{8}}"
+    parts = re.fullmatch(f"revoke:([^:]*):([^:]*):({group}(?:-{group}){{5}})", text.strip(WHITE_SPACE))
+    if parts is None:
+        raise Fault("malformed")
+    service, epoch = read_service(parts[1]), read_epoch(parts[2])
+    if service is None or epoch is None:
+        raise Fault("malformed")
+    number = 0
+    for digit in parts[3].replace("-", ""):
+        number = number * 32 + CODE_DIGITS.index(digit)
+    body = number.to_bytes(30, "big")
+    return service, epoch, body[:16], body[16:]
+
+
+def check_code(keyring, text):
+    """What a revoke code names, the grant id in hex.
+
+    Raises Fault with the name of what is wrong.
+    """
+    service, epoch, grant, tag = read_code(text)
+    info = CODE_LABEL + b"\0" + bytes([len(service)]) + service.encode() + grant
+    if not hmac.compare_digest(derive(keyring.opener(epoch), info)[:14], tag):
+        raise Fault("forged")
+    return {"service": service, "epoch": epoch, "grant": grant.hex()}
 
 
 if __name__ == "__main__":

@@ -98,6 +98,44 @@ class Sealed:
         return f"v3:{part['service']}:{part['epoch']}:{body}"
 
 
+# Revoke codes
+
+
+CODE_LABEL = b"authseal revoke code v1"
+
+
+class Code:
+    """One revoke code. `input` and `key_material` replace what a right writer would use."""
+
+    def __init__(self, name, service="googledrive", epoch=PRIMARY, **other):
+        self.service, self.epoch = service, epoch
+        self.grant = other.get("grant", named(f"grant of {name}", 16))
+        material = other.get("input", bytes([len(service)]) + service.encode() + self.grant)
+        info = other.get("label", CODE_LABEL) + b"\0" + material
+        self.tag = derive(other.get("key_material", secret(epoch)), info)[:14]
+
+    def body(self, **swapped):
+        part = {**vars(self), **swapped}
+        return part["grant"] + part["tag"]
+
+    def text(self, **swapped):
+        """The code, with any part swapped after it was made; `body` swaps the text after the last colon."""
+        part = {**vars(self), **swapped}
+        body = part["body"] if "body" in swapped else grouped(self.body(**swapped))
+        return f"revoke:{part['service']}:{part['epoch']}:{body}"
+
+
+def base32(data):
+    """Crockford's, in lower case, made of the base32 of RFC 4648."""
+    rfc, crockford = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789abcdefghjkmnpqrstvwxyz"
+    return base64.b32encode(data).decode().rstrip("=").translate(str.maketrans(rfc, crockford))
+
+
+def grouped(data, size=8):
+    text = base32(data)
+    return "-".join(text[at : at + size] for at in range(0, len(text), size))
+
+
 def flipped(data, at=0):
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
@@ -457,6 +495,86 @@ def keys():
     yield "secret_hexadecimal", key_text(5, secret(5).hex()), "length"
 
 
+def codes():
+    """Yields name, keyring, code as it is pasted, `valid` or the fault, and for valid ones service, epoch and grant."""
+
+    def valid(name, code, text=None, keyring="keyring.toml"):
+        return name, keyring, text or code.text(), "valid", code.service, code.epoch, code.grant.hex()
+
+    right = Code("plain")
+    text, body = right.text(), grouped(right.body())
+    yield valid("plain", right)
+    yield valid("service_1_character", Code("code_1", "a"))
+    yield valid("service_32_characters", Code("code_32", "-az09._" + "a" * 25))
+    yield valid("epoch_older_than_primary", Code("code_open", epoch=OPEN))
+    yield valid("epoch_staged", Code("code_staged", epoch=STAGED))
+    yield valid("epoch_highest", Code("code_highest", epoch=HIGHEST), keyring="keyring_highest.toml")
+    yield valid("grant_all_zero", Code("code_zero", grant=bytes(16)))
+    yield valid("grant_all_ones", Code("code_ones", grant=b"\xff" * 16))
+    yield valid("white_space_outside", right, f" \t\n\x0c\r{text}\r\n")
+
+    def fault(expect, name, text):
+        return name, "keyring.toml", text, expect
+
+    wrong = {
+        "prefix_alone": "revoke:",
+        "prefix_missing": text.removeprefix("revoke:"),
+        "prefix_upper_case": text.replace("revoke", "Revoke"),
+        "an_authid": Sealed("plain").text(),
+        "colons_escaped": text.replace(":", "%3A"),
+        "outer_no_break_space": "\u00a0" + text,
+        "service_empty": text.replace("googledrive", ""),
+        "service_upper_case": text.replace("googledrive", "GoogleDrive"),
+        "service_33_characters": text.replace("googledrive", "a" * 33),
+        "epoch_missing": text.replace(":5:", ":"),
+        "epoch_zero": text.replace(":5:", ":0:"),
+        "epoch_leading_zero": text.replace(":5:", ":05:"),
+        "epoch_above_32_bits": text.replace(":5:", ":4294967296:"),
+        "body_missing": text.removesuffix(body),
+        "body_upper_case": right.text(body=body.upper()),
+        "letter_i": right.text(body="i" + body[1:]),
+        "letter_l": right.text(body="l" + body[1:]),
+        "letter_o": right.text(body="o" + body[1:]),
+        "letter_u": right.text(body="u" + body[1:]),
+        "groups_of_four": right.text(body=grouped(right.body(), 4)),
+        "dashes_left_out": right.text(body=body.replace("-", "")),
+        "dash_doubled": right.text(body=body.replace("-", "--", 1)),
+        "dash_moved": right.text(body=f"{body[:7]}-{body[7]}{body[9:]}"),
+        "dash_at_the_end": text + "-",
+        "space_for_a_dash": right.text(body=body.replace("-", " ", 1)),
+        "cut_by_one": text[:-1],
+        "cut_by_a_group": text[:-9],
+        "a_group_more": text + "-00000000",
+        "tag_short": right.text(tag=right.tag[:9]),
+        "base64url": right.text(body=base64url(right.body())),
+    }
+    for name, changed in wrong.items():
+        yield fault("malformed", name, changed)
+
+    other = named("grant of another", 16)
+    changed = {
+        "grant_flipped": right.text(grant=flipped(right.grant)),
+        "grant_swapped": right.text(grant=other),
+        "service_swapped": right.text(service="gcs"),
+        "epoch_swapped": right.text(epoch=STAGED),
+        "tag_flipped_first": right.text(tag=flipped(right.tag)),
+        "tag_flipped_last": right.text(tag=flipped(right.tag, 13)),
+        "tag_all_zero": right.text(tag=bytes(14)),
+        "tag_before_grant": right.text(body=grouped(right.tag + right.grant)),
+        "key_of_another_server": Code("plain", key_material=named("secret of another server")).text(),
+        "purpose_swapped": Code("plain", label=LABEL).text(),
+        "input_without_length": Code("plain", input=b"googledrive" + right.grant).text(),
+        "input_without_service": Code("plain", input=right.grant).text(),
+        "input_without_grant": Code("plain", input=b"\x0bgoogledrive").text(),
+    }
+    for name, text in changed.items():
+        yield fault("forged", name, text)
+    yield fault("newer", "epoch_newer", Code("code_newer", epoch=7).text())
+    yield fault("absent", "epoch_absent", Code("code_absent", epoch=ABSENT).text())
+    yield fault("retired", "epoch_retired", Code("code_retired", epoch=RETIRED).text())
+    yield fault("below_floor", "epoch_below_floor", Code("code_floored", epoch=FLOORED).text())
+
+
 def keyring(head, held, retired=()):
     lines = ["# A keyring for the test vectors. Its secrets are public: never use it for anything else.", *head]
     for epoch in sorted([*held, *retired]):
@@ -481,6 +599,9 @@ def files():
         "keyring_floor.toml": keyring(["primary = 5", "min_epoch = 3"], [PRIMARY], [1]),
         "valid.json": listed(["name", "keyring", "authid", "opens_to"], valid()),
         "invalid.json": listed(["name", "keyring", "authid", "expect", "service"], invalid()),
+        "revoke_codes.json": listed(
+            ["name", "keyring", "code", "expect", "service", "epoch", "grant"], list(codes())
+        ),
         "keys.json": listed(["name", "text", "expect", "epoch", "authid_key"], list(keys())),
     }
 

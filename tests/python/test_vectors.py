@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from authid_reader import Fault, Keyring, open_authid, read_key
+from authid_reader import Fault, Keyring, check_code, open_authid, read_secret
+from authid_reader import derive as reader_derive
 from make_vectors import Sealed, associated, derive, files, secret
 
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -36,11 +37,22 @@ def test_an_invalid_vector_fails_as_it_says(vector):
 @pytest.mark.parametrize("vector", vectors("keys.json"))
 def test_a_key_text_is_read_or_refused_as_it_says(vector):
     if vector["expect"] == "valid":
-        epoch, key = read_key(vector["text"])
-        assert (epoch, key.hex()) == (vector["epoch"], vector["authid_key"])
+        epoch, read = read_secret(vector["text"])
+        assert (epoch, reader_derive(read).hex()) == (vector["epoch"], vector["authid_key"])
     else:
         with pytest.raises(Fault, match=vector["expect"]):
-            read_key(vector["text"])
+            read_secret(vector["text"])
+
+
+@pytest.mark.parametrize("vector", vectors("revoke_codes.json"))
+def test_a_revoke_code_counts_or_not_as_it_says(vector):
+    keyring = Keyring((VECTORS / vector["keyring"]).read_text())
+    if vector["expect"] == "valid":
+        named = {member: vector[member] for member in ("service", "epoch", "grant")}
+        assert check_code(keyring, vector["code"]) == named
+    else:
+        with pytest.raises(Fault, match=f"^{vector['expect']}$"):
+            check_code(keyring, vector["code"])
 
 
 @pytest.mark.parametrize("name", files())

@@ -40,6 +40,46 @@ export async function startOpener(html) {
     };
 }
 
+// Opens `html` as Duplicati's interface and lets the person act until the popup has closed. Gives the opener's page and
+// what the browser had to complain about on any page.
+export async function actOut(browser, html, act) {
+    const opener = await startOpener(html);
+    const context = await browser.newContext();
+    const complaints = [];
+    context.on('console', (message) => {
+        if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+    });
+    context.on('weberror', (error) => complaints.push(String(error.error())));
+    context.on('requestfailed', (request) => {
+        const { errorText } = request.failure();
+        if (errorText !== 'net::ERR_ABORTED') complaints.push(`${request.url()}: ${errorText}`); // aborted: the popup closed
+    });
+    await context.addInitScript(() => {
+        addEventListener('securitypolicyviolation', (event) => {
+            console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`);
+        });
+    });
+    try {
+        const page = await context.newPage();
+        await page.goto(opener.url);
+        const opening = page.waitForEvent('popup');
+        await page.click('#open');
+        const popup = await opening;
+        await Promise.all([popup.waitForEvent('close'), act(popup)]);
+        return { field: await page.inputValue('#field'), messages: await page.evaluate(() => window.messages), complaints };
+    } finally {
+        await context.close();
+        await opener.close();
+    }
+}
+
+// What a person does in the popup, from the start page to the provider's question.
+export async function logIn(popup) {
+    await popup.click('a[href^="/login?"]');
+    await popup.click('button:text-is("sign-in")');
+    await popup.click('button:text-is("allow")');
+}
+
 // The new interface: opens the popup at `target` and takes the first message that begins with `authid:`. It looks at no
 // origin, and what is not a string would make it throw.
 export function newInterface(target) {

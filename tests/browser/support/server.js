@@ -14,10 +14,10 @@ import { startFront } from './site.js';
 import { eventually } from './wait.js';
 
 const run = promisify(execFile);
-const BINARY = resolve(import.meta.dirname, '../../..', process.env.TESTS_BIN ?? 'target/debug/authseal');
+export const BINARY = resolve(import.meta.dirname, '../../..', process.env.TESTS_BIN ?? 'target/debug/authseal');
 
 // Variables of that prefix are configuration; those of the test run are not meant for the server.
-const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AUTHSEAL_')));
+export const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AUTHSEAL_')));
 
 // A test with a provider and an authseal that uses it; both end with the test. `manner` goes to `startProvider`, and has
 // more for authseal: `https` puts it behind TLS at a name of its own, `settings` are further lines of its configuration,
@@ -161,10 +161,13 @@ export function grantOf(authid) {
     return Buffer.from(authid.split(':')[3], 'base64url').subarray(0, 16).toString('hex');
 }
 
-function configuration(url, port, provider, { rotation = 'none', serviceName = 'Local Drive', settings = '' }) {
+// `top` are lines before its first table, `settings` tables after its last.
+export function configuration(url, port, provider, { rotation = 'none', serviceName = 'Local Drive', top = '', settings = '', drainSeconds = 0 }) {
     return `
 public_url = "${url}"
 listen = ["127.0.0.1:${port}"]
+server.drain_seconds = ${drainSeconds}
+${top}
 
 [keyring]
 file = "keys.toml"
@@ -192,7 +195,7 @@ ${settings}`;
 
 // A free port for a server that must know it beforehand. Below the range that the system gives out for port 0: whatever
 // starts meanwhile, in another test or on the other end of a connection, does not take it.
-async function freePort() {
+export async function freePort() {
     for (;;) {
         const port = 12_000 + Math.floor(Math.random() * 20_000);
         const probe = createServer();

@@ -14,7 +14,7 @@ mod wire;
 pub(crate) use authorize::Consent;
 pub(crate) use books::{CANARY, Tokens, secret};
 pub(crate) use fault::Fault;
-pub(crate) use personality::{Personality, REDIRECT_URI};
+pub(crate) use personality::{Personality, REDIRECT_URI, Renewal};
 pub(crate) use trap::Trap;
 pub(crate) use wire::Call;
 

@@ -1,25 +1,27 @@
-//! The keyring of a running server: read from its file, kept up to date, cheap to look at on every request.
+//! The keyring as a file: of a running server, read, kept up to date and cheap to look at on every request; and of an
+//! operator, made and changed step by step.
 //!
 //! A file that others could read is refused rather than reported: the keys in it are worth every login. A faulty file
 //! never replaces a good keyring in memory; the fault goes to the log. What a keyring's text means is [`seal`]'s.
 //!
 //! [`seal`]: crate::seal
 
+mod change;
+mod edit;
+mod file;
+
+pub use change::{Change, Refused};
+pub use edit::{EditError, apply};
+pub use file::{create, read_text, replace};
+
 use crate::seal::{Keyring, KeyringError};
-use crate::watch::{Follow, Signature};
+use crate::watch::{Follow, Readings, Signature};
 use arc_swap::{ArcSwap, Guard};
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use file::{MAX_LEN, read};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
-use zeroize::Zeroizing;
-
-/// The largest keyring file, in bytes; room for thousands of epochs.
-const MAX_LEN: u64 = 1024 * 1024;
-/// Permission bits that let other users in.
-const OTHERS: u32 = 0o007;
 
 /// Why a keyring could not be had. Says what to do; never holds a secret.
 #[derive(Debug, Error)]
@@ -46,6 +48,16 @@ pub enum KeyfileError {
     InFile(PathBuf, KeyringError),
     #[error("in the keyring given as text: {0}")]
     InText(KeyringError),
+    #[error("there is a keyring {0} already; it stays as it is")]
+    Exists(PathBuf),
+    #[error("the keyring {0} cannot be made: {1}")]
+    NotMade(PathBuf, io::Error),
+    #[error(
+        "the keyring {0} cannot be replaced: {1}. If it is a copy (a Kubernetes secret, a systemd credential, a file that is distributed), change the original: with `--print` the new text goes to standard output and no file is touched"
+    )]
+    NotReplaced(PathBuf, io::Error),
+    #[error("the keyring {0} was changed by somebody else at this moment; look at it and try again")]
+    Changed(PathBuf),
 }
 
 /// A keyring that follows its file.
@@ -53,6 +65,7 @@ pub struct LiveKeyring {
     file: Option<PathBuf>,
     first: Option<Signature>,
     keyring: ArcSwap<Keyring>,
+    readings: Readings,
     /// Held from reading to swapping, so that an older content never replaces a newer one.
     reloading: Mutex<()>,
 }
@@ -77,7 +90,8 @@ impl LiveKeyring {
     }
 
     fn new(file: Option<PathBuf>, first: Option<Signature>, keyring: Keyring) -> Self {
-        Self { file, first, keyring: ArcSwap::from_pointee(keyring), reloading: Mutex::default() }
+        let (keyring, readings) = (ArcSwap::from_pointee(keyring), Readings::begun());
+        Self { file, first, keyring, readings, reloading: Mutex::default() }
     }
 
     /// The keyring in force. Costs no lock; one request should use one, so that it sees one state.
@@ -85,13 +99,25 @@ impl LiveKeyring {
         self.keyring.load()
     }
 
+    /// When the keyring in force was read, and whether a later reading failed.
+    pub fn readings(&self) -> &Readings {
+        &self.readings
+    }
+
     /// Reads the file again. A fault is logged, and the keyring in force stays.
     pub fn reload(&self) {
         let Some(path) = &self.file else { return };
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        match read(path) {
+        let outcome = read(path);
+        self.readings.note(outcome.is_ok());
+        match outcome {
             Ok((keyring, _)) => {
-                tracing::info!(epochs = describe(&keyring), "keyring loaded");
+                let (epochs, digest) = (describe(&keyring), keyring.digest());
+                if digest == self.keyring.load().digest() {
+                    tracing::info!(epochs, "keyring loaded; it does what it did before");
+                } else {
+                    tracing::info!(target: "authseal::audit", event = "keyring_changed", epochs, digest, "keyring loaded");
+                }
                 self.keyring.store(Arc::new(keyring));
             }
             Err(error) => tracing::error!(%error, "keyring not loaded; the one loaded before stays in force"),
@@ -111,50 +137,33 @@ fn describe(keyring: &Keyring) -> String {
     epochs.join(", ")
 }
 
-/// Reads and checks a keyring file. All is asked of the one open file, so nothing can be swapped in between.
-fn read(path: &Path) -> Result<(Keyring, Signature), KeyfileError> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => KeyfileError::Missing(path.to_owned()),
-        _ => KeyfileError::Unreadable(path.to_owned(), error),
-    };
-    // Before it is opened: opening a pipe would wait for somebody to write.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(KeyfileError::NoFile(path.to_owned()));
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & OTHERS != 0 {
-        return Err(KeyfileError::OpenToOthers(path.to_owned(), mode));
-    }
-    // All the room at once: a buffer that grew would leave copies of the keys behind.
-    let room = metadata.len().min(MAX_LEN) + 1;
-    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
-    file.take(MAX_LEN + 1).read_to_end(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > MAX_LEN {
-        return Err(KeyfileError::TooLong(path.to_owned()));
-    }
-    let text = std::str::from_utf8(&text).map_err(|_| KeyfileError::NotText(path.to_owned()))?;
-    let keyring = Keyring::parse(text).map_err(|error| KeyfileError::InFile(path.to_owned(), error))?;
-    Ok((keyring, Signature::of(&metadata)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::seal::{Epoch, new_secret_text};
     use crate::watch::Watch;
-    use std::fs::Permissions;
-    use std::os::unix::fs::symlink;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
     use std::sync::mpsc::channel;
     use std::time::Duration;
+    use zeroize::Zeroizing;
+
+    pub(super) fn secret_text(number: i64) -> Zeroizing<String> {
+        new_secret_text(Epoch::try_from(number).unwrap()).unwrap()
+    }
+
+    /// A keyring of all epochs up to `newest`.
+    pub(super) fn keyring_text(primary: i64, newest: i64, retired: &[i64]) -> String {
+        let key = |number: i64| match retired.contains(&number) {
+            true => format!("[[key]]\nepoch = {number}\nretired = 2026-11-23T10:00:00Z\n"),
+            false => format!("[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *secret_text(number)),
+        };
+        (1..=newest).fold(format!("primary = {primary}\n"), |text, number| text + &key(number))
+    }
 
     fn keyring(primary: i64) -> String {
-        let key = |number: i64| {
-            let secret = new_secret_text(Epoch::try_from(number).unwrap()).unwrap();
-            format!("[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *secret)
-        };
-        (1..=primary).fold(format!("primary = {primary}\n"), |text, number| text + &key(number))
+        keyring_text(primary, primary, &[])
     }
 
     fn write(path: &Path, text: impl AsRef<[u8]>, mode: u32) {

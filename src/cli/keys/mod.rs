@@ -1,0 +1,81 @@
+//! `authseal keys …`: the keyring, as an operator lives with it. Promoting is routine; retiring is the exception, which
+//! ends every AuthID of an epoch.
+
+mod answer;
+mod list;
+mod new;
+mod replicas;
+mod source;
+mod step;
+mod usage;
+mod verify;
+
+pub(super) use new::new_keyring;
+
+use crate::seal::Epoch;
+use clap::Subcommand;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Make a keyring with one fresh key; never overwrites
+    #[command(after_help = "\
+Examples:
+  authseal keys new                            where the configuration says
+  authseal keys new /etc/authseal/keys.toml
+  authseal keys new --print | kubectl create secret generic authseal-keys --from-file=keys.toml=/dev/stdin
+  authseal keys new --epoch 8                  where epochs up to 7 are lost")]
+    New(new::New),
+    /// List the epochs, what each may do, and which are in use; shows no secret
+    #[command(after_help = "\
+Examples:
+  authseal keys list
+  authseal keys list --against http://10.0.0.5:9090 http://10.0.0.6:9090      in use anywhere?")]
+    List(list::List),
+    /// Add the next epoch, which opens and does not seal yet: the first step of changing keys
+    #[command(after_help = "\
+Examples:
+  authseal keys stage
+  authseal keys stage --keyring keys.toml --dry-run
+  authseal keys stage --keyring - --print < old > new      where the keyring is no file that can be edited")]
+    Stage(step::Stage),
+    /// Make a staged epoch the one that seals: the second step
+    ///
+    /// Every replica has to hold the epoch first, or it could not open what the others seal. So the replicas are asked:
+    /// those named with --against, else the server of this machine, at the configured `admin.listen`. A machine that
+    /// is alone and has no such listener says --alone.
+    #[command(after_help = "\
+Examples:
+  authseal keys promote                        one machine
+  authseal keys promote 5 --against http://10.0.0.5:9090 http://10.0.0.6:9090")]
+    Promote(step::Promote),
+    /// Give up the secret of an epoch, which ends every AuthID that was sealed under it
+    ///
+    /// Duplicati keeps the AuthID that was pasted, so an old epoch stays in use until those are made anew. An epoch that
+    /// may be in use is retired with --force only.
+    #[command(after_help = "\
+Examples:
+  authseal keys retire 3 --against http://10.0.0.5:9090 http://10.0.0.6:9090
+  authseal keys retire 3 --unused-for 30       the server of this machine has seen it no more for 30 days
+  authseal keys retire 3 --force               whoever still uses it has to log in again")]
+    Retire(step::Retire),
+    /// Ask whether all replicas hold this keyring
+    #[command(after_help = "\
+Examples:
+  authseal keys verify --against http://10.0.0.5:9090 http://10.0.0.6:9090")]
+    Verify(verify::Verify),
+}
+
+pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::New(new) => new::run(new),
+        Verb::List(list) => list::run(list),
+        Verb::Stage(stage) => step::stage(stage),
+        Verb::Promote(promote) => step::promote(promote),
+        Verb::Retire(retire) => step::retire(retire),
+        Verb::Verify(verify) => verify::run(verify),
+    }
+}
+
+fn epoch(text: &str) -> Result<Epoch, &'static str> {
+    Epoch::parse(text).ok_or("is no epoch; those are numbers from 1, as `authseal keys list` shows them")
+}

@@ -1,0 +1,245 @@
+//! The keyring's file itself: reading it, making it, and putting a new text in its place so that there is always a whole
+//! keyring, for a power cut and for every server that follows the file.
+//!
+//! Editing takes a lock on `<file>.lock`, not on the file itself, which is replaced. A symlink is followed and its target
+//! replaced, since the link may be what a deployment manages.
+
+use super::KeyfileError;
+use crate::seal::Keyring;
+use crate::watch::{Signature, directory};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
+
+/// The largest keyring file, in bytes; room for thousands of epochs.
+pub(super) const MAX_LEN: u64 = 1024 * 1024;
+/// Permission bits that let other users in.
+const OTHERS: u32 = 0o007;
+/// The mode of what is made here, the lock included: the owner's alone.
+const MODE: u32 = 0o600;
+
+/// Reads and checks the keyring file `path`: its text, too.
+///
+/// # Errors
+/// When it is missing, unreadable, open to others, or faulty.
+pub fn read_text(path: &Path) -> Result<(Zeroizing<String>, Keyring), KeyfileError> {
+    read_open(path).map(|(text, keyring, _)| (text, keyring))
+}
+
+/// Reads and checks a keyring file.
+pub(super) fn read(path: &Path) -> Result<(Keyring, Signature), KeyfileError> {
+    read_open(path).map(|(_, keyring, metadata)| (keyring, Signature::of(&metadata)))
+}
+
+/// All is asked of the one open file, so nothing can be swapped in between.
+fn read_open(path: &Path) -> Result<(Zeroizing<String>, Keyring, Metadata), KeyfileError> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => KeyfileError::Missing(path.to_owned()),
+        _ => KeyfileError::Unreadable(path.to_owned(), error),
+    };
+    // Before it is opened: opening a pipe would wait for somebody to write.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(KeyfileError::NoFile(path.to_owned()));
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & OTHERS != 0 {
+        return Err(KeyfileError::OpenToOthers(path.to_owned(), mode));
+    }
+    // All the room at once: a buffer that grew would leave copies of the keys behind.
+    let room = metadata.len().min(MAX_LEN) + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
+    file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(KeyfileError::TooLong(path.to_owned()));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| KeyfileError::NotText(path.to_owned()))?;
+    let keyring = Keyring::parse(text).map_err(|error| KeyfileError::InFile(path.to_owned(), error))?;
+    Ok((Zeroizing::new(text.to_owned()), keyring, metadata))
+}
+
+/// Makes a keyring file that its owner alone can read. It appears whole or not at all.
+///
+/// # Errors
+/// When there is a file already, whatever it holds, or none can be made.
+pub fn create(path: &Path, text: &str) -> Result<(), KeyfileError> {
+    let made = aside(path, text).and_then(|aside| aside.persist_noclobber(path).map_err(|error| error.error));
+    made.and_then(|_| sync_directory(path)).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => KeyfileError::Exists(path.to_owned()),
+        _ => KeyfileError::NotMade(path.to_owned(), error),
+    })
+}
+
+/// Puts `new` in the place of the keyring file `path`, which still has to hold `old`, with the same owner and mode. When
+/// this returns, it is on the disk.
+///
+/// # Errors
+/// When the file holds something else by now or cannot be replaced, or `new` is no keyring. It then stays as it is.
+pub fn replace(path: &Path, old: &str, new: &str) -> Result<(), KeyfileError> {
+    let failed = |error| KeyfileError::NotReplaced(path.to_owned(), error);
+    let target = fs::canonicalize(path).map_err(failed)?;
+    let _lock = lock(&target).map_err(failed)?;
+    let (text, _, metadata) = read_open(&target)?;
+    if *text != old {
+        return Err(KeyfileError::Changed(path.to_owned()));
+    }
+    let aside = aside(&target, new).and_then(|aside| dress(&aside, &metadata).map(|()| aside)).map_err(failed)?;
+    read_open(aside.path()).map_err(|error| failed(io::Error::other(error)))?; // as a server will
+    // Editors ask for no lock.
+    let now = fs::metadata(&target).map_err(failed)?;
+    if Signature::of(&now) != Signature::of(&metadata) {
+        return Err(KeyfileError::Changed(path.to_owned()));
+    }
+    aside.persist(&target).map_err(|error| failed(error.error))?;
+    sync_directory(&target).map_err(failed)
+}
+
+/// Waits until nobody else edits `path`; holds others off until it is dropped.
+fn lock(path: &Path) -> io::Result<File> {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(PathBuf::from(lock))?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// A file beside `path` with `text`, on the disk; it goes away unless it is put into place.
+fn aside(path: &Path, text: &str) -> io::Result<NamedTempFile> {
+    let mut aside = tempfile::Builder::new()
+        .prefix(".authseal-keys-")
+        .permissions(Permissions::from_mode(MODE))
+        .tempfile_in(directory(path))?;
+    aside.write_all(text.as_bytes())?;
+    aside.as_file().sync_all()?;
+    Ok(aside)
+}
+
+/// Gives a new file the owner, group and mode of the one that it replaces.
+fn dress(aside: &NamedTempFile, like: &Metadata) -> io::Result<()> {
+    let own = aside.as_file().metadata()?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        fchown(aside.as_file(), Some(like.uid()), Some(like.gid())).map_err(|error| {
+            io::Error::new(error.kind(), format!("its owner {}:{} cannot be kept ({error})", like.uid(), like.gid()))
+        })?;
+    }
+    aside.as_file().set_permissions(Permissions::from_mode(like.mode() & 0o7777))?;
+    aside.as_file().sync_all()
+}
+
+/// A name is durable only when its directory is.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::keyring_text;
+    use super::super::{Change, EditError, apply};
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::thread;
+
+    /// A folder with a keyring, and the keyring's path and text.
+    fn fresh() -> (tempfile::TempDir, PathBuf, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, text) = (dir.path().join("keys.toml"), keyring_text(1, 1, &[]));
+        create(&path, &text).unwrap();
+        (dir, path, text)
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_keyring_is_made_for_its_owner_alone_and_never_over_another() {
+        let (dir, path, text) = fresh();
+        assert_eq!((mode(&path), fs::read_to_string(&path).unwrap()), (0o600, text.clone()));
+        let error = create(&path, &keyring_text(1, 1, &[])).err().unwrap().to_string();
+        assert!(error.ends_with("already; it stays as it is"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        let nowhere = create(&dir.path().join("none/keys.toml"), &text).err().unwrap();
+        assert!(matches!(nowhere, KeyfileError::NotMade(..)), "{nowhere}");
+        assert_eq!(names(dir.path()), ["keys.toml"], "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_new_text_takes_the_old_ones_place_with_its_mode_and_owner() {
+        let (dir, path, old) = fresh();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        // Only root can give a file away; for anybody else there is nothing to lose here.
+        let given = rustix::process::geteuid().is_root();
+        if given {
+            std::os::unix::fs::chown(&path, Some(12_345), Some(54_321)).unwrap();
+        }
+        let before = fs::metadata(&path).unwrap();
+        let new = keyring_text(1, 2, &[]);
+        replace(&path, &old, &new).unwrap();
+        let after = fs::metadata(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), new);
+        assert_ne!(after.ino(), before.ino(), "a reader of the old file never sees half of the new one");
+        assert_eq!((after.uid(), after.gid(), after.mode()), (before.uid(), before.gid(), before.mode()));
+        assert_eq!((after.uid() == 12_345, mode(&dir.path().join("keys.toml.lock"))), (given, 0o600));
+        assert_eq!(names(dir.path()), ["keys.toml", "keys.toml.lock"]);
+    }
+
+    #[test]
+    fn a_symlink_stays_and_its_target_is_replaced() {
+        let (dir, path, old) = fresh();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = elsewhere.path().join("link");
+        symlink(&path, &link).unwrap();
+        let new = keyring_text(1, 2, &[]);
+        replace(&link, &old, &new).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), path);
+        assert_eq!(fs::read_to_string(&path).unwrap(), new);
+        assert_eq!((names(elsewhere.path()).len(), names(dir.path()).len()), (1, 2), "the lock is beside the target");
+    }
+
+    #[test]
+    fn what_cannot_be_put_into_place_leaves_the_file_as_it_was() {
+        let (dir, path, old) = fresh();
+        let new = keyring_text(1, 2, &[]);
+        let unchanged = |error: KeyfileError, expected: &str| {
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), old);
+            assert_eq!(names(dir.path()), ["keys.toml", "keys.toml.lock"]);
+        };
+        unchanged(replace(&path, &new, &new).err().unwrap(), "changed by somebody else");
+        unchanged(replace(&path, &old, "primary = 1\n").err().unwrap(), "`primary = 1`");
+        let long = format!("{old}# {}\n", "x".repeat(1024 * 1024));
+        unchanged(replace(&path, &old, &long).err().unwrap(), "longer than 1048576 bytes");
+        fs::remove_file(dir.path().join("keys.toml.lock")).unwrap();
+        fs::create_dir(dir.path().join("keys.toml.lock")).unwrap();
+        let error = replace(&path, &old, &new).err().unwrap();
+        unchanged(error, "change the original: with `--print` the new text goes to standard output");
+    }
+
+    #[test]
+    fn of_several_who_edit_at_once_none_loses_a_step() {
+        let (_dir, path, _) = fresh();
+        let stage = || {
+            let (text, keyring) = read_text(&path).unwrap();
+            let new = apply(&text, Change::stage(&keyring, 1_795_428_000).unwrap())?;
+            Ok::<_, EditError>(replace(&path, &text, &new))
+        };
+        let several = || {
+            for _ in 0..10 {
+                while !matches!(stage().unwrap(), Ok(())) {}
+            }
+        };
+        thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(several))));
+        assert_eq!(read_text(&path).unwrap().1.entries().count(), 1 + 4 * 10);
+    }
+}

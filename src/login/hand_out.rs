@@ -1,0 +1,74 @@
+//! The last step of a login: from the provider's tokens to an AuthID that its person can keep.
+
+use super::client::Client;
+use super::context::Context;
+use super::error::LoginError;
+use super::origin::Opener;
+use super::ticket::Ticket;
+use super::{LoggedIn, Logins};
+use crate::authid::{self, Bind, GrantId, Login, RevokeCode};
+use crate::provider::{Rotation, Service, Tokens};
+use crate::store::Shelf;
+use std::sync::Arc;
+
+impl Logins {
+    /// Asks the store, before anything is spent, where a login is of no use that is not remembered.
+    pub(super) async fn can_be_kept(&self, service: &Arc<Service>) -> Result<(), LoginError> {
+        if service.provider.rotation() != Rotation::SingleUse {
+            return Ok(());
+        }
+        match self.store.read(Shelf::Records, &[0; 32]).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(LoginError::NotRemembered(service.clone())),
+        }
+    }
+
+    pub(super) async fn hand_out(
+        &self,
+        service: Arc<Service>,
+        tokens: Tokens,
+        context: Context,
+        client: Client,
+        callback: &[(String, String)],
+    ) -> Result<LoggedIn, LoginError> {
+        let missing: Vec<_> = service.missing_scopes(&tokens).into_iter().map(str::to_owned).collect();
+        if !missing.is_empty() {
+            return Err(LoginError::MissingScopes(service, missing));
+        }
+        let (authid, named, ends) = if service.provider.raw_token() {
+            (tokens.access_token, None, None)
+        } else {
+            let Some(refresh_token) = tokens.refresh_token.clone() else {
+                return Err(LoginError::NoRefreshToken(service));
+            };
+            let now = self.clock.now();
+            let login = Login {
+                service: service.id.clone(),
+                grant: GrantId::random()?,
+                refresh_token,
+                sealed_at: now,
+                login_at: now,
+                bind: Bind::random()?,
+            };
+            let keyring = self.keyring.load();
+            let authid = authid::seal(keyring.primary(), &login)?;
+            let revoke_code = RevokeCode::new(keyring.primary(), &service.id, login.grant).print();
+            let life = tokens.refresh_token_expires_in;
+            if let Err(error) = self.tokens.begin(&login, &service, tokens).await {
+                tracing::error!(grant = %login.grant, %error, "a login could not be remembered, so it is of no use");
+                return Err(LoginError::NotRemembered(service));
+            }
+            let ends = service.ends(now, life);
+            (authid.expose().to_owned().into(), Some((login.grant, revoke_code)), ends)
+        };
+        let (grant, revoke_code) = named.unzip();
+        let shown = service.provider.shown(callback);
+        let waits = self.leave(&context, client.address, &authid).await?;
+        let sendable = waits || matches!(context.opener, Opener::Unknown(_));
+        let ticket = Ticket { context, address: client.address, authid };
+        let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;
+        let Ticket { context: Context { opener, fetch_token, .. }, authid, .. } = ticket;
+        let fetch_token = fetch_token.filter(|_| sendable);
+        Ok(LoggedIn { service, authid, grant, revoke_code, ends, opener, fetch_token, waits, ticket: sealed, shown })
+    }
+}

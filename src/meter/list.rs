@@ -1,0 +1,158 @@
+//! Every metric there is: name, labels, help. docs/monitoring.md shows the same list; a test compares the two.
+//!
+//! No label has more values than this code and the operator's configuration give it: no addresses, no login ids, no text
+//! of a client or a provider. A metric counts for this process alone and begins anew with it.
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// How many values were at most how large.
+    Histogram,
+}
+
+impl Kind {
+    /// As Prometheus calls it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric. Its unit is in its name, as is the custom.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it says, in a sentence.
+    pub help: &'static str,
+    /// Of a histogram, the upper ends of its buckets.
+    pub(super) buckets: &'static [f64],
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help, buckets: &[] }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help, buckets: &[] }
+}
+
+pub(super) const REFRESHES: Metric = counter(
+    "authseal_refresh_total",
+    &["service", "epoch", "outcome"],
+    "AuthIDs that came to /refresh or /token, by what became of them.",
+);
+pub(super) const LAST_SEEN: Metric = gauge(
+    "authseal_epoch_last_seen_timestamp_seconds",
+    &["epoch"],
+    "When an AuthID of this epoch was last used, or made, here; of an epoch without it none was since the start.",
+);
+pub(super) const LOGINS: Metric =
+    counter("authseal_logins_total", &["service", "outcome"], "Logins, by how they ended.");
+pub(super) const DELIVERIES: Metric = counter(
+    "authseal_deliveries_total",
+    &["way"],
+    "AuthIDs on their way to Duplicati's page: left to wait for it, fetched by it, or sent by a person's click.",
+);
+pub(super) const REVOCATIONS: Metric = counter(
+    "authseal_revocations_total",
+    &["outcome"],
+    "Logins that were revoked here: written to the denylist, or refused in memory only.",
+);
+pub(super) const PROVIDER_CALLS: Metric = Metric {
+    // From a provider next door to the longest that an attempt may take.
+    buckets: &[0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0],
+    kind: Kind::Histogram,
+    ..counter(
+        "authseal_provider_call_seconds",
+        &["provider", "outcome"],
+        "Requests to providers and how long each took; a second attempt is one more.",
+    )
+};
+pub(super) const DAYS_LEFT: Metric = Metric {
+    buckets: &[0.0, 1.0, 3.0, 7.0, 14.0, 30.0, 60.0, 90.0],
+    kind: Kind::Histogram,
+    ..counter(
+        "authseal_login_days_left",
+        &["service"],
+        "Whole days until a login ends of age, at each refresh at its provider; of logins that do end of age.",
+    )
+};
+pub(super) const ANSWERS: Metric = counter(
+    "authseal_http_answers_total",
+    &["route", "class"],
+    "Answers of the public listener, by route and class of status.",
+);
+pub(super) const KEYRING_STATES: Metric = gauge(
+    "authseal_keyring_epoch_state",
+    &["epoch", "state"],
+    "1 for the state that an epoch is in, 0 for the others and for epochs that left the keyring.",
+);
+pub(super) const KEYRING_LOADED: Metric =
+    gauge("authseal_keyring_loaded_timestamp_seconds", &[], "When the keyring in force was read.");
+pub(super) const KEYRING_FAILED: Metric = gauge(
+    "authseal_keyring_load_failed",
+    &[],
+    "1 if the keyring file could not be read or has a fault, so that an older one is in force.",
+);
+pub(super) const DENYLIST_RULES: Metric = gauge("authseal_denylist_rules", &[], "Rules in force.");
+pub(super) const DENYLIST_LOADED: Metric =
+    gauge("authseal_denylist_loaded_timestamp_seconds", &[], "When the denylist in force was read.");
+pub(super) const DENYLIST_FAILED: Metric = gauge(
+    "authseal_denylist_load_failed",
+    &[],
+    "1 if the denylist file could not be read or has a fault, so that older rules are in force.",
+);
+pub(super) const STORE_FAILING: Metric =
+    gauge("authseal_store_failing", &[], "1 if the last request to the state store failed.");
+pub(super) const STORE_FAILURES: Metric =
+    counter("authseal_store_failures_total", &["kind", "verb"], "Requests to the state store that failed.");
+pub(super) const ROTATIONS: Metric = counter(
+    "authseal_rotations_total",
+    &["outcome"],
+    "Exchanges for logins whose refresh token changes, by how they ended.",
+);
+pub(super) const UNWRITTEN: Metric = gauge(
+    "authseal_unwritten_rotations",
+    &[],
+    "New refresh tokens that are in this process's memory only, because the state store failed.",
+);
+pub(super) const DRAINING: Metric = gauge("authseal_draining", &[], "1 once this process was told to end.");
+pub(super) const BUILD: Metric = gauge("authseal_build_info", &["version"], "1; the label tells what runs.");
+pub(super) const STARTED: Metric = gauge("process_start_time_seconds", &[], "When this process started.");
+
+/// All metrics.
+pub const METRICS: [&Metric; 21] = [
+    &REFRESHES,
+    &LAST_SEEN,
+    &LOGINS,
+    &DELIVERIES,
+    &REVOCATIONS,
+    &PROVIDER_CALLS,
+    &DAYS_LEFT,
+    &ANSWERS,
+    &KEYRING_STATES,
+    &KEYRING_LOADED,
+    &KEYRING_FAILED,
+    &DENYLIST_RULES,
+    &DENYLIST_LOADED,
+    &DENYLIST_FAILED,
+    &STORE_FAILING,
+    &STORE_FAILURES,
+    &ROTATIONS,
+    &UNWRITTEN,
+    &DRAINING,
+    &BUILD,
+    &STARTED,
+];

@@ -1,0 +1,84 @@
+//! When a login ends of age. A refresh token that is handed in forever dies some day, whatever its use; one that is
+//! replaced in time never does. The one judgement of that, for the page, the command line and the metrics.
+
+use super::{Rotation, Service};
+use crate::clock::UnixTime;
+use std::time::Duration;
+
+const DAY: i64 = 86_400;
+
+impl Service {
+    /// When a login ends, however often it is used; `None` if age does not end it, as far as that is known. `issued` is
+    /// when the refresh token in its AuthID came, `told` how long the provider said that it lives.
+    pub fn ends(&self, issued: UnixTime, told: Option<Duration>) -> Option<UnixTime> {
+        let stays = match self.provider.rotation() {
+            Rotation::None => true,
+            // The old one is handed in again and again, unless the new one can be remembered.
+            Rotation::Rolling => !self.renewed,
+            // Offered only where the new one is remembered.
+            Rotation::SingleUse => false,
+        };
+        let days = || self.refresh_token_days.map(|days| Duration::from_secs(u64::from(days) * DAY.unsigned_abs()));
+        let life = told.or_else(days).filter(|_| stays)?;
+        Some(issued.saturating_add_unsigned(life.as_secs()))
+    }
+
+    /// Whole days that a login has left at `now`, by the same judgement; below 0 if it ought to be dead already.
+    pub fn days_left(&self, issued: UnixTime, now: UnixTime) -> Option<i64> {
+        self.ends(issued, None).map(|end| (end - now).div_euclid(DAY))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stranger::{built_in, clients};
+    use super::super::{Catalogue, ClientFacts, ProviderFacts, Rotation};
+    use super::*;
+
+    const ISSUED: UnixTime = 1_795_428_000;
+
+    /// Days that a login has left which was just made.
+    fn days(rotation: Rotation, facts: Option<u32>, client: Option<u32>, durable: bool) -> Option<i64> {
+        let (mut providers, services) = built_in();
+        let provider: &mut ProviderFacts = providers.get_mut("dropbox").unwrap();
+        (provider.rotation, provider.refresh_token_days) = (Some(rotation), facts);
+        let mut clients = clients(["dropbox"]);
+        let own = ClientFacts { refresh_token_days: client, ..clients["dropbox"].clone() };
+        clients.insert("dropbox".to_owned(), own);
+        let catalogue = Catalogue::build(providers, services, clients, durable).unwrap();
+        catalogue.find("dropbox").unwrap().days_left(ISSUED, ISSUED)
+    }
+
+    #[test]
+    fn a_token_that_stays_ends_at_its_age_and_one_that_is_renewed_does_not() {
+        use Rotation::*;
+        for (rotation, durable, expected) in [
+            (None, false, Some(90)),
+            (None, true, Some(90)),
+            (Rolling, false, Some(90)),
+            (Rolling, true, Option::None),
+            (SingleUse, true, Option::None),
+        ] {
+            assert_eq!(days(rotation, Some(90), Option::None, durable), expected, "{rotation:?} {durable}");
+            assert_eq!(days(rotation, Option::None, Option::None, durable), Option::None, "{rotation:?} {durable}");
+        }
+    }
+
+    #[test]
+    fn what_the_operator_knows_of_a_client_goes_before_the_provider() {
+        assert_eq!(days(Rotation::None, None, Some(7), true), Some(7));
+        assert_eq!(days(Rotation::Rolling, Some(90), Some(7), false), Some(7));
+        assert_eq!(days(Rotation::Rolling, Some(90), Some(7), true), None);
+    }
+
+    #[test]
+    fn what_the_provider_says_of_a_token_goes_before_the_rule() {
+        let (providers, services) = built_in();
+        let catalogue = Catalogue::build(providers, services, clients(["microsoft"]), false).unwrap();
+        let service = catalogue.find("onedrivev2").unwrap();
+        assert_eq!(service.ends(ISSUED, Some(Duration::from_secs(60))), Some(ISSUED + 60));
+        assert_eq!(service.ends(ISSUED, None), Some(ISSUED + 90 * DAY));
+        assert_eq!(service.days_left(ISSUED, ISSUED + 1), Some(89));
+        assert_eq!(service.days_left(ISSUED, ISSUED + 90 * DAY + 1), Some(-1));
+    }
+}

@@ -1,0 +1,84 @@
+//! One exchange with a provider: by the rotation's rules where refresh tokens change, plainly where they stay; and what is
+//! remembered of its outcome.
+
+use super::cache::{Access, TokenName};
+use super::rotation::{Manner, Rotation};
+use super::{CALL_BUDGET, Inner, PAUSE, Refused, SOON};
+use crate::authid::{GrantId, Login};
+use crate::clock::UnixTime;
+use crate::provider::{Failure, RefreshFailure, Rotation as Rule, Service};
+use futures_util::FutureExt;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+impl Inner {
+    /// How the store keeps up with a service's refresh tokens, if it has to.
+    pub(super) fn rotation_of(&self, service: &Service) -> Option<(&Rotation, Manner)> {
+        let single_use = match service.provider.rotation() {
+            Rule::None => return None,
+            Rule::Rolling => false,
+            Rule::SingleUse => true,
+        };
+        Some((self.rotation.as_ref()?, Manner { single_use, days: service.refresh_token_days() }))
+    }
+
+    /// What makes two requests the same: the login, and where nobody keeps up with its refresh token, that token.
+    pub(super) fn name_of(&self, login: &Login, service: &Service) -> TokenName {
+        if self.rotation_of(service).is_some() {
+            return (login.grant, [0; 16]);
+        }
+        let hash: [u8; 32] = Sha256::digest(login.refresh_token.expose_secret().as_bytes()).into();
+        (login.grant, std::array::from_fn(|i| hash[i]))
+    }
+
+    /// One exchange with the provider, its outcome remembered. `recall`: an access token that is remembered elsewhere will do.
+    pub(super) async fn call(
+        &self,
+        name: TokenName,
+        service: &Arc<Service>,
+        login: &Login,
+        recall: bool,
+    ) -> Result<Arc<Access>, Refused> {
+        let outcome = match self.rotation_of(service) {
+            Some((rotation, manner)) => {
+                let deadline = tokio::time::Instant::now() + CALL_BUDGET;
+                let ask = |token, time| async move { self.providers.refresh(service, &token, time).await }.boxed();
+                rotation.exchange(login, manner, recall, deadline, &ask).await
+            }
+            None => {
+                let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
+                let access = tokens.map(|tokens| Access::new(tokens, &self.clock));
+                access.map_err(|RefreshFailure { failure, .. }| Refused::Provider(failure))
+            }
+        };
+        match outcome {
+            Ok(access) => {
+                let access = Arc::new(access);
+                self.outcomes.keep(name.0, access.clone());
+                Ok(access)
+            }
+            Err(refused) => {
+                if let Refused::Provider(failure) = &refused {
+                    match failure {
+                        Failure::Refused(_) => self.outcomes.remember(name, *failure, PAUSE),
+                        Failure::Later { retry_after } => {
+                            self.outcomes.remember(name, *failure, retry_after.unwrap_or(PAUSE));
+                        }
+                        _ => {}
+                    }
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    /// Counts how long a login has to live that was just refreshed, and warns while there is time to make it anew.
+    pub(super) fn forecast(&self, service: &Service, grant: GrantId, issued: UnixTime) {
+        let Some(days) = service.days_left(issued, self.clock.now()) else { return };
+        self.meter.days_left(service.id.as_str(), days);
+        if days < SOON {
+            tracing::warn!(%grant, service = %service.id, days, "a login ends soon; its owner has to log in again before");
+        }
+    }
+}

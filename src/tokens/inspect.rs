@@ -1,0 +1,143 @@
+//! What an AuthID is, told without anything secret; whether its login still works; and the same login sealed anew. The
+//! page and the command line show the same.
+
+use super::{Opened, Refused, Tokens};
+use crate::authid::{self, AuthId, GrantId, RevokeCode, ServiceId};
+use crate::clock::{UnixTime, rfc3339};
+use crate::denylist::Denied;
+use crate::provider::Rotation;
+use crate::seal::{Epoch, KeyState};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+/// What an AuthID is.
+pub struct Facts {
+    /// What it is for.
+    pub service: ServiceId,
+    /// What people call that; `None` when this server does not know the service.
+    pub service_name: Option<String>,
+    /// Which login it is.
+    pub grant: GrantId,
+    /// The epoch that it was sealed under.
+    pub epoch: Epoch,
+    /// What that epoch may do; `None` when it left the keyring at this moment.
+    pub state: Option<KeyState>,
+    /// Whether a newer key seals by now.
+    pub is_older: bool,
+    /// When the person logged in.
+    pub login_at: UnixTime,
+    /// When the refresh token in it came from the provider.
+    pub sealed_at: UnixTime,
+    /// When the provider will no longer take it because of its age, if it does so.
+    pub end: Option<End>,
+    /// By which kind of rule it is refused, if it is.
+    pub denied: Option<Denied>,
+}
+
+/// When a refresh token ends of age.
+pub struct End {
+    /// About then.
+    pub at: UnixTime,
+    /// Whether a server that remembers the newer ones gets around it.
+    pub without_store: bool,
+}
+
+/// A login sealed anew.
+pub struct Anew {
+    /// Its AuthID. The old one stays good.
+    pub authid: AuthId,
+    /// Its revoke code, which lives as long as the new AuthID's key.
+    pub revoke_code: SecretString,
+    /// The epoch that both are of.
+    pub epoch: Epoch,
+}
+
+impl Tokens {
+    /// What an AuthID is, revoked or not.
+    pub fn facts(&self, opened: &Opened) -> Facts {
+        let (login, epoch, keyring) = (&opened.login, opened.epoch, self.0.keyring.load());
+        let service = self.0.providers.catalogue().find(login.service.as_str());
+        Facts {
+            service: login.service.clone(),
+            service_name: service.map(|service| service.name.clone()),
+            grant: login.grant,
+            epoch,
+            state: keyring.entries().find(|(other, ..)| *other == epoch).map(|(_, state, _)| state),
+            is_older: epoch < keyring.primary().epoch(),
+            login_at: login.login_at,
+            sealed_at: login.sealed_at,
+            end: service.and_then(|service| {
+                let without_store = service.provider.rotation() == Rotation::Rolling;
+                Some(End { at: service.ends(login.sealed_at, None)?, without_store })
+            }),
+            denied: self.denied(opened),
+        }
+    }
+
+    /// Whether an AuthID still works, by one call to the provider, whatever is remembered of it. What comes of the call
+    /// is kept as always.
+    ///
+    /// # Errors
+    /// Says why it does not.
+    pub async fn test(&self, opened: &Opened) -> Result<(), Refused> {
+        let service = self.check(opened)?.clone();
+        let outcome = self.fetch(&opened.login, service, false).await;
+        self.check(opened)?;
+        outcome.map(drop)
+    }
+
+    /// The same login sealed anew: under the primary, around the newest refresh token that is known here. Never under an
+    /// older key than before.
+    ///
+    /// # Errors
+    /// When the login is revoked, or cannot be sealed.
+    pub async fn anew(&self, opened: &Opened) -> Result<Anew, Refused> {
+        if let Some(denied) = self.denied(opened) {
+            return Err(Refused::Denied(denied));
+        }
+        let login = self.newest(&opened.login).await;
+        let keyring = self.0.keyring.load();
+        let primary = keyring.primary();
+        let keys = keyring.opener(primary.epoch().max(opened.epoch)).unwrap_or(primary);
+        let authid = authid::seal(keys, &login).map_err(|error| {
+            tracing::warn!(grant = %login.grant, %error, "could not seal anew");
+            Refused::Internal
+        })?;
+        let revoke_code = RevokeCode::new(keys, &login.service, login.grant).print();
+        Ok(Anew { authid, revoke_code, epoch: keys.epoch() })
+    }
+}
+
+impl Facts {
+    /// In words for people: what each is called, in one or two words, and what it is.
+    pub fn rows(&self) -> Vec<(&'static str, String)> {
+        let Self { service, grant, epoch, .. } = self;
+        let end = self.end.as_ref().map(|end| {
+            let date: String = rfc3339(end.at).chars().take(10).collect();
+            format!("about {date}{}", if end.without_store { " (without a state store)" } else { "" })
+        });
+        let rows = [
+            ("service", self.service_name.as_ref().map_or(service.to_string(), |name| format!("{name} ({service})"))),
+            ("login id", grant.to_string()),
+            ("epoch", self.state.map_or(epoch.to_string(), |state| format!("{epoch} ({state})"))),
+            ("login", rfc3339(self.login_at)),
+            ("sealed", rfc3339(self.sealed_at)),
+        ];
+        let denied = self.denied.map_or_else(|| "no".to_owned(), |rule| format!("yes, by a rule for {rule}"));
+        rows.into_iter().chain(end.map(|end| ("ends", end))).chain([("revoked", denied)]).collect()
+    }
+
+    /// For programs. Times are RFC 3339 in UTC.
+    pub fn json(&self) -> Value {
+        json!({
+            "service": self.service.as_str(),
+            "grant": self.grant.to_string(),
+            "epoch": self.epoch.number(),
+            "epoch_state": self.state.map(|state| state.to_string()),
+            "login_at": rfc3339(self.login_at),
+            "sealed_at": rfc3339(self.sealed_at),
+            "ends_at": self.end.as_ref().map(|end| rfc3339(end.at)),
+            "denied_by": self.denied,
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! Revoking a login: durably on the denylist, and at its provider as far as that can be done from here. The two are told
+//! apart, since either can fail without the other, and a failure of one does not keep the other from being tried.
+
+use super::{Opened, Refused, Tokens};
+use crate::authid::{GrantId, Login, OpenError, RevokeCode, ServiceId};
+use crate::clock::UnixTime;
+use crate::denylist::{Denied, NotDurable};
+use crate::provider::{Availability, Failure, Revoked};
+use crate::seal::Epoch;
+use serde_json::{Value, json};
+
+/// What names a login that shall be revoked, and proves that its owner wants it.
+pub enum Revocable {
+    /// Its AuthID. It may be revoked already.
+    Login(Opened),
+    /// Its revoke code.
+    Code(RevokeCode),
+}
+
+/// Whether a login shall be ended at its provider too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtProvider {
+    /// Unless that ends other logins of the same person as well.
+    IfHarmless,
+    /// Whatever else ends with it.
+    Always,
+    /// No.
+    Never,
+}
+
+/// What became of a revocation.
+pub struct Revocation {
+    /// Where the login is.
+    pub service: ServiceId,
+    /// Which login.
+    pub grant: GrantId,
+    /// The epoch of what named it.
+    pub epoch: Epoch,
+    /// Whether it was revoked before.
+    pub already: bool,
+    /// Whether it is written down. If not, this process refuses the login until it ends, and nobody else does.
+    pub here: Result<(), NotDurable>,
+    /// What the provider did.
+    pub at_provider: Withdrawal,
+}
+
+/// What became of a login at its provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// The provider withdrew the access, or it had ended before.
+    Done,
+    /// The provider has no way to do so, or none that this server may use.
+    NotSupported,
+    /// The provider could not be reached or refused.
+    Failed,
+    /// Not tried: it would end every login of that person at this app, so it takes their word.
+    WouldEndAllLogins,
+    /// Not tried, as was asked.
+    NotAsked,
+    /// Not possible with a revoke code, which holds no access.
+    NeedsAuthid,
+}
+
+impl Withdrawal {
+    /// The kind in a word, for the log and for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NotSupported => "not_supported",
+            Self::Failed => "failed",
+            Self::WouldEndAllLogins => "would_end_all_logins",
+            Self::NotAsked => "not_asked",
+            Self::NeedsAuthid => "needs_authid",
+        }
+    }
+
+    /// In words for people: the answer to whether the provider withdrew the access.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Done => "yes",
+            Self::NotSupported => "not possible from here",
+            Self::Failed => "failed: it could not be reached, or refused",
+            Self::WouldEndAllLogins => "not yet: it would end every login made with this server there",
+            Self::NotAsked => "no, that was not asked for",
+            Self::NeedsAuthid => "not possible with a revoke code, which holds no access",
+        }
+    }
+}
+
+impl Revocation {
+    /// For programs. `withdraw_url` is where a person withdraws the access at the provider.
+    pub fn json(&self, withdraw_url: Option<&str>) -> Value {
+        let mut answer = json!({
+            "revoked": self.here.is_ok(),
+            "already": self.already,
+            "grant": self.grant.to_string(),
+            "service": self.service.as_str(),
+            "provider": self.at_provider.word(),
+            "withdraw_url": withdraw_url,
+        });
+        if self.here.is_err() {
+            let reason = "Refused from now on, but not durably revoked: the denylist could not be written.";
+            answer["error"] = reason.into();
+        }
+        answer
+    }
+}
+
+impl Tokens {
+    /// Reads what names a login: its AuthID, revoked or not, or its revoke code.
+    ///
+    /// # Errors
+    /// Says why it names none.
+    pub fn revocable(&self, text: &str) -> Result<Revocable, Refused> {
+        match self.open(text) {
+            Err(Refused::IsRevokeCode) => self.open_code(text).map(Revocable::Code),
+            opened => opened.map(Revocable::Login),
+        }
+    }
+
+    fn open_code(&self, text: &str) -> Result<RevokeCode, Refused> {
+        let code = RevokeCode::parse(text).ok_or(Refused::BadRevokeCode)?;
+        match code.check(&self.0.keyring.load()) {
+            Ok(()) => Ok(code),
+            Err(OpenError::NoKey(why)) => Err(Refused::NoKeyForRevokeCode(code.epoch, why)),
+            Err(OpenError::Forged) => Err(Refused::BadRevokeCode),
+        }
+    }
+
+    /// Revokes a login. Doing so again changes nothing, but for what failed before.
+    pub async fn revoke(&self, revocable: Revocable, at_provider: AtProvider) -> Revocation {
+        let (service, epoch, grant) = match &revocable {
+            Revocable::Login(Opened { login, epoch }) => (login.service.clone(), *epoch, login.grant),
+            Revocable::Code(code) => (code.service.clone(), code.epoch, code.grant),
+        };
+        // No rule about old logins refuses one of the last day of all.
+        let already = self.0.denylist.denies(&service, epoch, grant, UnixTime::MAX) == Some(Denied::Grant);
+        let here = self.deny(grant).await;
+        if let Err(error) = &here {
+            tracing::error!(%grant, %error, "a revocation could not be written down; it holds until this process ends");
+        }
+        let at_provider = match revocable {
+            Revocable::Code(_) => Withdrawal::NeedsAuthid,
+            Revocable::Login(_) if at_provider == AtProvider::Never => Withdrawal::NotAsked,
+            Revocable::Login(Opened { login, .. }) => {
+                self.withdraw(&self.newest(&login).await, at_provider == AtProvider::Always).await
+            }
+        };
+        self.0.outcomes.forget(grant);
+        Revocation { service, grant, epoch, already, here, at_provider }
+    }
+
+    async fn deny(&self, grant: GrantId) -> Result<(), NotDurable> {
+        let (denylist, newest, now) = (self.0.denylist.clone(), self.0.keyring.load().newest(), self.0.clock.now());
+        let append = tokio::task::spawn_blocking(move || denylist.append(grant, newest, now)).await;
+        append.unwrap_or_else(|interrupted| Err(NotDurable { grant, cause: interrupted.into() }))
+    }
+
+    async fn withdraw(&self, login: &Login, whatever_ends: bool) -> Withdrawal {
+        let service = self.0.providers.catalogue().find(login.service.as_str());
+        let Some(service) = service.filter(|service| service.availability() == Availability::Offered) else {
+            return Withdrawal::NotSupported;
+        };
+        if service.provider.revoke_ends_all_logins() && !whatever_ends {
+            return Withdrawal::WouldEndAllLogins;
+        }
+        match self.0.providers.revoke(service, &login.refresh_token).await {
+            Ok(Revoked::Done) => {
+                if let Some((rotation, _)) = self.0.rotation_of(service) {
+                    rotation.forget(login).await;
+                }
+                Withdrawal::Done
+            }
+            Ok(Revoked::NotSupported) | Err(Failure::NotOffered) => Withdrawal::NotSupported,
+            Err(failure) => {
+                tracing::warn!(grant = %login.grant, %failure, "revoked here, but not at the provider");
+                Withdrawal::Failed
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Attacks on the way of an AuthID to Duplicati's page.
+
+use super::site::*;
+use crate::guard::Guard;
+
+#[tokio::test]
+async fn an_authid_does_not_wait_for_an_unknown_opener() {
+    prove(Guard::TrustedOpener, 200, async |site| {
+        site.browser(HOME).await.log_in(EVIL, TOKEN).await;
+        // By a script on the opener's page, in the same browser.
+        site.fetch_as(HOME, TOKEN, &[("referer", EVIL)]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_planted_token_fetches_nothing_from_elsewhere() {
+    prove(Guard::MailboxAddress, 200, async |site| {
+        site.browser(HOME).await.log_in(UI, TOKEN).await;
+        site.fetch(ELSEWHERE, TOKEN).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_planted_through_a_trusted_page_fetches_nothing_for_another_page() {
+    prove(Guard::MailboxOrigin, 200, async |site| {
+        // A page on the person's own machine led the browser here, with the attacker's token.
+        site.browser(HOME).await.log_in(UI, TOKEN).await;
+        site.fetch_as(HOME, TOKEN, &[("referer", EVIL)]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_guessed_token_fetches_nothing() {
+    for guess in ["0", "1111111111111111", "abcdefgh"] {
+        prove(Guard::FetchTokenStrength, 200, async |site| {
+            site.browser(HOME).await.log_in(UI, guess).await;
+            site.fetch(HOME, guess).await
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_hostile_callback_is_not_reflected() {
+    prove(Guard::JsonpCallback, 400, async |site| {
+        let uri = format!("/fetch?callback=alert(document.cookie)//&token={TOKEN}");
+        let script = site.browser(HOME).await.get(&uri, &[]).await;
+        script.won(script.body.contains("alert(document.cookie)"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_but_a_trusted_proxy_says_who_asks() {
+    let tables = "[server]\ntrusted_proxies = [\"203.0.113.7\"]\n";
+    let client = &[("x-forwarded-for", "192.0.2.1")];
+    prove_with(tables, Guard::TrustedProxy, 200, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let state = browser.leave(UI, TOKEN).await;
+        assert!(browser.get(&format!("/logged-in?code=code&state={state}"), client).await.has_authid());
+        site.fetch_as(ELSEWHERE, TOKEN, client).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_that_a_browser_was_sent_to_fetches_nothing() {
+    prove(Guard::MailboxAsker, 200, async |site| {
+        site.browser(HOME).await.log_in(UI, TOKEN).await;
+        site.fetch_as(HOME, TOKEN, &[("sec-fetch-dest", "document")]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_tries_many_tokens_does_not_find_the_right_one() {
+    prove(Guard::FetchLimit, 200, async |site| {
+        site.browser(HOME).await.log_in(UI, TOKEN).await;
+        for guess in 100..120 {
+            assert!(site.fetch(HOME, &format!("abcdefghijklm{guess}")).await.is_err());
+        }
+        site.fetch(HOME, TOKEN).await
+    })
+    .await;
+}

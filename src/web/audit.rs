@@ -1,0 +1,142 @@
+//! The audit trail: what people did, a line each under the target `authseal::audit`, counted beside. Every line has
+//! `event`, `client` (an address, a /64 of IPv6, or `unknown`) and `peer` (who opened the connection), and names login
+//! and epoch where they are known. No secret ever stands in one. docs/monitoring.md lists the events.
+//!
+//! What happens to keyring and denylist is told where it happens, under the same target.
+
+use super::client;
+use crate::app::App;
+use crate::authid::{Envelope, GrantId};
+use crate::denylist::Denied;
+use crate::login::{Client, ClientNet, LoggedIn, LoginError, Opener, Origin};
+use crate::seal::Epoch;
+use crate::tokens::{Opened, Revocation};
+use actix_web::HttpRequest;
+use secrecy::{ExposeSecret, SecretString};
+use tracing::field;
+
+/// A login ended with an AuthID; where Duplicati's page is trusted, it waits for that page already.
+pub(super) fn login(logged_in: &LoggedIn, request: &HttpRequest, app: &App) {
+    let (client, peer) = whence(request, app);
+    let LoggedIn { service, grant, authid, opener, .. } = logged_in;
+    let opener = match opener {
+        Opener::Trusted(origin) | Opener::Unknown(origin) => Some(origin),
+        Opener::None => None,
+    };
+    app.meter().login(Some(service.id.as_str()), "done");
+    let epoch = named(authid).map(|(_, epoch)| epoch);
+    if let Some(epoch) = epoch {
+        app.meter().saw_epoch(epoch.number());
+    }
+    tracing::info!(
+        target: "authseal::audit", event = "login", client, %peer, service = %service.id,
+        grant = grant.map(field::display), epoch = epoch.map(field::display), opener = opener.map(Origin::as_str),
+    );
+    if logged_in.waits {
+        delivered("waiting", authid, opener, request, app);
+    }
+}
+
+/// A login did not begin, or did not end well.
+pub(super) fn login_refused(error: &LoginError, is_fault: bool, request: &HttpRequest, app: &App) {
+    let (client, peer) = whence(request, app);
+    let service = error.service().map(|service| service.id.as_str());
+    app.meter().login(service, error.word());
+    if is_fault {
+        tracing::error!(
+            target: "authseal::audit", event = "login_refused", client, %peer, service, why = %error,
+        );
+    } else {
+        tracing::info!(
+            target: "authseal::audit", event = "login_refused", client, %peer, service, why = %error,
+        );
+    }
+}
+
+/// An AuthID got on its way to a page: see [`Meter::delivered`](crate::meter::Meter::delivered) for `way`.
+pub(super) fn delivered(
+    way: &'static str,
+    authid: &SecretString,
+    to: Option<&Origin>,
+    request: &HttpRequest,
+    app: &App,
+) {
+    let (client, peer) = whence(request, app);
+    let (grant, epoch) = named(authid).unzip();
+    app.meter().delivered(way);
+    tracing::info!(
+        target: "authseal::audit", event = "delivered", client, %peer, way,
+        to = to.map(Origin::as_str), grant = grant.map(field::display), epoch = epoch.map(field::display),
+    );
+}
+
+/// Somebody used an AuthID that is on the denylist.
+pub(super) fn denied(opened: &Opened, by: Denied, request: &HttpRequest, app: &App) {
+    let (client, peer) = whence(request, app);
+    tracing::info!(
+        target: "authseal::audit", event = "denied", client, %peer, service = %opened.login.service,
+        grant = %opened.login.grant, epoch = %opened.epoch, rule = %by,
+    );
+}
+
+/// A login was revoked, by its AuthID or its revoke code; `durably` tells whether that was written down.
+pub(super) fn revoked(done: &Revocation, request: &HttpRequest, app: &App) {
+    let (client, peer) = whence(request, app);
+    let Revocation { service, grant, epoch, here, at_provider, .. } = done;
+    let durably = here.is_ok();
+    app.meter().revoked(durably);
+    tracing::info!(
+        target: "authseal::audit", event = "revoked", client, %peer, %service, %grant, %epoch, durably,
+        at_provider = at_provider.word(),
+    );
+}
+
+/// A login was sealed anew under `epoch`.
+pub(super) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpRequest, app: &App) {
+    let (client, peer) = whence(request, app);
+    tracing::info!(
+        target: "authseal::audit", event = "made_anew", client, %peer, service = %opened.login.service,
+        grant = %opened.login.grant, %epoch, before = %opened.epoch,
+    );
+}
+
+/// Where a request comes from, as far as that is known, and who opened the connection.
+fn whence(request: &HttpRequest, app: &App) -> (String, ClientNet) {
+    let Client { address, peer } = client::of(request, app);
+    (address.map_or_else(|| "unknown".to_owned(), |address| address.to_string()), peer)
+}
+
+/// Login and epoch of an AuthID; none of a provider's token that is handed out as it is.
+fn named(authid: &SecretString) -> Option<(GrantId, Epoch)> {
+    Envelope::parse(authid.expose_secret()).ok().map(|envelope| (envelope.grant, envelope.epoch))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_documentation_lists_every_outcome() {
+        let page = include_str!("../../docs/monitoring.md");
+        let refused = include_str!("../tokens/refused.rs");
+        for source in [refused, include_str!("../login/error.rs"), include_str!("../provider/failure.rs")] {
+            let (_, words) = source.split_once("fn word(").unwrap();
+            let (words, _) = words.split_once("\n    }\n").unwrap();
+            let words: Vec<_> = words.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+            assert!(words.len() > 5, "{words:?}");
+            words.iter().for_each(|word| assert!(page.contains(&format!("`{word}`")), "{word}"));
+        }
+    }
+
+    #[test]
+    fn the_documentation_lists_every_event_and_no_other() {
+        let sources = [include_str!("audit.rs"), include_str!("../keyfile/mod.rs"), include_str!("../denylist/mod.rs")];
+        let code = sources.map(|source| source.split("#[cfg(test)]").next().unwrap_or_default()).concat();
+        let events = code.split("event = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
+        let mut events: Vec<_> = events.map(|event| format!("| `{event}` |")).collect();
+        events.dedup(); // one event is told at two levels
+        let page = include_str!("../../docs/monitoring.md");
+        let (_, table) = page.split_once("| `event` |").unwrap();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let rows: Vec<_> = rows.map(|row| format!("|{}|", row.split('|').nth(1).unwrap())).collect();
+        assert_eq!(rows, events);
+    }
+}

@@ -1,0 +1,185 @@
+// Several authseal processes with one configuration behind HAProxy, and a Redis where they want one: as an operator of
+// many replicas runs them.
+
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { Person } from './person.js';
+import { startProvider } from './provider.js';
+import { BINARY, ENVIRONMENT, configuration, freePort } from './server.js';
+import { eventually } from './wait.js';
+
+const run = promisify(execFile);
+
+// A test with three replicas. `manner` goes to `startProvider`, and has more: `store`, "redis", "dir" or "memory"; `hashed`:
+// the balancer sends requests with the same argument `token` to the same replica.
+export function clusterTest(title, manner, body) {
+    test(title, async (t) => {
+        const undo = [];
+        t.after(async () => {
+            for (const step of undo.reverse()) await step();
+        });
+        const cluster = await startCluster(undo, manner);
+        try {
+            await body({ ...cluster, person: new Person() });
+        } catch (error) {
+            error.message += `\n\nthe replicas wrote:\n${cluster.replicas.map((replica) => replica.output).join('\n---\n')}`;
+            throw error;
+        }
+    });
+}
+
+async function startCluster(undo, manner) {
+    const folder = await mkdtemp(join(tmpdir(), 'authseal-cluster-'));
+    undo.push(() => rm(folder, { recursive: true, force: true }));
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const provider = await startProvider({ redirectUri: `${url}/logged-in`, ...manner });
+    undo.push(() => provider.close());
+    const redis = manner.store === 'redis' ? new Redis(folder, await freePort()) : undefined;
+    if (redis) {
+        undo.push(() => redis.end());
+        await redis.start();
+    }
+    const store = { redis: () => `redis://127.0.0.1:${redis.port}/0`, dir: () => 'dir:state', memory: () => 'memory' }[manner.store]();
+    const top = 'server.trusted_proxies = ["127.0.0.2"]';
+    const settings = `\n[state]\nstore = "${store}"\n`;
+    const text = configuration(url, port, provider, { ...manner, top, settings });
+    await writeFile(join(folder, 'authseal.toml'), text);
+    await run(BINARY, ['keys', 'new'], { cwd: folder, env: ENVIRONMENT });
+    await run(BINARY, ['denylist', 'init'], { cwd: folder, env: ENVIRONMENT });
+    const replicas = [];
+    for (let number = 0; number < 3; number += 1) replicas.push(new Replica(folder, await freePort()));
+    for (const replica of replicas) undo.push(() => replica.kill());
+    await Promise.all(replicas.map((replica) => replica.start()));
+    const balancer = new Child('haproxy', ['-db', '-f', join(folder, 'haproxy.cfg')], folder);
+    await writeFile(join(folder, 'haproxy.cfg'), haproxy(port, replicas, manner.hashed));
+    balancer.spawn();
+    undo.push(() => balancer.kill());
+    await eventually('the balancer is ready', 10_000, async () => (await status(`${url}/readyz`)) === 200);
+    return { url, server: { url, folder }, provider, replicas, redis };
+}
+
+// The balancer of docs/scaling.md, but for its ports and TLS. It has an address of its own, so that it is not taken for a
+// visitor. `hashed` is the variant without a shared store.
+function haproxy(port, replicas, hashed) {
+    const servers = replicas.map((replica, at) => `    server replica${at} 127.0.0.1:${replica.port} check inter 100ms rise 1 fall 1 source 127.0.0.2`);
+    return `
+global
+    maxconn 1000
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 30s
+    timeout server 30s
+    option forwardfor
+    option redispatch 1
+    retries 3
+    retry-on conn-failure
+frontend public
+    bind 127.0.0.1:${port}
+    default_backend authseal
+backend authseal
+    ${hashed ? 'balance url_param token check_post\n    hash-type consistent' : 'balance roundrobin'}
+    option httpchk GET /readyz
+${servers.join('\n')}
+`;
+}
+
+// A process that a test can kill and start again.
+class Child {
+    #child;
+    #ended = Promise.resolve();
+    output = '';
+
+    constructor(program, args, cwd) {
+        Object.assign(this, { program, args, cwd });
+    }
+
+    spawn() {
+        this.#child = spawn(this.program, this.args, { cwd: this.cwd, env: ENVIRONMENT, stdio: ['ignore', 'pipe', 'pipe'] });
+        for (const stream of [this.#child.stdout, this.#child.stderr]) {
+            stream.setEncoding('utf8').on('data', (text) => (this.output += text));
+        }
+        this.#ended = new Promise((resolve, reject) => this.#child.once('exit', resolve).once('error', reject));
+    }
+
+    // Ends it without a word.
+    async kill() {
+        this.#child?.kill('SIGKILL');
+        await this.#ended;
+    }
+
+    // Ends it as a service manager does, and gives its exit code.
+    async stop() {
+        this.#child.kill('SIGTERM');
+        return this.#ended;
+    }
+}
+
+class Replica extends Child {
+    constructor(folder, port) {
+        super(BINARY, ['serve', '--config', join(folder, 'authseal.toml'), '--listen', `127.0.0.1:${port}`], folder);
+        this.port = port;
+    }
+
+    async start() {
+        this.spawn();
+        await eventually(`the replica at ${this.port} is ready`, 10_000, async () => (await status(`http://127.0.0.1:${this.port}/readyz`)) === 200);
+    }
+}
+
+class Redis extends Child {
+    constructor(folder, port) {
+        const settings = ['--port', `${port}`, '--bind', '127.0.0.1', '--appendonly', 'yes', '--appendfsync', 'always', '--save', ''];
+        super('redis-server', [...settings, '--dir', folder], folder);
+        this.port = port;
+    }
+
+    async start() {
+        this.spawn();
+        await eventually('Redis answers', 10_000, () => this.command('PING').then((answer) => answer.startsWith('+PONG')));
+    }
+
+    // One command, its answer as text.
+    command(line) {
+        return new Promise((resolve) => {
+            const socket = connect(this.port, '127.0.0.1', () => socket.write(`${line}\r\n`));
+            socket.once('data', (data) => {
+                socket.destroy();
+                resolve(String(data));
+            });
+            socket.once('error', () => resolve(''));
+        });
+    }
+
+    end() {
+        return this.kill();
+    }
+}
+
+// GET /refresh as a backup client does it.
+export async function refresh(url, authid) {
+    try {
+        const response = await fetch(`${url}/refresh`, { headers: { 'x-authid': authid }, redirect: 'manual' });
+        const text = await response.text();
+        const body = response.status === 200 ? JSON.parse(text) : {};
+        return { ...body, status: response.status, reason: response.headers.get('x-reason') };
+    } catch (error) {
+        return { status: 0, reason: String(error.cause ?? error) };
+    }
+}
+
+async function status(url) {
+    try {
+        const response = await fetch(url, { headers: { connection: 'close' } });
+        await response.arrayBuffer();
+        return response.status;
+    } catch {
+        return undefined;
+    }
+}

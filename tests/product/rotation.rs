@@ -1,0 +1,387 @@
+//! Services whose refresh tokens change when they are used, with a store in a folder: for years, on several servers, and
+//! with everything that can go wrong between here and the provider.
+
+use crate::browser::{From, Person};
+use crate::emulator::{Emulator, Fault, Personality};
+use crate::spawn::{Answer, OLD, PRIMARY, TestApp, spawn_at, spawn_beside, until};
+use authseal::clock::Clock;
+use authseal::store::{Store, StorePlace};
+use authseal::tokens::records_by_epoch;
+use futures_util::future::join_all;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const UI: &str = "http://localhost:8200";
+const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_secs(3600);
+const STORE: &str = "[state]\nstore = \"dir:state\"\n";
+/// Longer than a token is left alone that may have been spent.
+const HELD: Duration = Duration::from_secs(21);
+/// Longer than a refusal is remembered.
+const FORGOTTEN: Duration = Duration::from_secs(301);
+
+/// A provider and a server with a store, with one time.
+fn start(who: Personality) -> (Emulator, TestApp) {
+    start_with(who, STORE)
+}
+
+fn start_with(who: Personality, tables: &str) -> (Emulator, TestApp) {
+    let clock = Clock::system();
+    let emulator = Emulator::start_at(who, clock.clone());
+    let app = spawn_at(&format!("{}{tables}", emulator.provider_toml()), clock);
+    (emulator, app)
+}
+
+/// A login through the pages: the AuthID.
+async fn log_in(emulator: &Emulator, app: &TestApp) -> String {
+    let page = log_in_page(&mut app.person(), emulator).await;
+    page.authid().unwrap_or_else(|| panic!("{}", page.body))
+}
+
+async fn log_in_page(person: &mut Person, emulator: &Emulator) -> crate::browser::Page {
+    let service = emulator.who().service;
+    if !emulator.who().authorize.is_empty() {
+        return person.log_in(service).await;
+    }
+    let index = person.open_index(&format!("type={service}"), UI).await;
+    let link = index.link("/cli-token?").unwrap_or_else(|| panic!("{}", index.body));
+    let ctx = link.query_pairs().find(|(name, _)| name == "ctx").unwrap().1.into_owned();
+    let page = person.click(&index, link).await;
+    let token = emulator.login_token();
+    let fields = [("id", service), ("token", token.as_str()), ("ctx", ctx.as_str())];
+    person.submit(person.at("/cli-token-login"), &fields, page.as_source()).await
+}
+
+/// The refresh calls so far, by their tokens.
+fn spent(emulator: &Emulator) -> Vec<String> {
+    let calls = emulator.calls();
+    let refreshes = calls.iter().filter(|call| call.params.iter().any(|(_, value)| value == "refresh_token"));
+    let token =
+        |params: &[(String, String)]| params.iter().find(|(name, _)| name == "refresh_token").unwrap().1.clone();
+    refreshes.map(|call| token(&call.params)).collect()
+}
+
+fn records(app: &TestApp) -> Vec<PathBuf> {
+    let shelf = app.dir.path().join("state/records");
+    let folders = fs::read_dir(shelf).unwrap().map(|folder| folder.unwrap().path());
+    folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path()).collect()
+}
+
+fn full() -> bool {
+    std::env::var_os("TESTS_FULL").is_some()
+}
+
+#[tokio::test]
+async fn services_with_single_use_tokens_are_offered_with_a_store() {
+    for who in [Personality::box_com(), Personality::jottacloud()] {
+        let (emulator, app) = start(who);
+        let index = app.person().visit(app.person().at("/"), From::Typed).await;
+        assert!(index.body.contains(emulator.who().service), "{}", index.body);
+        let authid = log_in(&emulator, &app).await;
+        let first = app.refresh(&authid).await;
+        assert!(emulator.use_access_token(&first.access_token()));
+        assert!(spent(&emulator).is_empty(), "what came with the login serves first");
+        assert_eq!(records(&app).len(), 1);
+        app.clock.advance(HOUR);
+        let second = app.refresh(&authid).await;
+        assert_ne!(second.access_token(), first.access_token());
+        assert!(emulator.use_access_token(&second.access_token()));
+        assert!(second.json().get("v2_authid").is_none(), "the AuthID stays as it is");
+        assert_eq!(spent(&emulator).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_second_server_adopts_what_the_first_one_got() {
+    for who in [Personality::box_com(), Personality::jottacloud(), Personality::microsoft()] {
+        let (emulator, one) = start(who);
+        let two = spawn_beside(&one);
+        let authid = log_in(&emulator, &one).await;
+        for turn in 0..6 {
+            one.clock.advance(HOUR);
+            let (a, b) = if turn % 2 == 0 { (&one, &two) } else { (&two, &one) };
+            let first = a.refresh(&authid).await.access_token();
+            assert!(emulator.use_access_token(&first));
+            assert_eq!(b.refresh(&authid).await.access_token(), first, "turn {turn}");
+        }
+        let spent = spent(&emulator);
+        assert_eq!((spent.len(), spent.iter().collect::<BTreeSet<_>>().len()), (6, 6), "none twice: {spent:?}");
+    }
+}
+
+/// Backs up daily for `days`, with a pause of `pause` days now and then, and restarts now and then.
+async fn years(who: Personality, days: u32, pause: u32) {
+    let (emulator, first) = start(who);
+    let authid = log_in(&emulator, &first).await;
+    let mut app = spawn_beside(&first);
+    let mut day = 0;
+    while day < days {
+        let away = if day % 97 == 96 { pause } else { 1 };
+        day += away;
+        app.clock.advance(DAY * away);
+        if day % 100 < away {
+            app = spawn_beside(&app);
+        }
+        let answer = app.refresh(&authid).await;
+        assert_eq!(answer.status, 200, "{} on day {day}: {answer:?}", emulator.who().service);
+        assert!(emulator.use_access_token(&answer.access_token()), "day {day}");
+    }
+    assert_eq!(records(&app).len(), 1);
+}
+
+const THREE_YEARS: u32 = 3 * 365;
+
+#[tokio::test]
+async fn three_years_of_backups_to_something_like_box() {
+    years(Personality::box_com(), THREE_YEARS, 55).await;
+}
+
+#[tokio::test]
+async fn three_years_of_backups_to_something_like_jottacloud() {
+    years(Personality::jottacloud(), THREE_YEARS, 40).await;
+}
+
+#[tokio::test]
+async fn three_years_of_backups_to_something_like_microsoft() {
+    years(Personality::microsoft(), THREE_YEARS, 85).await;
+}
+
+#[tokio::test]
+async fn beyond_the_providers_own_limit_a_new_login_is_asked_for() {
+    for (who, days) in [(Personality::box_com(), 61), (Personality::microsoft(), 91)] {
+        let (emulator, app) = start(who);
+        let authid = log_in(&emulator, &app).await;
+        app.clock.advance(DAY * days);
+        let answer = app.refresh(&authid).await;
+        assert_eq!(answer.status, 401, "{answer:?}");
+        assert!(answer.reason().contains("create a new AuthID"), "{}", answer.reason());
+    }
+}
+
+#[tokio::test]
+async fn without_a_durable_store_the_page_names_the_last_day_and_with_one_there_is_none() {
+    for (tables, named) in [("", true), (STORE, false)] {
+        let (emulator, app) = start_with(Personality::microsoft(), tables);
+        let page = log_in_page(&mut app.person(), &emulator).await;
+        assert_eq!(page.body.contains("It works until about"), named, "{tables}");
+    }
+}
+
+#[tokio::test]
+async fn twenty_clients_of_two_servers_cause_one_call_and_one_who_hangs_up_costs_nothing() {
+    let (emulator, one) = start(Personality::jottacloud());
+    let two = spawn_beside(&one);
+    let authid = log_in(&emulator, &one).await;
+    for _ in 0..if full() { 50 } else { 5 } {
+        one.clock.advance(HOUR);
+        let before = spent(&emulator).len();
+        emulator.hold();
+        let gone = one.client.get(one.at("/refresh")).header("X-AuthID", &authid);
+        let gone = tokio::spawn(gone.timeout(Duration::from_secs(20)).send());
+        until(Duration::from_secs(10), async || spent(&emulator).len() == before + 1).await;
+        gone.abort();
+        let all = join_all((0..20).map(|n| if n % 2 == 0 { one.refresh(&authid) } else { two.refresh(&authid) }));
+        let release = async { emulator.release() };
+        let (answers, ()) = tokio::join!(all, release);
+        let tokens: BTreeSet<_> = answers.iter().map(Answer::access_token).collect();
+        assert_eq!((tokens.len(), spent(&emulator).len()), (1, before + 1));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_waited_out_and_costs_a_login_only_at_a_strict_provider() {
+    for (who, survives) in [(Personality::box_com(), true), (Personality::jottacloud(), false)] {
+        let (emulator, app) = start(who);
+        let authid = log_in(&emulator, &app).await;
+        app.clock.advance(HOUR);
+        emulator.lose_answers(1, Fault::CloseBeforeHeaders);
+        assert_eq!(app.refresh(&authid).await.status, 502);
+        let held = app.refresh(&authid).await;
+        assert_eq!(held.status, 502);
+        assert!(held.reason().contains("broke off"), "{}", held.reason());
+        assert_eq!(spent(&emulator).len(), 1, "the token is left alone");
+        app.clock.advance(HELD);
+        let after = app.refresh(&authid).await;
+        assert_eq!(after.status == 200, survives, "{after:?}");
+        if survives {
+            assert!(emulator.use_access_token(&after.access_token()));
+            app.clock.advance(HOUR);
+            assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()));
+        } else {
+            assert_eq!(after.status, 401);
+            assert_eq!(app.refresh(&authid).await.status, 401, "and at once from then on");
+            assert_eq!(spent(&emulator).len(), 2, "no loop");
+        }
+    }
+}
+
+#[tokio::test]
+async fn duplicatis_own_retries_cover_the_time_in_doubt() {
+    let (emulator, app) = start(Personality::box_com());
+    let authid = log_in(&emulator, &app).await;
+    app.clock.advance(HOUR);
+    emulator.lose_answers(1, Fault::CloseBeforeHeaders);
+    let clock = app.clock.clone();
+    let mut client = app.duplicati("box.com", &authid).while_waiting(move |pause| clock.advance(pause));
+    assert!(emulator.use_access_token(&client.access_token().await.unwrap()));
+}
+
+#[tokio::test]
+async fn what_the_provider_turns_away_costs_nothing() {
+    for who in [Personality::box_com(), Personality::jottacloud()] {
+        let (emulator, app) = start(who);
+        let authid = log_in(&emulator, &app).await;
+        let faults = [Fault::oauth(401, "invalid_client", ""), Fault::oauth(429, "slow_down", "")];
+        for fault in faults {
+            app.clock.advance(HOUR);
+            emulator.misbehave(fault.clone());
+            let answer = app.refresh(&authid).await;
+            assert!([502, 503].contains(&answer.status), "{fault:?}: {answer:?}");
+            emulator.behave();
+            app.clock.advance(FORGOTTEN);
+            assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "{fault:?}");
+        }
+        // 500 says nothing of whether the token was looked at.
+        app.clock.advance(HOUR);
+        emulator.misbehave(Fault::oauth(500, "server_error", ""));
+        assert_eq!(app.refresh(&authid).await.status, 502);
+        emulator.behave();
+        app.clock.advance(FORGOTTEN);
+        assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()));
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_was_emptied_edited_or_set_back_yields_no_wrong_token() {
+    let (emulator, app) = start(Personality::jottacloud());
+    let authid = log_in(&emulator, &app).await;
+    let record = records(&app).remove(0);
+    let first = fs::read(&record).unwrap();
+    app.clock.advance(HOUR);
+    app.refresh(&authid).await.access_token();
+    app.clock.advance(HOUR);
+    let newest = fs::read(&record).unwrap();
+    let calls = spent(&emulator).len();
+    let mut edited = newest.clone();
+    *edited.last_mut().unwrap() ^= 1;
+    for (what, content) in [("emptied", None), ("edited", Some(edited)), ("cut", Some(newest[..20].to_vec()))] {
+        let _ = fs::remove_file(&record);
+        if let Some(content) = content {
+            fs::write(&record, content).unwrap();
+        }
+        let answer = app.refresh(&authid).await;
+        assert_eq!(answer.status, 401, "{what}: {answer:?}");
+        assert!(answer.reason().contains("memory of this login is gone"), "{what}: {}", answer.reason());
+    }
+    assert_eq!(spent(&emulator).len(), calls, "nobody was asked with a guess");
+    fs::write(&record, &newest).unwrap();
+    assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "put back, it goes on");
+    fs::write(&record, &first).unwrap();
+    app.clock.advance(HOUR);
+    let set_back = app.refresh(&authid).await;
+    assert_eq!(set_back.status, 401);
+    assert!(set_back.reason().contains("no longer accepts this login"), "{}", set_back.reason());
+}
+
+#[tokio::test]
+async fn while_the_store_fails_nothing_is_spent_and_rolling_logins_go_on() {
+    for who in [Personality::jottacloud(), Personality::box_com(), Personality::microsoft()] {
+        let (emulator, app) = start(who);
+        let authid = log_in(&emulator, &app).await;
+        app.clock.advance(HOUR);
+        let (good, aside) = (app.dir.path().join("state/records"), app.dir.path().join("aside"));
+        fs::rename(&good, &aside).unwrap();
+        fs::write(&good, b"no folder").unwrap();
+        let calls = emulator.calls().len();
+        let answer = app.refresh(&authid).await;
+        if emulator.who().service == "onedrivev2" {
+            assert!(emulator.use_access_token(&answer.access_token()), "the token in the AuthID lives on");
+        } else {
+            assert_eq!(answer.status, 502, "{answer:?}");
+            assert!(answer.reason().contains("state store"), "{}", answer.reason());
+            let page = log_in_page(&mut app.person(), &emulator).await;
+            assert_eq!((page.status, page.authid()), (502, None));
+            assert!(page.body.contains("could not be kept"), "{}", page.body);
+            assert_eq!(emulator.calls().len(), calls, "nothing is spent on a login that could not be kept");
+        }
+        fs::remove_file(&good).unwrap();
+        fs::rename(&aside, &good).unwrap();
+        app.clock.advance(HOUR);
+        assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "it mends itself");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_written_down_is_kept_handed_out_and_written_later() {
+    let (emulator, app) = start(Personality::jottacloud());
+    let authid = log_in(&emulator, &app).await;
+    app.clock.advance(HOUR);
+    let (good, aside) = (app.dir.path().join("state/records"), app.dir.path().join("aside"));
+    emulator.hold();
+    let asked = app.refresh(&authid);
+    let fail = async {
+        until(Duration::from_secs(10), async || spent(&emulator).len() == 1).await;
+        fs::rename(&good, &aside).unwrap();
+        fs::write(&good, b"no folder").unwrap();
+        emulator.release();
+    };
+    let (answer, ()) = tokio::join!(asked, fail);
+    assert!(emulator.use_access_token(&answer.access_token()), "the client gets it all the same");
+    let before = fs::read(aside_record(&aside)).unwrap();
+    fs::remove_file(&good).unwrap();
+    fs::rename(&aside, &good).unwrap();
+    until(Duration::from_secs(20), async || fs::read(&records(&app)[0]).unwrap() != before).await;
+    let two = spawn_beside(&app);
+    assert_eq!(two.refresh(&authid).await.access_token(), answer.access_token());
+    assert_eq!(spent(&emulator).len(), 1);
+}
+
+fn aside_record(shelf: &std::path::Path) -> PathBuf {
+    let folder = fs::read_dir(shelf).unwrap().next().unwrap().unwrap().path();
+    fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
+}
+
+#[tokio::test]
+async fn revoking_ends_the_newest_token_and_its_record() {
+    let (emulator, app) = start(Personality::box_com());
+    let authid = log_in(&emulator, &app).await;
+    app.clock.advance(HOUR);
+    let access = app.refresh(&authid).await.access_token();
+    assert!(emulator.use_access_token(&access));
+    let answer = app.client.post(app.at("/revoked")).header("X-AuthID", &authid).send().await.unwrap();
+    let answer = Answer::of(answer).await;
+    assert_eq!(answer.json()["provider"], "done", "{answer:?}");
+    assert!(!emulator.use_access_token(&access), "the provider ended it");
+    assert!(records(&app).is_empty());
+    assert_eq!(app.refresh(&authid).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_record_moves_to_the_newer_key_when_it_is_used() {
+    let (emulator, app) = start(Personality::box_com());
+    let keys = app.dir.path().join("keys.toml");
+    let now = fs::read_to_string(&keys).unwrap();
+    fs::write(&keys, now.replace(&format!("primary = {PRIMARY}"), &format!("primary = {OLD}"))).unwrap();
+    let old = spawn_beside(&app);
+    let authid = log_in(&emulator, &old).await;
+    drop(old);
+    fs::write(&keys, now).unwrap();
+    let new = spawn_beside(&app);
+    let place = StorePlace::Dir(app.dir.path().join("state"));
+    let epochs = async || {
+        let store = Store::open(&place, Clock::system()).unwrap();
+        let counts = records_by_epoch(&store).await.unwrap();
+        counts.into_keys().map(|epoch| epoch.unwrap().number()).collect::<Vec<_>>()
+    };
+    assert_eq!(epochs().await, [OLD]);
+    app.clock.advance(HOUR);
+    let answer = new.refresh(&authid).await;
+    assert!(emulator.use_access_token(&answer.access_token()));
+    assert_eq!(epochs().await, [PRIMARY]);
+    assert!(answer.json()["v2_authid"].is_string(), "the AuthID under the newer key, with the same record");
+    app.clock.advance(HOUR);
+    let again = new.refresh(answer.json()["v2_authid"].as_str().unwrap()).await;
+    assert!(emulator.use_access_token(&again.access_token()));
+}
