@@ -1,0 +1,261 @@
+"""The documentation against itself and against the source: links and their anchors, the way from the index to every page,
+the form of the text, and that docs/troubleshooting.md quotes what the program says when something goes wrong, all of it
+and nothing else.
+
+The pages are read as GitHub reads them, as far as they use its rules. The source is read as text: comments and tests are
+taken out, and a string's `{…}`, which the program fills in, is `…` in a quote.
+"""
+
+import re
+import textwrap
+import tomllib
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+INDEX = ROOT / "docs" / "README.md"
+TROUBLE = ROOT / "docs" / "troubleshooting.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LONGEST = 120
+
+# Why a login or a refresh did not work is logged as `why`, in these files' words.
+WHY = ["authid/text.rs", "login/error.rs", "provider/failure.rs", "tokens/refused.rs"]
+# All sentences in these are an `X-Reason`.
+REASONS = ["web/authid.rs", "web/reason.rs"]
+
+
+def named(path):
+    return str(path.relative_to(ROOT))
+
+
+def pages():
+    return [pytest.param(page, id=named(page)) for page in PAGES]
+
+
+@cache
+def lines(page):
+    """Each line's number, its text, and what it is: "" for prose, "opens" for the first of a code block, else "code"."""
+    result, fence = [], None
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        mark = re.match(r" *(`{3,}|~{3,})", line)
+        opens = mark is not None and fence is None
+        result.append((number, line, "opens" if opens else "code" if fence else ""))
+        if opens:
+            fence = mark.group(1)
+        elif line.strip() == fence:
+            fence = None
+    assert fence is None, f"{named(page)}: a code block has no end"
+    return result
+
+
+def prose(page):
+    """The text without its code, which may look like anything."""
+    text = "\n".join("" if code else line for _, line, code in lines(page))
+    return re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text, flags=re.DOTALL)
+
+
+@cache
+def anchors(page):
+    """What `#…` may name: GitHub's own anchors for headings, and those written by hand."""
+    found = re.findall(r'<a (?:id|name)="([^"]+)"', prose(page))
+    for _, line, code in lines(page):
+        if heading := not code and re.match(r" {0,3}#{1,6} +(.*?)[ #]*$", line):
+            text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading.group(1))
+            slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+            found.append(f"{slug}-{found.count(slug)}" if slug in found else slug)
+    return frozenset(found)
+
+
+def links(page):
+    """The targets of relative links and pictures: a path, and an anchor or nothing."""
+    written = re.findall(r"\]\(\s*<?([^)\s>]+)[^)]*\)", prose(page))
+    written += re.findall(r'<(?:a|img)\b[^>]*?\b(?:href|src)="([^"]+)"', prose(page))
+    for target in written:
+        if not re.match(r"[a-z][a-z0-9+.-]*:|//", target):
+            path, _, anchor = target.partition("#")
+            yield target, (page.parent / unquote(path)).resolve() if path else page, unquote(anchor)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_link_leads_somewhere(page):
+    broken = []
+    for target, path, anchor in links(page):
+        if not path.exists():
+            broken.append(f"{target}: there is no such file")
+        elif anchor and path.suffix == ".md" and anchor not in anchors(path):
+            broken.append(f"{target}: that page has no such heading")
+    assert not broken, "\n".join(broken)
+
+
+def test_every_page_is_reached_from_the_index():
+    seen, todo = set(), [INDEX]
+    while todo:
+        page = todo.pop()
+        if page not in seen:
+            seen.add(page)
+            if page.suffix == ".md" and page.exists():
+                todo += [path for _, path, _ in links(page) if (ROOT / "docs") in path.parents]
+    files = [path for path in sorted((ROOT / "docs").rglob("*")) if path.is_file()]
+    lost = [named(path) for path in files if path not in seen and path.parent not in seen]
+    assert not lost, f"link these from docs/README.md or a page that it leads to: {lost}"
+
+
+def test_every_page_that_the_program_names_exists():
+    named_in = [*(ROOT / "src").rglob("*.rs"), *(ROOT / "config").rglob("*")]
+    missing = [
+        f"{named(file)} names {path}"
+        for file in named_in
+        if file.is_file()
+        for path in re.findall(r"\bdocs/[\w./-]*\w", file.read_text())
+        if not (ROOT / path).exists()
+    ]
+    assert not missing, "\n".join(missing)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_lines_are_short(page):
+    def length(line):
+        line = re.sub(r'\]\([^)]*\)|\b(?:src|href)="[^"]*"|<?\bhttps?://[^\s)>`]*', "", line)
+        return 0 if line.lstrip().startswith("|") else len(line)
+
+    long = [number for number, line, _ in lines(page) if length(line) > LONGEST]
+    assert not long, f"lines above {LONGEST} characters, without tables and URLs: {long}"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_code_block_says_its_language(page):
+    bare = [number for number, line, kind in lines(page) if kind == "opens" and line.rstrip().endswith(("`", "~"))]
+    assert not bare, f"write ```sh, ```toml, ```json, ```text or the like in lines {bare}"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_toml_block_can_be_copied(page):
+    for block in re.findall(r"^ *```toml\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE):
+        tomllib.loads(textwrap.dedent(block))
+
+
+# What the program says
+
+STRING = r'(?<![\w#])b?"(?:[^"\\]|\\.)*"'
+TOKEN = re.compile(rf"//[^\n]*|r(#*)\".*?\"\1|{STRING}|'(?:\\.|[^'\\])'", re.DOTALL)
+
+
+def without_comments(code):
+    return TOKEN.sub(lambda token: "" if token.group().startswith("//") else token.group(), code)
+
+
+@cache
+def sources():
+    """Each file of src/ that is not for tests alone, by its path below src/: the code without comments and tests."""
+    files = {path: path.read_text() for path in sorted((ROOT / "src").rglob("*.rs"))}
+    for_tests = []
+    for path, text in files.items():
+        folder = path.parent if path.name in ("mod.rs", "lib.rs", "main.rs") else path.with_suffix("")
+        for name in re.findall(r"#\[cfg\(test\)\]\n(?:pub(?:\(\w+\))? )?mod (\w+);", text):
+            for_tests += [folder / name, folder / f"{name}.rs"]
+    return {
+        str(path.relative_to(ROOT / "src")): without_comments(re.split(r"#\[cfg\(test\)\]\nmod \w+ \{", text)[0])
+        for path, text in files.items()
+        if not any(path.is_relative_to(test) for test in for_tests)
+    }
+
+
+def plain(text):
+    """A string as it is quoted: escapes read, what is filled in as `…`, white space as single spaces."""
+    text = re.sub(r"\\\n\s*", "", text)
+    text = re.sub(r"\\(.)", lambda escape: {"n": " ", "t": " "}.get(escape.group(1), escape.group(1)), text)
+    text = re.sub(r"\{(?:\{(.*?)\})?[^{}]*\}", lambda hole: f"{{{hole.group(1)}}}" if hole.group(1) else "…", text)
+    return re.sub("…+", "…", " ".join(text.split()))
+
+
+def strings(code):
+    return [plain(match.group()[1:-1]) for match in re.finditer(STRING, code, re.DOTALL)]
+
+
+def log_messages(code):
+    """The messages of `warn!` and `error!`: the string that is an argument of its own, not a field's value."""
+    for call in re.finditer(r"\b(?:warn|error)!\(", code):
+        depth, at, before = 1, call.end(), "("
+        while depth:
+            token = TOKEN.match(code, at)
+            if token and depth == 1 and before in "(," and code[at] == '"':
+                yield plain(token.group()[1:-1])
+            if not token:
+                depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(code[at], 0)
+            if token or not code[at].isspace():
+                before = token.group()[-1] if token else code[at]
+            at = token.end() if token else at + 1
+
+
+def said():
+    """What has to be quoted, with the file that says it."""
+    code = sources()
+    for file in REASONS:
+        yield from ((file, text) for text in strings(code[file]) if text.endswith("."))
+    for file in WHY:
+        written = re.findall(r'#\[error\(\s*"(.*?)",?\s*\)\]', code[file], re.DOTALL)
+        yield from ((file, plain(text)) for text in written)
+    for file, text in code.items():
+        if file.startswith("web/"):
+            yield from ((file, plain(title)) for title in re.findall(r'ErrorPage::new\(\s*"([^"]+)"', text))
+        yield from ((file, message) for message in log_messages(text))
+    titles = re.findall(r'=>\s*\{?\s*\(\s*"([^"]+)",', code["web/unfit.rs"])
+    yield from (("web/unfit.rs", title) for title in titles)
+
+
+def quotes():
+    """What the page quotes, each with its line: block quotes, and the first cell of a table's row if it is code."""
+    result, open_quote = [], False
+    for number, line, code in lines(TROUBLE):
+        if quoted := not code and line.startswith("> "):
+            if not open_quote:
+                result.append([number, ""])
+            result[-1][1] = f"{result[-1][1]} {line[2:]}".strip()
+        elif cell := not code and re.match(r"\| *(`+)(.+?)\1 *\|", line):
+            result.append([number, cell.group(2)])
+        open_quote = quoted
+    return [(number, re.sub(r"\\([<>])", r"\1", text)) for number, text in result]
+
+
+def test_troubleshooting_quotes_all_that_the_program_says():
+    quoted = {text for _, text in quotes()}
+    wanted = dict((text, file) for file, text in said() if " " in text)
+    assert len(wanted) > 60, "the source is not read rightly any more"
+    missing = [f"  src/{file}:\n> {text}" for text, file in wanted.items() if text not in quoted]
+    assert not missing, (
+        "add these to docs/troubleshooting.md, with cause and cure: each as a block quote, which may be broken into lines "
+        "that begin with `> `, or as code in the first cell of a table's row:\n" + "\n".join(missing)
+    )
+
+
+def test_troubleshooting_quotes_nothing_that_the_program_does_not_say():
+    known = {text for code in sources().values() for text in strings(code)}
+    known.update(strings((ROOT / "config" / "providers.toml").read_text()))
+    stale = [f"line {number}: {text}" for number, text in quotes() if text not in known]
+    assert not stale, "no string in src/ or config/providers.toml says this (any more):\n" + "\n".join(stale)
+
+
+def test_troubleshooting_says_what_to_do_below_every_quote():
+    texts = [line for _, line, _ in lines(TROUBLE)]
+    for number, text in quotes():
+        rest = [line for line in texts[number - 1 :] if line.strip() and not line.startswith("> ")]
+        assert rest and not rest[0].startswith("#"), f"line {number}: {text}: give cause and cure"
+
+
+def test_the_source_is_read_as_it_is_meant():
+    code = """
+        tracing::error!(target: "a", code = %x, event = "refused", error = format!("{e:#}"), "it {name} \\"failed\\"");
+        tracing::warn!(
+            peer, // "no"
+            "one \\
+             two"
+        );
+        warn!("{warning}"); compile_error!("never");
+    """
+    assert list(log_messages(without_comments(code))) == ['it … "failed"', "one two", "…"]
+    assert plain("has `{{tenant}}` and {id:?}") == "has `{tenant}` and …"
+    assert "web/reason.rs" in sources() and "config/tests.rs" not in sources() and "web/attacks/site.rs" not in sources()
+    assert anchors(ROOT / "docs" / "configuration.md") >= {"clients-your-registrations-at-providers", "the-server"}
