@@ -5,6 +5,7 @@
 mod config;
 mod denylist;
 mod denylist_file;
+mod init;
 mod keyring_file;
 mod keys;
 mod reload;
