@@ -14,6 +14,7 @@ mod healthcheck;
 mod init;
 mod keys;
 mod log;
+mod online;
 mod password;
 mod providers;
 mod serve;
@@ -57,6 +58,7 @@ enum Verb {
     #[command(after_help = init::EXAMPLES)]
     Init(init::Init),
     /// Say whether `serve` would start with this configuration, and what it would offer
+    #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
     /// List the services: which are offered, which are not and why
     Providers(providers::Providers),

@@ -22,7 +22,9 @@ Examples:
       --client-id google=1234.apps.googleusercontent.com --client-secret-file google=google-secret
   authseal init --dir /etc/authseal --public-url https://oauth.example.com --dry-run
 
-What is there already stays as it is, byte for byte: run again, it says what it would write differently.";
+What is there already stays as it is, byte for byte: run again, it makes what is missing and says what it would write
+differently.
+Exit codes: 0 all is as asked for, 1 authseal.toml says something else, 2 the flags have to be mended first.";
 
 #[derive(Args)]
 pub(super) struct Init {
@@ -38,7 +40,9 @@ pub(super) struct Init {
     /// The client id that the provider's console shows
     #[arg(long, value_name = "PROVIDER=ID", value_parser = pair)]
     client_id: Vec<(String, String)>,
-    /// The file with the client secret, one line. Secrets are not taken as arguments: others can read those
+    /// The file with the client secret, one line [default: PROVIDER-secret in the folder, if it is there]
+    ///
+    /// Secrets are not taken as arguments: others can read those.
     #[arg(long, value_name = "PROVIDER=FILE", value_parser = pair)]
     client_secret_file: Vec<(String, String)>,
     /// Where state is kept that outlives a request: memory, dir:FOLDER or redis://HOST [default: memory]
@@ -95,6 +99,7 @@ impl Known {
 fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
     let mut faults = Vec::new();
     let known = providers.by_id();
+    let dir = init.dir.clone().unwrap_or_default();
     let mut registrations: Vec<Registration> = Vec::new();
     let named = init.providers.iter().chain(init.client_id.iter().chain(&init.client_secret_file).map(|(id, _)| id));
     for id in named {
@@ -112,9 +117,11 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
             pairs.iter().rev().find(|(id, _)| *id == registration.provider).map(|(_, value)| value.clone())
         };
         registration.client_id = of(&init.client_id);
-        registration.secret = of(&init.client_secret_file).map_or(Secret::None, |file| Secret::File(file.into()));
+        // A run that was broken off may have left a secret that was typed.
+        let left = Some(dir.join(registration.secret_file())).filter(|file| file.exists());
+        let file = of(&init.client_secret_file).map(PathBuf::from).or(left);
+        registration.secret = file.map_or(Secret::None, Secret::File);
     }
-    let dir = init.dir.clone().unwrap_or_default();
     if init.public_url.is_none() && !dir.join(plan::CONFIGURATION).exists() {
         faults.push(
             "say what browsers see with `--public-url https://…`, or run it on a terminal to be asked".to_owned(),
