@@ -16,7 +16,7 @@ import threading
 import pytest
 import requests
 import urllib3.util.connection
-from machine import ROOT, address, script
+from machine import ROOT, address, pretend_system, script
 from test_proxies import make_certificate
 
 PAGE = ROOT / "docs" / "quick-start.md"
@@ -62,21 +62,7 @@ class Shell:
 
 
 def stand_ins(tools, root, upstream, host, ports):
-    for name in ("apt-get", "useradd", "chown"):
-        script(tools, name, "exit 0\n")
-    script(tools, "runuser", '[[ "$1 $2 $3" == "-u authseal --" ]]\nexec "${@:4}"\n')
-    real_install = shutil.which("install")
-    script(tools, "install", f"""
-arguments=()
-while (($#)); do
-    case $1 in
-    -o | -g) shift ;;
-    *) arguments+=("$1") ;;
-    esac
-    shift
-done
-exec {real_install} "${{arguments[@]}}"
-""")
+    pretend_system(tools)
     live = root / "etc/letsencrypt/live" / NAME
     script(tools, "certbot", f"""
 [[ $* == *"--domain {NAME}"* && $* == *"--email you@example.com"* ]]
