@@ -16,11 +16,11 @@ use url::Url;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   authseal check
-  authseal check --online                 also: can this machine reach the providers, and is its clock right?
+  authseal check --online                 reaches the providers? is the clock right?
   authseal check --json | jq .faults
 
-Exit codes: 0 good, warnings or not; 1 something that `--online` asked, and that backups need, failed; 2 `serve` would
-not start.";
+Exit codes: 0 good, warnings or not; 1 `--online` found something that backups need to fail;
+2 `serve` would not start.";
 
 #[derive(Args)]
 pub(super) struct Check {

@@ -22,9 +22,11 @@ Examples:
       --client-id google=1234.apps.googleusercontent.com --client-secret-file google=google-secret
   authseal init --dir /etc/authseal --public-url https://oauth.example.com --dry-run
 
-What is there already stays as it is, byte for byte: run again, it makes what is missing and says what it would write
-differently.
-Exit codes: 0 all is as asked for, 1 authseal.toml says something else, 2 the flags have to be mended first.";
+What is there already stays as it is, byte for byte: run again, it makes what is missing and says
+what it would write differently.
+
+Exit codes: 0 all is as asked for, 1 authseal.toml says something else, 2 the flags have to be
+mended first.";
 
 #[derive(Args)]
 pub(super) struct Init {
