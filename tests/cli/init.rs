@@ -167,3 +167,21 @@ fn a_reader_that_has_had_enough_is_no_defect() {
     drop(child.stdout.take());
     assert_eq!(done(child).err, "");
 }
+
+#[test]
+fn flags_are_not_dropped_beside_a_configuration_and_a_bad_keyring_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    assert_eq!(init(at, &["--public-url", "https://oauth.example.com/"]).code, 0);
+    assert_eq!(init(at, &URL).code, 0, "a slash at the end is nothing");
+    for flags in [["--client-id", "google=1234"], ["--store", "dir:elsewhere"]] {
+        let done = init(at, &flags);
+        assert!(done.code == 2 && done.err.contains("give `--public-url`, too"), "{done:?}");
+    }
+    fs::write(at.join("etc/denylist"), "nothing\n").unwrap();
+    let done = init(at, &URL);
+    assert!(done.code == 2 && done.err.contains("has faults") && !done.out.contains("Next:"), "{done:?}");
+    fs::write(at.join("etc/keys.toml"), "nothing\n").unwrap();
+    let done = init(at, &URL);
+    assert!(done.code != 0 && done.err.contains("in the keyring file"), "{done:?}");
+}

@@ -124,11 +124,17 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
         let file = of(&init.client_secret_file).map(PathBuf::from).or(left);
         registration.secret = file.map_or(Secret::None, Secret::File);
     }
-    if init.public_url.is_none() && !dir.join(plan::CONFIGURATION).exists() {
-        faults.push(
+    match (&init.public_url, dir.join(plan::CONFIGURATION).exists()) {
+        (None, false) => faults.push(
             "say what browsers see with `--public-url https://…`, or run it on a terminal to be asked".to_owned(),
-        );
+        ),
+        (None, true) if !registrations.is_empty() || init.store.is_some() => faults.push(format!(
+            "there is an {} already; to have it compared with what is asked for, give `--public-url`, too",
+            plan::CONFIGURATION
+        )),
+        _ => {}
     }
+    let public_url = init.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
     let store = init.store.clone().unwrap_or_else(|| "memory".to_owned());
     if has_password(&store) {
         faults.push(
@@ -136,7 +142,7 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
         );
     }
     match faults.is_empty() {
-        true => Ok(Plan { dir, public_url: init.public_url.clone(), registrations, store }),
+        true => Ok(Plan { dir, public_url, registrations, store }),
         false => Err(Misuse(faults.join("\n")).into()),
     }
 }

@@ -7,8 +7,9 @@ use crate::cli::keys::new_keyring;
 use crate::cli::providers::state;
 use crate::clock::Clock;
 use crate::config::{Config, Faults, Sources, keys_of};
-use crate::denylist::Denylist;
+use crate::denylist::{self, Denylist};
 use crate::files;
+use crate::keyfile::read_text;
 use crate::provider::{Availability, Catalogue, Service};
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
@@ -48,10 +49,13 @@ pub(super) fn write(plan: &Plan, providers: &Known, dry_run: bool) -> anyhow::Re
     };
     let keyring = plan.dir.join("keys.toml");
     once(&keyring, dry_run, || new_keyring(&keyring, Clock::system().now()))?;
-    let denylist = plan.dir.join("denylist");
-    once(&denylist, dry_run, || Ok(Denylist::init(&denylist)?))?;
+    let list = plan.dir.join("denylist");
+    once(&list, dry_run, || Ok(Denylist::init(&list)?))?;
     if !dry_run {
         let (config, public_url) = load(&path)?;
+        // Those that were there may be no good.
+        read_text(&keyring)?;
+        denylist::lines(&list, |_| Ok(()))?;
         tell(plan, &path, &keyring, &config.catalogue, &public_url);
     }
     if differs {
