@@ -3,7 +3,7 @@
 use super::Misuse;
 use crate::config::{Log, LogFormat};
 use std::io::{self, IsTerminal, Write};
-use std::{env, panic};
+use std::{env, panic, process};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
@@ -47,6 +47,11 @@ fn filter(text: &str) -> Option<EnvFilter> {
 /// A panic says where it happened and nothing more: its message may hold what was being worked on, a secret too.
 pub(super) fn keep_panics_quiet() {
     panic::set_hook(Box::new(|panic| {
+        let words = panic.payload().downcast_ref::<String>();
+        if words.is_some_and(|words| words.starts_with("failed printing to stdout: Broken pipe")) {
+            // Whoever reads has had enough, as in `… | head`. There is nobody left to tell.
+            process::exit(1);
+        }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         if tracing::dispatcher::has_been_set() {
             tracing::error!(place, "a defect of authseal");

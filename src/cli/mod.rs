@@ -11,8 +11,10 @@ mod demo;
 mod denylist;
 mod files;
 mod healthcheck;
+mod init;
 mod keys;
 mod log;
+mod online;
 mod password;
 mod providers;
 mod serve;
@@ -32,7 +34,7 @@ use thiserror::Error;
 /// string, the AuthID, with a key that only this server holds. Duplicati keeps the AuthID and exchanges it at
 /// /refresh for short-lived access tokens.
 ///
-/// New here? `authseal demo` runs everything with a pretend provider.
+/// New here? `authseal demo` runs everything with a pretend provider, and `authseal init` begins a real server.
 #[derive(Parser)]
 #[command(
     name = "authseal",
@@ -52,7 +54,11 @@ enum Verb {
     Serve(Configured),
     /// Try everything with a pretend provider; needs no configuration
     Demo(demo::Demo),
+    /// Write a first configuration, a keyring and a denylist; asks, and never overwrites
+    #[command(after_help = init::EXAMPLES)]
+    Init(init::Init),
     /// Say whether `serve` would start with this configuration, and what it would offer
+    #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
     /// List the services: which are offered, which are not and why
     Providers(providers::Providers),
@@ -91,6 +97,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Serve(configured) => serve::serve(&configured),
         Verb::Demo(demo) => demo::demo(&demo),
+        Verb::Init(init) => init::init(&init),
         Verb::Check(configured) => check::check(&configured),
         Verb::Providers(providers) => providers::providers(&providers),
         Verb::Config(verb) => config::run(&verb),

@@ -41,19 +41,19 @@ fn places(layers: &Layers) -> Vec<Vec<String>> {
     in_each.chain(IN_ONE.iter().map(|(table, key)| vec![(*table).to_owned(), (*key).to_owned()])).collect()
 }
 
-/// Whether the value at `path` is a secret.
+/// Whether the value at `path` is a secret as a whole. The state store's is not: it may be a URL with a password in it.
 pub(super) fn is_secret(path: &[String]) -> bool {
     match path {
-        [table, key] if table == "keyring" => key == "text",
-        [table @ .., key] => secret_in(table) == Some(key),
-        [] => false,
+        [table, key] => table == "keyring" && key == "text",
+        _ => file_of(path).is_some(),
     }
 }
 
-/// The path of the `_file` key that may stand for the secret at `path`.
+/// The path of the `_file` key that may stand for the value at `path`.
 pub(super) fn file_of(path: &[String]) -> Option<Vec<String>> {
-    let (_, table) = path.split_last().filter(|_| is_secret(path))?;
-    Some([table, &[file_key(table)?]].concat())
+    let (key, table) = path.split_last()?;
+    let file_key = secret_in(table).filter(|secret| secret == key).and_then(|_| file_key(table))?;
+    Some([table, &[file_key]].concat())
 }
 
 /// Reads every `<key>_file` and puts its text, without one trailing line break, at `<key>`. Gives warnings: about files

@@ -38,7 +38,8 @@ pub fn show(sources: &Sources) -> Result<Vec<Shown>, Faults> {
     let mut shown = Vec::new();
     leaves(layers.root(), &mut Vec::new(), &mut |path, value| {
         let file = secrets::file_of(path).and_then(|path| Some((written.at(&path)?, path)));
-        let (value, path) = file.as_ref().map_or((value, path), |(value, path)| (*value, path));
+        let (layers, value, path) =
+            file.as_ref().map_or((&layers, value, path), |(value, path)| (&written, *value, path));
         let origin = layers.place_of(value.tag());
         let is_fact = layers.is_built_in(value.tag()) && matches!(path, [table, _, _, ..] if table != "clients");
         shown.push(Shown { key: name(path), value: masked(path, value), origin, is_built_in_fact: is_fact });

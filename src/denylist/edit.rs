@@ -67,11 +67,11 @@ fn line(rule: &Rule, note: &str) -> String {
 /// # Errors
 /// When the denylist is missing or faulty, or cannot be replaced. It then stays as it is.
 pub fn remove(path: &Path, mut goes: impl FnMut(&Rule) -> bool, dry_run: bool) -> Result<usize, DenylistError> {
-    let mut count = || {
-        let mut gone = 0;
-        lines(path, |line| Ok(gone += usize::from(line.rule.as_ref().is_some_and(&mut goes)))).map(|_| gone)
-    };
-    let gone = count()?;
+    let mut gone = 0;
+    lines(path, |line| {
+        gone += usize::from(line.rule.as_ref().is_some_and(&mut goes));
+        Ok(())
+    })?;
     if dry_run || gone == 0 {
         return Ok(gone);
     }

@@ -22,6 +22,7 @@ fn config_show_names_the_layer_of_each_value() {
         &*format!("services.\"box.com\".hidden = true  # in {}", file.display()),
         &*format!("keyring.file = \"{}\"  # built in", folder.path().join("keys.toml").display()),
         "delivery.loopback = false  # in AUTHSEAL_DELIVERY__LOOPBACK",
+        "state.store = \"memory\"  # built in",
         "listen = [\"127.0.0.1:8080\"]  # built in",
     ] {
         assert!(done.out.lines().any(|shown| shown == line), "{line}\n{}", done.out);
@@ -37,15 +38,17 @@ fn config_show_names_the_layer_of_each_value() {
 fn config_show_shows_no_secret() {
     let folder = folder(
         "[clients.google]\nid = \"1\"\nsecret = \"hunter2\"\n[clients.dropbox]\nid = \"2\"\nsecret_file = \"s\"\n\
-         [services.gcs]\nclient_id = \"3\"\nclient_secret = \"hunter2\"\n",
+         [services.gcs]\nclient_id = \"3\"\nclient_secret = \"hunter2\"\n\
+         [state]\nstore = \"redis://:hunter2@localhost\"\n",
     );
     fs::write(folder.path().join("s"), "hunter2").unwrap();
     for format in [&["config", "show", "--all", "--origin"][..], &["config", "show", "--json"]] {
         let mut command = authseal(folder.path(), format);
         let done = done(command.env("AUTHSEAL_KEYRING__TEXT", "hunter2").spawn().unwrap());
         assert!(done.code == 0 && !done.out.contains("hunter2"), "{done:?}");
+        assert!(!done.out.contains("  # \n"), "everything comes from somewhere: {done:?}");
         assert!(
-            done.out.matches("********").count() == 3 && done.out.contains("clients.dropbox.secret_file"),
+            done.out.matches("********").count() == 4 && done.out.contains("clients.dropbox.secret_file"),
             "{done:?}"
         );
     }

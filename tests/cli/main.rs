@@ -5,8 +5,10 @@
 mod config;
 mod denylist;
 mod denylist_file;
+mod init;
 mod keyring_file;
 mod keys;
+mod online;
 mod reload;
 mod replica;
 mod tls;

@@ -28,8 +28,8 @@ export function clusterTest(title, manner, body) {
         try {
             await body({ ...cluster, person: new Person(), t });
         } catch (error) {
-            error.message += `\n\nthe replicas wrote:\n${cluster.replicas.map((replica) => replica.output).join('\n---\n')}`;
-            throw error;
+            const logs = cluster.replicas.map((replica) => replica.output).join('\n---\n');
+            throw new Error(`${error.message}\n\nthe replicas wrote:\n${logs}`, { cause: error });
         }
     });
 }

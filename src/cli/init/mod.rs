@@ -1,0 +1,146 @@
+//! `authseal init`: from nothing to a configuration that `check` finds good. It asks, or takes flags; it makes what is not
+//! there and touches nothing that is.
+
+mod ask;
+mod plan;
+mod write;
+
+use super::Misuse;
+use crate::clock::Clock;
+use crate::config::{Config, Sources};
+use crate::provider::{Availability, Catalogue, Provider};
+use clap::Args;
+use plan::{Plan, Registration, Secret};
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  authseal init                        asks for everything
+  authseal init --dir /etc/authseal --public-url https://oauth.example.com --provider google \\
+      --client-id google=1234.apps.googleusercontent.com --client-secret-file google=google-secret
+  authseal init --dir /etc/authseal --public-url https://oauth.example.com --dry-run
+
+What is there already stays as it is, byte for byte: run again, it makes what is missing and says
+what it would write differently.
+
+Exit codes: 0 all is as asked for, 1 authseal.toml says something else, 2 the flags have to be
+mended first.";
+
+#[derive(Args)]
+pub(super) struct Init {
+    /// The folder for authseal.toml, keys.toml and denylist [default: the working directory]
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// What browsers see: https, host and port, no path
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// A provider to log in at: google, microsoft and so on; may be given more than once
+    #[arg(long = "provider", value_name = "ID")]
+    providers: Vec<String>,
+    /// The client id that the provider's console shows
+    #[arg(long, value_name = "PROVIDER=ID", value_parser = pair)]
+    client_id: Vec<(String, String)>,
+    /// The file with the client secret, one line [default: PROVIDER-secret in the folder, if it is there]
+    ///
+    /// Secrets are not taken as arguments: others can read those.
+    #[arg(long, value_name = "PROVIDER=FILE", value_parser = pair)]
+    client_secret_file: Vec<(String, String)>,
+    /// Where state is kept that outlives a request: memory, dir:FOLDER or redis://HOST [default: memory]
+    #[arg(long)]
+    store: Option<String>,
+    /// Ask nothing, even on a terminal
+    #[arg(long)]
+    yes: bool,
+    /// Say what would be made, and make nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((provider, value)) if !provider.is_empty() && !value.is_empty() => Ok((provider.into(), value.into())),
+        _ => Err("give it with its provider, as in google=VALUE"),
+    }
+}
+
+pub(super) fn init(init: &Init) -> anyhow::Result<()> {
+    let providers = Known::new()?;
+    let plan = match !init.yes && io::stdin().is_terminal() && io::stderr().is_terminal() {
+        true => ask::plan(init, &providers)?,
+        false => from_flags(init, &providers)?,
+    };
+    write::write(&plan, &providers, init.dry_run)
+}
+
+/// The providers that there are without any configuration, by id.
+struct Known(Catalogue);
+
+impl Known {
+    fn new() -> anyhow::Result<Self> {
+        // A folder without a file: the configuration that is there, or not, says nothing of this.
+        let empty = tempfile::tempdir()?;
+        let working_dir = empty.path().to_owned();
+        let sources = Sources {
+            system_file: working_dir.join("none"),
+            working_dir,
+            now: Clock::system().now(),
+            ..Sources::default()
+        };
+        Ok(Self(Config::load(&sources)?.catalogue))
+    }
+
+    /// Those where something can be logged in to.
+    fn by_id(&self) -> BTreeMap<&str, &Provider> {
+        let live = self.0.all().filter(|service| !matches!(service.availability(), Availability::Gone { .. }));
+        live.map(|service| (service.provider.id(), &*service.provider)).collect()
+    }
+}
+
+fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
+    let mut faults = Vec::new();
+    let known = providers.by_id();
+    let dir = init.dir.clone().unwrap_or_default();
+    let mut registrations: Vec<Registration> = Vec::new();
+    let named = init.providers.iter().chain(init.client_id.iter().chain(&init.client_secret_file).map(|(id, _)| id));
+    for id in named {
+        match known.contains_key(id.as_str()) {
+            _ if registrations.iter().any(|other| other.provider == *id) => {}
+            true => registrations.push(Registration::new(id)),
+            false => {
+                let ids: Vec<_> = known.keys().copied().collect();
+                faults.push(format!("no provider is called `{id}`; there are {}", ids.join(", ")));
+            }
+        }
+    }
+    for registration in &mut registrations {
+        let of = |pairs: &[(String, String)]| {
+            pairs.iter().rev().find(|(id, _)| *id == registration.provider).map(|(_, value)| value.clone())
+        };
+        registration.client_id = of(&init.client_id);
+        // A run that was broken off may have left a secret that was typed.
+        let left = Some(dir.join(registration.secret_file())).filter(|file| file.exists());
+        let file = of(&init.client_secret_file).map(PathBuf::from).or(left);
+        registration.secret = file.map_or(Secret::None, Secret::File);
+    }
+    if init.public_url.is_none() && !dir.join(plan::CONFIGURATION).exists() {
+        faults.push(
+            "say what browsers see with `--public-url https://…`, or run it on a terminal to be asked".to_owned(),
+        );
+    }
+    let store = init.store.clone().unwrap_or_else(|| "memory".to_owned());
+    if has_password(&store) {
+        faults.push(
+            "a password does not belong on a command line, where others can read it: leave `--store` out, and name a file with the URL as `state.store_file` in authseal.toml".to_owned(),
+        );
+    }
+    match faults.is_empty() {
+        true => Ok(Plan { dir, public_url: init.public_url.clone(), registrations, store }),
+        false => Err(Misuse(faults.join("\n")).into()),
+    }
+}
+
+fn has_password(store: &str) -> bool {
+    url::Url::parse(store).is_ok_and(|url| url.password().is_some())
+}

@@ -1,0 +1,112 @@
+//! What `authseal init` will write, and its text.
+
+use crate::provider::Provider;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{self, Path, PathBuf};
+use toml_edit::Value;
+
+/// The configuration file in the folder.
+pub(super) const CONFIGURATION: &str = "authseal.toml";
+
+pub(super) struct Plan {
+    pub(super) dir: PathBuf,
+    /// `None` where there is a configuration that is to stay.
+    pub(super) public_url: Option<String>,
+    pub(super) registrations: Vec<Registration>,
+    /// As `state.store` takes it.
+    pub(super) store: String,
+}
+
+/// This server's registration at a provider, as far as there is one.
+pub(super) struct Registration {
+    pub(super) provider: String,
+    pub(super) client_id: Option<String>,
+    pub(super) secret: Secret,
+}
+
+pub(super) enum Secret {
+    None,
+    /// In this file, as it was named.
+    File(PathBuf),
+    /// Typed just now: it goes into a file of its own.
+    Typed(SecretString),
+}
+
+impl Registration {
+    pub(super) fn new(provider: &str) -> Self {
+        Self { provider: provider.to_owned(), client_id: None, secret: Secret::None }
+    }
+
+    /// The name of the file for a secret that was typed.
+    pub(super) fn secret_file(&self) -> String {
+        format!("{}-secret", self.provider)
+    }
+}
+
+impl Plan {
+    /// The text of an `authseal.toml` in `dir`.
+    pub(super) fn text(&self, dir: &Path, public_url: &str, providers: &BTreeMap<&str, &Provider>) -> String {
+        let mut text = format!(
+            "# Written by `authseal init`. docs/configuration.md explains every key, config/authseal.toml shows all of them.\n\
+             # `authseal check` says what is wrong, `authseal config show --origin` what is in force.\n\n\
+             # What browsers see. The callback to register at providers is this with /logged-in.\n\
+             public_url = {}\n\
+             # For a proxy on this machine that ends TLS. Without one: [tls], as docs/deploying.md says.\n\
+             listen = [\"127.0.0.1:8080\"]\n\n\
+             [server]\n\
+             # The proxies whose word on a client's address is taken.\n\
+             trusted_proxies = [\"127.0.0.1\"]\n\n\
+             [admin]\n\
+             # Metrics and the state of the keys, for operators: docs/monitoring.md\n\
+             listen = [\"127.0.0.1:9090\"]\n\n\
+             [state]\n\
+             # Box and Jottacloud need \"dir:FOLDER\" or \"redis://HOST\", Microsoft is better with: docs/configuration.md\n\
+             store = {}\n",
+            quoted(public_url),
+            quoted(&self.store),
+        );
+        for registration in &self.registrations {
+            text.push_str(&registration.text(dir, providers));
+        }
+        text
+    }
+}
+
+impl Registration {
+    /// Its table; without a client id, the place for one.
+    fn text(&self, dir: &Path, providers: &BTreeMap<&str, &Provider>) -> String {
+        let id = &self.provider;
+        let provider = providers.get(id.as_str());
+        let mut lines = format!("\n[clients.{id}]\n");
+        // What is written to a String cannot fail.
+        let _ = match (&self.client_id, provider.and_then(|provider| provider.console_url())) {
+            (Some(client_id), _) => writeln!(lines, "id = {}", quoted(client_id)),
+            (None, Some(console)) => writeln!(lines, "# From {console}\n#id = \"…\""),
+            (None, None) => writeln!(lines, "# Nothing is registered there.\nenabled = true"),
+        };
+        let file = match &self.secret {
+            Secret::None => None,
+            Secret::File(file) => Some(seen_from(dir, file)),
+            Secret::Typed(_) => Some(self.secret_file()),
+        };
+        let _ = match (file, self.client_id.is_some()) {
+            (Some(file), true) => writeln!(lines, "secret_file = {}", quoted(&file)),
+            (Some(file), false) => writeln!(lines, "#secret_file = {}", quoted(&file)),
+            (None, _) => Ok(()),
+        };
+        lines
+    }
+}
+
+/// A file as a configuration in `dir` names it: by its name alone where it lies there too.
+fn seen_from(dir: &Path, file: &Path) -> String {
+    let whole = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (dir, path) = (whole(dir), whole(file));
+    path.strip_prefix(&dir).unwrap_or(&path).display().to_string()
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}

@@ -1,0 +1,198 @@
+//! What `authseal init` makes, and what it says: of the files, and of what is left to a person.
+
+use super::Known;
+use super::plan::{CONFIGURATION, Plan, Secret};
+use crate::cli::Misuse;
+use crate::cli::keys::new_keyring;
+use crate::cli::providers::state;
+use crate::clock::Clock;
+use crate::config::{Config, Faults, Sources, keys_of};
+use crate::denylist::Denylist;
+use crate::files;
+use crate::provider::{Availability, Catalogue, Service};
+use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// Others may not read it: whoever adds a secret later need not think of that.
+const MODE: u32 = 0o640;
+/// For secrets.
+const SECRET_MODE: u32 = 0o600;
+
+pub(super) fn write(plan: &Plan, providers: &Known, dry_run: bool) -> anyhow::Result<()> {
+    if !dry_run {
+        fs::create_dir_all(&plan.dir).with_context(|| format!("cannot make the folder {}", plan.dir.display()))?;
+    }
+    let path = plan.dir.join(CONFIGURATION);
+    let differs = match &plan.public_url {
+        None => stays(&path),
+        Some(public_url) => {
+            let text = plan.text(&plan.dir, public_url, &providers.by_id());
+            match fs::read_to_string(&path) {
+                Ok(old) => compare(&path, &old, &text)?,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot read {}", path.display()));
+                }
+                Err(_) => {
+                    judge(plan, public_url, providers)?;
+                    make(plan, &path, &text, dry_run)?;
+                    false
+                }
+            }
+        }
+    };
+    let keyring = plan.dir.join("keys.toml");
+    once(&keyring, dry_run, || new_keyring(&keyring, Clock::system().now()))?;
+    let denylist = plan.dir.join("denylist");
+    once(&denylist, dry_run, || Ok(Denylist::init(&denylist)?))?;
+    if !dry_run {
+        let (config, public_url) = load(&path)?;
+        tell(plan, &path, &keyring, &config.catalogue, &public_url);
+    }
+    if differs {
+        bail!("{} says something else than what was asked for; it stays as it is: change it by hand", path.display());
+    }
+    Ok(())
+}
+
+fn stays(path: &Path) -> bool {
+    println!("{} is there already and stays as it is", path.display());
+    false
+}
+
+/// Makes a file that is not there.
+fn once(path: &Path, dry_run: bool, make: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    match (path.exists(), dry_run) {
+        (true, _) => drop(stays(path)),
+        (false, true) => println!("would make {}", path.display()),
+        (false, false) => {
+            make()?;
+            println!("made {}", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// Looks for all that is wrong with the configuration before anything is written: in a folder of its own, with a word
+/// in the place of each secret that was typed.
+fn judge(plan: &Plan, public_url: &str, providers: &Known) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let path = folder.path().join(CONFIGURATION);
+    fs::write(&path, plan.text(folder.path(), public_url, &providers.by_id()))?;
+    for registration in plan.registrations.iter().filter(|other| matches!(other.secret, Secret::Typed(_))) {
+        place(&folder.path().join(registration.secret_file()), SECRET_MODE, "typed")?;
+    }
+    match load(&path).map_err(|error| (error.downcast_ref::<Faults>().map(Faults::lines), error)) {
+        Ok((config, _)) => config.warnings.iter().for_each(|warning| {
+            println!("warning: {}", warning.replace(&path.display().to_string(), CONFIGURATION));
+        }),
+        Err((Some(lines), _)) => {
+            let lines = lines.join("\n  ").replace(&path.display().to_string(), CONFIGURATION);
+            let headline = "what was asked for is no good configuration; nothing is written:";
+            return Err(Misuse(format!("{headline}\n  {lines}")).into());
+        }
+        Err((None, error)) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Makes the files with secrets that were typed, and the configuration that names them.
+fn make(plan: &Plan, path: &Path, text: &str, dry_run: bool) -> anyhow::Result<()> {
+    for registration in &plan.registrations {
+        if let Secret::Typed(secret) = &registration.secret {
+            let file = plan.dir.join(registration.secret_file());
+            let line = Zeroizing::new(format!("{}\n", secret.expose_secret()));
+            once(&file, dry_run, || place(&file, SECRET_MODE, &line))?;
+        }
+    }
+    if dry_run {
+        println!("would make {}:\n\n{text}", path.display());
+        return Ok(());
+    }
+    once(path, false, || place(path, MODE, text))
+}
+
+/// Makes a file, whole or not at all, where there is none.
+fn place(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
+    let made = files::aside(path, mode).and_then(|mut aside| {
+        aside.write_all(text.as_bytes())?;
+        files::place(aside, path)
+    });
+    made.with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// The configuration in `path`, as a server with nothing else reads it.
+fn load(path: &Path) -> anyhow::Result<(Config, Url)> {
+    let file = std::path::absolute(path)?;
+    let working_dir = file.parent().map(Path::to_owned).unwrap_or_default();
+    let sources = Sources { file: Some(file), working_dir, now: Clock::system().now(), ..Sources::default() };
+    Ok(Config::load_to_serve(&sources)?)
+}
+
+/// Says how `new` differs from the file that is there; whether it does.
+fn compare(path: &Path, old: &str, new: &str) -> anyhow::Result<bool> {
+    let keys = |text: &str| keys_of(text).map(|keys| keys.into_iter().collect::<BTreeMap<_, _>>());
+    let old = keys(old).map_err(|why| anyhow::anyhow!("{} {why}", path.display()))?;
+    let new = keys(new).map_err(anyhow::Error::msg)?;
+    let gone = old.iter().filter(|(key, value)| new.get(*key) != Some(value)).map(|pair| ('-', pair));
+    let come = new.iter().filter(|(key, value)| old.get(*key) != Some(value)).map(|pair| ('+', pair));
+    let mut differences: Vec<_> = gone.chain(come).collect();
+    differences.sort_by_key(|(sign, (key, _))| (*key, *sign == '+'));
+    if differences.is_empty() {
+        return Ok(stays(path));
+    }
+    println!("{} is there already and stays as it is. What was asked for would be:", path.display());
+    for (sign, (key, value)) in differences {
+        println!("  {sign} {key} = {value}");
+    }
+    Ok(true)
+}
+
+/// What is left to do.
+fn tell(plan: &Plan, path: &Path, keyring: &Path, catalogue: &Catalogue, public_url: &Url) {
+    let base = public_url.as_str().trim_end_matches('/');
+    println!("\nKeep a copy of {} in a safe place: without it every AuthID is worthless.", keyring.display());
+    let asked_for = |service: &Service| plan.registrations.iter().any(|other| other.provider == service.provider.id());
+    let mut providers: BTreeMap<_, _> = BTreeMap::new();
+    for service in catalogue.all() {
+        let id = service.provider.id();
+        let left = match service.availability() {
+            Availability::Offered => None,
+            Availability::NotConfigured if asked_for(service) => {
+                Some(format!("then put the client id into [clients.{id}] of {}", path.display()))
+            }
+            Availability::NeedsStore => Some(state(Availability::NeedsStore, &service.provider)),
+            Availability::NotConfigured | Availability::Gone { .. } => continue,
+        };
+        providers.entry(id).or_insert((service.provider.clone(), left));
+    }
+    println!("\nRegister this callback at each provider, to the letter: {base}/logged-in");
+    if providers.is_empty() {
+        println!("  No provider is set up yet: put its client id into {}.", path.display());
+    }
+    for (id, (provider, left)) in providers {
+        match provider.console_url() {
+            Some(url) => println!("  {}: {url}  (what to mind: docs/providers/{id}.md)", provider.name()),
+            None => {
+                println!("  {}: nothing is registered there  (what to mind: docs/providers/{id}.md)", provider.name())
+            }
+        }
+        provider.console_hint().into_iter().for_each(|hint| println!("    {hint}"));
+        left.into_iter().for_each(|left| println!("    {left}"));
+    }
+    println!(
+        "\nPoint Duplicati at this server, in one of three ways:\n  \
+         in its Settings, add the option `oauth-url` with {base}/refresh\n  \
+         on its command line, --oauth-url={base}/refresh\n  \
+         in the environment of its process, DUPLICATI_OAUTH_SERVICE={base}/refresh"
+    );
+    println!("\nNext:");
+    for command in ["check", "check --online", "serve"] {
+        println!("  authseal {command} --config {}", path.display());
+    }
+}

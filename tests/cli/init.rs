@@ -1,0 +1,169 @@
+//! `authseal init` with flags: what it makes, what it leaves alone, and what it refuses. The questions that it asks on a
+//! terminal are tried by tests/python/test_init.py.
+
+use crate::{Done, authseal, done, run};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+
+const URL: [&str; 2] = ["--public-url", "https://oauth.example.com"];
+
+fn init(at: &Path, more: &[&str]) -> Done {
+    run(at, &[&["init", "--dir", "etc"], more].concat())
+}
+
+fn read(at: &Path, name: &str) -> String {
+    fs::read_to_string(at.join("etc").join(name)).unwrap()
+}
+
+fn mode(at: &Path, name: &str) -> u32 {
+    fs::metadata(at.join("etc").join(name)).unwrap().permissions().mode() & 0o777
+}
+
+fn with_secret(at: &Path) {
+    fs::create_dir(at.join("etc")).unwrap();
+    fs::write(at.join("etc/google-secret"), "hush\n").unwrap();
+    fs::set_permissions(at.join("etc/google-secret"), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+const GOOGLE: [&str; 4] = ["--client-id", "google=1234.apps", "--client-secret-file", "google=etc/google-secret"];
+
+#[test]
+fn from_nothing_to_a_server_that_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_secret(at);
+    let box_too = ["--provider", "google", "--provider", "box", "--provider", "jottacloud", "--store", "dir:state"];
+    let done = init(at, &[URL.as_slice(), &GOOGLE, &box_too].concat());
+    assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
+    for words in [
+        "made etc/authseal.toml\nmade etc/keys.toml\nmade etc/denylist\n",
+        "to the letter: https://oauth.example.com/logged-in\n",
+        "  Google: https://console.cloud.google.com/auth/clients  (what to mind: docs/providers/google.md)\n",
+        "  Box: https://app.box.com/developers/console",
+        "then put the client id into [clients.box] of etc/authseal.toml",
+        "  Jottacloud: nothing is registered there",
+        "    Make a client of type \"Web application\", and press \"Publish app\"",
+        "add the option `oauth-url` with https://oauth.example.com/refresh\n",
+        "--oauth-url=https://oauth.example.com/refresh\n",
+        "DUPLICATI_OAUTH_SERVICE=https://oauth.example.com/refresh\n",
+        "authseal check --online --config etc/authseal.toml",
+        "authseal serve --config etc/authseal.toml",
+    ] {
+        assert!(done.out.contains(words), "{words}: {}", done.out);
+    }
+    let modes = ["authseal.toml", "keys.toml", "denylist"].map(|name| mode(at, name) & 0o007);
+    assert_eq!((modes, mode(at, "keys.toml")), ([0; 3], 0o600));
+    assert!(read(at, "authseal.toml").contains("\nsecret_file = \"google-secret\"\n"), "named from its own folder");
+    let check = run(at, &["check", "--config", "etc/authseal.toml"]);
+    assert_eq!(check.code, 0, "{check:?}");
+    assert!(check.out.contains("\noffered: gcs, googledrive, googledocs, jottacloud\n"), "{check:?}");
+    assert!(!check.out.contains("warning"), "{check:?}");
+}
+
+#[test]
+fn what_is_there_stays_and_what_would_differ_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_secret(at);
+    let asked = [URL.as_slice(), &GOOGLE].concat();
+    assert_eq!(init(at, &asked).code, 0);
+    let names = ["authseal.toml", "keys.toml", "denylist"];
+    let before = names.map(|name| read(at, name));
+    let again = init(at, &asked);
+    assert!(again.code == 0 && again.out.matches("is there already and stays as it is\n").count() == 3, "{again:?}");
+    let store = ["--client-id", "google=1234.apps", "--store", "dir:state"];
+    let other = init(at, &[["--public-url", "https://other.example.com"].as_slice(), &store].concat());
+    assert_eq!(other.code, 1, "{other:?}");
+    for line in [
+        "  - state.store = \"memory\"\n  + state.store = \"dir:state\"\n",
+        "  - public_url = \"https://oauth.example.com\"\n  + public_url = \"https://other.example.com\"\n",
+    ] {
+        assert!(other.out.contains(line), "{line}: {other:?}");
+    }
+    assert!(!other.out.contains("1234.apps"), "what is the same is not told: {other:?}");
+    assert_eq!(names.map(|name| read(at, name)), before);
+    // What is missing is made, also without being told what the configuration says.
+    fs::remove_file(at.join("etc/denylist")).unwrap();
+    let rest = init(at, &[]);
+    assert!(rest.code == 0 && rest.out.contains("made etc/denylist\n"), "{rest:?}");
+    assert_eq!(names.map(|name| read(at, name)), before);
+}
+
+#[test]
+fn what_is_wrong_is_said_at_once_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let done = init(at, &["--provider", "gogle", "--client-id", "live=1", "--store", "redis://:hush@localhost"]);
+    assert!(done.code == 2 && !at.join("etc").exists(), "{done:?}");
+    for words in [
+        "no provider is called `gogle`; there are box, dropbox, google, jottacloud, microsoft, pcloud\n",
+        "no provider is called `live`",
+        "say what browsers see with `--public-url https://…`",
+        "a password does not belong on a command line",
+    ] {
+        assert!(done.err.contains(words), "{words}: {done:?}");
+    }
+    assert!(!done.err.contains("hush"), "{done:?}");
+    let wrong = ["--public-url", "http://oauth.example.com/path", "--store", "postgres"];
+    let done = init(at, &[wrong.as_slice(), &GOOGLE].concat());
+    assert!(done.code == 2 && done.err.contains("nothing is written"), "{done:?}");
+    let told = ["public_url", "state.store", "clients.google.secret_file"].map(|key| done.err.contains(key));
+    assert_eq!(told, [true; 3], "{done:?}");
+    assert_eq!(fs::read_dir(at.join("etc")).unwrap().count(), 0, "{done:?}");
+    for odd in ["google", "google=", "=1"] {
+        assert_eq!(init(at, &[URL.as_slice(), &["--client-id", odd]].concat()).code, 2, "{odd}");
+    }
+}
+
+#[test]
+fn a_dry_run_makes_nothing_and_shows_the_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let done = init(at, &[URL.as_slice(), &["--provider", "google", "--dry-run"]].concat());
+    assert!(done.code == 0 && done.out.contains("public_url = \"https://oauth.example.com\"\n"), "{done:?}");
+    assert!(done.out.contains("#id = \"…\"\n") && done.out.contains("would make etc/keys.toml\n"), "{done:?}");
+    assert!(!at.join("etc").exists());
+    // It tells what is wrong and what differs as well as the run that it stands for.
+    let wrong = init(at, &["--public-url", "https://oauth.example.com/path", "--store", "postgres", "--dry-run"]);
+    assert!(wrong.code == 2 && wrong.err.matches(" (in authseal.toml) ").count() == 2, "{wrong:?}");
+    assert_eq!(init(at, &URL).code, 0);
+    let other = init(at, &[URL.as_slice(), &["--store", "dir:state", "--dry-run"]].concat());
+    assert!(other.code == 1 && other.out.contains("  + state.store = \"dir:state\"\n"), "{other:?}");
+}
+
+#[test]
+fn a_run_that_was_broken_off_is_completed_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_secret(at);
+    assert_eq!(run(at, &["keys", "new", "etc/keys.toml"]).code, 0);
+    let keyring = read(at, "keys.toml");
+    // The secret that was typed then is there, and is used.
+    let done = init(at, &[URL.as_slice(), &["--client-id", "google=1234.apps"]].concat());
+    assert!(done.code == 0 && done.out.contains("made etc/authseal.toml\n"), "{done:?}");
+    assert_eq!((read(at, "keys.toml"), read(at, "google-secret")), (keyring, "hush\n".to_owned()));
+    assert!(run(at, &["check", "--config", "etc/authseal.toml"]).out.contains("\noffered: gcs, googledrive"));
+}
+
+#[test]
+fn the_file_of_a_secret_elsewhere_is_named_by_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_secret(at);
+    let other = ["init", "--dir", "other", "--public-url", "https://oauth.example.com"];
+    assert_eq!(run(at, &[other.as_slice(), &GOOGLE].concat()).code, 0);
+    let text = fs::read_to_string(at.join("other/authseal.toml")).unwrap();
+    let path = at.join("etc/google-secret");
+    assert!(text.contains(&format!("\nsecret_file = \"{}\"\n", path.display())), "{text}");
+    assert_eq!(run(at, &["check", "--config", "other/authseal.toml"]).code, 0);
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_defect() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = authseal(folder.path(), &["config", "show", "--all"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(done(child).err, "");
+}

@@ -1,0 +1,192 @@
+"""The proxies of config/proxies, each the real program in front of a real server. Of its configuration only names of
+files, addresses and ports are changed, and for Caddy where its certificate comes from."""
+
+import datetime
+import http.client
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from machine import PATIENCE, ROOT, Machine, address, status, until
+
+NAME = "oauth.example.com"
+VISITOR = "127.77.0.9"  # not where the proxy itself comes from; all of 127.0.0.0/8 is shown as 127.0.0.1
+
+
+def make_certificate(folder, name):
+    """A certificate of its own authority, chain and key in PEM."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "fullchain.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "privkey.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+    return folder
+
+
+def replaced(text, *changes):
+    """The text with each pattern replaced, which has to be there."""
+    for pattern, new in changes:
+        text, count = re.subn(pattern, lambda _: new, text, flags=re.MULTILINE)
+        assert count, f"{pattern} is not in the configuration"
+    return text
+
+
+class Proxy:
+    """One of the programs, in front of a machine."""
+
+    def __init__(self, kind, folder, machine):
+        (self.host, self.http), (_, self.https) = address(), address()
+        self.folder = folder
+        self.certificate = make_certificate(folder / "certificate", NAME)
+        self.log = folder / "log"
+        command = getattr(self, kind)(machine.url.removeprefix("http://"))
+        with open(folder / "errors", "ab") as errors:
+            self.process = subprocess.Popen(command, cwd=folder, stdout=errors, stderr=errors)
+
+    def nginx(self, upstream):
+        text = replaced(
+            (ROOT / "config/proxies/nginx.conf").read_text(),
+            (r"^    listen 80;", f"    listen {self.host}:{self.http};"),
+            (r"^    listen 443 ssl;", f"    listen {self.host}:{self.https} ssl;"),
+            (r"^    listen \[::\].*\n", ""),
+            (r"^    server 127.0.0.1:8080;", f"    server {upstream};"),
+            (r"/etc/letsencrypt/live/oauth.example.com", str(self.certificate)),
+            (r"/var/log/nginx/authseal.log", str(self.log)),
+        )
+        (self.folder / "snippet.conf").write_text(text)
+        temporary = "".join(f"{kind}_temp_path temp;\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (self.folder / "nginx.conf").write_text(
+            f"daemon off; pid nginx.pid; error_log stderr; events {{}}\nhttp {{ {temporary} include snippet.conf; }}"
+        )
+        return ["nginx", "-p", self.folder, "-e", "stderr", "-c", self.folder / "nginx.conf"]
+
+    def haproxy(self, upstream):
+        both = self.folder / "both.pem"
+        both.write_bytes(b"".join((self.certificate / name).read_bytes() for name in ("fullchain.pem", "privkey.pem")))
+        text = replaced(
+            (ROOT / "config/proxies/haproxy.cfg").read_text(),
+            (r"bind :::80 v4v6", f"bind {self.host}:{self.http}"),
+            (r"bind :::443 v4v6", f"bind {self.host}:{self.https}"),
+            (r"/etc/haproxy/oauth.example.com.pem", str(both)),
+            (r"server one 127.0.0.1:8080", f"server one {upstream}"),
+        )
+        (self.folder / "haproxy.cfg").write_text(text)
+        self.log = self.folder / "errors"
+        return ["haproxy", "-db", "-f", self.folder / "haproxy.cfg"]
+
+    def caddy(self, upstream):
+        text = replaced(
+            (ROOT / "config/proxies/Caddyfile").read_text(),
+            (r"^http://.* \{$", "(both) {"),
+            (r"\{\$AUTHSEAL_REPLICAS:127.0.0.1:8080\}", upstream),
+        )
+        ports = f"http_port {self.http}\nhttps_port {self.https}\ndefault_bind {self.host}"
+        storage = f"storage file_system {self.folder}/storage"
+        # A certificate of one's own is for the https half alone.
+        pair = f"{self.certificate}/fullchain.pem {self.certificate}/privkey.pem"
+        halves = f"http://{NAME} {{\nimport both\n}}\nhttps://{NAME} {{\ntls {pair}\nimport both\n}}\n"
+        (self.folder / "Caddyfile").write_text(f"{{\nadmin off\n{ports}\n{storage}\n}}\n{text}\n{halves}")
+        self.log = self.folder / "errors"
+        return ["caddy", "run", "--adapter", "caddyfile", "--config", self.folder / "Caddyfile"]
+
+    def ask(self, method, path, headers=None, tls=True):
+        """Status, headers and body, as a visitor with an address of its own gets them."""
+        raw = socket.create_connection((self.host, self.https if tls else self.http), PATIENCE, (VISITOR, 0))
+        trust = ssl.create_default_context(cafile=self.certificate / "fullchain.pem")
+        connection = http.client.HTTPConnection(NAME)
+        connection.sock = trust.wrap_socket(raw, server_hostname=NAME) if tls else raw
+        connection.request(method, path, headers=headers or {})
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        return answer.status, answer.headers, body
+
+    def is_ready(self):
+        assert self.process.poll() is None, (self.folder / "errors").read_text()
+        try:
+            return self.ask("GET", "/readyz")[0] == 200
+        except OSError:
+            return False
+
+
+@pytest.fixture(params=["nginx", "haproxy", "caddy"])
+def proxy(request, tmp_path, provider):
+    if shutil.which(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    machine = Machine(tmp_path / "authseal", provider, 'server.trusted_proxies = ["127.0.0.0/16"]')
+    machine.authseal("keys", "new")
+    machine.start()
+    (tmp_path / "proxy").mkdir()
+    proxy = Proxy(request.param, tmp_path / "proxy", machine)
+    proxy.machine = machine
+    try:
+        until(proxy.is_ready)
+        yield proxy
+    finally:
+        proxy.process.terminate()
+        proxy.process.wait(PATIENCE)
+        machine.stop()
+
+
+def test_a_server_behind_a_proxy(proxy):
+    machine = proxy.machine
+    authid = machine.authid(1)
+    code, headers, body = proxy.ask("GET", "/")
+    assert code == 200 and "<title>" in body
+    assert headers["Strict-Transport-Security"], "the server knows that it is reached by https"
+    assert proxy.ask("GET", "/refresh", {"X-AuthID": authid})[0] == 200
+    # What a client writes there counts for nothing; what the proxy saw does.
+    forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http", "Forwarded": "for=203.0.113.8;proto=http"}
+    code, _, body = proxy.ask("POST", "/revoked", {"X-AuthID": authid, "Content-Length": "0", **forged})
+    assert code == 200, body
+    trail = [line for line in (machine.folder.parent / "log").read_text().splitlines() if '"revoked"' in line]
+    # Not the forged address, and not "unknown", which it is where the headers contradict each other.
+    assert len(trail) == 1 and '"client":"127.0.0.1"' in trail[0], trail
+
+
+def test_plain_http_before_a_proxy(proxy):
+    code, headers, _ = proxy.ask("GET", "/", tls=False)
+    assert (code, headers["Location"]) == (308, f"https://{NAME}/")
+    # What could have been read on its way is refused, not redirected: that would keep it from being noticed.
+    for path in ("/", "/refresh"):
+        code, headers, _ = proxy.ask("GET", path, {"X-AuthID": proxy.machine.authid(1)}, tls=False)
+        assert code == 403, path
+    assert "plain http" in headers["X-Reason"]
+
+
+def test_the_log_of_a_proxy_has_no_secrets(proxy):
+    authid = proxy.machine.authid(1)
+    for tls in (True, False):
+        proxy.ask("GET", "/?type=exampledrive&token=AFetchTokenThatIsSecret", {"X-AuthID": authid}, tls)
+        proxy.ask("GET", "/logged-in?code=ACodeThatIsSecret&state=x", tls=tls)
+    proxy.ask("GET", "/privacy-policy")
+    end = time.monotonic() + PATIENCE
+    while proxy.log != proxy.folder / "errors" and "/privacy-policy" not in proxy.log.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    text = proxy.log.read_text() + (proxy.folder / "errors").read_text()
+    assert "IsSecret" not in text and authid not in text, text
+
+
+def test_a_replica_that_is_about_to_end_gets_no_more_requests(proxy):
+    proxy.machine.stop()
+    until(lambda: proxy.ask("GET", "/healthz")[0] in (502, 503))
+    proxy.machine.start()
+    until(lambda: proxy.ask("GET", "/healthz")[0] == 200)
+    assert status(f"{proxy.machine.url}/healthz") == 200
