@@ -144,12 +144,14 @@ clusterTest('with Redis any replica has the AuthID that waits', { store: 'redis'
     assert.equal((await refresh(url, field)).status, 200);
 });
 
-clusterTest('without one the page hands it to the replica that is asked', { store: 'memory', hashed: true }, async ({ url, replicas }) => {
-    const { field } = await actOut(browser, classicInterface(url), logIn);
-    assert.match(field, /^v3:localdrive:/);
-    assert.equal((await refresh(url, field)).status, 200);
-    for (const replica of replicas) assert.equal((await refresh(`http://127.0.0.1:${replica.port}`, field)).status, 200);
-});
+for (const hashed of ['haproxy', 'nginx']) {
+    clusterTest(`without one the page hands it to the replica that ${hashed} will ask`, { store: 'memory', hashed }, async ({ url, replicas }) => {
+        const { field } = await actOut(browser, classicInterface(url), logIn);
+        assert.match(field, /^v3:localdrive:/);
+        assert.equal((await refresh(url, field)).status, 200);
+        for (const replica of replicas) assert.equal((await refresh(`http://127.0.0.1:${replica.port}`, field)).status, 200);
+    });
+}
 
 clusterTest('without Redis services whose tokens stay go on, and those that rotate say why not', { ...ONCE }, async ({ url, server, person, replicas, redis }) => {
     const { authid } = await person.logIn(server);

@@ -16,7 +16,7 @@ import { eventually } from './wait.js';
 const run = promisify(execFile);
 
 // A test with three replicas. `manner` goes to `startProvider`, and has more: `store`, "redis", "dir" or "memory"; `hashed`:
-// the balancer sends requests with the same argument `token` to the same replica; `apart`: each replica has a keyring file
+// the balancer, "haproxy" or "nginx", sends requests with the same argument `token` to the same replica; `apart`: each replica has a keyring file
 // of its own, and an admin listener.
 export function clusterTest(title, manner, body) {
     test(title, async (t) => {
@@ -61,8 +61,10 @@ async function startCluster(undo, manner) {
     }
     for (const replica of replicas) undo.push(() => replica.kill());
     await Promise.all(replicas.map((replica) => replica.start()));
-    const balancer = new Child('haproxy', ['-db', '-f', join(folder, 'haproxy.cfg')], folder);
-    await writeFile(join(folder, 'haproxy.cfg'), haproxy(port, replicas, manner.hashed));
+    const kind = manner.hashed ?? 'haproxy';
+    const file = join(folder, `${kind}.conf`);
+    await writeFile(file, kind === 'nginx' ? nginx(port, replicas) : haproxy(port, replicas, manner.hashed));
+    const balancer = new Child(kind, kind === 'nginx' ? ['-p', folder, '-e', 'stderr', '-c', file] : ['-db', '-f', file], folder);
     balancer.spawn();
     undo.push(() => balancer.kill());
     await eventually('the balancer is ready', 10_000, async () => (await status(`${url}/readyz`)) === 200);
@@ -92,6 +94,35 @@ backend authseal
     ${hashed ? 'balance url_param token check_post\n    hash-type consistent' : 'balance roundrobin'}
     option httpchk GET /readyz
 ${servers.join('\n')}
+`;
+}
+
+// The same of nginx, which has the variant without a shared store alone.
+function nginx(port, replicas) {
+    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path temp;`);
+    return `
+daemon off;
+pid nginx.pid;
+error_log stderr;
+events {}
+http {
+    access_log off;
+    ${temporary.join(' ')}
+    map $arg_token $authseal_key { "" $request_id; default $arg_token; }
+    upstream authseal {
+        hash $authseal_key consistent;
+${replicas.map((replica) => `        server 127.0.0.1:${replica.port};`).join('\n')}
+    }
+    server {
+        listen 127.0.0.1:${port};
+        location / {
+            proxy_pass http://authseal;
+            proxy_bind 127.0.0.2;
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+        }
+    }
+}
 `;
 }
 
