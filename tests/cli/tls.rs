@@ -227,7 +227,9 @@ fn an_acme_answer_is_a_small_file_in_the_folder_and_nothing_else_is_shown() {
     }
     let long = "x".repeat(129);
     let known = ["too-long", "empty", "with.dot", &long, "link", "inside", "folder", "pipe"];
-    for token in known.into_iter().chain(["%2e%2e%2fsecret", "folder%2Ffile", "..%5csecret", "longest%00", "%2e%2e", "unknown"]) {
+    for token in
+        known.into_iter().chain(["%2e%2e%2fsecret", "folder%2Ffile", "..%5csecret", "longest%00", "%2e%2e", "unknown"])
+    {
         for (status, answer) in ask(token) {
             assert!(status == "404" && !answer.contains("hunter2"), "{token}: {status} {answer}");
         }
