@@ -9,7 +9,7 @@ use crate::keyfile::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;
-use crate::provider::{Catalogue, Providers};
+use crate::provider::{Catalogue, Providers, Visit};
 use crate::store::Store;
 use crate::tls::LiveCertificate;
 use crate::tokens::Tokens;
@@ -21,6 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::time::Instant;
 use url::Url;
 
 /// How often a store that is down at the start is asked how it is set up.
@@ -170,6 +171,11 @@ impl App {
     /// What there is to log in to.
     pub fn catalogue(&self) -> &Catalogue {
         self.providers.catalogue()
+    }
+
+    /// Asks the hosts of all providers that are offered, without credentials, until `deadline`.
+    pub async fn visit_providers(&self, deadline: Instant) -> Vec<Visit> {
+        self.providers.visit(deadline).await
     }
 
     /// The pages.

@@ -1,26 +1,42 @@
-//! `authseal check`: does everything that `serve` does before it listens, and says what it would offer.
+//! `authseal check`: does everything that `serve` does before it listens, and says what it would offer; with `--online`
+//! it also asks whom `serve` would depend on.
 
+use super::online::{Finding, State, look};
 use super::providers::{as_json, state};
 use super::{Configured, block_on};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Faults};
 use crate::provider::{Availability, Catalogue};
+use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 use url::Url;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  authseal check
+  authseal check --online                 reaches the providers? is the clock right?
+  authseal check --json | jq .faults
+
+Exit codes: 0 good, warnings or not; 1 `--online` found something that backups need to fail;
+2 `serve` would not start.";
 
 #[derive(Args)]
 pub(super) struct Check {
     #[command(flatten)]
     configured: Configured,
+    /// Ask the providers' hosts and the state store, too; takes 10 seconds at most, and needs and sends no credentials
+    #[arg(long)]
+    online: bool,
     /// Say it as a JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn check(check: &Check) -> anyhow::Result<()> {
-    let outcome = check.configured.load().and_then(|(config, public_url)| Judgement::of(config, public_url));
+    let outcome = check.configured.load();
+    let outcome = outcome.and_then(|(config, public_url)| Judgement::of(config, public_url, check.online));
     let judgement = match outcome {
         Ok(judgement) => judgement,
         Err(error) => {
@@ -36,7 +52,11 @@ pub(super) fn check(check: &Check) -> anyhow::Result<()> {
         true => println!("{:#}", judgement.as_json()),
         false => judgement.print(),
     }
-    Ok(())
+    let online = judgement.online.unwrap_or_default();
+    match online.iter().filter(|finding| finding.state == State::Failed).count() {
+        0 => Ok(()),
+        failed => bail!("online: {failed} of {} failed; backups need them", online.len()),
+    }
 }
 
 /// What is to be said of a configuration that `serve` would start with.
@@ -45,10 +65,12 @@ struct Judgement {
     warnings: Vec<String>,
     callback: String,
     app: App,
+    /// Where it was asked for.
+    online: Option<Vec<Finding>>,
 }
 
 impl Judgement {
-    fn of(config: Config, public_url: Url) -> anyhow::Result<Self> {
+    fn of(config: Config, public_url: Url, online: bool) -> anyhow::Result<Self> {
         let file = config.file.as_ref().map(|file| file.display().to_string());
         let mut warnings = config.warnings.clone();
         block_on(async {
@@ -56,7 +78,8 @@ impl Judgement {
             let callback = format!("{}/logged-in", app.own_origin().as_str());
             warnings.extend(app.certificate().map(|certificate| certificate.warnings()).unwrap_or_default());
             warnings.extend(of_services(app.catalogue()));
-            Ok(Self { file, warnings, callback, app })
+            let online = if online { Some(look(&app).await) } else { None };
+            Ok(Self { file, warnings, callback, app, online })
         })?
     }
 
@@ -68,6 +91,7 @@ impl Judgement {
             "warnings": self.warnings,
             "callback": self.callback,
             "services": services,
+            "online": self.online,
         })
     }
 
@@ -83,6 +107,7 @@ impl Judgement {
         for service in catalogue.all().filter(|service| service.availability() != Availability::Offered) {
             println!("not offered: {}, {}", service.id, state(service.availability(), &service.provider));
         }
+        self.online.iter().flatten().for_each(|finding| println!("online: {finding}"));
     }
 }
 

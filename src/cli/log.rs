@@ -47,8 +47,8 @@ fn filter(text: &str) -> Option<EnvFilter> {
 /// A panic says where it happened and nothing more: its message may hold what was being worked on, a secret too.
 pub(super) fn keep_panics_quiet() {
     panic::set_hook(Box::new(|panic| {
-        let words = panic.payload_as_str().unwrap_or_default();
-        if words.starts_with("failed printing to stdout") {
+        let words = panic.payload().downcast_ref::<String>();
+        if words.is_some_and(|words| words.starts_with("failed printing to stdout: Broken pipe")) {
             // Whoever reads has had enough, as in `… | head`. There is nobody left to tell.
             process::exit(1);
         }

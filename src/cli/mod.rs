@@ -14,6 +14,7 @@ mod healthcheck;
 mod init;
 mod keys;
 mod log;
+mod online;
 mod password;
 mod providers;
 mod serve;
@@ -25,6 +26,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use configured::{ConfigFile, Configured};
 use std::process::ExitCode;
+use std::time::Duration;
 use thiserror::Error;
 
 /// An OAuth handler for Duplicati that keeps no database.
@@ -57,6 +59,7 @@ enum Verb {
     #[command(after_help = init::EXAMPLES)]
     Init(init::Init),
     /// Say whether `serve` would start with this configuration, and what it would offer
+    #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
     /// List the services: which are offered, which are not and why
     Providers(providers::Providers),
@@ -128,5 +131,8 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    Ok(runtime.block_on(future))
+    let output = runtime.block_on(future);
+    // What matters has been waited for; a look-up of a name may hang for as long as its name servers do.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(output)
 }

@@ -1,5 +1,7 @@
 //! The room as a whole: layers, coercion, every fault with its sentence, and that the documents name every key.
 
+mod each_key;
+
 use super::layers::Layers;
 use super::written::Written;
 use super::{Config, Faults, KeyringSource, LogFormat, Sources, extract};
@@ -628,6 +630,7 @@ fn known_keys() -> Vec<String> {
     for (table, key) in [("clients", "secret_file"), ("services", "client_secret_file")] {
         keys.push(format!("{table}.<id>.{key}"));
     }
+    keys.push("state.store_file".to_owned());
     keys
 }
 

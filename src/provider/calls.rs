@@ -45,6 +45,14 @@ impl Providers {
         Ok(Self { catalogue, wire: Wire::new(clock, meter)?, discovery })
     }
 
+    pub(super) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    pub(super) fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+
     /// All services.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue

@@ -72,6 +72,8 @@ pub struct ProviderFacts {
     pub revoke_ends_all_logins: bool,
     /// Where an operator registers the app.
     pub console_url: Option<String>,
+    /// What is easily missed there, in whole sentences.
+    pub console_hint: Option<String>,
     /// The member of an answer that holds a number, 0 for success: the HTTP status says nothing there.
     pub result_field: Option<String>,
     /// The member of an error answer that lists further, more precise codes.

@@ -20,6 +20,7 @@ mod pasted;
 mod service;
 #[cfg(test)]
 mod stranger;
+mod visit;
 mod wire;
 
 pub use address::names_loopback;
@@ -30,4 +31,5 @@ pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, Rev
 pub use failure::{Failure, RefreshFailure};
 pub use pasted::PastedToken;
 pub use service::{Availability, Provider, Service};
+pub use visit::{Trouble, Visit};
 pub use wire::{SetupError, bundled_tls};

@@ -131,6 +131,11 @@ impl Provider {
         self.facts.console_url.as_deref()
     }
 
+    /// What is easily missed there: whole sentences for the operator.
+    pub fn console_hint(&self) -> Option<&str> {
+        self.facts.console_hint.as_deref()
+    }
+
     /// Whether endpoints have to be asked for at the issuer.
     pub(super) fn discovers(&self) -> bool {
         let known = self.token.is_some() && (self.authorize.is_some() || self.flow() == Flow::Paste);

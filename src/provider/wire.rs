@@ -102,6 +102,16 @@ impl Wire {
         Ok(Self { public, anywhere: builder().build()?, clock, meter })
     }
 
+    /// The client that connects to public addresses only, or `anywhere`.
+    pub(super) fn http(&self, anywhere: bool) -> &reqwest::Client {
+        if anywhere { &self.anywhere } else { &self.public }
+    }
+
+    /// What time it is here.
+    pub(super) fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
     /// Makes a call, and makes it once more if that is of use, harmless and in time. `harmless`: carrying the request out
     /// twice does no damage.
     pub(super) async fn perform<T>(
@@ -151,7 +161,7 @@ impl Wire {
 
     fn request(&self, call: &Call<'_>) -> RequestBuilder {
         let anywhere = call.provider.facts.allow_private_addresses || names_loopback(&call.url);
-        let http = if anywhere { &self.anywhere } else { &self.public };
+        let http = self.http(anywhere);
         let url = call.url.clone();
         let request = match &call.payload {
             Payload::Nothing => http.get(url),

@@ -44,8 +44,11 @@ fn from_nothing_to_a_server_that_starts() {
         "  Box: https://app.box.com/developers/console",
         "then put the client id into [clients.box] of etc/authseal.toml",
         "  Jottacloud: nothing is registered there",
-        "option `oauth-url`",
-        "DUPLICATI_OAUTH_SERVICE:\n  https://oauth.example.com/refresh\n",
+        "    Make a client of type \"Web application\", and press \"Publish app\"",
+        "add the option `oauth-url` with https://oauth.example.com/refresh\n",
+        "--oauth-url=https://oauth.example.com/refresh\n",
+        "DUPLICATI_OAUTH_SERVICE=https://oauth.example.com/refresh\n",
+        "authseal check --online --config etc/authseal.toml",
         "authseal serve --config etc/authseal.toml",
     ] {
         assert!(done.out.contains(words), "{words}: {}", done.out);
@@ -70,10 +73,11 @@ fn what_is_there_stays_and_what_would_differ_is_said() {
     let before = names.map(|name| read(at, name));
     let again = init(at, &asked);
     assert!(again.code == 0 && again.out.matches("is there already and stays as it is\n").count() == 3, "{again:?}");
-    let other = init(at, &["--public-url", "https://other.example.com", "--client-id", "google=1234.apps"]);
+    let store = ["--client-id", "google=1234.apps", "--store", "dir:state"];
+    let other = init(at, &[["--public-url", "https://other.example.com"].as_slice(), &store].concat());
     assert_eq!(other.code, 1, "{other:?}");
     for line in [
-        "  - clients.google.secret_file = \"google-secret\"\n",
+        "  - state.store = \"memory\"\n  + state.store = \"dir:state\"\n",
         "  - public_url = \"https://oauth.example.com\"\n  + public_url = \"https://other.example.com\"\n",
     ] {
         assert!(other.out.contains(line), "{line}: {other:?}");
@@ -121,6 +125,39 @@ fn a_dry_run_makes_nothing_and_shows_the_text() {
     assert!(done.code == 0 && done.out.contains("public_url = \"https://oauth.example.com\"\n"), "{done:?}");
     assert!(done.out.contains("#id = \"…\"\n") && done.out.contains("would make etc/keys.toml\n"), "{done:?}");
     assert!(!at.join("etc").exists());
+    // It tells what is wrong and what differs as well as the run that it stands for.
+    let wrong = init(at, &["--public-url", "https://oauth.example.com/path", "--store", "postgres", "--dry-run"]);
+    assert!(wrong.code == 2 && wrong.err.matches(" (in authseal.toml) ").count() == 2, "{wrong:?}");
+    assert_eq!(init(at, &URL).code, 0);
+    let other = init(at, &[URL.as_slice(), &["--store", "dir:state", "--dry-run"]].concat());
+    assert!(other.code == 1 && other.out.contains("  + state.store = \"dir:state\"\n"), "{other:?}");
+}
+
+#[test]
+fn a_run_that_was_broken_off_is_completed_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_secret(at);
+    assert_eq!(run(at, &["keys", "new", "etc/keys.toml"]).code, 0);
+    let keyring = read(at, "keys.toml");
+    // The secret that was typed then is there, and is used.
+    let done = init(at, &[URL.as_slice(), &["--client-id", "google=1234.apps"]].concat());
+    assert!(done.code == 0 && done.out.contains("made etc/authseal.toml\n"), "{done:?}");
+    assert_eq!((read(at, "keys.toml"), read(at, "google-secret")), (keyring, "hush\n".to_owned()));
+    assert!(run(at, &["check", "--config", "etc/authseal.toml"]).out.contains("\noffered: gcs, googledrive"));
+}
+
+#[test]
+fn the_file_of_a_secret_elsewhere_is_named_by_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_secret(at);
+    let other = ["init", "--dir", "other", "--public-url", "https://oauth.example.com"];
+    assert_eq!(run(at, &[other.as_slice(), &GOOGLE].concat()).code, 0);
+    let text = fs::read_to_string(at.join("other/authseal.toml")).unwrap();
+    let path = at.join("etc/google-secret");
+    assert!(text.contains(&format!("\nsecret_file = \"{}\"\n", path.display())), "{text}");
+    assert_eq!(run(at, &["check", "--config", "other/authseal.toml"]).code, 0);
 }
 
 #[test]
@@ -129,4 +166,22 @@ fn a_reader_that_has_had_enough_is_no_defect() {
     let mut child = authseal(folder.path(), &["config", "show", "--all"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(done(child).err, "");
+}
+
+#[test]
+fn flags_are_not_dropped_beside_a_configuration_and_a_bad_keyring_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    assert_eq!(init(at, &["--public-url", "https://oauth.example.com/"]).code, 0);
+    assert_eq!(init(at, &URL).code, 0, "a slash at the end is nothing");
+    for flags in [["--client-id", "google=1234"], ["--store", "dir:elsewhere"]] {
+        let done = init(at, &flags);
+        assert!(done.code == 2 && done.err.contains("give `--public-url`, too"), "{done:?}");
+    }
+    fs::write(at.join("etc/denylist"), "nothing\n").unwrap();
+    let done = init(at, &URL);
+    assert!(done.code == 2 && done.err.contains("has faults") && !done.out.contains("Next:"), "{done:?}");
+    fs::write(at.join("etc/keys.toml"), "nothing\n").unwrap();
+    let done = init(at, &URL);
+    assert!(done.code != 0 && done.err.contains("in the keyring file"), "{done:?}");
 }

@@ -8,6 +8,7 @@ mod denylist_file;
 mod init;
 mod keyring_file;
 mod keys;
+mod online;
 mod reload;
 mod replica;
 mod tls;

@@ -36,7 +36,7 @@ fn renew(folder: &Path) {
 }
 
 /// A folder that such a server can start in.
-fn with_certificate() -> TempDir {
+pub(crate) fn with_certificate() -> TempDir {
     let folder = ready(CONFIG.replace("acme_challenge_dir", "#").as_str());
     fs::create_dir(folder.path().join("acme")).unwrap();
     fs::write(folder.path().join("authseal.toml"), CONFIG).unwrap();

@@ -1,12 +1,16 @@
-"""The documentation against itself and against the source: links and their anchors, the way from the index to every page,
-the form of the text, and that docs/troubleshooting.md quotes what the program says when something goes wrong, all of it
-and nothing else.
+"""The documentation against itself, the source and the binary: links and their anchors, the way from the index to every
+page, the form of the text, that docs/troubleshooting.md quotes what the program says when something goes wrong, all of it
+and nothing else, and that the binary knows every command that a page shows.
 
 The pages are read as GitHub reads them, as far as they use its rules. The source is read as text: comments and tests are
 taken out, and a string's `{…}`, which the program fills in, is `…` in a quote.
 """
 
+import itertools
+import os
 import re
+import shlex
+import subprocess
 import textwrap
 import tomllib
 from functools import cache
@@ -20,6 +24,7 @@ INDEX = ROOT / "docs" / "README.md"
 TROUBLE = ROOT / "docs" / "troubleshooting.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LONGEST = 120
+BINARY = Path(os.environ.get("TESTS_BIN") or ROOT / "target" / "debug" / "authseal").resolve()
 
 # Why a login or a refresh did not work is logged as `why`, in these files' words.
 WHY = ["authid/text.rs", "login/error.rs", "provider/failure.rs", "tokens/refused.rs"]
@@ -259,3 +264,91 @@ def test_the_source_is_read_as_it_is_meant():
     assert plain("has `{{tenant}}` and {id:?}") == "has `{tenant}` and …"
     assert "web/reason.rs" in sources() and "config/tests.rs" not in sources() and "web/attacks/site.rs" not in sources()
     assert anchors(ROOT / "docs" / "configuration.md") >= {"clients-your-registrations-at-providers", "the-server"}
+
+
+# What the program takes
+
+# A command in a shell's text: the program by name or path, or built and run by cargo; not its user (`-u authseal`), nor its
+# unit, which ends a command.
+CALLED = re.compile(r"(?:(?<![\w=./-])(?<!-[ugo] )(?:[\w./~$-]*/)?authseal|cargo run\b[^\n|;&]*? --)[ \t]+((?:--)?[a-z][^\n|;&]*)")
+
+
+@cache
+def usage(*verbs):
+    """Of a verb's `--help`: the verbs below it, its long flags and whether they take a value, and whether there is more."""
+    text = subprocess.run([BINARY, *verbs, "--help"], check=True, capture_output=True, text=True, timeout=60).stdout
+    text = text.split("\nExamples:")[0]
+    below = re.search(r"^Commands:\n(.*?)(?:\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    flags = {name: bool(value) for name, value in re.findall(r"^ +(?:-\w, )?(--[a-z][a-z-]*)( <)?", text, re.MULTILINE)}
+    line = re.search(r"^Usage: authseal(.*)$", text, re.MULTILINE).group(1).replace("[OPTIONS]", "")
+    return re.findall(r"^  ([a-z]+)", below.group(1), re.MULTILINE) if below else [], flags, re.search(r"[\[<]", line)
+
+
+def commands(text):
+    """The arguments of each call in a shell's text."""
+    for call in CALLED.finditer(re.sub(r"\\\n\s*", " ", text)):
+        tokens = shlex.shlex(call.group(1), posix=True, punctuation_chars=True)
+        tokens.whitespace_split = True
+        yield list(itertools.takewhile(lambda token: not set(token) <= set("();<>|&"), tokens))
+
+
+def shown_commands(page):
+    """All calls in the page's `sh` blocks, and those that its prose quotes as code; `authseal authid v3` is a key's label."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    text = "\n".join("" if code else re.sub(r"^ *> ", "", line) for _, line, code in lines(page))
+    spans = [" ".join(span.split()) for _, span in re.findall(r"(`+)(?!`)(.*?)(?<!`)\1(?!`)", text, re.DOTALL)]
+    quoted = [span for span in spans if span.startswith(("authseal ", "cargo run ")) and not re.search(r" v\d$", span)]
+    for source in [*blocks, *quoted]:
+        yield from commands(source)
+
+
+def unknown(arguments):
+    """What of a call the binary does not know; `None` if it knows all of it."""
+    rest, verbs = [argument for argument in arguments if argument != "…"], []
+    while rest and (below := usage(*verbs)[0]) and not rest[0].startswith("-"):
+        if rest[0] not in below:
+            return rest[0]
+        verbs.append(rest.pop(0))
+        if verbs == ["help"]:
+            verbs = []
+    _, flags, takes_more = usage(*verbs)
+    while rest:
+        name, is_joined, _ = rest.pop(0).partition("=")
+        if name.startswith("--"):
+            if name not in flags:
+                return name
+            if flags[name] and not is_joined and rest:
+                rest.pop(0)
+        elif not takes_more:
+            return name
+    return None
+
+
+@pytest.mark.parametrize("page", pages())
+def test_the_binary_knows_every_command_that_a_page_shows(page):
+    wrong = [f"authseal {' '.join(call)}: {what}" for call in shown_commands(page) if (what := unknown(call))]
+    assert not wrong, "`--help` does not have the last word of:\n" + "\n".join(wrong)
+
+
+def test_commands_are_read_as_they_are_meant():
+    assert len([call for page in PAGES for call in shown_commands(page)]) > 60
+    text = """
+        install -d -o authseal -g authseal x; sudo -u authseal authseal serve; systemctl restart authseal  # authseal
+        runuser -u authseal -- authseal check --config "$ETC/a b.toml"
+        cat x | /usr/bin/authseal keys new \\
+            --print >out || cargo run --release -- demo --once  # why
+    """
+    found = [["serve"], ["check", "--config", "$ETC/a b.toml"], ["keys", "new", "--print"], ["demo", "--once"]]
+    assert list(commands(text)) == found
+    for good in ["keys", "help keys new", "--version", "keys retire 3 --against $REPLICAS", "denylist remove grant …"]:
+        assert unknown(good.split()) is None, good
+    for bad, what in {
+        "sing": "sing",
+        "keys sing": "sing",
+        "help sing": "sing",
+        "keys new --sing": "--sing",
+        "serve sing": "sing",
+        "--sing": "--sing",
+        "keys new --epoch 8 --config=x --sing=y": "--sing",
+    }.items():
+        assert unknown(bad.split()) == what, bad

@@ -30,9 +30,9 @@ pub(super) fn plan(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
         return from_flags(&flags, providers); // what is missing beside it
     }
     if init.public_url.is_none() {
-        let url = Input::<String>::new()
-            .with_prompt("What browsers see (https://…)")
-            .validate_with(|text: &String| check_origin(text).map(drop));
+        let url = Input::<String>::new().with_prompt("What browsers see (https://…)").validate_with(|text: &String| {
+            check_origin(text).map(drop).map_err(|_| "scheme, host and perhaps port, like https://oauth.example.com")
+        });
         flags.public_url = Some(url.interact_text()?);
     }
     let known = providers.by_id();

@@ -22,7 +22,11 @@ Examples:
       --client-id google=1234.apps.googleusercontent.com --client-secret-file google=google-secret
   authseal init --dir /etc/authseal --public-url https://oauth.example.com --dry-run
 
-What is there already stays as it is, byte for byte: run again, it says what it would write differently.";
+What is there already stays as it is, byte for byte: run again, it makes what is missing and says
+what it would write differently.
+
+Exit codes: 0 all is as asked for, 1 authseal.toml says something else, 2 the flags have to be
+mended first.";
 
 #[derive(Args)]
 pub(super) struct Init {
@@ -38,7 +42,9 @@ pub(super) struct Init {
     /// The client id that the provider's console shows
     #[arg(long, value_name = "PROVIDER=ID", value_parser = pair)]
     client_id: Vec<(String, String)>,
-    /// The file with the client secret, one line. Secrets are not taken as arguments: others can read those
+    /// The file with the client secret, one line [default: PROVIDER-secret in the folder, if it is there]
+    ///
+    /// Secrets are not taken as arguments: others can read those.
     #[arg(long, value_name = "PROVIDER=FILE", value_parser = pair)]
     client_secret_file: Vec<(String, String)>,
     /// Where state is kept that outlives a request: memory, dir:FOLDER or redis://HOST [default: memory]
@@ -95,6 +101,7 @@ impl Known {
 fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
     let mut faults = Vec::new();
     let known = providers.by_id();
+    let dir = init.dir.clone().unwrap_or_default();
     let mut registrations: Vec<Registration> = Vec::new();
     let named = init.providers.iter().chain(init.client_id.iter().chain(&init.client_secret_file).map(|(id, _)| id));
     for id in named {
@@ -112,14 +119,22 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
             pairs.iter().rev().find(|(id, _)| *id == registration.provider).map(|(_, value)| value.clone())
         };
         registration.client_id = of(&init.client_id);
-        registration.secret = of(&init.client_secret_file).map_or(Secret::None, |file| Secret::File(file.into()));
+        // A run that was broken off may have left a secret that was typed.
+        let left = Some(dir.join(registration.secret_file())).filter(|file| file.exists());
+        let file = of(&init.client_secret_file).map(PathBuf::from).or(left);
+        registration.secret = file.map_or(Secret::None, Secret::File);
     }
-    let dir = init.dir.clone().unwrap_or_default();
-    if init.public_url.is_none() && !dir.join(plan::CONFIGURATION).exists() {
-        faults.push(
+    match (&init.public_url, dir.join(plan::CONFIGURATION).exists()) {
+        (None, false) => faults.push(
             "say what browsers see with `--public-url https://…`, or run it on a terminal to be asked".to_owned(),
-        );
+        ),
+        (None, true) if !registrations.is_empty() || init.store.is_some() => faults.push(format!(
+            "there is an {} already; to have it compared with what is asked for, give `--public-url`, too",
+            plan::CONFIGURATION
+        )),
+        _ => {}
     }
+    let public_url = init.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
     let store = init.store.clone().unwrap_or_else(|| "memory".to_owned());
     if has_password(&store) {
         faults.push(
@@ -127,7 +142,7 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
         );
     }
     match faults.is_empty() {
-        true => Ok(Plan { dir, public_url: init.public_url.clone(), registrations, store }),
+        true => Ok(Plan { dir, public_url, registrations, store }),
         false => Err(Misuse(faults.join("\n")).into()),
     }
 }

@@ -4,7 +4,7 @@ use crate::provider::Provider;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use toml_edit::Value;
 
 /// The configuration file in the folder.
@@ -46,8 +46,8 @@ impl Registration {
 }
 
 impl Plan {
-    /// The text of `authseal.toml`.
-    pub(super) fn text(&self, public_url: &str, providers: &BTreeMap<&str, &Provider>) -> String {
+    /// The text of an `authseal.toml` in `dir`.
+    pub(super) fn text(&self, dir: &Path, public_url: &str, providers: &BTreeMap<&str, &Provider>) -> String {
         let mut text = format!(
             "# Written by `authseal init`. docs/configuration.md explains every key, config/authseal.toml shows all of them.\n\
              # `authseal check` says what is wrong, `authseal config show --origin` what is in force.\n\n\
@@ -68,40 +68,43 @@ impl Plan {
             quoted(&self.store),
         );
         for registration in &self.registrations {
-            text.push_str(&self.client(registration, providers));
+            text.push_str(&registration.text(dir, providers));
         }
         text
     }
+}
 
-    fn client(&self, registration: &Registration, providers: &BTreeMap<&str, &Provider>) -> String {
-        let id = &registration.provider;
+impl Registration {
+    /// Its table; without a client id, the place for one.
+    fn text(&self, dir: &Path, providers: &BTreeMap<&str, &Provider>) -> String {
+        let id = &self.provider;
         let provider = providers.get(id.as_str());
         let mut lines = format!("\n[clients.{id}]\n");
         // What is written to a String cannot fail.
-        let _ = match (&registration.client_id, provider.and_then(|provider| provider.console_url())) {
+        let _ = match (&self.client_id, provider.and_then(|provider| provider.console_url())) {
             (Some(client_id), _) => writeln!(lines, "id = {}", quoted(client_id)),
             (None, Some(console)) => writeln!(lines, "# From {console}\n#id = \"…\""),
             (None, None) => writeln!(lines, "# Nothing is registered there.\nenabled = true"),
         };
-        let file = match &registration.secret {
+        let file = match &self.secret {
             Secret::None => None,
-            Secret::File(file) => Some(self.seen_from_dir(file)),
-            Secret::Typed(_) => Some(registration.secret_file()),
+            Secret::File(file) => Some(seen_from(dir, file)),
+            Secret::Typed(_) => Some(self.secret_file()),
         };
-        let _ = match (file, registration.client_id.is_some()) {
+        let _ = match (file, self.client_id.is_some()) {
             (Some(file), true) => writeln!(lines, "secret_file = {}", quoted(&file)),
             (Some(file), false) => writeln!(lines, "#secret_file = {}", quoted(&file)),
             (None, _) => Ok(()),
         };
         lines
     }
+}
 
-    /// A file as the configuration names it: by its name alone where it lies in the same folder.
-    fn seen_from_dir(&self, file: &Path) -> String {
-        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let (dir, path) = (whole(&self.dir), whole(file));
-        path.strip_prefix(&dir).unwrap_or(&path).display().to_string()
-    }
+/// A file as a configuration in `dir` names it: by its name alone where it lies there too.
+fn seen_from(dir: &Path, file: &Path) -> String {
+    let whole = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (dir, path) = (whole(dir), whole(file));
+    path.strip_prefix(&dir).unwrap_or(&path).display().to_string()
 }
 
 fn quoted(text: &str) -> String {

@@ -2,12 +2,14 @@
 
 use super::Known;
 use super::plan::{CONFIGURATION, Plan, Secret};
+use crate::cli::Misuse;
 use crate::cli::keys::new_keyring;
 use crate::cli::providers::state;
 use crate::clock::Clock;
 use crate::config::{Config, Faults, Sources, keys_of};
-use crate::denylist::Denylist;
+use crate::denylist::{self, Denylist};
 use crate::files;
+use crate::keyfile::read_text;
 use crate::provider::{Availability, Catalogue, Service};
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
@@ -16,6 +18,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use url::Url;
+use zeroize::Zeroizing;
 
 /// Others may not read it: whoever adds a secret later need not think of that.
 const MODE: u32 = 0o640;
@@ -30,29 +33,31 @@ pub(super) fn write(plan: &Plan, providers: &Known, dry_run: bool) -> anyhow::Re
     let differs = match &plan.public_url {
         None => stays(&path),
         Some(public_url) => {
-            let text = plan.text(public_url, &providers.by_id());
+            let text = plan.text(&plan.dir, public_url, &providers.by_id());
             match fs::read_to_string(&path) {
                 Ok(old) => compare(&path, &old, &text)?,
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("cannot read {}", path.display()));
                 }
-                Err(_) if dry_run => {
-                    println!("would make {}:\n\n{text}", path.display());
+                Err(_) => {
+                    judge(plan, public_url, providers)?;
+                    make(plan, &path, &text, dry_run)?;
                     false
                 }
-                Err(_) => make(plan, &path, &text)?,
             }
         }
     };
     let keyring = plan.dir.join("keys.toml");
     once(&keyring, dry_run, || new_keyring(&keyring, Clock::system().now()))?;
-    let denylist = plan.dir.join("denylist");
-    once(&denylist, dry_run, || Ok(Denylist::init(&denylist)?))?;
-    if dry_run {
-        return Ok(());
+    let list = plan.dir.join("denylist");
+    once(&list, dry_run, || Ok(Denylist::init(&list)?))?;
+    if !dry_run {
+        let (config, public_url) = load(&path)?;
+        // Those that were there may be no good.
+        read_text(&keyring)?;
+        denylist::lines(&list, |_| Ok(()))?;
+        tell(plan, &path, &keyring, &config.catalogue, &public_url);
     }
-    let (config, public_url) = load(&path)?;
-    tell(plan, &path, &keyring, &config.catalogue, &public_url);
     if differs {
         bail!("{} says something else than what was asked for; it stays as it is: change it by hand", path.display());
     }
@@ -77,31 +82,52 @@ fn once(path: &Path, dry_run: bool, make: impl FnOnce() -> anyhow::Result<()>) -
     Ok(())
 }
 
-/// Makes the configuration and the files with secrets that it names; the configuration only if nothing is wrong with it.
-fn make(plan: &Plan, path: &Path, text: &str) -> anyhow::Result<bool> {
+/// Looks for all that is wrong with the configuration before anything is written: in a folder of its own, with a word
+/// in the place of each secret that was typed.
+fn judge(plan: &Plan, public_url: &str, providers: &Known) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let path = folder.path().join(CONFIGURATION);
+    fs::write(&path, plan.text(folder.path(), public_url, &providers.by_id()))?;
+    for registration in plan.registrations.iter().filter(|other| matches!(other.secret, Secret::Typed(_))) {
+        place(&folder.path().join(registration.secret_file()), SECRET_MODE, "typed")?;
+    }
+    match load(&path).map_err(|error| (error.downcast_ref::<Faults>().map(Faults::lines), error)) {
+        Ok((config, _)) => config.warnings.iter().for_each(|warning| {
+            println!("warning: {}", warning.replace(&path.display().to_string(), CONFIGURATION));
+        }),
+        Err((Some(lines), _)) => {
+            let lines = lines.join("\n  ").replace(&path.display().to_string(), CONFIGURATION);
+            let headline = "what was asked for is no good configuration; nothing is written:";
+            return Err(Misuse(format!("{headline}\n  {lines}")).into());
+        }
+        Err((None, error)) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Makes the files with secrets that were typed, and the configuration that names them.
+fn make(plan: &Plan, path: &Path, text: &str, dry_run: bool) -> anyhow::Result<()> {
     for registration in &plan.registrations {
         if let Secret::Typed(secret) = &registration.secret {
             let file = plan.dir.join(registration.secret_file());
-            let mut aside = files::aside(&file, SECRET_MODE)?;
-            writeln!(aside, "{}", secret.expose_secret())?;
-            files::place(aside, &file).with_context(|| format!("cannot make {}", file.display()))?;
-            println!("made {}", file.display());
+            let line = Zeroizing::new(format!("{}\n", secret.expose_secret()));
+            once(&file, dry_run, || place(&file, SECRET_MODE, &line))?;
         }
     }
-    let mut aside = files::aside(path, MODE).with_context(|| format!("cannot make {}", path.display()))?;
-    aside.write_all(text.as_bytes())?;
-    aside.flush()?;
-    // Nobody knows the file by the name that it has yet.
-    load(aside.path()).map_err(|error| match error.downcast_ref::<Faults>() {
-        Some(faults) => {
-            let lines = faults.lines().join("\n  ").replace(&aside.path().display().to_string(), CONFIGURATION);
-            super::Misuse(format!("what was asked for is no good configuration; nothing is written:\n  {lines}")).into()
-        }
-        None => error,
-    })?;
-    files::place(aside, path).with_context(|| format!("cannot make {}", path.display()))?;
-    println!("made {}", path.display());
-    Ok(false)
+    if dry_run {
+        println!("would make {}:\n\n{text}", path.display());
+        return Ok(());
+    }
+    once(path, false, || place(path, MODE, text))
+}
+
+/// Makes a file, whole or not at all, where there is none.
+fn place(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
+    let made = files::aside(path, mode).and_then(|mut aside| {
+        aside.write_all(text.as_bytes())?;
+        files::place(aside, path)
+    });
+    made.with_context(|| format!("cannot make {}", path.display()))
 }
 
 /// The configuration in `path`, as a server with nothing else reads it.
@@ -160,11 +186,17 @@ fn tell(plan: &Plan, path: &Path, keyring: &Path, catalogue: &Catalogue, public_
                 println!("  {}: nothing is registered there  (what to mind: docs/providers/{id}.md)", provider.name())
             }
         }
+        provider.console_hint().into_iter().for_each(|hint| println!("    {hint}"));
         left.into_iter().for_each(|left| println!("    {left}"));
     }
     println!(
-        "\nPoint Duplicati at this server: in its Settings the option `oauth-url`, for one backup `--oauth-url`, or in"
+        "\nPoint Duplicati at this server, in one of three ways:\n  \
+         in its Settings, add the option `oauth-url` with {base}/refresh\n  \
+         on its command line, --oauth-url={base}/refresh\n  \
+         in the environment of its process, DUPLICATI_OAUTH_SERVICE={base}/refresh"
     );
-    println!("the environment of its process DUPLICATI_OAUTH_SERVICE:\n  {base}/refresh");
-    println!("\nNext:\n  authseal check --config {0}\n  authseal serve --config {0}", path.display());
+    println!("\nNext:");
+    for command in ["check", "check --online", "serve"] {
+        println!("  authseal {command} --config {}", path.display());
+    }
 }

@@ -1,6 +1,6 @@
 //! New refresh tokens that the store did not take. The provider has given them and takes no other, so they are kept in
 //! memory and offered to the store every second until it takes them. If this process ends before, those logins are lost;
-//! so it says so loudly, and is not ready meanwhile.
+//! so it says so loudly, and a metric counts them.
 
 use super::record::{self, Record};
 use crate::authid::Login;
