@@ -146,7 +146,9 @@ def needs(kind):
 @pytest.fixture(params=KINDS)
 def proxy(request, tmp_path, provider):
     needs(request.param)
-    machine = Machine(tmp_path / "authseal", provider, 'server.trusted_proxies = ["127.0.0.0/16"]')
+    (tmp_path / "acme").mkdir()
+    more = f'server.trusted_proxies = ["127.0.0.0/16"]\nacme_challenge_dir = "{tmp_path}/acme"'
+    machine = Machine(tmp_path / "authseal", provider, more)
     machine.authseal("keys", "new")
     machine.start()
     (tmp_path / "proxy").mkdir()
@@ -179,6 +181,9 @@ def test_a_server_behind_a_proxy(proxy):
 def test_plain_http_before_a_proxy(proxy):
     code, headers, _ = proxy.ask("GET", "/", tls=False)
     assert (code, headers["Location"]) == (308, f"https://{NAME}/")
+    (proxy.machine.folder.parent / "acme" / "a-token").write_text("a-token.thumbprint")
+    code, _, body = proxy.ask("GET", "/.well-known/acme-challenge/a-token", tls=False)
+    assert (code, body) == (200, "a-token.thumbprint")
     # What could have been read on its way is refused, not redirected: that would keep it from being noticed.
     for path in ("/", "/refresh"):
         code, headers, _ = proxy.ask("GET", path, {"X-AuthID": proxy.machine.authid(1)}, tls=False)
