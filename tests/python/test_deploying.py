@@ -50,7 +50,7 @@ start() {{
     setsid ${{command#/usr/local/bin/}} < /dev/null > {tmp_path}/journal 2>&1 &
     echo $! > {pid}
 }}
-export AUTHSEAL_ADMIN__LISTEN={host}:{address()[1]}
+export AUTHSEAL_SERVER__DRAIN_SECONDS=0 AUTHSEAL_ADMIN__LISTEN={host}:{address()[1]}
 case "$*" in
 daemon-reload) ;;
 "enable --now authseal") AUTHSEAL_LISTEN={host}:{port} start ;;
@@ -125,7 +125,6 @@ def test_tls_of_its_own(server, tools, run, tmp_path):
     config.write_text(written)
     renewed = make_certificate(tmp_path / "live", NAME)
     hooks = tmp_path / "letsencrypt" / "renewal-hooks" / "deploy"
-    hooks.mkdir(parents=True)
     # As certbot does it: what it puts into the folder has to be seen from outside, and then the hooks are run.
     script(tools, "certbot", f"""
 [[ $* == *"--webroot --webroot-path {server['WEB']} "* && $* == *"--domain {NAME}"* ]]
@@ -276,8 +275,7 @@ def works_here(tmp_path, static):
     try:
         # Inside another container limits cannot be raised, and of the two usual runtimes only one may like its cgroups.
         lower = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]
-        for options in ([], lower, ["--runtime=runc", *lower], ["--runtime=crun", *lower]):
-            (before, after) = ([word for word in options if word.startswith("--runtime") is which] for which in (True, False))
+        for before, after in (([], []), ([], lower), (["--runtime=runc"], lower), (["--runtime=crun"], lower)):
             tried = podman(*before, "run", "--rm", "--network=host", *after, image, "--version")
             if tried.returncode == 0:
                 return before, ["--network=host", *after]
@@ -290,25 +288,27 @@ def test_a_container(static, tools, run, tmp_path):
     before, options = works_here(tmp_path, static)
     host, port = address()
     name, volume = f"authseal-test-{os.getpid()}", tmp_path / "volume"
-    (tools / "chown").unlink(missing_ok=True)
-    script(tools, "cargo", f'[[ $* == "build --release --locked --target x86_64-unknown-linux-gnu" ]]\n[[ $RUSTFLAGS == *crt-static ]]\n')
+    script(tools, "cargo", '[[ $* == "build --release --locked --target x86_64-unknown-linux-gnu" ]]\n[[ $RUSTFLAGS == *crt-static ]]\n')
     # What this machine needs, names of its own, and the host's network, which needs no rights.
     script(tools, "podman", f"""
 arguments=()
 for word in "$@"; do
     case $word in
     authseal) arguments+=({name}) ;;
+    --name=authseal) arguments+=(--name={name}) ;;
     --publish | 127.0.0.1:8080:8080) ;;
     *) arguments+=("$word") ;;
     esac
 done
 if [[ $1 == run ]]; then
-    arguments=(run {' '.join(options)} --env AUTHSEAL_LISTEN={host}:{port} --env AUTHSEAL_ADMIN__LISTEN={host}:{address()[1]} "${{arguments[@]:1}}")
+    here=(--env AUTHSEAL_LISTEN={host}:{port} --env AUTHSEAL_ADMIN__LISTEN={host}:{address()[1]})
+    arguments=(run {' '.join(options)} "${{here[@]}}" "${{arguments[@]:1}}")
 fi
 exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
 """)
+    (tmp_path / "authseal").symlink_to(Path(static).resolve())
     build, start, end = (
-        block.replace("target/x86_64-unknown-linux-gnu/release/authseal", static).replace("target/image", f"{tmp_path}/image")
+        block.replace("target/x86_64-unknown-linux-gnu/release/authseal", f"{tmp_path}/authseal").replace("target/image", f"{tmp_path}/image")
         for block in sections()["A container"]
     )
     try:
