@@ -63,7 +63,7 @@ pub(super) const LOGINS: Metric =
 pub(super) const DELIVERIES: Metric = counter(
     "authseal_deliveries_total",
     &["way"],
-    "AuthIDs on their way to Duplicati's page: left to wait for it, fetched by it, or sent by a person's click.",
+    "AuthIDs on their way to Duplicati's page: left to wait for it, handed to the replica that it asks, fetched by it, or sent by a person's click.",
 );
 pub(super) const REVOCATIONS: Metric = counter(
     "authseal_revocations_total",

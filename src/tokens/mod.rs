@@ -105,11 +105,6 @@ impl Tokens {
         }
     }
 
-    /// How many new refresh tokens the state store has not taken yet. They are lost if this process ends.
-    pub fn unwritten(&self) -> usize {
-        self.0.rotation.as_ref().map_or(0, Rotation::unwritten)
-    }
-
     /// Remembers a login that was just made, where its refresh token will change.
     ///
     /// # Errors

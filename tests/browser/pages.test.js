@@ -49,6 +49,7 @@ function still() {
             .replace(/\b[0-9a-f]{32}\b/, '5d41402abc4b2a76b9719d911017c592')
             .replace(/\b(revoke:[^:]+:\d+:)[0-9a-z-]{53}/, '$1bgbj8sne-rrze7gba-dgw88xqr-3x3hmwdc-d50ghtwc-c4agj3v3')
             .replace(/\b[0-9a-f]{8}-[0-9]+\b/, '5f3a9c21-17')
+            .replace(/\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]+Z/g, '2026-11-23T10:00:00Z')
             .replace(/localhost:[0-9]+/, 'localhost:8200')
             .replace(/nas\.test:[0-9]+/, 'nas.lan:8200');
     }
@@ -160,6 +161,19 @@ stage.test('the page with the AuthID, for every kind of opener, and the page aft
     await inspect(alone);
     await alone.evaluate(() => dispatchEvent(new Event('pagehide')));
     await look(alone);
+
+    const checked = await visit(context, `${server.url}/inspect`);
+    await inspect(checked, 'inspect');
+    await checked.fill('#authid', authid);
+    await checked.click('button[type="submit"]');
+    await checked.click('button[value="test"]');
+    await checked.waitForSelector('[role="status"], [role="alert"]');
+    await inspect(checked, 'inspected');
+    await checked.click('summary');
+    await look(checked);
+    await checked.click('button[value="anew"]');
+    await checked.waitForSelector('#authid[readonly]');
+    await inspect(checked);
 
     const revoke = await visit(context, `${server.url}/revoke`);
     await revoke.fill('#authid', authid);

@@ -124,6 +124,7 @@ impl Rotation {
     }
 
     /// How many answers of providers could not be written down yet.
+    #[cfg(test)]
     pub(super) fn unwritten(&self) -> usize {
         self.unwritten.count()
     }
