@@ -4,11 +4,18 @@ use super::{form, page, unfit};
 use crate::app::App;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
+use rustix::fs::OFlags;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// The longest ACME http-01 token, in characters; in use are 43 (RFC 8555 section 8.3).
 const MAX_ACME_TOKEN: usize = 128;
+/// The longest answer to it, in bytes: a token, a dot, and a thumbprint of 43 characters (RFC 8555 section 8.1).
+const MAX_ACME_ANSWER: u64 = 1024;
 /// The longest text that `/isalive` echoes, in bytes.
 const MAX_ECHO: usize = 256;
 
@@ -78,12 +85,25 @@ pub(super) async fn acme(token: web::Path<String>, request: HttpRequest, app: we
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     let is_token = token.len() <= MAX_ACME_TOKEN && token.bytes().all(allowed) && !token.is_empty();
     let path = app.acme_challenge_dir().filter(|_| is_token).map(|folder| folder.join(token.as_str()));
-    let content = match path {
-        Some(path) => web::block(move || std::fs::read(path)).await.ok().and_then(Result::ok),
+    let answer = match path {
+        Some(path) => web::block(move || acme_answer(&path)).await.ok().and_then(Result::ok),
         None => None,
     };
-    match content {
-        Some(content) => HttpResponse::Ok().content_type("application/octet-stream").body(content),
+    match answer {
+        Some(answer) => HttpResponse::Ok().content_type(header::ContentType::plaintext()).body(answer),
         None => unfit::answer(&request, StatusCode::NOT_FOUND),
     }
+}
+
+/// Whoever may write into the folder may be somebody else than who runs this server. So a link out of it is not followed,
+/// and a pipe is not waited for.
+fn acme_answer(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let mut answer = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(MAX_ACME_ANSWER + 1).read_to_end(&mut answer)?;
+    }
+    let fits = (1..=MAX_ACME_ANSWER).contains(&(answer.len() as u64));
+    if fits { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
 }

@@ -8,6 +8,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -22,7 +23,8 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// # Errors
 /// Names the address, the cause and the way out.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).map_err(|error| {
+    let listener = if address.is_ipv6() { listen_by_ipv6_alone(address) } else { TcpListener::bind(address) };
+    listener.map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => "; something listens there: stop it, or choose another address with --listen",
             io::ErrorKind::PermissionDenied => "; ports below 1024 need a right of their own: choose a higher one",
@@ -33,6 +35,17 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         };
         io::Error::new(error.kind(), format!("cannot listen at {address}: {error}{hint}"))
     })
+}
+
+/// `[::]` would take IPv4 too, or not, as the machine is set; then `0.0.0.0` beside it could not be had.
+fn listen_by_ipv6_alone(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = net::socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_ipv6_v6only(&socket, true)?;
+    net::bind(&socket, &address)?;
+    // As many waiting connections as the machine allows.
+    net::listen(&socket, i32::MAX)?;
+    Ok(socket.into())
 }
 
 /// Everything from a request to its answer, without a listener.
@@ -132,4 +145,22 @@ impl Server {
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn all_of_ipv6_leaves_all_of_ipv4_to_another_listener_at_the_same_port() {
+        let both = || {
+            let four = listen((Ipv4Addr::UNSPECIFIED, 0).into())?;
+            let six = listen((Ipv6Addr::UNSPECIFIED, four.local_addr()?.port()).into())?;
+            Ok::<_, io::Error>((four, six))
+        };
+        // Some tries: another process may have that port by IPv6.
+        let tries: Vec<_> = (0..5).map(|_| both()).collect();
+        assert!(tries.iter().any(Result::is_ok), "{tries:?}");
+    }
 }

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, Str
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,6 +187,53 @@ fn visitors_are_sent_from_http_to_https_and_nobody_else_is() {
     assert!(ask("GET", "/.well-known/acme-challenge/another", "").0.starts_with("http/1.1 404"));
     assert_eq!(ask("GET", "/healthz", "").1, "ok\n");
     assert!(ask("GET", &format!("/{}", "x".repeat(5000)), "").0.starts_with("http/1.1 414"));
+}
+
+#[test]
+fn an_acme_answer_is_a_small_file_in_the_folder_and_nothing_else_is_shown() {
+    let folder = with_certificate();
+    let acme = folder.path().join("acme");
+    let longest = "x".repeat(1024);
+    fs::write(acme.join("longest"), &longest).unwrap();
+    fs::write(acme.join("too-long"), "x".repeat(1025)).unwrap();
+    fs::write(acme.join("empty"), "").unwrap();
+    fs::write(acme.join("with.dot"), "hunter2").unwrap();
+    fs::write(acme.join("x".repeat(128)), "a token of 128").unwrap();
+    fs::write(acme.join("x".repeat(129)), "hunter2").unwrap();
+    fs::write(folder.path().join("secret"), "hunter2").unwrap();
+    symlink("../secret", acme.join("link")).unwrap();
+    symlink("longest", acme.join("inside")).unwrap();
+    fs::create_dir(acme.join("folder")).unwrap();
+    fs::write(acme.join("folder/file"), "hunter2").unwrap();
+    // Opening it waits for a writer, who never comes.
+    assert!(std::process::Command::new("mkfifo").arg(acme.join("pipe")).status().unwrap().success());
+    let served = Served::start(folder.path(), &[]);
+    let line = served.logged("sending visitors from http to https");
+    let mut http = TcpStream::connect(line["redirect_address"].as_str().unwrap()).unwrap();
+    http.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut https = connect(&served.address, &certificate(folder.path()), rustls::ALL_VERSIONS);
+    let mut ask = |token: &str| {
+        let path = format!("/.well-known/acme-challenge/{token}");
+        let answers = [ask(&mut http, "GET", &path, ""), ask(&mut https, "GET", &path, "")];
+        answers.map(|(head, body)| {
+            let text = head.contains("content-type: text/plain; charset=utf-8") && head.contains("no-store");
+            (head.split(' ').nth(1).unwrap().to_owned(), if text { body } else { head })
+        })
+    };
+    for (token, content) in [("longest", longest.as_str()), (&"x".repeat(128), "a token of 128")] {
+        for answer in ask(token) {
+            assert_eq!(answer, ("200".to_owned(), content.to_owned()), "{token}");
+        }
+    }
+    let long = "x".repeat(129);
+    let known = ["too-long", "empty", "with.dot", &long, "link", "inside", "folder", "pipe"];
+    for token in
+        known.into_iter().chain(["%2e%2e%2fsecret", "folder%2Ffile", "..%5csecret", "longest%00", "%2e%2e", "unknown"])
+    {
+        for (status, answer) in ask(token) {
+            assert!(status == "404" && !answer.contains("hunter2"), "{token}: {status} {answer}");
+        }
+    }
 }
 
 #[test]

@@ -2,21 +2,28 @@
 or asks the internet; the unit as systemd rates it; the compose file and the Containerfile against the binary.
 """
 
+import json
 import os
 import re
 import shutil
 import socket
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 from machine import BINARY, ROOT, address, ask, blocks_by_section, pretend_system, script, status, until
-from test_proxies import make_certificate
+from test_proxies import make_certificate, replaced
 
 NAME = "oauth.example.com"
 HERE = f"cd {ROOT}"  # as the page says
 UNIT = ROOT / "config" / "systemd" / "authseal.service"
+USER = 65532  # the container's
+BUILD_PATIENCE = 1800  # seconds for a release build of everything, on a small machine
+has_systemd_analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
 
 
 def sections():
@@ -28,7 +35,7 @@ def server(tmp_path, tools):
     """A machine on which systemd runs authseal, pretended; gives its folders and where it listens."""
     host, port = address()
     place = {
-        "ETC": tmp_path / "etc", "STATE": tmp_path / "state", "UNITS": tmp_path / "units", "DOMAIN": NAME,
+        "ETC": tmp_path / "etc", "STATE": tmp_path / "state", "UNITS": tmp_path / "units", "WEB": tmp_path / "web", "DOMAIN": NAME,
         "host": host, "port": port,
     }
     for folder in ("UNITS", "STATE"):
@@ -43,7 +50,7 @@ start() {{
     setsid ${{command#/usr/local/bin/}} < /dev/null > {tmp_path}/journal 2>&1 &
     echo $! > {pid}
 }}
-export AUTHSEAL_ADMIN__LISTEN={host}:{address()[1]}
+export AUTHSEAL_SERVER__DRAIN_SECONDS=0 AUTHSEAL_ADMIN__LISTEN={host}:{address()[1]}
 case "$*" in
 daemon-reload) ;;
 "enable --now authseal") AUTHSEAL_LISTEN={host}:{port} start ;;
@@ -66,7 +73,7 @@ def variables(place):
 def test_the_page_declares_its_variables_before_anything_else():
     heading, blocks = next(iter(sections().items()))
     assert heading == "Deploying"
-    assert re.findall(r"^([A-Z]+)=", blocks[0], re.MULTILINE) == ["DOMAIN", "ETC", "STATE", "UNITS"]
+    assert re.findall(r"^([A-Z]+)=", blocks[0], re.MULTILINE) == ["DOMAIN", "ETC", "STATE", "UNITS", "WEB", "VOLUME"]
 
 
 def test_a_service_of_systemd(server, run):
@@ -108,7 +115,7 @@ def test_tls_of_its_own(server, tools, run, tmp_path):
     for what, here in (
         ('["0.0.0.0:443", "[::]:443"]', f'["{server["host"]}:{https}"]'),
         ('["0.0.0.0:80", "[::]:80"]', f'["{server["host"]}:{http}"]'),
-        ("/var/lib/authseal", str(server["STATE"])),
+        ("/var/www/authseal", str(server["WEB"])),
     ):
         assert what in lines
         lines = lines.replace(what, here)
@@ -118,11 +125,10 @@ def test_tls_of_its_own(server, tools, run, tmp_path):
     config.write_text(written)
     renewed = make_certificate(tmp_path / "live", NAME)
     hooks = tmp_path / "letsencrypt" / "renewal-hooks" / "deploy"
-    hooks.mkdir(parents=True)
     # As certbot does it: what it puts into the folder has to be seen from outside, and then the hooks are run.
     script(tools, "certbot", f"""
-[[ $* == *"--webroot --webroot-path {server['STATE']}/web "* && $* == *"--domain {NAME}"* ]]
-echo proof > {server['STATE']}/web/.well-known/acme-challenge/a-token
+[[ $* == *"--webroot --webroot-path {server['WEB']} "* && $* == *"--domain {NAME}"* ]]
+echo proof > {server['WEB']}/.well-known/acme-challenge/a-token
 for attempt in {{1..100}}; do
     seen=$(curl -fsS -H 'Host: {NAME}' http://{server['host']}:{http}/.well-known/acme-challenge/a-token 2>/dev/null) && break
     sleep 0.05
@@ -135,14 +141,36 @@ for hook in {hooks}/*; do RENEWED_LINEAGE={renewed} "$hook"; done
     assert ask(f"http://{server['host']}:{http}/healthz")[0] == 200
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_the_unit_is_rated_as_the_page_says():
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=14", UNIT], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout[-300:]
+def units_with(folder, *drop_ins):
+    """A root folder with the unit and some of the files beside it. Its command is one that is there."""
+    units = folder / "etc" / "systemd" / "system"
+    (units / "authseal.service.d").mkdir(parents=True)
+    text = replaced(UNIT.read_text(), ("/usr/local/bin/authseal", str(BINARY)))
+    (units / "authseal.service").write_text(text)
+    for name in drop_ins:
+        shutil.copy(UNIT.parent / name, units / "authseal.service.d")
+    return units
+
+
+@has_systemd_analyze
+@pytest.mark.parametrize(("drop_ins", "tenths"), [([], 14), (["credentials.conf"], 14), (["tls.conf"], 17)])
+def test_the_unit_is_rated_as_the_page_says(tmp_path, drop_ins, tenths):
+    units_with(tmp_path, *drop_ins)
+    command = ["systemd-analyze", "security", "--offline=true", f"--root={tmp_path}", f"--threshold={tenths}"]
+    done = subprocess.run([*command, "authseal.service"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr
     rate = re.search(r"Overall exposure level for authseal.service: (\S+)", done.stdout)[1]
-    assert f"rates that at {rate} of 10" in " ".join((ROOT / "docs" / "deploying.md").read_text().split())
+    page = " ".join((ROOT / "docs" / "deploying.md").read_text().split())
+    assert drop_ins or f"rates that at {rate} of 10" in page
+
+
+@has_systemd_analyze
+def test_systemd_knows_every_line_of_the_unit_and_of_the_files_beside_it(tmp_path):
+    units = units_with(tmp_path, "credentials.conf", "tls.conf")
+    command = ["systemd-analyze", "verify", "--man=no", "authseal.service"]
+    done = subprocess.run(command, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{units}:"}, capture_output=True, text=True)
+    # It is content with a line that it does not know, and says so.
+    assert str(units) not in done.stderr and "authseal.service" not in done.stderr, done.stderr
 
 
 def test_the_compose_file_fits_the_program_and_the_balancer(tmp_path):
@@ -156,7 +184,7 @@ def test_the_compose_file_fits_the_program_and_the_balancer(tmp_path):
         assert replica["environment"]["AUTHSEAL_SERVER__TRUSTED_PROXIES"] == balancer
         # Only the balancer is where it is listened for what comes from there.
         assert set(replica["networks"]) & set(services["balancer"]["networks"]) == {"inside"}
-        given = {key: re.sub(r"\$\{AUTHSEAL_NAME:.*?\}", NAME, value) for key, value in replica["environment"].items()}
+        given = {key: re.sub(r"\$\{DOMAIN:.*?\}", NAME, value) for key, value in replica["environment"].items()}
         for verb in (["keys", "new"], ["denylist", "init"]):
             subprocess.run([BINARY, *verb], cwd=tmp_path, capture_output=True)
         done = subprocess.run([BINARY, "check"], cwd=tmp_path, env={**os.environ, **given}, capture_output=True, text=True)
@@ -164,7 +192,12 @@ def test_the_compose_file_fits_the_program_and_the_balancer(tmp_path):
     caddyfile = (ROOT / "config" / "proxies" / "Caddyfile").read_text()
     for variable in services["balancer"]["environment"]:
         assert f"{{${variable}:" in caddyfile
-    for name in re.findall(r"(\w+):8080", services["balancer"]["environment"]["AUTHSEAL_REPLICAS"]):
+        # It may be set in a shell in which authseal is run as well, which would take it for a key of its own.
+        assert not variable.startswith("AUTHSEAL_")
+    # A folder that the image is built from would take the keys along.
+    mounted = [volume.split(":")[0] for replica in replicas for volume in replica["volumes"]]
+    assert mounted == ["/srv/authseal"] * 2
+    for name in re.findall(r"(\w+):8080", services["balancer"]["environment"]["UPSTREAMS"]):
         assert name in services
 
 
@@ -178,36 +211,130 @@ def test_the_commands_in_the_containerfile_are_known():
     assert f'org.opencontainers.image.version="{version}"' in text
 
 
-def test_the_image_runs(tmp_path):
-    """The last stage, around a static binary that TESTS_STATIC names: building one takes minutes."""
-    static = os.environ.get("TESTS_STATIC")
-    if not static or shutil.which("buildah") is None:
-        pytest.skip("TESTS_STATIC names no static binary, or buildah is not installed")
-    (tmp_path / "bin").mkdir()
-    shutil.copy(static, tmp_path / "bin" / "authseal")
-    image, (host, port) = "localhost/authseal-test", address()
-    options = ["--build-context", f"build={tmp_path}/bin", "-t", image, "-f", "Containerfile", "."]
-    subprocess.run(["buildah", "build", "--format", "docker", "--isolation", "chroot", *options], cwd=ROOT, check=True)
-    folder = tmp_path / "authseal"
-    subprocess.run([BINARY, "init", "--dir", folder, "--public-url", f"https://{NAME}", "--yes"], check=True)
-    if os.geteuid() == 0:
-        for path in [folder, *folder.iterdir()]:
-            os.chown(path, 65532, 65532)
-    container = subprocess.run(["buildah", "from", image], check=True, capture_output=True, text=True).stdout.strip()
-    inside = ["buildah", "run", "--isolation", "chroot", "-v", f"{folder}:/etc/authseal", "-e", f"AUTHSEAL_LISTEN={host}:{port}"]
-    inside += ["-e", f"AUTHSEAL_ADMIN__LISTEN={host}:{address()[1]}", container, "/authseal"]
-    server = subprocess.Popen([*inside, "serve"])
+def test_compose_is_started_as_the_page_says(tools, run):
+    script(tools, "docker", f"""
+[[ $* == "compose --file config/compose.yaml up --detach" && -f $3 && $DOMAIN == {NAME} ]]
+echo started
+""")
+    assert run([HERE, *sections()["Two replicas with compose"]], DOMAIN=NAME) == "started\n"
+
+
+def test_upgrading_and_going_back(server, tools, run, tmp_path):
+    place = tmp_path / "usr" / "local" / "bin"
+    place.mkdir(parents=True)
+    for file, version in ((place / "authseal", "old"), (tmp_path / "new", "new")):
+        script(file.parent, file.name, f'[[ $1 != serve ]] || echo {version} >> {tmp_path}/served\nexec {BINARY} "$@"\n')
+    (tools / "authseal").unlink()
+    (tools / "authseal").symlink_to(place / "authseal")
+
+    def run_here(*blocks):
+        blocks = [block.replace("/usr/local/bin", str(place)).replace("./authseal", f"{tmp_path}/new") for block in blocks]
+        run([HERE, *blocks], **variables(server), AUTHSEAL_LISTEN=f"{server['host']}:{server['port']}")
+        until(lambda: status(f"http://{server['host']}:{server['port']}/readyz") == 200)
+
+    run_here(sections()["systemd"][0])
+    forward, back = sections()["Upgrading, and going back"]
+    for block, served in ((forward, ["old", "new"]), (back, ["old", "new", "old"])):
+        run_here(block)
+        assert (tmp_path / "served").read_text().split() == served
+
+
+@pytest.fixture(scope="session")
+def static():
+    """A static binary: the one that TESTS_STATIC names, or in the full run one that is built, which takes minutes."""
+    named, target = os.environ.get("TESTS_STATIC"), "x86_64-unknown-linux-gnu"
+    if not named and not os.environ.get("TESTS_FULL"):
+        pytest.skip("TESTS_STATIC names no static binary; building one takes minutes, which tests/run --full does")
+    if not named:
+        environment = {**os.environ, "RUSTFLAGS": "-C target-feature=+crt-static"}
+        command = ["cargo", "build", "--release", "--locked", "--target", target]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=BUILD_PATIENCE)
+        folder = os.environ.get("CARGO_TARGET_DIR") or ROOT / "target"
+        named = f"{folder}/{target}/release/authseal"
+    return named
+
+
+def podman(*arguments):
+    return subprocess.run(["podman", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def works_here(tmp_path, static):
+    """What `podman run` has to be told on this machine to run anything; skips where it runs nothing."""
+    if shutil.which("podman") is None or shutil.which("buildah") is None:
+        pytest.skip("podman or buildah is not installed")
+    if os.geteuid() != 0:
+        pytest.skip("not root: files of the container's user could not be made")
+    probe = tmp_path / "probe"
+    probe.mkdir()
+    shutil.copy(static, probe / "authseal")
+    (probe / "Containerfile").write_text('FROM scratch\nCOPY authseal /authseal\nENTRYPOINT ["/authseal"]\n')
+    image = "localhost/authseal-test-probe"
+    built = podman("build", "-t", image, str(probe))
+    if built.returncode != 0:
+        pytest.skip(f"podman builds nothing on this machine: {built.stderr.strip()[-300:]}")
     try:
-        until(lambda: status(f"http://{host}:{port}/readyz") == 200)
-        assert subprocess.run([*inside, "healthcheck"]).returncode == 0
-        users = subprocess.run(["ps", "-eo", "uid,args"], check=True, capture_output=True, text=True).stdout
-        assert re.search(r"^ *65532 /authseal serve$", users, re.MULTILINE), users
+        # Inside another container limits cannot be raised, and of the two usual runtimes only one may like its cgroups.
+        lower = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]
+        for before, after in (([], []), ([], lower), (["--runtime=runc"], lower), (["--runtime=crun"], lower)):
+            tried = podman(*before, "run", "--rm", "--network=host", *after, image, "--version")
+            if tried.returncode == 0:
+                return before, ["--network=host", *after]
     finally:
-        subprocess.run(["pkill", "-TERM", "-f", "^/authseal serve$"])
-        server.wait(60)
-        subprocess.run(["buildah", "rm", container])
-        subprocess.run(["buildah", "rmi", image])
+        podman("rmi", image)
+    pytest.skip(f"podman runs nothing on this machine: {tried.stderr.strip()[-300:]}")
+
+
+def test_a_container(static, tools, run, tmp_path):
+    before, options = works_here(tmp_path, static)
+    host, port = address()
+    name, volume = f"authseal-test-{os.getpid()}", tmp_path / "volume"
+    script(tools, "cargo", '[[ $* == "build --release --locked --target x86_64-unknown-linux-gnu" ]]\n[[ $RUSTFLAGS == *crt-static ]]\n')
+    # What this machine needs, names of its own, and the host's network, which needs no rights.
+    script(tools, "podman", f"""
+arguments=()
+for word in "$@"; do
+    case $word in
+    authseal) arguments+=({name}) ;;
+    --name=authseal) arguments+=(--name={name}) ;;
+    --publish | 127.0.0.1:8080:8080) ;;
+    *) arguments+=("$word") ;;
+    esac
+done
+if [[ $1 == run ]]; then
+    here=(--env AUTHSEAL_LISTEN={host}:{port} --env AUTHSEAL_ADMIN__LISTEN={host}:{address()[1]})
+    arguments=(run {' '.join(options)} "${{here[@]}}" "${{arguments[@]:1}}")
+fi
+exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
+""")
+    (tmp_path / "authseal").symlink_to(Path(static).resolve())
+    build, start, end = (
+        block.replace("target/x86_64-unknown-linux-gnu/release/authseal", f"{tmp_path}/authseal").replace("target/image", f"{tmp_path}/image")
+        for block in sections()["A container"]
+    )
+    try:
+        run([HERE, build, start], DOMAIN=NAME, VOLUME=str(volume))
+        assert status(f"http://{host}:{port}/readyz") == 200
+        image = json.loads(podman("inspect", f"localhost/{name}").stdout)[0]
+        assert image["Size"] < 16_000_000 and image["User"] == f"{USER}:{USER}"
+        container = json.loads(podman("inspect", name).stdout)[0]
+        pid = container["State"]["Pid"]
+        of_process = dict(re.findall(r"^(\w+):\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))
+        assert of_process["Uid"].split() == [str(USER)] * 4 and int(of_process["CapEff"], 16) == 0
+        root = re.search(r"^\S+ \S+ \S+ \S+ / (\S+)", Path(f"/proc/{pid}/mountinfo").read_text(), re.MULTILINE)
+        assert "ro" in root[1].split(",")
+        # It can note what is revoked, and keep state.
+        assert {path.stat().st_uid for path in volume.iterdir()} == {USER} and (volume / "state").is_dir()
+        checked = podman(*before, "healthcheck", "run", name)
+        assert checked.returncode == 0, checked
+        run([HERE, end])
+        assert json.loads(podman("inspect", name).stdout)[0]["State"]["ExitCode"] == 0
+    finally:
+        podman(*before, "rm", "--force", "--time=0", name)
+        podman("rmi", name)
 
 
 def test_every_block_is_run():
-    assert list(sections())[1:] == ["systemd", "TLS of its own"]
+    assert {name: len(blocks) for name, blocks in list(sections().items())[1:]} == {
+        "systemd": 2, "TLS of its own": 2, "A container": 3, "Two replicas with compose": 1,
+        "Upgrading, and going back": 2,
+    }

@@ -8,7 +8,9 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from cryptography import x509
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from machine import PATIENCE, ROOT, Machine, address, status, until
 
+KINDS = ["nginx", "haproxy", "caddy"]
 NAME = "oauth.example.com"
 VISITOR = "127.77.0.9"  # not where the proxy itself comes from; all of 127.0.0.0/8 is shown as 127.0.0.1
 
@@ -48,20 +51,22 @@ def replaced(text, *changes):
 
 
 class Proxy:
-    """One of the programs, in front of a machine."""
+    """One of the programs, in front of servers. For a second one the lines are taken in that the comments have for it."""
 
-    def __init__(self, kind, folder, machine):
+    def __init__(self, kind, folder, *upstreams):
         (self.host, self.http), (_, self.https) = address(), address()
         self.folder = folder
         self.certificate = make_certificate(folder / "certificate", NAME)
         self.log = folder / "log"
-        command = getattr(self, kind)(machine.url.removeprefix("http://"))
+        command = getattr(self, kind)(*upstreams)
         with open(folder / "errors", "ab") as errors:
             self.process = subprocess.Popen(command, cwd=folder, stdout=errors, stderr=errors)
 
-    def nginx(self, upstream):
+    def nginx(self, upstream, second=None):
+        several = [(r"#(?=map|hash)", ""), (r"#server 10.0.0.2:8080", f"server {second}")] if second else []
         text = replaced(
             (ROOT / "config/proxies/nginx.conf").read_text(),
+            *several,
             (r"^    listen 80;", f"    listen {self.host}:{self.http};"),
             (r"^    listen 443 ssl;", f"    listen {self.host}:{self.https} ssl;"),
             (r"^    listen \[::\].*\n", ""),
@@ -76,11 +81,13 @@ class Proxy:
         )
         return ["nginx", "-p", self.folder, "-e", "stderr", "-c", self.folder / "nginx.conf"]
 
-    def haproxy(self, upstream):
+    def haproxy(self, upstream, second=None):
+        several = [(r"#(?=balance|hash-type)", ""), (r"#server two 10.0.0.2:8080", f"server two {second}")] if second else []
         both = self.folder / "both.pem"
         both.write_bytes(b"".join((self.certificate / name).read_bytes() for name in ("fullchain.pem", "privkey.pem")))
         text = replaced(
             (ROOT / "config/proxies/haproxy.cfg").read_text(),
+            *several,
             (r"bind :::80 v4v6", f"bind {self.host}:{self.http}"),
             (r"bind :::443 v4v6", f"bind {self.host}:{self.https}"),
             (r"/etc/haproxy/oauth.example.com.pem", str(both)),
@@ -90,11 +97,13 @@ class Proxy:
         self.log = self.folder / "errors"
         return ["haproxy", "-db", "-f", self.folder / "haproxy.cfg"]
 
-    def caddy(self, upstream):
+    def caddy(self, *upstreams):
+        several = [(r"#(?=request_header|lb_policy)", "")] if len(upstreams) > 1 else []
         text = replaced(
             (ROOT / "config/proxies/Caddyfile").read_text(),
+            *several,
             (r"^http://.* \{$", "(both) {"),
-            (r"\{\$AUTHSEAL_REPLICAS:127.0.0.1:8080\}", upstream),
+            (r"\{\$UPSTREAMS:127.0.0.1:8080\}", " ".join(upstreams)),
         )
         ports = f"http_port {self.http}\nhttps_port {self.https}\ndefault_bind {self.host}"
         storage = f"storage file_system {self.folder}/storage"
@@ -117,6 +126,10 @@ class Proxy:
         connection.close()
         return answer.status, answer.headers, body
 
+    def end(self):
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+
     def is_ready(self):
         assert self.process.poll() is None, (self.folder / "errors").read_text()
         try:
@@ -125,22 +138,27 @@ class Proxy:
             return False
 
 
-@pytest.fixture(params=["nginx", "haproxy", "caddy"])
+def needs(kind):
+    if shutil.which(kind) is None:
+        pytest.skip(f"{kind} is not installed")
+
+
+@pytest.fixture(params=KINDS)
 def proxy(request, tmp_path, provider):
-    if shutil.which(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    machine = Machine(tmp_path / "authseal", provider, 'server.trusted_proxies = ["127.0.0.0/16"]')
+    needs(request.param)
+    (tmp_path / "acme").mkdir()
+    more = f'server.trusted_proxies = ["127.0.0.0/16"]\nacme_challenge_dir = "{tmp_path}/acme"'
+    machine = Machine(tmp_path / "authseal", provider, more)
     machine.authseal("keys", "new")
     machine.start()
     (tmp_path / "proxy").mkdir()
-    proxy = Proxy(request.param, tmp_path / "proxy", machine)
+    proxy = Proxy(request.param, tmp_path / "proxy", machine.url.removeprefix("http://"))
     proxy.machine = machine
     try:
         until(proxy.is_ready)
         yield proxy
     finally:
-        proxy.process.terminate()
-        proxy.process.wait(PATIENCE)
+        proxy.end()
         machine.stop()
 
 
@@ -163,6 +181,9 @@ def test_a_server_behind_a_proxy(proxy):
 def test_plain_http_before_a_proxy(proxy):
     code, headers, _ = proxy.ask("GET", "/", tls=False)
     assert (code, headers["Location"]) == (308, f"https://{NAME}/")
+    (proxy.machine.folder.parent / "acme" / "a-token").write_text("a-token.thumbprint")
+    code, _, body = proxy.ask("GET", "/.well-known/acme-challenge/a-token", tls=False)
+    assert (code, body) == (200, "a-token.thumbprint")
     # What could have been read on its way is refused, not redirected: that would keep it from being noticed.
     for path in ("/", "/refresh"):
         code, headers, _ = proxy.ask("GET", path, {"X-AuthID": proxy.machine.authid(1)}, tls=False)
@@ -190,3 +211,45 @@ def test_a_replica_that_is_about_to_end_gets_no_more_requests(proxy):
     proxy.machine.start()
     until(lambda: proxy.ask("GET", "/healthz")[0] == 200)
     assert status(f"{proxy.machine.url}/healthz") == 200
+
+
+class Replica(BaseHTTPRequestHandler):
+    """Answers everything with its own port."""
+
+    def do_GET(self):
+        body = str(self.server.server_port).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_has_the_same_token_goes_to_the_same_of_several_replicas(kind, tmp_path):
+    needs(kind)
+    replicas = [ThreadingHTTPServer(("127.0.0.1", 0), Replica) for _ in range(2)]
+    for replica in replicas:
+        threading.Thread(target=replica.serve_forever, daemon=True).start()
+    proxy = Proxy(kind, tmp_path, *(f"127.0.0.1:{replica.server_port}" for replica in replicas))
+    try:
+        until(proxy.is_ready)
+        # Both are in use: a proxy may look at one a little later than at the other.
+        until(lambda: len({proxy.ask("GET", "/")[2] for _ in range(20)}) == 2)
+        used = set()
+        for number in range(20):
+            token = f"AFetchToken{number}"
+            asked = [("GET", f"/fetch?callback=f&token={token}"), ("POST", f"/deliver?token={token}"), ("GET", f"/?token={token}")]
+            answers = {proxy.ask(method, path, {"Content-Length": "0"})[2] for method, path in asked}
+            assert len(answers) == 1, (token, answers)
+            used |= answers
+        assert len(used) == 2, used
+    finally:
+        proxy.end()
+        for replica in replicas:
+            replica.shutdown()
+            replica.server_close()
