@@ -5,25 +5,53 @@
 //! it, so whoever replaces a file looks at its [signature](crate::watch::Signature) once more before.
 
 use crate::watch::{Signature, directory};
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
+/// How long to wait for others, who take moments.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often to look whether they are done.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Waits until nobody else changes `path`, which exists; holds others off until it is dropped. A symlink is followed, so
-/// that all who mean the same file take the same lock. A lock that is made gets `mode`.
+/// that all who mean the same file take the same lock. A lock that is made gets `mode`, and the owner of `path`: root
+/// must not lock out the server whose file it is.
 ///
 /// # Errors
-/// When there is no `path`, or the lock cannot be had.
+/// When there is no `path`, or the lock cannot be had within ten seconds.
 pub fn lock(path: &Path, mode: u32) -> io::Result<File> {
-    let mut lock = fs::canonicalize(path)?.into_os_string();
+    lock_within(PATIENCE, path, mode)
+}
+
+fn lock_within(patience: Duration, path: &Path, mode: u32) -> io::Result<File> {
+    let target = fs::canonicalize(path)?;
+    let like = fs::metadata(&target)?;
+    let mut lock = target.into_os_string();
     lock.push(".lock");
     let lock = PathBuf::from(lock);
     let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", lock.display()));
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(mode).open(&lock).map_err(told)?;
-    file.lock().map_err(told)?;
-    Ok(file)
+    // Who may not give it away shares it with those who could open it.
+    let _ = own(&file, &like);
+    let end = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(told(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() > end => {
+                return Err(told(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "another process has held this lock for too long",
+                )));
+            }
+            Err(TryLockError::WouldBlock) => sleep(LOOK),
+        }
+    }
 }
 
 /// An empty file beside `path`, with `mode`; it goes away unless it is put into place.
@@ -62,16 +90,56 @@ pub fn replace(aside: NamedTempFile, path: &Path, old: &Metadata) -> io::Result<
 }
 
 fn dress(file: &File, like: &Metadata) -> io::Result<()> {
-    let own = file.metadata()?;
-    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
-        fchown(file, Some(like.uid()), Some(like.gid())).map_err(|error| {
-            io::Error::new(error.kind(), format!("its owner {}:{} cannot be kept ({error})", like.uid(), like.gid()))
-        })?;
-    }
+    own(file, like).map_err(|error| {
+        io::Error::new(error.kind(), format!("its owner {}:{} cannot be kept ({error})", like.uid(), like.gid()))
+    })?;
     file.set_permissions(Permissions::from_mode(like.mode() & 0o7777))
+}
+
+/// Gives `file` the owner and group of another one.
+fn own(file: &File, like: &Metadata) -> io::Result<()> {
+    let has = file.metadata()?;
+    match (has.uid(), has.gid()) == (like.uid(), like.gid()) {
+        true => Ok(()),
+        false => fchown(file, Some(like.uid()), Some(like.gid())),
+    }
 }
 
 /// A name is durable only when its directory is.
 fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory(path))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn who_means_the_same_file_takes_the_same_lock_and_nobody_waits_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&path, "").unwrap();
+        symlink("file", &link).unwrap();
+        let held = lock(&path, 0o600).unwrap();
+        let error = lock_within(Duration::from_millis(50), &link, 0o600).unwrap_err().to_string();
+        assert!(error.contains("file.lock: another process has held this lock for too long"), "{error}");
+        drop(held);
+        lock(&link, 0o600).unwrap();
+        assert!(!dir.path().join("link.lock").exists());
+    }
+
+    #[test]
+    fn a_lock_that_root_makes_belongs_to_the_owner_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "").unwrap();
+        // Only root can give a file away; for anybody else it is his own.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(12_345), Some(54_321)).unwrap();
+        }
+        drop(lock(&path, 0o600).unwrap());
+        let owner = |path: &Path| fs::metadata(path).map(|metadata| (metadata.uid(), metadata.gid())).unwrap();
+        assert_eq!(owner(&dir.path().join("file.lock")), owner(&path));
+    }
 }

@@ -2,13 +2,43 @@
 //! no more. Safe beside running servers, which add lines to the same file and follow it.
 
 use super::file::Locked;
-use super::parse::{Ends, Line, Rule, each_line};
+use super::parse::{Ends, Fault, Faults, HEADER, Line, Rule, each_line};
 use super::{DenylistError, WRITES, open, read, replaced_time_and_again};
 use crate::seal::{Entry, Epoch, Keyring, NoKey};
 use std::collections::HashSet;
 use std::fmt;
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+
+/// Reads rules with their notes from a text: the lines of a denylist, with or without its header.
+///
+/// # Errors
+/// The outer one when `reader` fails, the inner one with all faults; a last line without its end is one, since what was cut
+/// short may be a wider rule.
+pub fn read_rules(mut reader: impl BufRead) -> io::Result<Result<Vec<(Rule, String)>, String>> {
+    let begins = reader.fill_buf()?.starts_with(b"\xef\xbb\xbf") || reader.fill_buf()?.starts_with(HEADER.as_bytes());
+    let header = if begins { String::new() } else { format!("{HEADER}\n") };
+    let (mut rules, mut cut) = (Vec::new(), false);
+    let read = each_line(BufReader::new(header.as_bytes().chain(reader)), |line| {
+        cut = !line.bytes.ends_with(b"\n");
+        if let Some(rule) = line.rule {
+            let text = String::from_utf8_lossy(line.bytes);
+            let note = text.split_once('#').map_or("", |(_, note)| note.trim());
+            rules.push((rule, note.chars().filter(|c| !c.is_control()).collect()));
+        }
+        Ok(())
+    })?;
+    Ok(match read {
+        Err(faults) if begins => Err(faults.to_string()),
+        Err(Faults { first, more }) => {
+            let first = first.into_iter().map(|Fault { line, wrong }| Fault { line: line - 1, wrong }).collect();
+            Err(Faults { first, more }.to_string())
+        }
+        Ok(_) if cut => Err("the last line has no end; was it cut short?".to_owned()),
+        Ok(_) if rules.is_empty() && !begins => Err("there is no rule in it".to_owned()),
+        Ok(_) => Ok(rules),
+    })
+}
 
 /// Hands each line of the denylist `path` to `visit`; tells whether the last one [was torn](super::Parsed::torn).
 ///

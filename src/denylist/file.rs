@@ -54,11 +54,12 @@ impl Locked {
         Ok(())
     }
 
-    /// Whether the open file is the one that readers find. If not, what was written into it is lost.
+    /// Whether the open file is the one that readers find. If not, what was written into it is lost; so it is in a file
+    /// without a name, which a container may still see after it was replaced outside.
     pub(super) fn in_place(&self) -> io::Result<bool> {
         let there = std::fs::metadata(&self.path).map_err(|error| at(&self.path, &error))?;
         let open = self.file.metadata().map_err(|error| at(&self.path, &error))?;
-        Ok((there.dev(), there.ino()) == (open.dev(), open.ino()))
+        Ok((there.dev(), there.ino()) == (open.dev(), open.ino()) && open.nlink() > 0)
     }
 
     /// The open file.
@@ -66,9 +67,16 @@ impl Locked {
         &self.file
     }
 
-    /// Adds `line`, a whole one with its newline, in one write. When this returns, it is on the disk.
-    pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
-        self.append_unsynced(line).and_then(|()| self.file.sync_all()).map_err(|error| at(&self.path, &error))
+    /// Adds whole lines with their newlines, in one write. When this returns, they are on the disk; when it fails, the file
+    /// is as long as before, since the beginning of a rule may be a wider one: `epoch 1` of `epoch 12`.
+    pub(super) fn append(&mut self, lines: &str) -> io::Result<()> {
+        let append = || {
+            let before = self.file.metadata()?.len();
+            self.append_unsynced(lines).and_then(|()| self.file.sync_all()).inspect_err(|_| {
+                let _ = self.file.set_len(before);
+            })
+        };
+        append().map_err(|error| at(&self.path, &error))
     }
 
     /// Puts a file with the lines that `keep` wants in the place of this one, all else as it was. When this returns true,
@@ -95,7 +103,7 @@ impl Locked {
         self.file.sync_all().map_err(|error| at(&self.path, &error))
     }
 
-    fn append_unsynced(&mut self, line: &str) -> io::Result<()> {
+    fn append_unsynced(&self, line: &str) -> io::Result<()> {
         let mut start = [0; 128];
         let read = self.file.read_at(&mut start, 0)?;
         let first = start.get(..read).unwrap_or_default().split_inclusive(|byte| *byte == b'\n').next();
@@ -109,7 +117,7 @@ impl Locked {
                 "\n"
             }
         };
-        self.file.write_all(format!("{newline}{line}").as_bytes())
+        (&self.file).write_all(format!("{newline}{line}").as_bytes())
     }
 
     /// Where the last line begins, and the line, if it has no newline.

@@ -9,8 +9,8 @@ mod file;
 mod parse;
 mod rules;
 
-pub use edit::{Needed, add, lines, needed, remove};
-pub use parse::{Ends, Fault, Faults, HEADER, Line, Parsed, Rule, Wrong, parse};
+pub use edit::{Needed, add, lines, needed, read_rules, remove};
+pub use parse::{Ends, Fault, Faults, Line, Parsed, Rule, Wrong, parse};
 pub use rules::{Denied, Rules};
 
 use crate::authid::{GrantId, ServiceId};
@@ -66,6 +66,9 @@ pub struct NotDurable {
 
 /// How often a line is written to a file that was replaced meanwhile.
 const WRITES: usize = 3;
+
+/// What is said of a line in a list with a fault elsewhere.
+const FAULTY: &str = "the line is written, but a fault elsewhere in the denylist keeps other servers from taking it up: `authseal denylist check` names it";
 
 /// What is said after as many.
 fn replaced_time_and_again(path: &Path) -> io::Error {
@@ -187,15 +190,19 @@ impl Denylist {
         at: UnixTime,
     ) -> io::Result<()> {
         for _ in 0..WRITES {
-            self.write_once(&mut file, on_disk, grant, through, at)?;
+            let known = self.write_once(&mut file, on_disk, grant, through, at)?;
             if file.in_place()? {
-                return Ok(());
+                return match known || !self.readings.failed() {
+                    true => Ok(()),
+                    false => Err(io::Error::new(io::ErrorKind::InvalidData, FAULTY)),
+                };
             }
             file.reopen()?;
         }
         Err(replaced_time_and_again(&self.path))
     }
 
+    /// Writes the line unless it is there; tells whether all of the file is known, so that none of it is faulty.
     fn write_once(
         &self,
         file: &mut Locked,
@@ -203,14 +210,14 @@ impl Denylist {
         grant: GrantId,
         through: Epoch,
         at: UnixTime,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         if Signature::of(&file.file().metadata()?) != on_disk.signature {
             self.reload_into(on_disk);
         }
         let known = Signature::of(&file.file().metadata()?) == on_disk.signature;
         let there = self.in_force.load().rules.holds(grant) || on_disk.added.contains(&grant);
         if known && there && !on_disk.doubtful.contains(&grant) {
-            return file.sync();
+            return file.sync().map(|()| true);
         }
         on_disk.doubtful.insert(grant);
         let ends = Ends { through: Some(through), at: Timestamp::from_second(at).ok() };
@@ -220,7 +227,7 @@ impl Denylist {
             on_disk.signature = Signature::of(&file.file().metadata()?);
             on_disk.added.insert(grant);
         }
-        Ok(())
+        Ok(known)
     }
 
     fn reload_into(&self, on_disk: &mut OnDisk) {
@@ -486,11 +493,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_added_to_a_list_with_faults_elsewhere() {
+    fn a_line_is_added_to_a_list_with_faults_elsewhere_and_not_called_done() {
         let (_dir, path, denylist) = fresh();
         fs::write(&path, "authseal-denylist 1\nepoch x\n").unwrap();
-        denylist.append(grant(1), epoch(4), AT).unwrap();
+        let error = denylist.append(grant(1), epoch(4), AT).unwrap_err().to_string();
+        assert!(error.contains("a fault elsewhere in the denylist keeps other servers"), "{error}");
         assert_eq!(lines_for(&path, grant(1)), 1);
+        assert!(denied(&denylist, grant(1)));
     }
 
     #[test]

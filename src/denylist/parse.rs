@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Read};
 use thiserror::Error;
 
 /// The first line of every denylist.
-pub const HEADER: &str = "authseal-denylist 1";
+pub(super) const HEADER: &str = "authseal-denylist 1";
 /// The longest line, in bytes, comments included.
 pub(super) const MAX_LINE: usize = 64 * 1024;
 /// How many faults are told one by one.

@@ -172,16 +172,37 @@ fn a_full_disk_is_told_and_what_could_not_be_written_is_refused_until_it_can() {
     );
     assert!(refresh(&served.address, &one).starts_with("HTTP/1.1 401"));
     assert!(refresh(&served.address, &two).starts_with("HTTP/1.1 200"));
-    assert_eq!(fs::read_to_string(&path).unwrap().len(), 4096, "as much as there was room for");
-    // A server that starts now leaves the torn line out, and knows nothing of the revocation.
+    assert_eq!(fs::read_to_string(&path).unwrap(), full, "no beginning of a rule is left behind");
+    // A server that starts now knows nothing of the revocation.
     let other = Served::start(folder.path(), &[]);
     assert!(refresh(&other.address, &one).starts_with("HTTP/1.1 200"));
-    // Somebody makes room; the torn line is still there.
-    let torn = fs::read_to_string(&path).unwrap().replace('#', "");
-    fs::write(&path, torn).unwrap();
+    fs::write(&path, full.replace('#', "")).unwrap(); // somebody makes room
     assert!(revoke(&served, &one).starts_with("HTTP/1.1 200"));
     within_two_seconds(&other.address, &one, "HTTP/1.1 401");
     assert_eq!(run(folder.path(), &["denylist", "check"]).code, 0);
+}
+
+#[test]
+fn what_a_server_still_opens_is_not_compacted_away() {
+    let folder = with_provider(&format!("primary = 2\n{}{}", key(1), key(2)));
+    let at = folder.path();
+    let served = Served::start(at, &[]);
+    let admin = format!("http://{}", served.logged("listening for operators")["admin_address"].as_str().unwrap());
+    let leaked = authid(at, 1);
+    assert_eq!(run(at, &["denylist", "add", "epoch", "1"]).code, 0);
+    within_two_seconds(&served.address, &leaked, "HTTP/1.1 401");
+    // As where the server has a copy of the keyring, which is changed later.
+    fs::copy(at.join("keys.toml"), at.join("original.toml")).unwrap();
+    assert_eq!(run(at, &["keys", "retire", "1", "--force", "--keyring", "original.toml"]).code, 0);
+    let compact = ["denylist", "compact", "--keyring", "original.toml", "--against", &admin];
+    let done = run(at, &compact);
+    assert!(done.code == 1 && done.err.contains("has epoch 1 as open, which is retired here"), "{done:?}");
+    assert!(refresh(&served.address, &leaked).starts_with("HTTP/1.1 401"));
+    fs::rename(at.join("original.toml"), at.join("keys.toml")).unwrap();
+    served.logged("keyring loaded");
+    let done = run(at, &["denylist", "compact", "--against", &admin]);
+    assert!(done.code == 0 && done.out.contains("dropped 1 line, all about retired epochs"), "{done:?}");
+    assert!(refresh(&served.address, &leaked).starts_with("HTTP/1.1 401"));
 }
 
 #[test]

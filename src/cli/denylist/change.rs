@@ -2,10 +2,11 @@
 
 use super::found::{Files, Found};
 use crate::cli::Misuse;
+use crate::cli::keys::{Against, Replica};
 use crate::clock::Clock;
-use crate::denylist::{self, Ends, Needed, Rule, needed};
+use crate::denylist::{self, Ends, Needed, Rule, needed, read_rules};
 use crate::seal::Keyring;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -51,6 +52,11 @@ pub(in crate::cli) struct Remove {
 #[derive(Args)]
 pub(in crate::cli) struct Compact {
     #[command(flatten)]
+    against: Against,
+    /// No server runs with another keyring than this: ask nobody
+    #[arg(long, conflicts_with = "urls")]
+    alone: bool,
+    #[command(flatten)]
     how: How,
 }
 
@@ -66,8 +72,8 @@ pub(super) fn add(add: &Add) -> anyhow::Result<()> {
     };
     let mut warnings: Vec<_> = found.complete(wanted.iter_mut().map(|(rule, _)| rule)).into_iter().collect();
     let now = Clock::system().now();
-    warnings.extend(wanted.iter().filter_map(|(rule, _)| Some(format!("{rule}: {}", found.doubt(rule, now)?))));
     let new = denylist::add(&found.denylist, &wanted, add.how.dry_run)?;
+    warnings.extend(new.iter().filter_map(|rule| Some(format!("{rule}: {}", found.doubt(rule, now)?))));
     let mut says: Vec<_> = warnings.iter().map(|warning| format!("warning: {warning}")).collect();
     let headline = match (new.len(), add.how.dry_run) {
         (0, _) => "nothing to add: it is all there already",
@@ -100,10 +106,13 @@ pub(super) fn remove(remove: &Remove) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn compact(Compact { how }: &Compact) -> anyhow::Result<()> {
+pub(super) fn compact(Compact { against, alone, how }: &Compact) -> anyhow::Result<()> {
     let found = how.files.find()?;
     let keyring =
         found.keyring.as_ref().map_err(|why| anyhow!("which epochs are retired, the keyring knows: {why}"))?;
+    if !alone && !how.dry_run {
+        all_hold(keyring, &against.ask(found.own_listener.as_ref())?)?;
+    }
     let mut stay: BTreeMap<Needed, usize> = BTreeMap::new();
     // Counted on a first reading, since what is removed may take several.
     denylist::lines(&found.denylist, |line| {
@@ -123,12 +132,32 @@ pub(super) fn compact(Compact { how }: &Compact) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether every replica holds this keyring: one that opens more still needs the rules about it.
+fn all_hold(keyring: &Keyring, replicas: &[Replica]) -> anyhow::Result<()> {
+    if replicas.is_empty() {
+        bail!(
+            "nothing is dropped: nobody said whether every server has retired these epochs; name the admin listeners with `--against URL…`, or say `--alone`"
+        );
+    }
+    let unfit = |Replica { url, answer }: &Replica| match answer.as_ref().map(|answer| answer.differences(keyring)) {
+        Ok(differences) => differences.first().map(|difference| format!("{url} {difference}")),
+        Err(why) => Some(format!("{url} {why}")),
+    };
+    match replicas.iter().filter_map(unfit).collect::<Vec<_>>() {
+        unfit if unfit.is_empty() => Ok(()),
+        unfit => bail!("nothing is dropped, since not every server holds this keyring: {}", unfit.join("; ")),
+    }
+}
+
 fn lines(count: usize) -> String {
     if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
 }
 
 /// The rule in the words of a command line.
 fn from_words(words: &[String]) -> anyhow::Result<Rule> {
+    if words.iter().any(|word| word.contains('#')) {
+        return Err(Misuse("a note is given with --note".to_owned()).into());
+    }
     if words.iter().any(|word| word.starts_with("v2:") || word.starts_with("v3:")) {
         return Err(Misuse(
             "that is no rule. Was it an AuthID? It does not belong on a command line, where others can read it: give it to `authseal authid revoke` on standard input".to_owned(),
@@ -140,36 +169,35 @@ fn from_words(words: &[String]) -> anyhow::Result<Rule> {
 
 /// The rules on standard input, each with its own note or else with `note`.
 fn from_input(note: &str) -> anyhow::Result<Vec<(Rule, String)>> {
-    let mut rules = Vec::new();
-    for (at, line) in io::stdin().lines().enumerate() {
-        let line = line.context("cannot read standard input")?;
-        let (rule, own) = line.split_once('#').unwrap_or((&line, ""));
-        if rule.trim().is_empty() || (at == 0 && rule.trim() == denylist::HEADER) {
-            continue;
-        }
-        let rule = Rule::parse(rule).map_err(|wrong| Misuse(format!("line {}: {wrong}; nothing was added", at + 1)))?;
-        rules.push((rule, if own.trim().is_empty() { note } else { own.trim() }.to_owned()));
+    let mut rules = read_rules(io::stdin().lock())
+        .context("cannot read standard input")?
+        .map_err(|why| Misuse(format!("nothing was added; on standard input: {why}")))?;
+    for (_, own) in &mut rules {
+        *own = if own.is_empty() { note.to_owned() } else { own.chars().take(MAX_NOTE).collect() };
     }
     Ok(rules)
 }
 
 impl Found {
-    /// Writes into rules about logins what tells `compact` when they are needed no more; gives what is to be warned of.
+    /// Writes into rules about logins what tells `compact` when they are needed no more: as of now, whatever they say of an
+    /// earlier time, since these logins may have been sealed anew until now. Gives what is to be warned of.
     fn complete<'a>(&self, rules: impl Iterator<Item = &'a mut Rule>) -> Option<String> {
         let at = Timestamp::from_second(Clock::system().now()).ok();
         let through = self.keyring.as_ref().map(Keyring::newest);
-        let bare = rules.filter_map(|rule| match rule {
-            Rule::Grant(_, ends) if *ends == Ends::default() => Some(ends),
+        let logins = rules.filter_map(|rule| match rule {
+            Rule::Grant(_, ends) => Some(ends),
             _ => None,
         });
-        match through {
-            Ok(newest) => bare.for_each(|ends| *ends = Ends { through: Some(newest), at }),
-            Err(why) if bare.count() > 0 => {
-                return Some(format!("`compact` will never drop this, since the newest epoch is not known: {why}"));
-            }
-            Err(_) => {}
+        let mut undated = 0;
+        for ends in logins {
+            *ends = match &through {
+                Ok(newest) => Ends { through: ends.through.max(Some(*newest)), at },
+                Err(_) => Ends::default(),
+            };
+            undated += usize::from(through.is_err());
         }
-        None
+        let why = through.err().filter(|_| undated > 0)?;
+        Some(format!("`compact` will never drop this, since the newest epoch is not known: {why}"))
     }
 }
 

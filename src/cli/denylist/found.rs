@@ -1,6 +1,7 @@
 //! Which denylist a command is about, the keyring that belongs to it, and what of a rule looks like a mistake beside both.
 
 use crate::cli::configured::ConfigFile;
+use crate::cli::keys::own_listener;
 use crate::clock::UnixTime;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Rule;
@@ -10,6 +11,7 @@ use crate::seal::{Epoch, Keyring, NoKey};
 use clap::Args;
 use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
+use url::Url;
 
 #[derive(Args)]
 pub(super) struct Files {
@@ -28,6 +30,8 @@ pub(super) struct Found {
     pub(super) denylist: PathBuf,
     /// Or why there is none at hand.
     pub(super) keyring: Result<Keyring, String>,
+    /// The admin listener of the server of this machine, if one is configured.
+    pub(super) own_listener: Option<Url>,
     /// The services that there are, where a configuration says so.
     catalogue: Option<Catalogue>,
 }
@@ -37,11 +41,12 @@ impl Files {
         let named = self.keyring.as_deref().map(from_file);
         if let Some(denylist) = self.denylist.clone() {
             let keyring = named.unwrap_or_else(|| Err("name it with --keyring FILE".to_owned()));
-            return Ok(Found { denylist, keyring, catalogue: None });
+            return Ok(Found { denylist, keyring, own_listener: None, catalogue: None });
         }
         let config = self.config.load()?;
         let keyring = named.unwrap_or_else(|| configured(&config));
-        Ok(Found { denylist: config.denylist, keyring, catalogue: Some(config.catalogue) })
+        let own_listener = own_listener(&config);
+        Ok(Found { denylist: config.denylist, keyring, own_listener, catalogue: Some(config.catalogue) })
     }
 }
 

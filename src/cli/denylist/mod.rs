@@ -47,6 +47,13 @@ Examples:
   authseal denylist check --denylist copy      before it takes the denylist's place")]
     Check(look::Look),
     /// Drop rules that are about nothing but retired epochs
+    ///
+    /// The servers are asked whether they have retired them, too: those named with --against, else the server of this
+    /// machine, at the configured `admin.listen`.
+    #[command(after_help = "\
+Examples:
+  authseal denylist compact --dry-run
+  authseal denylist compact --against http://10.0.0.5:9090 http://10.0.0.6:9090")]
     Compact(change::Compact),
 }
 

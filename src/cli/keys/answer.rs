@@ -8,7 +8,7 @@ use std::fmt;
 
 /// The body of `GET /keyring`; what else it may hold is not looked at.
 #[derive(Clone, Deserialize)]
-pub(super) struct Answer {
+pub(in crate::cli) struct Answer {
     pub(super) digest: String,
     min_epoch: Option<u32>,
     watching_since: Time,
@@ -44,7 +44,7 @@ impl Epoch {
 
 /// One way in which a replica's keyring is not the one at hand.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Difference {
+pub(in crate::cli) struct Difference {
     epoch: Option<u32>,
     what: What,
     /// The end of a sentence that begins with the replica.
@@ -53,7 +53,7 @@ pub(super) struct Difference {
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum What {
+pub(in crate::cli) enum What {
     /// The replica lacks an epoch.
     Missing,
     /// The replica has an epoch that is not at hand.
@@ -100,7 +100,7 @@ impl Answer {
     }
 
     /// All differences from `keyring`; none if both are the same.
-    pub(super) fn differences(&self, keyring: &Keyring) -> Vec<Difference> {
+    pub(in crate::cli) fn differences(&self, keyring: &Keyring) -> Vec<Difference> {
         if self.digest == keyring.digest() {
             return Vec::new();
         }

@@ -11,6 +11,7 @@ mod usage;
 mod verify;
 
 pub(super) use new::new_keyring;
+pub(super) use replicas::{Against, Replica, own_listener};
 
 use crate::seal::Epoch;
 use clap::Subcommand;

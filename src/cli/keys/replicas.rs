@@ -22,7 +22,7 @@ const MORE: Duration = Duration::from_secs(3);
 const MAX_ANSWER: usize = 1024 * 1024;
 
 #[derive(Args)]
-pub(super) struct Against {
+pub(in crate::cli) struct Against {
     /// The admin listeners of all replicas, each for itself and not through a balancer [default: the configured
     /// `admin.listen`, if it answers]
     #[arg(long = "against", value_name = "URL", num_args = 1.., value_parser = admin_url)]
@@ -30,15 +30,15 @@ pub(super) struct Against {
 }
 
 /// A replica, and what it said or why it said nothing.
-pub(super) struct Replica {
-    pub(super) url: String,
-    pub(super) answer: Result<Answer, String>,
+pub(in crate::cli) struct Replica {
+    pub(in crate::cli) url: String,
+    pub(in crate::cli) answer: Result<Answer, String>,
 }
 
 impl Against {
     /// Asks the replicas that were named. If none were, it asks the server of this machine, and returns nothing if that
     /// does not answer.
-    pub(super) fn ask(&self, own_listener: Option<&Url>) -> anyhow::Result<Vec<Replica>> {
+    pub(in crate::cli) fn ask(&self, own_listener: Option<&Url>) -> anyhow::Result<Vec<Replica>> {
         if !self.urls.is_empty() {
             return ask(&self.urls);
         }
@@ -57,7 +57,7 @@ impl Against {
 }
 
 /// The admin listener that a configuration asks for, as seen from the machine that it is on.
-pub(super) fn own_listener(config: &Config) -> Option<Url> {
+pub(in crate::cli) fn own_listener(config: &Config) -> Option<Url> {
     let address = config.admin_listen.first().copied().map(seen_from_here)?;
     Url::parse(&format!("http://{address}")).ok()
 }
