@@ -37,7 +37,7 @@ Examples:
         #[arg(long)]
         test: bool,
     },
-    /// Read an AuthID from standard input and print the same login's AuthID under the primary
+    /// Read an AuthID from standard input and print the same login's AuthID, sealed with the newest key in use
     ///
     /// No new login is needed. The old AuthID stays good as long as its epoch does. What changed, and the new revoke
     /// code, is said on standard error.
@@ -48,6 +48,10 @@ Examples:
     /// Read an AuthID or a revoke code from standard input and revoke the login, durably
     ///
     /// Adds a line to the denylist, which running servers take up by themselves.
+    #[command(after_help = "\
+Examples:
+  authseal authid revoke             asks for the AuthID or the revoke code
+  authseal authid revoke < file      reads it from a file")]
     Revoke {
         #[command(flatten)]
         input: Input,

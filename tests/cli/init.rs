@@ -106,12 +106,16 @@ fn what_is_wrong_is_said_at_once_and_nothing_is_written() {
         assert!(done.err.contains(words), "{words}: {done:?}");
     }
     assert!(!done.err.contains("hush"), "{done:?}");
+    let done = init(at, &[URL.as_slice(), &GOOGLE].concat());
+    let missing = format!("there is no file {} with the secret of google", at.join("etc/google-secret").display());
+    assert!(done.code == 2 && done.err.contains(&missing) && !at.join("etc").exists(), "{done:?}");
+    with_secret(at);
     let wrong = ["--public-url", "http://oauth.example.com/path", "--store", "postgres"];
     let done = init(at, &[wrong.as_slice(), &GOOGLE].concat());
     assert!(done.code == 2 && done.err.contains("nothing is written"), "{done:?}");
-    let told = ["public_url", "state.store", "clients.google.secret_file"].map(|key| done.err.contains(key));
-    assert_eq!(told, [true; 3], "{done:?}");
-    assert_eq!(fs::read_dir(at.join("etc")).unwrap().count(), 0, "{done:?}");
+    let told = ["public_url", "state.store"].map(|key| done.err.contains(key));
+    assert_eq!(told, [true; 2], "{done:?}");
+    assert_eq!(fs::read_dir(at.join("etc")).unwrap().count(), 1, "the secret alone: {done:?}");
     for odd in ["google", "google=", "=1"] {
         assert_eq!(init(at, &[URL.as_slice(), &["--client-id", odd]].concat()).code, 2, "{odd}");
     }

@@ -125,7 +125,8 @@ def test_tls_of_its_own(server, tools, run, tmp_path):
     config.write_text(written)
     renewed = make_certificate(tmp_path / "live", NAME)
     hooks = tmp_path / "letsencrypt" / "renewal-hooks" / "deploy"
-    # As certbot does it: what it puts into the folder has to be seen from outside, and then the hooks are run.
+    # As certbot does it: what it puts into the folder has to be seen from outside, and then the hook that was named is
+    # run. Those in the folder are run by `renew` alone.
     script(tools, "certbot", f"""
 [[ $* == *"--webroot --webroot-path {server['WEB']} "* && $* == *"--domain {NAME}"* ]]
 echo proof > {server['WEB']}/.well-known/acme-challenge/a-token
@@ -134,7 +135,8 @@ for attempt in {{1..100}}; do
     sleep 0.05
 done
 [[ $seen == proof ]]
-for hook in {hooks}/*; do RENEWED_LINEAGE={renewed} "$hook"; done
+[[ $* =~ --deploy-hook\ ([^ ]+) && ${{BASH_REMATCH[1]}} == {hooks}/* ]]
+RENEWED_LINEAGE={renewed} "${{BASH_REMATCH[1]}}"
 """)
     run([trust.replace("/etc/letsencrypt", str(tmp_path / "letsencrypt"))], **variables(server))
     until(lambda: certificate_of(server, https) == (renewed / "fullchain.pem").read_text())

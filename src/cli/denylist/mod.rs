@@ -20,7 +20,7 @@ pub(super) enum Verb {
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// Refuse an epoch, a service of it, its older logins, or one login
+    /// Refuse an epoch, a service of it, its older logins, or one login (`grant` and the login id)
     ///
     /// The rule is on the disk when this says so. The line of a login gets the newest epoch and the time, which tell
     /// `compact` when it is no longer needed.

@@ -19,7 +19,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   authseal init                        asks for everything
   authseal init --dir /etc/authseal --public-url https://oauth.example.com --provider google \\
-      --client-id google=1234.apps.googleusercontent.com --client-secret-file google=google-secret
+      --client-id google=1234.apps.googleusercontent.com --client-secret-file google=/etc/authseal/google-secret
   authseal init --dir /etc/authseal --public-url https://oauth.example.com --dry-run
 
 What is there already stays as it is, byte for byte: run again, it makes what is missing and says
@@ -122,6 +122,14 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
         // A run that was broken off may have left a secret that was typed.
         let left = Some(dir.join(registration.secret_file())).filter(|file| file.exists());
         let file = of(&init.client_secret_file).map(PathBuf::from).or(left);
+        if let Some(file) = file.as_ref().filter(|file| !file.is_file()) {
+            let place = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+            faults.push(format!(
+                "there is no file {} with the secret of {}: a relative path starts at the working directory",
+                place.display(),
+                registration.provider
+            ));
+        }
         registration.secret = file.map_or(Secret::None, Secret::File);
     }
     match (&init.public_url, dir.join(plan::CONFIGURATION).exists()) {

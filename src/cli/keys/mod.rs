@@ -42,8 +42,8 @@ Examples:
     /// Make a staged epoch the one that seals: the second step
     ///
     /// Every replica has to hold the epoch first, or it could not open what the others seal. So the replicas are asked:
-    /// those named with --against, else the server of this machine, at the configured `admin.listen`. A machine that
-    /// is alone and has no such listener says --alone.
+    /// those named with --against, else the server of this machine, at the configured `admin.listen`. On a single
+    /// machine without such a listener, give --alone.
     #[command(after_help = "\
 Examples:
   authseal keys promote                        one machine
