@@ -135,7 +135,7 @@ for attempt in {{1..100}}; do
     sleep 0.05
 done
 [[ $seen == proof ]]
-[[ $* =~ --deploy-hook\ ([^ ]+) && ${{BASH_REMATCH[1]}} == {hooks}/* ]]
+[[ $* =~ --deploy-hook\\ ([^ ]+) && ${{BASH_REMATCH[1]}} == {hooks}/* ]]
 RENEWED_LINEAGE={renewed} "${{BASH_REMATCH[1]}}"
 """)
     run([trust.replace("/etc/letsencrypt", str(tmp_path / "letsencrypt"))], **variables(server))
