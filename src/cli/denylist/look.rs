@@ -44,7 +44,8 @@ pub(super) fn list(look: &Look) -> anyhow::Result<()> {
         }
         Ok(())
     });
-    if look.json {
+    // A list that could not be read to its end is not closed, so that no program takes it for the whole.
+    if look.json && read.is_ok() {
         printed = printed.and_then(|()| writeln!(out, "{}", if rows == 0 { "[]" } else { "\n]" }));
     }
     match printed.and_then(|()| out.flush()) {
