@@ -97,11 +97,12 @@ ${servers.join('\n')}
 `;
 }
 
-// The same of nginx, which has the variant without a shared store alone.
+// The same of nginx, which has the variant without a shared store alone; in one process, so that killing it ends all of it.
 function nginx(port, replicas) {
     const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path temp;`);
     return `
 daemon off;
+master_process off;
 pid nginx.pid;
 error_log stderr;
 events {}
