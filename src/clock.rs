@@ -1,11 +1,11 @@
 //! What time it is. Everything that waits for a time or compares with one asks here, so that tests move the time
 //! instead of waiting for it.
 //!
-//! Two readings: [`Clock::now`] is the wall clock, for what is written down or shown (it may jump);
-//! [`Clock::uptime`] only goes forward, for caches and hold-offs.
+//! Two readings: [`Clock::now`] is the wall clock, for what is written down or shown (it may jump, both ways);
+//! [`Clock::uptime`] only goes forward, for caches and hold-offs, and does not count the time that the machine sleeps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970-01-01T00:00:00Z.
@@ -15,19 +15,23 @@ pub type UnixTime = i64;
 #[derive(Clone, Debug)]
 pub struct Clock {
     started: Instant,
+    /// Added to both readings, in milliseconds.
     ahead: Arc<AtomicU64>,
+    /// Added to the wall clock alone, in seconds.
+    off: Arc<AtomicI64>,
 }
 
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        Self { started: Instant::now(), ahead: Arc::default() }
+        Self { started: Instant::now(), ahead: Arc::default(), off: Arc::default() }
     }
 
     /// The wall clock.
     pub fn now(&self) -> UnixTime {
         let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from((system + self.ahead()).as_secs()).unwrap_or(i64::MAX)
+        let ahead = i64::try_from((system + self.ahead()).as_secs()).unwrap_or(i64::MAX);
+        ahead.saturating_add(self.off.load(Ordering::Relaxed))
     }
 
     /// Time since this clock was made; never goes back.
@@ -35,10 +39,15 @@ impl Clock {
         self.started.elapsed() + self.ahead()
     }
 
-    /// Puts this clock and its clones ahead of the system's by `step` more. For tests.
+    /// Moves both readings of this clock and its clones forward by `step`. For tests.
     pub fn advance(&self, step: Duration) {
         let millis = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
         self.ahead.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Moves the wall clock alone, forward or back: a machine that slept, a clock that was set. For tests.
+    pub fn step(&self, seconds: i64) {
+        self.off.fetch_add(seconds, Ordering::Relaxed);
     }
 
     fn ahead(&self) -> Duration {
@@ -62,6 +71,16 @@ mod tests {
         clock.advance(Duration::from_secs(3600));
         assert!(clone.now() >= before + 3600);
         assert!(clone.uptime() >= Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn a_step_moves_the_wall_clock_alone() {
+        let (clock, before) = (Clock::system(), Clock::system().now());
+        clock.step(7200);
+        assert!(clock.clone().now() >= before + 7200);
+        clock.step(-10_000);
+        assert!(clock.now() <= Clock::system().now() - 2800);
+        assert!(clock.uptime() < Duration::from_secs(60));
     }
 
     #[test]
