@@ -3,7 +3,8 @@
 
 use super::answer::{self, Tokens};
 use super::discovery::{Discovery, Metadata};
-use super::failure::{Failure, Fault, RefreshFailure};
+use super::failure::{Failure, Fault, RefreshFailure, Repeat};
+use super::habits::Habits;
 use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, SetupError, Wire};
@@ -18,12 +19,16 @@ use url::Url;
 
 /// How long a call takes at most that is given no budget of its own.
 const BUDGET: Duration = Duration::from_secs(20);
+/// How long the answer to a code or a pasted token is waited for: both work once, so what comes later is lost with them.
+/// A person waits for the page; common proxies give up after 60 s.
+const CODE_BUDGET: Duration = Duration::from_secs(55);
 
 /// All providers, ready to be called.
 pub struct Providers {
     catalogue: Catalogue,
     wire: Wire,
     discovery: Discovery,
+    habits: Habits,
 }
 
 /// What came of a revocation.
@@ -42,7 +47,7 @@ impl Providers {
     /// When TLS or the client cannot be set up.
     pub fn new(catalogue: Catalogue, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
         let discovery = Discovery::new(catalogue.all().map(|service| &*service.provider), clock.clone());
-        Ok(Self { catalogue, wire: Wire::new(clock, meter)?, discovery })
+        Ok(Self { catalogue, wire: Wire::new(clock, meter)?, discovery, habits: Habits::new() })
     }
 
     pub(super) fn wire(&self) -> &Wire {
@@ -106,7 +111,7 @@ impl Providers {
             fields.push(("redirect_uri", redirect_uri));
         }
         fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
-        self.grant(service, fields, callback, Instant::now() + BUDGET, false).await.map_err(|fault| fault.failure)
+        self.grant(service, fields, callback, Instant::now() + CODE_BUDGET, false).await.map_err(|fault| fault.failure)
     }
 
     /// Changes a pasted token for tokens (RFC 6749 section 4.3.2).
@@ -120,11 +125,12 @@ impl Providers {
         if !scope.is_empty() {
             fields.push(("scope", &scope));
         }
-        self.grant(service, fields, &[], Instant::now() + BUDGET, false).await.map_err(|fault| fault.failure)
+        self.grant(service, fields, &[], Instant::now() + CODE_BUDGET, false).await.map_err(|fault| fault.failure)
     }
 
     /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a refresh
-    /// token works once, a second attempt is made only if the first never left or was turned away.
+    /// token works once, its attempt may take the whole budget, and a second is made only if the first never left or was
+    /// turned away.
     ///
     /// # Errors
     /// Any [`Failure`], and whether the token may have been spent all the same.
@@ -136,7 +142,12 @@ impl Providers {
     ) -> Result<Tokens, RefreshFailure> {
         let fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
         let harmless = service.provider.rotation() != Rotation::SingleUse;
-        self.grant(service, fields, &[], Instant::now() + budget, harmless).await.map_err(Fault::of_refresh)
+        let outcome = self.grant(service, fields, &[], Instant::now() + budget, harmless).await;
+        match &outcome {
+            Ok(tokens) => self.habits.refreshed(&service.provider, refresh_token, tokens.refresh_token.as_ref()),
+            Err(fault) => self.habits.failed(&service.provider, refresh_token, fault.failure),
+        }
+        outcome.map_err(Fault::of_refresh)
     }
 
     /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all logins
@@ -183,7 +194,9 @@ impl Providers {
         harmless: bool,
     ) -> Result<Tokens, Fault> {
         let (provider, client) = offered(service)?;
-        let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
+        let metadata = self.discovery.metadata(provider, &self.wire, deadline).await;
+        // The token has not been sent yet.
+        let metadata = metadata.map_err(|failure| Fault { failure, repeat: Repeat::Safe })?;
         let url = match (&provider.token, &metadata) {
             (Some(TokenUrl::One(url)), _) => url,
             (Some(TokenUrl::Chosen(hosts)), _) => {
@@ -259,7 +272,7 @@ mod tests {
         assert!(request.starts_with("post /token http/1.1\r\n"), "{request}");
         assert!(request.contains("content-type: application/x-www-form-urlencoded\r\n"), "{request}");
         assert!(request.contains(concat!("user-agent: authseal/", env!("CARGO_PKG_VERSION"), "\r\n")), "{request}");
-        assert!(!request.contains("accept-encoding") && !request.contains("cookie"), "{request}");
+        assert!(request.contains("accept-encoding: identity\r\n") && !request.contains("cookie"), "{request}");
         let form = "grant_type=refresh_token&refresh_token=r%2Ft&client_id=id%2B1&client_secret=se%26cret";
         assert_eq!(stranger.bodies(), [form]);
     }

@@ -11,8 +11,10 @@ const RESERVED: &[&str] =
     &["client_id", "code_challenge", "code_challenge_method", "redirect_uri", "response_type", "scope", "state"];
 
 /// Checks a provider. What is faulty is left out of the result, which is then not to be used.
-pub(super) fn provider(id: &str, facts: ProviderFacts, tenant: Option<&str>, faults: &mut Vec<String>) -> Provider {
+pub(super) fn provider(id: &str, mut facts: ProviderFacts, tenant: Option<&str>, faults: &mut Vec<String>) -> Provider {
     let mut fault = |key: &str, text: &str| faults.push(format!("providers.{id}.{key} {text}"));
+    // Codes are compared without regard to case.
+    facts.errors = facts.errors.into_iter().map(|(code, meaning)| (code.to_ascii_lowercase(), meaning)).collect();
     let mut provider = Provider::unchecked(id, facts);
     let facts = &provider.facts;
     if let Some(gone) = &facts.gone {
@@ -86,6 +88,13 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
     }
     if facts.issuer.is_none() && facts.authorize_url.is_none() && facts.flow == Flow::Code {
         fault("authorize_url", missing);
+    }
+    if facts.rotation.is_none() {
+        fault(
+            "rotation",
+            "is missing; write \"none\" if a refresh brings no new refresh token, \"rolling\" if it brings one and the old \
+            one lives on, \"single_use\" if it brings one and the old one ends: docs/providers/other.md tells how to find out",
+        );
     }
     if facts.revoke_ends_all_logins && facts.revoke_url.is_none() && facts.issuer.is_none() {
         fault("revoke_ends_all_logins", "is of no use without `revoke_url`; give that too, or leave it out");

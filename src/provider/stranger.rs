@@ -1,7 +1,7 @@
 //! For tests: a server on this machine that gives prepared answers, one a connection, and remembers what it was asked;
 //! and the facts to call it with.
 
-use super::{Catalogue, ClientFacts, ProviderFacts, Providers, Service, ServiceFacts};
+use super::{Catalogue, ClientFacts, ProviderFacts, Providers, Rotation, Service, ServiceFacts};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use serde::Deserialize;
@@ -111,9 +111,10 @@ pub(super) fn clients<const N: usize>(providers: [&str; N]) -> BTreeMap<String, 
     providers.map(|provider| (provider.to_owned(), client.clone())).into()
 }
 
-/// A provider made of TOML, with the service `example` that asks for `files`.
+/// A provider made of TOML, `rolling` if that does not say otherwise, with the service `example` that asks for `files`.
 pub(super) fn example(facts: &str) -> (Providers, Arc<Service>) {
-    let provider: ProviderFacts = toml::from_str(facts).unwrap();
+    let mut provider: ProviderFacts = toml::from_str(facts).unwrap();
+    provider.rotation.get_or_insert(Rotation::Rolling);
     let service = ServiceFacts { provider: Some("p".into()), scopes: vec!["files".into()], ..ServiceFacts::default() };
     ready([("p".to_owned(), provider)].into(), [("example".to_owned(), service)].into(), "p", "example")
 }

@@ -1,0 +1,148 @@
+//! Host names looked up, and remembered for a short time. The system is asked (hosts file, name servers), and its resolver
+//! waits five seconds for a lost packet: longer than a connection may take to be made, so names are looked up before
+//! that, one look-up for each name at a time, and an old answer serves while the system is slow or fails.
+//!
+//! Lost on restart. Bounded by the names that the configuration and discovery documents have.
+
+use super::address::is_public;
+use crate::clock::Clock;
+use futures_util::future::{BoxFuture, FutureExt, Shared};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use url::{Host, Url};
+
+/// How long an answer is good.
+const FRESH: Duration = Duration::from_secs(60);
+/// How long an old answer serves where no new one is to be had.
+const STALE: Duration = Duration::from_secs(600);
+/// How long a look-up may take where there is no old answer: two time-outs of the system's resolver.
+const LOOK_UP: Duration = Duration::from_secs(10);
+/// How long a new answer is waited for where there is an old one.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Look-ups at a time. Each takes a thread, as long as the system likes.
+const THREADS: usize = 8;
+
+/// Asks the system for the addresses of a name; may take its time.
+type Ask = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
+
+/// Clones share what they know.
+#[derive(Clone)]
+pub(super) struct Names {
+    known: Arc<Mutex<HashMap<String, Known>>>,
+    threads: Arc<Semaphore>,
+    ask: Arc<Ask>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Known {
+    addresses: Vec<SocketAddr>,
+    /// When they were told, by the clock's uptime; `None`: never.
+    told: Option<Duration>,
+    /// The look-up under way. It goes on when nobody waits for it any more.
+    asking: Option<Shared<BoxFuture<'static, Answer>>>,
+}
+
+impl Names {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self::asking(clock, |name| Ok((name, 0).to_socket_addrs()?.collect()))
+    }
+
+    fn asking(clock: Clock, ask: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Self { known: Arc::default(), threads: Arc::new(Semaphore::new(THREADS)), ask: Arc::new(ask), clock }
+    }
+
+    /// Sees to it that the host of `url` can be connected to without a look-up: call it before each request.
+    ///
+    /// # Errors
+    /// The system's error; `TimedOut` if it does not answer in time.
+    pub(super) async fn prepare(&self, url: &Url, deadline: Instant) -> Result<(), Arc<io::Error>> {
+        let Some(Host::Domain(name)) = url.host() else { return Ok(()) };
+        let (asking, old) = {
+            let (now, mut known) = (self.clock.uptime(), self.lock());
+            known.retain(|_, known| known.asking.is_some() || known.is_younger(STALE, now));
+            let known = known.entry(name.to_owned()).or_default();
+            if known.is_younger(FRESH, now) {
+                return Ok(());
+            }
+            // One that was heard of has ended, perhaps with the runtime under it.
+            let under_way = known.asking.take().filter(|asking| asking.peek().is_none());
+            let asking = under_way.unwrap_or_else(|| self.look_up(name.to_owned()));
+            known.asking = Some(asking.clone());
+            (asking, known.is_younger(STALE, now))
+        };
+        let patience = if old { PATIENCE } else { LOOK_UP };
+        match timeout_at(deadline.min(Instant::now() + patience), asking).await {
+            Ok(Ok(_)) => Ok(()),
+            _ if old => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Arc::new(io::Error::new(io::ErrorKind::TimedOut, "the name was not looked up in time"))),
+        }
+    }
+
+    /// A look-up in a task of its own.
+    fn look_up(&self, name: String) -> Shared<BoxFuture<'static, Answer>> {
+        let names = self.clone();
+        let task = tokio::spawn(async move {
+            let (ask, asked) = (names.ask.clone(), name.clone());
+            let answer = match names.threads.acquire().await {
+                Ok(_thread) => tokio::task::spawn_blocking(move || ask(&asked)).await.map_err(io::Error::other),
+                Err(closed) => Err(io::Error::other(closed)),
+            };
+            let answer = answer.flatten();
+            let mut known = names.lock();
+            let known = known.entry(name).or_default();
+            known.asking = None;
+            if let Ok(addresses) = &answer {
+                known.addresses.clone_from(addresses);
+                known.told = Some(names.clock.uptime());
+            }
+            answer.map_err(Arc::new)
+        });
+        task.map(|ended| ended.unwrap_or_else(|failed| Err(Arc::new(io::Error::other(failed))))).boxed().shared()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn is_younger(&self, age: Duration, now: Duration) -> bool {
+        self.told.is_some_and(|told| now.saturating_sub(told) < age)
+    }
+}
+
+/// What a client for providers connects to: the addresses that are known of a name, all or the public ones alone. That
+/// is judged at each connection, so no later answer of a name server leads into this server's own network. URLs with an
+/// address in them do not come here; [`super::endpoint`] judges those.
+pub(super) struct Remembered {
+    pub(super) names: Names,
+    pub(super) public_only: bool,
+}
+
+impl Resolve for Remembered {
+    fn resolve(&self, name: Name) -> Resolving {
+        let mut addresses =
+            self.names.lock().get(name.as_str()).map(|known| known.addresses.clone()).unwrap_or_default();
+        let any = !addresses.is_empty();
+        addresses.retain(|address| !self.public_only || is_public(address.ip()));
+        if addresses.is_empty() && any {
+            tracing::warn!(host = name.as_str(), "only private addresses; see providers.<id>.allow_private_addresses");
+        }
+        Box::pin(async move {
+            match (addresses.is_empty(), any) {
+                (false, _) => Ok(Box::new(addresses.into_iter()) as Addrs),
+                (true, true) => Err("the name has only private addresses".into()),
+                (true, false) => Err("the name has no addresses".into()),
+            }
+        })
+    }
+}
