@@ -183,17 +183,19 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_a_number_between_a_second_and_a_day() {
+    fn a_life_is_a_number_between_a_second_and_a_day_or_was_not_said() {
         let cases = [
             ("3600", 3600),
             ("\"3600\"", 3600),
             ("3599.9", 3599),
-            ("0", 1),
-            ("-5", 1),
-            ("1e300", 86_400),
-            ("99999999999999999999", 86_400),
-            ("null", 1800),
+            ("\" 3600\\n\"", 3600),
+            ("1", 1),
+            ("86401", 86_400),
+            ("2592000", 86_400),
         ];
+        let unsaid = "0 -0 0.5 -5 -1e300 1e300 1e999 99999999999999999999 NaN -Infinity \"NaN\" \"inf\" \"soon\" \"\" \"1h\" \
+            true null [3600] {\"s\":1} 0x10 \"\\ud800\"";
+        let cases = cases.into_iter().chain(unsaid.split_whitespace().map(|life| (life, 1800)));
         for (life, seconds) in cases {
             let tokens = read("box", 200, &format!(r#"{{"access_token":"at","expires_in":{life}}}"#)).unwrap();
             assert_eq!(tokens.expires_in, Some(Duration::from_secs(seconds)), "{life}");
@@ -208,10 +210,9 @@ mod tests {
         };
         assert_eq!(life("google", r#""refresh_token_expires_in":604799"#), Some(604_799));
         assert_eq!(life("google", r#""refresh_token_expires_in":"604799.9""#), Some(604_799));
-        assert_eq!(life("google", r#""refresh_token_expires_in":1e300"#), Some(3_153_600_000));
         assert_eq!(life("jottacloud", r#""refresh_expires_in":7"#), Some(7));
         // What cannot be read is no reason to lose the tokens beside it.
-        for unknown in ["0", "-1", "0.5", "null", "true", "[]", "\"soon\"", "\"NaN\""] {
+        for unknown in ["1e300", "NaN", "0", "-1", "0.5", "null", "true", "[]", "\"soon\"", "\"NaN\""] {
             assert_eq!(life("google", &format!(r#""refresh_token_expires_in":{unknown}"#)), None, "{unknown}");
         }
         assert_eq!(life("google", r#""refresh_expires_in":7"#), None);
@@ -219,7 +220,81 @@ mod tests {
     }
 
     #[test]
+    fn nothing_beside_the_tokens_makes_a_good_answer_bad() {
+        let fat = format!("\"{}\"", "x".repeat(100_000));
+        let values = [
+            "1",
+            "0",
+            "-1",
+            "NaN",
+            "Infinity",
+            "null",
+            "true",
+            "\"\"",
+            "\"3600 \"",
+            "[]",
+            "{}",
+            "[1,[2]]",
+            "[[[[\"}\"]]]]",
+            "{\"access_token\":\"no\",\"refresh_token\":\"no\"}",
+            "\"\u{fffd}\"",
+            "\"a\tb\"",
+            "\"\\ud800\"",
+            "'x'",
+            "",
+            &fat,
+        ];
+        let names = ["expires_in", "scope", "id_token", "token_type", "error", "refresh_expires_in", "x", ""];
+        for (name, value) in names.iter().flat_map(|name| values.iter().map(move |value| (name, value))) {
+            for body in [
+                format!(r#"{{"access_token":"at","refresh_token":"rt","{name}":{value}}}"#),
+                format!(
+                    "\u{feff}{{\"{name}\":{value},\"{name}\":{value},\"refresh_token\":\"rt\",\"access_token\":\"at\"}}\r\n"
+                ),
+            ] {
+                let tokens = read("jottacloud", 200, &body).unwrap_or_else(|failure| panic!("{failure}: {body:.300}"));
+                assert_eq!(tokens.access_token.expose_secret(), "at", "{body:.300}");
+                assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "rt", "{body:.300}");
+                assert!(tokens.expires_in.is_some_and(|life| !life.is_zero()));
+            }
+        }
+        for scope in ["7", "true", "{}", "NaN", "\"\\ud800\""] {
+            let tokens = read("google", 200, &format!(r#"{{"access_token":"at","scope":{scope}}}"#)).unwrap();
+            assert_eq!(tokens.scopes, None, "{scope}");
+        }
+        // A refresh token that cannot be kept is no reason to lose the access token.
+        for token in ["7", "{}", "[]", "true", &format!("\"{}\"", "r".repeat(MAX_REFRESH_TOKEN + 1))] {
+            let tokens = read("box", 201, &format!(r#"{{"access_token":"at","refresh_token":{token}}}"#)).unwrap();
+            assert!(tokens.refresh_token.is_none(), "{token:.20}");
+        }
+        let long = format!(r#"{{"access_token":"{}"}}"#, "a".repeat(MAX_ACCESS_TOKEN));
+        assert!(read("box", 200, &long).is_ok());
+    }
+
+    #[test]
+    fn of_an_answer_that_was_cut_off_both_tokens_are_kept_or_none() {
+        let read = |body: &str| {
+            let answer =
+                Answer { status: 200, retry_after: None, body: body.to_owned().into(), cut: Some(Fault::bad_answer()) };
+            tokens(&Provider::unchecked("p", ProviderFacts::default()), &answer)
+        };
+        let whole = r#"{"access_token":"at","refresh_token":"rt","expires_in":3600,"x":"y"}"#;
+        for cut in 1..whole.len() {
+            let read = read(&whole[..cut]).ok().map(|tokens| {
+                (
+                    tokens.access_token.expose_secret().to_owned(),
+                    tokens.refresh_token.unwrap().expose_secret().to_owned(),
+                )
+            });
+            let in_it = cut > whole.find("\"rt\"").unwrap() + "\"rt\"".len();
+            assert_eq!(read, in_it.then(|| ("at".to_owned(), "rt".to_owned())), "{cut}");
+        }
+        assert!(read(r#"{"access_token":"at","expires_in":3600,"#).is_err());
+    }
+
+    #[test]
     fn an_answer_that_makes_no_sense_is_a_bad_one() {
+        let long_token = format!(r#"{{"access_token":"{}"}}"#, "a".repeat(MAX_ACCESS_TOKEN + 1));
         let bad = [
             "",
             "<html>",
@@ -229,13 +304,11 @@ mod tests {
             r#"{"access_token":""}"#,
             r#"{"access_token":1}"#,
             r#"{"access_token":null}"#,
-            r#"{"access_token":"a","access_token":"b"}"#,
-            r#"{"access_token":"a","expires_in":"soon"}"#,
-            r#"{"access_token":"a","expires_in":"NaN"}"#,
-            r#"{"access_token":"a","expires_in":NaN}"#,
-            r#"{"access_token":"a","expires_in":true}"#,
-            r#"{"access_token":"a","refresh_token":{}}"#,
-            r#"{"access_token":"a","scope":7}"#,
+            r#"{"access_token":"a"#,
+            r#"{"data":{"access_token":"a"}}"#,
+            "access_token=a&refresh_token=b",
+            "{\"access_token\":\"a\u{fffd}\"}",
+            &long_token,
             r#"{"error":"teapot"}"#,
         ];
         for body in bad {
@@ -254,6 +327,7 @@ mod tests {
         let later = Failure::Later { retry_after: None };
         let cases = [
             ("google", 400, r#"{"error":"invalid_grant","error_description":"Bad Request"}"#, refused(LoginAgain)),
+            ("google", 400, r#"{"error":"Invalid_Grant","error_description":"x"}"#, refused(LoginAgain)),
             ("google", 401, r#"{"error":"deleted_client"}"#, Failure::Operator),
             ("google", 401, r#"{"error":"invalid_client"}"#, Failure::Operator),
             ("google", 400, r#"{"error":"unauthorized_client"}"#, Failure::Operator),

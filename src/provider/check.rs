@@ -11,10 +11,8 @@ const RESERVED: &[&str] =
     &["client_id", "code_challenge", "code_challenge_method", "redirect_uri", "response_type", "scope", "state"];
 
 /// Checks a provider. What is faulty is left out of the result, which is then not to be used.
-pub(super) fn provider(id: &str, mut facts: ProviderFacts, tenant: Option<&str>, faults: &mut Vec<String>) -> Provider {
+pub(super) fn provider(id: &str, facts: ProviderFacts, tenant: Option<&str>, faults: &mut Vec<String>) -> Provider {
     let mut fault = |key: &str, text: &str| faults.push(format!("providers.{id}.{key} {text}"));
-    // Codes are compared without regard to case.
-    facts.errors = facts.errors.into_iter().map(|(code, meaning)| (code.to_ascii_lowercase(), meaning)).collect();
     let mut provider = Provider::unchecked(id, facts);
     let facts = &provider.facts;
     if let Some(gone) = &facts.gone {
@@ -46,6 +44,9 @@ pub(super) fn provider(id: &str, mut facts: ProviderFacts, tenant: Option<&str>,
         Some(TokenUrl::Chosen(chosen.collect()))
     };
     rest(facts, &mut fault);
+    // Codes are compared without regard to case.
+    let errors = provider.facts.errors.iter().map(|(code, meaning)| (code.to_ascii_lowercase(), *meaning)).collect();
+    provider.facts.errors = errors;
     provider
 }
 
