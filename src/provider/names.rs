@@ -146,3 +146,127 @@ impl Resolve for Remembered {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::join_all;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    const GOOD: &str = "203.0.113.7:0";
+
+    /// A system whose answers are handed in one by one: each look-up waits for the next.
+    struct System {
+        names: Names,
+        clock: Clock,
+        asked: Arc<AtomicUsize>,
+        answers: mpsc::Sender<Option<&'static str>>,
+    }
+
+    impl System {
+        fn new() -> Self {
+            let (clock, asked, (answers, waiting)) = (Clock::system(), Arc::<AtomicUsize>::default(), mpsc::channel());
+            let (count, waiting) = (asked.clone(), Mutex::new(waiting));
+            let names = Names::asking(clock.clone(), move |_| {
+                count.fetch_add(1, Ordering::SeqCst);
+                let answer: Option<&str> = waiting.lock().unwrap().recv().unwrap_or(None);
+                Ok(vec![answer.ok_or(io::ErrorKind::Other)?.parse().unwrap()])
+            });
+            Self { names, clock, asked, answers }
+        }
+
+        fn answers(&self, answer: Option<&'static str>) -> &Self {
+            self.answers.send(answer).unwrap();
+            self
+        }
+
+        /// In real time, so that a look-up which waits does so for as long as it takes to see.
+        async fn prepare(&self, patience: Duration) -> Option<io::ErrorKind> {
+            let url = Url::parse("https://provider.example/token").unwrap();
+            self.names.prepare(&url, Instant::now() + patience).await.err().map(|error| error.kind())
+        }
+
+        async fn known(&self, public_only: bool) -> Vec<String> {
+            let names = self.names.clone();
+            let resolved = Remembered { names, public_only }.resolve("provider.example".parse().unwrap()).await;
+            resolved.map(|addresses| addresses.map(|address| address.to_string()).collect()).unwrap_or_default()
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::SeqCst)
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_once_a_minute_by_all_together() {
+        let system = System::new();
+        assert!(system.known(false).await.is_empty());
+        let all = join_all((0..20).map(|_| system.prepare(LONG)));
+        let (all, _) = tokio::join!(all, async { system.answers(Some(GOOD)) });
+        assert!(all.iter().all(Option::is_none));
+        assert_eq!((system.asked(), system.known(true).await), (1, vec![GOOD.to_owned()]));
+        system.clock.advance(FRESH - Duration::from_secs(1));
+        assert_eq!((system.prepare(SHORT).await, system.asked()), (None, 1));
+        system.clock.advance(Duration::from_secs(2));
+        system.answers(Some("203.0.113.8:0"));
+        assert_eq!((system.prepare(LONG).await, system.asked()), (None, 2));
+        assert_eq!(system.known(true).await, ["203.0.113.8:0"]);
+    }
+
+    #[tokio::test]
+    async fn an_old_answer_serves_ten_minutes_while_the_system_fails_or_is_slow() {
+        let system = System::new();
+        assert_eq!(system.answers(None).prepare(LONG).await, Some(io::ErrorKind::Other));
+        assert_eq!(system.answers(Some(GOOD)).prepare(LONG).await, None);
+        for _ in 0..4 {
+            system.clock.advance(FRESH * 2);
+            assert_eq!(system.answers(None).prepare(LONG).await, None);
+        }
+        assert_eq!(system.asked(), 6);
+        // Now it hangs, for one look-up, whoever asks.
+        for _ in 0..3 {
+            assert_eq!(system.prepare(SHORT).await, None);
+            assert_eq!((system.asked(), system.known(true).await), (7, vec![GOOD.to_owned()]));
+        }
+        system.clock.advance(FRESH * 2);
+        assert_eq!(system.prepare(SHORT).await, Some(io::ErrorKind::TimedOut));
+        assert_eq!(system.answers(Some(GOOD)).prepare(LONG).await, None);
+        assert_eq!(system.asked(), 7);
+    }
+
+    #[tokio::test]
+    async fn look_ups_that_hang_take_a_bounded_number_of_threads() {
+        let system = System::new();
+        let urls: Vec<_> = (0..50).map(|at| Url::parse(&format!("https://p{at}.example/")).unwrap()).collect();
+        let hanging = join_all(urls.iter().map(|url| system.names.prepare(url, Instant::now() + SHORT))).await;
+        assert!(hanging.iter().all(|failed| failed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut)));
+        assert!(system.asked() <= THREADS, "{}", system.asked());
+        drop(system.answers);
+    }
+
+    #[tokio::test]
+    async fn where_a_name_leads_is_judged_at_each_connection() {
+        let system = System::new();
+        system.answers(Some("127.0.0.1:0")).prepare(LONG).await;
+        assert!(system.known(true).await.is_empty());
+        assert_eq!(system.known(false).await, ["127.0.0.1:0"]);
+        // A URL with an address in it has nothing to be looked up.
+        let url = Url::parse("https://203.0.113.7/").unwrap();
+        assert!(system.names.prepare(&url, Instant::now()).await.is_ok());
+        assert_eq!(system.asked(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_system_is_asked_as_everybody_asks_it() {
+        let names = Names::new(Clock::system());
+        let url = Url::parse("http://localhost:1/").unwrap();
+        names.prepare(&url, Instant::now() + LONG).await.unwrap();
+        assert!(names.lock()["localhost"].addresses.iter().all(|address| address.ip().is_loopback()));
+        let url = Url::parse("https://authseal.invalid/").unwrap();
+        assert!(names.prepare(&url, Instant::now() + LONG).await.is_err());
+    }
+}

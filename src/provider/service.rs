@@ -30,7 +30,7 @@ pub struct Provider {
 
 /// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below the
 /// 1,024 descriptors that a process has at least.
-const PLACES: usize = 64;
+pub(super) const PLACES: usize = 64;
 
 /// Where tokens come from.
 pub(super) enum TokenUrl {

@@ -22,7 +22,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
@@ -143,7 +143,9 @@ impl Wire {
         let id = call.provider.id.as_str();
         let mut second = false;
         loop {
-            let Ok(place) = timeout_at(deadline, call.provider.places.acquire()).await else {
+            // Half of the time at most: what is left must be enough for the call itself.
+            let patience = deadline.saturating_duration_since(Instant::now()) / 2;
+            let Ok(place) = timeout(patience, call.provider.places.acquire()).await else {
                 tracing::warn!(provider = id, "too many calls to a provider are under way; this one was not made");
                 return Err(Fault { failure: Failure::TimedOut, repeat: Repeat::Safe });
             };
