@@ -57,7 +57,7 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
     let access_token = token(provider, &members, "access_token", MAX_ACCESS_TOKEN).filter(|_| !refused);
     let access_token = access_token.ok_or_else(|| refusal(provider, &members, answer.retry_after))?;
     let refresh_token = token(provider, &members, "refresh_token", MAX_REFRESH_TOKEN);
-    if answer.cut.is_some() && refresh_token.is_none() {
+    if (answer.cut.is_some() || !members.whole) && refresh_token.is_none() {
         // It may have been in the part that did not come.
         return Err(Fault::bad_answer());
     }

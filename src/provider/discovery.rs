@@ -115,7 +115,9 @@ fn read(provider: &Provider, answer: &Answer) -> Result<Metadata, Fault> {
         let of_token = matches!(fault.failure, Failure::Refused(_) | Failure::Operator);
         return Err(if of_token { Fault::bad_answer() } else { fault });
     }
-    let document = Members::read(&answer.body).filter(|_| answer.cut.is_none()).ok_or_else(Fault::bad_answer)?;
+    let document = Members::read(&answer.body)
+        .filter(|document| document.whole && answer.cut.is_none())
+        .ok_or_else(Fault::bad_answer)?;
     let issuer = document.text("issuer").ok_or_else(Fault::bad_answer)?;
     if Some(issuer.as_str()) != provider.issuer() {
         tracing::error!(

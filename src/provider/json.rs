@@ -9,8 +9,13 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The members of an object, in their order: name, and the value's text.
-pub(super) struct Members<'a>(Vec<(String, &'a str)>);
+/// An object.
+pub(super) struct Members<'a> {
+    /// In their order: name, and the value's text.
+    all: Vec<(String, &'a str)>,
+    /// Whether the object has its end.
+    pub(super) whole: bool,
+}
 
 impl<'a> Members<'a> {
     /// Finds the members of the object in `text`, whatever is before and after it; `None` if there is no object. One that
@@ -28,13 +33,13 @@ impl<'a> Members<'a> {
             }
             match after.as_bytes().first() {
                 Some(b':' | b',') => rest = &after[1..],
-                _ => return Some(Self(members)),
+                end => return Some(Self { all: members, whole: end == Some(&b'}') }),
             }
         }
     }
 
     fn find<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        self.0.iter().rev().filter(|(known, _)| known == name).find_map(|(_, value)| parse(value))
+        self.all.iter().rev().filter(|(known, _)| known == name).find_map(|(_, value)| parse(value))
     }
 
     /// Whether there is such a member and it is not `null`.
@@ -111,9 +116,9 @@ mod tests {
         }
         assert!(members.text("e").is_none() && members.text("f").is_none() && members.list("a").is_none());
         for none in ["", "<html>", "[]", "null", "1", "\"{\""] {
-            assert!(Members::read(none).is_none_or(|members| members.0.is_empty()), "{none}");
+            assert!(Members::read(none).is_none_or(|members| members.all.is_empty()), "{none}");
         }
-        assert!(Members::read("{}").unwrap().0.is_empty());
+        assert!(Members::read("{}").unwrap().all.is_empty());
     }
 
     #[test]
@@ -172,8 +177,10 @@ mod tests {
         let json = r#"{"t":"v","u":"a\"b","n":12}"#;
         let whole = |cut: usize, name| {
             let members = Members::read(&json[..cut]).unwrap();
+            assert!(!members.whole, "{cut}");
             members.text(name)
         };
+        assert!(Members::read(json).unwrap().whole);
         for cut in 1..json.len() {
             assert!(whole(cut, "t").is_none_or(|text| text == "v"), "{cut}");
             assert!(whole(cut, "u").is_none_or(|text| text == "a\"b"), "{cut}");
