@@ -7,7 +7,7 @@ use super::json::Members;
 use super::meaning::Code;
 use super::service::Provider;
 use super::{Failure, Meaning};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -57,7 +57,7 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
     let access_token = token(provider, &members, "access_token", MAX_ACCESS_TOKEN).filter(|_| !refused);
     let access_token = access_token.ok_or_else(|| refusal(provider, &members, answer.retry_after))?;
     let refresh_token = token(provider, &members, "refresh_token", MAX_REFRESH_TOKEN);
-    if (answer.cut.is_some() || !members.whole) && refresh_token.is_none() {
+    if !members.whole && refresh_token.is_none() {
         // It may have been in the part that did not come.
         return Err(Fault::bad_answer());
     }
@@ -73,8 +73,7 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
         Some(life) => Some(life.min(MAX_LIFE)),
     };
     let refresh_life = provider.facts.refresh_life_field.as_ref();
-    let scopes = members.secret("scope");
-    let scopes = scopes.map(|text| text.expose_secret().split_whitespace().map(str::to_owned).collect());
+    let scopes = members.string("scope").map(|text| text.split_whitespace().map(str::to_owned).collect());
     Ok(Tokens {
         access_token,
         expires_in,
@@ -84,14 +83,13 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
     })
 }
 
-/// A token that can be kept; an empty one is none.
+/// A token that can be kept.
 fn token(provider: &Provider, members: &Members, name: &str, longest: usize) -> Option<SecretString> {
-    let kept = |text: &str| text.len() <= longest && !text.contains(char::REPLACEMENT_CHARACTER);
-    let token = members.secret(name).filter(|token| kept(token.expose_secret()));
+    let token = members.token(name, longest);
     if token.is_none() && members.has(name) {
         tracing::warn!(provider = provider.id, member = name, "the answer has a token that cannot be kept");
     }
-    token.filter(|token| !token.expose_secret().is_empty())
+    token
 }
 
 /// Reads the answer of a revocation endpoint, of which only the status counts (RFC 7009 section 2.2).
@@ -116,8 +114,7 @@ pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
 /// What the codes of an error answer mean: the first one that means anything, the most precise ones first.
 fn refusal(provider: &Provider, members: &Members, retry_after: Option<Duration>) -> Fault {
     let listed = provider.facts.error_codes_field.as_ref().and_then(|field| members.list(field));
-    let error = members.secret("error").map(|error| error.expose_secret().to_owned());
-    let codes = listed.into_iter().flatten().chain(result_code(provider, members)).chain(error);
+    let codes = listed.into_iter().flatten().chain(result_code(provider, members)).chain(members.string("error"));
     let codes: Vec<_> = codes.filter_map(|code| Code::parse(&code)).take(8).collect();
     let meaning = codes.iter().find_map(|code| Some((code, code.meaning(&provider.facts.errors)?)));
     let id = provider.id.as_str();
@@ -154,6 +151,7 @@ mod tests {
     use super::super::ProviderFacts;
     use super::super::stranger::built_in;
     use super::*;
+    use secrecy::ExposeSecret;
 
     fn read(provider: &str, status: u16, body: &str) -> Result<Tokens, Failure> {
         let facts = built_in().0.remove(provider).unwrap();
@@ -290,6 +288,7 @@ mod tests {
             assert_eq!(read, in_it.then(|| ("at".to_owned(), "rt".to_owned())), "{cut}");
         }
         assert!(read(r#"{"access_token":"at","expires_in":3600,"#).is_err());
+        assert!(read(r#"{"access_token":"at","expires_in":3600}"#).is_ok(), "nothing can have been after this");
     }
 
     #[test]

@@ -115,9 +115,7 @@ fn read(provider: &Provider, answer: &Answer) -> Result<Metadata, Fault> {
         let of_token = matches!(fault.failure, Failure::Refused(_) | Failure::Operator);
         return Err(if of_token { Fault::bad_answer() } else { fault });
     }
-    let document = Members::read(&answer.body)
-        .filter(|document| document.whole && answer.cut.is_none())
-        .ok_or_else(Fault::bad_answer)?;
+    let document = Members::read(&answer.body).filter(|document| document.whole).ok_or_else(Fault::bad_answer)?;
     let issuer = document.text("issuer").ok_or_else(Fault::bad_answer)?;
     if Some(issuer.as_str()) != provider.issuer() {
         tracing::error!(
@@ -129,20 +127,16 @@ fn read(provider: &Provider, answer: &Answer) -> Result<Metadata, Fault> {
     // Only an issuer on this machine may lead to other places on it.
     let local = provider.issuer().and_then(|issuer| Url::parse(issuer).ok()).is_some_and(|url| names_loopback(&url));
     let url = |name| {
-        document
-            .text(name)
-            .map(|text| {
-                let url = endpoint::read(&text, provider.facts.allow_private_addresses).ok();
-                let url = url.filter(|url| local || !names_loopback(url));
-                url.ok_or_else(|| {
-                    tracing::error!(
-                        provider = provider.id,
-                        "the discovery document names an endpoint that is neither https nor public"
-                    );
-                    Fault::bad_answer()
-                })
-            })
-            .transpose()
+        let Some(text) = document.text(name) else { return Ok(None) };
+        let url = endpoint::read(&text, provider.facts.allow_private_addresses).ok();
+        let url = url.filter(|url| local || !names_loopback(url));
+        if url.is_none() {
+            tracing::error!(
+                provider = provider.id,
+                "the discovery document names an endpoint that is neither https nor public"
+            );
+        }
+        url.map(Some).ok_or_else(Fault::bad_answer)
     };
     Ok(Metadata {
         authorize: url("authorization_endpoint")?,

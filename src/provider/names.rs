@@ -23,14 +23,14 @@ const FRESH: Duration = Duration::from_secs(60);
 const STALE: Duration = Duration::from_secs(600);
 /// How long a look-up may take where there is no old answer: two time-outs of the system's resolver.
 const LOOK_UP: Duration = Duration::from_secs(10);
-/// How long a new answer is waited for where there is an old one.
+/// How long a look-up may take before the old answer serves at once, where there is one.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Look-ups at a time. Each takes a thread, as long as the system likes.
 const THREADS: usize = 8;
 
 /// Asks the system for the addresses of a name; may take its time.
 type Ask = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
-type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
+type LookUp = Shared<BoxFuture<'static, Result<(), Arc<io::Error>>>>;
 
 /// Clones share what they know.
 #[derive(Clone)]
@@ -46,8 +46,8 @@ struct Known {
     addresses: Vec<SocketAddr>,
     /// When they were told, by the clock's uptime; `None`: never.
     told: Option<Duration>,
-    /// The look-up under way. It goes on when nobody waits for it any more.
-    asking: Option<Shared<BoxFuture<'static, Answer>>>,
+    /// The look-up under way, and since when. It continues when nobody waits for it any more.
+    asking: Option<(Instant, LookUp)>,
 }
 
 impl Names {
@@ -65,7 +65,7 @@ impl Names {
     /// The system's error; `TimedOut` if it does not answer in time.
     pub(super) async fn prepare(&self, url: &Url, deadline: Instant) -> Result<(), Arc<io::Error>> {
         let Some(Host::Domain(name)) = url.host() else { return Ok(()) };
-        let (asking, old) = {
+        let (began, asking, old) = {
             let (now, mut known) = (self.clock.uptime(), self.lock());
             known.retain(|_, known| known.asking.is_some() || known.is_younger(STALE, now));
             let known = known.entry(name.to_owned()).or_default();
@@ -73,14 +73,14 @@ impl Names {
                 return Ok(());
             }
             // One that was heard of has ended, perhaps with the runtime under it.
-            let under_way = known.asking.take().filter(|asking| asking.peek().is_none());
-            let asking = under_way.unwrap_or_else(|| self.look_up(name.to_owned()));
-            known.asking = Some(asking.clone());
-            (asking, known.is_younger(STALE, now))
+            let under_way = known.asking.take().filter(|(_, asking)| asking.peek().is_none());
+            let (began, asking) = under_way.unwrap_or_else(|| (Instant::now(), self.look_up(name.to_owned())));
+            known.asking = Some((began, asking.clone()));
+            (began, asking, known.is_younger(STALE, now))
         };
-        let patience = if old { PATIENCE } else { LOOK_UP };
-        match timeout_at(deadline.min(Instant::now() + patience), asking).await {
-            Ok(Ok(_)) => Ok(()),
+        let until = if old { began + PATIENCE } else { Instant::now() + LOOK_UP };
+        match timeout_at(deadline.min(until), asking).await {
+            Ok(Ok(())) => Ok(()),
             _ if old => Ok(()),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Arc::new(io::Error::new(io::ErrorKind::TimedOut, "the name was not looked up in time"))),
@@ -88,7 +88,7 @@ impl Names {
     }
 
     /// A look-up in a task of its own.
-    fn look_up(&self, name: String) -> Shared<BoxFuture<'static, Answer>> {
+    fn look_up(&self, name: String) -> LookUp {
         let names = self.clone();
         let task = tokio::spawn(async move {
             let (ask, asked) = (names.ask.clone(), name.clone());
@@ -96,15 +96,12 @@ impl Names {
                 Ok(_thread) => tokio::task::spawn_blocking(move || ask(&asked)).await.map_err(io::Error::other),
                 Err(closed) => Err(io::Error::other(closed)),
             };
-            let answer = answer.flatten();
             let mut known = names.lock();
             let known = known.entry(name).or_default();
             known.asking = None;
-            if let Ok(addresses) = &answer {
-                known.addresses.clone_from(addresses);
-                known.told = Some(names.clock.uptime());
-            }
-            answer.map_err(Arc::new)
+            known.addresses = answer.flatten().map_err(Arc::new)?;
+            known.told = Some(names.clock.uptime());
+            Ok(())
         });
         task.map(|ended| ended.unwrap_or_else(|failed| Err(Arc::new(io::Error::other(failed))))).boxed().shared()
     }
@@ -229,7 +226,7 @@ mod tests {
         assert_eq!(system.asked(), 6);
         // Now it hangs, for one look-up, whoever asks.
         for _ in 0..3 {
-            assert_eq!(system.prepare(SHORT).await, None);
+            assert_eq!(system.prepare(LONG).await, None);
             assert_eq!((system.asked(), system.known(true).await), (7, vec![GOOD.to_owned()]));
         }
         system.clock.advance(FRESH * 2);
