@@ -4,6 +4,12 @@
 //! Who changes a file holds a lock on `<file>.lock`, not on the file itself, which is replaced. Editors do not ask for
 //! it, so whoever replaces a file looks at its [signature](crate::watch::Signature) once more before.
 
+mod read;
+mod trust;
+
+pub use read::{Readers, Unread, open, read, read_text};
+pub use trust::{Untrusted, shared, trust, trust_found};
+
 use crate::watch::{Signature, directory};
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
