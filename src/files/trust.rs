@@ -7,7 +7,8 @@
 //! give it mean users of another machine. That a group can write is usual where each user has a group, so it is told
 //! and not refused.
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use crate::watch::directory;
+use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat, statvfs};
 use rustix::process::geteuid;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -24,16 +25,26 @@ const GROUP_WRITES: u32 = 0o020;
 /// In a folder with this bit, what somebody made is renamed and removed by nobody else.
 const STICKY: u32 = 0o1000;
 
-/// Why what is at a path is not taken: a sentence that names the file or the folder, and what to do.
+/// Why a file or folder is not taken: a sentence about "it", which names no more than folders on the way there.
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "each message is its variant's description")]
 pub enum Untrusted {
-    #[error("every user of this machine can write to {0} (mode {1:04o}); run `chmod o-w {0}`")]
-    Writable(PathBuf, u32),
+    #[error("every user of this machine can write to it (mode {0:04o}); run `chmod o-w` on it")]
+    Writable(u32),
     #[error(
-        "{0} belongs to user {1}, who is neither root nor the user that this runs as; give it to one of them with `chown`"
+        "every user of this machine can put something else in its place, since all can write to {0} (mode {1:04o}); run `chmod o-w {0}`"
     )]
-    Foreign(PathBuf, u32),
+    Exchangeable(PathBuf, u32),
+    #[error(
+        "it belongs to user {0}, who is neither root nor the user that this runs as; give it to one of them with `chown`"
+    )]
+    Foreign(u32),
+    #[error(
+        "its folder {0} belongs to user {1}, who is neither root nor the user that this runs as; give it to one of them with `chown`"
+    )]
+    ForeignFolder(PathBuf, u32),
+    #[error("a link on the way to it belongs to user {0}, and it does not; name the file itself")]
+    Link(u32),
     #[error("who can write to it cannot be told: {0}")]
     Unknown(#[from] io::Error),
 }
@@ -64,20 +75,22 @@ fn judge(path: &Path, metadata: &Metadata, is_trusted: impl Fn(u32) -> bool) -> 
     let mode = metadata.mode() & 0o7777;
     // The sticky bit does not help here: all could add to the folder.
     if mode & EVERYBODY_WRITES != 0 && !(metadata.is_dir() && is_sealed(path, metadata)) {
-        return Err(Untrusted::Writable(path.to_owned(), mode));
+        return Err(Untrusted::Writable(mode));
     }
     if !is_trusted(metadata.uid()) && !is_sealed(path, metadata) {
-        return Err(Untrusted::Foreign(path.to_owned(), metadata.uid()));
+        return Err(Untrusted::Foreign(metadata.uid()));
     }
-    for (folder, holds_it) in way(path)? {
+    let way = Way::to(path)?;
+    way.judge_links(metadata.uid())?;
+    for (folder, holds_it) in way.folders {
         let metadata = fs::metadata(&folder)?;
         let mode = metadata.mode() & 0o7777;
         let exchangeable = mode & EVERYBODY_WRITES != 0 && mode & STICKY == 0;
         if exchangeable && !is_sealed(&folder, &metadata) {
-            return Err(Untrusted::Writable(folder, mode));
+            return Err(Untrusted::Exchangeable(folder, mode));
         }
         if holds_it && !is_trusted(metadata.uid()) && !is_sealed(&folder, &metadata) {
-            return Err(Untrusted::Foreign(folder, metadata.uid()));
+            return Err(Untrusted::ForeignFolder(folder, metadata.uid()));
         }
     }
     Ok(())
@@ -90,37 +103,56 @@ fn is_sealed(path: &Path, metadata: &Metadata) -> bool {
     is_volume && statvfs(path).is_ok_and(|volume| volume.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
-/// The folders in which names are looked up on the way to `path`, and of each whether the last name is looked up in it:
-/// that of the file, or of the link to it.
-fn way(path: &Path) -> io::Result<Vec<(PathBuf, bool)>> {
-    let names = |path: &Path| path.components().rev().map(|name| name.as_os_str().to_owned()).collect::<Vec<_>>();
-    let mut rest: Vec<OsString> = names(&absolute(path)?);
-    let (mut here, mut folders, mut links) = (PathBuf::new(), Vec::new(), 0);
-    while let Some(name) = rest.pop() {
-        match name.as_bytes() {
-            b"/" => here = PathBuf::from("/"),
-            b".." => drop(here.pop()),
-            b"." => {}
-            _ => {
-                folders.push((here.clone(), rest.is_empty()));
-                let next = here.join(&name);
-                match fs::read_link(&next) {
-                    Err(_) => here = next,
-                    Ok(_) if links == MAX_LINKS => return Err(rustix::io::Errno::LOOP.into()),
-                    Ok(target) => {
-                        links += 1;
-                        rest.extend(names(&target));
+/// How a path leads to what it names.
+pub(super) struct Way {
+    /// The folders in which names are looked up, and of each whether the last name is: that of the file, or of the link
+    /// to it.
+    folders: Vec<(PathBuf, bool)>,
+    /// The owner of each link that is followed.
+    links: Vec<u32>,
+    /// Where it ends: an absolute path without links, of something that need not exist.
+    pub(super) end: PathBuf,
+}
+
+impl Way {
+    pub(super) fn to(path: &Path) -> io::Result<Self> {
+        let names = |path: &Path| path.components().rev().map(|name| name.as_os_str().to_owned()).collect::<Vec<_>>();
+        let mut rest: Vec<OsString> = names(&absolute(path)?);
+        let mut way = Self { folders: Vec::new(), links: Vec::new(), end: PathBuf::new() };
+        while let Some(name) = rest.pop() {
+            match name.as_bytes() {
+                b"/" => way.end = PathBuf::from("/"),
+                b".." => drop(way.end.pop()),
+                b"." => {}
+                _ => {
+                    let next = way.end.join(&name);
+                    way.folders.push((way.end.clone(), rest.is_empty()));
+                    match fs::symlink_metadata(&next) {
+                        Ok(link) if link.is_symlink() => {
+                            rest.extend(names(&fs::read_link(&next)?));
+                            way.links.push(link.uid());
+                        }
+                        _ => way.end = next,
+                    }
+                    if way.links.len() > MAX_LINKS {
+                        return Err(rustix::io::Errno::LOOP.into());
                     }
                 }
             }
         }
+        Ok(way)
     }
-    Ok(folders)
+
+    /// Refuses a link that somebody else made to what is not his: it may be there to lead somebody who may do more.
+    pub(super) fn judge_links(&self, owner: u32) -> Result<(), Untrusted> {
+        let lures = |maker: &&u32| !is_own(**maker) && **maker != owner;
+        self.links.iter().find(lures).map_or(Ok(()), |maker| Err(Untrusted::Link(*maker)))
+    }
 }
 
 /// A sentence about `path` or a folder on the way to it, if a group can write there. For advice: it refuses nothing.
 pub fn shared(path: &Path) -> Option<String> {
-    let folders = way(path).ok()?.into_iter().map(|(folder, _)| folder);
+    let folders = Way::to(path).ok()?.folders.into_iter().map(|(folder, _)| folder);
     folders.chain([path.to_owned()]).find_map(|place| {
         let metadata = fs::metadata(&place).ok()?;
         let (mode, group) = (metadata.mode() & 0o7777, metadata.gid());
@@ -128,6 +160,24 @@ pub fn shared(path: &Path) -> Option<String> {
         (open && !is_sealed(&place, &metadata)).then(|| {
             format!(
                 "the members of group {group} can write to {place} (mode {mode:04o}); unless they run this server, `chmod g-w {place}`",
+                place = place.display()
+            )
+        })
+    })
+}
+
+/// A sentence about the configuration file at `path`, if the user that a server runs as could rewrite it: this process's
+/// user, or for root the owner of the file or its folder. A server that was taken over would then decide what the next
+/// one does.
+pub fn rewritable(path: &Path) -> Option<String> {
+    let can_write = |place: &Path| match geteuid().is_root() {
+        true => fs::metadata(place).ok().map(|metadata| metadata.uid()).filter(|owner| *owner != 0),
+        false => accessat(CWD, place, Access::WRITE_OK, AtFlags::EACCESS).ok().map(|()| geteuid().as_raw()),
+    };
+    [directory(path), path].into_iter().find_map(|place| {
+        can_write(place).map(|user| {
+            format!(
+                "user {user} can write to {place}: if the server runs as that user, who takes it over rewrites its configuration; give it to root, and keep the denylist elsewhere (docs/deploying.md)",
                 place = place.display()
             )
         })
@@ -179,10 +229,13 @@ mod tests {
         ] {
             let before = fs::metadata(place).unwrap().mode() & 0o7777;
             chmod(place, mode);
-            let expected = format!(
-                "every user of this machine can write to {0} (mode {mode:04o}); run `chmod o-w {0}`",
-                place.display()
-            );
+            let expected = match place == file {
+                true => format!("every user of this machine can write to it (mode {mode:04o}); run `chmod o-w` on it"),
+                false => format!(
+                    "every user of this machine can put something else in its place, since all can write to {0} (mode {mode:04o}); run `chmod o-w {0}`",
+                    place.display()
+                ),
+            };
             assert_eq!(verdict(&file), if good { Ok(()) } else { Err(expected) });
             chmod(place, before);
         }
@@ -235,8 +288,38 @@ mod tests {
             assert!(trust(&file, &metadata).is_ok() && as_user(&file, 12_345).is_ok());
             let errors =
                 [trust_found(&file, &metadata), as_user(&file, 54_321)].map(|judged| judged.unwrap_err().to_string());
-            let expected = format!("{} belongs to user 12345, who is neither root nor", place.display());
+            let of_folder = format!("its folder {}", place.display());
+            let expected =
+                format!("{} belongs to user 12345, who is neither", if place == file { "it" } else { &of_folder });
             assert!(errors.iter().all(|error| error.starts_with(&expected)), "{errors:?}");
+            chown(place, Some(0), None).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_link_leads_nobody_to_what_its_maker_does_not_own() {
+        let (_dir, file) = fresh();
+        let link = file.with_file_name("link");
+        symlink(&file, &link).unwrap();
+        if std::os::unix::fs::lchown(&link, Some(12_345), None).is_err() {
+            return; // only root can give it away
+        }
+        assert!(verdict(&link).unwrap_err().starts_with("a link on the way to it belongs to user 12345, and"));
+        chown(&file, Some(12_345), None).unwrap();
+        assert_eq!(verdict(&link), Ok(()));
+    }
+
+    #[test]
+    fn a_configuration_that_the_servers_user_can_rewrite_is_told() {
+        let (_dir, file) = fresh();
+        if !geteuid().is_root() {
+            return assert!(rewritable(&file).unwrap().contains(&format!("user {} can write", geteuid().as_raw())));
+        }
+        assert_eq!(rewritable(&file), None);
+        for place in [&*file, file.parent().unwrap()] {
+            chown(place, Some(12_345), None).unwrap();
+            let told = rewritable(&file).unwrap();
+            assert!(told.starts_with(&format!("user 12345 can write to {}: ", place.display())), "{told}");
             chown(place, Some(0), None).unwrap();
         }
     }
