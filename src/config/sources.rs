@@ -95,7 +95,7 @@ impl Sources {
             if named.is_none() && *path == here {
                 files::trust_found(path, &metadata).map_err(|error| {
                     fault(format!(
-                        "is not used, though it is in the working directory: {error}, or name it with `--config`"
+                        "is not used, though it is in the working directory: {error}; or name it with `--config`"
                     ))
                 })?;
             }
