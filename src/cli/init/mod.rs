@@ -6,6 +6,7 @@ mod plan;
 mod write;
 
 use super::Misuse;
+use super::files::scratch;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::provider::{Availability, Catalogue, Provider};
@@ -84,7 +85,7 @@ struct Known(Catalogue);
 impl Known {
     fn new() -> anyhow::Result<Self> {
         // A folder without a file: the configuration that is there, or not, says nothing of this.
-        let empty = tempfile::tempdir()?;
+        let empty = scratch()?;
         let working_dir = empty.path().to_owned();
         let sources = Sources {
             system_file: working_dir.join("none"),

@@ -3,6 +3,7 @@
 use super::Known;
 use super::plan::{CONFIGURATION, Plan, Secret};
 use crate::cli::Misuse;
+use crate::cli::files::scratch;
 use crate::cli::keys::new_keyring;
 use crate::cli::providers::state;
 use crate::clock::Clock;
@@ -15,7 +16,7 @@ use crate::watch::directory;
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -103,9 +104,9 @@ fn once(path: &Path, dry_run: bool, make: impl FnOnce() -> anyhow::Result<()>) -
 /// Looks for all that is wrong with the configuration before anything is written: in a folder of its own, with a word
 /// in the place of each secret that was typed.
 fn judge(plan: &Plan, public_url: &str, providers: &Known) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = scratch()?;
     let path = folder.path().join(CONFIGURATION);
-    fs::write(&path, plan.text(folder.path(), public_url, &providers.by_id()))?;
+    place(&path, MODE, &plan.text(folder.path(), public_url, &providers.by_id()))?;
     for registration in plan.registrations.iter().filter(|other| matches!(other.secret, Secret::Typed(_))) {
         place(&folder.path().join(registration.secret_file()), SECRET_MODE, "typed")?;
     }
