@@ -2,6 +2,7 @@
 
 use super::redis::is_url;
 use rustix::fs::{Access, AtFlags, CWD, accessat, statfs};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use secrecy::SecretString;
 use std::fs::{Metadata, metadata};
@@ -117,7 +118,11 @@ fn is_trusted(folder: &Metadata) -> io::Result<()> {
 
 /// The kind of file system that a folder is on, where others than this machine may have a part in it.
 pub(super) fn network(root: &Path) -> io::Result<Option<&'static str>> {
-    Ok(kind(statfs(root)?.f_type as u64))
+    match statfs(root) {
+        // Not made yet.
+        Err(Errno::NOENT) => Ok(None),
+        found => Ok(kind(found?.f_type as u64)),
+    }
 }
 
 /// By its number in Linux's `magic.h`.
