@@ -5,7 +5,8 @@
 //! until it is removed, also after its end: the clock may be wrong, and the provider knows better.
 
 use super::disk::{Disk, Locked};
-use super::{MAX_BLOB_LEN, Name, Shelf, StoreError, in_folder};
+use super::error::in_folder;
+use super::{MAX_BLOB_LEN, Name, Shelf, StoreError};
 use crate::clock::{Clock, UnixTime};
 use crate::seal::random;
 use std::fmt::Write;

@@ -5,6 +5,7 @@
 //! a slow Redis. So whoever waited for `FIRST` in vain replaces the connection, unless another has already: a Redis that
 //! is only slow gets one new connection in that time and each request twice at most.
 
+use super::names::Names;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -36,6 +37,7 @@ type Connection = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>
 
 pub(super) struct Line {
     client: Client,
+    config: AsyncConnectionConfig,
     connection: ArcSwap<Connection>,
     replaced: Arc<AtomicBool>,
 }
@@ -50,7 +52,11 @@ pub(super) struct Answer {
 impl Line {
     /// A line to `client`'s server; `replaced` is set when it gets a new connection.
     pub(super) fn new(client: Client, replaced: Arc<AtomicBool>) -> Self {
-        Self { connection: ArcSwap::from_pointee(connect(client.clone())), client, replaced }
+        // The time is measured for each attempt, connecting and answering together.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let config = config.set_dns_resolver(Names::system());
+        let connection = ArcSwap::from_pointee(connect(client.clone(), config.clone()));
+        Self { client, config, connection, replaced }
     }
 
     /// Makes a request.
@@ -80,7 +86,7 @@ impl Line {
         if matches!(error.kind(), ErrorKind::Server(kind) if kind != ServerErrorKind::ReadOnly) {
             return false;
         }
-        let new = Arc::new(connect(self.client.clone()));
+        let new = Arc::new(connect(self.client.clone(), self.config.clone()));
         if Arc::ptr_eq(&self.connection.compare_and_swap(failed, new), failed) {
             self.replaced.store(true, Ordering::Release);
         }
@@ -103,9 +109,7 @@ pub(super) fn client(url: &str, root_cert: Option<Vec<u8>>) -> RedisResult<Clien
 }
 
 /// A connection that is made when it is first waited for.
-fn connect(client: Client) -> Connection {
-    // The time is measured for each attempt, connecting and answering together.
-    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+fn connect(client: Client, config: AsyncConnectionConfig) -> Connection {
     async move { client.get_multiplexed_async_connection_with_config(&config).await }.boxed().shared()
 }
 

@@ -8,32 +8,29 @@
 
 mod dir;
 pub(crate) mod disk;
+mod error;
 mod folder;
 mod health;
 mod line;
 mod memory;
+mod names;
+mod open;
 mod place;
 mod redis;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use error::StoreError;
 pub use health::Health;
 pub use place::StorePlace;
 
-use crate::clock::Clock;
 use crate::meter::Meter;
 use dir::Dir;
-use disk::{Disk, Files};
 use health::{Verb, Watched};
 use memory::Memory;
-use place::is_usable;
 use redis::Redis;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
 use tokio::time::{Instant, timeout};
 
 /// How long a request may take. A refresh makes five or so and has 20 s; a store that is slower than this is down.
@@ -75,22 +72,6 @@ impl Shelf {
     }
 }
 
-/// Why the store did not do what it was asked to. Whether it was done all the same is not known.
-#[derive(Clone, Debug, Error)]
-#[allow(missing_docs, reason = "each message is its variant's description")]
-pub enum StoreError {
-    #[error("the state folder {}: {cause}", path.display())]
-    Dir { path: PathBuf, cause: Arc<std::io::Error> },
-    #[error("Redis: {0}")]
-    Redis(String),
-    #[error("no answer within {} seconds: it hangs, or somebody holds a lock in it", LIMIT.as_secs())]
-    TimedOut,
-    #[error("a blob longer than {MAX_BLOB_LEN} bytes cannot be stored")]
-    TooLong,
-    #[error("interrupted")]
-    Interrupted,
-}
-
 /// A store.
 pub struct Store {
     kind: Kind,
@@ -104,53 +85,6 @@ enum Kind {
 }
 
 impl Store {
-    /// Opens the store at `place` for a server; a folder is made if it is not there. Redis is not asked for anything yet:
-    /// its outage must not keep a server from starting.
-    ///
-    /// # Errors
-    /// When the folder cannot be used, or the URL or the certificate file cannot be.
-    pub fn open(place: &StorePlace, clock: Clock) -> Result<Self, StoreError> {
-        let StorePlace::Dir(root) = place else { return Self::attach(place, clock) };
-        is_usable(root).map_err(|cause| in_folder(root, cause))?;
-        Self::on_disk(Arc::new(Files::below(root)), root, clock)
-    }
-
-    /// Opens the store at `place` for a command, which may be root's: makes nothing and clears nothing away. A folder
-    /// that is not there is an empty store.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn attach(place: &StorePlace, clock: Clock) -> Result<Self, StoreError> {
-        let kind = match place {
-            StorePlace::Memory => Kind::Memory(Memory::new(clock.clone())),
-            StorePlace::Dir(root) => {
-                is_usable(root).map_err(|cause| in_folder(root, cause))?;
-                Kind::Dir(Dir::of(Arc::new(Files::below(root)), root, clock.clone()))
-            }
-            StorePlace::Redis { url, ca_file, wait } => {
-                Kind::Redis(Box::new(Redis::open(url, ca_file.as_deref(), *wait)?))
-            }
-        };
-        Ok(Self::of(kind, clock))
-    }
-
-    /// An empty store in memory.
-    pub fn memory(clock: Clock) -> Self {
-        Self::of(Kind::Memory(Memory::new(clock.clone())), clock)
-    }
-
-    /// A store in a folder of some file system; the folder is made if it is not there.
-    ///
-    /// # Errors
-    /// When nothing can be written there.
-    pub(crate) fn on_disk(disk: Arc<dyn Disk>, path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        Ok(Self::of(Kind::Dir(Dir::serving(disk, path, clock.clone())?), clock))
-    }
-
-    fn of(kind: Kind, clock: Clock) -> Self {
-        Self { kind, health: Watched::new(clock) }
-    }
-
     /// Whether what is stored outlives this process.
     pub fn is_durable(&self) -> bool {
         !matches!(self.kind, Kind::Memory(_))
@@ -335,13 +269,6 @@ impl Store {
 /// Work on a store, given up after [`LIMIT`]. Whether it is done all the same is not known.
 async fn limited<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     timeout(LIMIT, work).await.unwrap_or(Err(StoreError::TimedOut))
-}
-
-fn in_folder(path: &Path, cause: std::io::Error) -> StoreError {
-    match cause.kind() {
-        ErrorKind::TimedOut => StoreError::TimedOut,
-        _ => StoreError::Dir { path: path.to_owned(), cause: Arc::new(cause) },
-    }
 }
 
 fn fits(bytes: &[u8]) -> Result<(), StoreError> {

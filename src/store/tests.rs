@@ -1,8 +1,11 @@
 //! One suite for all kinds of store, and what is special about those in memory and in a folder; of Redis see below.
 
 use super::*;
+use crate::clock::Clock;
 use redis_server::RedisServer;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 mod in_folder;
 mod in_redis;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 /// What is swallowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "not every test has every fault")]
 pub(crate) enum Swallow {
     Nothing = 0,
     /// What the client says.
@@ -105,7 +106,8 @@ impl Drop for Relay {
 
 fn connect(shared: &Arc<Shared>, client: TcpStream) -> std::io::Result<()> {
     let server = TcpStream::connect(shared.server)?;
-    (client.set_nodelay(true)?, server.set_nodelay(true)?);
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
     let on = Arc::new(AtomicU8::new(shared.new.load(Ordering::Acquire)));
     let ends = (client.try_clone()?, server.try_clone()?);
     for (from, to, what) in

@@ -55,7 +55,8 @@ async fn a_store_that_takes_nothing_is_told_apart_from_one_that_cannot_be_read_a
     let store = async || app.ask("/readyz").await.json()["store"].take();
     let gauges = async || {
         let shown = app.ask("/metrics").await.body;
-        ["failing", "reading_fails", "writing_fails"].map(|name| shown.contains(&format!("\nauthseal_store_{name} 1\n")))
+        ["failing", "reading_fails", "writing_fails"]
+            .map(|name| shown.contains(&format!("\nauthseal_store_{name} 1\n")))
     };
     assert_eq!(gauges().await, [false; 3]);
     app.clock.advance(HOUR);

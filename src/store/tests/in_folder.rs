@@ -1,7 +1,7 @@
 //! The store in a folder: who may have a part in it, what hangs, what has ended.
 
 use super::*;
-use crate::store::disk::Locked;
+use crate::store::disk::{Disk, Files, Locked};
 use crate::store::folder::Folder;
 use crate::store::sweep::{EVERY, GRACE, Sweeps};
 use rustix::process::geteuid;
