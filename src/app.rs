@@ -105,8 +105,9 @@ impl App {
         let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
         let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
         let certificate = certificate.map(Arc::new);
-        let files = keyring.follow().into_iter().chain([denylist.follow()]).chain(access.as_ref().map(Access::follow));
-        let watch = Watch::start(files.chain(certificate.as_ref().map(LiveCertificate::follow)).collect());
+        let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
+        let files = [keyring.follow(), denylist.follow(), access.as_ref().and_then(Access::follow), certificate_file];
+        let watch = Watch::start(files.into_iter().flatten().collect());
         let watch = watch.map_err(|error| Unbuildable(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
@@ -125,7 +126,14 @@ impl App {
             meter.clone(),
         );
         Ok(Self {
-            health: Health::new(keyring.clone(), denylist.clone(), store.clone(), certificate.clone(), meter.clone()),
+            health: Health::new(
+                keyring.clone(),
+                denylist.clone(),
+                store.clone(),
+                certificate.clone(),
+                access.as_ref().map(|access| access.readings().clone()),
+                meter.clone(),
+            ),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
