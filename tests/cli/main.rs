@@ -11,6 +11,7 @@ mod keys;
 mod online;
 mod reload;
 mod replica;
+mod starved;
 mod tls;
 
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};

@@ -31,7 +31,7 @@ fn renew_with(folder: &Path, name: &str, kind: &'static SignatureAlgorithm) {
     }
 }
 
-fn renew(folder: &Path) {
+pub(crate) fn renew(folder: &Path) {
     renew_with(folder, NAME, &PKCS_ED25519);
 }
 
