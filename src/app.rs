@@ -44,6 +44,7 @@ pub struct App {
     listen: Vec<SocketAddr>,
     redirect_listen: Vec<SocketAddr>,
     admin_listen: Vec<SocketAddr>,
+    admin_names: Vec<String>,
     drain: Duration,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
@@ -148,6 +149,7 @@ impl App {
             listen: config.listen,
             redirect_listen: config.redirect_listen,
             admin_listen: config.admin_listen,
+            admin_names: config.admin_names,
             drain: config.drain,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
@@ -234,6 +236,11 @@ impl App {
     /// Where operators ask; nowhere if there is no such listener.
     pub fn admin_listen(&self) -> &[SocketAddr] {
         &self.admin_listen
+    }
+
+    /// The names that operators may ask under, beside addresses and `localhost`.
+    pub fn admin_names(&self) -> &[String] {
+        &self.admin_names
     }
 
     /// How long to go on serving after being told to end.

@@ -36,6 +36,7 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 pub(super) fn demo(demo: &Demo) -> anyhow::Result<()> {
+    log::prepare()?;
     if demo.once {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         return block_on(once(folder.path()))?;

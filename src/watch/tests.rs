@@ -276,7 +276,9 @@ fn a_file_whose_reading_hangs_stops_no_other_and_is_known_to_hang() {
     let [stuck, other] = ["stuck", "other"].map(|name| dir.path().join(name));
     [&stuck, &other].into_iter().for_each(|path| fs::write(path, "a").unwrap());
     let (release, held) = channel::<()>();
-    let hanging = Followed::new([&stuck], move || drop(held.recv()));
+    let hanging = Followed::new([&stuck], move || {
+        let _ = held.recv();
+    });
     let (other_file, reloads) = follow(&other);
     let _watch = Watch::start_polling_every(FOREVER, vec![hanging.live.follow().unwrap(), other_file]).unwrap();
     replace(&stuck, "b");

@@ -8,10 +8,12 @@ mod denylist_file;
 mod init;
 mod keyring_file;
 mod keys;
+mod log;
 mod online;
 mod reload;
 mod replica;
 mod starved;
+mod terminal;
 mod tls;
 
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};

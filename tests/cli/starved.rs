@@ -24,15 +24,16 @@ impl Kept {
         Self(BufReader::new(stream))
     }
 
-    /// The first line of the answer, and its body.
+    /// The answer's head, in lower case, and its body.
     pub(crate) fn ask(&mut self, path: &str, more: &str) -> (String, String) {
-        write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n").unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
         let lines = self.0.by_ref().lines().map(|line| line.unwrap().to_ascii_lowercase());
         let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
         let length = head.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
         let mut body = vec![0; length.parse().unwrap()];
         self.0.read_exact(&mut body).unwrap();
-        (head[0].clone(), String::from_utf8(body).unwrap())
+        (head.join("\n"), String::from_utf8(body).unwrap())
     }
 
     fn readyz(&mut self) -> Value {

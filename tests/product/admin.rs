@@ -145,3 +145,28 @@ async fn an_epoch_is_seen_when_one_of_its_authids_is_used_and_not_when_it_is_ref
     app.person().log_in("googledrive").await;
     assert!(seen(PRIMARY).await.is_string(), "a login seals under the primary");
 }
+
+#[tokio::test]
+async fn only_addresses_localhost_and_listed_names_are_answered() {
+    let app = spawn_app(&format!("{ADMIN}names = [\"Metrics.Example\", \"authseal\"]\n"));
+    let admin = app.admin.clone().unwrap();
+    let status = async |path: &str, host: &str| {
+        let answer = app.client.get(format!("{admin}{path}")).header("host", host).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    for path in ["/metrics", "/healthz", "/readyz", "/keyring", "/nothing"] {
+        for host in
+            ["127.0.0.1", "10.0.0.5:9090", "[::1]:9090", "localhost:9090", "METRICS.example.:9090", "authseal:1"]
+        {
+            assert_eq!(status(path, host).await, if path == "/nothing" { 404 } else { 200 }, "{path} {host}");
+        }
+        for host in
+            ["evil.test", "evil.test:9090", "127.0.0.1.evil.test", "localhost.evil.test", "not a host", "x.authseal"]
+        {
+            assert_eq!(status(path, host).await, 421, "{path} {host}");
+        }
+    }
+    let answer = app.client.get(format!("{admin}/keyring")).header("host", "evil.test").send().await.unwrap();
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    assert!(answer.text().await.unwrap().contains("admin.names"));
+}
