@@ -14,11 +14,12 @@ pub use change::{Change, Refused};
 pub use edit::{EditError, apply};
 pub use file::{create, read_text, replace};
 
+use crate::files::Unread;
 use crate::seal::{Keyring, KeyringError};
 use crate::watch::{Live, Signature, Source};
-use file::{MAX_LEN, read};
+use file::read;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Why a keyring could not be had. Says what to do; never holds a secret.
@@ -27,21 +28,8 @@ use thiserror::Error;
 pub enum KeyfileError {
     #[error("there is no keyring file {0}; make one with `authseal keys new {0}`")]
     Missing(PathBuf),
-    #[error(
-        "the keyring {0} is no regular file; name the file itself (a container makes a folder where it finds no file to mount)"
-    )]
-    NoFile(PathBuf),
-    #[error("the keyring file {0} cannot be read: {1}")]
-    Unreadable(PathBuf, io::Error),
-    #[error(
-        "the keyring file {path} lets every user of this machine in (mode {mode:04o}); run `chmod o-rwx {path}` (a Kubernetes volume needs `defaultMode: 0440`)",
-        path = .0.display(), mode = .1
-    )]
-    OpenToOthers(PathBuf, u32),
-    #[error("the keyring file {0} is longer than {MAX_LEN} bytes: is it the right file?")]
-    TooLong(PathBuf),
-    #[error("the keyring file {0} is not UTF-8 text: is it the right file?")]
-    NotText(PathBuf),
+    #[error("the keyring file {0}: {1}")]
+    Unread(PathBuf, Unread),
     #[error("in the keyring file {0}: {1}")]
     InFile(PathBuf, KeyringError),
     #[error("in the keyring given as text: {0}")]
@@ -56,6 +44,15 @@ pub enum KeyfileError {
     NotReplaced(PathBuf, io::Error),
     #[error("the keyring {0} was changed by somebody else at this moment; look at it and try again")]
     Changed(PathBuf),
+}
+
+impl KeyfileError {
+    fn unread(path: &Path, error: Unread) -> Self {
+        match error {
+            Unread::Missing => Self::Missing(path.to_owned()),
+            error => Self::Unread(path.to_owned(), error),
+        }
+    }
 }
 
 /// A keyring that follows its file.
@@ -96,7 +93,11 @@ impl Source for KeyringFile {
     }
 
     fn is_unread(fault: &KeyfileError) -> bool {
-        matches!(fault, KeyfileError::Missing(_) | KeyfileError::NoFile(_) | KeyfileError::Unreadable(..))
+        match fault {
+            KeyfileError::Missing(_) => true,
+            KeyfileError::Unread(_, why) => why.may_pass(),
+            _ => false,
+        }
     }
 
     fn loaded(&mut self, old: &Keyring, new: &Keyring, _: &[Signature]) {
@@ -126,7 +127,6 @@ mod tests {
     use crate::watch::Watch;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::path::Path;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
     use zeroize::Zeroizing;
@@ -174,8 +174,9 @@ mod tests {
         for mode in [0o644, 0o602, 0o601, 0o777] {
             write(&path, keyring(1), mode);
             let error = error_of(&path);
-            assert!(error.contains(&format!("mode {mode:04o}")), "{error}");
-            assert!(error.contains(&format!("`chmod o-rwx {}`", path.display())), "{error}");
+            let expected =
+                format!("{}: it lets every user of this machine in (mode {mode:04o}); run `chmod", path.display());
+            assert!(error.contains(&expected), "{error}");
         }
         for mode in [0o600, 0o400, 0o640, 0o660] {
             write(&path, keyring(1), mode);

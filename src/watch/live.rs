@@ -28,7 +28,7 @@ pub trait Source: Send + 'static {
     /// When a file could not be read or has a fault.
     fn read(&self) -> Result<(Self::Value, Vec<Signature>), Self::Fault>;
 
-    /// Whether a file could not be read, so that nothing is known of its content.
+    /// Whether a file could not be read, so that only another try tells what is in it.
     fn is_unread(fault: &Self::Fault) -> bool;
 
     /// `new` has taken the place of `old`, and was read from files with these signatures.
