@@ -3,6 +3,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use tempfile::TempDir;
 
 const FOREVER: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -82,6 +83,14 @@ fn follow(path: &Path) -> (Follow, Receiver<Option<String>>) {
     (followed.live.follow().unwrap(), followed.reads)
 }
 
+/// In a folder of its own.
+fn a_file() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, "a").unwrap();
+    (dir, path)
+}
+
 /// Waits until a reload has read `text`; reloads of states on the way there are passed over.
 fn wait_for(reloads: &Receiver<Option<String>>, text: &str) {
     while reloads.recv_timeout(PATIENCE).unwrap().as_deref() != Some(text) {}
@@ -95,9 +104,7 @@ fn replace(path: &Path, text: &str) {
 
 #[test]
 fn inotify_reports_writes_renames_and_removals() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    fs::write(&path, "a").unwrap();
+    let (_dir, path) = a_file();
     let (file, reloads) = follow(&path);
     let _watch = Watch::start_polling_every(FOREVER, vec![file]).unwrap();
     fs::write(&path, "written").unwrap();
@@ -154,9 +161,7 @@ fn without_inotify_the_poll_goes_on() {
 
 #[test]
 fn a_file_is_loaded_once_for_each_change_and_when_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    fs::write(&path, "a").unwrap();
+    let (_dir, path) = a_file();
     let file = Followed::new([&path], || {});
     file.live.look(false);
     assert_eq!(file.reads.try_iter().count(), 0);
@@ -184,9 +189,7 @@ fn files_that_belong_together_are_loaded_once_when_any_of_them_changed() {
 
 #[test]
 fn a_file_that_could_not_be_read_is_read_again_until_it_can_be_and_the_log_is_not_filled() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    fs::write(&path, "a").unwrap();
+    let (dir, path) = a_file();
     let file = Followed::new([&path], || {});
     let aside = dir.path().join("aside");
     fs::rename(&path, &aside).unwrap();
@@ -216,9 +219,7 @@ fn a_file_that_could_not_be_read_is_read_again_until_it_can_be_and_the_log_is_no
 
 #[test]
 fn a_faulty_file_is_told_of_once_and_stays_known_as_faulty_until_it_is_good() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    fs::write(&path, "a").unwrap();
+    let (_dir, path) = a_file();
     let file = Followed::new([&path], || {});
     for text in ["faulty", "faulty too"] {
         replace(&path, text);
@@ -233,9 +234,7 @@ fn a_faulty_file_is_told_of_once_and_stays_known_as_faulty_until_it_is_good() {
 
 #[test]
 fn a_reading_that_failed_for_somebody_else_is_not_taken_for_seen() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    fs::write(&path, "a").unwrap();
+    let (dir, path) = a_file();
     let file = Followed::new([&path], || {});
     let aside = dir.path().join("aside");
     fs::rename(&path, &aside).unwrap();
@@ -247,9 +246,7 @@ fn a_reading_that_failed_for_somebody_else_is_not_taken_for_seen() {
 
 #[test]
 fn a_panic_is_caught_and_the_file_is_followed_further() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    fs::write(&path, "a").unwrap();
+    let (_dir, path) = a_file();
     let (file, reloads) = follow(&path);
     let _watch = Watch::start_polling_every(FOREVER, vec![file]).unwrap();
     replace(&path, "panic");
@@ -295,9 +292,7 @@ fn a_file_whose_reading_hangs_stops_no_other_and_is_known_to_hang() {
 
 #[test]
 fn a_change_between_loading_and_following_is_not_missed() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    fs::write(&path, "a").unwrap();
+    let (_dir, path) = a_file();
     let (file, reloads) = follow(&path);
     replace(&path, "b");
     let _watch = Watch::start_polling_every(FOREVER, vec![file]).unwrap();
@@ -306,9 +301,7 @@ fn a_change_between_loading_and_following_is_not_missed() {
 
 #[test]
 fn a_file_that_changed_while_it_was_read_is_read_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    fs::write(&path, "a").unwrap();
+    let (_dir, path) = a_file();
     let edited = path.clone();
     let file = Followed::new([&path], move || fs::write(&edited, "edited meanwhile").unwrap());
     replace(&path, "b");
@@ -331,9 +324,7 @@ fn all_are_loaded_again_when_told() {
 
 #[test]
 fn the_watcher_ends_when_its_handle_is_dropped() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    fs::write(&path, "a").unwrap();
+    let (_dir, path) = a_file();
     let (file, reloads) = follow(&path);
     drop(Watch::start_polling_every(FOREVER, vec![file]).unwrap());
     assert_eq!(reloads.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
