@@ -1,7 +1,7 @@
 //! Why a login did not work. What each reason becomes on a page is decided in `web`.
 
 use crate::authid::SealLoginError;
-use crate::provider::{Failure, Service};
+use crate::provider::{Failure, Meaning, Service};
 use crate::seal::SealError;
 use std::sync::Arc;
 use thiserror::Error;
@@ -30,9 +30,12 @@ pub enum LoginError {
     /// The person, or the provider's rules, said no.
     #[error("consent was not given")]
     Declined(Arc<Service>),
-    /// The provider reported an error instead of a code.
-    #[error("the provider reported an error")]
-    ProviderError(Arc<Service>),
+    /// The provider reported an error instead of a code: what it means, and its own code.
+    #[error("the provider reported an error: {2}")]
+    ProviderError(Arc<Service>, Option<Meaning>, String),
+    /// A provider reported an error without a state of ours, so nobody knows of which login; with its code.
+    #[error("a provider reported an error without a login of ours: {0}")]
+    Stray(String),
     /// The provider gave access but no refresh token.
     #[error("no refresh token")]
     NoRefreshToken(Arc<Service>),
@@ -67,7 +70,9 @@ impl LoginError {
             Self::Replayed(_) => "replayed",
             Self::WrongIssuer => "wrong_issuer",
             Self::Declined(_) => "declined",
-            Self::ProviderError(_) => "provider_error",
+            Self::ProviderError(_, Some(Meaning::Operator), _) => "operator",
+            Self::ProviderError(_, Some(Meaning::Later), _) => "busy",
+            Self::ProviderError(..) | Self::Stray(_) => "provider_error",
             Self::NoRefreshToken(_) => "no_refresh_token",
             Self::MissingScopes(..) => "missing_scopes",
             Self::BadPaste(_) => "bad_paste",
@@ -84,7 +89,7 @@ impl LoginError {
             Self::Unavailable(service)
             | Self::Replayed(service)
             | Self::Declined(service)
-            | Self::ProviderError(service)
+            | Self::ProviderError(service, ..)
             | Self::NoRefreshToken(service)
             | Self::MissingScopes(service, _)
             | Self::BadPaste(service)
@@ -92,6 +97,7 @@ impl LoginError {
             | Self::Provider(service, _) => Some(service),
             Self::StaleLink
             | Self::BadState
+            | Self::Stray(_)
             | Self::OtherBrowser
             | Self::WrongIssuer
             | Self::TooMany

@@ -90,7 +90,6 @@ pub(super) async fn complete(request: HttpRequest, app: web::Data<App>) -> HttpR
         code: first("code").map(SecretString::from),
         state: first("state"),
         kept: visitor::kept_state(&request, &app),
-        error: first("error"),
         iss: first("iss"),
         all: all.clone(),
     };
