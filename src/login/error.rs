@@ -37,8 +37,8 @@ pub enum LoginError {
     #[error("a provider reported an error without a login of ours: {0}")]
     Stray(String),
     /// The provider gave access but no refresh token.
-    #[error("no refresh token")]
-    NoRefreshToken(Arc<Service>),
+    #[error("no refresh token: {1}")]
+    NoRefreshToken(Arc<Service>, NoRefreshToken),
     /// Fewer scopes were granted than asked for.
     #[error("scopes not granted: {1:?}")]
     MissingScopes(Arc<Service>, Vec<String>),
@@ -59,6 +59,20 @@ pub enum LoginError {
     Seal(#[from] SealLoginError),
 }
 
+/// Why no refresh token came, as far as that can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoRefreshToken {
+    /// `offline_access` was asked for and is not among the scopes granted.
+    #[error("offline_access was not granted")]
+    NotOffline,
+    /// The provider gives one at a person's first consent only.
+    #[error("the provider gives one at the first consent only")]
+    OnlyAtFirst,
+    /// The provider gave none.
+    #[error("the provider gave none")]
+    None,
+}
+
 impl LoginError {
     /// The kind in a word, for what is counted.
     pub fn word(&self) -> &'static str {
@@ -73,7 +87,7 @@ impl LoginError {
             Self::ProviderError(_, Some(Meaning::Operator), _) => "operator",
             Self::ProviderError(_, Some(Meaning::Later), _) => "busy",
             Self::ProviderError(..) | Self::Stray(_) => "provider_error",
-            Self::NoRefreshToken(_) => "no_refresh_token",
+            Self::NoRefreshToken(..) => "no_refresh_token",
             Self::MissingScopes(..) => "missing_scopes",
             Self::BadPaste(_) => "bad_paste",
             Self::TooMany => "too_many",
@@ -90,7 +104,7 @@ impl LoginError {
             | Self::Replayed(service)
             | Self::Declined(service)
             | Self::ProviderError(service, ..)
-            | Self::NoRefreshToken(service)
+            | Self::NoRefreshToken(service, _)
             | Self::MissingScopes(service, _)
             | Self::BadPaste(service)
             | Self::NotRemembered(service)

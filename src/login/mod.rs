@@ -18,7 +18,7 @@ mod ticket;
 pub use binder::Binder;
 pub use client::{Client, ClientNet};
 pub use context::Context;
-pub use error::LoginError;
+pub use error::{LoginError, NoRefreshToken};
 pub use fetch_token::FetchToken;
 pub use origin::{DeliveryRules, Opener, Origin};
 

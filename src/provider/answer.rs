@@ -75,13 +75,15 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
         Some(life) => Some(life.min(MAX_LIFE)),
     };
     let refresh_life = provider.facts.refresh_life_field.as_ref();
-    let scopes = members.string("scope").map(|text| text.split_whitespace().map(str::to_owned).collect());
+    let scopes = members.string("scope").map(|text| vec![text]).or_else(|| members.list("scope"));
+    let parts =
+        |scopes: Vec<String>| scopes.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect();
     Ok(Tokens {
         access_token,
         expires_in,
         refresh_token,
         refresh_token_expires_in: refresh_life.and_then(|field| life(&members, field)),
-        scopes: scopes.or_else(|| members.list("scope")),
+        scopes: scopes.map(parts),
     })
 }
 

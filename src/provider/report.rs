@@ -72,7 +72,7 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
                 call = call.name,
                 status = answer.status,
                 content_type,
-                codes,
+                codes = codes.as_deref(),
                 retry_after = answer.retry_after.map(|time| time.as_secs()),
                 redirect,
                 encoding,

@@ -115,6 +115,12 @@ impl Provider {
         CallbackError::read(&self.facts, callback)
     }
 
+    /// Whether it gives a refresh token only at a person's first consent: so Google and those who took over its
+    /// `access_type`.
+    pub fn gives_refresh_token_once(&self) -> bool {
+        self.facts.authorize_params.get("access_type").is_some_and(|kind| kind == "offline")
+    }
+
     /// Whether the provider may drop `state` on the way back.
     pub fn state_optional(&self) -> bool {
         self.facts.state_optional
@@ -228,12 +234,14 @@ impl Service {
     }
 
     /// Which of the scopes asked for were not granted. Empty when the answer names no scopes: then all were (RFC 6749
-    /// section 5.1). Compared as sets, without regard to case, [`Provider`]'s prefix and scopes that are not echoed.
+    /// section 5.1). Compared as sets, without regard to case, [`Provider`]'s prefix and scopes that are not echoed; some
+    /// part them by commas, but a comma may also belong to a scope.
     pub fn missing_scopes(&self, tokens: &Tokens) -> Vec<&str> {
         let Some(granted) = &tokens.scopes else { return Vec::new() };
         let prefix = self.provider.facts.scope_prefix.as_deref().unwrap_or_default();
         let bare = |scope: &str| scope.strip_prefix(prefix).unwrap_or(scope).to_ascii_lowercase();
-        let granted: Vec<_> = granted.iter().map(|scope| bare(scope)).collect();
+        let granted = granted.iter().flat_map(|scope| std::iter::once(scope.as_str()).chain(scope.split(',')));
+        let granted: Vec<_> = granted.map(bare).collect();
         let missing = |scope: &&str| !NOT_ECHOED.contains(scope) && !granted.contains(&bare(scope));
         self.scopes.iter().map(String::as_str).filter(missing).collect()
     }

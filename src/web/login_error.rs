@@ -4,7 +4,7 @@ use super::audit;
 use super::page::ErrorPage;
 use super::reason::Answer;
 use crate::app::App;
-use crate::login::LoginError;
+use crate::login::{LoginError, NoRefreshToken};
 use crate::provider::{Failure, Flow, Meaning, Service};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
@@ -69,7 +69,7 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             format!("A provider sent you back with an error ({code}), and it does not say of which login."),
             "Begin once more. If it happens again, tell the operator of this server: the log has the same code.",
         )),
-        LoginError::NoRefreshToken(service) => bad(no_refresh_token(service)),
+        LoginError::NoRefreshToken(service, why) => bad(no_refresh_token(service, *why)),
         LoginError::MissingScopes(service, scopes) => bad(again(
             service,
             ErrorPage::new(
@@ -214,16 +214,27 @@ fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
     (status, again(service, ErrorPage::new("The login did not work", message, next)))
 }
 
-fn no_refresh_token(service: &Service) -> ErrorPage {
-    let provider = service.provider.name();
-    let page = ErrorPage::new(
-        "The provider gave no lasting access",
-        format!(
-            "{provider} allowed access for a short time only. It does that when it believes that this server has lasting access already."
+fn no_refresh_token(service: &Service, why: NoRefreshToken) -> ErrorPage {
+    let name = service.provider.name();
+    let (message, next) = match why {
+        NoRefreshToken::OnlyAtFirst => (
+            format!(
+                "{name} allowed access for a short time only. It does that when it believes that this server has lasting access already."
+            ),
+            format!("Withdraw this server's access at {name}, then log in once more."),
         ),
-        format!("Withdraw this server's access at {provider}, then log in once more."),
-    );
-    match service.provider.withdraw_url() {
+        NoRefreshToken::NotOffline => (
+            format!("{name} allowed access for a short time only: it left out offline access, which was asked for."),
+            "Leave all boxes ticked. If there was none, tell the operator of this server: its registration there has to allow offline access."
+                .to_owned(),
+        ),
+        NoRefreshToken::None => (
+            format!("{name} allowed access for a short time only, and backups need lasting access."),
+            "Tell the operator of this server: the log says what to look at.".to_owned(),
+        ),
+    };
+    let page = ErrorPage::new("The provider gave no lasting access", message, next);
+    match service.provider.withdraw_url().filter(|_| why == NoRefreshToken::OnlyAtFirst) {
         Some(url) => page.action(url, "Open the list of apps with access"),
         None => again(service, page),
     }

@@ -175,7 +175,7 @@ impl From<&Failure> for Answer {
                 passing("The storage provider is busy. Your AuthID is fine; please try again soon.")
             }
             Failure::Unreachable => {
-                passing("The storage provider cannot be reached. Your AuthID is fine; please try again soon.")
+                passing("The storage provider cannot be reached. Your AuthID should be fine; please try again soon.")
             }
             Failure::BadAnswer => passing(
                 "The storage provider gave an answer that makes no sense. Please try again later; if it stays, tell the server's operator.",
@@ -187,7 +187,7 @@ impl From<&Failure> for Answer {
             Failure::TimedOut => Self::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 Level::WARN,
-                "The storage provider did not answer in time. Your AuthID is fine; please try again soon.",
+                "The storage provider did not answer in time. Your AuthID should be fine; please try again soon.",
             ),
         }
     }
