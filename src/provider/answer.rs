@@ -166,6 +166,8 @@ mod tests {
         assert_eq!(tokens.scopes.unwrap(), ["a", "b"]);
         let bare = read("google", 200, r#"{"access_token":"at","refresh_token":"","scope":null}"#).unwrap();
         assert!(bare.refresh_token.is_none() && bare.scopes.is_none());
+        let list = read("google", 200, r#"{"access_token":"at","scope":["a b","c"]}"#).unwrap();
+        assert_eq!(list.scopes.unwrap(), ["a", "b", "c"]);
         let nothing = read("google", 200, r#"{"access_token":"at","scope":""}"#).unwrap();
         assert!(nothing.scopes.unwrap().is_empty(), "an empty scope is a scope: nothing was granted");
         let raw = read("pcloud", 200, r#"{"result":0,"access_token":"at","token_type":"bearer","uid":1}"#).unwrap();

@@ -116,7 +116,7 @@ fn hint(answer: &Answer, failure: Failure, because: Option<&str>) -> Option<&'st
 }
 
 /// A text of the provider's, cut, without what no log can bear and without words that are secret or may be.
-fn printable(text: &str, is_secret: impl Fn(&str) -> bool) -> String {
+pub(super) fn printable(text: &str, is_secret: impl Fn(&str) -> bool) -> String {
     let clean: String = text.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).take(4 * LONGEST).collect();
     let shown = |word| if str::len(word) > LONGEST_WORD || is_secret(word) { "(left out)" } else { word };
     let words: Vec<_> = clean.split_ascii_whitespace().map(shown).collect();

@@ -1,6 +1,7 @@
 //! A service and the provider behind it, checked: what the rest of the program sees of the facts.
 
 use super::meaning::CallbackError;
+use super::report::printable;
 use super::{Flow, ProviderFacts, Rotation, Tokens};
 use crate::authid::ServiceId;
 use secrecy::SecretString;
@@ -111,7 +112,13 @@ impl Provider {
     }
 
     /// What an error in a callback means.
+    /// Logs its description, at debug level.
     pub fn callback_error(&self, callback: &[(String, String)]) -> CallbackError {
+        if let Some((_, text)) = callback.iter().find(|(name, _)| name == "error_description") {
+            let description =
+                printable(text, |word| callback.iter().any(|(name, value)| name == "state" && value == word));
+            tracing::debug!(provider = self.id, description, "the provider describes its error");
+        }
         CallbackError::read(&self.facts, callback)
     }
 
@@ -325,6 +332,9 @@ mod tests {
             ""
         );
         assert_eq!(missing("msgroup", Some("Files.ReadWrite Group.Read.All")), "Files.ReadWrite.All");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All,Group.Read.All")), "", "parted by commas");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All, Group.Read.All,profile")), "");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite,Group.Read.All")), "Files.ReadWrite.All");
         assert_eq!(missing("googledrive", Some("openid")), "https://www.googleapis.com/auth/drive.file");
     }
 }

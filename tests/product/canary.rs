@@ -74,7 +74,7 @@ async fn no_secret_is_ever_logged_or_shown_to_operators() {
         let page = person.log_in(service).await;
         secrets.push(page.authid().unwrap());
     }
-    for consent in [Consent::Denies, Consent::AgreedBefore, Consent::Fails("server_error", "CANARY-in-a-text")] {
+    for consent in [Consent::Denies, Consent::AgreedBefore, Consent::Fails("server_error", "words")] {
         google.next_person(consent);
         person.log_in("googledrive").await;
     }
