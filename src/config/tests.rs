@@ -403,6 +403,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("state.store = \"redis://:hunter2-Zw3@\"", "state.store (in {dir}/authseal.toml) is not a URL like"),
     ("state.store = \"dir: \"", "state.store (in {dir}/authseal.toml) must be \"memory\", \"dir:\" and a folder"),
     ("state.store = \"http://hunter2-Zw3\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
+    ("state = { store = \"redis://r\", redis_wait = 10 }", "must be at most 9 replicas"),
+    ("state = { store = \"dir:x\", redis_wait = 1 }", "is no Redis, so `state.redis_wait`"),
     ("state = { store = \"redis://r\", ca_file = \"ca.pem\" }", "does not begin with `rediss://`"),
     ("state.store = \"disk\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
     (
@@ -425,16 +427,29 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("acme_challenge_dir = \"empty\"", "acme_challenge_dir (in {dir}/authseal.toml) names no folder that exists"),
     // What is told of providers, services and clients, with a secret where it does not belong.
     (
-        "providers.x = { authorize_url = \"hunter2-Zw3\", token_url = \"https://a.lan\" }",
+        "providers.x = { authorize_url = \"hunter2-Zw3\", token_url = \"https://a.lan\", rotation = \"none\" }",
         "x.authorize_url must be a URL",
     ),
-    ("providers.x.issuer = \"data:hunter2-Zw3\"", "providers.x.issuer must name a host"),
-    ("providers.x.issuer = \"http://hunter2-Zw3\"", "providers.x.issuer must begin with https://"),
-    ("providers.x.issuer = \"https://10.0.0.1/hunter2-Zw3\"", "providers.x.issuer names a private address"),
-    ("providers.x.issuer = \"https://a.lan/{hunter2-Zw3}\"", "providers.x.issuer has an unknown placeholder"),
+    ("providers.x = { rotation = \"none\", issuer = \"data:hunter2-Zw3\" }", "providers.x.issuer must name a host"),
     (
-        "providers.x = { issuer = \"https://a.lan/{tenant}\", default_tenant = \"hunter2 Zw3\" }",
+        "providers.x = { rotation = \"none\", issuer = \"http://hunter2-Zw3\" }",
+        "providers.x.issuer must begin with https://",
+    ),
+    (
+        "providers.x = { rotation = \"none\", issuer = \"https://10.0.0.1/hunter2-Zw3\" }",
+        "providers.x.issuer names a private address",
+    ),
+    (
+        "providers.x = { rotation = \"none\", issuer = \"https://a.lan/{hunter2-Zw3}\" }",
+        "providers.x.issuer has an unknown placeholder",
+    ),
+    (
+        "providers.x = { issuer = \"https://a.lan/{tenant}\", default_tenant = \"hunter2 Zw3\", rotation = \"none\" }",
         "providers.x.default_tenant or the client's `tenant` must be an id or a domain",
+    ),
+    (
+        "providers.x = { token_url = \"https://a.lan\", authorize_url = \"https://hunter2-Zw3\" }",
+        "providers.x.rotation is missing; write \"none\" if",
     ),
     (
         "providers.x.gone = { reason = \"x\", successor = \"hunter2-Zw3\" }",
