@@ -7,11 +7,13 @@ use super::{Configured, block_on};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Faults};
+use crate::files;
 use crate::provider::{Availability, Catalogue};
 use crate::store::StorePlace;
 use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use url::Url;
 
 pub(super) const EXAMPLES: &str = "\
@@ -80,6 +82,8 @@ impl Judgement {
             StorePlace::Dir(path) if !path.exists() => Some(path.display().to_string()),
             _ => None,
         };
+        warnings.extend(config.file.as_deref().and_then(files::rewritable));
+        warnings.extend(BTreeSet::from_iter(config.inputs().filter_map(files::shared)));
         block_on(async {
             let app = App::examine(config, public_url, Clock::system())?;
             let callback = format!("{}/logged-in", app.own_origin().as_str());

@@ -20,6 +20,7 @@ mod login;
 mod metrics;
 mod provider_rules;
 mod redis_server;
+mod reading;
 mod refresh;
 mod relay;
 mod rotation;
