@@ -48,11 +48,9 @@ pub(super) struct Redis {
 
 impl Redis {
     pub(super) fn open(url: &SecretString, ca_file: Option<&Path>, wait: u32) -> Result<Self, StoreError> {
-        let read = |path: &Path| {
-            let file = files::read(path, MAX_CA_FILE, Readers::All).map(|(pem, _)| pem.to_vec());
-            file.map_err(|error| {
-                StoreError::Redis(format!("the certificate {} cannot be used: {error}", path.display()))
-            })
+        let read = |path: &Path| match files::read(path, MAX_CA_FILE, Readers::All) {
+            Ok((pem, _)) => Ok(pem.to_vec()),
+            Err(error) => Err(StoreError::Redis(format!("the certificate {} cannot be used: {error}", path.display()))),
         };
         let root_cert = ca_file.map(read).transpose()?;
         let client = client(url.expose_secret(), root_cert).map_err(|error| told(&error))?;
