@@ -45,6 +45,8 @@ pub struct App {
     redirect_listen: Vec<SocketAddr>,
     admin_listen: Vec<SocketAddr>,
     drain: Duration,
+    max_connections: Option<u64>,
+    clock: Clock,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
     privacy_url: Option<Url>,
@@ -125,6 +127,7 @@ impl App {
             meter.clone(),
         );
         Ok(Self {
+            clock: clock.clone(),
             health: Health::new(keyring.clone(), denylist.clone(), store.clone(), certificate.clone(), meter.clone()),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
@@ -141,6 +144,7 @@ impl App {
             redirect_listen: config.redirect_listen,
             admin_listen: config.admin_listen,
             drain: config.drain,
+            max_connections: config.max_connections,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
             privacy_url: config.privacy_url,
@@ -231,6 +235,16 @@ impl App {
     /// How long to go on serving after being told to end.
     pub fn drain_time(&self) -> Duration {
         self.drain
+    }
+
+    /// The most connections at one time; `None` for as many as can be had.
+    pub fn max_connections(&self) -> Option<u64> {
+        self.max_connections
+    }
+
+    /// What time it is.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.

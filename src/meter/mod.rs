@@ -160,6 +160,17 @@ impl Meter {
         }
     }
 
+    /// How many connections a listener has, and may have.
+    pub fn connections(&self, listener: &'static str, open: usize, max: usize) {
+        self.gauge(&list::CONNECTIONS, &[listener]).set(open as f64);
+        self.gauge(&list::CONNECTIONS_MAX, &[listener]).set(max as f64);
+    }
+
+    /// So many connections more were ended for a reason.
+    pub fn connections_ended(&self, reason: &'static str, more: u64) {
+        self.counter(&list::CONNECTIONS_ENDED, &[reason]).increment(more);
+    }
+
     /// A request to a store of some kind failed.
     pub fn store_failed(&self, kind: &'static str, verb: &'static str) {
         self.counter(&list::STORE_FAILURES, &[kind, verb]).increment(1);

@@ -3,13 +3,16 @@
 //!
 //! Nothing here is secret, so there is no password; where it listens is the operator's choice, and off by default.
 
+use super::running::FINISH;
 use crate::app::App;
+use crate::socket::{Crowd, serve};
 use actix_web::dev;
 use actix_web::http::header;
 use actix_web::middleware::DefaultHeaders;
-use actix_web::{HttpResponse, HttpServer, Route, guard, web};
+use actix_web::{HttpResponse, Route, guard, web};
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 
 /// Prometheus's text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -27,14 +30,13 @@ fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// A server of these routes; one worker does.
-pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>) -> io::Result<dev::Server> {
+pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>, crowd: &Arc<Crowd>) -> io::Result<dev::Server> {
     let service = move || {
         let headers = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
         let headers = headers.add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
         actix_web::App::new().app_data(app.clone()).wrap(headers).configure(routes)
     };
-    let server = HttpServer::new(service).workers(1).disable_signals();
-    Ok(listeners.into_iter().try_fold(server, HttpServer::listen)?.run())
+    serve(service, listeners, None, crowd, 1, FINISH)
 }
 
 async fn read_only() -> HttpResponse {
