@@ -268,6 +268,6 @@ impl Conn {
     pub(super) fn dispensable(&self, now: Duration) -> Option<Duration> {
         let (phase, since) = self.state();
         phase.bound()?;
-        (self.was_told() == Told::Nothing && now.saturating_sub(since) >= PATIENCE).then_some(since)
+        (now.saturating_sub(since) >= PATIENCE).then_some(since)
     }
 }

@@ -4,7 +4,7 @@
 //! connections are nearly used up, those that wait for their client are closed, the longest first, and first of all those
 //! of an address that has more than an eighth of all. A request that is served is never ended.
 
-use super::conn::{Conn, Network, Phase, Reason, network};
+use super::conn::{Conn, Network, Phase, Reason, Told, network};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use std::collections::HashMap;
@@ -67,7 +67,8 @@ impl Crowd {
         meter: Meter,
     ) -> Arc<Self> {
         Reason::ALL.iter().for_each(|reason| meter.connections_ended(reason.word(), 0));
-        let (exempt, open, next, leaving, warned) = (Box::new(exempt), <_>::default(), <_>::default(), <_>::default(), <_>::default());
+        let (exempt, open, next, leaving, warned) =
+            (Box::new(exempt), <_>::default(), <_>::default(), <_>::default(), <_>::default());
         let crowd = Arc::new(Self { listener, max, exempt, open, next, leaving, warned, clock, meter });
         let watched = Arc::downgrade(&crowd);
         tokio::spawn(async move {
@@ -111,7 +112,7 @@ impl Crowd {
 
     fn look(&self) {
         // Not under the lock: waking and counting take longer than looking.
-        let open: Vec<_> = self.open().values().cloned().collect();
+        let mut open: Vec<_> = self.open().values().cloned().collect();
         self.meter.connections(self.listener, open.len(), self.max);
         let now = self.clock.uptime();
         let leaving = self.leaving.load(Ordering::Relaxed);
@@ -122,12 +123,13 @@ impl Crowd {
                 conn.end();
             }
         }
+        open.retain(|conn| conn.was_told() == Told::Nothing);
         if open.len() > self.max - self.max / 8 {
             self.make_room(&open, now);
         }
     }
 
-    /// Closes those who have waited longest, until half of the places are free or nobody waits.
+    /// Closes those of the `open` ones who have waited longest, until half of the places are free or nobody waits.
     fn make_room(&self, open: &[Arc<Conn>], now: Duration) {
         let mut shares: HashMap<Network, usize> = HashMap::new();
         open.iter().filter_map(|conn| conn.network).for_each(|network| *shares.entry(network).or_default() += 1);
@@ -141,7 +143,13 @@ impl Crowd {
         if warned.is_none_or(|before| now.saturating_sub(before) >= WARN_EVERY) {
             *warned = Some(now);
             let (listener, open, max) = (self.listener, open.len(), self.max);
-            tracing::warn!(listener, open, max, closed, "connections are nearly used up; those that wait longest are closed");
+            tracing::warn!(
+                listener,
+                open,
+                max,
+                closed,
+                "connections are nearly used up; those that wait longest are closed"
+            );
         }
     }
 
@@ -151,5 +159,80 @@ impl Crowd {
             self.count(reason);
         }
         first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 80;
+
+    fn crowd(clock: &Clock) -> Arc<Crowd> {
+        let proxy = |peer: IpAddr| peer.to_string() == "192.0.2.80";
+        Crowd::new("test", MAX, proxy, clock.clone(), Meter::default())
+    }
+
+    /// So many connections, from an address each or from the one that has no `{}`.
+    fn enter(crowd: &Arc<Crowd>, peer: &str, count: usize) -> Vec<Place> {
+        let peer = |number: usize| peer.replace("{}", &number.to_string()).parse().unwrap();
+        (0..count).map(|number| crowd.enter(Some(peer(number)), Phase::Idle)).collect()
+    }
+
+    fn left(places: &[Place]) -> usize {
+        places.iter().filter(|place| place.was_told() == Told::Nothing).count()
+    }
+
+    #[tokio::test]
+    async fn nobody_makes_room_before_it_is_needed() {
+        let clock = Clock::system();
+        let crowd = crowd(&clock);
+        let places = enter(&crowd, "203.0.113.9", MAX - MAX / 8);
+        clock.advance(Duration::from_secs(20));
+        crowd.look();
+        assert_eq!(left(&places), places.len());
+    }
+
+    #[tokio::test]
+    async fn the_longest_waiting_make_room_and_who_is_served_does_not() {
+        let clock = Clock::system();
+        let crowd = crowd(&clock);
+        let served = enter(&crowd, "198.51.100.{}", 20);
+        served.iter().for_each(|place| place.called(0));
+        clock.advance(Duration::from_secs(5));
+        let waiting = enter(&crowd, "203.0.113.{}", 30);
+        clock.advance(Duration::from_secs(5));
+        let later = enter(&crowd, "203.0.113.1{}", 20);
+        clock.advance(Duration::from_secs(2));
+        let now = enter(&crowd, "203.0.113.2{}", 5);
+        crowd.look();
+        assert_eq!([&served, &waiting, &later, &now].map(|places| left(places)), [20, 0, 15, 5]);
+        // Those who were told are not gone yet, and nobody is told in their place.
+        crowd.look();
+        assert_eq!(left(&later), 15);
+        drop((served, waiting, later, now));
+        assert!(crowd.open().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_has_more_than_its_share_makes_room_first() {
+        for (many, first) in [
+            ("203.0.113.9", true),
+            ("::ffff:203.0.113.9", true),
+            ("2001:db8:1:2::{}", true),
+            ("2001:db8:1:{}::1", false),
+            ("192.0.2.80", false), // a proxy of ours
+            ("127.0.0.{}", false),
+            ("::1", false),
+        ] {
+            let clock = Clock::system();
+            let crowd = crowd(&clock);
+            let few = enter(&crowd, "198.51.100.{}", 40);
+            clock.advance(Duration::from_secs(5));
+            let many_of_one = enter(&crowd, many, 35);
+            clock.advance(Duration::from_secs(5));
+            crowd.look();
+            assert_eq!([left(&few), left(&many_of_one)], if first { [40, 0] } else { [5, 35] }, "{many}");
+        }
     }
 }

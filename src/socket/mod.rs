@@ -13,5 +13,5 @@ mod serve;
 mod stream;
 
 pub use crowd::Crowd;
-pub use descriptors::{Descriptors, raise_limit};
+pub use descriptors::{max_connections, raise_limit};
 pub use serve::serve;

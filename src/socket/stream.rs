@@ -33,7 +33,16 @@ pub(super) struct Stream<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
     pub(super) fn new(io: T, place: Place, crowd: Arc<Crowd>) -> Self {
-        Self { io, place, crowd, held: (Vec::new(), 0), line: Line::Within, pause: false, refused: false, spoken: false }
+        Self {
+            io,
+            place,
+            crowd,
+            held: (Vec::new(), 0),
+            line: Line::Within,
+            pause: false,
+            refused: false,
+            spoken: false,
+        }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -188,5 +197,29 @@ impl Line {
             };
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_at_the_first_empty_line_however_it_is_cut() {
+        for (text, end) in [
+            ("GET / HTTP/1.1\r\nhost: x\r\n\r\nGET", 27),
+            ("GET / HTTP/1.1\nhost: x\n\nGET", 24),
+            ("GET / HTTP/1.1\r\n\nGET", 17),
+            ("\r\n\r\nGET", 4),
+            ("a\r\n\r\r\nb\n\r\n", 10),
+        ] {
+            for cut in 0..end {
+                let mut line = Line::default();
+                let (before, after) = text.as_bytes().split_at(cut);
+                assert_eq!(line.end(before), None, "{text:?} at {cut}");
+                assert_eq!(line.end(after), Some(end - cut), "{text:?} at {cut}");
+            }
+        }
+        assert_eq!(Line::default().end(b"\r\nGET / HTTP/1.1\r\nhost: x\r\nx: \r\r\n"), None);
     }
 }

@@ -5,7 +5,7 @@ use super::form::MAX_FORM;
 use super::running::{FINISH, Listening, Running};
 use super::{admin, headers, redirect, routes, unfit};
 use crate::app::App;
-use crate::socket::{Crowd, Descriptors, serve};
+use crate::socket::{self, Crowd};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
@@ -25,7 +25,9 @@ const BESIDE: usize = 8;
 /// # Errors
 /// Names the address, the cause and the way out.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = if address.is_ipv6() { listen_by_ipv6_alone(address) } else { TcpListener::bind(address) };
+    let listener = if address.is_ipv6() { bind_ipv6_alone(address) } else { TcpListener::bind(address) };
+    // As many waiting connections as the machine allows: std asks for 128, and one more costs its client a second.
+    let listener = listener.and_then(|listener| Ok(net::listen(&listener, i32::MAX).map(|()| listener)?));
     listener.map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => "; something listens there: stop it, or choose another address with --listen",
@@ -40,13 +42,11 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// `[::]` would take IPv4 too, or not, as the machine is set; then `0.0.0.0` beside it could not be had.
-fn listen_by_ipv6_alone(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_ipv6_alone(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = net::socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_ipv6_v6only(&socket, true)?;
     net::bind(&socket, &address)?;
-    // As many waiting connections as the machine allows.
-    net::listen(&socket, i32::MAX)?;
     Ok(socket.into())
 }
 
@@ -95,7 +95,7 @@ impl Server {
     /// Uses listeners that are there already, and no others.
     pub fn on(app: App, listeners: Vec<TcpListener>) -> Self {
         let workers = available_parallelism().map_or(1, NonZeroUsize::get);
-        let max_connections = Descriptors::now(workers).connections(app.max_connections());
+        let max_connections = socket::max_connections(app.max_connections(), workers);
         let app = web::Data::new(app);
         Self { listeners, redirect: Vec::new(), admin: Vec::new(), app, workers, max_connections }
     }
@@ -133,10 +133,11 @@ impl Server {
         let Self { app, listeners, redirect, admin, workers, max_connections } = self;
         let beside = (max_connections / BESIDE).max(1);
         let taken = beside * [&redirect, &admin].into_iter().filter(|listeners| !listeners.is_empty()).count();
-        let tls = app.certificate().map(|certificate| certificate.server_config()).transpose().map_err(io::Error::other)?;
+        let tls =
+            app.certificate().map(|certificate| certificate.server_config()).transpose().map_err(io::Error::other)?;
         let public = crowd("public", max_connections - taken, &app);
         let served = app.clone();
-        let server = serve(move || service(served.clone()), listeners, tls, &public, workers, FINISH)?;
+        let server = socket::serve(move || service(served.clone()), listeners, tls, &public, workers, FINISH)?;
         let public = Listening::start(server, public);
         let mut others = Vec::new();
         if !redirect.is_empty() {

@@ -3,7 +3,7 @@
 
 use crate::tls::{client, with_certificate};
 use crate::{GOOD, Served, ready, shell};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -139,6 +139,41 @@ fn an_honest_client_among_thousands_is_served_in_time() {
 #[test]
 fn an_honest_client_among_thousands_is_served_in_time_by_tls() {
     an_honest_client_among_thousands(true);
+}
+
+#[test]
+fn what_strangers_send_wrongly_is_counted_and_not_logged() {
+    for tls in [false, true] {
+        let folder = if tls { with_certificate() } else { ready(GOOD) };
+        let mut crowd = Crowd::start(folder.path(), tls);
+        let count = |crowd: &Crowd, reason: &str| {
+            crowd.metric(&format!("authseal_connections_ended_total{{reason=\"{reason}\"}}"))
+        };
+        assert_eq!((count(&crowd, "malformed"), count(&crowd, "bad_handshake")), (0.0, 0.0));
+        let garbage: [&[u8]; 6] = [
+            b"\x16\x03\x01\x00\x05hello",
+            b"GET / HTTP/3.7\r\n\r\n",
+            b"GET /\x01 HTTP/1.1\r\nhost: x\r\n\r\n",
+            b"G\xc3\x84T / HTTP/1.1\r\n\r\n",
+            b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+            b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        ];
+        for text in garbage {
+            let mut connection = crowd.connect();
+            connection.write_all(text).unwrap();
+            let _ = connection.read_to_end(&mut Vec::new());
+        }
+        let mut plain = crowd.silent();
+        plain.write_all(b"GET /\0 HTTP/1.1\r\n\r\n").unwrap();
+        let _ = plain.read_to_end(&mut Vec::new());
+        let expected = if tls { (6.0, 1.0) } else { (7.0, 0.0) };
+        assert_eq!((count(&crowd, "malformed"), count(&crowd, "bad_handshake")), expected);
+        crowd.served.signal(Signal::TERM);
+        assert_eq!(crowd.served.end(), Some(0));
+        for line in crowd.served.log.iter().filter(|line| !line.contains("certificate")) {
+            assert!(line.contains(r#""level":"INFO""#), "{line}");
+        }
+    }
 }
 
 #[test]

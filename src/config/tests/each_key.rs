@@ -261,6 +261,7 @@ fn built(config: &Config) -> Vec<String> {
         format!("redirect_listen: {:?}", config.redirect_listen),
         format!("admin_listen: {:?}", config.admin_listen),
         format!("drain: {:?}", config.drain),
+        format!("max_connections: {:?}", config.max_connections),
         format!("trusted_proxies: {:?}", config.trusted_proxies),
         match &config.keyring {
             KeyringSource::File(file) => format!("keyring: File({file:?})"),
