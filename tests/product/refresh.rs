@@ -1,6 +1,5 @@
 //! `/refresh`: AuthID in, access token out, and every way in which that can go wrong.
 
-use crate::duplicati::Failure;
 use crate::emulator::{CANARY, Emulator, Fault, Personality};
 use crate::spawn::{Answer, OLD, PRIMARY, RETIRED, STAGED, TestApp, UNKNOWN, spawn_app, spawn_at, spawn_for, until};
 use authseal::clock::{Clock, rfc3339};
@@ -439,12 +438,11 @@ async fn a_backup_sees_each_kind_of_fault_as_it_should() {
     ];
     for (fault, waits, says) in cases {
         let (emulator, app) = google();
-        let mut client = app.duplicati("googledrive", &app.log_in(&emulator));
+        let mut client = app.duplicati("gcs", &app.log_in(&emulator));
         emulator.misbehave(fault.clone());
         let failure = client.access_token().await.unwrap_err();
-        let Failure::Authorize { reason, login_url } = failure else { panic!("{fault:?}: {failure:?}") };
-        assert!(reason.contains(says), "{fault:?}: {reason}");
-        assert_eq!(login_url, format!("{}/?type=googledrive", app.base));
+        assert!(failure.text.contains(says), "{fault:?}: {failure:?}");
+        assert!(failure.text.ends_with(&format!("{}?type=gcs", app.base)), "{failure:?}");
         assert_eq!(client.waits.iter().map(Duration::as_secs).collect::<Vec<_>>(), waits, "{fault:?}");
     }
 }
