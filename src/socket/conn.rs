@@ -106,8 +106,7 @@ impl Reason {
 }
 
 /// What a connection was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Nothing,
     /// To read no more, as if the client had said that it sends no more; what is owed may still be written.

@@ -42,6 +42,13 @@ pub(super) struct Place {
     crowd: Arc<Crowd>,
 }
 
+impl Place {
+    /// Counts an end, or a request that could not be read.
+    pub(super) fn count(&self, reason: Reason) {
+        self.crowd.count(reason);
+    }
+}
+
 impl Deref for Place {
     type Target = Arc<Conn>;
 
@@ -101,7 +108,6 @@ impl Crowd {
         Place { number, conn, crowd: self.clone() }
     }
 
-    /// Counts an end, or a request that could not be read.
     pub(super) fn count(&self, reason: Reason) {
         self.meter.connections_ended(reason.word(), 1);
     }

@@ -32,8 +32,8 @@ type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 /// How long what a client still sends is read after an answer that did not wait for it, so that it comes to read that.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What the kernel may keep of a connection each way, in bytes: more than any request or answer has. It would let who
-/// reads nothing have megabytes.
+/// What the kernel may keep of a connection each way, in bytes: more than a request has, and almost all answers. By itself
+/// it lets who reads nothing have megabytes.
 const BUFFER: usize = 64 * 1024;
 
 /// A server of `app` on these listeners: `workers` threads, and at most as many connections as the crowd may have.
@@ -85,12 +85,14 @@ where
                 .on_connect_ext(|stream: &Stream<Socket>, data| _ = data.insert(Arc::clone(stream.place())))
                 .finish(apply_fn_factory(app, watched));
             let (tls, crowd, counts) = (tls.clone(), crowd.clone(), crowd.clone());
-            fn_service(move |stream| enter(stream, tls.clone(), crowd.clone())).and_then(http).map_err(move |error| {
-                match error {
-                    DispatchError::Parse(ParseError::TooLarge) => counts.count(Reason::TooLarge),
-                    DispatchError::Parse(_) => counts.count(Reason::Malformed),
-                    _ => {}
-                }
+            let door = fn_service(move |stream| {
+                let (tls, crowd) = (tls.clone(), crowd.clone());
+                async move { enter(stream, tls.as_ref(), &crowd).await }
+            });
+            door.and_then(http).map_err(move |error| match error {
+                DispatchError::Parse(ParseError::TooLarge) => counts.count(Reason::TooLarge),
+                DispatchError::Parse(_) => counts.count(Reason::Malformed),
+                _ => {}
             })
         })
     })?;
@@ -100,8 +102,8 @@ where
 /// A connection's way in, through the TLS handshake where there is one.
 async fn enter(
     stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    crowd: Arc<Crowd>,
+    tls: Option<&TlsAcceptor>,
+    crowd: &Arc<Crowd>,
 ) -> Result<(Stream<Socket>, Protocol, Option<SocketAddr>), DispatchError> {
     let peer = stream.peer_addr().ok();
     let phase = if tls.is_some() { Phase::Handshake } else { Phase::Opened };
@@ -109,10 +111,10 @@ async fn enter(
     let socket = match tls {
         None => Either::Left(stream),
         Some(tls) => {
-            let stream = handshake(stream, &tls, &place).await.inspect_err(|error| {
+            let stream = handshake(stream, tls, &place).await.inspect_err(|error| {
                 // Who only looks whether somebody listens says nothing and is gone.
                 if !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::UnexpectedEof) {
-                    crowd.count(Reason::BadHandshake);
+                    place.count(Reason::BadHandshake);
                 }
             });
             let stream = stream.map_err(DispatchError::Io)?;
@@ -120,7 +122,7 @@ async fn enter(
             Either::Right(Box::new(stream))
         }
     };
-    Ok((Stream::new(socket, place, crowd), Protocol::Http1, peer))
+    Ok((Stream::new(socket, place), Protocol::Http1, peer))
 }
 
 async fn handshake(stream: TcpStream, tls: &TlsAcceptor, place: &Place) -> io::Result<TlsStream<TcpStream>> {

@@ -3,10 +3,9 @@
 //! them at once, at some kilobytes each.
 
 use super::conn::{Phase, Reason, Told};
-use super::crowd::{Crowd, Place};
+use super::crowd::Place;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -19,7 +18,6 @@ const TOO_LARGE: &[u8] =
 pub(super) struct Stream<T> {
     io: T,
     place: Place,
-    crowd: Arc<Crowd>,
     /// What was read and not handed out, from here on.
     held: (Vec<u8>, usize),
     line: Line,
@@ -32,17 +30,8 @@ pub(super) struct Stream<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
-    pub(super) fn new(io: T, place: Place, crowd: Arc<Crowd>) -> Self {
-        Self {
-            io,
-            place,
-            crowd,
-            held: (Vec::new(), 0),
-            line: Line::Within,
-            pause: false,
-            refused: false,
-            spoken: false,
-        }
+    pub(super) fn new(io: T, place: Place) -> Self {
+        Self { io, place, held: (Vec::new(), 0), line: Line::Within, pause: false, refused: false, spoken: false }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -73,6 +62,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
             self.held = (new.get(some..).unwrap_or_default().to_vec(), 0);
         } else {
             *at += some;
+            if *at == held.len() {
+                self.held = (Vec::new(), 0);
+            }
         }
         buf.set_filled(before + some);
         Poll::Ready(Ok(some))
@@ -87,25 +79,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
         }
     }
 
-    /// Notes whether what is written is taken, and lets a reader in that had to wait for it.
-    fn wrote<R>(&mut self, cx: &Context<'_>, poll: Poll<io::Result<R>>, all: bool) -> Poll<io::Result<R>> {
-        match poll {
-            Poll::Pending => self.place.blocked(),
-            Poll::Ready(_) if all => {
-                self.place.flushed();
-                if self.refused && self.place.phase().reads() {
-                    self.refused = false;
-                    cx.waker().wake_by_ref();
-                }
+    /// Writes in some way, notes whether that is taken, and lets a reader in that had to wait until `all` is written.
+    fn write<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        all: bool,
+        write: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if self.place.told(cx) == Told::Gone {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let poll = write(Pin::new(&mut self.io), cx);
+        if poll.is_pending() {
+            self.place.blocked();
+        } else if all {
+            self.place.flushed();
+            if self.refused && self.place.phase().reads() {
+                self.refused = false;
+                cx.waker().wake_by_ref();
             }
-            Poll::Ready(_) => {}
         }
         poll
-    }
-
-    fn gone<R>(&self, cx: &Context<'_>) -> Option<Poll<io::Result<R>>> {
-        let gone = self.place.told(cx) == Told::Gone;
-        gone.then(|| Poll::Ready(Err(io::ErrorKind::TimedOut.into())))
     }
 }
 
@@ -133,7 +127,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<T> {
         let read = ready!(this.fill(cx, buf))?;
         if read > 0 && !this.place.took(read) {
             if this.place.end() {
-                this.crowd.count(Reason::TooLarge);
+                this.place.count(Reason::TooLarge);
             }
             this.speak(cx, TOO_LARGE);
             this.place.cut_off();
@@ -145,30 +139,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if let Some(gone) = this.gone(cx) {
-            return gone;
-        }
-        let poll = Pin::new(&mut this.io).poll_write(cx, bytes);
-        this.wrote(cx, poll, false)
+        self.get_mut().write(cx, false, |io, cx| io.poll_write(cx, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if let Some(gone) = this.gone(cx) {
-            return gone;
-        }
-        let poll = Pin::new(&mut this.io).poll_flush(cx);
-        this.wrote(cx, poll, true)
+        self.get_mut().write(cx, true, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if let Some(gone) = this.gone(cx) {
-            return gone;
-        }
-        let poll = Pin::new(&mut this.io).poll_shutdown(cx);
-        this.wrote(cx, poll, true)
+        self.get_mut().write(cx, true, |io, cx| io.poll_shutdown(cx))
     }
 }
 

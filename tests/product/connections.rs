@@ -260,10 +260,10 @@ async fn who_reads_nothing_is_served_no_more_and_ended() {
     })
     .await;
     assert!((1..300).contains(&before), "{before}");
-    app.clock.advance(Duration::from_secs(28));
+    app.clock.advance(Duration::from_secs(15));
     tokio::time::sleep(LOOKS).await;
     assert_eq!(ended(&app, "slow_reader").await, 0);
-    app.clock.advance(Duration::from_secs(3));
+    app.clock.advance(Duration::from_secs(16));
     until(PATIENCE, async || ended(&app, "slow_reader").await == 1).await;
     client.rest().await;
 }
