@@ -1,15 +1,10 @@
 //! The file with the shared password's hash, followed while the server runs. A faulty edit never replaces a good hash.
 
 use super::hash::{HashFault, PasswordHash};
-use crate::watch::{Follow, Signature};
-use arc_swap::ArcSwap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use crate::files::{self, Readers, Unread};
+use crate::watch::{Live, Signature, Source};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 /// The longest file, in bytes; a hash has about a hundred.
 const MAX_LEN: u64 = 4 * 1024;
@@ -20,25 +15,17 @@ const MAX_LEN: u64 = 4 * 1024;
 pub enum PasswordFileError {
     #[error("there is no file {0}, which `access.password_file` names; make its content with `authseal access hash`")]
     Missing(PathBuf),
-    #[error("the file {0}, which `access.password_file` names, cannot be read: {1}")]
-    Unreadable(PathBuf, io::Error),
-    #[error(
-        "the file {path}, which `access.password_file` names, can be written to by every user of this machine; run `chmod o-rwx {path}`",
-        path = .0.display()
-    )]
-    OpenToOthers(PathBuf),
+    #[error("the file {0}, which `access.password_file` names: {1}")]
+    Unread(PathBuf, Unread),
     #[error("the file {0}, which `access.password_file` names, {1}")]
     NotAHash(PathBuf, HashFault),
 }
 
 /// A hash that follows its file.
-pub struct PasswordFile {
-    path: PathBuf,
-    first: Signature,
-    hash: ArcSwap<PasswordHash>,
-    /// Held from reading to swapping, so that an older content never replaces a newer one.
-    reloading: Mutex<()>,
-}
+pub type PasswordFile = Live<HashFile>;
+
+/// The file that a hash is read from.
+pub struct HashFile(PathBuf);
 
 impl PasswordFile {
     /// Reads the file; symlinks are followed.
@@ -46,50 +33,52 @@ impl PasswordFile {
     /// # Errors
     /// When it is missing, unreadable, open to others, or holds no hash.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, PasswordFileError> {
-        let path = path.into();
-        let (hash, first) = read(&path)?;
-        Ok(Self { path, first, hash: ArcSwap::from_pointee(hash), reloading: Mutex::default() })
-    }
-
-    /// The hash in force.
-    pub(super) fn load(&self) -> Arc<PasswordHash> {
-        self.hash.load_full()
-    }
-
-    pub(super) fn follow(self: &Arc<Self>) -> Follow {
-        let file = Arc::clone(self);
-        Follow::new(&self.path, Some(self.first), move || file.reload())
-    }
-
-    fn reload(&self) {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        match read(&self.path) {
-            Ok((hash, _)) if hash.fingerprint() == self.load().fingerprint() => {}
-            Ok((hash, _)) => {
-                tracing::info!("another password is asked for from now on; whoever gave the old one is asked again");
-                self.hash.store(Arc::new(hash));
-            }
-            Err(error) => tracing::error!(%error, "password not loaded; the one loaded before stays in force"),
-        }
+        Self::read(HashFile(path.into()))
     }
 }
 
-/// Reads and checks the file. All is asked of the one open file, so nothing can be swapped in between.
-fn read(path: &Path) -> Result<(PasswordHash, Signature), PasswordFileError> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => PasswordFileError::Missing(path.to_owned()),
-        _ => PasswordFileError::Unreadable(path.to_owned(), error),
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    // Reading it is not refused: the hash is made to be of no use to its readers.
-    if metadata.permissions().mode() & 0o002 != 0 {
-        return Err(PasswordFileError::OpenToOthers(path.to_owned()));
+impl Source for HashFile {
+    type Value = PasswordHash;
+    type Fault = PasswordFileError;
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.0.clone()]
     }
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_LEN).read_to_end(&mut bytes).map_err(unreadable)?;
-    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
-    let hash = PasswordHash::parse(text).map_err(|fault| PasswordFileError::NotAHash(path.to_owned(), fault))?;
+
+    fn read(&self) -> Result<(PasswordHash, Vec<Signature>), PasswordFileError> {
+        read(&self.0).map(|(hash, signature)| (hash, vec![signature]))
+    }
+
+    fn is_unread(fault: &PasswordFileError) -> bool {
+        match fault {
+            PasswordFileError::Missing(_) => true,
+            PasswordFileError::Unread(_, why) => why.may_pass(),
+            PasswordFileError::NotAHash(..) => false,
+        }
+    }
+
+    fn loaded(&mut self, old: &PasswordHash, new: &PasswordHash, _: &[Signature]) {
+        if new.fingerprint() == old.fingerprint() {
+            tracing::info!("password loaded; it is the same as before");
+        } else {
+            tracing::info!("another password is asked for from now on; whoever gave the old one is asked again");
+        }
+    }
+
+    fn not_loaded(&self, error: &PasswordFileError) {
+        tracing::error!(%error, "password not loaded; the one loaded before stays in force");
+    }
+}
+
+/// Reads and checks the file. That others may read it is not refused: the hash is made to be of no use to its readers.
+fn read(path: &Path) -> Result<(PasswordHash, Signature), PasswordFileError> {
+    let not_a_hash = |fault| PasswordFileError::NotAHash(path.to_owned(), fault);
+    let (text, metadata) = files::read_text(path, MAX_LEN, Readers::All).map_err(|error| match error {
+        Unread::Missing => PasswordFileError::Missing(path.to_owned()),
+        Unread::TooLong(_) | Unread::NotText => not_a_hash(HashFault::NotAHash),
+        error => PasswordFileError::Unread(path.to_owned(), error),
+    })?;
+    let hash = PasswordHash::parse(text.trim()).map_err(not_a_hash)?;
     Ok((hash, Signature::of(&metadata)))
 }
 
@@ -98,6 +87,7 @@ mod tests {
     use super::super::hash;
     use super::*;
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     fn fault(path: &Path) -> String {
         PasswordFile::open(path).err().unwrap().to_string()
@@ -120,7 +110,7 @@ mod tests {
         fs::write(&path, format!("{hash}\r\n")).unwrap();
         assert!(PasswordFile::open(&path).unwrap().load().fits("correct horse"));
         fs::set_permissions(&path, Permissions::from_mode(0o646)).unwrap();
-        assert!(fault(&path).contains("chmod o-rwx"));
+        assert!(fault(&path).contains("every user of this machine can write to"));
     }
 
     #[test]
@@ -130,12 +120,12 @@ mod tests {
         fs::write(&path, hash("correct horse").unwrap()).unwrap();
         let file = PasswordFile::open(&path).unwrap();
         fs::write(&path, hash("battery staple").unwrap()).unwrap();
-        file.reload();
+        file.hold().reload();
         assert!(file.load().fits("battery staple") && !file.load().fits("correct horse"));
         fs::write(&path, "battery staple").unwrap();
-        file.reload();
+        file.hold().reload();
         fs::remove_file(&path).unwrap();
-        file.reload();
+        file.hold().reload();
         assert!(file.load().fits("battery staple"));
     }
 }

@@ -1,11 +1,21 @@
 //! The log: to standard error, pretty on a terminal, one JSON object a line elsewhere.
 
+mod lines;
+
+pub(super) use lines::{Finish, say};
+
 use super::Misuse;
 use crate::config::{Log, LogFormat};
+use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::{env, panic, process};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
+
+/// Before anything is said that nobody may read: what has to be told from now on holds nobody up.
+pub(super) fn prepare() -> anyhow::Result<()> {
+    lines::start().context("cannot start to log")
+}
 
 /// Begins to log. `RUST_LOG`, where it says anything, takes the place of the configured level.
 pub(super) fn start(log: &Log) -> anyhow::Result<()> {
@@ -20,7 +30,7 @@ pub(super) fn start(log: &Log) -> anyhow::Result<()> {
     // Libraries may log what they send and receive when asked for detail. Secrets pass through them, so they are never
     // asked: only our own events go below `warn`, whatever RUST_LOG says.
     let own = Targets::new().with_target("authseal", LevelFilter::TRACE).with_default(LevelFilter::WARN);
-    // What strangers send is no alarm: requests that cannot be read and connections that cannot be had are counted.
+    // What strangers bring about is no alarm: requests that cannot be read are counted, and so are connections.
     let own = own.with_targets([("actix_http", LevelFilter::OFF), ("actix_server::accept", LevelFilter::OFF)]);
     let terminal = io::stderr().is_terminal();
     let pretty = match log.format {
@@ -28,7 +38,7 @@ pub(super) fn start(log: &Log) -> anyhow::Result<()> {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(terminal && pretty);
+    let layer = tracing_subscriber::fmt::layer().with_writer(|| lines::Lines).with_ansi(terminal && pretty);
     let registry = tracing_subscriber::registry().with(filter).with(own);
     // Fails when a log was started before: tests do.
     let _ = if pretty {
