@@ -21,6 +21,8 @@ use url::{Host, Url};
 /// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
 /// needed to finish.
 const MAX_DRAIN: u64 = 60;
+/// The least number of connections that is of use.
+const MIN_CONNECTIONS: u64 = 16;
 
 /// Takes out every text that was never filled in, so that it is not complained about a second time.
 pub(super) fn refuse_placeholders(layers: &mut Layers, faults: &mut Faults) {
@@ -82,6 +84,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         .filter_map(|(at, text)| keys.judge(&["admin", "names", &at.to_string()], Some(text), |text| host_name(&text)));
     let admin_names = names.collect();
     let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
+    let max_connections = keys.judge(&["server", "max_connections"], written.server.max_connections, connections);
     let proxies = written.server.trusted_proxies.into_iter().enumerate();
     let proxies = proxies.filter_map(|(at, text)| {
         keys.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
@@ -136,6 +139,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         admin_listen,
         admin_names,
         drain: drain.unwrap_or_default(),
+        max_connections,
         trusted_proxies,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
@@ -209,6 +213,13 @@ fn drain(seconds: u64) -> Result<Duration, String> {
     match seconds {
         0..=MAX_DRAIN => Ok(Duration::from_secs(seconds)),
         _ => Err(format!("must be at most {MAX_DRAIN}: whoever runs this server would have it killed meanwhile")),
+    }
+}
+
+fn connections(number: u64) -> Result<u64, String> {
+    match number {
+        MIN_CONNECTIONS.. => Ok(number),
+        _ => Err(format!("must be at least {MIN_CONNECTIONS}: a browser alone opens six")),
     }
 }
 

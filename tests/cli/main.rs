@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod config;
+mod crowds;
 mod denylist;
 mod denylist_file;
 mod file_rights;

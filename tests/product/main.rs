@@ -9,6 +9,7 @@ mod admin;
 mod audit;
 mod browser;
 mod canary;
+mod connections;
 mod delivery;
 mod duplicati;
 mod emulator;
