@@ -2,7 +2,7 @@
 
 use super::page::{self, ErrorPage, alone};
 use super::reason::Answer;
-use super::{audit, authid, form, unfit, visitor};
+use super::{audit, authid, client, form, unfit, visitor};
 use crate::app::App;
 use crate::tokens::{AtProvider, Revocation, Withdrawal};
 use actix_web::http::StatusCode;
@@ -49,9 +49,11 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     };
     let revocable = match app.tokens().revocable(&authid) {
         Ok(revocable) => revocable,
-        Err(refused) => return refuse(&super::log(&refused), as_json, &request, &app),
+        Err(refused) => return refuse(&super::unopened(&refused, &request, &app), as_json, &request, &app),
     };
-    let done = app.tokens().revoke(revocable, at_provider).await;
+    let (client, grant) = (client::of(&request, &app), revocable.grant());
+    let admit = || app.limits().revocations.admits(client, Some(grant));
+    let done = app.tokens().revoke(revocable, at_provider, admit).await;
     audit::revoked(&done, &request, &app);
     alone(if as_json { to_program(&done, &app) } else { to_person(&done, &authid, &request, &app) })
 }
