@@ -170,6 +170,9 @@ mod tests {
     use super::*;
     use crate::net::ClientNet;
     use crate::seal::{Epoch, new_secret_text};
+    use argon2::password_hash::PasswordHasher;
+    use argon2::{Argon2, Params};
+    use futures_util::FutureExt;
     use std::fs;
     use std::net::IpAddr;
     use std::path::Path;
@@ -261,5 +264,93 @@ mod tests {
         drop(turns);
         assert!(check.await.is_ok());
         assert_eq!(access.checks.available_permits(), CHECKS_AT_A_TIME);
+    }
+
+    /// Asks for "correct horse", and checks a password in next to no time.
+    fn quick(folder: &Path) -> Access {
+        let cheap =
+            Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+        let hash = cheap.hash_password_with_salt(b"correct horse", b"salt for tests").unwrap();
+        fs::write(folder.join("password"), hash.to_string()).unwrap();
+        let file = PasswordFile::open(folder.join("password")).unwrap();
+        Access::new(file, keyring(), Clock::system())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guessing_strangers_do_not_lock_out_who_knows_the_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = quick(folder.path());
+        for round in 0..20 {
+            // From many networks, each a few times, and through a proxy that is not listed.
+            let strangers = (0..48).map(|site| at(&format!("2001:db8:{site:x}:{round:x}::1"))).chain([unknown(); 64]);
+            let guesses = strangers.map(|from| access.check("wrong horse".into(), from, None));
+            let guesses = futures_util::future::join_all(guesses);
+            let honest = access.check("correct horse".into(), here(), None);
+            let (guesses, honest) = tokio::join!(guesses, honest);
+            assert!(honest.is_ok(), "{round}: {honest:?}");
+            for guess in guesses {
+                assert!(matches!(guess, Err(Refused::Wrong | Refused::Busy | Refused::TooMany { .. })), "{guess:?}");
+            }
+            for from in [here(), at("2001:db8:ffff::1"), unknown()] {
+                assert!(access.check("correct horse".into(), from, None).await.is_ok(), "{round}: {from:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn through_a_proxy_that_is_not_listed_five_a_second_are_guessed_and_nobody_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = quick(folder.path());
+        let begun = tokio::time::Instant::now();
+        let guesses = (0..60).map(|_| access.check("wrong horse".into(), unknown(), None));
+        let guesses = futures_util::future::join_all(guesses).await;
+        assert!(guesses.iter().all(|guess| matches!(guess, Err(Refused::Wrong))), "{guesses:?}");
+        access.check("correct horse".into(), unknown(), None).await.unwrap();
+        assert!(begun.elapsed() >= 60 * PAUSE, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn sixty_four_may_wait_and_others_are_told_to_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = quick(folder.path());
+        let turns = access.checks.clone().acquire_many_owned(2).await.unwrap();
+        let wait = |site: usize| access.check("correct horse".into(), at(&format!("2001:db8:{site:x}::1")), None);
+        let mut waiting: Vec<_> = (0..QUEUE).map(|site| Box::pin(wait(site))).collect();
+        for check in &mut waiting {
+            assert!(check.now_or_never().is_none());
+        }
+        assert!(matches!(wait(QUEUE).await, Err(Refused::Busy)));
+        assert!(access.check("correct horse".into(), unknown(), None).now_or_never().is_none(), "a queue of their own");
+        drop(turns);
+        assert!(futures_util::future::join_all(waiting).await.iter().all(Result::is_ok));
+        assert!(wait(QUEUE).await.is_ok(), "who was sent away did not use up a try");
+    }
+
+    #[tokio::test]
+    async fn a_browser_that_held_a_pass_is_not_refused_for_the_tries_of_its_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = quick(folder.path());
+        let pass = access.check("correct horse".into(), here(), None).await.unwrap();
+        for _ in 0..5 {
+            assert!(matches!(access.check("wrong horse".into(), here(), None).await, Err(Refused::Wrong)));
+        }
+        assert!(matches!(access.check("correct horse".into(), here(), None).await, Err(Refused::TooMany { .. })));
+        for forged in ["", "x", &pass[1..]] {
+            let refused = access.check("correct horse".into(), here(), Some(forged)).await;
+            assert!(matches!(refused, Err(Refused::TooMany { .. })), "{forged}");
+        }
+        access.clock.advance(Duration::from_secs(40 * 86_400));
+        for _ in 0..5 {
+            assert!(matches!(access.check("wrong horse".into(), here(), None).await, Err(Refused::Wrong)));
+        }
+        assert!(!access.admits(&pass), "it has ended");
+        assert!(access.check("correct horse".into(), here(), Some(&pass)).await.is_ok());
+        for _ in 0..5 {
+            assert!(matches!(access.check("wrong horse".into(), here(), Some(&pass)).await, Err(Refused::Wrong)));
+        }
+        assert!(matches!(
+            access.check("correct horse".into(), here(), Some(&pass)).await,
+            Err(Refused::TooMany { .. })
+        ));
     }
 }
