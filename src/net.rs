@@ -25,6 +25,11 @@ impl Client {
 }
 
 impl ClientNet {
+    /// Whether it is this machine.
+    pub fn is_loopback(self) -> bool {
+        self.0.is_loopback()
+    }
+
     /// The first 48 bits of an IPv6 address: what one customer of a provider may have to itself. IPv4 stays as it is.
     pub fn site(self) -> Self {
         match self.0 {

@@ -107,13 +107,16 @@ impl Limits {
         Self { rates, invalid: Limit::new(clock), revocations: calls(), tests: calls(), pastes: calls() }
     }
 
-    /// Counts an AuthID that does not open. Of a client that is not known nothing is counted: a refusal costs this server
-    /// next to nothing.
+    /// Counts an AuthID that does not open. A refusal costs this server next to nothing, so nothing is counted where it might
+    /// hit others: of a client that is not known, or on this machine, where a proxy may be that says nothing of clients.
     ///
     /// # Errors
     /// When there were too many: the time until the count starts again.
     pub fn invalid_authid(&self, client: Client) -> Result<(), Duration> {
-        client.address.map_or(Ok(()), |address| self.invalid.admit(address, self.rates.invalid_authids))
+        client
+            .address
+            .filter(|address| !address.is_loopback())
+            .map_or(Ok(()), |address| self.invalid.admit(address, self.rates.invalid_authids))
     }
 }
 
@@ -187,7 +190,7 @@ mod tests {
         let admits = |client| limits.invalid_authid(client).is_ok();
         assert!((0..3).all(|_| admits(known("2001:db8::1"))) && !admits(known("2001:db8::2")));
         assert!(admits(known("2001:db8:0:1::1")) && admits(known("192.0.2.1")));
-        assert!((0..1000).all(|_| admits(unknown())));
+        assert!((0..1000).all(|_| admits(unknown()) && admits(known("127.0.0.1")) && admits(known("::1"))));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist, NotDurable};
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{self, Availability, Providers, Service};
+use crate::provider::{self, Availability, Failure, Providers, Service};
 use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
@@ -204,7 +204,7 @@ impl Tokens {
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
 
-    /// Asks the provider, together with whoever else does. `recall` says whether a token that came meanwhile will do.
+    /// Asks the provider, together with whoever else does. `recall` says whether what is remembered will do.
     async fn fetch(&self, login: &Login, service: Arc<Service>, recall: bool) -> Result<Arc<Access>, Refused> {
         let name = self.0.name_of(login, &service);
         let work = || {
@@ -214,7 +214,9 @@ impl Tokens {
                 if let Some(access) = inner.outcomes.token(login.grant).filter(|_| recall) {
                     return Ok(access);
                 }
-                if let Some(failure) = inner.outcomes.failure(&name) {
+                // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
+                let failure = inner.outcomes.failure(&name);
+                if let Some(failure) = failure.filter(|failure| recall || matches!(failure, Failure::Later { .. })) {
                     return Err(Refused::Provider(failure));
                 }
                 let outcome = inner.call(name, &service, &login, recall).await;

@@ -5,7 +5,7 @@ use super::reason::Answer;
 use super::{audit, authid, client, form, unfit, visitor};
 use crate::app::App;
 use crate::tokens::{AtProvider, Revocation, Withdrawal};
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use form::Form;
 use serde::Serialize;
@@ -98,7 +98,7 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
 fn refuse(answer: &Answer, as_json: bool, request: &HttpRequest, app: &App) -> HttpResponse {
     // Nothing to log in to here, so never 401.
     let status = if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status };
-    alone(if as_json {
+    let mut response = alone(if as_json {
         HttpResponse::build(status).json(json!({ "revoked": false, "error": answer.reason }))
     } else {
         ErrorPage::new(
@@ -108,5 +108,9 @@ fn refuse(answer: &Answer, as_json: bool, request: &HttpRequest, app: &App) -> H
         )
         .action("/revoke", "Try again")
         .show(app, request, status)
-    })
+    });
+    if let Some(seconds) = answer.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
