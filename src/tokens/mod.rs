@@ -19,7 +19,7 @@ pub use rotation::records_by_epoch;
 
 use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
-use crate::denylist::{Denied, Denylist, NotDurable};
+use crate::denylist::{Denied, Denylist};
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{self, Availability, Failure, Providers, Service};
@@ -51,7 +51,8 @@ struct Inner {
     providers: Arc<Providers>,
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<Access>, Refused>>,
-    revocations: Flights<(GrantId, Option<Withdrawal>), (Result<(), Arc<NotDurable>>, Withdrawal)>,
+    /// By login, and what is not asked of its provider.
+    revocations: Flights<(GrantId, Option<Withdrawal>), Revocation>,
     /// `None` without a store that outlives the process.
     rotation: Option<Rotation>,
     clock: Clock,

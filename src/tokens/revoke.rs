@@ -162,49 +162,47 @@ impl Tokens {
         // No rule about old logins refuses one of the last day of all.
         let already = self.0.denylist.denies(&service, epoch, grant, UnixTime::MAX) == Some(Denied::Grant);
         let known = self.0.outcomes.revocation(grant).filter(|_| already);
-        // The login to end at its provider, or why that is not done.
-        let login = match revocable {
+        let at_provider = match revocable {
             Revocable::Code(_) => Err(Withdrawal::NeedsAuthid),
             Revocable::Login(_) if at_provider == AtProvider::Never => Err(Withdrawal::NotAsked),
             Revocable::Login(_) if known == Some(Withdrawal::Done) => Err(Withdrawal::Done),
-            Revocable::Login(Opened { login, .. }) => match self.revocable_at(&login, at_provider) {
-                Ok(service) => Ok((service, login)),
-                Err(withdrawal) => Err(withdrawal),
-            },
+            Revocable::Login(Opened { login, .. }) => {
+                self.revocable_at(&login, at_provider).map(|service| (service, login))
+            }
         };
-        let revocation = |here, at_provider| Revocation { service, grant, epoch, already, here, at_provider };
-        let login = match (known, login) {
-            (Some(_), Err(withdrawal)) => return revocation(Ok(()), withdrawal),
-            (_, login) => login,
+        let done = move |here, at_provider| Revocation { service, grant, epoch, already, here, at_provider };
+        let to_do = match (known, at_provider) {
+            (Some(_), Err(withdrawal)) => return done(Ok(()), withdrawal),
+            (_, to_do) => to_do,
         };
-        let name = (grant, login.as_ref().map_or_else(|withdrawal| Some(*withdrawal), |_| None));
+        let name = (grant, to_do.as_ref().err().copied());
         let work = || {
-            let (this, login) =
-                (self.clone(), login.and_then(|login| admit().then_some(login).ok_or(Withdrawal::TooMany)));
+            let (this, done) = (self.clone(), done.clone());
+            let to_do = to_do.and_then(|login| admit().then_some(login).ok_or(Withdrawal::TooMany));
             async move {
-                let here = if known.is_some() { Ok(()) } else { this.deny(grant).await.map_err(Arc::new) };
-                if let Err(error) = &here {
-                    tracing::error!(%grant, %error, "a revocation could not be written down; it holds until this process ends");
-                }
-                let at_provider = match login {
+                let here = if known.is_some() { Ok(()) } else { this.deny(grant).await };
+                let at_provider = match to_do {
                     Ok((service, login)) => this.withdraw(&service, &this.newest(&login).await).await,
                     Err(withdrawal) => withdrawal,
                 };
                 this.0.outcomes.revoked(grant, here.is_ok().then_some(at_provider));
-                (here, at_provider)
+                done(here, at_provider)
             }
         };
-        let done = self.0.revocations.join(name, work).await;
-        let interrupted =
-            || (Err(Arc::new(NotDurable { grant, cause: io::ErrorKind::Interrupted.into() })), Withdrawal::Failed);
-        let (here, at_provider) = done.unwrap_or_else(interrupted);
-        revocation(here, at_provider)
+        let joined = self.0.revocations.join(name, work).await;
+        joined.unwrap_or_else(|| {
+            let cause = io::ErrorKind::Interrupted.into();
+            done(Err(Arc::new(NotDurable { grant, cause })), Withdrawal::Failed)
+        })
     }
 
-    async fn deny(&self, grant: GrantId) -> Result<(), NotDurable> {
+    async fn deny(&self, grant: GrantId) -> Result<(), Arc<NotDurable>> {
         let (denylist, newest, now) = (self.0.denylist.clone(), self.0.keyring.load().newest(), self.0.clock.now());
         let append = tokio::task::spawn_blocking(move || denylist.append(grant, newest, now)).await;
-        append.unwrap_or_else(|interrupted| Err(NotDurable { grant, cause: interrupted.into() }))
+        let append = append.unwrap_or_else(|interrupted| Err(NotDurable { grant, cause: interrupted.into() }));
+        append.map_err(Arc::new).inspect_err(|error| {
+            tracing::error!(%grant, %error, "a revocation could not be written down; it holds until this process ends");
+        })
     }
 
     /// The service at whose provider a login can be ended, or why it is not.
