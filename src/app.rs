@@ -17,11 +17,11 @@ use crate::tokens::Tokens;
 use crate::watch::Watch;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::time::Instant;
 use url::Url;
 
@@ -56,16 +56,9 @@ pub struct App {
 }
 
 /// Everything that keeps the server from starting, beyond its configuration: one sentence each.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{}", .0.join("\n"))]
 pub struct Unbuildable(Vec<String>);
-
-impl fmt::Display for Unbuildable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for Unbuildable {}
 
 impl App {
     /// Opens the keyring, the denylist and what else there is, starts to follow these files, and wires everything together. Calls no
@@ -302,6 +295,6 @@ async fn tend(store: Weak<Store>) {
 }
 
 /// What a step gave; its fault goes to the list, so that an operator reads of all at once.
-fn note<T, E: fmt::Display>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
+fn note<T, E: ToString>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
     outcome.map_err(|fault| faults.push(fault.to_string())).ok()
 }
