@@ -48,6 +48,7 @@ pub struct App {
     listen: Vec<SocketAddr>,
     redirect_listen: Vec<SocketAddr>,
     admin_listen: Vec<SocketAddr>,
+    admin_names: Vec<String>,
     drain: Duration,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
@@ -118,8 +119,9 @@ impl App {
         let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
         let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
         let certificate = certificate.map(Arc::new);
-        let files = keyring.follow().into_iter().chain([denylist.follow()]).chain(access.as_ref().map(Access::follow));
-        let watch = Watch::start(files.chain(certificate.as_ref().map(LiveCertificate::follow)).collect());
+        let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
+        let files = [keyring.follow(), denylist.follow(), access.as_ref().and_then(Access::follow), certificate_file];
+        let watch = Watch::start(files.into_iter().flatten().collect());
         let watch = watch.map_err(|error| Unbuildable(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
@@ -138,7 +140,14 @@ impl App {
             meter.clone(),
         );
         Ok(Self {
-            health: Health::new(keyring.clone(), denylist.clone(), store.clone(), certificate.clone(), meter.clone()),
+            health: Health::new(
+                keyring.clone(),
+                denylist.clone(),
+                store.clone(),
+                certificate.clone(),
+                access.as_ref().map(|access| access.readings().clone()),
+                meter.clone(),
+            ),
             limits: Limits::new(config.rates, &clock),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
@@ -154,6 +163,7 @@ impl App {
             listen: config.listen,
             redirect_listen: config.redirect_listen,
             admin_listen: config.admin_listen,
+            admin_names: config.admin_names,
             drain: config.drain,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
@@ -245,6 +255,11 @@ impl App {
     /// Where operators ask; nowhere if there is no such listener.
     pub fn admin_listen(&self) -> &[SocketAddr] {
         &self.admin_listen
+    }
+
+    /// The names that operators may ask under, beside addresses and `localhost`.
+    pub fn admin_names(&self) -> &[String] {
+        &self.admin_names
     }
 
     /// How long to go on serving after being told to end.
