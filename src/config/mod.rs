@@ -10,6 +10,7 @@ mod expiry;
 mod extract;
 mod faults;
 mod layers;
+mod limits;
 mod listening;
 mod secrets;
 mod show;
