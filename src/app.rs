@@ -10,17 +10,18 @@ use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;
 use crate::provider::{Catalogue, Providers, Visit};
+use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::time::Instant;
 use url::Url;
 
@@ -33,6 +34,7 @@ const ADVICE: u32 = 12;
 pub struct App {
     tokens: Tokens,
     logins: Logins,
+    limits: Limits,
     store: Arc<Store>,
     access: Option<Access>,
     certificate: Option<Arc<LiveCertificate>>,
@@ -57,16 +59,9 @@ pub struct App {
 }
 
 /// Everything that keeps the server from starting, beyond its configuration: one sentence each.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{}", .0.join("\n"))]
 pub struct Unbuildable(Vec<String>);
-
-impl fmt::Display for Unbuildable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for Unbuildable {}
 
 impl App {
     /// Opens the keyring, the denylist and what else there is, starts to follow these files, and wires everything together. Calls no
@@ -156,6 +151,7 @@ impl App {
                 access.as_ref().map(|access| access.readings().clone()),
                 meter.clone(),
             ),
+            limits: Limits::new(config.rates, &clock),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
@@ -188,6 +184,11 @@ impl App {
     /// Consents to AuthIDs.
     pub fn logins(&self) -> &Logins {
         &self.logins
+    }
+
+    /// How often what may be asked.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// What outlives a request.
@@ -323,6 +324,6 @@ async fn tend(store: Weak<Store>) {
 }
 
 /// What a step gave; its fault goes to the list, so that an operator reads of all at once.
-fn note<T, E: fmt::Display>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
+fn note<T, E: ToString>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
     outcome.map_err(|fault| faults.push(fault.to_string())).ok()
 }

@@ -85,6 +85,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let admin_names = names.collect();
     let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
     let max_connections = keys.judge(&["server", "max_connections"], written.server.max_connections, connections);
+    let rates = keys.rates(&written.limits);
     let proxies = written.server.trusted_proxies.into_iter().enumerate();
     let proxies = proxies.filter_map(|(at, text)| {
         keys.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
@@ -147,6 +148,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         store,
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
         catalogue,
+        rates,
         allow_query_authid: written.refresh.allow_query_authid,
         privacy_url,
         log: Log { level: level.unwrap_or_default(), format: written.log.format },

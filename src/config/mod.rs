@@ -10,6 +10,7 @@ mod expiry;
 mod extract;
 mod faults;
 mod layers;
+mod limits;
 mod listening;
 mod secrets;
 mod show;
@@ -24,6 +25,7 @@ pub use show::{Shown, keys_of, show};
 pub use sources::{FILE_LIMIT, Sources};
 
 use crate::provider::Catalogue;
+use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
 use ipnet::IpNet;
@@ -73,6 +75,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// What there is to log in to: `[providers]`, `[services]` and `[clients]`, those built in included.
     pub catalogue: Catalogue,
+    /// What may be asked how often.
+    pub rates: Rates,
     /// Whether `GET /refresh?authid=` is answered.
     pub allow_query_authid: bool,
     /// The operator's own privacy policy.

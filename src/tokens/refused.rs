@@ -75,6 +75,20 @@ impl Refused {
         }
     }
 
+    /// Whether it may be a guess: nobody here ever made it.
+    pub fn is_guess(&self) -> bool {
+        matches!(self, Self::Parse(ParseError::Malformed) | Self::Forged | Self::BadRevokeCode)
+    }
+
+    /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Provider(failure) => !matches!(failure, Failure::Refused(_)),
+            Self::InDoubt(_) | Self::StoreDown | Self::TimedOut | Self::Internal => true,
+            _ => false,
+        }
+    }
+
     /// Why an AuthID that names `epoch` did not open.
     pub(super) fn unopened(epoch: Epoch, error: OpenError) -> Self {
         match error {

@@ -198,6 +198,7 @@ async fn a_lost_answer_is_waited_out_and_costs_a_login_only_at_a_strict_provider
         app.clock.advance(HOUR);
         emulator.lose_answers(1, Fault::CloseBeforeHeaders);
         assert_eq!(app.refresh(&authid).await.status, 502);
+        app.clock.advance(Duration::from_secs(2));
         let held = app.refresh(&authid).await;
         assert_eq!(held.status, 502);
         assert!(held.reason().contains("broke off"), "{}", held.reason());
