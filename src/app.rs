@@ -10,6 +10,7 @@ use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;
 use crate::provider::{Catalogue, Providers, Visit};
+use crate::rate_limit::Limits;
 use crate::store::Store;
 use crate::tls::LiveCertificate;
 use crate::tokens::Tokens;
@@ -31,6 +32,7 @@ const ADVICE_RETRY: Duration = Duration::from_secs(5);
 pub struct App {
     tokens: Tokens,
     logins: Logins,
+    limits: Limits,
     store: Arc<Store>,
     access: Option<Access>,
     certificate: Option<Arc<LiveCertificate>>,
@@ -126,6 +128,7 @@ impl App {
         );
         Ok(Self {
             health: Health::new(keyring.clone(), denylist.clone(), store.clone(), certificate.clone(), meter.clone()),
+            limits: Limits::new(config.rates, &clock),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
@@ -156,6 +159,11 @@ impl App {
     /// Consents to AuthIDs.
     pub fn logins(&self) -> &Logins {
         &self.logins
+    }
+
+    /// How often what may be asked.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// What outlives a request.

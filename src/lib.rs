@@ -7,9 +7,11 @@
 
 pub mod clock;
 pub mod guard;
+pub mod net;
 pub mod meter;
 pub mod seal;
 pub mod authid;
+pub mod rate_limit;
 pub mod provider;
 pub mod watch;
 pub mod files;

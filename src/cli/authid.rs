@@ -151,7 +151,7 @@ async fn revoke(
 ) -> anyhow::Result<()> {
     let revocable = tokens.revocable(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))?;
     let at_provider = if at_provider { AtProvider::Always } else { AtProvider::Never };
-    let done = tokens.revoke(revocable, at_provider).await;
+    let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
     if json {
@@ -165,7 +165,7 @@ async fn revoke(
         println!("{}", todo.map_or_else(String::new, |url| format!("; its owner can do it at {url}")));
     }
     if let Err(error) = done.here {
-        return Err(anyhow!(error.cause).context("the denylist could not be written"));
+        return Err(anyhow!("{}", error.cause).context("the denylist could not be written"));
     }
     if done.at_provider == Withdrawal::Failed {
         bail!("the login is refused here, but the storage provider did not end it; try again");

@@ -7,6 +7,7 @@ use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
 use crate::login::Origin;
 use crate::provider::{Catalogue, names_loopback};
+use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use figment::value::Value;
 use ipnet::IpNet;
@@ -21,6 +22,8 @@ use url::Url;
 /// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
 /// needed to finish.
 const MAX_DRAIN: u64 = 60;
+/// The most that a limit may allow in a minute.
+const MAX_RATE: u32 = 1_000_000;
 
 /// Takes out every text that was never filled in, so that it is not complained about a second time.
 pub(super) fn refuse_placeholders(layers: &mut Layers, faults: &mut Faults) {
@@ -78,6 +81,12 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let taken = [listen.as_slice(), &redirect_listen].concat();
     let admin_listen = keys.listen(&["admin", "listen"], &written.admin.listen, &taken);
     let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
+    let mut rate = |name, number| keys.judge(&["limits", name], Some(number), rate).unwrap_or_default();
+    let rates = Rates {
+        invalid_authids: rate("invalid_authids", written.limits.invalid_authids),
+        provider_calls: rate("provider_calls", written.limits.provider_calls),
+        provider_calls_in_all: rate("provider_calls_in_all", written.limits.provider_calls_in_all),
+    };
     let proxies = written.server.trusted_proxies.into_iter().enumerate();
     let proxies = proxies.filter_map(|(at, text)| {
         keys.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
@@ -135,6 +144,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         store,
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
         catalogue,
+        rates,
         allow_query_authid: written.refresh.allow_query_authid,
         privacy_url,
         log: Log { level: level.unwrap_or_default(), format: written.log.format },
@@ -195,6 +205,11 @@ impl Keys<'_> {
             (None, None) => None,
         }
     }
+}
+
+fn rate(number: u64) -> Result<u32, String> {
+    let rate = u32::try_from(number).ok().filter(|rate| (1..=MAX_RATE).contains(rate));
+    rate.ok_or_else(|| format!("must be a number from 1 to {MAX_RATE}: so many a minute"))
 }
 
 fn drain(seconds: u64) -> Result<Duration, String> {

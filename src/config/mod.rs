@@ -24,6 +24,7 @@ pub use show::{Shown, keys_of, show};
 pub use sources::Sources;
 
 use crate::provider::Catalogue;
+use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
 use ipnet::IpNet;
@@ -67,6 +68,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// What there is to log in to: `[providers]`, `[services]` and `[clients]`, those built in included.
     pub catalogue: Catalogue,
+    /// What may be asked how often.
+    pub rates: Rates,
     /// Whether `GET /refresh?authid=` is answered.
     pub allow_query_authid: bool,
     /// The operator's own privacy policy.

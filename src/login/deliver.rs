@@ -2,7 +2,6 @@
 
 use super::Logins;
 use super::binder::Binder;
-use super::client::{Client, ClientNet};
 use super::context::Context;
 use super::error::LoginError;
 use super::fetch_token::FetchToken;
@@ -10,6 +9,7 @@ use super::mailbox::{self, Asker, Receiver};
 use super::origin::{Opener, Origin};
 use super::ticket::Ticket;
 use crate::guard::{self, Guard};
+use crate::net::{Client, ClientNet};
 use crate::seal::SealError;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -49,12 +49,12 @@ impl Logins {
     /// The AuthID that waits for a fetch token, if it may go to a page of this origin at this client. It is given once.
     /// Who tries too many tokens finds nothing.
     pub async fn pick_up(&self, token: &FetchToken, client: Client, origin: Option<Origin>) -> Option<SecretString> {
-        if guard::on(Guard::FetchLimit) && !self.limits.admit_fetch(client, token) {
+        if guard::on(Guard::FetchLimit) && !self.fetches.admits(client, token) {
             return None;
         }
         let asker = Asker { address: client.address, origin };
         let authid = mailbox::pick_up(&self.store, &self.keyring.load(), token, &asker).await?;
-        self.limits.forget_fetch(client, token);
+        self.fetches.forget(client, token);
         Some(authid)
     }
 

@@ -1,12 +1,12 @@
 //! The last step of a login: from the provider's tokens to an AuthID that its person can keep.
 
-use super::client::Client;
 use super::context::Context;
 use super::error::LoginError;
 use super::origin::Opener;
 use super::ticket::Ticket;
 use super::{LoggedIn, Logins};
 use crate::authid::{self, Bind, GrantId, Login, RevokeCode};
+use crate::net::Client;
 use crate::provider::{Rotation, Service, Tokens};
 use crate::store::Shelf;
 use std::sync::Arc;

@@ -4,11 +4,11 @@
 //! the server's keys alone give an AuthID away. A token can be planted in somebody else's login, so it is not enough:
 //! who asks must be the page that opened the login, in a browser where the login's is, or the person must have agreed.
 
-use super::client::{self, ClientNet};
 use super::context::{self, Reader};
 use super::fetch_token::FetchToken;
 use super::origin::Origin;
 use crate::guard::{self, Guard};
+use crate::net::{self, ClientNet};
 use crate::seal::{EpochKeys, Key, Keyring, Purpose, SealError};
 use crate::store::{Name, Shelf, Store};
 use secrecy::SecretString;
@@ -134,7 +134,7 @@ fn write(receiver: &Receiver, authid: &str) -> Zeroizing<Vec<u8>> {
     let origin = asker.and_then(|asker| asker.origin.as_ref()).map_or("", Origin::as_str);
     let mut bytes = Zeroizing::new(Vec::with_capacity(18 + origin.len() + authid.len()));
     bytes.push(anybody);
-    bytes.extend(client::to_bytes(asker.and_then(|asker| asker.address)));
+    bytes.extend(net::to_bytes(asker.and_then(|asker| asker.address)));
     context::write(&mut bytes, origin.as_bytes());
     bytes.extend_from_slice(authid.as_bytes());
     bytes
@@ -142,7 +142,7 @@ fn write(receiver: &Receiver, authid: &str) -> Zeroizing<Vec<u8>> {
 
 fn read(bytes: &[u8]) -> Option<(Receiver, SecretString)> {
     let mut reader = Reader(bytes);
-    let ([anybody], address) = (reader.array()?, client::from_bytes(reader.array()?));
+    let ([anybody], address) = (reader.array()?, net::from_bytes(reader.array()?));
     let origin = Origin::of(reader.text()?);
     let receiver = if anybody == 1 { Receiver::Anybody } else { Receiver::Only(Asker { address, origin }) };
     Some((receiver, std::str::from_utf8(reader.0).ok()?.to_owned().into()))

@@ -4,7 +4,6 @@
 //! the browser's binder cookie proves that the one who comes back is the one who left.
 
 mod binder;
-mod client;
 mod context;
 mod deliver;
 mod error;
@@ -16,7 +15,6 @@ mod origin;
 mod ticket;
 
 pub use binder::Binder;
-pub use client::{Client, ClientNet};
 pub use context::Context;
 pub use error::LoginError;
 pub use fetch_token::FetchToken;
@@ -26,12 +24,13 @@ use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::guard::{self, Guard};
 use crate::keyfile::LiveKeyring;
+use crate::net::Client;
 use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Service};
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
 use context::State;
-use limit::Limits;
+use limit::Fetches;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -55,7 +54,7 @@ pub struct Logins {
     rules: DeliveryRules,
     redirect_uri: String,
     seen: Cache<[u8; 24], ()>,
-    limits: Limits,
+    fetches: Fetches,
     clock: Clock,
 }
 
@@ -119,8 +118,8 @@ impl Logins {
         clock: Clock,
     ) -> Self {
         let seen = Cache::builder().max_capacity(MAX_SEEN).time_to_live(SEEN).build();
-        let limits = Limits::new(clock.clone());
-        Self { keyring, providers, tokens, store, rules, redirect_uri, seen, limits, clock }
+        let fetches = Fetches::new(&clock);
+        Self { keyring, providers, tokens, store, rules, redirect_uri, seen, fetches, clock }
     }
 
     /// Seals what is known of a visitor of our index page into the parameter of its login links.
@@ -199,7 +198,7 @@ impl Logins {
         }
     }
 
-    /// Ends a login with a token that the person made at the provider and pasted.
+    /// Ends a login with a token that the person made at the provider and pasted. `admit` is asked before the provider is.
     ///
     /// # Errors
     /// Everything is checked before the token is spent.
@@ -210,11 +209,12 @@ impl Logins {
         binder: Option<&Binder>,
         client: Client,
         pasted: &SecretString,
+        admit: impl FnOnce() -> bool,
     ) -> Result<LoggedIn, LoginError> {
         let context = self.context(ctx, binder)?;
         self.offered(service, Flow::Paste)?;
         let pasted = PastedToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
-        if !self.limits.admit_trade(client) {
+        if !admit() {
             return Err(LoginError::TooMany);
         }
         self.can_be_kept(service).await?;

@@ -4,9 +4,9 @@
 //!
 //! `context | client's address (16) | AuthID`, sealed as contexts are, under a key of its own.
 
-use super::client::{self, ClientNet};
 use super::context::{Context, Reader, STATE_LIFETIME};
 use crate::clock::UnixTime;
+use crate::net::{self, ClientNet};
 use crate::seal::{Keyring, Purpose, SealError};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
@@ -31,7 +31,7 @@ impl Ticket {
         let context = self.context.encode(now);
         let mut bytes = Zeroizing::new(Vec::with_capacity(context.len() + 16 + authid.len()));
         bytes.extend(context);
-        bytes.extend(client::to_bytes(self.address));
+        bytes.extend(net::to_bytes(self.address));
         bytes.extend_from_slice(authid.as_bytes());
         keyring.pack(Purpose::DeliveryTicket, b"", &bytes).map(|(text, _)| text)
     }
@@ -41,7 +41,7 @@ impl Ticket {
         let opened = keyring.unpack(text, Purpose::DeliveryTicket, b"")?;
         let mut reader = Reader(&opened.plaintext);
         let context = Context::decode(&mut reader, now, STATE_LIFETIME)?;
-        let address = client::from_bytes(reader.array()?);
+        let address = net::from_bytes(reader.array()?);
         let authid = std::str::from_utf8(reader.0).ok()?.to_owned().into();
         Some(Self { context, address, authid })
     }

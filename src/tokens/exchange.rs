@@ -3,7 +3,7 @@
 
 use super::cache::{Access, TokenName};
 use super::rotation::{Manner, Rotation};
-use super::{CALL_BUDGET, Inner, PAUSE, Refused, SOON};
+use super::{CALL_BUDGET, Inner, Refused, SOON};
 use crate::authid::{GrantId, Login};
 use crate::clock::UnixTime;
 use crate::provider::{Failure, RefreshFailure, Rotation as Rule, Service};
@@ -67,25 +67,17 @@ impl Inner {
                 access.map_err(|RefreshFailure { failure, .. }| Refused::Provider(failure))
             }
         };
-        match outcome {
-            Ok(access) => {
-                let access = Arc::new(access);
-                self.outcomes.keep(name.0, access.clone());
-                Ok(access)
+        let outcome = outcome.map(Arc::new);
+        match &outcome {
+            Ok(access) => self.outcomes.keep(&name, access.clone()),
+            Err(Refused::Provider(failure)) => {
+                let single_use = self.is_single_use(service);
+                // A refresh token that may be spent is the rotation's to guard, and its answer may still come.
+                self.outcomes.failed(name, *failure, single_use && *failure != Failure::Operator);
             }
-            Err(refused) => {
-                if let Refused::Provider(failure) = &refused {
-                    match failure {
-                        Failure::Refused(_) => self.outcomes.remember(name, *failure, PAUSE),
-                        Failure::Later { retry_after } => {
-                            self.outcomes.remember(name, *failure, retry_after.unwrap_or(PAUSE));
-                        }
-                        _ => {}
-                    }
-                }
-                Err(refused)
-            }
+            Err(_) => {}
         }
+        outcome
     }
 
     /// Counts how long a login has to live that was just refreshed, and warns while there is time to make it anew.

@@ -81,6 +81,20 @@ impl Refused {
         }
     }
 
+    /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Provider(failure) => !matches!(failure, Failure::Refused(_)),
+            Self::Unclear(_)
+            | Self::NoKeyForRecord(_, NoKey::Newer)
+            | Self::InDoubt
+            | Self::StoreDown
+            | Self::TimedOut
+            | Self::Internal => true,
+            _ => false,
+        }
+    }
+
     /// Why an AuthID that names `epoch` did not open.
     pub(super) fn unopened(epoch: Epoch, error: OpenError) -> Self {
         match error {

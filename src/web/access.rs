@@ -39,6 +39,9 @@ pub(super) fn ask(refused: Option<&Refused>, ctx: &str, binder: &Binder, wanted:
         Some(Refused::TooMany { .. }) => {
             (StatusCode::TOO_MANY_REQUESTS, Some("There were too many wrong passwords. Wait a minute, then try again."))
         }
+        Some(Refused::Busy) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Some("Too many passwords are being tried at this moment. Try again."))
+        }
         Some(Refused::Fault) => {
             (StatusCode::INTERNAL_SERVER_ERROR, Some("The password could not be checked. Try again."))
         }
@@ -51,8 +54,13 @@ pub(super) fn ask(refused: Option<&Refused>, ctx: &str, binder: &Binder, wanted:
         error,
     };
     let mut response = page::show(app, status, "password.html", page);
-    if let Some(Refused::TooMany { retry_after }) = refused {
-        response.headers_mut().insert(header::RETRY_AFTER, (retry_after.as_secs() + 1).into());
+    let retry_after = match refused {
+        Some(Refused::TooMany { retry_after }) => Some(retry_after.as_secs() + 1),
+        Some(Refused::Busy) => Some(1),
+        _ => None,
+    };
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     visitor::keep(&mut response, &visitor::binder_cookie(binder, app));
     response
@@ -79,7 +87,8 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     };
     let password = SecretString::from(field("password").unwrap_or_default());
-    match access.check(password, client::of(&request, &app).limited()).await {
+    let held = visitor::pass(&request, &app);
+    match access.check(password, client::of(&request, &app), held.as_deref()).await {
         Ok(pass) => {
             let mut response = index::show(&context, &ctx, &binder, wanted, &app);
             visitor::keep(&mut response, &visitor::pass_cookie(pass, &app));

@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::guard::{self, Guard};
-use crate::login::Client;
+use crate::net::Client;
 use actix_web::HttpRequest;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};

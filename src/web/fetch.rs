@@ -3,7 +3,8 @@
 use super::{audit, client, form, visitor};
 use crate::app::App;
 use crate::guard::{self, Guard};
-use crate::login::{Client, FetchToken, Origin};
+use crate::login::{FetchToken, Origin};
+use crate::net::Client;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;

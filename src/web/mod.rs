@@ -81,19 +81,19 @@ fn routes(config: &mut web::ServiceConfig) {
 async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
     let opened = app.tokens().open(authid).map_err(|refused| {
         app.meter().refreshed(None, None, refused.word());
-        headers::span(request).in_scope(|| log(&refused))
+        headers::span(request).in_scope(|| unopened(&refused, request, app))
     })?;
     let epoch = opened.epoch.number();
     let count = |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), Some(epoch), outcome);
     if let Some(granted) = app.tokens().recall(&opened) {
-        count("cached");
+        count(granted.source.word());
         app.meter().saw_epoch(epoch);
         return Ok(granted);
     }
     let span = headers::span(request);
     span.record("grant", tracing::field::display(opened.login.grant));
     let outcome = app.tokens().access(&opened).instrument(span.clone()).await;
-    count(outcome.as_ref().map_or_else(Refused::word, |_| "fetched"));
+    count(outcome.as_ref().map_or_else(Refused::word, |granted| granted.source.word()));
     if let Err(refused @ Refused::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
         return Err(refused.into());
@@ -111,6 +111,14 @@ fn log(refused: &Refused) -> Answer {
         _ => tracing::info!(why = %refused, "no access token"),
     }
     answer
+}
+
+/// [`log`] for what did not open. Where too many come from one address, they are neither logged nor told apart any more.
+fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
+    match app.limits().invalid_authid(client::of(request, app)) {
+        Ok(()) => log(refused),
+        Err(wait) => Answer::too_many(wait),
+    }
 }
 
 /// Why a service cannot be chosen, for visitors; `None` if it can.

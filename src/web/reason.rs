@@ -47,6 +47,13 @@ impl Answer {
         Self::new(StatusCode::BAD_REQUEST, Level::INFO, reason)
     }
 
+    /// For a client that sends one AuthID after the other that does not open.
+    pub(super) fn too_many(wait: Duration) -> Self {
+        let reason = "Too many AuthIDs that are not valid here came from this address. Please try again in a minute.";
+        let retry_after = Some(wait.as_secs() + 1);
+        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Level::DEBUG, reason) }
+    }
+
     fn not_offered() -> Self {
         let reason = "The service of this AuthID is not set up on this server (any more). Please tell its operator.";
         Self::new(StatusCode::BAD_GATEWAY, Level::ERROR, reason)

@@ -16,6 +16,7 @@ mod ending;
 mod http;
 mod http_rules;
 mod inspect;
+mod limits;
 mod login;
 mod metrics;
 mod provider_rules;
