@@ -11,7 +11,7 @@ use crate::meter::Meter;
 use crate::pages::Pages;
 use crate::provider::{Catalogue, Providers, Visit};
 use crate::rate_limit::Limits;
-use crate::store::Store;
+use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
@@ -25,8 +25,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-/// How often a store that is down at the start is asked how it is set up.
-const ADVICE_RETRY: Duration = Duration::from_secs(5);
+/// How often the store is looked after.
+const TEND: Duration = Duration::from_secs(5);
+/// How often it is asked how it is set up: in the times of [`TEND`].
+const ADVICE: u32 = 12;
 
 /// A server's rooms and what the handlers ask of the configuration.
 pub struct App {
@@ -72,6 +74,23 @@ impl App {
     /// # Errors
     /// All files that are missing or faulty.
     pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, Unbuildable> {
+        Self::with_store(Store::open, config, public_url, clock)
+    }
+
+    /// The same for a look at it, which may be root's: what the server would make is not made.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub fn examine(config: Config, public_url: Url, clock: Clock) -> Result<Self, Unbuildable> {
+        Self::with_store(Store::attach, config, public_url, clock)
+    }
+
+    fn with_store(
+        open: fn(&StorePlace, Clock) -> Result<Store, StoreError>,
+        config: Config,
+        public_url: Url,
+        clock: Clock,
+    ) -> Result<Self, Unbuildable> {
         let mut faults = Vec::new();
         let keyring = note(
             &mut faults,
@@ -89,8 +108,7 @@ impl App {
         let host = public_url.host().map(|host| host.to_owned());
         let certificate = config.tls.zip(host).map(|(files, host)| LiveCertificate::open(files, host, clock.clone()));
         let certificate = note(&mut faults, certificate.transpose());
-        let store =
-            note(&mut faults, Store::open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
+        let store = note(&mut faults, open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
         let (
             Some(keyring),
             Some(denylist),
@@ -117,7 +135,7 @@ impl App {
         };
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
-        tokio::spawn(advise(Arc::downgrade(&store)));
+        tokio::spawn(tend(Arc::downgrade(&store)));
         let tokens = Tokens::new(
             keyring.clone(),
             denylist.clone(),
@@ -262,15 +280,24 @@ impl App {
     }
 }
 
-/// Tells the log how the store should be set up, as soon as it can be asked; its outage is told by itself.
-async fn advise(store: Weak<Store>) {
+/// Tells the log how the store should be set up, as soon as it can be asked, and when that changes: after a failover
+/// another Redis answers. While it fails it is asked whether it still does.
+async fn tend(store: Weak<Store>) {
+    let (mut told, mut wait) = (Vec::new(), 0);
     while let Some(store) = store.upgrade() {
-        if let Ok(advice) = store.advice().await {
-            advice.iter().for_each(|advice| tracing::warn!(advice, "the state store is not set up to keep logins"));
-            return;
+        store.probe().await;
+        wait = if store.was_replaced() { 0 } else { wait };
+        if wait == 0
+            && let Ok(advice) = store.advice().await
+        {
+            for advice in advice.iter().filter(|advice| !told.contains(*advice)) {
+                tracing::warn!(advice, "the state store is not set up to keep logins");
+            }
+            (told, wait) = (advice, ADVICE);
         }
+        wait = wait.saturating_sub(1);
         drop(store);
-        tokio::time::sleep(ADVICE_RETRY).await;
+        tokio::time::sleep(TEND).await;
     }
 }
 

@@ -1,11 +1,11 @@
 //! How this process does: what of its files is in force, how its store answers, whether it is about to end. For those
 //! who run it; nothing here is secret, and no provider is ever asked.
 
-use crate::clock::{UnixTime, rfc3339};
+use crate::clock::rfc3339;
 use crate::denylist::Denylist;
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::store::{self, Store};
+use crate::store::Store;
 use crate::tls::LiveCertificate;
 use crate::watch::Readings;
 use serde::Serialize;
@@ -54,8 +54,12 @@ pub struct Reading {
 pub struct StoreState {
     /// Whether what it holds outlives this process.
     pub durable: bool,
-    /// Since when requests to it fail, RFC 3339; `None` if they do not.
+    /// Since when requests to it fail, of either kind, RFC 3339; `None` if they do not.
     pub failing_since: Option<String>,
+    /// Since when those fail that read or remove.
+    pub reading_fails_since: Option<String>,
+    /// Since when those fail that put something there: a full store is read as before.
+    pub writing_fails_since: Option<String>,
 }
 
 /// The keyring as replicas compare it.
@@ -113,13 +117,18 @@ impl Health {
     /// Whether it wants requests, in detail.
     pub fn readiness(&self) -> Readiness {
         let draining = self.is_draining();
-        let failing_since = self.store_fails().map(rfc3339);
+        let store = self.store.health();
         Readiness {
             ready: !draining,
             draining,
             keyring: reading(self.keyring.load().entries().count(), self.keyring.readings()),
             denylist: reading(self.denylist.count(), self.denylist.readings()),
-            store: StoreState { durable: self.store.is_durable(), failing_since },
+            store: StoreState {
+                durable: self.store.is_durable(),
+                failing_since: store.failing().map(rfc3339),
+                reading_fails_since: store.reading.map(rfc3339),
+                writing_fails_since: store.writing.map(rfc3339),
+            },
         }
     }
 
@@ -151,15 +160,10 @@ impl Health {
         if let Some(certificate) = &self.certificate {
             self.meter.certificate(certificate.ends(), certificate.readings().failed());
         }
-        self.meter.process(self.store_fails().is_some(), self.is_draining());
+        let store = self.store.health();
+        self.meter.store(store.reading.is_some(), store.writing.is_some());
+        self.meter.process(self.is_draining());
         self.meter.render()
-    }
-
-    fn store_fails(&self) -> Option<UnixTime> {
-        match self.store.health() {
-            store::Health::Good => None,
-            store::Health::Failing { since, .. } => Some(since),
-        }
     }
 }
 

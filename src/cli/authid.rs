@@ -180,7 +180,7 @@ fn rooms(config: Config) -> anyhow::Result<(Tokens, Arc<Providers>)> {
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
     };
     let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
-    let store = Arc::new(Store::open(&config.store, clock.clone())?);
+    let store = Arc::new(Store::attach(&config.store, clock.clone())?);
     let providers = Arc::new(Providers::new(config.catalogue, clock.clone(), Meter::default())?);
     let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
     Ok((Tokens::new(keyring, denylist, Arc::clone(&providers), store, clock, Meter::default()), providers))

@@ -97,10 +97,12 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let denylist = keys.path(&["denylist", "file"], written.denylist.file);
     let access_password_file = keys.path(&["access", "password_file"], written.access.password_file);
     let ca_file = keys.path(&["state", "ca_file"], written.state.ca_file);
+    let wait =
+        keys.judge(&["state", "redis_wait"], Some(written.state.redis_wait), StorePlace::wait).unwrap_or_default();
     let folder = layers.at(&["state", "store"]).map(|value| layers.folder(value.tag()));
     let folder = folder.unwrap_or(layers.working_dir()).to_owned();
     let store = keys.judge(&["state", "store"], written.state.store, |text| {
-        StorePlace::parse(text.expose_secret(), &folder, ca_file)
+        StorePlace::parse(text.expose_secret(), &folder, ca_file, wait)
     });
     let store = store.unwrap_or_default();
     let origins = written.delivery.trusted_origins.into_iter().enumerate();

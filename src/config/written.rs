@@ -70,6 +70,7 @@ pub(super) struct Denylist {
 pub(super) struct State {
     pub(super) store: Option<SecretString>,
     pub(super) ca_file: Option<String>,
+    pub(super) redis_wait: u32,
 }
 
 #[derive(Default, Deserialize)]

@@ -125,9 +125,28 @@ pub(super) const CERTIFICATE_FAILED: Metric = gauge(
     "1 if certificate and key could not be read or do not belong together, so that an older pair is in force.",
 );
 pub(super) const STORE_FAILING: Metric =
-    gauge("authseal_store_failing", &[], "1 if the last request to the state store failed.");
+    gauge("authseal_store_failing", &[], "1 if reading from the state store or writing to it fails.");
+pub(super) const STORE_READING_FAILS: Metric =
+    gauge("authseal_store_reading_fails", &[], "1 if the last request that read from the state store failed.");
+pub(super) const STORE_WRITING_FAILS: Metric =
+    gauge("authseal_store_writing_fails", &[], "1 if the last request that wrote to the state store failed.");
+pub(super) const STORE_REQUESTS: Metric = Metric {
+    // From memory to the longest that a request may take.
+    buckets: &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0],
+    kind: Kind::Histogram,
+    ..counter(
+        "authseal_store_request_seconds",
+        &["kind", "verb"],
+        "Requests to the state store and how long each took.",
+    )
+};
 pub(super) const STORE_FAILURES: Metric =
     counter("authseal_store_failures_total", &["kind", "verb"], "Requests to the state store that failed.");
+pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
+    "authseal_store_unacknowledged_total",
+    &[],
+    "Records in Redis that fewer of its replicas than state.redis_wait had in time.",
+);
 pub(super) const ROTATIONS: Metric = counter(
     "authseal_rotations_total",
     &["outcome"],
@@ -143,7 +162,7 @@ pub(super) const BUILD: Metric = gauge("authseal_build_info", &["version"], "1; 
 pub(super) const STARTED: Metric = gauge("process_start_time_seconds", &[], "When this process started.");
 
 /// All metrics.
-pub const METRICS: [&Metric; 23] = [
+pub const METRICS: [&Metric; 27] = [
     &REFRESHES,
     &LAST_SEEN,
     &LOGINS,
@@ -161,7 +180,11 @@ pub const METRICS: [&Metric; 23] = [
     &CERTIFICATE_EXPIRES,
     &CERTIFICATE_FAILED,
     &STORE_FAILING,
+    &STORE_READING_FAILS,
+    &STORE_WRITING_FAILS,
+    &STORE_REQUESTS,
     &STORE_FAILURES,
+    &STORE_UNACKNOWLEDGED,
     &ROTATIONS,
     &UNWRITTEN,
     &DRAINING,

@@ -160,9 +160,17 @@ impl Meter {
         }
     }
 
-    /// A request to a store of some kind failed.
-    pub fn store_failed(&self, kind: &'static str, verb: &'static str) {
-        self.counter(&list::STORE_FAILURES, &[kind, verb]).increment(1);
+    /// A store of some kind answered a request, or failed.
+    pub fn store_asked(&self, kind: &'static str, verb: &'static str, seconds: f64, well: bool) {
+        self.observe(&list::STORE_REQUESTS, &[kind, verb], seconds);
+        if !well {
+            self.counter(&list::STORE_FAILURES, &[kind, verb]).increment(1);
+        }
+    }
+
+    /// Fewer replicas of Redis than asked for have a record.
+    pub fn store_unacknowledged(&self) {
+        self.counter(&list::STORE_UNACKNOWLEDGED, &[]).increment(1);
     }
 
     /// An exchange for a login whose refresh token changes ended.
@@ -200,9 +208,15 @@ impl Meter {
         self.gauge(&list::CERTIFICATE_FAILED, &[]).set(flag(failed));
     }
 
-    /// Whether the store fails, and whether this process was told to end.
-    pub fn process(&self, store_failing: bool, draining: bool) {
-        self.gauge(&list::STORE_FAILING, &[]).set(flag(store_failing));
+    /// Whether reading from the store fails, and whether writing to it does.
+    pub fn store(&self, reading_fails: bool, writing_fails: bool) {
+        self.gauge(&list::STORE_FAILING, &[]).set(flag(reading_fails || writing_fails));
+        self.gauge(&list::STORE_READING_FAILS, &[]).set(flag(reading_fails));
+        self.gauge(&list::STORE_WRITING_FAILS, &[]).set(flag(writing_fails));
+    }
+
+    /// Whether this process was told to end.
+    pub fn process(&self, draining: bool) {
         self.gauge(&list::DRAINING, &[]).set(flag(draining));
     }
 

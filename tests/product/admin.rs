@@ -57,7 +57,9 @@ async fn readyz_tells_what_is_in_force_and_a_faulty_file_does_not_end_readiness(
         "ready": true, "draining": false,
         "keyring": { "entries": 4, "since": first.json()["keyring"]["since"], "last_load_failed": false },
         "denylist": { "entries": 0, "since": first.json()["denylist"]["since"], "last_load_failed": false },
-        "store": { "durable": false, "failing_since": null },
+        "store": {
+            "durable": false, "failing_since": null, "reading_fails_since": null, "writing_fails_since": null,
+        },
     });
     assert_eq!((first.status, first.json()), (200, expected.clone()));
     let (keys, denylist) = (app.dir.path().join("keys.toml"), app.dir.path().join("denylist"));
