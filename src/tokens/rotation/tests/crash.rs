@@ -24,8 +24,9 @@ struct State {
     left: Option<u64>,
 }
 
+/// The disk, whether its one lock is held, and whether syncs of folders fail.
 #[derive(Clone, Debug, Default)]
-struct Fragile(Arc<Mutex<State>>, Arc<AtomicBool>);
+struct Fragile(Arc<Mutex<State>>, Arc<AtomicBool>, Arc<AtomicBool>);
 
 impl Fragile {
     fn act<T>(&self, act: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
@@ -65,7 +66,7 @@ impl Fragile {
             }
             state.synced = state.names.clone();
         }
-        Self(Arc::new(Mutex::new(state)), Arc::default())
+        Self(Arc::new(Mutex::new(state)), Arc::default(), Arc::default())
     }
 }
 
@@ -106,6 +107,9 @@ impl Disk for Fragile {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        if self.2.load(Ordering::Acquire) {
+            return Err(io::Error::other("the sync failed"));
+        }
         self.act(|state| {
             state.synced.retain(|path, _| path.parent() != Some(folder));
             let names = state.names.iter().filter(|(path, _)| path.parent() == Some(folder));
@@ -248,5 +252,36 @@ async fn no_crash_costs_a_login_that_could_be_kept() {
                 run(seed, end_at, kind, power_lost).await;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_whose_sync_failed_is_written_again_before_it_counts_as_written() {
+    let (mut dice, clock) = (Dice(1), Clock::system());
+    let (keyring, login) = (live(&keyring_text(1, &[1])), login());
+    let disk = Fragile::default();
+    let store = Store::on_disk(Arc::new(disk.clone()), Path::new("/state"), clock.clone()).unwrap();
+    let rotation = Rotation::new(Arc::new(store), keyring.clone(), clock.clone(), meter());
+    rotation.begin(&login, tokens("token-0"), STRICT).await.unwrap();
+    clock.advance(HOUR);
+    let provider = Provider::default();
+    let ask = |token: SecretString, _| {
+        let answer = provider.refresh(&token);
+        // The mark was written well; of the answer the folder's sync fails, after the rename.
+        disk.2.store(true, Ordering::Release);
+        async { answer }.boxed()
+    };
+    rotation.exchange(&login, STRICT, true, deadline(), &ask).await.unwrap();
+    assert_eq!(rotation.unwritten(), 1);
+    let there = rotation.records.store.read(Shelf::Records, &record::name(&login)).await.unwrap().unwrap();
+    assert_eq!(record::generation_of(&there), Some(1), "it can be read");
+    disk.2.store(false, Ordering::Release);
+    rotation.unwritten.write(&record::name(&login)).await.unwrap();
+    assert_eq!(rotation.unwritten(), 0);
+    for _ in 0..20 {
+        let disk = disk.after(true, &mut dice);
+        let store = Store::on_disk(Arc::new(disk), Path::new("/state"), clock.clone()).unwrap();
+        let there = store.read(Shelf::Records, &record::name(&login)).await.unwrap().unwrap();
+        assert_eq!(record::generation_of(&there), Some(1), "and survives a loss of power");
     }
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod model;
 
+use super::unwritten::Pending;
 use super::*;
 use crate::authid::{Bind, GrantId, ServiceId};
 use crate::seal::{Keyring, NoKey, new_secret_text};
@@ -605,4 +606,57 @@ async fn of_a_process_that_ends_in_a_call_the_log_names_the_login() {
     };
     assert!(!settled);
     assert!(replica.settle().await, "nothing is under way any more");
+}
+
+/// A record of a generation, sealed for the login.
+fn sealed(replicas: &Replicas, generation: u64, keyring: &Keyring) -> Vec<u8> {
+    let mut record = Record::new(None, &"own".into(), tokens(&format!("token-{generation}")), 0, None);
+    record.generation = generation;
+    record.seal(&replicas.login, keyring).unwrap()
+}
+
+fn pending(replicas: &Replicas, generation: u64) -> Pending {
+    let blob = sealed(replicas, generation, &replicas.keyring.load()).into();
+    Pending { grant: replicas.login.grant, generation, blob, life: HOUR }
+}
+
+#[tokio::test]
+async fn one_token_that_cannot_be_written_down_does_not_keep_others_out() {
+    let replicas = Replicas::new();
+    let rotation = replicas.replica();
+    let too_long = vec![0; crate::store::MAX_BLOB_LEN + 1].into();
+    for name in [[0; 32], [1; 32], [2; 32]] {
+        rotation.unwritten.keep(name, Pending { blob: Arc::clone(&too_long), ..pending(&replicas, 1) });
+    }
+    rotation.unwritten.keep(record::name(&replicas.login), pending(&replicas, 1));
+    while rotation.unwritten() > 3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(replicas.record().await.unwrap().generation, 1);
+}
+
+#[tokio::test]
+async fn what_waits_to_be_written_down_takes_the_place_of_older_records_only() {
+    let name = |replicas: &Replicas| record::name(&replicas.login);
+    for (there, after) in [(0, 2), (1, 2), (2, 2), (3, 3)] {
+        let replicas = Replicas::new();
+        let rotation = replicas.replica();
+        let before = sealed(&replicas, there, &replicas.keyring.load());
+        replicas.put_back(&before).await;
+        rotation.unwritten.keep(name(&replicas), pending(&replicas, 2));
+        rotation.unwritten.write(&name(&replicas)).await.unwrap();
+        assert_eq!((replicas.record().await.unwrap().generation, rotation.unwritten()), (after, 0));
+        assert_eq!(replicas.blob().await.unwrap() == before, there >= 2, "one as new stays as it is, with its mark");
+    }
+    // Under a key that is not here yet.
+    let replicas = Replicas::new();
+    let rotation = replicas.replica();
+    let theirs = sealed(&replicas, 1, &keyring(2, &[2]));
+    replicas.put_back(&theirs).await;
+    rotation.unwritten.keep(name(&replicas), pending(&replicas, 2));
+    assert!(rotation.unwritten.write(&name(&replicas)).await.is_err());
+    assert_eq!((replicas.blob().await, rotation.unwritten()), (Some(theirs), 1));
+    replicas.store.take(Shelf::Records, &name(&replicas)).await.unwrap();
+    rotation.unwritten.write(&name(&replicas)).await.unwrap();
+    assert_eq!((replicas.record().await.unwrap().generation, rotation.unwritten()), (2, 0));
 }
