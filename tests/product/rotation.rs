@@ -3,7 +3,7 @@
 
 use crate::browser::{From, Person};
 use crate::emulator::{Emulator, Fault, Personality};
-use crate::spawn::{Answer, OLD, PRIMARY, TestApp, spawn_at, spawn_beside, until};
+use crate::spawn::{Answer, OLD, PRIMARY, STAGED, TestApp, spawn_at, spawn_beside, until};
 use authseal::clock::Clock;
 use authseal::store::{Store, StorePlace};
 use authseal::tokens::records_by_epoch;
@@ -394,4 +394,82 @@ async fn a_record_moves_to_the_newer_key_when_it_is_used() {
     app.clock.advance(HOUR);
     let again = new.refresh(answer.json()["v2_authid"].as_str().unwrap()).await;
     assert!(emulator.use_access_token(&again.access_token()));
+}
+
+#[tokio::test]
+async fn what_another_server_fetched_is_found_within_a_minute() {
+    let (emulator, one) = start(Personality::box_com());
+    let two = spawn_beside(&one);
+    let authid = log_in(&emulator, &one).await;
+    let first = one.refresh(&authid).await.access_token();
+    assert_eq!(two.refresh(&authid).await.access_token(), first);
+    let newer = test_login(&two, &authid).await;
+    assert!(emulator.use_access_token(&newer));
+    assert!(!emulator.use_access_token(&first), "the provider has ended it");
+    one.clock.advance(Duration::from_secs(61));
+    assert_eq!(one.refresh(&authid).await.access_token(), newer);
+    assert_eq!(spent(&emulator).len(), 1);
+}
+
+/// Has a server ask the provider whatever it remembers: the access token that this brought.
+async fn test_login(app: &TestApp, authid: &str) -> String {
+    let page = app.post("/inspect", &[("authid", authid), ("act", "test")]).await;
+    assert!(page.body.contains("It works"), "{page:?}");
+    app.refresh(authid).await.access_token()
+}
+
+#[tokio::test]
+async fn revoking_waits_for_the_exchange_under_way_and_ends_what_it_brings() {
+    let (emulator, one) = start(Personality::box_com());
+    let two = spawn_beside(&one);
+    for revoker in [&one, &two] {
+        let authid = log_in(&emulator, &one).await;
+        one.clock.advance(HOUR);
+        let before = spent(&emulator).len();
+        let denied = |app: &TestApp| fs::read_to_string(app.dir.path().join("denylist")).unwrap().lines().count();
+        let lines = denied(&one);
+        emulator.hold();
+        let revoke = async {
+            until(Duration::from_secs(10), async || spent(&emulator).len() == before + 1).await;
+            let request = revoker.client.post(revoker.at("/revoked")).header("X-AuthID", &authid).send();
+            let release = async {
+                // From here on, one that does not wait would end the old token.
+                until(Duration::from_secs(10), async || denied(&one) == lines + 1).await;
+                emulator.release();
+            };
+            let (answer, ()) = tokio::join!(request, release);
+            Answer::of(answer.unwrap()).await
+        };
+        let (_, revoked) = tokio::join!(one.refresh(&authid), revoke);
+        assert_eq!(revoked.json()["provider"], "done", "{revoked:?}");
+        let newest = emulator.calls().into_iter().filter(|call| call.path.contains("revoke")).next_back().unwrap();
+        let ended = newest.params.iter().find(|(name, _)| name == "token").unwrap().1.clone();
+        assert!(!spent(&emulator).contains(&ended), "not the token that was spent: {ended}");
+        assert!(records(&one).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_login_or_refresh_while_the_clock_is_wrong_hands_out_no_old_token_and_loses_nothing() {
+    for wrong in [86_400, -86_400] {
+        let (emulator, app) = start(Personality::jottacloud());
+        app.clock.step(wrong);
+        let authid = log_in(&emulator, &app).await;
+        app.clock.step(-wrong);
+        for _ in 0..3 {
+            app.clock.advance(Duration::from_secs(4000));
+            assert!(emulator.use_access_token(&spawn_beside(&app).refresh(&authid).await.access_token()), "{wrong}");
+            assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "{wrong}");
+        }
+        assert_eq!(spent(&emulator).len(), 3, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sealed_again_never_gets_an_older_key_than_it_had() {
+    let (emulator, app) = start_with(Personality::microsoft(), "");
+    let authid = app.seal_under(STAGED, emulator.who().service, &emulator.log_in().refresh.unwrap());
+    let answer = app.refresh(&authid).await;
+    let resealed = answer.json()["v2_authid"].as_str().unwrap().to_owned();
+    assert!(resealed.starts_with(&format!("v3:{}:{STAGED}:", emulator.who().service)), "{resealed}");
 }
