@@ -7,11 +7,13 @@ use super::{Configured, block_on};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Faults};
+use crate::files;
 use crate::provider::{Availability, Catalogue};
 use crate::store::StorePlace;
 use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use url::Url;
 
 pub(super) const EXAMPLES: &str = "\
@@ -76,6 +78,8 @@ impl Judgement {
     fn of(config: Config, public_url: Url, online: bool) -> anyhow::Result<Self> {
         let file = config.file.as_ref().map(|file| file.display().to_string());
         let mut warnings = config.warnings.clone();
+        warnings.extend(config.file.as_deref().and_then(files::rewritable));
+        warnings.extend(BTreeSet::from_iter(config.inputs().filter_map(files::shared)));
         let to_be_made = match &config.store {
             StorePlace::Dir(path) if !path.exists() => Some(path.display().to_string()),
             _ => None,

@@ -7,6 +7,7 @@
 
 use super::line::{Answer, Line, client};
 use super::{Name, Shelf, StoreError, limited};
+use crate::files::{self, Readers};
 use crate::meter::Meter;
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value, from_redis_value};
 use secrecy::{ExposeSecret, SecretString};
@@ -19,6 +20,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+/// The largest file of certificates, in bytes; all that a system trusts take a quarter of it.
+const MAX_CA_FILE: u64 = 1024 * 1024;
 /// How many keys a look at all of them asks for at a time.
 const BATCH: usize = 500;
 /// How long Redis waits for its replicas, in milliseconds.
@@ -65,12 +68,11 @@ struct Copies {
 
 impl Redis {
     pub(super) fn open(url: &SecretString, ca_file: Option<&Path>, wait: u32) -> Result<Self, StoreError> {
-        let root_cert = match ca_file {
-            Some(path) => Some(std::fs::read(path).map_err(|error| {
-                StoreError::Redis(format!("the certificate {} cannot be read: {error}", path.display()))
-            })?),
-            None => None,
+        let read = |path: &Path| match files::read(path, MAX_CA_FILE, Readers::All) {
+            Ok((pem, _)) => Ok(pem.to_vec()),
+            Err(error) => Err(StoreError::Redis(format!("the certificate {} cannot be used: {error}", path.display()))),
         };
+        let root_cert = ca_file.map(read).transpose()?;
         let client = client(url.expose_secret(), root_cert).map_err(|error| told(&error))?;
         let replaced = Arc::new(AtomicBool::new(false));
         let copies = (wait > 0).then(|| Copies {

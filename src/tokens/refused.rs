@@ -81,6 +81,11 @@ impl Refused {
         }
     }
 
+    /// Whether it may be a guess: nobody here ever made it.
+    pub fn is_guess(&self) -> bool {
+        matches!(self, Self::Parse(ParseError::Malformed) | Self::Forged | Self::BadRevokeCode)
+    }
+
     /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.
     pub(super) fn passes(&self) -> bool {
         match self {

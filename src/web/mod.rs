@@ -113,11 +113,12 @@ fn log(refused: &Refused) -> Answer {
     answer
 }
 
-/// [`log`] for what did not open. Where too many come from one address, they are neither logged nor told apart any more.
+/// [`log`] for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
 fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
-    match app.limits().invalid_authid(client::of(request, app)) {
-        Ok(()) => log(refused),
-        Err(wait) => Answer::too_many(wait),
+    let counted = || app.limits().invalid_authid(client::of(request, app));
+    match refused.is_guess().then(counted) {
+        Some(Err(wait)) => Answer::too_many(wait),
+        _ => log(refused),
     }
 }
 

@@ -20,6 +20,7 @@ mod limits;
 mod login;
 mod metrics;
 mod provider_rules;
+mod reading;
 mod redis_server;
 mod refresh;
 mod relay;
