@@ -411,7 +411,6 @@ impl Model for Protocol {
 
 fn check(protocol: Protocol, least_states: usize) {
     let checker = protocol.checker().threads(2).spawn_bfs().join();
-    println!("{} states", checker.unique_state_count());
     assert!(checker.unique_state_count() > least_states, "{}", checker.unique_state_count());
     checker.assert_properties();
 }
