@@ -479,7 +479,7 @@ async fn revoking_waits_for_the_exchange_under_way_and_ends_what_it_brings() {
         };
         let (_, revoked) = tokio::join!(one.refresh(&authid), revoke);
         assert_eq!(revoked.json()["provider"], "done", "{revoked:?}");
-        let newest = emulator.calls().into_iter().filter(|call| call.path.contains("revoke")).next_back().unwrap();
+        let newest = emulator.calls().into_iter().rfind(|call| call.path.contains("revoke")).unwrap();
         let ended = newest.params.iter().find(|(name, _)| name == "token").unwrap().1.clone();
         assert!(!spent(&emulator).contains(&ended), "not the token that was spent: {ended}");
         assert!(records(&one).is_empty());
@@ -509,4 +509,23 @@ async fn what_is_sealed_again_never_gets_an_older_key_than_it_had() {
     let answer = app.refresh(&authid).await;
     let resealed = answer.json()["v2_authid"].as_str().unwrap().to_owned();
     assert!(resealed.starts_with(&format!("v3:{}:{STAGED}:", emulator.who().service)), "{resealed}");
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_longer_than_any_client_waits_is_kept_for_the_next_one() {
+    let (emulator, app) = start(Personality::jottacloud());
+    let two = spawn_beside(&app);
+    let authid = log_in(&emulator, &app).await;
+    app.clock.advance(HOUR);
+    emulator.hold();
+    let (first, second) = tokio::join!(app.refresh(&authid), two.refresh(&authid));
+    for told in [first, second] {
+        assert_eq!(told.status, 504, "{told:?}");
+        assert!(told.reason().contains("has not answered yet. Your AuthID should be fine"), "{told:?}");
+    }
+    emulator.release();
+    let answer = app.refresh(&authid).await;
+    assert!(emulator.use_access_token(&answer.access_token()));
+    assert_eq!(two.refresh(&authid).await.access_token(), answer.access_token());
+    assert_eq!(spent(&emulator).len(), 1);
 }

@@ -285,3 +285,36 @@ async fn an_answer_whose_sync_failed_is_written_again_before_it_counts_as_writte
         assert_eq!(record::generation_of(&there), Some(1), "and survives a loss of power");
     }
 }
+
+#[tokio::test]
+async fn a_renewal_that_hangs_does_not_keep_the_answer_waiting() {
+    let clock = Clock::system();
+    let (keyring, login) = (live(&keyring_text(1, &[1])), login());
+    let disk = Fragile::default();
+    let store = Store::on_disk(Arc::new(disk.clone()), Path::new("/state"), clock.clone()).unwrap();
+    let rotation = Rotation::new(Arc::new(store), keyring, clock.clone(), meter());
+    rotation.begin(&login, tokens("token-0"), STRICT).await.unwrap();
+    clock.advance(HOUR);
+    let (provider, held) = (Provider::default(), disk.1.clone());
+    let read = AtomicBool::new(false);
+    let ask = |token: SecretString, _| {
+        let answer = provider.refresh(&token);
+        // From now on the store's lock is somebody else's.
+        held.store(true, Ordering::Release);
+        let (renewal, read) = (steps::RENEW + Duration::from_millis(500), &read);
+        async move {
+            tokio::time::sleep(renewal).await;
+            read.store(true, Ordering::Release);
+            answer
+        }
+        .boxed()
+    };
+    let exchange = rotation.exchange(&login, STRICT, true, deadline(), &ask);
+    let release = async {
+        tokio::time::sleep(steps::RENEW + Duration::from_secs(1)).await;
+        assert!(read.load(Ordering::Acquire), "the answer is read while the renewal waits for the lock");
+        held.store(false, Ordering::Release);
+    };
+    let (answer, ()) = tokio::join!(exchange, release);
+    assert_eq!(answer.unwrap().token.expose_secret(), "access-of-token-1");
+}
