@@ -17,11 +17,11 @@ use crate::tokens::Tokens;
 use crate::watch::Watch;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::time::Instant;
 use url::Url;
 
@@ -48,6 +48,7 @@ pub struct App {
     listen: Vec<SocketAddr>,
     redirect_listen: Vec<SocketAddr>,
     admin_listen: Vec<SocketAddr>,
+    admin_names: Vec<String>,
     drain: Duration,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
@@ -56,16 +57,9 @@ pub struct App {
 }
 
 /// Everything that keeps the server from starting, beyond its configuration: one sentence each.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{}", .0.join("\n"))]
 pub struct Unbuildable(Vec<String>);
-
-impl fmt::Display for Unbuildable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for Unbuildable {}
 
 impl App {
     /// Opens the keyring, the denylist and what else there is, starts to follow these files, and wires everything together. Calls no
@@ -125,8 +119,9 @@ impl App {
         let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
         let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
         let certificate = certificate.map(Arc::new);
-        let files = keyring.follow().into_iter().chain([denylist.follow()]).chain(access.as_ref().map(Access::follow));
-        let watch = Watch::start(files.chain(certificate.as_ref().map(LiveCertificate::follow)).collect());
+        let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
+        let files = [keyring.follow(), denylist.follow(), access.as_ref().and_then(Access::follow), certificate_file];
+        let watch = Watch::start(files.into_iter().flatten().collect());
         let watch = watch.map_err(|error| Unbuildable(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
@@ -145,7 +140,14 @@ impl App {
             meter.clone(),
         );
         Ok(Self {
-            health: Health::new(keyring.clone(), denylist.clone(), store.clone(), certificate.clone(), meter.clone()),
+            health: Health::new(
+                keyring.clone(),
+                denylist.clone(),
+                store.clone(),
+                certificate.clone(),
+                access.as_ref().map(|access| access.readings().clone()),
+                meter.clone(),
+            ),
             limits: Limits::new(config.rates, &clock),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
@@ -161,6 +163,7 @@ impl App {
             listen: config.listen,
             redirect_listen: config.redirect_listen,
             admin_listen: config.admin_listen,
+            admin_names: config.admin_names,
             drain: config.drain,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
@@ -254,6 +257,11 @@ impl App {
         &self.admin_listen
     }
 
+    /// The names that operators may ask under, beside addresses and `localhost`.
+    pub fn admin_names(&self) -> &[String] {
+        &self.admin_names
+    }
+
     /// How long to go on serving after being told to end.
     pub fn drain_time(&self) -> Duration {
         self.drain
@@ -302,6 +310,6 @@ async fn tend(store: Weak<Store>) {
 }
 
 /// What a step gave; its fault goes to the list, so that an operator reads of all at once.
-fn note<T, E: fmt::Display>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
+fn note<T, E: ToString>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
     outcome.map_err(|fault| faults.push(fault.to_string())).ok()
 }

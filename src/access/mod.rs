@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::keyfile::LiveKeyring;
 use crate::net::Client;
 use crate::seal::{Parcel, Purpose, SealError};
-use crate::watch::Follow;
+use crate::watch::{Follow, Readings};
 use hash::PasswordHash;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -89,8 +89,13 @@ impl Access {
     }
 
     /// What to hand to [`Watch::start`](crate::watch::Watch::start).
-    pub fn follow(&self) -> Follow {
+    pub fn follow(&self) -> Option<Follow> {
         self.password.follow()
+    }
+
+    /// When the password in force was read, and how later readings went.
+    pub fn readings(&self) -> &Arc<Readings> {
+        self.password.readings()
     }
 
     /// Checks a password that a visitor gave; the pass that it earns. `held` is the pass that the browser brought along. A
@@ -117,7 +122,7 @@ impl Access {
             false => None,
         };
         let turn = self.checks.clone().acquire_owned().await.map_err(|_| Refused::Fault)?;
-        let hash = self.password.load();
+        let hash = Arc::clone(&self.password.load());
         let check = {
             let hash = Arc::clone(&hash);
             // The turn goes along: a check runs to its end even when the visitor has left.

@@ -161,8 +161,8 @@ async fn revoke(
         println!("login id: {}", done.grant);
         println!("refused by this server: {}", if done.here.is_ok() { "yes, durably" } else { "no" });
         let name = provider.map_or(done.service.as_str(), |provider| provider.name());
-        print!("withdrawn at {name}: {}", done.at_provider.words());
-        println!("{}", todo.map_or_else(String::new, |url| format!("; its owner can do it at {url}")));
+        let todo = todo.map_or_else(String::new, |url| format!("; its owner can do it at {url}"));
+        println!("withdrawn at {name}: {}{todo}", done.at_provider.words());
     }
     if let Err(error) = done.here {
         return Err(anyhow!("{}", error.cause).context("the denylist could not be written"));

@@ -392,6 +392,11 @@ const BAD_FILES: &[(&str, &str)] = &[
         "tls.key_file (in {dir}/authseal.toml) is of use only together with `tls.cert_file`",
     ),
     (
+        "admin.names = [\"authseal\", \"http://hunter2-Zw3\"]",
+        "admin.names, entry 2 (in {dir}/authseal.toml) is not a name alone, like authseal or metrics.example.com",
+    ),
+    ("admin.names = [\"10.0.0.5\"]", "admin.names, entry 1 (in {dir}/authseal.toml) is an address"),
+    (
         "admin.listen = [\"hunter2-Zw3\"]",
         "admin.listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port",
     ),

@@ -50,6 +50,7 @@ pub(super) struct Server {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
     pub(super) listen: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]

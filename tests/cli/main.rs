@@ -9,9 +9,12 @@ mod file_rights;
 mod init;
 mod keyring_file;
 mod keys;
+mod log;
 mod online;
 mod reload;
 mod replica;
+mod starved;
+mod terminal;
 mod tls;
 
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};

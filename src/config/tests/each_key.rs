@@ -54,6 +54,7 @@ const ROWS: &[Row] = &[
     ("server.trusted_proxies", "['10.1.2.0/24']", &[], "trusted_proxies: [10.1.2.0/24]"),
     ("server.drain_seconds", "7", &[], "drain: 7s"),
     ("admin.listen", "['127.0.0.1:3']", &[], "admin_listen: [127.0.0.1:3]"),
+    ("admin.names", "['METRICS.example']", &[], "admin_names: [\"metrics.example\"]"),
     ("keyring.file", "'k.toml'", &[], "keyring: File(\"/"),
     ("keyring.text", "'keys'", &[], "keyring: Text, keys"),
     ("denylist.file", "'refused'", &[], "/refused\""),
@@ -263,6 +264,7 @@ fn built(config: &Config) -> Vec<String> {
         format!("tls: {:?}", config.tls),
         format!("redirect_listen: {:?}", config.redirect_listen),
         format!("admin_listen: {:?}", config.admin_listen),
+        format!("admin_names: {:?}", config.admin_names),
         format!("drain: {:?}", config.drain),
         format!("trusted_proxies: {:?}", config.trusted_proxies),
         match &config.keyring {
