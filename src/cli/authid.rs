@@ -19,6 +19,10 @@ use serde_json::json;
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a provider is waited for at the end that was asked with a token which works once: as long as a call takes.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -88,7 +92,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
             Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
             Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
-        tokens.settle().await;
+        tokens.settle(PATIENCE).await;
         done
     })?
 }

@@ -120,13 +120,18 @@ impl Tokens {
         Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, revocations, rotation, clock, meter }))
     }
 
-    /// Waits for the provider calls under way, 20 s at most, and until what they brought is written down, 5 s more: it
-    /// must not be lost with the process.
-    pub async fn settle(&self) {
-        self.0.flights.settle().await;
-        self.0.revocations.settle().await;
-        if let Some(rotation) = &self.0.rotation {
-            rotation.settle().await;
+    /// Waits for the provider calls under way, for `patience` at most, and until what they brought is written down, 5 s
+    /// more: it must not be lost with the process. Returns whether nothing is left; the log names the logins that are
+    /// lost if the process ends all the same.
+    pub async fn settle(&self, patience: Duration) -> bool {
+        let landed = async {
+            self.0.flights.settle().await;
+            self.0.revocations.settle().await;
+        };
+        let landed = tokio::time::timeout(patience, landed).await.is_ok();
+        match &self.0.rotation {
+            Some(rotation) => rotation.settle().await && landed,
+            None => landed,
         }
     }
 
@@ -161,8 +166,8 @@ impl Tokens {
 
     /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
     pub fn recall(&self, opened: &Opened) -> Option<Granted> {
-        self.check(opened).ok()?;
-        self.0.outcomes.token(opened.login.grant).map(|access| self.grant(opened, access, Source::Memory))
+        let service = self.check(opened).ok()?;
+        self.0.recall(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
     }
 
     /// Exchanges an AuthID for an access token, in at most 20 s. When neither provider nor store can help, a remembered
@@ -208,11 +213,12 @@ impl Tokens {
     /// Asks the provider, together with whoever else does. `recall` says whether what is remembered will do.
     async fn fetch(&self, login: &Login, service: Arc<Service>, recall: bool) -> Result<Arc<Access>, Refused> {
         let name = self.0.name_of(login, &service);
+        let single_use = self.0.is_single_use(&service);
         let work = || {
             let (inner, login) = (self.0.clone(), login.clone());
             async move {
                 // Whoever came here after an earlier flight had landed finds its result.
-                if let Some(access) = inner.outcomes.token(login.grant).filter(|_| recall) {
+                if let Some(access) = inner.recall(&login, &service).filter(|_| recall) {
                     return Ok(access);
                 }
                 // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
@@ -230,6 +236,8 @@ impl Tokens {
         match tokio::time::timeout(BUDGET, self.0.flights.join(name, work)).await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(Refused::Internal),
+            // The flight continues, and the answer is kept whenever it comes.
+            Err(_) if single_use => Err(Refused::Unclear(provider::Failure::TimedOut)),
             Err(_) => Err(Refused::TimedOut),
         }
     }
@@ -237,19 +245,22 @@ impl Tokens {
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
     fn reseal(&self, opened: &Opened, access: &Access) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
-        if renewed.is_none() && opened.epoch >= keyring.primary().epoch() {
+        let primary = keyring.primary();
+        if renewed.is_none() && opened.epoch >= primary.epoch() {
             return None;
         }
         let login = renewed.as_ref().unwrap_or(&opened.login);
-        let sealed = authid::seal(keyring.primary(), login);
+        // Never under an older key than before: that of a staged epoch stays.
+        let keys = keyring.opener(primary.epoch().max(opened.epoch)).unwrap_or(primary);
+        let sealed = authid::seal(keys, login);
         sealed.inspect_err(|error| tracing::warn!(grant = %login.grant, %error, "could not seal anew")).ok()
     }
 
     /// The login with the newest refresh token that is known here, for what is to be done with that one alone.
     async fn newest(&self, login: &Login) -> Login {
         let service = self.0.providers.catalogue().find(login.service.as_str());
-        if let Some((rotation, _)) = service.and_then(|service| self.0.rotation_of(service)) {
-            return rotation.newest(login).await.unwrap_or_else(|| login.clone());
+        if let Some((rotation, manner)) = service.and_then(|service| self.0.rotation_of(service)) {
+            return rotation.newest(login, manner).await.unwrap_or_else(|| login.clone());
         }
         let access = self.0.outcomes.token(login.grant);
         access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone())

@@ -4,15 +4,23 @@
 //! Whoever holds an AuthID may revoke it as often as they like, so what is done is done once: those who come at the same
 //! time join, and a login that is both on the denylist and ended at its provider is answered from memory.
 
+use super::rotation::Acted;
 use super::{Opened, Refused, Tokens};
 use crate::authid::{GrantId, Login, OpenError, RevokeCode, ServiceId};
 use crate::clock::UnixTime;
 use crate::denylist::{Denied, NotDurable};
 use crate::provider::{Availability, Failure, Revoked, Service};
 use crate::seal::Epoch;
+use futures_util::FutureExt;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long an exchange that is under way is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What names a login that shall be revoked, and proves that its owner wants it.
 pub enum Revocable {
@@ -182,7 +190,7 @@ impl Tokens {
             async move {
                 let here = if known.is_some() { Ok(()) } else { this.deny(grant).await };
                 let at_provider = match to_do {
-                    Ok((service, login)) => this.withdraw(&service, &this.newest(&login).await).await,
+                    Ok((service, login)) => this.withdraw(&service, &login).await,
                     Err(withdrawal) => withdrawal,
                 };
                 this.0.outcomes.revoked(grant, here.is_ok().then_some(at_provider));
@@ -217,18 +225,43 @@ impl Tokens {
     }
 
     async fn withdraw(&self, service: &Service, login: &Login) -> Withdrawal {
-        match self.0.providers.revoke(service, &login.refresh_token).await {
-            Ok(Revoked::Done) => {
-                if let Some((rotation, _)) = self.0.rotation_of(service) {
-                    rotation.forget(login).await;
-                }
-                Withdrawal::Done
-            }
+        match self.revoke_newest(login, service).await {
+            Ok(Revoked::Done) => Withdrawal::Done,
             Ok(Revoked::NotSupported) | Err(Failure::NotOffered) => Withdrawal::NotSupported,
             Err(failure) => {
                 tracing::warn!(grant = %login.grant, %failure, "revoked here, but not at the provider");
                 Withdrawal::Failed
             }
         }
+    }
+
+    /// Ends the newest refresh token of a login at the provider: not while an exchange brings a newer one, which would
+    /// live on.
+    async fn revoke_newest(&self, login: &Login, service: &Service) -> Result<Revoked, Failure> {
+        let (providers, deadline) = (&self.0.providers, Instant::now() + PATIENCE);
+        let name = self.0.name_of(login, service);
+        // By now no new one begins here.
+        let _ = timeout_at(deadline, self.0.flights.landed(&name)).await;
+        let Some((rotation, manner)) = self.0.rotation_of(service) else {
+            return providers.revoke(service, &self.newest(login).await.refresh_token).await;
+        };
+        let revoke = |token: SecretString| async move { providers.revoke(service, &token).await }.boxed();
+        let outcome = match rotation.alone(login, manner, deadline, revoke).await {
+            Acted::Surely(outcome) => outcome,
+            // Ended before, or never written down.
+            Acted::Unknown => providers.revoke(service, &login.refresh_token).await,
+            Acted::Perhaps(Ok(Revoked::NotSupported)) => return Ok(Revoked::NotSupported),
+            Acted::Perhaps(_) | Acted::Not => {
+                tracing::warn!(
+                    grant = %login.grant,
+                    "revoked here; at the provider a newer refresh token may live on, since an exchange broke off or is under way"
+                );
+                return Err(Failure::TimedOut);
+            }
+        };
+        if outcome == Ok(Revoked::Done) {
+            rotation.forget(login).await;
+        }
+        outcome
     }
 }

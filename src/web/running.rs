@@ -11,7 +11,7 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long what is under way may take when the server ends: more than the budget of a refresh.
 pub(super) const FINISH: Duration = Duration::from_secs(25);
@@ -57,16 +57,15 @@ impl Running {
     }
 
     /// Ends it without losing anything: serves for [`App::drain_time`] more, then finishes what is under way, detached
-    /// calls to providers included, in 25 s at most. The admin listener answers to the last.
+    /// calls to providers included, in 25 s at most, and tries for 5 s more to write down what they brought. The admin listener answers to the last.
     pub async fn drain(&self) {
         self.app.health().drain();
         sleep(self.app.drain_time()).await;
-        let finish = async {
-            self.public.crowd.leave();
-            self.public.handle.stop(true).await;
-            self.app.tokens().settle().await;
-        };
-        if timeout(FINISH, finish).await.is_err() {
+        let end = Instant::now() + FINISH;
+        self.public.crowd.leave();
+        let answered = timeout_at(end, self.public.handle.stop(true)).await.is_ok();
+        let settled = self.app.tokens().settle(end.saturating_duration_since(Instant::now())).await;
+        if !(answered && settled) {
             tracing::warn!("not everything under way was finished in time");
         }
     }
