@@ -29,7 +29,8 @@ const MAX_ALL_CALLS: usize = 60;
 
 /// All limits. What is counted is in memory: a restart begins anew.
 pub(super) struct Limits {
-    fetches: Limit<ClientNet>,
+    /// Those of pages that may be openers, and all others: a foreign page in the same browser uses up its own only.
+    fetches: Limit<(ClientNet, bool)>,
     /// Makes numbers of fetch tokens that nobody can choose.
     hasher: RandomState,
     trades: CallLimit,
@@ -46,14 +47,14 @@ impl Limits {
         }
     }
 
-    /// Whether a fetch token may be looked up.
-    pub(super) fn admit_fetch(&self, client: Client, token: &FetchToken) -> bool {
-        self.fetches.admits(client.limited(), self.hasher.hash_one(token.expose()))
+    /// Whether a fetch token may be looked up, for a page of an origin that is `trusted` or is not.
+    pub(super) fn admit_fetch(&self, client: Client, trusted: bool, token: &FetchToken) -> bool {
+        self.fetches.admits((client.limited(), trusted), self.hasher.hash_one(token.expose()))
     }
 
     /// That look-up found something.
-    pub(super) fn forget_fetch(&self, client: Client, token: &FetchToken) {
-        self.fetches.forget(client.limited(), self.hasher.hash_one(token.expose()));
+    pub(super) fn forget_fetch(&self, client: Client, trusted: bool, token: &FetchToken) {
+        self.fetches.forget((client.limited(), trusted), self.hasher.hash_one(token.expose()));
     }
 
     /// Whether a pasted token may be tried.

@@ -53,9 +53,8 @@ async fn a_stolen_ticket_is_of_no_use_in_another_browser() {
     prove(Guard::Binder, 400, async |site| {
         let page = site.browser(HOME).await.log_in(EVIL, TOKEN).await;
         let ticket = page.between("data-ticket=\"", "\"");
-        let fields = [("grant", ticket.as_str()), ("to", "asker")];
-        let sent = site.browser(ELSEWHERE).await.post("/deliver", &fields, &[]).await;
-        sent.won(site.fetch(ELSEWHERE, TOKEN).await.is_ok())
+        let sent = site.browser(ELSEWHERE).await.post("/deliver", &[("grant", &ticket)], &[]).await;
+        sent.won(site.fetch_as(HOME, TOKEN, &[("referer", EVIL)]).await.is_ok())
     })
     .await;
 }
@@ -101,8 +100,37 @@ async fn a_planted_state_cookie_ends_no_login_where_the_provider_returns_the_sta
         let mut browser = site.browser(HOME).await;
         let state = browser.leave(UI, TOKEN).await;
         browser.cookies.insert("__Host-authseal-state".to_owned(), state);
+        let page = browser.post("/logged-in?code=of-the-attacker", &[], &[("sec-fetch-site", "same-origin")]).await;
+        page.won(page.has_authid())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_callback_without_a_state_is_not_redeemed_before_its_person_says_where_it_comes_from() {
+    let tables = "[clients.loose]\nid = \"authseal\"\nsecret = \"b6f2e0a94c\"\n\
+        [providers.loose]\nname = \"Loose\"\nrotation = \"none\"\nstate_optional = true\n\
+        authorize_url = \"https://loose.test/authorize\"\ntoken_url = \"PROVIDER/token\"\n\
+        [services.loosedrive]\nprovider = \"loose\"\nname = \"Loose Drive\"\nscopes = [\"files\"]\n";
+    prove_with(tables, Guard::Confirmation, 200, async |site| {
+        let mut browser = site.browser(HOME).await;
+        browser.leave_for("loosedrive", UI, TOKEN).await;
         let page = browser.get("/logged-in?code=of-the-attacker", &[("sec-fetch-site", "cross-site")]).await;
         page.won(page.has_authid())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_planted_cookie_brings_no_foreign_authid_into_the_mailbox() {
+    prove(Guard::OtherAddress, 200, async |site| {
+        let mut attacker = site.browser(ELSEWHERE).await;
+        let state = attacker.leave(UI, TOKEN).await;
+        // A browser that does not enforce `__Host-`, with the attacker's cookie in it.
+        let mut browser = site.browser(HOME).await;
+        browser.cookies = attacker.cookies;
+        assert!(browser.come_back(&state).await.has_authid());
+        site.fetch(HOME, TOKEN).await
     })
     .await;
 }
@@ -185,8 +213,8 @@ async fn another_site_presses_no_button() {
     prove(Guard::ForeignForm, 403, async |site| {
         let mut browser = site.browser(HOME).await;
         let ticket = browser.log_in(EVIL, TOKEN).await.between("data-ticket=\"", "\"");
-        let sent = browser.post("/deliver", &[("grant", ticket.as_str()), ("to", "asker")], FROM_EVIL).await;
-        sent.won(site.fetch(ELSEWHERE, TOKEN).await.is_ok())
+        let sent = browser.post("/deliver", &[("grant", &ticket)], FROM_EVIL).await;
+        sent.won(site.fetch_as(HOME, TOKEN, &[("referer", EVIL)]).await.is_ok())
     })
     .await;
 }
@@ -230,8 +258,7 @@ async fn no_login_begins_around_the_password() {
 
 #[tokio::test]
 async fn no_login_ends_by_plain_http() {
-    let tables = "[server]\ntrusted_proxies = [\"203.0.113.7\"]\n";
-    prove_with(tables, Guard::PlainHttp, 403, async |site| {
+    prove(Guard::PlainHttp, 403, async |site| {
         let mut browser = site.browser(HOME).await;
         let state = browser.leave(UI, TOKEN).await;
         let uri = format!("/logged-in?code=code&state={state}");
@@ -243,8 +270,7 @@ async fn no_login_ends_by_plain_http() {
 
 #[tokio::test]
 async fn no_password_is_taken_by_plain_http() {
-    let tables = format!("[server]\ntrusted_proxies = [\"203.0.113.7\"]\n{ASKS_FOR_PASSWORD}");
-    prove_with(&tables, Guard::PlainHttp, 403, async |site| {
+    prove_with(ASKS_FOR_PASSWORD, Guard::PlainHttp, 403, async |site| {
         give_password(site, &[("x-forwarded-proto", "http")]).await
     })
     .await;

@@ -31,8 +31,7 @@ fn peer(request: &HttpRequest) -> IpAddr {
 
 fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
     if guard::on(Guard::TrustedProxy) && !app.trusts(peer) {
-        let direct = PROXY_HEADERS.iter().all(|name| !request.headers().contains_key(*name));
-        if !direct {
+        if PROXY_HEADERS.iter().any(|name| request.headers().contains_key(*name)) {
             static TOLD: AtomicBool = AtomicBool::new(false);
             once(&TOLD, || {
                 tracing::warn!(
@@ -40,8 +39,20 @@ fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
                     "a proxy that is not trusted says where requests come from; if it is yours, name it in `server.trusted_proxies`"
                 );
             });
+            return None;
         }
-        return direct.then_some(peer);
+        // Browsers use https and this server does not speak it: something in between does, and hides who they are.
+        if guard::on(Guard::HiddenProxy) && app.public_url().scheme() == "https" && app.certificate().is_none() {
+            static TOLD: AtomicBool = AtomicBool::new(false);
+            once(&TOLD, || {
+                tracing::warn!(
+                    %peer,
+                    "requests come by plain http from a peer that does not say for whom; if it ends TLS for this server, let it set X-Forwarded-For and name it in `server.trusted_proxies`, otherwise keep it from this port"
+                );
+            });
+            return None;
+        }
+        return Some(peer);
     }
     let listed = elements(request, FORWARDED_FOR).map(node).collect();
     let forwarded = elements(request, FORWARDED).map(|element| node(parameter(element, "for")?)).collect();
