@@ -77,11 +77,7 @@ impl Logins {
     }
 
     /// Puts the AuthID into the mailbox, for trusted openers only; whether it is there.
-    pub(super) async fn leave(
-        &self,
-        context: &Context,
-        authid: &SecretString,
-    ) -> Result<bool, SealError> {
+    pub(super) async fn leave(&self, context: &Context, authid: &SecretString) -> Result<bool, SealError> {
         let (Opener::Trusted(origin), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(false) };
         let receiver = Receiver::Only(Asker { address: context.client, origin: Some(origin.clone()) });
         mailbox::leave(&self.store, &self.keyring.load(), token, &context.binder, &receiver, authid).await

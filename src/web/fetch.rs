@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let callback = form::query(&request, "callback");
     // No page of ours loads it as a script: there it could only serve somebody who got markup into one.
-    if guard::on(Guard::OwnJsonp) && callback.is_some() && visitor::header(&request, "sec-fetch-site") == Some("same-origin")
+    if guard::on(Guard::OwnJsonp)
+        && callback.is_some()
+        && visitor::header(&request, "sec-fetch-site") == Some("same-origin")
     {
         return HttpResponse::BadRequest().json(json!({ "error": "Scripts are for other pages than our own." }));
     }

@@ -1,8 +1,8 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
 use super::cookie::Cookie;
-use super::{login_error, unfit};
 use super::{access, audit, client, form, page, visitor};
+use super::{login_error, unfit};
 use crate::app::App;
 use crate::clock;
 use crate::login::{Callback, Caution, FetchToken, LoggedIn, LoginError, Opener, Origin};

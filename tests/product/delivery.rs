@@ -366,9 +366,74 @@ async fn what_came_by_plain_http_is_refused_when_a_trusted_proxy_says_so() {
         refresh().header("x-forwarded-proto", "https").send().await.unwrap().error_for_status().unwrap();
         refresh().send().await.unwrap().error_for_status().unwrap();
     }
-    let (emulator, app) = start("");
+    let (emulator, app) = start("[server]\ntrusted_proxies = [\"10.0.0.0/8\"]\n");
     let authid = app.log_in(&emulator);
     let said_by_anybody =
         app.client.get(app.at("/refresh")).header("X-AuthID", authid).header("x-forwarded-proto", "http");
     assert_eq!(said_by_anybody.send().await.unwrap().status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn behind_what_ends_tls_and_says_nothing_a_login_is_handed_over_by_a_click_alone() {
+    let (_emulator, app) = start("[server]\ntrusted_proxies = []\n");
+    let mut person = app.person();
+    person.behind_none();
+    let mut neighbour = app.person();
+    neighbour.behind_none();
+    let page = log_in(&mut person, UI).await;
+    assert_eq!(page.delivers_to().as_deref(), Some(UI), "a message needs no address");
+    assert!(waits(&neighbour).await && waits(&person).await);
+    assert_eq!(token_state(&app).await, json!({"success": false, "asked": true}));
+    assert_eq!(press(&mut person, &page, "asker").await.status, 200);
+    assert_eq!(fetch(&person, TOKEN).await, json!({"authid": page.authid().unwrap()}));
+    let log = String::from_utf8_lossy(&crate::canary::listen().lock().unwrap()).into_owned();
+    assert_eq!(log.matches("from a peer that does not say for whom").count(), 1, "it is told once");
+}
+
+#[tokio::test]
+async fn a_click_gives_to_the_address_that_asked_first_and_to_no_other() {
+    let (_emulator, app) = start(BEHIND_PROXY);
+    let mut person = person_at(&app, HOME);
+    let page = log_in(&mut person, UI).await;
+    let (asker, thief) = (person_at(&app, ELSEWHERE), person_at(&app, "192.0.2.66"));
+    assert!(waits(&asker).await && waits(&thief).await);
+    assert_eq!(press(&mut person, &page, "asker").await.status, 200);
+    assert!(waits(&thief).await && waits(&person).await, "not the one that asked first");
+    assert_eq!(fetch(&asker, TOKEN).await, json!({"authid": page.authid().unwrap()}));
+}
+
+#[tokio::test]
+async fn nobody_plants_an_authid_where_another_one_waits() {
+    let (_emulator, app) = start(BEHIND_PROXY);
+    let mut person = person_at(&app, HOME);
+    let page = log_in(&mut person, UI).await;
+    let mut attacker = person_at(&app, ELSEWHERE);
+    let planted = log_in(&mut attacker, UI).await;
+    assert_eq!(planted.element("ready").unwrap().attribute("data-waits"), Some(""), "the page promises nothing");
+    assert_eq!(fetch(&person, TOKEN).await, json!({"authid": page.authid().unwrap()}));
+    let again = log_in(&mut person_at(&app, HOME), UI).await;
+    assert!(again.authid().is_some() && fetch(&person, TOKEN).await["authid"].is_string(), "an empty one takes all");
+}
+
+#[tokio::test]
+async fn a_foreign_page_uses_up_no_questions_of_the_right_one() {
+    let (_emulator, app) = start(BEHIND_PROXY);
+    let mut person = person_at(&app, HOME);
+    for number in 0..100 {
+        let page = ["https://evil.test", "https://other.test", "http://localhost.evil.test"][number % 3];
+        assert!(fetch_from(&person, &format!("abcdefgh{number:012}"), page).await["wait"].is_string());
+    }
+    let page = log_in(&mut person, UI).await;
+    assert_eq!(fetch(&person, TOKEN).await, json!({"authid": page.authid().unwrap()}));
+}
+
+#[tokio::test]
+async fn a_script_of_our_own_page_gets_no_jsonp() {
+    let (_emulator, app) = start("");
+    let url = app.at(&format!("/fetch?callback=opener.document.body.click&token={TOKEN}"));
+    for (site, status) in [("same-origin", 400), ("same-site", 200), ("cross-site", 200)] {
+        let answer =
+            app.client.get(&url).header("sec-fetch-site", site).header("sec-fetch-dest", "script").send().await;
+        assert_eq!(answer.unwrap().status().as_u16(), status, "{site}");
+    }
 }

@@ -9,6 +9,7 @@ mod admin;
 mod audit;
 mod browser;
 mod canary;
+mod cookies;
 mod delivery;
 mod duplicati;
 mod emulator;
