@@ -26,6 +26,8 @@ pub(crate) enum Guard {
     ForeignForm,
     /// Pages are shown under our own name.
     HostName,
+    /// A GET with an effect counts only as a navigation, not as a browser's guess of where its user may go next.
+    Navigation,
     /// Nothing secret is taken by plain http.
     PlainHttp,
     /// Only the operator's own proxies say where a request comes from.

@@ -147,6 +147,32 @@ async fn another_site_begins_no_login() {
 }
 
 #[tokio::test]
+async fn a_guess_of_the_browser_spends_no_login() {
+    prove(Guard::Navigation, 503, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let state = browser.leave(UI, TOKEN).await;
+        let uri = format!("/logged-in?code=code&state={state}");
+        let guess = browser.get(&uri, &[("sec-purpose", "prefetch")]).await;
+        let spent = !browser.come_back(&state).await.has_authid();
+        guess.won(spent)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_page_of_its_own_spends_no_login() {
+    prove(Guard::Navigation, 403, async |site| {
+        let mut browser = site.browser(HOME).await;
+        let state = browser.leave(UI, TOKEN).await;
+        let uri = format!("/logged-in?code=code&state={state}");
+        let image = browser.get(&uri, &[("sec-fetch-dest", "image")]).await;
+        let spent = !browser.come_back(&state).await.has_authid();
+        image.won(spent)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn no_page_is_shown_under_a_foreign_name() {
     prove(Guard::HostName, 421, async |site| {
         let page = site.browser(HOME).await.get("/", &[("host", "evil.test")]).await;

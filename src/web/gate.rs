@@ -1,5 +1,5 @@
-//! What is refused before any act: a page asked for under a name that is not ours, and whatever came by plain http where
-//! https is meant to be.
+//! What is refused before any act: a page asked for under a name that is not ours (DNS rebinding), whatever came by plain
+//! http where https is meant to be, and a step of a login that a browser asked for ahead of time (Fetch Metadata).
 
 use super::page::ErrorPage;
 use super::reason::Answer;
@@ -20,7 +20,43 @@ pub(super) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> 
     if guard::on(Guard::PlainHttp) && is_private(path) && client::came_by_plain_http(request, app) {
         return Some(plain_http(request, app));
     }
+    if guard::on(Guard::Navigation) && matches!(path, "/login" | "/logged-in") {
+        if is_prefetch(request) {
+            return Some(not_navigated(request, app, StatusCode::SERVICE_UNAVAILABLE));
+        }
+        if has_other_destination(request) {
+            return Some(not_navigated(request, app, StatusCode::FORBIDDEN));
+        }
+    }
     (guard::on(Guard::HostName) && is_page(path) && !has_our_name(request, app)).then(|| wrong_name(request, app))
+}
+
+/// Whether a browser asks ahead of time. `Sec-Purpose` is the standard's name (Fetch, section 3.7); older browsers send
+/// the others. A request that renders ahead (`prefetch;prerender`, `preview`) is one of them.
+fn is_prefetch(request: &HttpRequest) -> bool {
+    let mut purposes = ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter();
+    purposes.any(|name| {
+        request.headers().get_all(name).any(|value| {
+            let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+            ["prefetch", "prerender", "preview"].iter().any(|purpose| value.contains(purpose))
+        })
+    })
+}
+
+/// Whether the browser says that it loads something else than a page of its own: an image, a script, a frame, a `fetch`.
+fn has_other_destination(request: &HttpRequest) -> bool {
+    request.headers().get_all("sec-fetch-dest").any(|value| value != "document")
+}
+
+/// The same page for both. A prefetch gets 503 and is asked for again when its user does go there; nothing was spent.
+fn not_navigated(request: &HttpRequest, app: &App, status: StatusCode) -> HttpResponse {
+    ErrorPage::new(
+        "Nothing was done",
+        "A browser asked for this address ahead of time, or not as a page of its own.",
+        "Open the address as a page, or begin again on the start page.",
+    )
+    .action("/", "Open the start page")
+    .show(app, request, status)
 }
 
 /// The pages and the login flow. Clients and probes may use any name: balancers know addresses only.

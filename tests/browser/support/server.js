@@ -69,14 +69,33 @@ async function startBoth(undo, manner) {
     return { provider, server };
 }
 
+// An authseal in a folder of its own, with what `configure` makes of its address and port for a configuration; a second
+// one may share the first one's folder, and with it keyring, denylist and state.
+export async function startAuthseal(undo, configure, beside) {
+    const folder = beside?.folder ?? (await mkdtemp(join(tmpdir(), 'authseal-test-')));
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const file = beside ? `authseal-${port}.toml` : 'authseal.toml';
+    await writeFile(join(folder, file), await configure(url, port));
+    if (!beside) {
+        undo.push(() => rm(folder, { recursive: true, force: true }));
+        await run(BINARY, ['keys', 'new'], { cwd: folder, env: ENVIRONMENT });
+        await run(BINARY, ['denylist', 'init'], { cwd: folder, env: ENVIRONMENT });
+    }
+    const server = new Authseal(folder, url, url, file);
+    undo.push(() => server.stop());
+    await server.start();
+    return server;
+}
+
 class Authseal {
     #child;
     #ended;
     #output = '';
 
     // Browsers see it at `url`; it listens at `direct`.
-    constructor(folder, url, direct) {
-        Object.assign(this, { folder, url, direct });
+    constructor(folder, url, direct, file = 'authseal.toml') {
+        Object.assign(this, { folder, url, direct, file });
     }
 
     // Everything that the process has written so far, over all its starts.
@@ -85,7 +104,7 @@ class Authseal {
     }
 
     async start() {
-        const arguments_ = ['serve', '--config', join(this.folder, 'authseal.toml')];
+        const arguments_ = ['serve', '--config', join(this.folder, this.file)];
         this.#child = spawn(BINARY, arguments_, { cwd: this.folder, env: ENVIRONMENT, stdio: ['ignore', 'pipe', 'pipe'] });
         for (const stream of [this.#child.stdout, this.#child.stderr]) {
             stream.setEncoding('utf8').on('data', (text) => (this.#output += text));

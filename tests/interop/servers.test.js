@@ -1,0 +1,103 @@
+// authseal with authorization servers that others wrote: logins in Chromium, refresh token rotation, expiry, callers side
+// by side, a restart, two replicas with one store, and revocation from both ends.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launchBrowser } from '../browser/support/browser.js';
+import { startAuthseal } from '../browser/support/server.js';
+import { eventually } from '../browser/support/wait.js';
+import { startAuthlib, startDjango, startGlewlwyd } from './servers.js';
+
+let browser;
+before(async () => (browser = await launchBrowser()));
+after(() => browser.close());
+
+const configuration = (url, port) => `
+public_url = "${url}"
+listen = ["127.0.0.1:${port}"]
+server.drain_seconds = 0
+state.store = "dir:state"
+keyring.file = "keys.toml"
+denylist.file = "denylist"
+`;
+
+// A test with an authorization server, an authseal that uses it, and a browser profile; all end with it.
+function interop(title, start, options, body) {
+    test(title, async (t) => {
+        const undo = [];
+        t.after(async () => {
+            for (const step of undo.reverse()) await step();
+        });
+        let provider;
+        const server = await startAuthseal(undo, async (url, port) => {
+            provider = await start(undo, { callback: `${url}/logged-in`, ...options });
+            return configuration(url, port) + provider.toml();
+        });
+        const context = await browser.newContext();
+        undo.push(() => context.close());
+        const replica = () =>
+            startAuthseal(undo, (url, port) => configuration(url, port) + provider.toml(), server);
+        try {
+            await body({ server, provider, replica, page: await context.newPage() });
+        } catch (error) {
+            error.message += `\n\nauthseal wrote:\n${server.output}`;
+            throw error;
+        }
+    });
+}
+
+async function logIn(page, server, provider) {
+    await page.goto(`${server.url}/?type=homedrive`);
+    await page.click('a[href^="/login?"]');
+    await provider.consent(page);
+    const shown = page.locator('#authid');
+    assert.ok(await shown.count(), await page.innerText('body'));
+    return shown.inputValue();
+}
+
+async function granted(server, authid) {
+    const answer = await server.refresh(authid);
+    assert.equal(answer.status, 200, JSON.stringify(answer));
+    return answer.access_token;
+}
+
+// Refreshes until `count` access tokens have come, one after the other's end; with the same old AuthID all the time.
+async function untilTokens(server, authid, count) {
+    const tokens = new Set();
+    await eventually(`${count} access tokens`, 60_000, async () => tokens.add(await granted(server, authid)).size >= count);
+    return [...tokens];
+}
+
+const SERVERS = [
+    ['django-oauth-toolkit', startDjango, {}],
+    ['Authlib', startAuthlib, {}],
+    ['Authlib, rotating', startAuthlib, { rotate: true }],
+    ['Glewlwyd', startGlewlwyd, { oneUse: false }],
+    ['Glewlwyd, one use', startGlewlwyd, { oneUse: true }],
+];
+
+for (const [name, start, options] of SERVERS) {
+    interop(`${name}: one login in a browser serves refresh after refresh`, start, { ...options, life: 2 }, async (the) => {
+        const { server, provider, replica, page } = the;
+        const authid = await logIn(page, server, provider);
+        const tokens = await untilTokens(server, authid, 4);
+        assert.ok(await provider.accepts(await granted(server, authid)));
+        await server.restart();
+        assert.ok(!tokens.includes((await untilTokens(server, authid, 2))[1]));
+        const other = await replica();
+        for (let round = 0; round < 3; round += 1) {
+            const asked = [server, other, server, other, server, other].map((one) => granted(one, authid));
+            await Promise.all(asked);
+            await untilTokens(round % 2 ? server : other, authid, 2);
+        }
+    });
+
+    interop(`${name}: what is revoked here is dead there`, start, options, async ({ server, provider, page }) => {
+        const authid = await logIn(page, server, provider);
+        await granted(server, authid);
+        assert.equal(await server.revoke(authid), 200);
+        const { status, reason } = await server.refresh(authid);
+        assert.equal(status, 401);
+        assert.match(reason, /has been revoked/);
+    });
+}
