@@ -110,8 +110,13 @@ async function untrusted({ server, context }, query = '') {
     return { page, popup, authid, button: popup.locator('#send button') };
 }
 
-// Before that Playwright would scroll to the button, and that alone disarms it.
-const armed = (popup) => popup.waitForSelector('#send button[aria-disabled="false"]');
+// Moves the pointer until the button is armed. Before that Playwright would scroll to it, and that alone disarms it.
+const armed = (popup) =>
+    eventually('the button is armed', 10_000, async () => {
+        await popup.mouse.move(10, 10);
+        await popup.mouse.move(20, 10);
+        return popup.$('#send button[aria-disabled="false"]');
+    });
 
 // Lets more time pass in a popup with a clock of the test than a button takes to be armed, while the pointer moves.
 async function later(popup) {
@@ -123,7 +128,6 @@ async function later(popup) {
 stage.test('a person who means it can send the AuthID to the page that asked, by a button that names it', HTTPS, async (parts) => {
     const { page, popup, authid, button } = await untrusted(parts);
     assert.equal(await button.textContent(), `Send to ${stage.nas.origin}`);
-    await popup.mouse.move(10, 10);
     await armed(popup);
     await button.click();
     await popup.waitForSelector('[data-state="sent"].on');
@@ -143,7 +147,6 @@ stage.test('a click that comes too soon, or that a script makes, sends nothing',
 
 stage.test('a click that a moved window was made to catch sends nothing', HTTPS, async (parts) => {
     const { page, popup, button } = await untrusted(parts);
-    await popup.mouse.move(10, 10);
     await armed(popup);
     await popup.setViewportSize({ width: 470, height: 610 });
     await button.click({ force: true, noWaitAfter: true });
@@ -172,7 +175,6 @@ stage.test('a window too small to show what the button is about never arms it', 
 stage.test('a button that the opener scrolls under the pointer is disarmed', HTTPS, async (parts) => {
     const { page, popup, button } = await untrusted(parts);
     await popup.setViewportSize({ width: 450, height: 420 });
-    await popup.mouse.move(10, 10);
     await armed(popup);
     // What the opener does, to whom the address is known once the page has cleaned it.
     await page.evaluate((url) => popup.location.replace(url), `${parts.server.url}/logged-in#send`);
@@ -189,7 +191,6 @@ stage.test('the click sends nothing to an evil page that has taken the place of 
     await page.evaluate((url) => location.assign(url), trap);
     await page.waitForURL(trap);
     await popup.bringToFront();
-    await popup.mouse.move(10, 10);
     await armed(popup);
     await button.click();
     await popup.waitForSelector('[data-state="sent"].on');
