@@ -1,5 +1,6 @@
 //! Pages: templates from the binary, or an operator's own in their place. Knows nothing of what is shown on them.
 
+use crate::files::{self, Readers, Unread};
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
@@ -7,6 +8,8 @@ use std::io;
 use std::path::Path;
 use thiserror::Error;
 
+/// The largest template, in bytes.
+const MAX_LEN: u64 = 1024 * 1024;
 const TEMPLATES: [(&str, &str); 16] = [
     ("base.html", include_str!("../templates/base.html")),
     ("index.html", include_str!("../templates/index.html")),
@@ -52,8 +55,8 @@ pub struct Asset {
 #[derive(Debug, Error)]
 pub enum TemplateError {
     /// It cannot be read.
-    #[error("cannot read the template {0}: {1}")]
-    Read(String, io::Error),
+    #[error("the template {0} cannot be used: {1}")]
+    Read(String, Unread),
     /// It cannot be parsed.
     #[error("the template {0} has a fault: {1}")]
     Parse(String, minijinja::Error),
@@ -66,7 +69,8 @@ impl Pages {
     /// Parses all templates; a file of the same name in `folder` takes the place of the built-in one.
     ///
     /// # Errors
-    /// When a file in `folder` cannot be read or parsed, or has a name that nothing built in has.
+    /// When a file in `folder` cannot be read or parsed, has a name that nothing built in has, or could be anybody's, since
+    /// what it says is on the page that shows the AuthID.
     pub fn load(folder: Option<&Path>) -> Result<Self, TemplateError> {
         if let Some(folder) = folder {
             refuse_unknown(folder, folder)?;
@@ -101,8 +105,12 @@ impl Pages {
 
 /// An operator's own file of that name, if there is one.
 fn replaced(folder: Option<&Path>, name: &str) -> Result<Option<String>, TemplateError> {
-    let Some(path) = folder.map(|folder| folder.join(name)).filter(|path| path.exists()) else { return Ok(None) };
-    std::fs::read_to_string(path).map(Some).map_err(|error| TemplateError::Read(shown(folder, name), error))
+    let Some(path) = folder.map(|folder| folder.join(name)) else { return Ok(None) };
+    match files::read_text(&path, MAX_LEN, Readers::All) {
+        Ok((text, _)) => Ok(Some(text.to_string())),
+        Err(Unread::Missing) => Ok(None),
+        Err(error) => Err(TemplateError::Read(shown(folder, name), error)),
+    }
 }
 
 fn shown(folder: Option<&Path>, name: &str) -> String {
@@ -111,7 +119,9 @@ fn shown(folder: Option<&Path>, name: &str) -> String {
 
 /// A file with a slip in its name would be left out without a word.
 fn refuse_unknown(folder: &Path, below: &Path) -> Result<(), TemplateError> {
-    let unreadable = |error| TemplateError::Read(below.display().to_string(), error);
+    let unreadable = |error: io::Error| TemplateError::Read(below.display().to_string(), error.into());
+    let metadata = std::fs::metadata(below).map_err(unreadable)?;
+    files::trust(below, &metadata).map_err(|error| TemplateError::Read(below.display().to_string(), error.into()))?;
     for entry in std::fs::read_dir(below).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.strip_prefix(folder).unwrap_or(&path);

@@ -1,15 +1,12 @@
 //! The file with the shared password's hash, followed while the server runs. A faulty edit never replaces a good hash.
 
 use super::hash::{HashFault, PasswordHash};
+use crate::files::{self, Readers, Unread};
 use crate::watch::{Follow, Signature};
 use arc_swap::ArcSwap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 /// The longest file, in bytes; a hash has about a hundred.
 const MAX_LEN: u64 = 4 * 1024;
@@ -20,13 +17,8 @@ const MAX_LEN: u64 = 4 * 1024;
 pub enum PasswordFileError {
     #[error("there is no file {0}, which `access.password_file` names; make its content with `authseal access hash`")]
     Missing(PathBuf),
-    #[error("the file {0}, which `access.password_file` names, cannot be read: {1}")]
-    Unreadable(PathBuf, io::Error),
-    #[error(
-        "the file {path}, which `access.password_file` names, can be written to by every user of this machine; run `chmod o-rwx {path}`",
-        path = .0.display()
-    )]
-    OpenToOthers(PathBuf),
+    #[error("the file {0}, which `access.password_file` names: {1}")]
+    Unread(PathBuf, Unread),
     #[error("the file {0}, which `access.password_file` names, {1}")]
     NotAHash(PathBuf, HashFault),
 }
@@ -74,22 +66,15 @@ impl PasswordFile {
     }
 }
 
-/// Reads and checks the file. All is asked of the one open file, so nothing can be swapped in between.
+/// Reads and checks the file. That others may read it is not refused: the hash is made to be of no use to its readers.
 fn read(path: &Path) -> Result<(PasswordHash, Signature), PasswordFileError> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => PasswordFileError::Missing(path.to_owned()),
-        _ => PasswordFileError::Unreadable(path.to_owned(), error),
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    // Reading it is not refused: the hash is made to be of no use to its readers.
-    if metadata.permissions().mode() & 0o002 != 0 {
-        return Err(PasswordFileError::OpenToOthers(path.to_owned()));
-    }
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_LEN).read_to_end(&mut bytes).map_err(unreadable)?;
-    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
-    let hash = PasswordHash::parse(text).map_err(|fault| PasswordFileError::NotAHash(path.to_owned(), fault))?;
+    let not_a_hash = |fault| PasswordFileError::NotAHash(path.to_owned(), fault);
+    let (text, metadata) = files::read_text(path, MAX_LEN, Readers::All).map_err(|error| match error {
+        Unread::Missing => PasswordFileError::Missing(path.to_owned()),
+        Unread::TooLong(_) | Unread::NotText => not_a_hash(HashFault::NotAHash),
+        error => PasswordFileError::Unread(path.to_owned(), error),
+    })?;
+    let hash = PasswordHash::parse(text.trim()).map_err(not_a_hash)?;
     Ok((hash, Signature::of(&metadata)))
 }
 
@@ -98,6 +83,7 @@ mod tests {
     use super::super::hash;
     use super::*;
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     fn fault(path: &Path) -> String {
         PasswordFile::open(path).err().unwrap().to_string()
@@ -120,7 +106,7 @@ mod tests {
         fs::write(&path, format!("{hash}\r\n")).unwrap();
         assert!(PasswordFile::open(&path).unwrap().load().fits("correct horse"));
         fs::set_permissions(&path, Permissions::from_mode(0o646)).unwrap();
-        assert!(fault(&path).contains("chmod o-rwx"));
+        assert!(fault(&path).contains("every user of this machine can write to"));
     }
 
     #[test]

@@ -7,10 +7,12 @@ use super::{Configured, block_on};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Faults};
+use crate::files;
 use crate::provider::{Availability, Catalogue};
 use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use url::Url;
 
 pub(super) const EXAMPLES: &str = "\
@@ -73,6 +75,8 @@ impl Judgement {
     fn of(config: Config, public_url: Url, online: bool) -> anyhow::Result<Self> {
         let file = config.file.as_ref().map(|file| file.display().to_string());
         let mut warnings = config.warnings.clone();
+        warnings.extend(config.file.as_deref().and_then(files::rewritable));
+        warnings.extend(BTreeSet::from_iter(config.inputs().filter_map(files::shared)));
         block_on(async {
             let app = App::build(config, public_url, Clock::system())?;
             let callback = format!("{}/logged-in", app.own_origin().as_str());

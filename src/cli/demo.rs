@@ -1,5 +1,6 @@
 //! `authseal demo`: the whole product and a pretend provider, with nothing to set up.
 
+use super::files::scratch;
 use super::keys::new_keyring;
 use super::{block_on, log, serve};
 use crate::app::App;
@@ -14,7 +15,7 @@ use clap::Args;
 use secrecy::ExposeSecret;
 use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use url::Url;
 use zeroize::Zeroizing;
@@ -37,7 +38,7 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 
 pub(super) fn demo(demo: &Demo) -> anyhow::Result<()> {
     if demo.once {
-        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let folder = scratch()?;
         return block_on(once(folder.path()))?;
     }
     let folder = own_folder()?;
@@ -91,12 +92,19 @@ fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<(DemoProvider, Ser
         Denylist::init(&folder.join("denylist"))?;
     }
     let file = folder.join("authseal.toml");
-    fs::write(&file, configuration(&provider, &url)).context("cannot write the demo's configuration")?;
+    write(&file, &configuration(&provider, &url)).context("cannot write the demo's configuration")?;
     let sources = Sources { file: Some(file), working_dir: folder.to_owned(), ..Sources::default() };
     let (config, public_url) = Config::load_to_serve(&sources)?;
     log::start(&config.log)?;
     let app = App::build(config, public_url.clone(), Clock::system())?;
     Ok((provider, Server::on(app, vec![listener]), public_url))
+}
+
+/// Writes a file that is this user's alone whatever the umask is, over one of an earlier start.
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    std::io::Write::write_all(&mut file, text.as_bytes())
 }
 
 fn configuration(provider: &DemoProvider, url: &str) -> String {

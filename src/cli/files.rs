@@ -1,8 +1,18 @@
-//! Where the two files that a server needs are made: the keyring and the denylist.
+//! Where files are made: the two that a server needs, keyring and denylist, and those that go away.
 
 use super::configured::{ConfigFile, beside};
 use crate::config::Config;
+use anyhow::Context;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A folder for what is needed for a moment, this user's alone whatever the umask is.
+pub(super) fn scratch() -> anyhow::Result<TempDir> {
+    let made = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir();
+    made.context("cannot make a temporary folder")
+}
 
 /// Where to make a file: where `named`, else where `configured` finds it. A configuration that is not finished does not
 /// stand in the way, since people make these files while they write it: then the file gets its usual name beside it.

@@ -121,6 +121,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     });
     Config {
         file: layers.file.clone(),
+        secret_files: Vec::new(),
         warnings: Vec::new(),
         public_url,
         listen,

@@ -1,7 +1,7 @@
 //! The layers, merged by figment into one tree of values that still knows, for each value, where it was set.
 
 use super::faults::Faults;
-use super::sources::{Others, Sources, parse_toml};
+use super::sources::{Sources, parse_toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,8 +28,8 @@ pub(super) struct Layers {
     root: Value,
     /// The configuration file, if there was one.
     pub(super) file: Option<PathBuf>,
-    /// Whom that file is open to.
-    pub(super) file_others: Others,
+    /// Whether every user of this machine can read that file.
+    pub(super) everybody_reads: bool,
     working_dir: PathBuf,
     /// Which entries were taken out of which list, by their first numbers: the others are still called by theirs.
     taken: BTreeMap<String, BTreeSet<usize>>,
@@ -63,11 +63,11 @@ impl Layers {
             })?;
             figment = figment.merge(Layer { metadata: Metadata::from(BUILT_IN, BUILT_IN), dict });
         }
-        let (mut file, mut file_others) = (None, Others::default());
-        if let Some((path, others, dict)) = sources.read_file()? {
+        let (mut file, mut everybody_reads) = (None, false);
+        if let Some((path, readable, dict)) = sources.read_file()? {
             let metadata = Metadata::from(format!("in {}", path.display()), path.as_path());
             figment = figment.merge(Layer { metadata, dict });
-            (file, file_others) = (Some(path), others);
+            (file, everybody_reads) = (Some(path), readable);
         }
         let below = tree(&figment);
         for (name, mut path, text) in sources.variables() {
@@ -79,7 +79,7 @@ impl Layers {
             figment = figment.merge(Layer::of_text("on the command line".to_owned(), &path, text));
         }
         let working_dir = sources.working_dir.clone();
-        Ok(Self { root: tree(&figment), figment, file, file_others, working_dir, taken: BTreeMap::new() })
+        Ok(Self { root: tree(&figment), figment, file, everybody_reads, working_dir, taken: BTreeMap::new() })
     }
 
     /// Where paths start that no file names.

@@ -21,7 +21,7 @@ mod written;
 pub use check::check_origin;
 pub use faults::Faults;
 pub use show::{Shown, keys_of, show};
-pub use sources::Sources;
+pub use sources::{FILE_LIMIT, Sources};
 
 use crate::provider::Catalogue;
 use crate::store::StorePlace;
@@ -31,7 +31,7 @@ use layers::Layers;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
 
@@ -39,6 +39,8 @@ use url::Url;
 pub struct Config {
     /// The configuration file that was read, if there was one.
     pub file: Option<PathBuf>,
+    /// The files that secrets were read from.
+    secret_files: Vec<PathBuf>,
     /// What is no fault, but ought to be mended: a sentence each, without configured values.
     pub warnings: Vec<String>,
     /// What browsers see: scheme, host and port, no path.
@@ -120,6 +122,17 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// All files and folders whose content a server goes by.
+    pub fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let keyring = match &self.keyring {
+            KeyringSource::File(file) => Some(file),
+            KeyringSource::Text(_) => None,
+        };
+        let pair = self.tls.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+        let others = [self.file.as_ref(), keyring, self.access_password_file.as_ref(), self.templates_dir.as_ref()];
+        others.into_iter().flatten().chain([&self.denylist]).chain(pair).chain(&self.secret_files).map(PathBuf::as_path)
+    }
+
     /// Reads and checks the configuration, for commands that serve nobody.
     ///
     /// # Errors
@@ -151,10 +164,10 @@ impl Config {
 fn read(sources: &Sources) -> Result<(Config, Layers, Faults), Faults> {
     let mut layers = Layers::stack(sources)?;
     let mut faults = Faults::default();
-    let mut warnings = secrets::read_files(&mut layers, &mut faults);
+    let (secret_files, mut warnings) = secrets::read_files(&mut layers, &mut faults);
     check::refuse_placeholders(&mut layers, &mut faults);
     let written = extract::extract(&mut layers, &mut faults);
     warnings.extend(expiry::judge(&written.clients, &layers, sources.now, &mut faults));
     let config = check::check(written, &layers, &mut faults);
-    Ok((Config { warnings, ..config }, layers, faults))
+    Ok((Config { secret_files, warnings, ..config }, layers, faults))
 }

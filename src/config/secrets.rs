@@ -3,9 +3,10 @@
 
 use super::faults::{Faults, line};
 use super::layers::Layers;
-use super::sources::{Others, read_text};
+use crate::files::{self, Readers, Unread};
 use figment::value::Value;
-use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 /// Each table of tables with a secret, and the secret's key.
 const IN_EACH: [(&str, &str); 2] = [("clients", "secret"), ("services", "client_secret")];
@@ -56,11 +57,11 @@ pub(super) fn file_of(path: &[String]) -> Option<Vec<String>> {
     Some([table, &[file_key]].concat())
 }
 
-/// Reads every `<key>_file` and puts its text, without one trailing line break, at `<key>`. Gives warnings: about files
+/// Reads every `<key>_file` and puts its text, without one trailing line break, at `<key>`. Gives these files, and warnings: about files
 /// with secrets, the configuration file too, that every user of the machine can read. That is no fault, since container
-/// systems hand out secrets with such modes and keep other users out; that such a file can be written to is one.
-pub(super) fn read_files(layers: &mut Layers, faults: &mut Faults) -> Vec<String> {
-    let mut warnings: Vec<_> = judge_inline(layers, faults).into_iter().collect();
+/// systems hand out secrets with such modes and keep other users out.
+pub(super) fn read_files(layers: &mut Layers, faults: &mut Faults) -> (Vec<PathBuf>, Vec<String>) {
+    let (mut files, mut warnings) = (Vec::new(), Vec::from_iter(judge_inline(layers)));
     for secret in places(layers) {
         let secret: Vec<&str> = secret.iter().map(String::as_str).collect();
         let Some((key, table)) = secret.split_last() else { continue };
@@ -73,8 +74,9 @@ pub(super) fn read_files(layers: &mut Layers, faults: &mut Faults) -> Vec<String
         let (name, place) = (path.join("."), layers.place(&path));
         let file = layers.remove(&path);
         match (result, file) {
-            (Ok((text, others)), Some(file)) => {
-                if others == Others::Read {
+            (Ok((text, everybody_reads)), Some(file)) => {
+                files.extend(file.as_str().map(|name| layers.folder(file.tag()).join(name)));
+                if everybody_reads {
                     let advice = "names a file that every user of this machine can read; run `chmod o-r` on it (a \
                                   Kubernetes volume needs `defaultMode: 0440`)";
                     warnings.push(line(&name, &place, advice));
@@ -85,12 +87,12 @@ pub(super) fn read_files(layers: &mut Layers, faults: &mut Faults) -> Vec<String
             (Ok(_), None) => {}
         }
     }
-    warnings
+    (files, warnings)
 }
 
-/// Looks at whom the configuration file is open to, if there is a secret in it.
-fn judge_inline(layers: &Layers, faults: &mut Faults) -> Option<String> {
-    let file = layers.file.as_ref()?.display().to_string();
+/// Looks whether every user of the machine can read a secret in the configuration file.
+fn judge_inline(layers: &Layers) -> Option<String> {
+    let file = layers.file.as_ref().filter(|_| layers.everybody_reads)?.display().to_string();
     let in_file = |path: &[&str]| layers.at(path).is_some_and(|value| layers.is_in_file(value.tag()));
     let holds_secret = in_file(&["keyring", "text"])
         || places(layers).iter().any(|path| {
@@ -99,21 +101,14 @@ fn judge_inline(layers: &Layers, faults: &mut Faults) -> Option<String> {
             let in_one = IN_ONE.iter().any(|(table, _)| path.first().is_some_and(|first| first == table));
             in_file(&path.iter().map(String::as_str).collect::<Vec<_>>()) && !(in_one && plain)
         });
-    let sentence = |what: &str| {
-        format!(
-            "holds a secret, and every user of this machine can {what} it; run `chmod o-rwx` on it, or move the secret"
-        )
-    };
-    match layers.file_others {
-        Others::Write if holds_secret => faults.add(&file, "", sentence("write to")),
-        Others::Read if holds_secret => return Some(line(&file, "", &sentence("read"))),
-        _ => {}
-    }
-    None
+    let sentence =
+        "holds a secret, and every user of this machine can read it; run `chmod o-rwx` on it, or move the secret";
+    holds_secret.then(|| line(&file, "", sentence))
 }
 
-/// The secret in the file that is named at `path`, and whom the file is open to. The messages do not name the file: a secret may have been put there.
-fn read_file(layers: &Layers, path: &[&str], secret: &[&str]) -> Result<(String, Others), String> {
+/// The secret in the file that is named at `path`, and whether every user of the machine can read it. The messages do not
+/// name the file: a secret may have been put there.
+fn read_file(layers: &Layers, path: &[&str], secret: &[&str]) -> Result<(String, bool), String> {
     let Some(Value::String(tag, file)) = layers.at(path) else {
         return Err("must be text: the path of a file that holds the secret".to_owned());
     };
@@ -125,18 +120,16 @@ fn read_file(layers: &Layers, path: &[&str], secret: &[&str]) -> Result<(String,
         return Err("is empty; name a file or leave the key out".to_owned());
     }
     let folder = layers.folder(*tag);
-    let (text, others) = read_text(&folder.join(file), SECRET_LIMIT).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => {
-            format!("names a file that does not exist; a relative path starts at {}", folder.display())
-        }
-        _ => format!("names a file that cannot be read: {error}"),
-    })?;
-    if others == Others::Write {
-        return Err("names a file that every user of this machine can write to; run `chmod o-rwx` on it".to_owned());
-    }
+    let (text, metadata) =
+        files::read_text(&folder.join(file), SECRET_LIMIT, Readers::All).map_err(|error| match error {
+            Unread::Missing => {
+                format!("names a file that does not exist; a relative path starts at {}", folder.display())
+            }
+            error => format!("names a file that cannot be used: {error}"),
+        })?;
     let secret = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
     match secret.trim().is_empty() {
         true => Err("names a file that is empty; put the secret into it".to_owned()),
-        false => Ok((secret.to_owned(), others)),
+        false => Ok((secret.to_owned(), metadata.mode() & 0o004 != 0)),
     }
 }

@@ -3,28 +3,20 @@
 
 use super::Faults;
 use crate::clock::{Clock, UnixTime};
+use crate::files::{self, Readers, Unread};
 use figment::value::Dict;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The most bytes that a configuration file may have.
-const FILE_LIMIT: u64 = 1024 * 1024;
+pub const FILE_LIMIT: u64 = 1024 * 1024;
 /// The file that is looked for in the working directory.
 const FILE_NAME: &str = "authseal.toml";
 /// The prefix of our environment variables.
 const PREFIX: &str = "AUTHSEAL_";
-
-/// What users of this machine who are neither a file's owner nor of its group may do with it, at most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Others {
-    #[default]
-    Nothing,
-    Read,
-    Write,
-}
 
 /// What a configuration is read from.
 #[derive(Clone, Default)]
@@ -75,11 +67,16 @@ impl Sources {
         variables
     }
 
-    /// The configuration file, whom it is open to and what it says; `None` when there is none.
-    pub(super) fn read_file(&self) -> Result<Option<(PathBuf, Others, Dict)>, Faults> {
-        let candidates = match &self.file {
-            Some(file) => vec![self.working_dir.join(file)],
-            None => vec![self.working_dir.join(FILE_NAME), self.system_file.clone()],
+    /// The configuration file, whether every user of this machine can read it, and what it says; `None` when there is
+    /// none. In the working directory it counts only if it is root's or the caller's own: root may stand in the folder of
+    /// somebody who would like to lead him. Passing over it would be worse, since then another file is in force than the
+    /// one that is seen there.
+    pub(super) fn read_file(&self) -> Result<Option<(PathBuf, bool, Dict)>, Faults> {
+        let (named, here) =
+            (self.file.as_ref().map(|file| self.working_dir.join(file)), self.working_dir.join(FILE_NAME));
+        let candidates = match &named {
+            Some(named) => vec![named],
+            None => vec![&here, &self.system_file],
         };
         for path in candidates {
             let fault = |sentence: String| {
@@ -87,39 +84,40 @@ impl Sources {
                 faults.add(&path.display().to_string(), "", sentence);
                 faults
             };
-            match read_text(&path, FILE_LIMIT) {
-                Ok((text, others)) => {
-                    let dict = parse_toml(&text).map_err(fault)?;
-                    return Ok(Some((path, others, dict)));
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound && self.file.is_none() => {}
-                Err(error) if error.kind() == ErrorKind::NotFound => {
+            let (text, metadata) = match read(path) {
+                Ok(read) => read,
+                Err(Unread::Missing) if named.is_none() => continue,
+                Err(Unread::Missing) => {
                     return Err(fault("does not exist; copy the example `config/authseal.toml` there".to_owned()));
                 }
-                Err(error) => return Err(fault(format!("cannot be read: {error}"))),
+                Err(error) => return Err(fault(format!("cannot be used: {error}"))),
+            };
+            if named.is_none() && *path == here {
+                files::trust_found(path, &metadata).map_err(|error| {
+                    fault(format!(
+                        "is not used, though it is in the working directory: {error}; or name it with `--config`"
+                    ))
+                })?;
             }
+            let everybody_reads = metadata.is_file() && metadata.mode() & 0o004 != 0;
+            return Ok(Some((path.clone(), everybody_reads, parse_toml(&text).map_err(fault)?)));
         }
         Ok(None)
     }
 }
 
-/// The text of a small file, and whom the file is open to.
-///
-/// # Errors
-/// Also for more than `limit` bytes, and for what is not UTF-8.
-pub(super) fn read_text(path: &Path, limit: u64) -> io::Result<(Zeroizing<String>, Others)> {
-    let file = File::open(path)?;
-    let others = match file.metadata()?.permissions().mode() {
-        mode if mode & 0o002 != 0 => Others::Write,
-        mode if mode & 0o004 != 0 => Others::Read,
-        _ => Others::Nothing,
-    };
-    let mut text = Zeroizing::new(String::new());
-    file.take(limit + 1).read_to_string(&mut text)?;
-    match text.len() as u64 {
-        size if size > limit => Err(io::Error::other(format!("it is larger than {limit} bytes"))),
-        _ => Ok((text, others)),
+/// Reads a configuration file. It may be a pipe where the caller hands that over as an open descriptor, as shells do for
+/// `--config <(…)`: nobody else can have put it there, and waiting for its writer is what the caller wants.
+fn read(path: &Path) -> Result<(Zeroizing<String>, Metadata), Unread> {
+    let handed_over = ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|place| path.starts_with(place));
+    if !handed_over || fs::metadata(path)?.is_file() {
+        return files::read_text(path, FILE_LIMIT, Readers::All);
     }
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mut text = Zeroizing::new(String::new());
+    file.take(FILE_LIMIT + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_LIMIT { Err(Unread::TooLong(FILE_LIMIT)) } else { Ok((text, metadata)) }
 }
 
 /// Parses TOML. The error names the line but does not quote it: it may hold a secret.

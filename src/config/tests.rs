@@ -130,7 +130,7 @@ fn the_named_file_goes_before_the_working_directory_and_that_before_the_system()
     let faults = faults_of(&sources);
     assert!(faults.contains("absent.toml does not exist; copy the example `config/authseal.toml`"), "{faults}");
     sources.file = Some("etc".into());
-    assert!(faults_of(&sources).contains("cannot be read"));
+    assert!(faults_of(&sources).contains("etc cannot be used: it is no regular file"));
 }
 
 #[test]
@@ -261,13 +261,14 @@ fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_th
         }
         for mode in [0o602, 0o666] {
             let faults = load(mode).unwrap_err();
-            assert!(faults.starts_with("1 fault") && faults.contains(&format!("  {said} can write to")), "{faults}");
+            let said = "every user of this machine can write to it (mode ";
+            assert!(faults.starts_with("1 fault") && faults.contains(said), "{faults}");
             assert!(!faults.contains("hunter2"), "{faults}");
         }
     }
     // Without a secret in it, it may be anybody's to read, and a secret in a variable does not make it one.
     let (folder, sources) = sources(GOOD);
-    fs::set_permissions(folder.path().join("authseal.toml"), Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(folder.path().join("authseal.toml"), Permissions::from_mode(0o644)).unwrap();
     let env = [("AUTHSEAL_CLIENTS__GOOGLE__ID", "i"), ("AUTHSEAL_CLIENTS__GOOGLE__SECRET", SECRET)];
     assert!(Config::load(&with(sources, &env, &[])).unwrap().warnings.is_empty());
 }
@@ -347,8 +348,8 @@ const BAD_FILES: &[(&str, &str)] = &[
         "[clients.google]\nsecret_file = \"empty\"",
         "clients.google.secret_file (in {dir}/authseal.toml) names a file that is empty",
     ),
-    ("[clients.google]\nsecret_file = \"big\"", "names a file that cannot be read: it is larger than 16384 bytes"),
-    ("[clients.google]\nsecret_file = \".\"", "names a file that cannot be read"),
+    ("[clients.google]\nsecret_file = \"big\"", "names a file that cannot be used: it is longer than 16384 bytes"),
+    ("[clients.google]\nsecret_file = \".\"", "names a file that cannot be used: it is no regular file"),
     ("[clients.google]\nsecret_file = \"\"", "clients.google.secret_file (in {dir}/authseal.toml) is empty"),
     ("[clients.google]\nsecret_file = 5", "clients.google.secret_file (in {dir}/authseal.toml) must be text: the path"),
     (
@@ -424,16 +425,29 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("acme_challenge_dir = \"empty\"", "acme_challenge_dir (in {dir}/authseal.toml) names no folder that exists"),
     // What is told of providers, services and clients, with a secret where it does not belong.
     (
-        "providers.x = { authorize_url = \"hunter2-Zw3\", token_url = \"https://a.lan\" }",
+        "providers.x = { authorize_url = \"hunter2-Zw3\", token_url = \"https://a.lan\", rotation = \"none\" }",
         "x.authorize_url must be a URL",
     ),
-    ("providers.x.issuer = \"data:hunter2-Zw3\"", "providers.x.issuer must name a host"),
-    ("providers.x.issuer = \"http://hunter2-Zw3\"", "providers.x.issuer must begin with https://"),
-    ("providers.x.issuer = \"https://10.0.0.1/hunter2-Zw3\"", "providers.x.issuer names a private address"),
-    ("providers.x.issuer = \"https://a.lan/{hunter2-Zw3}\"", "providers.x.issuer has an unknown placeholder"),
+    ("providers.x = { rotation = \"none\", issuer = \"data:hunter2-Zw3\" }", "providers.x.issuer must name a host"),
     (
-        "providers.x = { issuer = \"https://a.lan/{tenant}\", default_tenant = \"hunter2 Zw3\" }",
+        "providers.x = { rotation = \"none\", issuer = \"http://hunter2-Zw3\" }",
+        "providers.x.issuer must begin with https://",
+    ),
+    (
+        "providers.x = { rotation = \"none\", issuer = \"https://10.0.0.1/hunter2-Zw3\" }",
+        "providers.x.issuer names a private address",
+    ),
+    (
+        "providers.x = { rotation = \"none\", issuer = \"https://a.lan/{hunter2-Zw3}\" }",
+        "providers.x.issuer has an unknown placeholder",
+    ),
+    (
+        "providers.x = { issuer = \"https://a.lan/{tenant}\", default_tenant = \"hunter2 Zw3\", rotation = \"none\" }",
         "providers.x.default_tenant or the client's `tenant` must be an id or a domain",
+    ),
+    (
+        "providers.x = { token_url = \"https://a.lan\", authorize_url = \"https://hunter2-Zw3\" }",
+        "providers.x.rotation is missing; write \"none\" if",
     ),
     (
         "providers.x.gone = { reason = \"x\", successor = \"hunter2-Zw3\" }",

@@ -3,7 +3,7 @@
 
 use super::file::Locked;
 use super::parse::{Ends, Fault, Faults, HEADER, Line, Rule, each_line};
-use super::{DenylistError, WRITES, open, read, replaced_time_and_again};
+use super::{DenylistError, WRITES, open, read, replaced_time_and_again, unread};
 use crate::seal::{Entry, Epoch, Keyring, NoKey};
 use std::collections::HashSet;
 use std::fmt;
@@ -45,8 +45,8 @@ pub fn read_rules(mut reader: impl BufRead) -> io::Result<Result<Vec<(Rule, Stri
 /// # Errors
 /// When it is missing, unreadable or faulty, or `visit` fails.
 pub fn lines(path: &Path, visit: impl FnMut(Line<'_>) -> io::Result<()>) -> Result<bool, DenylistError> {
-    let unreadable = |error| DenylistError::Unreadable(path.to_owned(), error);
-    let read = each_line(BufReader::new(open(path)?), visit).map_err(unreadable)?;
+    let (file, _) = open(path)?;
+    let read = each_line(BufReader::new(file), visit).map_err(|error| unread(path, error))?;
     read.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))
 }
 

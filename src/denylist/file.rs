@@ -1,19 +1,23 @@
 //! The denylist as a file: making it, adding a line so that it outlives a power cut, and taking lines out.
 //!
-//! All of it happens under the [lock](crate::files::lock) beside the file, and the file is opened after the lock is held,
+//! All of it happens under the [lock](Place::lock) beside the file, and the file is opened after the lock is held,
 //! since taking lines out puts a new file in its place. Editors do not ask for the lock: after writing, whoever writes
 //! asks whether the file [is in place](Locked::in_place) still.
 
 use super::parse::{Faults, HEADER, Line, MAX_LINE, each_line, header, rule};
-use crate::files;
+use crate::files::Place;
 use crate::watch::Signature;
-use std::fs::{self, File, OpenOptions};
+use rustix::fs::OFlags;
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Owner writes, group reads; the server's umask may take more away.
 const MODE: u32 = 0o640;
+/// How a denylist is opened to be changed. Never created: a list that vanished must not come back with one line for all
+/// of it.
+const CHANGE: OFlags = OFlags::RDWR.union(OFlags::APPEND);
 
 const EXPLANATION: &str = "\
 # AuthIDs that are refused, one rule a line; a change is in force within two seconds. Behind # stand notes.
@@ -29,14 +33,16 @@ const EXPLANATION: &str = "\
 
 /// Makes a denylist without rules. It appears whole or not at all.
 pub(super) fn create(path: &Path) -> io::Result<()> {
-    let mut aside = files::aside(path, MODE)?;
-    aside.write_all(format!("{HEADER}\n{EXPLANATION}").as_bytes())?;
-    files::place(aside, path)
+    let place = Place::at(path)?;
+    let aside = place.aside(MODE)?;
+    aside.file().write_all(format!("{HEADER}\n{EXPLANATION}").as_bytes())?;
+    aside.put()
 }
 
 /// The denylist, open to be changed; nobody else changes it until this is dropped.
 pub(super) struct Locked {
     path: PathBuf,
+    place: Place,
     file: File,
     _lock: File,
 }
@@ -44,13 +50,21 @@ pub(super) struct Locked {
 impl Locked {
     /// Waits for the lock, then opens the file.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let lock = files::lock(path, MODE).map_err(|error| at(path, &error))?;
-        Ok(Self { path: path.to_owned(), file: open(path)?, _lock: lock })
+        let open = || {
+            let place = Place::of_target(path)?;
+            let lock = place.lock()?;
+            Ok(Self { path: path.to_owned(), file: place.open(CHANGE)?, place, _lock: lock })
+        };
+        open().map_err(|error| at(path, &error))
     }
 
-    /// Opens what stands there now. The lock stays held.
+    /// Opens what is there now. The lock stays held.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
-        self.file = open(&self.path)?;
+        let open = || {
+            let place = Place::of_target(&self.path)?;
+            Ok((place.open(CHANGE)?, place))
+        };
+        (self.file, self.place) = open().map_err(|error| at(&self.path, &error))?;
         Ok(())
     }
 
@@ -83,17 +97,16 @@ impl Locked {
     /// it is on the disk; false: an editor has replaced the file meanwhile, and nothing was done.
     pub(super) fn rewrite(&self, mut keep: impl FnMut(&Line<'_>) -> bool) -> io::Result<Result<bool, Faults>> {
         let before = self.file.metadata()?;
-        let target = fs::canonicalize(&self.path)?;
-        let aside = files::aside(&target, MODE)?;
-        let mut new = BufWriter::new(aside.as_file());
-        let read = each_line(BufReader::new(open(&self.path)?), |line| match keep(&line) {
+        let aside = self.place.aside(MODE)?;
+        let mut new = BufWriter::new(aside.file());
+        let read = each_line(BufReader::new(self.place.open(OFlags::RDONLY)?), |line| match keep(&line) {
             true => new.write_all(line.bytes),
             false => Ok(()),
         })?;
         new.flush()?;
         drop(new);
         match read {
-            Ok(_) => files::replace(aside, &target, &before).map(Ok),
+            Ok(_) => aside.replace(&before).map(Ok),
             Err(faults) => Ok(Err(faults)),
         }
     }
@@ -137,17 +150,12 @@ impl Locked {
     /// anything between, and the line grows no longer.
     fn comment_out(&self, start: u64) -> io::Result<()> {
         // The file as it is open can only append; what is opened here must be the same.
-        let file = OpenOptions::new().write(true).open(&self.path)?;
+        let file = self.place.open(OFlags::WRONLY)?;
         if Signature::of(&file.metadata()?) != Signature::of(&self.file.metadata()?) {
             return Err(io::Error::other("the file was replaced at this very moment; try again"));
         }
         file.write_all_at(b"#", start)
     }
-}
-
-/// Never creates it: a list that vanished must not come back with one line for all of it.
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).open(path).map_err(|error| at(path, &error))
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {

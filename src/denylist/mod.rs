@@ -15,13 +15,14 @@ pub use rules::{Denied, Rules};
 
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::UnixTime;
+use crate::files::{self, Readers, Unread};
 use crate::seal::Epoch;
 use crate::watch::{Follow, Readings, Signature};
 use arc_swap::ArcSwap;
 use file::Locked;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,12 +36,8 @@ pub enum DenylistError {
         "there is no denylist {0}; make one with `authseal denylist init`, or if there was one, put it back: without it, revoked AuthIDs would work again"
     )]
     Missing(PathBuf),
-    #[error(
-        "the denylist {0} is no regular file; name the file itself (a container makes a folder where it finds no file to mount)"
-    )]
-    NoFile(PathBuf),
-    #[error("the denylist {0} cannot be read: {1}")]
-    Unreadable(PathBuf, io::Error),
+    #[error("the denylist {0}: {1}")]
+    Unread(PathBuf, Unread),
     #[error("the denylist {0} has faults:\n{1}")]
     Faulty(PathBuf, Faults),
     #[error("there is a denylist {0} already; it stays as it is")]
@@ -259,23 +256,22 @@ impl Denylist {
 }
 
 /// Opens the denylist to be read.
-fn open(path: &Path) -> Result<File, DenylistError> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => DenylistError::Missing(path.to_owned()),
-        _ => DenylistError::Unreadable(path.to_owned(), error),
-    };
-    // Before it is opened: opening a pipe would wait for somebody to write.
-    match fs::metadata(path).map_err(unreadable)?.is_file() {
-        true => File::open(path).map_err(unreadable),
-        false => Err(DenylistError::NoFile(path.to_owned())),
+fn open(path: &Path) -> Result<(File, Signature), DenylistError> {
+    match files::open(path, Readers::All) {
+        Ok((file, metadata)) => Ok((file, Signature::of(&metadata))),
+        Err(Unread::Missing) => Err(DenylistError::Missing(path.to_owned())),
+        Err(error) => Err(DenylistError::Unread(path.to_owned(), error)),
     }
 }
 
+/// What reading an open denylist says.
+fn unread(path: &Path, error: io::Error) -> DenylistError {
+    DenylistError::Unread(path.to_owned(), Unread::Failed(error))
+}
+
 fn read(path: &Path) -> Result<(Rules, Signature), DenylistError> {
-    let unreadable = |error| DenylistError::Unreadable(path.to_owned(), error);
-    let file = open(path)?;
-    let signature = Signature::of(&file.metadata().map_err(unreadable)?);
-    let parsed = parse(BufReader::with_capacity(64 * 1024, file)).map_err(unreadable)?;
+    let (file, signature) = open(path)?;
+    let parsed = parse(BufReader::with_capacity(64 * 1024, file)).map_err(|error| unread(path, error))?;
     let Parsed { rules, torn } = parsed.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))?;
     if torn {
         tracing::warn!(file = %path.display(), "the denylist's last line is cut short and left out");
@@ -287,6 +283,7 @@ fn read(path: &Path) -> Result<(Rules, Signature), DenylistError> {
 mod tests {
     use super::*;
     use crate::watch::Watch;
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;

@@ -2,21 +2,16 @@
 //! target replaced, since the link may be what a deployment manages.
 
 use super::KeyfileError;
-use crate::files;
+use crate::files::{self, Place, Readers, Unread};
 use crate::seal::Keyring;
 use crate::watch::Signature;
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Write};
 use std::path::Path;
-use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 /// The largest keyring file, in bytes; room for thousands of epochs.
-pub(super) const MAX_LEN: u64 = 1024 * 1024;
-/// Permission bits that let other users in.
-const OTHERS: u32 = 0o007;
-/// The mode of what is made here, the lock included: the owner's alone.
+const MAX_LEN: u64 = 1024 * 1024;
+/// The mode of what is made here: the owner's alone.
 const MODE: u32 = 0o600;
 
 /// Reads and checks the keyring file `path`: its text, too.
@@ -24,40 +19,21 @@ const MODE: u32 = 0o600;
 /// # Errors
 /// When it is missing, unreadable, open to others, or faulty.
 pub fn read_text(path: &Path) -> Result<(Zeroizing<String>, Keyring), KeyfileError> {
-    read_open(path).map(|(text, keyring, _)| (text, keyring))
+    let (text, _) =
+        files::read_text(path, MAX_LEN, Readers::Group).map_err(|error| KeyfileError::unread(path, error))?;
+    let keyring = parse(path, &text)?;
+    Ok((text, keyring))
 }
 
 /// Reads and checks a keyring file.
 pub(super) fn read(path: &Path) -> Result<(Keyring, Signature), KeyfileError> {
-    read_open(path).map(|(_, keyring, metadata)| (keyring, Signature::of(&metadata)))
+    let (text, metadata) =
+        files::read_text(path, MAX_LEN, Readers::Group).map_err(|error| KeyfileError::unread(path, error))?;
+    Ok((parse(path, &text)?, Signature::of(&metadata)))
 }
 
-/// All is asked of the one open file, so nothing can be swapped in between.
-fn read_open(path: &Path) -> Result<(Zeroizing<String>, Keyring, Metadata), KeyfileError> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => KeyfileError::Missing(path.to_owned()),
-        _ => KeyfileError::Unreadable(path.to_owned(), error),
-    };
-    // Before it is opened: opening a pipe would wait for somebody to write.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(KeyfileError::NoFile(path.to_owned()));
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & OTHERS != 0 {
-        return Err(KeyfileError::OpenToOthers(path.to_owned(), mode));
-    }
-    // All the room at once: a buffer that grew would leave copies of the keys behind.
-    let room = metadata.len().min(MAX_LEN) + 1;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
-    file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_LEN {
-        return Err(KeyfileError::TooLong(path.to_owned()));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| KeyfileError::NotText(path.to_owned()))?;
-    let keyring = Keyring::parse(text).map_err(|error| KeyfileError::InFile(path.to_owned(), error))?;
-    Ok((Zeroizing::new(text.to_owned()), keyring, metadata))
+fn parse(path: &Path, text: &str) -> Result<Keyring, KeyfileError> {
+    Keyring::parse(text).map_err(|error| KeyfileError::InFile(path.to_owned(), error))
 }
 
 /// Makes a keyring file that its owner alone can read. It appears whole or not at all.
@@ -65,7 +41,13 @@ fn read_open(path: &Path) -> Result<(Zeroizing<String>, Keyring, Metadata), Keyf
 /// # Errors
 /// When there is a file already, whatever it holds, or none can be made.
 pub fn create(path: &Path, text: &str) -> Result<(), KeyfileError> {
-    aside(path, text).and_then(|aside| files::place(aside, path)).map_err(|error| match error.kind() {
+    let make = || {
+        let place = Place::at(path)?;
+        let aside = place.aside(MODE)?;
+        aside.file().write_all(text.as_bytes())?;
+        aside.put()
+    };
+    make().map_err(|error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => KeyfileError::Exists(path.to_owned()),
         _ => KeyfileError::NotMade(path.to_owned(), error),
     })
@@ -78,25 +60,23 @@ pub fn create(path: &Path, text: &str) -> Result<(), KeyfileError> {
 /// When the file holds something else by now or cannot be replaced, or `new` is no keyring. It then stays as it is.
 pub fn replace(path: &Path, old: &str, new: &str) -> Result<(), KeyfileError> {
     let failed = |error| KeyfileError::NotReplaced(path.to_owned(), error);
-    let target = fs::canonicalize(path).map_err(failed)?;
-    let _lock = files::lock(&target, MODE).map_err(failed)?;
-    let (text, _, metadata) = read_open(&target)?;
+    let place = Place::of_target(path).map_err(failed)?;
+    let _lock = place.lock().map_err(failed)?;
+    let (text, metadata) =
+        place.read_text(MAX_LEN, Readers::Group).map_err(|error| KeyfileError::unread(path, error))?;
     if *text != old {
         return Err(KeyfileError::Changed(path.to_owned()));
     }
-    let aside = aside(&target, new).map_err(failed)?;
-    read_open(aside.path()).map_err(|error| failed(io::Error::other(error)))?; // as a server will
-    match files::replace(aside, &target, &metadata).map_err(failed)? {
+    if new.len() as u64 > MAX_LEN {
+        return Err(KeyfileError::unread(path, Unread::TooLong(MAX_LEN)));
+    }
+    parse(path, new)?;
+    let aside = place.aside(MODE).map_err(failed)?;
+    aside.file().write_all(new.as_bytes()).map_err(failed)?;
+    match aside.replace(&metadata).map_err(failed)? {
         true => Ok(()),
         false => Err(KeyfileError::Changed(path.to_owned())),
     }
-}
-
-/// A file beside `path` with `text`.
-fn aside(path: &Path, text: &str) -> io::Result<NamedTempFile> {
-    let mut aside = files::aside(path, MODE)?;
-    aside.write_all(text.as_bytes())?;
-    Ok(aside)
 }
 
 #[cfg(test)]
@@ -104,8 +84,8 @@ mod tests {
     use super::super::tests::keyring_text;
     use super::super::{Change, EditError, apply};
     use super::*;
-    use std::fs::Permissions;
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::PathBuf;
     use std::thread;
 

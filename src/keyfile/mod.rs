@@ -14,12 +14,13 @@ pub use change::{Change, Refused};
 pub use edit::{EditError, apply};
 pub use file::{create, read_text, replace};
 
+use crate::files::Unread;
 use crate::seal::{Keyring, KeyringError};
 use crate::watch::{Follow, Readings, Signature};
 use arc_swap::{ArcSwap, Guard};
-use file::{MAX_LEN, read};
+use file::read;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
@@ -29,21 +30,8 @@ use thiserror::Error;
 pub enum KeyfileError {
     #[error("there is no keyring file {0}; make one with `authseal keys new {0}`")]
     Missing(PathBuf),
-    #[error(
-        "the keyring {0} is no regular file; name the file itself (a container makes a folder where it finds no file to mount)"
-    )]
-    NoFile(PathBuf),
-    #[error("the keyring file {0} cannot be read: {1}")]
-    Unreadable(PathBuf, io::Error),
-    #[error(
-        "the keyring file {path} lets every user of this machine in (mode {mode:04o}); run `chmod o-rwx {path}` (a Kubernetes volume needs `defaultMode: 0440`)",
-        path = .0.display(), mode = .1
-    )]
-    OpenToOthers(PathBuf, u32),
-    #[error("the keyring file {0} is longer than {MAX_LEN} bytes: is it the right file?")]
-    TooLong(PathBuf),
-    #[error("the keyring file {0} is not UTF-8 text: is it the right file?")]
-    NotText(PathBuf),
+    #[error("the keyring file {0}: {1}")]
+    Unread(PathBuf, Unread),
     #[error("in the keyring file {0}: {1}")]
     InFile(PathBuf, KeyringError),
     #[error("in the keyring given as text: {0}")]
@@ -58,6 +46,15 @@ pub enum KeyfileError {
     NotReplaced(PathBuf, io::Error),
     #[error("the keyring {0} was changed by somebody else at this moment; look at it and try again")]
     Changed(PathBuf),
+}
+
+impl KeyfileError {
+    fn unread(path: &Path, error: Unread) -> Self {
+        match error {
+            Unread::Missing => Self::Missing(path.to_owned()),
+            error => Self::Unread(path.to_owned(), error),
+        }
+    }
 }
 
 /// A keyring that follows its file.
@@ -144,7 +141,6 @@ mod tests {
     use crate::watch::Watch;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::path::Path;
     use std::sync::mpsc::channel;
     use std::time::Duration;
     use zeroize::Zeroizing;
@@ -184,8 +180,9 @@ mod tests {
         for mode in [0o644, 0o602, 0o601, 0o777] {
             write(&path, keyring(1), mode);
             let error = error_of(&path);
-            assert!(error.contains(&format!("mode {mode:04o}")), "{error}");
-            assert!(error.contains(&format!("`chmod o-rwx {}`", path.display())), "{error}");
+            let expected =
+                format!("{}: it lets every user of this machine in (mode {mode:04o}); run `chmod", path.display());
+            assert!(error.contains(&expected), "{error}");
         }
         for mode in [0o600, 0o400, 0o640, 0o660] {
             write(&path, keyring(1), mode);

@@ -71,8 +71,8 @@ pub(super) const REVOCATIONS: Metric = counter(
     "Logins that were revoked here: written to the denylist, or refused in memory only.",
 );
 pub(super) const PROVIDER_CALLS: Metric = Metric {
-    // From a provider next door to the longest that an attempt may take.
-    buckets: &[0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0],
+    // From a provider next door to the longest that a call may take which cannot be repeated.
+    buckets: &[0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 20.0, 60.0, 120.0],
     kind: Kind::Histogram,
     ..counter(
         "authseal_provider_call_seconds",

@@ -1,27 +1,35 @@
-//! A provider's answer turned into ours: tokens, or what went wrong. The content type is ignored, as providers get it
-//! wrong; the provider's free text is not read at all.
+//! A provider's answer turned into ours: tokens, or what went wrong. With a successful status and an access token the
+//! answer is good, whatever else is in it: at a provider whose refresh tokens work once it holds the only one there is.
+//! The content type is ignored, as providers get it wrong; the provider's free text is not read at all.
 
 use super::failure::{Fault, Repeat};
-use super::json::{self, Member, Members};
+use super::json::Members;
 use super::meaning::Code;
 use super::service::Provider;
 use super::{Failure, Meaning};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// The longest access token, in bytes. With a refresh token beside it, it fits into a record of the state store.
+const MAX_ACCESS_TOKEN: usize = 16 * 1024;
+/// The longest refresh token, in bytes.
+const MAX_REFRESH_TOKEN: usize = 8 * 1024;
 /// How long an access token is taken to live when the answer does not say.
 const DEFAULT_LIFE: Duration = Duration::from_secs(1800);
-/// The longest life that is believed.
+/// The longest that an access token is taken to live.
 const MAX_LIFE: Duration = Duration::from_secs(86_400);
-/// The longest life of a refresh token that is believed, in seconds: a hundred years.
-const MAX_REFRESH_LIFE: f64 = 100.0 * 365.0 * 86_400.0;
+/// The longest life that is believed, in seconds: a hundred years.
+const ABSURD_LIFE: f64 = 100.0 * 365.0 * 86_400.0;
 
 /// An answer as it came, at most as long as the connection lets it be.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
-    pub(super) body: Zeroizing<Vec<u8>>,
+    /// What is no UTF-8 in it was replaced by U+FFFD.
+    pub(super) body: Zeroizing<String>,
+    /// Why the body is not whole.
+    pub(super) cut: Option<Fault>,
 }
 
 /// What a token endpoint gave (RFC 6749 section 5.1).
@@ -44,18 +52,16 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
     if !(200..300).contains(&answer.status) {
         return Err(error(provider, answer));
     }
-    let mut members = json::members(&answer.body).ok_or_else(Fault::bad_answer)?;
-    if result_code(provider, &members).is_some_and(|code| code != "0") || !members.contains_key("access_token") {
-        return Err(refusal(provider, &members, answer.retry_after));
+    let members = Members::read(&answer.body).ok_or_else(Fault::bad_answer)?;
+    let refused = result_code(provider, &members).is_some_and(|code| code != "0");
+    let access_token = token(provider, &members, "access_token", MAX_ACCESS_TOKEN).filter(|_| !refused);
+    let access_token = access_token.ok_or_else(|| refusal(provider, &members, answer.retry_after))?;
+    let refresh_token = token(provider, &members, "refresh_token", MAX_REFRESH_TOKEN);
+    if !members.whole && refresh_token.is_none() {
+        // It may have been in the part that did not come.
+        return Err(Fault::bad_answer());
     }
-    let mut text = |name: &str| match members.remove(name) {
-        Some(Member::Text(text)) => Ok(Some(text).filter(|text| !text.expose_secret().is_empty())),
-        None | Some(Member::Null) => Ok(None),
-        _ => Err(Fault::bad_answer()),
-    };
-    let access_token = text("access_token")?.ok_or_else(Fault::bad_answer)?;
-    let refresh_token = text("refresh_token")?;
-    let expires_in = match life(members.get("expires_in"))? {
+    let expires_in = match life(&members, "expires_in") {
         _ if provider.raw_token() => None,
         None => {
             tracing::warn!(
@@ -64,18 +70,26 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
             );
             Some(DEFAULT_LIFE)
         }
-        life => life,
+        Some(life) => Some(life.min(MAX_LIFE)),
     };
-    let refresh_life = provider.facts.refresh_life_field.as_ref().and_then(|field| members.get(field));
-    let refresh_token_expires_in = refresh_life.and_then(seconds).map(|life| life.floor().min(MAX_REFRESH_LIFE));
-    let refresh_token_expires_in = refresh_token_expires_in.filter(|life| *life >= 1.0).map(Duration::from_secs_f64);
-    let scopes = match members.remove("scope") {
-        None | Some(Member::Null) => None,
-        Some(Member::Text(text)) => Some(text.expose_secret().split_whitespace().map(str::to_owned).collect()),
-        Some(Member::List(list)) => Some(list),
-        Some(_) => return Err(Fault::bad_answer()),
-    };
-    Ok(Tokens { access_token, expires_in, refresh_token, refresh_token_expires_in, scopes })
+    let refresh_life = provider.facts.refresh_life_field.as_ref();
+    let scopes = members.string("scope").map(|text| text.split_whitespace().map(str::to_owned).collect());
+    Ok(Tokens {
+        access_token,
+        expires_in,
+        refresh_token,
+        refresh_token_expires_in: refresh_life.and_then(|field| life(&members, field)),
+        scopes: scopes.or_else(|| members.list("scope")),
+    })
+}
+
+/// A token that can be kept.
+fn token(provider: &Provider, members: &Members, name: &str, longest: usize) -> Option<SecretString> {
+    let token = members.token(name, longest);
+    if token.is_none() && members.has(name) {
+        tracing::warn!(provider = provider.id, member = name, "the answer has a token that cannot be kept");
+    }
+    token
 }
 
 /// Reads the answer of a revocation endpoint, of which only the status counts (RFC 7009 section 2.2).
@@ -89,7 +103,7 @@ pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
         429 => Fault::later(answer.retry_after),
         // Whoever says when to come back has looked at nothing (RFC 9110 section 15.6.4). Without that, who knows.
         503 if answer.retry_after.is_some() => Fault::later(answer.retry_after),
-        400..500 => json::members(&answer.body)
+        400..500 => Members::read(&answer.body)
             .map_or_else(Fault::bad_answer, |members| refusal(provider, &members, answer.retry_after)),
         500.. => Fault { failure: Failure::BadAnswer, repeat: Repeat::IfHarmless },
         // Redirects are not followed: one could carry the secret elsewhere.
@@ -99,15 +113,8 @@ pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
 
 /// What the codes of an error answer mean: the first one that means anything, the most precise ones first.
 fn refusal(provider: &Provider, members: &Members, retry_after: Option<Duration>) -> Fault {
-    let listed = provider.facts.error_codes_field.as_ref().and_then(|field| match members.get(field) {
-        Some(Member::List(codes)) => Some(codes.clone()),
-        _ => None,
-    });
-    let error = match members.get("error") {
-        Some(Member::Text(text)) => Some(text.expose_secret().to_owned()),
-        _ => None,
-    };
-    let codes = listed.into_iter().flatten().chain(result_code(provider, members)).chain(error);
+    let listed = provider.facts.error_codes_field.as_ref().and_then(|field| members.list(field));
+    let codes = listed.into_iter().flatten().chain(result_code(provider, members)).chain(members.string("error"));
     let codes: Vec<_> = codes.filter_map(|code| Code::parse(&code)).take(8).collect();
     let meaning = codes.iter().find_map(|code| Some((code, code.meaning(&provider.facts.errors)?)));
     let id = provider.id.as_str();
@@ -130,30 +137,13 @@ fn refusal(provider: &Provider, members: &Members, retry_after: Option<Duration>
 
 /// The number that stands in for an HTTP status, where a provider has one.
 fn result_code(provider: &Provider, members: &Members) -> Option<String> {
-    match members.get(provider.facts.result_field.as_ref()?) {
-        Some(Member::Number(number)) => Some(number.to_string()),
-        Some(Member::Text(text)) => Some(text.expose_secret().to_owned()),
-        _ => None,
-    }
+    members.text(provider.facts.result_field.as_ref()?)
 }
 
-/// `expires_in`, which must be of use if it is there.
-fn life(member: Option<&Member>) -> Result<Option<Duration>, Fault> {
-    let seconds = match member {
-        None | Some(Member::Null) => return Ok(None),
-        Some(member) => seconds(member).ok_or_else(Fault::bad_answer)?,
-    };
-    Ok(Some(Duration::from_secs_f64(seconds.floor().clamp(1.0, MAX_LIFE.as_secs_f64()))))
-}
-
-/// Seconds as a number or, from some, as a string.
-fn seconds(member: &Member) -> Option<f64> {
-    let seconds: f64 = match member {
-        Member::Number(number) => *number,
-        Member::Text(text) => text.expose_secret().parse().ok()?,
-        _ => return None,
-    };
-    Some(seconds).filter(|seconds| !seconds.is_nan())
+/// A life in seconds, as a number or, from some, as a string; what is less than a second or absurd was not said.
+fn life(members: &Members, name: &str) -> Option<Duration> {
+    let seconds: f64 = members.text(name)?.trim().parse().ok()?;
+    (1.0..ABSURD_LIFE).contains(&seconds).then(|| Duration::from_secs_f64(seconds.floor()))
 }
 
 #[cfg(test)]
@@ -161,16 +151,17 @@ mod tests {
     use super::super::ProviderFacts;
     use super::super::stranger::built_in;
     use super::*;
+    use secrecy::ExposeSecret;
 
     fn read(provider: &str, status: u16, body: &str) -> Result<Tokens, Failure> {
         let facts = built_in().0.remove(provider).unwrap();
-        read_as(facts, status, body.as_bytes(), None).map_err(|fault| fault.failure)
+        read_as(facts, status, body, None).map_err(|fault| fault.failure)
     }
 
-    fn read_as(facts: ProviderFacts, status: u16, body: &[u8], retry_after: Option<u64>) -> Result<Tokens, Fault> {
+    fn read_as(facts: ProviderFacts, status: u16, body: &str, retry_after: Option<u64>) -> Result<Tokens, Fault> {
         let provider = Provider::unchecked("p", facts);
         let retry_after = retry_after.map(Duration::from_secs);
-        tokens(&provider, &Answer { status, retry_after, body: body.to_vec().into() })
+        tokens(&provider, &Answer { status, retry_after, body: body.to_owned().into(), cut: None })
     }
 
     #[test]
@@ -190,17 +181,19 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_a_number_between_a_second_and_a_day() {
+    fn a_life_is_a_number_between_a_second_and_a_day_or_was_not_said() {
         let cases = [
             ("3600", 3600),
             ("\"3600\"", 3600),
             ("3599.9", 3599),
-            ("0", 1),
-            ("-5", 1),
-            ("1e300", 86_400),
-            ("99999999999999999999", 86_400),
-            ("null", 1800),
+            ("\" 3600\\n\"", 3600),
+            ("1", 1),
+            ("86401", 86_400),
+            ("2592000", 86_400),
         ];
+        let unsaid = "0 -0 0.5 -5 -1e300 1e300 1e999 99999999999999999999 NaN -Infinity \"NaN\" \"inf\" \"soon\" \"\" \"1h\" \
+            true null [3600] {\"s\":1} 0x10 \"\\ud800\"";
+        let cases = cases.into_iter().chain(unsaid.split_whitespace().map(|life| (life, 1800)));
         for (life, seconds) in cases {
             let tokens = read("box", 200, &format!(r#"{{"access_token":"at","expires_in":{life}}}"#)).unwrap();
             assert_eq!(tokens.expires_in, Some(Duration::from_secs(seconds)), "{life}");
@@ -215,10 +208,9 @@ mod tests {
         };
         assert_eq!(life("google", r#""refresh_token_expires_in":604799"#), Some(604_799));
         assert_eq!(life("google", r#""refresh_token_expires_in":"604799.9""#), Some(604_799));
-        assert_eq!(life("google", r#""refresh_token_expires_in":1e300"#), Some(3_153_600_000));
         assert_eq!(life("jottacloud", r#""refresh_expires_in":7"#), Some(7));
         // What cannot be read is no reason to lose the tokens beside it.
-        for unknown in ["0", "-1", "0.5", "null", "true", "[]", "\"soon\"", "\"NaN\""] {
+        for unknown in ["1e300", "NaN", "0", "-1", "0.5", "null", "true", "[]", "\"soon\"", "\"NaN\""] {
             assert_eq!(life("google", &format!(r#""refresh_token_expires_in":{unknown}"#)), None, "{unknown}");
         }
         assert_eq!(life("google", r#""refresh_expires_in":7"#), None);
@@ -226,7 +218,82 @@ mod tests {
     }
 
     #[test]
+    fn nothing_beside_the_tokens_makes_a_good_answer_bad() {
+        let fat = format!("\"{}\"", "x".repeat(100_000));
+        let values = [
+            "1",
+            "0",
+            "-1",
+            "NaN",
+            "Infinity",
+            "null",
+            "true",
+            "\"\"",
+            "\"3600 \"",
+            "[]",
+            "{}",
+            "[1,[2]]",
+            "[[[[\"}\"]]]]",
+            "{\"access_token\":\"no\",\"refresh_token\":\"no\"}",
+            "\"\u{fffd}\"",
+            "\"a\tb\"",
+            "\"\\ud800\"",
+            "'x'",
+            "",
+            &fat,
+        ];
+        let names = ["expires_in", "scope", "id_token", "token_type", "error", "refresh_expires_in", "x", ""];
+        for (name, value) in names.iter().flat_map(|name| values.iter().map(move |value| (name, value))) {
+            for body in [
+                format!(r#"{{"access_token":"at","refresh_token":"rt","{name}":{value}}}"#),
+                format!(
+                    "\u{feff}{{\"{name}\":{value},\"{name}\":{value},\"refresh_token\":\"rt\",\"access_token\":\"at\"}}\r\n"
+                ),
+            ] {
+                let tokens = read("jottacloud", 200, &body).unwrap_or_else(|failure| panic!("{failure}: {body:.300}"));
+                assert_eq!(tokens.access_token.expose_secret(), "at", "{body:.300}");
+                assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "rt", "{body:.300}");
+                assert!(tokens.expires_in.is_some_and(|life| !life.is_zero()));
+            }
+        }
+        for scope in ["7", "true", "{}", "NaN", "\"\\ud800\""] {
+            let tokens = read("google", 200, &format!(r#"{{"access_token":"at","scope":{scope}}}"#)).unwrap();
+            assert_eq!(tokens.scopes, None, "{scope}");
+        }
+        // A refresh token that cannot be kept is no reason to lose the access token.
+        for token in ["7", "{}", "[]", "true", &format!("\"{}\"", "r".repeat(MAX_REFRESH_TOKEN + 1))] {
+            let tokens = read("box", 201, &format!(r#"{{"access_token":"at","refresh_token":{token}}}"#)).unwrap();
+            assert!(tokens.refresh_token.is_none(), "{token:.20}");
+        }
+        let long = format!(r#"{{"access_token":"{}"}}"#, "a".repeat(MAX_ACCESS_TOKEN));
+        assert!(read("box", 200, &long).is_ok());
+    }
+
+    #[test]
+    fn of_an_answer_that_was_cut_off_both_tokens_are_kept_or_none() {
+        let read = |body: &str| {
+            let answer =
+                Answer { status: 200, retry_after: None, body: body.to_owned().into(), cut: Some(Fault::bad_answer()) };
+            tokens(&Provider::unchecked("p", ProviderFacts::default()), &answer)
+        };
+        let whole = r#"{"access_token":"at","refresh_token":"rt","expires_in":3600,"x":"y"}"#;
+        for cut in 1..whole.len() {
+            let read = read(&whole[..cut]).ok().map(|tokens| {
+                (
+                    tokens.access_token.expose_secret().to_owned(),
+                    tokens.refresh_token.unwrap().expose_secret().to_owned(),
+                )
+            });
+            let in_it = cut > whole.find("\"rt\"").unwrap() + "\"rt\"".len();
+            assert_eq!(read, in_it.then(|| ("at".to_owned(), "rt".to_owned())), "{cut}");
+        }
+        assert!(read(r#"{"access_token":"at","expires_in":3600,"#).is_err());
+        assert!(read(r#"{"access_token":"at","expires_in":3600}"#).is_ok(), "nothing can have been after this");
+    }
+
+    #[test]
     fn an_answer_that_makes_no_sense_is_a_bad_one() {
+        let long_token = format!(r#"{{"access_token":"{}"}}"#, "a".repeat(MAX_ACCESS_TOKEN + 1));
         let bad = [
             "",
             "<html>",
@@ -236,13 +303,11 @@ mod tests {
             r#"{"access_token":""}"#,
             r#"{"access_token":1}"#,
             r#"{"access_token":null}"#,
-            r#"{"access_token":"a","access_token":"b"}"#,
-            r#"{"access_token":"a","expires_in":"soon"}"#,
-            r#"{"access_token":"a","expires_in":"NaN"}"#,
-            r#"{"access_token":"a","expires_in":NaN}"#,
-            r#"{"access_token":"a","expires_in":true}"#,
-            r#"{"access_token":"a","refresh_token":{}}"#,
-            r#"{"access_token":"a","scope":7}"#,
+            r#"{"access_token":"a"#,
+            r#"{"data":{"access_token":"a"}}"#,
+            "access_token=a&refresh_token=b",
+            "{\"access_token\":\"a\u{fffd}\"}",
+            &long_token,
             r#"{"error":"teapot"}"#,
         ];
         for body in bad {
@@ -261,6 +326,7 @@ mod tests {
         let later = Failure::Later { retry_after: None };
         let cases = [
             ("google", 400, r#"{"error":"invalid_grant","error_description":"Bad Request"}"#, refused(LoginAgain)),
+            ("google", 400, r#"{"error":"Invalid_Grant","error_description":"x"}"#, refused(LoginAgain)),
             ("google", 401, r#"{"error":"deleted_client"}"#, Failure::Operator),
             ("google", 401, r#"{"error":"invalid_client"}"#, Failure::Operator),
             ("google", 400, r#"{"error":"unauthorized_client"}"#, Failure::Operator),
@@ -292,10 +358,10 @@ mod tests {
     #[test]
     fn a_time_to_come_back_is_kept() {
         for status in [429, 503] {
-            let fault = read_as(ProviderFacts::default(), status, b"", Some(60)).err().unwrap();
+            let fault = read_as(ProviderFacts::default(), status, "", Some(60)).err().unwrap();
             assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))), "{status}");
         }
-        let fault = read_as(ProviderFacts::default(), 502, b"", Some(60)).err().unwrap();
+        let fault = read_as(ProviderFacts::default(), 502, "", Some(60)).err().unwrap();
         assert_eq!(fault.failure, Failure::BadAnswer);
     }
 }

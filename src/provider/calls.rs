@@ -3,7 +3,8 @@
 
 use super::answer::{self, Tokens};
 use super::discovery::{Discovery, Metadata};
-use super::failure::{Failure, Fault, RefreshFailure};
+use super::failure::{Failure, Fault, RefreshFailure, Repeat};
+use super::habits::Habits;
 use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, SetupError, Wire};
@@ -18,12 +19,16 @@ use url::Url;
 
 /// How long a call takes at most that is given no budget of its own.
 const BUDGET: Duration = Duration::from_secs(20);
+/// How long the answer to a code or a pasted token is waited for: both work once, so what comes later is lost with them.
+/// A person waits for the page; common proxies give up after 60 s.
+const CODE_BUDGET: Duration = Duration::from_secs(55);
 
 /// All providers, ready to be called.
 pub struct Providers {
     catalogue: Catalogue,
     wire: Wire,
     discovery: Discovery,
+    habits: Habits,
 }
 
 /// What came of a revocation.
@@ -42,7 +47,7 @@ impl Providers {
     /// When TLS or the client cannot be set up.
     pub fn new(catalogue: Catalogue, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
         let discovery = Discovery::new(catalogue.all().map(|service| &*service.provider), clock.clone());
-        Ok(Self { catalogue, wire: Wire::new(clock, meter)?, discovery })
+        Ok(Self { catalogue, wire: Wire::new(clock, meter)?, discovery, habits: Habits::new() })
     }
 
     pub(super) fn wire(&self) -> &Wire {
@@ -106,7 +111,7 @@ impl Providers {
             fields.push(("redirect_uri", redirect_uri));
         }
         fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
-        self.grant(service, fields, callback, Instant::now() + BUDGET, false).await.map_err(|fault| fault.failure)
+        self.grant(service, fields, callback, Instant::now() + CODE_BUDGET, false).await.map_err(|fault| fault.failure)
     }
 
     /// Changes a pasted token for tokens (RFC 6749 section 4.3.2).
@@ -120,11 +125,12 @@ impl Providers {
         if !scope.is_empty() {
             fields.push(("scope", &scope));
         }
-        self.grant(service, fields, &[], Instant::now() + BUDGET, false).await.map_err(|fault| fault.failure)
+        self.grant(service, fields, &[], Instant::now() + CODE_BUDGET, false).await.map_err(|fault| fault.failure)
     }
 
     /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a refresh
-    /// token works once, a second attempt is made only if the first never left or was turned away.
+    /// token works once, its attempt may take the whole budget, and a second is made only if the first never left or was
+    /// turned away.
     ///
     /// # Errors
     /// Any [`Failure`], and whether the token may have been spent all the same.
@@ -136,7 +142,12 @@ impl Providers {
     ) -> Result<Tokens, RefreshFailure> {
         let fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
         let harmless = service.provider.rotation() != Rotation::SingleUse;
-        self.grant(service, fields, &[], Instant::now() + budget, harmless).await.map_err(Fault::of_refresh)
+        let outcome = self.grant(service, fields, &[], Instant::now() + budget, harmless).await;
+        match &outcome {
+            Ok(tokens) => self.habits.refreshed(&service.provider, refresh_token, tokens.refresh_token.as_ref()),
+            Err(fault) => self.habits.failed(&service.provider, refresh_token, fault.failure),
+        }
+        outcome.map_err(Fault::of_refresh)
     }
 
     /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all logins
@@ -183,7 +194,9 @@ impl Providers {
         harmless: bool,
     ) -> Result<Tokens, Fault> {
         let (provider, client) = offered(service)?;
-        let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
+        let metadata = self.discovery.metadata(provider, &self.wire, deadline).await;
+        // The token has not been sent yet.
+        let metadata = metadata.map_err(|failure| Fault { failure, repeat: Repeat::Safe })?;
         let url = match (&provider.token, &metadata) {
             (Some(TokenUrl::One(url)), _) => url,
             (Some(TokenUrl::Chosen(hosts)), _) => {
@@ -214,6 +227,7 @@ fn client_auth(provider: &Provider, metadata: Option<&Metadata>) -> ClientAuth {
 
 #[cfg(test)]
 mod tests {
+    use super::super::service::PLACES;
     use super::super::stranger::{Reply, Stranger, example, moved};
     use super::*;
 
@@ -230,6 +244,35 @@ mod tests {
     fn local(stranger: &Stranger, more: &str) -> (Providers, Arc<Service>) {
         let url = &stranger.url;
         example(&format!("authorize_url = \"{url}/authorize?keep=1\"\ntoken_url = \"{url}/token\"\n{more}"))
+    }
+
+    /// What is logged by this thread, down to the last detail.
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Log {
+        fn catch() -> (Self, tracing::subscriber::DefaultGuard) {
+            let log = Self::default();
+            let writer = log.clone();
+            let subscriber =
+                tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+            (log, tracing::subscriber::set_default(subscriber.finish()))
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
     async fn refresh(providers: &Providers, service: &Service) -> Result<Tokens, Failure> {
@@ -259,7 +302,7 @@ mod tests {
         assert!(request.starts_with("post /token http/1.1\r\n"), "{request}");
         assert!(request.contains("content-type: application/x-www-form-urlencoded\r\n"), "{request}");
         assert!(request.contains(concat!("user-agent: authseal/", env!("CARGO_PKG_VERSION"), "\r\n")), "{request}");
-        assert!(!request.contains("accept-encoding") && !request.contains("cookie"), "{request}");
+        assert!(request.contains("accept-encoding: identity\r\n") && !request.contains("cookie"), "{request}");
         let form = "grant_type=refresh_token&refresh_token=r%2Ft&client_id=id%2B1&client_secret=se%26cret";
         assert_eq!(stranger.bodies(), [form]);
     }
@@ -331,6 +374,126 @@ mod tests {
             assert!(refresh(&providers, &service).await.is_ok(), "{reply:?}");
             assert_eq!(stranger.seen().len(), 2, "{reply:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_works_once_is_waited_for_to_the_end_of_the_time_that_it_was_given() {
+        let late = |seconds| Reply::Late(Duration::from_secs(seconds), TOKENS.into());
+        let stranger = Stranger::with([late(118)]).await;
+        let (providers, service) = local(&stranger, "rotation = \"single_use\"");
+        let tokens = providers.refresh(&service, &"r".into(), Duration::from_secs(120)).await;
+        assert_eq!(tokens.ok().unwrap().refresh_token.unwrap().expose_secret(), "next");
+        // What may be repeated is.
+        let stranger = Stranger::with([late(9), ok()]).await;
+        let (providers, service) = local(&stranger, "rotation = \"rolling\"");
+        assert!(refresh(&providers, &service).await.is_ok());
+        assert_eq!(stranger.seen().len(), 2);
+        for (seconds, outcome) in [(54, None), (56, Some(Failure::TimedOut))] {
+            let stranger = Stranger::with([late(seconds), ok()]).await;
+            let (providers, service) = local(&stranger, "");
+            let tokens = providers.redeem(&service, &"c".into(), "https://x.example/", None, &[]).await;
+            assert_eq!((tokens.err(), stranger.seen().len()), (outcome, 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_whose_connection_breaks_is_good_if_the_new_token_had_come() {
+        let both = r#"{"access_token":"at","refresh_token":"next","x":"#;
+        let cut = "HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n";
+        let chunked = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{both}\r\n", both.len());
+        let long = format!("HTTP/1.1 200 OK\r\n\r\n{both}\"{}\"", "x".repeat(1 << 20));
+        for answer in [format!("{cut}{both}"), chunked, long] {
+            let stranger = Stranger::with([Reply::Raw(answer.into())]).await;
+            let (providers, service) = local(&stranger, "rotation = \"single_use\"");
+            let tokens = refresh(&providers, &service).await.ok().unwrap();
+            assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "next");
+        }
+        let stranger = Stranger::with([Reply::Raw(format!("{cut}{}", &both[..30]).into())]).await;
+        let (providers, service) = local(&stranger, "rotation = \"single_use\"");
+        let failed = providers.refresh(&service, &"r".into(), BUDGET).await.err().unwrap();
+        assert_eq!(failed, RefreshFailure { failure: Failure::Unreachable, in_doubt: true });
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_no_text_spoil_only_the_text_that_they_are_in() {
+        let http = |head: &str, body: &[u8]| {
+            Reply::Raw([format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat())
+        };
+        let good = b"\xef\xbb\xbf{\"name\":\"Andr\xe9\",\"access_token\":\"at\",\"refresh_token\":\"next\"}";
+        let bad = b"{\"error_description\":\"r\xe9voqu\xe9\",\"error\":\"INVALID_GRANT\"}";
+        let spoiled = b"{\"access_token\":\"a\xe9\"}";
+        let answers = [http("200 OK", good), http("400 Bad Request", bad), http("200 OK", spoiled)];
+        let stranger = Stranger::with(answers).await;
+        let (providers, service) = local(&stranger, "");
+        assert_eq!(refresh(&providers, &service).await.ok().unwrap().refresh_token.unwrap().expose_secret(), "next");
+        let refused = Failure::Refused(super::super::Meaning::LoginAgain);
+        assert_eq!(refresh(&providers, &service).await.err(), Some(refused));
+        assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::BadAnswer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_hangs_takes_no_more_than_its_places_and_nothing_else_is_in_doubt() {
+        let hanging = Stranger::with((0..500).map(|_| Reply::Hang)).await;
+        let well = Stranger::with([ok()]).await;
+        let (providers, service) = local(&hanging, "rotation = \"single_use\"");
+        let (others, other) = local(&well, "");
+        let calls = futures_util::future::join_all((0..500).map(|_| {
+            let token = SecretString::from("r");
+            let (providers, service) = (&providers, &service);
+            async move { providers.refresh(service, &token, BUDGET).await.err().unwrap() }
+        }));
+        let begun = Instant::now();
+        let beside = async {
+            while hanging.seen().len() < PLACES && begun.elapsed() < BUDGET {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let asked = Instant::now();
+            assert!(refresh(&others, &other).await.is_ok());
+            asked.elapsed()
+        };
+        let (failed, beside) = tokio::join!(calls, beside);
+        assert!(beside < Duration::from_secs(1), "{beside:?}");
+        assert!(begun.elapsed() <= BUDGET + Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert_eq!(hanging.seen().len(), PLACES);
+        assert!(failed.iter().all(|failed| failed.failure == Failure::TimedOut));
+        assert_eq!(failed.iter().filter(|failed| failed.in_doubt).count(), PLACES);
+    }
+
+    #[tokio::test]
+    async fn a_discovery_that_fails_leaves_no_token_in_doubt() {
+        for reply in [Reply::Close, Reply::Http("500 No", String::new()), Reply::Http("200 OK", "{}".into())] {
+            let stranger = Stranger::with([reply]).await;
+            let (providers, service) = example(&format!("issuer = \"{}\"\nrotation = \"single_use\"", stranger.url));
+            let failed = providers.refresh(&service, &"r".into(), BUDGET).await.err().unwrap();
+            assert!(!failed.in_doubt, "{failed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_behaves_otherwise_than_configured_is_told_of_once() {
+        let said = async |rotation: &str, refreshes: &[(&str, Reply)]| {
+            let stranger = Stranger::with(refreshes.iter().map(|(_, reply)| reply.clone())).await;
+            let (providers, service) = local(&stranger, &format!("rotation = \"{rotation}\""));
+            let (log, guard) = Log::catch();
+            for (token, _) in refreshes {
+                let _ = providers.refresh(&service, &(*token).into(), BUDGET).await;
+            }
+            drop(guard);
+            let log = log.text();
+            ["although its rotation is", "it seems to be single_use"].map(|text| log.matches(text).count())
+        };
+        let dead = Reply::Http("400 Bad Request", r#"{"error":"invalid_grant"}"#.into());
+        let (old, same) = (|| ("old", ok()), ("next", ok()));
+        assert_eq!(said("none", &[old(), old(), ("other", ok())]).await, [1, 0]);
+        assert_eq!(said("none", &[same.clone(), same]).await, [0, 0]);
+        for (rotation, new) in [("none", 1), ("rolling", 0)] {
+            let twice = [old(), ("old", dead.clone()), ("old", dead.clone()), ("x", ok()), ("x", dead.clone())];
+            assert_eq!(said(rotation, &twice).await, [new, 1], "{rotation}");
+            // One that worked again was withdrawn later.
+            assert_eq!(said(rotation, &[old(), old(), ("old", dead.clone())]).await, [new, 0], "{rotation}");
+            assert_eq!(said(rotation, &[("old", dead.clone())]).await, [0, 0], "{rotation}");
+        }
+        assert_eq!(said("single_use", &[old(), ("old", dead)]).await, [0, 0]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -408,8 +571,8 @@ mod tests {
     async fn an_answer_is_neither_followed_elsewhere_nor_read_without_end() {
         let trap = Stranger::with([ok()]).await;
         let head = format!("307 Temporary Redirect\r\nLocation: {}/", trap.url);
-        let long = format!(r#"{{"access_token":"at","x":"{}"}}"#, "x ".repeat(40_000));
-        for reply in [Reply::Http(head.leak(), String::new()), Reply::Http("200 OK", long)] {
+        let long = format!("HTTP/1.1 200 OK\r\n\r\n{{\"access_token\":\"at\",\"x\":\"{}\"", "x ".repeat(1 << 20));
+        for reply in [Reply::Http(head.leak(), String::new()), Reply::Raw(long.into_bytes())] {
             let stranger = Stranger::with([reply]).await;
             let (providers, service) = local(&stranger, "");
             assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::BadAnswer));
@@ -450,22 +613,8 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_secret_is_logged() {
-        #[derive(Clone, Default)]
-        struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-        impl std::io::Write for Log {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().unwrap().extend_from_slice(bytes);
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let (log, token) = (Log::default(), SecretString::from("CANARY-refresh"));
-        let writer = log.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
-        let guard = tracing::subscriber::set_default(subscriber.finish());
+        let token = SecretString::from("CANARY-refresh");
+        let (log, guard) = Log::catch();
         let refused = r#"{"error":"invalid_grant","error_description":"CANARY-text CANARY-refresh"}"#;
         let unknown = r#"{"error":"CANARY-refresh","access_token":"CANARY-access"}"#;
         let bodies = [refused, unknown, r#"{"access_token":"CANARY-access","refresh_token":"CANARY-next"}"#];
@@ -479,7 +628,7 @@ mod tests {
             tracing::info!(?outcome);
         }
         drop(guard);
-        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let log = log.text();
         assert!(log.contains("invalid_grant") && log.contains("half an hour assumed"), "{log}");
         assert!(!log.contains("CANARY") && !log.contains("cret"), "{log}");
     }

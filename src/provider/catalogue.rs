@@ -208,7 +208,9 @@ mod tests {
         let catalogue = catalogue(clients, false).unwrap();
         let url = catalogue.find("msgroup").unwrap().provider.authorize.clone().unwrap();
         assert_eq!(url.as_str(), "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/authorize");
-        let facts = ProviderFacts { issuer: Some("https://x.example/{tenant}".into()), ..ProviderFacts::default() };
+        let rotation = Some(Rotation::None);
+        let issuer = Some("https://x.example/{tenant}".into());
+        let facts = ProviderFacts { issuer, rotation, ..ProviderFacts::default() };
         let client = ClientFacts { id: Some("i".into()), tenant: Some("t".into()), ..ClientFacts::default() };
         let mut faults = Vec::new();
         let provider = check::provider("p", facts, client.tenant.as_deref(), &mut faults);
@@ -222,6 +224,7 @@ mod tests {
         let faulty: BTreeMap<String, ProviderFacts> = toml::from_str(
             r#"
             [plain]
+            rotation = "none"
             authorize_url = "http://example.com/a"
             token_url = "https://{realm}.example.com/t"
             withdraw_url = "javascript:alert(1)"
@@ -229,15 +232,18 @@ mod tests {
             errors = { "Bad code" = "later" }
             [bare]
             [hosts]
+            rotation = "none"
             authorize_url = "https://example.com/"
             token_url = "https://example.com/"
             token_hosts = { a = "b" }
             revoke_ends_all_logins = true
             [lan]
+            rotation = "none"
             issuer = "https://192.168.0.1"
             [ended]
             gone = { reason = "caf\u00e9", successor = "nothing" }
             [tenant]
+            rotation = "none"
             issuer = "https://example.com"
             default_tenant = "a/b"
             "#,
@@ -292,6 +298,7 @@ mod tests {
             "providers.plain.errors has `Bad code`",
             "providers.bare.token_url is missing",
             "providers.bare.authorize_url is missing",
+            "providers.bare.rotation is missing; write \"none\" if",
             "providers.hosts.token_hosts needs `{host}`",
             "providers.hosts.token_hosts needs `raw_token = true`",
             "providers.hosts.revoke_ends_all_logins is of no use",
@@ -314,5 +321,19 @@ mod tests {
             assert!(faults.iter().any(|fault| fault.contains(text)), "{text}\n{faults:#?}");
         }
         assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+    }
+
+    #[test]
+    fn a_provider_without_a_rotation_is_a_fault_and_every_built_in_one_has_it() {
+        for (id, mut facts) in built_in().0 {
+            assert!(facts.rotation.take().is_some() || facts.gone.is_some(), "{id}");
+            let ended = facts.gone.is_some();
+            let mut faults = Vec::new();
+            check::provider(&id, facts, None, &mut faults);
+            assert_eq!(faults.is_empty(), ended, "{id}: {faults:?}");
+            let named =
+                |fault: &String| ["\"none\"", "\"rolling\"", "\"single_use\""].iter().all(|n| fault.contains(n));
+            assert!(faults.iter().all(named), "{faults:?}");
+        }
     }
 }

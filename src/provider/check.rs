@@ -44,6 +44,9 @@ pub(super) fn provider(id: &str, facts: ProviderFacts, tenant: Option<&str>, fau
         Some(TokenUrl::Chosen(chosen.collect()))
     };
     rest(facts, &mut fault);
+    // Codes are compared without regard to case.
+    let errors = provider.facts.errors.iter().map(|(code, meaning)| (code.to_ascii_lowercase(), *meaning)).collect();
+    provider.facts.errors = errors;
     provider
 }
 
@@ -86,6 +89,13 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
     }
     if facts.issuer.is_none() && facts.authorize_url.is_none() && facts.flow == Flow::Code {
         fault("authorize_url", missing);
+    }
+    if facts.rotation.is_none() {
+        fault(
+            "rotation",
+            "is missing; write \"none\" if a refresh brings no new refresh token, \"rolling\" if it brings one and the old \
+            one lives on, \"single_use\" if it brings one and the old one ends: docs/providers/other.md tells how to find out",
+        );
     }
     if facts.revoke_ends_all_logins && facts.revoke_url.is_none() && facts.issuer.is_none() {
         fault("revoke_ends_all_logins", "is of no use without `revoke_url`; give that too, or leave it out");

@@ -5,11 +5,11 @@
 use super::address::names_loopback;
 use super::answer::{self, Answer};
 use super::failure::{Failure, Fault};
+use super::json::Members;
 use super::service::Provider;
 use super::wire::{Call, Payload, Wire};
 use super::{ClientAuth, endpoint};
 use crate::clock::Clock;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,15 +107,6 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
     wire.perform(&call, deadline, true, read).await.map_err(|fault| fault.failure)
 }
 
-#[derive(Deserialize)]
-struct Document {
-    issuer: String,
-    authorization_endpoint: Option<String>,
-    token_endpoint: String,
-    revocation_endpoint: Option<String>,
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-}
-
 /// Section 4.3 there: a document that speaks for another issuer is not to be used.
 fn read(provider: &Provider, answer: &Answer) -> Result<Metadata, Fault> {
     if answer.status != 200 {
@@ -124,8 +115,9 @@ fn read(provider: &Provider, answer: &Answer) -> Result<Metadata, Fault> {
         let of_token = matches!(fault.failure, Failure::Refused(_) | Failure::Operator);
         return Err(if of_token { Fault::bad_answer() } else { fault });
     }
-    let document: Document = serde_json::from_slice(&answer.body).map_err(|_| Fault::bad_answer())?;
-    if Some(document.issuer.as_str()) != provider.issuer() {
+    let document = Members::read(&answer.body).filter(|document| document.whole).ok_or_else(Fault::bad_answer)?;
+    let issuer = document.text("issuer").ok_or_else(Fault::bad_answer)?;
+    if Some(issuer.as_str()) != provider.issuer() {
         tracing::error!(
             provider = provider.id,
             "the discovery document names another issuer; write `issuer` exactly as it does"
@@ -134,22 +126,23 @@ fn read(provider: &Provider, answer: &Answer) -> Result<Metadata, Fault> {
     }
     // Only an issuer on this machine may lead to other places on it.
     let local = provider.issuer().and_then(|issuer| Url::parse(issuer).ok()).is_some_and(|url| names_loopback(&url));
-    let url = |text: String| {
+    let url = |name| {
+        let Some(text) = document.text(name) else { return Ok(None) };
         let url = endpoint::read(&text, provider.facts.allow_private_addresses).ok();
         let url = url.filter(|url| local || !names_loopback(url));
-        url.ok_or_else(|| {
+        if url.is_none() {
             tracing::error!(
                 provider = provider.id,
                 "the discovery document names an endpoint that is neither https nor public"
             );
-            Fault::bad_answer()
-        })
+        }
+        url.map(Some).ok_or_else(Fault::bad_answer)
     };
     Ok(Metadata {
-        authorize: document.authorization_endpoint.map(url).transpose()?,
-        token: url(document.token_endpoint)?,
-        revoke: document.revocation_endpoint.map(url).transpose()?,
-        client_auth: client_auth(document.token_endpoint_auth_methods_supported.as_deref()),
+        authorize: url("authorization_endpoint")?,
+        token: url("token_endpoint")?.ok_or_else(Fault::bad_answer)?,
+        revoke: url("revocation_endpoint")?,
+        client_auth: client_auth(document.list("token_endpoint_auth_methods_supported").as_deref()),
     })
 }
 
@@ -258,7 +251,7 @@ mod tests {
     fn a_public_issuer_cannot_lead_to_this_machine() {
         let issuer = "https://example.com";
         let Reply::Http(_, body) = document(issuer, "http://127.0.0.1:1") else { unreachable!() };
-        let answer = Answer { status: 200, retry_after: None, body: body.into_bytes().into() };
+        let answer = Answer { status: 200, retry_after: None, body: body.into(), cut: None };
         assert_eq!(read(&provider(issuer), &answer).err(), Some(Fault::bad_answer()));
     }
 }

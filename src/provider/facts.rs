@@ -43,7 +43,7 @@ pub struct ProviderFacts {
     pub client_auth: Option<ClientAuth>,
     /// A client id that everybody uses, for providers where nothing is registered.
     pub public_client_id: Option<String>,
-    /// What becomes of a refresh token when it is used. Default: `rolling`, which serves a token that stays as well.
+    /// What becomes of a refresh token when it is used. No default: the wrong one costs logins.
     pub rotation: Option<Rotation>,
     /// How many days a refresh token lives from its own issue, however often it is used.
     pub refresh_token_days: Option<u32>,

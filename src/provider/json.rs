@@ -1,181 +1,196 @@
-//! JSON from strangers, read member by member. Stricter than usual: a name that appears twice, a string that is too long
-//! or nesting that is too deep makes the whole answer worthless, since no two readers would agree on it.
+//! JSON objects of providers, read member by member. A JSON library refuses a whole document for one value that it
+//! cannot read, and with it a refresh token that exists nowhere else. So only the members are told apart here, by
+//! brackets and quotes; each that is wanted is then parsed for itself, and what is wrong elsewhere does not matter.
+//!
+//! Of a name that is there twice the last value that can be read counts: most readers take the last (RFC 8259 section 4),
+//! and to refuse the answer would cost the login. Only UTF-8 is read (section 8.1 there), with or without a byte order mark.
 
-use secrecy::SecretString;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use std::collections::BTreeMap;
-use std::fmt;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-/// The longest string that is taken, in bytes.
-const MAX_TEXT: usize = 8 * 1024;
-/// The deepest nesting of objects and lists.
-const MAX_DEPTH: usize = 16;
-
-/// The members of an object.
-pub(super) type Members = BTreeMap<String, Member>;
-
-/// The value of a member, as far as anything here is interested in it.
-pub(super) enum Member {
-    /// A string. It may be a token, so it is kept as a secret.
-    Text(SecretString),
-    /// A number.
-    Number(f64),
-    /// A list, of which only strings and whole numbers are kept, as text.
-    List(Vec<String>),
-    /// `null`: the same as no member.
-    Null,
-    /// Anything else.
-    Other,
+/// An object.
+pub(super) struct Members<'a> {
+    /// In their order: name, and the value's text.
+    all: Vec<(String, &'a str)>,
+    /// Whether the object has its end.
+    pub(super) whole: bool,
 }
 
-/// Reads an object.
-pub(super) fn members(json: &[u8]) -> Option<Members> {
-    let object = || serde_json::from_slice::<Object>(json).ok().map(|object| object.0);
-    (depth(json) <= MAX_DEPTH).then(object).flatten()
+impl<'a> Members<'a> {
+    /// Finds the members of the object in `text`, whatever is before and after it; `None` if there is no object. One that
+    /// was cut off has the members before the cut.
+    pub(super) fn read(text: &'a str) -> Option<Self> {
+        let (mut members, mut name) = (Vec::new(), None);
+        let mut rest = text.split_once('{')?.1;
+        loop {
+            let (piece, after) = rest.split_at(end(rest));
+            match (after.as_bytes().first(), name.take()) {
+                (Some(b':'), None) => name = serde_json::from_str(piece).ok(),
+                // A value at the very end may be half of one.
+                (Some(_), Some(name)) => members.push((name, piece)),
+                _ => {}
+            }
+            match after.as_bytes().first() {
+                Some(b':' | b',') => rest = &after[1..],
+                end => return Some(Self { all: members, whole: end == Some(&b'}') }),
+            }
+        }
+    }
+
+    fn find<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.all.iter().rev().filter(|(known, _)| known == name).find_map(|(_, value)| parse(value))
+    }
+
+    /// Whether there is such a member with something in it.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.find(name, |value| (!["null", "\"\""].contains(&value.trim())).then_some(())).is_some()
+    }
+
+    /// A token of 1 to `longest` bytes.
+    pub(super) fn token(&self, name: &str, longest: usize) -> Option<SecretString> {
+        let kept = |text: &str| (1..=longest).contains(&text.len()) && !text.contains(char::REPLACEMENT_CHARACTER);
+        self.find(name, |value| parse::<SecretString>(value).filter(|token| kept(token.expose_secret())))
+    }
+
+    /// A string.
+    pub(super) fn string(&self, name: &str) -> Option<String> {
+        self.find(name, parse)
+    }
+
+    /// A string or a number, as text.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.find(name, |value| word(parse(value)?))
+    }
+
+    /// A list, of which only strings and numbers are kept, as text.
+    pub(super) fn list(&self, name: &str) -> Option<Vec<String>> {
+        self.find(name, |value| Some(parse::<Vec<Value>>(value)?.into_iter().filter_map(word).collect()))
+    }
 }
 
-/// How deep brackets nest. Right for valid JSON; for anything else the parser decides.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
+fn parse<T: DeserializeOwned>(value: &str) -> Option<T> {
+    serde_json::from_str(value).ok()
+}
+
+fn word(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.as_f64()?.to_string()),
+        _ => None,
+    }
+}
+
+/// Where a name or a value ends: before the colon, comma or bracket that is not inside it.
+fn end(text: &str) -> usize {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for (at, byte) in text.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_text => escaped = true,
             b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => depth += 1,
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ if in_text => {}
+            b':' | b',' | b'}' | b']' if depth == 0 => return at,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
             _ => {}
         }
-        deepest = deepest.max(depth);
     }
-    deepest
-}
-
-struct Object(Members);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Names;
-        impl<'de> Visitor<'de> for Names {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Members::new();
-                while let Some((name, member)) = map.next_entry()? {
-                    if members.insert(name, member).is_some() {
-                        return Err(A::Error::custom("a name twice"));
-                    }
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Names).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Member {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Value)
-    }
-}
-
-struct Value;
-
-impl<'de> Visitor<'de> for Value {
-    type Value = Member;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Member, E> {
-        if text.len() > MAX_TEXT { Err(E::custom("a string too long")) } else { Ok(Member::Text(text.into())) }
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Member, E> {
-        Ok(Member::Number(number as f64))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Member, E> {
-        Ok(Member::Number(number as f64))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Member, E> {
-        Ok(Member::Number(number))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Member, E> {
-        Ok(Member::Other)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Member, E> {
-        Ok(Member::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Member, A::Error> {
-        use secrecy::ExposeSecret;
-        let mut list = Vec::new();
-        while let Some(member) = seq.next_element()? {
-            match member {
-                Member::Text(text) => list.push(text.expose_secret().to_owned()),
-                Member::Number(number) if number.fract() == 0.0 => list.push(number.to_string()),
-                _ => {}
-            }
-        }
-        Ok(Member::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Member::Other)
-    }
+    text.len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret;
 
-    #[test]
-    fn members_are_read_by_their_kind() {
-        let json = br#"{"a":"x\u0041","b":1.5,"c":[1,"two",[3],{}],"d":null,"e":true,"f":{"g":"}]"},"h":-2,"i":18446744073709551615}"#;
-        let members = members(json).unwrap();
-        assert!(matches!(&members["a"], Member::Text(text) if text.expose_secret() == "xA"));
-        assert!(matches!(members["b"], Member::Number(1.5)));
-        assert!(matches!(&members["c"], Member::List(list) if list == &["1", "two"]));
-        assert!(matches!(members["d"], Member::Null));
-        assert!(matches!((&members["e"], &members["f"]), (Member::Other, Member::Other)));
-        assert!(matches!(members["h"], Member::Number(-2.0)));
-        assert!(matches!(members["i"], Member::Number(number) if number > 1e19));
+    fn secret(json: &str, name: &str) -> Option<String> {
+        Members::read(json)?.token(name, 99).map(|text| text.expose_secret().to_owned())
     }
 
     #[test]
-    fn what_readers_could_disagree_on_is_refused() {
-        let deep = |levels: usize| format!("{}{}", r#"{"a":"#.repeat(levels), "1".to_owned() + &"}".repeat(levels));
-        assert!(members(deep(MAX_DEPTH).as_bytes()).is_some());
-        assert!(members(deep(MAX_DEPTH + 1).as_bytes()).is_none());
-        assert!(members("[".repeat(60_000).as_bytes()).is_none());
-        let quoted = format!(r#"{{"a":"\"{}"}}"#, "[".repeat(40));
-        assert!(members(quoted.as_bytes()).is_some());
-        let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_TEXT + 1));
-        let bad = [
-            r#"{"a":1,"a":1}"#,
-            r#"{"a":1,"\u0061":1}"#,
-            r#"{"a":NaN}"#,
-            r#"{"a":1}x"#,
-            r#"{"a":1"#,
-            "[]",
-            "",
-            "1",
-            &long,
-        ];
-        for json in bad {
-            assert!(members(json.as_bytes()).is_none(), "{json}");
+    fn members_are_read_by_their_kind() {
+        let json =
+            r#" {"a":"x\u0041","b":1.5,"c":[1,"two",[3],{}], "d" : null ,"e":true,"f":{"g":"}]"},"h":-2,"\u0069":0}"#;
+        let members = Members::read(json).unwrap();
+        assert_eq!([secret(json, "a"), members.text("a"), members.string("a")].map(Option::unwrap), ["xA"; 3]);
+        assert_eq!([members.text("b"), members.text("h"), members.text("i")].map(Option::unwrap), ["1.5", "-2", "0"]);
+        assert_eq!(members.list("c").unwrap(), ["1", "two"]);
+        assert!(members.has("e") && members.has("f") && !members.has("d") && !members.has("g"));
+        for other in ["b", "c", "d", "e", "f"] {
+            assert!(secret(json, other).is_none() && members.string(other).is_none(), "{other}");
         }
-        assert!(members(b"{\"a\":\"\xff\"}").is_none());
+        assert!(members.text("e").is_none() && members.text("f").is_none() && members.list("a").is_none());
+        for none in ["", "<html>", "[]", "null", "1", "\"{\""] {
+            assert!(Members::read(none).is_none_or(|members| members.all.is_empty()), "{none}");
+        }
+        assert!(Members::read("{}").unwrap().all.is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_elsewhere_does_not_matter() {
+        let deep = format!("{}1{}", r#"{"t":["#.repeat(30_000), "]}".repeat(30_000));
+        let values = [
+            "NaN",
+            "-Infinity",
+            "01",
+            "0x1",
+            "undefined",
+            "''",
+            "tru",
+            "",
+            "\"\\x\"",
+            "\"\n\0\"",
+            "\"\\ud800\"",
+            "[NaN,{\"t\":NaN}]",
+            "{\"t\":\"u\"}",
+            "{,}",
+            "[1,]",
+            "\"\u{fffd}\"",
+            "\"}\"",
+            "\"\\\"}\"",
+            "\"\\\\\"",
+            "\"{\\\"t\\\":1}\"",
+            "/* t */ 1",
+            "1 2",
+            &deep,
+        ];
+        for value in values {
+            for json in [format!(r#"{{"x":{value},"t":"v"}}"#), format!(r#"{{"t":"v","x":{value}}}"#)] {
+                assert_eq!(secret(&json, "t").as_deref(), Some("v"), "{value}");
+            }
+        }
+        let around = ["\u{feff}#", "\r\n#\r\n\r\n", "Warning: x\n#", "#garbage", "#}}", "#{\"t\":\"w\"}", "[#]", "#\0"];
+        for json in around.map(|around| around.replace('#', r#"{"x":1,,"t" :"v",}"#)) {
+            assert_eq!(secret(&json, "t").as_deref(), Some("v"), "{json}");
+        }
+    }
+
+    #[test]
+    fn of_a_name_that_is_there_twice_the_last_readable_value_counts() {
+        for (json, value) in [
+            (r#"{"t":"v","t":"w"}"#, "w"),
+            (r#"{"t":"v","\u0074":"w"}"#, "w"),
+            (r#"{"t":"v","t":null}"#, "v"),
+            (r#"{"t":"v","t":{}}"#, "v"),
+            (r#"{"t":"v","t":""}"#, "v"),
+        ] {
+            assert_eq!(secret(json, "t").as_deref(), Some(value), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_was_cut_off_has_the_members_before_the_cut() {
+        let json = r#"{"t":"v","u":"a\"b","n":12}"#;
+        let whole = |cut: usize, name| {
+            let members = Members::read(&json[..cut]).unwrap();
+            assert!(!members.whole, "{cut}");
+            members.text(name)
+        };
+        assert!(Members::read(json).unwrap().whole);
+        for cut in 1..json.len() {
+            assert!(whole(cut, "t").is_none_or(|text| text == "v"), "{cut}");
+            assert!(whole(cut, "u").is_none_or(|text| text == "a\"b"), "{cut}");
+            assert_eq!(whole(cut, "n"), None, "half a number is another number: {cut}");
+        }
     }
 }

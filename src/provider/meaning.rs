@@ -27,18 +27,22 @@ const STANDARD: &[(&str, Meaning)] = &[
     ("temporarily_unavailable", Meaning::Later),
 ];
 
-/// An error code that may be logged: 1 to 64 of `a-z _ . -`, or 1 to 9 digits, or a family like `4xxx`. No other
-/// mixture: a provider that put a token in its place would get that into the log.
+/// The longest word that is taken for a code. The longest code known has 34 letters.
+const MAX_WORD: usize = 128;
+
+/// An error code that may be logged, in lower case: letters and `_ . -`, or 1 to 9 digits, or a family like `4xxx`. No
+/// other mixture: a provider that put a token in its place would get that into the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Code(String);
 
 impl Code {
     pub(super) fn parse(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
         let word = |b: u8| b.is_ascii_lowercase() || b"_.-".contains(&b);
-        let is_word = (1..=64).contains(&text.len()) && text.bytes().all(word);
+        let is_word = (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(word);
         let is_number = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         let is_family = text.len() == 4 && text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with("xxx");
-        (is_word || is_number || is_family).then(|| Self(text.to_owned()))
+        (is_word || is_number || is_family).then_some(Self(text))
     }
 
     /// Looks itself up in a provider's table, by itself and by its family, then in the standards.
@@ -77,6 +81,7 @@ mod tests {
         assert_eq!(meaning("4000"), Some(Meaning::Later));
         assert_eq!(meaning("invalid_scope"), Some(Meaning::Consent));
         assert_eq!(meaning("invalid_grant"), Some(Meaning::LoginAgain));
+        assert_eq!(meaning("INVALID_Grant"), Some(Meaning::LoginAgain));
         for unknown in ["40001", "400", "2000", "teapot"] {
             assert_eq!(meaning(unknown), None, "{unknown}");
         }
@@ -84,8 +89,7 @@ mod tests {
 
     #[test]
     fn what_does_not_look_like_a_code_is_none() {
-        for text in
-            ["", "Log in required", "invalid_grant\r\n", "Invalid", "é", "at0ken", "1234567890", &"a".repeat(65)]
+        for text in ["", "Log in required", "invalid_grant\r\n", "é", "at0ken", "1234567890", &"a".repeat(MAX_WORD + 1)]
         {
             assert_eq!(Code::parse(text), None, "{text:?}");
         }

@@ -14,8 +14,10 @@ mod endpoint;
 mod facts;
 mod failure;
 mod forecast;
+mod habits;
 mod json;
 mod meaning;
+mod names;
 mod pasted;
 mod service;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use url::Url;
 
 /// Standard scopes that many providers leave out of their answers although they granted them: they ask for a kind of
@@ -23,7 +24,13 @@ pub struct Provider {
     /// `None`: to be discovered.
     pub(super) token: Option<TokenUrl>,
     pub(super) revoke: Option<Url>,
+    /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the others.
+    pub(super) places: Semaphore,
 }
+
+/// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below the
+/// 1,024 descriptors that a process has at least.
+pub(super) const PLACES: usize = 64;
 
 /// Where tokens come from.
 pub(super) enum TokenUrl {
@@ -36,7 +43,15 @@ pub(super) enum TokenUrl {
 impl Provider {
     /// A provider without endpoints.
     pub(super) fn unchecked(id: &str, facts: ProviderFacts) -> Self {
-        Self { id: id.to_owned(), facts, issuer: None, authorize: None, token: None, revoke: None }
+        Self {
+            id: id.to_owned(),
+            facts,
+            issuer: None,
+            authorize: None,
+            token: None,
+            revoke: None,
+            places: Semaphore::new(PLACES),
+        }
     }
 
     /// Its key in the configuration.
@@ -66,7 +81,8 @@ impl Provider {
 
     /// What becomes of a refresh token when it is used.
     pub fn rotation(&self) -> Rotation {
-        self.facts.rotation.unwrap_or(Rotation::Rolling)
+        // `check` lets only a provider be without one that has ended.
+        self.facts.rotation.unwrap_or(Rotation::None)
     }
 
     /// Whether the access token itself is what the user keeps.

@@ -1,12 +1,13 @@
 //! For tests: a server on this machine that gives prepared answers, one a connection, and remembers what it was asked;
 //! and the facts to call it with.
 
-use super::{Catalogue, ClientFacts, ProviderFacts, Providers, Service, ServiceFacts};
+use super::{Catalogue, ClientFacts, ProviderFacts, Providers, Rotation, Service, ServiceFacts};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -18,6 +19,10 @@ pub(super) const BUILT_IN: &str = include_str!("../../config/providers.toml");
 pub(super) enum Reply {
     /// Status line and further headers, body.
     Http(&'static str, String),
+    /// The same, after some time.
+    Late(Duration, String),
+    /// Bytes, and then the end of the connection.
+    Raw(Vec<u8>),
     /// Never answers.
     Hang,
     /// Closes the connection.
@@ -47,17 +52,24 @@ impl Stranger {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let request = read(&mut stream).await;
                 requests.lock().unwrap().push(request);
-                match replies.pop_front().unwrap_or(Reply::Close) {
-                    Reply::Http(head, body) => {
-                        let length = body.len();
-                        let answer =
-                            format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
-                        // The other side may have seen enough before the end.
-                        let _ = stream.write_all(answer.as_bytes()).await;
+                let http = |head, body: String| {
+                    format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+                };
+                let answer = match replies.pop_front().unwrap_or(Reply::Close) {
+                    Reply::Http(head, body) => http(head, body).into_bytes(),
+                    Reply::Late(time, body) => {
+                        tokio::time::sleep(time).await;
+                        http("200 OK", body).into_bytes()
                     }
-                    Reply::Hang => hanging.push(stream),
-                    Reply::Close => {}
-                }
+                    Reply::Raw(bytes) => bytes,
+                    Reply::Hang => {
+                        hanging.push(stream);
+                        continue;
+                    }
+                    Reply::Close => continue,
+                };
+                // The other side may have seen enough before the end.
+                let _ = stream.write_all(&answer).await;
             }
         });
         Self { url, seen, task }
@@ -111,9 +123,10 @@ pub(super) fn clients<const N: usize>(providers: [&str; N]) -> BTreeMap<String, 
     providers.map(|provider| (provider.to_owned(), client.clone())).into()
 }
 
-/// A provider made of TOML, with the service `example` that asks for `files`.
+/// A provider made of TOML, `rolling` if that does not say otherwise, with the service `example` that asks for `files`.
 pub(super) fn example(facts: &str) -> (Providers, Arc<Service>) {
-    let provider: ProviderFacts = toml::from_str(facts).unwrap();
+    let mut provider: ProviderFacts = toml::from_str(facts).unwrap();
+    provider.rotation.get_or_insert(Rotation::Rolling);
     let service = ServiceFacts { provider: Some("p".into()), scopes: vec!["files".into()], ..ServiceFacts::default() };
     ready([("p".to_owned(), provider)].into(), [("example".to_owned(), service)].into(), "p", "example")
 }

@@ -2,12 +2,12 @@
 //! a certificate that is trusted, what time it is there, and whether an issuer's discovery document can be used. Nothing
 //! is sent but `GET /` and the request for that document.
 
-use super::address::names_loopback;
 use super::failure::Failure;
 use super::service::{Provider, TokenUrl};
 use super::{Availability, Providers};
 use crate::clock::UnixTime;
 use futures_util::future::join_all;
+use reqwest::Method;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io;
@@ -105,9 +105,8 @@ impl Providers {
         let mut root = url.clone();
         root.set_path("/");
         root.set_query(None);
-        let anywhere = provider.facts.allow_private_addresses || names_loopback(&root);
-        let request = self.wire().http(anywhere).get(root).send();
-        let answer = timeout_at(deadline, request).await.map_err(|_| Trouble::TimedOut)?;
+        let request = self.wire().prepare(provider, Method::GET, &root, deadline).await.map_err(unresolved)?;
+        let answer = timeout_at(deadline, request.send()).await.map_err(|_| Trouble::TimedOut)?;
         let answer = answer.map_err(|error| trouble(&error))?;
         let date = answer.headers().get(reqwest::header::DATE).and_then(|date| unix_time(date.to_str().ok()?));
         Ok(date.map(|date| date - self.wire().now()))
@@ -117,6 +116,13 @@ impl Providers {
 fn unix_time(date: &str) -> Option<UnixTime> {
     let since = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
     since.as_secs().try_into().ok()
+}
+
+fn unresolved(error: Arc<io::Error>) -> Trouble {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Trouble::TimedOut,
+        _ => Trouble::Unreachable(error.to_string()),
+    }
 }
 
 /// What kept a request from being answered, by the innermost cause: the system's or the TLS library's sentence.

@@ -1,36 +1,41 @@
 //! The HTTP client, and one exchange over it with its limits. Redirects, proxies from the environment, cookies and
 //! decompression are off: each would let somebody else decide where secrets go or how much memory an answer takes.
 //!
+//! A call that may be repeated is cut off early, so that there is time for a second attempt. One that may not, since what
+//! it carries works once, gets all the time there is: its answer is worth more than anybody's patience.
+//!
 //! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
 
 use super::ClientAuth;
-use super::address::{PublicOnly, names_loopback};
+use super::address::names_loopback;
 use super::answer::Answer;
 use super::failure::{Failure, Fault, Repeat};
+use super::names::{Names, Remembered};
 use super::service::{Client, Provider};
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
-use reqwest::header::{ACCEPT, HeaderMap, RETRY_AFTER};
-use reqwest::{RequestBuilder, redirect, retry};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
-/// Names, TCP and TLS together.
+/// TCP and TLS together. Names have been looked up before.
 const CONNECT: Duration = Duration::from_secs(3);
-/// One attempt, from connecting to the answer's last byte.
+/// One attempt of a call that may be repeated, from connecting to the answer's last byte.
 const ATTEMPT: Duration = Duration::from_secs(8);
 /// A second attempt is made only with this much time left.
 const SECOND_NEEDS: Duration = Duration::from_secs(6);
 /// The longest `Retry-After` that is waited for here; longer ones are the caller's.
 const WAIT: Duration = Duration::from_secs(5);
-/// The longest answer, in bytes.
-const MAX_BODY: usize = 64 * 1024;
+/// How much of an answer is read, in bytes: many times what the tokens take, as an ID token beside them may be long.
+const MAX_BODY: usize = 256 * 1024;
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
@@ -79,6 +84,7 @@ pub(super) struct Wire {
     public: reqwest::Client,
     /// Connects anywhere.
     anywhere: reqwest::Client,
+    names: Names,
     clock: Clock,
     meter: Meter,
 }
@@ -98,13 +104,26 @@ impl Wire {
                 .connect_timeout(CONNECT)
                 .pool_max_idle_per_host(0)
         };
-        let public = builder().dns_resolver(PublicOnly).build()?;
-        Ok(Self { public, anywhere: builder().build()?, clock, meter })
+        let names = Names::new(clock.clone());
+        let connecting = |public_only| builder().dns_resolver(Remembered { names: names.clone(), public_only }).build();
+        Ok(Self { public: connecting(true)?, anywhere: connecting(false)?, names, clock, meter })
     }
 
-    /// The client that connects to public addresses only, or `anywhere`.
-    pub(super) fn http(&self, anywhere: bool) -> &reqwest::Client {
-        if anywhere { &self.anywhere } else { &self.public }
+    /// A request to a provider, for when its name has been looked up.
+    ///
+    /// # Errors
+    /// When the name cannot be looked up before `deadline`.
+    pub(super) async fn prepare(
+        &self,
+        provider: &Provider,
+        method: Method,
+        url: &Url,
+        deadline: Instant,
+    ) -> Result<RequestBuilder, Arc<io::Error>> {
+        self.names.prepare(url, deadline).await?;
+        let anywhere = provider.facts.allow_private_addresses || names_loopback(url);
+        let http = if anywhere { &self.anywhere } else { &self.public };
+        Ok(http.request(method, url.clone()))
     }
 
     /// What time it is here.
@@ -121,55 +140,79 @@ impl Wire {
         harmless: bool,
         read: fn(&Provider, &Answer) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        let id = call.provider.id.as_str();
         let mut second = false;
         loop {
+            // Half of the time at most: what is left must be enough for the call itself.
+            let patience = deadline.saturating_duration_since(Instant::now()) / 2;
+            let Ok(place) = timeout(patience, call.provider.places.acquire()).await else {
+                tracing::warn!(provider = id, "too many calls to a provider are under way; this one was not made");
+                return Err(Fault { failure: Failure::TimedOut, repeat: Repeat::Safe });
+            };
             let begun = Instant::now();
-            let answer = timeout_at(deadline.min(begun + ATTEMPT), self.attempt(call)).await;
-            let answer = answer.unwrap_or(Err(Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless }));
-            let outcome = answer.and_then(|answer| read(call.provider, &answer));
+            let outcome = self
+                .attempt(call, deadline, harmless)
+                .await
+                .and_then(|answer| read(call.provider, &answer).map_err(|fault| answer.cut.unwrap_or(fault)));
             let word = outcome.as_ref().map_or_else(|fault| fault.failure.word(), |_| "ok");
-            self.meter.provider_called(&call.provider.id, word, begun.elapsed().as_secs_f64());
+            self.meter.provider_called(id, word, begun.elapsed().as_secs_f64());
             let fault = match outcome {
                 Ok(result) => return Ok(result),
                 Err(fault) => fault,
             };
             let remaining = deadline.saturating_duration_since(Instant::now());
-            tracing::debug!(provider = call.provider.id, failure = %fault.failure, second, "a call to a provider failed");
+            tracing::debug!(provider = id, failure = %fault.failure, second, "a call to a provider failed");
             let Some(pause) = pause(fault.repeat, harmless, remaining).filter(|_| !second) else {
                 return Err(fault);
             };
             second = true;
+            drop(place);
             sleep(pause).await;
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>) -> Result<Answer, Fault> {
-        let broken = |error: reqwest::Error| broken(call.provider, error);
-        let mut response = self.request(call).send().await.map_err(broken)?;
+    async fn attempt(&self, call: &Call<'_>, deadline: Instant, harmless: bool) -> Result<Answer, Fault> {
+        let broken = |error: reqwest::Error| broken(call.provider, &error);
+        let late = |_| Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless };
+        let request = self.request(call, deadline).await?;
+        let until = if harmless { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
+        let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(broken)?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), self.clock.now());
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_BODY)); // never grows, so no copy is left behind
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if body.len() + chunk.len() > MAX_BODY {
-                tracing::debug!(provider = call.provider.id, status, "the answer is too long");
-                return Err(Fault::bad_answer());
+        let cut = loop {
+            match timeout_at(until, response.chunk()).await.map_err(late).and_then(|chunk| chunk.map_err(broken)) {
+                Ok(None) => break None,
+                Ok(Some(chunk)) => {
+                    let room = MAX_BODY - body.len();
+                    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    if chunk.len() > room {
+                        tracing::debug!(provider = call.provider.id, status, "the answer is too long");
+                        break Some(Fault::bad_answer());
+                    }
+                }
+                Err(fault) => break Some(fault),
             }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, retry_after, body })
+        };
+        let body = Zeroizing::new(String::from_utf8_lossy(&body).into_owned());
+        Ok(Answer { status, retry_after, body, cut })
     }
 
-    fn request(&self, call: &Call<'_>) -> RequestBuilder {
-        let anywhere = call.provider.facts.allow_private_addresses || names_loopback(&call.url);
-        let http = self.http(anywhere);
-        let url = call.url.clone();
+    async fn request(&self, call: &Call<'_>, deadline: Instant) -> Result<RequestBuilder, Fault> {
+        let method = if matches!(call.payload, Payload::Nothing) { Method::GET } else { Method::POST };
+        let request = self.prepare(call.provider, method, &call.url, deadline).await.map_err(|error| {
+            tracing::warn!(provider = call.provider.id, cause = ?error.to_string(), "the connection to a provider failed");
+            let timed_out = error.kind() == io::ErrorKind::TimedOut;
+            Fault { failure: if timed_out { Failure::TimedOut } else { Failure::Unreachable }, repeat: Repeat::Safe }
+        })?;
         let request = match &call.payload {
-            Payload::Nothing => http.get(url),
-            Payload::Bearer(token) => http.post(url).bearer_auth(token.expose_secret()),
-            Payload::Form(fields, None) => http.post(url).form(fields),
-            Payload::Form(fields, Some((client, auth))) => with_client(http.post(url), fields, client, *auth),
+            Payload::Nothing => request,
+            Payload::Bearer(token) => request.bearer_auth(token.expose_secret()),
+            Payload::Form(fields, None) => request.form(fields),
+            Payload::Form(fields, Some((client, auth))) => with_client(request, fields, client, *auth),
         };
-        request.header(ACCEPT, "application/json")
+        // Without the second header any coding would be welcome (RFC 9110 section 12.5.3).
+        Ok(request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity"))
     }
 }
 
@@ -207,8 +250,8 @@ fn pause(repeat: Repeat, harmless: bool, remaining: Duration) -> Option<Duration
 }
 
 /// What a broken connection means. Whether the request arrived is known only when there never was a connection.
-fn broken(provider: &Provider, error: reqwest::Error) -> Fault {
-    let mut cause: &dyn std::error::Error = &error;
+fn broken(provider: &Provider, error: &reqwest::Error) -> Fault {
+    let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
@@ -237,6 +280,7 @@ fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ProviderFacts;
     use super::super::stranger::{Reply, Stranger};
     use super::*;
 
@@ -268,12 +312,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_here_is_reached_only_by_the_client_for_such_names() {
+    async fn a_name_that_leads_here_is_reached_only_where_the_url_says_so() {
         let stranger = Stranger::with([Reply::Http("200 OK", String::new())]).await;
-        let wire = Wire::new(Clock::system(), Meter::default()).unwrap();
-        let url = stranger.url.replace("127.0.0.1", "localhost");
-        assert!(wire.public.get(&url).send().await.unwrap_err().is_connect());
+        let (wire, soon) = (Wire::new(Clock::system(), Meter::default()).unwrap(), Instant::now() + ATTEMPT);
+        let url = Url::parse(&stranger.url.replace("127.0.0.1", "localhost")).unwrap();
+        let provider = Provider::unchecked("p", ProviderFacts::default());
+        let request = wire.prepare(&provider, Method::GET, &url, soon).await.unwrap();
+        assert!(wire.public.get(url).send().await.unwrap_err().is_connect());
         assert!(stranger.seen().is_empty());
-        assert!(wire.anywhere.get(&url).send().await.is_ok());
+        assert!(request.send().await.is_ok());
     }
 }

@@ -6,6 +6,7 @@
 //! whether it was done.
 
 use super::{Name, Shelf, StoreError};
+use crate::files::{self, Readers};
 use arc_swap::ArcSwap;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind, TlsCertificates};
@@ -16,6 +17,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The largest file of certificates, in bytes; all that a system trusts take a quarter of it.
+const MAX_CA_FILE: u64 = 1024 * 1024;
 /// For names, TCP, TLS and authentication together.
 const CONNECT: Duration = Duration::from_secs(1);
 /// For one answer. A refresh asks five times or so and has 20 s; a Redis that is slower than this is down.
@@ -48,12 +51,11 @@ pub(super) struct Redis {
 
 impl Redis {
     pub(super) fn open(url: &SecretString, ca_file: Option<&Path>) -> Result<Self, StoreError> {
-        let root_cert = match ca_file {
-            Some(path) => Some(std::fs::read(path).map_err(|error| {
-                StoreError::Redis(format!("the certificate {} cannot be read: {error}", path.display()))
-            })?),
-            None => None,
+        let read = |path: &Path| match files::read(path, MAX_CA_FILE, Readers::All) {
+            Ok((pem, _)) => Ok(pem.to_vec()),
+            Err(error) => Err(StoreError::Redis(format!("the certificate {} cannot be used: {error}", path.display()))),
         };
+        let root_cert = ca_file.map(read).transpose()?;
         let client = match root_cert {
             Some(_) => Client::build_with_tls(url.expose_secret(), TlsCertificates { client_tls: None, root_cert }),
             None => Client::open(url.expose_secret()),

@@ -1,9 +1,9 @@
 //! What can be wrong with a certificate and its key: one sentence a fault, with the key of the configuration, the file and
 //! what to do. Nothing of a file's content is in it.
 
-use super::pair::{MAX_LEN, PairFiles};
+use super::pair::PairFiles;
+use crate::files::Unread;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -30,18 +30,8 @@ impl TlsFault {
 pub(super) enum Fault {
     #[error("there is no such file; where is the one that your certificate's issuer or ACME client made?")]
     Missing,
-    #[error(
-        "this is no regular file; name the file itself (a container makes a folder where it finds no file to mount)"
-    )]
-    NoFile,
-    #[error("it cannot be read: {0}; the user that authseal runs as must be able to")]
-    Unreadable(io::Error),
-    #[error(
-        "it lets every user of this machine in (mode {0:04o}); run `chmod o-rwx` on it (a Kubernetes volume needs `defaultMode: 0440`)"
-    )]
-    OpenToOthers(u32),
-    #[error("it is longer than {MAX_LEN} bytes: is it the right file?")]
-    TooLong,
+    #[error(transparent)]
+    Unread(Unread),
     #[error("its PEM is damaged, a section is cut off or not base64; copy it again from where it was made")]
     Damaged,
     #[error("there is no certificate in it; it must hold the chain in PEM, as `fullchain.pem` of certbot does")]

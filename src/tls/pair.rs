@@ -3,16 +3,14 @@
 
 use super::fault::{Fault, TlsFault};
 use crate::clock::UnixTime;
+use crate::files::{self, Readers, Unread};
 use crate::watch::Signature;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use url::Host;
@@ -20,9 +18,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
 /// The largest file, in bytes; a chain has some thousand.
-pub(super) const MAX_LEN: u64 = 1024 * 1024;
-/// Permission bits that let other users in.
-const OTHERS: u32 = 0o007;
+const MAX_LEN: u64 = 1024 * 1024;
 
 /// The two files.
 #[derive(Clone, Debug)]
@@ -107,13 +103,13 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Signature), Fault> {
-    let (text, signature) = read(path, 0)?;
+    let (text, signature) = read(path, Readers::All)?;
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(|_| Fault::Damaged)?;
     if chain.is_empty() { Err(Fault::NoCertificate) } else { Ok((chain, signature)) }
 }
 
 fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Signature), Fault> {
-    let (text, signature) = read(path, OTHERS)?;
+    let (text, signature) = read(path, Readers::Group)?;
     let locked = text.windows(b"ENCRYPTED".len()).any(|words| words == b"ENCRYPTED");
     match PrivateKeyDer::from_pem_slice(&text) {
         Ok(key) => Ok((key, signature)),
@@ -124,29 +120,10 @@ fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Signature), Fault> {
     }
 }
 
-/// All is asked of the one open file, so nothing can be swapped in between. `forbidden` are the bits that its mode must
-/// not have.
-fn read(path: &Path, forbidden: u32) -> Result<(Zeroizing<Vec<u8>>, Signature), Fault> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Fault::Missing,
-        _ => Fault::Unreadable(error),
-    };
-    // Before it is opened: opening a pipe would wait for somebody to write.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(Fault::NoFile);
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & forbidden != 0 {
-        return Err(Fault::OpenToOthers(mode));
-    }
-    // All the room at once: a buffer that grew would leave copies of the key behind.
-    let room = metadata.len().min(MAX_LEN) + 1;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
-    file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_LEN {
-        return Err(Fault::TooLong);
-    }
+fn read(path: &Path, readers: Readers) -> Result<(Zeroizing<Vec<u8>>, Signature), Fault> {
+    let (bytes, metadata) = files::read(path, MAX_LEN, readers).map_err(|error| match error {
+        Unread::Missing => Fault::Missing,
+        error => Fault::Unread(error),
+    })?;
     Ok((bytes, Signature::of(&metadata)))
 }

@@ -103,7 +103,7 @@ fn a_good_pair_takes_the_old_ones_place_and_a_bad_one_is_refused_by_its_fault() 
     fs::remove_file(folder.files().key).unwrap();
     refused("key.pem: there is no such file");
     fs::create_dir(folder.files().key).unwrap();
-    refused("key.pem: this is no regular file");
+    refused("key.pem: it is no regular file");
     fs::remove_dir(folder.files().key).unwrap();
 
     folder.put(&whole, &key);

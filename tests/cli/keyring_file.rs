@@ -119,7 +119,7 @@ fn what_is_no_file_of_its_owner_ends_the_start_too() {
     fs::write(&path, format!("primary = 1\n{}", key(1))).unwrap();
     for mode in [0o604, 0o602, 0o644, 0o666] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        says(&format!("lets every user of this machine in (mode {mode:04o}); run `chmod o-rwx "));
+        says(&format!("lets every user of this machine in (mode {mode:04o}); run `chmod o-rwx` "));
     }
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     fs::write(&path, b"primary = 1 # \xff\n").unwrap();

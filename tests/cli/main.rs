@@ -5,6 +5,7 @@
 mod config;
 mod denylist;
 mod denylist_file;
+mod file_rights;
 mod init;
 mod keyring_file;
 mod keys;

@@ -1,20 +1,25 @@
-//! The token logic of Duplicati's backends, written anew from what the client does: one request, its retries, its
-//! sentences. It shows what a person sees when `/refresh` answers one way or another.
+//! The token logic of Duplicati's backends, written from what unmodified ones did in runs: requests, retries, time limits.
+//! What their users then read is in `reading`.
 
 use crate::http;
+use crate::reading::{self, Backend, Generation, Operation, Refusal, TIMED_OUT};
 use authseal::clock::{Clock, UnixTime};
 use serde::Deserialize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
+
+/// An attempt is given up after this time.
+const ATTEMPT: Duration = Duration::from_secs(25);
+/// .NET sends a request again, at once, when the connection ends before the first byte of an answer.
+const SENT_AGAIN: usize = 3;
 
 /// The client of one backend object.
 pub(crate) struct Duplicati {
     url: Url,
-    service: String,
-    /// What it sends; replaced by `v2_authid`, until the process ends.
+    backend: Backend,
+    generation: Generation,
+    /// What it sends; replaced by `v2_authid`, until the object ends.
     pub(crate) authid: String,
-    /// Whether it takes a `v2_authid`; the Jottacloud backend does not.
-    pub(crate) takes_v2: bool,
     http: reqwest::Client,
     clock: Clock,
     token: Option<(String, UnixTime)>,
@@ -23,38 +28,44 @@ pub(crate) struct Duplicati {
     on_wait: Box<dyn FnMut(Duration) + Send>,
 }
 
-/// Why a backup did not run.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// "Failed to authorize using the OAuth service: … try generating a new authid token from: …".
-    Authorize { reason: String, login_url: String },
-    /// "The authentication service is over quota, try again in a few hours".
-    OverQuota,
+/// Why an operation failed, as its user reads it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) text: String,
+    /// When each attempt began, in whole seconds since the first.
+    pub(crate) attempts: Vec<u64>,
+    /// How long the user waited, in whole seconds.
+    pub(crate) seconds: u64,
 }
 
 /// What `/refresh` says, as far as it is read.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) access_token: String,
-    /// Absent is 0, and 0 asks again each time.
+    /// Absent is 0, and 0 asks again each time. What does not fit 32 bits makes the whole answer unreadable.
     #[serde(default)]
     pub(crate) expires: i32,
     pub(crate) v2_authid: Option<String>,
 }
 
 impl Duplicati {
-    /// A backend for `service`, set to ask at `url` (`https://host/refresh`) with `authid`.
+    /// A backend of Duplicati 2.2 or later for `service`, set to ask at `url` (`https://host/refresh`) with `authid`.
     pub(crate) fn new(url: &str, service: &str, authid: &str, clock: &Clock) -> Self {
+        Self::of(Backend::of(service).unwrap(), Generation::V2_2, url, authid, clock)
+    }
+
+    /// This backend of that generation.
+    pub(crate) fn of(backend: Backend, generation: Generation, url: &str, authid: &str, clock: &Clock) -> Self {
         Self {
             url: Url::parse(url).unwrap(),
-            service: service.to_owned(),
+            backend,
+            generation,
             authid: authid.to_owned(),
-            takes_v2: true,
-            // It bounds an attempt, follows redirects and sends its headers again.
+            // It follows redirects and sends its headers again.
             http: http::builder()
-                .timeout(Duration::from_secs(25))
+                .timeout(ATTEMPT)
                 .redirect(reqwest::redirect::Policy::limited(50))
-                .user_agent("Duplicati v2.1.0.5")
+                .user_agent("Duplicati v2.3.0.4")
                 .build()
                 .unwrap(),
             clock: clock.clone(),
@@ -70,10 +81,15 @@ impl Duplicati {
         self
     }
 
-    /// An access token, the one at hand or a new one.
+    /// An access token for a list of files, the one at hand or a new one.
     pub(crate) async fn access_token(&mut self) -> Result<String, Failure> {
+        self.token_for(Operation::List).await
+    }
+
+    /// An access token for an operation, the one at hand or a new one.
+    pub(crate) async fn token_for(&mut self, operation: Operation) -> Result<String, Failure> {
         // The Dropbox backend takes an AuthID without a colon for a raw token and asks nobody.
-        if self.service == "dropbox" && !self.authid.contains(':') {
+        if self.backend == Backend::Dropbox && !self.authid.contains(':') {
             return Ok(self.authid.clone());
         }
         if let Some((token, expires)) = &self.token
@@ -81,68 +97,69 @@ impl Duplicati {
         {
             return Ok(token.clone());
         }
-        let answer = self.ask().await?;
+        let answer = self.ask(operation).await?;
         self.token = Some((answer.access_token.clone(), self.clock.now() + i64::from(answer.expires) - 30));
-        if let Some(newer) = answer.v2_authid.filter(|newer| self.takes_v2 && !newer.trim().is_empty()) {
+        let takes_another = self.backend != Backend::Jottacloud;
+        if let Some(newer) = answer.v2_authid.filter(|newer| takes_another && !newer.trim().is_empty()) {
             self.authid = newer;
         }
         Ok(answer.access_token)
     }
 
-    /// Asks until there is an answer or no hope.
-    async fn ask(&mut self) -> Result<Answer, Failure> {
-        let mut retries = 0;
+    /// Asks until there is an answer, no hope, or no time.
+    async fn ask(&mut self, operation: Operation) -> Result<Answer, Failure> {
+        let limit = reading::limit(self.backend, self.generation, operation);
+        let (mut attempts, mut passed) = (Vec::new(), Duration::ZERO);
         loop {
-            let (reason, most) = match self.attempt().await {
+            attempts.push(passed.as_secs());
+            let begun = Instant::now();
+            let outcome = self.attempt().await;
+            passed += begun.elapsed();
+            let refusal = match outcome {
                 Ok(answer) => return Ok(answer),
-                Err(Refused { status: Some(503), reason: Some(reason), .. }) => {
-                    return Err(match reason.trim() {
-                        "" => Failure::OverQuota,
-                        reason => self.failure(reason),
-                    });
-                }
-                // Faster on its own mistakes.
-                Err(Refused { status: Some(400..=499), reason, text }) => (reason.unwrap_or(text), 1),
-                Err(Refused { reason, text, .. }) => (reason.unwrap_or(text), 5),
+                Err(refusal) => refusal,
             };
-            if retries >= most {
-                return Err(self.failure(&reason));
+            let failed = |text: String, passed: Duration, attempts: &[u64]| {
+                Err(Failure { text, attempts: attempts.to_vec(), seconds: passed.as_secs() })
+            };
+            let pause = Duration::from_secs(1 << (attempts.len() - 1));
+            let last = attempts.len() > reading::retries(self.backend, self.generation, &refusal);
+            if let Some(limit) = limit.filter(|limit| passed + if last { Duration::ZERO } else { pause } >= *limit) {
+                return failed(TIMED_OUT.to_owned(), limit, &attempts);
             }
-            let pause = Duration::from_secs(1 << retries);
+            if last {
+                // The path is dropped: a server under a sub-path would not be found.
+                let server = self.url.origin().ascii_serialization();
+                let text = reading::reading(self.backend, self.generation, operation, &server, &refusal);
+                return failed(text, passed, &attempts);
+            }
             self.waits.push(pause);
             (self.on_wait)(pause);
-            retries += 1;
+            passed += pause;
         }
     }
 
-    async fn attempt(&self) -> Result<Answer, Refused> {
-        let network = |error: reqwest::Error| Refused { status: None, reason: None, text: error.to_string() };
-        let request = self.http.get(self.url.clone()).header("X-AuthID", &self.authid);
-        let answer = request.send().await.map_err(network)?;
+    async fn attempt(&self) -> Result<Answer, Refusal> {
+        let network = |error: reqwest::Error| Refusal { phrase: error.to_string(), ..Refusal::default() };
+        let mut again = SENT_AGAIN;
+        let answer = loop {
+            let request = self.http.get(self.url.clone()).header("X-AuthID", &self.authid);
+            match request.send().await {
+                Ok(answer) => break answer,
+                Err(error) if again > 0 && !error.is_connect() && !error.is_timeout() => again -= 1,
+                Err(error) => return Err(network(error)),
+            }
+        };
         let status = answer.status();
-        if !status.is_success() {
-            let reason = answer.headers().get("X-Reason").map(|reason| reason.to_str().unwrap().to_owned());
-            let text = status.canonical_reason().unwrap_or_default().to_owned();
-            return Err(Refused { status: Some(status.as_u16()), reason, text });
-        }
+        let reason = answer.headers().get("X-Reason").map(|reason| reason.to_str().unwrap().to_owned());
         let body = answer.text().await.map_err(network)?;
-        serde_json::from_str(&body).map_err(|e| Refused { status: None, reason: None, text: e.to_string() })
+        if !status.is_success() {
+            let phrase = status.canonical_reason().unwrap_or_default().to_owned();
+            return Err(Refusal { status: Some(status.as_u16()), phrase, reason, body });
+        }
+        let unreadable = |_| Refusal { phrase: format!("Invalid JSON data: \"{body}\""), ..Refusal::default() };
+        serde_json::from_str(&body).map_err(unreadable)
     }
-
-    fn failure(&self, reason: &str) -> Failure {
-        // The path is dropped: a server under a sub-path would not be found.
-        let mut login_url = self.url.clone();
-        login_url.set_path("");
-        login_url.set_query(Some(&format!("type={}", self.service)));
-        Failure::Authorize { reason: reason.to_owned(), login_url: login_url.to_string() }
-    }
-}
-
-/// One attempt that brought no token.
-struct Refused {
-    status: Option<u16>,
-    reason: Option<String>,
-    text: String,
 }
 
 #[cfg(test)]
@@ -172,33 +189,128 @@ mod tests {
         (url, requests)
     }
 
-    fn seconds(waits: &[Duration]) -> Vec<u64> {
-        waits.iter().map(Duration::as_secs).collect()
+    const TOKEN: &str = "200 OK|{\"access_token\":\"a\",\"expires\":3600}";
+
+    /// What the user of each backend reads after this response, and how many requests it took.
+    async fn reads(answer: &str, generation: Generation, operation: Operation) -> Vec<(Backend, Failure, usize)> {
+        let mut all = Vec::new();
+        for backend in Backend::ALL {
+            let (url, seen) = answering(&[answer]);
+            let mut client = Duplicati::of(backend, generation, &url, "v3:x:1:x", &Clock::system());
+            let failure = client.token_for(operation).await.unwrap_err();
+            let requests = seen.lock().unwrap().len();
+            all.push((backend, failure, requests));
+        }
+        all
+    }
+
+    fn sentence(reason: &str, backend: Backend, text: &str) -> String {
+        let server = text.split_once("from: ").map_or("", |(_, login)| login.split_once('?').unwrap().0);
+        let service = backend.service();
+        format!(
+            "Failed to authorize using the OAuth service: {reason}. If the problem persists, try generating a new authid token from: {server}?type={service}"
+        )
     }
 
     #[tokio::test]
-    async fn a_mistake_of_the_clients_is_tried_twice_and_a_fault_of_the_servers_six_times() {
-        let cases: [(&str, &[u64], usize, &str); 4] = [
-            ("401 Unauthorized\r\nX-Reason: Log in again.|", &[1], 2, "Log in again."),
-            ("502 Bad Gateway\r\nX-Reason: Down.|", &[1, 2, 4, 8, 16], 6, "Down."),
-            ("503 Service Unavailable|", &[1, 2, 4, 8, 16], 6, "Service Unavailable"),
-            ("503 Service Unavailable\r\nX-Reason: Later.|", &[], 1, "Later."),
-        ];
-        for (answer, waits, requests, reason) in cases {
-            let (url, seen) = answering(&[answer]);
-            let mut client = Duplicati::new(&url, "box.com", "v3:box.com:1:x", &Clock::system());
-            let login_url = format!("{}?type=box.com", url.trim_end_matches("refresh"));
-            let failure = Failure::Authorize { reason: reason.to_owned(), login_url };
-            assert_eq!(client.access_token().await, Err(failure));
-            assert_eq!((seconds(&client.waits).as_slice(), seen.lock().unwrap().len()), (waits, requests), "{answer}");
+    async fn a_reason_with_503_is_read_by_all_after_one_request() {
+        let answer = "503 Service Unavailable\r\nX-Reason: Later|Later";
+        for (generation, operation) in Generation::ALL.into_iter().flat_map(|g| Operation::ALL.map(|o| (g, o))) {
+            for (backend, failure, requests) in reads(answer, generation, operation).await {
+                // Box of the old generation looks at the body alone, whatever the status.
+                let body = (backend, generation) == (Backend::Box, Generation::V2_1);
+                let wrapped = (backend, generation) == (Backend::Jottacloud, Generation::V2_2);
+                let reason = if body { "Raw message: Later" } else { "Later" };
+                let mut text = sentence(reason, backend, &failure.text);
+                if wrapped {
+                    text.insert_str(0, "Failed to retrieve user information: ");
+                }
+                if operation == Operation::Test && failure.text.starts_with("Error listing content: ") {
+                    text.insert_str(0, "Error listing content: ");
+                }
+                assert_eq!((failure.text, requests), (text, if body { 6 } else { 1 }), "{backend:?} {generation:?}");
+            }
         }
     }
 
     #[tokio::test]
-    async fn an_empty_reason_with_503_reads_as_over_quota() {
-        let (url, _) = answering(&["503 Service Unavailable\r\nX-Reason: |"]);
-        let mut client = Duplicati::new(&url, "dropbox", "v3:dropbox:1:x", &Clock::system());
-        assert_eq!(client.access_token().await, Err(Failure::OverQuota));
+    async fn a_refusal_with_401_is_read_by_all_after_two_requests() {
+        for (backend, failure, requests) in
+            reads("401 Unauthorized\r\nX-Reason: Gone|Gone", Generation::V2_2, Operation::Get).await
+        {
+            let text = sentence("Gone", backend, &failure.text);
+            let text = match backend {
+                Backend::Box => "Box.com ErrorResponse: 401 - Unknown: Gone".to_owned(),
+                Backend::Jottacloud => format!("Failed to retrieve user information: {text}"),
+                _ => text,
+            };
+            assert_eq!((failure.text, requests, failure.attempts), (text, 2, vec![0, 1]), "{backend:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_lasting_502_some_read_a_time_out_only() {
+        for (backend, failure, requests) in
+            reads("502 Bad Gateway\r\nX-Reason: Down|Down", Generation::V2_2, Operation::Delete).await
+        {
+            let hidden = !matches!(backend, Backend::Gcs | Backend::Box | Backend::Jottacloud);
+            assert_eq!(failure.text == TIMED_OUT, hidden, "{backend:?}: {failure:?}");
+            let (times, seconds) = if hidden { (vec![0, 1, 3, 7, 15], 30) } else { (vec![0, 1, 3, 7, 15, 31], 31) };
+            assert_eq!((failure.attempts, failure.seconds, requests), (times.clone(), seconds, times.len()));
+        }
+    }
+
+    #[tokio::test]
+    async fn texts_are_those_that_were_seen() {
+        use Backend::{Box, Dropbox, Gcs};
+        let json = "{\"error\":\"S\"}";
+        let cases = [
+            (Box, "404 Not Found", json.to_owned(), "Box.com ErrorResponse: 0 - : "),
+            (Box, "400 Bad Request", "S".to_owned(), "Box.com ErrorResponse: 400 - Unknown: S"),
+            (Dropbox, "404 Not Found", "S".to_owned(), "FolderMissingException: S"),
+            (Dropbox, "507 Insufficient Storage", "S".to_owned(), "The Dropbox account is over quota: S"),
+            (Dropbox, "502 Bad Gateway", json.to_owned(), "The node must be of type 'JsonObject'."),
+            (Dropbox, "400 Bad Request", "S".to_owned(), "Non-json response (code: 400, message: Bad Request): S"),
+            (
+                Gcs,
+                "503 Service Unavailable",
+                "S".to_owned(),
+                "Response status code does not indicate success: 503 (Service Unavailable).",
+            ),
+            (
+                Gcs,
+                "503 Service Unavailable\r\nX-Reason: ",
+                "S".to_owned(),
+                "The OAuth service is currently over quota. Try again in a few hours",
+            ),
+            (Gcs, "200 OK", "<html>".to_owned(), "Invalid JSON data: \"<html>\""),
+            (
+                Gcs,
+                "200 OK",
+                "{\"access_token\":\"a\",\"expires\":3600.5}".to_owned(),
+                "Invalid JSON data: \"{\"access_token\":\"a\",\"expires\":3600.5}\"",
+            ),
+        ];
+        for (backend, head, body, text) in cases {
+            let (url, _) = answering(&[&format!("{head}|{body}")]);
+            let mut client = Duplicati::of(backend, Generation::V2_2, &url, "v3:x:1:x", &Clock::system());
+            assert_eq!(client.access_token().await.unwrap_err().text, text, "{backend:?} {head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_without_an_answer_is_tried_four_times_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/refresh", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            for _ in 0..24 {
+                let (mut connection, _) = listener.accept().unwrap();
+                let _ = connection.read(&mut [0; 4096]).unwrap();
+            }
+        });
+        let mut client = Duplicati::of(Backend::Gcs, Generation::V2_2, &url, "v3:gcs:1:x", &Clock::system());
+        assert_eq!(client.access_token().await.unwrap_err().attempts, [0, 1, 3, 7, 15, 31]);
+        server.join().unwrap();
     }
 
     #[tokio::test]
@@ -208,7 +320,7 @@ mod tests {
         let mut client = Duplicati::new(&url, "dropbox", "v3:dropbox:1:x", &clock);
         for (step, requests) in [(0, 1), (60, 1), (12, 2)] {
             clock.advance(Duration::from_secs(step));
-            assert_eq!(client.access_token().await.as_deref(), Ok("a"));
+            assert_eq!(client.access_token().await.unwrap(), "a");
             assert_eq!(seen.lock().unwrap().len(), requests);
         }
         let request = seen.lock().unwrap()[0].clone();
@@ -219,36 +331,35 @@ mod tests {
     #[tokio::test]
     async fn a_new_authid_is_taken_where_the_backend_takes_one() {
         let answer = "200 OK|{\"access_token\":\"a\",\"expires\":3600,\"v2_authid\":\"v3:x:2:y\"}";
-        for (takes_v2, authid) in [(true, "v3:x:2:y"), (false, "v3:x:1:y")] {
+        for backend in Backend::ALL {
             let (url, _) = answering(&[answer]);
-            let mut client = Duplicati::new(&url, "x", "v3:x:1:y", &Clock::system());
-            client.takes_v2 = takes_v2;
+            let mut client = Duplicati::of(backend, Generation::V2_2, &url, "v3:x:1:y", &Clock::system());
             client.access_token().await.unwrap();
-            assert_eq!(client.authid, authid);
+            assert_eq!(client.authid == "v3:x:2:y", backend != Backend::Jottacloud, "{backend:?}");
         }
     }
 
     #[tokio::test]
     async fn a_fault_that_passes_is_never_seen() {
-        let fault = "502 Bad Gateway\r\nX-Reason: Down.|";
-        let (url, _) = answering(&[fault, fault, "200 OK|{\"access_token\":\"a\",\"expires\":3600}"]);
-        let mut client = Duplicati::new(&url, "x", "v3:x:1:y", &Clock::system());
-        assert_eq!(client.access_token().await.as_deref(), Ok("a"));
-        assert_eq!(seconds(&client.waits), [1, 2]);
+        let fault = "502 Bad Gateway\r\nX-Reason: Down|";
+        let (url, _) = answering(&[fault, fault, TOKEN]);
+        let mut client = Duplicati::new(&url, "gcs", "v3:gcs:1:y", &Clock::system());
+        assert_eq!(client.access_token().await.unwrap(), "a");
+        assert_eq!(client.waits, [1, 2].map(Duration::from_secs));
     }
 
     #[tokio::test]
     async fn a_redirect_is_followed_with_the_authid() {
-        let (target, seen) = answering(&["200 OK|{\"access_token\":\"a\",\"expires\":3600}"]);
+        let (target, seen) = answering(&[TOKEN]);
         let (url, _) = answering(&[&format!("302 Found\r\nLocation: {target}|")]);
-        let mut client = Duplicati::new(&url, "x", "v3:x:1:y", &Clock::system());
-        assert_eq!(client.access_token().await.as_deref(), Ok("a"));
+        let mut client = Duplicati::new(&url, "gcs", "v3:x:1:y", &Clock::system());
+        assert_eq!(client.access_token().await.unwrap(), "a");
         assert!(seen.lock().unwrap()[0].contains("x-authid: v3:x:1:y"));
     }
 
     #[tokio::test]
     async fn an_authid_without_a_colon_is_a_raw_token_to_dropbox() {
         let mut client = Duplicati::new("http://127.0.0.1:9/refresh", "dropbox", "raw", &Clock::system());
-        assert_eq!(client.access_token().await.as_deref(), Ok("raw"));
+        assert_eq!(client.access_token().await.unwrap(), "raw");
     }
 }

@@ -20,6 +20,7 @@ mod inspect;
 mod login;
 mod metrics;
 mod provider_rules;
+mod reading;
 mod refresh;
 mod rotation;
 mod revoke;

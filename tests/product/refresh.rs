@@ -1,6 +1,5 @@
 //! `/refresh`: AuthID in, access token out, and every way in which that can go wrong.
 
-use crate::duplicati::Failure;
 use crate::emulator::{CANARY, Emulator, Fault, Personality};
 use crate::spawn::{Answer, OLD, PRIMARY, RETIRED, STAGED, TestApp, UNKNOWN, spawn_app, spawn_at, spawn_for, until};
 use authseal::clock::{Clock, rfc3339};
@@ -222,10 +221,6 @@ async fn every_error_of_a_provider_gets_its_status_and_its_reason() {
         ("no token", Fault::json(200, r#"{"expires_in":3600}"#), Nonsense),
         ("an empty token", Fault::json(200, r#"{"access_token":"","expires_in":3600}"#), Nonsense),
         ("a token that is a number", Fault::json(200, r#"{"access_token":1,"expires_in":3600}"#), Nonsense),
-        ("not a number", Fault::json(200, r#"{"access_token":"a","expires_in":NaN}"#), Nonsense),
-        ("a life in words", Fault::json(200, r#"{"access_token":"a","expires_in":"soon"}"#), Nonsense),
-        ("a list of lives", Fault::json(200, r#"{"access_token":"a","expires_in":[3600]}"#), Nonsense),
-        ("a name twice", Fault::json(200, r#"{"access_token":"a","access_token":"b","expires_in":9}"#), Nonsense),
         ("cut JSON", Fault::json(200, r#"{"access_token":"a","#), Nonsense),
         ("deep nesting", Fault::json(200, format!("{{\"access_token\":\"a\",\"x\":{}", "[".repeat(20_000))), Nonsense),
         ("deep but whole", Fault::json(200, format!("{{\"a\":{}1{}}}", "[".repeat(40), "]".repeat(40))), Nonsense),
@@ -378,17 +373,12 @@ async fn during_a_long_pause_the_provider_is_left_alone() {
 #[tokio::test]
 async fn how_long_a_token_lives_is_read_with_suspicion() {
     let (emulator, app) = google();
-    for (expires_in, expected) in [
-        (json!("3600"), 3595..=3600),
-        (json!(3600.7), 3595..=3600),
-        (json!(null), 1795..=1800),
-        (json!(-5), 0..=1800),
-        (json!(0), 0..=1800),
-        (json!(1e300), 86_395..=86_400),
-        (json!(u64::MAX), 86_395..=86_400),
-    ] {
+    let unsaid = "null -5 0 0.5 1e300 18446744073709551615 NaN \"soon\" \"\" true [3600]";
+    let unsaid = unsaid.split(' ').map(|life| (life, 1795..=1800));
+    let said = [("\"3600 \"", 3595..=3600), ("3600.7", 3595..=3600), ("2592000", 86_395..=86_400)];
+    for (expires_in, expected) in unsaid.chain(said) {
         let authid = app.log_in(&emulator);
-        emulator.misbehave(Fault::json(200, json!({"access_token": "a", "expires_in": expires_in}).to_string()));
+        emulator.misbehave(Fault::json(200, format!(r#"{{"access_token":"a","expires_in":{expires_in}}}"#)));
         let answer = app.refresh(&authid).await;
         assert_eq!(answer.status, 200, "{expires_in}: {answer:?}");
         assert!(expected.contains(&answer.expires()), "{expires_in}: {}", answer.expires());
@@ -439,12 +429,11 @@ async fn a_backup_sees_each_kind_of_fault_as_it_should() {
     ];
     for (fault, waits, says) in cases {
         let (emulator, app) = google();
-        let mut client = app.duplicati("googledrive", &app.log_in(&emulator));
+        let mut client = app.duplicati("gcs", &app.log_in(&emulator));
         emulator.misbehave(fault.clone());
         let failure = client.access_token().await.unwrap_err();
-        let Failure::Authorize { reason, login_url } = failure else { panic!("{fault:?}: {failure:?}") };
-        assert!(reason.contains(says), "{fault:?}: {reason}");
-        assert_eq!(login_url, format!("{}/?type=googledrive", app.base));
+        assert!(failure.text.contains(says), "{fault:?}: {failure:?}");
+        assert!(failure.text.ends_with(&format!("{}?type=gcs", app.base)), "{failure:?}");
         assert_eq!(client.waits.iter().map(Duration::as_secs).collect::<Vec<_>>(), waits, "{fault:?}");
     }
 }

@@ -217,6 +217,43 @@ async fn a_lost_answer_is_waited_out_and_costs_a_login_only_at_a_strict_provider
     }
 }
 
+/// A good answer with another member first, and last.
+fn beside(answer: &str, member: &[u8]) -> Vec<u8> {
+    let inner = &answer.as_bytes()[1..answer.len() - 1];
+    [b"{", member, b",", inner, b",", member, b"}"].concat()
+}
+
+#[tokio::test]
+async fn a_good_answer_in_an_odd_form_costs_no_login() {
+    let forms: [fn(&str) -> Vec<u8>; 15] = [
+        |answer| format!("\u{feff}{answer}\r\n\r\n").into(),
+        |answer| format!("{answer}<!-- 7 ms -->").into(),
+        |answer| format!("Notice: x in /srv/token.php\n{answer}").into(),
+        |answer| answer.trim_end_matches('}').into(),
+        |answer| beside(answer, b"\"expires_in\":\"\""),
+        |answer| beside(answer, b"\"expires_in\":NaN"),
+        |answer| beside(answer, b"\"expires_in\":[-Infinity]"),
+        |answer| beside(answer, b"\"scope\":7"),
+        |answer| beside(answer, b"\"scope\":{\"read\":true}"),
+        |answer| beside(answer, b"\"user\":\"Andr\xe9\""),
+        |answer| beside(answer, b"\"user\":\"\\ud800\x00\""),
+        |answer| beside(answer, b"\"error\":\"\""),
+        |answer| beside(answer, format!("\"id_token\":\"{}\"", "x".repeat(60_000)).as_bytes()),
+        |answer| beside(answer, format!("\"x\":{}{}", "[".repeat(30_000), "]".repeat(30_000)).as_bytes()),
+        |answer| beside(answer, b"\"refresh_token\":null"),
+    ];
+    let (emulator, app) = start(Personality::jottacloud());
+    let authid = log_in(&emulator, &app).await;
+    for (number, form) in forms.into_iter().enumerate() {
+        app.clock.advance(HOUR);
+        emulator.lose_answers(1, Fault::Dressed(form));
+        let answer = app.refresh(&authid).await;
+        assert_eq!(answer.status, 200, "form {number}: {answer:?}");
+        assert!(emulator.use_access_token(&answer.access_token()), "form {number}");
+    }
+    assert_eq!(spent(&emulator).len(), forms.len());
+}
+
 #[tokio::test]
 async fn duplicatis_own_retries_cover_the_time_in_doubt() {
     let (emulator, app) = start(Personality::box_com());

@@ -9,11 +9,12 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
-from machine import BINARY, ROOT, address, ask, blocks_by_section, pretend_system, script, status, until
+from machine import BINARY, PATIENCE, ROOT, address, ask, blocks_by_section, pretend_system, script, status, until
 from test_proxies import make_certificate, replaced
 
 NAME = "oauth.example.com"
@@ -80,7 +81,7 @@ def test_a_service_of_systemd(server, run):
     service, credentials = sections()["systemd"]
     run([HERE, service], **variables(server))
     until(lambda: status(f"http://{server['host']}:{server['port']}/readyz") == 200)
-    assert (server["ETC"] / "keys.toml").stat().st_mode & 0o077 == 0
+    assert (server["ETC"] / "keys.toml").stat().st_mode & 0o777 == 0o640
     run([HERE, credentials], **variables(server))
     drop_in = (server["UNITS"] / "authseal.service.d" / "credentials.conf").read_text()
     # Each credential is the file of a key that there is.
@@ -94,6 +95,99 @@ def test_a_service_of_systemd(server, run):
         env={**os.environ, **given, "AUTHSEAL_CLIENTS__GOOGLE__ID": "1"}, capture_output=True, text=True,
     )
     assert done.returncode == 0 and "offered: gcs, googledrive" in done.stdout, done
+
+
+SERVICE_USER = 54_321  # what `authseal` is called by number, where there may be no such user
+as_service = ["setpriv", f"--reuid={SERVICE_USER}", f"--regid={SERVICE_USER}", "--clear-groups"]
+
+
+@pytest.fixture
+def two_users(tools):
+    """Folders in which root and the service's user are really two; gives them, and a program for the second."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("not root, or no setpriv: there is no second user")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        folder.chmod(0o755)
+        binary = folder / "authseal"
+        shutil.copy(BINARY, binary)
+        place = {"ETC": folder / "etc", "STATE": folder / "state", "UNITS": folder, "DOMAIN": NAME}
+        pretend_system(tools)
+        for name in ("install", "chown"):
+            script(tools, name, f"""
+arguments=()
+for word in "$@"; do
+    case $word in
+    authseal | *:authseal) word=${{word//authseal/{SERVICE_USER}}} ;;
+    esac
+    arguments+=("$word")
+done
+exec {shutil.which(name)} "${{arguments[@]}}"
+""")
+        script(tools, "systemctl", "exit 0\n")
+        yield place, binary
+
+
+def by_service(*command):
+    return subprocess.run([*as_service, *command], capture_output=True, text=True, timeout=PATIENCE)
+
+
+def no_way_into(etc):
+    """Whether the service's user can change nothing of the configuration, and leave nothing in its folder."""
+    before = {path: (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in [etc, *etc.rglob("*")]}
+    config = etc / "authseal.toml"
+    for command in (
+        ["sh", "-c", f"echo >> {config}"], ["sh", "-c", f"> {etc}/keys.toml"], ["touch", etc / "new"], ["mkdir", etc / "new"],
+        ["mv", config, etc / "old"], ["mv", etc / "tls", etc / "old"], ["rm", "-f", etc / "keys.toml"], ["chmod", "o+w", config],
+        ["ln", "-s", "/etc/shadow", etc / "keys.toml.lock"], ["ln", "-sf", "/etc/shadow", etc / "keys.toml"],
+        ["ln", config, etc / "link"], ["mv", etc, etc.parent / "moved"], ["touch", etc / "tls" / "new"],
+    ):
+        assert by_service(*command).returncode != 0, command
+    return before == {path: (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in [etc, *etc.rglob("*")]}
+
+
+def works_for_both(place, binary):
+    """Whether the service finds its configuration good, and it and root both revoke."""
+    config = ["--config", place["ETC"] / "authseal.toml"]
+    checked = by_service(binary, "check", *config)
+    assert checked.returncode == 0 and "can write to" not in checked.stdout, checked
+    assert "can write to" not in subprocess.run([binary, "check", *config], capture_output=True, text=True).stdout
+    # Root first: what it makes must not be in the service's way.
+    for command, epoch in (([], 8), (as_service, 9)):
+        done = subprocess.run([*command, binary, "denylist", "add", "epoch", str(epoch), *config], capture_output=True, text=True)
+        assert done.returncode == 0, done
+    owners = {path.stat().st_uid for path in place["STATE"].iterdir()}
+    return owners == {SERVICE_USER} and {path.stat().st_uid for path in place["ETC"].rglob("*")} == {0}
+
+
+def test_the_services_user_cannot_change_its_configuration(two_users, run):
+    place, binary = two_users
+    run([HERE, sections()["systemd"][0]], **variables(place))
+    run([HERE, sections()["TLS of its own"][0]], **variables(place), WEB=str(place["UNITS"] / "web"))
+    assert no_way_into(place["ETC"])
+    assert works_for_both(place, binary)
+
+
+def test_giving_the_configuration_to_root(two_users, run):
+    place, binary = two_users
+    etc, state = place["ETC"], place["STATE"]
+    # As it was before.
+    for folder in (etc, state):
+        folder.mkdir(0o750)
+    subprocess.run([binary, "init", "--dir", etc, "--public-url", f"https://{NAME}", "--yes"], check=True, capture_output=True)
+    (etc / "tls").mkdir()
+    (etc / "denylist.lock").touch()
+    for path in [etc, state, *etc.rglob("*")]:
+        os.chown(path, SERVICE_USER, SERVICE_USER)
+    config = ["--config", etc / "authseal.toml"]
+    for command in ([], as_service):
+        warned = subprocess.run([*command, binary, "check", *config], capture_output=True, text=True)
+        assert warned.returncode == 0 and f"warning: user {SERVICE_USER} can write to {etc}: " in warned.stdout, warned
+    subprocess.run([*as_service, binary, "denylist", "add", "epoch", "7", *config], check=True, capture_output=True)
+    run([HERE, *sections()["Giving the configuration to root"]], **variables(place))
+    assert no_way_into(etc)
+    assert works_for_both(place, binary)
+    assert re.findall(r"^epoch (\d)", (state / "denylist").read_text(), re.MULTILINE) == ["7", "8", "9"]
 
 
 def certificate_of(place, port):
@@ -197,8 +291,8 @@ def test_the_compose_file_fits_the_program_and_the_balancer(tmp_path):
         # It may be set in a shell in which authseal is run as well, which would take it for a key of its own.
         assert not variable.startswith("AUTHSEAL_")
     # A folder that the image is built from would take the keys along.
-    mounted = [volume.split(":")[0] for replica in replicas for volume in replica["volumes"]]
-    assert mounted == ["/srv/authseal"] * 2
+    for replica in replicas:
+        assert replica["volumes"] == ["/srv/authseal/etc:/etc/authseal:ro", "/srv/authseal/state:/var/lib/authseal"]
     for name in re.findall(r"(\w+):8080", services["balancer"]["environment"]["UPSTREAMS"]):
         assert name in services
 
@@ -324,8 +418,9 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
         assert of_process["Uid"].split() == [str(USER)] * 4 and int(of_process["CapEff"], 16) == 0
         root = re.search(r"^\S+ \S+ \S+ \S+ / (\S+)", Path(f"/proc/{pid}/mountinfo").read_text(), re.MULTILINE)
         assert "ro" in root[1].split(",")
-        # It can note what is revoked, and keep state.
-        assert {path.stat().st_uid for path in volume.iterdir()} == {USER} and (volume / "state").is_dir()
+        # It can note what is revoked, and keep state, and nothing else.
+        owners = {folder: {path.stat().st_uid for path in (volume / folder).iterdir()} for folder in ("etc", "state")}
+        assert owners == {"etc": {0}, "state": {USER}} and (volume / "state" / "state").is_dir()
         checked = podman(*before, "healthcheck", "run", name)
         assert checked.returncode == 0, checked
         run([HERE, end])
@@ -338,5 +433,5 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
 def test_every_block_is_run():
     assert {name: len(blocks) for name, blocks in list(sections().items())[1:]} == {
         "systemd": 2, "TLS of its own": 2, "A container": 3, "Two replicas with compose": 1,
-        "Upgrading, and going back": 2,
+        "Upgrading, and going back": 2, "Giving the configuration to root": 2,
     }

@@ -27,7 +27,7 @@ def test_the_page_declares_its_variables_before_anything_else():
     heading, blocks = next(iter(sections().items()))
     assert heading == "Operating" and len(blocks) == 1
     declared = re.findall(r"^([A-Z]+)=", blocks[0], re.MULTILINE)
-    assert declared == ["FOLDER", "HOSTS", "REPLICAS", "CREDENTIAL", "BACKUP"]
+    assert declared == ["FOLDER", "DENYLIST", "HOSTS", "REPLICAS", "CREDENTIAL", "BACKUP"]
 
 
 def test_rotating_on_one_machine(machine, run):
@@ -249,7 +249,8 @@ def test_one_denylist_on_several_machines(tmp_path, provider, tools, run):
         for machine, authid in zip(machines, authids):
             assert ask(f"{machine.url}/revoked", {"X-AuthID": authid}, b"")[0] == 200
         assert machines[0].works(authids[1]) and machines[1].works(authids[0])
-        run(sections()["One denylist on several machines"], FOLDER=str(host.folder), HOSTS="oauth1 oauth2")
+        places = {"FOLDER": str(host.folder), "DENYLIST": str(host.folder / "denylist")}
+        run(sections()["One denylist on several machines"], **places, HOSTS="oauth1 oauth2")
         for machine in machines:
             until(lambda: [machine.refresh(authid)[0] for authid in authids] == [401, 401, 200])
             assert (machine.folder / "denylist").read_text().count("\ngrant ") == 2
@@ -293,7 +294,7 @@ def test_making_a_backup_and_restoring_it(machine, run, tmp_path):
     kept, revoked = machine.authid(1), machine.authid(1)
     ask(f"{machine.url}/revoked", {"X-AuthID": revoked}, b"")
     assert machine.refresh(revoked)[0] == 401
-    places = {"FOLDER": str(machine.folder), "BACKUP": str(tmp_path / "safe")}
+    places = {"FOLDER": str(machine.folder), "DENYLIST": str(machine.folder / "denylist"), "BACKUP": str(tmp_path / "safe")}
     run(sections()["Making a backup"], **places)
     assert (tmp_path / "safe").stat().st_mode & 0o077 == 0
     machine.stop()

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 pub(super) fn plan(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
     let mut flags = Init {
         dir: init.dir.clone(),
+        denylist: init.denylist.clone(),
         public_url: init.public_url.clone(),
         providers: init.providers.clone(),
         client_id: init.client_id.clone(),

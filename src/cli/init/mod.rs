@@ -6,6 +6,7 @@ mod plan;
 mod write;
 
 use super::Misuse;
+use super::files::scratch;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::provider::{Availability, Catalogue, Provider};
@@ -13,7 +14,7 @@ use clap::Args;
 use plan::{Plan, Registration, Secret};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -30,9 +31,13 @@ mended first.";
 
 #[derive(Args)]
 pub(super) struct Init {
-    /// The folder for authseal.toml, keys.toml and denylist [default: the working directory]
+    /// The folder for authseal.toml and keys.toml [default: the working directory]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
+    /// The list of what is revoked: a server writes to it, so for one that may not write to its configuration it is in
+    /// another folder [default: /var/lib/authseal/denylist for /etc/authseal, else `denylist` in the folder]
+    #[arg(long, value_name = "FILE")]
+    denylist: Option<PathBuf>,
     /// What browsers see: https, host and port, no path
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -80,7 +85,7 @@ struct Known(Catalogue);
 impl Known {
     fn new() -> anyhow::Result<Self> {
         // A folder without a file: the configuration that is there, or not, says nothing of this.
-        let empty = tempfile::tempdir()?;
+        let empty = scratch()?;
         let working_dir = empty.path().to_owned();
         let sources = Sources {
             system_file: working_dir.join("none"),
@@ -150,9 +155,18 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
         );
     }
     match faults.is_empty() {
-        true => Ok(Plan { dir, public_url, registrations, store }),
+        true => {
+            let denylist = init.denylist.clone().unwrap_or_else(|| usual_denylist(&dir));
+            Ok(Plan { dir, denylist, public_url, registrations, store })
+        }
         false => Err(Misuse(faults.join("\n")).into()),
     }
+}
+
+/// The denylist of a server in `dir`. In `/etc/authseal` it is one of the system's services, that owns its state alone.
+fn usual_denylist(dir: &Path) -> PathBuf {
+    let folder = if dir == Path::new("/etc/authseal") { Path::new("/var/lib/authseal") } else { dir };
+    folder.join("denylist")
 }
 
 fn has_password(store: &str) -> bool {

@@ -12,6 +12,7 @@ pub(super) const CONFIGURATION: &str = "authseal.toml";
 
 pub(super) struct Plan {
     pub(super) dir: PathBuf,
+    pub(super) denylist: PathBuf,
     /// `None` where there is a configuration that is to stay.
     pub(super) public_url: Option<String>,
     pub(super) registrations: Vec<Registration>,
@@ -67,6 +68,15 @@ impl Plan {
             quoted(public_url),
             quoted(&self.store),
         );
+        if self.denylist != self.dir.join("denylist") {
+            let _ = write!(
+                text,
+                "\n[denylist]\n\
+                 # Not beside this file: the server writes to it, and to nothing here.\n\
+                 file = {}\n",
+                quoted(&seen_from(dir, &self.denylist)),
+            );
+        }
         for registration in &self.registrations {
             text.push_str(&registration.text(dir, providers));
         }

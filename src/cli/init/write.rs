@@ -3,54 +3,62 @@
 use super::Known;
 use super::plan::{CONFIGURATION, Plan, Secret};
 use crate::cli::Misuse;
+use crate::cli::files::scratch;
 use crate::cli::keys::new_keyring;
 use crate::cli::providers::state;
 use crate::clock::Clock;
-use crate::config::{Config, Faults, Sources, keys_of};
+use crate::config::{Config, FILE_LIMIT, Faults, Sources, keys_of};
 use crate::denylist::{self, Denylist};
-use crate::files;
+use crate::files::{self, Place, Readers, Unread};
 use crate::keyfile::read_text;
 use crate::provider::{Availability, Catalogue, Service};
+use crate::watch::directory;
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::DirBuilder;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use url::Url;
 use zeroize::Zeroizing;
 
 /// Others may not read it: whoever adds a secret later need not think of that.
 const MODE: u32 = 0o640;
+/// Of the folders.
+const FOLDER_MODE: u32 = 0o750;
 /// For secrets.
 const SECRET_MODE: u32 = 0o600;
 
 pub(super) fn write(plan: &Plan, providers: &Known, dry_run: bool) -> anyhow::Result<()> {
-    if !dry_run {
-        fs::create_dir_all(&plan.dir).with_context(|| format!("cannot make the folder {}", plan.dir.display()))?;
-    }
     let path = plan.dir.join(CONFIGURATION);
+    if !dry_run {
+        make_folder_of(&path)?;
+    }
     let differs = match &plan.public_url {
         None => stays(&path),
         Some(public_url) => {
             let text = plan.text(&plan.dir, public_url, &providers.by_id());
-            match fs::read_to_string(&path) {
-                Ok(old) => compare(&path, &old, &text)?,
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("cannot read {}", path.display()));
-                }
-                Err(_) => {
+            match files::read_text(&path, FILE_LIMIT, Readers::All) {
+                Ok((old, _)) => compare(&path, &old, &text)?,
+                Err(Unread::Missing) => {
                     judge(plan, public_url, providers)?;
                     make(plan, &path, &text, dry_run)?;
                     false
                 }
+                Err(error) => return Err(error).with_context(|| format!("cannot use {}", path.display())),
             }
         }
     };
     let keyring = plan.dir.join("keys.toml");
     once(&keyring, dry_run, || new_keyring(&keyring, Clock::system().now()))?;
-    let list = plan.dir.join("denylist");
-    once(&list, dry_run, || Ok(Denylist::init(&list)?))?;
+    // A configuration that was there may name another.
+    let configured = load(&path).ok().map(|(config, _)| config.denylist);
+    let list = configured.filter(|list| !is_same(list, &plan.denylist)).unwrap_or_else(|| plan.denylist.clone());
+    once(&list, dry_run, || {
+        make_folder_of(&list)?;
+        Ok(Denylist::init(&list)?)
+    })?;
     if !dry_run {
         let (config, public_url) = load(&path)?;
         // Those that were there may be no good.
@@ -62,6 +70,17 @@ pub(super) fn write(plan: &Plan, providers: &Known, dry_run: bool) -> anyhow::Re
         bail!("{} says something else than what was asked for; it stays as it is: change it by hand", path.display());
     }
     Ok(())
+}
+
+/// Makes the folder of a file, and those above it, if there is none; nobody but its owner and group look into it.
+fn make_folder_of(file: &Path) -> anyhow::Result<()> {
+    let folder = directory(file);
+    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
+    made.with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    std::path::absolute(other).is_ok_and(|other| one == other)
 }
 
 fn stays(path: &Path) -> bool {
@@ -85,9 +104,9 @@ fn once(path: &Path, dry_run: bool, make: impl FnOnce() -> anyhow::Result<()>) -
 /// Looks for all that is wrong with the configuration before anything is written: in a folder of its own, with a word
 /// in the place of each secret that was typed.
 fn judge(plan: &Plan, public_url: &str, providers: &Known) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = scratch()?;
     let path = folder.path().join(CONFIGURATION);
-    fs::write(&path, plan.text(folder.path(), public_url, &providers.by_id()))?;
+    place(&path, MODE, &plan.text(folder.path(), public_url, &providers.by_id()))?;
     for registration in plan.registrations.iter().filter(|other| matches!(other.secret, Secret::Typed(_))) {
         place(&folder.path().join(registration.secret_file()), SECRET_MODE, "typed")?;
     }
@@ -123,11 +142,13 @@ fn make(plan: &Plan, path: &Path, text: &str, dry_run: bool) -> anyhow::Result<(
 
 /// Makes a file, whole or not at all, where there is none.
 fn place(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
-    let made = files::aside(path, mode).and_then(|mut aside| {
-        aside.write_all(text.as_bytes())?;
-        files::place(aside, path)
-    });
-    made.with_context(|| format!("cannot make {}", path.display()))
+    let make = || {
+        let place = Place::at(path)?;
+        let aside = place.aside(mode)?;
+        aside.file().write_all(text.as_bytes())?;
+        aside.put()
+    };
+    make().with_context(|| format!("cannot make {}", path.display()))
 }
 
 /// The configuration in `path`, as a server with nothing else reads it.

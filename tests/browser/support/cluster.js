@@ -82,7 +82,7 @@ defaults
     mode http
     timeout connect 2s
     timeout client 30s
-    timeout server 30s
+    timeout server 60s
     option forwardfor
     option redispatch 1
     retries 3

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Reply { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
     /// Takes the request and says nothing, ever.
     HangBeforeHeaders,
+    /// The right answer in another form.
+    Dressed(fn(&str) -> Vec<u8>),
     /// The right answer, a byte a second.
     Drip,
     /// The right answer up to its middle, then nothing, ever.
@@ -89,6 +91,7 @@ impl Fault {
                 }
                 reply.body(body)
             }
+            Self::Dressed(dress) => ok.body(dress(&text)),
             Self::HangBeforeHeaders => std::future::pending().await,
             Self::Drip => {
                 let length = text.len() as u64;

@@ -1,0 +1,16 @@
+//! Files that operators name: read with care, because a less privileged user may own the folder, and changed so that they
+//! are whole at every moment, for a power cut and for every process that follows them. What is in them, and who may read
+//! them, their rooms say.
+//!
+//! Root's commands change files of the service's user, who can rename and link in his folder between any two of their
+//! calls. So a changer looks a folder up once, and everything else happens in that open folder, by plain names, without
+//! following links ([`Place`]).
+
+mod lock;
+mod place;
+mod read;
+mod trust;
+
+pub use place::{Aside, Place};
+pub use read::{Readers, Unread, open, read, read_text};
+pub use trust::{Untrusted, rewritable, shared, trust, trust_found};

@@ -1,0 +1,170 @@
+//! One careful look at a file that an operator named: a regular file, that nobody else could have written, of a bounded
+//! size. All is asked of the one open file, so nothing can be swapped in between; and whatever is in its place, a pipe, a
+//! device, a folder, is not waited for.
+
+use super::trust::{Untrusted, trust};
+use rustix::fs::OFlags;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// Whom a file may be shown to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Everybody.
+    All,
+    /// Its owner and its group.
+    Group,
+}
+
+/// Why a file was not read: a sentence that begins with "it", without the file's content.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "each message is its variant's description")]
+pub enum Unread {
+    #[error("there is no such file")]
+    Missing,
+    #[error("it is no regular file; name the file itself (a container makes a folder where it finds no file to mount)")]
+    NoFile,
+    #[error("it cannot be read: {0}")]
+    Failed(io::Error),
+    #[error(
+        "it lets every user of this machine in (mode {0:04o}); run `chmod o-rwx` on it (a Kubernetes volume needs `defaultMode: 0440`)"
+    )]
+    OpenToOthers(u32),
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    #[error("it is longer than {0} bytes: is it the right file?")]
+    TooLong(u64),
+    #[error("it is not UTF-8 text: is it the right file?")]
+    NotText,
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// Opens a file to be read piece by piece; links are followed.
+///
+/// # Errors
+/// When it is missing, no regular file, open to others than `readers`, or [not to be trusted](trust).
+pub fn open(path: &Path, readers: Readers) -> Result<(File, Metadata), Unread> {
+    // Before it is opened, too: opening a device may do something to it.
+    if !fs::metadata(path)?.is_file() {
+        return Err(Unread::NoFile);
+    }
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = check(&file, path, readers)?;
+    Ok((file, metadata))
+}
+
+/// Asks of an open file what [`open`] asks; `path` is where it was opened.
+pub(super) fn check(file: &File, path: &Path, readers: Readers) -> Result<Metadata, Unread> {
+    let metadata = file.metadata()?;
+    let mode = metadata.mode() & 0o7777;
+    match readers {
+        _ if !metadata.is_file() => return Err(Unread::NoFile),
+        Readers::Group if mode & 0o007 != 0 => return Err(Unread::OpenToOthers(mode)),
+        Readers::Group | Readers::All => trust(path, &metadata)?,
+    }
+    Ok(metadata)
+}
+
+/// Reads a file of at most `limit` bytes, which may be secret; links are followed.
+///
+/// # Errors
+/// As for [`open`], and when it is longer.
+pub fn read(path: &Path, limit: u64, readers: Readers) -> Result<(Zeroizing<Vec<u8>>, Metadata), Unread> {
+    let (file, metadata) = open(path, readers)?;
+    Ok((bytes(file, &metadata, limit)?, metadata))
+}
+
+/// [`read`] for UTF-8 text.
+///
+/// # Errors
+/// As for [`read`], and when it is something else.
+pub fn read_text(path: &Path, limit: u64, readers: Readers) -> Result<(Zeroizing<String>, Metadata), Unread> {
+    let (bytes, metadata) = read(path, limit, readers)?;
+    Ok((text(&bytes)?, metadata))
+}
+
+/// What is in an open file.
+pub(super) fn bytes(file: File, metadata: &Metadata, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    // All the room at once: a buffer that grew would leave copies of secrets behind.
+    let room = metadata.len().min(limit) + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(Unread::TooLong(limit)) } else { Ok(bytes) }
+}
+
+/// Bytes as text.
+pub(super) fn text(bytes: &[u8]) -> Result<Zeroizing<String>, Unread> {
+    std::str::from_utf8(bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| Unread::NotText)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    fn fault(path: &Path, readers: Readers) -> String {
+        read_text(path, 8, readers).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        let socket = dir.path().join("socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let link = dir.path().join("link");
+        symlink(&pipe, &link).unwrap();
+        for path in [&*pipe, &*socket, &*link, dir.path(), Path::new("/dev/null"), Path::new("/dev/zero")] {
+            assert!(fault(path, Readers::All).starts_with("it is no regular file"), "{}", path.display());
+        }
+        // Put there after the first look.
+        let opened = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        assert!(matches!(check(&opened, &pipe, Readers::All), Err(Unread::NoFile)));
+    }
+
+    #[test]
+    fn a_file_is_read_whole_or_refused_by_its_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        assert_eq!(fault(&path, Readers::All), "there is no such file");
+        for (text, expected) in [
+            (&b"12345678"[..], Ok("12345678")),
+            (b"", Ok("")),
+            (b"123456789", Err("it is longer than 8 bytes: is it the right file?")),
+            (b"\xff", Err("it is not UTF-8 text: is it the right file?")),
+        ] {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+            let read = read_text(&path, 8, Readers::All).map(|(text, _)| text.to_string());
+            assert_eq!(read.map_err(|error| error.to_string()), expected.map(str::to_owned).map_err(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn a_secret_is_for_its_owner_and_its_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "").unwrap();
+        for mode in 0..0o1000 {
+            fs::set_permissions(&path, Permissions::from_mode(mode | 0o400)).unwrap();
+            let [secret, public] = [Readers::Group, Readers::All].map(|readers| open(&path, readers).is_ok());
+            assert_eq!((secret, public), (mode & 0o007 == 0, mode & 0o002 == 0), "{mode:o}");
+        }
+    }
+}
