@@ -10,7 +10,7 @@ use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;
 use crate::provider::{Catalogue, Providers, Visit};
-use crate::store::Store;
+use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
@@ -24,8 +24,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-/// How often a store that is down at the start is asked how it is set up.
-const ADVICE_RETRY: Duration = Duration::from_secs(5);
+/// How often the store is looked after.
+const TEND: Duration = Duration::from_secs(5);
+/// How often it is asked how it is set up: in the times of [`TEND`].
+const ADVICE: u32 = 12;
 
 /// A server's rooms and what the handlers ask of the configuration.
 pub struct App {
@@ -44,6 +46,7 @@ pub struct App {
     listen: Vec<SocketAddr>,
     redirect_listen: Vec<SocketAddr>,
     admin_listen: Vec<SocketAddr>,
+    admin_names: Vec<String>,
     drain: Duration,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
@@ -70,6 +73,23 @@ impl App {
     /// # Errors
     /// All files that are missing or faulty.
     pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, Unbuildable> {
+        Self::with_store(Store::open, config, public_url, clock)
+    }
+
+    /// The same for a look at it, which may be root's: what the server would make is not made.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub fn examine(config: Config, public_url: Url, clock: Clock) -> Result<Self, Unbuildable> {
+        Self::with_store(Store::attach, config, public_url, clock)
+    }
+
+    fn with_store(
+        open: fn(&StorePlace, Clock) -> Result<Store, StoreError>,
+        config: Config,
+        public_url: Url,
+        clock: Clock,
+    ) -> Result<Self, Unbuildable> {
         let mut faults = Vec::new();
         let keyring = note(
             &mut faults,
@@ -87,8 +107,7 @@ impl App {
         let host = public_url.host().map(|host| host.to_owned());
         let certificate = config.tls.zip(host).map(|(files, host)| LiveCertificate::open(files, host, clock.clone()));
         let certificate = note(&mut faults, certificate.transpose());
-        let store =
-            note(&mut faults, Store::open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
+        let store = note(&mut faults, open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
         let (
             Some(keyring),
             Some(denylist),
@@ -105,8 +124,9 @@ impl App {
         let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
         let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
         let certificate = certificate.map(Arc::new);
-        let files = keyring.follow().into_iter().chain([denylist.follow()]).chain(access.as_ref().map(Access::follow));
-        let watch = Watch::start(files.chain(certificate.as_ref().map(LiveCertificate::follow)).collect());
+        let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
+        let files = [keyring.follow(), denylist.follow(), access.as_ref().and_then(Access::follow), certificate_file];
+        let watch = Watch::start(files.into_iter().flatten().collect());
         let watch = watch.map_err(|error| Unbuildable(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
@@ -115,7 +135,7 @@ impl App {
         };
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
-        tokio::spawn(advise(Arc::downgrade(&store)));
+        tokio::spawn(tend(Arc::downgrade(&store)));
         let tokens = Tokens::new(
             keyring.clone(),
             denylist.clone(),
@@ -125,7 +145,14 @@ impl App {
             meter.clone(),
         );
         Ok(Self {
-            health: Health::new(keyring.clone(), denylist.clone(), store.clone(), certificate.clone(), meter.clone()),
+            health: Health::new(
+                keyring.clone(),
+                denylist.clone(),
+                store.clone(),
+                certificate.clone(),
+                access.as_ref().map(|access| access.readings().clone()),
+                meter.clone(),
+            ),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
@@ -140,6 +167,7 @@ impl App {
             listen: config.listen,
             redirect_listen: config.redirect_listen,
             admin_listen: config.admin_listen,
+            admin_names: config.admin_names,
             drain: config.drain,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
@@ -228,6 +256,11 @@ impl App {
         &self.admin_listen
     }
 
+    /// The names that operators may ask under, beside addresses and `localhost`.
+    pub fn admin_names(&self) -> &[String] {
+        &self.admin_names
+    }
+
     /// How long to go on serving after being told to end.
     pub fn drain_time(&self) -> Duration {
         self.drain
@@ -254,15 +287,24 @@ impl App {
     }
 }
 
-/// Tells the log how the store should be set up, as soon as it can be asked; its outage is told by itself.
-async fn advise(store: Weak<Store>) {
+/// Tells the log how the store should be set up, as soon as it can be asked, and when that changes: after a failover
+/// another Redis answers. While it fails it is asked whether it still does.
+async fn tend(store: Weak<Store>) {
+    let (mut told, mut wait) = (Vec::new(), 0);
     while let Some(store) = store.upgrade() {
-        if let Ok(advice) = store.advice().await {
-            advice.iter().for_each(|advice| tracing::warn!(advice, "the state store is not set up to keep logins"));
-            return;
+        store.probe().await;
+        wait = if store.was_replaced() { 0 } else { wait };
+        if wait == 0
+            && let Ok(advice) = store.advice().await
+        {
+            for advice in advice.iter().filter(|advice| !told.contains(*advice)) {
+                tracing::warn!(advice, "the state store is not set up to keep logins");
+            }
+            (told, wait) = (advice, ADVICE);
         }
+        wait = wait.saturating_sub(1);
         drop(store);
-        tokio::time::sleep(ADVICE_RETRY).await;
+        tokio::time::sleep(TEND).await;
     }
 }
 

@@ -1,11 +1,11 @@
 //! How this process does: what of its files is in force, how its store answers, whether it is about to end. For those
 //! who run it; nothing here is secret, and no provider is ever asked.
 
-use crate::clock::{UnixTime, rfc3339};
+use crate::clock::rfc3339;
 use crate::denylist::Denylist;
 use crate::keyfile::LiveKeyring;
-use crate::meter::Meter;
-use crate::store::{self, Store};
+use crate::meter::{File, Meter};
+use crate::store::Store;
 use crate::tls::LiveCertificate;
 use crate::watch::Readings;
 use serde::Serialize;
@@ -18,6 +18,7 @@ pub struct Health {
     denylist: Arc<Denylist>,
     store: Arc<Store>,
     certificate: Option<Arc<LiveCertificate>>,
+    password: Option<Arc<Readings>>,
     meter: Meter,
     draining: AtomicBool,
 }
@@ -34,6 +35,12 @@ pub struct Readiness {
     pub keyring: Reading,
     /// The denylist.
     pub denylist: Reading,
+    /// Certificate and key, where this server speaks TLS itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Reading>,
+    /// The file of the shared password, where one is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Reading>,
     /// The state store.
     pub store: StoreState,
 }
@@ -42,11 +49,16 @@ pub struct Readiness {
 #[derive(Serialize)]
 pub struct Reading {
     /// How many epochs or rules.
-    pub entries: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<usize>,
     /// When it was read, RFC 3339.
     pub since: String,
     /// Whether the file could not be read since, or has a fault.
     pub last_load_failed: bool,
+    /// Since when that is so, RFC 3339; `None` if it is not.
+    pub stale_since: Option<String>,
+    /// When the file was last looked at, changed or not, RFC 3339; `None` where there is no file to follow.
+    pub last_look: Option<String>,
 }
 
 /// How the store does.
@@ -54,8 +66,12 @@ pub struct Reading {
 pub struct StoreState {
     /// Whether what it holds outlives this process.
     pub durable: bool,
-    /// Since when requests to it fail, RFC 3339; `None` if they do not.
+    /// Since when requests to it fail, of either kind, RFC 3339; `None` if they do not.
     pub failing_since: Option<String>,
+    /// Since when those fail that read or remove.
+    pub reading_fails_since: Option<String>,
+    /// Since when those fail that put something there: a full store is read as before.
+    pub writing_fails_since: Option<String>,
 }
 
 /// The keyring as replicas compare it.
@@ -95,9 +111,10 @@ impl Health {
         denylist: Arc<Denylist>,
         store: Arc<Store>,
         certificate: Option<Arc<LiveCertificate>>,
+        password: Option<Arc<Readings>>,
         meter: Meter,
     ) -> Self {
-        Self { keyring, denylist, store, certificate, meter, draining: AtomicBool::new(false) }
+        Self { keyring, denylist, store, certificate, password, meter, draining: AtomicBool::new(false) }
     }
 
     /// From now on this process wants no more requests.
@@ -113,13 +130,20 @@ impl Health {
     /// Whether it wants requests, in detail.
     pub fn readiness(&self) -> Readiness {
         let draining = self.is_draining();
-        let failing_since = self.store_fails().map(rfc3339);
+        let store = self.store.health();
         Readiness {
             ready: !draining,
             draining,
-            keyring: reading(self.keyring.load().entries().count(), self.keyring.readings()),
-            denylist: reading(self.denylist.count(), self.denylist.readings()),
-            store: StoreState { durable: self.store.is_durable(), failing_since },
+            keyring: reading(Some(self.keyring.load().entries().count()), self.keyring.readings()),
+            denylist: reading(Some(self.denylist.count()), self.denylist.readings()),
+            certificate: self.certificate.as_ref().map(|certificate| reading(None, certificate.readings())),
+            password: self.password.as_ref().map(|readings| reading(None, readings)),
+            store: StoreState {
+                durable: self.store.is_durable(),
+                failing_since: store.failing().map(rfc3339),
+                reading_fails_since: store.reading.map(rfc3339),
+                writing_fails_since: store.writing.map(rfc3339),
+            },
         }
     }
 
@@ -145,24 +169,35 @@ impl Health {
     /// All metrics, in Prometheus's text format.
     pub fn metrics(&self) -> String {
         let states = self.keyring.load().entries().map(|(epoch, state, _)| (epoch.number(), state.word())).collect();
-        let (keyring, denylist) = (self.keyring.readings(), self.denylist.readings());
-        self.meter.keyring(&states, keyring.good_at(), keyring.failed());
-        self.meter.denylist(self.denylist.count(), denylist.good_at(), denylist.failed());
+        self.meter.keyring(&states);
+        self.meter.denylist(self.denylist.count());
+        self.file(&File::KEYRING, self.keyring.readings());
+        self.file(&File::DENYLIST, self.denylist.readings());
         if let Some(certificate) = &self.certificate {
-            self.meter.certificate(certificate.ends(), certificate.readings().failed());
+            self.meter.certificate(certificate.ends());
+            self.file(&File::CERTIFICATE, certificate.readings());
         }
-        self.meter.process(self.store_fails().is_some(), self.is_draining());
+        if let Some(readings) = &self.password {
+            self.file(&File::PASSWORD, readings);
+        }
+        let store = self.store.health();
+        self.meter.store(store.reading.is_some(), store.writing.is_some());
+        self.meter.process(self.is_draining());
         self.meter.render()
     }
 
-    fn store_fails(&self) -> Option<UnixTime> {
-        match self.store.health() {
-            store::Health::Good => None,
-            store::Health::Failing { since, .. } => Some(since),
-        }
+    fn file(&self, file: &File, readings: &Readings) {
+        self.meter.file(file, readings.good_at(), readings.stale_since().is_some(), readings.looked_at());
     }
 }
 
-fn reading(entries: usize, readings: &Readings) -> Reading {
-    Reading { entries, since: rfc3339(readings.good_at()), last_load_failed: readings.failed() }
+fn reading(entries: Option<usize>, readings: &Readings) -> Reading {
+    let stale_since = readings.stale_since().map(rfc3339);
+    Reading {
+        entries,
+        since: rfc3339(readings.good_at()),
+        last_load_failed: stale_since.is_some(),
+        stale_since,
+        last_look: readings.looked_at().map(rfc3339),
+    }
 }

@@ -1,10 +1,14 @@
-//! "Call me when this file may have changed": one thread for the process, woken by inotify, by a poll every second
-//! and when told to (SIGHUP).
+//! "Call me when this file may have changed": a thread for each followed file, woken by inotify, by a poll every second
+//! and when told to (SIGHUP). One thread for all would stop at the first file whose disk hangs.
 //!
 //! inotify watches the parent directory, not the file: editors and Kubernetes swap files by renaming, and a watch on
 //! the old inode would sleep through that. The poll is for all that inotify does not see: network file systems,
 //! symlinks that lead elsewhere, an exhausted watch limit. Both only prompt a look at the file's [`Signature`]; what
-//! is in the file, and whether it is any good, is left to the one who follows it.
+//! is read, and what comes of it, is [`Live`]'s.
+
+mod live;
+
+pub use live::{Held, Live, Source};
 
 use crate::clock::{Clock, UnixTime};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -13,7 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// How often files are looked at unprompted.
@@ -50,62 +54,57 @@ impl Signature {
     }
 }
 
-/// A file, or several that are read together, and what to do when one may have changed.
+/// A [`Live`] to be followed: its files, and how it is told to look at them. The look may block.
 pub struct Follow {
-    files: Vec<(PathBuf, Option<Signature>)>,
-    reload: Box<dyn Fn() + Send>,
+    files: Vec<PathBuf>,
+    look: Box<dyn Fn(bool) + Send>,
 }
 
-impl Follow {
-    /// Follows `path`. `loaded` is the signature that the file had before its content now in use was read, so that a
-    /// change between that reading and [`Watch::start`] is not missed. `reload` may block; it runs on the watcher's
-    /// thread, and has to live with a file that is missing or half written.
-    pub fn new(path: impl Into<PathBuf>, loaded: Option<Signature>, reload: impl Fn() + Send + 'static) -> Self {
-        Self::together([(path.into(), loaded)], reload)
-    }
-
-    /// [`Follow::new`] for files that make sense together only: one `reload` for all that changed since the last look.
-    pub fn together<const N: usize>(
-        files: [(PathBuf, Option<Signature>); N],
-        reload: impl Fn() + Send + 'static,
-    ) -> Self {
-        Self { files: files.into(), reload: Box::new(reload) }
-    }
-
-    /// Calls `reload` if a file differs from the last one loaded, or if `told` to. The signature is taken before the
-    /// reading: a file that changes while it is read differs again at the next look.
-    fn look(&mut self, told: bool) {
-        let mut due = told;
-        for (path, seen) in &mut self.files {
-            let now = Signature::at(path);
-            due |= now != *seen;
-            *seen = now;
-        }
-        if due {
-            (self.reload)();
-        }
-    }
-}
+/// How long a look may take until its file counts as one that cannot be read, in seconds.
+const LONG: i64 = 10;
+/// A time that has not come.
+const NEVER: i64 = i64::MIN;
 
 /// How the readings of a file went.
 #[derive(Debug)]
 pub struct Readings {
     good_at: AtomicI64,
-    failed: AtomicBool,
+    failing_since: AtomicI64,
+    /// When the look that is under way began.
+    began: AtomicI64,
+    looked_at: AtomicI64,
 }
 
 impl Readings {
-    /// The first one went well, just now.
-    pub(crate) fn begun() -> Self {
-        Self { good_at: AtomicI64::new(Clock::system().now()), failed: AtomicBool::new(false) }
+    /// The first one went well, just now. A file that is not `followed` is never looked at.
+    fn begun(followed: bool) -> Self {
+        let now = Clock::system().now();
+        Self {
+            good_at: now.into(),
+            failing_since: NEVER.into(),
+            began: NEVER.into(),
+            looked_at: if followed { now } else { NEVER }.into(),
+        }
     }
 
     /// Takes notice of another one.
-    pub(crate) fn note(&self, good: bool) {
+    fn note(&self, good: bool) {
+        let now = Clock::system().now();
         if good {
-            self.good_at.store(Clock::system().now(), Ordering::Relaxed);
+            self.good_at.store(now, Ordering::Relaxed);
+            self.failing_since.store(NEVER, Ordering::Relaxed);
+        } else {
+            let _ = self.failing_since.compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
         }
-        self.failed.store(!good, Ordering::Relaxed);
+    }
+
+    fn look_begins(&self) {
+        self.began.store(Clock::system().now(), Ordering::Relaxed);
+    }
+
+    fn look_ends(&self) {
+        self.began.store(NEVER, Ordering::Relaxed);
+        self.looked_at.store(Clock::system().now(), Ordering::Relaxed);
     }
 
     /// When what is in force was read.
@@ -115,7 +114,19 @@ impl Readings {
 
     /// Whether the last one failed, so that something older is in force.
     pub fn failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
+        self.failing_since.load(Ordering::Relaxed) != NEVER
+    }
+
+    /// Since when the file cannot be read or has a fault; or since when a look at it hangs, longer than ten seconds.
+    pub fn stale_since(&self) -> Option<UnixTime> {
+        let came = |time: &AtomicI64| Some(time.load(Ordering::Relaxed)).filter(|time| *time != NEVER);
+        let hangs = || came(&self.began).filter(|began| Clock::system().now() - began > LONG);
+        came(&self.failing_since).or_else(hangs)
+    }
+
+    /// When the last look at the file ended, whether it had changed or not; `None` where there is no file to follow.
+    pub fn looked_at(&self) -> Option<UnixTime> {
+        Some(self.looked_at.load(Ordering::Relaxed)).filter(|time| *time != NEVER)
     }
 }
 
@@ -129,7 +140,7 @@ pub(crate) fn directory(path: &Path) -> &Path {
 
 /// A running watcher; it ends when this is dropped.
 pub struct Watch {
-    wake: Wake,
+    wakes: Vec<Wake>,
     _inotify: Option<RecommendedWatcher>,
 }
 
@@ -142,46 +153,60 @@ impl Watch {
         Self::start_polling_every(POLL, files)
     }
 
-    fn start_polling_every(poll: Duration, mut files: Vec<Follow>) -> std::io::Result<Self> {
+    fn start_polling_every(poll: Duration, files: Vec<Follow>) -> std::io::Result<Self> {
+        let directories: Vec<_> =
+            files.iter().flat_map(|follow| &follow.files).map(|path| directory(path).to_owned()).collect();
         // One place is enough: who finds it taken knows that a look is still to come.
-        let (sender, prompts) = sync_channel(1);
-        let wake = Wake { sender, all: Arc::default() };
-        let all = Arc::clone(&wake.all);
-        let inotify = match watch_directories(&files, wake.clone()) {
+        let (wakes, prompts): (Vec<_>, Vec<_>) = files
+            .iter()
+            .map(|_| sync_channel(1))
+            .map(|(sender, prompts)| (Wake { sender, told: Arc::default() }, prompts))
+            .unzip();
+        let inotify = match watch_directories(&directories, wakes.clone()) {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 tracing::warn!(%error, "no inotify: changed files are noticed by a look every second only");
                 None
             }
         };
-        std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-            loop {
-                let told = all.swap(false, Ordering::AcqRel);
-                files.iter_mut().for_each(|file| file.look(told));
-                match prompts.recv_timeout(poll) {
-                    Ok(()) => {
-                        std::thread::sleep(SETTLE);
-                        let _ = prompts.try_recv(); // this look serves what came meanwhile, too
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
-            }
-        })?;
-        Ok(Self { wake, _inotify: inotify })
+        for ((file, prompts), wake) in files.into_iter().zip(prompts).zip(&wakes) {
+            let told = Arc::clone(&wake.told);
+            let thread = std::thread::Builder::new().name("watch".to_owned());
+            thread.spawn(move || file.follow(&prompts, poll, &told))?;
+        }
+        Ok(Self { wakes, _inotify: inotify })
     }
 
     /// Has every file loaded again soon, changed or not. Returns at once.
     pub fn reload_all(&self) {
-        self.wake.all.store(true, Ordering::Release);
-        self.wake.prompt();
+        for wake in &self.wakes {
+            wake.told.store(true, Ordering::Release);
+            wake.prompt();
+        }
+    }
+}
+
+impl Follow {
+    /// Looks whenever it is prompted, until nobody can prompt it any more.
+    fn follow(&self, prompts: &Receiver<()>, poll: Duration, told: &AtomicBool) {
+        loop {
+            (self.look)(told.swap(false, Ordering::AcqRel));
+            match prompts.recv_timeout(poll) {
+                Ok(()) => {
+                    std::thread::sleep(SETTLE);
+                    let _ = prompts.try_recv(); // this look serves what came meanwhile, too
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
     }
 }
 
 #[derive(Clone)]
 struct Wake {
     sender: SyncSender<()>,
-    all: Arc<AtomicBool>,
+    told: Arc<AtomicBool>,
 }
 
 impl Wake {
@@ -190,183 +215,18 @@ impl Wake {
     }
 }
 
-fn watch_directories(files: &[Follow], wake: Wake) -> notify::Result<RecommendedWatcher> {
+fn watch_directories(directories: &[PathBuf], wakes: Vec<Wake>) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Our own reading is an access, too.
         if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-            wake.prompt();
+            wakes.iter().for_each(Wake::prompt);
         }
     })?;
-    for (path, _) in files.iter().flat_map(|follow| &follow.files) {
-        watcher.watch(directory(path), RecursiveMode::NonRecursive)?;
+    for directory in directories {
+        watcher.watch(directory, RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::os::unix::fs::symlink;
-    use std::sync::mpsc::{Receiver, channel};
-
-    const NEVER: Duration = Duration::from_secs(3600);
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    /// Follows `path` and sends what it holds after each reload.
-    fn follow(path: &Path) -> (Follow, Receiver<Option<String>>) {
-        let (sender, reloads) = channel();
-        let file = path.to_owned();
-        let reload = move || sender.send(fs::read_to_string(&file).ok()).unwrap();
-        (Follow::new(path, Signature::at(path), reload), reloads)
-    }
-
-    /// Waits until a reload has read `text`; reloads of states on the way there are passed over.
-    fn wait_for(reloads: &Receiver<Option<String>>, text: &str) {
-        while reloads.recv_timeout(PATIENCE).unwrap().as_deref() != Some(text) {}
-    }
-
-    fn replace(path: &Path, text: &str) {
-        let aside = path.with_extension("aside");
-        fs::write(&aside, text).unwrap();
-        fs::rename(aside, path).unwrap();
-    }
-
-    #[test]
-    fn inotify_reports_writes_renames_and_removals() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        fs::write(&path, "a").unwrap();
-        let (file, reloads) = follow(&path);
-        let _watch = Watch::start_polling_every(NEVER, vec![file]).unwrap();
-        fs::write(&path, "written").unwrap();
-        wait_for(&reloads, "written");
-        replace(&path, "renamed");
-        wait_for(&reloads, "renamed");
-        fs::remove_file(&path).unwrap();
-        while reloads.recv_timeout(PATIENCE).unwrap().is_some() {}
-        fs::write(&path, "back").unwrap();
-        wait_for(&reloads, "back");
-    }
-
-    #[test]
-    fn the_swap_of_a_directory_symlink_is_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        for (version, text) in [("..1", "old"), ("..2", "new")] {
-            fs::create_dir(dir.path().join(version)).unwrap();
-            fs::write(dir.path().join(version).join("file"), text).unwrap();
-        }
-        symlink("..1", dir.path().join("..data")).unwrap();
-        let path = dir.path().join("file");
-        symlink("..data/file", &path).unwrap();
-        let (file, reloads) = follow(&path);
-        let _watch = Watch::start_polling_every(NEVER, vec![file]).unwrap();
-        symlink("..2", dir.path().join("..data_tmp")).unwrap();
-        fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
-        wait_for(&reloads, "new");
-    }
-
-    #[test]
-    fn the_poll_sees_what_inotify_does_not() {
-        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let target = elsewhere.path().join("file");
-        fs::write(&target, "a").unwrap();
-        let path = dir.path().join("link");
-        symlink(&target, &path).unwrap();
-        let (file, reloads) = follow(&path);
-        let _watch = Watch::start_polling_every(Duration::from_millis(5), vec![file]).unwrap();
-        fs::write(&target, "changed").unwrap();
-        wait_for(&reloads, "changed");
-    }
-
-    #[test]
-    fn without_inotify_the_poll_goes_on() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("made-later").join("file");
-        let (file, reloads) = follow(&path);
-        let watch = Watch::start_polling_every(Duration::from_millis(5), vec![file]).unwrap();
-        assert!(watch._inotify.is_none());
-        fs::create_dir(path.parent().unwrap()).unwrap();
-        fs::write(&path, "there").unwrap();
-        wait_for(&reloads, "there");
-    }
-
-    #[test]
-    fn a_file_is_loaded_once_for_each_change_and_when_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        fs::write(&path, "a").unwrap();
-        let (mut file, reloads) = follow(&path);
-        file.look(false);
-        assert_eq!(reloads.try_iter().count(), 0);
-        replace(&path, "b");
-        file.look(false);
-        file.look(false);
-        assert_eq!(reloads.try_iter().count(), 1);
-        file.look(true);
-        assert_eq!(reloads.try_iter().count(), 1);
-    }
-
-    #[test]
-    fn files_that_belong_together_are_loaded_once_when_any_of_them_changed() {
-        let dir = tempfile::tempdir().unwrap();
-        let paths = ["one", "two"].map(|name| dir.path().join(name));
-        paths.iter().for_each(|path| fs::write(path, "a").unwrap());
-        let (sender, reloads) = channel();
-        let files = paths.clone().map(|path| (path.clone(), Signature::at(&path)));
-        let mut both = Follow::together(files, move || sender.send(()).unwrap());
-        for changed in [&paths[..], &paths[..1], &paths[1..], &[]] {
-            changed.iter().for_each(|path| replace(path, "b"));
-            both.look(false);
-            both.look(false);
-            assert_eq!(reloads.try_iter().count(), usize::from(!changed.is_empty()), "{changed:?}");
-        }
-    }
-
-    #[test]
-    fn a_change_between_loading_and_following_is_not_missed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        fs::write(&path, "a").unwrap();
-        let (file, reloads) = follow(&path);
-        replace(&path, "b");
-        let _watch = Watch::start_polling_every(NEVER, vec![file]).unwrap();
-        wait_for(&reloads, "b");
-    }
-
-    #[test]
-    fn a_file_that_changed_while_it_was_read_is_read_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        fs::write(&path, "a").unwrap();
-        let (sender, reloads) = channel();
-        let edited = path.clone();
-        let reload = move || {
-            sender.send(()).unwrap();
-            fs::write(&edited, "edited meanwhile").unwrap();
-        };
-        let mut file = Follow::new(&path, None, reload);
-        file.look(false);
-        file.look(false);
-        assert_eq!(reloads.try_iter().count(), 2);
-    }
-
-    #[test]
-    fn all_are_loaded_again_when_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let (one, reloads_of_one) = follow(&dir.path().join("one"));
-        let (two, reloads_of_two) = follow(&dir.path().join("two"));
-        let watch = Watch::start_polling_every(NEVER, vec![one, two]).unwrap();
-        watch.reload_all();
-        assert_eq!(reloads_of_one.recv_timeout(PATIENCE), Ok(None));
-        assert_eq!(reloads_of_two.recv_timeout(PATIENCE), Ok(None));
-    }
-
-    #[test]
-    fn the_watcher_ends_when_its_handle_is_dropped() {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, reloads) = follow(&dir.path().join("file"));
-        drop(Watch::start_polling_every(NEVER, vec![file]).unwrap());
-        assert_eq!(reloads.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
-    }
-}
+mod tests;

@@ -62,7 +62,7 @@ pub fn hash(password: &str) -> Result<String, Unhashable> {
 }
 
 /// A hash to check passwords against.
-pub(super) struct PasswordHash {
+pub struct PasswordHash {
     phc: argon2::PasswordHash,
     fingerprint: [u8; 32],
 }

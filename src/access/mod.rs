@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::keyfile::LiveKeyring;
 use crate::login::ClientNet;
 use crate::seal::{Purpose, SealError};
-use crate::watch::Follow;
+use crate::watch::{Follow, Readings};
 use hash::PasswordHash;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -72,8 +72,13 @@ impl Access {
     }
 
     /// What to hand to [`Watch::start`](crate::watch::Watch::start).
-    pub fn follow(&self) -> Follow {
+    pub fn follow(&self) -> Option<Follow> {
         self.password.follow()
+    }
+
+    /// When the password in force was read, and how later readings went.
+    pub fn readings(&self) -> &Arc<Readings> {
+        self.password.readings()
     }
 
     /// Checks a password that a visitor at this address gave; the pass that it earns. A right one does not count as a
@@ -84,7 +89,7 @@ impl Access {
     pub async fn check(&self, password: SecretString, from: ClientNet) -> Result<String, Refused> {
         let this_try = self.tries.begin(from).map_err(|retry_after| Refused::TooMany { retry_after })?;
         let turn = self.checks.clone().acquire_owned().await.map_err(|_| Refused::Fault)?;
-        let hash = self.password.load();
+        let hash = Arc::clone(&self.password.load());
         let check = {
             let hash = Arc::clone(&hash);
             // The turn goes along: a check runs to its end even when the visitor has left.

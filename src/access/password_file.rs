@@ -2,10 +2,8 @@
 
 use super::hash::{HashFault, PasswordHash};
 use crate::files::{self, Readers, Unread};
-use crate::watch::{Follow, Signature};
-use arc_swap::ArcSwap;
+use crate::watch::{Live, Signature, Source};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 /// The longest file, in bytes; a hash has about a hundred.
@@ -24,13 +22,10 @@ pub enum PasswordFileError {
 }
 
 /// A hash that follows its file.
-pub struct PasswordFile {
-    path: PathBuf,
-    first: Signature,
-    hash: ArcSwap<PasswordHash>,
-    /// Held from reading to swapping, so that an older content never replaces a newer one.
-    reloading: Mutex<()>,
-}
+pub type PasswordFile = Live<HashFile>;
+
+/// The file that a hash is read from.
+pub struct HashFile(PathBuf);
 
 impl PasswordFile {
     /// Reads the file; symlinks are followed.
@@ -38,31 +33,40 @@ impl PasswordFile {
     /// # Errors
     /// When it is missing, unreadable, open to others, or holds no hash.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, PasswordFileError> {
-        let path = path.into();
-        let (hash, first) = read(&path)?;
-        Ok(Self { path, first, hash: ArcSwap::from_pointee(hash), reloading: Mutex::default() })
+        Self::read(HashFile(path.into()))
+    }
+}
+
+impl Source for HashFile {
+    type Value = PasswordHash;
+    type Fault = PasswordFileError;
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.0.clone()]
     }
 
-    /// The hash in force.
-    pub(super) fn load(&self) -> Arc<PasswordHash> {
-        self.hash.load_full()
+    fn read(&self) -> Result<(PasswordHash, Vec<Signature>), PasswordFileError> {
+        read(&self.0).map(|(hash, signature)| (hash, vec![signature]))
     }
 
-    pub(super) fn follow(self: &Arc<Self>) -> Follow {
-        let file = Arc::clone(self);
-        Follow::new(&self.path, Some(self.first), move || file.reload())
-    }
-
-    fn reload(&self) {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        match read(&self.path) {
-            Ok((hash, _)) if hash.fingerprint() == self.load().fingerprint() => {}
-            Ok((hash, _)) => {
-                tracing::info!("another password is asked for from now on; whoever gave the old one is asked again");
-                self.hash.store(Arc::new(hash));
-            }
-            Err(error) => tracing::error!(%error, "password not loaded; the one loaded before stays in force"),
+    fn is_unread(fault: &PasswordFileError) -> bool {
+        match fault {
+            PasswordFileError::Missing(_) => true,
+            PasswordFileError::Unread(_, why) => why.may_pass(),
+            PasswordFileError::NotAHash(..) => false,
         }
+    }
+
+    fn loaded(&mut self, old: &PasswordHash, new: &PasswordHash, _: &[Signature]) {
+        if new.fingerprint() == old.fingerprint() {
+            tracing::info!("password loaded; it is the same as before");
+        } else {
+            tracing::info!("another password is asked for from now on; whoever gave the old one is asked again");
+        }
+    }
+
+    fn not_loaded(&self, error: &PasswordFileError) {
+        tracing::error!(%error, "password not loaded; the one loaded before stays in force");
     }
 }
 
@@ -116,12 +120,12 @@ mod tests {
         fs::write(&path, hash("correct horse").unwrap()).unwrap();
         let file = PasswordFile::open(&path).unwrap();
         fs::write(&path, hash("battery staple").unwrap()).unwrap();
-        file.reload();
+        file.hold().reload();
         assert!(file.load().fits("battery staple") && !file.load().fits("correct horse"));
         fs::write(&path, "battery staple").unwrap();
-        file.reload();
+        file.hold().reload();
         fs::remove_file(&path).unwrap();
-        file.reload();
+        file.hold().reload();
         assert!(file.load().fits("battery staple"));
     }
 }

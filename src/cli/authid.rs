@@ -157,8 +157,8 @@ async fn revoke(
         println!("login id: {}", done.grant);
         println!("refused by this server: {}", if done.here.is_ok() { "yes, durably" } else { "no" });
         let name = provider.map_or(done.service.as_str(), |provider| provider.name());
-        print!("withdrawn at {name}: {}", done.at_provider.words());
-        println!("{}", todo.map_or_else(String::new, |url| format!("; its owner can do it at {url}")));
+        let todo = todo.map_or_else(String::new, |url| format!("; its owner can do it at {url}"));
+        println!("withdrawn at {name}: {}{todo}", done.at_provider.words());
     }
     if let Err(error) = done.here {
         return Err(anyhow!(error.cause).context("the denylist could not be written"));
@@ -176,7 +176,7 @@ fn rooms(config: Config) -> anyhow::Result<(Tokens, Arc<Providers>)> {
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
     };
     let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
-    let store = Arc::new(Store::open(&config.store, clock.clone())?);
+    let store = Arc::new(Store::attach(&config.store, clock.clone())?);
     let providers = Arc::new(Providers::new(config.catalogue, clock.clone(), Meter::default())?);
     let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
     Ok((Tokens::new(keyring, denylist, Arc::clone(&providers), store, clock, Meter::default()), providers))

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Faults};
 use crate::files;
 use crate::provider::{Availability, Catalogue};
+use crate::store::StorePlace;
 use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
@@ -66,6 +67,8 @@ struct Judgement {
     file: Option<String>,
     warnings: Vec<String>,
     callback: String,
+    /// Where the server will make its state folder.
+    to_be_made: Option<String>,
     app: App,
     /// Where it was asked for.
     online: Option<Vec<Finding>>,
@@ -77,13 +80,17 @@ impl Judgement {
         let mut warnings = config.warnings.clone();
         warnings.extend(config.file.as_deref().and_then(files::rewritable));
         warnings.extend(BTreeSet::from_iter(config.inputs().filter_map(files::shared)));
+        let to_be_made = match &config.store {
+            StorePlace::Dir(path) if !path.exists() => Some(path.display().to_string()),
+            _ => None,
+        };
         block_on(async {
-            let app = App::build(config, public_url, Clock::system())?;
+            let app = App::examine(config, public_url, Clock::system())?;
             let callback = format!("{}/logged-in", app.own_origin().as_str());
             warnings.extend(app.certificate().map(|certificate| certificate.warnings()).unwrap_or_default());
             warnings.extend(of_services(app.catalogue()));
             let online = if online { Some(look(&app).await) } else { None };
-            Ok(Self { file, warnings, callback, app, online })
+            Ok(Self { file, warnings, callback, to_be_made, app, online })
         })?
     }
 
@@ -94,6 +101,7 @@ impl Judgement {
             "file": self.file,
             "warnings": self.warnings,
             "callback": self.callback,
+            "state_folder_to_be_made": self.to_be_made,
             "services": services,
             "online": self.online,
         })
@@ -103,6 +111,9 @@ impl Judgement {
         self.warnings.iter().for_each(|warning| println!("warning: {warning}"));
         println!("{}: good", self.file.as_deref().unwrap_or("environment and flags"));
         println!("callback to register at every provider: {}", self.callback);
+        if let Some(path) = &self.to_be_made {
+            println!("state folder {path}: not there, the server will make it");
+        }
         let catalogue = self.app.catalogue();
         let offered: Vec<_> = catalogue.offered().map(|service| service.id.as_str()).collect();
         if !offered.is_empty() {

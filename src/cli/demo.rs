@@ -37,6 +37,7 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 pub(super) fn demo(demo: &Demo) -> anyhow::Result<()> {
+    log::prepare()?;
     if demo.once {
         let folder = scratch()?;
         return block_on(once(folder.path()))?;

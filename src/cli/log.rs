@@ -1,11 +1,21 @@
 //! The log: to standard error, pretty on a terminal, one JSON object a line elsewhere.
 
+mod lines;
+
+pub(super) use lines::{Finish, say};
+
 use super::Misuse;
 use crate::config::{Log, LogFormat};
+use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::{env, panic, process};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
+
+/// Before anything is said that nobody may read: what has to be told from now on holds nobody up.
+pub(super) fn prepare() -> anyhow::Result<()> {
+    lines::start().context("cannot start to log")
+}
 
 /// Begins to log. `RUST_LOG`, where it says anything, takes the place of the configured level.
 pub(super) fn start(log: &Log) -> anyhow::Result<()> {
@@ -26,7 +36,7 @@ pub(super) fn start(log: &Log) -> anyhow::Result<()> {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(terminal && pretty);
+    let layer = tracing_subscriber::fmt::layer().with_writer(|| lines::Lines).with_ansi(terminal && pretty);
     let registry = tracing_subscriber::registry().with(filter).with(own);
     // Fails when a log was started before: tests do.
     let _ = if pretty {

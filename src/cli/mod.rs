@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+#[macro_use]
+mod plain;
 mod authid;
 mod check;
 mod completions;
@@ -93,6 +95,7 @@ struct Misuse(String);
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     log::keep_panics_quiet();
+    let _finish = log::Finish;
     // For the HTTP clients that are not told which to use. Fails only when there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = match Cli::parse().verb {
@@ -110,10 +113,10 @@ pub fn main() -> ExitCode {
         Verb::Completions(completions) => completions::completions(&completions),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    match error.downcast_ref::<Faults>() {
-        Some(faults) => eprintln!("{faults}"), // begins with a headline of its own
-        None => eprintln!("authseal: {error:#}"),
-    }
+    log::say(&match error.downcast_ref::<Faults>() {
+        Some(faults) => faults.to_string(), // begins with a headline of its own
+        None => format!("authseal: {error:#}"),
+    });
     exit_code(&error)
 }
 

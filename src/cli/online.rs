@@ -76,9 +76,9 @@ async fn of_store(app: &App, deadline: Instant) -> Vec<Finding> {
         return Vec::new();
     }
     let about = || format!("state store, {}", store.name());
-    // No lease has this name; that it is not there is an answer.
+    // Nothing has this name; that it is not there is an answer.
     let asked = timeout_at(deadline, async {
-        store.read(Shelf::Leases, &[0; 32]).await?;
+        store.read(Shelf::Mailbox, &[0; 32]).await?;
         store.advice().await
     });
     let failed = |why: &str| {

@@ -14,6 +14,7 @@ Examples:
   authseal serve --config /srv/authseal.toml --listen 127.0.0.1:8090 --listen '[::1]:8090'";
 
 pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
+    log::prepare()?;
     let (config, public_url) = configured.load()?;
     log::start(&config.log)?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use url::Url;
+use url::{Host, Url};
 
 /// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
 /// needed to finish.
@@ -77,6 +77,10 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let redirect_listen = keys.listen(&["tls", "redirect_listen"], &written.tls.redirect_listen, &listen);
     let taken = [listen.as_slice(), &redirect_listen].concat();
     let admin_listen = keys.listen(&["admin", "listen"], &written.admin.listen, &taken);
+    let names = written.admin.names.into_iter().enumerate();
+    let names = names
+        .filter_map(|(at, text)| keys.judge(&["admin", "names", &at.to_string()], Some(text), |text| host_name(&text)));
+    let admin_names = names.collect();
     let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
     let proxies = written.server.trusted_proxies.into_iter().enumerate();
     let proxies = proxies.filter_map(|(at, text)| {
@@ -88,10 +92,12 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let denylist = keys.path(&["denylist", "file"], written.denylist.file);
     let access_password_file = keys.path(&["access", "password_file"], written.access.password_file);
     let ca_file = keys.path(&["state", "ca_file"], written.state.ca_file);
+    let wait =
+        keys.judge(&["state", "redis_wait"], Some(written.state.redis_wait), StorePlace::wait).unwrap_or_default();
     let folder = layers.at(&["state", "store"]).map(|value| layers.folder(value.tag()));
     let folder = folder.unwrap_or(layers.working_dir()).to_owned();
     let store = keys.judge(&["state", "store"], written.state.store, |text| {
-        StorePlace::parse(text.expose_secret(), &folder, ca_file)
+        StorePlace::parse(text.expose_secret(), &folder, ca_file, wait)
     });
     let store = store.unwrap_or_default();
     let origins = written.delivery.trusted_origins.into_iter().enumerate();
@@ -128,6 +134,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         tls,
         redirect_listen,
         admin_listen,
+        admin_names,
         drain: drain.unwrap_or_default(),
         trusted_proxies,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
@@ -254,6 +261,14 @@ fn web_url(text: &str) -> Result<Url, String> {
 }
 
 /// A network in CIDR notation (RFC 4632), or one address.
+fn host_name(text: &str) -> Result<String, String> {
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) => Ok(name),
+        Ok(_) => Err("is an address, and those need not be listed; leave it out".to_owned()),
+        Err(_) => Err("is not a name alone, like authseal or metrics.example.com".to_owned()),
+    }
+}
+
 fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     match network {

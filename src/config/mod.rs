@@ -53,6 +53,8 @@ pub struct Config {
     pub redirect_listen: Vec<SocketAddr>,
     /// The addresses of the admin listener, none twice; none at all where there is to be none.
     pub admin_listen: Vec<SocketAddr>,
+    /// The names that the admin listener may be asked for under, in lower case, beside addresses and `localhost`.
+    pub admin_names: Vec<String>,
     /// How long to go on serving after being told to end.
     pub drain: Duration,
     /// The proxies whose word on the client's address and scheme is taken.

@@ -392,6 +392,11 @@ const BAD_FILES: &[(&str, &str)] = &[
         "tls.key_file (in {dir}/authseal.toml) is of use only together with `tls.cert_file`",
     ),
     (
+        "admin.names = [\"authseal\", \"http://hunter2-Zw3\"]",
+        "admin.names, entry 2 (in {dir}/authseal.toml) is not a name alone, like authseal or metrics.example.com",
+    ),
+    ("admin.names = [\"10.0.0.5\"]", "admin.names, entry 1 (in {dir}/authseal.toml) is an address"),
+    (
         "admin.listen = [\"hunter2-Zw3\"]",
         "admin.listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port",
     ),
@@ -403,6 +408,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("state.store = \"redis://:hunter2-Zw3@\"", "state.store (in {dir}/authseal.toml) is not a URL like"),
     ("state.store = \"dir: \"", "state.store (in {dir}/authseal.toml) must be \"memory\", \"dir:\" and a folder"),
     ("state.store = \"http://hunter2-Zw3\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
+    ("state = { store = \"redis://r\", redis_wait = 10 }", "must be at most 9 replicas"),
+    ("state = { store = \"dir:x\", redis_wait = 1 }", "is no Redis, so `state.redis_wait`"),
     ("state = { store = \"redis://r\", ca_file = \"ca.pem\" }", "does not begin with `rediss://`"),
     ("state.store = \"disk\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
     (

@@ -49,6 +49,7 @@ pub(super) struct Server {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
     pub(super) listen: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -69,6 +70,7 @@ pub(super) struct Denylist {
 pub(super) struct State {
     pub(super) store: Option<SecretString>,
     pub(super) ca_file: Option<String>,
+    pub(super) redis_wait: u32,
 }
 
 #[derive(Default, Deserialize)]

@@ -17,7 +17,7 @@ use crate::authid::{GrantId, ServiceId};
 use crate::clock::UnixTime;
 use crate::files::{self, Readers, Unread};
 use crate::seal::Epoch;
-use crate::watch::{Follow, Readings, Signature};
+use crate::watch::{Follow, Held, Live, Readings, Signature, Source};
 use arc_swap::ArcSwap;
 use file::Locked;
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Why there is no denylist.
@@ -75,28 +75,63 @@ fn replaced_time_and_again(path: &Path) -> io::Error {
 /// A denylist in force.
 pub struct Denylist {
     path: PathBuf,
-    first: Signature,
-    readings: Readings,
-    in_force: ArcSwap<InForce>,
-    on_disk: Mutex<OnDisk>,
+    rules: Arc<Live<OnDisk>>,
+    revoked: Revoked,
 }
 
-/// Both parts are swapped as one, so that no look-up falls between them.
-struct InForce {
-    rules: Arc<Rules>,
-    /// Grants revoked by this process whose lines were not among the rules when those were read.
-    revoked: BTreeSet<GrantId>,
-}
+/// Grants revoked by this process whose lines were not among the rules when those were read.
+type Revoked = Arc<ArcSwap<BTreeSet<GrantId>>>;
 
-/// What this process knows to be in the file. Its lock is held from reading the file to putting the rules into force,
-/// so that an older content never replaces a newer one.
+/// The file, and what this process knows to be in it.
 struct OnDisk {
+    path: PathBuf,
     /// Of the file that holds the rules in force and the lines of `added`.
-    signature: Signature,
+    signature: Option<Signature>,
     added: BTreeSet<GrantId>,
     /// Grants whose lines the disk refused. They may be read back from the page cache all the same, and a later sync
     /// may say nothing more of it: only writing them again helps.
     doubtful: BTreeSet<GrantId>,
+    revoked: Revoked,
+}
+
+impl Source for OnDisk {
+    type Value = Rules;
+    type Fault = DenylistError;
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
+    fn read(&self) -> Result<(Rules, Vec<Signature>), DenylistError> {
+        read(&self.path).map(|(rules, signature)| (rules, vec![signature]))
+    }
+
+    fn is_unread(fault: &DenylistError) -> bool {
+        match fault {
+            DenylistError::Missing(_) => true,
+            DenylistError::Unread(_, why) => why.may_pass(),
+            _ => false,
+        }
+    }
+
+    fn loaded(&mut self, old: &Rules, new: &Rules, from: &[Signature]) {
+        let stays = |grant: &GrantId| !new.holds(*grant) || self.doubtful.contains(grant);
+        self.revoked.rcu(|revoked| revoked.iter().copied().filter(stays).collect::<BTreeSet<_>>());
+        let (before, now) = (old.count(), new.count());
+        let signature = from.first().copied();
+        if self.signature != signature {
+            tracing::info!(target: "authseal::audit", event = "denylist_changed", before, rules = now, "denylist loaded");
+        }
+        self.signature = signature;
+        self.added.clear();
+        if now < before {
+            tracing::warn!(before, now, "the denylist has fewer rules than before; those that are left are in force");
+        }
+    }
+
+    fn not_loaded(&self, error: &DenylistError) {
+        tracing::error!(%error, "denylist not loaded; the rules loaded before stay in force");
+    }
 }
 
 impl Denylist {
@@ -105,12 +140,16 @@ impl Denylist {
     /// # Errors
     /// When it is missing, unreadable or faulty: to start without it would undo every revocation.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DenylistError> {
-        let path = path.into();
+        let (path, revoked) = (path.into(), Revoked::default());
         let (rules, signature) = read(&path)?;
-        let in_force = InForce { rules: Arc::new(rules), revoked: BTreeSet::new() };
-        let on_disk = Mutex::new(OnDisk { signature, added: BTreeSet::new(), doubtful: BTreeSet::new() });
-        let in_force = ArcSwap::from_pointee(in_force);
-        Ok(Self { path, first: signature, readings: Readings::begun(), in_force, on_disk })
+        let on_disk = OnDisk {
+            path: path.clone(),
+            signature: Some(signature),
+            added: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
+            revoked: Arc::clone(&revoked),
+        };
+        Ok(Self { path, rules: Arc::new(Live::new(on_disk, rules, vec![signature])), revoked })
     }
 
     /// Makes a denylist without rules, with the ways to write one explained in it. Mode 0640.
@@ -127,31 +166,24 @@ impl Denylist {
     /// Whether, and by which kind of rule, an AuthID is refused: one that was sealed under `epoch` for the login
     /// `grant` at `service`, made at `login_at`.
     pub fn denies(&self, service: &ServiceId, epoch: Epoch, grant: GrantId, login_at: UnixTime) -> Option<Denied> {
-        let in_force = self.in_force.load();
-        let by_rule = in_force.rules.denies(service, epoch, grant, login_at);
-        by_rule.or_else(|| in_force.revoked.contains(&grant).then_some(Denied::Grant))
+        // First those of this process: they leave this set only after rules that hold them are in force.
+        let revoked = self.revoked.load().contains(&grant);
+        self.rules.load().denies(service, epoch, grant, login_at).or(revoked.then_some(Denied::Grant))
     }
 
     /// How many different rules the file held when it was last read.
     pub fn count(&self) -> usize {
-        self.in_force.load().rules.count()
+        self.rules.load().count()
     }
 
-    /// When the rules in force were read, and whether a later reading failed.
+    /// When the rules in force were read, and how later readings went.
     pub fn readings(&self) -> &Readings {
-        &self.readings
-    }
-
-    /// Reads the file again and puts its rules into force. When it has become faulty, that is logged, and the rules
-    /// read before stay.
-    pub fn reload(&self) {
-        self.reload_into(&mut self.on_disk.lock().unwrap_or_else(PoisonError::into_inner));
+        self.rules.readings()
     }
 
     /// What to hand to [`Watch::start`](crate::watch::Watch::start).
-    pub fn follow(self: &Arc<Self>) -> Follow {
-        let denylist = Arc::clone(self);
-        Follow::new(&self.path, Some(self.first), move || denylist.reload())
+    pub fn follow(&self) -> Option<Follow> {
+        self.rules.follow()
     }
 
     /// Revokes `grant`, in memory at once and then on the disk; returns when it is there. Blocks for as long as others
@@ -161,10 +193,10 @@ impl Denylist {
     /// # Errors
     /// When the line may not be on the disk. The grant then stays refused until this process ends.
     pub fn append(&self, grant: GrantId, through: Epoch, at: UnixTime) -> Result<(), NotDurable> {
-        self.in_force.rcu(|now| {
-            let mut revoked = now.revoked.clone();
+        self.revoked.rcu(|revoked| {
+            let mut revoked = BTreeSet::clone(revoked);
             revoked.insert(grant);
-            InForce { rules: Arc::clone(&now.rules), revoked }
+            revoked
         });
         self.write(grant, through, at).map_err(|cause| NotDurable { grant, cause })
     }
@@ -172,8 +204,7 @@ impl Denylist {
     fn write(&self, grant: GrantId, through: Epoch, at: UnixTime) -> io::Result<()> {
         // First the file's lock, which may take long, then ours: reloading must not wait for other processes.
         let file = Locked::open(&self.path)?;
-        let mut on_disk = self.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write_in_place(file, &mut on_disk, grant, through, at)
+        self.write_in_place(file, &mut self.rules.hold(), grant, through, at)
     }
 
     /// Writes until the line is on the disk in the file that stands at the path, which an editor may have replaced
@@ -181,15 +212,15 @@ impl Denylist {
     fn write_in_place(
         &self,
         mut file: Locked,
-        on_disk: &mut OnDisk,
+        rules: &mut Held<'_, OnDisk>,
         grant: GrantId,
         through: Epoch,
         at: UnixTime,
     ) -> io::Result<()> {
         for _ in 0..WRITES {
-            let known = self.write_once(&mut file, on_disk, grant, through, at)?;
+            let known = self.write_once(&mut file, rules, grant, through, at)?;
             if file.in_place()? {
-                return match known || !self.readings.failed() {
+                return match known || !self.readings().failed() {
                     true => Ok(()),
                     false => Err(io::Error::new(io::ErrorKind::InvalidData, FAULTY)),
                 };
@@ -203,16 +234,18 @@ impl Denylist {
     fn write_once(
         &self,
         file: &mut Locked,
-        on_disk: &mut OnDisk,
+        rules: &mut Held<'_, OnDisk>,
         grant: GrantId,
         through: Epoch,
         at: UnixTime,
     ) -> io::Result<bool> {
-        if Signature::of(&file.file().metadata()?) != on_disk.signature {
-            self.reload_into(on_disk);
+        let signature = |file: &Locked| file.file().metadata().map(|metadata| Some(Signature::of(&metadata)));
+        if signature(file)? != rules.source().signature {
+            rules.reload();
         }
-        let known = Signature::of(&file.file().metadata()?) == on_disk.signature;
-        let there = self.in_force.load().rules.holds(grant) || on_disk.added.contains(&grant);
+        let on_disk = rules.source();
+        let known = signature(file)? == on_disk.signature;
+        let there = self.rules.load().holds(grant) || on_disk.added.contains(&grant);
         if known && there && !on_disk.doubtful.contains(&grant) {
             return file.sync().map(|()| true);
         }
@@ -221,37 +254,10 @@ impl Denylist {
         file.append(&format!("{}\n", Rule::Grant(grant, ends)))?;
         on_disk.doubtful.remove(&grant);
         if known {
-            on_disk.signature = Signature::of(&file.file().metadata()?);
+            on_disk.signature = signature(file)?;
             on_disk.added.insert(grant);
         }
         Ok(known)
-    }
-
-    fn reload_into(&self, on_disk: &mut OnDisk) {
-        let outcome = read(&self.path);
-        self.readings.note(outcome.is_ok());
-        let (rules, signature) = match outcome {
-            Ok(new) => new,
-            Err(error) => {
-                tracing::error!(%error, "denylist not loaded; the rules loaded before stay in force");
-                return;
-            }
-        };
-        let (before, now) = (self.count(), rules.count());
-        let rules = Arc::new(rules);
-        self.in_force.rcu(|old| {
-            let stays = |grant: &GrantId| !rules.holds(*grant) || on_disk.doubtful.contains(grant);
-            let revoked = old.revoked.iter().copied().filter(stays).collect();
-            InForce { rules: Arc::clone(&rules), revoked }
-        });
-        if on_disk.signature != signature {
-            tracing::info!(target: "authseal::audit", event = "denylist_changed", before, rules = now, "denylist loaded");
-        }
-        on_disk.signature = signature;
-        on_disk.added.clear();
-        if now < before {
-            tracing::warn!(before, now, "the denylist has fewer rules than before; those that are left are in force");
-        }
     }
 }
 
@@ -285,8 +291,7 @@ mod tests {
     use crate::watch::Watch;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::sync::mpsc::{Receiver, channel};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     pub(super) const AT: UnixTime = 1_795_428_000; // 2026-11-23T10:00:00Z
 
@@ -327,20 +332,17 @@ mod tests {
         fs::rename(aside, path).unwrap();
     }
 
-    /// Watches the denylist's file; the receiver hears of each reload after it was done.
-    fn watched(path: &Path, denylist: &Arc<Denylist>) -> (Watch, Receiver<()>) {
-        let (sender, reloads) = channel();
-        let denylist = Arc::clone(denylist);
-        let first = denylist.first;
-        let reload = move || {
-            denylist.reload();
-            let _ = sender.send(());
-        };
-        (Watch::start(vec![Follow::new(path, Some(first), reload)]).unwrap(), reloads)
+    /// Follows the denylist's file.
+    fn watched(denylist: &Denylist) -> Watch {
+        Watch::start(vec![denylist.follow().unwrap()]).unwrap()
     }
 
-    fn wait(reloads: &Receiver<()>) {
-        reloads.recv_timeout(Duration::from_secs(20)).unwrap();
+    fn until(is: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !is() {
+            assert!(Instant::now() < end, "it does not come about");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]
@@ -402,7 +404,7 @@ mod tests {
         denylist.append(grant(1), epoch(4), AT).unwrap();
         denylist.append(grant(1), epoch(4), AT).unwrap();
         assert!(denied(&denylist, grant(1)) && !denied(&denylist, grant(2)));
-        denylist.reload();
+        denylist.rules.hold().reload();
         denylist.append(grant(1), epoch(4), AT).unwrap();
         let other = Denylist::open(&path).unwrap();
         assert!(denied(&other, grant(1)));
@@ -416,7 +418,7 @@ mod tests {
     fn a_line_that_was_taken_out_by_hand_is_written_again() {
         let (_dir, path, denylist) = fresh();
         denylist.append(grant(1), epoch(4), AT).unwrap();
-        denylist.reload();
+        denylist.rules.hold().reload();
         replace(&path, "authseal-denylist 1\n");
         denylist.append(grant(1), epoch(4), AT).unwrap();
         assert_eq!(lines_for(&path, grant(1)), 1);
@@ -426,8 +428,7 @@ mod tests {
     fn a_line_that_went_into_a_file_just_replaced_is_written_again() {
         let (_dir, path, denylist) = fresh();
         let revoke = |file: Locked, number| {
-            let mut on_disk = denylist.on_disk.lock().unwrap();
-            denylist.write_in_place(file, &mut on_disk, grant(number), epoch(4), AT)
+            denylist.write_in_place(file, &mut denylist.rules.hold(), grant(number), epoch(4), AT)
         };
         let opened = Locked::open(&path).unwrap();
         replace(&path, "authseal-denylist 1\nepoch 9\n");
@@ -449,14 +450,14 @@ mod tests {
         let (_dir, path, denylist) = fresh();
         denylist.append(grant(1), epoch(4), AT).unwrap();
         replace(&path, "authseal-denylist 1\nepoch 9\n"); // what a reader a moment earlier would have found
-        denylist.reload();
+        denylist.rules.hold().reload();
         assert_eq!(denylist.count(), 1);
         assert!(denied(&denylist, grant(1)));
         // Once the line was read back, the file alone decides.
         denylist.append(grant(1), epoch(4), AT).unwrap();
-        denylist.reload();
+        denylist.rules.hold().reload();
         replace(&path, "authseal-denylist 1\n");
-        denylist.reload();
+        denylist.rules.hold().reload();
         assert!(!denied(&denylist, grant(1)));
     }
 
@@ -470,7 +471,7 @@ mod tests {
         assert!(text.contains("not durably revoked") && text.contains(&path.display().to_string()), "{text}");
         assert!(denied(&denylist, grant(1)));
         fs::rename(&gone, dir.path()).unwrap();
-        denylist.reload();
+        denylist.rules.hold().reload();
         assert!(denied(&denylist, grant(1)));
         denylist.append(grant(1), epoch(4), AT).unwrap();
         assert_eq!(lines_for(&path, grant(1)), 1);
@@ -514,7 +515,7 @@ mod tests {
                     }
                 });
             }
-            scope.spawn(|| (0..20).for_each(|_| denylist.reload()));
+            scope.spawn(|| (0..20).for_each(|_| denylist.rules.hold().reload()));
         });
         let reopened = Denylist::open(&path).unwrap();
         assert_eq!(reopened.count(), 8 * 12 + 1);
@@ -528,20 +529,21 @@ mod tests {
     #[test]
     fn edits_by_hand_are_picked_up_and_a_bad_one_keeps_the_last_good_rules() {
         let (_dir, path, denylist) = fresh();
-        let (_watch, reloads) = watched(&path, &denylist);
+        let _watch = watched(&denylist);
         let refused = |number| denylist.denies(&service("dropbox"), epoch(number), grant(1), AT);
+        let failed = || denylist.readings().failed();
         replace(&path, "authseal-denylist 1\nepoch 3\n");
-        wait(&reloads);
-        assert_eq!((refused(3), refused(4)), (Some(Denied::Epoch), None));
+        until(|| (refused(3), refused(4)) == (Some(Denied::Epoch), None));
         replace(&path, "authseal-denylist 1\nepoch 3\nepoch 4 login-before tomorrow\n");
-        wait(&reloads);
+        until(failed);
         assert_eq!((refused(3), refused(4)), (Some(Denied::Epoch), None));
+        replace(&path, "authseal-denylist 1\nepoch 3\n");
+        until(|| !failed());
         fs::remove_file(&path).unwrap();
-        wait(&reloads);
+        until(failed);
         assert_eq!((refused(3), refused(4)), (Some(Denied::Epoch), None));
         replace(&path, "authseal-denylist 1\nepoch 4\n");
-        wait(&reloads);
-        assert_eq!((refused(3), refused(4)), (None, Some(Denied::Epoch)));
+        until(|| (refused(3), refused(4)) == (None, Some(Denied::Epoch)) && !failed());
     }
 
     #[test]
@@ -555,21 +557,17 @@ mod tests {
         let path = dir.path().join("denylist");
         symlink("..data/denylist", &path).unwrap();
         let denylist = Arc::new(Denylist::open(&path).unwrap());
-        let (_watch, reloads) = watched(&path, &denylist);
+        let _watch = watched(&denylist);
         symlink("..2", dir.path().join("..data_tmp")).unwrap();
         fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
-        wait(&reloads);
-        assert!(denied(&denylist, grant(1)));
+        until(|| denied(&denylist, grant(1)));
     }
 
     #[test]
     fn a_line_of_another_process_is_picked_up_through_follow() {
         let (_dir, path, denylist) = fresh();
         Denylist::open(&path).unwrap().append(grant(1), epoch(4), AT).unwrap();
-        let (sender, looks) = channel();
-        let after = Follow::new(&path, None, move || sender.send(()).unwrap());
-        let _watch = Watch::start(vec![denylist.follow(), after]).unwrap();
-        wait(&looks);
-        assert!(denied(&denylist, grant(1)));
+        let _watch = watched(&denylist);
+        until(|| denied(&denylist, grant(1)));
     }
 }

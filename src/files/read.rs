@@ -42,6 +42,13 @@ pub enum Unread {
     NotText,
 }
 
+impl Unread {
+    /// Whether it may be read at the next try although nothing of the file itself was changed.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::OpenToOthers(_) | Self::TooLong(_) | Self::NotText)
+    }
+}
+
 impl From<io::Error> for Unread {
     fn from(error: io::Error) -> Self {
         match error.kind() {

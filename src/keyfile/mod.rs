@@ -16,12 +16,10 @@ pub use file::{create, read_text, replace};
 
 use crate::files::Unread;
 use crate::seal::{Keyring, KeyringError};
-use crate::watch::{Follow, Readings, Signature};
-use arc_swap::{ArcSwap, Guard};
+use crate::watch::{Live, Signature, Source};
 use file::read;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 /// Why a keyring could not be had. Says what to do; never holds a secret.
@@ -58,14 +56,10 @@ impl KeyfileError {
 }
 
 /// A keyring that follows its file.
-pub struct LiveKeyring {
-    file: Option<PathBuf>,
-    first: Option<Signature>,
-    keyring: ArcSwap<Keyring>,
-    readings: Readings,
-    /// Held from reading to swapping, so that an older content never replaces a newer one.
-    reloading: Mutex<()>,
-}
+pub type LiveKeyring = Live<KeyringFile>;
+
+/// The file that a keyring is read from; none for one that was given as text.
+pub struct KeyringFile(PathBuf);
 
 impl LiveKeyring {
     /// Reads the keyring file `path`; symlinks are followed.
@@ -73,9 +67,7 @@ impl LiveKeyring {
     /// # Errors
     /// When it is missing, unreadable, open to others, or faulty.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, KeyfileError> {
-        let path = path.into();
-        let (keyring, signature) = read(&path)?;
-        Ok(Self::new(Some(path), Some(signature), keyring))
+        Self::read(KeyringFile(path.into()))
     }
 
     /// Takes a keyring's text itself; it never changes.
@@ -83,48 +75,42 @@ impl LiveKeyring {
     /// # Errors
     /// When it is faulty.
     pub fn from_text(text: &str) -> Result<Self, KeyfileError> {
-        Keyring::parse(text).map(|keyring| Self::new(None, None, keyring)).map_err(KeyfileError::InText)
+        let keyring = Keyring::parse(text).map_err(KeyfileError::InText)?;
+        Ok(Self::new(KeyringFile(PathBuf::new()), keyring, Vec::new()))
+    }
+}
+
+impl Source for KeyringFile {
+    type Value = Keyring;
+    type Fault = KeyfileError;
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.0.clone()]
     }
 
-    fn new(file: Option<PathBuf>, first: Option<Signature>, keyring: Keyring) -> Self {
-        let (keyring, readings) = (ArcSwap::from_pointee(keyring), Readings::begun());
-        Self { file, first, keyring, readings, reloading: Mutex::default() }
+    fn read(&self) -> Result<(Keyring, Vec<Signature>), KeyfileError> {
+        read(&self.0).map(|(keyring, signature)| (keyring, vec![signature]))
     }
 
-    /// The keyring in force. Costs no lock; one request should use one, so that it sees one state.
-    pub fn load(&self) -> Guard<Arc<Keyring>> {
-        self.keyring.load()
-    }
-
-    /// When the keyring in force was read, and whether a later reading failed.
-    pub fn readings(&self) -> &Readings {
-        &self.readings
-    }
-
-    /// Reads the file again. A fault is logged, and the keyring in force stays.
-    pub fn reload(&self) {
-        let Some(path) = &self.file else { return };
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = read(path);
-        self.readings.note(outcome.is_ok());
-        match outcome {
-            Ok((keyring, _)) => {
-                let (epochs, digest) = (describe(&keyring), keyring.digest());
-                if digest == self.keyring.load().digest() {
-                    tracing::info!(epochs, "keyring loaded; it does what it did before");
-                } else {
-                    tracing::info!(target: "authseal::audit", event = "keyring_changed", epochs, digest, "keyring loaded");
-                }
-                self.keyring.store(Arc::new(keyring));
-            }
-            Err(error) => tracing::error!(%error, "keyring not loaded; the one loaded before stays in force"),
+    fn is_unread(fault: &KeyfileError) -> bool {
+        match fault {
+            KeyfileError::Missing(_) => true,
+            KeyfileError::Unread(_, why) => why.may_pass(),
+            _ => false,
         }
     }
 
-    /// What to hand to [`Watch::start`](crate::watch::Watch::start); `None` for a keyring that was given as text.
-    pub fn follow(self: &Arc<Self>) -> Option<Follow> {
-        let keyring = Arc::clone(self);
-        self.file.as_ref().map(|path| Follow::new(path, self.first, move || keyring.reload()))
+    fn loaded(&mut self, old: &Keyring, new: &Keyring, _: &[Signature]) {
+        let (epochs, digest) = (describe(new), new.digest());
+        if digest == old.digest() {
+            tracing::info!(epochs, "keyring loaded; it does what it did before");
+        } else {
+            tracing::info!(target: "authseal::audit", event = "keyring_changed", epochs, digest, "keyring loaded");
+        }
+    }
+
+    fn not_loaded(&self, error: &KeyfileError) {
+        tracing::error!(%error, "keyring not loaded; the one loaded before stays in force");
     }
 }
 
@@ -141,8 +127,8 @@ mod tests {
     use crate::watch::Watch;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::sync::mpsc::channel;
-    use std::time::Duration;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
     use zeroize::Zeroizing;
 
     pub(super) fn secret_text(number: i64) -> Zeroizing<String> {
@@ -167,6 +153,14 @@ mod tests {
         fs::write(&aside, text).unwrap();
         fs::set_permissions(&aside, Permissions::from_mode(mode)).unwrap();
         fs::rename(aside, path).unwrap();
+    }
+
+    fn until(is: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !is() {
+            assert!(Instant::now() < end, "it does not come about");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn error_of(path: &Path) -> String {
@@ -222,7 +216,7 @@ mod tests {
     fn a_keyring_given_as_text_is_not_followed() {
         let live = Arc::new(LiveKeyring::from_text(&keyring(2)).unwrap());
         assert!(live.follow().is_none());
-        live.reload();
+        live.hold().reload();
         assert_eq!(describe(&live.load()), "1 open, 2 primary");
     }
 
@@ -232,25 +226,20 @@ mod tests {
         let path = dir.path().join("keys.toml");
         write(&path, keyring(1), 0o600);
         let live = Arc::new(LiveKeyring::open(&path).unwrap());
-        let (sender, reloads) = channel();
-        let watched = Arc::clone(&live);
-        let reload = move || {
-            watched.reload();
-            sender.send(()).unwrap();
-        };
-        let _watch = Watch::start(vec![Follow::new(&path, live.first, reload)]).unwrap();
-        let now_primary = || {
-            reloads.recv_timeout(Duration::from_secs(20)).unwrap();
-            live.load().primary().epoch().number()
+        let _watch = Watch::start(vec![live.follow().unwrap()]).unwrap();
+        let becomes = |primary, failed| {
+            until(|| (live.load().primary().epoch().number(), live.readings().failed()) == (primary, failed));
         };
         write(&path, keyring(2), 0o600);
-        assert_eq!(now_primary(), 2);
+        becomes(2, false);
         write(&path, "primary = 9\n", 0o600);
-        assert_eq!(now_primary(), 2);
-        write(&path, keyring(3), 0o644);
-        assert_eq!(now_primary(), 2);
+        becomes(2, true);
+        write(&path, keyring(3), 0o600);
+        becomes(3, false);
+        write(&path, keyring(4), 0o644);
+        becomes(3, true);
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        assert_eq!(now_primary(), 3, "chmod alone mends it");
+        becomes(4, false); // chmod alone mends it
     }
 
     #[test]
@@ -260,10 +249,7 @@ mod tests {
         write(&path, keyring(1), 0o600);
         let live = Arc::new(LiveKeyring::open(&path).unwrap());
         write(&path, keyring(2), 0o600);
-        let (sender, looks) = channel();
-        let after = Follow::new(&path, None, move || sender.send(()).unwrap());
-        let _watch = Watch::start(vec![live.follow().unwrap(), after]).unwrap();
-        looks.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert_eq!(live.load().primary().epoch().number(), 2);
+        let _watch = Watch::start(vec![live.follow().unwrap()]).unwrap();
+        until(|| live.load().primary().epoch().number() == 2);
     }
 }

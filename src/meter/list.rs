@@ -124,10 +124,51 @@ pub(super) const CERTIFICATE_FAILED: Metric = gauge(
     &[],
     "1 if certificate and key could not be read or do not belong together, so that an older pair is in force.",
 );
+pub(super) const CERTIFICATE_LOADED: Metric =
+    gauge("authseal_certificate_loaded_timestamp_seconds", &[], "When the certificate in force was read.");
+pub(super) const PASSWORD_LOADED: Metric = gauge(
+    "authseal_password_loaded_timestamp_seconds",
+    &[],
+    "When the shared password in force was read, where one is asked for.",
+);
+pub(super) const PASSWORD_FAILED: Metric = gauge(
+    "authseal_password_load_failed",
+    &[],
+    "1 if the password file could not be read or has a fault, so that an older password is in force.",
+);
+pub(super) const LAST_LOOK: Metric = gauge(
+    "authseal_file_last_look_timestamp_seconds",
+    &["file"],
+    "When a followed file was last looked at, changed or not; about every second, unless its disk hangs.",
+);
+pub(super) const LOG_DROPPED: Metric = counter(
+    "authseal_log_lines_dropped_total",
+    &[],
+    "Lines of the log that were left out, because nobody read standard error.",
+);
 pub(super) const STORE_FAILING: Metric =
-    gauge("authseal_store_failing", &[], "1 if the last request to the state store failed.");
+    gauge("authseal_store_failing", &[], "1 if reading from the state store or writing to it fails.");
+pub(super) const STORE_READING_FAILS: Metric =
+    gauge("authseal_store_reading_fails", &[], "1 if the last request that read from the state store failed.");
+pub(super) const STORE_WRITING_FAILS: Metric =
+    gauge("authseal_store_writing_fails", &[], "1 if the last request that wrote to the state store failed.");
+pub(super) const STORE_REQUESTS: Metric = Metric {
+    // From memory to the longest that a request may take.
+    buckets: &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0],
+    kind: Kind::Histogram,
+    ..counter(
+        "authseal_store_request_seconds",
+        &["kind", "verb"],
+        "Requests to the state store and how long each took.",
+    )
+};
 pub(super) const STORE_FAILURES: Metric =
     counter("authseal_store_failures_total", &["kind", "verb"], "Requests to the state store that failed.");
+pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
+    "authseal_store_unacknowledged_total",
+    &[],
+    "Records in Redis that fewer of its replicas than state.redis_wait had in time.",
+);
 pub(super) const ROTATIONS: Metric = counter(
     "authseal_rotations_total",
     &["outcome"],
@@ -142,8 +183,28 @@ pub(super) const DRAINING: Metric = gauge("authseal_draining", &[], "1 once this
 pub(super) const BUILD: Metric = gauge("authseal_build_info", &["version"], "1; the label tells what runs.");
 pub(super) const STARTED: Metric = gauge("process_start_time_seconds", &[], "When this process started.");
 
+/// A file that is followed, and its own metrics.
+#[derive(Debug)]
+pub struct File {
+    pub(super) name: &'static str,
+    pub(super) loaded: &'static Metric,
+    pub(super) failed: &'static Metric,
+}
+
+impl File {
+    /// The keyring.
+    pub const KEYRING: Self = Self { name: "keyring", loaded: &KEYRING_LOADED, failed: &KEYRING_FAILED };
+    /// The denylist.
+    pub const DENYLIST: Self = Self { name: "denylist", loaded: &DENYLIST_LOADED, failed: &DENYLIST_FAILED };
+    /// The certificate and its key.
+    pub const CERTIFICATE: Self =
+        Self { name: "certificate", loaded: &CERTIFICATE_LOADED, failed: &CERTIFICATE_FAILED };
+    /// The file of the shared password.
+    pub const PASSWORD: Self = Self { name: "password", loaded: &PASSWORD_LOADED, failed: &PASSWORD_FAILED };
+}
+
 /// All metrics.
-pub const METRICS: [&Metric; 23] = [
+pub const METRICS: [&Metric; 32] = [
     &REFRESHES,
     &LAST_SEEN,
     &LOGINS,
@@ -159,9 +220,18 @@ pub const METRICS: [&Metric; 23] = [
     &DENYLIST_LOADED,
     &DENYLIST_FAILED,
     &CERTIFICATE_EXPIRES,
+    &CERTIFICATE_LOADED,
     &CERTIFICATE_FAILED,
+    &PASSWORD_LOADED,
+    &PASSWORD_FAILED,
+    &LAST_LOOK,
+    &LOG_DROPPED,
     &STORE_FAILING,
+    &STORE_READING_FAILS,
+    &STORE_WRITING_FAILS,
+    &STORE_REQUESTS,
     &STORE_FAILURES,
+    &STORE_UNACKNOWLEDGED,
     &ROTATIONS,
     &UNWRITTEN,
     &DRAINING,

@@ -7,7 +7,7 @@
 mod handles;
 mod list;
 
-pub use list::{Kind, METRICS, Metric};
+pub use list::{File, Kind, METRICS, Metric};
 
 use crate::clock::{Clock, UnixTime};
 use arc_swap::ArcSwap;
@@ -25,6 +25,9 @@ const NONE: &str = "none";
 const SAMPLES: u64 = 1024;
 
 static METADATA: Metadata<'static> = Metadata::new("authseal", Level::INFO, None);
+
+/// How many lines of the log were left out. Of the process, since the log begins before any meter.
+pub static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Counts. Clones count together.
 #[derive(Clone)]
@@ -160,9 +163,17 @@ impl Meter {
         }
     }
 
-    /// A request to a store of some kind failed.
-    pub fn store_failed(&self, kind: &'static str, verb: &'static str) {
-        self.counter(&list::STORE_FAILURES, &[kind, verb]).increment(1);
+    /// A store of some kind answered a request, or failed.
+    pub fn store_asked(&self, kind: &'static str, verb: &'static str, seconds: f64, well: bool) {
+        self.observe(&list::STORE_REQUESTS, &[kind, verb], seconds);
+        if !well {
+            self.counter(&list::STORE_FAILURES, &[kind, verb]).increment(1);
+        }
+    }
+
+    /// Fewer replicas of Redis than asked for have a record.
+    pub fn store_unacknowledged(&self) {
+        self.counter(&list::STORE_UNACKNOWLEDGED, &[]).increment(1);
     }
 
     /// An exchange for a login whose refresh token changes ended.
@@ -175,34 +186,44 @@ impl Meter {
         self.gauge(&list::UNWRITTEN, &[]).set(count as f64);
     }
 
-    /// The epochs of the keyring, each with its state; when it was read, and whether a later reading failed.
-    pub fn keyring(&self, states: &BTreeSet<(u32, &'static str)>, loaded: UnixTime, failed: bool) {
+    /// The epochs of the keyring, each with its state.
+    pub fn keyring(&self, states: &BTreeSet<(u32, &'static str)>) {
         let mut shown = self.0.states.lock().unwrap_or_else(PoisonError::into_inner);
         shown.extend(states);
         for series in shown.iter() {
             let (epoch, state) = series;
             self.gauge(&list::KEYRING_STATES, &[&epoch.to_string(), state]).set(flag(states.contains(series)));
         }
-        self.gauge(&list::KEYRING_LOADED, &[]).set(seconds(loaded));
-        self.gauge(&list::KEYRING_FAILED, &[]).set(flag(failed));
     }
 
-    /// The same of the denylist.
-    pub fn denylist(&self, rules: usize, loaded: UnixTime, failed: bool) {
+    /// How many rules the denylist has.
+    pub fn denylist(&self, rules: usize) {
         self.gauge(&list::DENYLIST_RULES, &[]).set(rules as f64);
-        self.gauge(&list::DENYLIST_LOADED, &[]).set(seconds(loaded));
-        self.gauge(&list::DENYLIST_FAILED, &[]).set(flag(failed));
     }
 
-    /// When the certificate in force ends, and whether a later reading failed.
-    pub fn certificate(&self, ends: UnixTime, failed: bool) {
+    /// When the certificate in force ends.
+    pub fn certificate(&self, ends: UnixTime) {
         self.gauge(&list::CERTIFICATE_EXPIRES, &[]).set(seconds(ends));
-        self.gauge(&list::CERTIFICATE_FAILED, &[]).set(flag(failed));
     }
 
-    /// Whether the store fails, and whether this process was told to end.
-    pub fn process(&self, store_failing: bool, draining: bool) {
-        self.gauge(&list::STORE_FAILING, &[]).set(flag(store_failing));
+    /// When what is in force of a file was read, whether it could be read since, and when it was last looked at.
+    pub fn file(&self, file: &File, loaded: UnixTime, failed: bool, looked_at: Option<UnixTime>) {
+        self.gauge(file.loaded, &[]).set(seconds(loaded));
+        self.gauge(file.failed, &[]).set(flag(failed));
+        if let Some(time) = looked_at {
+            self.gauge(&list::LAST_LOOK, &[file.name]).set(seconds(time));
+        }
+    }
+
+    /// Whether reading from the store fails, and whether writing to it does.
+    pub fn store(&self, reading_fails: bool, writing_fails: bool) {
+        self.gauge(&list::STORE_FAILING, &[]).set(flag(reading_fails || writing_fails));
+        self.gauge(&list::STORE_READING_FAILS, &[]).set(flag(reading_fails));
+        self.gauge(&list::STORE_WRITING_FAILS, &[]).set(flag(writing_fails));
+    }
+
+    /// Whether this process was told to end.
+    pub fn process(&self, draining: bool) {
         self.gauge(&list::DRAINING, &[]).set(flag(draining));
     }
 
@@ -211,6 +232,7 @@ impl Meter {
         for (epoch, time) in self.0.seen.load().iter() {
             self.gauge(&list::LAST_SEEN, &[&epoch.to_string()]).set(seconds(time.load(Ordering::Relaxed)));
         }
+        self.counter(&list::LOG_DROPPED, &[]).absolute(LOG_LINES_DROPPED.load(Ordering::Relaxed));
         self.0.handle.render()
     }
 
@@ -321,14 +343,17 @@ mod tests {
     #[test]
     fn a_state_that_is_past_is_shown_as_past() {
         let meter = Meter::default();
-        meter.keyring(&[(1, "primary"), (2, "staged")].into(), 7, false);
-        meter.keyring(&[(2, "primary")].into(), 8, true);
+        meter.keyring(&[(1, "primary"), (2, "staged")].into());
+        meter.keyring(&[(2, "primary")].into());
+        meter.file(&File::KEYRING, 8, true, Some(9));
         let expected = [("1", "primary", 0), ("2", "primary", 1), ("2", "staged", 0)];
         let expected = expected.map(|(epoch, state, is)| {
             format!(r#"authseal_keyring_epoch_state{{epoch="{epoch}",state="{state}"}} {is}"#)
         });
         assert_eq!(lines(&meter, "authseal_keyring_epoch_state"), expected);
         assert_eq!(lines(&meter, "authseal_keyring_load_failed"), ["authseal_keyring_load_failed 1"]);
+        let looked = ["authseal_file_last_look_timestamp_seconds{file=\"keyring\"} 9"];
+        assert_eq!(lines(&meter, "authseal_file_last_look"), looked);
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::Staged, Self::Primary, Self::Open, Self::Retired, Self::BelowFloor];
+
     /// In one word, for programs.
     pub fn word(self) -> &'static str {
         match self {

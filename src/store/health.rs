@@ -1,22 +1,55 @@
-//! How a store does: judged by what came of the last request, told to the log when it changes and not before.
+//! How a store does, reading and writing apart: a full one is read as before. Each is judged by what came of the last
+//! request of its kind, told to the log when it changes and not before, and counted.
 
 use super::StoreError;
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-/// How a store does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// The last request was answered, or there was none yet.
-    Good,
-    /// Requests fail.
-    Failing {
-        /// Since when.
-        since: UnixTime,
-        /// Why the last one did. Holds no name and no content of anything stored.
-        cause: String,
-    },
+/// Since when requests fail; `None` where the last one did not, or there was none yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Those that read or remove.
+    pub reading: Option<UnixTime>,
+    /// Those that put something there.
+    pub writing: Option<UnixTime>,
+}
+
+impl Health {
+    /// Since when any of them fail.
+    pub fn failing(self) -> Option<UnixTime> {
+        self.reading.into_iter().chain(self.writing).min()
+    }
+}
+
+/// What a store is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Ask,
+    List,
+    Put,
+    Read,
+    Swap,
+    Take,
+}
+
+impl Verb {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::List => "list",
+            Self::Put => "put",
+            Self::Read => "read",
+            Self::Swap => "swap",
+            Self::Take => "take",
+        }
+    }
+
+    /// What can be removed says nothing of whether there is room for more.
+    fn writes(self) -> bool {
+        matches!(self, Self::Put | Self::Swap)
+    }
 }
 
 /// The health of one store.
@@ -28,38 +61,52 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { health: Mutex::new(Health::Good), meter: None, clock }
+        Self { health: Mutex::default(), meter: None, clock }
     }
 
-    /// Has failures counted, for a store of that kind.
+    /// Has requests counted, for a store of that kind.
     pub(super) fn count(&mut self, kind: &'static str, meter: Meter) {
         self.meter = Some((kind, meter));
     }
 
     pub(super) fn now(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes notice of what came of a request.
-    pub(super) fn note<T>(&self, verb: &'static str, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Takes notice of what came of a request, and after what time.
+    pub(super) fn note<T>(&self, verb: Verb, time: Duration, outcome: &Result<T, StoreError>) {
+        if let Some((kind, meter)) = &self.meter {
+            meter.store_asked(kind, verb.as_str(), time.as_secs_f64(), outcome.is_ok());
+        }
+        match outcome {
+            Ok(_) if verb == Verb::Swap => {} // It may have found something else there: see `swapped`.
+            Ok(_) => self.works(verb),
+            Err(error) => {
+                let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+                let side = if verb.writes() { &mut health.writing } else { &mut health.reading };
+                if side.is_none() {
+                    *side = Some(self.clock.now());
+                    let verb = verb.as_str();
+                    tracing::error!(verb, %error, "the state store fails; it is tried again with each request");
+                }
+            }
+        }
+    }
+
+    /// A swap has put something there.
+    pub(super) fn swapped(&self) {
+        self.works(Verb::Put);
+    }
+
+    fn works(&self, verb: Verb) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Err(_), Some((kind, meter))) = (&outcome, &self.meter) {
-            meter.store_failed(kind, verb);
+        let (side, what) = match verb.writes() {
+            true => (&mut health.writing, "writing"),
+            false => (&mut health.reading, "reading"),
+        };
+        if let Some(since) = side.take() {
+            let seconds = self.clock.now() - since;
+            tracing::info!(seconds, what, "the state store answers again");
         }
-        match (&outcome, &mut *health) {
-            (Ok(_), Health::Good) | (Err(StoreError::TooLong), _) => {}
-            (Ok(_), Health::Failing { since, .. }) => {
-                let seconds = self.clock.now() - *since;
-                tracing::info!(seconds, "the state store answers again");
-                *health = Health::Good;
-            }
-            (Err(error), Health::Good) => {
-                tracing::error!(verb, %error, "the state store fails; it is tried again with each request");
-                *health = Health::Failing { since: self.clock.now(), cause: error.to_string() };
-            }
-            (Err(error), Health::Failing { cause, .. }) => *cause = error.to_string(),
-        }
-        drop(health);
-        outcome
     }
 }

@@ -3,30 +3,38 @@
 //!
 //! Three kinds with the same four verbs, held to the same tests: in this process's memory, in a folder of one machine,
 //! in a Redis that many replicas share. The one verb that takes thought is [`Store::swap`], compare and set on the
-//! whole blob: leases and rotations are made of it, and nothing else is needed to be safe among many.
+//! whole blob: leases and rotations are made of it, and nothing else is needed to be safe among many. Every verb ends in
+//! two seconds, whatever the disk or the network do.
 
 mod dir;
 pub(crate) mod disk;
+mod error;
+mod folder;
 mod health;
+mod line;
 mod memory;
+mod names;
+mod open;
+mod place;
 mod redis;
+mod sweep;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+pub use error::StoreError;
 pub use health::Health;
+pub use place::StorePlace;
 
-use crate::clock::Clock;
 use crate::meter::Meter;
 use dir::Dir;
-use disk::{Disk, Files};
-use health::Watched;
+use health::{Verb, Watched};
 use memory::Memory;
 use redis::Redis;
-use secrecy::SecretString;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
+use tokio::time::{Instant, timeout};
+
+/// How long a request may take. A refresh makes five or so and has 20 s; a store that is slower than this is down.
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// The longest blob, in bytes: two tokens of 8 KiB, the most that an answer of a provider may hold, and their seal.
 pub const MAX_BLOB_LEN: usize = 32 * 1024;
@@ -64,74 +72,6 @@ impl Shelf {
     }
 }
 
-/// Why the store did not do what it was asked to. Whether it was done all the same is not known.
-#[derive(Clone, Debug, Error)]
-#[allow(missing_docs, reason = "each message is its variant's description")]
-pub enum StoreError {
-    #[error("the state folder {}: {cause}", path.display())]
-    Dir { path: PathBuf, cause: Arc<std::io::Error> },
-    #[error("Redis: {0}")]
-    Redis(String),
-    #[error("Redis did not answer in time")]
-    RedisTimedOut,
-    #[error("a blob longer than {MAX_BLOB_LEN} bytes cannot be stored")]
-    TooLong,
-    #[error("interrupted")]
-    Interrupted,
-}
-
-/// Where a store is, as configured.
-#[derive(Clone, Debug, Default)]
-pub enum StorePlace {
-    /// In memory.
-    #[default]
-    Memory,
-    /// In a folder.
-    Dir(PathBuf),
-    /// In Redis: its URL, which may hold a password, and the PEM file of the authority that signed its certificate.
-    Redis(SecretString, Option<PathBuf>),
-}
-
-impl StorePlace {
-    /// Reads `memory`, `dir:<path>`, `redis://…` or `rediss://…`. A relative path starts at `folder`; `ca_file` is for the
-    /// last of them.
-    ///
-    /// # Errors
-    /// A sentence that begins with a verb, without the text itself: it may hold a password.
-    pub fn parse(text: &str, folder: &Path, ca_file: Option<PathBuf>) -> Result<Self, String> {
-        let place = match text.split_once(':') {
-            None if text == "memory" => Self::Memory,
-            Some(("dir", path)) if !path.trim().is_empty() => Self::Dir(folder.join(path)),
-            Some(("redis" | "rediss", _)) if redis::is_url(text) => {
-                Self::Redis(text.to_owned().into(), ca_file.clone())
-            }
-            Some(("redis" | "rediss", _)) => {
-                return Err(
-                    "is not a URL like \"redis://127.0.0.1:6379/0\" or \"rediss://:PASSWORD@redis.lan:6379/0\"; \
-                            characters of a password that have a meaning in URLs are written as `%40`"
-                        .to_owned(),
-                );
-            }
-            _ => {
-                return Err("must be \"memory\", \"dir:\" and a folder, \"redis://HOST:6379/0\" or \
-                            \"rediss://HOST:6379/0\""
-                    .to_owned());
-            }
-        };
-        match ca_file {
-            Some(_) if !text.starts_with("rediss:") => {
-                Err("does not begin with `rediss://`, so `state.ca_file` is of no use; leave that out".to_owned())
-            }
-            _ => Ok(place),
-        }
-    }
-
-    /// Whether what is stored there outlives this process.
-    pub fn is_durable(&self) -> bool {
-        !matches!(self, Self::Memory)
-    }
-}
-
 /// A store.
 pub struct Store {
     kind: Kind,
@@ -145,49 +85,21 @@ enum Kind {
 }
 
 impl Store {
-    /// Opens the store at `place`. Redis is not asked for anything yet: its outage must not keep a server from starting.
-    ///
-    /// # Errors
-    /// When the folder cannot be used, or the URL or the certificate file cannot be.
-    pub fn open(place: &StorePlace, clock: Clock) -> Result<Self, StoreError> {
-        match place {
-            StorePlace::Memory => Ok(Self::memory(clock)),
-            StorePlace::Dir(path) => Self::on_disk(Arc::new(Files), path, clock),
-            StorePlace::Redis(url, ca_file) => {
-                Ok(Self::of(Kind::Redis(Box::new(Redis::open(url, ca_file.as_deref())?)), clock))
-            }
-        }
-    }
-
-    /// An empty store in memory.
-    pub fn memory(clock: Clock) -> Self {
-        Self::of(Kind::Memory(Memory::new(clock.clone())), clock)
-    }
-
-    /// A store in a folder of some file system; the folder is made if it is not there.
-    ///
-    /// # Errors
-    /// When nothing can be written there.
-    pub(crate) fn on_disk(disk: Arc<dyn Disk>, path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        Ok(Self::of(Kind::Dir(Dir::open(disk, path, clock.clone())?), clock))
-    }
-
-    fn of(kind: Kind, clock: Clock) -> Self {
-        Self { kind, health: Watched::new(clock) }
-    }
-
     /// Whether what is stored outlives this process.
     pub fn is_durable(&self) -> bool {
         !matches!(self.kind, Kind::Memory(_))
     }
 
-    /// The same store, whose failures are counted.
+    /// The same store, whose requests are counted.
     #[must_use]
     pub fn counted(mut self, meter: Meter) -> Self {
-        let kind = match self.kind {
+        let kind = match &mut self.kind {
             Kind::Memory(_) => "memory",
             Kind::Dir(_) => "dir",
-            Kind::Redis(_) => "redis",
+            Kind::Redis(redis) => {
+                redis.count(meter.clone());
+                "redis"
+            }
         };
         self.health.count(kind, meter);
         self
@@ -207,9 +119,26 @@ impl Store {
         matches!(self.kind, Kind::Redis(_))
     }
 
-    /// How the store does, by what came of the last request to it.
+    /// How the store does, by what came of the last requests to it.
     pub fn health(&self) -> Health {
         self.health.now()
+    }
+
+    /// Asks a store that fails whether it still does: requests of its users may be rare.
+    pub async fn probe(&self) {
+        let (health, name) = (self.health(), [0; 32]);
+        if health.writing.is_some() {
+            // As long as can be: a full disk may have room for less.
+            let _ = self.put(Shelf::Mailbox, &name, &[0; MAX_BLOB_LEN], Duration::from_secs(1)).await;
+        }
+        if health.reading.is_some() {
+            let _ = self.read(Shelf::Mailbox, &name).await;
+        }
+    }
+
+    /// Whether another server may answer since this was last asked, so that [`Store::advice`] may be another.
+    pub fn was_replaced(&self) -> bool {
+        matches!(&self.kind, Kind::Redis(redis) if redis.was_replaced())
     }
 
     /// What an operator should know of how the store is set up: sentences for the log. Empty where there is nothing.
@@ -217,10 +146,14 @@ impl Store {
     /// # Errors
     /// When the store cannot be asked.
     pub async fn advice(&self) -> Result<Vec<String>, StoreError> {
-        match &self.kind {
-            Kind::Redis(redis) => self.health.note("ask", redis.advice().await),
-            Kind::Memory(_) | Kind::Dir(_) => Ok(Vec::new()),
-        }
+        self.timed(Verb::Ask, async {
+            match &self.kind {
+                Kind::Memory(_) => Ok(Vec::new()),
+                Kind::Dir(dir) => dir.advice().await,
+                Kind::Redis(redis) => redis.advice().await,
+            }
+        })
+        .await
     }
 
     /// Keeps `bytes` for `lifetime`, in place of what there was.
@@ -229,15 +162,17 @@ impl Store {
     /// When the store fails.
     pub async fn put(&self, shelf: Shelf, name: &Name, bytes: &[u8], lifetime: Duration) -> Result<(), StoreError> {
         fits(bytes)?;
-        let outcome = match &self.kind {
-            Kind::Memory(memory) => {
-                memory.put(shelf, name, bytes, lifetime);
-                Ok(())
+        let work = async {
+            match &self.kind {
+                Kind::Memory(memory) => {
+                    memory.put(shelf, name, bytes, lifetime);
+                    Ok(())
+                }
+                Kind::Dir(dir) => dir.put(shelf, name, bytes, lifetime).await,
+                Kind::Redis(redis) => redis.put(shelf, name, bytes, lifetime).await,
             }
-            Kind::Dir(dir) => dir.put(shelf, name, bytes, lifetime).await,
-            Kind::Redis(redis) => redis.put(shelf, name, bytes, lifetime).await,
         };
-        self.health.note("put", outcome)
+        self.timed(Verb::Put, work).await
     }
 
     /// A copy of a blob, which stays where it is.
@@ -245,12 +180,14 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn read(&self, shelf: Shelf, name: &Name) -> Result<Option<Vec<u8>>, StoreError> {
-        let outcome = match &self.kind {
-            Kind::Memory(memory) => Ok(memory.read(shelf, name)),
-            Kind::Dir(dir) => dir.read(shelf, name).await,
-            Kind::Redis(redis) => redis.read(shelf, name).await,
+        let work = async {
+            match &self.kind {
+                Kind::Memory(memory) => Ok(memory.read(shelf, name)),
+                Kind::Dir(dir) => dir.read(shelf, name).await,
+                Kind::Redis(redis) => redis.read(shelf, name).await,
+            }
         };
-        self.health.note("read", outcome)
+        self.timed(Verb::Read, work).await
     }
 
     /// Removes a blob and returns it; of several callers exactly one gets it.
@@ -258,12 +195,14 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn take(&self, shelf: Shelf, name: &Name) -> Result<Option<Vec<u8>>, StoreError> {
-        let outcome = match &self.kind {
-            Kind::Memory(memory) => Ok(memory.take(shelf, name)),
-            Kind::Dir(dir) => dir.take(shelf, name).await,
-            Kind::Redis(redis) => redis.take(shelf, name).await,
+        let work = async {
+            match &self.kind {
+                Kind::Memory(memory) => Ok(memory.take(shelf, name)),
+                Kind::Dir(dir) => dir.take(shelf, name).await,
+                Kind::Redis(redis) => redis.take(shelf, name).await,
+            }
         };
-        self.health.note("take", outcome)
+        self.timed(Verb::Take, work).await
     }
 
     /// Puts `new` in the place of `expected`, or removes it, if exactly that is what there is (`None`: nothing). Returns
@@ -280,12 +219,18 @@ impl Store {
         lifetime: Duration,
     ) -> Result<bool, StoreError> {
         fits(new.unwrap_or_default())?;
-        let outcome = match &self.kind {
-            Kind::Memory(memory) => Ok(memory.swap(shelf, name, expected, new, lifetime)),
-            Kind::Dir(dir) => dir.swap(shelf, name, expected, new, lifetime).await,
-            Kind::Redis(redis) => redis.swap(shelf, name, expected, new, lifetime).await,
+        let work = async {
+            match &self.kind {
+                Kind::Memory(memory) => Ok(memory.swap(shelf, name, expected, new, lifetime)),
+                Kind::Dir(dir) => dir.swap(shelf, name, expected, new, lifetime).await,
+                Kind::Redis(redis) => redis.swap(shelf, name, expected, new, lifetime).await,
+            }
         };
-        self.health.note("swap", outcome)
+        let swapped = self.timed(Verb::Swap, work).await?;
+        if swapped && new.is_some() {
+            self.health.swapped();
+        }
+        Ok(swapped)
     }
 
     /// The first `length` bytes of every blob on a shelf, in no order, with those that end or begin meanwhile or
@@ -299,16 +244,31 @@ impl Store {
         length: usize,
         mut each: impl FnMut(&[u8]) + Send,
     ) -> Result<(), StoreError> {
+        let begun = Instant::now();
         let outcome = match &self.kind {
             Kind::Memory(memory) => {
                 memory.heads(shelf, length, &mut each);
                 Ok(())
             }
-            Kind::Dir(dir) => dir.heads(shelf, length, &mut each),
+            Kind::Dir(dir) => dir.heads(shelf, length, &mut each).await,
             Kind::Redis(redis) => redis.heads(shelf, length, &mut each).await,
         };
-        self.health.note("list", outcome)
+        self.health.note(Verb::List, begun.elapsed(), &outcome);
+        outcome
     }
+
+    /// Does what every request needs: an end, and notice taken of what came of it.
+    async fn timed<T>(&self, verb: Verb, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let begun = Instant::now();
+        let outcome = limited(work).await;
+        self.health.note(verb, begun.elapsed(), &outcome);
+        outcome
+    }
+}
+
+/// Work on a store, given up after [`LIMIT`]. Whether it is done all the same is not known.
+async fn limited<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(LIMIT, work).await.unwrap_or(Err(StoreError::TimedOut))
 }
 
 fn fits(bytes: &[u8]) -> Result<(), StoreError> {

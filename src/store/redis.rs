@@ -1,30 +1,33 @@
 //! In Redis 6.2 or later, or Valkey: for many replicas. A key for each blob, `authseal:<shelf>:<64 hex digits>`, that
-//! ends by itself. One primary is talked to; what it has not kept after a failover is as good as lost, see
-//! docs/scaling.md.
+//! ends by itself, by the clock of Redis's machine. One primary is talked to; what it has not kept after a failover is
+//! as good as lost, see docs/scaling.md. How a connection to it is got is left to [`line`](super::line).
 //!
-//! A request that broke off is made once more. For [`swap`](Redis::swap) that is safe because it can be seen afterwards
-//! whether it was done.
+//! A request may be carried out twice, or late. [`swap`](Redis::swap) compares, so that it can be seen afterwards whether
+//! it was done; a put brings the same blob again, and a take that was done for nobody costs an entry of the mailbox.
 
-use super::{Name, Shelf, StoreError};
+use super::line::{Answer, Line, client};
+use super::{Name, Shelf, StoreError, limited};
 use crate::files::{self, Readers};
-use arc_swap::ArcSwap;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind, TlsCertificates};
+use crate::meter::Meter;
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value, from_redis_value};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// The largest file of certificates, in bytes; all that a system trusts take a quarter of it.
 const MAX_CA_FILE: u64 = 1024 * 1024;
-/// For names, TCP, TLS and authentication together.
-const CONNECT: Duration = Duration::from_secs(1);
-/// For one answer. A refresh asks five times or so and has 20 s; a Redis that is slower than this is down.
-const ANSWER: Duration = Duration::from_secs(2);
 /// How many keys a look at all of them asks for at a time.
 const BATCH: usize = 500;
+/// How long Redis waits for its replicas, in milliseconds.
+const WAIT: u64 = 500;
+/// For how long they are not waited for after one of these times was not enough.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Compare and set: KEYS the key; ARGV whether something is expected, what, whether something is to be set, what, and for
 /// how many milliseconds.
@@ -44,25 +47,54 @@ return 1
 ";
 
 pub(super) struct Redis {
-    client: Client,
-    connection: ArcSwap<ConnectionManager>,
-    swap: Script,
+    line: Line,
+    copies: Option<Copies>,
+    replaced: Arc<AtomicBool>,
+}
+
+/// Has records copied to replicas of Redis before they count as written. A connection that waits for replicas serves
+/// nobody else, so this has one of its own, on which writes take turns.
+///
+/// Where fewer have a record in time it counts all the same: Redis has it, and whoever took that for a failed write
+/// would spend a token that is spent. It is told and counted, and for some time nobody waits.
+struct Copies {
+    line: Line,
+    wanted: u32,
+    /// Whoever has it may wait for replicas; not before the time in it.
+    turn: Mutex<Option<Instant>>,
+    lacking: AtomicBool,
+    meter: Option<Meter>,
 }
 
 impl Redis {
-    pub(super) fn open(url: &SecretString, ca_file: Option<&Path>) -> Result<Self, StoreError> {
+    pub(super) fn open(url: &SecretString, ca_file: Option<&Path>, wait: u32) -> Result<Self, StoreError> {
         let read = |path: &Path| match files::read(path, MAX_CA_FILE, Readers::All) {
             Ok((pem, _)) => Ok(pem.to_vec()),
             Err(error) => Err(StoreError::Redis(format!("the certificate {} cannot be used: {error}", path.display()))),
         };
         let root_cert = ca_file.map(read).transpose()?;
-        let client = match root_cert {
-            Some(_) => Client::build_with_tls(url.expose_secret(), TlsCertificates { client_tls: None, root_cert }),
-            None => Client::open(url.expose_secret()),
-        };
-        let client = client.map_err(|error| told(&error))?;
-        let connection = ArcSwap::from_pointee(connect(&client).map_err(|error| told(&error))?);
-        Ok(Self { client, connection, swap: Script::new(SWAP) })
+        let client = client(url.expose_secret(), root_cert).map_err(|error| told(&error))?;
+        let replaced = Arc::new(AtomicBool::new(false));
+        let copies = (wait > 0).then(|| Copies {
+            line: Line::new(client.clone(), replaced.clone()),
+            wanted: wait,
+            turn: Mutex::new(None),
+            lacking: AtomicBool::new(false),
+            meter: None,
+        });
+        Ok(Self { line: Line::new(client, replaced.clone()), copies, replaced })
+    }
+
+    /// Has writes counted that too few replicas of Redis have.
+    pub(super) fn count(&mut self, meter: Meter) {
+        if let Some(copies) = &mut self.copies {
+            copies.meter = Some(meter);
+        }
+    }
+
+    /// Whether there is a new connection, perhaps to another server, since this was last asked.
+    pub(super) fn was_replaced(&self) -> bool {
+        self.replaced.swap(false, Ordering::AcqRel)
     }
 
     pub(super) async fn put(
@@ -74,7 +106,7 @@ impl Redis {
     ) -> Result<(), StoreError> {
         let mut set = redis::cmd("SET");
         set.arg(key(shelf, name)).arg(bytes).arg("PX").arg(millis(lifetime));
-        self.ask(&set).await
+        self.write(shelf, set).await.map(|_| ())
     }
 
     pub(super) async fn read(&self, shelf: Shelf, name: &Name) -> Result<Option<Vec<u8>>, StoreError> {
@@ -93,22 +125,14 @@ impl Redis {
         new: Option<&[u8]>,
         lifetime: Duration,
     ) -> Result<bool, StoreError> {
-        let mut call = self.swap.key(key(shelf, name));
+        let mut call = redis::cmd("EVAL");
+        call.arg(SWAP).arg(1).arg(key(shelf, name));
         call.arg(u8::from(expected.is_some())).arg(expected.unwrap_or_default());
         call.arg(u8::from(new.is_some())).arg(new.unwrap_or_default()).arg(millis(lifetime));
-        let invoke = async || {
-            let mut connection = self.connection();
-            call.invoke_async::<bool>(&mut connection).await.map_err(|error| self.failed(error))
-        };
-        match invoke().await {
-            Ok(done) => Ok(done),
-            Err(error) if !is_broken(&error) => Err(told(&error)),
-            Err(_) => {
-                let done = invoke().await.map_err(|error| told(&error))?;
-                // Perhaps the first one was carried out and only its answer lost.
-                Ok(done || self.read(shelf, name).await?.as_deref() == new)
-            }
-        }
+        let answer = self.write(shelf, call).await?;
+        let done: bool = read_as(answer.first)?;
+        // Perhaps the first one was carried out and only its answer lost.
+        Ok(done || answer.repeated && self.read(shelf, name).await?.as_deref() == new)
     }
 
     pub(super) async fn heads(
@@ -121,10 +145,11 @@ impl Redis {
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(format!("{}*", prefix(shelf))).arg("COUNT").arg(BATCH);
-            let (next, keys): (u64, Vec<String>) = self.ask(&scan).await?;
+            let (next, keys): (u64, Vec<String>) = limited(self.ask(&scan)).await?;
             for key in keys {
-                let head: Vec<u8> =
-                    self.ask(redis::cmd("GETRANGE").arg(key).arg(0).arg(length.saturating_sub(1))).await?;
+                let mut beginning = redis::cmd("GETRANGE");
+                beginning.arg(key).arg(0).arg(length.saturating_sub(1));
+                let head: Vec<u8> = limited(self.ask(&beginning)).await?;
                 if !head.is_empty() {
                     each(&head);
                 }
@@ -165,37 +190,67 @@ impl Redis {
                 says("maxmemory_policy")
             ));
         }
+        let replicas = says("connected_slaves").parse().unwrap_or(0);
+        match self.copies.as_ref().map_or(0, |copies| copies.wanted) {
+            0 if replicas > 0 => advice.push(
+                "Redis has replicas, and what it has written counts before they have it: a failover loses single-use \
+                 logins that were just refreshed; set `state.redis_wait = 1`"
+                    .to_owned(),
+            ),
+            wanted if wanted > replicas => advice.push(format!(
+                "Redis has fewer replicas than the {wanted} of `state.redis_wait`, so records are not copied as asked"
+            )),
+            _ => {}
+        }
         Ok(advice)
     }
 
-    fn connection(&self) -> ConnectionManager {
-        ConnectionManager::clone(&self.connection.load())
-    }
-
-    /// One request, made once more if the connection was at fault.
     async fn ask<T: FromRedisValue>(&self, request: &Cmd) -> Result<T, StoreError> {
-        let ask = async || {
-            let mut connection = self.connection();
-            request.query_async::<T>(&mut connection).await.map_err(|error| self.failed(error))
-        };
-        match ask().await {
-            Err(error) if is_broken(&error) => ask().await,
-            outcome => outcome,
-        }
-        .map_err(|error| told(&error))
+        let asked = self.line.ask(&requests([request.clone()])).await;
+        read_as(asked.map_err(|error| told(&error))?.first)
     }
 
-    /// The connection mends itself after faults of the network. After others that lie with it, and not with the request,
-    /// a new one is needed: a password that was wrong, a primary that has become a replica.
-    fn failed(&self, error: RedisError) -> RedisError {
-        let of_the_request = matches!(error.kind(), ErrorKind::Server(kind) if kind != ServerErrorKind::ReadOnly);
-        if !error.is_io_error()
-            && !of_the_request
-            && let Ok(connection) = connect(&self.client)
-        {
-            self.connection.store(Arc::new(connection));
+    /// A request that changes something on a shelf.
+    async fn write(&self, shelf: Shelf, request: Cmd) -> Result<Answer, StoreError> {
+        let written = match &self.copies {
+            Some(copies) if shelf.is_durable() => copies.write(&self.line, request).await,
+            _ => self.line.ask(&requests([request])).await,
+        };
+        written.map_err(|error| told(&error))
+    }
+}
+
+impl Copies {
+    /// Makes a request that writes a record, on `other` where replicas are not waited for.
+    async fn write(&self, other: &Line, request: Cmd) -> RedisResult<Answer> {
+        let mut not_before = self.turn.lock().await;
+        if not_before.is_some_and(|time| Instant::now() < time) {
+            drop(not_before);
+            self.lacks();
+            return other.ask(&requests([request])).await;
         }
-        error
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(self.wanted).arg(WAIT);
+        let answer = self.line.ask(&requests([request, wait])).await?;
+        let copies = answer.others.first().and_then(|copies| copies.as_ref().ok());
+        if matches!(copies, Some(Value::Int(copies)) if *copies >= i64::from(self.wanted)) {
+            *not_before = None;
+            if self.lacking.swap(false, Ordering::AcqRel) {
+                tracing::info!("replicas of Redis acknowledge again what is written");
+            }
+        } else {
+            *not_before = Some(Instant::now() + PAUSE);
+            self.lacks();
+        }
+        Ok(answer)
+    }
+
+    fn lacks(&self) {
+        self.meter.iter().for_each(Meter::store_unacknowledged);
+        if !self.lacking.swap(true, Ordering::AcqRel) {
+            let wanted = self.wanted;
+            tracing::warn!(wanted, "fewer replicas of Redis than state.redis_wait have what was written; it counts");
+        }
     }
 }
 
@@ -204,25 +259,24 @@ pub(super) fn is_url(text: &str) -> bool {
     redis::parse_redis_url(text).is_some_and(|url| Client::open(url).is_ok())
 }
 
-/// A connection that is made when it is first needed.
-fn connect(client: &Client) -> Result<ConnectionManager, RedisError> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(Some(ANSWER))
-        // Whoever waits is told at once; the next request tries again.
-        .set_number_of_retries(0);
-    ConnectionManager::new_lazy_with_config(client.clone(), config)
+/// One after the other on one connection; an error of one does not end the others.
+fn requests<const N: usize>(requests: [Cmd; N]) -> Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.ignore_errors();
+    for request in requests {
+        pipeline.add_command(request);
+    }
+    pipeline
 }
 
-/// Whether the connection broke. After a time-out nothing is repeated: Redis may be busy enough.
-fn is_broken(error: &RedisError) -> bool {
-    error.is_connection_dropped() && !error.is_timeout() && !error.is_connection_refusal()
+fn read_as<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
+    from_redis_value(value).map_err(|error| StoreError::Redis(error.to_string()))
 }
 
 /// In our words where these say more. Redis names commands and settings in its errors, never keys or values.
 fn told(error: &RedisError) -> StoreError {
     match error.kind() {
-        _ if error.is_timeout() => StoreError::RedisTimedOut,
+        _ if error.is_timeout() => StoreError::TimedOut,
         ErrorKind::AuthenticationFailed => StoreError::Redis(
             "it does not accept the password; put the right one into the URL, `redis://:PASSWORD@HOST:6379/0`"
                 .to_owned(),

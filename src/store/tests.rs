@@ -1,49 +1,24 @@
-//! One suite for all kinds of store, and what is special about each.
+//! One suite for all kinds of store, and what is special about those in memory and in a folder; of Redis see below.
 
 use super::*;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use crate::clock::Clock;
+use redis_server::RedisServer;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+mod in_folder;
+mod in_redis;
+#[path = "../../tests/product/redis_server.rs"]
+mod redis_server;
+#[path = "../../tests/product/relay.rs"]
+mod relay;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A Redis of one test's own; it ends with it.
-pub(crate) struct RedisServer {
-    child: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
-
-impl RedisServer {
-    pub(crate) fn start(settings: &[&str]) -> Self {
-        // The port could be taken in between; then it is tried again with another.
-        (0..20).find_map(|_| Self::try_start(settings)).expect("redis-server starts (Debian package redis-server)")
-    }
-
-    fn try_start(settings: &[&str]) -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(folder.path());
-        let mut child = command.args(["--save", ""]).args(settings).stdout(Stdio::piped()).spawn().ok()?;
-        let ready = BufReader::new(child.stdout.take()?)
-            .lines()
-            .map_while(Result::ok)
-            .any(|line| line.contains("Ready to accept connections"));
-        let server = Self { child, port, _folder: folder };
-        ready.then_some(server)
-    }
-
-    pub(crate) fn place(&self, user: &str) -> StorePlace {
-        StorePlace::Redis(format!("redis://{user}127.0.0.1:{}/0", self.port).into(), None)
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Where a Redis is, or a relay before it; `user` is what stands before the host.
+fn at(address: SocketAddr, user: &str, wait: u32) -> StorePlace {
+    StorePlace::Redis { url: format!("redis://{user}{address}/0").into(), ca_file: None, wait }
 }
 
 fn name(number: u64) -> Name {
@@ -102,7 +77,7 @@ async fn conforms(store: &Store, pass: impl AsyncFn(Duration)) {
     store.heads(Shelf::Leases, 3, |head| heads.push(head.to_vec())).await.unwrap();
     heads.sort();
     assert_eq!(heads, [b"lon".to_vec(), b"x".to_vec()]);
-    assert_eq!(store.health(), Health::Good);
+    assert_eq!(store.health(), Health::default());
 }
 
 /// Of many who want the same, exactly one gets it.
@@ -150,7 +125,7 @@ async fn a_folder_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn redis_conforms() {
     let server = RedisServer::start(&["--appendonly", "yes"]);
-    let store = Arc::new(Store::open(&server.place(""), Clock::system()).unwrap());
+    let store = Arc::new(Store::open(&at(server.address(), "", 0), Clock::system()).unwrap());
     // Redis has a clock of its own, so this once time really passes.
     conforms(&store, async |time| tokio::time::sleep(time).await).await;
     is_fair(store.clone()).await;
@@ -167,112 +142,4 @@ async fn in_memory_the_newest_blob_is_always_kept_and_there_is_a_bound() {
     }
     memory.blobs.run_pending_tasks();
     assert!(memory.blobs.entry_count() <= memory::MAX_BLOBS);
-}
-
-#[tokio::test]
-async fn a_folder_outlives_its_process_and_is_shared_by_others() {
-    let folder = tempfile::tempdir().unwrap();
-    let open = || Store::open(&StorePlace::Dir(folder.path().to_owned()), Clock::system()).unwrap();
-    let (one, two) = (open(), open());
-    one.put(Shelf::Records, &name(1), b"record", MINUTE).await.unwrap();
-    assert_eq!(two.read(Shelf::Records, &name(1)).await.unwrap().unwrap(), b"record");
-    assert!(two.swap(Shelf::Records, &name(1), Some(b"record"), Some(b"next"), MINUTE).await.unwrap());
-    drop((one, two));
-    assert_eq!(open().read(Shelf::Records, &name(1)).await.unwrap().unwrap(), b"next");
-}
-
-#[tokio::test]
-async fn in_a_folder_what_has_ended_and_what_was_not_finished_is_cleared_away() {
-    let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::system());
-    let store = Store::open(&StorePlace::Dir(folder.path().to_owned()), clock.clone()).unwrap();
-    store.put(Shelf::Mailbox, &name(1), b"short", MINUTE).await.unwrap();
-    store.put(Shelf::Records, &name(2), b"long", 100 * MINUTE).await.unwrap();
-    let unfinished = folder.path().join("records/00/aside-00ff");
-    std::fs::write(&unfinished, b"half").unwrap();
-    let files = || {
-        let shelves = ["mailbox/00", "records/00"];
-        let listed = shelves.map(|shelf| std::fs::read_dir(folder.path().join(shelf)).map_or(0, Iterator::count));
-        (listed[0], listed[1])
-    };
-    assert_eq!(files(), (1, 2));
-    clock.advance(61 * MINUTE);
-    let end = std::time::Instant::now() + Duration::from_secs(20);
-    while files() != (0, 1) {
-        assert!(std::time::Instant::now() < end, "{:?}", files());
-        store.read(Shelf::Records, &name(2)).await.unwrap();
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(store.read(Shelf::Records, &name(2)).await.unwrap().unwrap(), b"long");
-}
-
-#[tokio::test]
-async fn a_folder_that_cannot_be_used_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
-    std::fs::write(&file, b"").unwrap();
-    let error = Store::open(&StorePlace::Dir(file.clone()), Clock::system()).err().unwrap().to_string();
-    assert!(error.contains(&file.display().to_string()), "{error}");
-}
-
-#[tokio::test]
-async fn a_file_that_somebody_else_put_there_is_no_blob() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&StorePlace::Dir(folder.path().to_owned()), Clock::system()).unwrap();
-    store.put(Shelf::Records, &name(1), b"record", MINUTE).await.unwrap();
-    let path = folder.path().join("records/00").join(format!("{}{}", "0".repeat(15) + "1", "07".repeat(24)));
-    assert!(path.exists());
-    for content in [b"".as_slice(), b"short"] {
-        std::fs::write(&path, content).unwrap();
-        assert_eq!(store.read(Shelf::Records, &name(1)).await.unwrap(), None);
-        assert!(store.swap(Shelf::Records, &name(1), None, Some(b"new"), MINUTE).await.unwrap());
-    }
-}
-
-#[tokio::test]
-async fn a_redis_that_is_down_is_said_once_and_used_again_when_it_is_back() {
-    let server = RedisServer::start(&["--requirepass", "hunter2"]);
-    let (right, wrong) = (server.place(":hunter2@"), server.place(":hunter3@"));
-    let store = Store::open(&wrong, Clock::system()).unwrap();
-    let error = store.read(Shelf::Records, &name(1)).await.unwrap_err().to_string();
-    assert!(error.contains("password") && !error.contains("hunter"), "{error}");
-    let store = Store::open(&right, Clock::system()).unwrap();
-    store.put(Shelf::Records, &name(1), b"record", MINUTE).await.unwrap();
-    let port = server.port;
-    drop(server);
-    assert!(store.read(Shelf::Records, &name(1)).await.is_err());
-    assert!(matches!(store.health(), Health::Failing { .. }));
-    let again = RedisServer::start(&["--requirepass", "hunter2", "--port", &port.to_string()]);
-    let end = std::time::Instant::now() + Duration::from_secs(20);
-    while store.put(Shelf::Records, &name(1), b"record", MINUTE).await.is_err() {
-        assert!(std::time::Instant::now() < end);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(store.health(), Health::Good);
-    drop(again);
-}
-
-#[tokio::test]
-async fn how_redis_is_set_up_is_judged() {
-    let server = RedisServer::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
-    let advice = Store::open(&server.place(""), Clock::system()).unwrap().advice().await.unwrap();
-    assert_eq!(advice.len(), 2, "{advice:?}");
-    assert!(advice[0].contains("appendonly yes") && advice[1].contains("noeviction"), "{advice:?}");
-}
-
-#[tokio::test]
-async fn a_redis_that_is_full_says_so_and_goes_on_reading() {
-    let server = RedisServer::start(&["--maxmemory", "2mb", "--maxmemory-policy", "noeviction"]);
-    let store = Store::open(&server.place(""), Clock::system()).unwrap();
-    let blob = vec![1; MAX_BLOB_LEN];
-    let mut number = 0;
-    let error = loop {
-        match store.put(Shelf::Records, &name(number), &blob, MINUTE).await {
-            Ok(()) if number < 1000 => number += 1,
-            outcome => break outcome.unwrap_err().to_string(),
-        }
-    };
-    assert!(error.contains("maxmemory"), "{error}");
-    if number > 0 {
-        assert_eq!(store.read(Shelf::Records, &name(0)).await.unwrap().unwrap(), blob);
-    }
 }

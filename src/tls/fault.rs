@@ -24,6 +24,15 @@ impl TlsFault {
     pub(super) fn of_key(files: &PairFiles, fault: Fault) -> Self {
         Self { key: "tls.key_file", file: files.key.clone(), fault }
     }
+
+    /// Whether the file could not be read, so that nothing is known of its content.
+    pub(super) fn is_unread(&self) -> bool {
+        match &self.fault {
+            Fault::Missing => true,
+            Fault::Unread(why) => why.may_pass(),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Error)]

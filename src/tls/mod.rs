@@ -12,14 +12,14 @@ pub use fault::{TlsFault, TlsFaults};
 pub use pair::PairFiles;
 
 use crate::clock::{Clock, UnixTime, rfc3339};
-use crate::watch::{Follow, Readings, Signature};
-use arc_swap::ArcSwap;
+use crate::watch::{Follow, Live, Readings, Signature, Source};
 use pair::Pair;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use url::Host;
 
 /// How long before its end a certificate is warned of, in seconds: 14 days. ACME clients renew 30 days before.
@@ -28,20 +28,22 @@ const DAY: i64 = 24 * 60 * 60;
 
 /// A certificate and its key that follow their files.
 pub struct LiveCertificate {
+    source: PairSource,
+    live: Arc<Live<PairSource>>,
+}
+
+/// The files, and what they are judged by.
+#[derive(Clone)]
+struct PairSource {
     files: PairFiles,
     /// What browsers will look for in it.
     host: Host<String>,
     clock: Clock,
-    first: [Signature; 2],
-    pair: ArcSwap<Pair>,
-    readings: Readings,
-    /// Held from reading to swapping, so that an older content never replaces a newer one.
-    reloading: Mutex<()>,
 }
 
 impl fmt::Debug for LiveCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LiveCertificate").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("LiveCertificate").field("files", &self.source.files).finish_non_exhaustive()
     }
 }
 
@@ -51,11 +53,10 @@ impl LiveCertificate {
     /// # Errors
     /// When one of them is missing, unreadable, faulty, or they do not belong together; or others can read the key.
     pub fn open(files: PairFiles, host: Host<String>, clock: Clock) -> Result<Self, TlsFaults> {
-        let (pair, first) = Pair::read(&files).map_err(TlsFaults)?;
-        let (pair, readings) = (ArcSwap::from_pointee(pair), Readings::begun());
-        let live = Self { files, host, clock, first, pair, readings, reloading: Mutex::default() };
-        live.log();
-        Ok(live)
+        let source = PairSource { files, host, clock };
+        let live = Arc::new(Live::read(source.clone())?);
+        source.log(&live.load());
+        Ok(Self { source, live })
     }
 
     /// What rustls serves with: TLS 1.2 and 1.3, and for each new connection the pair in force.
@@ -70,17 +71,28 @@ impl LiveCertificate {
 
     /// When the certificate in force ends.
     pub fn ends(&self) -> UnixTime {
-        self.pair.load().ends
+        self.live.load().ends
     }
 
-    /// When the pair in force was read, and whether a later reading failed.
+    /// When the pair in force was read, and how later readings went.
     pub fn readings(&self) -> &Readings {
-        &self.readings
+        self.live.readings()
     }
 
     /// What browsers and Duplicati will complain about, now or soon: a sentence each.
     pub fn warnings(&self) -> Vec<String> {
-        let (pair, now, file) = (self.pair.load(), self.clock.now(), self.files.cert.display());
+        self.source.warnings(&self.live.load())
+    }
+
+    /// What to hand to [`Watch::start`](crate::watch::Watch::start).
+    pub fn follow(&self) -> Option<Follow> {
+        self.live.follow()
+    }
+}
+
+impl PairSource {
+    fn warnings(&self, pair: &Pair) -> Vec<String> {
+        let (now, file) = (self.clock.now(), self.files.cert.display());
         let (begins, ends) = (rfc3339(pair.begins), rfc3339(pair.ends));
         let mut warnings = Vec::new();
         if pair.ends <= now {
@@ -101,41 +113,42 @@ impl LiveCertificate {
         warnings
     }
 
-    /// Reads both files again. Faults are logged, and the pair in force stays.
-    pub fn reload(&self) {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = Pair::read(&self.files);
-        self.readings.note(outcome.is_ok());
-        match outcome {
-            Ok((pair, _)) => {
-                self.pair.store(Arc::new(pair));
-                self.log();
-            }
-            Err(faults) => {
-                for error in faults {
-                    tracing::error!(%error, "certificate not loaded; the one loaded before stays in force");
-                }
-            }
+    fn log(&self, pair: &Pair) {
+        tracing::info!(ends = rfc3339(pair.ends), "certificate loaded");
+        self.warnings(pair).iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
+}
+
+impl Source for PairSource {
+    type Value = Pair;
+    type Fault = TlsFaults;
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.files.cert.clone(), self.files.key.clone()]
+    }
+
+    fn read(&self) -> Result<(Pair, Vec<Signature>), TlsFaults> {
+        Pair::read(&self.files).map(|(pair, signatures)| (pair, signatures.to_vec())).map_err(TlsFaults)
+    }
+
+    fn is_unread(faults: &TlsFaults) -> bool {
+        faults.0.iter().any(TlsFault::is_unread)
+    }
+
+    fn loaded(&mut self, _: &Pair, pair: &Pair, _: &[Signature]) {
+        self.log(pair);
+    }
+
+    fn not_loaded(&self, faults: &TlsFaults) {
+        for error in &faults.0 {
+            tracing::error!(%error, "certificate not loaded; the one loaded before stays in force");
         }
-    }
-
-    /// What to hand to [`Watch::start`](crate::watch::Watch::start).
-    pub fn follow(self: &Arc<Self>) -> Follow {
-        let live = Arc::clone(self);
-        let [cert, key] = self.first;
-        let files = [(self.files.cert.clone(), Some(cert)), (self.files.key.clone(), Some(key))];
-        Follow::together(files, move || live.reload())
-    }
-
-    fn log(&self) {
-        tracing::info!(ends = rfc3339(self.ends()), "certificate loaded");
-        self.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     }
 }
 
 impl ResolvesServerCert for LiveCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.pair.load().served.clone())
+        Some(self.live.load().served.clone())
     }
 }
 

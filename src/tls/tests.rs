@@ -50,7 +50,7 @@ fn good() -> (Folder, LiveCertificate) {
 }
 
 fn served(live: &LiveCertificate) -> Vec<u8> {
-    live.pair.load().served.cert[0].to_vec()
+    live.live.load().served.cert[0].to_vec()
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_good_pair_takes_the_old_ones_place_and_a_bad_one_is_refused_by_its_fault() 
         (&cert, locked_before, "key.pem: the key in it is locked with a passphrase"),
     ];
     let refused = |expected: &str| {
-        live.reload();
+        live.live.hold().reload();
         assert!(live.readings().failed() && served(&live) == first, "{expected}");
         let faults = folder.open().unwrap_err().to_string();
         let expected = expected.replace("DIR", folder.0.path().to_str().unwrap());
@@ -107,10 +107,10 @@ fn a_good_pair_takes_the_old_ones_place_and_a_bad_one_is_refused_by_its_fault() 
     fs::remove_dir(folder.files().key).unwrap();
 
     folder.put(&whole, &key);
-    live.reload();
+    live.live.hold().reload();
     assert!(!live.readings().failed() && served(&live) != first);
     folder.put(&other, other_key.serialize_pem());
-    live.reload();
+    live.live.hold().reload();
     assert_eq!(rfc3339(live.ends()), "2202-01-01T00:00:00Z");
 }
 
@@ -134,7 +134,7 @@ fn a_chain_is_served_whole_and_ends_with_its_first_certificate() {
     let cert = params.signed_by(&key, &authority).unwrap();
     let folder = Folder::new(&format!("{}{}", cert.pem(), authority.pem()), &key.serialize_pem());
     let live = folder.open().unwrap();
-    assert_eq!((live.pair.load().served.cert.len(), rfc3339(live.ends())), (2, "2200-01-01T00:00:00Z".to_owned()));
+    assert_eq!((live.live.load().served.cert.len(), rfc3339(live.ends())), (2, "2200-01-01T00:00:00Z".to_owned()));
     assert_eq!(live.warnings(), Vec::<String>::new());
 }
 

@@ -1,15 +1,20 @@
 //! What operators ask, on a listener of its own: metrics, health, the keyring's state. None of the public routes is
 //! here, and of these only `/healthz` and `/readyz` answer there, without detail.
 //!
-//! Nothing here is secret, so there is no password; where it listens is the operator's choice, and off by default.
+//! Nothing here is secret, so there is no password; where it listens is the operator's choice, and off by default. A page
+//! of somebody else's must not read it through an operator's browser all the same: a name that was made to lead here (DNS
+//! rebinding) is refused, since nobody else can have a browser ask for an address or for a name that is listed.
 
+use super::gate;
 use crate::app::App;
-use actix_web::dev;
-use actix_web::http::header;
-use actix_web::middleware::DefaultHeaders;
-use actix_web::{HttpResponse, HttpServer, Route, guard, web};
+use actix_web::body::MessageBody;
+use actix_web::dev::{self, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, ContentType};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
+use actix_web::{Error, HttpResponse, HttpServer, Route, guard, web};
 use std::io;
 use std::net::TcpListener;
+use url::Host;
 
 /// Prometheus's text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -31,10 +36,32 @@ pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>) -> io::Re
     let service = move || {
         let headers = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
         let headers = headers.add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
-        actix_web::App::new().app_data(app.clone()).wrap(headers).configure(routes)
+        actix_web::App::new().app_data(app.clone()).wrap(from_fn(under_a_known_name)).wrap(headers).configure(routes)
     };
     let server = HttpServer::new(service).workers(1).disable_signals();
     Ok(listeners.into_iter().try_fold(server, HttpServer::listen)?.run())
+}
+
+/// Lets a request through that is for an address, `localhost` or a listed name. Probes by HTTP/1.0 name no host; browsers
+/// always do.
+async fn under_a_known_name(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let listed = |name: &str| {
+        let app = request.app_data::<web::Data<App>>();
+        app.is_some_and(|app| app.admin_names().iter().any(|listed| listed == name))
+    };
+    let known = |host: Host| match &host {
+        Host::Domain(name) => gate::is_loopback(&host) || listed(name.strip_suffix('.').unwrap_or(name)),
+        Host::Ipv4(_) | Host::Ipv6(_) => true,
+    };
+    if gate::hosts(request.request()).all(|host| host.is_some_and(known)) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let says = "This listener answers for addresses, for localhost and for the names in admin.names.\n";
+    let answer = HttpResponse::MisdirectedRequest().content_type(ContentType::plaintext()).body(says);
+    Ok(request.into_response(answer).map_into_right_body())
 }
 
 async fn read_only() -> HttpResponse {

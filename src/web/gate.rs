@@ -73,19 +73,25 @@ fn is_private(path: &str) -> bool {
 
 /// Whether the host is that of the public URL, or this very machine. The port does not matter.
 fn has_our_name(request: &HttpRequest, app: &App) -> bool {
-    let in_target = request.uri().authority().map(|authority| authority.as_str());
-    let in_header = request.headers().get_all(header::HOST).map(|host| host.to_str().unwrap_or_default());
-    let mut hosts = in_header.chain(in_target).peekable();
-    hosts.peek().is_some() && hosts.all(|host| is_ours(host, app))
+    let is_ours = |host: Host| is_loopback(&host) || app.public_url().host() == Some(by_reference(&host));
+    let mut hosts = hosts(request).peekable();
+    hosts.peek().is_some() && hosts.all(|host| host.is_some_and(is_ours))
 }
 
-fn is_ours(host: &str, app: &App) -> bool {
-    let port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    let name = host.rsplit_once(':').filter(|(_, after)| port(after)).map_or(host, |(name, _)| name);
-    Host::parse(name).is_ok_and(|name| {
-        let loopback = Origin::of(&format!("http://{name}")).is_some_and(|origin| origin.is_loopback());
-        loopback || app.public_url().host() == Some(by_reference(&name))
+/// Every host that the request says it is for, without port; `None` for what is no host.
+pub(super) fn hosts(request: &HttpRequest) -> impl Iterator<Item = Option<Host>> {
+    let in_target = request.uri().authority().map(|authority| authority.as_str());
+    let in_header = request.headers().get_all(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    in_header.chain(in_target).map(|host| {
+        let port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let name = host.rsplit_once(':').filter(|(_, after)| port(after)).map_or(host, |(name, _)| name);
+        Host::parse(name).ok()
     })
+}
+
+/// Whether it names this very machine.
+pub(super) fn is_loopback(host: &Host) -> bool {
+    Origin::of(&format!("http://{host}")).is_some_and(|origin| origin.is_loopback())
 }
 
 fn by_reference(host: &Host) -> Host<&str> {

@@ -2,7 +2,7 @@
 //!
 //! A handler that needs another value sets the header itself; here only what is missing is added.
 
-use super::{gate, unfit};
+use super::{gate, repeats, unfit};
 use crate::app::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -12,6 +12,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -31,7 +32,7 @@ static PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-pol
 static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Names one request, in the log, in answers with an error and on their pages: `5f3a9c21-17`.
+/// Names one request, in the log, in answers with an error and on their pages: `5f3a9c21d07b664e`.
 #[derive(Clone, Copy)]
 pub(super) struct RequestId(u64);
 
@@ -53,9 +54,10 @@ pub(super) fn span(request: &HttpRequest) -> Span {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Tells the processes apart whose lines meet in one log.
-        static START: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_default());
-        write!(f, "{:08x}-{}", *START, self.0)
+        // SipHash with a key of this process: strangers are not told how many requests there were, and processes whose
+        // lines meet in one log are told apart.
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        write!(f, "{:016x}", KEY.hash_one(self.0))
     }
 }
 
@@ -127,7 +129,9 @@ fn log(route: &str, status: StatusCode, begun: Instant) {
     if status.is_server_error() {
         tracing::warn!(route, status = status.as_u16(), micros, "answered");
     } else if status.is_client_error() {
-        tracing::info!(route, status = status.as_u16(), micros, "answered");
+        if repeats::is_to_be_logged(route, status.as_u16()) {
+            tracing::info!(route, status = status.as_u16(), micros, "answered");
+        }
     } else {
         tracing::debug!(route, status = status.as_u16(), micros, "answered");
     }

@@ -25,6 +25,7 @@ mod page;
 mod reason;
 mod redirect;
 mod refresh;
+mod repeats;
 mod revoke;
 mod running;
 mod server;

@@ -116,7 +116,7 @@ impl From<&Refused> for Answer {
             Refused::StoreDown => Self::new(
                 StatusCode::BAD_GATEWAY,
                 Level::WARN,
-                "This server cannot reach its state store, which this service needs. Your AuthID is fine; please try again soon.",
+                "This server's state store, which this service needs, cannot be reached, does not answer or refuses what it is asked. Your AuthID is fine; please try again soon.",
             ),
             Refused::TimedOut => (&Failure::TimedOut).into(),
             Refused::Internal => Self::new(

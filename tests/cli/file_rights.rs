@@ -149,7 +149,7 @@ fn a_pipe_that_takes_a_files_place_later_keeps_no_other_file_from_being_followed
     let at = folder.path();
     let served = Served::start(at, &[]);
     fs::remove_file(at.join("password")).unwrap();
-    mkfifoat(CWD, &at.join("password"), Mode::RUSR | Mode::WUSR).unwrap();
+    mkfifoat(CWD, at.join("password"), Mode::RUSR | Mode::WUSR).unwrap();
     served.logged("password not loaded; the one loaded before stays in force");
     assert_eq!(run(at, &["denylist", "add", "epoch", "9"]).code, 0);
     served.logged("denylist loaded");

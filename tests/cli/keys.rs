@@ -242,7 +242,7 @@ fn verify_says_of_each_replica_how_its_keyring_differs() {
         format!("{} holds this keyring", same.url),
         format!("{} lacks epoch 3", behind.url),
         format!(
-            "{} has epoch 1 as below min epoch, which is retired here, has another secret for epoch 2, has epoch 2 as open, \
+            "{} has epoch 1 as below min_epoch, which is retired here, has another secret for epoch 2, has epoch 2 as open, \
              which is primary here, has another secret for epoch 3, has epoch 3 as primary, which is staged here, has epoch 4, \
              which is not here, has min_epoch 2; here it is no min_epoch",
             other.url

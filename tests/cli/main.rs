@@ -9,9 +9,12 @@ mod file_rights;
 mod init;
 mod keyring_file;
 mod keys;
+mod log;
 mod online;
 mod reload;
 mod replica;
+mod starved;
+mod terminal;
 mod tls;
 
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
@@ -20,6 +23,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -329,6 +333,36 @@ fn inspect_says_what_an_authid_is() {
     fs::write(folder.path().join("denylist"), format!("authseal-denylist 1\ngrant {grant}\n")).unwrap();
     let done = run_with_input(folder.path(), &["authid", "inspect"], &authid);
     assert!(done.out.ends_with("revoked   yes, by a rule for its login\n"), "{done:?}");
+}
+
+#[test]
+fn no_command_makes_the_state_folder_that_the_server_will_make() {
+    let folder = ready(&format!("{GOOD}[state]\nstore = \"dir:var/state\"\n"));
+    let (authid, _) = sealed(folder.path(), "gd");
+    let before = run(folder.path(), &["check"]);
+    assert_eq!(before.code, 0, "{}", before.err);
+    assert!(before.out.contains("var/state: not there, the server will make it"), "{}", before.out);
+    let json = run(folder.path(), &["check", "--json"]);
+    assert!(json.out.contains("\"state_folder_to_be_made\": \"/"), "{}", json.out);
+    run(folder.path(), &["keys", "stage"]);
+    run(folder.path(), &["keys", "promote", "--force"]);
+    run(folder.path(), &["keys", "retire", "1", "--force"]);
+    run_with_input(folder.path(), &["authid", "inspect"], &authid);
+    assert!(!folder.path().join("var").exists());
+}
+
+#[test]
+fn a_state_folder_that_every_user_may_write_to_is_refused() {
+    let folder = ready(&format!("{GOOD}[state]\nstore = \"dir:state\"\n"));
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    for (mode, code) in [(0o700, 0), (0o770, 0), (0o777, 2), (0o703, 2)] {
+        fs::set_permissions(&state, fs::Permissions::from_mode(mode)).unwrap();
+        let done = run(folder.path(), &["check"]);
+        assert_eq!(done.code, code, "{mode:o}: {}", done.err);
+        assert_eq!(done.err.contains("every user of this machine can write to it"), code == 2, "{}", done.err);
+        assert_eq!(fs::read_dir(&state).unwrap().count(), 0, "nothing is made in it");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A server that speaks TLS itself, with certificates made on the spot.
 
+use crate::starved::Kept;
 use crate::{Done, Served, authseal, done, folder, ready, run};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SignatureAlgorithm};
 use rustix::process::Signal;
@@ -31,7 +32,7 @@ fn renew_with(folder: &Path, name: &str, kind: &'static SignatureAlgorithm) {
     }
 }
 
-fn renew(folder: &Path) {
+pub(crate) fn renew(folder: &Path) {
     renew_with(folder, NAME, &PKCS_ED25519);
 }
 
@@ -252,7 +253,7 @@ fn metrics_tell_when_the_certificate_ends_and_whether_the_last_reading_failed() 
     let folder = with_certificate();
     let served = Served::start(folder.path(), &[("AUTHSEAL_ADMIN__LISTEN", "127.0.0.1:0")]);
     let address = served.logged("listening for operators")["admin_address"].as_str().unwrap().to_owned();
-    let metrics = || ask(&mut TcpStream::connect(&address).unwrap(), "GET", "/metrics", "").1;
+    let metrics = || Kept::to(&address).ask("/metrics", "").1;
     // What rcgen makes ends in 4096.
     let before = metrics();
     assert!(before.contains("authseal_certificate_expires_timestamp_seconds 67090118400\n"), "{before}");
@@ -263,7 +264,7 @@ fn metrics_tell_when_the_certificate_ends_and_whether_the_last_reading_failed() 
     let plain = ready(crate::GOOD);
     let served = Served::start(plain.path(), &[("AUTHSEAL_ADMIN__LISTEN", "127.0.0.1:0")]);
     let address = served.logged("listening for operators")["admin_address"].as_str().unwrap().to_owned();
-    let metrics = ask(&mut TcpStream::connect(address).unwrap(), "GET", "/metrics", "").1;
+    let metrics = Kept::to(&address).ask("/metrics", "").1;
     assert!(!metrics.contains("authseal_certificate"), "{metrics}");
 }
 

@@ -5,6 +5,8 @@ use crate::spawn::{OLD, PRIMARY, STAGED, TestApp, spawn_app, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// The table that switches it on.
 pub(crate) const ADMIN: &str = "[admin]\nlisten = [\"127.0.0.1:0\"]\n";
@@ -51,23 +53,35 @@ async fn each_listener_answers_its_own_questions_only() {
 #[tokio::test]
 async fn readyz_tells_what_is_in_force_and_a_faulty_file_does_not_end_readiness() {
     let app = spawn_app(ADMIN);
-    let readyz = async || app.ask("/readyz").await;
-    let first = readyz().await;
+    // Without the times, which are there as they have to be.
+    let readyz = async || {
+        let answer = app.ask("/readyz").await;
+        let mut shown = answer.json();
+        for file in ["keyring", "denylist"] {
+            let file = shown[file].as_object_mut().unwrap();
+            assert!(file.remove("last_look").unwrap().is_string());
+            assert_eq!(file.remove("stale_since").unwrap().is_string(), file["last_load_failed"] == true);
+        }
+        (answer.status, shown)
+    };
+    let (status, first) = readyz().await;
     let mut expected = json!({
         "ready": true, "draining": false,
-        "keyring": { "entries": 4, "since": first.json()["keyring"]["since"], "last_load_failed": false },
-        "denylist": { "entries": 0, "since": first.json()["denylist"]["since"], "last_load_failed": false },
-        "store": { "durable": false, "failing_since": null },
+        "keyring": { "entries": 4, "since": first["keyring"]["since"], "last_load_failed": false },
+        "denylist": { "entries": 0, "since": first["denylist"]["since"], "last_load_failed": false },
+        "store": {
+            "durable": false, "failing_since": null, "reading_fails_since": null, "writing_fails_since": null,
+        },
     });
-    assert_eq!((first.status, first.json()), (200, expected.clone()));
+    assert_eq!((status, &first), (200, &expected));
     let (keys, denylist) = (app.dir.path().join("keys.toml"), app.dir.path().join("denylist"));
     let good = fs::read_to_string(&keys).unwrap();
     fs::write(&keys, "primary = 9\n").unwrap();
     fs::write(&denylist, "nothing of the kind\n").unwrap();
     expected["keyring"]["last_load_failed"] = true.into();
     expected["denylist"]["last_load_failed"] = true.into();
-    until(SOON, async || readyz().await.json() == expected).await;
-    assert_eq!((readyz().await.status, app.get("/readyz").await.status), (200, 200));
+    until(SOON, async || readyz().await.1 == expected).await;
+    assert_eq!((readyz().await.0, app.get("/readyz").await.status), (200, 200));
     let metrics = app.ask("/metrics").await.body;
     assert!(
         metrics.contains("authseal_keyring_load_failed 1\n") && metrics.contains("authseal_denylist_load_failed 1\n")
@@ -75,8 +89,8 @@ async fn readyz_tells_what_is_in_force_and_a_faulty_file_does_not_end_readiness(
     fs::write(&keys, good).unwrap();
     fs::write(&denylist, "authseal-denylist 1\nepoch 7\n").unwrap();
     let mended = |now: &Value| now["keyring"]["last_load_failed"] == false && now["denylist"]["entries"] == 1;
-    until(SOON, async || mended(&readyz().await.json())).await;
-    assert_eq!(readyz().await.json()["denylist"]["last_load_failed"], false);
+    until(SOON, async || mended(&readyz().await.1)).await;
+    assert_eq!(readyz().await.1["denylist"]["last_load_failed"], false);
 }
 
 #[tokio::test]
@@ -144,4 +158,35 @@ async fn an_epoch_is_seen_when_one_of_its_authids_is_used_and_not_when_it_is_ref
     assert!(seen(OLD).await.as_str() > first.as_str(), "an answer from memory counts, too");
     app.person().log_in("googledrive").await;
     assert!(seen(PRIMARY).await.is_string(), "a login seals under the primary");
+}
+
+#[tokio::test]
+async fn only_addresses_localhost_and_listed_names_are_answered() {
+    let app = spawn_app(&format!("{ADMIN}names = [\"Metrics.Example\", \"authseal\"]\n"));
+    let admin = app.admin.clone().unwrap();
+    let status = async |path: &str, host: &str| {
+        let answer = app.client.get(format!("{admin}{path}")).header("host", host).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    for path in ["/metrics", "/healthz", "/readyz", "/keyring", "/nothing"] {
+        for host in
+            ["127.0.0.1", "10.0.0.5:9090", "[::1]:9090", "localhost:9090", "METRICS.example.:9090", "authseal:1"]
+        {
+            assert_eq!(status(path, host).await, if path == "/nothing" { 404 } else { 200 }, "{path} {host}");
+        }
+        for host in
+            ["evil.test", "evil.test:9090", "127.0.0.1.evil.test", "localhost.evil.test", "not a host", "x.authseal"]
+        {
+            assert_eq!(status(path, host).await, 421, "{path} {host}");
+        }
+    }
+    let answer = app.client.get(format!("{admin}/keyring")).header("host", "evil.test").send().await.unwrap();
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    assert!(answer.text().await.unwrap().contains("admin.names"));
+    // A balancer's probe, which names nobody.
+    let mut probe = TcpStream::connect(admin.strip_prefix("http://").unwrap()).await.unwrap();
+    probe.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    probe.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
 }

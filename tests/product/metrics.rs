@@ -147,7 +147,14 @@ async fn what_is_in_force_is_shown() {
     for (epoch, state) in [(1, "retired"), (2, "open"), (3, "primary"), (4, "staged")] {
         assert_eq!(samples[&format!(r#"authseal_keyring_epoch_state{{epoch="{epoch}",state="{state}"}}"#)], 1.0);
     }
-    for zero in ["keyring_load_failed", "denylist_load_failed", "denylist_rules", "draining", "store_failing"] {
+    for zero in [
+        "keyring_load_failed",
+        "denylist_load_failed",
+        "denylist_rules",
+        "draining",
+        "store_failing",
+        "store_writing_fails",
+    ] {
         assert_eq!(samples[&format!("authseal_{zero}")], 0.0, "{zero}");
     }
     assert_eq!(samples[concat!("authseal_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}")], 1.0);

@@ -1,6 +1,7 @@
 //! `authseal denylist list` and `check`.
 
 use super::found::Files;
+use crate::cli::plain::plain;
 use crate::clock::{Clock, rfc3339};
 use crate::denylist::{DenylistError, Ends, Fault, Line, Rule, lines};
 use crate::seal::Epoch;
@@ -29,9 +30,9 @@ pub(super) fn list(look: &Look) -> anyhow::Result<()> {
     let mut row = |line: &Line<'_>, rule: &Rule| {
         let text = String::from_utf8_lossy(line.bytes);
         match (look.json, rows) {
-            (false, _) => writeln!(out, "{:>6}  {}", line.number, text.trim()),
-            (true, 0) => write!(out, "[\n{}", as_json(line.number, rule, &text)),
-            (true, _) => write!(out, ",\n{}", as_json(line.number, rule, &text)),
+            (false, _) => writeln!(out, "{:>6}  {}", line.number, plain(text.trim())),
+            (true, 0) => write!(out, "[\n{}", plain(&as_json(line.number, rule, &text).to_string())),
+            (true, _) => write!(out, ",\n{}", plain(&as_json(line.number, rule, &text).to_string())),
         }?;
         rows += 1;
         Ok::<_, io::Error>(())

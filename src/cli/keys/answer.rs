@@ -9,7 +9,7 @@ use std::fmt;
 /// The body of `GET /keyring`; what else it may hold is not looked at.
 #[derive(Clone, Deserialize)]
 pub(in crate::cli) struct Answer {
-    pub(super) digest: String,
+    pub(super) digest: Hex,
     min_epoch: Option<u32>,
     watching_since: Time,
     epochs: Vec<Epoch>,
@@ -19,9 +19,44 @@ pub(in crate::cli) struct Answer {
 #[derive(Clone, Deserialize)]
 struct Epoch {
     epoch: u32,
-    state: String,
-    fingerprint: Option<String>,
+    state: State,
+    fingerprint: Option<Hex>,
     last_seen: Option<Time>,
+}
+
+/// A state; `None` for one that this version does not know. What a replica says is never repeated to the letter.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(from = "String")]
+struct State(Option<KeyState>);
+
+impl From<String> for State {
+    fn from(word: String) -> Self {
+        Self(KeyState::ALL.into_iter().find(|state| state.word() == word))
+    }
+}
+
+impl fmt::Display for State {
+    /// The end of `has epoch 3`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(state) => write!(f, "as {state}"),
+            None => f.write_str("in a state that this version does not know"),
+        }
+    }
+}
+
+/// A digest or fingerprint.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(try_from = "String")]
+pub(super) struct Hex(String);
+
+impl TryFrom<String> for Hex {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if hex { Ok(Self(text)) } else { Err("not hexadecimal") }
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -38,7 +73,7 @@ impl TryFrom<String> for Time {
 
 impl Epoch {
     fn is(&self, state: KeyState) -> bool {
-        self.state == state.word()
+        self.state.0 == Some(state)
     }
 }
 
@@ -101,7 +136,7 @@ impl Answer {
 
     /// All differences from `keyring`; none if both are the same.
     pub(in crate::cli) fn differences(&self, keyring: &Keyring) -> Vec<Difference> {
-        if self.digest == keyring.digest() {
+        if self.digest.0 == keyring.digest() {
             return Vec::new();
         }
         let mut theirs: BTreeMap<_, _> = self.epochs.iter().map(|epoch| (epoch.epoch, epoch)).collect();
@@ -114,11 +149,11 @@ impl Answer {
                 continue;
             };
             let own = entry.keys.as_ref().ok().map(EpochKeys::fingerprint);
-            if own.as_ref().zip(their.fingerprint.as_ref()).is_some_and(|(own, their)| own != their) {
+            if own.as_ref().zip(their.fingerprint.as_ref()).is_some_and(|(own, their)| *own != their.0) {
                 note(Some(number), What::OtherSecret, format!("has another secret for epoch {number}"));
             }
             if !their.is(state) {
-                let says = format!("has epoch {number} as {}, which is {state} here", their.state.replace('_', " "));
+                let says = format!("has epoch {number} {}, which is {state} here", their.state);
                 note(Some(number), What::State, says);
             }
         }
@@ -150,10 +185,10 @@ impl Answer {
         let number = keys.epoch().number();
         let epoch = self.epoch(number).ok_or_else(|| format!("lacks epoch {number}"))?;
         if ![KeyState::Staged, KeyState::Primary, KeyState::Open].iter().any(|state| epoch.is(*state)) {
-            return Err(format!("has epoch {number} as {}", epoch.state.replace('_', " ")));
+            return Err(format!("has epoch {number} {}", epoch.state));
         }
         match &epoch.fingerprint {
-            Some(fingerprint) if *fingerprint == keys.fingerprint() => Ok(()),
+            Some(fingerprint) if fingerprint.0 == keys.fingerprint() => Ok(()),
             _ => Err(format!("has another secret for epoch {number}")),
         }
     }

@@ -8,7 +8,7 @@ use crate::provider::bundled_tls;
 use anyhow::Context;
 use clap::Args;
 use futures_util::future::join_all;
-use reqwest::{Client, redirect};
+use reqwest::{Client, StatusCode, redirect};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -94,6 +94,9 @@ async fn exchange(client: &Client, url: String) -> Result<Answer, String> {
         format!("does not answer ({})", error.root_cause())
     };
     let mut response = client.get(url).send().await.map_err(no_answer)?;
+    if response.status() == StatusCode::MISDIRECTED_REQUEST {
+        return Err("is not asked under that name; list it in its `admin.names`, or name its address".to_owned());
+    }
     if !response.status().is_success() {
         return Err(format!("answers {}; is that the admin listener of an authseal?", response.status()));
     }

@@ -198,7 +198,7 @@ fn records_sealed_under(epoch: Epoch, place: &StorePlace) -> anyhow::Result<Opti
     if !place.is_durable() {
         return Ok(None);
     }
-    let counts = block_on(async { records_by_epoch(&Store::open(place, Clock::system())?).await })?;
+    let counts = block_on(async { records_by_epoch(&Store::attach(place, Clock::system())?).await })?;
     let counts = counts.context("the state store was not asked which logins need this epoch")?;
     Ok(Some(counts.get(&Some(epoch)).copied().unwrap_or_default()))
 }

@@ -1,6 +1,6 @@
 //! `authseal keys verify`: do all replicas hold this keyring?
 
-use super::answer::Difference;
+use super::answer::{Difference, Hex};
 use super::replicas::{Against, Replica};
 use super::source::{Found, Source};
 use crate::cli::Misuse;
@@ -25,7 +25,7 @@ pub(in crate::cli) struct Verify {
 pub(super) struct Verdict {
     url: String,
     verdict: &'static str,
-    digest: Option<String>,
+    digest: Option<Hex>,
     differences: Vec<Difference>,
     error: Option<String>,
 }

@@ -132,11 +132,9 @@ impl Disk for Fragile {
         })
     }
 
-    fn lock(&self, _: &Path) -> io::Result<Locked> {
-        while self.1.swap(true, Ordering::AcqRel) {
-            std::thread::yield_now();
-        }
-        Ok(Locked(Box::new(Held(self.1.clone()))))
+    fn try_lock(&self, _: &Path) -> io::Result<Option<Locked>> {
+        let taken = self.1.swap(true, Ordering::AcqRel);
+        Ok((!taken).then(|| Locked(Box::new(Held(self.1.clone())))))
     }
 }
 

@@ -1,0 +1,163 @@
+//! Where a store is: what the configuration says of it, and whether a folder is one to trust and to rely on.
+
+use super::redis::is_url;
+use crate::files;
+use rustix::fs::{Access, AtFlags, CWD, accessat, statfs};
+use rustix::io::Errno;
+use secrecy::SecretString;
+use std::fs::metadata;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// The most replicas of Redis that a write may wait for; more are hardly ever meant.
+const MAX_WAIT: u32 = 9;
+
+/// Where a store is, as configured.
+#[derive(Clone, Debug, Default)]
+pub enum StorePlace {
+    /// In memory.
+    #[default]
+    Memory,
+    /// In a folder.
+    Dir(PathBuf),
+    /// In Redis.
+    Redis {
+        /// Its URL, which may hold a password.
+        url: SecretString,
+        /// The PEM file of the authority that signed its certificate.
+        ca_file: Option<PathBuf>,
+        /// How many of its replicas shall have a record before it counts as written.
+        wait: u32,
+    },
+}
+
+impl StorePlace {
+    /// Reads `memory`, `dir:<path>`, `redis://…` or `rediss://…`. A relative path starts at `folder`; `ca_file` is for the
+    /// last of them, `wait` for the last two.
+    ///
+    /// # Errors
+    /// A sentence that begins with a verb, without the text itself: it may hold a password.
+    pub fn parse(text: &str, folder: &Path, ca_file: Option<PathBuf>, wait: u32) -> Result<Self, String> {
+        let place = match text.split_once(':') {
+            None if text == "memory" => Self::Memory,
+            Some(("dir", path)) if !path.trim().is_empty() => Self::Dir(folder.join(path)),
+            Some(("redis" | "rediss", _)) if is_url(text) => {
+                Self::Redis { url: text.to_owned().into(), ca_file: ca_file.clone(), wait }
+            }
+            Some(("redis" | "rediss", _)) => {
+                return Err(
+                    "is not a URL like \"redis://127.0.0.1:6379/0\" or \"rediss://:PASSWORD@redis.lan:6379/0\"; \
+                            characters of a password that have a meaning in URLs are written as `%40`"
+                        .to_owned(),
+                );
+            }
+            _ => {
+                return Err("must be \"memory\", \"dir:\" and a folder, \"redis://HOST:6379/0\" or \
+                            \"rediss://HOST:6379/0\""
+                    .to_owned());
+            }
+        };
+        if wait > 0 && !matches!(place, Self::Redis { .. }) {
+            return Err("is no Redis, so `state.redis_wait` is of no use; leave that out".to_owned());
+        }
+        match ca_file {
+            Some(_) if !text.starts_with("rediss:") => {
+                Err("does not begin with `rediss://`, so `state.ca_file` is of no use; leave that out".to_owned())
+            }
+            _ => Ok(place),
+        }
+    }
+
+    /// Judges `state.redis_wait`.
+    ///
+    /// # Errors
+    /// A sentence that begins with a verb.
+    pub fn wait(count: u32) -> Result<u32, String> {
+        if count <= MAX_WAIT { Ok(count) } else { Err(format!("must be at most {MAX_WAIT} replicas")) }
+    }
+
+    /// Whether what is stored there outlives this process.
+    pub fn is_durable(&self) -> bool {
+        !matches!(self, Self::Memory)
+    }
+}
+
+/// Whether the folder is there and this process can use it.
+///
+/// # Errors
+/// When it is no folder, may not be written to, or strangers could put old records into it.
+pub(super) fn is_usable(root: &Path) -> io::Result<bool> {
+    let of_root = match metadata(root) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        found => found?,
+    };
+    if !of_root.is_dir() {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    files::trust(root, &of_root).map_err(|error| io::Error::new(ErrorKind::PermissionDenied, error))?;
+    accessat(CWD, root, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
+    Ok(true)
+}
+
+/// The kind of file system that a folder is on, where others than this machine may have a part in it.
+pub(super) fn network(root: &Path) -> io::Result<Option<&'static str>> {
+    match statfs(root) {
+        // Not made yet.
+        Err(Errno::NOENT) => Ok(None),
+        found => Ok(kind(found?.f_type as u64)),
+    }
+}
+
+/// By its number in Linux's `magic.h`.
+fn kind(magic: u64) -> Option<&'static str> {
+    match magic & 0xffff_ffff {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        0x5346_414f | 0x6b41_4653 => Some("AFS"),
+        0x00c3_6400 => Some("Ceph"),
+        0x0102_1997 => Some("9P"),
+        0x6573_5546 => Some("FUSE"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::geteuid;
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    #[test]
+    fn a_file_system_of_the_network_is_recognised() {
+        assert_eq!(kind(0x6969), Some("NFS"));
+        // As a signed word of 32 bits shows it.
+        assert_eq!(kind(0xff53_4d42_u32 as i32 as u64), Some("SMB"));
+        for (name, magic) in [("ext4", 0xef53), ("xfs", 0x5846_5342), ("tmpfs", 0x0102_1994), ("overlay", 0x794c_7630)]
+        {
+            assert_eq!(kind(magic), None, "{name}");
+        }
+        network(Path::new("/")).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_every_user_may_write_to_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for (mode, good) in
+            [(0o700, true), (0o750, true), (0o770, true), (0o777, false), (0o1777, false), (0o702, false)]
+        {
+            set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_usable(folder.path()).is_ok(), good, "{mode:o}");
+        }
+        assert!(!is_usable(&folder.path().join("none")).unwrap());
+    }
+
+    #[test]
+    fn root_works_in_the_folder_of_the_service() {
+        let folder = tempfile::tempdir().unwrap();
+        if geteuid().is_root() {
+            chown(folder.path(), Some(12_345), Some(12_345)).unwrap();
+        }
+        assert!(is_usable(folder.path()).unwrap());
+    }
+}

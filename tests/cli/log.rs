@@ -1,0 +1,188 @@
+//! A log that nobody reads: requests are answered all the same, the process ends all the same, and when somebody reads
+//! again, lines come and one of them tells of those that are lost.
+
+use crate::keyring_file::key;
+use crate::reload::{authid, refresh, with_provider};
+use crate::starved::Kept;
+use crate::{GOOD, Served, authseal, ready};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, ChildStderr, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// More than the pipe and the queue before it hold.
+const MANY: usize = 6_000;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server whose log was read up to where it says where it listens, and no further.
+struct Unread {
+    child: Child,
+    log: Option<BufReader<ChildStderr>>,
+    address: String,
+    admin: String,
+}
+
+impl Unread {
+    fn start(folder: &std::path::Path) -> Self {
+        let mut child = authseal(folder, &["serve"]).env("RUST_LOG", "debug").spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut find = |key: &str| loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0);
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if let Some(address) = line[key].as_str() {
+                return address.to_owned();
+            }
+        };
+        let (address, admin) = (find("address"), find("admin_address"));
+        Self { child, log: Some(log), address, admin }
+    }
+
+    /// Each request makes a line.
+    fn fill(&self) {
+        let mut kept = Kept::to(&self.address);
+        for _ in 0..MANY {
+            assert!(kept.ask("/healthz", "").0.contains(" 200 "));
+        }
+    }
+
+    fn dropped(&self) -> u64 {
+        let metrics = Kept::to(&self.admin).ask("/metrics", "").1;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("authseal_log_lines_dropped_total "));
+        line.unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end, at most ten seconds; the exit code.
+fn code(child: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return status.code(),
+            None => assert!(Instant::now() < deadline, "it does not end"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_no_request_up_and_tells_of_its_losses_when_it_is_read_again() {
+    let folder = with_provider(&format!("primary = 1\n{}", key(1)));
+    let mut unread = Unread::start(folder.path());
+    let authid = authid(folder.path(), 1);
+    assert_eq!(unread.dropped(), 0);
+    unread.fill();
+    assert!(unread.dropped() > 100, "{}", unread.dropped());
+    for _ in 0..50 {
+        assert!(refresh(&unread.address, &authid).starts_with("HTTP/1.1 200"));
+        for path in ["/healthz", "/readyz"] {
+            assert!(Kept::to(&unread.address).ask(path, "").0.contains(" 200 "));
+        }
+    }
+
+    let (sender, lines) = mpsc::channel();
+    let log = unread.log.take().unwrap();
+    let reader = thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let told = "lines of the log were left out: nobody read standard error";
+    let next = || lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nothing comes"));
+    let line = std::iter::repeat_with(next).find(|line| line.contains(told)).unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert!(line["lines"].as_u64().unwrap() > 100 && line["level"] == "WARN", "{line}");
+    assert!(!lines.try_iter().any(|line| line.contains(told)), "it is told once");
+    Kept::to(&unread.address).ask("/isalive", "");
+    assert!(std::iter::repeat_with(next).any(|line| line.contains("/isalive")));
+    drop(unread);
+    let _ = reader.join();
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_ends_when_it_is_told_to() {
+    let folder = with_provider(&format!("primary = 1\n{}", key(1)));
+    let mut unread = Unread::start(folder.path());
+    unread.fill();
+    assert!(unread.dropped() > 0);
+    kill_process(Pid::from_child(&unread.child), Signal::INT).unwrap();
+    assert_eq!(code(&mut unread.child), Some(0));
+}
+
+#[test]
+fn a_start_that_fails_ends_though_nobody_reads_why() {
+    let folder = ready(GOOD);
+    let start = || {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let flags = fcntl_getfl(&writer).unwrap();
+        fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+        while writer.write(b"x").is_ok() {}
+        fcntl_setfl(&writer, flags).unwrap();
+        let mut child = authseal(folder.path(), &["serve"]).stderr(Stdio::from(writer)).spawn().unwrap();
+        let code = code(&mut child);
+        drop(reader);
+        code
+    };
+    fs::remove_file(folder.path().join("keys.toml")).unwrap();
+    assert_eq!(start(), Some(2), "the log had begun");
+    fs::write(folder.path().join("authseal.toml"), "nonsense = 1\n").unwrap();
+    assert_eq!(start(), Some(2), "it had not");
+}
+
+#[test]
+fn the_last_lines_are_written_before_the_end() {
+    let folder = ready(GOOD);
+    let mut served = Served::start(folder.path(), &[]);
+    served.signal(Signal::TERM);
+    assert_eq!(served.end(), Some(0));
+    assert!(served.log.iter().any(|line| line.contains("SIGTERM: ending")));
+}
+
+#[test]
+fn what_strangers_can_bring_about_at_will_is_logged_ten_times_a_second_and_counted() {
+    let folder = ready(GOOD);
+    let served = Served::start(folder.path(), &[]);
+    let mut kept = Kept::to(&served.address);
+    let begun = Instant::now();
+    for _ in 0..500 {
+        assert!(kept.ask("/nothing", "").0.contains(" 404 "));
+    }
+    let seconds = begun.elapsed().as_secs() + 1;
+    let (mut single, mut counted) = (0, 0);
+    while single + counted < 500 {
+        let line: Value = serde_json::from_str(&served.log.recv_timeout(PATIENCE).unwrap()).unwrap();
+        match line["message"].as_str().unwrap() {
+            "answered" => single += 1,
+            "answered, beside those that were logged" => counted += line["left_out"].as_u64().unwrap(),
+            _ => continue,
+        }
+        assert_eq!((line["route"].as_str(), line["status"].as_u64()), (Some("none"), Some(404)));
+    }
+    assert!(single <= 10 * (seconds + 1) && counted > 0, "{single} in {seconds} s");
+}
+
+#[test]
+fn a_requests_number_tells_nobody_how_many_there_were() {
+    let folder = ready(GOOD);
+    let served = Served::start(folder.path(), &[]);
+    let mut kept = Kept::to(&served.address);
+    let mut number = || {
+        let (head, _) = kept.ask("/nothing", "");
+        let line = head.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
+        assert!(line.len() == 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
+        u64::from_str_radix(line, 16).unwrap()
+    };
+    let numbers: BTreeSet<_> = (0..50).map(|_| number()).collect();
+    assert_eq!(numbers.len(), 50);
+    let near = |(one, next): (&u64, &u64)| next - one < 1 << 32;
+    assert!(!numbers.iter().zip(numbers.iter().skip(1)).any(near), "{numbers:?}");
+}
