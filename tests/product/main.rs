@@ -10,6 +10,7 @@ mod audit;
 mod browser;
 mod canary;
 mod connections;
+mod cookies;
 mod delivery;
 mod duplicati;
 mod emulator;
