@@ -1,5 +1,7 @@
 //! The whole, built from a checked configuration: every room, wired once.
 
+mod tend;
+
 use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
@@ -19,16 +21,11 @@ use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 use url::Url;
-
-/// How often the store is looked after.
-const TEND: Duration = Duration::from_secs(5);
-/// How often it is asked how it is set up: in the times of [`TEND`].
-const ADVICE: u32 = 12;
 
 /// A server's rooms and what the handlers ask of the configuration.
 pub struct App {
@@ -51,7 +48,6 @@ pub struct App {
     admin_names: Vec<String>,
     drain: Duration,
     max_connections: Option<u64>,
-    clock: Clock,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
     privacy_url: Option<Url>,
@@ -132,7 +128,7 @@ impl App {
         };
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
-        tokio::spawn(tend(Arc::downgrade(&store)));
+        tokio::spawn(tend::tend(Arc::downgrade(&store)));
         let tokens = Tokens::new(
             keyring.clone(),
             denylist.clone(),
@@ -142,7 +138,6 @@ impl App {
             meter.clone(),
         );
         Ok(Self {
-            clock: clock.clone(),
             health: Health::new(
                 keyring.clone(),
                 denylist.clone(),
@@ -276,11 +271,6 @@ impl App {
         self.max_connections
     }
 
-    /// What time it is.
-    pub fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
     /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
@@ -299,27 +289,6 @@ impl App {
     /// Where an ACME client leaves its answers.
     pub fn acme_challenge_dir(&self) -> Option<&Path> {
         self.acme_challenge_dir.as_deref()
-    }
-}
-
-/// Tells the log how the store should be set up, as soon as it can be asked, and when that changes: after a failover
-/// another Redis answers. While it fails it is asked whether it still does.
-async fn tend(store: Weak<Store>) {
-    let (mut told, mut wait) = (Vec::new(), 0);
-    while let Some(store) = store.upgrade() {
-        store.probe().await;
-        wait = if store.was_replaced() { 0 } else { wait };
-        if wait == 0
-            && let Ok(advice) = store.advice().await
-        {
-            for advice in advice.iter().filter(|advice| !told.contains(*advice)) {
-                tracing::warn!(advice, "the state store is not set up to keep logins");
-            }
-            (told, wait) = (advice, ADVICE);
-        }
-        wait = wait.saturating_sub(1);
-        drop(store);
-        tokio::time::sleep(TEND).await;
     }
 }
 

@@ -94,6 +94,11 @@ impl Meter {
         meter
     }
 
+    /// The clock that it goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
     /// When this meter began to count: what was before is unknown.
     pub fn watching_since(&self) -> UnixTime {
         self.0.started

@@ -70,10 +70,10 @@ impl Crowd {
         listener: &'static str,
         max: usize,
         exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
-        clock: Clock,
         meter: Meter,
     ) -> Arc<Self> {
         Reason::ALL.iter().for_each(|reason| meter.connections_ended(reason.word(), 0));
+        let clock = meter.clock().clone();
         let (exempt, open, next, leaving, warned) =
             (Box::new(exempt), <_>::default(), <_>::default(), <_>::default(), <_>::default());
         let crowd = Arc::new(Self { listener, max, exempt, open, next, leaving, warned, clock, meter });
@@ -176,7 +176,7 @@ mod tests {
 
     fn crowd(clock: &Clock) -> Arc<Crowd> {
         let proxy = |peer: IpAddr| peer.to_string() == "192.0.2.80";
-        Crowd::new("test", MAX, proxy, clock.clone(), Meter::default())
+        Crowd::new("test", MAX, proxy, Meter::new(clock.clone(), []))
     }
 
     /// So many connections, from an address each or from the one that has no `{}`.

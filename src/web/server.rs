@@ -154,8 +154,8 @@ impl Server {
 
 /// The connections of a listener. The operator's own proxies may have any share of them.
 fn crowd(listener: &'static str, max: usize, app: &web::Data<App>) -> Arc<Crowd> {
-    let (proxies, clock, meter) = (app.clone(), app.clock().clone(), app.meter().clone());
-    Crowd::new(listener, max, move |peer| proxies.trusts(peer), clock, meter)
+    let proxies = app.clone();
+    Crowd::new(listener, max, move |peer| proxies.trusts(peer), app.meter().clone())
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

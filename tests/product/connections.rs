@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections are looked at four times a second; one that survives three such looks is not ended.
 const LOOKS: Duration = Duration::from_millis(800);
 
-const GET: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+const GET: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
 
 struct Client(TcpStream);
@@ -64,7 +64,7 @@ impl Client {
 /// By a connection of its own: those that are kept end when the clock is moved.
 async fn metrics(app: &TestApp) -> String {
     let mut client = Client::new(app.admin.as_ref().unwrap()).await;
-    client.send("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.rest().await
+    client.send("GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.rest().await
 }
 
 /// How many connections were ended for a reason.
@@ -314,7 +314,7 @@ async fn the_other_listeners_have_the_same_bounds() {
     let app = spawn_app(ADMIN);
     let admin = app.admin.clone().unwrap();
     let mut client = Client::new(&admin).await;
-    client.send(GET).await.status().await;
+    assert_eq!(client.send(GET).await.status().await, 200);
     client.send("G").await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     app.clock.advance(Duration::from_secs(11));
