@@ -50,6 +50,8 @@ pub struct App {
     admin_listen: Vec<SocketAddr>,
     admin_names: Vec<String>,
     drain: Duration,
+    max_connections: Option<u64>,
+    clock: Clock,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
     privacy_url: Option<Url>,
@@ -140,6 +142,7 @@ impl App {
             meter.clone(),
         );
         Ok(Self {
+            clock: clock.clone(),
             health: Health::new(
                 keyring.clone(),
                 denylist.clone(),
@@ -165,6 +168,7 @@ impl App {
             admin_listen: config.admin_listen,
             admin_names: config.admin_names,
             drain: config.drain,
+            max_connections: config.max_connections,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
             privacy_url: config.privacy_url,
@@ -265,6 +269,16 @@ impl App {
     /// How long to go on serving after being told to end.
     pub fn drain_time(&self) -> Duration {
         self.drain
+    }
+
+    /// The most connections at one time; `None` for as many as can be had.
+    pub fn max_connections(&self) -> Option<u64> {
+        self.max_connections
+    }
+
+    /// What time it is.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.

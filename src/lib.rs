@@ -26,6 +26,7 @@ pub mod access;
 pub mod config;
 pub mod pages;
 pub mod app;
+pub mod socket;
 pub mod web;
 pub mod demo;
 pub mod cli;

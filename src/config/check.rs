@@ -7,7 +7,6 @@ use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
 use crate::login::Origin;
 use crate::provider::{Catalogue, names_loopback};
-use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use figment::value::Value;
 use ipnet::IpNet;
@@ -22,8 +21,8 @@ use url::{Host, Url};
 /// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
 /// needed to finish.
 const MAX_DRAIN: u64 = 60;
-/// The most that a limit may allow in a minute.
-const MAX_RATE: u32 = 1_000_000;
+/// The least number of connections that is of use.
+const MIN_CONNECTIONS: u64 = 16;
 
 /// Takes out every text that was never filled in, so that it is not complained about a second time.
 pub(super) fn refuse_placeholders(layers: &mut Layers, faults: &mut Faults) {
@@ -85,12 +84,8 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         .filter_map(|(at, text)| keys.judge(&["admin", "names", &at.to_string()], Some(text), |text| host_name(&text)));
     let admin_names = names.collect();
     let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
-    let mut rate = |name, number| keys.judge(&["limits", name], Some(number), rate).unwrap_or_default();
-    let rates = Rates {
-        invalid_authids: rate("invalid_authids", written.limits.invalid_authids),
-        provider_calls: rate("provider_calls", written.limits.provider_calls),
-        provider_calls_in_all: rate("provider_calls_in_all", written.limits.provider_calls_in_all),
-    };
+    let max_connections = keys.judge(&["server", "max_connections"], written.server.max_connections, connections);
+    let rates = keys.rates(&written.limits);
     let proxies = written.server.trusted_proxies.into_iter().enumerate();
     let proxies = proxies.filter_map(|(at, text)| {
         keys.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
@@ -145,6 +140,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         admin_listen,
         admin_names,
         drain: drain.unwrap_or_default(),
+        max_connections,
         trusted_proxies,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
@@ -215,15 +211,17 @@ impl Keys<'_> {
     }
 }
 
-fn rate(number: u64) -> Result<u32, String> {
-    let rate = u32::try_from(number).ok().filter(|rate| (1..=MAX_RATE).contains(rate));
-    rate.ok_or_else(|| format!("must be a number from 1 to {MAX_RATE}: so many a minute"))
-}
-
 fn drain(seconds: u64) -> Result<Duration, String> {
     match seconds {
         0..=MAX_DRAIN => Ok(Duration::from_secs(seconds)),
         _ => Err(format!("must be at most {MAX_DRAIN}: whoever runs this server would have it killed meanwhile")),
+    }
+}
+
+fn connections(number: u64) -> Result<u64, String> {
+    match number {
+        MIN_CONNECTIONS.. => Ok(number),
+        _ => Err(format!("must be at least {MIN_CONNECTIONS}: a browser alone opens six")),
     }
 }
 

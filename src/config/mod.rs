@@ -10,6 +10,7 @@ mod expiry;
 mod extract;
 mod faults;
 mod layers;
+mod limits;
 mod listening;
 mod secrets;
 mod show;
@@ -58,6 +59,8 @@ pub struct Config {
     pub admin_names: Vec<String>,
     /// How long to go on serving after being told to end.
     pub drain: Duration,
+    /// The most connections at one time, over all listeners; `None` for what the limit on descriptors leaves.
+    pub max_connections: Option<u64>,
     /// The proxies whose word on the client's address and scheme is taken.
     pub trusted_proxies: Vec<IpNet>,
     /// Where the keyring is.

@@ -400,6 +400,7 @@ const BAD_FILES: &[(&str, &str)] = &[
         "admin.listen = [\"hunter2-Zw3\"]",
         "admin.listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port",
     ),
+    ("server.max_connections = 15", "server.max_connections (in {dir}/authseal.toml) must be at least 16"),
     ("server.drain_seconds = 61", "server.drain_seconds (in {dir}/authseal.toml) must be at most 60"),
     (
         "limits.invalid_authids = 0",

@@ -44,6 +44,7 @@ pub(super) struct Tls {
 pub(super) struct Server {
     pub(super) trusted_proxies: Vec<String>,
     pub(super) drain_seconds: u64,
+    pub(super) max_connections: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]

@@ -15,10 +15,13 @@ const MAX_FETCHES: u32 = 20;
 /// Most pairs of client and token that are remembered; a client that is forgotten is counted once more.
 const MAX_ASKED: u64 = 100_000;
 
+/// Who asks: a client, and whether its page may be an opener. A foreign page in the same browser uses up its own only.
+type Asker = (ClientNet, bool);
+
 /// What was asked for in vain. In memory: a restart begins at zero.
 pub(super) struct Fetches {
-    limit: Limit<ClientNet>,
-    asked: Cache<(ClientNet, u64), ()>,
+    limit: Limit<Asker>,
+    asked: Cache<(Asker, u64), ()>,
     /// Makes numbers of fetch tokens that nobody can choose.
     hasher: RandomState,
 }
@@ -33,11 +36,12 @@ impl Fetches {
         Self { limit: Limit::new(clock), asked, hasher: RandomState::new() }
     }
 
-    /// Whether a fetch token may be looked up.
-    pub(super) fn admits(&self, client: Client, token: &FetchToken) -> bool {
+    /// Whether a fetch token may be looked up, for a page of an origin that is `trusted` or is not.
+    pub(super) fn admits(&self, client: Client, trusted: bool, token: &FetchToken) -> bool {
         let (net, most) = share(client, MAX_FETCHES);
-        let pair = (net, self.hasher.hash_one(token.expose()));
-        let admitted = self.asked.contains_key(&pair) || self.limit.admit(net, most).is_ok();
+        let asker = (net, trusted);
+        let pair = (asker, self.hasher.hash_one(token.expose()));
+        let admitted = self.asked.contains_key(&pair) || self.limit.admit(asker, most).is_ok();
         if admitted {
             self.asked.insert(pair, ());
         }
@@ -45,10 +49,10 @@ impl Fetches {
     }
 
     /// That look-up found something.
-    pub(super) fn forget(&self, client: Client, token: &FetchToken) {
-        let (net, _) = share(client, 0);
-        self.asked.invalidate(&(net, self.hasher.hash_one(token.expose())));
-        self.limit.give_back(net);
+    pub(super) fn forget(&self, client: Client, trusted: bool, token: &FetchToken) {
+        let asker = (share(client, 0).0, trusted);
+        self.asked.invalidate(&(asker, self.hasher.hash_one(token.expose())));
+        self.limit.give_back(asker);
     }
 }
 
@@ -65,13 +69,14 @@ mod tests {
             let net = format!("192.0.2.{host}").parse::<IpAddr>().unwrap().into();
             Client { address: Some(net), peer: net }
         };
-        assert!((0..20).all(|number| fetches.admits(client(1), &token(number))));
-        assert!(!fetches.admits(client(1), &token(20)) && !fetches.admits(client(1), &token(20)));
-        assert!((0..1000).all(|_| fetches.admits(client(1), &token(7))), "what is asked again counts once");
-        assert!(fetches.admits(client(2), &token(20)));
-        fetches.forget(client(1), &token(7));
-        assert!(fetches.admits(client(1), &token(20)) && !fetches.admits(client(1), &token(7)));
+        assert!((0..20).all(|number| fetches.admits(client(1), true, &token(number))));
+        assert!(!fetches.admits(client(1), true, &token(20)) && !fetches.admits(client(1), true, &token(20)));
+        assert!((0..1000).all(|_| fetches.admits(client(1), true, &token(7))), "what is asked again counts once");
+        assert!(fetches.admits(client(2), true, &token(20)));
+        fetches.forget(client(1), true, &token(7));
+        assert!(fetches.admits(client(1), true, &token(20)) && !fetches.admits(client(1), true, &token(7)));
+        assert!(fetches.admits(client(1), false, &token(21)), "another page's tries are its own");
         let unknown = Client { address: None, ..client(3) };
-        assert!((0..240).all(|number| fetches.admits(unknown, &token(number))), "they share a proxy");
+        assert!((0..240).all(|number| fetches.admits(unknown, true, &token(number))), "they share a proxy");
     }
 }

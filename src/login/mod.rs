@@ -74,6 +74,8 @@ pub struct Callback {
     pub state: Option<String>,
     /// The state from the cookie, see [`Begun::keep`].
     pub kept: Option<String>,
+    /// Whether the person said on our own page that they come from the provider.
+    pub confirmed: bool,
     /// The provider's error code (RFC 6749 section 4.1.2.1).
     pub error: Option<String>,
     /// The issuer (RFC 9207).
@@ -96,6 +98,8 @@ pub struct LoggedIn {
     pub ends: Option<UnixTime>,
     /// Who asked.
     pub opener: Opener,
+    /// Why nobody counts as the opener.
+    pub caution: Option<Caution>,
     /// The token that the opener asks with, if the AuthID may go to it at all.
     pub fetch_token: Option<FetchToken>,
     /// Whether the AuthID waits in the mailbox already.
@@ -104,6 +108,16 @@ pub struct LoggedIn {
     pub ticket: Option<String>,
     /// What else the person needs: label and value.
     pub shown: Vec<(String, String)>,
+}
+
+/// Why an AuthID may be another person's than the one in front of the browser (login CSRF, RFC 9700 section 4.7), and so
+/// goes nowhere by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caution {
+    /// The login began at another address than the one where it ended.
+    OtherAddress,
+    /// The provider's answer came without `state`, so nothing ties it to the login that began in this browser.
+    NoState,
 }
 
 impl Logins {
@@ -139,8 +153,14 @@ impl Logins {
     ///
     /// # Errors
     /// When the link is not of this browser, the service is not offered, or the provider's addresses are not known.
-    pub async fn begin(&self, service: &Arc<Service>, ctx: &str, binder: Option<&Binder>) -> Result<Begun, LoginError> {
-        let context = self.context(ctx, binder)?;
+    pub async fn begin(
+        &self,
+        service: &Arc<Service>,
+        ctx: &str,
+        binder: Option<&Binder>,
+        client: Client,
+    ) -> Result<Begun, LoginError> {
+        let context = Context { client: client.address, ..self.context(ctx, binder)? };
         self.offered(service, Flow::Code)?;
         self.can_be_kept(service).await?;
         let (state, challenge) = context.begin(&service.id, &self.keyring.load(), self.clock.now())?;
@@ -150,7 +170,8 @@ impl Logins {
         Ok(Begun { url, keep: service.provider.state_optional().then_some(state) })
     }
 
-    /// Ends a login with what the provider sent back through the browser.
+    /// Ends a login with what the provider sent back through the browser. Without `state` anybody may have sent it here, so
+    /// that takes the person's word.
     ///
     /// # Errors
     /// Everything is checked before the code is spent.
@@ -182,12 +203,18 @@ impl Logins {
             return Err(refused_at_provider(service, &error));
         }
         let code = callback.code.ok_or(LoginError::BadState)?;
+        if guard::on(Guard::Confirmation) && dropped && !callback.confirmed {
+            return Err(LoginError::Unconfirmed(service));
+        }
         if guard::on(Guard::Replay) && !self.seen.entry(state.nonce).or_insert(()).is_fresh() {
             return Err(LoginError::Replayed(service));
         }
         let verifier = service.provider.pkce().then_some(state.verifier.as_str());
         match self.providers.redeem(&service, &code, &self.redirect_uri, verifier, &callback.all).await {
-            Ok(tokens) => self.hand_out(service, tokens, state.context, client, &callback.all).await,
+            Ok(tokens) => {
+                let caution = dropped.then_some(Caution::NoState);
+                self.hand_out(service, tokens, state.context, client, &callback.all, caution).await
+            }
             Err(failure) => {
                 // The code was not spent: reloading the page may still work.
                 if matches!(failure, Failure::Unreachable | Failure::NotOffered) {
@@ -220,7 +247,7 @@ impl Logins {
         self.can_be_kept(service).await?;
         let tokens = self.providers.trade(service, &pasted).await;
         let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
-        self.hand_out(service.clone(), tokens, context, client, &[]).await
+        self.hand_out(service.clone(), tokens, context, client, &[], None).await
     }
 
     /// What [`Logins::welcome`] sealed, if this browser is the one it was sealed for.

@@ -163,6 +163,17 @@ impl Meter {
         }
     }
 
+    /// How many connections a listener has, and may have.
+    pub fn connections(&self, listener: &'static str, open: usize, max: usize) {
+        self.gauge(&list::CONNECTIONS, &[listener]).set(open as f64);
+        self.gauge(&list::CONNECTIONS_MAX, &[listener]).set(max as f64);
+    }
+
+    /// So many connections more were ended for a reason.
+    pub fn connections_ended(&self, reason: &'static str, more: u64) {
+        self.counter(&list::CONNECTIONS_ENDED, &[reason]).increment(more);
+    }
+
     /// A store of some kind answered a request, or failed.
     pub fn store_asked(&self, kind: &'static str, verb: &'static str, seconds: f64, well: bool) {
         self.observe(&list::STORE_REQUESTS, &[kind, verb], seconds);

@@ -128,6 +128,34 @@ mod tests {
     }
 
     #[test]
+    fn the_privacy_policy_names_whatever_the_trail_holds() {
+        let told = |field: &str| match field {
+            "event" => "kind",
+            "client" | "peer" => "the address that the request came from",
+            "service" => "the service",
+            "grant" | "rule" => "the login id", // a rule of the denylist names no more than the login
+            "epoch" | "before" => "the number of the key that sealed the AuthID",
+            "opener" | "to" => "the address of the page that asked for it",
+            "why" | "way" | "durably" | "at_provider" => "outcome",
+            other => panic!("the privacy policy has to say that the log holds `{other}`"),
+        };
+        let (code, _) = include_str!("audit.rs").split_once("#[cfg(test)]").unwrap();
+        let lines = code.split("target: \"authseal::audit\",").skip(1).map(|rest| rest.split(");").next().unwrap());
+        let fields: Vec<_> =
+            lines.flat_map(|line| line.split(',')).map(str::trim).filter(|field| !field.is_empty()).collect();
+        assert!(fields.len() > 30, "{fields:?}");
+        for policy in [include_str!("../../templates/privacy.html"), include_str!("../../templates/privacy.txt")] {
+            let words = policy.split_whitespace().collect::<Vec<_>>().join(" ");
+            let (_, log) = words.split_once("The log: ").unwrap();
+            for field in &fields {
+                let name = field.split([' ', '=']).next().unwrap().trim_start_matches('%');
+                assert!(log.contains(told(name)), "{name}");
+            }
+            assert!(log.contains("How long the log is kept is up to whoever runs this server."));
+        }
+    }
+
+    #[test]
     fn the_documentation_lists_every_event_and_no_other() {
         let sources = [include_str!("audit.rs"), include_str!("../keyfile/mod.rs"), include_str!("../denylist/mod.rs")];
         let code = sources.map(|source| source.split("#[cfg(test)]").next().unwrap_or_default()).concat();

@@ -10,6 +10,7 @@ mod audit;
 mod authid;
 mod cli_token;
 mod client;
+mod cookie;
 mod deliver;
 mod fetch;
 mod fixed;
@@ -57,7 +58,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/", "GET, HEAD", vec![head_too().to(index::get)]);
     at("/access", "POST", vec![post().to(access::post)]);
     at("/login", "GET", vec![get().to(login::begin)]);
-    at("/logged-in", "GET", vec![get().to(login::complete)]);
+    at("/logged-in", "GET, POST", vec![get().to(login::complete), post().to(login::confirm)]);
     at("/cli-token", "GET", vec![get().to(cli_token::get)]);
     at("/cli-token-login", "POST", vec![post().to(cli_token::post)]);
     at("/deliver", "POST", vec![post().to(deliver::post)]);

@@ -9,6 +9,8 @@ mod admin;
 mod audit;
 mod browser;
 mod canary;
+mod connections;
+mod cookies;
 mod delivery;
 mod duplicati;
 mod emulator;

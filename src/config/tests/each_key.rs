@@ -53,6 +53,7 @@ const ROWS: &[Row] = &[
     ("tls.redirect_listen", "['127.0.0.1:2']", TLS, "redirect_listen: [127.0.0.1:2]"),
     ("server.trusted_proxies", "['10.1.2.0/24']", &[], "trusted_proxies: [10.1.2.0/24]"),
     ("server.drain_seconds", "7", &[], "drain: 7s"),
+    ("server.max_connections", "500", &[], "max_connections: Some(500)"),
     ("admin.listen", "['127.0.0.1:3']", &[], "admin_listen: [127.0.0.1:3]"),
     ("admin.names", "['METRICS.example']", &[], "admin_names: [\"metrics.example\"]"),
     ("keyring.file", "'k.toml'", &[], "keyring: File(\"/"),
@@ -266,6 +267,7 @@ fn built(config: &Config) -> Vec<String> {
         format!("admin_listen: {:?}", config.admin_listen),
         format!("admin_names: {:?}", config.admin_names),
         format!("drain: {:?}", config.drain),
+        format!("max_connections: {:?}", config.max_connections),
         format!("trusted_proxies: {:?}", config.trusted_proxies),
         match &config.keyring {
             KeyringSource::File(file) => format!("keyring: File({file:?})"),
