@@ -114,10 +114,11 @@ impl Run<'_, '_> {
 
     async fn swap(&mut self, record: Record) -> Result<bool, StoreError> {
         let life = self.manner.record_life();
-        let written = self.records.swap(self.login, self.seen.blob.as_deref(), record, life).await?;
-        let is_written = written.is_some();
-        self.seen = written.unwrap_or_else(|| std::mem::take(&mut self.seen));
-        Ok(is_written)
+        let Some(written) = self.records.swap(self.login, self.seen.blob.as_deref(), record, life).await? else {
+            return Ok(false);
+        };
+        self.seen = written;
+        Ok(true)
     }
 
     /// Asks the provider, and renews the mark beside the call.
@@ -136,7 +137,7 @@ impl Run<'_, '_> {
         let token = before.as_ref().map_or(&self.login.refresh_token, |record| &record.token).clone();
         let begun = self.records.clock.uptime();
         let answer = {
-            let _under_way = self.under_way.begin(self.login.grant);
+            let _under_way = self.manner.single_use.then(|| self.under_way.begin(self.login.grant));
             let (call, renews) = ((self.ask)(token, time), before.as_ref().is_some_and(|b| b.asked_at.is_some()));
             tokio::select! {
                 answer = call => answer,

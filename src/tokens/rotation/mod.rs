@@ -66,7 +66,7 @@ pub(super) struct Rotation {
     meter: Meter,
 }
 
-/// The logins whose provider is being asked right now.
+/// The logins whose provider is being asked right now with a token that works once.
 #[derive(Default)]
 struct UnderWay(Mutex<BTreeSet<GrantId>>);
 

@@ -97,7 +97,8 @@ impl Records {
             };
             let generation = record.as_ref().map(|record| record.generation);
             match self.newest.get(&name) {
-                Some(newest) if generation < Some(newest.generation) => {
+                // The same, of which the key was replaced since, is not worth writing.
+                Some(newest) if generation < Some(newest.generation) && blob.as_deref() != Some(&*newest.blob) => {
                     tracing::warn!(
                         grant = %login.grant,
                         "the state store is behind what is remembered here of a login; it is set right"

@@ -439,6 +439,12 @@ async fn a_replica_that_remembers_more_than_the_store_sets_it_right_before_anyth
         let other = replicas.exchange(STRICT, |a| a).await.unwrap();
         assert_eq!(other, format!("access-of-token-{}", round + 1), "and so others find it");
     }
+    // What does not open any more, since its key was replaced, is not written again and again.
+    let dead = sealed(&replicas, 9, &keyring(1, &[1]));
+    replicas.put_back(&dead).await;
+    one.records.remember(record::name(&replicas.login), 9, &dead);
+    let unopened = tokio::time::timeout(Duration::from_secs(30), replicas.exchange_on(&one, STRICT, |a| a)).await;
+    assert!(matches!(unopened.unwrap(), Err(Refused::Forgotten)));
     // What was ended is not brought back.
     one.forget(&replicas.login).await;
     assert!(matches!(replicas.exchange_on(&one, STRICT, |a| a).await, Err(Refused::Forgotten)));
