@@ -79,10 +79,10 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     let redirect_listen = keys.listen(&["tls", "redirect_listen"], &written.tls.redirect_listen, &listen);
     let taken = [listen.as_slice(), &redirect_listen].concat();
     let admin_listen = keys.listen(&["admin", "listen"], &written.admin.listen, &taken);
-    let names = written.admin.names.into_iter().enumerate();
-    let names = names
-        .filter_map(|(at, text)| keys.judge(&["admin", "names", &at.to_string()], Some(text), |text| host_name(&text)));
-    let admin_names = names.collect();
+    let names = |(at, text): (usize, _)| {
+        keys.judge(&["admin", "names", &at.to_string()], Some(text), |text: String| host_name(&text))
+    };
+    let admin_names = written.admin.names.into_iter().enumerate().filter_map(names).collect();
     let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
     let max_connections = keys.judge(&["server", "max_connections"], written.server.max_connections, connections);
     let rates = keys.rates(&written.limits);
@@ -109,17 +109,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         keys.judge(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
     });
     let trusted_origins = origins.collect();
-    for (id, client) in &written.clients {
-        keys.filled(&["clients", id, "id"], client.id.as_deref());
-        keys.filled(&["clients", id, "secret"], client.secret.as_ref().map(ExposeSecret::expose_secret));
-    }
-    for (id, service) in &written.services {
-        keys.filled(&["services", id, "client_id"], service.client_id.as_deref());
-        keys.filled(
-            &["services", id, "client_secret"],
-            service.client_secret.as_ref().map(ExposeSecret::expose_secret),
-        );
-    }
+    keys.credentials(&written.clients, &written.services);
     let privacy_url = keys.judge(&["privacy", "url"], written.privacy.url, |text| web_url(&text));
     let level = keys.judge(&["log", "level"], written.log.level, log_level);
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
@@ -177,7 +167,7 @@ impl Keys<'_> {
         judge(value?).map_err(|sentence| self.fault(path, sentence)).ok()
     }
 
-    fn filled(&mut self, path: &[&str], text: Option<&str>) {
+    pub(super) fn filled(&mut self, path: &[&str], text: Option<&str>) {
         if text.is_some_and(|text| text.trim().is_empty()) {
             self.fault(path, "is empty; leave the key out instead");
         }

@@ -6,6 +6,7 @@
 //! Nothing here reads the process's environment but [`Sources::of_process`].
 
 mod check;
+mod credentials;
 mod expiry;
 mod extract;
 mod faults;
