@@ -6,10 +6,12 @@
 //! Nothing here reads the process's environment but [`Sources::of_process`].
 
 mod check;
+mod credentials;
 mod expiry;
 mod extract;
 mod faults;
 mod layers;
+mod limits;
 mod listening;
 mod secrets;
 mod show;
@@ -24,6 +26,7 @@ pub use show::{Shown, keys_of, show};
 pub use sources::{FILE_LIMIT, Sources};
 
 use crate::provider::Catalogue;
+use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
 use ipnet::IpNet;
@@ -57,6 +60,8 @@ pub struct Config {
     pub admin_names: Vec<String>,
     /// How long to go on serving after being told to end.
     pub drain: Duration,
+    /// The most connections at one time, over all listeners; `None` for what the limit on descriptors leaves.
+    pub max_connections: Option<u64>,
     /// The proxies whose word on the client's address and scheme is taken.
     pub trusted_proxies: Vec<IpNet>,
     /// Where the keyring is.
@@ -71,6 +76,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// What there is to log in to: `[providers]`, `[services]` and `[clients]`, those built in included.
     pub catalogue: Catalogue,
+    /// What may be asked how often.
+    pub rates: Rates,
     /// Whether `GET /refresh?authid=` is answered.
     pub allow_query_authid: bool,
     /// The operator's own privacy policy.

@@ -32,7 +32,7 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
                 "Choose another service, or ask the operator of this server.",
             ),
         ),
-        LoginError::BadState => bad(ErrorPage::new(
+        LoginError::BadState | LoginError::Unconfirmed(_) => bad(ErrorPage::new(
             "This login cannot be finished",
             "The answer does not belong to a login that began here in the last ten minutes.",
             "Begin once more; logging in takes a minute or two.",
@@ -153,7 +153,7 @@ fn provider_error(service: &Service, meaning: Option<Meaning>, code: &str) -> (S
         Some(Meaning::Later) => {
             (StatusCode::BAD_GATEWAY, format!("{name} is busy ({code})."), "Try again in a few minutes.")
         }
-        Some(Meaning::LoginAgain | Meaning::Expired | Meaning::Consent) => (
+        Some(Meaning::LoginAgain | Meaning::AnswerLost | Meaning::Expired | Meaning::Consent) => (
             StatusCode::BAD_REQUEST,
             format!("{name} wants you to sign in or to agree once more ({code})."),
             "Try again, and follow all steps there.",
