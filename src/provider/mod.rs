@@ -1,8 +1,8 @@
 //! Services and providers: who they are, as data, and the calls to them.
 //!
 //! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
-//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`Tokens`]
-//! or a [`Failure`].
+//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`Tokens`],
+//! a [`Failure`], or a [`CallbackError`] with its code.
 
 mod address;
 mod answer;

@@ -76,7 +76,7 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
                 retry_after = answer.retry_after.map(|time| time.as_secs()),
                 redirect,
                 encoding,
-                client_auth = auth.map(tracing::field::debug),
+                client_auth = auth.as_deref(),
                 because,
                 hint = hint(answer, failure, because),
                 $message
