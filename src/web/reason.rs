@@ -112,6 +112,8 @@ impl From<&Refused> for Answer {
             Refused::NotOffered(_) => Self::not_offered(),
             Refused::Gone(_, reason) => Self { reason: reason.clone().into(), ..permanent("") },
             Refused::Provider(failure) => failure.into(),
+            // Its own sentence has the status, and promises nothing.
+            Refused::Unclear(failure @ Failure::Unclear { .. }) => failure.into(),
             Refused::Unclear(failure) => Self { reason: unclear(failure).into(), ..failure.into() },
             Refused::NoKeyForRecord(_, NoKey::Newer) => newer(
                 "What this server remembers of this login is sealed with a newer key than it has. Please try again in a moment.",
