@@ -8,7 +8,7 @@ use super::habits::Habits;
 use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, SetupError, Wire};
-use super::{Availability, Catalogue, ClientAuth, RevokeStyle, Rotation};
+use super::{Availability, Catalogue, ClientAuth, Meaning, RevokeStyle, Rotation};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use secrecy::{ExposeSecret, SecretString};
@@ -47,7 +47,8 @@ impl Providers {
     /// When TLS or the client cannot be set up.
     pub fn new(catalogue: Catalogue, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
         let discovery = Discovery::new(catalogue.all().map(|service| &*service.provider), clock.clone());
-        Ok(Self { catalogue, wire: Wire::new(clock, meter)?, discovery, habits: Habits::new() })
+        let habits = Habits::new(clock.clone());
+        Ok(Self { catalogue, wire: Wire::new(clock, meter)?, discovery, habits })
     }
 
     pub(super) fn wire(&self) -> &Wire {
@@ -144,8 +145,11 @@ impl Providers {
         let harmless = service.provider.rotation() != Rotation::SingleUse;
         let outcome = self.grant(service, fields, &[], Instant::now() + budget, harmless).await;
         match &outcome {
-            Ok(tokens) => self.habits.refreshed(&service.provider, refresh_token, tokens.refresh_token.as_ref()),
-            Err(fault) => self.habits.failed(&service.provider, refresh_token, fault.failure),
+            Ok(tokens) => self.habits.refreshed(service, refresh_token, tokens.refresh_token.as_ref()),
+            Err(fault) if self.habits.is_dead(service, refresh_token, fault.failure) => {
+                return Err(Fault::from(Failure::Refused(Meaning::LoginAgain)).of_refresh());
+            }
+            Err(_) => {}
         }
         outcome.map_err(Fault::of_refresh)
     }
@@ -177,7 +181,7 @@ impl Providers {
                 Err(RefreshFailure { failure, .. }) => return Err(failure),
             },
         };
-        let call = Call { provider, url, payload };
+        let call = Call { provider, service: Some(service.id.as_str()), name: "revocation", url, payload };
         match self.wire.perform(&call, deadline, true, answer::revoked).await {
             Ok(()) | Err(Fault { failure: Failure::Refused(_), .. }) => Ok(Revoked::Done),
             Err(fault) => Err(fault.failure),
@@ -206,7 +210,9 @@ impl Providers {
             (None, None) => return Err(Failure::Operator.into()),
         };
         let auth = client_auth(provider, metadata.as_deref());
-        let call = Call { provider, url: url.clone(), payload: Payload::Form(fields, Some((client, auth))) };
+        let name = if fields.contains(&("grant_type", "refresh_token")) { "refresh" } else { "login" };
+        let payload = Payload::Form(fields, Some((client, auth)));
+        let call = Call { provider, service: Some(service.id.as_str()), name, url: url.clone(), payload };
         self.wire.perform(&call, deadline, harmless, answer::tokens).await
     }
 }
@@ -426,7 +432,7 @@ mod tests {
         let stranger = Stranger::with(answers).await;
         let (providers, service) = local(&stranger, "");
         assert_eq!(refresh(&providers, &service).await.ok().unwrap().refresh_token.unwrap().expose_secret(), "next");
-        let refused = Failure::Refused(super::super::Meaning::LoginAgain);
+        let refused = Failure::Refused(Meaning::LoginAgain);
         assert_eq!(refresh(&providers, &service).await.err(), Some(refused));
         assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::BadAnswer));
     }
@@ -615,7 +621,7 @@ mod tests {
     async fn nothing_secret_is_logged() {
         let token = SecretString::from("CANARY-refresh");
         let (log, guard) = Log::catch();
-        let refused = r#"{"error":"invalid_grant","error_description":"CANARY-text CANARY-refresh"}"#;
+        let refused = r#"{"error":"invalid_grant","error_description":"No CANARY-refresh, here"}"#;
         let unknown = r#"{"error":"CANARY-refresh","access_token":"CANARY-access"}"#;
         let bodies = [refused, unknown, r#"{"access_token":"CANARY-access","refresh_token":"CANARY-next"}"#];
         let heads = ["400 Bad Request", "400 Bad Request", "200 OK"];
@@ -629,6 +635,7 @@ mod tests {
         }
         drop(guard);
         let log = log.text();
+        assert!(log.contains("No (left out) here"), "{log}");
         assert!(log.contains("invalid_grant") && log.contains("half an hour assumed"), "{log}");
         assert!(!log.contains("CANARY") && !log.contains("cret"), "{log}");
     }

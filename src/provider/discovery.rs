@@ -103,7 +103,7 @@ impl Known {
 async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Metadata, Failure> {
     let issuer = provider.issuer().unwrap_or_default().trim_end_matches('/');
     let url = Url::parse(&format!("{issuer}/.well-known/openid-configuration")).map_err(|_| Failure::Operator)?;
-    let call = Call { provider, url, payload: Payload::Nothing };
+    let call = Call { provider, service: None, name: "discovery", url, payload: Payload::Nothing };
     wire.perform(&call, deadline, true, read).await.map_err(|fault| fault.failure)
 }
 
@@ -112,7 +112,7 @@ fn read(provider: &Provider, answer: &Answer) -> Result<Metadata, Fault> {
     if answer.status != 200 {
         let fault = answer::error(provider, answer);
         // Codes of a token endpoint say nothing here, least of all that a login is dead.
-        let of_token = matches!(fault.failure, Failure::Refused(_) | Failure::Operator);
+        let of_token = matches!(fault.failure, Failure::Refused(_) | Failure::Operator | Failure::Unclear { .. });
         return Err(if of_token { Fault::bad_answer() } else { fault });
     }
     let document = Members::read(&answer.body).filter(|document| document.whole).ok_or_else(Fault::bad_answer)?;
@@ -251,7 +251,7 @@ mod tests {
     fn a_public_issuer_cannot_lead_to_this_machine() {
         let issuer = "https://example.com";
         let Reply::Http(_, body) = document(issuer, "http://127.0.0.1:1") else { unreachable!() };
-        let answer = Answer { status: 200, retry_after: None, body: body.into(), cut: None };
+        let answer = Answer { status: 200, retry_after: None, head: Default::default(), body: body.into(), cut: None };
         assert_eq!(read(&provider(issuer), &answer).err(), Some(Fault::bad_answer()));
     }
 }

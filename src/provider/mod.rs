@@ -1,8 +1,8 @@
 //! Services and providers: who they are, as data, and the calls to them.
 //!
 //! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
-//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`Tokens`]
-//! or a [`Failure`].
+//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`Tokens`],
+//! a [`Failure`], or a [`CallbackError`] with its code.
 
 mod address;
 mod answer;
@@ -10,6 +10,7 @@ mod calls;
 mod catalogue;
 mod check;
 mod discovery;
+mod doubt;
 mod endpoint;
 mod facts;
 mod failure;
@@ -19,6 +20,7 @@ mod json;
 mod meaning;
 mod names;
 mod pasted;
+mod report;
 mod service;
 #[cfg(test)]
 mod stranger;
@@ -31,6 +33,7 @@ pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
 pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
 pub use failure::{Failure, RefreshFailure};
+pub use meaning::CallbackError;
 pub use pasted::PastedToken;
 pub use service::{Availability, Provider, Service};
 pub use visit::{Trouble, Visit};
