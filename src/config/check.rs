@@ -6,7 +6,7 @@ use super::layers::Layers;
 use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
 use crate::login::Origin;
-use crate::provider::{Catalogue, names_loopback};
+use crate::provider::{Catalogue, Outbound, names_loopback};
 use crate::store::StorePlace;
 use figment::value::Value;
 use ipnet::IpNet;
@@ -66,7 +66,7 @@ fn is_placeholder(text: &str) -> bool {
 }
 
 /// Checks each key. What was faulty has some empty value in the result.
-pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> Config {
+pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) -> Config {
     let mut keys = Keys { layers, faults };
     let public_url = keys.judge(&["public_url"], written.public_url, |text| public_url(&text));
     let listen = keys.listen(&["listen"], &written.listen, &[]);
@@ -116,6 +116,16 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
             service.client_secret.as_ref().map(ExposeSecret::expose_secret),
         );
     }
+    let outbound = Outbound {
+        proxy: keys.judge(&["outbound", "proxy"], written.outbound.proxy, Outbound::check_proxy),
+        ca_file: keys.path(&["outbound", "ca_file"], written.outbound.ca_file),
+    };
+    let mut own_authorities = Vec::new();
+    for (id, provider) in &mut written.providers {
+        let file = provider.ca_file.take().map(|file| file.display().to_string());
+        provider.ca_file = keys.path(&["providers", id, "ca_file"], file);
+        own_authorities.extend(provider.ca_file.clone());
+    }
     let privacy_url = keys.judge(&["privacy", "url"], written.privacy.url, |text| web_url(&text));
     let level = keys.judge(&["log", "level"], written.log.level, log_level);
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
@@ -141,6 +151,8 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
         access_password_file,
         store,
+        outbound,
+        own_authorities,
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
         catalogue,
         allow_query_authid: written.refresh.allow_query_authid,

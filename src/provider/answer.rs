@@ -9,6 +9,7 @@ use super::service::Provider;
 use super::{Failure, Meaning};
 use secrecy::SecretString;
 use std::time::Duration;
+use url::Url;
 use zeroize::Zeroizing;
 
 /// The longest access token, in bytes. With a refresh token beside it, it fits into a record of the state store.
@@ -26,6 +27,8 @@ const ABSURD_LIFE: f64 = 100.0 * 365.0 * 86_400.0;
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
+    /// Where a redirect leads.
+    pub(super) location: Option<Url>,
     /// What is no UTF-8 in it was replaced by U+FFFD.
     pub(super) body: Zeroizing<String>,
     /// Why the body is not whole.
@@ -63,6 +66,9 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
     }
     let expires_in = match life(&members, "expires_in") {
         _ if provider.raw_token() => None,
+        None if provider.facts.default_expires_in.is_some() => {
+            provider.facts.default_expires_in.map(|seconds| Duration::from_secs(seconds.into()))
+        }
         None => {
             tracing::warn!(
                 provider = provider.id,
@@ -73,7 +79,9 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
         Some(life) => Some(life.min(MAX_LIFE)),
     };
     let refresh_life = provider.facts.refresh_life_field.as_ref();
-    let scopes = members.string("scope").map(|text| text.split_whitespace().map(str::to_owned).collect());
+    let between = |character: char| character.is_whitespace() || Some(character) == provider.facts.scope_separator;
+    let bare = |text: String| text.split(between).filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
+    let scopes = members.string("scope").map(bare);
     Ok(Tokens {
         access_token,
         expires_in,
@@ -161,7 +169,7 @@ mod tests {
     fn read_as(facts: ProviderFacts, status: u16, body: &str, retry_after: Option<u64>) -> Result<Tokens, Fault> {
         let provider = Provider::unchecked("p", facts);
         let retry_after = retry_after.map(Duration::from_secs);
-        tokens(&provider, &Answer { status, retry_after, body: body.to_owned().into(), cut: None })
+        tokens(&provider, &Answer { status, retry_after, location: None, body: body.to_owned().into(), cut: None })
     }
 
     #[test]
@@ -273,7 +281,7 @@ mod tests {
     fn of_an_answer_that_was_cut_off_both_tokens_are_kept_or_none() {
         let read = |body: &str| {
             let answer =
-                Answer { status: 200, retry_after: None, body: body.to_owned().into(), cut: Some(Fault::bad_answer()) };
+                Answer { status: 200, retry_after: None, location: None, body: body.to_owned().into(), cut: Some(Fault::bad_answer()) };
             tokens(&Provider::unchecked("p", ProviderFacts::default()), &answer)
         };
         let whole = r#"{"access_token":"at","refresh_token":"rt","expires_in":3600,"x":"y"}"#;

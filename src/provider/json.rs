@@ -63,6 +63,11 @@ impl<'a> Members<'a> {
         self.find(name, |value| word(parse(value)?))
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        self.find(name, parse)
+    }
+
     /// A list, of which only strings and numbers are kept, as text.
     pub(super) fn list(&self, name: &str) -> Option<Vec<String>> {
         self.find(name, |value| Some(parse::<Vec<Value>>(value)?.into_iter().filter_map(word).collect()))

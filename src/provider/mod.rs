@@ -6,9 +6,11 @@
 
 mod address;
 mod answer;
+mod authorization;
 mod calls;
 mod catalogue;
 mod check;
+mod client_auth;
 mod discovery;
 mod endpoint;
 mod facts;
@@ -18,8 +20,11 @@ mod habits;
 mod json;
 mod meaning;
 mod names;
+mod outbound;
 mod pasted;
+mod probe;
 mod service;
+mod shortcomings;
 #[cfg(test)]
 mod stranger;
 mod visit;
@@ -31,7 +36,7 @@ pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
 pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
 pub use failure::{Failure, RefreshFailure};
+pub use outbound::{Outbound, SetupError, bundled_tls};
 pub use pasted::PastedToken;
 pub use service::{Availability, Provider, Service};
 pub use visit::{Trouble, Visit};
-pub use wire::{SetupError, bundled_tls};
