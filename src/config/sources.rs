@@ -87,7 +87,7 @@ impl Sources {
         };
         let unread = self.env.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(name, _)| {
             let (_, key) = NOT_READ.iter().find(|(known, _)| name.eq_ignore_ascii_case(known))?;
-            (!is_set(key)).then(|| format!("{name} is set, but not read; set outbound.{key} if it shall hold here"))
+            (!is_set(key)).then(|| format!("{name} is set, but calls to providers do not go by it; set outbound.{key} if they shall"))
         });
         unread.collect::<BTreeSet<_>>().into_iter().collect()
     }

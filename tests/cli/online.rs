@@ -1,7 +1,7 @@
 //! `authseal check --online` against hosts of this machine: well, refused, with a wrong certificate, with another time.
 
 use crate::tls::with_certificate;
-use crate::{Done, GOOD, Served, ready, run};
+use crate::{Done, GOOD, Served, authseal, done, ready, run};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-/// A host that answers whatever it is asked with 404 and a time, and `/.well-known/openid-configuration` with a document.
+/// A host that takes no code, answers whatever else it is asked with 404 and a time, and `/.well-known/openid-configuration` with a document.
 struct Host {
     url: String,
     ended: Arc<AtomicBool>,
@@ -34,6 +34,7 @@ impl Host {
                 lines.take_while(|line| !line.is_empty()).for_each(drop);
                 let (status, body) = match asked.as_str() {
                     "GET /.well-known/openid-configuration HTTP/1.1" => ("200 OK", document.as_str()),
+                    "POST /token HTTP/1.1" => ("400 Bad Request", "{\"error\":\"invalid_grant\"}"),
                     _ => ("404 Not Found", ""),
                 };
                 let length = body.len();
@@ -78,7 +79,7 @@ fn check_with(store: &str, facts: &str, more: &[&str]) -> Done {
 }
 
 fn endpoints(authorize: &str, token: &str) -> String {
-    format!("authorize_url = \"{authorize}/a?b=c\"\ntoken_url = \"{token}/t\"")
+    format!("authorize_url = \"{authorize}/a?b=c\"\ntoken_url = \"{token}/token\"")
 }
 
 fn says(done: &Done, code: i32, line: &str) {
@@ -143,22 +144,36 @@ fn a_clock_that_is_off_is_warned_of() {
 fn an_issuer_is_asked_for_its_document_and_the_hosts_in_it() {
     let nobody = nobody();
     let document = |issuer: &str, token: &str| {
-        json!({ "issuer": issuer, "authorization_endpoint": format!("{issuer}/a"), "token_endpoint": format!("{token}/t") })
+        json!({ "issuer": issuer, "authorization_endpoint": format!("{issuer}/a"), "token_endpoint": format!("{token}/token") })
             .to_string()
     };
     let issuer = |host: &Host| format!("issuer = \"{}\"", host.url);
     let good = Host::new("", |url| document(url, url));
     let done = check(&issuer(&good), &[]);
-    says(&done, 0, &format!("p {}/: ok", good.url));
+    says(&done, 0, &format!("p {}: ok", good.url));
     says(&done, 0, &format!("p {}: ok", good.url));
     let led_astray = Host::new("", |url| document(url, &nobody));
     says(&check(&issuer(&led_astray), &[]), 1, &format!("p {nobody}: failed, cannot be reached"));
     let other = Host::new("", |url| document(&format!("{url}/other"), url));
-    says(&check(&issuer(&other), &[]), 1, &format!("p {}/: failed, is another issuer than its", other.url));
+    says(&check(&issuer(&other), &[]), 1, &format!("p {}: failed, is another issuer than its", other.url));
     let none = Host::plain("");
-    says(&check(&issuer(&none), &[]), 1, &format!("p {}/: failed, gives no discovery document", none.url));
+    says(&check(&issuer(&none), &[]), 1, &format!("p {}: failed, gives no discovery document", none.url));
     let done = check(&format!("issuer = \"{nobody}\""), &[]);
-    says(&done, 1, &format!("p {nobody}/: failed, cannot be reached (Connection refused"));
+    says(&done, 1, &format!("p {nobody}: failed, cannot be reached (Connection refused"));
+}
+
+#[test]
+fn a_token_address_that_is_none_and_variables_that_are_not_read_are_told() {
+    let host = Host::plain("");
+    let said = check(&endpoints(&host.url, &format!("{}/x", host.url)), &[]);
+    says(&said, 1, &format!("p {}/x/token: failed, answers with HTTP 404, and so is no token address", host.url));
+    let folder = ready(GOOD);
+    let check = |name: &str, value: &str| done(authseal(folder.path(), &["check"]).env(name, value).spawn().unwrap()).out;
+    for (name, key) in [("HTTPS_PROXY", "proxy"), ("all_proxy", "proxy"), ("SSL_CERT_FILE", "ca_file")] {
+        let said = check(name, "http://hidden.example:1");
+        assert!(said.contains(&format!("warning: {name} is set, but calls to providers do not go by it; set outbound.{key}")), "{said}");
+        assert!(!said.contains("hidden") && !check(name, "").contains(name), "{said}");
+    }
 }
 
 #[test]
