@@ -1,5 +1,7 @@
 //! The whole, built from a checked configuration: every room, wired once.
 
+mod tend;
+
 use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
@@ -10,29 +12,26 @@ use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;
 use crate::provider::{Catalogue, Providers, Visit};
+use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 use tokio::time::Instant;
 use url::Url;
-
-/// How often the store is looked after.
-const TEND: Duration = Duration::from_secs(5);
-/// How often it is asked how it is set up: in the times of [`TEND`].
-const ADVICE: u32 = 12;
 
 /// A server's rooms and what the handlers ask of the configuration.
 pub struct App {
     tokens: Tokens,
     logins: Logins,
+    limits: Limits,
     store: Arc<Store>,
     access: Option<Access>,
     certificate: Option<Arc<LiveCertificate>>,
@@ -48,6 +47,7 @@ pub struct App {
     admin_listen: Vec<SocketAddr>,
     admin_names: Vec<String>,
     drain: Duration,
+    max_connections: Option<u64>,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
     privacy_url: Option<Url>,
@@ -55,16 +55,9 @@ pub struct App {
 }
 
 /// Everything that keeps the server from starting, beyond its configuration: one sentence each.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{}", .0.join("\n"))]
 pub struct Unbuildable(Vec<String>);
-
-impl fmt::Display for Unbuildable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for Unbuildable {}
 
 impl App {
     /// Opens the keyring, the denylist and what else there is, starts to follow these files, and wires everything together. Calls no
@@ -101,7 +94,8 @@ impl App {
         let denylist = note(&mut faults, Denylist::open(&config.denylist));
         let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref()));
         let meter = Meter::new(clock.clone(), config.catalogue.all().map(|service| service.id.as_str()));
-        let providers = note(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
+        let providers =
+            note(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
         let host = public_url.host().map(|host| host.to_owned());
@@ -135,7 +129,7 @@ impl App {
         };
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
-        tokio::spawn(tend(Arc::downgrade(&store)));
+        tokio::spawn(tend::tend(Arc::downgrade(&store)));
         let tokens = Tokens::new(
             keyring.clone(),
             denylist.clone(),
@@ -153,6 +147,7 @@ impl App {
                 access.as_ref().map(|access| access.readings().clone()),
                 meter.clone(),
             ),
+            limits: Limits::new(config.rates, &clock),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
@@ -169,6 +164,7 @@ impl App {
             admin_listen: config.admin_listen,
             admin_names: config.admin_names,
             drain: config.drain,
+            max_connections: config.max_connections,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
             privacy_url: config.privacy_url,
@@ -184,6 +180,11 @@ impl App {
     /// Consents to AuthIDs.
     pub fn logins(&self) -> &Logins {
         &self.logins
+    }
+
+    /// How often what may be asked.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// What outlives a request.
@@ -266,6 +267,11 @@ impl App {
         self.drain
     }
 
+    /// The most connections at one time; `None` for as many as can be had.
+    pub fn max_connections(&self) -> Option<u64> {
+        self.max_connections
+    }
+
     /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
@@ -287,28 +293,7 @@ impl App {
     }
 }
 
-/// Tells the log how the store should be set up, as soon as it can be asked, and when that changes: after a failover
-/// another Redis answers. While it fails it is asked whether it still does.
-async fn tend(store: Weak<Store>) {
-    let (mut told, mut wait) = (Vec::new(), 0);
-    while let Some(store) = store.upgrade() {
-        store.probe().await;
-        wait = if store.was_replaced() { 0 } else { wait };
-        if wait == 0
-            && let Ok(advice) = store.advice().await
-        {
-            for advice in advice.iter().filter(|advice| !told.contains(*advice)) {
-                tracing::warn!(advice, "the state store is not set up to keep logins");
-            }
-            (told, wait) = (advice, ADVICE);
-        }
-        wait = wait.saturating_sub(1);
-        drop(store);
-        tokio::time::sleep(TEND).await;
-    }
-}
-
 /// What a step gave; its fault goes to the list, so that an operator reads of all at once.
-fn note<T, E: fmt::Display>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
+fn note<T, E: ToString>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
     outcome.map_err(|fault| faults.push(fault.to_string())).ok()
 }

@@ -16,6 +16,10 @@ pub(crate) enum Guard {
     Issuer,
     /// Only a provider that is known to drop `state` may do so.
     StateOptional,
+    /// A callback without `state` is redeemed on a click on our own page alone.
+    Confirmation,
+    /// An AuthID goes nowhere by itself when its login began at another address.
+    OtherAddress,
     /// A login begins on our own page.
     OwnPageOnly,
     /// Another site's page sends no form of ours.
@@ -28,6 +32,8 @@ pub(crate) enum Guard {
     PlainHttp,
     /// Only the operator's own proxies say where a request comes from.
     TrustedProxy,
+    /// What ends TLS for this server and does not say for whom is not taken for the client.
+    HiddenProxy,
     /// Where there is a shared password, a login begins with it.
     Password,
     /// An AuthID goes by itself to trusted openers only.
@@ -36,6 +42,8 @@ pub(crate) enum Guard {
     MailboxAddress,
     /// An AuthID is picked up by the page that opened the login, not by another one in the same browser.
     MailboxOrigin,
+    /// What waits in the mailbox is not replaced by another browser's login.
+    MailboxOwner,
     /// An AuthID is picked up by a script, not by a page or an image that somebody made a browser load.
     MailboxAsker,
     /// Nobody tries more than some fetch tokens a minute.
@@ -44,6 +52,8 @@ pub(crate) enum Guard {
     FetchTokenStrength,
     /// A JSONP callback is a plain name.
     JsonpCallback,
+    /// No page of our own runs a script that a request made up.
+    OwnJsonp,
     /// Whoever knows a login's id alone does not revoke it.
     RevokeCodeTag,
     /// Nobody has more than some AuthIDs tried at their providers a minute.

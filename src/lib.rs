@@ -7,9 +7,11 @@
 
 pub mod clock;
 pub mod guard;
+pub mod net;
 pub mod meter;
 pub mod seal;
 pub mod authid;
+pub mod rate_limit;
 pub mod provider;
 pub mod watch;
 pub mod files;
@@ -24,6 +26,7 @@ pub mod access;
 pub mod config;
 pub mod pages;
 pub mod app;
+pub mod socket;
 pub mod web;
 pub mod demo;
 pub mod cli;

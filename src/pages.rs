@@ -10,10 +10,11 @@ use thiserror::Error;
 
 /// The largest template, in bytes.
 const MAX_LEN: u64 = 1024 * 1024;
-const TEMPLATES: [(&str, &str); 15] = [
+const TEMPLATES: [(&str, &str); 16] = [
     ("base.html", include_str!("../templates/base.html")),
     ("index.html", include_str!("../templates/index.html")),
     ("logged_in.html", include_str!("../templates/logged_in.html")),
+    ("confirm.html", include_str!("../templates/confirm.html")),
     ("password.html", include_str!("../templates/password.html")),
     ("paste.html", include_str!("../templates/paste.html")),
     ("revoke.html", include_str!("../templates/revoke.html")),

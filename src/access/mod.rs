@@ -1,9 +1,9 @@
 //! Who may begin a login, where the operator wants that asked: whoever knows a shared password. Strangers then cannot
 //! spend the quota of the operator's registrations at providers.
 //!
-//! A browser in which the password was given gets a *pass*: a time, sealed, and bound to the password's hash, so that a
-//! new password ends all passes. Nothing is stored. A check costs memory and time by design, so few run side by side
-//! and few tries are taken.
+//! A browser in which the password was given gets a *pass*: a time and the hash's fingerprint, sealed, so that a new
+//! password ends all passes. Nothing is stored. A check costs memory and time by design, so two run side by side and
+//! the others wait in a queue: strangers who guess make everybody wait a little, and lock nobody out.
 
 mod hash;
 mod password_file;
@@ -14,8 +14,8 @@ pub use password_file::{PasswordFile, PasswordFileError};
 
 use crate::clock::Clock;
 use crate::keyfile::LiveKeyring;
-use crate::login::ClientNet;
-use crate::seal::{Purpose, SealError};
+use crate::net::Client;
+use crate::seal::{Parcel, Purpose, SealError};
 use crate::watch::{Follow, Readings};
 use hash::PasswordHash;
 use secrecy::{ExposeSecret, SecretString};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use tries::Tries;
+use tries::{Pass, Tries, Try};
 
 /// How long a pass lives, in seconds: 30 days.
 pub const PASS_LIFETIME: i64 = 30 * 86_400;
@@ -31,14 +31,27 @@ pub const PASS_LIFETIME: i64 = 30 * 86_400;
 const CLOCK_SKEW: i64 = 120;
 /// How many passwords are checked at a time; each takes the memory that its hash asks for, usually 19 MiB.
 const CHECKS_AT_A_TIME: usize = 2;
+/// How many may wait for that; and as many again of those whose address is not known, where one may fill the queue.
+const QUEUE: usize = 64;
+/// How long the next one waits after a wrong password from an unknown address: those are checked one after the other,
+/// so five a second are guessed through a proxy that is not listed, or by who pretends to be one.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Asks for the password and remembers who gave it.
 pub struct Access {
     password: Arc<PasswordFile>,
     keyring: Arc<LiveKeyring>,
     tries: Tries,
+    queue: Semaphore,
     checks: Arc<Semaphore>,
+    unknown: Unknown,
     clock: Clock,
+}
+
+/// Where those wait whose address is not known, and whose turn it is among them.
+struct Unknown {
+    queue: Semaphore,
+    turn: Arc<Semaphore>,
 }
 
 /// Why a try gave no pass.
@@ -47,12 +60,15 @@ pub enum Refused {
     /// It is another password.
     #[error("it is another password")]
     Wrong,
-    /// It was not looked at, because there were too many in the last minute.
+    /// It was not looked at, because there were too many from there in the last minute.
     #[error("there were too many tries in the last minute")]
     TooMany {
         /// How long until the next is taken.
         retry_after: Duration,
     },
+    /// It was not looked at, because too many wait to be.
+    #[error("too many passwords wait to be checked")]
+    Busy,
     /// It could not be checked, or no pass be made.
     #[error("a fault of this server")]
     Fault,
@@ -67,8 +83,9 @@ impl From<SealError> for Refused {
 impl Access {
     /// Asks for the password of this file.
     pub fn new(password: PasswordFile, keyring: Arc<LiveKeyring>, clock: Clock) -> Self {
-        let checks = Arc::new(Semaphore::new(CHECKS_AT_A_TIME));
-        Self { password: Arc::new(password), keyring, tries: Tries::new(clock.clone()), checks, clock }
+        let (queue, checks) = (Semaphore::new(QUEUE), Arc::new(Semaphore::new(CHECKS_AT_A_TIME)));
+        let unknown = Unknown { queue: Semaphore::new(QUEUE), turn: Arc::new(Semaphore::new(1)) };
+        Self { password: Arc::new(password), keyring, tries: Tries::new(&clock), queue, checks, unknown, clock }
     }
 
     /// What to hand to [`Watch::start`](crate::watch::Watch::start).
@@ -81,13 +98,29 @@ impl Access {
         self.password.readings()
     }
 
-    /// Checks a password that a visitor at this address gave; the pass that it earns. A right one does not count as a
-    /// try: many people may sit behind one address.
+    /// Checks a password that a visitor gave; the pass that it earns. `held` is the pass that the browser brought along. A
+    /// right password does not count as a try: many people may be behind one address.
     ///
     /// # Errors
     /// When it is wrong, or was not looked at.
-    pub async fn check(&self, password: SecretString, from: ClientNet) -> Result<String, Refused> {
-        let this_try = self.tries.begin(from).map_err(|retry_after| Refused::TooMany { retry_after })?;
+    pub async fn check(&self, password: SecretString, from: Client, held: Option<&str>) -> Result<String, Refused> {
+        let this_try = self.tries.begin(from, held.and_then(|held| self.nonce(held)));
+        let this_try = this_try.map_err(|retry_after| Refused::TooMany { retry_after })?;
+        let outcome = self.check_in_turn(password, this_try).await;
+        if !matches!(outcome, Err(Refused::Wrong)) {
+            self.tries.forgive(this_try);
+        }
+        outcome
+    }
+
+    async fn check_in_turn(&self, password: SecretString, this_try: Try) -> Result<String, Refused> {
+        let is_unknown = this_try == Try::Unknown;
+        let queue = if is_unknown { &self.unknown.queue } else { &self.queue };
+        let _place = queue.try_acquire().map_err(|_| Refused::Busy)?;
+        let turn_among_unknown = match is_unknown {
+            true => Some(self.unknown.turn.clone().acquire_owned().await.map_err(|_| Refused::Fault)?),
+            false => None,
+        };
         let turn = self.checks.clone().acquire_owned().await.map_err(|_| Refused::Fault)?;
         let hash = Arc::clone(&self.password.load());
         let check = {
@@ -96,37 +129,57 @@ impl Access {
             move || (hash.fits(password.expose_secret()), turn)
         };
         let (fits, _turn) = tokio::task::spawn_blocking(check).await.map_err(|_| Refused::Fault)?;
-        if !fits {
-            return Err(Refused::Wrong);
+        if fits {
+            return Ok(self.pass(&hash)?);
         }
-        self.tries.forgive(this_try);
-        Ok(self.pass(&hash)?)
+        if let Some(turn) = turn_among_unknown {
+            tokio::spawn(async move {
+                tokio::time::sleep(PAUSE).await;
+                drop(turn);
+            });
+        }
+        Err(Refused::Wrong)
     }
 
     /// Whether a pass was earned with the password of now, in the last 30 days.
     pub fn admits(&self, pass: &str) -> bool {
-        self.issued(pass).is_some_and(|time| (-CLOCK_SKEW..PASS_LIFETIME).contains(&(self.clock.now() - time)))
-    }
-
-    /// The time (8, big endian), sealed with the password's fingerprint as associated data.
-    fn pass(&self, hash: &PasswordHash) -> Result<String, SealError> {
-        let time = self.clock.now().to_be_bytes();
-        self.keyring.load().pack(Purpose::AccessPass, hash.fingerprint().as_slice(), &time).map(|(text, _)| text)
-    }
-
-    fn issued(&self, pass: &str) -> Option<i64> {
+        let Some(parcel) = self.open(pass) else { return false };
         let hash = self.password.load();
-        let parcel = self.keyring.load().unpack(pass, Purpose::AccessPass, hash.fingerprint().as_slice())?;
-        Some(i64::from_be_bytes(parcel.plaintext.as_slice().try_into().ok()?))
+        let (time, fingerprint) = parcel.plaintext.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+        let age = self.clock.now().saturating_sub(i64::from_be_bytes(*time));
+        fingerprint == half(&hash) && (-CLOCK_SKEW..PASS_LIFETIME).contains(&age)
     }
+
+    /// The time (8, big endian) and the first half of the hash's fingerprint (16), sealed.
+    fn pass(&self, hash: &PasswordHash) -> Result<String, SealError> {
+        let content = [self.clock.now().to_be_bytes().as_slice(), half(hash)].concat();
+        self.keyring.load().pack(Purpose::AccessPass, b"", &content).map(|(text, _)| text)
+    }
+
+    fn open(&self, pass: &str) -> Option<Parcel> {
+        self.keyring.load().unpack(pass, Purpose::AccessPass, b"")
+    }
+
+    /// What tells a pass from others, though it may have ended or be for another password.
+    fn nonce(&self, pass: &str) -> Option<Pass> {
+        self.open(pass).map(|parcel| parcel.nonce)
+    }
+}
+
+fn half(hash: &PasswordHash) -> &[u8] {
+    &hash.fingerprint()[..16]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::ClientNet;
     use crate::seal::{Epoch, new_secret_text};
+    use argon2::password_hash::PasswordHasher;
+    use argon2::{Argon2, Params};
+    use futures_util::FutureExt;
     use std::fs;
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::IpAddr;
     use std::path::Path;
 
     fn keyring() -> Arc<LiveKeyring> {
@@ -141,17 +194,27 @@ mod tests {
         Access::new(PasswordFile::open(file).unwrap(), keyring.clone(), clock.clone())
     }
 
-    fn here() -> ClientNet {
-        IpAddr::from(Ipv4Addr::LOCALHOST).into()
+    fn at(address: &str) -> Client {
+        let net = ClientNet::from(address.parse::<IpAddr>().unwrap());
+        Client { address: Some(net), peer: net }
+    }
+
+    fn here() -> Client {
+        at("192.0.2.1")
+    }
+
+    /// Behind a proxy that is not listed.
+    fn unknown() -> Client {
+        Client { address: None, ..here() }
     }
 
     #[tokio::test]
     async fn a_pass_admits_for_thirty_days() {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::system());
         let access = access(folder.path(), "correct horse", &keyring(), &clock);
-        let pass = access.check("correct horse".into(), here()).await.unwrap();
+        let pass = access.check("correct horse".into(), here(), None).await.unwrap();
         assert!(access.admits(&pass));
-        assert_eq!(pass.len(), 70);
+        assert_eq!(pass.len(), 91);
         clock.advance(Duration::from_secs(30 * 86_400 - 60));
         assert!(access.admits(&pass));
         clock.advance(Duration::from_secs(60));
@@ -162,11 +225,13 @@ mod tests {
     async fn a_pass_for_another_password_or_of_another_key_admits_nobody() {
         let (folder, clock, ours) = (tempfile::tempdir().unwrap(), Clock::system(), keyring());
         let old = access(folder.path(), "correct horse", &ours, &clock);
-        let pass = old.check("correct horse".into(), here()).await.unwrap();
+        let pass = old.check("correct horse".into(), here(), None).await.unwrap();
         let same_password_hashed_again = access(folder.path(), "correct horse", &ours, &clock);
         assert!(!same_password_hashed_again.admits(&pass));
         let other_key = Access::new(PasswordFile::open(folder.path().join("password")).unwrap(), keyring(), clock);
-        assert!(!other_key.admits(&same_password_hashed_again.check("correct horse".into(), here()).await.unwrap()));
+        assert!(
+            !other_key.admits(&same_password_hashed_again.check("correct horse".into(), here(), None).await.unwrap())
+        );
         for at in 0..pass.len() {
             let mut broken = pass.clone().into_bytes();
             broken[at] = if broken[at] == b'A' { b'B' } else { b'A' };
@@ -181,12 +246,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let access = access(folder.path(), "correct horse", &keyring(), &Clock::system());
         for _ in 0..8 {
-            access.check("correct horse".into(), here()).await.unwrap();
+            access.check("correct horse".into(), here(), None).await.unwrap();
         }
         for _ in 0..5 {
-            assert!(matches!(access.check("wrong horse".into(), here()).await, Err(Refused::Wrong)));
+            assert!(matches!(access.check("wrong horse".into(), here(), None).await, Err(Refused::Wrong)));
         }
-        assert!(matches!(access.check("correct horse".into(), here()).await, Err(Refused::TooMany { .. })));
+        assert!(matches!(access.check("correct horse".into(), here(), None).await, Err(Refused::TooMany { .. })));
     }
 
     #[tokio::test]
@@ -194,7 +259,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let access = access(folder.path(), "correct horse", &keyring(), &Clock::system());
         let turns = access.checks.clone().acquire_many_owned(2).await.unwrap();
-        let check = access.check("correct horse".into(), here());
+        let check = access.check("correct horse".into(), here(), None);
         tokio::pin!(check);
         tokio::select! {
             biased;
@@ -204,5 +269,93 @@ mod tests {
         drop(turns);
         assert!(check.await.is_ok());
         assert_eq!(access.checks.available_permits(), CHECKS_AT_A_TIME);
+    }
+
+    /// Asks for "correct horse", and checks a password in next to no time.
+    fn quick(folder: &Path) -> Access {
+        let cheap =
+            Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+        let hash = cheap.hash_password_with_salt(b"correct horse", b"salt for tests").unwrap();
+        fs::write(folder.join("password"), hash.to_string()).unwrap();
+        let file = PasswordFile::open(folder.join("password")).unwrap();
+        Access::new(file, keyring(), Clock::system())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guessing_strangers_do_not_lock_out_who_knows_the_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = quick(folder.path());
+        for round in 0..20 {
+            // From many networks, each a few times, and through a proxy that is not listed.
+            let strangers = (0..48).map(|site| at(&format!("2001:db8:{site:x}:{round:x}::1"))).chain([unknown(); 64]);
+            let guesses = strangers.map(|from| access.check("wrong horse".into(), from, None));
+            let guesses = futures_util::future::join_all(guesses);
+            let honest = access.check("correct horse".into(), here(), None);
+            let (guesses, honest) = tokio::join!(guesses, honest);
+            assert!(honest.is_ok(), "{round}: {honest:?}");
+            for guess in guesses {
+                assert!(matches!(guess, Err(Refused::Wrong | Refused::Busy | Refused::TooMany { .. })), "{guess:?}");
+            }
+            for from in [here(), at("2001:db8:ffff::1"), unknown()] {
+                assert!(access.check("correct horse".into(), from, None).await.is_ok(), "{round}: {from:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn through_a_proxy_that_is_not_listed_five_a_second_are_guessed_and_nobody_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = quick(folder.path());
+        let begun = tokio::time::Instant::now();
+        let guesses = (0..60).map(|_| access.check("wrong horse".into(), unknown(), None));
+        let guesses = futures_util::future::join_all(guesses).await;
+        assert!(guesses.iter().all(|guess| matches!(guess, Err(Refused::Wrong))), "{guesses:?}");
+        access.check("correct horse".into(), unknown(), None).await.unwrap();
+        assert!(begun.elapsed() >= 60 * PAUSE, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn sixty_four_may_wait_and_others_are_told_to_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = quick(folder.path());
+        let turns = access.checks.clone().acquire_many_owned(2).await.unwrap();
+        let wait = |site: usize| access.check("correct horse".into(), at(&format!("2001:db8:{site:x}::1")), None);
+        let mut waiting: Vec<_> = (0..QUEUE).map(|site| Box::pin(wait(site))).collect();
+        for check in &mut waiting {
+            assert!(check.now_or_never().is_none());
+        }
+        assert!(matches!(wait(QUEUE).await, Err(Refused::Busy)));
+        assert!(access.check("correct horse".into(), unknown(), None).now_or_never().is_none(), "a queue of their own");
+        drop(turns);
+        assert!(futures_util::future::join_all(waiting).await.iter().all(Result::is_ok));
+        assert!(wait(QUEUE).await.is_ok(), "who was sent away did not use up a try");
+    }
+
+    #[tokio::test]
+    async fn a_browser_that_held_a_pass_is_not_refused_for_the_tries_of_its_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = quick(folder.path());
+        let pass = access.check("correct horse".into(), here(), None).await.unwrap();
+        for _ in 0..5 {
+            assert!(matches!(access.check("wrong horse".into(), here(), None).await, Err(Refused::Wrong)));
+        }
+        assert!(matches!(access.check("correct horse".into(), here(), None).await, Err(Refused::TooMany { .. })));
+        for forged in ["", "x", &pass[1..]] {
+            let refused = access.check("correct horse".into(), here(), Some(forged)).await;
+            assert!(matches!(refused, Err(Refused::TooMany { .. })), "{forged}");
+        }
+        access.clock.advance(Duration::from_secs(40 * 86_400));
+        for _ in 0..5 {
+            assert!(matches!(access.check("wrong horse".into(), here(), None).await, Err(Refused::Wrong)));
+        }
+        assert!(!access.admits(&pass), "it has ended");
+        assert!(access.check("correct horse".into(), here(), Some(&pass)).await.is_ok());
+        for _ in 0..5 {
+            assert!(matches!(access.check("wrong horse".into(), here(), Some(&pass)).await, Err(Refused::Wrong)));
+        }
+        assert!(matches!(
+            access.check("correct horse".into(), here(), Some(&pass)).await,
+            Err(Refused::TooMany { .. })
+        ));
     }
 }

@@ -1,130 +1,144 @@
-//! How many passwords may be tried: five a minute from one address, thirty in all. The second bound keeps the list of
-//! tries short, so that it needs no other. A restart forgets them.
+//! How many passwords may be tried in a minute: five from an address, twenty from a /48 of IPv6. A browser in which a
+//! password was given before, though it may be outdated by now, has five of its own, so that strangers at its address do
+//! not use up its tries. Who cannot be told from others is not counted here; see [`Access`](super::Access) for those.
 
 use crate::clock::Clock;
-use crate::login::ClientNet;
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::net::{Client, ClientNet};
+use crate::rate_limit::Limit;
 use std::time::Duration;
 
-/// The time that the bounds are for.
-const WINDOW: Duration = Duration::from_secs(60);
-/// Most tries from one address.
-const PER_ADDRESS: usize = 5;
-/// Most tries in all.
-const IN_ALL: usize = 30;
+/// Most tries from one address, and with one pass.
+const PER_ADDRESS: u32 = 5;
+/// Most tries from one /48 of IPv6.
+const PER_SITE: u32 = 20;
 
-/// The tries of the last minute, oldest first.
+/// The nonce of a pass, which tells it from others.
+pub(super) type Pass = [u8; 24];
+
+/// The tries of the last minute.
 pub(super) struct Tries {
-    recent: Mutex<VecDeque<Try>>,
-    clock: Clock,
+    addresses: Limit<ClientNet>,
+    sites: Limit<ClientNet>,
+    passes: Limit<Pass>,
 }
 
-/// One try.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Try {
-    at: Duration,
-    from: ClientNet,
+/// One try, and where it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Try {
+    /// With the others of the same browser.
+    Pass(Pass),
+    /// With the others of the same address.
+    Address(ClientNet),
+    /// Nowhere: the address is not known.
+    Unknown,
 }
 
 impl Tries {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { recent: Mutex::default(), clock }
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self { addresses: Limit::new(clock), sites: Limit::new(clock), passes: Limit::new(clock) }
     }
 
     /// Counts a try; `Err` with the time to wait if it is one too many, which then does not count.
-    pub(super) fn begin(&self, from: ClientNet) -> Result<Try, Duration> {
-        let this = Try { at: self.clock.uptime(), from };
-        let mut recent = self.lock();
-        recent.retain(|old| old.at + WINDOW > this.at);
-        let mut same = recent.iter().filter(|old| old.from == this.from);
-        let in_the_way = match same.clone().count() {
-            count if count >= PER_ADDRESS => same.next(),
-            _ if recent.len() >= IN_ALL => recent.front(),
-            _ => None,
-        };
-        if let Some(old) = in_the_way {
-            return Err((old.at + WINDOW).saturating_sub(this.at));
+    pub(super) fn begin(&self, from: Client, pass: Option<Pass>) -> Result<Try, Duration> {
+        if let Some(pass) = pass.filter(|pass| self.passes.admit(*pass, PER_ADDRESS).is_ok()) {
+            return Ok(Try::Pass(pass));
         }
-        recent.push_back(this);
-        Ok(this)
+        let Some(address) = from.address else { return Ok(Try::Unknown) };
+        self.addresses.admit(address, PER_ADDRESS)?;
+        self.sites.admit(address.site(), PER_SITE).inspect_err(|_| self.addresses.give_back(address))?;
+        Ok(Try::Address(address))
     }
 
     /// Takes a try back.
     pub(super) fn forgive(&self, this: Try) {
-        let mut recent = self.lock();
-        if let Some(at) = recent.iter().position(|other| *other == this) {
-            recent.remove(at);
+        match this {
+            Try::Pass(pass) => self.passes.give_back(pass),
+            Try::Address(address) => {
+                self.addresses.give_back(address);
+                self.sites.give_back(address.site());
+            }
+            Try::Unknown => {}
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Try>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rate_limit::MINUTE;
+    use std::net::IpAddr;
 
     fn tries() -> (Tries, Clock) {
         let clock = Clock::system();
-        (Tries::new(clock.clone()), clock)
+        (Tries::new(&clock), clock)
     }
 
-    fn address(text: &str) -> ClientNet {
-        text.parse::<std::net::IpAddr>().unwrap().into()
+    fn at(text: &str) -> Client {
+        let net = text.parse::<IpAddr>().unwrap().into();
+        Client { address: Some(net), peer: net }
     }
 
     #[test]
     fn an_address_has_five_tries_a_minute() {
         let (tries, clock) = tries();
-        for _ in 0..5 {
-            assert!(tries.begin(address("192.0.2.1")).is_ok());
-            clock.advance(Duration::from_secs(10));
-        }
-        let wait = tries.begin(address("192.0.2.1")).err().unwrap();
+        assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), None).is_ok()));
+        clock.advance(Duration::from_secs(50));
+        let wait = tries.begin(at("192.0.2.1"), None).unwrap_err();
         assert!(wait <= Duration::from_secs(10) && wait > Duration::from_secs(5), "{wait:?}");
-        assert!(tries.begin(address("::ffff:192.0.2.1")).is_err(), "the same address in another spelling");
-        assert!(tries.begin(address("192.0.2.2")).is_ok());
+        assert!(tries.begin(at("::ffff:192.0.2.1"), None).is_err(), "the same address in another spelling");
+        assert!(tries.begin(at("192.0.2.2"), None).is_ok());
         clock.advance(Duration::from_secs(10));
-        assert!(tries.begin(address("192.0.2.1")).is_ok(), "the oldest is forgotten");
-        assert!(tries.begin(address("192.0.2.1")).is_err(), "the others are not");
+        assert!(tries.begin(at("192.0.2.1"), None).is_ok());
     }
 
     #[test]
-    fn a_64_is_one_address() {
-        let (tries, _) = tries();
-        for host in 1..=5 {
-            assert!(tries.begin(address(&format!("2001:db8::{host}"))).is_ok());
-        }
-        assert!(tries.begin(address("2001:db8::ffff:1")).is_err());
-        assert!(tries.begin(address("2001:db8:0:1::1")).is_ok());
-    }
-
-    #[test]
-    fn there_are_thirty_tries_a_minute_in_all() {
+    fn a_64_is_one_address_and_a_48_has_twenty_tries() {
         let (tries, clock) = tries();
-        for host in 1..=30 {
-            assert!(tries.begin(address(&format!("192.0.2.{host}"))).is_ok());
+        for network in 0..4 {
+            for host in 1..=5 {
+                assert!(tries.begin(at(&format!("2001:db8:0:{network}::{host}")), None).is_ok());
+            }
+            assert!(tries.begin(at(&format!("2001:db8:0:{network}:ffff::")), None).is_err());
         }
-        for host in 31..=99 {
-            assert!(tries.begin(address(&format!("192.0.2.{host}"))).is_err());
+        assert!(tries.begin(at("2001:db8:0:4::1"), None).is_err());
+        assert!(tries.begin(at("2001:db8:1::1"), None).is_ok(), "another /48");
+        clock.advance(MINUTE);
+        assert!((0..5).all(|_| tries.begin(at("2001:db8:0:4::1"), None).is_ok()), "what was refused did not count");
+    }
+
+    #[test]
+    fn a_thousand_strangers_leave_everybody_else_their_tries() {
+        let (tries, _) = tries();
+        for host in 0..1000 {
+            let _ = tries.begin(at(&format!("2001:db8:{host:x}::1")), None);
         }
-        assert_eq!(tries.lock().len(), 30);
-        clock.advance(WINDOW);
-        assert!(tries.begin(address("192.0.2.31")).is_ok());
-        assert_eq!(tries.lock().len(), 1);
+        assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), None).is_ok()));
+    }
+
+    #[test]
+    fn a_browser_that_held_a_pass_has_tries_of_its_own() {
+        let (tries, _) = tries();
+        assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), None).is_ok()));
+        assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), Some([1; 24])) == Ok(Try::Pass([1; 24]))));
+        assert!(tries.begin(at("192.0.2.1"), Some([1; 24])).is_err());
+        assert!(tries.begin(at("192.0.2.1"), Some([2; 24])).is_ok());
+        assert!(matches!(tries.begin(at("192.0.2.2"), Some([1; 24])), Ok(Try::Address(_))), "and then its address's");
+    }
+
+    #[test]
+    fn who_cannot_be_told_from_others_is_not_counted() {
+        let (tries, _) = tries();
+        let unknown = Client { address: None, ..at("192.0.2.1") };
+        assert!((0..1000).all(|_| tries.begin(unknown, None) == Ok(Try::Unknown)));
+        assert!(tries.begin(at("192.0.2.1"), None).is_ok());
     }
 
     #[test]
     fn a_try_taken_back_leaves_room_for_another() {
         let (tries, _) = tries();
-        let made: Vec<_> = (0..5).map(|_| tries.begin(address("192.0.2.1")).unwrap()).collect();
-        assert!(tries.begin(address("192.0.2.1")).is_err());
+        let made: Vec<_> = (0..5).map(|_| tries.begin(at("2001:db8::1"), None).unwrap()).collect();
+        assert!(tries.begin(at("2001:db8::1"), None).is_err());
         tries.forgive(made[2]);
-        tries.forgive(made[2]);
-        assert!(tries.begin(address("192.0.2.1")).is_ok());
-        assert!(tries.begin(address("192.0.2.1")).is_err());
+        assert!(tries.begin(at("2001:db8::1"), None).is_ok() && tries.begin(at("2001:db8::1"), None).is_err());
     }
 }

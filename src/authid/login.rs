@@ -25,7 +25,7 @@ impl GrantId {
     }
 
     /// From its bytes.
-    pub fn new(bytes: [u8; 16]) -> Self {
+    pub const fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 

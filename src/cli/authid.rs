@@ -19,6 +19,10 @@ use serde_json::json;
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a provider is waited for at the end that was asked with a token which works once: as long as a call takes.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -88,7 +92,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
             Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
             Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
-        tokens.settle().await;
+        tokens.settle(PATIENCE).await;
         done
     })?
 }
@@ -147,7 +151,7 @@ async fn revoke(
 ) -> anyhow::Result<()> {
     let revocable = tokens.revocable(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))?;
     let at_provider = if at_provider { AtProvider::Always } else { AtProvider::Never };
-    let done = tokens.revoke(revocable, at_provider).await;
+    let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
     if json {
@@ -161,7 +165,7 @@ async fn revoke(
         println!("withdrawn at {name}: {}{todo}", done.at_provider.words());
     }
     if let Err(error) = done.here {
-        return Err(anyhow!(error.cause).context("the denylist could not be written"));
+        return Err(anyhow!("{}", error.cause).context("the denylist could not be written"));
     }
     if done.at_provider == Withdrawal::Failed {
         bail!("the login is refused here, but the storage provider did not end it; try again");

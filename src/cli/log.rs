@@ -30,6 +30,8 @@ pub(super) fn start(log: &Log) -> anyhow::Result<()> {
     // Libraries may log what they send and receive when asked for detail. Secrets pass through them, so they are never
     // asked: only our own events go below `warn`, whatever RUST_LOG says.
     let own = Targets::new().with_target("authseal", LevelFilter::TRACE).with_default(LevelFilter::WARN);
+    // What strangers bring about is no alarm: requests that cannot be read are counted, and so are connections.
+    let own = own.with_targets([("actix_http", LevelFilter::OFF), ("actix_server::accept", LevelFilter::OFF)]);
     let terminal = io::stderr().is_terminal();
     let pretty = match log.format {
         LogFormat::Auto => terminal,

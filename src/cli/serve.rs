@@ -3,6 +3,7 @@
 use super::{Configured, block_on, log};
 use crate::app::App;
 use crate::clock::Clock;
+use crate::socket;
 use crate::web::Server;
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -19,6 +20,7 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     log::start(&config.log)?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     no_core_dumps();
+    socket::raise_limit();
     block_on(async {
         let app = App::build(config, public_url, Clock::system())?;
         let offered: Vec<_> = app.catalogue().offered().map(|service| service.id.as_str()).collect();
@@ -32,6 +34,7 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
         let server = Server::bind(app)?;
         // Before anybody reads where it listens and sends one.
         let signals = Signals::new()?;
+        tracing::info!(max_connections = server.max_connections(), "ready for connections");
         for address in server.addresses() {
             tracing::info!(%address, tls, public_url, services, "listening");
         }

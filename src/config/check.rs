@@ -6,7 +6,7 @@ use super::layers::Layers;
 use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
 use crate::login::Origin;
-use crate::provider::{Catalogue, Outbound, names_loopback};
+use crate::provider::{Catalogue, names_loopback};
 use crate::store::StorePlace;
 use figment::value::Value;
 use ipnet::IpNet;
@@ -21,6 +21,8 @@ use url::{Host, Url};
 /// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
 /// needed to finish.
 const MAX_DRAIN: u64 = 60;
+/// The least number of connections that is of use.
+const MIN_CONNECTIONS: u64 = 16;
 
 /// Takes out every text that was never filled in, so that it is not complained about a second time.
 pub(super) fn refuse_placeholders(layers: &mut Layers, faults: &mut Faults) {
@@ -77,11 +79,13 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
     let redirect_listen = keys.listen(&["tls", "redirect_listen"], &written.tls.redirect_listen, &listen);
     let taken = [listen.as_slice(), &redirect_listen].concat();
     let admin_listen = keys.listen(&["admin", "listen"], &written.admin.listen, &taken);
-    let names = written.admin.names.into_iter().enumerate();
-    let names = names
-        .filter_map(|(at, text)| keys.judge(&["admin", "names", &at.to_string()], Some(text), |text| host_name(&text)));
-    let admin_names = names.collect();
+    let names = |(at, text): (usize, _)| {
+        keys.judge(&["admin", "names", &at.to_string()], Some(text), |text: String| host_name(&text))
+    };
+    let admin_names = written.admin.names.into_iter().enumerate().filter_map(names).collect();
     let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
+    let max_connections = keys.judge(&["server", "max_connections"], written.server.max_connections, connections);
+    let rates = keys.rates(&written.limits);
     let proxies = written.server.trusted_proxies.into_iter().enumerate();
     let proxies = proxies.filter_map(|(at, text)| {
         keys.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
@@ -105,27 +109,8 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         keys.judge(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
     });
     let trusted_origins = origins.collect();
-    for (id, client) in &written.clients {
-        keys.filled(&["clients", id, "id"], client.id.as_deref());
-        keys.filled(&["clients", id, "secret"], client.secret.as_ref().map(ExposeSecret::expose_secret));
-    }
-    for (id, service) in &written.services {
-        keys.filled(&["services", id, "client_id"], service.client_id.as_deref());
-        keys.filled(
-            &["services", id, "client_secret"],
-            service.client_secret.as_ref().map(ExposeSecret::expose_secret),
-        );
-    }
-    let outbound = Outbound {
-        proxy: keys.judge(&["outbound", "proxy"], written.outbound.proxy, Outbound::check_proxy),
-        ca_file: keys.path(&["outbound", "ca_file"], written.outbound.ca_file),
-    };
-    let mut own_authorities = Vec::new();
-    for (id, provider) in &mut written.providers {
-        let file = provider.ca_file.take().map(|file| file.display().to_string());
-        provider.ca_file = keys.path(&["providers", id, "ca_file"], file);
-        own_authorities.extend(provider.ca_file.clone());
-    }
+    keys.credentials(&written.clients, &written.services);
+    let (outbound, own_authorities) = keys.outbound(written.outbound, &mut written.providers);
     let privacy_url = keys.judge(&["privacy", "url"], written.privacy.url, |text| web_url(&text));
     let level = keys.judge(&["log", "level"], written.log.level, log_level);
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
@@ -146,6 +131,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         admin_listen,
         admin_names,
         drain: drain.unwrap_or_default(),
+        max_connections,
         trusted_proxies,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
@@ -155,6 +141,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         own_authorities,
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
         catalogue,
+        rates,
         allow_query_authid: written.refresh.allow_query_authid,
         privacy_url,
         log: Log { level: level.unwrap_or_default(), format: written.log.format },
@@ -174,7 +161,7 @@ impl Keys<'_> {
         self.faults.add(&self.layers.name(path), &self.layers.place(path), sentence);
     }
 
-    fn judge<T, U>(
+    pub(super) fn judge<T, U>(
         &mut self,
         path: &[&str],
         value: Option<T>,
@@ -183,7 +170,7 @@ impl Keys<'_> {
         judge(value?).map_err(|sentence| self.fault(path, sentence)).ok()
     }
 
-    fn filled(&mut self, path: &[&str], text: Option<&str>) {
+    pub(super) fn filled(&mut self, path: &[&str], text: Option<&str>) {
         if text.is_some_and(|text| text.trim().is_empty()) {
             self.fault(path, "is empty; leave the key out instead");
         }
@@ -221,6 +208,13 @@ fn drain(seconds: u64) -> Result<Duration, String> {
     match seconds {
         0..=MAX_DRAIN => Ok(Duration::from_secs(seconds)),
         _ => Err(format!("must be at most {MAX_DRAIN}: whoever runs this server would have it killed meanwhile")),
+    }
+}
+
+fn connections(number: u64) -> Result<u64, String> {
+    match number {
+        MIN_CONNECTIONS.. => Ok(number),
+        _ => Err(format!("must be at least {MIN_CONNECTIONS}: a browser alone opens six")),
     }
 }
 

@@ -6,11 +6,14 @@
 //! Nothing here reads the process's environment but [`Sources::of_process`].
 
 mod check;
+mod credentials;
 mod expiry;
 mod extract;
 mod faults;
 mod layers;
+mod limits;
 mod listening;
+mod outbound;
 mod secrets;
 mod show;
 mod sources;
@@ -24,6 +27,7 @@ pub use show::{Shown, keys_of, show};
 pub use sources::{FILE_LIMIT, Sources};
 
 use crate::provider::{Catalogue, Outbound};
+use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
 use ipnet::IpNet;
@@ -57,6 +61,8 @@ pub struct Config {
     pub admin_names: Vec<String>,
     /// How long to go on serving after being told to end.
     pub drain: Duration,
+    /// The most connections at one time, over all listeners; `None` for what the limit on descriptors leaves.
+    pub max_connections: Option<u64>,
     /// The proxies whose word on the client's address and scheme is taken.
     pub trusted_proxies: Vec<IpNet>,
     /// Where the keyring is.
@@ -75,6 +81,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// What there is to log in to: `[providers]`, `[services]` and `[clients]`, those built in included.
     pub catalogue: Catalogue,
+    /// What may be asked how often.
+    pub rates: Rates,
     /// Whether `GET /refresh?authid=` is answered.
     pub allow_query_authid: bool,
     /// The operator's own privacy policy.
@@ -177,6 +185,6 @@ fn read(sources: &Sources) -> Result<(Config, Layers, Faults), Faults> {
     let written = extract::extract(&mut layers, &mut faults);
     warnings.extend(expiry::judge(&written.clients, &layers, sources.now, &mut faults));
     let config = check::check(written, &layers, &mut faults);
-    warnings.extend(sources.unread(&config.outbound));
+    warnings.extend(outbound::unread(sources, &config.outbound));
     Ok((Config { secret_files, warnings, ..config }, layers, faults))
 }

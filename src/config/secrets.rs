@@ -57,9 +57,9 @@ pub(super) fn file_of(path: &[String]) -> Option<Vec<String>> {
     Some([table, &[file_key]].concat())
 }
 
-/// Reads every `<key>_file` and puts its text, without one trailing line break, at `<key>`. Gives these files, and warnings: about files
-/// with secrets, the configuration file too, that every user of the machine can read. That is no fault, since container
-/// systems hand out secrets with such modes and keep other users out.
+/// Reads every `<key>_file` and puts its text, without one trailing line break, at `<key>`. Gives these files, and
+/// warnings: about files with secrets, the configuration file too, that every user of the machine can read. That is no
+/// fault, since container systems hand out secrets with such modes and keep other users out.
 pub(super) fn read_files(layers: &mut Layers, faults: &mut Faults) -> (Vec<PathBuf>, Vec<String>) {
     let (mut files, mut warnings) = (Vec::new(), Vec::from_iter(judge_inline(layers)));
     for secret in places(layers) {

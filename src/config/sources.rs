@@ -4,9 +4,7 @@
 use super::Faults;
 use crate::clock::{Clock, UnixTime};
 use crate::files::{self, Readers, Unread};
-use crate::provider::Outbound;
 use figment::value::Dict;
-use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -19,16 +17,6 @@ pub const FILE_LIMIT: u64 = 1024 * 1024;
 const FILE_NAME: &str = "authseal.toml";
 /// The prefix of our environment variables.
 const PREFIX: &str = "AUTHSEAL_";
-
-/// Variables with which other programs are told of proxies and authorities, and the key that does it here.
-const NOT_READ: [(&str, &str); 6] = [
-    ("ALL_PROXY", "proxy"),
-    ("HTTPS_PROXY", "proxy"),
-    ("HTTP_PROXY", "proxy"),
-    ("SSL_CERT_DIR", "ca_file"),
-    ("SSL_CERT_FILE", "ca_file"),
-    ("REQUESTS_CA_BUNDLE", "ca_file"),
-];
 
 /// What a configuration is read from.
 #[derive(Clone, Default)]
@@ -77,19 +65,6 @@ impl Sources {
         let mut variables: Vec<_> = self.env.iter().filter_map(ours).collect();
         variables.sort();
         variables
-    }
-
-    /// A warning for each variable that somebody may think is read. Nothing is said where our own key is set.
-    pub(super) fn unread(&self, outbound: &Outbound) -> Vec<String> {
-        let is_set = |key: &str| match key {
-            "proxy" => outbound.proxy.is_some(),
-            _ => outbound.ca_file.is_some(),
-        };
-        let unread = self.env.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(name, _)| {
-            let (_, key) = NOT_READ.iter().find(|(known, _)| name.eq_ignore_ascii_case(known))?;
-            (!is_set(key)).then(|| format!("{name} is set, but calls to providers do not go by it; set outbound.{key} if they shall"))
-        });
-        unread.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The configuration file, whether every user of this machine can read it, and what it says; `None` when there is

@@ -400,7 +400,16 @@ const BAD_FILES: &[(&str, &str)] = &[
         "admin.listen = [\"hunter2-Zw3\"]",
         "admin.listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port",
     ),
+    ("server.max_connections = 15", "server.max_connections (in {dir}/authseal.toml) must be at least 16"),
     ("server.drain_seconds = 61", "server.drain_seconds (in {dir}/authseal.toml) must be at most 60"),
+    (
+        "limits.invalid_authids = 0",
+        "limits.invalid_authids (in {dir}/authseal.toml) must be a number from 1 to 1000000",
+    ),
+    (
+        "limits.provider_calls_in_all = 1000001",
+        "limits.provider_calls_in_all (in {dir}/authseal.toml) must be a number",
+    ),
     ("clients.google.refresh_token_days = 0", "clients.google.refresh_token_days must be at least 1"),
     ("access.password_file = \"\"", "access.password_file (in {dir}/authseal.toml) is empty"),
     ("access.password = \"hunter2-Zw3\"", "did you mean `password_file`?"),

@@ -25,6 +25,7 @@ pub(super) struct Written {
     pub(super) providers: BTreeMap<String, ProviderFacts>,
     pub(super) services: BTreeMap<String, ServiceFacts>,
     pub(super) refresh: Refresh,
+    pub(super) limits: Limits,
     pub(super) privacy: Privacy,
     pub(super) log: Log,
     pub(super) acme_challenge_dir: Option<String>,
@@ -44,6 +45,7 @@ pub(super) struct Tls {
 pub(super) struct Server {
     pub(super) trusted_proxies: Vec<String>,
     pub(super) drain_seconds: u64,
+    pub(super) max_connections: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -98,6 +100,14 @@ pub(super) struct Delivery {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Refresh {
     pub(super) allow_query_authid: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) invalid_authids: u64,
+    pub(super) provider_calls: u64,
+    pub(super) provider_calls_in_all: u64,
 }
 
 #[derive(Default, Deserialize)]

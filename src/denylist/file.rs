@@ -5,7 +5,7 @@
 //! asks whether the file [is in place](Locked::in_place) still.
 
 use super::parse::{Faults, HEADER, Line, MAX_LINE, each_line, header, rule};
-use crate::files::Place;
+use crate::files::{self, Place};
 use crate::watch::Signature;
 use rustix::fs::OFlags;
 use std::fs::File;
@@ -33,10 +33,7 @@ const EXPLANATION: &str = "\
 
 /// Makes a denylist without rules. It appears whole or not at all.
 pub(super) fn create(path: &Path) -> io::Result<()> {
-    let place = Place::at(path)?;
-    let aside = place.aside(MODE)?;
-    aside.file().write_all(format!("{HEADER}\n{EXPLANATION}").as_bytes())?;
-    aside.put()
+    files::create(path, MODE, &format!("{HEADER}\n{EXPLANATION}"))
 }
 
 /// The denylist, open to be changed; nobody else changes it until this is dropped.

@@ -11,6 +11,6 @@ mod place;
 mod read;
 mod trust;
 
-pub use place::{Aside, Place};
+pub use place::{Aside, Place, create};
 pub use read::{Readers, Unread, open, read, read_text};
 pub use trust::{Untrusted, rewritable, shared, trust, trust_found};

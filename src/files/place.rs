@@ -10,9 +10,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs::{File, Metadata, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -31,11 +31,12 @@ pub struct Place {
 
 impl Place {
     /// The place at `path` itself, whatever is there.
-    ///
-    /// # Errors
-    /// When its folder cannot be opened.
-    pub fn at(path: &Path) -> io::Result<Self> {
-        Self::open_at(path, ResolveFlags::empty())
+    fn at(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let way = Way::to(directory(path))?;
+        let place = Self::without_links(&way.end.join(name))?;
+        way.judge_links(place.folder.metadata()?.uid()).map_err(io::Error::other)?;
+        Ok(place)
     }
 
     /// The place of the file that `path` leads to, which exists: a link may be what a deployment manages, and stays.
@@ -44,17 +45,17 @@ impl Place {
     /// When there is none, or a link leads there that somebody else could have made.
     pub fn of_target(path: &Path) -> io::Result<Self> {
         let way = Way::to(path)?;
-        // What was no link is none now, or somebody is at work there.
-        let place = Self::open_at(&way.end, ResolveFlags::NO_SYMLINKS)?;
+        let place = Self::without_links(&way.end)?;
         let owner = place.open(OFlags::PATH)?.metadata()?.uid();
         way.judge_links(owner).map_err(io::Error::other)?;
         Ok(place)
     }
 
-    fn open_at(path: &Path, resolve: ResolveFlags) -> io::Result<Self> {
+    /// The place at a path on which no link was found; one that is there now was put there meanwhile.
+    fn without_links(path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = match openat2(CWD, directory(path), flags, Mode::empty(), resolve) {
+        let folder = match openat2(CWD, directory(path), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
             // Not every sandbox lets it through.
             Err(Errno::NOSYS | Errno::PERM) => openat(CWD, directory(path), flags, Mode::empty()),
             folder => folder,
@@ -110,6 +111,18 @@ impl Place {
     }
 }
 
+/// Makes the file `path`, whole or not at all, where there is nothing. If root makes it, it belongs to the folder's owner
+/// and group, as if he had made it.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when there is something, and whatever the disk says.
+pub fn create(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+    let place = Place::at(path)?;
+    let aside = place.aside(mode)?;
+    aside.file().write_all(text.as_bytes())?;
+    aside.put()
+}
+
 /// A file that is not in its place yet.
 #[derive(Debug)]
 pub struct Aside<'p> {
@@ -124,12 +137,9 @@ impl Aside<'_> {
         &self.file
     }
 
-    /// Puts it into the place, where there is nothing. If root made it, it belongs to the folder's owner and group from
-    /// then on, as if he had made it.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] when there is something, and whatever the disk says.
-    pub fn put(self) -> io::Result<()> {
+    /// Puts it into the place, where there is nothing.
+    fn put(self) -> io::Result<()> {
+        // Not before: the folder's owner could write to it meanwhile.
         if rustix::process::geteuid().is_root() {
             // A file system without owners keeps it as it is.
             let _ = own(&self.file, &self.place.folder.metadata()?);
@@ -185,7 +195,6 @@ pub(super) fn own(file: &File, like: &Metadata) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::fs;
-    use std::io::Write;
     use std::os::unix::fs::{chown, lchown, symlink};
 
     fn names(dir: &Path) -> Vec<String> {
@@ -201,18 +210,11 @@ mod tests {
         let _ = chown(dir.path(), Some(12_345), Some(54_321));
         let owner = |path: &Path| fs::metadata(path).map(|metadata| (metadata.uid(), metadata.gid())).unwrap();
         let path = dir.path().join("new");
-        let put = |path: &Path, text: &str| {
-            let place = Place::at(path)?;
-            let aside = place.aside(0o600)?;
-            aside.file().write_all(text.as_bytes())?;
-            assert_ne!(aside.file().metadata()?.uid(), 12_345, "nobody else's while it is being written");
-            aside.put()
-        };
-        put(&path, "first").unwrap();
+        create(&path, 0o600, "first").unwrap();
         assert_eq!(owner(&path), owner(dir.path()));
         symlink("nowhere", dir.path().join("link")).unwrap();
         for there in ["new", "link"] {
-            let error = put(&dir.path().join(there), "second").unwrap_err();
+            let error = create(&dir.path().join(there), 0o600, "second").unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         }
         assert_eq!(
@@ -228,9 +230,15 @@ mod tests {
         fs::write(&path, "").unwrap();
         symlink("file", &link).unwrap();
         assert!(Place::of_target(&link).is_ok());
-        if lchown(&link, Some(12_345), None).is_ok() {
-            let error = Place::of_target(&link).unwrap_err().to_string();
-            assert!(error.starts_with("a link on the way to it belongs to user 12345"), "{error}");
+        let folder = dir.path().join("folder");
+        symlink(".", &folder).unwrap();
+        create(&folder.join("through"), 0o600, "").unwrap();
+        if [&link, &folder].iter().all(|link| lchown(link, Some(12_345), None).is_ok()) {
+            let to_folder = create(&folder.join("new"), 0o600, "").unwrap_err();
+            for error in [Place::of_target(&link).unwrap_err(), to_folder] {
+                let error = error.to_string();
+                assert!(error.starts_with("a link on the way to it belongs to user 12345"), "{error}");
+            }
         }
     }
 }

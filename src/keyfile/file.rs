@@ -41,13 +41,7 @@ fn parse(path: &Path, text: &str) -> Result<Keyring, KeyfileError> {
 /// # Errors
 /// When there is a file already, whatever it holds, or none can be made.
 pub fn create(path: &Path, text: &str) -> Result<(), KeyfileError> {
-    let make = || {
-        let place = Place::at(path)?;
-        let aside = place.aside(MODE)?;
-        aside.file().write_all(text.as_bytes())?;
-        aside.put()
-    };
-    make().map_err(|error: io::Error| match error.kind() {
+    files::create(path, MODE, text).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => KeyfileError::Exists(path.to_owned()),
         _ => KeyfileError::NotMade(path.to_owned(), error),
     })

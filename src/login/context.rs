@@ -11,6 +11,7 @@ use super::origin::{Opener, Origin};
 use crate::authid::ServiceId;
 use crate::clock::UnixTime;
 use crate::guard::{self, Guard};
+use crate::net::{self, ClientNet};
 use crate::seal::{Keyring, Purpose, SealError};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -36,6 +37,8 @@ pub struct Context {
     pub fetch_token: Option<FetchToken>,
     /// The browser.
     pub binder: BinderHash,
+    /// Where that browser was when this was sealed, if that is known.
+    pub client: Option<ClientNet>,
 }
 
 /// A login under way at the provider.
@@ -80,8 +83,8 @@ impl Context {
         Ok((text, BASE64URL.encode(Sha256::digest(verifier.as_bytes()))))
     }
 
-    /// `time (8, big endian) | binder hash (16) | opener class (1) | origin | fetch token`, the last two with their
-    /// lengths (1) before them.
+    /// `time (8, big endian) | binder hash (16) | client (16) | opener class (1) | origin | fetch token`, the last two
+    /// with their lengths (1) before them.
     pub(super) fn encode(&self, now: UnixTime) -> Vec<u8> {
         let (class, origin) = match &self.opener {
             Opener::None => (0, ""),
@@ -89,7 +92,8 @@ impl Context {
             Opener::Unknown(origin) => (2, origin.as_str()),
         };
         let mut bytes = now.to_be_bytes().to_vec();
-        bytes.extend_from_slice(&self.binder.0);
+        bytes.extend(self.binder.0);
+        bytes.extend(net::to_bytes(self.client));
         bytes.push(class);
         write(&mut bytes, origin.as_bytes());
         write(&mut bytes, self.fetch_token.as_ref().map_or("", FetchToken::expose).as_bytes());
@@ -100,6 +104,7 @@ impl Context {
         let age = now.checked_sub(i64::from_be_bytes(reader.array()?))?;
         (!guard::on(Guard::Age) || (-CLOCK_SKEW..lifetime).contains(&age)).then_some(())?;
         let binder = BinderHash(reader.array()?);
+        let client = net::from_bytes(reader.array()?);
         let [class] = reader.array()?;
         let origin = reader.text()?;
         let opener = match class {
@@ -112,7 +117,7 @@ impl Context {
             "" => None,
             token => Some(FetchToken::parse(token)?),
         };
-        Some(Self { opener, fetch_token, binder })
+        Some(Self { opener, fetch_token, binder, client })
     }
 }
 
@@ -173,6 +178,7 @@ mod tests {
             opener: Opener::Trusted(Origin::of(origin).unwrap()),
             fetch_token: FetchToken::parse(token),
             binder: Binder::random().unwrap().hash(),
+            client: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()),
         }
     }
 
@@ -185,7 +191,7 @@ mod tests {
         let opened = Context::open(&text, &keyring, 1_003_599).unwrap();
         assert_eq!(opened.opener, context.opener);
         assert_eq!(opened.fetch_token.unwrap().expose(), TOKEN);
-        assert_eq!(opened.binder.0, context.binder.0);
+        assert_eq!((opened.binder.0, opened.client), (context.binder.0, context.client));
         assert!(Context::open(&text, &keyring, 1_003_600).is_none());
         assert!(Context::open(&text, &keyring, 1_000_000 - 121).is_none());
     }

@@ -2,7 +2,6 @@
 
 use super::Logins;
 use super::binder::Binder;
-use super::client::{Client, ClientNet};
 use super::context::Context;
 use super::error::LoginError;
 use super::fetch_token::FetchToken;
@@ -10,13 +9,15 @@ use super::mailbox::{self, Asker, Receiver};
 use super::origin::{Opener, Origin};
 use super::ticket::Ticket;
 use crate::guard::{self, Guard};
+use crate::net::Client;
 use crate::seal::SealError;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 impl Logins {
     /// Sends an AuthID on because its person pressed a button: into the mailbox, if somebody asks there; and to the
     /// opener of the page, whose origin is returned with it, by the page's own script. `to_asker` says that the person
-    /// agreed to somebody at another address. To a trusted opener it may go without a button.
+    /// agreed to somebody at another address: it is given to the address that asked, or to everybody where no address is
+    /// known. To a trusted opener it may go without a button.
     ///
     /// # Errors
     /// When the ticket is not of this browser, or older than ten minutes.
@@ -30,18 +31,24 @@ impl Logins {
         if !binder.is_some_and(|binder| binder.fits(&ticket.context.binder)) {
             return Err(LoginError::OtherBrowser);
         }
-        let (origin, to_asker) = match ticket.context.opener {
+        let Context { opener, fetch_token, binder, client } = ticket.context;
+        let (origin, to_anybody) = match opener {
             // It goes to the opener by itself; only the click is meant for somebody else who asks.
-            Opener::Trusted(origin) => (origin, to_asker),
-            Opener::Unknown(origin) => (origin, to_asker || ticket.address.is_none()),
+            Opener::Trusted(origin) => (origin, to_asker && client.is_none()),
+            Opener::Unknown(origin) => (origin, client.is_none()),
             Opener::None => return Err(LoginError::StaleLink),
         };
-        if let Some(token) = ticket.context.fetch_token
+        if let Some(token) = fetch_token
             && !self.was_picked_up(&token).await
         {
-            let opener = Asker { address: ticket.address, origin: Some(origin.clone()) };
-            let receiver = if to_asker { Receiver::Anybody } else { Receiver::Only(opener) };
-            mailbox::leave(&self.store, &self.keyring.load(), &token, receiver, ticket.authid.expose_secret()).await?;
+            let keyring = self.keyring.load();
+            let asker = mailbox::asked_from(&self.store, &keyring, &token).await.flatten().filter(|_| to_asker);
+            let receiver = match asker {
+                Some(address) => Receiver::Address(address),
+                None if to_anybody => Receiver::Anybody,
+                None => Receiver::Only(Asker { address: client, origin: Some(origin.clone()) }),
+            };
+            mailbox::leave(&self.store, &keyring, &token, &binder, &receiver, &ticket.authid).await?;
         }
         Ok((origin, ticket.authid))
     }
@@ -49,18 +56,19 @@ impl Logins {
     /// The AuthID that waits for a fetch token, if it may go to a page of this origin at this client. It is given once.
     /// Who tries too many tokens finds nothing.
     pub async fn pick_up(&self, token: &FetchToken, client: Client, origin: Option<Origin>) -> Option<SecretString> {
-        if guard::on(Guard::FetchLimit) && !self.limits.admit_fetch(client, token) {
+        let trusted = origin.as_ref().is_some_and(|origin| self.rules.trusts(origin));
+        if guard::on(Guard::FetchLimit) && !self.fetches.admits(client, trusted, token) {
             return None;
         }
         let asker = Asker { address: client.address, origin };
         let authid = mailbox::pick_up(&self.store, &self.keyring.load(), token, &asker).await?;
-        self.limits.forget_fetch(client, token);
+        self.fetches.forget(client, trusted, token);
         Some(authid)
     }
 
     /// Whether somebody asked for the AuthID of a fetch token who does not get it without the person's word.
     pub async fn was_asked_for(&self, token: &FetchToken) -> bool {
-        mailbox::was_asked_for(&self.store, &self.keyring.load(), token).await
+        mailbox::asked_from(&self.store, &self.keyring.load(), token).await.is_some()
     }
 
     /// Whether the AuthID for a fetch token was picked up.
@@ -69,14 +77,9 @@ impl Logins {
     }
 
     /// Puts the AuthID into the mailbox, for trusted openers only; whether it is there.
-    pub(super) async fn leave(
-        &self,
-        context: &Context,
-        address: Option<ClientNet>,
-        authid: &SecretString,
-    ) -> Result<bool, SealError> {
+    pub(super) async fn leave(&self, context: &Context, authid: &SecretString) -> Result<bool, SealError> {
         let (Opener::Trusted(origin), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(false) };
-        let receiver = Receiver::Only(Asker { address, origin: Some(origin.clone()) });
-        mailbox::leave(&self.store, &self.keyring.load(), token, receiver, authid.expose_secret()).await
+        let receiver = Receiver::Only(Asker { address: context.client, origin: Some(origin.clone()) });
+        mailbox::leave(&self.store, &self.keyring.load(), token, &context.binder, &receiver, authid).await
     }
 }

@@ -18,6 +18,9 @@ pub enum LoginError {
     /// No `state`, or none of ours, or older than ten minutes.
     #[error("the state is not ours or too old")]
     BadState,
+    /// The callback came without the `state` of its provider, and nobody said that it belongs to this login.
+    #[error("the callback came without its state and is not confirmed")]
+    Unconfirmed(Arc<Service>),
     /// The callback came to another browser than the one where the login began.
     #[error("the login began in another browser")]
     OtherBrowser,
@@ -63,6 +66,7 @@ impl LoginError {
             Self::StaleLink => "stale_link",
             Self::Unavailable(_) => "not_offered",
             Self::BadState => "bad_state",
+            Self::Unconfirmed(_) => "unconfirmed",
             Self::OtherBrowser => "other_browser",
             Self::Replayed(_) => "replayed",
             Self::WrongIssuer => "wrong_issuer",
@@ -82,6 +86,7 @@ impl LoginError {
     pub fn service(&self) -> Option<&Service> {
         match self {
             Self::Unavailable(service)
+            | Self::Unconfirmed(service)
             | Self::Replayed(service)
             | Self::Declined(service)
             | Self::ProviderError(service)

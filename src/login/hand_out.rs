@@ -1,12 +1,13 @@
 //! The last step of a login: from the provider's tokens to an AuthID that its person can keep.
 
-use super::client::Client;
 use super::context::Context;
 use super::error::LoginError;
 use super::origin::Opener;
 use super::ticket::Ticket;
-use super::{LoggedIn, Logins};
+use super::{Caution, LoggedIn, Logins};
 use crate::authid::{self, Bind, GrantId, Login, RevokeCode};
+use crate::guard::{self, Guard};
+use crate::net::Client;
 use crate::provider::{Rotation, Service, Tokens};
 use crate::store::Shelf;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ impl Logins {
         }
     }
 
+    /// With a `caution` the AuthID is shown for copying and goes nowhere, whoever opened the page.
     pub(super) async fn hand_out(
         &self,
         service: Arc<Service>,
@@ -30,6 +32,7 @@ impl Logins {
         context: Context,
         client: Client,
         callback: &[(String, String)],
+        caution: Option<Caution>,
     ) -> Result<LoggedIn, LoginError> {
         let missing: Vec<_> = service.missing_scopes(&tokens).into_iter().map(str::to_owned).collect();
         if !missing.is_empty() {
@@ -63,12 +66,28 @@ impl Logins {
         };
         let (grant, revoke_code) = named.unzip();
         let shown = service.provider.shown(callback);
-        let waits = self.leave(&context, client.address, &authid).await?;
+        let moved = context.client.zip(client.address).is_some_and(|(begun, ended)| begun != ended);
+        let caution = if guard::on(Guard::OtherAddress) && moved { Some(Caution::OtherAddress) } else { caution };
+        let opener = if caution.is_some() { Opener::None } else { context.opener };
+        let context = Context { opener, client: client.address, ..context };
+        let waits = self.leave(&context, &authid).await?;
         let sendable = waits || matches!(context.opener, Opener::Unknown(_));
-        let ticket = Ticket { context, address: client.address, authid };
+        let ticket = Ticket { context, authid };
         let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;
-        let Ticket { context: Context { opener, fetch_token, .. }, authid, .. } = ticket;
+        let Ticket { context: Context { opener, fetch_token, .. }, authid } = ticket;
         let fetch_token = fetch_token.filter(|_| sendable);
-        Ok(LoggedIn { service, authid, grant, revoke_code, ends, opener, fetch_token, waits, ticket: sealed, shown })
+        Ok(LoggedIn {
+            service,
+            authid,
+            grant,
+            revoke_code,
+            ends,
+            opener,
+            caution,
+            fetch_token,
+            waits,
+            ticket: sealed,
+            shown,
+        })
     }
 }

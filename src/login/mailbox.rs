@@ -3,15 +3,17 @@
 //! An entry's name is a keyed hash of the token and its key comes from the token, so neither the store's content nor
 //! the server's keys alone give an AuthID away. A token can be planted in somebody else's login, so it is not enough:
 //! who asks must be the page that opened the login, in a browser where the login's is, or the person must have agreed.
+//! Nor may another browser's login take the place of an AuthID that waits: whoever knows a token could log in with it.
 
-use super::client::{self, ClientNet};
+use super::binder::BinderHash;
 use super::context::{self, Reader};
 use super::fetch_token::FetchToken;
 use super::origin::Origin;
 use crate::guard::{self, Guard};
+use crate::net::{self, ClientNet};
 use crate::seal::{EpochKeys, Key, Keyring, Purpose, SealError};
 use crate::store::{Name, Shelf, Store};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -23,8 +25,10 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// Who may pick an AuthID up with the right token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Receiver {
-    /// Everybody: the person agreed.
+    /// Everybody: the person agreed, and nobody's address is known.
     Anybody,
+    /// Whoever asks from this address: the person agreed.
+    Address(ClientNet),
     /// This page.
     Only(Asker),
 }
@@ -43,6 +47,7 @@ impl Receiver {
     fn admits(&self, asker: &Asker) -> bool {
         match self {
             Self::Anybody => true,
+            Self::Address(wanted) => asker.address == Some(*wanted),
             Self::Only(wanted) => {
                 let same_place = wanted.address.is_some() && wanted.address == asker.address;
                 let same_page = wanted.origin.is_some() && wanted.origin == asker.origin;
@@ -52,7 +57,8 @@ impl Receiver {
     }
 }
 
-/// Leaves an AuthID for whoever asks with `token`. Returns whether the store took it.
+/// Leaves an AuthID of a login in the browser `binder` for the receiver who asks with `token`. Returns whether it waits:
+/// not if the store fails, or if an AuthID of another browser's login waits already.
 ///
 /// # Errors
 /// When the operating system has no randomness.
@@ -60,11 +66,17 @@ pub(super) async fn leave(
     store: &Store,
     keyring: &Keyring,
     token: &FetchToken,
-    receiver: Receiver,
-    authid: &str,
+    binder: &BinderHash,
+    receiver: &Receiver,
+    authid: &SecretString,
 ) -> Result<bool, SealError> {
     let (name, key) = entry(keyring.primary(), token);
-    let entry = key.seal(&name, &write(&receiver, authid))?;
+    let Ok(before) = store.read(Shelf::Mailbox, &name).await else { return Ok(false) };
+    let before = before.and_then(|blob| read(&key.open(&name, &blob)?));
+    if before.is_some_and(|waiting| guard::on(Guard::MailboxOwner) && waiting.binder.0 != binder.0) {
+        return Ok(false);
+    }
+    let entry = key.seal(&name, &write(binder, receiver, authid))?;
     Ok(store.put(Shelf::Mailbox, &name, &entry, WAITS).await.is_ok())
 }
 
@@ -79,13 +91,13 @@ pub(super) async fn pick_up(
     for keys in keyring.around_primary() {
         let (name, key) = entry(keys, token);
         let unseal = |blob: Option<Vec<u8>>| read(&key.open(&name, &blob?)?);
-        let Some((receiver, _)) = unseal(store.read(Shelf::Mailbox, &name).await.ok()?) else { continue };
+        let Some(Waiting { receiver, .. }) = unseal(store.read(Shelf::Mailbox, &name).await.ok()?) else { continue };
         if !receiver.admits(asker) {
-            remember(store, &note(keys, Purpose::MailboxAsked, token)).await;
+            remember(store, keys, Purpose::MailboxAsked, token, asker.address).await;
             continue;
         }
-        let Some((_, authid)) = unseal(store.take(Shelf::Mailbox, &name).await.ok()?) else { continue };
-        remember(store, &note(keys, Purpose::MailboxPickedUp, token)).await;
+        let Some(Waiting { authid, .. }) = unseal(store.take(Shelf::Mailbox, &name).await.ok()?) else { continue };
+        remember(store, keys, Purpose::MailboxPickedUp, token, asker.address).await;
         return Some(authid);
     }
     None
@@ -93,57 +105,80 @@ pub(super) async fn pick_up(
 
 /// Whether the AuthID for `token` was picked up.
 pub(super) async fn was_picked_up(store: &Store, keyring: &Keyring, token: &FetchToken) -> bool {
-    is_noted(store, keyring, Purpose::MailboxPickedUp, token).await
+    noted(store, keyring, Purpose::MailboxPickedUp, token).await.is_some()
 }
 
-/// Whether somebody asked for it who may not have it by themselves.
-pub(super) async fn was_asked_for(store: &Store, keyring: &Keyring, token: &FetchToken) -> bool {
-    is_noted(store, keyring, Purpose::MailboxAsked, token).await
+/// Where somebody first asked for it from who may not have it by themselves, if somebody did; that may not be known.
+pub(super) async fn asked_from(store: &Store, keyring: &Keyring, token: &FetchToken) -> Option<Option<ClientNet>> {
+    noted(store, keyring, Purpose::MailboxAsked, token).await
 }
 
-async fn is_noted(store: &Store, keyring: &Keyring, purpose: Purpose, token: &FetchToken) -> bool {
+/// The address of a note; sealed, like all that tells of a person.
+async fn noted(store: &Store, keyring: &Keyring, purpose: Purpose, token: &FetchToken) -> Option<Option<ClientNet>> {
     for keys in keyring.around_primary() {
-        if let Ok(Some(_)) = store.read(Shelf::Mailbox, &note(keys, purpose, token)).await {
-            return true;
+        let (name, key) = note(keys, purpose, token);
+        if let Ok(Some(blob)) = store.read(Shelf::Mailbox, &name).await {
+            let address = key.open(&name, &blob)?.as_slice().try_into().ok()?;
+            return Some(net::from_bytes(address));
         }
     }
-    false
+    None
 }
 
-/// A note that is lost costs our page a sentence; the store itself says that it fails.
-async fn remember(store: &Store, name: &Name) {
-    let _ = store.put(Shelf::Mailbox, name, b"", REMEMBERED).await;
+/// Makes a note, unless there is one. One that is lost costs our page a sentence; the store itself says that it fails.
+async fn remember(store: &Store, keys: &EpochKeys, purpose: Purpose, token: &FetchToken, address: Option<ClientNet>) {
+    let (name, key) = note(keys, purpose, token);
+    if let Ok(None) = store.read(Shelf::Mailbox, &name).await
+        && let Ok(note) = key.seal(&name, &net::to_bytes(address))
+    {
+        let _ = store.put(Shelf::Mailbox, &name, &note, REMEMBERED).await;
+    }
 }
 
 fn entry(keys: &EpochKeys, token: &FetchToken) -> (Name, Key) {
+    note(keys, Purpose::MailboxName, token)
+}
+
+fn note(keys: &EpochKeys, purpose: Purpose, token: &FetchToken) -> (Name, Key) {
     let token = token.expose().as_bytes();
     let key = Key::new(&keys.derive(Purpose::MailboxEntry, token));
-    (*keys.derive(Purpose::MailboxName, token), key)
+    (*keys.derive(purpose, token), key)
 }
 
-fn note(keys: &EpochKeys, purpose: Purpose, token: &FetchToken) -> Name {
-    *keys.derive(purpose, token.expose().as_bytes())
+/// An AuthID that waits.
+struct Waiting {
+    /// The browser of its login.
+    binder: BinderHash,
+    receiver: Receiver,
+    authid: SecretString,
 }
 
-/// `everybody (1) | address (16) | origin, with its length (1) before it | AuthID`.
-fn write(receiver: &Receiver, authid: &str) -> Zeroizing<Vec<u8>> {
-    let (anybody, asker) = match receiver {
-        Receiver::Anybody => (1, None),
-        Receiver::Only(asker) => (0, Some(asker)),
+/// `binder hash (16) | kind of receiver (1) | address (16) | origin, with its length (1) before it | AuthID`.
+fn write(binder: &BinderHash, receiver: &Receiver, authid: &SecretString) -> Zeroizing<Vec<u8>> {
+    let (kind, address, origin) = match receiver {
+        Receiver::Only(asker) => (0, asker.address, asker.origin.as_ref()),
+        Receiver::Anybody => (1, None, None),
+        Receiver::Address(address) => (2, Some(*address), None),
     };
-    let origin = asker.and_then(|asker| asker.origin.as_ref()).map_or("", Origin::as_str);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(18 + origin.len() + authid.len()));
-    bytes.push(anybody);
-    bytes.extend(client::to_bytes(asker.and_then(|asker| asker.address)));
+    let (origin, authid) = (origin.map_or("", Origin::as_str), authid.expose_secret());
+    let mut bytes = Zeroizing::new(Vec::with_capacity(34 + origin.len() + authid.len()));
+    bytes.extend(binder.0);
+    bytes.push(kind);
+    bytes.extend(net::to_bytes(address));
     context::write(&mut bytes, origin.as_bytes());
     bytes.extend_from_slice(authid.as_bytes());
     bytes
 }
 
-fn read(bytes: &[u8]) -> Option<(Receiver, SecretString)> {
+fn read(bytes: &[u8]) -> Option<Waiting> {
     let mut reader = Reader(bytes);
-    let ([anybody], address) = (reader.array()?, client::from_bytes(reader.array()?));
+    let binder = BinderHash(reader.array()?);
+    let ([kind], address) = (reader.array()?, net::from_bytes(reader.array()?));
     let origin = Origin::of(reader.text()?);
-    let receiver = if anybody == 1 { Receiver::Anybody } else { Receiver::Only(Asker { address, origin }) };
-    Some((receiver, std::str::from_utf8(reader.0).ok()?.to_owned().into()))
+    let receiver = match kind {
+        0 => Receiver::Only(Asker { address, origin }),
+        1 => Receiver::Anybody,
+        _ => Receiver::Address(address?),
+    };
+    Some(Waiting { binder, receiver, authid: std::str::from_utf8(reader.0).ok()?.to_owned().into() })
 }

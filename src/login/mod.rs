@@ -4,7 +4,6 @@
 //! the browser's binder cookie proves that the one who comes back is the one who left.
 
 mod binder;
-mod client;
 mod context;
 mod deliver;
 mod error;
@@ -16,7 +15,6 @@ mod origin;
 mod ticket;
 
 pub use binder::Binder;
-pub use client::{Client, ClientNet};
 pub use context::Context;
 pub use error::LoginError;
 pub use fetch_token::FetchToken;
@@ -26,12 +24,13 @@ use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::guard::{self, Guard};
 use crate::keyfile::LiveKeyring;
+use crate::net::Client;
 use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Service};
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
 use context::State;
-use limit::Limits;
+use limit::Fetches;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -55,7 +54,7 @@ pub struct Logins {
     rules: DeliveryRules,
     redirect_uri: String,
     seen: Cache<[u8; 24], ()>,
-    limits: Limits,
+    fetches: Fetches,
     clock: Clock,
 }
 
@@ -75,6 +74,8 @@ pub struct Callback {
     pub state: Option<String>,
     /// The state from the cookie, see [`Begun::keep`].
     pub kept: Option<String>,
+    /// Whether the person said on our own page that they come from the provider.
+    pub confirmed: bool,
     /// The provider's error code (RFC 6749 section 4.1.2.1).
     pub error: Option<String>,
     /// The issuer (RFC 9207).
@@ -97,6 +98,8 @@ pub struct LoggedIn {
     pub ends: Option<UnixTime>,
     /// Who asked.
     pub opener: Opener,
+    /// Why nobody counts as the opener.
+    pub caution: Option<Caution>,
     /// The token that the opener asks with, if the AuthID may go to it at all.
     pub fetch_token: Option<FetchToken>,
     /// Whether the AuthID waits in the mailbox already.
@@ -105,6 +108,16 @@ pub struct LoggedIn {
     pub ticket: Option<String>,
     /// What else the person needs: label and value.
     pub shown: Vec<(String, String)>,
+}
+
+/// Why an AuthID may be another person's than the one in front of the browser (login CSRF, RFC 9700 section 4.7), and so
+/// goes nowhere by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caution {
+    /// The login began at another address than the one where it ended.
+    OtherAddress,
+    /// The provider's answer came without `state`, so nothing ties it to the login that began in this browser.
+    NoState,
 }
 
 impl Logins {
@@ -119,8 +132,8 @@ impl Logins {
         clock: Clock,
     ) -> Self {
         let seen = Cache::builder().max_capacity(MAX_SEEN).time_to_live(SEEN).build();
-        let limits = Limits::new(clock.clone());
-        Self { keyring, providers, tokens, store, rules, redirect_uri, seen, limits, clock }
+        let fetches = Fetches::new(&clock);
+        Self { keyring, providers, tokens, store, rules, redirect_uri, seen, fetches, clock }
     }
 
     /// Seals what is known of a visitor of our index page into the parameter of its login links.
@@ -140,8 +153,14 @@ impl Logins {
     ///
     /// # Errors
     /// When the link is not of this browser, the service is not offered, or the provider's addresses are not known.
-    pub async fn begin(&self, service: &Arc<Service>, ctx: &str, binder: Option<&Binder>) -> Result<Begun, LoginError> {
-        let context = self.context(ctx, binder)?;
+    pub async fn begin(
+        &self,
+        service: &Arc<Service>,
+        ctx: &str,
+        binder: Option<&Binder>,
+        client: Client,
+    ) -> Result<Begun, LoginError> {
+        let context = Context { client: client.address, ..self.context(ctx, binder)? };
         self.offered(service, Flow::Code)?;
         self.can_be_kept(service).await?;
         let (state, challenge) = context.begin(&service.id, &self.keyring.load(), self.clock.now())?;
@@ -151,7 +170,8 @@ impl Logins {
         Ok(Begun { url, keep: service.provider.state_optional().then_some(state) })
     }
 
-    /// Ends a login with what the provider sent back through the browser.
+    /// Ends a login with what the provider sent back through the browser. Without `state` anybody may have sent it here, so
+    /// that takes the person's word.
     ///
     /// # Errors
     /// Everything is checked before the code is spent.
@@ -174,8 +194,7 @@ impl Logins {
             return Err(LoginError::BadState);
         }
         self.offered(&service, Flow::Code)?;
-        let other_issuer =
-            callback.iss.as_deref().is_some_and(|issuer| !service.provider.is_issuer(issuer));
+        let other_issuer = callback.iss.as_deref().is_some_and(|issuer| !service.provider.is_issuer(issuer));
         if guard::on(Guard::Issuer) && other_issuer {
             return Err(LoginError::WrongIssuer);
         }
@@ -183,12 +202,18 @@ impl Logins {
             return Err(refused_at_provider(service, &error));
         }
         let code = callback.code.ok_or(LoginError::BadState)?;
+        if guard::on(Guard::Confirmation) && dropped && !callback.confirmed {
+            return Err(LoginError::Unconfirmed(service));
+        }
         if guard::on(Guard::Replay) && !self.seen.entry(state.nonce).or_insert(()).is_fresh() {
             return Err(LoginError::Replayed(service));
         }
         let verifier = service.provider.pkce().then_some(state.verifier.as_str());
         match self.providers.redeem(&service, &code, &self.redirect_uri, verifier, &callback.all).await {
-            Ok(tokens) => self.hand_out(service, tokens, state.context, client, &callback.all).await,
+            Ok(tokens) => {
+                let caution = dropped.then_some(Caution::NoState);
+                self.hand_out(service, tokens, state.context, client, &callback.all, caution).await
+            }
             Err(failure) => {
                 // The code was not spent: reloading the page may still work.
                 if matches!(failure, Failure::Unreachable | Failure::NotOffered) {
@@ -199,7 +224,7 @@ impl Logins {
         }
     }
 
-    /// Ends a login with a token that the person made at the provider and pasted.
+    /// Ends a login with a token that the person made at the provider and pasted. `admit` is asked before the provider is.
     ///
     /// # Errors
     /// Everything is checked before the token is spent.
@@ -210,17 +235,18 @@ impl Logins {
         binder: Option<&Binder>,
         client: Client,
         pasted: &SecretString,
+        admit: impl FnOnce() -> bool,
     ) -> Result<LoggedIn, LoginError> {
         let context = self.context(ctx, binder)?;
         self.offered(service, Flow::Paste)?;
         let pasted = PastedToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
-        if !self.limits.admit_trade(client) {
+        if !admit() {
             return Err(LoginError::TooMany);
         }
         self.can_be_kept(service).await?;
         let tokens = self.providers.trade(service, &pasted).await;
         let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
-        self.hand_out(service.clone(), tokens, context, client, &[]).await
+        self.hand_out(service.clone(), tokens, context, client, &[], None).await
     }
 
     /// What [`Logins::welcome`] sealed, if this browser is the one it was sealed for.

@@ -76,7 +76,8 @@ impl DeliveryRules {
         }
     }
 
-    fn trusts(&self, origin: &Origin) -> bool {
+    /// Whether an AuthID may go to pages of this origin by itself.
+    pub(super) fn trusts(&self, origin: &Origin) -> bool {
         self.listed.contains(origin) || (self.loopback && origin.is_loopback())
     }
 }

@@ -2,9 +2,8 @@
 //! holds the AuthID itself, so nothing is stored for those who never press; and it is of use in the browser of the
 //! login alone.
 //!
-//! `context | client's address (16) | AuthID`, sealed as contexts are, under a key of its own.
+//! `context | AuthID`, sealed as contexts are, under a key of its own.
 
-use super::client::{self, ClientNet};
 use super::context::{Context, Reader, STATE_LIFETIME};
 use crate::clock::UnixTime;
 use crate::seal::{Keyring, Purpose, SealError};
@@ -13,10 +12,8 @@ use zeroize::Zeroizing;
 
 /// An AuthID that may be sent, and what is known of the login that made it.
 pub(super) struct Ticket {
-    /// Who opened the login page, and in which browser.
+    /// Who opened the login page, in which browser, and where that ended the login.
     pub(super) context: Context,
-    /// The address of that browser.
-    pub(super) address: Option<ClientNet>,
     /// What is to be sent.
     pub(super) authid: SecretString,
 }
@@ -29,9 +26,8 @@ impl Ticket {
     pub(super) fn seal(&self, keyring: &Keyring, now: UnixTime) -> Result<String, SealError> {
         let authid = self.authid.expose_secret();
         let context = self.context.encode(now);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(context.len() + 16 + authid.len()));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(context.len() + authid.len()));
         bytes.extend(context);
-        bytes.extend(client::to_bytes(self.address));
         bytes.extend_from_slice(authid.as_bytes());
         keyring.pack(Purpose::DeliveryTicket, b"", &bytes).map(|(text, _)| text)
     }
@@ -41,8 +37,7 @@ impl Ticket {
         let opened = keyring.unpack(text, Purpose::DeliveryTicket, b"")?;
         let mut reader = Reader(&opened.plaintext);
         let context = Context::decode(&mut reader, now, STATE_LIFETIME)?;
-        let address = client::from_bytes(reader.array()?);
         let authid = std::str::from_utf8(reader.0).ok()?.to_owned().into();
-        Some(Self { context, address, authid })
+        Some(Self { context, authid })
     }
 }

@@ -94,6 +94,14 @@ pub(super) const ANSWERS: Metric = counter(
     &["route", "class"],
     "Answers of the public listener, by route and class of status.",
 );
+pub(super) const CONNECTIONS: Metric = gauge("authseal_connections", &["listener"], "Open connections.");
+pub(super) const CONNECTIONS_MAX: Metric =
+    gauge("authseal_connections_max", &["listener"], "How many connections there may be at one time.");
+pub(super) const CONNECTIONS_ENDED: Metric = counter(
+    "authseal_connections_ended_total",
+    &["reason"],
+    "Connections that this server ended, or whose request it could not read, by reason.",
+);
 pub(super) const KEYRING_STATES: Metric = gauge(
     "authseal_keyring_epoch_state",
     &["epoch", "state"],
@@ -204,7 +212,7 @@ impl File {
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 32] = [
+pub const METRICS: [&Metric; 35] = [
     &REFRESHES,
     &LAST_SEEN,
     &LOGINS,
@@ -213,6 +221,9 @@ pub const METRICS: [&Metric; 32] = [
     &PROVIDER_CALLS,
     &DAYS_LEFT,
     &ANSWERS,
+    &CONNECTIONS,
+    &CONNECTIONS_MAX,
+    &CONNECTIONS_ENDED,
     &KEYRING_STATES,
     &KEYRING_LOADED,
     &KEYRING_FAILED,

@@ -94,6 +94,11 @@ impl Meter {
         meter
     }
 
+    /// The clock that it goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
     /// When this meter began to count: what was before is unknown.
     pub fn watching_since(&self) -> UnixTime {
         self.0.started
@@ -161,6 +166,17 @@ impl Meter {
             let class = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"].get(hundreds).copied().unwrap_or(NONE);
             series.count(route, || self.counter(&list::ANSWERS, &[route, class]));
         }
+    }
+
+    /// How many connections a listener has, and may have.
+    pub fn connections(&self, listener: &'static str, open: usize, max: usize) {
+        self.gauge(&list::CONNECTIONS, &[listener]).set(open as f64);
+        self.gauge(&list::CONNECTIONS_MAX, &[listener]).set(max as f64);
+    }
+
+    /// So many connections more were ended for a reason.
+    pub fn connections_ended(&self, reason: &'static str, more: u64) {
+        self.counter(&list::CONNECTIONS_ENDED, &[reason]).increment(more);
     }
 
     /// A store of some kind answered a request, or failed.

@@ -280,8 +280,13 @@ mod tests {
     #[test]
     fn of_an_answer_that_was_cut_off_both_tokens_are_kept_or_none() {
         let read = |body: &str| {
-            let answer =
-                Answer { status: 200, retry_after: None, location: None, body: body.to_owned().into(), cut: Some(Fault::bad_answer()) };
+            let answer = Answer {
+                status: 200,
+                retry_after: None,
+                location: None,
+                body: body.to_owned().into(),
+                cut: Some(Fault::bad_answer()),
+            };
             tokens(&Provider::unchecked("p", ProviderFacts::default()), &answer)
         };
         let whole = r#"{"access_token":"at","refresh_token":"rt","expires_in":3600,"x":"y"}"#;

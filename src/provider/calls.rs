@@ -110,7 +110,9 @@ impl Providers {
             fields.push(("redirect_uri", redirect_uri));
         }
         fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
-        self.grant(service, fields, callback, Instant::now() + CODE_BUDGET, Repeatable::No).await.map_err(|fault| fault.failure)
+        self.grant(service, fields, callback, Instant::now() + CODE_BUDGET, Repeatable::No)
+            .await
+            .map_err(|fault| fault.failure)
     }
 
     /// Changes a pasted token for tokens (RFC 6749 section 4.3.2).
@@ -124,7 +126,9 @@ impl Providers {
         if !scope.is_empty() {
             fields.push(("scope", &scope));
         }
-        self.grant(service, fields, &[], Instant::now() + CODE_BUDGET, Repeatable::No).await.map_err(|fault| fault.failure)
+        self.grant(service, fields, &[], Instant::now() + CODE_BUDGET, Repeatable::No)
+            .await
+            .map_err(|fault| fault.failure)
     }
 
     /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a refresh

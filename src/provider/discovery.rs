@@ -325,7 +325,8 @@ mod tests {
 
     #[tokio::test]
     async fn redirects_are_followed_on_the_same_host_alone_and_not_for_ever() {
-        let to = |place: String| Reply::Http(format!("301 Moved Permanently\r\nLocation: {place}").leak(), String::new());
+        let to =
+            |place: String| Reply::Http(format!("301 Moved Permanently\r\nLocation: {place}").leak(), String::new());
         let there = |url: &str, times| {
             let mut replies = vec![to("/.well-known/openid-configuration/".to_owned()); times];
             replies.push(document(url, url));
@@ -385,10 +386,7 @@ mod tests {
         let stranger =
             Stranger::with_url(|url| vec![document(url, url), Reply::Close, Reply::Close, document(url, url)]).await;
         let provider = provider(&stranger.url);
-        let (wire, discovery) = (
-            wire(&clock),
-            Discovery::new([&*provider].into_iter(), clock.clone()),
-        );
+        let (wire, discovery) = (wire(&clock), Discovery::new([&*provider].into_iter(), clock.clone()));
         let ask = async || discovery.metadata(&provider, &wire, soon()).await.map(Option::unwrap);
         for metadata in join_all((0..8).map(|_| ask())).await {
             assert_eq!(metadata.unwrap().token.as_ref().unwrap().as_str(), format!("{}/t", stranger.url));
@@ -410,11 +408,19 @@ mod tests {
         let moved = |url: &str| document(url, &format!("{url}/new"));
         let stranger = Stranger::with_url(|url| vec![document(url, url), Reply::Hang, moved(url)]).await;
         let provider = provider(&stranger.url);
-        let (wire, discovery) = (
-            wire(&clock),
-            Discovery::new([&*provider].into_iter(), clock.clone()),
-        );
-        let ask = async || discovery.metadata(&provider, &wire, soon()).await.unwrap().unwrap().token.as_ref().unwrap().path().to_owned();
+        let (wire, discovery) = (wire(&clock), Discovery::new([&*provider].into_iter(), clock.clone()));
+        let ask = async || {
+            discovery
+                .metadata(&provider, &wire, soon())
+                .await
+                .unwrap()
+                .unwrap()
+                .token
+                .as_ref()
+                .unwrap()
+                .path()
+                .to_owned()
+        };
         assert_eq!(ask().await, "/t");
         clock.advance(FRESH);
         let start = Instant::now();

@@ -160,6 +160,9 @@ pub enum Meaning {
     Operator,
     /// The provider is busy or disturbed; the login is fine.
     Later,
+    /// The login is dead, probably since an answer with a new refresh token was lost. No code says so.
+    #[serde(skip)]
+    AnswerLost,
 }
 
 /// For a provider that ended.

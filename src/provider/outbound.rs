@@ -44,7 +44,8 @@ impl Outbound {
         let url = Url::parse(text.expose_secret()).ok().filter(|url| url.scheme() == "http" && url.has_host());
         let bare = url.filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none());
         bare.map(|_| text).ok_or_else(|| {
-            "is not of the form `http://proxy.example.com:3128`, perhaps with `user:password@` before the host".to_owned()
+            "is not of the form `http://proxy.example.com:3128`, perhaps with `user:password@` before the host"
+                .to_owned()
         })
     }
 

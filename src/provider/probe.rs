@@ -37,7 +37,8 @@ impl Providers {
             (None, Some(_)) => candidates(client, metadata).0,
         };
         for (at, auth) in ways.iter().enumerate() {
-            let mut fields = vec![("grant_type", "authorization_code"), ("code", NONSENSE), ("redirect_uri", redirect_uri)];
+            let mut fields =
+                vec![("grant_type", "authorization_code"), ("code", NONSENSE), ("redirect_uri", redirect_uri)];
             fields.extend(provider.pkce().then_some(("code_verifier", NONSENSE)));
             let payload = Payload::Form(fields, Some((client, *auth)));
             let call = Call { provider, url: url.clone(), payload };

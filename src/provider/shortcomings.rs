@@ -52,7 +52,8 @@ pub(super) fn shortcomings(services: &[&Arc<Service>], metadata: &Metadata) -> V
         let listed = metadata.auth_methods.as_ref().map(|methods| methods.join(", ")).unwrap_or_default();
         let listed: String = listed.chars().filter(|c| (' '..='~').contains(c)).take(200).collect();
         let known = takes("client_secret_post") || takes("client_secret_basic");
-        let advice = if known { "leave client_auth out" } else { "signed assertions and certificates are not supported" };
+        let advice =
+            if known { "leave client_auth out" } else { "signed assertions and certificates are not supported" };
         note(!known, &format!("does not take the client's secret as it would be sent: it lists {listed}; {advice}"));
     } else if !secret && !takes("none") {
         note(false, "does not list clients without a secret, and none is configured");

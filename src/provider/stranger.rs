@@ -53,7 +53,8 @@ impl Stranger {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (requests, mut replies) = (Arc::clone(&seen), replies(&url).map(|(begin, replies)| (begin, VecDeque::from(replies))));
+        let (requests, mut replies) =
+            (Arc::clone(&seen), replies(&url).map(|(begin, replies)| (begin, VecDeque::from(replies))));
         let task = tokio::spawn(async move {
             let mut hanging = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {

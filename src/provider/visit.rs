@@ -68,8 +68,7 @@ impl Providers {
         let offered = self.catalogue().all().filter(|service| service.availability() == Availability::Offered);
         let mut providers: BTreeMap<_, Vec<_>> = BTreeMap::new();
         offered.for_each(|service| providers.entry(service.provider.id()).or_default().push(service));
-        let visits =
-            providers.into_values().map(|services| self.visit_one(services, redirect_uri, half, deadline));
+        let visits = providers.into_values().map(|services| self.visit_one(services, redirect_uri, half, deadline));
         join_all(visits).await.into_iter().flatten().collect()
     }
 
@@ -102,8 +101,7 @@ impl Providers {
                 };
                 visits.push(visit(issuer.to_owned(), provider.discovers(), outcome));
                 let short = metadata.iter().flat_map(|metadata| shortcomings(&services, metadata));
-                let of_document =
-                    |(fatal, text)| visit(issuer.to_owned(), fatal, Err(Trouble::Document(text)));
+                let of_document = |(fatal, text)| visit(issuer.to_owned(), fatal, Err(Trouble::Document(text)));
                 visits.extend(short.map(of_document));
                 metadata
             }
@@ -236,7 +234,11 @@ mod tests {
             let document = format!(
                 r#"{{"issuer":"{url}","authorization_endpoint":"{url}/a","token_endpoint":"{url}/t"{document}}}"#
             );
-            [("GET / ", vec![Reply::Http("200 OK", String::new()); 3]), ("GET /.well-known", vec![Reply::Http("200 OK", document)]), ("POST /t", token)]
+            [
+                ("GET / ", vec![Reply::Http("200 OK", String::new()); 3]),
+                ("GET /.well-known", vec![Reply::Http("200 OK", document)]),
+                ("POST /t", token),
+            ]
         })
         .await;
         let (providers, _) = example(&format!("issuer = \"{}\"\n{facts}", stranger.url));
@@ -251,7 +253,12 @@ mod tests {
         let par = r#","require_pushed_authorization_requests":true"#;
         for (document, facts, fatal, says) in [
             (par.to_owned(), "", true, "give par_url"),
-            (format!("{par},\"pushed_authorization_request_endpoint\":\"http://127.0.0.1:1/\""), "par = false", true, "leave"),
+            (
+                format!("{par},\"pushed_authorization_request_endpoint\":\"http://127.0.0.1:1/\""),
+                "par = false",
+                true,
+                "leave",
+            ),
             (r#","response_types_supported":["id_token","code id_token"]"#.into(), "", true, "`code`"),
             (r#","response_modes_supported":["form_post"]"#.into(), "", false, "form_post"),
             (r#","code_challenge_methods_supported":["plain"]"#.into(), "", false, "pkce = false"),
@@ -268,7 +275,10 @@ mod tests {
             ),
         ] {
             let found = troubles(&document, facts, well()).await;
-            assert!(found.iter().any(|(essential, text)| *essential == fatal && text.contains(says)), "{document}: {found:?}");
+            assert!(
+                found.iter().any(|(essential, text)| *essential == fatal && text.contains(says)),
+                "{document}: {found:?}"
+            );
         }
         let fine = r#","code_challenge_methods_supported":["plain","S256"],"response_types_supported":["code"],
             "grant_types_supported":["refresh_token","authorization_code"],"scopes_supported":["files"],
@@ -286,14 +296,18 @@ mod tests {
             (vec![http("404 Not Found", "<html>")], "HTTP 404"),
             (vec![http("301 Moved\r\nLocation: /t/?secret=1", "")], "/t/, and so is no token address"),
             (vec![http("200 OK", " <!doctype html>")], "answers with a page, HTTP 200"),
-            (vec![refused(), refused(), refused()], "refuses the client id+1 (its secret sent as: basic, body, basic_raw)"),
+            (
+                vec![refused(), refused(), refused()],
+                "refuses the client id+1 (its secret sent as: basic, body, basic_raw)",
+            ),
         ] {
             let found = troubles("", "", replies).await;
             assert!(matches!(found.as_slice(), [(true, text)] if text.contains(says)), "{says}: {found:?}");
         }
         let found = troubles("", "", vec![refused(), grant()]).await;
         assert!(matches!(found.as_slice(), [(false, text)] if text.contains("client_auth = \"body\"")), "{found:?}");
-        for (body, head) in [("", "400 Bad Request"), ("{}", "403 Forbidden"), (r#"{"error":"x"}"#, "400 Bad Request")] {
+        for (body, head) in [("", "400 Bad Request"), ("{}", "403 Forbidden"), (r#"{"error":"x"}"#, "400 Bad Request")]
+        {
             assert_eq!(troubles("", "", vec![http(head, body)]).await, [], "{head} {body}");
         }
     }
@@ -302,7 +316,11 @@ mod tests {
     async fn an_issuer_is_shown_as_it_is_written() {
         let stranger = Stranger::with_paths(|_| {
             let other = r#"{"issuer":"https://Other.example","token_endpoint":"x"}"#.to_owned();
-            [("GET / ", vec![Reply::Http("200 OK", String::new()); 3]), ("GET /.well-known", vec![Reply::Http("200 OK", other)]), ("POST", vec![])]
+            [
+                ("GET / ", vec![Reply::Http("200 OK", String::new()); 3]),
+                ("GET /.well-known", vec![Reply::Http("200 OK", other)]),
+                ("POST", vec![]),
+            ]
         })
         .await;
         let (providers, _) = example(&format!("issuer = \"{}\"", stranger.url));

@@ -101,17 +101,19 @@ impl Wire {
 
     fn builder(tls: rustls::ClientConfig, outbound: &Outbound) -> reqwest::ClientBuilder {
         let builder = reqwest::Client::builder()
-                .tls_backend_preconfigured(tls)
-                .user_agent(concat!("authseal/", env!("CARGO_PKG_VERSION")))
-                .http1_only()
-                .redirect(redirect::Policy::none())
-                .retry(retry::never())
-                .no_proxy()
-                .referer(false)
-                .connect_timeout(CONNECT)
-                .pool_max_idle_per_host(0);
+            .tls_backend_preconfigured(tls)
+            .user_agent(concat!("authseal/", env!("CARGO_PKG_VERSION")))
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT)
+            .pool_max_idle_per_host(0);
         match outbound.proxy_url() {
-            Some(proxy) => builder.proxy(reqwest::Proxy::custom(move |url| (!names_loopback(url)).then(|| proxy.clone()))),
+            Some(proxy) => {
+                builder.proxy(reqwest::Proxy::custom(move |url| (!names_loopback(url)).then(|| proxy.clone())))
+            }
             None => builder,
         }
     }

@@ -12,8 +12,8 @@ use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisResult, ServerErrorKind,
-    TlsCertificates, Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisResult,
+    ServerErrorKind, TlsCertificates, Value,
 };
 use socket2::TcpKeepalive;
 use std::io;
@@ -106,6 +106,16 @@ pub(super) fn client(url: &str, root_cert: Option<Vec<u8>>) -> RedisResult<Clien
         Some(_) => Client::build_with_tls(server, TlsCertificates { client_tls: None, root_cert }),
         None => Client::open(server),
     }
+}
+
+/// One after the other on one connection; an error of one does not end the others.
+pub(super) fn requests<const N: usize>(requests: [Cmd; N]) -> Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.ignore_errors();
+    for request in requests {
+        pipeline.add_command(request);
+    }
+    pipeline
 }
 
 /// A connection that is made when it is first waited for.

@@ -3,9 +3,10 @@
 //!
 //! Three kinds with the same four verbs, held to the same tests: in this process's memory, in a folder of one machine,
 //! in a Redis that many replicas share. The one verb that takes thought is [`Store::swap`], compare and set on the
-//! whole blob: leases and rotations are made of it, and nothing else is needed to be safe among many. Every verb ends in
+//! whole blob: rotations are made of it, and nothing else is needed to be safe among many. Every verb ends in
 //! two seconds, whatever the disk or the network do.
 
+mod copies;
 mod dir;
 pub(crate) mod disk;
 mod error;
@@ -49,20 +50,17 @@ pub enum Shelf {
     Mailbox,
     /// The newest refresh token of a login, for as long as the login lives. If one is lost, so is the login.
     Records,
-    /// Who works on a record right now, for seconds. If one is lost, the holder is taken for dead.
-    Leases,
 }
 
 impl Shelf {
     /// All shelves.
-    const ALL: [Self; 3] = [Self::Mailbox, Self::Records, Self::Leases];
+    const ALL: [Self; 2] = [Self::Mailbox, Self::Records];
 
     /// Its name in paths and keys.
     fn as_str(self) -> &'static str {
         match self {
             Self::Mailbox => "mailbox",
             Self::Records => "records",
-            Self::Leases => "leases",
         }
     }
 

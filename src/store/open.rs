@@ -21,7 +21,10 @@ impl Store {
     pub fn open(place: &StorePlace, clock: Clock) -> Result<Self, StoreError> {
         let StorePlace::Dir(root) = place else { return Self::attach(place, clock) };
         is_usable(root).map_err(|cause| in_folder(root, cause))?;
-        Self::on_disk(Arc::new(Files::below(root)), root, clock)
+        let store = Self::on_disk(Arc::new(Files::below(root)), root, clock)?;
+        // Once more, in case it was made just now where everybody may exchange it.
+        is_usable(root).map_err(|cause| in_folder(root, cause))?;
+        Ok(store)
     }
 
     /// Opens the store at `place` for a command, which may be root's: makes nothing and clears nothing away. A folder

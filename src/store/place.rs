@@ -1,13 +1,12 @@
 //! Where a store is: what the configuration says of it, and whether a folder is one to trust and to rely on.
 
 use super::redis::is_url;
+use crate::files;
 use rustix::fs::{Access, AtFlags, CWD, accessat, statfs};
 use rustix::io::Errno;
-use rustix::process::geteuid;
 use secrecy::SecretString;
-use std::fs::{Metadata, metadata};
+use std::fs::metadata;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The most replicas of Redis that a write may wait for; more are hardly ever meant.
@@ -95,25 +94,9 @@ pub(super) fn is_usable(root: &Path) -> io::Result<bool> {
     if !of_root.is_dir() {
         return Err(ErrorKind::NotADirectory.into());
     }
-    is_trusted(&of_root)?;
+    files::trust(root, &of_root).map_err(|error| io::Error::new(ErrorKind::PermissionDenied, error))?;
     accessat(CWD, root, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
     Ok(true)
-}
-
-/// Refuses a folder that every user may write to, or that belongs to another one than root and ourselves. Root works in
-/// everybody's.
-fn is_trusted(folder: &Metadata) -> io::Result<()> {
-    let told = |text: String| Err(io::Error::new(ErrorKind::PermissionDenied, text));
-    if folder.mode() & 0o002 != 0 {
-        return told(
-            "every user may write to it; `chmod o-w` it, or name a folder below it that is not there".to_owned(),
-        );
-    }
-    let (owner, own) = (folder.uid(), geteuid());
-    if owner != 0 && owner != own.as_raw() && !own.is_root() {
-        return told(format!("it belongs to user {owner}, and this is user {}", own.as_raw()));
-    }
-    Ok(())
 }
 
 /// The kind of file system that a folder is on, where others than this machine may have a part in it.
@@ -141,6 +124,7 @@ fn kind(magic: u64) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::geteuid;
     use std::fs::{Permissions, set_permissions};
     use std::os::unix::fs::{PermissionsExt, chown};
 

@@ -5,11 +5,12 @@
 //! A request may be carried out twice, or late. [`swap`](Redis::swap) compares, so that it can be seen afterwards whether
 //! it was done; a put brings the same blob again, and a take that was done for nobody costs an entry of the mailbox.
 
-use super::line::{Answer, Line, client};
+use super::copies::Copies;
+use super::line::{Answer, Line, client, requests};
 use super::{Name, Shelf, StoreError, limited};
 use crate::files::{self, Readers};
 use crate::meter::Meter;
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value, from_redis_value};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Value, from_redis_value};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -17,18 +18,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 /// The largest file of certificates, in bytes; all that a system trusts take a quarter of it.
 const MAX_CA_FILE: u64 = 1024 * 1024;
 /// How many keys a look at all of them asks for at a time.
 const BATCH: usize = 500;
-/// How long Redis waits for its replicas, in milliseconds.
-const WAIT: u64 = 500;
-/// For how long they are not waited for after one of these times was not enough.
-const PAUSE: Duration = Duration::from_secs(10);
-
 /// Compare and set: KEYS the key; ARGV whether something is expected, what, whether something is to be set, what, and for
 /// how many milliseconds.
 const SWAP: &str = "
@@ -52,20 +46,6 @@ pub(super) struct Redis {
     replaced: Arc<AtomicBool>,
 }
 
-/// Has records copied to replicas of Redis before they count as written. A connection that waits for replicas serves
-/// nobody else, so this has one of its own, on which writes take turns.
-///
-/// Where fewer have a record in time it counts all the same: Redis has it, and whoever took that for a failed write
-/// would spend a token that is spent. It is told and counted, and for some time nobody waits.
-struct Copies {
-    line: Line,
-    wanted: u32,
-    /// Whoever has it may wait for replicas; not before the time in it.
-    turn: Mutex<Option<Instant>>,
-    lacking: AtomicBool,
-    meter: Option<Meter>,
-}
-
 impl Redis {
     pub(super) fn open(url: &SecretString, ca_file: Option<&Path>, wait: u32) -> Result<Self, StoreError> {
         let read = |path: &Path| match files::read(path, MAX_CA_FILE, Readers::All) {
@@ -75,20 +55,14 @@ impl Redis {
         let root_cert = ca_file.map(read).transpose()?;
         let client = client(url.expose_secret(), root_cert).map_err(|error| told(&error))?;
         let replaced = Arc::new(AtomicBool::new(false));
-        let copies = (wait > 0).then(|| Copies {
-            line: Line::new(client.clone(), replaced.clone()),
-            wanted: wait,
-            turn: Mutex::new(None),
-            lacking: AtomicBool::new(false),
-            meter: None,
-        });
+        let copies = (wait > 0).then(|| Copies::new(Line::new(client.clone(), replaced.clone()), wait));
         Ok(Self { line: Line::new(client, replaced.clone()), copies, replaced })
     }
 
     /// Has writes counted that too few replicas of Redis have.
     pub(super) fn count(&mut self, meter: Meter) {
         if let Some(copies) = &mut self.copies {
-            copies.meter = Some(meter);
+            copies.count(meter);
         }
     }
 
@@ -191,7 +165,7 @@ impl Redis {
             ));
         }
         let replicas = says("connected_slaves").parse().unwrap_or(0);
-        match self.copies.as_ref().map_or(0, |copies| copies.wanted) {
+        match self.copies.as_ref().map_or(0, |copies| copies.wanted()) {
             0 if replicas > 0 => advice.push(
                 "Redis has replicas, and what it has written counts before they have it: a failover loses single-use \
                  logins that were just refreshed; set `state.redis_wait = 1`"
@@ -220,53 +194,9 @@ impl Redis {
     }
 }
 
-impl Copies {
-    /// Makes a request that writes a record, on `other` where replicas are not waited for.
-    async fn write(&self, other: &Line, request: Cmd) -> RedisResult<Answer> {
-        let mut not_before = self.turn.lock().await;
-        if not_before.is_some_and(|time| Instant::now() < time) {
-            drop(not_before);
-            self.lacks();
-            return other.ask(&requests([request])).await;
-        }
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(self.wanted).arg(WAIT);
-        let answer = self.line.ask(&requests([request, wait])).await?;
-        let copies = answer.others.first().and_then(|copies| copies.as_ref().ok());
-        if matches!(copies, Some(Value::Int(copies)) if *copies >= i64::from(self.wanted)) {
-            *not_before = None;
-            if self.lacking.swap(false, Ordering::AcqRel) {
-                tracing::info!("replicas of Redis acknowledge again what is written");
-            }
-        } else {
-            *not_before = Some(Instant::now() + PAUSE);
-            self.lacks();
-        }
-        Ok(answer)
-    }
-
-    fn lacks(&self) {
-        self.meter.iter().for_each(Meter::store_unacknowledged);
-        if !self.lacking.swap(true, Ordering::AcqRel) {
-            let wanted = self.wanted;
-            tracing::warn!(wanted, "fewer replicas of Redis than state.redis_wait have what was written; it counts");
-        }
-    }
-}
-
 /// Whether Redis can be found by that URL.
 pub(super) fn is_url(text: &str) -> bool {
     redis::parse_redis_url(text).is_some_and(|url| Client::open(url).is_ok())
-}
-
-/// One after the other on one connection; an error of one does not end the others.
-fn requests<const N: usize>(requests: [Cmd; N]) -> Pipeline {
-    let mut pipeline = redis::pipe();
-    pipeline.ignore_errors();
-    for request in requests {
-        pipeline.add_command(request);
-    }
-    pipeline
 }
 
 fn read_as<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {

@@ -65,16 +65,16 @@ async fn conforms(store: &Store, pass: impl AsyncFn(Duration)) {
     // What has ended is not there for anybody.
     let short = Duration::from_secs(1);
     for number in 10..13 {
-        store.put(Shelf::Leases, &name(number), b"short", short).await.unwrap();
+        store.put(Shelf::Mailbox, &name(number), b"short", short).await.unwrap();
     }
-    store.put(Shelf::Leases, &name(13), b"long", MINUTE).await.unwrap();
+    store.put(Shelf::Mailbox, &name(13), b"long", MINUTE).await.unwrap();
     pass(Duration::from_millis(2100)).await;
-    assert_eq!(store.read(Shelf::Leases, &name(10)).await.unwrap(), None);
-    assert_eq!(store.take(Shelf::Leases, &name(11)).await.unwrap(), None);
-    assert!(!store.swap(Shelf::Leases, &name(12), Some(b"short"), Some(b"x"), MINUTE).await.unwrap());
-    assert!(store.swap(Shelf::Leases, &name(12), None, Some(b"x"), MINUTE).await.unwrap());
+    assert_eq!(store.read(Shelf::Mailbox, &name(10)).await.unwrap(), None);
+    assert_eq!(store.take(Shelf::Mailbox, &name(11)).await.unwrap(), None);
+    assert!(!store.swap(Shelf::Mailbox, &name(12), Some(b"short"), Some(b"x"), MINUTE).await.unwrap());
+    assert!(store.swap(Shelf::Mailbox, &name(12), None, Some(b"x"), MINUTE).await.unwrap());
     let mut heads = Vec::new();
-    store.heads(Shelf::Leases, 3, |head| heads.push(head.to_vec())).await.unwrap();
+    store.heads(Shelf::Mailbox, 3, |head| heads.push(head.to_vec())).await.unwrap();
     heads.sort();
     assert_eq!(heads, [b"lon".to_vec(), b"x".to_vec()]);
     assert_eq!(store.health(), Health::default());
@@ -89,7 +89,7 @@ async fn is_fair(store: Arc<Store>) {
             let store = store.clone();
             tokio::spawn(async move {
                 let took = store.take(Shelf::Mailbox, &name).await.unwrap().is_some();
-                let held = store.swap(Shelf::Leases, &name, None, Some(&[who]), MINUTE).await.unwrap();
+                let held = store.swap(Shelf::Records, &name, None, Some(&[who]), MINUTE).await.unwrap();
                 (took, held)
             })
         });

@@ -1,27 +1,47 @@
-//! Access tokens that can be handed out again, and what the provider lately refused.
+//! What providers lately gave or said: access tokens that can be handed out again, failures, revocations.
 //!
-//! Both live in memory, bounded, and are gone with the process: a restart costs one provider call per login.
+//! All of it lives in memory, bounded, and is gone with the process: a restart costs one provider call per login. No
+//! AuthID is ever among it. A token is as old as the older of two clocks says: the one that only goes forward stands
+//! still while the machine sleeps, the wall clock may be set.
 
+use super::revoke::Withdrawal;
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::provider::{Failure, Tokens};
+use moka::Expiry;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Most access tokens remembered.
-const MAX_TOKENS: u64 = 200_000;
-/// Most refusals remembered.
-const MAX_REFUSALS: u64 = 50_000;
-/// No access token is remembered for longer, whatever the provider says.
-const MAX_LIFE: Duration = Duration::from_secs(86_400);
+/// The room for access tokens, in bytes; above it the least recently used go. About 60,000 short ones.
+const TOKEN_ROOM: u64 = 64 * 1024 * 1024;
+/// What an entry takes beside its texts, in bytes, roughly.
+const ENTRY: usize = 512;
+/// Most failures remembered, and most revocations.
+const MAX_FAILURES: u64 = 50_000;
+const MAX_REVOCATIONS: u64 = 10_000;
 /// A token is handed out again until this long before its end, or until half its life if that is later.
 const RESERVE: Duration = Duration::from_secs(120);
+/// And until this long before its end while the provider gives no other.
+const SPARE: Duration = Duration::from_secs(30);
 /// How long a token is taken to live whose provider says that it does not end.
 const ENDLESS: Duration = Duration::from_secs(3600);
-/// The longest that a refusal is remembered.
-const MAX_REFUSAL: Duration = Duration::from_secs(300);
+/// A token that came further in the future than this, in seconds, came before the clock was set back: nobody knows how
+/// old it is. Clocks of replicas may be as far apart.
+const SKEW: i64 = 60;
+/// How long a refusal is remembered, and a busy provider that names no time: Duplicati's first retries stay here, and a
+/// repaired login is seen soon.
+const PAUSE: Duration = Duration::from_secs(10);
+/// The longest that any failure is remembered.
+const LONGEST: Duration = Duration::from_secs(300);
+/// How long a failure is remembered that may be over at any moment: first this, then twice as long each time, up to a
+/// minute. By login alone: what ails one login must not stop another, and the provider's health is watched elsewhere.
+const FIRST: Duration = Duration::from_secs(2);
+const LAST: Duration = Duration::from_secs(60);
+/// How long the outcome of a revocation is remembered.
+const REVOKED: Duration = Duration::from_secs(600);
 
 /// An access token, and the refresh token that came with it.
 pub struct Access {
@@ -31,36 +51,43 @@ pub struct Access {
     pub successor: Option<SecretString>,
     /// When both came.
     pub fetched_at: UnixTime,
-    /// The end of its life, by [`Clock::uptime`].
-    ends: Duration,
-    /// When to ask for a new one.
-    stale: Duration,
+    /// When they came to this process, by [`Clock::uptime`].
+    came: Duration,
+    /// How long it lives from `fetched_at` on.
+    life: Duration,
 }
 
 impl Access {
     /// What a provider just gave.
     pub(super) fn new(tokens: Tokens, clock: &Clock) -> Self {
-        let (now, life) = (clock.uptime(), life(&tokens));
-        Self {
-            token: tokens.access_token,
-            successor: tokens.refresh_token,
-            fetched_at: clock.now(),
-            ends: now + life,
-            stale: now + reusable(life),
-        }
+        let life = life(&tokens);
+        let (token, successor) = (tokens.access_token, tokens.refresh_token);
+        Self { token, successor, fetched_at: clock.now(), came: clock.uptime(), life }
     }
 
     /// What a provider gave some time ago, perhaps to another replica.
     pub(super) fn recalled(token: SecretString, fetched_at: UnixTime, life: Duration, clock: &Clock) -> Self {
-        let age = Duration::from_secs(u64::try_from(clock.now() - fetched_at).unwrap_or_default());
-        let now = clock.uptime();
-        let left = |life: Duration| now + life.saturating_sub(age);
-        Self { token, successor: None, fetched_at, ends: left(life), stale: left(reusable(life)) }
+        Self { token, successor: None, fetched_at, came: clock.uptime(), life }
+    }
+
+    /// What is left of its life, by the clock that says less.
+    fn left(&self, clock: &Clock) -> Duration {
+        let by_wall = clock.now().saturating_sub(self.fetched_at);
+        if by_wall < -SKEW {
+            return Duration::ZERO;
+        }
+        let by_wall = Duration::from_secs(u64::try_from(by_wall).unwrap_or_default());
+        self.life.saturating_sub(by_wall.max(clock.uptime().saturating_sub(self.came)))
     }
 
     /// Seconds it has left; never more than it really has.
     pub fn seconds_left(&self, clock: &Clock) -> u64 {
-        self.ends.saturating_sub(clock.uptime()).as_secs()
+        self.left(clock).as_secs()
+    }
+
+    /// Whether it is handed out without asking the provider.
+    fn is_fresh(&self, clock: &Clock) -> bool {
+        self.left(clock) > self.life - reusable(self.life)
     }
 }
 
@@ -78,75 +105,152 @@ pub(super) fn reusable(life: Duration) -> Duration {
 pub(super) type TokenName = (GrantId, [u8; 16]);
 
 #[derive(Clone, Copy)]
-struct Refusal {
+struct Failed {
     failure: Failure,
-    until: Duration,
+    at: Duration,
+    pause: Duration,
 }
 
 /// Recent outcomes of provider calls.
 pub(super) struct Outcomes {
     tokens: Cache<GrantId, Arc<Access>>,
-    refusals: Cache<TokenName, Refusal>,
+    failures: Cache<TokenName, Failed>,
+    revocations: Cache<GrantId, (Withdrawal, Duration)>,
     clock: Clock,
 }
 
 impl Outcomes {
     pub(super) fn new(clock: Clock) -> Self {
+        Self::with_room(TOKEN_ROOM, clock)
+    }
+
+    fn with_room(bytes: u64, clock: Clock) -> Self {
+        let tokens = Cache::builder()
+            .max_capacity(bytes)
+            .weigher(|_, access: &Arc<Access>| weight(access))
+            .eviction_policy(EvictionPolicy::lru())
+            .expire_after(Lifetime(clock.clone()));
         Self {
-            tokens: Cache::builder().max_capacity(MAX_TOKENS).time_to_live(MAX_LIFE).build(),
-            refusals: Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(MAX_REFUSAL).build(),
+            tokens: tokens.build(),
+            failures: Cache::builder().max_capacity(MAX_FAILURES).time_to_live(LONGEST).build(),
+            revocations: Cache::builder().max_capacity(MAX_REVOCATIONS).time_to_live(REVOKED).build(),
             clock,
         }
     }
 
     /// A token for this login that can be handed out again.
     pub(super) fn token(&self, grant: GrantId) -> Option<Arc<Access>> {
-        self.tokens.get(&grant).filter(|access| self.clock.uptime() < access.stale)
+        self.tokens.get(&grant).filter(|access| access.is_fresh(&self.clock))
     }
 
-    pub(super) fn keep(&self, grant: GrantId, access: Arc<Access>) {
-        self.tokens.insert(grant, access);
+    /// A token for this login that lives for a while yet, for when there is no other.
+    pub(super) fn spare(&self, grant: GrantId) -> Option<Arc<Access>> {
+        self.tokens.get(&grant).filter(|access| access.left(&self.clock) >= SPARE)
+    }
+
+    /// Remembers what the provider gave; its failures are forgotten.
+    pub(super) fn keep(&self, name: &TokenName, access: Arc<Access>) {
+        self.failures.invalidate(name);
+        self.tokens.insert(name.0, access);
     }
 
     /// What was lately said of this refresh token, if it still counts; of a pause, the rest of it.
     pub(super) fn failure(&self, name: &TokenName) -> Option<Failure> {
-        let Refusal { failure, until } = self.refusals.get(name)?;
-        let rest = until.checked_sub(self.clock.uptime()).filter(|rest| !rest.is_zero())?;
-        Some(match failure {
-            Failure::Later { retry_after: Some(_) } => Failure::Later { retry_after: Some(rest) },
+        let Failed { failure, at, pause } = self.failures.get(name)?;
+        let passed = self.clock.uptime().saturating_sub(at);
+        (passed < pause).then_some(match failure {
+            Failure::Later { retry_after: Some(time) } => {
+                Failure::Later { retry_after: Some(time.saturating_sub(passed)) }
+            }
             other => other,
         })
     }
 
-    pub(super) fn remember(&self, name: TokenName, failure: Failure, time: Duration) {
-        self.refusals.insert(name, Refusal { failure, until: self.clock.uptime() + time.min(MAX_REFUSAL) });
+    /// Remembers a failure. One that is `in_doubt` is remembered for a moment only: a late answer may end it.
+    pub(super) fn failed(&self, name: TokenName, failure: Failure, in_doubt: bool) {
+        let before = || {
+            self.failures
+                .get(&name)
+                .filter(|before| !matches!(before.failure, Failure::Refused(_) | Failure::Later { .. }))
+        };
+        let pause = match failure {
+            Failure::Refused(_) => PAUSE,
+            Failure::Later { retry_after } => retry_after.unwrap_or(PAUSE).min(LONGEST),
+            _ if in_doubt => FIRST,
+            _ => before().map_or(FIRST, |before| (2 * before.pause).min(LAST)),
+        };
+        self.failures.insert(name, Failed { failure, at: self.clock.uptime(), pause });
     }
 
-    /// Forgets the access token of a login that was revoked.
-    pub(super) fn forget(&self, grant: GrantId) {
+    /// What became of a login at its provider when it was lately revoked.
+    pub(super) fn revocation(&self, grant: GrantId) -> Option<Withdrawal> {
+        let (withdrawal, at) = self.revocations.get(&grant)?;
+        (self.clock.uptime().saturating_sub(at) < REVOKED).then_some(withdrawal)
+    }
+
+    /// Remembers a login that was durably revoked, and forgets its access token.
+    pub(super) fn revoked(&self, grant: GrantId, withdrawal: Option<Withdrawal>) {
         self.tokens.invalidate(&grant);
+        if let Some(withdrawal) = withdrawal {
+            self.revocations.insert(grant, (withdrawal, self.clock.uptime()));
+        }
+    }
+}
+
+/// In bytes, roughly.
+fn weight(access: &Access) -> u32 {
+    let successor = access.successor.as_ref().map_or(0, |token| token.expose_secret().len());
+    u32::try_from(ENTRY + access.token.expose_secret().len() + successor).unwrap_or(u32::MAX)
+}
+
+/// An entry ends with its token.
+struct Lifetime(Clock);
+
+impl Expiry<GrantId, Arc<Access>> for Lifetime {
+    fn expire_after_create(&self, _: &GrantId, access: &Arc<Access>, _: Instant) -> Option<Duration> {
+        Some(access.left(&self.0))
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &GrantId,
+        access: &Arc<Access>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(access.left(&self.0))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Meaning;
 
-    #[test]
-    fn a_token_is_reused_until_two_minutes_before_its_end_or_for_half_its_life() {
+    const NAME: TokenName = (GrantId::new([1; 16]), [1; 16]);
+
+    fn outcomes() -> (Outcomes, Clock) {
         let clock = Clock::system();
-        let outcomes = Outcomes::new(clock.clone());
-        let (long, short) = (GrantId::new([1; 16]), GrantId::new([2; 16]));
-        let tokens = |life| Tokens {
-            access_token: "t".to_owned().into(),
+        (Outcomes::new(clock.clone()), clock)
+    }
+
+    fn access(token: &str, life: u64, clock: &Clock) -> Arc<Access> {
+        let tokens = Tokens {
+            access_token: token.to_owned().into(),
             expires_in: Some(Duration::from_secs(life)),
             refresh_token: None,
             scopes: None,
             refresh_token_expires_in: None,
         };
-        let access = |life| Arc::new(Access::new(tokens(life), &clock));
-        outcomes.keep(long, access(3600));
-        outcomes.keep(short, access(60));
+        Arc::new(Access::new(tokens, clock))
+    }
+
+    #[test]
+    fn a_token_is_reused_until_two_minutes_before_its_end_or_for_half_its_life() {
+        let (outcomes, clock) = outcomes();
+        let (long, short) = (GrantId::new([1; 16]), GrantId::new([2; 16]));
+        outcomes.keep(&(long, [0; 16]), access("t", 3600, &clock));
+        outcomes.keep(&(short, [0; 16]), access("t", 60, &clock));
         clock.advance(Duration::from_secs(28));
         assert!(outcomes.token(short).is_some_and(|access| access.seconds_left(&clock) <= 32));
         clock.advance(Duration::from_secs(2));
@@ -157,17 +261,155 @@ mod tests {
         assert!(outcomes.token(long).is_none());
     }
 
+    /// What happens to the clocks after a token of an hour came: both go forward, then the wall clock alone is set; and
+    /// what is left of the token then.
+    #[test]
+    fn a_token_is_as_old_as_the_older_clock_says() {
+        const FRESH: bool = true;
+        let cases: [(&str, u64, i64, bool, u64); 12] = [
+            ("nothing", 0, 0, FRESH, 3600),
+            ("half an hour", 1800, 0, FRESH, 1800),
+            ("to the last fresh second", 3475, 0, FRESH, 125),
+            ("to the end of the reserve", 3485, 0, !FRESH, 115),
+            ("to its end", 3605, 0, !FRESH, 0),
+            ("asleep for half an hour", 0, 1800, FRESH, 1800),
+            ("asleep for two hours", 0, 7200, !FRESH, 0),
+            ("awake and asleep", 1000, 1000, FRESH, 1600),
+            ("awake and asleep beyond its end", 1900, 1750, !FRESH, 0),
+            ("set back by a little", 1800, -30, FRESH, 1800),
+            ("set back by less than its age", 1800, -1800, FRESH, 1800),
+            ("set back to before it came", 600, -7200, !FRESH, 0),
+        ];
+        for (what, both, wall, is_fresh, left) in cases {
+            let clock = Clock::system();
+            let fetched = access("t", 3600, &clock);
+            let stored = Access::recalled("t".to_owned().into(), clock.now(), Duration::from_secs(3600), &clock);
+            clock.advance(Duration::from_secs(both));
+            clock.step(wall);
+            for access in [&*fetched, &stored] {
+                assert_eq!(access.is_fresh(&clock), is_fresh, "{what}");
+                let seconds = access.seconds_left(&clock);
+                assert!(seconds <= left && seconds + 3 >= left, "{what}: {seconds} instead of {left}");
+            }
+        }
+    }
+
+    /// When a token came by a clock that may have been another replica's, against now; and what is left of its hour.
+    #[test]
+    fn a_token_from_the_store_is_as_old_as_it_says_and_none_comes_from_the_future() {
+        for (ago, left) in [(0, 3600), (1000, 2600), (3600, 0), (90_000, 0), (i64::MAX, 0), (-30, 3600), (-90, 0)] {
+            let clock = Clock::system();
+            let fetched_at = clock.now().saturating_sub(ago);
+            let access = Access::recalled("t".to_owned().into(), fetched_at, Duration::from_secs(3600), &clock);
+            let seconds = access.seconds_left(&clock);
+            assert!(seconds <= left && seconds + 3 >= left, "{ago} s ago: {seconds} instead of {left}");
+            assert_eq!(access.is_fresh(&clock), left > 120, "{ago} s ago");
+        }
+    }
+
+    #[test]
+    fn a_token_is_a_spare_one_until_half_a_minute_before_its_end() {
+        let (outcomes, clock) = outcomes();
+        outcomes.keep(&NAME, access("t", 3600, &clock));
+        clock.advance(Duration::from_secs(3565));
+        assert!(outcomes.token(NAME.0).is_none());
+        assert!(outcomes.spare(NAME.0).is_some_and(|access| access.seconds_left(&clock) <= 35));
+        clock.advance(Duration::from_secs(6));
+        assert!(outcomes.spare(NAME.0).is_none());
+    }
+
+    #[test]
+    fn an_entry_ends_with_its_token() {
+        let clock = Clock::system();
+        let ends = Lifetime(clock.clone());
+        let access = access("t", 3600, &clock);
+        clock.advance(Duration::from_secs(600));
+        let after = ends.expire_after_create(&NAME.0, &access, Instant::now()).unwrap();
+        assert!(after <= Duration::from_secs(3000) && after > Duration::from_secs(2990), "{after:?}");
+        assert_eq!(ends.expire_after_update(&NAME.0, &access, Instant::now(), None).map(|d| d.as_secs()), Some(2999));
+        let outcomes = Outcomes::new(clock.clone());
+        clock.advance(Duration::from_secs(2999));
+        outcomes.keep(&NAME, access);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        outcomes.tokens.run_pending_tasks();
+        while outcomes.tokens.entry_count() > 0 {
+            assert!(Instant::now() < deadline, "it is still there");
+            std::thread::sleep(Duration::from_millis(10));
+            outcomes.tokens.run_pending_tasks();
+        }
+    }
+
+    #[test]
+    fn when_the_room_is_full_the_least_recently_used_goes_and_the_newest_stays() {
+        let clock = Clock::system();
+        let outcomes = Outcomes::with_room(100 * 1024, clock.clone());
+        let grant = |number: u8| GrantId::new([number; 16]);
+        let keep = |number| outcomes.keep(&(grant(number), [0; 16]), access(&"x".repeat(10 * 1024), 3600, &clock));
+        for number in 0..50 {
+            keep(number);
+            outcomes.tokens.run_pending_tasks();
+            assert!(outcomes.token(grant(0)).is_some(), "{number}: it is in use");
+            assert!(outcomes.token(grant(number)).is_some(), "{number}: it came last");
+            outcomes.tokens.run_pending_tasks();
+        }
+        assert!(outcomes.tokens.weighted_size() <= 100 * 1024);
+        assert!(outcomes.token(grant(1)).is_none());
+    }
+
     #[test]
     fn of_a_pause_the_rest_is_told() {
-        let clock = Clock::system();
-        let outcomes = Outcomes::new(clock.clone());
-        let name = (GrantId::new([1; 16]), [1; 16]);
+        let (outcomes, clock) = outcomes();
         let pause = |seconds| Failure::Later { retry_after: Some(Duration::from_secs(seconds)) };
-        outcomes.remember(name, pause(40), Duration::from_secs(40));
+        outcomes.failed(NAME, pause(40), false);
         clock.advance(Duration::from_secs(15));
-        let Some(Failure::Later { retry_after: Some(rest) }) = outcomes.failure(&name) else { panic!("forgotten") };
+        let Some(Failure::Later { retry_after: Some(rest) }) = outcomes.failure(&NAME) else { panic!("forgotten") };
         assert!(rest <= Duration::from_secs(25) && rest > Duration::from_secs(20), "{rest:?}");
         clock.advance(Duration::from_secs(25));
-        assert_eq!(outcomes.failure(&name), None);
+        assert_eq!(outcomes.failure(&NAME), None);
+
+        outcomes.failed(NAME, pause(3600), false);
+        clock.advance(Duration::from_secs(290));
+        let Some(Failure::Later { retry_after: Some(rest) }) = outcomes.failure(&NAME) else { panic!("forgotten") };
+        assert!(rest > Duration::from_secs(3300), "the provider's word, not the bound of this memory: {rest:?}");
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(outcomes.failure(&NAME), None, "the provider is asked every five minutes all the same");
+    }
+
+    #[test]
+    fn a_failure_is_remembered_for_twice_as_long_each_time_until_a_success() {
+        for failure in [Failure::BadAnswer, Failure::Unreachable, Failure::TimedOut, Failure::Operator] {
+            let (outcomes, clock) = outcomes();
+            let lasts = |seconds: u64| {
+                outcomes.failed(NAME, failure, false);
+                clock.advance(Duration::from_secs(seconds) - Duration::from_millis(500));
+                assert_eq!(outcomes.failure(&NAME), Some(failure), "{seconds}");
+                clock.advance(Duration::from_millis(500));
+                assert_eq!(outcomes.failure(&NAME), None, "{seconds}");
+            };
+            [2, 4, 8, 16, 32, 60, 60].into_iter().for_each(lasts);
+            outcomes.failed(NAME, failure, false);
+            outcomes.keep(&NAME, access("t", 3600, &clock));
+            assert_eq!(outcomes.failure(&NAME), None);
+            lasts(2);
+            outcomes.failed(NAME, failure, true);
+            clock.advance(Duration::from_secs(2));
+            assert_eq!(outcomes.failure(&NAME), None, "in doubt, so for a moment only");
+        }
+        let (outcomes, clock) = outcomes();
+        outcomes.failed(NAME, Failure::Refused(Meaning::LoginAgain), true);
+        clock.advance(Duration::from_secs(9));
+        assert!(outcomes.failure(&NAME).is_some() && outcomes.failure(&(NAME.0, [2; 16])).is_none());
+    }
+
+    #[test]
+    fn a_revocation_is_remembered_for_ten_minutes() {
+        let (outcomes, clock) = outcomes();
+        outcomes.keep(&NAME, access("t", 3600, &clock));
+        outcomes.revoked(NAME.0, Some(Withdrawal::Done));
+        assert!(outcomes.spare(NAME.0).is_none());
+        clock.advance(Duration::from_secs(599));
+        assert_eq!(outcomes.revocation(NAME.0), Some(Withdrawal::Done));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(outcomes.revocation(NAME.0), None);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::cache::{Access, TokenName};
 use super::rotation::{Manner, Rotation};
-use super::{CALL_BUDGET, Inner, PAUSE, Refused, SOON};
+use super::{CALL_BUDGET, Inner, Refused, SOON};
 use crate::authid::{GrantId, Login};
 use crate::clock::UnixTime;
 use crate::provider::{Failure, RefreshFailure, Rotation as Rule, Service};
@@ -23,6 +23,21 @@ impl Inner {
         Some((self.rotation.as_ref()?, Manner { single_use, days: service.refresh_token_days() }))
     }
 
+    /// Whether a service's refresh tokens work once, with a store that keeps up with them.
+    pub(super) fn is_single_use(&self, service: &Service) -> bool {
+        self.rotation_of(service).is_some_and(|(_, manner)| manner.single_use)
+    }
+
+    /// A remembered access token that can be handed out again. Where a new one may end the old one (Box), and another
+    /// replica may have fetched one, the store must have agreed lately.
+    pub(super) fn recall(&self, login: &Login, service: &Service) -> Option<Arc<Access>> {
+        let current = match self.rotation_of(service) {
+            Some((rotation, manner)) if manner.single_use => rotation.is_current(login),
+            _ => true,
+        };
+        self.outcomes.token(login.grant).filter(|_| current)
+    }
+
     /// What makes two requests the same: the login, and where nobody keeps up with its refresh token, that token.
     pub(super) fn name_of(&self, login: &Login, service: &Service) -> TokenName {
         if self.rotation_of(service).is_some() {
@@ -32,7 +47,7 @@ impl Inner {
         (login.grant, std::array::from_fn(|i| hash[i]))
     }
 
-    /// One exchange with the provider, its outcome remembered. `recall`: an access token that is remembered elsewhere will do.
+    /// One exchange with the provider, its outcome remembered. `recall`: an access token that is remembered will do.
     pub(super) async fn call(
         &self,
         name: TokenName,
@@ -52,25 +67,17 @@ impl Inner {
                 access.map_err(|RefreshFailure { failure, .. }| Refused::Provider(failure))
             }
         };
-        match outcome {
-            Ok(access) => {
-                let access = Arc::new(access);
-                self.outcomes.keep(name.0, access.clone());
-                Ok(access)
+        let outcome = outcome.map(Arc::new);
+        match &outcome {
+            Ok(access) => self.outcomes.keep(&name, access.clone()),
+            Err(Refused::Provider(failure)) => {
+                let single_use = self.is_single_use(service);
+                // A refresh token that may be spent is the rotation's to guard, and its answer may still come.
+                self.outcomes.failed(name, *failure, single_use && *failure != Failure::Operator);
             }
-            Err(refused) => {
-                if let Refused::Provider(failure) = &refused {
-                    match failure {
-                        Failure::Refused(_) => self.outcomes.remember(name, *failure, PAUSE),
-                        Failure::Later { retry_after } => {
-                            self.outcomes.remember(name, *failure, retry_after.unwrap_or(PAUSE));
-                        }
-                        _ => {}
-                    }
-                }
-                Err(refused)
-            }
+            Err(_) => {}
         }
+        outcome
     }
 
     /// Counts how long a login has to live that was just refreshed, and warns while there is time to make it anew.

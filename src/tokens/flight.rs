@@ -39,6 +39,14 @@ where
         }
     }
 
+    /// Waits until the one for `key` has landed, if there is one.
+    pub(super) async fn landed(&self, key: &K) {
+        let flight = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        if let Some(flight) = flight {
+            flight.await;
+        }
+    }
+
     /// Joins the flight for `key`, or starts one with `work`. `None` when the work panicked.
     pub(super) async fn join<F>(&self, key: K, work: impl FnOnce() -> F) -> Option<V>
     where

@@ -17,12 +17,12 @@ pub use refused::Refused;
 pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
 pub use rotation::records_by_epoch;
 
-use crate::authid::{self, AuthId, Envelope, Login, ParseError, RevokeCode, ServiceId};
+use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{self, Availability, Providers, Service};
+use crate::provider::{self, Availability, Failure, Providers, Service};
 use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
@@ -37,9 +37,6 @@ use subtle::ConstantTimeEq;
 const BUDGET: Duration = Duration::from_secs(20);
 /// What the provider call gets of it, so that its own reason is known in time.
 const CALL_BUDGET: Duration = Duration::from_millis(19_500);
-/// How long a refusal is remembered whose provider names no time: Duplicati's first retries stay here, and a mended
-/// login is seen soon.
-const PAUSE: Duration = Duration::from_secs(10);
 
 /// With fewer days than this to live, a login is warned of at each call to its provider.
 const SOON: i64 = 14;
@@ -54,6 +51,8 @@ struct Inner {
     providers: Arc<Providers>,
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<Access>, Refused>>,
+    /// By login, and what is not asked of its provider.
+    revocations: Flights<(GrantId, Option<Withdrawal>), Revocation>,
     /// `None` without a store that outlives the process.
     rotation: Option<Rotation>,
     clock: Clock,
@@ -68,9 +67,34 @@ pub struct Granted {
     pub expires_in: u64,
     /// What the AuthID is for.
     pub service: ServiceId,
-    /// The same login sealed anew, when that is better than what was sent: under the primary instead of an older
-    /// epoch, or around a newer refresh token.
+    /// Where the access token comes from.
+    pub source: Source,
+    /// The same login sealed again, when that is better than what was sent: under the primary instead of an older
+    /// epoch, or around a newer refresh token. Only of [`Source::Fetched`]: memory holds no AuthID, and sealing one for
+    /// each answer from there would cost more than the rest of it.
     pub resealed: Option<AuthId>,
+}
+
+/// Where an access token comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It was just fetched, for this request or for one that came at the same time.
+    Fetched,
+    /// It is remembered, and good for long enough.
+    Memory,
+    /// It is remembered and would have been replaced, but the provider or the store fails.
+    Spare,
+}
+
+impl Source {
+    /// The kind in a word, for what is counted.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::Memory => "cached",
+            Self::Spare => "spare",
+        }
+    }
 }
 
 /// An AuthID that opened. It may be revoked all the same.
@@ -91,17 +115,23 @@ impl Tokens {
         clock: Clock,
         meter: Meter,
     ) -> Self {
-        let (outcomes, flights) = (Outcomes::new(clock.clone()), Flights::new());
+        let (outcomes, flights, revocations) = (Outcomes::new(clock.clone()), Flights::new(), Flights::new());
         let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
-        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, rotation, clock, meter }))
+        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, revocations, rotation, clock, meter }))
     }
 
-    /// Waits for the provider calls under way, 20 s at most, and until what they brought is written down, 5 s more: it
-    /// must not be lost with the process.
-    pub async fn settle(&self) {
-        self.0.flights.settle().await;
-        if let Some(rotation) = &self.0.rotation {
-            rotation.settle().await;
+    /// Waits for the provider calls under way, for `patience` at most, and until what they brought is written down, 5 s
+    /// more: it must not be lost with the process. Returns whether nothing is left; the log names the logins that are
+    /// lost if the process ends all the same.
+    pub async fn settle(&self, patience: Duration) -> bool {
+        let landed = async {
+            self.0.flights.settle().await;
+            self.0.revocations.settle().await;
+        };
+        let landed = tokio::time::timeout(patience, landed).await.is_ok();
+        match &self.0.rotation {
+            Some(rotation) => rotation.settle().await && landed,
+            None => landed,
         }
     }
 
@@ -136,23 +166,28 @@ impl Tokens {
 
     /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
     pub fn recall(&self, opened: &Opened) -> Option<Granted> {
-        self.check(opened).ok()?;
-        self.0.outcomes.token(opened.login.grant).map(|access| self.grant(opened, access))
+        let service = self.check(opened).ok()?;
+        self.0.recall(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
     }
 
-    /// Exchanges an AuthID for an access token, in at most 20 s.
+    /// Exchanges an AuthID for an access token, in at most 20 s. When neither provider nor store can help, a remembered
+    /// token is handed out until half a minute before its end.
     ///
     /// # Errors
     /// Says why not.
     pub async fn access(&self, opened: &Opened) -> Result<Granted, Refused> {
         let service = self.check(opened)?.clone();
-        let access = match self.0.outcomes.token(opened.login.grant) {
-            Some(access) => Ok(access),
-            None => self.fetch(&opened.login, service, true).await,
-        };
+        let fetched = self.fetch(&opened.login, service, true).await;
         // The provider took its time; a revocation may have come meanwhile.
         self.check(opened)?;
-        Ok(self.grant(opened, access?))
+        let refused = match fetched {
+            Ok(access) => return Ok(self.grant(opened, access, Source::Fetched)),
+            Err(refused) => refused,
+        };
+        let spare = self.0.outcomes.spare(opened.login.grant).filter(|_| refused.passes());
+        let access = spare.ok_or_else(|| refused.clone())?;
+        tracing::debug!(why = %refused, "no new access token; the remembered one is handed out");
+        Ok(self.grant(opened, access, Source::Spare))
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
@@ -169,24 +204,27 @@ impl Tokens {
         }
     }
 
-    fn grant(&self, opened: &Opened, access: Arc<Access>) -> Granted {
-        let resealed = self.reseal(opened, &access);
+    fn grant(&self, opened: &Opened, access: Arc<Access>, source: Source) -> Granted {
+        let resealed = if source == Source::Fetched { self.reseal(opened, &access) } else { None };
         let expires_in = access.seconds_left(&self.0.clock);
-        Granted { access, expires_in, service: opened.login.service.clone(), resealed }
+        Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
 
-    /// Asks the provider, together with whoever else does. `recall` says whether a token that came meanwhile will do.
+    /// Asks the provider, together with whoever else does. `recall` says whether what is remembered will do.
     async fn fetch(&self, login: &Login, service: Arc<Service>, recall: bool) -> Result<Arc<Access>, Refused> {
         let name = self.0.name_of(login, &service);
-        if let Some(failure) = self.0.outcomes.failure(&name) {
-            return Err(Refused::Provider(failure));
-        }
+        let single_use = self.0.is_single_use(&service);
         let work = || {
             let (inner, login) = (self.0.clone(), login.clone());
             async move {
                 // Whoever came here after an earlier flight had landed finds its result.
-                if let Some(access) = inner.outcomes.token(login.grant).filter(|_| recall) {
+                if let Some(access) = inner.recall(&login, &service).filter(|_| recall) {
                     return Ok(access);
+                }
+                // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
+                let failure = inner.outcomes.failure(&name);
+                if let Some(failure) = failure.filter(|failure| recall || matches!(failure, Failure::Later { .. })) {
+                    return Err(Refused::Provider(failure));
                 }
                 let outcome = inner.call(name, &service, &login, recall).await;
                 if outcome.is_ok() {
@@ -198,26 +236,31 @@ impl Tokens {
         match tokio::time::timeout(BUDGET, self.0.flights.join(name, work)).await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(Refused::Internal),
+            // The flight continues, and the answer is kept whenever it comes.
+            Err(_) if single_use => Err(Refused::Unclear(provider::Failure::TimedOut)),
             Err(_) => Err(Refused::TimedOut),
         }
     }
 
-    /// The login sealed anew where that helps its owner. If it cannot be, the owner still gets the access token.
+    /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
     fn reseal(&self, opened: &Opened, access: &Access) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
-        if renewed.is_none() && opened.epoch >= keyring.primary().epoch() {
+        let primary = keyring.primary();
+        if renewed.is_none() && opened.epoch >= primary.epoch() {
             return None;
         }
         let login = renewed.as_ref().unwrap_or(&opened.login);
-        let sealed = authid::seal(keyring.primary(), login);
+        // Never under an older key than before: that of a staged epoch stays.
+        let keys = keyring.opener(primary.epoch().max(opened.epoch)).unwrap_or(primary);
+        let sealed = authid::seal(keys, login);
         sealed.inspect_err(|error| tracing::warn!(grant = %login.grant, %error, "could not seal anew")).ok()
     }
 
     /// The login with the newest refresh token that is known here, for what is to be done with that one alone.
     async fn newest(&self, login: &Login) -> Login {
         let service = self.0.providers.catalogue().find(login.service.as_str());
-        if let Some((rotation, _)) = service.and_then(|service| self.0.rotation_of(service)) {
-            return rotation.newest(login).await.unwrap_or_else(|| login.clone());
+        if let Some((rotation, manner)) = service.and_then(|service| self.0.rotation_of(service)) {
+            return rotation.newest(login, manner).await.unwrap_or_else(|| login.clone());
         }
         let access = self.0.outcomes.token(login.grant);
         access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone())

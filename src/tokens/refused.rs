@@ -42,10 +42,15 @@ pub enum Refused {
     /// The state store has no record of this login, whose refresh token has changed since it was sealed.
     #[error("no record of this login in the state store")]
     Forgotten,
-    /// The refresh token may have been spent by a call of which nobody knows what came; it is left alone for so many
-    /// seconds.
-    #[error("an exchange broke off; its refresh token is left alone for {0} s")]
-    InDoubt(u64),
+    /// The provider gave none, and nobody can say yet whether it spent a refresh token that works once.
+    #[error("provider, and the refresh token may be spent: {0}")]
+    Unclear(Failure),
+    /// The refresh token may have been spent by an exchange that broke off; it is left alone for some seconds.
+    #[error("an exchange broke off; its refresh token is left alone for a while")]
+    InDoubt,
+    /// There is no key for what the state store remembers of this login.
+    #[error("no key for the login's record, which is of epoch {0}: {1}")]
+    NoKeyForRecord(Epoch, NoKey),
     /// The state store fails, and nothing can be done without it.
     #[error("the state store fails")]
     StoreDown,
@@ -62,16 +67,36 @@ impl Refused {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Parse(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
-            Self::NoKey(..) | Self::NoKeyForRevokeCode(..) => "no_key",
+            Self::NoKey(..) | Self::NoKeyForRevokeCode(..) | Self::NoKeyForRecord(..) => "no_key",
             Self::Denied(_) => "denied",
             Self::NotOffered(_) => "not_offered",
             Self::Gone(..) => "gone",
             Self::Provider(failure) => failure.word(),
             Self::Forgotten => "forgotten",
-            Self::InDoubt(_) => "in_doubt",
+            Self::Unclear(failure) => failure.word(),
+            Self::InDoubt => "in_doubt",
             Self::StoreDown => "store",
             Self::TimedOut => "timed_out",
             Self::Internal => "internal",
+        }
+    }
+
+    /// Whether it may be a guess: nobody here ever made it.
+    pub fn is_guess(&self) -> bool {
+        matches!(self, Self::Parse(ParseError::Malformed) | Self::Forged | Self::BadRevokeCode)
+    }
+
+    /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Provider(failure) => !matches!(failure, Failure::Refused(_)),
+            Self::Unclear(_)
+            | Self::NoKeyForRecord(_, NoKey::Newer)
+            | Self::InDoubt
+            | Self::StoreDown
+            | Self::TimedOut
+            | Self::Internal => true,
+            _ => false,
         }
     }
 

@@ -1,13 +1,26 @@
 //! Revoking a login: durably on the denylist, and at its provider as far as that can be done from here. The two are told
 //! apart, since either can fail without the other, and a failure of one does not keep the other from being tried.
+//!
+//! Whoever holds an AuthID may revoke it as often as they like, so what is done is done once: those who come at the same
+//! time join, and a login that is both on the denylist and ended at its provider is answered from memory.
 
+use super::rotation::Acted;
 use super::{Opened, Refused, Tokens};
 use crate::authid::{GrantId, Login, OpenError, RevokeCode, ServiceId};
 use crate::clock::UnixTime;
 use crate::denylist::{Denied, NotDurable};
-use crate::provider::{Availability, Failure, Revoked};
+use crate::provider::{Availability, Failure, Revoked, Service};
 use crate::seal::Epoch;
+use futures_util::FutureExt;
+use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long an exchange that is under way is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What names a login that shall be revoked, and proves that its owner wants it.
 pub enum Revocable {
@@ -17,8 +30,18 @@ pub enum Revocable {
     Code(RevokeCode),
 }
 
+impl Revocable {
+    /// Which login it is.
+    pub fn grant(&self) -> GrantId {
+        match self {
+            Self::Login(opened) => opened.login.grant,
+            Self::Code(code) => code.grant,
+        }
+    }
+}
+
 /// Whether a login shall be ended at its provider too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AtProvider {
     /// Unless that ends other logins of the same person as well.
     IfHarmless,
@@ -29,6 +52,7 @@ pub enum AtProvider {
 }
 
 /// What became of a revocation.
+#[derive(Clone)]
 pub struct Revocation {
     /// Where the login is.
     pub service: ServiceId,
@@ -39,13 +63,13 @@ pub struct Revocation {
     /// Whether it was revoked before.
     pub already: bool,
     /// Whether it is written down. If not, this process refuses the login until it ends, and nobody else does.
-    pub here: Result<(), NotDurable>,
+    pub here: Result<(), Arc<NotDurable>>,
     /// What the provider did.
     pub at_provider: Withdrawal,
 }
 
 /// What became of a login at its provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Withdrawal {
     /// The provider withdrew the access, or it had ended before.
     Done,
@@ -57,6 +81,8 @@ pub enum Withdrawal {
     WouldEndAllLogins,
     /// Not tried, as was asked.
     NotAsked,
+    /// Not tried: there were too many calls of this kind in the last minute.
+    TooMany,
     /// Not possible with a revoke code, which holds no access.
     NeedsAuthid,
 }
@@ -70,6 +96,7 @@ impl Withdrawal {
             Self::Failed => "failed",
             Self::WouldEndAllLogins => "would_end_all_logins",
             Self::NotAsked => "not_asked",
+            Self::TooMany => "too_many",
             Self::NeedsAuthid => "needs_authid",
         }
     }
@@ -82,6 +109,7 @@ impl Withdrawal {
             Self::Failed => "failed: it could not be reached, or refused",
             Self::WouldEndAllLogins => "not yet: it would end every login made with this server there",
             Self::NotAsked => "no, that was not asked for",
+            Self::TooMany => "not yet: too many were withdrawn in the last minute, so try again in a minute",
             Self::NeedsAuthid => "not possible with a revoke code, which holds no access",
         }
     }
@@ -127,55 +155,113 @@ impl Tokens {
         }
     }
 
-    /// Revokes a login. Doing so again changes nothing, but for what failed before.
-    pub async fn revoke(&self, revocable: Revocable, at_provider: AtProvider) -> Revocation {
+    /// Revokes a login. Doing so again changes nothing, but for what failed before. `admit` is asked before the provider
+    /// is; if it says no, the login is revoked here alone.
+    pub async fn revoke(
+        &self,
+        revocable: Revocable,
+        at_provider: AtProvider,
+        admit: impl FnOnce() -> bool,
+    ) -> Revocation {
         let (service, epoch, grant) = match &revocable {
             Revocable::Login(Opened { login, epoch }) => (login.service.clone(), *epoch, login.grant),
             Revocable::Code(code) => (code.service.clone(), code.epoch, code.grant),
         };
         // No rule about old logins refuses one of the last day of all.
         let already = self.0.denylist.denies(&service, epoch, grant, UnixTime::MAX) == Some(Denied::Grant);
-        let here = self.deny(grant).await;
-        if let Err(error) = &here {
-            tracing::error!(%grant, %error, "a revocation could not be written down; it holds until this process ends");
-        }
+        let known = self.0.outcomes.revocation(grant).filter(|_| already);
         let at_provider = match revocable {
-            Revocable::Code(_) => Withdrawal::NeedsAuthid,
-            Revocable::Login(_) if at_provider == AtProvider::Never => Withdrawal::NotAsked,
+            Revocable::Code(_) => Err(Withdrawal::NeedsAuthid),
+            Revocable::Login(_) if at_provider == AtProvider::Never => Err(Withdrawal::NotAsked),
+            Revocable::Login(_) if known == Some(Withdrawal::Done) => Err(Withdrawal::Done),
             Revocable::Login(Opened { login, .. }) => {
-                self.withdraw(&self.newest(&login).await, at_provider == AtProvider::Always).await
+                self.revocable_at(&login, at_provider).map(|service| (service, login))
             }
         };
-        self.0.outcomes.forget(grant);
-        Revocation { service, grant, epoch, already, here, at_provider }
+        let done = move |here, at_provider| Revocation { service, grant, epoch, already, here, at_provider };
+        let to_do = match (known, at_provider) {
+            (Some(_), Err(withdrawal)) => return done(Ok(()), withdrawal),
+            (_, to_do) => to_do,
+        };
+        let name = (grant, to_do.as_ref().err().copied());
+        let work = || {
+            let (this, done) = (self.clone(), done.clone());
+            let to_do = to_do.and_then(|login| admit().then_some(login).ok_or(Withdrawal::TooMany));
+            async move {
+                let here = if known.is_some() { Ok(()) } else { this.deny(grant).await };
+                let at_provider = match to_do {
+                    Ok((service, login)) => this.withdraw(&service, &login).await,
+                    Err(withdrawal) => withdrawal,
+                };
+                this.0.outcomes.revoked(grant, here.is_ok().then_some(at_provider));
+                done(here, at_provider)
+            }
+        };
+        let joined = self.0.revocations.join(name, work).await;
+        joined.unwrap_or_else(|| {
+            let cause = io::ErrorKind::Interrupted.into();
+            done(Err(Arc::new(NotDurable { grant, cause })), Withdrawal::Failed)
+        })
     }
 
-    async fn deny(&self, grant: GrantId) -> Result<(), NotDurable> {
+    async fn deny(&self, grant: GrantId) -> Result<(), Arc<NotDurable>> {
         let (denylist, newest, now) = (self.0.denylist.clone(), self.0.keyring.load().newest(), self.0.clock.now());
         let append = tokio::task::spawn_blocking(move || denylist.append(grant, newest, now)).await;
-        append.unwrap_or_else(|interrupted| Err(NotDurable { grant, cause: interrupted.into() }))
+        let append = append.unwrap_or_else(|interrupted| Err(NotDurable { grant, cause: interrupted.into() }));
+        append.map_err(Arc::new).inspect_err(|error| {
+            tracing::error!(%grant, %error, "a revocation could not be written down; it holds until this process ends");
+        })
     }
 
-    async fn withdraw(&self, login: &Login, whatever_ends: bool) -> Withdrawal {
+    /// The service at whose provider a login can be ended, or why it is not.
+    fn revocable_at(&self, login: &Login, at_provider: AtProvider) -> Result<Arc<Service>, Withdrawal> {
         let service = self.0.providers.catalogue().find(login.service.as_str());
-        let Some(service) = service.filter(|service| service.availability() == Availability::Offered) else {
-            return Withdrawal::NotSupported;
-        };
-        if service.provider.revoke_ends_all_logins() && !whatever_ends {
-            return Withdrawal::WouldEndAllLogins;
+        let service = service.filter(|service| service.availability() == Availability::Offered);
+        let service = service.ok_or(Withdrawal::NotSupported)?;
+        match service.provider.revoke_ends_all_logins() && at_provider != AtProvider::Always {
+            true => Err(Withdrawal::WouldEndAllLogins),
+            false => Ok(service.clone()),
         }
-        match self.0.providers.revoke(service, &login.refresh_token).await {
-            Ok(Revoked::Done) => {
-                if let Some((rotation, _)) = self.0.rotation_of(service) {
-                    rotation.forget(login).await;
-                }
-                Withdrawal::Done
-            }
+    }
+
+    async fn withdraw(&self, service: &Service, login: &Login) -> Withdrawal {
+        match self.revoke_newest(login, service).await {
+            Ok(Revoked::Done) => Withdrawal::Done,
             Ok(Revoked::NotSupported) | Err(Failure::NotOffered) => Withdrawal::NotSupported,
             Err(failure) => {
                 tracing::warn!(grant = %login.grant, %failure, "revoked here, but not at the provider");
                 Withdrawal::Failed
             }
         }
+    }
+
+    /// Ends the newest refresh token of a login at the provider: not while an exchange brings a newer one, which would
+    /// live on.
+    async fn revoke_newest(&self, login: &Login, service: &Service) -> Result<Revoked, Failure> {
+        let (providers, deadline) = (&self.0.providers, Instant::now() + PATIENCE);
+        let name = self.0.name_of(login, service);
+        // By now no new one begins here.
+        let _ = timeout_at(deadline, self.0.flights.landed(&name)).await;
+        let Some((rotation, manner)) = self.0.rotation_of(service) else {
+            return providers.revoke(service, &self.newest(login).await.refresh_token).await;
+        };
+        let revoke = |token: SecretString| async move { providers.revoke(service, &token).await }.boxed();
+        let outcome = match rotation.alone(login, manner, deadline, revoke).await {
+            Acted::Surely(outcome) => outcome,
+            // Ended before, or never written down.
+            Acted::Unknown => providers.revoke(service, &login.refresh_token).await,
+            Acted::Perhaps(Ok(Revoked::NotSupported)) => return Ok(Revoked::NotSupported),
+            Acted::Perhaps(_) | Acted::Not => {
+                tracing::warn!(
+                    grant = %login.grant,
+                    "revoked here; at the provider a newer refresh token may live on, since an exchange broke off or is under way"
+                );
+                return Err(Failure::TimedOut);
+            }
+        };
+        if outcome == Ok(Revoked::Done) {
+            rotation.forget(login).await;
+        }
+        outcome
     }
 }

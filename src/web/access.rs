@@ -3,6 +3,7 @@
 //! Who opened our page is known from its first request alone, so the sealed context travels in the form, and the
 //! answer to the right password is the page that was asked for, not a redirect to it.
 
+use super::cookie::Cookie;
 use super::form::Form;
 use super::index::{self, Wanted};
 use super::{client, page, unfit, visitor};
@@ -27,7 +28,7 @@ struct Page<'a> {
 
 /// Whether this browser has to give the password before a login.
 pub(super) fn is_shut(request: &HttpRequest, app: &App) -> bool {
-    let admits = |access: &Access| visitor::pass(request, app).is_some_and(|pass| access.admits(&pass));
+    let admits = |access: &Access| Cookie::Pass.read(request, app).is_some_and(|pass| access.admits(pass));
     guard::on(Guard::Password) && app.access().is_some_and(|access| !admits(access))
 }
 
@@ -38,6 +39,9 @@ pub(super) fn ask(refused: Option<&Refused>, ctx: &str, binder: &Binder, wanted:
         Some(Refused::Wrong) => (StatusCode::FORBIDDEN, Some("That is not the password. Try again.")),
         Some(Refused::TooMany { .. }) => {
             (StatusCode::TOO_MANY_REQUESTS, Some("There were too many wrong passwords. Wait a minute, then try again."))
+        }
+        Some(Refused::Busy) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Some("Too many passwords are being tried at this moment. Try again."))
         }
         Some(Refused::Fault) => {
             (StatusCode::INTERNAL_SERVER_ERROR, Some("The password could not be checked. Try again."))
@@ -51,10 +55,15 @@ pub(super) fn ask(refused: Option<&Refused>, ctx: &str, binder: &Binder, wanted:
         error,
     };
     let mut response = page::show(app, status, "password.html", page);
-    if let Some(Refused::TooMany { retry_after }) = refused {
-        response.headers_mut().insert(header::RETRY_AFTER, (retry_after.as_secs() + 1).into());
+    let retry_after = match refused {
+        Some(Refused::TooMany { retry_after }) => Some(retry_after.as_secs() + 1),
+        Some(Refused::Busy) => Some(1),
+        _ => None,
+    };
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
-    visitor::keep(&mut response, &visitor::binder_cookie(binder, app));
+    Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
     response
 }
 
@@ -79,10 +88,11 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     };
     let password = SecretString::from(field("password").unwrap_or_default());
-    match access.check(password, client::of(&request, &app).limited()).await {
+    let held = Cookie::Pass.read(&request, &app);
+    match access.check(password, client::of(&request, &app), held).await {
         Ok(pass) => {
             let mut response = index::show(&context, &ctx, &binder, wanted, &app);
-            visitor::keep(&mut response, &visitor::pass_cookie(pass, &app));
+            Cookie::Pass.set(&pass, &mut response, &app);
             response
         }
         Err(refused) => ask(Some(&refused), &ctx, &binder, &wanted, &app),

@@ -6,14 +6,17 @@
 //! rebinding) is refused, since nobody else can have a browser ask for an address or for a name that is listed.
 
 use super::gate;
+use super::running::FINISH;
 use crate::app::App;
+use crate::socket::{Crowd, serve};
 use actix_web::body::MessageBody;
 use actix_web::dev::{self, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
-use actix_web::{Error, HttpResponse, HttpServer, Route, guard, web};
+use actix_web::{Error, HttpResponse, Route, guard, web};
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use url::Host;
 
 /// Prometheus's text format.
@@ -32,14 +35,13 @@ fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// A server of these routes; one worker does.
-pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>) -> io::Result<dev::Server> {
+pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>, crowd: &Arc<Crowd>) -> io::Result<dev::Server> {
     let service = move || {
         let headers = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
         let headers = headers.add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
         actix_web::App::new().app_data(app.clone()).wrap(from_fn(under_a_known_name)).wrap(headers).configure(routes)
     };
-    let server = HttpServer::new(service).workers(1).disable_signals();
-    Ok(listeners.into_iter().try_fold(server, HttpServer::listen)?.run())
+    serve(service, listeners, None, crowd, 1, FINISH)
 }
 
 /// Lets a request through that is for an address, `localhost` or a listed name. Probes by HTTP/1.0 name no host; browsers

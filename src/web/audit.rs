@@ -8,7 +8,8 @@ use super::client;
 use crate::app::App;
 use crate::authid::{Envelope, GrantId};
 use crate::denylist::Denied;
-use crate::login::{Client, ClientNet, LoggedIn, LoginError, Opener, Origin};
+use crate::login::{LoggedIn, LoginError, Opener, Origin};
+use crate::net::{Client, ClientNet};
 use crate::seal::Epoch;
 use crate::tokens::{Opened, Revocation};
 use actix_web::HttpRequest;
@@ -123,6 +124,34 @@ mod tests {
             let words: Vec<_> = words.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
             assert!(words.len() > 5, "{words:?}");
             words.iter().for_each(|word| assert!(page.contains(&format!("`{word}`")), "{word}"));
+        }
+    }
+
+    #[test]
+    fn the_privacy_policy_names_whatever_the_trail_holds() {
+        let told = |field: &str| match field {
+            "event" => "kind",
+            "client" | "peer" => "the address that the request came from",
+            "service" => "the service",
+            "grant" | "rule" => "the login id", // a rule of the denylist names no more than the login
+            "epoch" | "before" => "the number of the key that sealed the AuthID",
+            "opener" | "to" => "the address of the page that asked for it",
+            "why" | "way" | "durably" | "at_provider" => "outcome",
+            other => panic!("the privacy policy has to say that the log holds `{other}`"),
+        };
+        let (code, _) = include_str!("audit.rs").split_once("#[cfg(test)]").unwrap();
+        let lines = code.split("target: \"authseal::audit\",").skip(1).map(|rest| rest.split(");").next().unwrap());
+        let fields: Vec<_> =
+            lines.flat_map(|line| line.split(',')).map(str::trim).filter(|field| !field.is_empty()).collect();
+        assert!(fields.len() > 30, "{fields:?}");
+        for policy in [include_str!("../../templates/privacy.html"), include_str!("../../templates/privacy.txt")] {
+            let words = policy.split_whitespace().collect::<Vec<_>>().join(" ");
+            let (_, log) = words.split_once("The log: ").unwrap();
+            for field in &fields {
+                let name = field.split([' ', '=']).next().unwrap().trim_start_matches('%');
+                assert!(log.contains(told(name)), "{name}");
+            }
+            assert!(log.contains("How long the log is kept is up to whoever runs this server."));
         }
     }
 

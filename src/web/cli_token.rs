@@ -49,8 +49,12 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     }
     let (ctx, token) = (field("ctx"), SecretString::from(field("token").to_owned()));
     let (binder, client) = (visitor::binder(&request, &app), client::of(&request, &app));
-    match app.logins().trade(&service, ctx, binder.as_ref(), client, &token).await {
-        Ok(logged_in) => login::show(&logged_in, &request, &app),
+    let (pastes, admit) = (&app.limits().pastes, || app.limits().pastes.admits(client, None));
+    match app.logins().trade(&service, ctx, binder.as_ref(), client, &token, admit).await {
+        Ok(logged_in) => {
+            pastes.give_back(client);
+            login::show(&logged_in, &request, &app)
+        }
         Err(error @ LoginError::BadPaste(_)) => {
             audit::login_refused(&error, false, &request, &app);
             show(&service, ctx, Some("That is not such a token, or not all of it. Copy it again, whole."), &app)

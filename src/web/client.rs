@@ -3,10 +3,10 @@
 
 use crate::app::App;
 use crate::guard::{self, Guard};
-use crate::login::Client;
+use crate::net::Client;
 use actix_web::HttpRequest;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Once;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
@@ -31,17 +31,28 @@ fn peer(request: &HttpRequest) -> IpAddr {
 
 fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
     if guard::on(Guard::TrustedProxy) && !app.trusts(peer) {
-        let direct = PROXY_HEADERS.iter().all(|name| !request.headers().contains_key(*name));
-        if !direct {
-            static TOLD: AtomicBool = AtomicBool::new(false);
-            once(&TOLD, || {
+        if PROXY_HEADERS.iter().any(|name| request.headers().contains_key(*name)) {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
                 tracing::warn!(
                     %peer,
                     "a proxy that is not trusted says where requests come from; if it is yours, name it in `server.trusted_proxies`"
                 );
             });
+            return None;
         }
-        return direct.then_some(peer);
+        // Browsers use https and this server does not speak it: something in between does, and hides who they are.
+        if guard::on(Guard::HiddenProxy) && app.public_url().scheme() == "https" && app.certificate().is_none() {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    %peer,
+                    "requests come by plain http from a peer that does not say for whom; if it ends TLS for this server, let it set X-Forwarded-For and name it in `server.trusted_proxies`, otherwise keep it from this port"
+                );
+            });
+            return None;
+        }
+        return Some(peer);
     }
     let listed = elements(request, FORWARDED_FOR).map(node).collect();
     let forwarded = elements(request, FORWARDED).map(|element| node(parameter(element, "for")?)).collect();
@@ -50,8 +61,8 @@ fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
         (Some(one), Some(other)) => one.filter(|_| one == other),
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => {
-            static TOLD: AtomicBool = AtomicBool::new(false);
-            once(&TOLD, || {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
                 tracing::warn!(%peer, "a trusted proxy does not say where requests come from; let it set X-Forwarded-For");
             });
             None
@@ -92,12 +103,6 @@ fn node(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
     address.ok().map(|address| address.to_canonical())
-}
-
-fn once(told: &AtomicBool, tell: impl FnOnce()) {
-    if !told.swap(true, Ordering::Relaxed) {
-        tell();
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use super::{audit, client, form, visitor};
 use crate::app::App;
 use crate::guard::{self, Guard};
-use crate::login::{Client, FetchToken, Origin};
+use crate::login::{FetchToken, Origin};
+use crate::net::Client;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -12,6 +13,13 @@ use serde_json::{Value, json};
 /// `GET /fetch` with `token`, and `callback` for JSONP: `{"wait": …}`, `{"authid": …}` or `{"error": …}`.
 pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let callback = form::query(&request, "callback");
+    // No page of ours loads it as a script: there it could only serve somebody who got markup into one.
+    if guard::on(Guard::OwnJsonp)
+        && callback.is_some()
+        && visitor::header(&request, "sec-fetch-site") == Some("same-origin")
+    {
+        return HttpResponse::BadRequest().json(json!({ "error": "Scripts are for other pages than our own." }));
+    }
     if guard::on(Guard::JsonpCallback) && callback.as_deref().is_some_and(|callback| !is_callback(callback)) {
         return HttpResponse::BadRequest().json(json!({ "error": "The callback is not a plain JavaScript name." }));
     }

@@ -1,6 +1,7 @@
 //! `/`: the services to log in at, or the one that Duplicati asked for.
 
-use super::{access, authid, form, page, unfit, visitor};
+use super::cookie::Cookie;
+use super::{access, authid, client, form, page, unfit, visitor};
 use crate::app::App;
 use crate::login::{Binder, Context, FetchToken, Opener, Origin};
 use crate::provider::{Availability, Flow, Service};
@@ -62,6 +63,7 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
         opener: app.logins().opener(referer, site),
         fetch_token: form::query(&request, "token").and_then(|token| FetchToken::parse(&token)),
         binder: binder.hash(),
+        client: client::of(&request, &app).address,
     };
     let wanted = Wanted::read(&app, |name| form::query(&request, name));
     match app.logins().welcome(&context) {
@@ -90,7 +92,7 @@ pub(super) fn show(context: &Context, ctx: &str, binder: &Binder, wanted: Wanted
     };
     let page = Page { title, services, filter: asked_for.is_some(), start_url };
     let mut response = page::show(app, StatusCode::OK, "index.html", page);
-    visitor::keep(&mut response, &visitor::binder_cookie(binder, app));
+    Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
     response
 }
 

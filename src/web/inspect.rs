@@ -6,6 +6,7 @@ use super::page::{self, ErrorPage, alone};
 use super::reason::{Answer, verdict};
 use super::{audit, authid, client, headers, unfit, visitor};
 use crate::app::App;
+use crate::guard::{self, Guard};
 use crate::tokens::{Facts, Opened, Refused};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -59,11 +60,11 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     };
     let opened = match app.tokens().open(&pasted) {
         Ok(opened) => opened,
-        Err(refused) => return refuse(&super::log(&refused), &request, &app),
+        Err(refused) => return refuse(&super::unopened(&refused, &request, &app), &request, &app),
     };
     match form.only("act") {
         Ok(None) => show(&opened, &pasted, None, &app),
-        Ok(Some("test")) if !app.logins().admit_test(client::of(&request, &app)) => too_many(&request, &app),
+        Ok(Some("test")) if !may_test(&opened, &request, &app) => too_many(&request, &app),
         Ok(Some("test")) => {
             let span = headers::span(&request);
             span.record("grant", tracing::field::display(opened.login.grant));
@@ -76,6 +77,12 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         Ok(Some("anew")) => anew(&opened, &request, &app).await,
         _ => refuse(&Answer::bad_request("act must be test or anew, or left out."), &request, &app),
     }
+}
+
+/// Whether this client may have an AuthID tested at its provider now.
+fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> bool {
+    let client = client::of(request, app);
+    !guard::on(Guard::TestLimit) || app.limits().tests.admits(client, Some(opened.login.grant))
 }
 
 fn show(opened: &Opened, pasted: &str, tested: Option<&Result<(), Refused>>, app: &App) -> HttpResponse {

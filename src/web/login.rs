@@ -1,10 +1,12 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
-use super::login_error;
+use super::cookie::Cookie;
 use super::{access, audit, client, form, page, visitor};
+use super::{login_error, unfit};
 use crate::app::App;
 use crate::clock;
-use crate::login::{Callback, FetchToken, LoggedIn, LoginError, Opener, Origin};
+use crate::login::{Callback, Caution, FetchToken, LoggedIn, LoginError, Opener, Origin};
+use crate::provider::Service;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::{ExposeSecret, SecretString};
@@ -14,6 +16,7 @@ use serde::Serialize;
 struct Page<'a> {
     title: String,
     service: Named<'a>,
+    provider: &'a str,
     authid: &'a str,
     grant: Option<String>,
     revoke_code: Option<&'a str>,
@@ -27,6 +30,9 @@ struct Page<'a> {
     relayed: bool,
     fetch_token: Option<&'a str>,
     waiting_for: Option<&'a str>,
+    /// Whether the login began at another address, or came back without its state: why nobody else gets the AuthID.
+    other_address: bool,
+    no_state: bool,
     /// An origin that the AuthID is sent to after a click.
     send_to: Option<&'a str>,
     /// Whether it would go there unencrypted.
@@ -42,6 +48,13 @@ struct Page<'a> {
 pub(super) struct Named<'a> {
     pub(super) id: &'a str,
     pub(super) name: &'a str,
+}
+
+#[derive(Serialize)]
+struct Confirm<'a> {
+    title: String,
+    service: Named<'a>,
+    provider: &'a str,
 }
 
 #[derive(Serialize)]
@@ -64,18 +77,17 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
         return super::to_index(&service.id);
     };
     let binder = visitor::binder(&request, &app);
-    match app.logins().begin(&service, &ctx, binder.as_ref()).await {
+    match app.logins().begin(&service, &ctx, binder.as_ref(), client::of(&request, &app)).await {
         Ok(begun) => {
-            let mut response = HttpResponse::SeeOther();
-            response.insert_header((header::LOCATION, begun.url));
+            let mut response = HttpResponse::SeeOther().insert_header((header::LOCATION, begun.url)).finish();
             // Otherwise it might end while the person is at the provider.
             if let Some(binder) = &binder {
-                response.cookie(visitor::binder_cookie(binder, &app));
+                Cookie::Binder.set(&binder.to_cookie(), &mut response, &app);
             }
             if let Some(state) = begun.keep {
-                response.cookie(visitor::state_cookie(state, &app));
+                Cookie::State.set(&state, &mut response, &app);
             }
-            response.finish()
+            response
         }
         Err(LoginError::StaleLink) => super::to_index(&service.id),
         Err(error) => login_error::show(error, &request, &app),
@@ -84,20 +96,45 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
 
 /// `GET /logged-in`: the callback (RFC 6749 section 4.1.2).
 pub(super) async fn complete(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let all = form::query_pairs(&request);
+    finish(&request, &app, false).await
+}
+
+/// `POST /logged-in`, with the same query: the person pressed the button of [`ask`].
+pub(super) async fn confirm(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    if visitor::is_foreign_form(&request, &app) || visitor::is_not_from_our_page(&request) {
+        return unfit::answer(&request, StatusCode::FORBIDDEN);
+    }
+    finish(&request, &app, true).await
+}
+
+async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpResponse {
+    let all = form::query_pairs(request);
     let first = |name: &str| all.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let callback = Callback {
         code: first("code").map(SecretString::from),
         state: first("state"),
-        kept: visitor::kept_state(&request, &app),
+        kept: Cookie::State.read(request, app).map(str::to_owned),
+        confirmed,
         error: first("error"),
         iss: first("iss"),
         all: all.clone(),
     };
-    match app.logins().complete(callback, visitor::binder(&request, &app).as_ref(), client::of(&request, &app)).await {
-        Ok(logged_in) => show(&logged_in, &request, &app),
-        Err(error) => login_error::show(error, &request, &app),
+    match app.logins().complete(callback, visitor::binder(request, app).as_ref(), client::of(request, app)).await {
+        Ok(logged_in) => show(&logged_in, request, app),
+        Err(ref error @ LoginError::Unconfirmed(ref service)) => {
+            audit::login_refused(error, false, request, app);
+            ask(service, app)
+        }
+        Err(error) => login_error::show(error, request, app),
     }
+}
+
+/// The page that asks whether the person comes from the provider. Its form goes to the address that it has itself.
+fn ask(service: &Service, app: &App) -> HttpResponse {
+    let provider = service.provider.name();
+    let title = format!("Did you just come from {provider}?");
+    let page = Confirm { title, service: Named { id: service.id.as_str(), name: &service.name }, provider };
+    page::show(app, StatusCode::OK, "confirm.html", page)
 }
 
 /// The page with the AuthID.
@@ -112,6 +149,7 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
     let page = Page {
         title: format!("Your AuthID for {}", service.name),
         service: Named { id: service.id.as_str(), name: &service.name },
+        provider: service.provider.name(),
         authid: logged_in.authid.expose_secret(),
         grant: logged_in.grant.map(|grant| grant.to_string()),
         revoke_code: logged_in.revoke_code.as_ref().map(ExposeSecret::expose_secret),
@@ -121,6 +159,8 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         relayed: logged_in.waits && !app.store().is_shared(),
         fetch_token: logged_in.fetch_token.as_ref().map(FetchToken::expose),
         waiting_for: trusted,
+        other_address: logged_in.caution == Some(Caution::OtherAddress),
+        no_state: logged_in.caution == Some(Caution::NoState),
         send_to: unknown.map(Origin::as_str),
         send_plainly: unknown.is_some_and(Origin::is_plain),
         ticket: logged_in.ticket.as_deref(),

@@ -32,7 +32,7 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
                 "Choose another service, or ask the operator of this server.",
             ),
         ),
-        LoginError::BadState => bad(ErrorPage::new(
+        LoginError::BadState | LoginError::Unconfirmed(_) => bad(ErrorPage::new(
             "This login cannot be finished",
             "The answer does not belong to a login that began here in the last ten minutes.",
             "Begin once more; logging in takes a minute or two.",

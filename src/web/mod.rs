@@ -10,6 +10,7 @@ mod audit;
 mod authid;
 mod cli_token;
 mod client;
+mod cookie;
 mod deliver;
 mod fetch;
 mod fixed;
@@ -57,7 +58,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/", "GET, HEAD", vec![head_too().to(index::get)]);
     at("/access", "POST", vec![post().to(access::post)]);
     at("/login", "GET", vec![get().to(login::begin)]);
-    at("/logged-in", "GET", vec![get().to(login::complete)]);
+    at("/logged-in", "GET, POST", vec![get().to(login::complete), post().to(login::confirm)]);
     at("/cli-token", "GET", vec![get().to(cli_token::get)]);
     at("/cli-token-login", "POST", vec![post().to(cli_token::post)]);
     at("/deliver", "POST", vec![post().to(deliver::post)]);
@@ -82,19 +83,19 @@ fn routes(config: &mut web::ServiceConfig) {
 async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
     let opened = app.tokens().open(authid).map_err(|refused| {
         app.meter().refreshed(None, None, refused.word());
-        headers::span(request).in_scope(|| log(&refused))
+        headers::span(request).in_scope(|| unopened(&refused, request, app))
     })?;
     let epoch = opened.epoch.number();
     let count = |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), Some(epoch), outcome);
     if let Some(granted) = app.tokens().recall(&opened) {
-        count("cached");
+        count(granted.source.word());
         app.meter().saw_epoch(epoch);
         return Ok(granted);
     }
     let span = headers::span(request);
     span.record("grant", tracing::field::display(opened.login.grant));
     let outcome = app.tokens().access(&opened).instrument(span.clone()).await;
-    count(outcome.as_ref().map_or_else(Refused::word, |_| "fetched"));
+    count(outcome.as_ref().map_or_else(Refused::word, |granted| granted.source.word()));
     if let Err(refused @ Refused::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
         return Err(refused.into());
@@ -112,6 +113,15 @@ fn log(refused: &Refused) -> Answer {
         _ => tracing::info!(why = %refused, "no access token"),
     }
     answer
+}
+
+/// [`log`] for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
+fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
+    let counted = || app.limits().invalid_authid(client::of(request, app));
+    match refused.is_guess().then(counted) {
+        Some(Err(wait)) => Answer::too_many(wait),
+        _ => log(refused),
+    }
 }
 
 /// Why a service cannot be chosen, for visitors; `None` if it can.

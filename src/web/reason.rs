@@ -47,6 +47,13 @@ impl Answer {
         Self::new(StatusCode::BAD_REQUEST, Level::INFO, reason)
     }
 
+    /// For a client that sends one AuthID after the other that does not open.
+    pub(super) fn too_many(wait: Duration) -> Self {
+        let reason = "Too many AuthIDs that are not valid here came from this address. Please try again in a minute.";
+        let retry_after = Some(wait.as_secs() + 1);
+        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Level::DEBUG, reason) }
+    }
+
     fn not_offered() -> Self {
         let reason = "The service of this AuthID is not set up on this server (any more). Please tell its operator.";
         Self::new(StatusCode::BAD_GATEWAY, Level::ERROR, reason)
@@ -105,10 +112,17 @@ impl From<&Refused> for Answer {
             Refused::NotOffered(_) => Self::not_offered(),
             Refused::Gone(_, reason) => Self { reason: reason.clone().into(), ..permanent("") },
             Refused::Provider(failure) => failure.into(),
+            Refused::Unclear(failure) => Self { reason: unclear(failure).into(), ..failure.into() },
+            Refused::NoKeyForRecord(_, NoKey::Newer) => newer(
+                "What this server remembers of this login is sealed with a newer key than it has. Please try again in a moment.",
+            ),
+            Refused::NoKeyForRecord(..) => permanent(
+                "What this server remembers of this login was sealed with a key that it no longer has. Please create a new AuthID.",
+            ),
             Refused::Forgotten => permanent(
                 "This server's memory of this login is gone: its state store was emptied or set back. Please create a new AuthID.",
             ),
-            Refused::InDoubt(_) => Self::new(
+            Refused::InDoubt => Self::new(
                 StatusCode::BAD_GATEWAY,
                 Level::WARN,
                 "The last exchange with the storage provider broke off. Your AuthID should be fine; please try again in half a minute.",
@@ -128,6 +142,21 @@ impl From<&Refused> for Answer {
     }
 }
 
+/// Of a call with a token that works once, when nobody knows whether the provider took it.
+fn unclear(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::TimedOut => {
+            "The storage provider has not answered yet. Your AuthID should be fine; please try again in half a minute."
+        }
+        Failure::BadAnswer => {
+            "The storage provider gave an answer that makes no sense. Your AuthID should be fine; please try again in half a minute."
+        }
+        _ => {
+            "The connection to the storage provider broke off. Your AuthID should be fine; please try again in half a minute."
+        }
+    }
+}
+
 impl From<&Failure> for Answer {
     fn from(failure: &Failure) -> Self {
         let permanent = |reason| Self::new(StatusCode::UNAUTHORIZED, Level::INFO, reason);
@@ -138,6 +167,9 @@ impl From<&Failure> for Answer {
             ),
             Failure::Refused(Meaning::Consent) => permanent(
                 "The storage provider wants a new consent or another sign-in step. Please create a new AuthID.",
+            ),
+            Failure::Refused(Meaning::AnswerLost) => permanent(
+                "An exchange with the storage provider broke off, and it no longer accepts this login since. Please create a new AuthID.",
             ),
             Failure::Refused(_) => permanent(
                 "The storage provider no longer accepts this login: it was withdrawn or replaced. Please create a new AuthID.",

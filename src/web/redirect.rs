@@ -1,17 +1,19 @@
 //! Those who come by http where this server speaks https itself: visitors are sent on, and nobody else is. What was sent
 //! with an AuthID has been readable on its way; to send it on would keep that from being noticed.
 
-use super::server::{HEAD_TIME, KEEP_ALIVE};
+use super::running::FINISH;
 use super::{authid, fixed, form, gate, headers, unfit};
 use crate::app::App;
+use crate::socket::{Crowd, serve};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::DefaultHeaders;
-use actix_web::{HttpRequest, HttpResponse, HttpServer, dev, web};
+use actix_web::{HttpRequest, HttpResponse, dev, web};
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 
 /// A server that does this; one worker does.
-pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>) -> io::Result<dev::Server> {
+pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>, crowd: &Arc<Crowd>) -> io::Result<dev::Server> {
     let service = move || {
         // No HSTS: over http it would mean nothing (RFC 6797 section 7.2).
         let headers = DefaultHeaders::new()
@@ -26,9 +28,7 @@ pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>) -> io::Re
             .route("/healthz", web::get().to(fixed::healthz))
             .default_service(web::to(redirect))
     };
-    let server =
-        HttpServer::new(service).workers(1).client_request_timeout(HEAD_TIME).keep_alive(KEEP_ALIVE).disable_signals();
-    Ok(listeners.into_iter().try_fold(server, HttpServer::listen)?.run())
+    serve(service, listeners, None, crowd, 1, FINISH)
 }
 
 /// Sends a visitor to the same path by https. The query stays behind: what others could read on the way, a fetch token

@@ -2,10 +2,10 @@
 
 use super::page::{self, ErrorPage, alone};
 use super::reason::Answer;
-use super::{audit, authid, form, unfit, visitor};
+use super::{audit, authid, client, form, unfit, visitor};
 use crate::app::App;
 use crate::tokens::{AtProvider, Revocation, Withdrawal};
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use form::Form;
 use serde::Serialize;
@@ -49,9 +49,11 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     };
     let revocable = match app.tokens().revocable(&authid) {
         Ok(revocable) => revocable,
-        Err(refused) => return refuse(&super::log(&refused), as_json, &request, &app),
+        Err(refused) => return refuse(&super::unopened(&refused, &request, &app), as_json, &request, &app),
     };
-    let done = app.tokens().revoke(revocable, at_provider).await;
+    let (client, grant) = (client::of(&request, &app), revocable.grant());
+    let admit = || app.limits().revocations.admits(client, Some(grant));
+    let done = app.tokens().revoke(revocable, at_provider, admit).await;
     audit::revoked(&done, &request, &app);
     alone(if as_json { to_program(&done, &app) } else { to_person(&done, &authid, &request, &app) })
 }
@@ -96,7 +98,7 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
 fn refuse(answer: &Answer, as_json: bool, request: &HttpRequest, app: &App) -> HttpResponse {
     // Nothing to log in to here, so never 401.
     let status = if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status };
-    alone(if as_json {
+    let mut response = alone(if as_json {
         HttpResponse::build(status).json(json!({ "revoked": false, "error": answer.reason }))
     } else {
         ErrorPage::new(
@@ -106,5 +108,9 @@ fn refuse(answer: &Answer, as_json: bool, request: &HttpRequest, app: &App) -> H
         )
         .action("/revoke", "Try again")
         .show(app, request, status)
-    })
+    });
+    if let Some(seconds) = answer.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }

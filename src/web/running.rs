@@ -2,14 +2,16 @@
 //! answer, and goes on serving until balancers have seen it; then it takes no more, and finishes what is under way.
 
 use crate::app::App;
+use crate::socket::Crowd;
 use actix_web::dev::{self, ServerHandle};
 use actix_web::web;
 use futures_util::future::select_all;
 use std::io;
 use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long what is under way may take when the server ends: more than the budget of a refresh.
 pub(super) const FINISH: Duration = Duration::from_secs(25);
@@ -22,14 +24,16 @@ pub struct Running {
     app: web::Data<App>,
 }
 
-struct Listening {
+/// A server that answers, and its connections.
+pub(super) struct Listening {
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
+    crowd: Arc<Crowd>,
 }
 
 impl Listening {
-    fn start(server: dev::Server) -> Self {
-        Self { handle: server.handle(), task: tokio::spawn(server) }
+    pub(super) fn start(server: dev::Server, crowd: Arc<Crowd>) -> Self {
+        Self { handle: server.handle(), task: tokio::spawn(server), crowd }
     }
 
     async fn ended(&mut self) -> io::Result<()> {
@@ -39,9 +43,8 @@ impl Listening {
 }
 
 impl Running {
-    pub(super) fn start(public: dev::Server, beside: Vec<dev::Server>, app: web::Data<App>) -> Self {
-        let beside = beside.into_iter().map(Listening::start).collect();
-        Self { public: Listening::start(public), beside, app }
+    pub(super) fn start(public: Listening, beside: Vec<Listening>, app: web::Data<App>) -> Self {
+        Self { public, beside, app }
     }
 
     /// Waits for an end that nobody asked for.
@@ -54,15 +57,15 @@ impl Running {
     }
 
     /// Ends it without losing anything: serves for [`App::drain_time`] more, then finishes what is under way, detached
-    /// calls to providers included, in 25 s at most. The admin listener answers to the last.
+    /// calls to providers included, in 25 s at most, and tries for 5 s more to write down what they brought. The admin listener answers to the last.
     pub async fn drain(&self) {
         self.app.health().drain();
         sleep(self.app.drain_time()).await;
-        let finish = async {
-            self.public.handle.stop(true).await;
-            self.app.tokens().settle().await;
-        };
-        if timeout(FINISH, finish).await.is_err() {
+        let end = Instant::now() + FINISH;
+        self.public.crowd.leave();
+        let answered = timeout_at(end, self.public.handle.stop(true)).await.is_ok();
+        let settled = self.app.tokens().settle(end.saturating_duration_since(Instant::now())).await;
+        if !(answered && settled) {
             tracing::warn!("not everything under way was finished in time");
         }
     }

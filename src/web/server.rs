@@ -1,29 +1,33 @@
-//! The listeners and what is the same for all of them: time limits, sizes, the end.
+//! The listeners, and what all of them share: how many connections, and the end. What a connection may do is left to
+//! [`crate::socket`].
 
 use super::form::MAX_FORM;
-use super::running::{FINISH, Running};
+use super::running::{FINISH, Listening, Running};
 use super::{admin, headers, redirect, routes, unfit};
 use crate::app::App;
+use crate::socket::{self, Crowd};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
-use actix_web::{HttpServer, web};
+use actix_web::web;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::available_parallelism;
 
-/// How long a client may take to send its request's head, and to agree on TLS before that.
-pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long an idle connection stays open.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Of all connections, one in so many is for each of the listeners beside the public ones.
+const BESIDE: usize = 8;
 
 /// Listens at an address.
 ///
 /// # Errors
 /// Names the address, the cause and the way out.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = if address.is_ipv6() { listen_by_ipv6_alone(address) } else { TcpListener::bind(address) };
+    let listener = if address.is_ipv6() { bind_ipv6_alone(address) } else { TcpListener::bind(address) };
+    // As many waiting connections as the machine allows: std asks for 128, and one more costs its client a second.
+    let listener = listener.and_then(|listener| Ok(net::listen(&listener, i32::MAX).map(|()| listener)?));
     listener.map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => "; something listens there: stop it, or choose another address with --listen",
@@ -38,13 +42,11 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// `[::]` would take IPv4 too, or not, as the machine is set; then `0.0.0.0` beside it could not be had.
-fn listen_by_ipv6_alone(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_ipv6_alone(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = net::socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_ipv6_v6only(&socket, true)?;
     net::bind(&socket, &address)?;
-    // As many waiting connections as the machine allows.
-    net::listen(&socket, i32::MAX)?;
     Ok(socket.into())
 }
 
@@ -74,6 +76,9 @@ pub struct Server {
     redirect: Vec<TcpListener>,
     admin: Vec<TcpListener>,
     app: web::Data<App>,
+    /// One worker for each processor.
+    workers: usize,
+    max_connections: usize,
 }
 
 impl Server {
@@ -89,7 +94,15 @@ impl Server {
 
     /// Uses listeners that are there already, and no others.
     pub fn on(app: App, listeners: Vec<TcpListener>) -> Self {
-        Self { listeners, redirect: Vec::new(), admin: Vec::new(), app: web::Data::new(app) }
+        let workers = available_parallelism().map_or(1, NonZeroUsize::get);
+        let max_connections = socket::max_connections(app.max_connections(), workers);
+        let app = web::Data::new(app);
+        Self { listeners, redirect: Vec::new(), admin: Vec::new(), app, workers, max_connections }
+    }
+
+    /// How many connections there may be at one time, over all listeners.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
     }
 
     /// What it serves.
@@ -117,30 +130,32 @@ impl Server {
     /// # Errors
     /// When the listeners cannot be used.
     pub fn run(self) -> io::Result<Running> {
-        let app = self.app.clone();
-        let server = HttpServer::new(move || service(app.clone()))
-            .client_request_timeout(HEAD_TIME)
-            .tls_handshake_timeout(HEAD_TIME)
-            .keep_alive(KEEP_ALIVE)
-            .shutdown_timeout(FINISH.as_secs())
-            .disable_signals();
-        let mut listeners = self.listeners.into_iter();
-        let server = match self.app.certificate() {
-            None => listeners.try_fold(server, HttpServer::listen),
-            Some(certificate) => {
-                let tls = certificate.server_config().map_err(io::Error::other)?;
-                listeners.try_fold(server, |server, listener| server.listen_rustls_0_23(listener, tls.clone()))
-            }
-        }?;
-        let mut beside = Vec::new();
-        if !self.redirect.is_empty() {
-            beside.push(redirect::server(self.app.clone(), self.redirect)?);
+        let Self { app, listeners, redirect, admin, workers, max_connections } = self;
+        let beside = (max_connections / BESIDE).max(1);
+        let taken = beside * [&redirect, &admin].into_iter().filter(|listeners| !listeners.is_empty()).count();
+        let tls =
+            app.certificate().map(|certificate| certificate.server_config()).transpose().map_err(io::Error::other)?;
+        let public = crowd("public", max_connections - taken, &app);
+        let served = app.clone();
+        let server = socket::serve(move || service(served.clone()), listeners, tls, &public, workers, FINISH)?;
+        let public = Listening::start(server, public);
+        let mut others = Vec::new();
+        if !redirect.is_empty() {
+            let crowd = crowd("redirect", beside, &app);
+            others.push(Listening::start(redirect::server(app.clone(), redirect, &crowd)?, crowd));
         }
-        if !self.admin.is_empty() {
-            beside.push(admin::server(self.app.clone(), self.admin)?);
+        if !admin.is_empty() {
+            let crowd = crowd("admin", beside, &app);
+            others.push(Listening::start(admin::server(app.clone(), admin, &crowd)?, crowd));
         }
-        Ok(Running::start(server.run(), beside, self.app))
+        Ok(Running::start(public, others, app))
     }
+}
+
+/// The connections of a listener. The operator's own proxies may have any share of them.
+fn crowd(listener: &'static str, max: usize, app: &web::Data<App>) -> Arc<Crowd> {
+    let proxies = app.clone();
+    Crowd::new(listener, max, move |peer| proxies.trusts(peer), app.meter().clone())
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

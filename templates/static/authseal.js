@@ -6,6 +6,10 @@ const HIDE_AFTER_MS = 10 * 60 * 1000;
 const POLL_EVERY_MS = 3000;
 const POLLS = 33; // the mailbox keeps an AuthID for 90 s
 const ARM_AFTER_MS = 1000;
+// In a smaller window the person cannot have seen what the button is about.
+const LEAST_WIDTH = 320;
+const LEAST_HEIGHT = 400;
+const WHOLE = 0.99; // fractions of pixels get lost
 
 const ready = document.getElementById('ready');
 const field = document.getElementById('authid');
@@ -65,21 +69,24 @@ async function watchMailbox(token) {
 }
 
 // Lets `act` run on a click that the person can only have meant: the page was visible, in front and in its place for a
-// while, and the person moved the pointer or pressed a key there. A click that was begun on somebody else's page, or that
-// a script made, does nothing. Never `disabled`: that would take the button away from the keyboard.
+// while, large enough and scrolled so that all of `part` was seen, and the person moved the pointer or pressed a key there.
+// A click that was begun on somebody else's page, or that a script made, does nothing. The opener can move, resize and
+// scroll this window. Never `disabled`: that would take the button away from the keyboard.
 function arm(part, act) {
   const pressed = part.querySelector('button');
   let timer;
   let settled;
   let noticed;
   let place;
+  let whole = false;
   const show = () => pressed.setAttribute('aria-disabled', String(!(settled && noticed)));
-  const where = () => [screenX, screenY, innerWidth, innerHeight].join();
+  const where = () => [screenX, screenY, innerWidth, innerHeight, scrollX, scrollY].join();
+  const fits = () => innerWidth >= LEAST_WIDTH && innerHeight >= LEAST_HEIGHT;
   const begin = () => {
     clearTimeout(timer);
     settled = noticed = false;
     show();
-    if (document.visibilityState !== 'visible' || !document.hasFocus()) return;
+    if (document.visibilityState !== 'visible' || !document.hasFocus() || !whole || !fits()) return;
     timer = setTimeout(() => {
       place = where();
       settled = true;
@@ -93,7 +100,12 @@ function arm(part, act) {
     noticed = true;
     show();
   };
-  for (const type of ['focus', 'blur', 'resize']) window.addEventListener(type, begin);
+  const seen = (entries) => {
+    whole = entries.at(-1).intersectionRatio >= WHOLE;
+    begin();
+  };
+  new IntersectionObserver(seen, { threshold: WHOLE }).observe(part);
+  for (const type of ['focus', 'blur', 'resize', 'scroll']) window.addEventListener(type, begin);
   document.addEventListener('visibilitychange', begin);
   for (const type of ['pointermove', 'pointerdown', 'keydown']) window.addEventListener(type, notice, true);
   new MutationObserver(begin).observe(part, { attributeFilter: ['hidden'] });

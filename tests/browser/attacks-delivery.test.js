@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { HTTPS, setStage, show, visit } from './support/stage.js';
 import { askByScript, consent, listener, logIn, messagesOf, openPopup, TO_ANYBODY } from './support/popup.js';
+import { eventually } from './support/wait.js';
 
 const stage = setStage({
     local: 'localhost',
@@ -109,11 +110,26 @@ async function untrusted({ server, context }, query = '') {
     return { page, popup, authid, button: popup.locator('#send button') };
 }
 
+// Moves the pointer until the button is armed. Before that Playwright would scroll to it, and that alone disarms it.
+const armed = (popup) =>
+    eventually('the button is armed', 10_000, async () => {
+        await popup.mouse.move(10, 10);
+        await popup.mouse.move(20, 10);
+        return popup.$('#send button[aria-disabled="false"]');
+    });
+
+// Lets more time pass in a popup with a clock of the test than a button takes to be armed, while the pointer moves.
+async function later(popup) {
+    await popup.mouse.move(10, 10);
+    await popup.clock.runFor(3000);
+    await popup.mouse.move(20, 10);
+}
+
 stage.test('a person who means it can send the AuthID to the page that asked, by a button that names it', HTTPS, async (parts) => {
     const { page, popup, authid, button } = await untrusted(parts);
     assert.equal(await button.textContent(), `Send to ${stage.nas.origin}`);
-    await popup.mouse.move(10, 10);
-    await button.click(); // waits until it is armed
+    await armed(popup);
+    await button.click();
     await popup.waitForSelector('[data-state="sent"].on');
     assert.deepEqual(await messagesOf(page, popup), [`authid:${authid}`, TO_ANYBODY]);
 });
@@ -122,7 +138,7 @@ stage.test('a click that comes too soon, or that a script makes, sends nothing',
     const { page, popup, button } = await untrusted(parts);
     await popup.mouse.move(10, 10);
     await button.click({ force: true, noWaitAfter: true });
-    await popup.waitForFunction(() => document.querySelector('#send button').getAttribute('aria-disabled') === 'false');
+    await armed(popup);
     await button.evaluate((armed) => armed.click());
     await button.dispatchEvent('click');
     assert.deepEqual(await messagesOf(page, popup), [TO_ANYBODY]);
@@ -131,9 +147,39 @@ stage.test('a click that comes too soon, or that a script makes, sends nothing',
 
 stage.test('a click that a moved window was made to catch sends nothing', HTTPS, async (parts) => {
     const { page, popup, button } = await untrusted(parts);
-    await popup.mouse.move(10, 10);
-    await popup.waitForFunction(() => document.querySelector('#send button').getAttribute('aria-disabled') === 'false');
+    await armed(popup);
     await popup.setViewportSize({ width: 470, height: 610 });
+    await button.click({ force: true, noWaitAfter: true });
+    assert.deepEqual(await messagesOf(page, popup), [TO_ANYBODY]);
+});
+
+stage.test('a window too small to show what the button is about never arms it', HTTPS, async (parts) => {
+    const { page, popup, button } = await untrusted(parts);
+    await popup.clock.install();
+    for (const size of [{ width: 450, height: 160 }, { width: 450, height: 399 }, { width: 319, height: 600 }]) {
+        await popup.setViewportSize(size);
+        await popup.evaluate(() => (location.hash = 'send'));
+        await popup.waitForSelector('#send button[aria-disabled="true"]');
+        await later(popup);
+        assert.equal(await button.getAttribute('aria-disabled'), 'true', JSON.stringify(size));
+        await button.click({ force: true, noWaitAfter: true });
+    }
+    assert.deepEqual(await messagesOf(page, popup), [TO_ANYBODY]);
+    await popup.setViewportSize({ width: 450, height: 600 });
+    await eventually('the button is armed', 10_000, async () => {
+        await later(popup);
+        return (await button.getAttribute('aria-disabled')) === 'false';
+    });
+});
+
+stage.test('a button that the opener scrolls under the pointer is disarmed', HTTPS, async (parts) => {
+    const { page, popup, button } = await untrusted(parts);
+    await popup.setViewportSize({ width: 450, height: 420 });
+    await armed(popup);
+    // What the opener does, to whom the address is known once the page has cleaned it.
+    await page.evaluate((url) => popup.location.replace(url), `${parts.server.url}/logged-in#send`);
+    await popup.waitForFunction(() => scrollY > 0);
+    await popup.waitForSelector('#send button[aria-disabled="true"]');
     await button.click({ force: true, noWaitAfter: true });
     assert.deepEqual(await messagesOf(page, popup), [TO_ANYBODY]);
 });
@@ -145,7 +191,7 @@ stage.test('the click sends nothing to an evil page that has taken the place of 
     await page.evaluate((url) => location.assign(url), trap);
     await page.waitForURL(trap);
     await popup.bringToFront();
-    await popup.mouse.move(10, 10);
+    await armed(popup);
     await button.click();
     await popup.waitForSelector('[data-state="sent"].on');
     assert.deepEqual(await messagesOf(page, popup), [TO_ANYBODY]);

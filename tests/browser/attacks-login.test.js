@@ -2,11 +2,12 @@
 // site sends.
 
 import assert from 'node:assert/strict';
+import { classicInterface } from './support/browser.js';
 import { askedToLogIn, HTTPS, PASTE, setStage, show, visit } from './support/stage.js';
 import { Person } from './support/person.js';
-import { logIn } from './support/popup.js';
+import { logIn, openPopup } from './support/popup.js';
 
-const stage = setStage({ evil: 'evil.test', naive: 'naive.test' });
+const stage = setStage({ evil: 'evil.test', naive: 'naive.test', pcloud: 'localhost', ui: 'localhost' });
 
 const start = (server) => `${server.url}/?type=localdrive`;
 
@@ -80,6 +81,78 @@ stage.test('a callback with a state that was changed is refused', HTTPS, async (
     url.searchParams.set('iss', stage.evil.origin); // RFC 9207: another provider answers in this one's name
     await showsNoAuthId(await visit(context, url.href));
     assert.equal(provider.tokenCalls().length, 0);
+});
+
+// A callback without a state
+
+// A provider that drops the state on the way back; the token belongs to whoever the code is of.
+const DROPS_STATE = () => ({
+    https: true,
+    settings: `
+[clients.pcloud]
+id = "pcloud"
+secret = "of the tests"
+[providers.pcloud]
+authorize_url = "${stage.pcloud.origin}/authorize"
+token_url = "${stage.pcloud.origin}/{host}/token"
+`,
+});
+const bareCallback = (server, who) => `${server.url}/logged-in?code=${who}.1&hostname=api.pcloud.com&locationid=1`;
+
+// Duplicati's classic page, and its popup at the question of the provider.
+async function atConsent({ server, context }) {
+    stage.pcloud.requests.length = 0;
+    stage.pcloud.pages['/authorize'] = `<a id="allow" href="${bareCallback(server, 'person')}">allow</a>`;
+    stage.pcloud.pages['/api.pcloud.com/token'] = (request, response) => {
+        const who = /code=(\w+)/.exec(stage.pcloud.requests.at(-1).body)[1];
+        response.setHeader('content-type', 'application/json');
+        response.end(JSON.stringify({ result: 0, access_token: `access-${who}`, token_type: 'bearer', uid: 1 }));
+    };
+    const duplicati = await show(context, stage.ui, '/', classicInterface(server.url, 'pcloud'));
+    const popup = await openPopup(duplicati);
+    await popup.click('a[href^="/login?"]');
+    await popup.waitForSelector('#allow');
+    return { duplicati, popup };
+}
+
+const redeemed = () => stage.pcloud.requests.filter(({ path }) => path.endsWith('/token')).length;
+// Once Duplicati has asked again after that moment, all that was left for it would have been found.
+async function foundNothing(duplicati) {
+    const asked = await duplicati.evaluate(() => Object.keys(angular.callbacks).length);
+    await duplicati.waitForFunction((before) => Object.keys(angular.callbacks).length > before + 2, asked);
+    assert.equal(await duplicati.inputValue('#field'), '');
+}
+
+stage.test("another tab's code does not end a login whose provider may drop the state", DROPS_STATE, async (parts) => {
+    const { duplicati } = await atConsent(parts);
+    const page = await lure(parts.context, bareCallback(parts.server, 'attacker'));
+    await page.waitForSelector('main h1');
+    assert.equal(await page.textContent('h1'), 'Did you just come from pCloud?');
+    assert.ok(!(await page.content()).includes('access-attacker'));
+    assert.equal(redeemed(), 0);
+    await foundNothing(duplicati);
+
+    const sent = await show(parts.context, stage.evil, '/', sender(bareCallback(parts.server, 'attacker'), {}));
+    await sent.waitForSelector('main h1');
+    assert.equal(await sent.textContent('h1'), 'This form came from elsewhere');
+    assert.equal(redeemed(), 0);
+
+    await page.click('main button'); // a person who does it all the same
+    assert.equal(await page.inputValue('#authid'), 'access-attacker');
+    assert.match(await page.textContent('main'), /If you did not just allow access there, do not use this AuthID/);
+    await foundNothing(duplicati);
+});
+
+stage.test('a login whose provider dropped the state is finished by a click, and its AuthID is there to copy', DROPS_STATE, async (parts) => {
+    const { duplicati, popup } = await atConsent(parts);
+    await popup.click('#allow');
+    assert.equal(await popup.textContent('h1'), 'Did you just come from pCloud?');
+    await popup.click('main button');
+    await popup.waitForURL(`${parts.server.url}/logged-in`);
+    assert.equal(await popup.inputValue('#authid'), 'access-person');
+    assert.equal(redeemed(), 1);
+    assert.ok(!popup.isClosed());
+    await foundNothing(duplicati);
 });
 
 // Login links

@@ -1,9 +1,10 @@
 // What a browser does, as far as the ways of the AuthID are built on it: no authseal is asked here. When one of these
-// fails, a new Chromium has changed a rule, and docs/security.md has to be thought through again.
+// fails, a new browser has changed a rule, and docs/security.md has to be thought through again.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launchBrowser } from './support/browser.js';
+import { ENGINES, launchEngine } from './support/engine.js';
 import { askByScript, listener, messagesOf, openPopup, TO_ANYBODY } from './support/popup.js';
 import { startSite } from './support/site.js';
 
@@ -209,3 +210,36 @@ fact('a redirect with `same-origin` forgets who led to it, one with `strict-orig
         assert.equal(ours.requests.at(-1).headers.referer, referer);
     }
 });
+
+// What a host can plant for another one of its domain, in each engine: the cookies that the other one then gets. libsoup
+// before 3.3 (WebKitGTK in Debian 12) does not guard the prefix: known, and not defended by the cookie.
+const PLANTED = [
+    ['__%48ost-x', { chromium: '__%48ost-x=1', firefox: '__%48ost-x=1', webkit: '__%48ost-x=1' }],
+    ['__Host%2dx', { chromium: '__Host%2dx=1', firefox: '__Host%2dx=1', webkit: '__Host%2dx=1' }],
+    ['\u2000__Host-x', { chromium: '\u2000__Host-x=1', firefox: '\u2000__Host-x=1', webkit: undefined }],
+    ['__Host-x', { chromium: undefined, firefox: undefined, webkit: '__Host-x=1' }],
+    ['=__Host-x', { chromium: undefined, firefox: undefined, webkit: '__Host-x=1' }],
+];
+for (const name of ENGINES) {
+    test(`${name} lets a host plant cookies for its siblings by these names and no others`, async () => {
+        const [evil, ours] = await Promise.all(['evil', 'ours'].map((host) => startSite(`${host}.example.test`, { '/': '<p>' })));
+        const engine = await launchEngine(name);
+        try {
+            for (const [cookie, arrives] of PLANTED) {
+                evil.pages['/plant'] = (_, response) => {
+                    response.setHeader('set-cookie', Buffer.from(`${cookie}=1; Domain=example.test; Secure`).toString('latin1'));
+                    response.end(Buffer.from('<p>')); // with a string Node would send the header as UTF-8, too
+                };
+                const context = await engine.newContext();
+                const page = await context.visit(`${evil.origin}/plant`);
+                await page.goto(`${ours.origin}/`);
+                const sent = ours.requests.at(-1).headers.cookie;
+                assert.equal(sent && Buffer.from(sent, 'latin1').toString(), arrives[name], cookie);
+                await context.close();
+            }
+        } finally {
+            await engine.close();
+            await Promise.all([evil.close(), ours.close()]);
+        }
+    });
+}

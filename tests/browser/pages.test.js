@@ -136,6 +136,14 @@ stage.test('the pages of a server with many services', MANY, async ({ server, co
     for (const path of ['/?type=onedrive', '/?type=jottacloud', '/nothing-here', '/login?id=unheard-of']) {
         await inspect(await visit(context, server.url + path));
     }
+    await context.route('https://my.pcloud.com/**', (route) => {
+        const location = `${server.url}/logged-in?code=1&hostname=api.pcloud.com`; // without the state
+        return route.fulfill({ status: 303, headers: { location } });
+    });
+    const confirm = await visit(context, `${server.url}/?type=pcloud`);
+    await confirm.click('a[href^="/login?"]');
+    await confirm.waitForSelector('form[method="post"]');
+    await inspect(confirm);
     const paste = await visit(context, `${server.url}/?type=pastedrive`);
     await paste.click('a[href^="/cli-token?"]');
     await paste.waitForSelector('#token');
@@ -161,6 +169,13 @@ stage.test('the page with the AuthID, for every kind of opener, and the page aft
     await inspect(alone);
     await alone.evaluate(() => dispatchEvent(new Event('pagehide')));
     await look(alone);
+    const moved = await visit(context, start);
+    await moved.click('a[href^="/login?"]');
+    await moved.waitForSelector('button');
+    await moved.setExtraHTTPHeaders({ 'x-test-client': '198.51.100.9' });
+    await moved.click('button:text-is("allow")');
+    await moved.waitForSelector('[role="alert"]');
+    await inspect(moved);
 
     const checked = await visit(context, `${server.url}/inspect`);
     await inspect(checked, 'inspect');

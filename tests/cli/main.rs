@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod config;
+mod crowds;
 mod denylist;
 mod denylist_file;
 mod file_rights;
@@ -359,7 +360,7 @@ fn a_state_folder_that_every_user_may_write_to_is_refused() {
         fs::set_permissions(&state, fs::Permissions::from_mode(mode)).unwrap();
         let done = run(folder.path(), &["check"]);
         assert_eq!(done.code, code, "{mode:o}: {}", done.err);
-        assert_eq!(done.err.contains("every user may write to it"), code == 2, "{}", done.err);
+        assert_eq!(done.err.contains("every user of this machine can write to it"), code == 2, "{}", done.err);
         assert_eq!(fs::read_dir(&state).unwrap().count(), 0, "nothing is made in it");
     }
 }

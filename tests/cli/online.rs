@@ -168,10 +168,16 @@ fn a_token_address_that_is_none_and_variables_that_are_not_read_are_told() {
     let said = check(&endpoints(&host.url, &format!("{}/x", host.url)), &[]);
     says(&said, 1, &format!("p {}/x/token: failed, answers with HTTP 404, and so is no token address", host.url));
     let folder = ready(GOOD);
-    let check = |name: &str, value: &str| done(authseal(folder.path(), &["check"]).env(name, value).spawn().unwrap()).out;
+    let check =
+        |name: &str, value: &str| done(authseal(folder.path(), &["check"]).env(name, value).spawn().unwrap()).out;
     for (name, key) in [("HTTPS_PROXY", "proxy"), ("all_proxy", "proxy"), ("SSL_CERT_FILE", "ca_file")] {
         let said = check(name, "http://hidden.example:1");
-        assert!(said.contains(&format!("warning: {name} is set, but calls to providers do not go by it; set outbound.{key}")), "{said}");
+        assert!(
+            said.contains(&format!(
+                "warning: {name} is set, but calls to providers do not go by it; set outbound.{key}"
+            )),
+            "{said}"
+        );
         assert!(!said.contains("hidden") && !check(name, "").contains(name), "{said}");
     }
 }

@@ -49,11 +49,26 @@ fn certificate(folder: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap()
 }
 
-type Connection = StreamOwned<ClientConnection, TcpStream>;
+/// A connection by this stream, of a client that trusts the certificate in the folder alone.
+pub(crate) fn client(folder: &Path, stream: TcpStream) -> Connection {
+    over(stream, &certificate(folder), rustls::ALL_VERSIONS)
+}
+
+pub(crate) type Connection = StreamOwned<ClientConnection, TcpStream>;
 
 /// A connection of a client that trusts this certificate alone.
 fn connect(
     address: &str,
+    trusted: &CertificateDer<'static>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Connection {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    over(stream, trusted, versions)
+}
+
+fn over(
+    stream: TcpStream,
     trusted: &CertificateDer<'static>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Connection {
@@ -66,8 +81,6 @@ fn connect(
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let client = ClientConnection::new(Arc::new(config), NAME.try_into().unwrap()).unwrap();
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     StreamOwned::new(client, stream)
 }
 

@@ -165,6 +165,11 @@ impl Person {
         self.added.push((name.to_owned(), value.to_owned()));
     }
 
+    /// From now on no proxy adds anything.
+    pub(crate) fn behind_none(&mut self) {
+        self.added.clear();
+    }
+
     fn by_proxy(&self, url: &Url, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         let added = self.added.iter().filter(|_| url.origin() == self.public.origin());
         added.fold(request, |request, (name, value)| request.header(name, value))

@@ -92,27 +92,28 @@ async fn an_authid_is_fetched_where_the_login_was_and_nowhere_else() {
 async fn rfc_7239_is_read_too_and_a_contradiction_makes_the_client_unknown() {
     let (_emulator, app) = start(BEHIND_PROXY);
     let mut person = app.person();
+    person.behind_none();
     person.behind("forwarded", "for=\"[2001:db8:1:2::1]:80\";proto=https;by=_proxy, For=10.0.0.1");
     let page = log_in(&mut person, UI).await;
     let mut forger = person_at(&app, "2001:db8:1:2::1");
     forger.behind("forwarded", "for=198.51.100.9");
     assert!(waits(&forger).await);
     let mut same = app.person();
+    same.behind_none();
     same.behind("forwarded", "for=\"[2001:db8:1:2::2]\"");
     assert_eq!(fetch(&same, TOKEN).await, json!({"authid": page.authid().unwrap()}));
 }
 
 #[tokio::test]
 async fn a_forwarded_header_from_anybody_makes_the_client_unknown_and_is_told_once() {
-    let (_emulator, app) = start("");
-    let mut person = app.person();
-    log_in(&mut person, UI).await;
+    let (_emulator, app) = start("[server]\ntrusted_proxies = [\"10.0.0.0/8\"]\n");
     for header in ["x-forwarded-for", "forwarded", "x-real-ip"] {
-        let mut forger = app.person();
-        forger.behind(header, if header == "forwarded" { "for=127.0.0.1" } else { "127.0.0.1" });
-        assert!(waits(&forger).await, "{header}");
+        let mut person = app.person();
+        person.behind_none();
+        person.behind(header, if header == "forwarded" { "for=203.0.113.7" } else { "203.0.113.7" });
+        log_in(&mut person, UI).await;
+        assert!(waits(&person).await, "{header}");
     }
-    assert!(fetch(&person, TOKEN).await["authid"].is_string());
     let log = String::from_utf8_lossy(&crate::canary::listen().lock().unwrap()).into_owned();
     assert_eq!(log.matches("name it in `server.trusted_proxies`").count(), 1);
 }
@@ -149,11 +150,12 @@ async fn only_scripts_and_fetches_get_an_authid() {
     let mut person = app.person();
     log_in(&mut person, UI).await;
     let url = app.at(&format!("/fetch?token={TOKEN}"));
+    let ask = || app.client.get(&url).header("referer", UI).header("x-forwarded-for", "203.0.113.7");
     for dest in ["document", "image", "iframe", "style"] {
-        let answer = app.client.get(&url).header("referer", UI).header("sec-fetch-dest", dest).send().await.unwrap();
+        let answer = ask().header("sec-fetch-dest", dest).send().await.unwrap();
         assert!(Answer::of(answer).await.json()["wait"].is_string(), "{dest}");
     }
-    let answer = app.client.get(&url).header("referer", UI).header("sec-fetch-dest", "empty").send().await.unwrap();
+    let answer = ask().header("sec-fetch-dest", "empty").send().await.unwrap();
     assert!(Answer::of(answer).await.json()["authid"].is_string());
 }
 
@@ -262,27 +264,30 @@ async fn a_page_that_polls_one_token_is_never_slowed_down() {
 }
 
 #[tokio::test]
-async fn pasted_tokens_are_tried_five_times_a_minute() {
+async fn pasted_tokens_are_tried_ten_times_a_minute_for_each_network() {
     let jottacloud = Emulator::start(Personality::jottacloud());
     let toml = jottacloud.provider_toml();
     let toml = toml.replacen("[providers.jottacloud]\n", "[providers.jottacloud]\nrotation = \"none\"\n", 1);
-    let app = spawn_app(&format!("{toml}{BEHIND_PROXY}"));
+    let app = spawn_app(&format!("{toml}{BEHIND_PROXY}[limits]\nprovider_calls_in_all = 40\n"));
     let mut statuses = Vec::new();
     let mut person = person_at(&app, HOME);
-    for _ in 0..6 {
+    for _ in 0..11 {
         statuses.push(paste_wrong(&mut person).await);
     }
-    assert!(statuses[..5].iter().all(|status| *status != 429), "{statuses:?}");
-    assert_eq!((statuses[5], jottacloud.calls().len()), (429, 5));
+    assert!(statuses[..10].iter().all(|status| *status != 429), "{statuses:?}");
+    assert_eq!((statuses[10], jottacloud.calls().len()), (429, 10));
     let mut others = Vec::new();
-    for number in 0..12 {
-        let mut person = person_at(&app, &format!("192.0.2.{number}"));
-        for _ in 0..5 {
+    for site in 1..=4 {
+        for number in 0..10 {
+            // A /64 for each, of one /48.
+            let mut person = person_at(&app, &format!("2001:db8:{site}:{number}::1"));
             others.push(paste_wrong(&mut person).await == 429);
         }
+        let mut neighbour = person_at(&app, &format!("2001:db8:{site}:ffff::1"));
+        assert_eq!(paste_wrong(&mut neighbour).await, 429);
     }
-    assert_eq!(jottacloud.calls().len(), 60, "all together");
-    assert!(others[..55].iter().all(|refused| !refused) && others[55..].iter().all(|refused| *refused));
+    assert_eq!(jottacloud.calls().len(), 40, "all together");
+    assert!(others[..30].iter().all(|refused| !refused) && others[30..].iter().all(|refused| *refused));
     app.clock.advance(Duration::from_secs(60));
     assert_ne!(paste_wrong(&mut person).await, 429);
 }
@@ -364,9 +369,74 @@ async fn what_came_by_plain_http_is_refused_when_a_trusted_proxy_says_so() {
         refresh().header("x-forwarded-proto", "https").send().await.unwrap().error_for_status().unwrap();
         refresh().send().await.unwrap().error_for_status().unwrap();
     }
-    let (emulator, app) = start("");
+    let (emulator, app) = start("[server]\ntrusted_proxies = [\"10.0.0.0/8\"]\n");
     let authid = app.log_in(&emulator);
     let said_by_anybody =
         app.client.get(app.at("/refresh")).header("X-AuthID", authid).header("x-forwarded-proto", "http");
     assert_eq!(said_by_anybody.send().await.unwrap().status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn behind_what_ends_tls_and_says_nothing_a_login_is_handed_over_by_a_click_alone() {
+    let (_emulator, app) = start("[server]\ntrusted_proxies = []\n");
+    let mut person = app.person();
+    person.behind_none();
+    let mut neighbour = app.person();
+    neighbour.behind_none();
+    let page = log_in(&mut person, UI).await;
+    assert_eq!(page.delivers_to().as_deref(), Some(UI), "a message needs no address");
+    assert!(waits(&neighbour).await && waits(&person).await);
+    assert_eq!(token_state(&app).await, json!({"success": false, "asked": true}));
+    assert_eq!(press(&mut person, &page, "asker").await.status, 200);
+    assert_eq!(fetch(&person, TOKEN).await, json!({"authid": page.authid().unwrap()}));
+    let log = String::from_utf8_lossy(&crate::canary::listen().lock().unwrap()).into_owned();
+    assert_eq!(log.matches("from a peer that does not say for whom").count(), 1, "it is told once");
+}
+
+#[tokio::test]
+async fn a_click_gives_to_the_address_that_asked_first_and_to_no_other() {
+    let (_emulator, app) = start(BEHIND_PROXY);
+    let mut person = person_at(&app, HOME);
+    let page = log_in(&mut person, UI).await;
+    let (asker, thief) = (person_at(&app, ELSEWHERE), person_at(&app, "192.0.2.66"));
+    assert!(waits(&asker).await && waits(&thief).await);
+    assert_eq!(press(&mut person, &page, "asker").await.status, 200);
+    assert!(waits(&thief).await && waits(&person).await, "not the one that asked first");
+    assert_eq!(fetch(&asker, TOKEN).await, json!({"authid": page.authid().unwrap()}));
+}
+
+#[tokio::test]
+async fn nobody_plants_an_authid_where_another_one_waits() {
+    let (_emulator, app) = start(BEHIND_PROXY);
+    let mut person = person_at(&app, HOME);
+    let page = log_in(&mut person, UI).await;
+    let mut attacker = person_at(&app, ELSEWHERE);
+    let planted = log_in(&mut attacker, UI).await;
+    assert_eq!(planted.element("ready").unwrap().attribute("data-waits"), Some(""), "the page promises nothing");
+    assert_eq!(fetch(&person, TOKEN).await, json!({"authid": page.authid().unwrap()}));
+    let again = log_in(&mut person_at(&app, HOME), UI).await;
+    assert!(again.authid().is_some() && fetch(&person, TOKEN).await["authid"].is_string(), "an empty one takes all");
+}
+
+#[tokio::test]
+async fn a_foreign_page_uses_up_no_questions_of_the_right_one() {
+    let (_emulator, app) = start(BEHIND_PROXY);
+    let mut person = person_at(&app, HOME);
+    for number in 0..100 {
+        let page = ["https://evil.test", "https://other.test", "http://localhost.evil.test"][number % 3];
+        assert!(fetch_from(&person, &format!("abcdefgh{number:012}"), page).await["wait"].is_string());
+    }
+    let page = log_in(&mut person, UI).await;
+    assert_eq!(fetch(&person, TOKEN).await, json!({"authid": page.authid().unwrap()}));
+}
+
+#[tokio::test]
+async fn a_script_of_our_own_page_gets_no_jsonp() {
+    let (_emulator, app) = start("");
+    let url = app.at(&format!("/fetch?callback=opener.document.body.click&token={TOKEN}"));
+    for (site, status) in [("same-origin", 400), ("same-site", 200), ("cross-site", 200)] {
+        let answer =
+            app.client.get(&url).header("sec-fetch-site", site).header("sec-fetch-dest", "script").send().await;
+        assert_eq!(answer.unwrap().status().as_u16(), status, "{site}");
+    }
 }

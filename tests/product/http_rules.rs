@@ -139,7 +139,7 @@ async fn programs_get_errors_in_their_own_language() {
 #[tokio::test]
 async fn a_method_that_is_not_taken_is_answered_with_those_that_are() {
     let app = spawn_app("");
-    for (path, allow) in [("/", "GET, HEAD"), ("/refresh", "GET, POST"), ("/token", "POST"), ("/logged-in", "GET")] {
+    for (path, allow) in [("/", "GET, HEAD"), ("/refresh", "GET, POST"), ("/token", "POST"), ("/login", "GET")] {
         let answer = send(&app, "PATCH", path, &[], "").await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{path}");
     }

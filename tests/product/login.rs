@@ -181,28 +181,119 @@ async fn pclouds_errors_come_with_status_200_and_are_seen_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_state_that_the_provider_dropped_ends_no_login_without_the_browsers_own() {
-    let (emulator, app, mut person) = start(Personality::pcloud());
-    emulator.next_person(Consent::DropsState);
-    let callback = person.log_in_until_callback("pcloud").await;
-    assert_eq!(param(&callback, "state"), None);
-    let mut stranger = app.person();
-    stranger.open_index("type=pcloud", UI).await;
-    assert_refused(&come_back(&mut stranger, &emulator, callback.clone()).await, 400);
-    assert!(emulator.calls().is_empty());
-    assert!(come_back(&mut person, &emulator, callback).await.authid().is_some(), "the browser's own cookie has it");
+async fn a_callback_that_lost_its_state_is_redeemed_after_a_click_and_its_authid_goes_nowhere_by_itself() {
+    for empty in [false, true] {
+        let (emulator, app, mut person) = start(Personality::pcloud());
+        emulator.next_person(Consent::DropsState);
+        let index = person.open_index(&format!("type=pcloud&token={FETCH_TOKEN}"), UI).await;
+        let login = index.link("/login?").unwrap();
+        let mut callback = person.visit_until("/logged-in", login, index.as_source()).await;
+        assert_eq!(param(&callback, "state"), None);
+        if empty {
+            callback = changed(&callback, &[("state", Some(""))]);
+        }
+        let mut stranger = app.person();
+        stranger.open_index("type=pcloud", UI).await;
+        assert_refused(&come_back(&mut stranger, &emulator, callback.clone()).await, 400);
+        assert_refused(&stranger.submit(callback.clone(), &[], index.as_source()).await, 400);
 
+        let page = come_back(&mut person, &emulator, callback.clone()).await;
+        assert_eq!((page.status, page.authid()), (200, None), "{}", page.body);
+        assert!(page.body.contains("Did you just come from pCloud?") && page.body.contains("<form method=\"post\">"));
+        for from in [From::opener("https://evil.test"), From::opener("https://sub.authseal.test"), From::Typed] {
+            let forged = person.submit(callback.clone(), &[], from.clone()).await;
+            assert_eq!((forged.status, forged.authid()), (403, None), "{from:?}");
+        }
+        assert!(emulator.calls().is_empty(), "nothing is redeemed before the click");
+
+        let page = person.submit(callback.clone(), &[], page.as_source()).await;
+        assert!(page.authid().is_some(), "{}", page.body);
+        assert!(page.body.contains("The answer of pCloud did not say which login it belongs to."));
+        assert_eq!(page.delivers_to(), None);
+        assert!(page.element("send").is_none() && !page.body.contains(FETCH_TOKEN), "{}", page.body);
+        assert_eq!(page.element("ready").unwrap().attribute("data-ticket"), Some(""));
+        let (_, script) = person.load_script(person.at(&format!("/fetch?token={FETCH_TOKEN}")), UI).await;
+        assert!(script.contains("wait"), "{script}");
+        let again = person.submit(callback, &[], page.as_source()).await;
+        assert_refused(&again, 400);
+    }
     let (emulator, _app, mut person) = start(Personality::pcloud());
-    emulator.next_person(Consent::DropsState);
-    let callback = person.log_in_until_callback("pcloud").await;
-    let empty = changed(&callback, &[("state", Some(""))]);
-    assert!(come_back(&mut person, &emulator, empty).await.authid().is_some(), "an empty state is none");
+    let page = person.log_in("pcloud").await;
+    assert_eq!((page.delivers_to().as_deref(), emulator.calls().len()), (Some(UI), 1), "with its state nobody asks");
 
     let (emulator, _app, mut person) = start(Personality::google());
     emulator.next_person(Consent::DropsState);
     let callback = person.log_in_until_callback("googledrive").await;
-    assert_refused(&come_back(&mut person, &emulator, callback).await, 400);
+    let index = person.open_index("type=googledrive", UI).await;
+    assert_refused(&come_back(&mut person, &emulator, callback.clone()).await, 400);
+    assert_refused(&person.submit(callback, &[], index.as_source()).await, 400);
     assert!(emulator.calls().is_empty());
+}
+
+/// Somebody's page with a login that began at `begun` and ended at `ended`.
+async fn log_in_on_the_way(app: &TestApp, person: &mut Person, begun: &str, ended: &str) -> Page {
+    person.behind("x-forwarded-for", begun);
+    let index = person.open_index(&format!("type=googledrive&token={FETCH_TOKEN}"), UI).await;
+    let login = index.link("/login?").unwrap();
+    let callback = person.visit_until("/logged-in", login, index.as_source()).await;
+    person.behind("x-forwarded-for", ended);
+    let page = person.visit(callback, From::opener("https://provider.test")).await;
+    assert!(page.authid().is_some(), "{} {}", app.base, page.body);
+    page
+}
+
+#[tokio::test]
+async fn a_login_that_was_begun_at_another_address_is_shown_with_a_warning_and_goes_nowhere() {
+    let sentence = "This login was begun at another address. If that was not you, do not use this AuthID";
+    for (begun, ended) in [
+        ("198.51.100.9", "203.0.113.7"),
+        ("2001:db8:1:2::1", "203.0.113.7"),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1"),
+        ("127.0.0.5", "203.0.113.7"),
+    ] {
+        let (_emulator, app, mut person) = start(Personality::google());
+        let page = log_in_on_the_way(&app, &mut person, begun, ended).await;
+        assert!(page.body.contains(sentence), "{begun} {ended}: {}", page.body);
+        assert_eq!((page.delivers_to(), page.element("send").is_some()), (None, false));
+        assert_eq!(page.element("ready").unwrap().attribute("data-waits"), Some(""));
+        for address in [begun, ended] {
+            person.behind("x-forwarded-for", address);
+            let (_, script) = person.load_script(person.at(&format!("/fetch?token={FETCH_TOKEN}")), UI).await;
+            assert!(script.contains("wait"), "{script}");
+        }
+        let state = app.get(&format!("/token-state?token={FETCH_TOKEN}")).await.json();
+        assert_eq!(state, json!({"success": false}), "the mailbox is empty");
+    }
+    for (begun, ended) in [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"),
+        ("203.0.113.7", "::ffff:203.0.113.7"),
+        ("unknown", "203.0.113.7"),
+        ("203.0.113.7", "unknown"),
+    ] {
+        let (_emulator, app, mut person) = start(Personality::google());
+        let page = log_in_on_the_way(&app, &mut person, begun, ended).await;
+        assert!(!page.body.contains(sentence), "{begun} {ended}: {}", page.body);
+        assert_eq!(page.delivers_to().as_deref(), Some(UI), "{begun} {ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_pasted_token_ends_a_login_with_a_warning_where_its_page_was_opened_elsewhere() {
+    let emulator = Emulator::start(Personality::jottacloud());
+    let toml = emulator.provider_toml();
+    let app = spawn_app(&toml.replacen("[providers.jottacloud]\n", "[providers.jottacloud]\nrotation = \"none\"\n", 1));
+    let mut person = app.person();
+    let index = person.open_index(&format!("type=jottacloud&token={FETCH_TOKEN}"), UI).await;
+    let link = index.link("/cli-token?").unwrap();
+    let ctx = param(&link, "ctx").unwrap();
+    person.behind("x-forwarded-for", "198.51.100.9");
+    let page = person.click(&index, link).await;
+    let token = emulator.login_token();
+    let fields = [("id", "jottacloud"), ("token", token.as_str()), ("ctx", ctx.as_str())];
+    let page = person.submit(person.at("/cli-token-login"), &fields, page.as_source()).await;
+    assert!(page.authid().is_some() && page.body.contains("This login was begun at another address."), "{}", page.body);
+    assert_eq!(page.delivers_to(), None);
 }
 
 #[tokio::test]

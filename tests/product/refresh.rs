@@ -10,6 +10,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// As long as a first failure that may pass is remembered.
+const MOMENT: Duration = Duration::from_secs(2);
 /// Longer than anything is remembered that a provider said no to.
 const FORGOTTEN: Duration = Duration::from_secs(601);
 
@@ -255,6 +257,7 @@ async fn a_connection_that_breaks_is_not_the_logins_fault() {
         assert_eq!(answer.status, 502, "{name}: {answer:?}");
         assert!(answer.reason().contains("Your AuthID is fine"), "{name}: {}", answer.reason());
         emulator.behave();
+        app.clock.advance(MOMENT);
         assert_eq!(app.refresh(&authid).await.status, 200, "{name}");
     }
 }
@@ -398,6 +401,7 @@ async fn slow_providers_are_given_up_before_the_client_gives_up() {
         assert_eq!(answer.status, 504, "{fault:?}: {answer:?}");
         assert!(answer.reason().contains("in time"), "{}", answer.reason());
         emulator.behave();
+        app.clock.advance(MOMENT);
         assert_eq!(app.refresh(&authid).await.status, 200, "{fault:?}");
     }))
     .await;
@@ -443,8 +447,9 @@ async fn a_backup_does_not_notice_a_fault_that_passes() {
     let (emulator, app) = google();
     let emulator = std::sync::Arc::new(emulator);
     emulator.misbehave(Fault::html(503));
-    let mending = emulator.clone();
+    let (mending, clock) = (emulator.clone(), app.clock.clone());
     let mend = move |pause: Duration| {
+        clock.advance(pause);
         if pause == Duration::from_secs(4) {
             mending.behave();
         }

@@ -3,7 +3,7 @@
 
 use crate::browser::{From, Person};
 use crate::emulator::{Emulator, Fault, Personality};
-use crate::spawn::{Answer, OLD, PRIMARY, TestApp, spawn_at, spawn_beside, until};
+use crate::spawn::{Answer, OLD, PRIMARY, STAGED, TestApp, spawn_at, spawn_beside, until};
 use authseal::clock::Clock;
 use authseal::store::{Store, StorePlace};
 use authseal::tokens::records_by_epoch;
@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::time::timeout;
 
 const UI: &str = "http://localhost:8200";
 const DAY: Duration = Duration::from_secs(86_400);
@@ -197,10 +198,11 @@ async fn a_lost_answer_is_waited_out_and_costs_a_login_only_at_a_strict_provider
         let authid = log_in(&emulator, &app).await;
         app.clock.advance(HOUR);
         emulator.lose_answers(1, Fault::CloseBeforeHeaders);
-        assert_eq!(app.refresh(&authid).await.status, 502);
-        let held = app.refresh(&authid).await;
-        assert_eq!(held.status, 502);
-        assert!(held.reason().contains("broke off"), "{}", held.reason());
+        let lost = app.refresh(&authid).await;
+        assert_eq!(lost.status, 502);
+        assert!(lost.reason().contains("should be fine"), "{}", lost.reason());
+        let waiting = timeout(Duration::from_secs(1), app.refresh(&authid)).await;
+        assert!(waiting.is_err(), "{waiting:?}");
         assert_eq!(spent(&emulator).len(), 1, "the token is left alone");
         app.clock.advance(HELD);
         let after = app.refresh(&authid).await;
@@ -211,6 +213,7 @@ async fn a_lost_answer_is_waited_out_and_costs_a_login_only_at_a_strict_provider
             assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()));
         } else {
             assert_eq!(after.status, 401);
+            assert!(after.reason().contains("broke off"), "{}", after.reason());
             assert_eq!(app.refresh(&authid).await.status, 401, "and at once from then on");
             assert_eq!(spent(&emulator).len(), 2, "no loop");
         }
@@ -308,16 +311,23 @@ async fn a_store_that_was_emptied_edited_or_set_back_yields_no_wrong_token() {
         if let Some(content) = content {
             fs::write(&record, content).unwrap();
         }
-        let answer = app.refresh(&authid).await;
+        let answer = spawn_beside(&app).refresh(&authid).await;
         assert_eq!(answer.status, 401, "{what}: {answer:?}");
         assert!(answer.reason().contains("memory of this login is gone"), "{what}: {}", answer.reason());
     }
     assert_eq!(spent(&emulator).len(), calls, "nobody was asked with a guess");
-    fs::write(&record, &newest).unwrap();
-    assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "put back, it goes on");
+    // The server that has seen the newest record puts it back by itself.
+    for content in [None, Some(&first)] {
+        let _ = fs::remove_file(&record);
+        if let Some(content) = content {
+            fs::write(&record, content).unwrap();
+        }
+        app.clock.advance(HOUR);
+        assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()));
+    }
     fs::write(&record, &first).unwrap();
     app.clock.advance(HOUR);
-    let set_back = app.refresh(&authid).await;
+    let set_back = spawn_beside(&app).refresh(&authid).await;
     assert_eq!(set_back.status, 401);
     assert!(set_back.reason().contains("no longer accepts this login"), "{}", set_back.reason());
 }
@@ -421,4 +431,101 @@ async fn a_record_moves_to_the_newer_key_when_it_is_used() {
     app.clock.advance(HOUR);
     let again = new.refresh(answer.json()["v2_authid"].as_str().unwrap()).await;
     assert!(emulator.use_access_token(&again.access_token()));
+}
+
+#[tokio::test]
+async fn what_another_server_fetched_is_found_within_a_minute() {
+    let (emulator, one) = start(Personality::box_com());
+    let two = spawn_beside(&one);
+    let authid = log_in(&emulator, &one).await;
+    let first = one.refresh(&authid).await.access_token();
+    assert_eq!(two.refresh(&authid).await.access_token(), first);
+    let newer = test_login(&two, &authid).await;
+    assert!(emulator.use_access_token(&newer));
+    assert!(!emulator.use_access_token(&first), "the provider has ended it");
+    one.clock.advance(Duration::from_secs(61));
+    assert_eq!(one.refresh(&authid).await.access_token(), newer);
+    assert_eq!(spent(&emulator).len(), 1);
+}
+
+/// Has a server ask the provider whatever it remembers: the access token that this brought.
+async fn test_login(app: &TestApp, authid: &str) -> String {
+    let page = app.post("/inspect", &[("authid", authid), ("act", "test")]).await;
+    assert!(page.body.contains("It works"), "{page:?}");
+    app.refresh(authid).await.access_token()
+}
+
+#[tokio::test]
+async fn revoking_waits_for_the_exchange_under_way_and_ends_what_it_brings() {
+    let (emulator, one) = start(Personality::box_com());
+    let two = spawn_beside(&one);
+    for revoker in [&one, &two] {
+        let authid = log_in(&emulator, &one).await;
+        one.clock.advance(HOUR);
+        let before = spent(&emulator).len();
+        let denied = |app: &TestApp| fs::read_to_string(app.dir.path().join("denylist")).unwrap().lines().count();
+        let lines = denied(&one);
+        emulator.hold();
+        let revoke = async {
+            until(Duration::from_secs(10), async || spent(&emulator).len() == before + 1).await;
+            let request = revoker.client.post(revoker.at("/revoked")).header("X-AuthID", &authid).send();
+            let release = async {
+                // From here on, one that does not wait would end the old token.
+                until(Duration::from_secs(10), async || denied(&one) == lines + 1).await;
+                emulator.release();
+            };
+            let (answer, ()) = tokio::join!(request, release);
+            Answer::of(answer.unwrap()).await
+        };
+        let (_, revoked) = tokio::join!(one.refresh(&authid), revoke);
+        assert_eq!(revoked.json()["provider"], "done", "{revoked:?}");
+        let newest = emulator.calls().into_iter().rfind(|call| call.path.contains("revoke")).unwrap();
+        let ended = newest.params.iter().find(|(name, _)| name == "token").unwrap().1.clone();
+        assert!(!spent(&emulator).contains(&ended), "not the token that was spent: {ended}");
+        assert!(records(&one).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_login_or_refresh_while_the_clock_is_wrong_hands_out_no_old_token_and_loses_nothing() {
+    for wrong in [86_400, -86_400] {
+        let (emulator, app) = start(Personality::jottacloud());
+        app.clock.step(wrong);
+        let authid = log_in(&emulator, &app).await;
+        app.clock.step(-wrong);
+        for _ in 0..3 {
+            app.clock.advance(Duration::from_secs(4000));
+            assert!(emulator.use_access_token(&spawn_beside(&app).refresh(&authid).await.access_token()), "{wrong}");
+            assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "{wrong}");
+        }
+        assert_eq!(spent(&emulator).len(), 3, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sealed_again_never_gets_an_older_key_than_it_had() {
+    let (emulator, app) = start_with(Personality::microsoft(), "");
+    let authid = app.seal_under(STAGED, emulator.who().service, &emulator.log_in().refresh.unwrap());
+    let answer = app.refresh(&authid).await;
+    let resealed = answer.json()["v2_authid"].as_str().unwrap().to_owned();
+    assert!(resealed.starts_with(&format!("v3:{}:{STAGED}:", emulator.who().service)), "{resealed}");
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_longer_than_any_client_waits_is_kept_for_the_next_one() {
+    let (emulator, app) = start(Personality::jottacloud());
+    let two = spawn_beside(&app);
+    let authid = log_in(&emulator, &app).await;
+    app.clock.advance(HOUR);
+    emulator.hold();
+    let (first, second) = tokio::join!(app.refresh(&authid), two.refresh(&authid));
+    for told in [first, second] {
+        assert_eq!(told.status, 504, "{told:?}");
+        assert!(told.reason().contains("has not answered yet. Your AuthID should be fine"), "{told:?}");
+    }
+    emulator.release();
+    let answer = app.refresh(&authid).await;
+    assert!(emulator.use_access_token(&answer.access_token()));
+    assert_eq!(two.refresh(&authid).await.access_token(), answer.access_token());
+    assert_eq!(spent(&emulator).len(), 1);
 }

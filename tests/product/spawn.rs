@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-/// What browsers see: as behind a proxy that ends TLS.
+/// What browsers see: as behind a proxy that ends TLS, which is at the tests' own address.
 pub(crate) const PUBLIC_URL: &str = "https://authseal.test";
 
 /// A running server; it stops when it is dropped.
@@ -113,7 +113,8 @@ pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
     fs::write(&file, &keys).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(dir.path().join("denylist"), "authseal-denylist 1\n").unwrap();
-    let top = format!("public_url = \"{PUBLIC_URL}\"\nlisten = [\"127.0.0.1:0\"]\n");
+    let proxy = if tables.contains("[server]") { "" } else { "server.trusted_proxies = [\"127.0.0.1\"]\n" };
+    let top = format!("public_url = \"{PUBLIC_URL}\"\nlisten = [\"127.0.0.1:0\"]\n{proxy}");
     let files = "[keyring]\nfile = \"keys.toml\"\n[denylist]\nfile = \"denylist\"\n";
     fs::write(dir.path().join("authseal.toml"), format!("{top}{files}{tables}")).unwrap();
     let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), tables.contains("drain_seconds"));
@@ -254,9 +255,11 @@ impl TestApp {
         Duplicati::new(&self.at("/refresh"), service, authid, &self.clock)
     }
 
-    /// Somebody with a browser.
+    /// Somebody with a browser, all at one address.
     pub(crate) fn person(&self) -> Person {
-        Person::new(PUBLIC_URL, &self.base, &self.clock)
+        let mut person = Person::new(PUBLIC_URL, &self.base, &self.clock);
+        person.behind("x-forwarded-for", "203.0.113.7");
+        person
     }
 }
 

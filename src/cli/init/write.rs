@@ -9,7 +9,7 @@ use crate::cli::providers::state;
 use crate::clock::Clock;
 use crate::config::{Config, FILE_LIMIT, Faults, Sources, keys_of};
 use crate::denylist::{self, Denylist};
-use crate::files::{self, Place, Readers, Unread};
+use crate::files::{self, Readers, Unread};
 use crate::keyfile::read_text;
 use crate::provider::{Availability, Catalogue, Service};
 use crate::watch::directory;
@@ -17,7 +17,6 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
-use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use url::Url;
@@ -142,13 +141,7 @@ fn make(plan: &Plan, path: &Path, text: &str, dry_run: bool) -> anyhow::Result<(
 
 /// Makes a file, whole or not at all, where there is none.
 fn place(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
-    let make = || {
-        let place = Place::at(path)?;
-        let aside = place.aside(mode)?;
-        aside.file().write_all(text.as_bytes())?;
-        aside.put()
-    };
-    make().with_context(|| format!("cannot make {}", path.display()))
+    files::create(path, mode, text).with_context(|| format!("cannot make {}", path.display()))
 }
 
 /// The configuration in `path`, as a server with nothing else reads it.

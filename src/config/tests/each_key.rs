@@ -53,6 +53,7 @@ const ROWS: &[Row] = &[
     ("tls.redirect_listen", "['127.0.0.1:2']", TLS, "redirect_listen: [127.0.0.1:2]"),
     ("server.trusted_proxies", "['10.1.2.0/24']", &[], "trusted_proxies: [10.1.2.0/24]"),
     ("server.drain_seconds", "7", &[], "drain: 7s"),
+    ("server.max_connections", "500", &[], "max_connections: Some(500)"),
     ("admin.listen", "['127.0.0.1:3']", &[], "admin_listen: [127.0.0.1:3]"),
     ("admin.names", "['METRICS.example']", &[], "admin_names: [\"metrics.example\"]"),
     ("keyring.file", "'k.toml'", &[], "keyring: File(\"/"),
@@ -68,6 +69,9 @@ const ROWS: &[Row] = &[
     ("access.password_file", "'hash'", &[], "/hash\")"),
     ("delivery.trusted_origins", "['https://nas.lan:8200']", &[], "[\"https://nas.lan:8200\"]"),
     ("delivery.loopback", "false", &[], "loopback: false"),
+    ("limits.invalid_authids", "7", &[], "invalid_authids: 7"),
+    ("limits.provider_calls", "7", &[], "provider_calls: 7"),
+    ("limits.provider_calls_in_all", "7", &[], "provider_calls_in_all: 7"),
     ("refresh.allow_query_authid", "true", &[], "allow_query_authid: true"),
     ("privacy.url", "'https://b.example/privacy'", &[], "https://b.example/privacy"),
     ("log.level", "'debug'", &[], "level: \"debug\""),
@@ -230,7 +234,13 @@ impl Provider {
         fs::create_dir(at("folder")).unwrap();
         let lines = keys.iter().filter(|(_, value)| !value.is_empty());
         let lines: String = lines.map(|(key, value)| format!("{key} = {value}\n").replace("AT", &self.at)).collect();
-        for (name, text) in [("authseal.toml", &*lines), ("secret", "of-a-file"), ("store", "dir:of-a-file"), ("proxy", "http://of-a-file"), ("ca.pem", &self.authority)] {
+        for (name, text) in [
+            ("authseal.toml", &*lines),
+            ("secret", "of-a-file"),
+            ("store", "dir:of-a-file"),
+            ("proxy", "http://of-a-file"),
+            ("ca.pem", &self.authority),
+        ] {
             fs::write(at(name), text).unwrap();
             fs::set_permissions(at(name), Permissions::from_mode(0o600)).unwrap();
         }
@@ -273,6 +283,7 @@ fn built(config: &Config) -> Vec<String> {
         format!("admin_listen: {:?}", config.admin_listen),
         format!("admin_names: {:?}", config.admin_names),
         format!("drain: {:?}", config.drain),
+        format!("max_connections: {:?}", config.max_connections),
         format!("trusted_proxies: {:?}", config.trusted_proxies),
         match &config.keyring {
             KeyringSource::File(file) => format!("keyring: File({file:?})"),
@@ -289,6 +300,7 @@ fn built(config: &Config) -> Vec<String> {
         format!("own authorities: {:?}", config.own_authorities),
         format!("delivery: {:?}", config.delivery),
         format!("allow_query_authid: {}", config.allow_query_authid),
+        format!("{:?}", config.rates),
         format!("privacy_url: {:?}", config.privacy_url.as_ref().map(ToString::to_string)),
         format!("log: {:?}", config.log),
         format!("acme_challenge_dir: {:?}", config.acme_challenge_dir),

@@ -1,9 +1,11 @@
 //! Logins whose refresh token changes when it is used. An AuthID cannot change at the user's, so the store remembers the
 //! newest token of each such login, and this room sees to it that no two callers, here or on other replicas, spend one
-//! twice. `steps` decides what is done in which order; this file does it.
+//! twice. `steps` decides what is done in which order; `driver` does it; `records` is what it is done with.
 
-mod lease;
+mod boot;
+mod driver;
 mod record;
+mod records;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -11,29 +13,26 @@ mod unwritten;
 
 use super::cache::Access;
 use super::refused::Refused;
-use crate::authid::Login;
-use crate::clock::{Clock, UnixTime};
+use crate::authid::{GrantId, Login};
+use crate::clock::Clock;
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{Failure, RefreshFailure, Tokens};
-use crate::seal::{Epoch, NoKey};
-use crate::store::{Name, Shelf, Store, StoreError};
+use crate::provider::{Failure, Meaning, RefreshFailure, Tokens};
+use crate::seal::Epoch;
+use crate::store::{Shelf, Store, StoreError};
+use driver::Run;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use lease::Lease;
-use record::{Record, Unopened};
+use record::Record;
+use records::{Found, Records};
 use secrecy::SecretString;
-use std::collections::BTreeMap;
-use std::pin::pin;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use steps::{CALL_ENDS, Command, End, Event, Exchange, Outcome, View};
-use tokio::time::{Instant, sleep, timeout};
-use unwritten::{Pending, Unwritten};
+use steps::{End, Wanted};
+use tokio::time::Instant;
+use unwritten::Unwritten;
 
-/// How long a caller waits before looking again whether another one has finished, at least; and up to twice as long.
-const PAUSE: Duration = Duration::from_millis(50);
-/// A provider call is begun only with this much time left: one that is cut short leaves a token in doubt.
-const CALL_NEEDS: Duration = Duration::from_secs(9);
 /// A record is kept for this long after the provider would have ended an unused login; or this long, where it is not
 /// known when that is. Whoever comes after that is told to log in again.
 const MARGIN_DAYS: u64 = 30;
@@ -61,43 +60,33 @@ pub(super) type Ask<'a> =
 
 /// The newest refresh tokens, remembered.
 pub(super) struct Rotation {
-    store: Arc<Store>,
-    keyring: Arc<LiveKeyring>,
-    clock: Clock,
+    records: Arc<Records>,
     unwritten: Arc<Unwritten>,
+    under_way: UnderWay,
     meter: Meter,
 }
 
-/// What a caller knows on its way through an exchange.
-struct Known {
-    /// The record as it was last read or written by this caller, sealed and open. The latter may be missing while the
-    /// former is there: damaged.
-    blob: Option<Vec<u8>>,
-    record: Option<Record>,
-    /// Whose access token will not do.
-    unwanted: Unwanted,
-    /// What the provider gave.
-    answer: Option<Record>,
-    /// What it said instead.
-    failure: Failure,
-    /// The key that is missing for the record.
-    no_key: Option<(Epoch, NoKey)>,
-}
+/// The logins whose provider is being asked right now with a token that works once.
+#[derive(Default)]
+struct UnderWay(Mutex<BTreeSet<GrantId>>);
 
-/// Access tokens that are remembered, but will not do.
-enum Unwanted {
-    /// There are none such.
-    None,
-    /// That of the record which will be read first.
-    First,
-    /// Those up to this generation.
-    Generation(u64),
+/// What became of an act upon the newest refresh token of a login.
+pub(super) enum Acted<T> {
+    /// It was done, with the token that lives if any does.
+    Surely(T),
+    /// It was done with a token that may have been replaced: an exchange had broken off.
+    Perhaps(T),
+    /// The store knows no token of this login.
+    Unknown,
+    /// It was not done: somebody was exchanging the token all the time, or the store fails.
+    Not,
 }
 
 impl Rotation {
     pub(super) fn new(store: Arc<Store>, keyring: Arc<LiveKeyring>, clock: Clock, meter: Meter) -> Self {
-        let unwritten = Arc::new(Unwritten::new(store.clone(), keyring.clone(), meter.clone()));
-        Self { store, keyring, clock, unwritten, meter }
+        let records = Arc::new(Records::new(store, keyring, clock));
+        let unwritten = Arc::new(Unwritten::new(records.clone(), meter.clone()));
+        Self { records, unwritten, under_way: UnderWay::default(), meter }
     }
 
     /// Remembers a login that was just made.
@@ -105,22 +94,29 @@ impl Rotation {
     /// # Errors
     /// When the store fails.
     pub(super) async fn begin(&self, login: &Login, tokens: Tokens, manner: Manner) -> Result<(), StoreError> {
-        let record = Record::new(None, &login.refresh_token, tokens, self.clock.now());
-        let blob = record.seal(login, &self.keyring.load()).map_err(|_| StoreError::Interrupted)?;
-        self.store.put(Shelf::Records, &record::name(login), &blob, manner.record_life()).await
+        let (now, boot) = (self.records.clock.now(), self.records.boot);
+        let record = Record::new(None, &login.refresh_token, tokens, now, boot);
+        self.records.begin(login, &record, manner.record_life()).await
     }
 
     /// A login around its newest refresh token; `None` where nothing newer is known.
-    pub(super) async fn newest(&self, login: &Login) -> Option<Login> {
-        let blob = self.store.read(Shelf::Records, &record::name(login)).await.ok().flatten()?;
-        let record = Record::open(&blob, login, &self.keyring.load()).ok()?;
+    pub(super) async fn newest(&self, login: &Login, manner: Manner) -> Option<Login> {
+        // What waits to be written down is remembered too; the store is set right with it if it can be.
+        let _ = self.unwritten.write(&record::name(login)).await;
+        let record = self.records.read(login, manner.record_life()).await.ok()?.record?;
         Some(Login { sealed_at: record.fetched_at, refresh_token: record.token, ..login.clone() })
     }
 
     /// Forgets a login that was ended at its provider.
     pub(super) async fn forget(&self, login: &Login) {
+        self.unwritten.drop_until(&record::name(login), u64::MAX);
         // If it stays, it ends by itself.
-        let _ = self.store.take(Shelf::Records, &record::name(login)).await;
+        let _ = self.records.remove(login).await;
+    }
+
+    /// Whether what this process remembers of a login was in the store within the last minute.
+    pub(super) fn is_current(&self, login: &Login) -> bool {
+        self.records.is_current(login)
     }
 
     /// How many answers of providers could not be written down yet.
@@ -129,13 +125,22 @@ impl Rotation {
         self.unwritten.count()
     }
 
-    /// Gives what could not be written down a last chance, for some seconds.
-    pub(super) async fn settle(&self) {
-        self.unwritten.settle().await;
+    /// Gives what could not be written down a last chance, for 5 s, and names the logins that are lost if the process
+    /// ends now. Returns whether there are none.
+    pub(super) async fn settle(&self) -> bool {
+        let written = self.unwritten.settle().await;
+        let asked: Vec<_> = self.under_way.grants().iter().map(GrantId::to_string).collect();
+        if !asked.is_empty() {
+            tracing::error!(
+                grants = asked.join(" "),
+                "the provider has not answered yet; if it takes the refresh tokens that it was asked with, these logins are lost"
+            );
+        }
+        written && asked.is_empty()
     }
 
     /// An access token for a login: the remembered one while it is fresh, unless `recall` is off; else by asking the
-    /// provider. Ends by `deadline`.
+    /// provider. Others who ask it are waited for until `deadline`; a call with a token that works once may take longer.
     ///
     /// # Errors
     /// Says why there is none.
@@ -147,194 +152,109 @@ impl Rotation {
         deadline: Instant,
         ask: &Ask<'_>,
     ) -> Result<Access, Refused> {
-        let name = record::name(login);
-        let lease = Lease::new(&self.store, name)?;
-        let failure = Failure::TimedOut;
-        let unwanted = if recall { Unwanted::None } else { Unwanted::First };
-        let mut known = Known { blob: None, record: None, unwanted, answer: None, failure, no_key: None };
-        let (mut exchange, mut command) = Exchange::begin(manner.single_use);
-        let end = loop {
-            let event = match command {
-                Command::Read => self.read(login, &name, &mut known).await,
-                Command::TakeLease => lease.take().await.map_or(Event::StoreFailed, Event::Lease),
-                Command::Pause if Instant::now() + 2 * PAUSE >= deadline => Event::Late,
-                Command::Pause => {
-                    sleep(PAUSE + PAUSE.mul_f64(jitter())).await;
-                    Event::Paused
-                }
-                Command::Mark => {
-                    let marked = known.record.as_ref().map(|record| record.with_mark(Some(self.clock.now())));
-                    self.write(login, manner, &name, marked, &mut known).await
-                }
-                Command::Unmark => {
-                    let unmarked = known.record.as_ref().map(|record| record.with_mark(None));
-                    self.write(login, manner, &name, unmarked, &mut known).await
-                }
-                Command::Ask => Event::Asked(self.ask(login, deadline, ask, &lease, &mut known).await),
-                Command::WriteAnswer => {
-                    let answer = known.answer.clone();
-                    self.write(login, manner, &name, answer, &mut known).await
-                }
-                Command::Release(end) => {
-                    lease.give_back().await;
-                    break end;
-                }
-                Command::Finish(end) => break end,
-            };
-            command = exchange.next(event, self.clock.now());
-        };
+        let mut run = self.run(login, manner, deadline, ask);
+        let end = run.go(if recall { Wanted::Any } else { Wanted::NotFirst }).await;
         self.meter.rotation(end.word());
-        tracing::debug!(grant = %login.grant, ?end, "an exchange ended");
-        self.outcome(end, login, manner, deadline, ask, known).await
+        let access =
+            |record: Option<Record>| record.map(|record| record.access(&self.records.clock)).ok_or(Refused::Internal);
+        match (end, run.failure) {
+            (End::Recorded, _) => access(run.seen.record),
+            (End::Answered | End::Unwritten, _) => access(run.answer),
+            (End::Failed, Some(RefreshFailure { failure, in_doubt })) => {
+                let broke_off = run.seen.record.is_some_and(|record| record.broke_off);
+                Err(match failure {
+                    Failure::Refused(_) if broke_off => Refused::Provider(Failure::Refused(Meaning::AnswerLost)),
+                    _ if in_doubt && manner.single_use => Refused::Unclear(failure),
+                    _ => Refused::Provider(failure),
+                })
+            }
+            (End::Failed, None) => Err(Refused::Internal),
+            (End::Missing, _) => Err(Refused::Forgotten),
+            (End::HeldOff, _) => Err(Refused::InDoubt),
+            (End::Busy, _) => Err(Refused::Unclear(Failure::TimedOut)),
+            // A token that lives on when it is used needs neither the store nor the record today.
+            (End::StoreDown, _) if !manner.single_use => self.without_store(login, deadline, ask).await,
+            (End::StoreDown, _) => {
+                Err(run.no_key.map_or(Refused::StoreDown, |(epoch, why)| Refused::NoKeyForRecord(epoch, why)))
+            }
+        }
     }
 
-    async fn outcome(
+    /// Does something with the newest refresh token of a login, while nobody exchanges it. Exchanges under way are waited
+    /// for until `deadline`.
+    pub(super) async fn alone<'a, T: Send>(
         &self,
-        end: End,
         login: &Login,
         manner: Manner,
         deadline: Instant,
-        ask: &Ask<'_>,
-        known: Known,
-    ) -> Result<Access, Refused> {
-        let access = |record: Option<Record>| record.map(|record| record.access(&self.clock)).ok_or(Refused::Internal);
-        match end {
-            End::Recorded => access(known.record),
-            End::Answered => access(known.answer),
-            End::Unwritten => {
-                tracing::error!(
-                    grant = %login.grant,
-                    "a new refresh token could not be written down; it is kept in memory and tried again every second"
-                );
-                if let Some(record) = known.answer.clone() {
-                    let (login, life) = (login.clone(), manner.record_life());
-                    self.unwritten.keep(Pending { login, record, life });
-                }
-                access(known.answer)
+        act: impl Fn(SecretString) -> BoxFuture<'a, T> + Send + Sync,
+    ) -> Acted<T> {
+        let (act, done) = (&act, &Mutex::new(None));
+        let ask = |token, _| {
+            async move {
+                let outcome = act(token).await;
+                *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+                // So that the mark is taken out again.
+                Err(RefreshFailure { failure: Failure::NotOffered, in_doubt: false })
             }
-            End::Failed => Err(Refused::Provider(known.failure)),
-            End::Missing => Err(Refused::Forgotten),
-            End::HeldOff(seconds) => Err(Refused::InDoubt(seconds.unsigned_abs())),
-            End::Busy => Err(Refused::TimedOut),
-            End::StoreDown => match known.no_key {
-                Some((epoch, no_key)) => Err(Refused::NoKey(epoch, no_key)),
-                // A token that lives on when it is used does not need the store today.
-                None if !manner.single_use => self.without_store(login, deadline, ask).await,
-                None => Err(Refused::StoreDown),
-            },
+            .boxed()
+        };
+        let mut run = self.run(login, manner, deadline, &ask);
+        let end = run.go(Wanted::None).await;
+        let seen = run.seen.record.take();
+        let sure = match &seen {
+            Some(record) if manner.single_use => !record.broke_off,
+            // There is no mark that keeps others away.
+            _ => {
+                let now = self.records.read(login, manner.record_life()).await.ok();
+                let generation = |record: &Option<Record>| record.as_ref().map(|record| record.generation);
+                now.is_some_and(|now| generation(&now.record) == generation(&seen))
+            }
+        };
+        let outcome = done.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (outcome, end) {
+            (Some(outcome), _) if sure => Acted::Surely(outcome),
+            (Some(outcome), _) => Acted::Perhaps(outcome),
+            (None, End::Missing) => Acted::Unknown,
+            (None, _) => Acted::Not,
         }
+    }
+
+    fn run<'a, 'b>(&'a self, login: &'a Login, manner: Manner, deadline: Instant, ask: &'a Ask<'b>) -> Run<'a, 'b> {
+        let Self { records, unwritten, under_way, .. } = self;
+        let (seen, answer, failure, no_key) = (Found::default(), None, None, None);
+        Run { records, unwritten, under_way, login, manner, deadline, ask, seen, answer, failure, no_key }
     }
 
     /// An exchange with the login's own token, for a provider where that stays good for some time.
     async fn without_store(&self, login: &Login, deadline: Instant, ask: &Ask<'_>) -> Result<Access, Refused> {
         let time = deadline.saturating_duration_since(Instant::now());
-        if time < CALL_NEEDS {
-            return Err(Refused::StoreDown);
-        }
         match ask(login.refresh_token.clone(), time).await {
-            Ok(tokens) => Ok(Access::new(tokens, &self.clock)),
+            Ok(tokens) => Ok(Access::new(tokens, &self.records.clock)),
             // A newer token, which the store has, may be better.
             Err(RefreshFailure { failure: Failure::Refused(_), .. }) => Err(Refused::StoreDown),
             Err(RefreshFailure { failure, .. }) => Err(Refused::Provider(failure)),
         }
     }
+}
 
-    async fn read(&self, login: &Login, name: &Name, known: &mut Known) -> Event {
-        if self.unwritten.write(name).await.is_err() {
-            return Event::StoreFailed;
-        }
-        let Ok(blob) = self.store.read(Shelf::Records, name).await else { return Event::StoreFailed };
-        let opened = blob.as_ref().map(|blob| Record::open(blob, login, &self.keyring.load())).transpose();
-        (known.blob, known.record) = match opened {
-            Ok(record) => (blob, record),
-            Err(Unopened::Damaged) => {
-                tracing::warn!(grant = %login.grant, "the store holds something else than this login's record");
-                (blob, None)
-            }
-            Err(Unopened::NoKey(epoch, no_key)) => {
-                known.no_key = Some((epoch, no_key));
-                return Event::StoreFailed;
-            }
-        };
-        let view = known.record.as_ref().map(Record::view);
-        if let (Unwanted::First, Some(view)) = (&known.unwanted, view) {
-            known.unwanted = Unwanted::Generation(view.generation);
-        }
-        let unwanted = |view: &View| matches!(known.unwanted, Unwanted::Generation(old) if view.generation <= old);
-        Event::Record(view.map(|view| if unwanted(&view) { View { fresh_until: 0, ..view } } else { view }))
+impl UnderWay {
+    /// Until what is returned is dropped.
+    fn begin(&self, grant: GrantId) -> impl Drop {
+        self.grants().insert(grant);
+        Asking(self, grant)
     }
 
-    /// Writes `record` in the place of what was read or written last.
-    async fn write(
-        &self,
-        login: &Login,
-        manner: Manner,
-        name: &Name,
-        record: Option<Record>,
-        known: &mut Known,
-    ) -> Event {
-        let Some(record) = record else { return Event::StoreFailed }; // the steps never come here without one
-        let Ok(blob) = record.seal(login, &self.keyring.load()) else { return Event::StoreFailed };
-        let expected = known.blob.as_deref();
-        match self.store.swap(Shelf::Records, name, expected, Some(&blob), manner.record_life()).await {
-            Ok(true) => {
-                (known.blob, known.record) = (Some(blob), Some(record));
-                Event::Wrote(true)
-            }
-            Ok(false) => Event::Wrote(false),
-            Err(_) => Event::StoreFailed,
-        }
+    fn grants(&self) -> MutexGuard<'_, BTreeSet<GrantId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Asks the provider, and keeps the lease meanwhile.
-    async fn ask(
-        &self,
-        login: &Login,
-        deadline: Instant,
-        ask: &Ask<'_>,
-        lease: &Lease<'_>,
-        known: &mut Known,
-    ) -> Outcome {
-        let before = known.record.as_ref();
-        let time = deadline.saturating_duration_since(Instant::now());
-        // A machine that slept since the mark was written must not act on it as if it were new.
-        let time = match before.and_then(|record| record.asked_at) {
-            Some(asked_at) => time.min(seconds_until(asked_at + CALL_ENDS, self.clock.now())),
-            None => time,
-        };
-        if time < CALL_NEEDS {
-            known.failure = Failure::TimedOut;
-            return Outcome::TurnedAway;
-        }
-        let token = before.map_or(&login.refresh_token, |record| &record.token).clone();
-        let mut call = pin!(ask(token, time));
-        let answer = loop {
-            match timeout(lease::RENEW, &mut call).await {
-                Ok(answer) => break answer,
-                Err(_) => lease.renew().await,
-            }
-        };
-        match answer {
-            Ok(tokens) => {
-                let now = self.clock.now();
-                known.answer = Some(Record::new(before, &login.refresh_token, tokens, now));
-                if before.is_none()
-                    && let Some(answer) = &mut known.answer
-                {
-                    // The login's own token was generation 0, though it was never written down.
-                    answer.generation = 1;
-                }
-                Outcome::Answered
-            }
-            Err(RefreshFailure { failure, in_doubt }) => {
-                known.failure = failure;
-                match failure {
-                    _ if in_doubt => Outcome::Unknown,
-                    Failure::Refused(_) => Outcome::Refused,
-                    _ => Outcome::TurnedAway,
-                }
-            }
-        }
+struct Asking<'a>(&'a UnderWay, GrantId);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.grants().remove(&self.1);
     }
 }
 
@@ -347,14 +267,4 @@ pub async fn records_by_epoch(store: &Store) -> Result<BTreeMap<Option<Epoch>, u
     let count = |head: &[u8]| *counts.entry(record::epoch_of(head)).or_default() += 1;
     store.heads(Shelf::Records, record::HEAD_LEN, count).await?;
     Ok(counts)
-}
-
-fn seconds_until(end: UnixTime, now: UnixTime) -> Duration {
-    Duration::from_secs(u64::try_from(end - now).unwrap_or_default())
-}
-
-/// 0 to 1: those who wait should not all ask at the same moment.
-fn jitter() -> f64 {
-    let [byte] = crate::seal::random().unwrap_or_default();
-    f64::from(byte) / 255.0
 }

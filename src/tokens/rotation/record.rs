@@ -6,7 +6,7 @@
 //! and generation are associated data, so no record passes for that of another login or time.
 
 use super::super::cache::{self, Access};
-use super::steps::View;
+use super::steps::SKEW;
 use crate::authid::{GrantId, Login};
 use crate::clock::{Clock, UnixTime};
 use crate::provider::Tokens;
@@ -22,20 +22,24 @@ const VERSION: u8 = 1;
 /// Version and epoch, all that can be read of a record without its AuthID.
 pub(super) const HEAD_LEN: usize = 5;
 /// Version, epoch and generation.
-const CLEAR_LEN: usize = HEAD_LEN + 8;
+pub(super) const CLEAR_LEN: usize = HEAD_LEN + 8;
 
 /// The newest refresh token of a login, and the access token that came with it.
 #[derive(Clone)]
 pub(super) struct Record {
     /// How many times the refresh token has changed since the login.
     pub(super) generation: u64,
-    /// When the provider was asked with this token, if what came of it is not known.
+    /// The mark: when somebody last said that the provider is being asked with this token.
     pub(super) asked_at: Option<UnixTime>,
+    /// Whether an exchange with this token broke off before, so that the token may be spent.
+    pub(super) broke_off: bool,
     /// The refresh token.
     pub(super) token: SecretString,
     access: SecretString,
-    /// When both came from the provider.
+    /// When the provider was asked for both.
     pub(super) fetched_at: UnixTime,
+    /// Which start of the machine that was in, where the store is this machine's.
+    boot: Option<u64>,
     /// Seconds that the access token lives.
     life: u64,
     /// The newest epoch that it was sealed under; it is never sealed under an older one.
@@ -44,7 +48,6 @@ pub(super) struct Record {
 
 /// The plaintext: compact JSON.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Content<'a> {
     #[serde(borrow)]
     token: Cow<'a, str>,
@@ -54,6 +57,10 @@ struct Content<'a> {
     life: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     asked: Option<UnixTime>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    broke_off: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot: Option<u64>,
 }
 
 /// Why a record did not open.
@@ -66,32 +73,41 @@ pub(super) enum Unopened {
 }
 
 impl Record {
-    /// The first record of a login, or the one after `before`: with what the provider gave.
-    pub(super) fn new(before: Option<&Self>, own_token: &SecretString, tokens: Tokens, now: UnixTime) -> Self {
+    /// The first record of a login, or the one after `before`: with what the provider gave when it was asked at
+    /// `fetched_at`.
+    pub(super) fn new(
+        before: Option<&Self>,
+        own_token: &SecretString,
+        tokens: Tokens,
+        fetched_at: UnixTime,
+        boot: Option<u64>,
+    ) -> Self {
         let old_token = || before.map_or(own_token, |before| &before.token).clone();
         Self {
             generation: before.map_or(0, |before| before.generation.saturating_add(1)),
             asked_at: None,
+            broke_off: false,
             life: cache::life(&tokens).as_secs(),
             // Where no new one comes, the old one stays good (RFC 6749 section 6).
             token: tokens.refresh_token.unwrap_or_else(old_token),
             access: tokens.access_token,
-            fetched_at: now,
+            fetched_at,
+            boot,
             sealed_under: before.and_then(|before| before.sealed_under),
         }
     }
 
+    /// The same with a mark, or without.
     pub(super) fn with_mark(&self, asked_at: Option<UnixTime>) -> Self {
         Self { asked_at, ..self.clone() }
     }
 
-    pub(super) fn view(&self) -> View {
-        let fresh = cache::reusable(Duration::from_secs(self.life)).as_secs();
-        View {
-            generation: self.generation,
-            asked_at: self.asked_at,
-            fresh_until: self.fetched_at.saturating_add_unsigned(fresh),
-        }
+    /// Whether the access token can be handed out at `now` in a machine that was started as `boot`. One from the future,
+    /// or from before a restart after which the clock may have been behind, may be older than it looks.
+    pub(super) fn is_fresh(&self, now: UnixTime, boot: Option<u64>) -> bool {
+        let reusable = cache::reusable(Duration::from_secs(self.life)).as_secs();
+        let end = self.fetched_at.saturating_add_unsigned(reusable);
+        self.boot == boot && (self.fetched_at.saturating_sub(SKEW)..end).contains(&now)
     }
 
     /// The access token in it, to be handed out.
@@ -109,6 +125,8 @@ impl Record {
             fetched: self.fetched_at,
             life: self.life,
             asked: self.asked_at,
+            broke_off: self.broke_off,
+            boot: self.boot,
         };
         // Strings and numbers always serialise.
         let plaintext = Zeroizing::new(serde_json::to_vec(&content).unwrap_or_default());
@@ -124,24 +142,26 @@ impl Record {
         let damaged = || Unopened::Damaged;
         let (clear, sealed) = blob.split_first_chunk::<CLEAR_LEN>().ok_or_else(damaged)?;
         let epoch = epoch_of(clear).ok_or_else(damaged)?;
-        let (_, generation) = clear.split_last_chunk::<8>().ok_or_else(damaged)?;
+        let generation = generation_of(clear).ok_or_else(damaged)?;
         let keys = keyring.opener(epoch).map_err(|why| Unopened::NoKey(epoch, why))?;
         let key = Key::new(&keys.derive(Purpose::RotationRecord, login.bind.expose()));
         let plaintext = key.open(&associated_data(login.grant, clear), sealed).ok_or_else(damaged)?;
         let content: Content<'_> = serde_json::from_slice(&plaintext).map_err(|_| Unopened::Damaged)?;
         Ok(Self {
-            generation: u64::from_be_bytes(*generation),
+            generation,
             asked_at: content.asked,
+            broke_off: content.broke_off,
             token: content.token.into_owned().into(),
             access: content.access.into_owned().into(),
             fetched_at: content.fetched,
+            boot: content.boot,
             life: content.life,
             sealed_under: Some(epoch),
         })
     }
 }
 
-/// Where the record of a login is stored, and its lease.
+/// Where the record of a login is stored.
 pub(super) fn name(login: &Login) -> Name {
     *derive_from(login.bind.expose(), Purpose::RotationName)
 }
@@ -151,6 +171,16 @@ pub(super) fn epoch_of(head: &[u8]) -> Option<Epoch> {
     let (head, _) = head.split_first_chunk::<HEAD_LEN>()?;
     let [VERSION, epoch @ ..] = *head else { return None };
     Epoch::try_from(i64::from(u32::from_be_bytes(epoch))).ok()
+}
+
+/// How many times the refresh token has changed, of a record's first [`CLEAR_LEN`] bytes; nobody vouches for it.
+pub(super) fn generation_of(clear: &[u8]) -> Option<u64> {
+    clear.get(HEAD_LEN..)?.first_chunk().copied().map(u64::from_be_bytes)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// `label | 0x00 | grant id (16) | version (1) | epoch (4) | generation (8)`.
@@ -165,7 +195,7 @@ mod tests {
     use crate::seal::Keyring;
 
     fn record(token: &str) -> Record {
-        Record::new(None, &"first".into(), tokens(token), 1_795_428_000)
+        Record::new(None, &"first".into(), tokens(token), 1_795_428_000, None)
     }
 
     #[test]
@@ -200,7 +230,7 @@ mod tests {
         let first = record("t").seal(&login, &old).unwrap();
         assert_eq!(epoch(&first), 1);
         let opened = Record::open(&first, &login, &old).unwrap();
-        let next = Record::new(Some(&opened), &"x".into(), tokens("u"), 0);
+        let next = Record::new(Some(&opened), &"x".into(), tokens("u"), 0, None);
         assert_eq!(next.generation, 1);
         let second = next.seal(&login, &moved).unwrap();
         assert_eq!(epoch(&second), 2);
@@ -217,11 +247,33 @@ mod tests {
     }
 
     #[test]
+    fn a_token_from_the_future_or_from_before_a_restart_is_not_fresh() {
+        let (life, now) = (3600 - 120, 1_795_428_000);
+        let fetched = |at, boot| Record::new(None, &"own".into(), tokens("t"), at, boot);
+        for (age, fresh) in
+            [(0, true), (-SKEW, true), (-SKEW - 1, false), (-86_400, false), (life - 1, true), (life, false)]
+        {
+            assert_eq!(fetched(now - age, Some(1)).is_fresh(now, Some(1)), fresh, "{age}");
+        }
+        for (then, today) in [(Some(1), Some(2)), (None, Some(2))] {
+            assert!(!fetched(now, then).is_fresh(now, today));
+        }
+        assert!(fetched(UnixTime::MAX, None).is_fresh(UnixTime::MIN, None).eq(&false), "no arithmetic goes astray");
+    }
+
+    #[test]
+    fn what_a_later_version_adds_to_a_record_is_no_fault() {
+        let content = r#"{"token":"t","access":"a","fetched":1,"life":2,"more":[3]}"#;
+        let content: Content<'_> = serde_json::from_str(content).unwrap();
+        assert_eq!((content.token.as_ref(), content.boot, content.broke_off), ("t", None, false));
+    }
+
+    #[test]
     fn without_a_new_refresh_token_the_old_one_stays() {
         let none = Tokens { refresh_token: None, ..tokens("x") };
         let first = record("first");
-        assert_eq!(Record::new(Some(&first), &"own".into(), none, 0).token.expose_secret(), "first");
+        assert_eq!(Record::new(Some(&first), &"own".into(), none, 0, None).token.expose_secret(), "first");
         let none = Tokens { refresh_token: None, ..tokens("x") };
-        assert_eq!(Record::new(None, &"own".into(), none, 0).token.expose_secret(), "own");
+        assert_eq!(Record::new(None, &"own".into(), none, 0, None).token.expose_secret(), "own");
     }
 }

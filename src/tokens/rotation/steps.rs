@@ -1,44 +1,43 @@
 //! The protocol of an exchange, without any I/O: what has happened goes in, what to do next comes out. Callers on any
-//! number of replicas each follow it for the same login, meeting only in the store. The driver beside this file follows
-//! it against the real store and provider; a model in the tests follows it through every order of events.
+//! number of replicas each follow it for the same login, meeting only in the store. `driver` follows it against the real
+//! store and provider; a model in the tests follows it through every order of events.
 //!
-//! Two things keep callers apart. The *lease* makes them wait for each other; it ends by itself when its holder dies.
-//! The *mark*, written into the record before the provider is asked, says that its refresh token may have been spent: for
-//! [`HOLD_OFF`] nobody else tries it, lease or not. If the provider did see the call that the mark speaks of, the token
-//! that came of it is lost whatever is done, so after that time the old one is tried again.
+//! One thing keeps callers apart: the *mark*, written into the record by compare-and-set before the provider is asked. Of
+//! several who try, one succeeds, and that one asks; it renews the mark while it waits for the answer. Whoever finds a
+//! mark waits until it is gone or has shown no sign of life. Then the old token is tried once more: if the provider did
+//! see the first call, the token that came of it is lost whatever is done.
 
 use crate::clock::UnixTime;
+use std::time::Duration;
 
-/// How long a refresh token is left alone that may have been spent, in seconds from the mark. Longer than a provider call
-/// can take, so that two calls with the same token are never under way together.
+/// How long a refresh token is left alone that may have been spent, in seconds from the last sign of life of the mark.
 pub(super) const HOLD_OFF: i64 = 20;
-
-/// When a call must be over, in seconds from the mark: well before anybody else may try its token, so that clocks which
-/// differ by a second or two do no harm.
-pub(super) const CALL_ENDS: i64 = HOLD_OFF - 3;
+/// How often the one who asks renews its mark.
+pub(super) const RENEW: Duration = Duration::from_secs(5);
+/// Clocks of replicas may differ by so many seconds without anything being waited for in vain.
+pub(super) const SKEW: i64 = 5;
+/// A mark is taken for dead only after it was seen unchanged for this long, whatever its time says: one whose clock is
+/// wrong by minutes still renews it more often than that. A renewal, and twice what the store may take.
+pub(super) const QUIET: Duration = Duration::from_secs(9);
 
 /// What is known of a record without looking at its secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct View {
     /// How many times the refresh token has changed.
     pub(super) generation: u64,
-    /// When the provider was asked with this token, if what came of it is not known.
+    /// The mark: when somebody last said that the provider is being asked with this token.
     pub(super) asked_at: Option<UnixTime>,
-    /// Until when the access token in the record can be handed out.
-    pub(super) fresh_until: UnixTime,
+    /// Whether the access token in the record can be handed out.
+    pub(super) fresh: bool,
 }
 
-impl View {
-    fn is_fresh(&self, now: UnixTime) -> bool {
-        now < self.fresh_until
-    }
-
-    /// Seconds that the token must be left alone.
-    fn hold_off(&self, now: UnixTime) -> Option<i64> {
-        // A mark from the future was made by a clock that was set back since; it is not waited for any longer.
-        let left = self.asked_at? + HOLD_OFF - now;
-        (1..=HOLD_OFF).contains(&left).then_some(left)
-    }
+/// What time it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    /// By the wall clock, which other replicas' clocks resemble.
+    pub(super) wall: UnixTime,
+    /// By a clock that only goes forward.
+    pub(super) uptime: Duration,
 }
 
 /// What to do next. What came of it is the next [`Event`].
@@ -46,21 +45,18 @@ impl View {
 pub(super) enum Command {
     /// Read the record.
     Read,
-    /// Try to get the lease.
-    TakeLease,
-    /// Somebody else has it: wait a moment.
+    /// Somebody else is at work, or was: wait a moment.
     Pause,
     /// Write the mark into the record as it was read.
     Mark,
-    /// Ask the provider with the record's token, or with the login's own where there is no record.
+    /// Ask the provider with the record's token, or with the login's own where there is no record, and renew the mark
+    /// meanwhile.
     Ask,
-    /// Write the answer in the place of the record as this caller left it.
+    /// Write the answer in the place of the record as it was last seen.
     WriteAnswer,
     /// Take the mark out again.
     Unmark,
-    /// Give the lease back, and then that is the end.
-    Release(End),
-    /// That is the end; there is no lease to give back.
+    /// That is the end.
     Finish(End),
 }
 
@@ -69,8 +65,6 @@ pub(super) enum Command {
 pub(super) enum Event {
     /// The record was read.
     Record(Option<View>),
-    /// Whether the lease is ours.
-    Lease(bool),
     /// The pause is over.
     Paused,
     /// Whether the record was written: not if it was no longer what it had been.
@@ -79,7 +73,8 @@ pub(super) enum Event {
     Asked(Outcome),
     /// The store did not do what it was asked to.
     StoreFailed,
-    /// There is no time left to wait any longer.
+    /// There is no time left to wait any longer; or, before the provider was asked, too much time has passed since the
+    /// mark was written.
     Late,
 }
 
@@ -109,9 +104,9 @@ pub(super) enum End {
     Failed,
     /// The record is not there: the token that would be living is not known.
     Missing,
-    /// The token may have been spent; it must be left alone for so many seconds.
-    HeldOff(i64),
-    /// Somebody else is at it for too long.
+    /// An exchange broke off, so the token must be left alone for a while.
+    HeldOff,
+    /// Somebody else is asking the provider, for too long to be waited for.
     Busy,
     /// The store fails.
     StoreDown,
@@ -126,32 +121,43 @@ impl End {
             Self::Unwritten => "unwritten",
             Self::Failed => "failed",
             Self::Missing => "missing",
-            Self::HeldOff(_) => "held_off",
+            Self::HeldOff => "held_off",
             Self::Busy => "busy",
             Self::StoreDown => "store",
         }
     }
 }
 
+/// Which access tokens in the record will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Wanted {
+    /// Any that is fresh.
+    Any,
+    /// Any that is fresh but that of the record which will be read first.
+    NotFirst,
+    /// Any that is fresh of a later generation.
+    After(u64),
+    /// None: it is not for an access token that the provider is asked.
+    None,
+}
+
 /// One caller's way through an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Exchange {
-    /// Whether a refresh token can be used once only. If not, a token that may have been spent can be tried again, and
-    /// the login's own token is of use where there is no record.
+    /// Whether a refresh token can be used once only. If not, there are no marks: a second use does no harm, and the
+    /// login's own token is of use where there is no record.
     single_use: bool,
+    wanted: Wanted,
+    /// The mark that is waited for, and since when, by the uptime.
+    watched: Option<(UnixTime, Duration)>,
     stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
-    /// Reading without the lease.
     Looking,
-    /// Trying to get the lease.
-    Taking,
-    /// Waiting for another holder.
+    /// Waiting for somebody else's mark to go.
     Waiting,
-    /// Reading with the lease.
-    Holding,
     Marking(View),
     Asking(Option<View>),
     /// Writing the answer that came for this record.
@@ -160,91 +166,107 @@ enum Stage {
     Comparing(Option<View>),
     /// The provider refused this record's token: reading whether there is a newer one.
     Doubting(Option<View>),
-    Unmarking,
+    /// Taking the mark out; of a token that was refused, to look whether there is a newer one if somebody else wrote.
+    Unmarking(View, Outcome),
 }
 
 impl Exchange {
     /// The way, and the first step on it.
-    pub(super) fn begin(single_use: bool) -> (Self, Command) {
-        (Self { single_use, stage: Stage::Looking }, Command::Read)
+    pub(super) fn begin(single_use: bool, wanted: Wanted) -> (Self, Command) {
+        (Self { single_use, wanted, watched: None, stage: Stage::Looking }, Command::Read)
     }
 
     /// The next step after what has happened at `now`.
-    pub(super) fn next(&mut self, event: Event, now: UnixTime) -> Command {
+    pub(super) fn next(&mut self, event: Event, now: Now) -> Command {
         let (stage, command) = self.step(event, now);
         self.stage = stage;
         command
     }
 
-    fn step(&self, event: Event, now: UnixTime) -> (Stage, Command) {
+    fn step(&mut self, event: Event, now: Now) -> (Stage, Command) {
         match (self.stage, event) {
-            (Stage::Looking, Event::Record(None)) if self.single_use => self.finish(End::Missing),
-            (Stage::Looking, Event::Record(Some(view))) if view.is_fresh(now) => self.finish(End::Recorded),
-            // A mark may be the lease holder's, who is at work: only the lease tells.
-            (Stage::Looking, Event::Record(_)) => (Stage::Taking, Command::TakeLease),
-            (Stage::Taking, Event::Lease(true)) => (Stage::Holding, Command::Read),
-            (Stage::Taking, Event::Lease(false)) => (Stage::Waiting, Command::Pause),
+            (Stage::Looking, Event::Record(view)) => self.look(view, now),
             (Stage::Waiting, Event::Paused) => (Stage::Looking, Command::Read),
-            (Stage::Looking | Stage::Taking | Stage::Waiting, Event::Late) => self.finish(End::Busy),
-            (Stage::Looking | Stage::Taking | Stage::Waiting, _) => self.finish(End::StoreDown),
-
-            (Stage::Holding, Event::Record(view)) => self.hold(view, now),
-            (Stage::Marking(view), Event::Wrote(true)) => {
-                let marked = View { asked_at: Some(now), ..view };
-                (Stage::Asking(Some(marked)), Command::Ask)
+            (Stage::Waiting, Event::Late) => self.finish(if self.is_quiet(now) { End::HeldOff } else { End::Busy }),
+            (Stage::Marking(view), Event::Wrote(true)) => (Stage::Asking(Some(view)), Command::Ask),
+            // Somebody else was quicker, or this caller slept on its mark: what there is now is looked at again.
+            (Stage::Marking(_), Event::Wrote(false)) | (Stage::Asking(_), Event::Late) => {
+                (Stage::Looking, Command::Read)
             }
-            // Somebody wrote in spite of the lease: it had ended. What there is now is looked at anew.
-            (Stage::Marking(_), Event::Wrote(false)) => (Stage::Holding, Command::Read),
 
             (Stage::Asking(view), Event::Asked(Outcome::Answered)) => (Stage::Writing(view), Command::WriteAnswer),
-            (Stage::Asking(view), Event::Asked(Outcome::Refused)) => (Stage::Doubting(view), Command::Read),
-            (Stage::Asking(Some(_)), Event::Asked(Outcome::TurnedAway)) if self.single_use => {
-                (Stage::Unmarking, Command::Unmark)
+            (Stage::Asking(Some(view)), Event::Asked(outcome @ (Outcome::Refused | Outcome::TurnedAway)))
+                if self.single_use =>
+            {
+                (Stage::Unmarking(view, outcome), Command::Unmark)
             }
-            (Stage::Asking(_), _) => self.release(End::Failed),
+            (Stage::Asking(view), Event::Asked(Outcome::Refused)) => (Stage::Doubting(view), Command::Read),
+            (Stage::Asking(_), _) => self.finish(End::Failed),
 
-            (Stage::Writing(_), Event::Wrote(true)) => self.release(End::Answered),
+            (Stage::Writing(_), Event::Wrote(true)) => self.finish(End::Answered),
             (Stage::Writing(view), Event::Wrote(false)) => (Stage::Comparing(view), Command::Read),
             (Stage::Comparing(view), Event::Record(found)) => match found {
                 // Another caller came as far, with a token that is newer or the same.
-                Some(found) if found.generation > generation(view) => self.release(End::Answered),
-                // The store was emptied or set back: what we have is the newest.
+                Some(found) if found.generation > generation(view) => self.finish(End::Answered),
+                // A renewal of the mark, or somebody who took this caller for dead: what we have is the newest.
                 _ => (Stage::Writing(view), Command::WriteAnswer),
             },
-            (Stage::Writing(_) | Stage::Comparing(_), _) => self.release(End::Unwritten),
+            (Stage::Writing(_) | Stage::Comparing(_), _) => self.finish(End::Unwritten),
 
+            (Stage::Unmarking(view, Outcome::Refused), Event::Wrote(false)) => {
+                (Stage::Doubting(Some(view)), Command::Read)
+            }
+            // If the mark stays, the next caller waits for nothing; no other harm.
+            (Stage::Unmarking(..), _) => self.finish(End::Failed),
             (Stage::Doubting(asked), Event::Record(Some(found))) if found.generation > generation(asked) => {
-                self.hold(Some(found), now)
+                self.look(Some(found), now)
             }
-            (Stage::Doubting(Some(_)), Event::Record(Some(_))) if self.single_use => {
-                (Stage::Unmarking, Command::Unmark)
-            }
-            (Stage::Doubting(_), _) => self.release(End::Failed),
-            // If the mark stays, the next caller waits for nothing; no harm else.
-            (Stage::Unmarking, _) => self.release(End::Failed),
-            (Stage::Holding | Stage::Marking(_), _) => self.release(End::StoreDown),
+            (Stage::Doubting(_), _) => self.finish(End::Failed),
+            (Stage::Looking | Stage::Waiting | Stage::Marking(_), _) => self.finish(End::StoreDown),
         }
     }
 
-    /// What to do about a record that was read under the lease.
-    fn hold(&self, view: Option<View>, now: UnixTime) -> (Stage, Command) {
+    /// What to do about a record that was read.
+    fn look(&mut self, view: Option<View>, now: Now) -> (Stage, Command) {
+        if let (Wanted::NotFirst, Some(view)) = (self.wanted, view) {
+            self.wanted = Wanted::After(view.generation);
+        }
         match view {
-            None if self.single_use => self.release(End::Missing),
-            Some(view) if view.is_fresh(now) => self.release(End::Recorded),
-            Some(view) if self.single_use => match view.hold_off(now) {
-                Some(seconds) => self.release(End::HeldOff(seconds)),
-                None => (Stage::Marking(view), Command::Mark),
-            },
+            None if self.single_use => self.finish(End::Missing),
+            Some(view) if self.wants(view) => self.finish(End::Recorded),
+            Some(view) if self.single_use && self.is_held(view, now) => (Stage::Waiting, Command::Pause),
+            Some(view) if self.single_use => (Stage::Marking(view), Command::Mark),
             view => (Stage::Asking(view), Command::Ask),
         }
     }
 
-    fn finish(&self, end: End) -> (Stage, Command) {
-        (self.stage, Command::Finish(end))
+    fn wants(&self, view: View) -> bool {
+        let is_wanted = match self.wanted {
+            Wanted::Any => true,
+            Wanted::After(old) => view.generation > old,
+            Wanted::NotFirst | Wanted::None => false,
+        };
+        view.fresh && is_wanted
     }
 
-    fn release(&self, end: End) -> (Stage, Command) {
-        (self.stage, Command::Release(end))
+    /// Whether the record has a mark that may be somebody's who is at work, or was until lately.
+    fn is_held(&mut self, view: View, now: Now) -> bool {
+        let Some(mark) = view.asked_at else { return false };
+        if self.watched.is_none_or(|(watched, _)| watched != mark) {
+            self.watched = Some((mark, now.uptime));
+        }
+        // A mark from further ahead was made by a clock that is wrong: only how long it stays the same counts.
+        let left = mark.saturating_add(HOLD_OFF).saturating_sub(now.wall);
+        (1..=HOLD_OFF + SKEW).contains(&left) || !self.is_quiet(now)
+    }
+
+    /// Whether the mark was seen to stay the same for long enough to be nobody's.
+    fn is_quiet(&self, now: Now) -> bool {
+        self.watched.is_some_and(|(_, since)| now.uptime >= since + QUIET)
+    }
+
+    fn finish(&self, end: End) -> (Stage, Command) {
+        (self.stage, Command::Finish(end))
     }
 }
 

@@ -55,13 +55,47 @@ async fn a_hostile_callback_is_not_reflected() {
 
 #[tokio::test]
 async fn nobody_but_a_trusted_proxy_says_who_asks() {
-    let tables = "[server]\ntrusted_proxies = [\"203.0.113.7\"]\n";
-    let client = &[("x-forwarded-for", "192.0.2.1")];
-    prove_with(tables, Guard::TrustedProxy, 200, async |site| {
-        let mut browser = site.browser(HOME).await;
-        let state = browser.leave(UI, TOKEN).await;
-        assert!(browser.get(&format!("/logged-in?code=code&state={state}"), client).await.has_authid());
-        site.fetch_as(ELSEWHERE, TOKEN, client).await
+    prove(Guard::TrustedProxy, 200, async |site| {
+        site.browser(HOME).await.log_in(UI, TOKEN).await;
+        let as_home = &[("referer", UI), ("x-forwarded-for", HOME)];
+        let answer = site.direct(ELSEWHERE).await.get(&format!("/fetch?token={TOKEN}"), as_home).await;
+        answer.won(answer.body.contains("authid"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_ends_tls_and_does_not_say_for_whom_is_not_everybody() {
+    prove(Guard::HiddenProxy, 200, async |site| {
+        let terminator = "192.0.2.99:5000";
+        site.direct(terminator).await.log_in(UI, TOKEN).await;
+        let answer = site.direct(terminator).await.get(&format!("/fetch?token={TOKEN}"), &[("referer", UI)]).await;
+        answer.won(answer.body.contains("authid"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_knows_a_token_does_not_replace_what_waits_for_it() {
+    prove(Guard::MailboxOwner, 200, async |site| {
+        site.browser(HOME).await.log_in(UI, TOKEN).await;
+        let mut attacker = site.browser(ELSEWHERE).await;
+        let page = attacker.log_in(UI, TOKEN).await;
+        let (own, ticket) = (page.between("v3:", "<"), page.between("data-ticket=\"", "\""));
+        let _ = site.fetch(HOME, TOKEN).await; // Duplicati asks, and is told to wait
+        attacker.post("/deliver", &[("grant", &ticket), ("to", "asker")], &[]).await;
+        let answer = site.browser(HOME).await.get(&format!("/fetch?token={TOKEN}"), &[("referer", UI)]).await;
+        answer.won(answer.body.contains(own.trim()))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn markup_in_a_page_of_ours_finds_no_script_there() {
+    prove(Guard::OwnJsonp, 400, async |site| {
+        let uri = format!("/fetch?callback=a.b.c&token={TOKEN}");
+        let script = site.browser(HOME).await.get(&uri, &[("sec-fetch-site", "same-origin")]).await;
+        script.won(script.body.contains("a.b.c("))
     })
     .await;
 }

@@ -24,6 +24,8 @@ pub(super) const EVIL: &str = "https://evil.test";
 pub(super) const TOKEN: &str = "x7c2mq0z5v9k1hj3bd8f";
 pub(super) const HOME: &str = "203.0.113.7:5000";
 pub(super) const ELSEWHERE: &str = "198.51.100.9:5000";
+/// Ends TLS for the server and says for whom.
+const PROXY: &str = "192.0.2.200:5000";
 pub(super) const PASSWORD: &str = "correct horse battery";
 pub(super) const ASKS_FOR_PASSWORD: &str = "[access]\npassword_file = \"password\"\n";
 static PASSWORD_HASH: LazyLock<String> = LazyLock::new(|| hash(PASSWORD).unwrap());
@@ -79,7 +81,7 @@ impl Site {
         write(
             "authseal.toml",
             format!(
-                "public_url = \"{OWN}\"\n\
+                "public_url = \"{OWN}\"\nserver.trusted_proxies = [\"192.0.2.200\"]\n\
                  [keyring]\nfile = \"keys.toml\"\n[denylist]\nfile = \"denylist\"\n\
                  [clients.cloud]\nid = \"authseal\"\nsecret = \"b6f2e0a94c\"\n\
                  [providers.cloud]\nname = \"Cloud\"\nrotation = \"none\"\npkce = true\nissuer = \"{at}\"\n\
@@ -87,7 +89,8 @@ impl Site {
                  [services.drive]\nprovider = \"cloud\"\nname = \"Drive\"\nscopes = [\"files\"]\n\
                  [clients.shop]\nid = \"authseal\"\n\
                  [providers.shop]\nname = \"Shop\"\nrotation = \"none\"\nflow = \"paste\"\npaste_url = \"{at}\"\ntoken_url = \"{at}/token\"\n\
-                 [services.shelf]\nprovider = \"shop\"\nname = \"Shelf\"\nscopes = [\"files\"]\n{tables}"
+                 [services.shelf]\nprovider = \"shop\"\nname = \"Shelf\"\nscopes = [\"files\"]\n{}",
+                tables.replace("PROVIDER", &at)
             ),
         );
         let sources = Sources {
@@ -104,9 +107,14 @@ impl Site {
 
     /// A browser somewhere that has been here before, so it has a binder of its own.
     pub(super) async fn browser(&self, address: &'static str) -> Browser<'_> {
-        let mut browser = Browser { site: self, address, cookies: BTreeMap::new() };
+        let mut browser = Browser { site: self, address, direct: false, cookies: BTreeMap::new() };
         browser.get("/", &[]).await;
         browser
+    }
+
+    /// The same at a peer of the server that is not its proxy.
+    pub(super) async fn direct(&self, address: &'static str) -> Browser<'_> {
+        Browser { direct: true, ..self.browser(address).await }
     }
 
     /// Asks for the AuthID that waits, as somebody at `address`.
@@ -134,6 +142,7 @@ impl Drop for Site {
 pub(super) struct Browser<'a> {
     site: &'a Site,
     address: &'static str,
+    direct: bool,
     pub(super) cookies: BTreeMap<String, String>,
 }
 
@@ -165,12 +174,18 @@ impl Answer {
 impl Browser<'_> {
     async fn send(&mut self, request: TestRequest, headers: &[(&str, &str)]) -> Answer {
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = request.peer_addr(self.address.parse().unwrap()).insert_header(("cookie", cookies.join("; ")));
-        let request = request.insert_header(("host", "authseal.test"));
+        let request = request.insert_header(("cookie", cookies.join("; "))).insert_header(("host", "authseal.test"));
+        let request = if self.direct {
+            request.peer_addr(self.address.parse().unwrap())
+        } else {
+            request.peer_addr(PROXY.parse().unwrap()).insert_header(("x-forwarded-for", self.address))
+        };
         let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
         let response = call_service(&init_service(service(self.site.app.clone())).await, request.to_request()).await;
-        for cookie in response.response().cookies() {
-            self.cookies.insert(cookie.name().to_owned(), cookie.value().to_owned());
+        for cookie in response.headers().get_all(header::SET_COOKIE) {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            self.cookies.insert(name.to_owned(), value.to_owned());
         }
         let location = response.headers().get(header::LOCATION).map_or("", |url| url.to_str().unwrap()).to_owned();
         let status = response.status().as_u16();
@@ -187,15 +202,23 @@ impl Browser<'_> {
 
     /// The `ctx` that our page has for this browser, in its links or in its form, when `opener` opens it.
     pub(super) async fn open(&mut self, opener: &str, token: &str) -> String {
-        let page = self.get(&format!("/?type=drive&token={token}"), &[("referer", opener)]).await;
+        self.open_for("drive", opener, token).await
+    }
+
+    async fn open_for(&mut self, service: &str, opener: &str, token: &str) -> String {
+        let page = self.get(&format!("/?type={service}&token={token}"), &[("referer", opener)]).await;
         let in_form = "name=\"ctx\" value=\"";
         page.between(if page.body.contains(in_form) { in_form } else { "ctx=" }, "\"")
     }
 
     /// The `state` with which the provider sends this browser back.
     pub(super) async fn leave(&mut self, opener: &str, token: &str) -> String {
-        let ctx = self.open(opener, token).await;
-        let away = self.get(&format!("/login?id=drive&ctx={ctx}"), &[]).await;
+        self.leave_for("drive", opener, token).await
+    }
+
+    pub(super) async fn leave_for(&mut self, service: &str, opener: &str, token: &str) -> String {
+        let ctx = self.open_for(service, opener, token).await;
+        let away = self.get(&format!("/login?id={service}&ctx={ctx}"), &[]).await;
         let url = url::Url::parse(&away.location).unwrap();
         url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned()
     }

@@ -100,7 +100,7 @@ export function newInterface(target) {
 
 // The classic interface: opens the popup with a token of two random tails and asks /fetch for the AuthID by JSONP. Each
 // question follows the answer to the one before; the real one waits 3 s in between.
-export function classicInterface(server) {
+export function classicInterface(server, service = 'localdrive') {
     return opener(`
         const tail = () => Math.random().toString(36).substr(2);
         let popup;
@@ -121,7 +121,7 @@ export function classicInterface(server) {
         window.angular = { callbacks: {} };
         document.getElementById('open').onclick = () => {
             const token = tail() + tail();
-            popup = open(${JSON.stringify(server)} + '/?type=localdrive&token=' + token, '_blank', 'width=450,height=600');
+            popup = open(${JSON.stringify(server)} + '/?type=${service}&token=' + token, '_blank', 'width=450,height=600');
             poll(token);
         };`);
 }

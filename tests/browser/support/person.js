@@ -5,12 +5,23 @@ const MOST_REDIRECTS = 10;
 
 export class Person {
     #cookies = new Map();
+    #headers;
+
+    // `headers` go with every request.
+    constructor(headers = {}) {
+        this.#headers = headers;
+    }
+
+    // The value of a cookie.
+    cookie(name) {
+        return [...this.#cookies.values()].find((cookie) => cookie.name === name)?.value;
+    }
 
     // Opens `url` as a click or a typed address would, following redirects; stops before a redirect whose target fits
     // `stopAt` and gives that target as `stopped`.
     async open(url, { referer, method = 'GET', form, stopAt } = {}) {
         for (let hops = 0; hops < MOST_REDIRECTS; hops += 1) {
-            const headers = { accept: 'text/html', connection: 'close' };
+            const headers = { accept: 'text/html', connection: 'close', ...this.#headers };
             const cookie = this.#cookieHeader(url);
             if (cookie) headers.cookie = cookie;
             if (referer) headers.referer = referer;

@@ -5,8 +5,9 @@ export function listener(target) {
     return `<button id="open">open</button><script>
         const messages = [];
         addEventListener('message', (event) => messages.push(event.data));
+        let popup;
         document.getElementById('open').onclick = () => {
-            open(${JSON.stringify(target)}, '_blank', 'width=450,height=600');
+            popup = open(${JSON.stringify(target)}, '_blank', 'width=450,height=600');
         };
     </script>`;
 }

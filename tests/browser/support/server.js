@@ -20,7 +20,7 @@ export const BINARY = resolve(import.meta.dirname, '../../..', process.env.TESTS
 export const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AUTHSEAL_')));
 
 // A test with a provider and an authseal that uses it; both end with the test. `manner` goes to `startProvider`, and has
-// more for authseal: `https` puts it behind TLS at a name of its own, `settings` are further lines of its configuration,
+// more for authseal: `https` puts it behind TLS at a name of its own, which may be given, `settings` are further lines of its configuration,
 // `serviceName` is what its service is called, `password` is what it asks for before a login. It may be a function that makes these when the test begins. When the test
 // fails, the message ends with what authseal wrote.
 export function serverTest(title, manner, body) {
@@ -48,7 +48,7 @@ async function startBoth(undo, manner) {
     const direct = `http://127.0.0.1:${port}`;
     let url = direct;
     if (manner.https) {
-        const front = await startFront('auth.test', port);
+        const front = await startFront(manner.https === true ? 'auth.test' : manner.https, port);
         undo.push(() => front.close());
         url = front.origin;
     }
@@ -181,11 +181,12 @@ export function grantOf(authid) {
 }
 
 // `top` are lines before its first table, `settings` tables after its last.
-export function configuration(url, port, provider, { rotation = 'none', serviceName = 'Local Drive', top = '', settings = '', drainSeconds = 0 }) {
+export function configuration(url, port, provider, { rotation = 'none', serviceName = 'Local Drive', https, top = '', settings = '', drainSeconds = 0 }) {
     return `
 public_url = "${url}"
 listen = ["127.0.0.1:${port}"]
 server.drain_seconds = ${drainSeconds}
+${https ? 'server.trusted_proxies = ["127.0.0.1"]' : ''}
 ${top}
 
 [keyring]

@@ -2,14 +2,15 @@
 // name to name, and many hold on https or localhost only.
 
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { createServer as createHttp } from 'node:http';
+import { createServer as createHttp, request } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import { connect } from 'node:net';
-import { createServer as createTls } from 'node:tls';
 
-// A website at `https://<host>`, or at http for localhost. `pages` may be changed at any time: for each path HTML, or a
+// Where all browsers are, as far as authseal can tell.
+export const EVERYBODY = '203.0.113.7';
+
+// A website at `https://<host>`, or at http for localhost and where it is to be `plain`. `pages` may be changed at any time: for each path HTML, or a
 // function of request and response. `requests` holds all that came, with method, path, headers and body.
-export async function startSite(host, pages = {}) {
+export async function startSite(host, pages = {}, plain = host === 'localhost') {
     const requests = [];
     const answer = async (request, response) => {
         let body = '';
@@ -25,9 +26,8 @@ export async function startSite(host, pages = {}) {
             response.end(page && `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">${page}`);
         }
     };
-    const plain = host === 'localhost';
     const server = plain ? createHttp(answer) : createHttps(CERTIFICATE, answer);
-    await new Promise((resolve) => server.listen(0, plain ? host : '127.0.0.1', resolve));
+    await new Promise((resolve) => server.listen(0, host === 'localhost' ? host : '127.0.0.1', resolve));
     return {
         origin: `${plain ? 'http' : 'https'}://${host}:${server.address().port}`,
         pages,
@@ -40,24 +40,26 @@ export async function startSite(host, pages = {}) {
     };
 }
 
-// TLS at `https://<host>` for what listens in clear at `port`: bytes go through as they are.
+// TLS at `https://<host>` for what listens in clear at `port`, as a proxy that says for whom it asks: for everybody at
+// one address, unless a request names another in `x-test-client`.
 export async function startFront(host, port) {
-    const open = new Set();
-    const server = createTls(CERTIFICATE, (outer) => {
-        const inner = connect(port, '127.0.0.1');
-        for (const [from, to] of [[outer, inner], [inner, outer]]) {
-            open.add(from);
-            from.on('error', () => to.destroy()).on('close', () => to.destroy(open.delete(from)));
-            from.pipe(to);
-        }
+    const server = createHttps(CERTIFICATE, (outer, response) => {
+        const { method, url: path, rawHeaders } = outer;
+        const client = outer.headers['x-test-client'] ?? EVERYBODY;
+        const headers = [...rawHeaders, 'x-forwarded-for', client, 'x-forwarded-proto', 'https'];
+        const inner = request({ host: '127.0.0.1', port, method, path, headers, setHost: false }, (answer) => {
+            response.writeHead(answer.statusCode, answer.rawHeaders);
+            answer.pipe(response);
+        });
+        inner.on('error', () => response.destroy());
+        outer.pipe(inner);
     });
-    server.on('tlsClientError', () => {}); // the browser gave up a connection it had opened ahead
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     return {
         origin: `https://${host}:${server.address().port}`,
         async close() {
             const closed = new Promise((resolve) => server.close(resolve));
-            for (const socket of open) socket.destroy();
+            server.closeAllConnections();
             await closed;
         },
     };

@@ -61,6 +61,7 @@ name = "Paste & Co"
 flow = "paste"
 paste_url = "https://paste.test/tokens"
 token_url = "https://paste.test/token"
+rotation = "none"
 public_client_id = "anybody"
 
 [clients.pasting]

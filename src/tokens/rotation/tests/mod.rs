@@ -3,10 +3,10 @@
 mod crash;
 mod model;
 
+use super::unwritten::Pending;
 use super::*;
 use crate::authid::{Bind, GrantId, ServiceId};
-use crate::provider::Meaning;
-use crate::seal::{Keyring, new_secret_text};
+use crate::seal::{Keyring, NoKey, new_secret_text};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
@@ -129,7 +129,12 @@ impl Replicas {
     }
 
     fn replica(&self) -> Rotation {
-        Rotation::new(self.store.clone(), self.keyring.clone(), self.clock.clone(), meter())
+        self.replica_at(&self.clock)
+    }
+
+    /// One with a clock of its own.
+    fn replica_at(&self, clock: &Clock) -> Rotation {
+        Rotation::new(self.store.clone(), self.keyring.clone(), clock.clone(), meter())
     }
 
     async fn begin(&self, manner: Manner) {
@@ -142,18 +147,68 @@ impl Replicas {
         manner: Manner,
         answer: impl Fn(Result<Tokens, RefreshFailure>) -> Result<Tokens, RefreshFailure> + Send + Sync,
     ) -> Result<String, Refused> {
+        self.exchange_on(&self.replica(), manner, answer).await
+    }
+
+    async fn exchange_on(
+        &self,
+        replica: &Rotation,
+        manner: Manner,
+        answer: impl Fn(Result<Tokens, RefreshFailure>) -> Result<Tokens, RefreshFailure> + Send + Sync,
+    ) -> Result<String, Refused> {
         let ask = |token: SecretString, _| {
             let answer = answer(self.provider.refresh(&token));
             async move { answer }.boxed()
         };
-        let deadline = Instant::now() + Duration::from_secs(19);
-        let access = self.replica().exchange(&self.login, manner, true, deadline, &ask).await?;
+        let access = replica.exchange(&self.login, manner, true, deadline(), &ask).await?;
         Ok(access.token.expose_secret().to_owned())
+    }
+
+    /// An exchange whose answer does not come through.
+    async fn lose_answer(&self, replica: &Rotation) {
+        let lost = self.exchange_on(replica, STRICT, |_| Err(failed(Failure::TimedOut, true))).await;
+        assert!(matches!(lost, Err(Refused::Unclear(Failure::TimedOut))), "{lost:?}");
+    }
+
+    /// The record in the store, opened.
+    async fn record(&self) -> Option<Record> {
+        let blob = self.blob().await?;
+        Some(Record::open(&blob, &self.login, &self.keyring.load()).unwrap())
+    }
+
+    async fn blob(&self) -> Option<Vec<u8>> {
+        self.store.read(Shelf::Records, &record::name(&self.login)).await.unwrap()
+    }
+
+    async fn put_back(&self, blob: &[u8]) {
+        self.store.put(Shelf::Records, &record::name(&self.login), blob, HOUR).await.unwrap();
     }
 
     fn calls(&self) -> usize {
         self.provider.calls.load(Ordering::SeqCst)
     }
+}
+
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(19)
+}
+
+/// Does something while time passes on the clocks: as fast as in the runtime, which is paused, or faster.
+async fn while_time_passes<T>(clocks: &[&Clock], work: impl Future<Output = T>) -> T {
+    let pass = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            clocks.iter().for_each(|clock| clock.advance(Duration::from_millis(200)));
+        }
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        () = pass => unreachable!(),
+    }
+}
+
+fn is_refused<T>(outcome: &Result<T, Refused>) -> bool {
+    matches!(outcome, Err(Refused::Provider(Failure::Refused(_))))
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -175,25 +230,147 @@ async fn many_replicas_make_one_call_for_each_expiry() {
     assert!(!replicas.provider.family().dead);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_waited_out_and_then_the_old_token_is_tried_once() {
     for kind in [true, false] {
         let replicas = Replicas::new();
         replicas.provider.family().kind = kind;
         replicas.begin(STRICT).await;
         replicas.clock.advance(HOUR);
-        let lost = |_| Err(failed(Failure::TimedOut, true));
-        assert!(matches!(replicas.exchange(STRICT, lost).await, Err(Refused::Provider(Failure::TimedOut))));
-        let early = replicas.exchange(STRICT, |a| a).await;
-        assert!(matches!(early, Err(Refused::InDoubt(1..=20))), "{early:?}");
+        replicas.lose_answer(&replicas.replica()).await;
+        let held = tokio::time::timeout(Duration::from_secs(10), replicas.exchange(STRICT, |a| a)).await;
+        assert!(held.is_err(), "{held:?}");
         assert_eq!(replicas.calls(), 1, "nobody else tries meanwhile");
         replicas.clock.advance(Duration::from_secs(21));
-        let after = replicas.exchange(STRICT, |a| a).await;
-        match kind {
-            true => assert_eq!(after.unwrap(), "access-of-token-1"),
-            false => assert!(matches!(after, Err(Refused::Provider(Failure::Refused(_)))), "{after:?}"),
-        }
+        let after = while_time_passes(&[&replicas.clock], replicas.exchange(STRICT, |a| a)).await;
         assert_eq!(replicas.calls(), 2);
+        if kind {
+            assert_eq!(after.unwrap(), "access-of-token-1");
+        } else {
+            let again = replicas.exchange(STRICT, |a| a).await;
+            let lost = |outcome: &Result<_, _>| {
+                matches!(outcome, Err(Refused::Provider(Failure::Refused(Meaning::AnswerLost))))
+            };
+            assert!(lost(&after) && lost(&again), "{after:?} {again:?}: it is told why, at once and later");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_told_to_wait_by_a_mark_is_told_so_at_the_end_of_its_own_time() {
+    let replicas = Replicas::new();
+    replicas.begin(STRICT).await;
+    replicas.clock.advance(HOUR);
+    replicas.lose_answer(&replicas.replica()).await;
+    // Time stands still on the clock, so the mark stays young.
+    let held = replicas.exchange(STRICT, |a| a).await;
+    assert!(matches!(held, Err(Refused::Unclear(Failure::TimedOut))), "{held:?}");
+    replicas.clock.advance(Duration::from_secs(1));
+    let with_little_time = async {
+        let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
+        replicas.replica().exchange(&replicas.login, STRICT, true, Instant::now() + Duration::from_secs(12), &ask).await
+    };
+    let held = while_time_passes(&[&replicas.clock], with_little_time).await;
+    assert!(matches!(held, Err(Refused::InDoubt)), "{:?}", held.err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_after_a_minute_is_kept_and_nobody_else_asks_meanwhile() {
+    for late in [9, 30, 60, 110] {
+        let replicas = Replicas::new();
+        replicas.begin(STRICT).await;
+        replicas.clock.advance(HOUR);
+        let ask = |token: SecretString, time: Duration| {
+            assert!(time >= Duration::from_secs(60), "{time:?}");
+            let answer = replicas.provider.refresh(&token);
+            async move {
+                tokio::time::sleep(Duration::from_secs(late)).await;
+                answer
+            }
+            .boxed()
+        };
+        let one = replicas.replica();
+        let asking = one.exchange(&replicas.login, STRICT, true, deadline(), &ask);
+        let others = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(late + 5) {
+                let told = replicas.exchange(STRICT, |a| a).await;
+                match told {
+                    Ok(token) => assert_eq!(token, "access-of-token-1"),
+                    Err(Refused::Unclear(Failure::TimedOut)) => {}
+                    other => panic!("{late}: {other:?}"),
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let (answer, ()) = while_time_passes(&[&replicas.clock], async { tokio::join!(asking, others) }).await;
+        assert_eq!(answer.unwrap().token.expose_secret(), "access-of-token-1");
+        assert_eq!(replicas.calls(), 1, "{late}");
+        assert_eq!(replicas.record().await.unwrap().asked_at, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clocks_that_differ_let_nobody_ask_too_early_and_nobody_wait_for_ever() {
+    for ahead in [2, 5, -3, 90, -90, 86_400, -86_400] {
+        let replicas = Replicas::new();
+        replicas.begin(STRICT).await;
+        replicas.clock.advance(2 * HOUR);
+        let theirs = Clock::system();
+        theirs.advance(2 * HOUR);
+        theirs.step(ahead);
+        let one = replicas.replica_at(&theirs);
+        let ask = |token: SecretString, _| {
+            let answer = replicas.provider.refresh(&token);
+            async move {
+                tokio::time::sleep(Duration::from_secs(40)).await;
+                answer
+            }
+            .boxed()
+        };
+        let asking = one.exchange(&replicas.login, STRICT, true, deadline(), &ask);
+        let other = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let busy = replicas.exchange(STRICT, |a| a).await;
+            assert!(matches!(busy, Err(Refused::Unclear(Failure::TimedOut))), "{ahead}: {busy:?}");
+        };
+        let both = async { tokio::join!(asking, other) };
+        let (answer, ()) = while_time_passes(&[&replicas.clock, &theirs], both).await;
+        assert_eq!((answer.is_ok(), replicas.calls()), (true, 1), "{ahead}");
+        // One that died is taken for dead in time.
+        replicas.provider.family().kind = true;
+        replicas.clock.advance(48 * HOUR);
+        theirs.advance(48 * HOUR);
+        replicas.lose_answer(&one).await;
+        let after = async {
+            let quick = tokio::time::timeout(Duration::from_secs(7), replicas.exchange(STRICT, |a| a)).await;
+            assert!(quick.is_err(), "{ahead}: {quick:?}");
+            let token = replicas.exchange(STRICT, |a| a).await;
+            if token.is_ok() { token } else { replicas.exchange(STRICT, |a| a).await }
+        };
+        let after = while_time_passes(&[&replicas.clock, &theirs], after).await;
+        assert_eq!((after.unwrap().as_str(), replicas.calls()), ("access-of-token-2", 3), "{ahead}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_slept_on_its_mark_looks_again_before_it_asks() {
+    let replicas = Replicas::new();
+    replicas.begin(STRICT).await;
+    replicas.clock.advance(HOUR);
+    // The record is marked by this very caller, an hour ago: what the steps were told just before they ask.
+    let old = replicas.record().await.unwrap();
+    let marked = old.with_mark(Some(replicas.clock.now())).seal(&replicas.login, &replicas.keyring.load()).unwrap();
+    let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
+    let replica = replicas.replica();
+    let mut run = replica.run(&replicas.login, STRICT, deadline(), &ask);
+    let record = Record::open(&marked, &replicas.login, &replicas.keyring.load()).ok();
+    run.seen = Found { blob: Some(marked), record };
+    for seconds in [6, -10] {
+        replicas.clock.step(seconds);
+        assert_eq!(run.ask().await, steps::Event::Late);
+        replicas.clock.step(-seconds);
     }
 }
 
@@ -202,12 +379,10 @@ async fn a_call_that_was_turned_away_is_made_again_at_once() {
     let replicas = Replicas::new();
     replicas.begin(STRICT).await;
     replicas.clock.advance(HOUR);
-    let newest = replicas.provider.family().newest;
-    let ask = |_, _| async { Err(failed(Failure::Operator, false)) }.boxed();
-    let deadline = || Instant::now() + Duration::from_secs(19);
-    let away = replicas.replica().exchange(&replicas.login, STRICT, true, deadline(), &ask).await;
+    let away = replicas.exchange(STRICT, |_| Err(failed(Failure::Operator, false))).await;
     assert!(matches!(away, Err(Refused::Provider(Failure::Operator))));
-    assert_eq!(replicas.provider.family().newest, newest);
+    assert_eq!(replicas.record().await.unwrap().asked_at, None);
+    *replicas.provider.family() = Family::default();
     assert_eq!(replicas.exchange(STRICT, |a| a).await.unwrap(), "access-of-token-1");
 }
 
@@ -219,7 +394,7 @@ async fn without_a_record_a_single_use_login_is_not_spent_and_a_rolling_one_goes
     assert_eq!(replicas.exchange(ROLLING, |a| a).await.unwrap(), "access-of-token-1");
     replicas.clock.advance(HOUR);
     assert_eq!(replicas.exchange(ROLLING, |a| a).await.unwrap(), "access-of-token-2");
-    let newest = replicas.replica().newest(&replicas.login).await.unwrap();
+    let newest = replicas.replica().newest(&replicas.login, ROLLING).await.unwrap();
     assert_eq!(newest.refresh_token.expose_secret(), "token-2");
 }
 
@@ -227,22 +402,69 @@ async fn without_a_record_a_single_use_login_is_not_spent_and_a_rolling_one_goes
 async fn a_store_that_was_set_back_or_edited_yields_no_wrong_token() {
     let replicas = Replicas::new();
     replicas.begin(STRICT).await;
-    let name = record::name(&replicas.login);
-    let old = replicas.store.read(Shelf::Records, &name).await.unwrap().unwrap();
+    let old = replicas.blob().await.unwrap();
     replicas.clock.advance(HOUR);
     replicas.exchange(STRICT, |a| a).await.unwrap();
     replicas.clock.advance(HOUR);
-    replicas.store.put(Shelf::Records, &name, &old, HOUR).await.unwrap();
+    replicas.put_back(&old).await;
     let back = replicas.exchange(STRICT, |a| a).await;
-    assert!(matches!(back, Err(Refused::Provider(Failure::Refused(_)))), "{back:?}");
+    assert!(is_refused(&back), "{back:?}");
     let mut edited = old.clone();
     edited[20] ^= 1;
-    replicas.store.put(Shelf::Records, &name, &edited, HOUR).await.unwrap();
+    replicas.put_back(&edited).await;
     let calls = replicas.calls();
     assert!(matches!(replicas.exchange(STRICT, |a| a).await, Err(Refused::Forgotten)));
     assert_eq!(replicas.calls(), calls);
-    replicas.store.take(Shelf::Records, &name).await.unwrap();
+    replicas.replica().forget(&replicas.login).await;
     assert!(matches!(replicas.exchange(STRICT, |a| a).await, Err(Refused::Forgotten)));
+}
+
+#[tokio::test]
+async fn a_replica_that_remembers_more_than_the_store_sets_it_right_before_anything_is_spent() {
+    let replicas = Replicas::new();
+    replicas.begin(STRICT).await;
+    let first = replicas.blob().await.unwrap();
+    let mut edited = first.clone();
+    *edited.last_mut().unwrap() ^= 1;
+    let one = replicas.replica();
+    for (round, back) in [Some(first.clone()), None, Some(edited), Some(first)].into_iter().enumerate() {
+        replicas.clock.advance(HOUR);
+        replicas.exchange_on(&one, STRICT, |a| a).await.unwrap();
+        match back {
+            Some(back) => replicas.put_back(&back).await,
+            None => drop(replicas.store.take(Shelf::Records, &record::name(&replicas.login)).await.unwrap()),
+        }
+        let remembered = replicas.exchange_on(&one, STRICT, |a| a).await.unwrap();
+        assert_eq!((remembered, replicas.calls()), (format!("access-of-token-{}", round + 1), round + 1));
+        let other = replicas.exchange(STRICT, |a| a).await.unwrap();
+        assert_eq!(other, format!("access-of-token-{}", round + 1), "and so others find it");
+    }
+    // What does not open any more, since its key was replaced, is not written again and again.
+    let dead = sealed(&replicas, 9, &keyring(1, &[1]));
+    replicas.put_back(&dead).await;
+    one.records.remember(record::name(&replicas.login), 9, &dead);
+    let unopened = tokio::time::timeout(Duration::from_secs(30), replicas.exchange_on(&one, STRICT, |a| a)).await;
+    assert!(matches!(unopened.unwrap(), Err(Refused::Forgotten)));
+    // What was ended is not brought back.
+    one.forget(&replicas.login).await;
+    assert!(matches!(replicas.exchange_on(&one, STRICT, |a| a).await, Err(Refused::Forgotten)));
+}
+
+#[tokio::test]
+async fn a_token_from_before_a_restart_of_the_machine_is_asked_for_again_and_its_login_kept() {
+    let replicas = Replicas::new();
+    replicas.begin(STRICT).await;
+    let mut records = Records::new(replicas.store.clone(), replicas.keyring.clone(), replicas.clock.clone());
+    records.boot = Some(1);
+    let rotation = Rotation { records: Arc::new(records), ..replicas.replica() };
+    assert_eq!(replicas.exchange_on(&rotation, STRICT, |a| a).await.unwrap(), "access-of-token-1");
+    assert_eq!(replicas.exchange_on(&rotation, STRICT, |a| a).await.unwrap(), "access-of-token-1");
+    assert_eq!(replicas.calls(), 1);
+    // A clock that was ahead when the token was fetched.
+    replicas.clock.step(-86_400);
+    assert_eq!(replicas.exchange_on(&rotation, STRICT, |a| a).await.unwrap(), "access-of-token-2");
+    replicas.clock.step(2 * 86_400);
+    assert_eq!(replicas.exchange_on(&rotation, STRICT, |a| a).await.unwrap(), "access-of-token-3");
 }
 
 #[tokio::test]
@@ -251,22 +473,19 @@ async fn after_a_refusal_a_newer_token_of_another_replica_is_adopted() {
     replicas.begin(ROLLING).await;
     replicas.clock.advance(HOUR);
     // While the provider refuses the old token, another replica writes what it got a moment earlier.
-    let name = record::name(&replicas.login);
     let ask = |token: SecretString, _| {
         let replicas = &replicas;
         async move {
             assert_eq!(token.expose_secret(), "token-0");
-            let blob = replicas.store.read(Shelf::Records, &name).await.unwrap().unwrap();
-            let old = Record::open(&blob, &replicas.login, &replicas.keyring.load()).unwrap();
-            let new = Record::new(Some(&old), &token, tokens("token-9"), replicas.clock.now());
-            let blob = new.seal(&replicas.login, &replicas.keyring.load()).unwrap();
-            replicas.store.put(Shelf::Records, &name, &blob, HOUR).await.unwrap();
+            let old = replicas.record().await.unwrap();
+            let (now, boot) = (replicas.clock.now(), boot::id());
+            let new = Record::new(Some(&old), &token, tokens("token-9"), now, boot);
+            replicas.put_back(&new.seal(&replicas.login, &replicas.keyring.load()).unwrap()).await;
             Err(refused())
         }
         .boxed()
     };
-    let deadline = Instant::now() + Duration::from_secs(19);
-    let access = replicas.replica().exchange(&replicas.login, ROLLING, true, deadline, &ask).await.unwrap();
+    let access = replicas.replica().exchange(&replicas.login, ROLLING, true, deadline(), &ask).await.unwrap();
     assert_eq!(access.token.expose_secret(), "access-of-token-9");
 }
 
@@ -278,8 +497,7 @@ async fn a_test_of_a_login_asks_the_provider_though_a_token_is_remembered() {
         let answer = replicas.provider.refresh(&token);
         async { answer }.boxed()
     };
-    let deadline = Instant::now() + Duration::from_secs(19);
-    let access = replicas.replica().exchange(&replicas.login, STRICT, false, deadline, &ask).await.unwrap();
+    let access = replicas.replica().exchange(&replicas.login, STRICT, false, deadline(), &ask).await.unwrap();
     assert_eq!((access.token.expose_secret(), replicas.calls()), ("access-of-token-1", 1));
     assert_eq!(replicas.exchange(STRICT, |a| a).await.unwrap(), "access-of-token-1");
     assert_eq!(replicas.calls(), 1, "what the test brought is used");
@@ -293,25 +511,161 @@ async fn a_record_under_a_key_that_is_not_here_is_left_alone() {
     theirs.begin(&replicas.login, tokens("token-0"), STRICT).await.unwrap();
     let ours = Rotation::new(replicas.store.clone(), live(&text), replicas.clock.clone(), meter());
     let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
-    let deadline = Instant::now() + Duration::from_secs(19);
-    let outcome = ours.exchange(&replicas.login, STRICT, true, deadline, &ask).await;
-    assert!(matches!(outcome, Err(Refused::NoKey(_, NoKey::Newer))));
+    let outcome = ours.exchange(&replicas.login, STRICT, true, deadline(), &ask).await;
+    assert!(matches!(outcome, Err(Refused::NoKeyForRecord(_, NoKey::Newer))));
+    let before = replicas.blob().await;
+    let rolling = replicas.exchange_on(&ours, ROLLING, |a| a).await;
+    assert_eq!(rolling.unwrap(), "access-of-token-1", "the AuthID's own token lives on");
+    assert_eq!(replicas.blob().await, before, "another replica has the key");
     let counts = records_by_epoch(&replicas.store).await.unwrap();
     assert_eq!(counts.into_iter().collect::<Vec<_>>(), [(Some(Epoch::try_from(2).unwrap()), 1)]);
 }
 
+#[tokio::test]
+async fn a_record_under_a_key_that_is_gone_ends_a_single_use_login_and_no_rolling_one() {
+    for gone in ["retired = \"2026-11-01T00:00:00Z\"", ""] {
+        let replicas = Replicas::new();
+        let text = keyring_text(2, &[1, 2]);
+        let old = live(&text.replace("primary = 2", "primary = 1"));
+        let theirs = Rotation::new(replicas.store.clone(), old, replicas.clock.clone(), meter());
+        theirs.begin(&replicas.login, tokens("token-0"), STRICT).await.unwrap();
+        let secret = text.lines().find(|line| line.contains("authseal-key:1:")).unwrap();
+        let text = match gone {
+            "" => text.replace(&format!("[[key]]\nepoch = 1\n{secret}\n"), ""),
+            gone => text.replace(secret, gone),
+        };
+        let ours = Rotation::new(replicas.store.clone(), live(&text), replicas.clock.clone(), meter());
+        let outcome = replicas.exchange_on(&ours, STRICT, |a| a).await;
+        assert!(matches!(outcome, Err(Refused::NoKeyForRecord(_, NoKey::Retired | NoKey::Absent))), "{outcome:?}");
+        assert_eq!(replicas.calls(), 0);
+        assert_eq!(replicas.exchange_on(&ours, ROLLING, |a| a).await.unwrap(), "access-of-token-1");
+        replicas.clock.advance(HOUR);
+        assert_eq!(replicas.exchange_on(&ours, ROLLING, |a| a).await.unwrap(), "access-of-token-2");
+        assert_eq!(replicas.provider.family().newest, 2, "the newest token is written down again");
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn who_waits_too_long_for_another_is_told_so() {
+async fn what_ends_a_login_waits_for_the_exchange_under_way_and_gets_the_newest_token() {
     let replicas = Replicas::new();
     replicas.begin(STRICT).await;
     replicas.clock.advance(HOUR);
-    let lease = Lease::new(&replicas.store, record::name(&replicas.login)).unwrap();
-    assert!(lease.take().await.unwrap());
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
-    let outcome = replicas.replica().exchange(&replicas.login, STRICT, true, deadline, &ask).await;
-    assert!(matches!(outcome, Err(Refused::TimedOut)));
-    // A holder that died is not waited for: its lease ends.
-    replicas.clock.advance(lease::LASTS + Duration::from_secs(2));
-    assert_eq!(replicas.exchange(STRICT, |a| a).await.unwrap(), "access-of-token-1");
+    let ask = |token: SecretString, _| {
+        let answer = replicas.provider.refresh(&token);
+        async move {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            answer
+        }
+        .boxed()
+    };
+    let (one, two) = (replicas.replica(), replicas.replica());
+    let act = |token: SecretString| async move { token.expose_secret().to_owned() }.boxed();
+    let asking = one.exchange(&replicas.login, STRICT, true, deadline(), &ask);
+    let ending = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let early = Instant::now() + Duration::from_secs(3);
+        assert!(matches!(two.alone(&replicas.login, STRICT, early, act).await, Acted::Not));
+        let Acted::Surely(token) = two.alone(&replicas.login, STRICT, deadline(), act).await else { panic!() };
+        token
+    };
+    let both = async { tokio::join!(asking, ending) };
+    let (answer, token) = while_time_passes(&[&replicas.clock], both).await;
+    assert!(answer.is_ok());
+    assert_eq!(token, "token-1");
+    assert_eq!(replicas.record().await.unwrap().asked_at, None);
+    // While it acts, nobody else asks; and where an exchange broke off, nobody can be sure.
+    replicas.clock.advance(HOUR);
+    let act_long = |_| async { tokio::time::sleep(Duration::from_secs(6)).await }.boxed();
+    let asking = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(tokio::time::timeout(Duration::from_secs(4), replicas.exchange(STRICT, |a| a)).await.is_err());
+    };
+    let both = async { tokio::join!(two.alone(&replicas.login, STRICT, deadline(), act_long), asking) };
+    while_time_passes(&[&replicas.clock], both).await;
+    assert_eq!(replicas.calls(), 1);
+    replicas.lose_answer(&one).await;
+    replicas.clock.advance(Duration::from_secs(25));
+    let ending = two.alone(&replicas.login, STRICT, deadline(), act);
+    assert!(matches!(while_time_passes(&[&replicas.clock], ending).await, Acted::Perhaps(_)));
+    two.forget(&replicas.login).await;
+    assert!(matches!(two.alone(&replicas.login, STRICT, deadline(), act).await, Acted::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_process_that_ends_in_a_call_the_log_names_the_login() {
+    let replicas = Replicas::new();
+    replicas.begin(STRICT).await;
+    replicas.clock.advance(HOUR);
+    let replica = replicas.replica();
+    assert!(replica.settle().await);
+    let ask = |_, _| std::future::pending().boxed();
+    let asking = replica.exchange(&replicas.login, STRICT, true, deadline(), &ask);
+    let ending = async {
+        while replica.under_way.grants().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        replica.settle().await
+    };
+    let settled = tokio::select! {
+        settled = ending => settled,
+        _ = asking => unreachable!(),
+    };
+    assert!(!settled);
+    assert!(replica.settle().await, "nothing is under way any more");
+}
+
+/// A record of a generation, sealed for the login.
+fn sealed(replicas: &Replicas, generation: u64, keyring: &Keyring) -> Vec<u8> {
+    let mut record = Record::new(None, &"own".into(), tokens(&format!("token-{generation}")), 0, None);
+    record.generation = generation;
+    record.seal(&replicas.login, keyring).unwrap()
+}
+
+fn pending(replicas: &Replicas, generation: u64) -> Pending {
+    let blob = sealed(replicas, generation, &replicas.keyring.load()).into();
+    Pending { grant: replicas.login.grant, generation, blob, life: HOUR }
+}
+
+#[tokio::test]
+async fn one_token_that_cannot_be_written_down_does_not_keep_others_out() {
+    let replicas = Replicas::new();
+    let rotation = replicas.replica();
+    let too_long = vec![0; crate::store::MAX_BLOB_LEN + 1].into();
+    for name in [[0; 32], [1; 32], [2; 32]] {
+        rotation.unwritten.keep(name, Pending { blob: Arc::clone(&too_long), ..pending(&replicas, 1) });
+    }
+    rotation.unwritten.keep(record::name(&replicas.login), pending(&replicas, 1));
+    let written = async {
+        while rotation.unwritten() > 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), written).await.unwrap();
+    assert_eq!(replicas.record().await.unwrap().generation, 1);
+}
+
+#[tokio::test]
+async fn what_waits_to_be_written_down_takes_the_place_of_older_records_only() {
+    let name = |replicas: &Replicas| record::name(&replicas.login);
+    for (there, after) in [(0, 2), (1, 2), (2, 2), (3, 3)] {
+        let replicas = Replicas::new();
+        let rotation = replicas.replica();
+        let before = sealed(&replicas, there, &replicas.keyring.load());
+        replicas.put_back(&before).await;
+        rotation.unwritten.keep(name(&replicas), pending(&replicas, 2));
+        rotation.unwritten.write(&name(&replicas)).await.unwrap();
+        assert_eq!((replicas.record().await.unwrap().generation, rotation.unwritten()), (after, 0));
+        assert_eq!(replicas.blob().await.unwrap() == before, there >= 2, "one as new stays as it is, with its mark");
+    }
+    // Under a key that is not here yet.
+    let replicas = Replicas::new();
+    let rotation = replicas.replica();
+    let theirs = sealed(&replicas, 1, &keyring(2, &[2]));
+    replicas.put_back(&theirs).await;
+    rotation.unwritten.keep(name(&replicas), pending(&replicas, 2));
+    assert!(rotation.unwritten.write(&name(&replicas)).await.is_err());
+    assert_eq!((replicas.blob().await, rotation.unwritten()), (Some(theirs), 1));
+    replicas.store.take(Shelf::Records, &name(&replicas)).await.unwrap();
+    rotation.unwritten.write(&name(&replicas)).await.unwrap();
+    assert_eq!((replicas.record().await.unwrap().generation, rotation.unwritten()), (2, 0));
 }

@@ -18,9 +18,27 @@ pub struct Client {
 }
 
 impl Client {
-    /// Whose limit is used up: clients that cannot be told apart share their proxy's.
-    pub fn limited(&self) -> ClientNet {
-        self.address.unwrap_or(self.peer)
+    /// The same of the site that a client is in, see [`ClientNet::site`].
+    pub fn site(self) -> Self {
+        Self { address: self.address.map(ClientNet::site), ..self }
+    }
+}
+
+impl ClientNet {
+    /// Whether it is this machine.
+    pub fn is_loopback(self) -> bool {
+        self.0.is_loopback()
+    }
+
+    /// The first 48 bits of an IPv6 address: what one customer of a provider may have to itself. IPv4 stays as it is.
+    pub fn site(self) -> Self {
+        match self.0 {
+            IpAddr::V6(address) => {
+                let [a, b, c, ..] = address.segments();
+                Self(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into())
+            }
+            IpAddr::V4(_) => self,
+        }
     }
 }
 
@@ -49,7 +67,7 @@ impl From<IpAddr> for ClientNet {
 
 /// 16 bytes, for what is sealed: an IPv6 address, perhaps a mapped IPv4 one (RFC 4291 section 2.5.5.2); all zero if
 /// there is none.
-pub(super) fn to_bytes(client: Option<ClientNet>) -> [u8; 16] {
+pub fn to_bytes(client: Option<ClientNet>) -> [u8; 16] {
     match client {
         None => [0; 16],
         Some(ClientNet(IpAddr::V4(address))) => address.to_ipv6_mapped().octets(),
@@ -58,7 +76,7 @@ pub(super) fn to_bytes(client: Option<ClientNet>) -> [u8; 16] {
 }
 
 /// What [`to_bytes`] wrote.
-pub(super) fn from_bytes(bytes: [u8; 16]) -> Option<ClientNet> {
+pub fn from_bytes(bytes: [u8; 16]) -> Option<ClientNet> {
     (bytes != [0; 16]).then(|| IpAddr::from(bytes).into())
 }
 
@@ -77,6 +95,13 @@ mod tests {
         assert_eq!(net("2001:db8:0:1::1"), net("2001:db8:0:1:ffff::2"));
         assert_ne!(net("2001:db8:0:1::1"), net("2001:db8:0:2::1"));
         assert_eq!(net("127.0.0.1"), net("::1"));
+    }
+
+    #[test]
+    fn a_site_is_the_first_48_bits() {
+        assert_eq!(net("2001:db8:1:2::3").site(), net("2001:db8:1:4::5").site());
+        assert_ne!(net("2001:db8:1::").site(), net("2001:db8:2::").site());
+        assert_eq!(net("192.0.2.1").site(), net("192.0.2.1"));
     }
 
     #[test]

@@ -1,0 +1,221 @@
+//! How often something may happen in a minute. What opens is never counted, nor is what succeeds: limits are for guesses,
+//! and for calls that somebody else pays for.
+//!
+//! Counted by network. Where the client's address is not known, all who come through the same proxy look alike, and one
+//! of them must not lock out the others: there the count is far higher, or there is none. Everything is in memory and
+//! bounded; a restart begins at zero. Not `governor`: a count that is given back is no part of its algorithm, and its
+//! table of keys has no bound.
+
+use crate::authid::GrantId;
+use crate::clock::Clock;
+use crate::net::{Client, ClientNet};
+use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use std::hash::Hash;
+use std::time::Duration;
+
+/// A count starts again after this time.
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// Most keys that are counted at a time in one limit; above it the least recently seen are forgotten.
+const MAX_KEYS: u64 = 100_000;
+/// How many times as much is allowed to all those together who come through one proxy and cannot be told apart.
+const SHARED: u32 = 12;
+
+/// A count for each `K`.
+pub struct Limit<K> {
+    windows: Cache<K, Window>,
+    clock: Clock,
+}
+
+#[derive(Clone, Copy)]
+struct Window {
+    began: Duration,
+    count: u32,
+}
+
+impl<K: Copy + Eq + Hash + Send + Sync + 'static> Limit<K> {
+    /// Nothing counted yet.
+    pub fn new(clock: &Clock) -> Self {
+        let windows = Cache::builder()
+            .max_capacity(MAX_KEYS)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(2 * MINUTE)
+            .build();
+        Self { windows, clock: clock.clone() }
+    }
+
+    /// Counts one more for `who`.
+    ///
+    /// # Errors
+    /// When that would be more than `most` in a minute: the time until the count starts again. Nothing is counted then.
+    pub fn admit(&self, who: K, most: u32) -> Result<(), Duration> {
+        let (now, mut outcome) = (self.clock.uptime(), Ok(()));
+        self.windows.entry(who).and_compute_with(|entry| {
+            let window = entry.map(|entry| entry.into_value()).filter(|window| now < window.began + MINUTE);
+            let Window { began, count } = window.unwrap_or(Window { began: now, count: 0 });
+            if count < most {
+                return Op::Put(Window { began, count: count + 1 });
+            }
+            outcome = Err((began + MINUTE).saturating_sub(now));
+            Op::Nop
+        });
+        outcome
+    }
+
+    /// Takes one back that was counted.
+    pub fn give_back(&self, who: K) {
+        self.windows.entry(who).and_compute_with(|entry| match entry.map(|entry| entry.into_value()) {
+            Some(Window { began, count }) => Op::Put(Window { began, count: count.saturating_sub(1) }),
+            None => Op::Nop,
+        });
+    }
+}
+
+/// Whose count is used up by a client, and how much of it there is if `most` is there for one network.
+pub fn share(client: Client, most: u32) -> (ClientNet, u32) {
+    client.address.map_or_else(|| (client.peer, most.saturating_mul(SHARED)), |address| (address, most))
+}
+
+/// What may happen in a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// AuthIDs that do not open, from one address.
+    pub invalid_authids: u32,
+    /// Calls to providers that a visitor caused, of one kind: from one network, and for one login.
+    pub provider_calls: u32,
+    /// The same from everywhere.
+    pub provider_calls_in_all: u32,
+}
+
+/// The limits of what anybody may ask of this server.
+pub struct Limits {
+    rates: Rates,
+    invalid: Limit<ClientNet>,
+    /// Logins that are ended at their provider.
+    pub revocations: CallLimit,
+    /// AuthIDs that are tested at their provider.
+    pub tests: CallLimit,
+    /// Tokens that people made at the provider and pasted here.
+    pub pastes: CallLimit,
+}
+
+impl Limits {
+    /// Nothing counted yet.
+    pub fn new(rates: Rates, clock: &Clock) -> Self {
+        let calls = || CallLimit::new(rates, clock);
+        Self { rates, invalid: Limit::new(clock), revocations: calls(), tests: calls(), pastes: calls() }
+    }
+
+    /// Counts an AuthID that does not open. A refusal costs this server next to nothing, so nothing is counted where it might
+    /// hit others: of a client that is not known, or on this machine, where a proxy may be that says nothing of clients.
+    ///
+    /// # Errors
+    /// When there were too many: the time until the count starts again.
+    pub fn invalid_authid(&self, client: Client) -> Result<(), Duration> {
+        client
+            .address
+            .filter(|address| !address.is_loopback())
+            .map_or(Ok(()), |address| self.invalid.admit(address, self.rates.invalid_authids))
+    }
+}
+
+/// A limit for what is a call to a provider each time: for each network, a /48 of IPv6; for each login; and for all.
+pub struct CallLimit {
+    rates: Rates,
+    networks: Limit<ClientNet>,
+    logins: Limit<GrantId>,
+    all: Limit<()>,
+}
+
+impl CallLimit {
+    fn new(rates: Rates, clock: &Clock) -> Self {
+        Self { rates, networks: Limit::new(clock), logins: Limit::new(clock), all: Limit::new(clock) }
+    }
+
+    /// Counts a call, unless there were too many; returns whether there were not. `login` is whose it is, if that is known.
+    pub fn admits(&self, client: Client, login: Option<GrantId>) -> bool {
+        let (network, most) = share(client.site(), self.rates.provider_calls);
+        login.is_none_or(|login| self.logins.admit(login, self.rates.provider_calls).is_ok())
+            && self.networks.admit(network, most).is_ok()
+            && self.all.admit((), self.rates.provider_calls_in_all).is_ok()
+    }
+
+    /// Takes a call back that succeeded and was nobody's in particular.
+    pub fn give_back(&self, client: Client) {
+        self.networks.give_back(share(client.site(), 0).0);
+        self.all.give_back(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    const RATES: Rates = Rates { invalid_authids: 3, provider_calls: 2, provider_calls_in_all: 30 };
+
+    fn net(text: &str) -> ClientNet {
+        text.parse::<IpAddr>().unwrap().into()
+    }
+
+    fn known(text: &str) -> Client {
+        Client { address: Some(net(text)), peer: net("192.0.2.99") }
+    }
+
+    fn unknown() -> Client {
+        Client { address: None, peer: net("192.0.2.99") }
+    }
+
+    #[test]
+    fn a_count_is_for_a_minute_and_for_each_by_itself() {
+        let clock = Clock::system();
+        let limit = Limit::new(&clock);
+        assert!((0..3).all(|_| limit.admit("a", 3).is_ok()));
+        clock.advance(Duration::from_secs(20));
+        let wait = limit.admit("a", 3).unwrap_err();
+        assert!(wait <= Duration::from_secs(40) && wait > Duration::from_secs(30), "{wait:?}");
+        assert!(limit.admit("b", 3).is_ok());
+        limit.give_back("a");
+        assert!(limit.admit("a", 3).is_ok() && limit.admit("a", 3).is_err());
+        limit.give_back("never counted");
+        assert!((0..3).all(|_| limit.admit("never counted", 3).is_ok()) && limit.admit("never counted", 3).is_err());
+        clock.advance(Duration::from_secs(40));
+        assert!((0..3).all(|_| limit.admit("a", 3).is_ok()) && limit.admit("a", 3).is_err());
+    }
+
+    #[test]
+    fn invalid_authids_are_counted_by_address_and_of_nobody_who_cannot_be_told_apart() {
+        let limits = Limits::new(RATES, &Clock::system());
+        let admits = |client| limits.invalid_authid(client).is_ok();
+        assert!((0..3).all(|_| admits(known("2001:db8::1"))) && !admits(known("2001:db8::2")));
+        assert!(admits(known("2001:db8:0:1::1")) && admits(known("192.0.2.1")));
+        assert!((0..1000).all(|_| admits(unknown()) && admits(known("127.0.0.1")) && admits(known("::1"))));
+    }
+
+    #[test]
+    fn calls_are_counted_by_network_by_login_and_in_all() {
+        let clock = Clock::system();
+        let calls = || CallLimit::new(RATES, &clock);
+        let login = GrantId::new([1; 16]);
+
+        let by_network = calls();
+        assert!(by_network.admits(known("2001:db8:1:1::1"), None) && by_network.admits(known("2001:db8:1:2::1"), None));
+        assert!(!by_network.admits(known("2001:db8:1:3::1"), None), "one /48");
+        assert!(by_network.admits(known("2001:db8:2::1"), None));
+        by_network.give_back(known("2001:db8:1:4::1"));
+        assert!(by_network.admits(known("2001:db8:1:5::1"), None));
+
+        let by_login = calls();
+        let from = |host| known(&format!("192.0.2.{host}"));
+        assert!(by_login.admits(from(1), Some(login)) && by_login.admits(from(2), Some(login)));
+        assert!(!by_login.admits(from(3), Some(login)) && by_login.admits(from(3), Some(GrantId::new([2; 16]))));
+
+        let shared = calls();
+        assert!((0..24).all(|_| shared.admits(unknown(), None)) && !shared.admits(unknown(), None));
+        assert!((0..6).all(|host| shared.admits(from(host), None)), "they leave room for others");
+        assert!(!shared.admits(from(7), None), "thirty in all");
+        clock.advance(MINUTE);
+        assert!(shared.admits(from(7), None));
+    }
+}

@@ -1,0 +1,17 @@
+//! What a client may do to a connection before a request of it is served: how long it may take, how much it may send
+//! ahead of its answers, how many connections there are. The same for plain http and TLS, on every listener.
+//!
+//! The HTTP library bounds the first head of a connection and nothing after it. So each socket is wrapped (`stream`),
+//! each wrapper keeps what its connection waits for (`conn`), and one task goes over all of them four times a second
+//! and ends what waits too long (`crowd`): no timer for each connection, and [`crate::clock::Clock`] moves all bounds.
+//! A request that is being served has no bound here; what it waits for has.
+
+mod conn;
+mod crowd;
+mod descriptors;
+mod serve;
+mod stream;
+
+pub use crowd::Crowd;
+pub use descriptors::{max_connections, raise_limit};
+pub use serve::serve;

@@ -1,0 +1,161 @@
+//! From a listener to the HTTP library: what `actix_web::HttpServer` does, with the wrapper in between and TLS accepted
+//! here, so that handshakes have no gate of their own that silent clients could fill.
+
+use super::conn::{CHUNKED, Conn, Phase, Reason, Told};
+use super::crowd::{Crowd, Place};
+use super::stream::Stream;
+use actix_http::body::MessageBody;
+use actix_http::error::{DispatchError, ParseError};
+use actix_http::{HttpService, KeepAlive, Payload, Protocol, Request, Response};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt};
+use actix_service::{apply_fn_factory, fn_service, map_config};
+use actix_web::dev::{AppConfig, Server};
+use actix_web::http::header;
+use rustix::net::sockopt;
+use rustls::ServerConfig;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+
+/// Plain, or with TLS.
+type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// How long what a client still sends is read after an answer that did not wait for it, so that it comes to read that.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What the kernel may keep of a connection each way, in bytes: more than a request has, and almost all answers. By itself
+/// it lets who reads nothing have megabytes.
+const BUFFER: usize = 64 * 1024;
+
+/// A server of `app` on these listeners: `workers` threads, and at most as many connections as the crowd may have.
+/// `finish` is how long what is under way may take when it ends.
+///
+/// # Errors
+/// When a listener cannot be used.
+pub fn serve<F, I, S, B>(
+    app: F,
+    listeners: Vec<TcpListener>,
+    tls: Option<ServerConfig>,
+    crowd: &Arc<Crowd>,
+    workers: usize,
+    finish: Duration,
+) -> io::Result<Server>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    S::Service: 'static,
+    B: MessageBody + 'static,
+{
+    let tls = tls.map(|mut tls| {
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        TlsAcceptor::from(Arc::new(tls))
+    });
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(crowd.max().div_ceil(workers))
+        .shutdown_timeout(finish.as_secs())
+        .disable_signals();
+    let server = listeners.into_iter().try_fold(server, |server, listener| {
+        // What is accepted has them too.
+        sockopt::set_socket_send_buffer_size(&listener, BUFFER)?;
+        sockopt::set_socket_recv_buffer_size(&listener, BUFFER)?;
+        let (app, tls, crowd) = (app.clone(), tls.clone(), crowd.clone());
+        server.listen("http", listener, move || {
+            let app = map_config(app().into_factory(), |()| AppConfig::default());
+            let app = app.map_err(|error: S::Error| error.into().error_response());
+            // All bounds of time are ours but this one.
+            let http = HttpService::build()
+                .keep_alive(KeepAlive::Os)
+                .client_request_timeout(Duration::ZERO)
+                .client_disconnect_timeout(LINGER)
+                .on_connect_ext(|stream: &Stream<Socket>, data| _ = data.insert(Arc::clone(stream.place())))
+                .finish(apply_fn_factory(app, watched));
+            let (tls, crowd, counts) = (tls.clone(), crowd.clone(), crowd.clone());
+            let door = fn_service(move |stream| {
+                let (tls, crowd) = (tls.clone(), crowd.clone());
+                async move { enter(stream, tls.as_ref(), &crowd).await }
+            });
+            door.and_then(http).map_err(move |error| match error {
+                DispatchError::Parse(ParseError::TooLarge) => counts.count(Reason::TooLarge),
+                DispatchError::Parse(_) => counts.count(Reason::Malformed),
+                _ => {}
+            })
+        })
+    })?;
+    Ok(server.run())
+}
+
+/// A connection's way in, through the TLS handshake where there is one.
+async fn enter(
+    stream: TcpStream,
+    tls: Option<&TlsAcceptor>,
+    crowd: &Arc<Crowd>,
+) -> Result<(Stream<Socket>, Protocol, Option<SocketAddr>), DispatchError> {
+    let peer = stream.peer_addr().ok();
+    let phase = if tls.is_some() { Phase::Handshake } else { Phase::Opened };
+    let place = crowd.enter(peer.map(|peer| peer.ip()), phase);
+    let socket = match tls {
+        None => Either::Left(stream),
+        Some(tls) => {
+            let stream = handshake(stream, tls, &place).await.inspect_err(|error| {
+                // Who only looks whether somebody listens says nothing and is gone.
+                if !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::UnexpectedEof) {
+                    place.count(Reason::BadHandshake);
+                }
+            });
+            let stream = stream.map_err(DispatchError::Io)?;
+            place.enter(Phase::Opened);
+            Either::Right(Box::new(stream))
+        }
+    };
+    Ok((Stream::new(socket, place), Protocol::Http1, peer))
+}
+
+async fn handshake(stream: TcpStream, tls: &TlsAcceptor, place: &Place) -> io::Result<TlsStream<TcpStream>> {
+    let mut accepted = tls.accept(stream);
+    poll_fn(|cx| match place.told(cx) {
+        Told::Nothing => Pin::new(&mut accepted).poll(cx),
+        _ => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+    })
+    .await
+}
+
+/// Serves a request and lets its connection know how far it is.
+fn watched<S: Service<Request>>(
+    mut request: Request,
+    app: &S,
+) -> impl Future<Output = Result<S::Response, S::Error>> + use<S> {
+    let conn = request.conn_data::<Arc<Conn>>().cloned();
+    if let Some(conn) = &conn {
+        let none = matches!(request.payload(), Payload::None);
+        let headers = &request.head().headers;
+        let length = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+        conn.called(match headers.contains_key(header::TRANSFER_ENCODING) {
+            _ if none => 0,
+            true => CHUNKED,
+            false => length().unwrap_or(CHUNKED),
+        });
+    }
+    let answer = app.call(request);
+    async move {
+        let answer = answer.await;
+        if let Some(conn) = conn {
+            conn.answered();
+        }
+        answer
+    }
+}

@@ -1,0 +1,204 @@
+//! A socket whose bytes are handed out one request at a time. A client may send requests ahead of its answers; they wait
+//! here and in the kernel, as bytes, until the answer before is written. The HTTP library would make requests of all of
+//! them at once, at some kilobytes each.
+
+use super::conn::{Phase, Reason, Told};
+use super::crowd::Place;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The last words to a client whose request does not end (RFC 9110 section 15.5.9), or is too large (RFC 6585
+/// section 5).
+const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const TOO_LARGE: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+pub(super) struct Stream<T> {
+    io: T,
+    place: Place,
+    /// What was read and not handed out, from here on.
+    held: (Vec<u8>, usize),
+    line: Line,
+    /// A head was handed out; nothing more before the library has looked at it.
+    pause: bool,
+    /// Reading was refused; who wants to read has to be woken when it is not any more.
+    refused: bool,
+    /// The last words were said.
+    spoken: bool,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
+    pub(super) fn new(io: T, place: Place) -> Self {
+        Self { io, place, held: (Vec::new(), 0), line: Line::Within, pause: false, refused: false, spoken: false }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Reads, and keeps back what comes after the end of a head or of a body. How many bytes there are.
+    fn fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+        let before = buf.filled().len();
+        let (held, at) = &mut self.held;
+        let rest = held.get(*at..).unwrap_or_default();
+        let fresh = rest.is_empty();
+        if fresh {
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        } else {
+            buf.put_slice(rest.get(..buf.remaining()).unwrap_or(rest));
+        }
+        let new = buf.filled().get(before..).unwrap_or_default();
+        let some = match self.place.body_left() {
+            Some(left) => left.min(new.len()),
+            None => {
+                let end = self.line.end(new);
+                self.pause = end.is_some();
+                end.unwrap_or(new.len())
+            }
+        };
+        if fresh {
+            self.held = (new.get(some..).unwrap_or_default().to_vec(), 0);
+        } else {
+            *at += some;
+            if *at == held.len() {
+                self.held = (Vec::new(), 0);
+            }
+        }
+        buf.set_filled(before + some);
+        Poll::Ready(Ok(some))
+    }
+
+    /// Tells the client why, if nothing else is being told to it.
+    fn speak(&mut self, cx: &mut Context<'_>, words: &[u8]) {
+        if self.place.phase() == Phase::Head && !self.spoken {
+            self.spoken = true;
+            // Best effort: who takes nothing gets nothing.
+            let _ = Pin::new(&mut self.io).poll_write(cx, words);
+        }
+    }
+
+    /// Writes in some way, notes whether that is taken, and lets a reader in that had to wait until `all` is written.
+    fn write<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        all: bool,
+        write: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if self.place.told(cx) == Told::Gone {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let poll = write(Pin::new(&mut self.io), cx);
+        if poll.is_pending() {
+            self.place.blocked();
+        } else if all {
+            self.place.flushed();
+            if self.refused && self.place.phase().reads() {
+                self.refused = false;
+                cx.waker().wake_by_ref();
+            }
+        }
+        poll
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match this.place.told(cx) {
+            Told::Nothing => {}
+            Told::ReadNoMore => {
+                this.speak(cx, TIMEOUT);
+                this.place.cut_off();
+                return Poll::Ready(Ok(()));
+            }
+            Told::Gone => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+        if std::mem::take(&mut this.pause) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if !this.place.phase().reads() {
+            this.refused = true;
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        let read = ready!(this.fill(cx, buf))?;
+        if read > 0 && !this.place.took(read) {
+            if this.place.end() {
+                this.place.count(Reason::TooLarge);
+            }
+            this.speak(cx, TOO_LARGE);
+            this.place.cut_off();
+            buf.set_filled(before);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().write(cx, false, |io, cx| io.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().write(cx, true, |io, cx| io.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().write(cx, true, |io, cx| io.poll_shutdown(cx))
+    }
+}
+
+/// Where in a line the bytes that were looked at end. A bare line feed ends a line too: the library takes it for one.
+#[derive(Clone, Copy, Default)]
+enum Line {
+    #[default]
+    Within,
+    Begun,
+    /// It has a carriage return and nothing else.
+    Returned,
+}
+
+impl Line {
+    /// Where the first empty line ends, which may have begun before.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (at, byte) in bytes.iter().enumerate() {
+            *self = match (byte, *self) {
+                (b'\n', Self::Within) => Self::Begun,
+                (b'\n', _) => {
+                    *self = Self::Within;
+                    return Some(at + 1);
+                }
+                (b'\r', Self::Begun) => Self::Returned,
+                _ => Self::Within,
+            };
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_at_the_first_empty_line_however_it_is_cut() {
+        for (text, end) in [
+            ("GET / HTTP/1.1\r\nhost: x\r\n\r\nGET", 27),
+            ("GET / HTTP/1.1\nhost: x\n\nGET", 24),
+            ("GET / HTTP/1.1\r\n\nGET", 17),
+            ("\r\n\r\nGET", 4),
+            ("a\r\n\r\r\nb\n\r\n", 10),
+        ] {
+            for cut in 0..end {
+                let mut line = Line::default();
+                let (before, after) = text.as_bytes().split_at(cut);
+                assert_eq!(line.end(before), None, "{text:?} at {cut}");
+                assert_eq!(line.end(after), Some(end - cut), "{text:?} at {cut}");
+            }
+        }
+        assert_eq!(Line::default().end(b"\r\nGET / HTTP/1.1\r\nhost: x\r\nx: \r\r\n"), None);
+    }
+}

@@ -1,0 +1,161 @@
+//! The records of all logins as this replica sees them: in the store, and in memory the last one that was seen of each,
+//! sealed as it was. A store that is behind what is remembered (a failover, a copy put back) is set right before
+//! anything is done with what it says. Memory holds nothing here that opens without the AuthID.
+
+use super::boot;
+use super::record::{self, Record, Unopened};
+use super::steps::View;
+use crate::authid::Login;
+use crate::clock::Clock;
+use crate::keyfile::LiveKeyring;
+use crate::seal::{Epoch, NoKey};
+use crate::store::{Name, Shelf, Store, StoreError};
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most bytes remembered; above it the least recently used go first. 30,000 records of Box, 3,000 of Microsoft.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// What an entry takes beside its blob, about.
+const ENTRY: usize = 160;
+/// How long what the store said of a login is taken to hold without asking again.
+const CURRENT: Duration = Duration::from_secs(60);
+
+pub(super) struct Records {
+    pub(super) store: Arc<Store>,
+    pub(super) keyring: Arc<LiveKeyring>,
+    pub(super) clock: Clock,
+    /// Which start of the machine this is; `None` where the store is not this machine's alone.
+    pub(super) boot: Option<u64>,
+    newest: Cache<Name, Newest>,
+}
+
+#[derive(Clone)]
+struct Newest {
+    generation: u64,
+    blob: Arc<[u8]>,
+    /// When the store last agreed, by [`Clock::uptime`].
+    agreed_at: Duration,
+}
+
+/// What the store holds of a login. The record may be missing while the blob is there: damaged.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) blob: Option<Vec<u8>>,
+    pub(super) record: Option<Record>,
+}
+
+/// Why a record could not be read.
+pub(super) enum Unread {
+    /// The store fails.
+    Store,
+    /// There is no key for the record that is there.
+    NoKey(Vec<u8>, Epoch, NoKey),
+}
+
+impl From<StoreError> for Unread {
+    /// The store itself says what failed.
+    fn from(_: StoreError) -> Self {
+        Self::Store
+    }
+}
+
+impl Records {
+    pub(super) fn new(store: Arc<Store>, keyring: Arc<LiveKeyring>, clock: Clock) -> Self {
+        let boot = if store.is_shared() { None } else { boot::id() };
+        let weigh = |_: &Name, newest: &Newest| u32::try_from(newest.blob.len() + ENTRY).unwrap_or(u32::MAX);
+        let newest =
+            Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).eviction_policy(EvictionPolicy::lru()).build();
+        Self { store, keyring, clock, boot, newest }
+    }
+
+    /// Puts the first record of a login in its place.
+    pub(super) async fn begin(&self, login: &Login, record: &Record, life: Duration) -> Result<(), StoreError> {
+        let name = record::name(login);
+        let blob = self.seal(login, record)?;
+        self.store.put(Shelf::Records, &name, &blob, life).await?;
+        self.remember(name, record.generation, &blob);
+        Ok(())
+    }
+
+    /// Reads the record of a login. If the store is behind what is remembered here, it is set right first.
+    pub(super) async fn read(&self, login: &Login, life: Duration) -> Result<Found, Unread> {
+        let name = record::name(login);
+        loop {
+            let blob = self.store.read(Shelf::Records, &name).await?;
+            let opened = blob.as_deref().map(|blob| Record::open(blob, login, &self.keyring.load())).transpose();
+            let record = match (opened, &blob) {
+                (Ok(record), _) => record,
+                (Err(Unopened::NoKey(epoch, why)), Some(blob)) => {
+                    return Err(Unread::NoKey(blob.clone(), epoch, why));
+                }
+                (Err(_), _) => {
+                    tracing::warn!(grant = %login.grant, "the store holds something else than this login's record");
+                    None
+                }
+            };
+            let generation = record.as_ref().map(|record| record.generation);
+            match self.newest.get(&name) {
+                // The same, of which the key was replaced since, is not worth writing.
+                Some(newest) if generation < Some(newest.generation) && blob.as_deref() != Some(&*newest.blob) => {
+                    tracing::warn!(
+                        grant = %login.grant,
+                        "the state store is behind what is remembered here of a login; it is set right"
+                    );
+                    self.store.swap(Shelf::Records, &name, blob.as_deref(), Some(&newest.blob), life).await?;
+                }
+                _ => {
+                    if let (Some(blob), Some(generation)) = (&blob, generation) {
+                        self.remember(name, generation, blob);
+                    }
+                    return Ok(Found { blob, record });
+                }
+            }
+        }
+    }
+
+    /// Writes a record in the place of `expected`, and returns it as it is there now; `None` if that was not there.
+    pub(super) async fn swap(
+        &self,
+        login: &Login,
+        expected: Option<&[u8]>,
+        record: Record,
+        life: Duration,
+    ) -> Result<Option<Found>, StoreError> {
+        let name = record::name(login);
+        let blob = self.seal(login, &record)?;
+        if !self.store.swap(Shelf::Records, &name, expected, Some(&blob), life).await? {
+            return Ok(None);
+        }
+        self.remember(name, record.generation, &blob);
+        Ok(Some(Found { blob: Some(blob), record: Some(record) }))
+    }
+
+    /// Removes the record of a login.
+    pub(super) async fn remove(&self, login: &Login) -> Result<(), StoreError> {
+        let name = record::name(login);
+        self.newest.invalidate(&name);
+        self.store.take(Shelf::Records, &name).await.map(drop)
+    }
+
+    /// Whether the store agreed within the last minute with what is remembered here.
+    pub(super) fn is_current(&self, login: &Login) -> bool {
+        let newest = self.newest.get(&record::name(login));
+        newest.is_some_and(|newest| self.clock.uptime() < newest.agreed_at + CURRENT)
+    }
+
+    /// What the steps need to know of a record.
+    pub(super) fn view(&self, record: &Record) -> View {
+        let fresh = record.is_fresh(self.clock.now(), self.boot);
+        View { generation: record.generation, asked_at: record.asked_at, fresh }
+    }
+
+    pub(super) fn seal(&self, login: &Login, record: &Record) -> Result<Vec<u8>, StoreError> {
+        record.seal(login, &self.keyring.load()).map_err(|_| StoreError::Interrupted)
+    }
+
+    pub(super) fn remember(&self, name: Name, generation: u64, blob: &[u8]) {
+        self.newest.insert(name, Newest { generation, blob: blob.into(), agreed_at: self.clock.uptime() });
+    }
+}
