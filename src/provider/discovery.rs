@@ -139,7 +139,7 @@ impl Known {
 
 /// A document, or where else it is.
 enum Found {
-    Document(Metadata),
+    Document(Box<Metadata>),
     Elsewhere(Url),
 }
 
@@ -166,7 +166,7 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
     for _ in 0..=REDIRECTS {
         let (wrong, call) = (Wrong::default(), Call { provider, url: url.clone(), payload: Payload::Nothing });
         match wire.perform(&call, deadline, true, |provider, answer| read(provider, answer, &wrong)).await {
-            Ok(Found::Document(metadata)) => return Ok(metadata),
+            Ok(Found::Document(metadata)) => return Ok(*metadata),
             Ok(Found::Elsewhere(place)) if place.origin() == url.origin() => url = place,
             Ok(Found::Elsewhere(place)) => {
                 let why = format!("it is redirected to another place, {}", place.origin().ascii_serialization());
@@ -242,7 +242,7 @@ fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fa
     if token.is_none() && provider.token.is_none() {
         return Err(wrong.fault("it names no token_endpoint"));
     }
-    Ok(Found::Document(Metadata {
+    Ok(Found::Document(Box::new(Metadata {
         authorize: url("authorization_endpoint", provider.authorize.is_none() && provider.flow() == Flow::Code)?,
         token,
         revoke: url("revocation_endpoint", false)?,
@@ -254,7 +254,7 @@ fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fa
         response_modes: document.list("response_modes_supported"),
         grant_types: document.list("grant_types_supported"),
         scopes: document.list("scopes_supported"),
-    }))
+    })))
 }
 
 #[cfg(test)]

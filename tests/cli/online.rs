@@ -1,6 +1,6 @@
 //! `authseal check --online` against hosts of this machine: well, refused, with a wrong certificate, with another time.
 
-use crate::tls::with_certificate;
+use crate::tls::{renew_with, with_certificate};
 use crate::{Done, GOOD, Served, authseal, done, ready, run};
 use serde_json::{Value, json};
 use std::fs;
@@ -123,6 +123,32 @@ fn a_certificate_that_nobody_vouches_for_is_not_trusted() {
     let url = format!("https://{}", host.address);
     let done = check(&endpoints(&url, &url), &[]);
     says(&done, 1, &format!("p {url}: failed, has a certificate that is not trusted ("));
+}
+
+#[test]
+fn an_authority_of_ones_own_is_trusted_where_it_is_named() {
+    let folder = with_certificate();
+    renew_with(folder.path(), "127.0.0.1", &rcgen::PKCS_ECDSA_P256_SHA256);
+    let host = Served::start(folder.path(), &[]);
+    let (url, file) = (format!("https://{}", host.address), folder.path().join("cert.pem"));
+    let named =
+        |table: &str, file: &str| check(&format!("{}\n{table}ca_file = \"{file}\"", endpoints(&url, &url)), &[]);
+    for table in ["", "[outbound]\n"] {
+        let done = named(table, &file.display().to_string());
+        says(&done, 0, &format!("p {url}: ok"));
+    }
+    let done = check(&endpoints(&url, &url), &[]);
+    says(
+        &done,
+        1,
+        &format!("p {url}: failed, has a certificate that is not trusted (UnknownIssuer); if its authority is"),
+    );
+    for (text, fault) in [("", "there is no certificate"), ("-----BEGIN CERTIFICATE-----\nx\n", "it is damaged")] {
+        fs::write(&file, text).unwrap();
+        let done = named("[outbound]\n", &file.display().to_string());
+        assert!(done.code == 2 && done.err.contains(fault), "{done:?}");
+    }
+    assert!(named("", "/nonexistent/ca.pem").err.contains("/nonexistent/ca.pem cannot be used"));
 }
 
 #[test]
