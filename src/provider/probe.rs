@@ -60,7 +60,8 @@ fn verdict(provider: &Provider, answer: &Answer) -> Result<Verdict, Fault> {
     let none = |what: String| Ok(Verdict::NoTokenEndpoint(what));
     let status = answer.status;
     match (status, &answer.location) {
-        _ if refuses_client(provider, answer).is_some() => Ok(Verdict::ClientRefused),
+        // By its code, or without one. Some servers call any client unauthorized whose code is no good.
+        _ if refuses_client(provider, answer).is_some_and(|plain| plain || status == 401) => Ok(Verdict::ClientRefused),
         (300..400, Some(place)) => none(format!("is redirected to {}", bare(place))),
         (300..400 | 404 | 405 | 410, _) => none(format!("answers with HTTP {status}")),
         _ if answer.body.trim_start().starts_with('<') => none(format!("answers with a page, HTTP {status}")),

@@ -306,8 +306,9 @@ mod tests {
         }
         let found = troubles("", "", vec![refused(), grant()]).await;
         assert!(matches!(found.as_slice(), [(false, text)] if text.contains("client_auth = \"body\"")), "{found:?}");
-        for (body, head) in [("", "400 Bad Request"), ("{}", "403 Forbidden"), (r#"{"error":"x"}"#, "400 Bad Request")]
-        {
+        let (unauthorized, odd) = (r#"{"error":"unauthorized_client"}"#, r#"{"error":"x"}"#);
+        let (bad, forbidden) = ("400 Bad Request", "403 Forbidden");
+        for (body, head) in [("", bad), ("{}", forbidden), (odd, bad), (unauthorized, forbidden)] {
             assert_eq!(troubles("", "", vec![http(head, body)]).await, [], "{head} {body}");
         }
     }
