@@ -121,6 +121,15 @@ impl ClientAuths {
         }
     }
 
+    /// Leaves a way that was taken since another one was refused, and has not worked since.
+    fn pass_over(&self, provider: &Provider, client: &Client, choice: Choice) {
+        let mut known = self.lock();
+        let tried = known.get_mut(&key(provider, client)).filter(|known| known.auth == choice.auth && !known.worked);
+        if let (Some(known), Some(auth)) = (tried, choice.next) {
+            known.auth = auth;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -205,8 +214,14 @@ impl Providers {
                     }
                 }
                 None => {
-                    if outcome.is_ok() && provider.facts.client_auth.is_none() {
-                        self.client_auths().worked(provider, client, choice.auth);
+                    match &outcome {
+                        _ if provider.facts.client_auth.is_some() => {}
+                        Ok(_) => self.client_auths().worked(provider, client, choice.auth),
+                        // Some servers do not call it by its name when the secret is not where they look for it.
+                        Err(fault) if fault.failure == Failure::Operator => {
+                            self.client_auths().pass_over(provider, client, choice);
+                        }
+                        Err(_) => {}
                     }
                     return outcome;
                 }
@@ -300,6 +315,19 @@ mod tests {
         assert_eq!(refresh(&providers, &service).await.err().map(|failed| failed.failure), Some(Failure::Operator));
         assert!(refresh(&providers, &service).await.is_ok());
         assert_eq!(ways(&stranger), "body basic raw", "twice at most");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_passes_does_not_leave_a_way_that_never_worked() {
+        let odd = || Reply::Http("400 Bad Request", r#"{"error":"invalid_request"}"#.into());
+        let stranger = Stranger::with([ok(), refused(), odd(), odd(), ok(), ok()]).await;
+        let (providers, service) = by_urls(&stranger, "");
+        assert!(refresh(&providers, &service).await.is_ok());
+        for _ in 0..2 {
+            assert!(refresh(&providers, &service).await.is_err());
+        }
+        assert!(refresh(&providers, &service).await.is_ok() && refresh(&providers, &service).await.is_ok());
+        assert_eq!(ways(&stranger), "body body basic raw body body");
     }
 
     #[tokio::test]
