@@ -18,7 +18,10 @@ async fn inspect(app: &TestApp, authid: &str) -> Answer {
 }
 
 async fn act(app: &TestApp, authid: &str, act: &str) -> Answer {
-    app.post("/inspect", &[("authid", authid), ("act", act)]).await
+    let form = [("authid", authid), ("act", act)];
+    // The proxy tells where the person is.
+    let request = app.client.post(app.at("/inspect")).header("x-forwarded-for", "203.0.113.7").form(&form);
+    Answer::of(request.send().await.unwrap()).await
 }
 
 /// The text of the element with this id.
