@@ -136,5 +136,12 @@ fn of_services(catalogue: &Catalogue) -> Vec<String> {
     for service in catalogue.all().filter(|service| service.availability() == Availability::NeedsStore) {
         warnings.push(format!("{} is set up, but {}", service.id, state(service.availability(), &service.provider)));
     }
+    for service in catalogue.offered().filter(|service| service.forgets_new_tokens()) {
+        warnings.push(format!(
+            "{}: its refresh tokens change, and with state.store = \"memory\" the new ones are forgotten: each login ends with \
+            its first one; set state.store",
+            service.id
+        ));
+    }
     warnings
 }

@@ -1,7 +1,7 @@
 //! Why a login did not work. What each reason becomes on a page is decided in `web`.
 
 use crate::authid::SealLoginError;
-use crate::provider::{Failure, Service};
+use crate::provider::{Failure, Meaning, Service};
 use crate::seal::SealError;
 use std::sync::Arc;
 use thiserror::Error;
@@ -33,12 +33,15 @@ pub enum LoginError {
     /// The person, or the provider's rules, said no.
     #[error("consent was not given")]
     Declined(Arc<Service>),
-    /// The provider reported an error instead of a code.
-    #[error("the provider reported an error")]
-    ProviderError(Arc<Service>),
+    /// The provider reported an error instead of a code: what it means, and its own code.
+    #[error("the provider reported an error: {2}")]
+    ProviderError(Arc<Service>, Option<Meaning>, String),
+    /// A provider reported an error without a state of ours, so nobody knows of which login; with its code.
+    #[error("a provider reported an error without a login of ours: {0}")]
+    Stray(String),
     /// The provider gave access but no refresh token.
-    #[error("no refresh token")]
-    NoRefreshToken(Arc<Service>),
+    #[error("no refresh token: {1}")]
+    NoRefreshToken(Arc<Service>, NoRefreshToken),
     /// Fewer scopes were granted than asked for.
     #[error("scopes not granted: {1:?}")]
     MissingScopes(Arc<Service>, Vec<String>),
@@ -59,6 +62,20 @@ pub enum LoginError {
     Seal(#[from] SealLoginError),
 }
 
+/// Why no refresh token came, as far as that can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoRefreshToken {
+    /// `offline_access` was asked for and is not among the scopes granted.
+    #[error("offline_access was not granted")]
+    NotOffline,
+    /// The provider gives one at a person's first consent only.
+    #[error("the provider gives one at the first consent only")]
+    OnlyAtFirst,
+    /// The provider gave none.
+    #[error("the provider gave none")]
+    None,
+}
+
 impl LoginError {
     /// The kind in a word, for what is counted.
     pub fn word(&self) -> &'static str {
@@ -71,8 +88,10 @@ impl LoginError {
             Self::Replayed(_) => "replayed",
             Self::WrongIssuer => "wrong_issuer",
             Self::Declined(_) => "declined",
-            Self::ProviderError(_) => "provider_error",
-            Self::NoRefreshToken(_) => "no_refresh_token",
+            Self::ProviderError(_, Some(Meaning::Operator), _) => "operator",
+            Self::ProviderError(_, Some(Meaning::Later), _) => "busy",
+            Self::ProviderError(..) | Self::Stray(_) => "provider_error",
+            Self::NoRefreshToken(..) => "no_refresh_token",
             Self::MissingScopes(..) => "missing_scopes",
             Self::BadPaste(_) => "bad_paste",
             Self::TooMany => "too_many",
@@ -89,14 +108,15 @@ impl LoginError {
             | Self::Unconfirmed(service)
             | Self::Replayed(service)
             | Self::Declined(service)
-            | Self::ProviderError(service)
-            | Self::NoRefreshToken(service)
+            | Self::ProviderError(service, ..)
+            | Self::NoRefreshToken(service, _)
             | Self::MissingScopes(service, _)
             | Self::BadPaste(service)
             | Self::NotRemembered(service)
             | Self::Provider(service, _) => Some(service),
             Self::StaleLink
             | Self::BadState
+            | Self::Stray(_)
             | Self::OtherBrowser
             | Self::WrongIssuer
             | Self::TooMany

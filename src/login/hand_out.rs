@@ -1,7 +1,7 @@
 //! The last step of a login: from the provider's tokens to an AuthID that its person can keep.
 
 use super::context::Context;
-use super::error::LoginError;
+use super::error::{LoginError, NoRefreshToken};
 use super::origin::Opener;
 use super::ticket::Ticket;
 use super::{Caution, LoggedIn, Logins};
@@ -10,7 +10,12 @@ use crate::guard::{self, Guard};
 use crate::net::Client;
 use crate::provider::{Rotation, Service, Tokens};
 use crate::store::Shelf;
+use secrecy::SecretString;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a person waits for access to be given back.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Logins {
     /// Asks the store, before anything is spent, where a login is of no use that is not remembered.
@@ -36,13 +41,15 @@ impl Logins {
     ) -> Result<LoggedIn, LoginError> {
         let missing: Vec<_> = service.missing_scopes(&tokens).into_iter().map(str::to_owned).collect();
         if !missing.is_empty() {
+            self.give_back(&service, tokens.refresh_token.as_ref()).await;
             return Err(LoginError::MissingScopes(service, missing));
         }
         let (authid, named, ends) = if service.provider.raw_token() {
             (tokens.access_token, None, None)
         } else {
             let Some(refresh_token) = tokens.refresh_token.clone() else {
-                return Err(LoginError::NoRefreshToken(service));
+                let why = why_none(&service, &tokens);
+                return Err(LoginError::NoRefreshToken(service, why));
             };
             let now = self.clock.now();
             let login = Login {
@@ -59,6 +66,7 @@ impl Logins {
             let life = tokens.refresh_token_expires_in;
             if let Err(error) = self.tokens.begin(&login, &service, tokens).await {
                 tracing::error!(grant = %login.grant, %error, "a login could not be remembered, so it is of no use");
+                self.give_back(&service, Some(&login.refresh_token)).await;
                 return Err(LoginError::NotRemembered(service));
             }
             let ends = service.ends(now, life);
@@ -90,4 +98,30 @@ impl Logins {
             shown,
         })
     }
+
+    /// Ends at the provider what nobody will use, where that touches no other login.
+    async fn give_back(&self, service: &Service, refresh_token: Option<&SecretString>) {
+        let Some(token) = refresh_token.filter(|_| !service.provider.revoke_ends_all_logins()) else { return };
+        let revoked = tokio::time::timeout(PATIENCE, self.providers.revoke(service, token)).await;
+        tracing::info!(service = %service.id, ?revoked, "the access of a refused login was given back");
+    }
+}
+
+/// Why no refresh token came; said to the operator, who alone can change most of it.
+fn why_none(service: &Service, tokens: &Tokens) -> NoRefreshToken {
+    let offline =
+        |scopes: &[String]| scopes.iter().flat_map(|scope| scope.split(',')).any(|scope| scope == "offline_access");
+    let why = match &tokens.scopes {
+        Some(granted) if offline(&service.scopes) && !offline(granted) => NoRefreshToken::NotOffline,
+        _ if service.provider.gives_refresh_token_once() => NoRefreshToken::OnlyAtFirst,
+        _ => NoRefreshToken::None,
+    };
+    let granted = tokens.scopes.as_ref().map(|scopes| scopes.join(" "));
+    let granted = granted.map(|text| text.chars().filter(|c| (' '..='~').contains(c)).take(200).collect::<String>());
+    tracing::warn!(
+        service = %service.id, provider = service.provider.id(), %why, granted, asked = service.scopes.join(" "),
+        "a login brought no refresh token; does the registration there allow them, are offline_access or access_type \
+        asked for, and is prompt=consent?"
+    );
+    why
 }

@@ -16,7 +16,7 @@ mod ticket;
 
 pub use binder::Binder;
 pub use context::Context;
-pub use error::LoginError;
+pub use error::{LoginError, NoRefreshToken};
 pub use fetch_token::FetchToken;
 pub use origin::{DeliveryRules, Opener, Origin};
 
@@ -25,7 +25,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::guard::{self, Guard};
 use crate::keyfile::LiveKeyring;
 use crate::net::Client;
-use crate::provider::{Availability, Failure, Flow, Meaning, PastedToken, Providers, Service};
+use crate::provider::{Availability, CallbackError, Failure, Flow, PastedToken, Providers, Service};
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
@@ -76,8 +76,6 @@ pub struct Callback {
     pub kept: Option<String>,
     /// Whether the person said on our own page that they come from the provider.
     pub confirmed: bool,
-    /// The provider's error code (RFC 6749 section 4.1.2.1).
-    pub error: Option<String>,
     /// The issuer (RFC 9207).
     pub iss: Option<String>,
     /// All parameters, for what providers add.
@@ -185,7 +183,11 @@ impl Logins {
         let dropped = returned.is_none();
         let state = returned.or(callback.kept);
         let state = state.and_then(|state| State::open(&state, &self.keyring.load(), self.clock.now()));
-        let state = state.ok_or(LoginError::BadState)?;
+        let failed = callback.all.iter().any(|(name, value)| name == "error" && !value.trim().is_empty());
+        let state = state.ok_or_else(|| match failed {
+            true => LoginError::Stray(CallbackError::stray(&callback.all).code),
+            false => LoginError::BadState,
+        })?;
         if !binder.is_some_and(|binder| binder.fits(&state.context.binder)) {
             return Err(LoginError::OtherBrowser);
         }
@@ -198,8 +200,11 @@ impl Logins {
         if guard::on(Guard::Issuer) && other_issuer {
             return Err(LoginError::WrongIssuer);
         }
-        if let Some(error) = callback.error {
-            return Err(refused_at_provider(service, &error));
+        if failed {
+            return Err(match service.provider.callback_error(&callback.all) {
+                CallbackError { declined: true, meaning: None, .. } => LoginError::Declined(service),
+                CallbackError { meaning, code, .. } => LoginError::ProviderError(service, meaning, code),
+            });
         }
         let code = callback.code.ok_or(LoginError::BadState)?;
         if guard::on(Guard::Confirmation) && dropped && !callback.confirmed {
@@ -265,17 +270,5 @@ impl Logins {
             Availability::Offered => Err(LoginError::StaleLink),
             _ => Err(LoginError::Unavailable(service.clone())),
         }
-    }
-}
-
-/// What an error in the callback means (RFC 6749 section 4.1.2.1).
-fn refused_at_provider(service: Arc<Service>, error: &str) -> LoginError {
-    if error == "access_denied" {
-        return LoginError::Declined(service);
-    }
-    match service.provider.callback_error(error) {
-        Some(Meaning::Operator) => LoginError::Provider(service, Failure::Operator),
-        Some(Meaning::Later) => LoginError::Provider(service, Failure::Later { retry_after: None }),
-        _ => LoginError::ProviderError(service),
     }
 }

@@ -1,10 +1,11 @@
 //! A provider's answer turned into ours: tokens, or what went wrong. With a successful status and an access token the
 //! answer is good, whatever else is in it: at a provider whose refresh tokens work once it holds the only one there is.
-//! The content type is ignored, as providers get it wrong; the provider's free text is not read at all.
+//! The content type is ignored, as providers get it wrong; what an error means is told by `meaning`.
 
 use super::failure::{Fault, Repeat};
 use super::json::Members;
-use super::meaning::Code;
+use super::meaning::Told;
+use super::report::Head;
 use super::service::Provider;
 use super::{Failure, Meaning};
 use secrecy::SecretString;
@@ -29,6 +30,7 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// Where a redirect leads.
     pub(super) location: Option<Url>,
+    pub(super) head: Head,
     /// What is no UTF-8 in it was replaced by U+FFFD.
     pub(super) body: Zeroizing<String>,
     /// Why the body is not whole.
@@ -55,10 +57,10 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
     if !(200..300).contains(&answer.status) {
         return Err(error(provider, answer));
     }
-    let members = Members::read(&answer.body).ok_or_else(Fault::bad_answer)?;
+    let members = Members::read(&answer.body).ok_or_else(|| error(provider, answer))?;
     let refused = result_code(provider, &members).is_some_and(|code| code != "0");
     let access_token = token(provider, &members, "access_token", MAX_ACCESS_TOKEN).filter(|_| !refused);
-    let access_token = access_token.ok_or_else(|| refusal(provider, &members, answer.retry_after))?;
+    let access_token = access_token.ok_or_else(|| error(provider, answer))?;
     let refresh_token = token(provider, &members, "refresh_token", MAX_REFRESH_TOKEN);
     if !members.whole && refresh_token.is_none() {
         // It may have been in the part that did not come.
@@ -80,14 +82,17 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
     };
     let refresh_life = provider.facts.refresh_life_field.as_ref();
     let between = |character: char| character.is_whitespace() || Some(character) == provider.facts.scope_separator;
-    let bare = |text: String| text.split(between).filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
-    let scopes = members.string("scope").map(bare);
+    let scopes = members.string("scope").map(|text| vec![text]).or_else(|| members.list("scope"));
+    let parts = |scopes: Vec<String>| {
+        let parts = scopes.iter().flat_map(|text| text.split(between)).filter(|scope| !scope.is_empty());
+        parts.map(str::to_owned).collect()
+    };
     Ok(Tokens {
         access_token,
         expires_in,
         refresh_token,
         refresh_token_expires_in: refresh_life.and_then(|field| life(&members, field)),
-        scopes: scopes.or_else(|| members.list("scope")),
+        scopes: scopes.map(parts),
     })
 }
 
@@ -105,41 +110,26 @@ pub(super) fn revoked(provider: &Provider, answer: &Answer) -> Result<(), Fault>
     if (200..300).contains(&answer.status) { Ok(()) } else { Err(error(provider, answer)) }
 }
 
-/// What an answer without success means.
+/// What an answer without success means, or one with success and without what was asked for.
 pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
-    match answer.status {
-        429 => Fault::later(answer.retry_after),
-        // Whoever says when to come back has looked at nothing (RFC 9110 section 15.6.4). Without that, who knows.
-        503 if answer.retry_after.is_some() => Fault::later(answer.retry_after),
-        400..500 => Members::read(&answer.body)
-            .map_or_else(Fault::bad_answer, |members| refusal(provider, &members, answer.retry_after)),
-        500.. => Fault { failure: Failure::BadAnswer, repeat: Repeat::IfHarmless },
-        // Redirects are not followed: one could carry the secret elsewhere.
-        _ => Fault::bad_answer(),
+    let status = answer.status;
+    // Whoever says when to come back has looked at nothing (RFC 9110 section 15.6.4). Without that, who knows.
+    if status == 429 || status == 503 && answer.retry_after.is_some() {
+        return Fault::later(answer.retry_after);
     }
-}
-
-/// What the codes of an error answer mean: the first one that means anything, the most precise ones first.
-fn refusal(provider: &Provider, members: &Members, retry_after: Option<Duration>) -> Fault {
-    let listed = provider.facts.error_codes_field.as_ref().and_then(|field| members.list(field));
-    let codes = listed.into_iter().flatten().chain(result_code(provider, members)).chain(members.string("error"));
-    let codes: Vec<_> = codes.filter_map(|code| Code::parse(&code)).take(8).collect();
-    let meaning = codes.iter().find_map(|code| Some((code, code.meaning(&provider.facts.errors)?)));
-    let id = provider.id.as_str();
-    match meaning {
-        Some((code, Meaning::Operator)) => {
-            tracing::error!(provider = id, %code, "the provider does not accept this server's client; check it");
-            Failure::Operator.into()
-        }
-        Some((code, meaning)) => {
-            tracing::debug!(provider = id, %code, ?meaning, "refused by the provider");
-            if meaning == Meaning::Later { Fault::later(retry_after) } else { Failure::Refused(meaning).into() }
-        }
-        None => {
-            let codes: Vec<_> = codes.iter().map(Code::to_string).collect();
-            tracing::warn!(provider = id, ?codes, "the provider's error is not known");
-            Fault::bad_answer()
-        }
+    let told = Told::by_body(&provider.facts, &answer.body);
+    let by_status = || provider.facts.errors.get(&format!("http-{status}")).copied().filter(|_| told.codes.is_empty());
+    match (told.meaning.filter(|_| status < 500).or_else(by_status), status) {
+        (Some(Meaning::Operator), _) => Failure::Operator.into(),
+        (Some(Meaning::Later), _) => Fault::later(answer.retry_after),
+        (Some(Meaning::Unclear), _) => Failure::Unclear { status }.into(),
+        (Some(meaning), _) => Failure::Refused(meaning).into(),
+        (None, 500) => Fault { failure: Failure::Unclear { status }, repeat: Repeat::IfHarmless },
+        (None, 408 | 501..) => Fault { failure: Failure::BadAnswer, repeat: Repeat::IfHarmless },
+        (None, 400..500) => Failure::Unclear { status }.into(),
+        (None, 200..300) if !told.codes.is_empty() => Failure::Unclear { status }.into(),
+        // Redirects are not followed: one could carry the secret elsewhere.
+        (None, _) => Fault::bad_answer(),
     }
 }
 
@@ -169,7 +159,17 @@ mod tests {
     fn read_as(facts: ProviderFacts, status: u16, body: &str, retry_after: Option<u64>) -> Result<Tokens, Fault> {
         let provider = Provider::unchecked("p", facts);
         let retry_after = retry_after.map(Duration::from_secs);
-        tokens(&provider, &Answer { status, retry_after, location: None, body: body.to_owned().into(), cut: None })
+        tokens(
+            &provider,
+            &Answer {
+                status,
+                retry_after,
+                location: None,
+                head: Head::default(),
+                body: body.to_owned().into(),
+                cut: None,
+            },
+        )
     }
 
     #[test]
@@ -182,6 +182,8 @@ mod tests {
         assert_eq!(tokens.scopes.unwrap(), ["a", "b"]);
         let bare = read("google", 200, r#"{"access_token":"at","refresh_token":"","scope":null}"#).unwrap();
         assert!(bare.refresh_token.is_none() && bare.scopes.is_none());
+        let list = read("google", 200, r#"{"access_token":"at","scope":["a b","c"]}"#).unwrap();
+        assert_eq!(list.scopes.unwrap(), ["a", "b", "c"]);
         let nothing = read("google", 200, r#"{"access_token":"at","scope":""}"#).unwrap();
         assert!(nothing.scopes.unwrap().is_empty(), "an empty scope is a scope: nothing was granted");
         let raw = read("pcloud", 200, r#"{"result":0,"access_token":"at","token_type":"bearer","uid":1}"#).unwrap();
@@ -284,6 +286,7 @@ mod tests {
                 status: 200,
                 retry_after: None,
                 location: None,
+                head: Head::default(),
                 body: body.to_owned().into(),
                 cut: Some(Fault::bad_answer()),
             };
@@ -321,15 +324,40 @@ mod tests {
             "access_token=a&refresh_token=b",
             "{\"access_token\":\"a\u{fffd}\"}",
             &long_token,
-            r#"{"error":"teapot"}"#,
         ];
         for body in bad {
             assert_eq!(read("google", 200, body).err(), Some(Failure::BadAnswer), "{body}");
         }
-        for status in [101, 301, 302, 307, 308, 400, 401, 403, 404, 418, 500, 502, 503] {
+        for status in [101, 301, 302, 307, 308, 408, 501, 502, 503, 504] {
             assert_eq!(read("google", status, r#"{"access_token":"a"}"#).err(), Some(Failure::BadAnswer), "{status}");
         }
-        assert_eq!(read("google", 500, r#"{"error":"invalid_grant"}"#).err(), Some(Failure::BadAnswer));
+    }
+
+    #[test]
+    fn an_error_without_a_known_code_is_told_by_its_status() {
+        let bodies = ["", "<html>error=invalid_grant</html>", "{}", r#"{"access_token":"a"}"#, r#"{"error":"teapot"}"#];
+        for (status, body) in [400, 401, 403, 404, 405, 418, 499, 500].into_iter().flat_map(|s| bodies.map(|b| (s, b)))
+        {
+            assert_eq!(read("google", status, body).err(), Some(Failure::Unclear { status }), "{status} {body}");
+        }
+        assert_eq!(read("google", 500, r#"{"error":"invalid_grant"}"#).err(), Some(Failure::Unclear { status: 500 }));
+        assert_eq!(read("google", 200, r#"{"error":"teapot"}"#).err(), Some(Failure::Unclear { status: 200 }));
+    }
+
+    #[test]
+    fn a_status_without_a_code_means_what_the_configuration_says() {
+        let facts = |errors: &str| toml::from_str::<ProviderFacts>(&format!("errors = {errors}")).unwrap();
+        let read = |errors: &str, status, body: &str| read_as(facts(errors), status, body, None).err().unwrap().failure;
+        let dead = Failure::Refused(Meaning::LoginAgain);
+        let errors = "{ http-400 = 'login_again', http-500 = 'expired', http-302 = 'operator', http-403 = 'later' }";
+        assert_eq!(read(errors, 400, ""), dead);
+        assert_eq!(read(errors, 400, "<html>"), dead);
+        assert_eq!(read(errors, 400, r#"{"error":"teapot"}"#), Failure::Unclear { status: 400 });
+        assert_eq!(read(errors, 400, r#"{"error":"invalid_client"}"#), Failure::Operator);
+        assert_eq!(read(errors, 401, ""), Failure::Unclear { status: 401 });
+        assert_eq!(read(errors, 500, "<html>"), Failure::Refused(Meaning::Expired));
+        assert_eq!(read(errors, 302, ""), Failure::Operator);
+        assert_eq!(read(errors, 403, ""), Failure::Later { retry_after: None });
     }
 
     #[test]
@@ -343,25 +371,25 @@ mod tests {
             ("google", 401, r#"{"error":"deleted_client"}"#, Failure::Operator),
             ("google", 401, r#"{"error":"invalid_client"}"#, Failure::Operator),
             ("google", 400, r#"{"error":"unauthorized_client"}"#, Failure::Operator),
-            ("google", 403, r#"{"error":"forbidden"}"#, Failure::BadAnswer),
-            ("google", 400, r#"{"error":{"code":400}}"#, Failure::BadAnswer),
+            ("google", 403, r#"{"error":"forbidden"}"#, Failure::Unclear { status: 403 }),
+            ("google", 400, r#"{"error":{"code":400}}"#, Failure::Unclear { status: 400 }),
             ("google", 429, "busy", later),
             ("google", 429, r#"{"error":"invalid_grant"}"#, later),
             ("google", 503, "", Failure::BadAnswer),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[700082]}"#, refused(Expired)),
-            ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50076]}"#, refused(Consent)),
+            ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50076]}"#, refused(Policy)),
             ("microsoft", 400, r#"{"error":"invalid_client","error_codes":[65005]}"#, refused(Consent)),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50173]}"#, refused(LoginAgain)),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50196]}"#, later),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[1,2]}"#, refused(LoginAgain)),
             ("microsoft", 401, r#"{"error":"invalid_client","error_codes":[7000222]}"#, Failure::Operator),
             ("box", 400, r#"{"error":"access_denied"}"#, refused(LoginAgain)),
-            ("dropbox", 400, r#"{"error":"access_denied"}"#, Failure::BadAnswer),
+            ("dropbox", 400, r#"{"error":"access_denied"}"#, refused(Locked)),
             ("pcloud", 200, r#"{"result":2094,"error":"Invalid 'access_token' provided."}"#, refused(LoginAgain)),
             ("pcloud", 200, r#"{"result":4000,"error":"slow"}"#, later),
             ("pcloud", 200, r#"{"result":5000}"#, later),
             ("pcloud", 200, r#"{"result":1000,"access_token":"a"}"#, Failure::Operator),
-            ("pcloud", 200, r#"{"result":7}"#, Failure::BadAnswer),
+            ("pcloud", 200, r#"{"result":7}"#, Failure::Unclear { status: 200 }),
         ];
         for (provider, status, body, failure) in cases {
             assert_eq!(read(provider, status, body).err(), Some(failure), "{provider} {status} {body}");

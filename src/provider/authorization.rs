@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use url::Url;
 
 /// What an authorization request carries.
-pub(super) struct Request<'a>(Vec<(&'a str, Cow<'a, str>)>);
+pub(super) struct Request<'a>(Vec<(&'a str, Cow<'a, str>)>, &'a str);
 
 impl<'a> Request<'a> {
     pub(super) fn new(
@@ -53,7 +53,7 @@ impl<'a> Request<'a> {
         }
         let given = facts.authorize_params.iter().filter(|(_, value)| !value.is_empty());
         fields.extend(given.map(|(name, value)| (name.as_str(), value.as_str().into())));
-        Self(fields)
+        Self(fields, service.id.as_str())
     }
 }
 
@@ -92,7 +92,8 @@ impl Providers {
         let fields = request.0.iter().map(|(name, value)| (*name, value.as_ref())).collect();
         let place = place.clone();
         let repeatable = Repeatable::Yes;
-        let form = Form { provider, client, metadata, url: place, fields, deadline, repeatable };
+        let (service, name) = (request.1, "pushed request");
+        let form = Form { service, name, provider, client, metadata, url: place, fields, deadline, repeatable };
         let reference = self.authenticated(form, reference).await.map_err(|fault| fault.failure)?;
         url.query_pairs_mut().append_pair("client_id", &client.id).append_pair("request_uri", &reference);
         Ok(url)

@@ -11,7 +11,7 @@ use super::outbound::{Outbound, SetupError};
 use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, Wire};
-use super::{Availability, Catalogue, RevokeStyle, Rotation};
+use super::{Availability, Catalogue, Meaning, RevokeStyle, Rotation};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use secrecy::{ExposeSecret, SecretString};
@@ -52,8 +52,9 @@ impl Providers {
     pub fn new(catalogue: Catalogue, outbound: &Outbound, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
         let providers = || catalogue.all().map(|service| &*service.provider);
         let discovery = Discovery::new(providers(), clock.clone());
+        let habits = Habits::new(clock.clone());
         let wire = Wire::new(providers(), outbound, clock, meter)?;
-        Ok(Self { catalogue, wire, discovery, client_auths: ClientAuths::default(), habits: Habits::new() })
+        Ok(Self { catalogue, wire, discovery, client_auths: ClientAuths::default(), habits })
     }
 
     pub(super) fn wire(&self) -> &Wire {
@@ -150,8 +151,11 @@ impl Providers {
         };
         let outcome = self.grant(service, fields, &[], Instant::now() + budget, repeatable).await;
         match &outcome {
-            Ok(tokens) => self.habits.refreshed(&service.provider, refresh_token, tokens.refresh_token.as_ref()),
-            Err(fault) => self.habits.failed(&service.provider, refresh_token, fault.failure),
+            Ok(tokens) => self.habits.refreshed(service, refresh_token, tokens.refresh_token.as_ref()),
+            Err(fault) if self.habits.is_dead(service, refresh_token, fault.failure) => {
+                return Err(Fault::from(Failure::Refused(Meaning::LoginAgain)).of_refresh());
+            }
+            Err(_) => {}
         }
         outcome.map_err(Fault::of_refresh)
     }
@@ -174,7 +178,8 @@ impl Providers {
         let payload = match provider.facts.revoke_style {
             RevokeStyle::Rfc7009 => {
                 let (metadata, repeatable) = (metadata.as_deref(), Repeatable::Yes);
-                let form = Form { provider, client, metadata, url, fields: token, deadline, repeatable };
+                let (service, name) = (service.id.as_str(), "revocation");
+                let form = Form { service, name, provider, client, metadata, url, fields: token, deadline, repeatable };
                 return revoked(self.authenticated(form, answer::revoked).await);
             }
             RevokeStyle::TokenOnly => Payload::Form(token, None),
@@ -187,7 +192,7 @@ impl Providers {
                 Err(RefreshFailure { failure, .. }) => return Err(failure),
             },
         };
-        let call = Call { provider, url, payload };
+        let call = Call { provider, service: Some(service.id.as_str()), name: "revocation", url, payload };
         revoked(self.wire.perform(&call, deadline, true, answer::revoked).await)
     }
 
@@ -214,7 +219,9 @@ impl Providers {
             }
         };
         let (url, metadata) = (url.clone(), metadata.as_deref());
-        let form = Form { provider, client, metadata, url, fields, deadline, repeatable };
+        let name = if fields.contains(&("grant_type", "refresh_token")) { "refresh" } else { "login" };
+        let service = service.id.as_str();
+        let form = Form { service, name, provider, client, metadata, url, fields, deadline, repeatable };
         self.authenticated(form, answer::tokens).await
     }
 }
@@ -436,7 +443,7 @@ mod tests {
         let stranger = Stranger::with(answers).await;
         let (providers, service) = local(&stranger, "");
         assert_eq!(refresh(&providers, &service).await.ok().unwrap().refresh_token.unwrap().expose_secret(), "next");
-        let refused = Failure::Refused(super::super::Meaning::LoginAgain);
+        let refused = Failure::Refused(Meaning::LoginAgain);
         assert_eq!(refresh(&providers, &service).await.err(), Some(refused));
         assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::BadAnswer));
     }
@@ -625,7 +632,7 @@ mod tests {
     async fn nothing_secret_is_logged() {
         let token = SecretString::from("CANARY-refresh");
         let (log, guard) = Log::catch();
-        let refused = r#"{"error":"invalid_grant","error_description":"CANARY-text CANARY-refresh"}"#;
+        let refused = r#"{"error":"invalid_grant","error_description":"No CANARY-refresh, here"}"#;
         let unknown = r#"{"error":"CANARY-refresh","access_token":"CANARY-access"}"#;
         let bodies = [refused, unknown, r#"{"access_token":"CANARY-access","refresh_token":"CANARY-next"}"#];
         let heads = ["400 Bad Request", "400 Bad Request", "200 OK"];
@@ -639,6 +646,7 @@ mod tests {
         }
         drop(guard);
         let log = log.text();
+        assert!(log.contains("No (left out) here"), "{log}");
         assert!(log.contains("invalid_grant") && log.contains("half an hour assumed"), "{log}");
         assert!(!log.contains("CANARY") && !log.contains("cret"), "{log}");
     }

@@ -1,6 +1,6 @@
 //! What can be wrong with the facts about a provider and with a client, each fault in a sentence for the operator.
 
-use super::meaning::Code;
+use super::meaning::{self, Code};
 use super::service::{Client, Provider, TokenUrl};
 use super::{ClientFacts, Flow, ProviderFacts, ServiceFacts, endpoint};
 use secrecy::{ExposeSecret, SecretString};
@@ -46,7 +46,8 @@ pub(super) fn provider(id: &str, facts: ProviderFacts, tenant: Option<&str>, fau
     };
     rest(facts, &mut fault);
     // Codes are compared without regard to case.
-    let errors = provider.facts.errors.iter().map(|(code, meaning)| (code.to_ascii_lowercase(), *meaning)).collect();
+    let key = |key: &String| Code::parse(key).map_or_else(|| key.to_ascii_lowercase(), |code| code.to_string());
+    let errors = provider.facts.errors.iter().map(|(code, meaning)| (key(code), *meaning)).collect();
     provider.facts.errors = errors;
     provider
 }
@@ -116,10 +117,13 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
     for name in facts.authorize_params.keys().filter(|name| RESERVED.contains(&name.as_str())) {
         fault(&format!("authorize_params.{name}"), "is made by the server; leave it out");
     }
-    for code in facts.errors.keys().filter(|code| Code::parse(code).is_none()) {
+    for code in facts.errors.keys().filter(|code| !meaning::is_key(code)) {
         fault(
             "errors",
-            &format!("has `{code}`; a code is a word of a-z, `_`, `.` and `-`, a number, or a family like `4xxx`"),
+            &format!(
+                "has `{code}`; a code is a word of letters, `_`, `.` and `-`, a number, a family like `4xxx`, or `http-` \
+                and a status from 300 to 599, but not 429, which always means `later`"
+            ),
         );
     }
 }

@@ -51,6 +51,9 @@ pub(super) enum Repeatable {
 
 /// A form for a provider, with the client's credentials.
 pub(super) struct Form<'a> {
+    pub(super) service: &'a str,
+    /// What it is for, in a word for the log.
+    pub(super) name: &'static str,
     pub(super) provider: &'a Provider,
     pub(super) client: &'a Client,
     pub(super) metadata: Option<&'a Metadata>,
@@ -192,7 +195,7 @@ impl Providers {
             };
             let refused = OnceLock::new();
             let payload = Payload::Form(form.fields.clone(), Some((client, choice.auth)));
-            let call = Call { provider, url: form.url.clone(), payload };
+            let call = Call { provider, service: Some(form.service), name: form.name, url: form.url.clone(), payload };
             let outcome = self.wire().perform(&call, deadline, repeatable == Repeatable::Yes, |provider, answer| {
                 match refuses_client(provider, answer) {
                     // Not an error yet.

@@ -164,7 +164,10 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
     let mut url = Url::parse(&format!("{issuer}/.well-known/openid-configuration"))
         .map_err(|_| unusable(Failure::Operator, "its address is no URL".to_owned()))?;
     for _ in 0..=REDIRECTS {
-        let (wrong, call) = (Wrong::default(), Call { provider, url: url.clone(), payload: Payload::Nothing });
+        let (wrong, call) = (
+            Wrong::default(),
+            Call { provider, service: None, name: "discovery", url: url.clone(), payload: Payload::Nothing },
+        );
         match wire.perform(&call, deadline, true, |provider, answer| read(provider, answer, &wrong)).await {
             Ok(Found::Document(metadata)) => return Ok(*metadata),
             Ok(Found::Elsewhere(place)) if place.origin() == url.origin() => url = place,
@@ -455,7 +458,14 @@ mod tests {
     fn a_public_issuer_cannot_lead_to_this_machine() {
         let issuer = "https://example.com";
         let Reply::Http(_, body) = document(issuer, "http://127.0.0.1:1") else { unreachable!() };
-        let answer = Answer { status: 200, retry_after: None, location: None, body: body.into(), cut: None };
+        let answer = Answer {
+            status: 200,
+            retry_after: None,
+            location: None,
+            head: Default::default(),
+            body: body.into(),
+            cut: None,
+        };
         assert_eq!(read(&provider(issuer), &answer, &Wrong::default()).err(), Some(Fault::bad_answer()));
     }
 }

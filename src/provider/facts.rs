@@ -89,10 +89,10 @@ pub struct ProviderFacts {
     pub console_hint: Option<String>,
     /// The member of an answer that holds a number, 0 for success: the HTTP status says nothing there.
     pub result_field: Option<String>,
-    /// The member of an error answer that lists further, more precise codes.
+    /// The member of an error answer that holds further, more precise codes: a list, a string or a number.
     pub error_codes_field: Option<String>,
     /// What error codes mean, by code, before the standard meanings; `4xxx` stands for all of four digits that begin
-    /// with 4.
+    /// with 4, `http-400` for an answer with that status and without a code.
     pub errors: BTreeMap<String, Meaning>,
     /// For a provider that ended: what to say, and the service to use instead.
     pub gone: Option<Gone>,
@@ -154,9 +154,17 @@ pub enum Meaning {
     LoginAgain,
     /// The login is dead from not being used or from age.
     Expired,
-    /// The login needs a consent or a second factor again.
+    /// The login needs the person's consent again.
     Consent,
-    /// The server's operator has to mend something; the login is fine.
+    /// A rule of the person's organisation wants a sign-in step that a backup cannot take, or forbids the access.
+    Policy,
+    /// The account is locked, blocked or gone.
+    Locked,
+    /// An administrator of the person's organisation has to allow this app.
+    AdminConsent,
+    /// The request was not accepted: some providers say so of a dead login, others of a wrong configuration.
+    Unclear,
+    /// This server's registration at the provider is at fault; the login is fine.
     Operator,
     /// The provider is busy or disturbed; the login is fine.
     Later,

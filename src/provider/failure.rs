@@ -7,13 +7,20 @@ use thiserror::Error;
 /// Why a call to a provider failed. Says nothing in the provider's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// The login is dead: one of [`Meaning::LoginAgain`], [`Meaning::Expired`] and [`Meaning::Consent`]. For a code or a
-    /// pasted token: it is not good, or not good any more.
+    /// The login is dead, or somebody at the person's side has to act: any [`Meaning`] but `Unclear`, `Operator` and `Later`.
+    /// For a code or a pasted token: it is not good, or not good any more.
     #[error("the provider does not accept this login any more")]
     Refused(Meaning),
     /// This server's registration at the provider, or what was configured about the provider, is at fault.
     #[error("the provider does not accept this server's client, or its configuration is wrong")]
     Operator,
+    /// It answered with an error that does not tell whether the login, this server or the provider is at fault: a status
+    /// from 400 to 500 without a code, a code that is not known, or one that some servers use for a dead login.
+    #[error("the provider answered with an error that does not say what is wrong (HTTP {status})")]
+    Unclear {
+        /// The HTTP status.
+        status: u16,
+    },
     /// The provider is busy; it may have said for how long.
     #[error("the provider is busy")]
     Later {
@@ -23,7 +30,7 @@ pub enum Failure {
     /// No connection, or it broke: names, routes, TLS.
     #[error("the provider cannot be reached")]
     Unreachable,
-    /// It answered, but not with what was asked for: disturbed (5xx), garbage, a redirect, an error that is unknown.
+    /// It answered, but not with what was asked for: disturbed (5xx), garbage, a redirect.
     #[error("the provider gave an answer that makes no sense")]
     BadAnswer,
     /// It did not answer in time.
@@ -52,6 +59,7 @@ impl Failure {
         match self {
             Self::Refused(_) => "refused",
             Self::Operator => "operator",
+            Self::Unclear { .. } => "unclear",
             Self::Later { .. } => "busy",
             Self::Unreachable => "unreachable",
             Self::BadAnswer => "bad_answer",
@@ -87,7 +95,11 @@ pub(super) struct Fault {
 impl Fault {
     /// As the outcome of a refresh. What was not said plainly may have happened.
     pub(super) fn of_refresh(self) -> RefreshFailure {
-        let plain = !matches!(self.failure, Failure::Unreachable | Failure::BadAnswer | Failure::TimedOut);
+        let plain = match self.failure {
+            Failure::Unreachable | Failure::BadAnswer | Failure::TimedOut => false,
+            Failure::Unclear { status } => status < 500,
+            _ => true,
+        };
         RefreshFailure { failure: self.failure, in_doubt: !plain && self.repeat != Repeat::Safe }
     }
 

@@ -23,6 +23,11 @@ impl Service {
         Some(issued.saturating_add_unsigned(life.as_secs()))
     }
 
+    /// Whether refresh tokens change here, and the new ones are not remembered for longer than the process lives.
+    pub fn forgets_new_tokens(&self) -> bool {
+        self.provider.rotation() == Rotation::Rolling && !self.renewed && !self.provider.raw_token()
+    }
+
     /// Whole days that a login has left at `now`, by the same judgement; below 0 if it ought to be dead already.
     pub fn days_left(&self, issued: UnixTime, now: UnixTime) -> Option<i64> {
         self.ends(issued, None).map(|end| (end - now).div_euclid(DAY))

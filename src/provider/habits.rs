@@ -3,8 +3,10 @@
 //!
 //! Kept in memory and bounded; a restart forgets what was seen and said.
 
-use super::service::Provider;
+use super::doubt::{Doubts, TokenName};
+use super::service::{Provider, Service};
 use super::{Failure, Rotation};
+use crate::clock::Clock;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -19,6 +21,7 @@ pub(super) struct Habits {
     replaced: Cache<[u8; 16], ()>,
     /// What is known of providers, and so said already or not to be said.
     known: Mutex<BTreeSet<(String, Habit)>>,
+    doubts: Doubts,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,14 +33,17 @@ enum Habit {
 }
 
 impl Habits {
-    pub(super) fn new() -> Self {
-        Self { replaced: Cache::builder().max_capacity(MAX_REPLACED).build(), known: Mutex::default() }
+    pub(super) fn new(clock: Clock) -> Self {
+        let replaced = Cache::builder().max_capacity(MAX_REPLACED).build();
+        Self { replaced, known: Mutex::default(), doubts: Doubts::new(clock) }
     }
 
     /// A refresh with the token `sent` brought `came`.
-    pub(super) fn refreshed(&self, provider: &Provider, sent: &SecretString, came: Option<&SecretString>) {
+    pub(super) fn refreshed(&self, service: &Service, sent: &SecretString, came: Option<&SecretString>) {
+        let provider = &service.provider;
         let replaced = came.is_some_and(|came| came.expose_secret() != sent.expose_secret());
         let name = name(sent);
+        self.doubts.worked(&client(service), &name);
         if self.replaced.contains_key(&name) {
             self.learn(provider, Habit::OldOnes);
         } else if replaced && provider.rotation() != Rotation::SingleUse {
@@ -51,16 +57,26 @@ impl Habits {
         }
     }
 
-    /// A refresh with the token `sent` failed. Of a token that was used more than once this says nothing: it was
-    /// withdrawn.
-    pub(super) fn failed(&self, provider: &Provider, sent: &SecretString, failure: Failure) {
-        let refused = matches!(failure, Failure::Refused(_)) && self.replaced.contains_key(&name(sent));
-        if refused && self.learn(provider, Habit::OldOnes) {
-            tracing::warn!(
+    /// Whether the login is dead, of which a refresh with the token `sent` failed. Of a replaced token that was used more
+    /// than once a refusal says nothing about the provider: it was withdrawn.
+    pub(super) fn is_dead(&self, service: &Service, sent: &SecretString, failure: Failure) -> bool {
+        let (provider, name) = (&service.provider, name(sent));
+        let refused = matches!(failure, Failure::Refused(_) | Failure::Unclear { status: 400 | 401 });
+        let spent_here = refused && self.replaced.contains_key(&name);
+        if spent_here && self.learn(provider, Habit::OldOnes) {
+            tracing::error!(
                 provider = provider.id,
                 "the provider refused a refresh token that it had replaced; it seems to be single_use: set providers.<id>.rotation"
             );
         }
+        let in_doubt = self.doubts.is_dead(&client(service), name, failure);
+        if in_doubt {
+            tracing::warn!(
+                provider = provider.id, service = %service.id, %failure,
+                "the same error came again for a login while others work; the login counts as dead"
+            );
+        }
+        in_doubt || spent_here && !matches!(failure, Failure::Refused(_))
     }
 
     /// Whether this is new.
@@ -69,7 +85,13 @@ impl Habits {
     }
 }
 
-fn name(token: &SecretString) -> [u8; 16] {
+/// A registration at a provider: what happens to the logins of one says nothing of those of another.
+fn client(service: &Service) -> String {
+    let client = service.client.as_ref().map_or("", |client| client.id.as_str());
+    format!("{} {client}", service.provider.id)
+}
+
+fn name(token: &SecretString) -> TokenName {
     let hash: [u8; 32] = Sha256::digest(token.expose_secret().as_bytes()).into();
     std::array::from_fn(|i| hash[i])
 }

@@ -68,6 +68,11 @@ impl<'a> Members<'a> {
         self.find(name, parse)
     }
 
+    /// Whatever it is.
+    pub(super) fn value(&self, name: &str) -> Option<Value> {
+        self.find(name, parse)
+    }
+
     /// A list, of which only strings and numbers are kept, as text.
     pub(super) fn list(&self, name: &str) -> Option<Vec<String>> {
         self.find(name, |value| Some(parse::<Vec<Value>>(value)?.into_iter().filter_map(word).collect()))

@@ -1,8 +1,8 @@
 //! Services and providers: who they are, as data, and the calls to them.
 //!
 //! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
-//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`Tokens`]
-//! or a [`Failure`].
+//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`Tokens`],
+//! a [`Failure`], or a [`CallbackError`] with its code.
 
 mod address;
 mod answer;
@@ -12,6 +12,7 @@ mod catalogue;
 mod check;
 mod client_auth;
 mod discovery;
+mod doubt;
 mod endpoint;
 mod facts;
 mod failure;
@@ -23,6 +24,7 @@ mod names;
 mod outbound;
 mod pasted;
 mod probe;
+mod report;
 mod service;
 mod shortcomings;
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
 pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
 pub use failure::{Failure, RefreshFailure};
+pub use meaning::CallbackError;
 pub use outbound::{Outbound, SetupError, bundled_tls};
 pub use pasted::PastedToken;
 pub use service::{Availability, Provider, Service};

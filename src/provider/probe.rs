@@ -41,7 +41,7 @@ impl Providers {
                 vec![("grant_type", "authorization_code"), ("code", NONSENSE), ("redirect_uri", redirect_uri)];
             fields.extend(provider.pkce().then_some(("code_verifier", NONSENSE)));
             let payload = Payload::Form(fields, Some((client, *auth)));
-            let call = Call { provider, url: url.clone(), payload };
+            let call = Call { provider, service: None, name: "check", url: url.clone(), payload };
             match self.wire().perform(&call, deadline, true, verdict).await {
                 Ok(Verdict::ClientRefused) => {}
                 Ok(Verdict::NoTokenEndpoint(what)) => return Some((true, Trouble::NoTokenEndpoint(what))),

@@ -1,7 +1,8 @@
 //! A service and the provider behind it, checked: what the rest of the program sees of the facts.
 
-use super::meaning::Code;
-use super::{Flow, Meaning, ProviderFacts, Rotation, Tokens};
+use super::meaning::CallbackError;
+use super::report::printable;
+use super::{Flow, ProviderFacts, Rotation, Tokens};
 use crate::authid::ServiceId;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -120,16 +121,21 @@ impl Provider {
         shown.filter_map(|(name, value)| Some((self.facts.show_callback.get(name)?.clone(), value.clone()))).collect()
     }
 
-    /// What an error code in a callback means (RFC 6749 section 4.1.2.1), if that is known. Logs the code, unless it is
-    /// something else in a code's place.
-    pub fn callback_error(&self, code: &str) -> Option<Meaning> {
-        let Some(code) = Code::parse(code) else {
-            tracing::info!(provider = self.id, "the callback brings an error that is not a code");
-            return None;
-        };
-        let meaning = code.meaning(&self.facts.errors);
-        tracing::info!(provider = self.id, %code, ?meaning, "the callback brings an error");
-        meaning
+    /// What an error in a callback means.
+    /// Logs its description, at debug level.
+    pub fn callback_error(&self, callback: &[(String, String)]) -> CallbackError {
+        if let Some((_, text)) = callback.iter().find(|(name, _)| name == "error_description") {
+            let description =
+                printable(text, |word| callback.iter().any(|(name, value)| name == "state" && value == word));
+            tracing::debug!(provider = self.id, description, "the provider describes its error");
+        }
+        CallbackError::read(&self.facts, callback)
+    }
+
+    /// Whether it gives a refresh token only at a person's first consent: so Google and those who took over its
+    /// `access_type`.
+    pub fn gives_refresh_token_once(&self) -> bool {
+        self.facts.authorize_params.get("access_type").is_some_and(|kind| kind == "offline")
     }
 
     /// Whether the provider may drop `state` on the way back.
@@ -250,12 +256,14 @@ impl Service {
     }
 
     /// Which of the scopes asked for were not granted. Empty when the answer names no scopes: then all were (RFC 6749
-    /// section 5.1). Compared as sets, without regard to case, [`Provider`]'s prefix and scopes that are not echoed.
+    /// section 5.1). Compared as sets, without regard to case, [`Provider`]'s prefix and scopes that are not echoed; some
+    /// part them by commas, but a comma may also belong to a scope.
     pub fn missing_scopes(&self, tokens: &Tokens) -> Vec<&str> {
         let Some(granted) = &tokens.scopes else { return Vec::new() };
         let prefix = self.provider.facts.scope_prefix.as_deref().unwrap_or_default();
         let bare = |scope: &str| scope.strip_prefix(prefix).unwrap_or(scope).to_ascii_lowercase();
-        let granted: Vec<_> = granted.iter().map(|scope| bare(scope)).collect();
+        let granted = granted.iter().flat_map(|scope| std::iter::once(scope.as_str()).chain(scope.split(',')));
+        let granted: Vec<_> = granted.map(bare).collect();
         let missing = |scope: &&str| !NOT_ECHOED.contains(scope) && !granted.contains(&bare(scope));
         self.scopes.iter().map(String::as_str).filter(missing).collect()
     }
@@ -264,7 +272,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::super::stranger::{built_in, clients};
-    use super::super::{Catalogue, Meaning, Tokens};
+    use super::super::{CallbackError, Catalogue, Meaning, Tokens};
     use super::Provider;
 
     fn provider(id: &str) -> Provider {
@@ -291,11 +299,31 @@ mod tests {
 
     #[test]
     fn an_error_in_a_callback_is_looked_up_like_any_other() {
-        assert_eq!(provider("google").callback_error("invalid_scope"), Some(Meaning::Operator));
-        assert_eq!(provider("google").callback_error("admin_policy_enforced"), Some(Meaning::Consent));
-        assert_eq!(provider("dropbox").callback_error("admin_policy_enforced"), None);
-        assert_eq!(provider("google").callback_error("temporarily_unavailable"), Some(Meaning::Later));
-        assert_eq!(provider("google").callback_error("no\ncode"), None);
+        let error = |id: &str, callback: &[(&str, &str)]| {
+            let callback: Vec<_> = callback.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            let CallbackError { meaning, code, declined } = provider(id).callback_error(&callback);
+            (meaning, code, declined)
+        };
+        let told = |meaning, code: &str, declined| (meaning, code.to_owned(), declined);
+        let cases = [
+            ("google", "invalid_scope", "", told(Some(Meaning::Unclear), "invalid_scope", false)),
+            ("google", "admin_policy_enforced", "", told(Some(Meaning::AdminConsent), "admin_policy_enforced", false)),
+            ("google", "org_internal", "", told(Some(Meaning::Operator), "org_internal", false)),
+            ("dropbox", "org_internal", "", told(None, "org_internal", false)),
+            ("google", "temporarily_unavailable", "", told(Some(Meaning::Later), "temporarily_unavailable", false)),
+            ("google", "no\ncode", "", told(None, "without a code", false)),
+            ("google", "consent_required", "", told(Some(Meaning::Consent), "consent_required", false)),
+            ("box", "access_denied", "", told(None, "access_denied", true)),
+            ("dropbox", "Access_Denied: the user said no", "", told(None, "access_denied", true)),
+            ("microsoft", "access_denied", "AADSTS65004: declined", told(None, "65004", true)),
+            ("microsoft", "access_denied", "AADSTS90094: Admin", told(Some(Meaning::AdminConsent), "90094", true)),
+            ("microsoft", "invalid_client", "AADSTS650052: x", told(Some(Meaning::Operator), "650052", false)),
+        ];
+        for (id, code, description, expected) in cases {
+            let seen = error(id, &[("state", "s"), ("error", code), ("error_description", description)]);
+            assert_eq!(seen, expected, "{id} {code} {description}");
+        }
+        assert_eq!(error("microsoft", &[("error", "x"), ("suberror", "consent_required")]).0, Some(Meaning::Consent));
     }
 
     #[test]
@@ -319,6 +347,9 @@ mod tests {
             ""
         );
         assert_eq!(missing("msgroup", Some("Files.ReadWrite Group.Read.All")), "Files.ReadWrite.All");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All,Group.Read.All")), "", "parted by commas");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All, Group.Read.All,profile")), "");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite,Group.Read.All")), "Files.ReadWrite.All");
         assert_eq!(missing("googledrive", Some("openid")), "https://www.googleapis.com/auth/drive.file");
     }
 }

@@ -13,6 +13,7 @@ use super::answer::Answer;
 use super::failure::{Failure, Fault, Repeat};
 use super::names::{Names, Remembered};
 use super::outbound::{Outbound, SetupError, trusting};
+use super::report::{Head, report};
 use super::service::{Client, Provider};
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
@@ -44,6 +45,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 /// One request to a provider.
 pub(super) struct Call<'a> {
     pub(super) provider: &'a Provider,
+    /// What it is for, for the log: the service, if it is for one, and a word.
+    pub(super) service: Option<&'a str>,
+    pub(super) name: &'static str,
     pub(super) url: Url,
     pub(super) payload: Payload<'a>,
 }
@@ -162,10 +166,11 @@ impl Wire {
                 return Err(Fault { failure: Failure::TimedOut, repeat: Repeat::Safe });
             };
             let begun = Instant::now();
-            let outcome = self
-                .attempt(call, deadline, harmless)
-                .await
-                .and_then(|answer| read(call.provider, &answer).map_err(|fault| answer.cut.unwrap_or(fault)));
+            let answer = self.attempt(call, deadline, harmless).await;
+            let outcome = match &answer {
+                Ok(answer) => read(call.provider, answer).map_err(|fault| answer.cut.unwrap_or(fault)),
+                Err(fault) => Err(*fault),
+            };
             let word = outcome.as_ref().map_or_else(|fault| fault.failure.word(), |_| "ok");
             self.meter.provider_called(id, word, begun.elapsed().as_secs_f64());
             let fault = match outcome {
@@ -175,6 +180,7 @@ impl Wire {
             let remaining = deadline.saturating_duration_since(Instant::now());
             tracing::debug!(provider = id, failure = %fault.failure, second, "a call to a provider failed");
             let Some(pause) = pause(fault.repeat, harmless, remaining).filter(|_| !second) else {
+                answer.iter().for_each(|answer| report(call, answer, fault.failure));
                 return Err(fault);
             };
             second = true;
@@ -192,6 +198,7 @@ impl Wire {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), self.clock.now());
         let location = response.headers().get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
+        let head = Head::read(response.headers(), &call.url);
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_BODY)); // never grows, so no copy is left behind
         let cut = loop {
             match timeout_at(until, response.chunk()).await.map_err(late).and_then(|chunk| chunk.map_err(broken)) {
@@ -208,7 +215,7 @@ impl Wire {
             }
         };
         let body = Zeroizing::new(String::from_utf8_lossy(&body).into_owned());
-        Ok(Answer { status, retry_after, location, body, cut })
+        Ok(Answer { status, retry_after, location, head, body, cut })
     }
 
     async fn request(&self, call: &Call<'_>, deadline: Instant) -> Result<RequestBuilder, Fault> {

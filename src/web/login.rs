@@ -115,7 +115,6 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
         state: first("state"),
         kept: Cookie::State.read(request, app).map(str::to_owned),
         confirmed,
-        error: first("error"),
         iss: first("iss"),
         all: all.clone(),
     };

@@ -4,8 +4,8 @@ use super::audit;
 use super::page::ErrorPage;
 use super::reason::Answer;
 use crate::app::App;
-use crate::login::LoginError;
-use crate::provider::{Failure, Service};
+use crate::login::{LoginError, NoRefreshToken};
+use crate::provider::{Failure, Flow, Meaning, Service};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -63,15 +63,13 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
                 "If that was not on purpose, try again and allow the access.",
             ),
         )),
-        LoginError::ProviderError(service) => bad(again(
-            service,
-            ErrorPage::new(
-                "The provider refused the login",
-                format!("{} stopped the login with an error of its own.", service.provider.name()),
-                "Try again. If it happens again, tell the operator of this server: its registration there may be incomplete.",
-            ),
+        LoginError::ProviderError(service, meaning, code) => provider_error(service, *meaning, code),
+        LoginError::Stray(code) => bad(ErrorPage::new(
+            "The provider refused the login",
+            format!("A provider sent you back with an error ({code}), and it does not say of which login."),
+            "Begin once more. If it happens again, tell the operator of this server: the log has the same code.",
         )),
-        LoginError::NoRefreshToken(service) => bad(no_refresh_token(service)),
+        LoginError::NoRefreshToken(service, why) => bad(no_refresh_token(service, *why)),
         LoginError::MissingScopes(service, scopes) => bad(again(
             service,
             ErrorPage::new(
@@ -126,13 +124,72 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
     }
 }
 
+/// The provider sent the person back with an error.
+fn provider_error(service: &Service, meaning: Option<Meaning>, code: &str) -> (StatusCode, ErrorPage) {
+    let name = service.provider.name();
+    let (status, message, next) = match meaning {
+        Some(Meaning::AdminConsent) => (
+            StatusCode::BAD_REQUEST,
+            format!("An administrator of your organisation has to allow this app at {name} first ({code})."),
+            "Ask your administrator to allow it, then try again.",
+        ),
+        Some(Meaning::Policy) => (
+            StatusCode::BAD_REQUEST,
+            format!("A rule of your organisation at {name} does not let this login through ({code})."),
+            "Ask your administrator; trying again helps only after a change there.",
+        ),
+        Some(Meaning::Locked) => (
+            StatusCode::BAD_REQUEST,
+            format!("{name} says that this account is locked or may not be used ({code})."),
+            "Sign in at the provider itself, or ask its administrator, then try again.",
+        ),
+        Some(Meaning::Operator | Meaning::Unclear) => (
+            StatusCode::BAD_GATEWAY,
+            format!(
+                "{name} does not take the request of this server: its registration there or its settings are wrong ({code})."
+            ),
+            "Tell the operator of this server.",
+        ),
+        Some(Meaning::Later) => {
+            (StatusCode::BAD_GATEWAY, format!("{name} is busy ({code})."), "Try again in a few minutes.")
+        }
+        Some(Meaning::LoginAgain | Meaning::AnswerLost | Meaning::Expired | Meaning::Consent) => (
+            StatusCode::BAD_REQUEST,
+            format!("{name} wants you to sign in or to agree once more ({code})."),
+            "Try again, and follow all steps there.",
+        ),
+        None => (
+            StatusCode::BAD_REQUEST,
+            format!("{name} stopped the login with an error of its own ({code})."),
+            "Try again. If it happens again, tell the operator of this server: its registration there may be incomplete.",
+        ),
+    };
+    (status, again(service, ErrorPage::new("The provider refused the login", message, next)))
+}
+
 /// The call to the provider failed. What is not the person's part is told with the status that `/refresh` has for it.
 fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
     let name = service.provider.name();
     let (message, next) = match failure {
+        Failure::Refused(Meaning::Policy | Meaning::AdminConsent | Meaning::Locked) => (
+            format!(
+                "{name} did not accept the login: a rule of your organisation or a lock on the account is against it."
+            ),
+            "Ask your administrator, then try again.",
+        ),
         Failure::Refused(_) => (
-            format!("{name} did not accept the login. It may have taken too long, or what was pasted was used before."),
-            "Try again.",
+            match service.provider.flow() {
+                Flow::Code => format!("{name} did not accept the login. It may have taken too long."),
+                Flow::Paste => format!("{name} did not accept what was pasted. It is too old, or was used before."),
+            },
+            match service.provider.flow() {
+                Flow::Code => "Try again.",
+                Flow::Paste => "Make a new token there and paste that.",
+            },
+        ),
+        Failure::Unclear { status } => (
+            format!("{name} answered with an error that does not say what is wrong (HTTP {status})."),
+            "Try again; if it stays, tell the operator of this server: the log says more.",
         ),
         Failure::Operator | Failure::NotOffered => (
             format!("This server's own registration at {name} does not work."),
@@ -157,16 +214,27 @@ fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
     (status, again(service, ErrorPage::new("The login did not work", message, next)))
 }
 
-fn no_refresh_token(service: &Service) -> ErrorPage {
-    let provider = service.provider.name();
-    let page = ErrorPage::new(
-        "The provider gave no lasting access",
-        format!(
-            "{provider} allowed access for a short time only. It does that when it believes that this server has lasting access already."
+fn no_refresh_token(service: &Service, why: NoRefreshToken) -> ErrorPage {
+    let name = service.provider.name();
+    let (message, next) = match why {
+        NoRefreshToken::OnlyAtFirst => (
+            format!(
+                "{name} allowed access for a short time only. It does that when it believes that this server has lasting access already."
+            ),
+            format!("Withdraw this server's access at {name}, then log in once more."),
         ),
-        format!("Withdraw this server's access at {provider}, then log in once more."),
-    );
-    match service.provider.withdraw_url() {
+        NoRefreshToken::NotOffline => (
+            format!("{name} allowed access for a short time only: it left out offline access, which was asked for."),
+            "Leave all boxes ticked. If there was none, tell the operator of this server: its registration there has to allow offline access."
+                .to_owned(),
+        ),
+        NoRefreshToken::None => (
+            format!("{name} allowed access for a short time only, and backups need lasting access."),
+            "Tell the operator of this server: the log says what to look at.".to_owned(),
+        ),
+    };
+    let page = ErrorPage::new("The provider gave no lasting access", message, next);
+    match service.provider.withdraw_url().filter(|_| why == NoRefreshToken::OnlyAtFirst) {
         Some(url) => page.action(url, "Open the list of apps with access"),
         None => again(service, page),
     }

@@ -168,6 +168,15 @@ impl From<&Failure> for Answer {
             Failure::Refused(Meaning::Consent) => permanent(
                 "The storage provider wants a new consent or another sign-in step. Please create a new AuthID.",
             ),
+            Failure::Refused(Meaning::Policy) => permanent(
+                "A rule of your organisation wants a sign-in step that no backup can take. Please ask its administrator, or create a new AuthID.",
+            ),
+            Failure::Refused(Meaning::Locked) => permanent(
+                "The storage provider says that this account is locked or may not be used. Please sign in there or ask its administrator, then create a new AuthID.",
+            ),
+            Failure::Refused(Meaning::AdminConsent) => permanent(
+                "An administrator of your organisation has to allow this server's app at the storage provider. Please ask, then create a new AuthID.",
+            ),
             Failure::Refused(Meaning::AnswerLost) => permanent(
                 "An exchange with the storage provider broke off, and it no longer accepts this login since. Please create a new AuthID.",
             ),
@@ -179,6 +188,13 @@ impl From<&Failure> for Answer {
                 Level::ERROR,
                 "The storage provider refused this server's own credentials. Your AuthID is fine; please tell the server's operator.",
             ),
+            Failure::Unclear { status } => Self {
+                reason: format!(
+                    "The storage provider answered with an error that does not say what is wrong (HTTP {status}). Please try again later; if it stays, tell the server's operator."
+                )
+                .into(),
+                ..passing("")
+            },
             Failure::Later { retry_after: Some(time) } if *time > COVERED_BY_RETRIES => Self {
                 retry_after: Some(time.as_secs()),
                 ..Self::new(
@@ -191,10 +207,10 @@ impl From<&Failure> for Answer {
                 passing("The storage provider is busy. Your AuthID is fine; please try again soon.")
             }
             Failure::Unreachable => {
-                passing("The storage provider cannot be reached. Your AuthID is fine; please try again soon.")
+                passing("The storage provider cannot be reached. Your AuthID should be fine; please try again soon.")
             }
             Failure::BadAnswer => passing(
-                "The storage provider gave an answer that makes no sense. Your AuthID is fine; please try again soon.",
+                "The storage provider gave an answer that makes no sense. Please try again later; if it stays, tell the server's operator.",
             ),
             Failure::BadCallback => {
                 permanent("The storage provider sent this login to an address that is not its own.")
@@ -203,7 +219,7 @@ impl From<&Failure> for Answer {
             Failure::TimedOut => Self::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 Level::WARN,
-                "The storage provider did not answer in time. Your AuthID is fine; please try again soon.",
+                "The storage provider did not answer in time. Your AuthID should be fine; please try again soon.",
             ),
         }
     }

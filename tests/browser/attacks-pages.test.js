@@ -82,7 +82,7 @@ const PLACES = [
 const address = ([path, before, name], value) => `${path}?${before}${name}=${encodeURIComponent(value)}`;
 
 // Without what is new with each request.
-const lasting = (text) => text.replaceAll(/ctx=[\w-]+/g, 'ctx=').replaceAll(/[0-9a-f]{8}-[0-9]+/g, 'request');
+const lasting = (text) => text.replaceAll(/ctx=[\w-]+/g, 'ctx=').replaceAll(/<code>[0-9a-f]{16}</g, '<code><');
 
 // A profile that reports whatever the page's policy had to stop, dialogues, and requests to others than `server`.
 async function watch(context, server) {

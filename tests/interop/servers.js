@@ -124,10 +124,10 @@ ${more}`,
 }
 
 // Authlib on Flask: takes one way of client authentication only.
-export async function startAuthlib(undo, { callback, life = 3600, rotate = false, method = 'client_secret_basic', facts = 'client_auth = "basic"' }) {
+export async function startAuthlib(undo, { callback, life = 3600, rotate = false, method = 'client_secret_basic', facts = 'client_auth = "basic"', ...more }) {
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
-    const given = { port, callback, life, rotate, method, ...CLIENT };
+    const given = { port, callback, life, rotate, method, ...CLIENT, ...more };
     await serve(undo, PYTHON, [script('authlib_server.py'), JSON.stringify(given)], {}, `${url}/files`);
     return {
         url,
@@ -197,7 +197,7 @@ ${more}`,
         async withdraw() {
             const ann = new Session(`${url}/api`);
             await ann.call('POST', '/auth/', { username: 'ann', password: 'annpass1' });
-            for (const token of await ann.call('GET', '/oidc/token/')) {
+            for (const token of (await ann.call('GET', '/oidc/token/')).filter(({ enabled }) => enabled)) {
                 await ann.call('DELETE', `/oidc/token/${encodeURIComponent(token.token_hash)}`);
             }
         },

@@ -31,7 +31,7 @@ function interop(title, start, options, body) {
         let provider;
         const server = await startAuthseal(undo, async (url, port) => {
             provider = await start(undo, { callback: `${url}/logged-in`, ...options });
-            return configuration(url, port) + provider.toml();
+            return configuration(url, port) + provider.toml(options.more);
         });
         const context = await browser.newContext();
         undo.push(() => context.close());
@@ -118,3 +118,57 @@ for (const [method, auth] of [['client_secret_basic', 'basic'], ['client_secret_
         assert.ok(await provider.accepts(await granted(server, authid)));
     });
 }
+// Refreshes until the answer has this status.
+async function untilStatus(server, authid, wanted) {
+    let answer;
+    await eventually(`status ${wanted}`, 90_000, async () => {
+        answer = await server.refresh(authid);
+        return answer.status === wanted;
+    });
+    return answer;
+}
+
+const BARE = [
+    ['Glewlwyd', startGlewlwyd, { oneUse: false }, 400],
+    ['Glewlwyd, one use', startGlewlwyd, { oneUse: true }, 400],
+    ['django-oauth-toolkit', startDjango, {}, 500],
+];
+
+for (const [name, start, options, status] of BARE) {
+    interop(`${name}: a login that is withdrawn there is dead here once others work`, start, { ...options, life: 1 }, async (the) => {
+        const { server, provider, page } = the;
+        const authid = await logIn(page, server, provider);
+        await granted(server, authid);
+        await provider.withdraw(page);
+        const { reason } = await untilStatus(server, authid, 502);
+        assert.match(reason, new RegExp(`does not say what is wrong \\(HTTP ${status}\\)`));
+        const said = new RegExp(`"level":"WARN","message":"the provider's answer is of no use".*"call":"refresh","status":${status}`);
+        assert.match(server.output, said);
+        await page.context().clearCookies();
+        const other = await logIn(page, server, provider);
+        await untilTokens(server, other, 2);
+        const dead = await untilStatus(server, authid, 401);
+        assert.match(dead.reason, /Please create a new AuthID/);
+        await untilTokens(server, other, 2);
+    });
+}
+
+interop('Glewlwyd: a status without a code means what the configuration says', startGlewlwyd, { life: 1, oneUse: false, more: '[providers.home.errors]\nHTTP-400 = "login_again"' }, async (the) => {
+    const { server, provider, page } = the;
+    const authid = await logIn(page, server, provider);
+    await granted(server, authid);
+    await provider.withdraw(page);
+    const { reason } = await untilStatus(server, authid, 401);
+    assert.match(reason, /no longer accepts this login/);
+});
+
+interop('Authlib: a wrong secret is told from a dead login', startAuthlib, { secret: 'another-secret' }, async (the) => {
+    const { server, provider, page } = the;
+    await page.goto(`${server.url}/?type=homedrive`);
+    await page.click('a[href^="/login?"]');
+    await provider.consent(page);
+    assert.match(await page.innerText('body'), /own registration at Authlib does not work/);
+    const said = /"level":"ERROR",.*"call":"login","status":401.*"codes":"invalid_client".*"client_auth":"basic","because":"configured"/;
+    assert.match(server.output, said);
+    assert.doesNotMatch(server.output, /another-secret/);
+});

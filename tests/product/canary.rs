@@ -74,7 +74,7 @@ async fn no_secret_is_ever_logged_or_shown_to_operators() {
         let page = person.log_in(service).await;
         secrets.push(page.authid().unwrap());
     }
-    for consent in [Consent::Denies, Consent::AgreedBefore, Consent::Fails("server_error", "CANARY-in-a-text")] {
+    for consent in [Consent::Denies, Consent::AgreedBefore, Consent::Fails("server_error", "words")] {
         google.next_person(consent);
         person.log_in("googledrive").await;
     }
@@ -114,9 +114,9 @@ async fn no_secret_is_ever_logged_or_shown_to_operators() {
         }
     }
     let faults = [
-        Fault::oauth(400, "invalid_grant", "CANARY"),
-        Fault::oauth(401, "invalid_client", "CANARY"),
-        Fault::oauth(400, "CANARY", "CANARY"),
+        Fault::oauth(400, "invalid_grant", "gone"),
+        Fault::oauth(401, "invalid_client", "unknown"),
+        Fault::oauth(400, "CANARY", "odd"),
         Fault::json(200, r#"{"access_token":"CANARY","expires_in":"CANARY","refresh_token":["CANARY"]}"#),
         Fault::json(200, r#"CANARY{"access_token":"#),
         Fault::html(500),

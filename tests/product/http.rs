@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A client for loopback; it trusts no certificate at all.
+/// A client for loopback; it trusts no certificate at all. It keeps no connections: a clock that is moved by an hour ends
+/// those that wait, and one of them could be used at that very moment.
 pub(crate) fn builder() -> reqwest::ClientBuilder {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -16,6 +17,7 @@ pub(crate) fn builder() -> reqwest::ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_secs(30))
         .no_proxy()
+        .pool_max_idle_per_host(0)
 }
 
 /// [`builder`], built.

