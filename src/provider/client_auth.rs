@@ -221,7 +221,7 @@ impl Providers {
                         _ if provider.facts.client_auth.is_some() => {}
                         Ok(_) => self.client_auths().worked(provider, client, choice.auth),
                         // Some servers do not call it by its name when the secret is not where they look for it.
-                        Err(fault) if fault.failure == Failure::Operator => {
+                        Err(fault) if matches!(fault.failure, Failure::Operator | Failure::Unclear { .. }) => {
                             self.client_auths().pass_over(provider, client, choice);
                         }
                         Err(_) => {}
