@@ -10,13 +10,15 @@ use super::discovery::Metadata;
 use super::failure::{Failure, Fault};
 use super::json::Members;
 use super::service::{Client, Provider};
-use super::wire::{Call, Payload, encoded};
+use super::wire::{Call, Payload};
 use super::{ClientAuth, Providers};
+use reqwest::RequestBuilder;
 use secrecy::ExposeSecret;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::time::Instant;
-use url::Url;
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
 
 /// What is known of how clients show their secrets.
 #[derive(Default)]
@@ -164,6 +166,35 @@ pub(super) fn candidates(client: &Client, metadata: Option<&Metadata>) -> (Vec<C
         ways.push(ClientAuth::BasicRaw);
     }
     (ways, why)
+}
+
+/// RFC 6749 section 2.3.1. A client without a secret only names itself.
+pub(super) fn with_client(
+    request: RequestBuilder,
+    fields: &[(&str, &str)],
+    client: &Client,
+    auth: ClientAuth,
+) -> RequestBuilder {
+    let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
+    match (auth, secret) {
+        (ClientAuth::Basic, Some(secret)) => {
+            request.basic_auth(encoded(&client.id).as_str(), Some(encoded(secret).as_str())).form(fields)
+        }
+        (ClientAuth::BasicRaw, Some(secret)) => request.basic_auth(&client.id, Some(secret)).form(fields),
+        (_, secret) => {
+            let mut fields = fields.to_vec();
+            if !fields.iter().any(|(name, _)| *name == "client_id") {
+                fields.push(("client_id", &client.id));
+            }
+            fields.extend(secret.map(|secret| ("client_secret", secret)));
+            request.form(&fields)
+        }
+    }
+}
+
+/// As an id or a secret is joined to the other in HTTP Basic.
+fn encoded(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect())
 }
 
 impl ClientAuth {

@@ -10,6 +10,7 @@
 use super::ClientAuth;
 use super::address::names_loopback;
 use super::answer::Answer;
+use super::client_auth::with_client;
 use super::failure::{Failure, Fault, Repeat};
 use super::names::{Names, Remembered};
 use super::outbound::{Outbound, SetupError, trusting};
@@ -26,7 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use url::{Url, form_urlencoded};
+use url::Url;
 use zeroize::Zeroizing;
 
 /// TCP and TLS together. Names have been looked up before.
@@ -234,30 +235,6 @@ impl Wire {
         // Without the second header any coding would be welcome (RFC 9110 section 12.5.3).
         Ok(request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity"))
     }
-}
-
-/// RFC 6749 section 2.3.1. A client without a secret only names itself.
-fn with_client(request: RequestBuilder, fields: &[(&str, &str)], client: &Client, auth: ClientAuth) -> RequestBuilder {
-    let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
-    match (auth, secret) {
-        (ClientAuth::Basic, Some(secret)) => {
-            request.basic_auth(encoded(&client.id).as_str(), Some(encoded(secret).as_str())).form(fields)
-        }
-        (ClientAuth::BasicRaw, Some(secret)) => request.basic_auth(&client.id, Some(secret)).form(fields),
-        (_, secret) => {
-            let mut fields = fields.to_vec();
-            if !fields.iter().any(|(name, _)| *name == "client_id") {
-                fields.push(("client_id", &client.id));
-            }
-            fields.extend(secret.map(|secret| ("client_secret", secret)));
-            request.form(&fields)
-        }
-    }
-}
-
-/// As an id or a secret is joined to the other in HTTP Basic.
-pub(super) fn encoded(text: &str) -> Zeroizing<String> {
-    Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect())
 }
 
 /// How long to wait before a second attempt, if there is to be one.
