@@ -94,7 +94,8 @@ impl App {
         let denylist = note(&mut faults, Denylist::open(&config.denylist));
         let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref()));
         let meter = Meter::new(clock.clone(), config.catalogue.all().map(|service| service.id.as_str()));
-        let providers = note(&mut faults, Providers::new(config.catalogue, clock.clone(), meter.clone()));
+        let providers =
+            note(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
         let host = public_url.host().map(|host| host.to_owned());
@@ -203,7 +204,7 @@ impl App {
 
     /// Asks the hosts of all providers that are offered, without credentials, until `deadline`.
     pub async fn visit_providers(&self, deadline: Instant) -> Vec<Visit> {
-        self.providers.visit(deadline).await
+        self.providers.visit(&format!("{}/logged-in", self.own_origin.as_str()), deadline).await
     }
 
     /// The pages.

@@ -181,7 +181,7 @@ fn rooms(config: Config) -> anyhow::Result<(Tokens, Arc<Providers>)> {
     };
     let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
-    let providers = Arc::new(Providers::new(config.catalogue, clock.clone(), Meter::default())?);
+    let providers = Arc::new(Providers::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
     Ok((Tokens::new(keyring, denylist, Arc::clone(&providers), store, clock, Meter::default()), providers))
 }

@@ -29,7 +29,8 @@ Exit codes: 0 good, warnings or not; 1 `--online` found something that backups n
 pub(super) struct Check {
     #[command(flatten)]
     configured: Configured,
-    /// Ask the providers' hosts and the state store, too; takes 10 seconds at most, and needs and sends no credentials
+    /// Ask the providers' hosts and the state store, too; takes 10 seconds at most. Sends the clients'
+    /// ids and secrets to their providers' token addresses, with a code that is none; touches no login
     #[arg(long)]
     online: bool,
     /// Say it as a JSON object

@@ -1,7 +1,7 @@
 //! What `authseal check --online` asks: the providers' hosts, the state store, and by the hosts' answers the clock.
 
 use crate::app::App;
-use crate::provider::Visit;
+use crate::provider::{Trouble, Visit};
 use crate::store::Shelf;
 use serde::Serialize;
 use std::fmt;
@@ -49,6 +49,9 @@ fn of_visit(visit: &Visit) -> Finding {
     match &visit.outcome {
         Ok(_) => Finding { about, state: State::Ok, says: None },
         Err(trouble) if visit.essential => Finding { about, state: State::Failed, says: Some(trouble.to_string()) },
+        Err(trouble @ (Trouble::Document(_) | Trouble::OtherAuth(_))) => {
+            Finding { about, state: State::Warning, says: Some(trouble.to_string()) }
+        }
         Err(trouble) => {
             let says = format!("{trouble} Backups go on without it; logins or revoking may not");
             Finding { about, state: State::Warning, says: Some(says) }

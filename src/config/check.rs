@@ -68,7 +68,7 @@ fn is_placeholder(text: &str) -> bool {
 }
 
 /// Checks each key. What was faulty has some empty value in the result.
-pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> Config {
+pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) -> Config {
     let mut keys = Keys { layers, faults };
     let public_url = keys.judge(&["public_url"], written.public_url, |text| public_url(&text));
     let listen = keys.listen(&["listen"], &written.listen, &[]);
@@ -110,6 +110,7 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
     });
     let trusted_origins = origins.collect();
     keys.credentials(&written.clients, &written.services);
+    let (outbound, own_authorities) = keys.outbound(written.outbound, &mut written.providers);
     let privacy_url = keys.judge(&["privacy", "url"], written.privacy.url, |text| web_url(&text));
     let level = keys.judge(&["log", "level"], written.log.level, log_level);
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
@@ -136,6 +137,8 @@ pub(super) fn check(written: Written, layers: &Layers, faults: &mut Faults) -> C
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
         access_password_file,
         store,
+        outbound,
+        own_authorities,
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
         catalogue,
         rates,
@@ -158,7 +161,7 @@ impl Keys<'_> {
         self.faults.add(&self.layers.name(path), &self.layers.place(path), sentence);
     }
 
-    fn judge<T, U>(
+    pub(super) fn judge<T, U>(
         &mut self,
         path: &[&str],
         value: Option<T>,

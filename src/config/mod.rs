@@ -13,6 +13,7 @@ mod faults;
 mod layers;
 mod limits;
 mod listening;
+mod outbound;
 mod secrets;
 mod show;
 mod sources;
@@ -25,7 +26,7 @@ pub use faults::Faults;
 pub use show::{Shown, keys_of, show};
 pub use sources::{FILE_LIMIT, Sources};
 
-use crate::provider::Catalogue;
+use crate::provider::{Catalogue, Outbound};
 use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
@@ -72,6 +73,10 @@ pub struct Config {
     pub access_password_file: Option<PathBuf>,
     /// Where state is kept that outlives a request.
     pub store: StorePlace,
+    /// How calls to providers leave this machine.
+    pub outbound: Outbound,
+    /// The files with authorities that providers have of their own.
+    own_authorities: Vec<PathBuf>,
     /// To whom an AuthID is handed without a click.
     pub delivery: Delivery,
     /// What there is to log in to: `[providers]`, `[services]` and `[clients]`, those built in included.
@@ -138,8 +143,10 @@ impl Config {
             KeyringSource::Text(_) => None,
         };
         let pair = self.tls.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+        let authorities = self.outbound.ca_file.iter().chain(&self.own_authorities);
         let others = [self.file.as_ref(), keyring, self.access_password_file.as_ref(), self.templates_dir.as_ref()];
-        others.into_iter().flatten().chain([&self.denylist]).chain(pair).chain(&self.secret_files).map(PathBuf::as_path)
+        let others = others.into_iter().flatten().chain([&self.denylist]).chain(pair).chain(authorities);
+        others.chain(&self.secret_files).map(PathBuf::as_path)
     }
 
     /// Reads and checks the configuration, for commands that serve nobody.
@@ -178,5 +185,6 @@ fn read(sources: &Sources) -> Result<(Config, Layers, Faults), Faults> {
     let written = extract::extract(&mut layers, &mut faults);
     warnings.extend(expiry::judge(&written.clients, &layers, sources.now, &mut faults));
     let config = check::check(written, &layers, &mut faults);
+    warnings.extend(outbound::unread(sources, &config.outbound));
     Ok((Config { secret_files, warnings, ..config }, layers, faults))
 }

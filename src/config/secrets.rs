@@ -1,4 +1,4 @@
-//! `<key>_file` for the secrets of `[clients]`, `[services]` and `[state]`: the file's content takes the key's place.
+//! `<key>_file` for the secrets of `[clients]`, `[services]`, `[state]` and `[outbound]`: the file's content takes the key's place.
 //! (The keyring has `file` and `text` of its own: its file is watched, not read once.)
 
 use super::faults::{Faults, line};
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// Each table of tables with a secret, and the secret's key.
 const IN_EACH: [(&str, &str); 2] = [("clients", "secret"), ("services", "client_secret")];
 /// Each table with a secret, and the secret's key.
-const IN_ONE: [(&str, &str); 1] = [("state", "store")];
+const IN_ONE: [(&str, &str); 2] = [("outbound", "proxy"), ("state", "store")];
 /// The most bytes that a secret's file may have.
 const SECRET_LIMIT: u64 = 16 * 1024;
 

@@ -660,7 +660,7 @@ fn known_keys() -> Vec<String> {
     for (table, key) in [("clients", "secret_file"), ("services", "client_secret_file")] {
         keys.push(format!("{table}.<id>.{key}"));
     }
-    keys.push("state.store_file".to_owned());
+    keys.extend(["outbound.proxy_file", "state.store_file"].map(str::to_owned));
     keys
 }
 

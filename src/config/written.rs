@@ -18,6 +18,7 @@ pub(super) struct Written {
     pub(super) keyring: Keyring,
     pub(super) denylist: Denylist,
     pub(super) state: State,
+    pub(super) outbound: Outbound,
     pub(super) access: Access,
     pub(super) delivery: Delivery,
     pub(super) clients: BTreeMap<String, ClientFacts>,
@@ -73,6 +74,13 @@ pub(super) struct State {
     pub(super) store: Option<SecretString>,
     pub(super) ca_file: Option<String>,
     pub(super) redis_wait: u32,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Outbound {
+    pub(super) proxy: Option<SecretString>,
+    pub(super) ca_file: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -196,8 +196,7 @@ impl Logins {
             return Err(LoginError::BadState);
         }
         self.offered(&service, Flow::Code)?;
-        let other_issuer =
-            callback.iss.as_deref().zip(service.provider.issuer()).is_some_and(|(got, asked)| got != asked);
+        let other_issuer = callback.iss.as_deref().is_some_and(|issuer| !service.provider.is_issuer(issuer));
         if guard::on(Guard::Issuer) && other_issuer {
             return Err(LoginError::WrongIssuer);
         }

@@ -10,6 +10,7 @@ use super::service::Provider;
 use super::{Failure, Meaning};
 use secrecy::SecretString;
 use std::time::Duration;
+use url::Url;
 use zeroize::Zeroizing;
 
 /// The longest access token, in bytes. With a refresh token beside it, it fits into a record of the state store.
@@ -27,6 +28,8 @@ const ABSURD_LIFE: f64 = 100.0 * 365.0 * 86_400.0;
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
+    /// Where a redirect leads.
+    pub(super) location: Option<Url>,
     pub(super) head: Head,
     /// What is no UTF-8 in it was replaced by U+FFFD.
     pub(super) body: Zeroizing<String>,
@@ -65,6 +68,9 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
     }
     let expires_in = match life(&members, "expires_in") {
         _ if provider.raw_token() => None,
+        None if provider.facts.default_expires_in.is_some() => {
+            provider.facts.default_expires_in.map(|seconds| Duration::from_secs(seconds.into()))
+        }
         None => {
             tracing::warn!(
                 provider = provider.id,
@@ -75,9 +81,12 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
         Some(life) => Some(life.min(MAX_LIFE)),
     };
     let refresh_life = provider.facts.refresh_life_field.as_ref();
+    let between = |character: char| character.is_whitespace() || Some(character) == provider.facts.scope_separator;
     let scopes = members.string("scope").map(|text| vec![text]).or_else(|| members.list("scope"));
-    let parts =
-        |scopes: Vec<String>| scopes.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect();
+    let parts = |scopes: Vec<String>| {
+        let parts = scopes.iter().flat_map(|text| text.split(between)).filter(|scope| !scope.is_empty());
+        parts.map(str::to_owned).collect()
+    };
     Ok(Tokens {
         access_token,
         expires_in,
@@ -152,7 +161,14 @@ mod tests {
         let retry_after = retry_after.map(Duration::from_secs);
         tokens(
             &provider,
-            &Answer { status, retry_after, head: Head::default(), body: body.to_owned().into(), cut: None },
+            &Answer {
+                status,
+                retry_after,
+                location: None,
+                head: Head::default(),
+                body: body.to_owned().into(),
+                cut: None,
+            },
         )
     }
 
@@ -269,6 +285,7 @@ mod tests {
             let answer = Answer {
                 status: 200,
                 retry_after: None,
+                location: None,
                 head: Head::default(),
                 body: body.to_owned().into(),
                 cut: Some(Fault::bad_answer()),

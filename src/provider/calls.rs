@@ -2,13 +2,16 @@
 //! both. What differs between providers is read from their facts.
 
 use super::answer::{self, Tokens};
-use super::discovery::{Discovery, Metadata};
+use super::authorization::Request;
+use super::client_auth::{ClientAuths, Form, Repeatable};
+use super::discovery::Discovery;
 use super::failure::{Failure, Fault, RefreshFailure, Repeat};
 use super::habits::Habits;
+use super::outbound::{Outbound, SetupError};
 use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
-use super::wire::{Call, Payload, SetupError, Wire};
-use super::{Availability, Catalogue, ClientAuth, Meaning, RevokeStyle, Rotation};
+use super::wire::{Call, Payload, Wire};
+use super::{Availability, Catalogue, Meaning, RevokeStyle, Rotation};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use secrecy::{ExposeSecret, SecretString};
@@ -28,6 +31,7 @@ pub struct Providers {
     catalogue: Catalogue,
     wire: Wire,
     discovery: Discovery,
+    client_auths: ClientAuths,
     habits: Habits,
 }
 
@@ -45,10 +49,12 @@ impl Providers {
     ///
     /// # Errors
     /// When TLS or the client cannot be set up.
-    pub fn new(catalogue: Catalogue, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
-        let discovery = Discovery::new(catalogue.all().map(|service| &*service.provider), clock.clone());
+    pub fn new(catalogue: Catalogue, outbound: &Outbound, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
+        let providers = || catalogue.all().map(|service| &*service.provider);
+        let discovery = Discovery::new(providers(), clock.clone());
         let habits = Habits::new(clock.clone());
-        Ok(Self { catalogue, wire: Wire::new(clock, meter)?, discovery, habits })
+        let wire = Wire::new(providers(), outbound, clock, meter)?;
+        Ok(Self { catalogue, wire, discovery, client_auths: ClientAuths::default(), habits })
     }
 
     pub(super) fn wire(&self) -> &Wire {
@@ -59,6 +65,10 @@ impl Providers {
         &self.discovery
     }
 
+    pub(super) fn client_auths(&self) -> &ClientAuths {
+        &self.client_auths
+    }
+
     /// All services.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue
@@ -67,7 +77,8 @@ impl Providers {
     /// Where to send a browser for consent (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `challenge` is the S256 one.
     ///
     /// # Errors
-    /// When the service is not offered or has no such flow, or its endpoints cannot be discovered.
+    /// When the service is not offered or has no such flow, its endpoints cannot be discovered, or the request is to be
+    /// pushed and the provider does not take it.
     pub async fn authorize_url(
         &self,
         service: &Service,
@@ -76,22 +87,10 @@ impl Providers {
         challenge: Option<&str>,
     ) -> Result<Url, Failure> {
         let (provider, client) = offered(service)?;
-        let metadata = self.discovery.metadata(provider, &self.wire, Instant::now() + BUDGET).await?;
-        let discovered = metadata.as_ref().and_then(|metadata| metadata.authorize.as_ref());
-        let mut url = provider.authorize.as_ref().or(discovered).cloned().ok_or(Failure::NotOffered)?;
-        let mut query = url.query_pairs_mut();
-        query.append_pair("response_type", "code").append_pair("client_id", &client.id);
-        query.append_pair("redirect_uri", redirect_uri).append_pair("state", state);
-        if provider.facts.send_scope.unwrap_or(true) && !service.scopes.is_empty() {
-            query.append_pair("scope", &service.scopes.join(" "));
-        }
-        if let Some(challenge) = challenge {
-            query.append_pair("code_challenge", challenge).append_pair("code_challenge_method", "S256");
-        }
-        let params = provider.facts.authorize_params.iter();
-        query.extend_pairs(params.filter(|(_, value)| !value.is_empty()));
-        drop(query);
-        Ok(url)
+        let deadline = Instant::now() + BUDGET;
+        let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
+        let request = Request::new(service, client, redirect_uri, state, challenge);
+        self.requested((provider, client), metadata.as_deref(), request, deadline).await
     }
 
     /// Changes a code for tokens (RFC 6749 section 4.1.3). `callback` holds all parameters that came with the code.
@@ -112,7 +111,9 @@ impl Providers {
             fields.push(("redirect_uri", redirect_uri));
         }
         fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
-        self.grant(service, fields, callback, Instant::now() + CODE_BUDGET, false).await.map_err(|fault| fault.failure)
+        self.grant(service, fields, callback, Instant::now() + CODE_BUDGET, Repeatable::No)
+            .await
+            .map_err(|fault| fault.failure)
     }
 
     /// Changes a pasted token for tokens (RFC 6749 section 4.3.2).
@@ -120,13 +121,15 @@ impl Providers {
     /// # Errors
     /// Any [`Failure`]. The token is sent a second time only if the first never left.
     pub async fn trade(&self, service: &Service, pasted: &PastedToken) -> Result<Tokens, Failure> {
-        let scope = service.scopes.join(" ");
+        let scope = service.joined_scopes();
         let mut fields = vec![("grant_type", "password"), ("username", pasted.username.as_str())];
         fields.push(("password", pasted.auth_token.expose_secret()));
         if !scope.is_empty() {
             fields.push(("scope", &scope));
         }
-        self.grant(service, fields, &[], Instant::now() + CODE_BUDGET, false).await.map_err(|fault| fault.failure)
+        self.grant(service, fields, &[], Instant::now() + CODE_BUDGET, Repeatable::No)
+            .await
+            .map_err(|fault| fault.failure)
     }
 
     /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a refresh
@@ -142,8 +145,11 @@ impl Providers {
         budget: Duration,
     ) -> Result<Tokens, RefreshFailure> {
         let fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
-        let harmless = service.provider.rotation() != Rotation::SingleUse;
-        let outcome = self.grant(service, fields, &[], Instant::now() + budget, harmless).await;
+        let repeatable = match service.provider.rotation() {
+            Rotation::None | Rotation::Rolling => Repeatable::Yes,
+            Rotation::SingleUse => Repeatable::Unspent,
+        };
+        let outcome = self.grant(service, fields, &[], Instant::now() + budget, repeatable).await;
         match &outcome {
             Ok(tokens) => self.habits.refreshed(service, refresh_token, tokens.refresh_token.as_ref()),
             Err(fault) if self.habits.is_dead(service, refresh_token, fault.failure) => {
@@ -170,7 +176,12 @@ impl Providers {
         let token = vec![("token", refresh_token.expose_secret())];
         let access_token;
         let payload = match provider.facts.revoke_style {
-            RevokeStyle::Rfc7009 => Payload::Form(token, Some((client, client_auth(provider, metadata.as_deref())))),
+            RevokeStyle::Rfc7009 => {
+                let (metadata, repeatable) = (metadata.as_deref(), Repeatable::Yes);
+                let (service, name) = (service.id.as_str(), "revocation");
+                let form = Form { service, name, provider, client, metadata, url, fields: token, deadline, repeatable };
+                return revoked(self.authenticated(form, answer::revoked).await);
+            }
             RevokeStyle::TokenOnly => Payload::Form(token, None),
             RevokeStyle::Bearer => match self.refresh(service, refresh_token, BUDGET).await {
                 Ok(tokens) => {
@@ -182,20 +193,17 @@ impl Providers {
             },
         };
         let call = Call { provider, service: Some(service.id.as_str()), name: "revocation", url, payload };
-        match self.wire.perform(&call, deadline, true, answer::revoked).await {
-            Ok(()) | Err(Fault { failure: Failure::Refused(_), .. }) => Ok(Revoked::Done),
-            Err(fault) => Err(fault.failure),
-        }
+        revoked(self.wire.perform(&call, deadline, true, answer::revoked).await)
     }
 
     /// Calls the token endpoint.
     async fn grant(
         &self,
         service: &Service,
-        fields: Vec<(&'static str, &str)>,
+        fields: Vec<(&str, &str)>,
         callback: &[(String, String)],
         deadline: Instant,
-        harmless: bool,
+        repeatable: Repeatable,
     ) -> Result<Tokens, Fault> {
         let (provider, client) = offered(service)?;
         let metadata = self.discovery.metadata(provider, &self.wire, deadline).await;
@@ -206,29 +214,32 @@ impl Providers {
             (Some(TokenUrl::Chosen(hosts)), _) => {
                 provider.names_host(callback).and_then(|value| hosts.get(value)).ok_or(Failure::BadCallback)?
             }
-            (None, Some(metadata)) => &metadata.token,
-            (None, None) => return Err(Failure::Operator.into()),
+            (None, metadata) => {
+                metadata.as_ref().and_then(|metadata| metadata.token.as_ref()).ok_or(Failure::Operator)?
+            }
         };
-        let auth = client_auth(provider, metadata.as_deref());
+        let (url, metadata) = (url.clone(), metadata.as_deref());
         let name = if fields.contains(&("grant_type", "refresh_token")) { "refresh" } else { "login" };
-        let payload = Payload::Form(fields, Some((client, auth)));
-        let call = Call { provider, service: Some(service.id.as_str()), name, url: url.clone(), payload };
-        self.wire.perform(&call, deadline, harmless, answer::tokens).await
+        let service = service.id.as_str();
+        let form = Form { service, name, provider, client, metadata, url, fields, deadline, repeatable };
+        self.authenticated(form, answer::tokens).await
+    }
+}
+
+fn revoked(outcome: Result<(), Fault>) -> Result<Revoked, Failure> {
+    match outcome {
+        Ok(()) | Err(Fault { failure: Failure::Refused(_), .. }) => Ok(Revoked::Done),
+        Err(fault) => Err(fault.failure),
     }
 }
 
 /// Nothing is sent for a service that is not offered: without a store, a call would end a login at a provider whose
 /// tokens work once.
-fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Failure> {
+pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Failure> {
     match (service.availability(), &service.client) {
         (Availability::Offered, Some(client)) => Ok((&service.provider, client)),
         _ => Err(Failure::NotOffered),
     }
-}
-
-fn client_auth(provider: &Provider, metadata: Option<&Metadata>) -> ClientAuth {
-    let discovered = metadata.map(|metadata| metadata.client_auth);
-    provider.facts.client_auth.or(discovered).unwrap_or(ClientAuth::Body)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub(super) fn provider(id: &str, facts: ProviderFacts, tenant: Option<&str>, fau
     provider.issuer = fill("issuer", &facts.issuer, &values).map(|(text, _)| text);
     provider.authorize = fill("authorize_url", &facts.authorize_url, &values).map(|(_, url)| url);
     provider.revoke = fill("revoke_url", &facts.revoke_url, &values).map(|(_, url)| url);
+    provider.pushed = fill("par_url", &facts.par_url, &values).map(|(_, url)| url);
     provider.token = if facts.token_hosts.is_empty() {
         fill("token_url", &facts.token_url, &values).map(|(_, url)| TokenUrl::One(url))
     } else {
@@ -84,6 +85,18 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
             );
         }
     }
+    if facts.par == Some(true) && facts.par_url.is_none() && facts.issuer.is_none() {
+        fault("par", "needs `par_url`, or `issuer` to have it discovered");
+    }
+    if facts.scope_separator.is_some_and(|separator| separator.is_alphanumeric() || separator.is_control()) {
+        fault("scope_separator", "must be a space or a mark like `,`");
+    }
+    if facts.default_expires_in.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
+        fault("default_expires_in", "must be 1 to 86400 seconds");
+    }
+    if facts.authorize_params.get("response_mode").is_some_and(|mode| !["", "query"].contains(&mode.as_str())) {
+        fault("authorize_params.response_mode", "must be `query`; answers in a form or a fragment are not supported");
+    }
     let missing = "is missing; give it, or give `issuer` to have it discovered";
     if facts.issuer.is_none() && facts.token_url.is_none() {
         fault("token_url", missing);
@@ -118,8 +131,8 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
 /// The client that is registered for all services of a provider, if there is one.
 pub(super) fn client(provider: &Provider, facts: &ClientFacts, faults: &mut Vec<String>) -> Option<Client> {
     let key = format!("clients.{}", provider.id);
-    let ProviderFacts { authorize_url, token_url, revoke_url, issuer, .. } = &provider.facts;
-    let templates = [authorize_url, token_url, revoke_url, issuer];
+    let ProviderFacts { authorize_url, token_url, revoke_url, par_url, issuer, .. } = &provider.facts;
+    let templates = [authorize_url, token_url, revoke_url, par_url, issuer];
     if facts.tenant.is_some() && !templates.iter().any(|template| names(template, "{tenant}")) {
         let id = &provider.id;
         faults

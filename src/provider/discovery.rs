@@ -1,6 +1,9 @@
 //! OpenID Connect Discovery 1.0: endpoints by issuer. Asked for when first needed and remembered, so that a provider's
 //! outage never stops a start. An old answer goes on serving while a new one is asked for, and for as long as none can
 //! be had: only those who ask before the first answer wait for the issuer.
+//!
+//! Of a document only what is needed and not configured has to be right; what else is wrong in it is passed over. A
+//! provider whose addresses are all configured does without one.
 
 use super::address::names_loopback;
 use super::answer::{self, Answer};
@@ -8,10 +11,10 @@ use super::failure::{Failure, Fault};
 use super::json::Members;
 use super::service::Provider;
 use super::wire::{Call, Payload, Wire};
-use super::{ClientAuth, endpoint};
+use super::{Flow, endpoint};
 use crate::clock::Clock;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -24,13 +27,37 @@ const FRESH: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_secs(5);
 /// How long an issuer may take to renew an old answer, in which nobody else asks it.
 const RENEWAL: Duration = Duration::from_secs(20);
+/// How long somebody waits for an issuer where all addresses are known without it.
+const EXTRA: Duration = Duration::from_secs(4);
+/// How many redirects are followed.
+const REDIRECTS: usize = 3;
+/// How much of an issuer is shown, in characters.
+const SHOWN: usize = 200;
 
 /// What an issuer says of itself.
 pub(super) struct Metadata {
     pub(super) authorize: Option<Url>,
-    pub(super) token: Url,
+    pub(super) token: Option<Url>,
     pub(super) revoke: Option<Url>,
-    pub(super) client_auth: ClientAuth,
+    pub(super) pushed: Option<Url>,
+    pub(super) par_required: bool,
+    /// These lists as they are in the document; `None`: it has none.
+    pub(super) auth_methods: Option<Vec<String>>,
+    pub(super) challenge_methods: Option<Vec<String>>,
+    pub(super) response_types: Option<Vec<String>>,
+    pub(super) response_modes: Option<Vec<String>>,
+    pub(super) grant_types: Option<Vec<String>>,
+    pub(super) scopes: Option<Vec<String>>,
+}
+
+/// Why there is no document that can be used.
+#[derive(Clone)]
+pub(super) struct Unusable {
+    pub(super) failure: Failure,
+    /// For the operator: what is wrong with it.
+    pub(super) why: String,
+    /// The issuer that it names, where that is another one.
+    pub(super) other: Option<String>,
 }
 
 /// The issuers' answers, by provider. Lost on restart.
@@ -46,16 +73,16 @@ struct Known {
     metadata: Option<Arc<Metadata>>,
     /// By the clock's uptime: when to ask again, and what the last question came to.
     ask_at: Duration,
-    failure: Option<Failure>,
+    trouble: Option<Unusable>,
 }
 
 impl Discovery {
     pub(super) fn new<'a>(providers: impl Iterator<Item = &'a Provider>, clock: Clock) -> Self {
-        let known = providers.filter(|provider| provider.discovers());
+        let known = providers.filter(|provider| provider.issuer.is_some());
         Self { known: known.map(|provider| (provider.id.clone(), Arc::default())).collect(), clock }
     }
 
-    /// What a provider's issuer says; `None` for one that needs no discovery.
+    /// What a provider's issuer says; `None` for one that needs no discovery, and has no issuer or none that answers.
     pub(super) async fn metadata(
         &self,
         provider: &Arc<Provider>,
@@ -63,11 +90,13 @@ impl Discovery {
         deadline: Instant,
     ) -> Result<Option<Arc<Metadata>>, Failure> {
         let Some(shared) = self.known.get(&provider.id) else { return Ok(None) };
+        let needed = provider.discovers();
+        let deadline = if needed { deadline } else { deadline.min(Instant::now() + EXTRA) };
         let Ok(mut known) = tokio::time::timeout_at(deadline, shared.lock()).await else {
-            return Err(Failure::TimedOut);
+            return if needed { Err(Failure::TimedOut) } else { Ok(None) };
         };
         if self.clock.uptime() >= known.ask_at {
-            if known.metadata.is_some() {
+            if known.metadata.is_some() || (!needed && known.trouble.is_some()) {
                 known.ask_at = self.clock.uptime() + RENEWAL;
                 self.renew(Arc::clone(shared), Arc::clone(provider), wire.clone());
             } else {
@@ -75,10 +104,16 @@ impl Discovery {
                 known.learn(asked, self.clock.uptime());
             }
         }
-        match (&known.metadata, known.failure) {
+        match (&known.metadata, &known.trouble) {
             (Some(metadata), _) => Ok(Some(Arc::clone(metadata))),
-            (None, failure) => Err(failure.unwrap_or(Failure::Unreachable)),
+            (None, _) if !needed => Ok(None),
+            (None, trouble) => Err(trouble.as_ref().map_or(Failure::Unreachable, |trouble| trouble.failure)),
         }
+    }
+
+    /// What the last question to a provider's issuer came to, if that was of no use.
+    pub(super) async fn trouble(&self, provider: &Provider) -> Option<Unusable> {
+        self.known.get(&provider.id)?.lock().await.trouble.clone()
     }
 
     /// Asks again without anybody waiting for it.
@@ -93,71 +128,143 @@ impl Discovery {
 
 impl Known {
     /// Takes in what a question came to. After a failure the old answer stays.
-    fn learn(&mut self, asked: Result<Metadata, Failure>, now: Duration) {
-        self.failure = asked.as_ref().err().copied();
+    fn learn(&mut self, asked: Result<Metadata, Unusable>, now: Duration) {
         self.ask_at = now + if asked.is_ok() { FRESH } else { RETRY };
-        self.metadata = asked.ok().map(Arc::new).or(self.metadata.take());
+        match asked {
+            Ok(metadata) => (self.metadata, self.trouble) = (Some(Arc::new(metadata)), None),
+            Err(trouble) => self.trouble = Some(trouble),
+        }
     }
 }
 
-async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Metadata, Failure> {
+/// A document, or where else it is.
+enum Found {
+    Document(Box<Metadata>),
+    Elsewhere(Url),
+}
+
+/// What is wrong with an answer, in words, if it is of no use.
+#[derive(Default)]
+struct Wrong {
+    why: OnceLock<String>,
+    other: OnceLock<String>,
+}
+
+impl Wrong {
+    fn fault(&self, why: impl Into<String>) -> Fault {
+        self.why.get_or_init(|| why.into());
+        Fault::bad_answer()
+    }
+}
+
+/// Redirects within the same scheme, host and port are followed: the request carries no secret.
+async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Metadata, Unusable> {
+    let unusable = |failure: Failure, why: String| Unusable { failure, why, other: None };
     let issuer = provider.issuer().unwrap_or_default().trim_end_matches('/');
-    let url = Url::parse(&format!("{issuer}/.well-known/openid-configuration")).map_err(|_| Failure::Operator)?;
-    let call = Call { provider, service: None, name: "discovery", url, payload: Payload::Nothing };
-    wire.perform(&call, deadline, true, read).await.map_err(|fault| fault.failure)
+    let mut url = Url::parse(&format!("{issuer}/.well-known/openid-configuration"))
+        .map_err(|_| unusable(Failure::Operator, "its address is no URL".to_owned()))?;
+    for _ in 0..=REDIRECTS {
+        let (wrong, call) = (
+            Wrong::default(),
+            Call { provider, service: None, name: "discovery", url: url.clone(), payload: Payload::Nothing },
+        );
+        match wire.perform(&call, deadline, true, |provider, answer| read(provider, answer, &wrong)).await {
+            Ok(Found::Document(metadata)) => return Ok(*metadata),
+            Ok(Found::Elsewhere(place)) if place.origin() == url.origin() => url = place,
+            Ok(Found::Elsewhere(place)) => {
+                let why = format!("it is redirected to another place, {}", place.origin().ascii_serialization());
+                tracing::warn!(provider = provider.id, why, "the discovery document cannot be used");
+                return Err(unusable(Failure::BadAnswer, why));
+            }
+            Err(Fault { failure, .. }) => {
+                let Wrong { why, other } = wrong;
+                if let (Some(why), None) = (why.get(), other.get()) {
+                    tracing::warn!(provider = provider.id, why, "the discovery document cannot be used");
+                }
+                let why = why.into_inner().unwrap_or_else(|| failure.to_string());
+                return Err(Unusable { failure, why, other: other.into_inner() });
+            }
+        }
+    }
+    let why = "it is redirected too often".to_owned();
+    tracing::warn!(provider = provider.id, why, "the discovery document cannot be used");
+    Err(unusable(Failure::BadAnswer, why))
 }
 
 /// Section 4.3 there: a document that speaks for another issuer is not to be used.
-fn read(provider: &Provider, answer: &Answer) -> Result<Metadata, Fault> {
-    if answer.status != 200 {
-        let fault = answer::error(provider, answer);
-        // Codes of a token endpoint say nothing here, least of all that a login is dead.
-        let of_token = matches!(fault.failure, Failure::Refused(_) | Failure::Operator | Failure::Unclear { .. });
-        return Err(if of_token { Fault::bad_answer() } else { fault });
+fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fault> {
+    if let (300..400, Some(place)) = (answer.status, &answer.location) {
+        return Ok(Found::Elsewhere(place.clone()));
     }
-    let document = Members::read(&answer.body).filter(|document| document.whole).ok_or_else(Fault::bad_answer)?;
-    let issuer = document.text("issuer").ok_or_else(Fault::bad_answer)?;
-    if Some(issuer.as_str()) != provider.issuer() {
+    if answer.status != 200 {
+        let fault = wrong.fault(format!("HTTP {}", answer.status));
+        // Codes of a token endpoint say nothing here, least of all that a login is dead.
+        return Err(if answer.status < 500 && answer.status != 429 { fault } else { answer::error(provider, answer) });
+    }
+    let document = Members::read(&answer.body).filter(|document| document.whole);
+    let document = document.ok_or_else(|| wrong.fault("it is no JSON object, or too long"))?;
+    let issuer = document.string("issuer").ok_or_else(|| wrong.fault("it names no issuer"))?;
+    if !provider.is_issuer(&issuer) {
+        let shown: String = issuer.chars().filter(|c| (' '..='~').contains(c)).take(SHOWN).collect();
         tracing::error!(
             provider = provider.id,
+            issuer = provider.issuer(),
+            document = shown,
             "the discovery document names another issuer; write `issuer` exactly as it does"
         );
+        wrong.other.get_or_init(|| shown);
         return Err(Failure::Operator.into());
     }
     // Only an issuer on this machine may lead to other places on it.
     let local = provider.issuer().and_then(|issuer| Url::parse(issuer).ok()).is_some_and(|url| names_loopback(&url));
-    let url = |name| {
-        let Some(text) = document.text(name) else { return Ok(None) };
-        let url = endpoint::read(&text, provider.facts.allow_private_addresses).ok();
+    let url = |name: &str, needed: bool| {
+        let text = document.string(name).filter(|text| !text.is_empty());
+        let url = text.as_ref().and_then(|text| endpoint::read(text, provider.facts.allow_private_addresses).ok());
         let url = url.filter(|url| local || !names_loopback(url));
-        if url.is_none() {
-            tracing::error!(
-                provider = provider.id,
-                "the discovery document names an endpoint that is neither https nor public"
-            );
+        match (text, &url) {
+            (Some(_), None) if needed => {
+                tracing::error!(
+                    provider = provider.id,
+                    endpoint = name,
+                    "the discovery document names an endpoint that is neither https nor public"
+                );
+                Err(wrong.fault(format!("its {name} is neither https nor public")))
+            }
+            (Some(_), None) => {
+                tracing::warn!(
+                    provider = provider.id,
+                    endpoint = name,
+                    "an endpoint in the discovery document is neither https nor public, and so not used"
+                );
+                Ok(url)
+            }
+            _ => Ok(url),
         }
-        url.map(Some).ok_or_else(Fault::bad_answer)
     };
-    Ok(Metadata {
-        authorize: url("authorization_endpoint")?,
-        token: url("token_endpoint")?.ok_or_else(Fault::bad_answer)?,
-        revoke: url("revocation_endpoint")?,
-        client_auth: client_auth(document.list("token_endpoint_auth_methods_supported").as_deref()),
-    })
-}
-
-/// In the body if that is taken, as more servers do it right; the specification's default is Basic.
-fn client_auth(methods: Option<&[String]>) -> ClientAuth {
-    match methods {
-        Some(methods) if methods.iter().any(|method| method == "client_secret_post") => ClientAuth::Body,
-        _ => ClientAuth::Basic,
+    let token = url("token_endpoint", provider.token.is_none())?;
+    if token.is_none() && provider.token.is_none() {
+        return Err(wrong.fault("it names no token_endpoint"));
     }
+    Ok(Found::Document(Box::new(Metadata {
+        authorize: url("authorization_endpoint", provider.authorize.is_none() && provider.flow() == Flow::Code)?,
+        token,
+        revoke: url("revocation_endpoint", false)?,
+        pushed: url("pushed_authorization_request_endpoint", false)?,
+        par_required: document.flag("require_pushed_authorization_requests").unwrap_or(false),
+        auth_methods: document.list("token_endpoint_auth_methods_supported"),
+        challenge_methods: document.list("code_challenge_methods_supported"),
+        response_types: document.list("response_types_supported"),
+        response_modes: document.list("response_modes_supported"),
+        grant_types: document.list("grant_types_supported"),
+        scopes: document.list("scopes_supported"),
+    })))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::ProviderFacts;
-    use super::super::stranger::{Reply, Stranger};
+    use super::super::outbound::Outbound;
+    use super::super::stranger::{Reply, Stranger, example};
     use super::*;
     use crate::meter::Meter;
     use futures_util::future::join_all;
@@ -175,6 +282,98 @@ mod tests {
         Arc::new(Provider { issuer: Some(issuer.to_owned()), ..unchecked })
     }
 
+    fn wire(clock: &Clock) -> Wire {
+        Wire::new(std::iter::empty(), &Outbound::default(), clock.clone(), Meter::default()).unwrap()
+    }
+
+    /// What is learnt of a provider from the answers of its issuer.
+    async fn learnt(facts: &str, replies: impl FnOnce(&str) -> Vec<Reply>) -> Result<Arc<Metadata>, Unusable> {
+        let stranger = Stranger::with_url(replies).await;
+        let facts = facts.replace("AT", &stranger.url);
+        let (providers, service) = example(&format!("issuer = \"{}/\"\n{facts}", stranger.url));
+        let provider = &service.provider;
+        match providers.discovery().metadata(provider, providers.wire(), soon()).await {
+            Ok(Some(metadata)) => Ok(metadata),
+            _ => Err(providers.discovery().trouble(provider).await.unwrap()),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_needed_spoils_no_document() {
+        let whole = |url: &str, more: &str| {
+            let body = format!(
+                "\u{feff}{{\"issuer\":\"x\",\"issuer\":\"{url}\",\"authorization_endpoint\":\"{url}/a\",\"token_endpoint\":\"{url}/t\",{more}}}"
+            );
+            vec![Reply::Http("200 OK", body)]
+        };
+        let odd = [
+            r#""revocation_endpoint":"""#,
+            r#""revocation_endpoint":"/revoke""#,
+            r#""revocation_endpoint":["x"]"#,
+            r#""revocation_endpoint":"http://example.com/revoke""#,
+            r#""pushed_authorization_request_endpoint":"x""#,
+            r#""token_endpoint_auth_methods_supported":"client_secret_post""#,
+            r#""scopes_supported":7,"grant_types_supported":null,"require_pushed_authorization_requests":"yes""#,
+            &format!(r#""x":"{}""#, "x".repeat(200_000)),
+        ];
+        for more in odd {
+            let learnt = learnt("", |url| whole(url, more)).await.ok().unwrap();
+            assert!(learnt.token.is_some() && learnt.revoke.is_none() && !learnt.par_required, "{more}");
+        }
+        let given = "token_url = \"AT/given\"";
+        let odd = |url: &str| vec![Reply::Http("200 OK", format!(r#"{{"issuer":"{url}","token_endpoint":"/t"}}"#))];
+        assert!(learnt(given, odd).await.is_ok());
+        assert_eq!(learnt("", odd).await.err().unwrap().why, "its token_endpoint is neither https nor public");
+    }
+
+    #[tokio::test]
+    async fn redirects_are_followed_on_the_same_host_alone_and_not_for_ever() {
+        let to =
+            |place: String| Reply::Http(format!("301 Moved Permanently\r\nLocation: {place}").leak(), String::new());
+        let there = |url: &str, times| {
+            let mut replies = vec![to("/.well-known/openid-configuration/".to_owned()); times];
+            replies.push(document(url, url));
+            replies
+        };
+        assert!(learnt("", |url| there(url, 1)).await.is_ok());
+        assert!(learnt("", |url| there(url, REDIRECTS)).await.is_ok());
+        let often = learnt("", |url| there(url, REDIRECTS + 1)).await.err().unwrap();
+        assert_eq!(often.why, "it is redirected too often");
+        for place in ["http://127.0.0.1:1/", "https://example.com/x", "//example.com/"] {
+            let elsewhere = learnt("", |url| vec![to(place.to_owned()), document(url, url)]).await.err().unwrap();
+            assert!(elsewhere.why.starts_with("it is redirected to another place"), "{}", elsewhere.why);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_configured_goes_before_what_is_discovered_and_does_without() {
+        let facts = "authorize_url = \"AT/given\"\ntoken_url = \"AT/given\"";
+        let stranger = Stranger::with_url(|url| {
+            let revoke = format!(r#"{{"issuer":"{url}","revocation_endpoint":"{url}/r","token_endpoint":"{url}/t"}}"#);
+            vec![Reply::Http("200 OK", revoke), Reply::Http("200 OK", String::new())]
+        })
+        .await;
+        let facts = format!("issuer = \"{}\"\n{}", stranger.url, facts.replace("AT", &stranger.url));
+        let (providers, service) = example(&facts);
+        let url = providers.authorize_url(&service, "https://x.example/", "s", None).await.unwrap();
+        assert_eq!(url.path(), "/given");
+        providers.revoke(&service, &"r".into()).await.unwrap();
+        assert!(stranger.seen()[1].starts_with("POST /r "), "{:?}", stranger.seen());
+        // Nobody answers any more.
+        let gone = Stranger::with([Reply::Close, Reply::Close]).await;
+        let (providers, service) = example(&facts.replace(&stranger.url, &gone.url));
+        assert!(providers.authorize_url(&service, "https://x.example/", "s", None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_issuer_is_told_as_it_was_written_and_as_its_document_says() {
+        let other = learnt("", |url| vec![document("https://Other.example/x", url)]).await.err().unwrap();
+        assert_eq!((other.failure, other.other.as_deref()), (Failure::Operator, Some("https://Other.example/x")));
+        for end in ["", "/"] {
+            assert!(learnt("", |url| vec![document(&format!("{url}{end}"), url)]).await.is_ok());
+        }
+    }
+
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(20)
     }
@@ -190,17 +389,13 @@ mod tests {
         let stranger =
             Stranger::with_url(|url| vec![document(url, url), Reply::Close, Reply::Close, document(url, url)]).await;
         let provider = provider(&stranger.url);
-        let (wire, discovery) = (
-            Wire::new(clock.clone(), Meter::default()).unwrap(),
-            Discovery::new([&*provider].into_iter(), clock.clone()),
-        );
+        let (wire, discovery) = (wire(&clock), Discovery::new([&*provider].into_iter(), clock.clone()));
         let ask = async || discovery.metadata(&provider, &wire, soon()).await.map(Option::unwrap);
         for metadata in join_all((0..8).map(|_| ask())).await {
-            assert_eq!(metadata.unwrap().token.as_str(), format!("{}/t", stranger.url));
+            assert_eq!(metadata.unwrap().token.as_ref().unwrap().as_str(), format!("{}/t", stranger.url));
         }
         assert_eq!(stranger.seen().len(), 1);
         assert!(stranger.seen()[0].starts_with("GET /.well-known/openid-configuration HTTP/1.1"));
-        assert_eq!(ask().await.unwrap().client_auth, ClientAuth::Body);
         for (step, questions) in [(FRESH, 3), (RETRY, 4), (RETRY, 4), (FRESH, 6)] {
             clock.advance(step);
             assert!(ask().await.is_ok() && ask().await.is_ok());
@@ -216,11 +411,19 @@ mod tests {
         let moved = |url: &str| document(url, &format!("{url}/new"));
         let stranger = Stranger::with_url(|url| vec![document(url, url), Reply::Hang, moved(url)]).await;
         let provider = provider(&stranger.url);
-        let (wire, discovery) = (
-            Wire::new(clock.clone(), Meter::default()).unwrap(),
-            Discovery::new([&*provider].into_iter(), clock.clone()),
-        );
-        let ask = async || discovery.metadata(&provider, &wire, soon()).await.unwrap().unwrap().token.path().to_owned();
+        let (wire, discovery) = (wire(&clock), Discovery::new([&*provider].into_iter(), clock.clone()));
+        let ask = async || {
+            discovery
+                .metadata(&provider, &wire, soon())
+                .await
+                .unwrap()
+                .unwrap()
+                .token
+                .as_ref()
+                .unwrap()
+                .path()
+                .to_owned()
+        };
         assert_eq!(ask().await, "/t");
         clock.advance(FRESH);
         let start = Instant::now();
@@ -237,21 +440,32 @@ mod tests {
             let provider = provider(&stranger.url);
             let clock = Clock::system();
             let discovery = Discovery::new([&*provider].into_iter(), clock.clone());
-            discovery.metadata(&provider, &Wire::new(clock, Meter::default()).unwrap(), soon()).await.err()
+            let failed = discovery.metadata(&provider, &wire(&clock), soon()).await.err();
+            failed.zip(discovery.trouble(&provider).await.map(|trouble| trouble.why))
         };
-        assert_eq!(fails(|url| document(&format!("{url}/"), url)).await, Some(Failure::Operator));
-        assert_eq!(fails(|url| document(url, "http://example.com")).await, Some(Failure::BadAnswer));
-        assert_eq!(fails(|url| document(url, "https://10.0.0.1")).await, Some(Failure::BadAnswer));
+        let fails = async |document| fails(document).await.unwrap();
+        let bad = |why: &str| (Failure::BadAnswer, why.to_owned());
+        assert_eq!(fails(|url| document(&format!("{url}/x"), url)).await.0, Failure::Operator);
+        let unsafe_place = bad("its token_endpoint is neither https nor public");
+        assert_eq!(fails(|url| document(url, "http://example.com")).await, unsafe_place);
+        assert_eq!(fails(|url| document(url, "https://10.0.0.1")).await, unsafe_place);
         let refusal = |_: &str| Reply::Http("400 Bad Request", r#"{"error":"invalid_grant"}"#.into());
-        assert_eq!(fails(refusal).await, Some(Failure::BadAnswer));
-        assert_eq!(fails(|_| Reply::Http("200 OK", "<html>".into())).await, Some(Failure::BadAnswer));
+        assert_eq!(fails(refusal).await, bad("HTTP 400"));
+        assert_eq!(fails(|_| Reply::Http("200 OK", "<html>".into())).await, bad("it is no JSON object, or too long"));
     }
 
     #[test]
     fn a_public_issuer_cannot_lead_to_this_machine() {
         let issuer = "https://example.com";
         let Reply::Http(_, body) = document(issuer, "http://127.0.0.1:1") else { unreachable!() };
-        let answer = Answer { status: 200, retry_after: None, head: Default::default(), body: body.into(), cut: None };
-        assert_eq!(read(&provider(issuer), &answer).err(), Some(Fault::bad_answer()));
+        let answer = Answer {
+            status: 200,
+            retry_after: None,
+            location: None,
+            head: Default::default(),
+            body: body.into(),
+            cut: None,
+        };
+        assert_eq!(read(&provider(issuer), &answer, &Wrong::default()).err(), Some(Fault::bad_answer()));
     }
 }

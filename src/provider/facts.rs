@@ -5,6 +5,7 @@
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// `[providers.<id>]`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -15,7 +16,8 @@ pub struct ProviderFacts {
     /// How a login is made.
     pub flow: Flow,
     /// OpenID Connect issuer, compared with `iss` in callbacks (RFC 9207). When an endpoint that the flow needs is not
-    /// given, the endpoints are discovered there (OpenID Connect Discovery 1.0).
+    /// given, the endpoints are discovered there (OpenID Connect Discovery 1.0); what is given goes before what is
+    /// discovered.
     pub issuer: Option<String>,
     /// Authorization endpoint (RFC 6749 section 3.1). `{tenant}` is replaced by the client's tenant.
     pub authorize_url: Option<String>,
@@ -23,6 +25,13 @@ pub struct ProviderFacts {
     pub token_url: Option<String>,
     /// What `{tenant}` stands for when the client names no tenant.
     pub default_tenant: Option<String>,
+    /// Pushed authorization request endpoint (RFC 9126).
+    pub par_url: Option<String>,
+    /// Whether authorization requests are pushed there. Default: when `par_url` is given, or the discovery document
+    /// requires it.
+    pub par: Option<bool>,
+    /// A PEM file with authorities that its certificate may come from, beside those that all may come from.
+    pub ca_file: Option<PathBuf>,
     /// Whether its addresses may be private ones; otherwise only public ones are connected to, and loopback where a URL
     /// names it.
     pub allow_private_addresses: bool,
@@ -30,6 +39,8 @@ pub struct ProviderFacts {
     pub authorize_params: BTreeMap<String, String>,
     /// Whether the authorization request names its scopes. Default: yes.
     pub send_scope: Option<bool>,
+    /// What stands between scopes, in requests and answers. Default: a space (RFC 6749 section 3.3).
+    pub scope_separator: Option<char>,
     /// What answers may put before a scope that was asked for without it.
     pub scope_prefix: Option<String>,
     /// Whether the code is redeemed with `redirect_uri` (RFC 6749 section 4.1.3). Default: yes.
@@ -38,13 +49,15 @@ pub struct ProviderFacts {
     pub pkce: Option<bool>,
     /// Whether a client must have a secret. Default: when there is no PKCE to stand in for it.
     pub secret_required: Option<bool>,
-    /// How the client authenticates at the token endpoint (RFC 6749 section 2.3.1). Default: what discovery says, else
-    /// in the body.
+    /// How the client authenticates at the token endpoint (RFC 6749 section 2.3.1). Default: found out, see
+    /// [`ClientAuths`](super::client_auth::ClientAuths).
     pub client_auth: Option<ClientAuth>,
     /// A client id that everybody uses, for providers where nothing is registered.
     pub public_client_id: Option<String>,
     /// What becomes of a refresh token when it is used. No default: the wrong one costs logins.
     pub rotation: Option<Rotation>,
+    /// How many seconds an access token is taken to live when the answer does not say. Default: half an hour.
+    pub default_expires_in: Option<u32>,
     /// How many days a refresh token lives from its own issue, however often it is used.
     pub refresh_token_days: Option<u32>,
     /// The member of an answer with tokens that says how many seconds the refresh token lives; 0 there says nothing.
@@ -102,8 +115,10 @@ pub enum Flow {
 pub enum ClientAuth {
     /// `client_id` and `client_secret` in the body.
     Body,
-    /// HTTP Basic.
+    /// HTTP Basic, id and secret form-encoded first, as that section wants.
     Basic,
+    /// HTTP Basic with id and secret as they are, for servers that do not decode them.
+    BasicRaw,
 }
 
 /// What becomes of a refresh token when it is used.

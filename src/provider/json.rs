@@ -63,6 +63,11 @@ impl<'a> Members<'a> {
         self.find(name, |value| word(parse(value)?))
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        self.find(name, parse)
+    }
+
     /// Whatever it is.
     pub(super) fn value(&self, name: &str) -> Option<Value> {
         self.find(name, parse)

@@ -6,9 +6,11 @@
 
 mod address;
 mod answer;
+mod authorization;
 mod calls;
 mod catalogue;
 mod check;
+mod client_auth;
 mod discovery;
 mod doubt;
 mod endpoint;
@@ -19,9 +21,12 @@ mod habits;
 mod json;
 mod meaning;
 mod names;
+mod outbound;
 mod pasted;
+mod probe;
 mod report;
 mod service;
+mod shortcomings;
 #[cfg(test)]
 mod stranger;
 mod visit;
@@ -34,7 +39,7 @@ pub use catalogue::Catalogue;
 pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
 pub use failure::{Failure, RefreshFailure};
 pub use meaning::CallbackError;
+pub use outbound::{Outbound, SetupError, bundled_tls};
 pub use pasted::PastedToken;
 pub use service::{Availability, Provider, Service};
 pub use visit::{Trouble, Visit};
-pub use wire::{SetupError, bundled_tls};

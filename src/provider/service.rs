@@ -25,6 +25,8 @@ pub struct Provider {
     /// `None`: to be discovered.
     pub(super) token: Option<TokenUrl>,
     pub(super) revoke: Option<Url>,
+    /// Where authorization requests are pushed to (RFC 9126).
+    pub(super) pushed: Option<Url>,
     /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the others.
     pub(super) places: Semaphore,
 }
@@ -51,6 +53,7 @@ impl Provider {
             authorize: None,
             token: None,
             revoke: None,
+            pushed: None,
             places: Semaphore::new(PLACES),
         }
     }
@@ -70,9 +73,16 @@ impl Provider {
         self.facts.flow
     }
 
-    /// What `iss` in a callback must be, if both are there (RFC 9207).
+    /// Its issuer, as it is written in the configuration.
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
+    }
+
+    /// Whether `text`, which `iss` in a callback (RFC 9207) or a discovery document says, may be its issuer. A slash at
+    /// the end makes no difference: it names the same place, and providers are not at one with themselves in it.
+    pub fn is_issuer(&self, text: &str) -> bool {
+        let bare = |issuer: &str| issuer.strip_suffix('/').unwrap_or(issuer).to_owned();
+        self.issuer().is_none_or(|issuer| bare(issuer) == bare(text))
     }
 
     /// Whether logins carry a PKCE challenge.
@@ -158,7 +168,7 @@ impl Provider {
         self.facts.console_hint.as_deref()
     }
 
-    /// Whether endpoints have to be asked for at the issuer.
+    /// Whether endpoints have to be asked for at the issuer; the rest of what it says is of use, but not needed.
     pub(super) fn discovers(&self) -> bool {
         let known = self.token.is_some() && (self.authorize.is_some() || self.flow() == Flow::Paste);
         self.issuer.is_some() && !known
@@ -195,6 +205,11 @@ pub struct Service {
 }
 
 impl Service {
+    /// The scopes asked for, in one text.
+    pub(super) fn joined_scopes(&self) -> String {
+        self.scopes.join(self.provider.facts.scope_separator.unwrap_or(' ').encode_utf8(&mut [0; 4]))
+    }
+
     /// How many days a refresh token lives from its own issue, where that is known.
     pub fn refresh_token_days(&self) -> Option<u32> {
         self.refresh_token_days

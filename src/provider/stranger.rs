@@ -1,7 +1,7 @@
 //! For tests: a server on this machine that gives prepared answers, one a connection, and remembers what it was asked;
 //! and the facts to call it with.
 
-use super::{Catalogue, ClientFacts, ProviderFacts, Providers, Rotation, Service, ServiceFacts};
+use super::{Catalogue, ClientFacts, Outbound, ProviderFacts, Providers, Rotation, Service, ServiceFacts};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use serde::Deserialize;
@@ -43,19 +43,29 @@ impl Stranger {
 
     /// The same, for answers that name the stranger's own URL.
     pub(super) async fn with_url(replies: impl FnOnce(&str) -> Vec<Reply>) -> Self {
+        Self::with_paths(|url| [("", replies(url))]).await
+    }
+
+    /// The same, in turn for all requests that begin alike.
+    pub(super) async fn with_paths<const N: usize>(
+        replies: impl FnOnce(&str) -> [(&'static str, Vec<Reply>); N],
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (requests, mut replies) = (Arc::clone(&seen), VecDeque::from(replies(&url)));
+        let (requests, mut replies) =
+            (Arc::clone(&seen), replies(&url).map(|(begin, replies)| (begin, VecDeque::from(replies))));
         let task = tokio::spawn(async move {
             let mut hanging = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 let request = read(&mut stream).await;
+                let fitting = replies.iter_mut().find(|(begin, _)| request.starts_with(begin));
+                let reply = fitting.and_then(|(_, replies)| replies.pop_front());
                 requests.lock().unwrap().push(request);
                 let http = |head, body: String| {
                     format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
                 };
-                let answer = match replies.pop_front().unwrap_or(Reply::Close) {
+                let answer = match reply.unwrap_or(Reply::Close) {
                     Reply::Http(head, body) => http(head, body).into_bytes(),
                     Reply::Late(time, body) => {
                         tokio::time::sleep(time).await;
@@ -125,9 +135,15 @@ pub(super) fn clients<const N: usize>(providers: [&str; N]) -> BTreeMap<String, 
 
 /// A provider made of TOML, `rolling` if that does not say otherwise, with the service `example` that asks for `files`.
 pub(super) fn example(facts: &str) -> (Providers, Arc<Service>) {
+    example_asking(facts, &["files"])
+}
+
+/// The same for other scopes.
+pub(super) fn example_asking(facts: &str, scopes: &[&str]) -> (Providers, Arc<Service>) {
     let mut provider: ProviderFacts = toml::from_str(facts).unwrap();
     provider.rotation.get_or_insert(Rotation::Rolling);
-    let service = ServiceFacts { provider: Some("p".into()), scopes: vec!["files".into()], ..ServiceFacts::default() };
+    let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+    let service = ServiceFacts { provider: Some("p".into()), scopes, ..ServiceFacts::default() };
     ready([("p".to_owned(), provider)].into(), [("example".to_owned(), service)].into(), "p", "example")
 }
 
@@ -149,5 +165,5 @@ fn ready(
 ) -> (Providers, Arc<Service>) {
     let catalogue = Catalogue::build(providers, services, clients([provider]), true).unwrap();
     let service = Arc::clone(catalogue.find(service).unwrap());
-    (Providers::new(catalogue, Clock::system(), Meter::default()).unwrap(), service)
+    (Providers::new(catalogue, &Outbound::default(), Clock::system(), Meter::default()).unwrap(), service)
 }

@@ -10,21 +10,24 @@
 use super::ClientAuth;
 use super::address::names_loopback;
 use super::answer::Answer;
+use super::client_auth::with_client;
 use super::failure::{Failure, Fault, Repeat};
 use super::names::{Names, Remembered};
+use super::outbound::{Outbound, SetupError, trusting};
 use super::report::{Head, report};
 use super::service::{Client, Provider};
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, RETRY_AFTER};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
-use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use url::{Url, form_urlencoded};
+use url::Url;
 use zeroize::Zeroizing;
 
 /// TCP and TLS together. Names have been looked up before.
@@ -40,16 +43,6 @@ const MAX_BODY: usize = 256 * 1024;
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
-/// The HTTP client could not be set up.
-#[derive(Debug, Error)]
-#[allow(missing_docs, reason = "each message is its variant's description")]
-pub enum SetupError {
-    #[error("TLS cannot be set up")]
-    Tls(#[from] rustls::Error),
-    #[error("the HTTP client cannot be set up")]
-    Http(#[from] reqwest::Error),
-}
-
 /// One request to a provider.
 pub(super) struct Call<'a> {
     pub(super) provider: &'a Provider,
@@ -64,53 +57,70 @@ pub(super) enum Payload<'a> {
     /// GET.
     Nothing,
     /// POST of a form, with the client's credentials if there are any to be shown.
-    Form(Vec<(&'static str, &'a str)>, Option<(&'a Client, ClientAuth)>),
+    Form(Vec<(&'a str, &'a str)>, Option<(&'a Client, ClientAuth)>),
     /// POST with an access token and without a body.
     Bearer(&'a SecretString),
 }
 
-/// TLS 1.2 and 1.3 to servers that the roots in this binary vouch for, whatever certificates the machine has.
-///
-/// # Errors
-/// When the cryptography has no such versions.
-pub fn bundled_tls() -> Result<rustls::ClientConfig, rustls::Error> {
-    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
-    Ok(rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
-/// Clones are the same two clients.
+/// Clones are the same clients.
 #[derive(Clone)]
 pub(super) struct Wire {
-    /// Connects to public addresses only.
-    public: reqwest::Client,
-    /// Connects anywhere.
-    anywhere: reqwest::Client,
+    clients: Clients,
+    /// Those of providers that have authorities of their own, by provider.
+    own: Arc<HashMap<String, Clients>>,
+    proxy: Option<Url>,
     names: Names,
     clock: Clock,
     meter: Meter,
 }
 
+#[derive(Clone)]
+struct Clients {
+    /// Connects to public addresses only.
+    public: reqwest::Client,
+    /// Connects anywhere.
+    anywhere: reqwest::Client,
+}
+
 impl Wire {
-    pub(super) fn new(clock: Clock, meter: Meter) -> Result<Self, SetupError> {
-        let tls = bundled_tls()?;
-        let builder = || {
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .user_agent(concat!("authseal/", env!("CARGO_PKG_VERSION")))
-                .http1_only()
-                .redirect(redirect::Policy::none())
-                .retry(retry::never())
-                .no_proxy()
-                .referer(false)
-                .connect_timeout(CONNECT)
-                .pool_max_idle_per_host(0)
-        };
+    pub(super) fn new<'a>(
+        providers: impl Iterator<Item = &'a Provider>,
+        outbound: &Outbound,
+        clock: Clock,
+        meter: Meter,
+    ) -> Result<Self, SetupError> {
         let names = Names::new(clock.clone());
-        let connecting = |public_only| builder().dns_resolver(Remembered { names: names.clone(), public_only }).build();
-        Ok(Self { public: connecting(true)?, anywhere: connecting(false)?, names, clock, meter })
+        let clients = |own: Option<&Path>| {
+            let tls = trusting(outbound.ca_file.as_deref().into_iter().chain(own))?;
+            let connecting = |public_only| {
+                let names = Remembered { names: names.clone(), public_only };
+                Self::builder(tls.clone(), outbound).dns_resolver(names).build()
+            };
+            Ok::<_, SetupError>(Clients { public: connecting(true)?, anywhere: connecting(false)? })
+        };
+        let own = providers.filter_map(|provider| Some((provider.id.clone(), provider.facts.ca_file.as_deref()?)));
+        let own = own.map(|(id, file)| Ok((id, clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
+        let (clients, proxy) = (clients(None)?, outbound.proxy_url());
+        Ok(Self { clients, own: Arc::new(own), proxy, names, clock, meter })
+    }
+
+    fn builder(tls: rustls::ClientConfig, outbound: &Outbound) -> reqwest::ClientBuilder {
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .user_agent(concat!("authseal/", env!("CARGO_PKG_VERSION")))
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT)
+            .pool_max_idle_per_host(0);
+        match outbound.proxy_url() {
+            Some(proxy) => {
+                builder.proxy(reqwest::Proxy::custom(move |url| (!names_loopback(url)).then(|| proxy.clone())))
+            }
+            None => builder,
+        }
     }
 
     /// A request to a provider, for when its name has been looked up.
@@ -124,9 +134,12 @@ impl Wire {
         url: &Url,
         deadline: Instant,
     ) -> Result<RequestBuilder, Arc<io::Error>> {
-        self.names.prepare(url, deadline).await?;
-        let anywhere = provider.facts.allow_private_addresses || names_loopback(url);
-        let http = if anywhere { &self.anywhere } else { &self.public };
+        // A proxy looks names up by itself; where it is, the operator said.
+        let proxy = self.proxy.as_ref().filter(|_| !names_loopback(url));
+        self.names.prepare(proxy.unwrap_or(url), deadline).await?;
+        let anywhere = proxy.is_some() || provider.facts.allow_private_addresses || names_loopback(url);
+        let clients = self.own.get(&provider.id).unwrap_or(&self.clients);
+        let http = if anywhere { &clients.anywhere } else { &clients.public };
         Ok(http.request(method, url.clone()))
     }
 
@@ -142,7 +155,7 @@ impl Wire {
         call: &Call<'_>,
         deadline: Instant,
         harmless: bool,
-        read: fn(&Provider, &Answer) -> Result<T, Fault>,
+        read: impl Fn(&Provider, &Answer) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let id = call.provider.id.as_str();
         let mut second = false;
@@ -185,6 +198,7 @@ impl Wire {
         let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(broken)?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), self.clock.now());
+        let location = response.headers().get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
         let head = Head::read(response.headers(), &call.url);
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_BODY)); // never grows, so no copy is left behind
         let cut = loop {
@@ -202,7 +216,7 @@ impl Wire {
             }
         };
         let body = Zeroizing::new(String::from_utf8_lossy(&body).into_owned());
-        Ok(Answer { status, retry_after, head, body, cut })
+        Ok(Answer { status, retry_after, location, head, body, cut })
     }
 
     async fn request(&self, call: &Call<'_>, deadline: Instant) -> Result<RequestBuilder, Fault> {
@@ -220,25 +234,6 @@ impl Wire {
         };
         // Without the second header any coding would be welcome (RFC 9110 section 12.5.3).
         Ok(request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity"))
-    }
-}
-
-/// RFC 6749 section 2.3.1. A client without a secret only names itself.
-fn with_client(request: RequestBuilder, fields: &[(&str, &str)], client: &Client, auth: ClientAuth) -> RequestBuilder {
-    let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
-    match (auth, secret) {
-        (ClientAuth::Basic, Some(secret)) => {
-            // Both form-encoded before they are joined, as that section wants.
-            let encoded =
-                |text: &str| Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
-            request.basic_auth(encoded(&client.id).as_str(), Some(encoded(secret).as_str())).form(fields)
-        }
-        (_, secret) => {
-            let mut fields = fields.to_vec();
-            fields.push(("client_id", &client.id));
-            fields.extend(secret.map(|secret| ("client_secret", secret)));
-            request.form(&fields)
-        }
     }
 }
 
@@ -318,14 +313,38 @@ mod tests {
         assert_eq!([read("-1"), read("soon"), read("")], [None; 3]);
     }
 
+    fn wire(outbound: &Outbound) -> Wire {
+        Wire::new(std::iter::empty(), outbound, Clock::system(), Meter::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn calls_go_through_a_proxy_that_looks_names_up_itself_and_not_to_this_machine() {
+        let refused = || Reply::Http("502 Bad Gateway", String::new());
+        let proxy = Stranger::with([refused(), refused()]).await;
+        let near = Stranger::with([Reply::Http("200 OK", String::new())]).await;
+        let outbound = Outbound { proxy: Some(proxy.url.replace("//", "//me:pass@").into()), ca_file: None };
+        let (wire, soon) = (wire(&outbound), Instant::now() + ATTEMPT);
+        let provider = Provider::unchecked("p", ProviderFacts::default());
+        for url in ["https://authseal.invalid/token", "https://authseal.invalid:444/"] {
+            let request = wire.prepare(&provider, Method::GET, &Url::parse(url).unwrap(), soon).await.unwrap();
+            assert!(request.send().await.is_err());
+        }
+        let seen = proxy.seen().iter().map(|asked| asked.to_lowercase()).collect::<Vec<_>>();
+        assert!(seen[0].starts_with("connect authseal.invalid:443 http/1.1\r\n"), "{seen:?}");
+        assert!(seen[0].contains("proxy-authorization: basic bwu6cgfzcw==\r\n"), "{seen:?}");
+        assert!(seen[1].starts_with("connect authseal.invalid:444 "), "{seen:?}");
+        let request = wire.prepare(&provider, Method::GET, &Url::parse(&near.url).unwrap(), soon).await.unwrap();
+        assert!(request.send().await.is_ok());
+    }
+
     #[tokio::test]
     async fn a_name_that_leads_here_is_reached_only_where_the_url_says_so() {
         let stranger = Stranger::with([Reply::Http("200 OK", String::new())]).await;
-        let (wire, soon) = (Wire::new(Clock::system(), Meter::default()).unwrap(), Instant::now() + ATTEMPT);
+        let (wire, soon) = (wire(&Outbound::default()), Instant::now() + ATTEMPT);
         let url = Url::parse(&stranger.url.replace("127.0.0.1", "localhost")).unwrap();
         let provider = Provider::unchecked("p", ProviderFacts::default());
         let request = wire.prepare(&provider, Method::GET, &url, soon).await.unwrap();
-        assert!(wire.public.get(url).send().await.unwrap_err().is_connect());
+        assert!(wire.clients.public.get(url).send().await.unwrap_err().is_connect());
         assert!(stranger.seen().is_empty());
         assert!(request.send().await.is_ok());
     }

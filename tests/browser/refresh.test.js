@@ -82,3 +82,14 @@ serverTest('an AuthID with one changed character is refused', {}, async ({ provi
     }
     assert.equal(provider.requests.length, asked, 'the provider was not asked');
 });
+
+serverTest('a provider that requires pushed authorization requests gets them', { pushed: true }, async (the) => {
+    const { provider, server, person } = the;
+    const { authid } = await person.logIn(server);
+    const answer = await server.refresh(authid);
+    assert.equal(answer.status, 200);
+    assert.ok(await provider.accepts(answer.access_token));
+    assert.ok(provider.requests.some(({ method, path, status }) => method === 'POST' && path === '/request' && status === 201));
+    const asked = provider.requests.find(({ method, path }) => method === 'GET' && path === '/auth');
+    assert.ok(asked, 'the browser came with the reference');
+});

@@ -58,7 +58,7 @@ fn ready(configuration: &str) -> TempDir {
     folder
 }
 
-/// The binary in `folder`, with nothing of this process's environment and, like an empty container, no certificates.
+/// The binary in `folder`, with nothing of this process's environment.
 fn authseal(folder: &Path, arguments: &[&str]) -> Command {
     empty(folder, env!("CARGO_BIN_EXE_authseal"), arguments)
 }
@@ -71,7 +71,6 @@ fn shell(folder: &Path, script: &str) -> Command {
 fn empty(folder: &Path, program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).env_clear();
-    command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -1,7 +1,7 @@
 //! `authseal check --online` against hosts of this machine: well, refused, with a wrong certificate, with another time.
 
-use crate::tls::with_certificate;
-use crate::{Done, GOOD, Served, ready, run};
+use crate::tls::{renew_with, with_certificate};
+use crate::{Done, GOOD, Served, authseal, done, ready, run};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-/// A host that answers whatever it is asked with 404 and a time, and `/.well-known/openid-configuration` with a document.
+/// A host that takes no code, answers whatever else it is asked with 404 and a time, and `/.well-known/openid-configuration` with a document.
 struct Host {
     url: String,
     ended: Arc<AtomicBool>,
@@ -34,6 +34,7 @@ impl Host {
                 lines.take_while(|line| !line.is_empty()).for_each(drop);
                 let (status, body) = match asked.as_str() {
                     "GET /.well-known/openid-configuration HTTP/1.1" => ("200 OK", document.as_str()),
+                    "POST /token HTTP/1.1" => ("400 Bad Request", "{\"error\":\"invalid_grant\"}"),
                     _ => ("404 Not Found", ""),
                 };
                 let length = body.len();
@@ -78,7 +79,7 @@ fn check_with(store: &str, facts: &str, more: &[&str]) -> Done {
 }
 
 fn endpoints(authorize: &str, token: &str) -> String {
-    format!("authorize_url = \"{authorize}/a?b=c\"\ntoken_url = \"{token}/t\"")
+    format!("authorize_url = \"{authorize}/a?b=c\"\ntoken_url = \"{token}/token\"")
 }
 
 fn says(done: &Done, code: i32, line: &str) {
@@ -125,6 +126,32 @@ fn a_certificate_that_nobody_vouches_for_is_not_trusted() {
 }
 
 #[test]
+fn an_authority_of_ones_own_is_trusted_where_it_is_named() {
+    let folder = with_certificate();
+    renew_with(folder.path(), "127.0.0.1", &rcgen::PKCS_ECDSA_P256_SHA256);
+    let host = Served::start(folder.path(), &[]);
+    let (url, file) = (format!("https://{}", host.address), folder.path().join("cert.pem"));
+    let named =
+        |table: &str, file: &str| check(&format!("{}\n{table}ca_file = \"{file}\"", endpoints(&url, &url)), &[]);
+    for table in ["", "[outbound]\n"] {
+        let done = named(table, &file.display().to_string());
+        says(&done, 0, &format!("p {url}: ok"));
+    }
+    let done = check(&endpoints(&url, &url), &[]);
+    says(
+        &done,
+        1,
+        &format!("p {url}: failed, has a certificate that is not trusted (UnknownIssuer); if its authority is"),
+    );
+    for (text, fault) in [("", "there is no certificate"), ("-----BEGIN CERTIFICATE-----\nx\n", "it is damaged")] {
+        fs::write(&file, text).unwrap();
+        let done = named("[outbound]\n", &file.display().to_string());
+        assert!(done.code == 2 && done.err.contains(fault), "{done:?}");
+    }
+    assert!(named("", "/nonexistent/ca.pem").err.contains("/nonexistent/ca.pem cannot be used"));
+}
+
+#[test]
 fn a_clock_that_is_off_is_warned_of() {
     let past = Host::plain("date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
     let done = check(&endpoints(&past.url, &past.url), &[]);
@@ -143,22 +170,42 @@ fn a_clock_that_is_off_is_warned_of() {
 fn an_issuer_is_asked_for_its_document_and_the_hosts_in_it() {
     let nobody = nobody();
     let document = |issuer: &str, token: &str| {
-        json!({ "issuer": issuer, "authorization_endpoint": format!("{issuer}/a"), "token_endpoint": format!("{token}/t") })
+        json!({ "issuer": issuer, "authorization_endpoint": format!("{issuer}/a"), "token_endpoint": format!("{token}/token") })
             .to_string()
     };
     let issuer = |host: &Host| format!("issuer = \"{}\"", host.url);
     let good = Host::new("", |url| document(url, url));
     let done = check(&issuer(&good), &[]);
-    says(&done, 0, &format!("p {}/: ok", good.url));
+    says(&done, 0, &format!("p {}: ok", good.url));
     says(&done, 0, &format!("p {}: ok", good.url));
     let led_astray = Host::new("", |url| document(url, &nobody));
     says(&check(&issuer(&led_astray), &[]), 1, &format!("p {nobody}: failed, cannot be reached"));
     let other = Host::new("", |url| document(&format!("{url}/other"), url));
-    says(&check(&issuer(&other), &[]), 1, &format!("p {}/: failed, is another issuer than its", other.url));
+    says(&check(&issuer(&other), &[]), 1, &format!("p {}: failed, is another issuer than its", other.url));
     let none = Host::plain("");
-    says(&check(&issuer(&none), &[]), 1, &format!("p {}/: failed, gives no discovery document", none.url));
+    says(&check(&issuer(&none), &[]), 1, &format!("p {}: failed, gives no discovery document", none.url));
     let done = check(&format!("issuer = \"{nobody}\""), &[]);
-    says(&done, 1, &format!("p {nobody}/: failed, cannot be reached (Connection refused"));
+    says(&done, 1, &format!("p {nobody}: failed, cannot be reached (Connection refused"));
+}
+
+#[test]
+fn a_token_address_that_is_none_and_variables_that_are_not_read_are_told() {
+    let host = Host::plain("");
+    let said = check(&endpoints(&host.url, &format!("{}/x", host.url)), &[]);
+    says(&said, 1, &format!("p {}/x/token: failed, answers with HTTP 404, and so is no token address", host.url));
+    let folder = ready(GOOD);
+    let check =
+        |name: &str, value: &str| done(authseal(folder.path(), &["check"]).env(name, value).spawn().unwrap()).out;
+    for (name, key) in [("HTTPS_PROXY", "proxy"), ("all_proxy", "proxy"), ("SSL_CERT_FILE", "ca_file")] {
+        let said = check(name, "http://hidden.example:1");
+        assert!(
+            said.contains(&format!(
+                "warning: {name} is set, but calls to providers do not go by it; set outbound.{key}"
+            )),
+            "{said}"
+        );
+        assert!(!said.contains("hidden") && !check(name, "").contains(name), "{said}");
+    }
 }
 
 #[test]

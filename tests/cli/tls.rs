@@ -21,7 +21,7 @@ const CONFIG: &str = "public_url = \"https://oauth.example.com\"\nlisten = [\"12
      acme_challenge_dir = \"acme\"\ntls = { cert_file = \"cert.pem\", key_file = \"key.pem\", redirect_listen = [\"127.0.0.1:0\"] }\n";
 
 /// Makes a new pair for this name, its key first, as an ACME client would.
-fn renew_with(folder: &Path, name: &str, kind: &'static SignatureAlgorithm) {
+pub(crate) fn renew_with(folder: &Path, name: &str, kind: &'static SignatureAlgorithm) {
     let key = KeyPair::generate_for(kind).unwrap();
     let cert = CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key).unwrap();
     for (file, text) in [("key.pem", key.serialize_pem()), ("cert.pem", cert.pem())] {

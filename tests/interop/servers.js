@@ -77,7 +77,8 @@ async function folder(undo) {
 }
 
 // django-oauth-toolkit: ends a refresh token when it is used, wants PKCE, and has addresses that end in a slash.
-export async function startDjango(undo, { callback, life = 3600, settings = {} }) {
+// By its issuer it is asked for a document that is redirected to an address with a slash.
+export async function startDjango(undo, { callback, life = 3600, byIssuer = false, settings = {} }) {
     const [port, path] = [await freePort(), await folder(undo)];
     const url = `http://127.0.0.1:${port}`;
     const given = {
@@ -85,7 +86,7 @@ export async function startDjango(undo, { callback, life = 3600, settings = {} }
         folder: path,
         callback,
         ...CLIENT,
-        settings: { ACCESS_TOKEN_EXPIRE_SECONDS: life, PKCE_REQUIRED: true, ...settings },
+        settings: { ACCESS_TOKEN_EXPIRE_SECONDS: life, PKCE_REQUIRED: true, OIDC_ENABLED: byIssuer, ...settings },
     };
     await serve(undo, PYTHON, [script('django_oauth_toolkit.py'), JSON.stringify(given)], {}, `${url}/files`);
     return {
@@ -94,8 +95,11 @@ export async function startDjango(undo, { callback, life = 3600, settings = {} }
             tables(
                 'Django',
                 ['files.read', 'files.write'],
-                `authorize_url = "${url}/o/authorize/"
-token_url = "${url}/o/token/"
+                `${
+                    byIssuer
+                        ? `issuer = "${url}/o"`
+                        : `authorize_url = "${url}/o/authorize/"\ntoken_url = "${url}/o/token/"`
+                }
 revoke_url = "${url}/o/revoke_token/"
 rotation = "single_use"
 ${more}`,
@@ -120,14 +124,14 @@ ${more}`,
 }
 
 // Authlib on Flask: takes one way of client authentication only.
-export async function startAuthlib(undo, { callback, life = 3600, rotate = false, method = 'client_secret_basic', ...more }) {
+export async function startAuthlib(undo, { callback, life = 3600, rotate = false, method = 'client_secret_basic', facts = 'client_auth = "basic"', ...more }) {
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
     const given = { port, callback, life, rotate, method, ...CLIENT, ...more };
     await serve(undo, PYTHON, [script('authlib_server.py'), JSON.stringify(given)], {}, `${url}/files`);
     return {
         url,
-        toml: (more = 'client_auth = "basic"') =>
+        toml: (more = facts) =>
             tables(
                 'Authlib',
                 ['files.read', 'files.write'],
@@ -171,7 +175,6 @@ export async function startGlewlwyd(undo, { callback, life = 3600, oneUse = true
                 ['openid', 'offline_access', 'files.read', 'files.write'],
                 `issuer = "${url}/api/oidc"
 rotation = "${oneUse ? 'single_use' : 'none'}"
-authorize_params = { nonce = "any" }
 ${more}`,
             ),
         // Its pages are a script's work; they call this API, and so does this.

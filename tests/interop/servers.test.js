@@ -70,6 +70,7 @@ async function untilTokens(server, authid, count) {
 
 const SERVERS = [
     ['django-oauth-toolkit', startDjango, {}],
+    ['django-oauth-toolkit, by its issuer', startDjango, { byIssuer: true }],
     ['Authlib', startAuthlib, {}],
     ['Authlib, rotating', startAuthlib, { rotate: true }],
     ['Glewlwyd', startGlewlwyd, { oneUse: false }],
@@ -102,6 +103,21 @@ for (const [name, start, options] of SERVERS) {
     });
 }
 
+for (const [method, auth] of [['client_secret_basic', 'basic'], ['client_secret_post', 'body']]) {
+    interop(`Authlib, ${method}: how the secret is sent is found out`, startAuthlib, { method, facts: '', life: 2 }, async (the) => {
+        const { server, provider, page } = the;
+        if (auth === 'basic') {
+            await assert.rejects(logIn(page, server, provider), /own registration at Authlib does not work/);
+            assert.match(server.output, /refused the client.*"client_auth":"body".*"next":"basic"/);
+        }
+        const authid = await logIn(page, server, provider);
+        await untilTokens(server, authid, 2);
+        // What was found out is forgotten, and found out again by a refresh alone.
+        await server.restart();
+        await untilTokens(server, authid, 2);
+        assert.ok(await provider.accepts(await granted(server, authid)));
+    });
+}
 // Refreshes until the answer has this status.
 async function untilStatus(server, authid, wanted) {
     let answer;

@@ -63,6 +63,9 @@ const ROWS: &[Row] = &[
     ("state.store_file", "'store'", &[], "/of-a-file\")"),
     ("state.ca_file", "'ca.pem'", &[("state.store", "'rediss://r:1'")], "/ca.pem\")"),
     ("state.redis_wait", "2", &[("state.store", "'redis://r:1'")], "wait: 2"),
+    ("outbound.proxy", "'http://proxy:1'", &[], "outbound: Some(\"http://proxy:1\"), None"),
+    ("outbound.proxy_file", "'proxy'", &[], "outbound: Some(\"http://of-a-file\"), None"),
+    ("outbound.ca_file", "'ca.pem'", &[], "outbound: None, Some(\"/"),
     ("access.password_file", "'hash'", &[], "/hash\")"),
     ("delivery.trusted_origins", "['https://nas.lan:8200']", &[], "[\"https://nas.lan:8200\"]"),
     ("delivery.loopback", "false", &[], "loopback: false"),
@@ -104,6 +107,7 @@ const ROWS: &[Row] = &[
     ),
     ("providers.p.authorize_params", "{ prompt = 'consent' }", &[], "&prompt=consent"),
     ("providers.p.send_scope", "false", &[], "state=st\")"),
+    ("providers.p.scope_separator", "','", &[("services.s.scopes", "['a', 'b']")], "&scope=a%2Cb"),
     ("providers.p.scope_prefix", "'https://api.example/'", &[], "missing scopes: Some(\"\")"),
     ("providers.p.send_redirect_uri", "false", &[], "code=c&client_id="),
     ("providers.p.pkce", "false", &[], "pkce: false"),
@@ -116,6 +120,10 @@ const ROWS: &[Row] = &[
         "client_id=everybody",
     ),
     ("providers.p.rotation", "'single_use'", &[], "availability: NeedsStore"),
+    ("providers.p.par_url", "'AT/par'", &[], "POST /par"),
+    ("providers.p.par", "true", &[], "fault: providers.p.par needs"),
+    ("providers.p.ca_file", "'ca.pem'", &[], "own authorities: [\"/"),
+    ("providers.p.default_expires_in", "7", &[], "access token for Some(7s)"),
     ("providers.p.refresh_token_days", "90", &[], "days: Some(90)"),
     ("providers.p.refresh_life_field", "'life'", &[], "refresh token for Some(86400s)"),
     ("providers.p.token_hosts", "{ eu = 'eu.example' }", HOSTS, "POST /eu.example"),
@@ -192,6 +200,7 @@ fn each_key_has_its_row() {
 /// A provider that answers each path always the same, and remembers what it was asked.
 struct Provider {
     at: String,
+    authority: String,
     seen: Arc<Mutex<Vec<String>>>,
     server: ServerHandle,
 }
@@ -214,7 +223,8 @@ impl Provider {
         let running = server.workers(1).disable_signals().listen(listener).unwrap().run();
         let server = running.handle();
         tokio::spawn(running);
-        Self { at, seen, server }
+        let authority = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+        Self { at, authority, seen, server }
     }
 
     /// What is seen of a server with these keys: a line for each thing, and for each request that the provider got.
@@ -224,7 +234,13 @@ impl Provider {
         fs::create_dir(at("folder")).unwrap();
         let lines = keys.iter().filter(|(_, value)| !value.is_empty());
         let lines: String = lines.map(|(key, value)| format!("{key} = {value}\n").replace("AT", &self.at)).collect();
-        for (name, text) in [("authseal.toml", &*lines), ("secret", "of-a-file"), ("store", "dir:of-a-file")] {
+        for (name, text) in [
+            ("authseal.toml", &*lines),
+            ("secret", "of-a-file"),
+            ("store", "dir:of-a-file"),
+            ("proxy", "http://of-a-file"),
+            ("ca.pem", &self.authority),
+        ] {
             fs::write(at(name), text).unwrap();
             fs::set_permissions(at(name), Permissions::from_mode(0o600)).unwrap();
         }
@@ -251,7 +267,7 @@ fn answer(issuer: &str, path: &str, body: &str) -> HttpResponse {
             HttpResponse::build(StatusCode::BAD_REQUEST).json(json!({ "error": "odd_error", "codes": [50173] }))
         }
         _ => HttpResponse::Ok().json(json!({
-            "access_token": "a", "expires_in": 3600, "refresh_token": "r", "life": 86_400, "result": 2000,
+            "access_token": "a", "refresh_token": "r", "life": 86_400, "result": 2000,
             "scope": "https://api.example/files",
         })),
     }
@@ -276,6 +292,12 @@ fn built(config: &Config) -> Vec<String> {
         format!("denylist: {:?}", config.denylist),
         format!("access_password_file: {:?}", config.access_password_file),
         format!("store: {:?}", config.store),
+        format!(
+            "outbound: {:?}, {:?}",
+            config.outbound.proxy.as_ref().map(ExposeSecret::expose_secret),
+            config.outbound.ca_file
+        ),
+        format!("own authorities: {:?}", config.own_authorities),
         format!("delivery: {:?}", config.delivery),
         format!("allow_query_authid: {}", config.allow_query_authid),
         format!("{:?}", config.rates),
@@ -294,7 +316,7 @@ fn built(config: &Config) -> Vec<String> {
 
 /// What became of a login at the service `s`, from consent to revocation.
 async fn travelled(config: Config) -> Vec<String> {
-    let providers = Providers::new(config.catalogue, Clock::system(), Meter::default()).unwrap();
+    let providers = Providers::new(config.catalogue, &config.outbound, Clock::system(), Meter::default()).unwrap();
     let service = providers.catalogue().find("s").unwrap();
     let provider = &service.provider;
     let callback = [("region".to_owned(), "eu".to_owned())];
@@ -319,7 +341,10 @@ async fn travelled(config: Config) -> Vec<String> {
     let authorize = providers.authorize_url(service, "https://x.example/", "st", None).await;
     lines.push(format!("authorize: {:?}", authorize.map(String::from)));
     let redeemed = providers.redeem(service, &"c".into(), "https://x.example/", None, &callback).await;
-    let life = |tokens: &Tokens| format!("refresh token for {:?}", tokens.refresh_token_expires_in);
+    let life = |tokens: &Tokens| {
+        let Tokens { expires_in, refresh_token_expires_in, .. } = tokens;
+        format!("access token for {expires_in:?}, refresh token for {refresh_token_expires_in:?}")
+    };
     lines.push(format!("redeemed: {:?}", redeemed.as_ref().map(life)));
     lines.push(format!("missing scopes: {:?}", redeemed.ok().map(|tokens| service.missing_scopes(&tokens).join(" "))));
     let refreshed = providers.refresh(service, &"r".into(), Duration::from_secs(20)).await;

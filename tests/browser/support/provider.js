@@ -26,18 +26,22 @@ const signingKey = {
 
 // Starts a provider on a free port. `redirectUri` is the only one it accepts; access tokens live `accessTokenSeconds`; its
 // discovery document names `clientAuth` as the one way in which a client may authenticate; a refresh token has a character
-// for 6 of its `refreshTokenBits`.
+// for 6 of its `refreshTokenBits`; `pushed`: it requires pushed authorization requests.
 export async function startProvider({
     redirectUri,
     rotation = 'none',
     accessTokenSeconds = 3600,
     clientAuth = 'client_secret_post',
     refreshTokenBits = 256,
+    pushed = false,
 }) {
     const server = createServer();
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     const issuer = `http://127.0.0.1:${server.address().port}`;
-    const provider = new Provider(issuer, configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth, refreshTokenBits }));
+    const provider = new Provider(
+        issuer,
+        configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth, refreshTokenBits, pushed }),
+    );
 
     const requests = [];
     provider.use(async (ctx, next) => {
@@ -85,7 +89,7 @@ export async function startProvider({
     };
 }
 
-function configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth, refreshTokenBits }) {
+function configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth, refreshTokenBits, pushed }) {
     if (!ROTATIONS.includes(rotation)) {
         throw new Error(`no such rotation: ${rotation}`);
     }
@@ -114,7 +118,11 @@ function configuration({ redirectUri, rotation, accessTokenSeconds, clientAuth, 
         jwks: { keys: [signingKey] },
         formats: { bitsOfOpaqueRandomness: (_, token) => (token.kind === 'RefreshToken' ? refreshTokenBits : 256) },
         cookies: { keys: ['a key of the tests'] },
-        features: { devInteractions: { enabled: false }, revocation: { enabled: true, allowedPolicy: ownToken } },
+        features: {
+            devInteractions: { enabled: false },
+            revocation: { enabled: true, allowedPolicy: ownToken },
+            pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: pushed },
+        },
         interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
         findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
         scopes: ['openid', 'offline_access', 'files'],

@@ -203,8 +203,6 @@ secret = "${CLIENT.secret}"
 name = "Local Provider"
 issuer = "${provider.issuer}"
 rotation = "${rotation}"
-# OpenID Connect Core section 11: offline_access counts only together with this.
-authorize_params = { prompt = "consent" }
 
 [services.localdrive]
 provider = "local"

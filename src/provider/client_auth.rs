@@ -1,0 +1,406 @@
+//! How a client shows its secret where `client_auth` does not say: found out. The ways that come into question are those
+//! that the discovery document lists; the first is used until the provider refuses the client, then the next one, and so
+//! on. What a login found out serves all refreshes.
+//!
+//! A code is never sent a second time: some servers spend it although they refuse the client. What was found out is kept
+//! in the process, by provider and client, and is bounded by these.
+
+use super::answer::Answer;
+use super::discovery::Metadata;
+use super::failure::{Failure, Fault};
+use super::json::Members;
+use super::service::{Client, Provider};
+use super::wire::{Call, Payload};
+use super::{ClientAuth, Providers};
+use reqwest::RequestBuilder;
+use secrecy::ExposeSecret;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::time::Instant;
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
+
+/// What is known of how clients show their secrets.
+#[derive(Default)]
+pub(super) struct ClientAuths {
+    known: Mutex<HashMap<(String, String), Known>>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    auth: ClientAuth,
+    worked: bool,
+}
+
+/// A way, and why it is taken.
+#[derive(Clone, Copy)]
+pub(super) struct Choice {
+    pub(super) auth: ClientAuth,
+    why: &'static str,
+    /// What to try after a refusal; `None` where the way is settled.
+    pub(super) next: Option<ClientAuth>,
+}
+
+/// Whether a request may be made again after the client was refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeatable {
+    /// It does no harm, even if the request was carried out.
+    Yes,
+    /// Only if the provider says that it refused the client, and so looked at nothing else.
+    Unspent,
+    No,
+}
+
+/// A form for a provider, with the client's credentials.
+pub(super) struct Form<'a> {
+    pub(super) service: &'a str,
+    /// What it is for, in a word for the log.
+    pub(super) name: &'static str,
+    pub(super) provider: &'a Provider,
+    pub(super) client: &'a Client,
+    pub(super) metadata: Option<&'a Metadata>,
+    pub(super) url: Url,
+    pub(super) fields: Vec<(&'a str, &'a str)>,
+    pub(super) deadline: Instant,
+    pub(super) repeatable: Repeatable,
+}
+
+/// Whether an answer refuses the client; `Some(true)`: by its code (RFC 6749 section 5.2), `Some(false)`: as it seems.
+pub(super) fn refuses_client(provider: &Provider, answer: &Answer) -> Option<bool> {
+    let code = Members::read(&answer.body).and_then(|members| members.string("error"));
+    match (answer.status, code.map(|code| code.trim().to_ascii_lowercase()).as_deref()) {
+        // The operator knows better.
+        (_, Some(code)) if provider.facts.errors.contains_key(code) => None,
+        (400..500, Some("invalid_client")) => Some(true),
+        (401, None) | (401 | 403, Some("unauthorized_client")) => Some(false),
+        _ => None,
+    }
+}
+
+impl ClientAuths {
+    /// The way to take now.
+    pub(super) fn choose(&self, provider: &Provider, client: &Client, metadata: Option<&Metadata>) -> Choice {
+        if client.secret.is_none() {
+            return Choice { auth: ClientAuth::Body, why: "the client has no secret", next: None };
+        }
+        if let Some(auth) = provider.facts.client_auth {
+            return Choice { auth, why: "client_auth says so", next: None };
+        }
+        let (ways, why) = candidates(client, metadata);
+        let known = self.lock().get(&key(provider, client)).copied().filter(|known| ways.contains(&known.auth));
+        let (auth, why) = match known {
+            Some(Known { auth, worked: true }) => (auth, "it worked before"),
+            Some(Known { auth, worked: false }) => (auth, "another way was refused"),
+            None => (ways[0], why),
+        };
+        let at = ways.iter().position(|way| *way == auth).unwrap_or_default();
+        Choice { auth, why, next: Some(ways[(at + 1) % ways.len()]).filter(|next| *next != auth) }
+    }
+
+    fn worked(&self, provider: &Provider, client: &Client, auth: ClientAuth) {
+        let before = self.lock().insert(key(provider, client), Known { auth, worked: true });
+        if before.is_some_and(|before| !before.worked) {
+            tracing::info!(
+                provider = provider.id,
+                client_auth = auth.name(),
+                "the provider takes the client's secret in this way; client_auth keeps it over a restart"
+            );
+        }
+    }
+
+    fn refused(&self, provider: &Provider, client: &Client, choice: Choice) {
+        tracing::warn!(
+            provider = provider.id,
+            client_auth = choice.auth.name(),
+            why = choice.why,
+            next = choice.next.map_or("none", ClientAuth::name),
+            "the provider refused the client: its secret is wrong, or is to be sent in another way, see client_auth"
+        );
+        if let Some(auth) = choice.next {
+            let mut known = self.lock();
+            let known = known.entry(key(provider, client)).or_insert(Known { auth: choice.auth, worked: false });
+            // Somebody else may have found out more meanwhile.
+            if known.auth == choice.auth {
+                *known = Known { auth, worked: false };
+            }
+        }
+    }
+
+    /// Leaves a way that was taken since another one was refused, and has not worked since.
+    fn pass_over(&self, provider: &Provider, client: &Client, choice: Choice) {
+        let mut known = self.lock();
+        let tried = known.get_mut(&key(provider, client)).filter(|known| known.auth == choice.auth && !known.worked);
+        if let (Some(known), Some(auth)) = (tried, choice.next) {
+            known.auth = auth;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(provider: &Provider, client: &Client) -> (String, String) {
+    (provider.id.clone(), client.id.clone())
+}
+
+/// The ways that come into question, at least one, and why the first is taken.
+pub(super) fn candidates(client: &Client, metadata: Option<&Metadata>) -> (Vec<ClientAuth>, &'static str) {
+    let methods = metadata.and_then(|metadata| metadata.auth_methods.as_deref());
+    let lists = |method: &str| methods.is_some_and(|methods| methods.iter().any(|listed| listed == method));
+    // Both: in the body, as more servers do it right.
+    let (ways, why): (&[_], _) = match (lists("client_secret_post"), lists("client_secret_basic")) {
+        (true, true) => (&[ClientAuth::Body, ClientAuth::Basic], "the discovery document lists it"),
+        (true, false) => (&[ClientAuth::Body], "the discovery document lists it alone"),
+        (false, true) => (&[ClientAuth::Basic], "the discovery document lists it alone"),
+        // OpenID Connect Discovery 1.0 section 3.
+        (false, false) if metadata.is_some() => {
+            (&[ClientAuth::Basic, ClientAuth::Body], "the discovery document lists none, and this is the default then")
+        }
+        (false, false) => (&[ClientAuth::Body, ClientAuth::Basic], "nothing says otherwise"),
+    };
+    let plain = |text: &str| encoded(text).as_str() == text;
+    let same = plain(&client.id) && client.secret.as_ref().is_none_or(|secret| plain(secret.expose_secret()));
+    let mut ways = ways.to_vec();
+    if !same && ways.contains(&ClientAuth::Basic) {
+        ways.push(ClientAuth::BasicRaw);
+    }
+    (ways, why)
+}
+
+/// RFC 6749 section 2.3.1. A client without a secret only names itself.
+pub(super) fn with_client(
+    request: RequestBuilder,
+    fields: &[(&str, &str)],
+    client: &Client,
+    auth: ClientAuth,
+) -> RequestBuilder {
+    let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
+    match (auth, secret) {
+        (ClientAuth::Basic, Some(secret)) => {
+            request.basic_auth(encoded(&client.id).as_str(), Some(encoded(secret).as_str())).form(fields)
+        }
+        (ClientAuth::BasicRaw, Some(secret)) => request.basic_auth(&client.id, Some(secret)).form(fields),
+        (_, secret) => {
+            let mut fields = fields.to_vec();
+            if !fields.iter().any(|(name, _)| *name == "client_id") {
+                fields.push(("client_id", &client.id));
+            }
+            fields.extend(secret.map(|secret| ("client_secret", secret)));
+            request.form(&fields)
+        }
+    }
+}
+
+/// As an id or a secret is joined to the other in HTTP Basic.
+fn encoded(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect())
+}
+
+impl ClientAuth {
+    /// As the configuration writes it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::Basic => "basic",
+            Self::BasicRaw => "basic_raw",
+        }
+    }
+}
+
+impl Providers {
+    /// Sends a form with the client's credentials, and once more in the next way if the client is refused and
+    /// `repeatable` allows it.
+    pub(super) async fn authenticated<T>(
+        &self,
+        form: Form<'_>,
+        read: fn(&Provider, &Answer) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let Form { provider, client, metadata, deadline, repeatable, .. } = form;
+        let mut first = true;
+        loop {
+            let choice = self.client_auths().choose(provider, client, metadata);
+            let may_repeat = |plain: bool| {
+                let allowed = repeatable == Repeatable::Yes || (repeatable == Repeatable::Unspent && plain);
+                first && choice.next.is_some() && allowed
+            };
+            let refused = OnceLock::new();
+            let payload = Payload::Form(form.fields.clone(), Some((client, choice.auth)));
+            let call = Call { provider, service: Some(form.service), name: form.name, url: form.url.clone(), payload };
+            let outcome = self.wire().perform(&call, deadline, repeatable == Repeatable::Yes, |provider, answer| {
+                match refuses_client(provider, answer) {
+                    // Not an error yet.
+                    Some(plain) if may_repeat(*refused.get_or_init(|| plain)) => Err(Failure::Operator.into()),
+                    Some(plain) => {
+                        refused.get_or_init(|| plain);
+                        read(provider, answer)
+                    }
+                    None => read(provider, answer),
+                }
+            });
+            let outcome = outcome.await;
+            match refused.get() {
+                _ if client.secret.is_none() => return outcome,
+                Some(plain) => {
+                    self.client_auths().refused(provider, client, choice);
+                    if !may_repeat(*plain) {
+                        return outcome;
+                    }
+                }
+                None => {
+                    match &outcome {
+                        _ if provider.facts.client_auth.is_some() => {}
+                        Ok(_) => self.client_auths().worked(provider, client, choice.auth),
+                        // Some servers do not call it by its name when the secret is not where they look for it.
+                        Err(fault) if matches!(fault.failure, Failure::Operator | Failure::Unclear { .. }) => {
+                            self.client_auths().pass_over(provider, client, choice);
+                        }
+                        Err(_) => {}
+                    }
+                    return outcome;
+                }
+            }
+            first = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stranger::{Reply, Stranger, example};
+    use super::super::{RefreshFailure, Service};
+    use super::*;
+    use std::time::Duration;
+
+    fn ok() -> Reply {
+        Reply::Http("200 OK", r#"{"access_token":"at","expires_in":3600,"refresh_token":"next"}"#.into())
+    }
+
+    fn refused() -> Reply {
+        Reply::Http("400 Bad Request", r#"{"error":"invalid_client","error_description":"no"}"#.into())
+    }
+
+    fn dead() -> Reply {
+        Reply::Http("401 Unauthorized", r#"{"error":"invalid_grant"}"#.into())
+    }
+
+    async fn refresh(providers: &Providers, service: &Service) -> Result<(), RefreshFailure> {
+        providers.refresh(service, &"r".into(), Duration::from_secs(20)).await.map(|_| ())
+    }
+
+    async fn redeem(providers: &Providers, service: &Service) -> bool {
+        providers.redeem(service, &"c".into(), "https://x.example/", None, &[]).await.is_ok()
+    }
+
+    /// How the secret was sent, request by request.
+    fn ways(stranger: &Stranger) -> String {
+        let seen = stranger.seen();
+        let posts = seen.iter().filter(|request| request.starts_with("POST /"));
+        let ways = posts.map(|request| match request.to_lowercase() {
+            // id%2B1:se%26cret
+            asked if asked.contains("authorization: basic awqlmkixonnljti2y3jlda==") => "basic",
+            // id+1:se&cret
+            asked if asked.contains("authorization: basic awqrmtpzzszjcmv0") => "raw",
+            asked if asked.contains("client_secret=se%26cret") && !asked.contains("authorization:") => "body",
+            _ => "?",
+        });
+        ways.collect::<Vec<_>>().join(" ")
+    }
+
+    fn by_urls(stranger: &Stranger, more: &str) -> (Providers, std::sync::Arc<Service>) {
+        example(&format!("authorize_url = \"{0}/a\"\ntoken_url = \"{0}/t\"\n{more}", stranger.url))
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_at_one_login_is_sent_otherwise_at_the_next_and_kept() {
+        let bare = || Reply::Http("401 Unauthorized", String::new());
+        for no in [refused, bare] {
+            let stranger = Stranger::with([no(), no(), ok(), ok(), ok()]).await;
+            let (providers, service) = by_urls(&stranger, "rotation = \"single_use\"");
+            assert!(!redeem(&providers, &service).await && !redeem(&providers, &service).await);
+            assert!(redeem(&providers, &service).await && redeem(&providers, &service).await);
+            assert!(refresh(&providers, &service).await.is_ok());
+            assert_eq!(ways(&stranger), "body basic raw raw raw", "a code is sent once");
+        }
+        // Other refusals say nothing of the client.
+        let stranger = Stranger::with([dead(), ok()]).await;
+        let (providers, service) = by_urls(&stranger, "");
+        assert!(!redeem(&providers, &service).await && redeem(&providers, &service).await);
+        assert_eq!(ways(&stranger), "body body");
+    }
+
+    #[tokio::test]
+    async fn a_refresh_is_sent_in_the_other_way_at_once_where_nothing_was_spent() {
+        let bare = || Reply::Http("401 Unauthorized", "no".into());
+        for (rotation, reply, seen) in [
+            ("none", refused(), "body basic"),
+            ("rolling", bare(), "body basic"),
+            ("single_use", refused(), "body basic"),
+            ("single_use", bare(), "body"),
+            ("rolling", dead(), "body"),
+        ] {
+            let stranger = Stranger::with([reply, ok()]).await;
+            let (providers, service) = by_urls(&stranger, &format!("rotation = \"{rotation}\""));
+            assert_eq!(refresh(&providers, &service).await.is_ok(), seen == "body basic", "{rotation}");
+            assert_eq!(ways(&stranger), seen, "{rotation}");
+        }
+        let stranger = Stranger::with([refused(), refused(), ok()]).await;
+        let (providers, service) = by_urls(&stranger, "");
+        assert_eq!(refresh(&providers, &service).await.err().map(|failed| failed.failure), Some(Failure::Operator));
+        assert!(refresh(&providers, &service).await.is_ok());
+        assert_eq!(ways(&stranger), "body basic raw", "twice at most");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_passes_does_not_leave_a_way_that_never_worked() {
+        let odd = || Reply::Http("400 Bad Request", r#"{"error":"invalid_request"}"#.into());
+        let stranger = Stranger::with([ok(), refused(), odd(), odd(), ok(), ok()]).await;
+        let (providers, service) = by_urls(&stranger, "");
+        assert!(refresh(&providers, &service).await.is_ok());
+        for _ in 0..2 {
+            assert!(refresh(&providers, &service).await.is_err());
+        }
+        assert!(refresh(&providers, &service).await.is_ok() && refresh(&providers, &service).await.is_ok());
+        assert_eq!(ways(&stranger), "body body basic raw body body");
+    }
+
+    #[tokio::test]
+    async fn what_is_configured_or_listed_alone_is_what_is_sent() {
+        for (auth, seen) in [("body", "body body"), ("basic", "basic basic"), ("basic_raw", "raw raw")] {
+            let stranger = Stranger::with([refused(), refused(), ok()]).await;
+            let (providers, service) = by_urls(&stranger, &format!("client_auth = \"{auth}\""));
+            for _ in 0..2 {
+                assert!(refresh(&providers, &service).await.is_err());
+            }
+            assert_eq!(ways(&stranger), seen);
+        }
+        for (methods, seen) in [
+            (r#"["client_secret_post","client_secret_basic"]"#, "body basic"),
+            (r#"["client_secret_basic","private_key_jwt","client_secret_post"]"#, "body basic"),
+            (r#"["client_secret_post"]"#, "body"),
+            (r#"["client_secret_basic"]"#, "basic raw"),
+            (r#"["private_key_jwt"]"#, "basic body"),
+            ("7", "basic body"),
+        ] {
+            let stranger = Stranger::with_url(|url| {
+                let document = format!(
+                    r#"{{"issuer":"{url}","authorization_endpoint":"{url}/a","token_endpoint":"{url}/t",
+                        "token_endpoint_auth_methods_supported":{methods}}}"#
+                );
+                vec![Reply::Http("200 OK", document), refused(), refused()]
+            })
+            .await;
+            let (providers, service) = example(&format!("issuer = \"{}\"", stranger.url));
+            assert!(refresh(&providers, &service).await.is_err());
+            assert_eq!(ways(&stranger), seen, "{methods}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_operator_who_gave_the_code_a_meaning_is_believed() {
+        let stranger = Stranger::with([refused(), ok()]).await;
+        let (providers, service) = by_urls(&stranger, "errors = { invalid_client = \"login_again\" }");
+        assert!(refresh(&providers, &service).await.is_err());
+        assert_eq!(ways(&stranger), "body");
+    }
+}
