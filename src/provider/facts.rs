@@ -50,7 +50,7 @@ pub struct ProviderFacts {
     /// Whether a client must have a secret. Default: when there is no PKCE to stand in for it.
     pub secret_required: Option<bool>,
     /// How the client authenticates at the token endpoint (RFC 6749 section 2.3.1). Default: found out, see
-    /// [`ClientAuths`](super::client_auth::ClientAuths).
+    /// `client_auth::ClientAuths`.
     pub client_auth: Option<ClientAuth>,
     /// A client id that everybody uses, for providers where nothing is registered.
     pub public_client_id: Option<String>,
