@@ -109,6 +109,7 @@ for (const [method, auth] of [['client_secret_basic', 'basic'], ['client_secret_
         if (auth === 'basic') {
             await assert.rejects(logIn(page, server, provider), /own registration at Authlib does not work/);
             assert.match(server.output, /refused the client.*"client_auth":"body".*"next":"basic"/);
+            await page.context().clearCookies();
         }
         const authid = await logIn(page, server, provider);
         await untilTokens(server, authid, 2);
@@ -118,6 +119,7 @@ for (const [method, auth] of [['client_secret_basic', 'basic'], ['client_secret_
         assert.ok(await provider.accepts(await granted(server, authid)));
     });
 }
+
 // Refreshes until the answer has this status.
 async function untilStatus(server, authid, wanted) {
     let answer;
