@@ -97,7 +97,7 @@ fn judge(path: &Path, metadata: &Metadata, is_trusted: impl Fn(u32) -> bool) -> 
 }
 
 /// Whether it is on a volume that is mounted read-only. The root file system does not count: systemd's `ProtectSystem`
-/// makes that read-only for a service, while the machine's users go on writing to it.
+/// makes that read-only for a service, while the machine's users continue to write to it.
 fn is_sealed(path: &Path, metadata: &Metadata) -> bool {
     let is_volume = fs::metadata("/").is_ok_and(|root| root.dev() != metadata.dev());
     is_volume && statvfs(path).is_ok_and(|volume| volume.f_flag.contains(StatVfsMountFlags::RDONLY))

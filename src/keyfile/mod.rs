@@ -239,7 +239,7 @@ mod tests {
         write(&path, keyring(4), 0o644);
         becomes(3, true);
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        becomes(4, false); // chmod alone mends it
+        becomes(4, false); // chmod alone is enough
     }
 
     #[test]
