@@ -56,7 +56,7 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
     let codes = (!codes.is_empty()).then(|| codes.join(" "));
     let Head { content_type, encoding, redirect } = &answer.head;
     let auth = match &call.payload {
-        Payload::Form(_, Some((_, auth))) => Some(format!("{auth:?}").to_ascii_lowercase()),
+        Payload::Form(_, Some((_, auth))) => Some(auth.name()),
         _ => None,
     };
     let because = auth.is_some().then(|| match () {
@@ -76,7 +76,7 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
                 retry_after = answer.retry_after.map(|time| time.as_secs()),
                 redirect,
                 encoding,
-                client_auth = auth.as_deref(),
+                client_auth = auth,
                 because,
                 hint = hint(answer, failure, because),
                 $message
