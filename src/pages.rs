@@ -181,13 +181,27 @@ mod tests {
         std::fs::write(folder.path().join("error.html"), "mine: {{ heading }}").unwrap();
         let pages = Pages::load(Some(folder.path())).unwrap();
         let context = serde_json::json!({ "heading": "<h>" });
-        assert_eq!(pages.render("error.html", context).unwrap(), "mine: &lt;h&gt;");
+        let [english, german] = texts::FILES.map(|(language, ..)| language);
+        assert_eq!(pages.render(english, "error.html", context).unwrap(), "mine: &lt;h&gt;");
         assert_eq!(pages.asset("static/favicon.svg").unwrap().content_type, "image/svg+xml");
         std::fs::create_dir(folder.path().join("static")).unwrap();
         std::fs::write(folder.path().join("static/favicon.svg"), "<svg>mine</svg>").unwrap();
         let pages = Pages::load(Some(folder.path())).unwrap();
         assert_eq!(pages.asset("static/favicon.svg").unwrap().content, "<svg>mine</svg>");
         assert!(pages.asset("static/authseal.css").unwrap().content.contains("color-scheme"));
+
+        std::fs::create_dir(folder.path().join("texts")).unwrap();
+        let own = folder.path().join("texts/de.toml");
+        std::fs::write(&own, "[inspect]\ntitle = \"AuthID ansehen\"\n").unwrap();
+        let pages = Pages::load(Some(folder.path())).unwrap();
+        let [english, german] = [english, german].map(|language| pages.render(language, "inspect.html", ()).unwrap());
+        assert!(german.contains("<h1>AuthID ansehen</h1>") && german.contains("Diese AuthID prüfen"), "{german}");
+        assert!(german.contains("<html lang=\"de\">") && english.contains("<html lang=\"en\">"));
+        assert!(english.contains("<h1>Check an AuthID</h1>"), "{english}");
+        std::fs::write(&own, "[inspect]\ntitel = \"x\"\n").unwrap();
+        let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
+        assert!(error.contains("texts/de.toml have a fault: `inspect.titel` takes the place of no text"), "{error}");
+        std::fs::remove_file(own).unwrap();
 
         std::fs::write(folder.path().join("index.html"), "{% if %}").unwrap();
         let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
@@ -196,9 +210,9 @@ mod tests {
 
     #[test]
     fn a_file_that_takes_the_place_of_nothing_is_a_slip() {
-        for name in ["logedin.html", "static/style.css"] {
+        for name in ["logedin.html", "static/style.css", "texts/fr.toml"] {
             let folder = tempfile::tempdir().unwrap();
-            std::fs::create_dir(folder.path().join("static")).unwrap();
+            ["static", "texts"].iter().for_each(|below| std::fs::create_dir(folder.path().join(below)).unwrap());
             std::fs::write(folder.path().join(name), "x").unwrap();
             let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
             assert!(error.contains(name) && error.contains("logged_in.html"), "{error}");

@@ -190,3 +190,6 @@ fn flat(file: &str) -> Result<BTreeMap<String, String>, TextFault> {
     }
     Ok(words)
 }
+
+#[cfg(test)]
+mod tests;

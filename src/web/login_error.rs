@@ -106,3 +106,77 @@ fn again(service: &Service, name: &str) -> ErrorPage {
     let page = ErrorPage::new(name).with("provider", service.provider.name()).with("service", service.name.as_str());
     page.action(format!("/?type={}", service.id), "action.again")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authid::SealLoginError;
+    use crate::provider::Catalogue;
+    use crate::texts::{FILES, Texts};
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    #[test]
+    fn each_failure_is_told_in_each_language() {
+        let facts: toml::Table = include_str!("../../config/providers.toml").parse().unwrap();
+        let [providers, services] = ["providers", "services"].map(|name| facts[name].clone());
+        let (providers, services) = (providers.try_into().unwrap(), services.try_into().unwrap());
+        let catalogue = Catalogue::build(providers, services, BTreeMap::new(), true).unwrap();
+        let service = || catalogue.find("googledrive").unwrap().clone();
+        let meanings = [
+            Meaning::LoginAgain,
+            Meaning::Expired,
+            Meaning::Consent,
+            Meaning::Policy,
+            Meaning::Locked,
+            Meaning::AdminConsent,
+            Meaning::Unclear,
+            Meaning::Operator,
+            Meaning::Later,
+            Meaning::AnswerLost,
+        ];
+        let failures = [
+            Failure::Operator,
+            Failure::Unclear { status: 418 },
+            Failure::Later { retry_after: Some(Duration::from_secs(9)) },
+            Failure::Unreachable,
+            Failure::BadAnswer,
+            Failure::TimedOut,
+            Failure::BadCallback,
+            Failure::NotOffered,
+        ];
+        let mut errors = vec![
+            LoginError::StaleLink,
+            LoginError::Unavailable(service()),
+            LoginError::BadState,
+            LoginError::Unconfirmed(service()),
+            LoginError::OtherBrowser,
+            LoginError::Replayed(service()),
+            LoginError::WrongIssuer,
+            LoginError::Declined(service()),
+            LoginError::ProviderError(service(), None, "E-1".to_owned()),
+            LoginError::Stray("E-2".to_owned()),
+            LoginError::MissingScopes(service(), vec!["files".to_owned(), "offline".to_owned()]),
+            LoginError::BadPaste(service()),
+            LoginError::TooMany,
+            LoginError::NotRemembered(service()),
+            LoginError::Seal(SealLoginError::TooLong),
+        ];
+        errors.extend(
+            [NoRefreshToken::NotOffline, NoRefreshToken::OnlyAtFirst, NoRefreshToken::None]
+                .map(|why| LoginError::NoRefreshToken(service(), why)),
+        );
+        errors.extend(meanings.map(|meaning| LoginError::ProviderError(service(), Some(meaning), "E-3".to_owned())));
+        errors.extend(meanings.map(|meaning| LoginError::Provider(service(), Failure::Refused(meaning))));
+        errors.extend(failures.map(|failure| LoginError::Provider(service(), failure)));
+
+        let texts = Texts::built_in().unwrap();
+        for error in &errors {
+            let (_, page) = page(error);
+            let page = page.with("reason", "why");
+            let told = FILES.map(|(language, ..)| page.texts().map(|text| texts.say(language, &text).unwrap()));
+            assert!(told.iter().flatten().all(|text| !text.is_empty() && !text.contains(['<', '{'])), "{told:?}");
+            assert_ne!(told[0][2], told[1][2], "{error}");
+        }
+    }
+}

@@ -129,14 +129,20 @@ impl ErrorPage {
         Self { action_url: url.into(), action_text: Text::new(text), ..self }
     }
 
-    pub(super) fn show(self, request: &HttpRequest, app: &App, status: StatusCode) -> HttpResponse {
-        let reason = self.reason.map(|reason| say(request, app, &reason));
-        let texts = reason.into_iter().fold(self.texts, |texts, reason| texts.with("reason", reason));
-        let text = |name| say(request, app, &texts.below(name));
+    /// What it says, and what to do next.
+    pub(super) fn texts(&self) -> [Text; 3] {
+        ["title", "message", "next"].map(|part| self.texts.below(part))
+    }
+
+    pub(super) fn show(mut self, request: &HttpRequest, app: &App, status: StatusCode) -> HttpResponse {
+        if let Some(reason) = &self.reason {
+            self.texts = self.texts.with("reason", say(request, app, reason));
+        }
+        let [title, message, next] = self.texts().map(|text| say(request, app, &text));
         let page = Shown {
-            title: text("title"),
-            message: text("message"),
-            next: text("next"),
+            title,
+            message,
+            next,
             action_url: self.action_url,
             action_text: say(request, app, &self.action_text),
             request_id: request_id(request),
