@@ -392,6 +392,17 @@ async fn without_a_refresh_token_the_person_is_told_where_to_withdraw_the_access
 }
 
 #[tokio::test]
+async fn offline_access_that_was_left_out_is_named_and_nobody_is_sent_to_withdraw_anything() {
+    let (emulator, _app, mut person) = start(Personality::oidc());
+    emulator.next_person(Consent::Unticks("offline_access"));
+    let page = person.log_in("exampledrive").await;
+    assert_refused(&page, 400);
+    let says = "it left out offline access, which was asked for";
+    assert!(page.body.contains(says) && !page.body.contains("Withdraw"), "{}", page.body);
+    assert!(page.link("/?type=exampledrive").is_some(), "{}", page.body);
+}
+
+#[tokio::test]
 async fn an_error_without_a_login_is_shown_by_its_code_and_an_empty_one_is_none() {
     let (emulator, _app, mut person) = start(Personality::google());
     for (query, says) in [
