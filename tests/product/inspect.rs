@@ -77,7 +77,7 @@ async fn a_refused_authid_is_told_with_its_rule_and_offered_nothing() {
     let anew = act(&app, &authid, "anew").await;
     assert_eq!(anew.status, 400);
     has(&anew, &["has been revoked"]);
-    has(&act(&app, &authid, "test").await, &["has been revoked"]);
+    has(&act(&app, &authid, "test").await, &["It is revoked"]);
     assert!(emulator.calls().is_empty());
     let list = app.dir.path().join("denylist");
     fs::write(&list, format!("authseal-denylist 1\nepoch {OLD} service googledrive\n")).unwrap();

@@ -59,7 +59,7 @@ async fn forms_answer_in_the_persons_language_too() {
     let revoked = post(&app, "/revoked", &[("authid", &authid)]).await;
     assert!(revoked.body.contains("Der Zugriff ist widerrufen") && revoked.body.contains("ja, dauerhaft"));
     let again = post(&app, "/inspect", &[("authid", &authid), ("act", "test")]).await;
-    assert!(again.body.contains("Diese AuthID wurde widerrufen"), "{}", again.body);
+    assert!(again.body.contains("Sie ist widerrufen"), "{}", again.body);
 }
 
 #[tokio::test]
