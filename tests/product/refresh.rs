@@ -146,6 +146,7 @@ enum Class {
     Pause,
     Unclear,
     Outage,
+    OutageOrDead,
     Redirect,
     Nonsense,
 }
@@ -219,7 +220,7 @@ async fn every_error_of_a_provider_gets_its_status_and_its_reason() {
         ("too many, for 31 s", Fault::too_many("31"), Pause),
         ("too many, for a day", Fault::too_many("86400"), Pause),
         ("too many, for ever", Fault::too_many("99999999999999999999999"), Pause),
-        ("server error", Fault::html(500), Outage),
+        ("server error", Fault::html(500), OutageOrDead),
         ("bad gateway", Fault::html(502), Outage),
         ("forbidden by a balancer", Fault::html(403), Unclear),
         ("not found", Fault::html(404), Unclear),
