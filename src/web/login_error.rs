@@ -196,7 +196,7 @@ fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
             "Tell the operator of this server: the log says more.",
         ),
         Failure::Later { .. } => (format!("{name} is busy."), "Try again in a few minutes."),
-        Failure::Unreachable | Failure::TimedOut => {
+        Failure::Unreachable | Failure::Disturbed | Failure::TimedOut => {
             (format!("{name} cannot be reached at the moment."), "Try again in a few minutes.")
         }
         Failure::BadAnswer => (

@@ -135,6 +135,14 @@ impl From<&Refused> for Answer {
                 "This server's state store, which this service needs, cannot be reached, does not answer or refuses what it is asked. Your AuthID is fine; please try again soon.",
             ),
             Refused::TimedOut => (&Failure::TimedOut).into(),
+            Refused::NoRoom => Self {
+                retry_after: Some(30),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    Level::WARN,
+                    "This server has no room to wait for an answer: too many requests wait already. Your AuthID should be fine; please try again in half a minute",
+                )
+            },
             Refused::Internal => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 Level::ERROR,
@@ -150,7 +158,7 @@ fn unclear(failure: &Failure) -> &'static str {
         Failure::TimedOut => {
             "The storage provider has not answered yet. Your AuthID should be fine; please try again in half a minute."
         }
-        Failure::BadAnswer => {
+        Failure::Disturbed | Failure::BadAnswer => {
             "The storage provider gave an answer that makes no sense. Your AuthID should be fine; please try again in half a minute."
         }
         _ => {
@@ -211,7 +219,7 @@ impl From<&Failure> for Answer {
             Failure::Unreachable => {
                 passing("The storage provider cannot be reached. Your AuthID should be fine; please try again soon.")
             }
-            Failure::BadAnswer => passing(
+            Failure::Disturbed | Failure::BadAnswer => passing(
                 "The storage provider gave an answer that makes no sense. Please try again later; if it stays, tell the server's operator.",
             ),
             Failure::BadCallback => {

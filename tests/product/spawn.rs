@@ -117,7 +117,7 @@ pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
     let top = format!("public_url = \"{PUBLIC_URL}\"\nlisten = [\"127.0.0.1:0\"]\n{proxy}");
     let files = "[keyring]\nfile = \"keys.toml\"\n[denylist]\nfile = \"denylist\"\n";
     fs::write(dir.path().join("authseal.toml"), format!("{top}{files}{tables}")).unwrap();
-    let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), tables.contains("drain_seconds"));
+    let (addresses, end, thread) = serve(dir.path().into(), clock.clone());
     let (keyring, newer) = (Keyring::parse(&keys).unwrap(), Keyring::parse(&newer).unwrap());
     let (base, admin) = addresses;
     TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
@@ -126,7 +126,7 @@ pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
 /// Another server with the files of `first`, and a clock that both hold: as a second replica, or after a restart.
 pub(crate) fn spawn_beside(first: &TestApp) -> TestApp {
     let (dir, clock) = (first.dir.clone(), first.clock.clone());
-    let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), false);
+    let (addresses, end, thread) = serve(dir.path().into(), clock.clone());
     let keyring = Keyring::parse(&fs::read_to_string(dir.path().join("keys.toml")).unwrap()).unwrap();
     let newer = Keyring::parse(&write_keyrings().1).unwrap();
     let (base, admin) = addresses;
@@ -142,14 +142,19 @@ enum End {
 /// Where a server listens: for everybody, and for operators.
 type Addresses = (String, Option<String>);
 
-/// Starts the server on a thread of its own. Unless it `drains`, it ends as soon as it is told to.
-fn serve(dir: PathBuf, clock: Clock, drains: bool) -> (Addresses, oneshot::Sender<End>, JoinHandle<()>) {
+/// Starts the server on a thread of its own. Unless it is configured otherwise, it ends as soon as it is told to, and
+/// keeps nobody waiting.
+fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHandle<()>) {
     let (started, start) = mpsc::channel();
     let (end, told) = oneshot::channel();
     let thread = std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let file = Some(dir.join("authseal.toml"));
-            let flags = (!drains).then(|| ("server.drain_seconds".to_owned(), "0".to_owned())).into_iter().collect();
+            // Who tests an end or a wait says so in the tables.
+            let written = fs::read_to_string(dir.join("authseal.toml")).unwrap();
+            let flags = ["server.drain_seconds", "refresh.wait_seconds"].into_iter();
+            let flags = flags.filter(|key| !written.contains(key.split('.').next_back().unwrap()));
+            let flags = flags.map(|key| (key.to_owned(), "0".to_owned())).collect();
             let system_file = dir.join("none");
             let sources = Sources { file, system_file, working_dir: dir, flags, ..Sources::default() };
             let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
