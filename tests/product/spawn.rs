@@ -40,6 +40,8 @@ pub(crate) struct TestApp {
     /// All that the server can open, and one epoch that it has never heard of.
     keyring: Keyring,
     newer: Keyring,
+    /// The entry of that one for a keyring file.
+    newer_entry: String,
     end: Option<oneshot::Sender<End>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -118,9 +120,11 @@ pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
     let files = "[keyring]\nfile = \"keys.toml\"\n[denylist]\nfile = \"denylist\"\n";
     fs::write(dir.path().join("authseal.toml"), format!("{top}{files}{tables}")).unwrap();
     let (addresses, end, thread) = serve(dir.path().into(), clock.clone());
+    let newer_entry = newer[newer.rfind("[[key]]").unwrap()..].to_owned();
     let (keyring, newer) = (Keyring::parse(&keys).unwrap(), Keyring::parse(&newer).unwrap());
     let (base, admin) = addresses;
-    TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
+    let (client, end, thread) = (http::client(), Some(end), Some(thread));
+    TestApp { base, admin, client, clock, dir, keyring, newer, newer_entry, end, thread }
 }
 
 /// Another server with the files of `first`, and a clock that both hold: as a second replica, or after a restart.
@@ -130,7 +134,8 @@ pub(crate) fn spawn_beside(first: &TestApp) -> TestApp {
     let keyring = Keyring::parse(&fs::read_to_string(dir.path().join("keys.toml")).unwrap()).unwrap();
     let newer = Keyring::parse(&write_keyrings().1).unwrap();
     let (base, admin) = addresses;
-    TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
+    let (client, newer_entry, end, thread) = (http::client(), String::new(), Some(end), Some(thread));
+    TestApp { base, admin, client, clock, dir, keyring, newer, newer_entry, end, thread }
 }
 
 /// How a server is told to end.
@@ -228,6 +233,13 @@ impl TestApp {
     pub(crate) fn keys_of(&self, number: u32) -> &EpochKeys {
         let epoch = epoch(number);
         self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap()
+    }
+
+    /// Puts the epoch that the server has never heard of into its keyring file.
+    pub(crate) fn stage_the_unknown(&self) {
+        let file = self.dir.path().join("keys.toml");
+        let keys = fs::read_to_string(&file).unwrap() + &self.newer_entry;
+        fs::write(file, keys).unwrap();
     }
 
     /// An AuthID of a login that was just made at this provider.
