@@ -182,7 +182,7 @@ impl Inner {
         }
         let outcome = self.call(name, service, login, recall).await;
         if outcome.is_ok() {
-            self.forecast(service, login.grant, login.sealed_at);
+            self.forecast(service, login);
         }
         outcome
     }
