@@ -107,6 +107,7 @@ pub(super) type TokenName = (GrantId, [u8; 16]);
 #[derive(Clone, Copy)]
 struct Failed {
     failure: Failure,
+    status: Option<u16>,
     at: Duration,
     pause: Duration,
 }
@@ -154,16 +155,17 @@ impl Outcomes {
         self.tokens.insert(name.0, access);
     }
 
-    /// What was lately said of this refresh token, if it still counts; of a pause, the rest of it.
-    pub(super) fn failure(&self, name: &TokenName) -> Option<Failure> {
-        let Failed { failure, at, pause } = self.failures.get(name)?;
+    /// What was lately said of this refresh token, with which status, if it still counts; of a pause, the rest of it.
+    pub(super) fn failure(&self, name: &TokenName) -> Option<(Failure, Option<u16>)> {
+        let Failed { failure, status, at, pause } = self.failures.get(name)?;
         let passed = self.clock.uptime().saturating_sub(at);
-        (passed < pause).then_some(match failure {
+        let failure = match failure {
             Failure::Later { retry_after: Some(time) } => {
                 Failure::Later { retry_after: Some(time.saturating_sub(passed)) }
             }
             other => other,
-        })
+        };
+        (passed < pause).then_some((failure, status))
     }
 
     /// How long this refresh token is to be left alone because of that.
@@ -173,7 +175,7 @@ impl Outcomes {
     }
 
     /// Remembers a failure. One that is `in_doubt` is remembered for a moment only: a late answer may end it.
-    pub(super) fn failed(&self, name: TokenName, failure: Failure, in_doubt: bool) {
+    pub(super) fn failed(&self, name: TokenName, failure: Failure, status: Option<u16>, in_doubt: bool) {
         let (first, last) = if failure.passes_after().is_some() { SHORT } else { LONG };
         let before = || self.failures.get(&name).filter(|before| !matches!(before.failure, Failure::Refused(_)));
         let pause = match failure {
@@ -182,7 +184,7 @@ impl Outcomes {
             _ if in_doubt => first,
             _ => before().map_or(first, |before| (2 * before.pause).clamp(first, last)),
         };
-        self.failures.insert(name, Failed { failure, at: self.clock.uptime(), pause });
+        self.failures.insert(name, Failed { failure, status, at: self.clock.uptime(), pause });
     }
 
     /// What became of a login at its provider when it was lately revoked.
@@ -363,16 +365,20 @@ mod tests {
     fn of_a_pause_the_rest_is_told() {
         let (outcomes, clock) = outcomes();
         let pause = |seconds| Failure::Later { retry_after: Some(Duration::from_secs(seconds)) };
-        outcomes.failed(NAME, pause(40), false);
+        outcomes.failed(NAME, pause(40), Some(503), false);
         clock.advance(Duration::from_secs(15));
-        let Some(Failure::Later { retry_after: Some(rest) }) = outcomes.failure(&NAME) else { panic!("forgotten") };
+        let Some((Failure::Later { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+            panic!("forgotten")
+        };
         assert!(rest <= Duration::from_secs(25) && rest > Duration::from_secs(20), "{rest:?}");
         clock.advance(Duration::from_secs(25));
         assert_eq!(outcomes.failure(&NAME), None);
 
-        outcomes.failed(NAME, pause(3600), false);
+        outcomes.failed(NAME, pause(3600), Some(503), false);
         clock.advance(Duration::from_secs(290));
-        let Some(Failure::Later { retry_after: Some(rest) }) = outcomes.failure(&NAME) else { panic!("forgotten") };
+        let Some((Failure::Later { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+            panic!("forgotten")
+        };
         assert!(rest > Duration::from_secs(3300), "the provider's word, not the bound of this memory: {rest:?}");
         clock.advance(Duration::from_secs(10));
         assert_eq!(outcomes.failure(&NAME), None, "the provider is asked every five minutes all the same");
@@ -394,24 +400,24 @@ mod tests {
         ] {
             let (outcomes, clock) = outcomes();
             let lasts = |millis: &u64| {
-                outcomes.failed(NAME, failure, false);
+                outcomes.failed(NAME, failure, Some(503), false);
                 clock.advance(Duration::from_millis(millis - 400));
-                assert_eq!(outcomes.failure(&NAME), Some(failure), "{millis}");
+                assert_eq!(outcomes.failure(&NAME), Some((failure, Some(503))), "{millis}");
                 assert!(outcomes.rest(&NAME).is_some_and(|rest| rest <= Duration::from_millis(400)));
                 clock.advance(Duration::from_millis(400));
                 assert_eq!((outcomes.failure(&NAME), outcomes.rest(&NAME)), (None, None), "{millis}");
             };
             pauses.iter().for_each(lasts);
-            outcomes.failed(NAME, failure, false);
+            outcomes.failed(NAME, failure, Some(503), false);
             outcomes.keep(&NAME, access("t", 3600, &clock));
             assert_eq!(outcomes.failure(&NAME), None);
             lasts(&pauses[0]);
-            outcomes.failed(NAME, failure, true);
+            outcomes.failed(NAME, failure, Some(503), true);
             clock.advance(Duration::from_millis(pauses[0]));
             assert_eq!(outcomes.failure(&NAME), None, "in doubt, so for a moment only");
         }
         let (outcomes, clock) = outcomes();
-        outcomes.failed(NAME, Failure::Refused(Meaning::LoginAgain), true);
+        outcomes.failed(NAME, Failure::Refused(Meaning::LoginAgain), Some(503), true);
         clock.advance(Duration::from_secs(9));
         assert!(outcomes.failure(&NAME).is_some() && outcomes.failure(&(NAME.0, [2; 16])).is_none());
     }

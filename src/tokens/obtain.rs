@@ -141,7 +141,7 @@ impl Inner {
     /// The reason when the time is over and nothing came of a call.
     pub(super) fn late(&self, service: &Service) -> Refused {
         // It continues, and its answer is kept whenever it comes.
-        if self.is_single_use(service) { Refused::Unclear(Failure::TimedOut) } else { Refused::TimedOut }
+        if self.is_single_use(service) { Refused::Unclear(Failure::TimedOut, None) } else { Refused::TimedOut }
     }
 
     /// Asks the provider once, together with whoever else does.
@@ -177,8 +177,8 @@ impl Inner {
             // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
             Asker::Tester => matches!(failure, Failure::Later { .. }),
         };
-        if let Some(failure) = self.outcomes.failure(&name).filter(counts) {
-            return Err(Refused::Provider(failure));
+        if let Some((failure, status)) = self.outcomes.failure(&name).filter(|(failure, _)| counts(failure)) {
+            return Err(Refused::Provider(failure, status));
         }
         let outcome = self.call(name, service, login, recall).await;
         if outcome.is_ok() {

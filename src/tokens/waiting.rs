@@ -298,7 +298,7 @@ mod tests {
     }
 
     fn busy(seconds: u64) -> Refused {
-        Refused::Provider(Failure::Later { retry_after: Some(Duration::from_secs(seconds)) })
+        Refused::Provider(Failure::Later { retry_after: Some(Duration::from_secs(seconds)) }, None)
     }
 
     fn is_empty(loops: &Loops<u8, u8>) -> bool {
@@ -378,7 +378,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_reason_that_will_stay_ends_all_waiting() {
-        for reason in [Refused::Forgotten, Refused::Provider(Failure::Refused(Meaning::Locked)), Refused::NoRoom] {
+        for reason in [Refused::Forgotten, Refused::Provider(Failure::Refused(Meaning::Locked), None), Refused::NoRoom]
+        {
             let (loops, last) = (loops(), reason.clone());
             let attempt = move || {
                 let last = last.clone();

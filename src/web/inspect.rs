@@ -13,7 +13,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::json;
-use std::borrow::Cow;
 use tracing::Instrument;
 
 #[derive(Serialize)]
@@ -24,7 +23,7 @@ struct InspectedPage<'a> {
     rows: Vec<Row>,
     works: bool,
     /// What a test has found.
-    verdict: Option<Cow<'static, str>>,
+    verdict: Option<String>,
     denied: bool,
     is_older: bool,
 }
@@ -70,12 +69,12 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
             span.record("grant", tracing::field::display(opened.login.grant));
             let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
             if let Err(refused) = &outcome {
-                span.in_scope(|| super::log(refused));
+                span.in_scope(|| super::log(refused, &opened.login.service, &app));
             }
             show(&opened, &pasted, Some(&outcome), &app)
         }
         Ok(Some("anew")) => anew(&opened, &request, &app).await,
-        _ => refuse(&Answer::bad_request("act must be test or anew, or left out."), &request, &app),
+        _ => refuse(&Answer::bad_request("act must be test or anew, or left out"), &request, &app),
     }
 }
 
@@ -92,7 +91,7 @@ fn show(opened: &Opened, pasted: &str, tested: Option<&Result<(), Refused>>, app
         pasted,
         rows: facts.rows().into_iter().map(|(label, value)| Row { label, value }).collect(),
         works: tested.is_some_and(Result::is_ok),
-        verdict: tested.map(verdict),
+        verdict: tested.map(|outcome| verdict(outcome, &opened.login.service, app.catalogue())),
         denied: facts.denied.is_some(),
         is_older: facts.is_older,
     };
@@ -114,7 +113,7 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
             };
             alone(page::show(app, StatusCode::OK, "anew.html", page))
         }
-        Err(refused) => refuse(&super::log(&refused), request, app),
+        Err(refused) => refuse(&super::log(&refused, &opened.login.service, app), request, app),
     }
 }
 
@@ -132,7 +131,7 @@ fn refuse(answer: &Answer, request: &HttpRequest, app: &App) -> HttpResponse {
     let status = if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status };
     let page = ErrorPage::new(
         "This AuthID cannot be used here",
-        answer.reason.clone(),
+        answer.sentence(),
         "If it was not pasted whole, as it was shown to you, try again. Otherwise log in anew.",
     );
     alone(page.action("/inspect", "Try again").show(app, request, status))

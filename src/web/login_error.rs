@@ -208,7 +208,7 @@ fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
             "Begin once more. If somebody sent you a link, do not use it.",
         ),
     };
-    let status = Answer::from(&failure).status;
+    let status = Answer::of_failure(failure, None, name).status;
     // Never a 401, which browsers answer with a dialogue.
     let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
     (status, again(service, ErrorPage::new("The login did not work", message, next)))

@@ -44,7 +44,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         Err(why) => return refuse(&why.into(), as_json, &request, &app),
     };
     let Some(at_provider) = at_provider(&request, &form) else {
-        let why = Answer::bad_request("at_provider must be yes or no, or left out.");
+        let why = Answer::bad_request("at_provider must be yes or no, or left out");
         return refuse(&why, as_json, &request, &app);
     };
     let revocable = match app.tokens().revocable(&authid) {
@@ -99,11 +99,11 @@ fn refuse(answer: &Answer, as_json: bool, request: &HttpRequest, app: &App) -> H
     // Nothing to log in to here, so never 401.
     let status = if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status };
     let mut response = alone(if as_json {
-        HttpResponse::build(status).json(json!({ "revoked": false, "error": answer.reason }))
+        HttpResponse::build(status).json(json!({ "revoked": false, "error": answer.sentence() }))
     } else {
         ErrorPage::new(
             "This cannot be revoked here",
-            answer.reason.clone(),
+            answer.sentence(),
             "Paste the whole AuthID or the whole revoke code, as it was shown to you.",
         )
         .action("/revoke", "Try again")

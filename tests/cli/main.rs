@@ -670,19 +670,35 @@ fn measures_those_who_wait() {
     let served = Served::start(folder.path(), &[]);
     let status = || {
         let status = fs::read_to_string(format!("/proc/{}/status", served.child.id())).unwrap();
-        status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("Threads")).collect::<Vec<_>>().join(" ")
+        status
+            .lines()
+            .filter(|line| line.starts_with("VmRSS") || line.starts_with("Threads"))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     served.ask("/healthz");
     println!("before {}", status());
+    let idle: Vec<_> = (0..4000).map(|_| {
+        let mut client = TcpStream::connect(&served.address).unwrap();
+        client.write_all(b"GET /refresh HTTP/1.1\r\nhost: localhost\r\nx-authid: nonsense-nonsense-nonsense-nonsense-nonsense\r\n\r\n").unwrap();
+        client.read(&mut [0; 2048]).unwrap();
+        client
+    }).collect();
+    println!("4000 idle {}", status());
+    drop(idle);
+    thread::sleep(Duration::from_secs(2));
+    println!("gone {}", status());
     for count in [2000, 6000] {
         let keyring = Keyring::parse(&fs::read_to_string(folder.path().join("keys.toml")).unwrap()).unwrap();
-        let clients: Vec<_> = (0..count).map(|_| {
-            let (authid, _) = sealed_with(keyring.primary(), "example");
-            let mut client = TcpStream::connect(&served.address).unwrap();
-            let request = format!("GET /refresh HTTP/1.1\r\nhost: localhost\r\nx-authid: {authid}\r\n\r\n");
-            client.write_all(request.as_bytes()).unwrap();
-            client
-        }).collect();
+        let clients: Vec<_> = (0..count)
+            .map(|_| {
+                let (authid, _) = sealed_with(keyring.primary(), "example");
+                let mut client = TcpStream::connect(&served.address).unwrap();
+                let request = format!("GET /refresh HTTP/1.1\r\nhost: localhost\r\nx-authid: {authid}\r\n\r\n");
+                client.write_all(request.as_bytes()).unwrap();
+                client
+            })
+            .collect();
         thread::sleep(Duration::from_secs(8));
         println!("{count} {}", status());
         let mut tally = std::collections::BTreeMap::new();
