@@ -85,7 +85,7 @@ impl Pages {
         let mut environment = Environment::new();
         let texts = Arc::new(texts(folder)?);
         texts.teach(&mut environment);
-        environment.add_global("site", Value::from_serialize(site));
+        environment.add_global("site", Value::from(Serde(site)));
         for (name, built_in) in TEMPLATES {
             let text = replaced(folder, name)?.unwrap_or_else(|| built_in.to_owned());
             let parsed = environment.add_template_owned(name, text);

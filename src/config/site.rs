@@ -47,7 +47,9 @@ impl Keys<'_> {
 fn name(text: &str) -> Result<String, String> {
     let name = text.trim();
     let is_unseen = |c: char| {
-        c.is_control() || UNSEEN.contains(&c) || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        c.is_control()
+            || UNSEEN.contains(&c)
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
     };
     if name.is_empty() || name.chars().count() > MAX_NAME {
         return Err(format!("must have 1 to {MAX_NAME} characters"));
@@ -69,6 +71,8 @@ fn contact(text: &str) -> Result<Contact, String> {
     let mail = bare.rsplit_once('@').filter(|(local, _)| !local.is_empty() && local.chars().all(is_local));
     match mail.and_then(|(_, host)| Host::parse(host).ok().filter(|host| matches!(host, Host::Domain(_)))) {
         Some(_) => Ok(Contact { url: format!("mailto:{bare}"), text: bare.to_owned() }),
-        None => Err("is neither a mail address, like help@example.com, nor a URL that begins with `https://`".to_owned()),
+        None => {
+            Err("is neither a mail address, like help@example.com, nor a URL that begins with `https://`".to_owned())
+        }
     }
 }

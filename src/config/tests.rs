@@ -434,7 +434,10 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("site.name = \" \"", "site.name (in {dir}/authseal.toml) must have 1 to 60 characters"),
     ("site.name = \"A\\nB\"", "site.name (in {dir}/authseal.toml) must be one line"),
     ("site.name = \"A\\u202EB\"", "site.name (in {dir}/authseal.toml) must be one line"),
-    ("site.contact = \"help\"", "site.contact (in {dir}/authseal.toml) is neither a mail address, like help@example.com"),
+    (
+        "site.contact = \"help\"",
+        "site.contact (in {dir}/authseal.toml) is neither a mail address, like help@example.com",
+    ),
     ("site.contact = \"a b@example.com\"", "is neither a mail address"),
     ("site.contact = \"help@example.com?subject=x\"", "is neither a mail address"),
     ("site.contact = \"help@[127.0.0.1]\"", "is neither a mail address"),

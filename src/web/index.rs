@@ -47,7 +47,8 @@ impl Wanted {
     pub(super) fn read(app: &App, parameter: impl Fn(&str) -> Option<String>) -> Self {
         let find = |name| parameter(name).and_then(|id| app.catalogue().find(&id).cloned());
         let (only, at_once) = (find("type"), find("redirect").or_else(|| find("redir")));
-        let is_named = ["type", "redirect", "redir"].iter().any(|name| parameter(name).is_some_and(|id| !id.is_empty()));
+        let is_named =
+            ["type", "redirect", "redir"].iter().any(|name| parameter(name).is_some_and(|id| !id.is_empty()));
         Self { unknown: is_named && only.is_none() && at_once.is_none(), only, at_once }
     }
 }

@@ -87,9 +87,11 @@ async fn each_page_says_who_runs_the_server() {
     let emulator = Emulator::start(Personality::google());
     let app = spawn_app(&format!("{}{site}{imprint}", emulator.provider_toml()));
     let bare = spawn_for(&[&emulator]);
-    for path in ["/", "/?type=googledrive", "/revoke", "/inspect", "/privacy-policy", "/nothing", "/logged-in?error=x"] {
+    for path in ["/", "/?type=googledrive", "/revoke", "/inspect", "/privacy-policy", "/nothing", "/logged-in?error=x"]
+    {
         let page = get(&app, path, &[]).await.body;
-        let shown = ["<span>Backups of &lt;Example&gt; &amp; Co</span>", "· Backups of &lt;Example&gt; &amp; Co</title>"];
+        let shown =
+            ["<span>Backups of &lt;Example&gt; &amp; Co</span>", "· Backups of &lt;Example&gt; &amp; Co</title>"];
         for text in shown.into_iter().chain(["mailto:help@example.com", "https:&#x2f;&#x2f;example.com&#x2f;imprint"]) {
             assert!(page.contains(text), "{path} {text}: {page}");
         }
