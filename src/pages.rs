@@ -73,7 +73,8 @@ pub enum TemplateError {
 }
 
 impl Pages {
-    /// Parses all templates, which may name the `site`; a file of the same name in `folder` takes the place of the built-in one.
+    /// Parses all templates, which may name the `site`; a file of the same name in `folder` takes the place of the built-in
+    /// one.
     ///
     /// # Errors
     /// When a file in `folder` cannot be read or parsed, has a name that nothing built in has, or could be anybody's, since

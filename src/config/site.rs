@@ -67,12 +67,14 @@ fn contact(text: &str) -> Result<Contact, String> {
         let shown = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
         return Ok(Contact { url: url.into(), text: shown.to_owned() });
     }
+    let has_parts = |text: &str| text.split('.').all(|part| !part.is_empty());
     let is_local = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-    let mail = bare.rsplit_once('@').filter(|(local, _)| !local.is_empty() && local.chars().all(is_local));
-    match mail.and_then(|(_, host)| Host::parse(host).ok().filter(|host| matches!(host, Host::Domain(_)))) {
-        Some(_) => Ok(Contact { url: format!("mailto:{bare}"), text: bare.to_owned() }),
-        None => {
-            Err("is neither a mail address, like help@example.com, nor a URL that begins with `https://`".to_owned())
-        }
+    let is_mail = bare.rsplit_once('@').is_some_and(|(local, host)| {
+        let is_name = matches!(Host::parse(host), Ok(Host::Domain(_)));
+        local.chars().all(is_local) && has_parts(local) && is_name && has_parts(host)
+    });
+    if is_mail {
+        return Ok(Contact { url: format!("mailto:{bare}"), text: bare.to_owned() });
     }
+    Err("is neither a mail address, like help@example.com, nor a URL that begins with `https://`".to_owned())
 }

@@ -49,7 +49,7 @@ function still() {
             .replace(/\b[0-9a-f]{32}\b/, '5d41402abc4b2a76b9719d911017c592')
             .replace(/\b(revoke:[^:]+:\d+:)[0-9a-z-]{53}/, '$1bgbj8sne-rrze7gba-dgw88xqr-3x3hmwdc-d50ghtwc-c4agj3v3')
             .replace(/\b[0-9a-f]{16}\b/, '5f3a9c21d07b664e')
-            .replace(/\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]+Z/g, '2026-11-23T10:00:00Z')
+            .replace(/\b[0-9]{1,2} [A-Z][a-z]+ [0-9]{4}, [0-9]{2}:[0-9]{2} UTC/, '23 November 2026, 10:00 UTC')
             .replace(/localhost:[0-9]+/, 'localhost:8200')
             .replace(/nas\.test:[0-9]+/, 'nas.lan:8200');
     }
