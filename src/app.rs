@@ -134,6 +134,7 @@ impl App {
             denylist.clone(),
             providers.clone(),
             store.clone(),
+            config.patience,
             clock.clone(),
             meter.clone(),
         );
