@@ -16,6 +16,7 @@ mod listening;
 mod outbound;
 mod secrets;
 mod show;
+mod site;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ mod written;
 pub use check::check_origin;
 pub use faults::Faults;
 pub use show::{Shown, keys_of, show};
+pub use site::{Contact, Site};
 pub use sources::{FILE_LIMIT, Sources};
 
 use crate::provider::{Catalogue, Outbound};
@@ -88,8 +90,8 @@ pub struct Config {
     pub patience: Patience,
     /// Whether `GET /refresh?authid=` is answered.
     pub allow_query_authid: bool,
-    /// The operator's own privacy policy.
-    pub privacy_url: Option<Url>,
+    /// Who runs this server.
+    pub site: Site,
     /// The log.
     pub log: Log,
     /// The folder that `/.well-known/acme-challenge/` is answered from.
