@@ -1,7 +1,7 @@
 //! `authseal authid …`: what the pages /inspect and /revoke do, for whoever has the server's files. Works beside a running
 //! server and without one.
 
-use super::{ConfigFile, Misuse, block_on};
+use super::{ConfigFile, Misuse, block_on, json};
 use crate::authid::ParseError;
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
@@ -32,8 +32,8 @@ pub(super) enum Verb {
     /// printed.
     #[command(after_help = "\
 Examples:
-  authseal authid inspect            asks for the AuthID
-  authseal authid inspect < file     reads it from a file")]
+  authseal authid inspect            # asks for the AuthID
+  authseal authid inspect < file     # reads it from a file")]
     Inspect {
         #[command(flatten)]
         input: Input,
@@ -45,6 +45,10 @@ Examples:
     ///
     /// No new login is needed. The old AuthID stays good as long as its epoch does. What changed, and the new revoke
     /// code, is said on standard error.
+    #[command(after_help = "\
+Examples:
+  authseal authid reseal             # asks for the AuthID
+  authseal authid reseal < old > new")]
     Reseal {
         #[command(flatten)]
         input: Input,
@@ -54,8 +58,8 @@ Examples:
     /// Adds a line to the denylist, which running servers take up by themselves.
     #[command(after_help = "\
 Examples:
-  authseal authid revoke             asks for the AuthID or the revoke code
-  authseal authid revoke < file      reads it from a file")]
+  authseal authid revoke             # asks for the AuthID or the revoke code
+  authseal authid revoke < file      # reads it from a file")]
     Revoke {
         #[command(flatten)]
         input: Input,
@@ -105,7 +109,7 @@ async fn inspect(tokens: &Tokens, opened: &Opened, test: bool, json: bool) -> an
         if let Some(outcome) = &tested {
             answer["test"] = json!({ "works": outcome.is_ok(), "verdict": verdict(outcome) });
         }
-        println!("{answer:#}");
+        json::print(&answer)?;
     } else {
         facts.rows().iter().for_each(|(label, value)| println!("{label:<10}{value}"));
     }
@@ -122,9 +126,8 @@ async fn reseal(tokens: &Tokens, opened: &Opened, json: bool) -> anyhow::Result<
     let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.grant);
     if json {
         let (epoch, before) = (anew.epoch.number(), opened.epoch.number());
-        let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
-        println!("{answer:#}");
-        return Ok(());
+        let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "login": grant.to_string(), "epoch": epoch, "epoch_before": before });
+        return json::print(&answer);
     }
     match opened.epoch {
         before if before == anew.epoch => {
@@ -155,7 +158,7 @@ async fn revoke(
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
     if json {
-        println!("{:#}", done.json(withdraw_url));
+        json::print(&done.json(withdraw_url))?;
     } else {
         let todo = withdraw_url.filter(|_| done.at_provider != Withdrawal::Done);
         println!("login id: {}", done.grant);

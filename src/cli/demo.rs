@@ -75,7 +75,7 @@ async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
         folder.display()
     );
     let pretend = tokio::spawn(provider.server);
-    let ended = serve::run(server, serve::Signals::new()?).await;
+    let ended = serve::run(server, serve::Signals::new(serve::Hangup::Ends)?).await;
     pretend.abort();
     ended
 }

@@ -66,6 +66,7 @@ pub(super) struct Keyring {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Denylist {
     pub(super) file: Option<String>,
+    pub(super) create: bool,
 }
 
 #[derive(Default, Deserialize)]

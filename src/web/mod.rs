@@ -128,7 +128,7 @@ fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
 fn unavailable(service: &Service) -> Option<String> {
     match service.availability() {
         Availability::Offered => None,
-        Availability::NotConfigured => Some("This server is not set up for this service.".to_owned()),
+        Availability::NotConfigured | Availability::SwitchedOff => Some("This server is not set up for this service.".to_owned()),
         Availability::NeedsStore => Some(
             "Its logins change with every use, and this server has nowhere to remember the change, so it is switched off. Its operator can turn it on with the setting `state.store`.".to_owned(),
         ),
