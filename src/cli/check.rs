@@ -1,8 +1,8 @@
 //! `authseal check`: does everything that `serve` does before it listens, and says what it would offer; with `--online`
 //! it also asks whom `serve` would depend on.
 
-use super::online::{Finding, State, look};
 use super::files::scratch;
+use super::online::{Finding, State, look};
 use super::providers::{advice, as_json};
 use super::{Configured, block_on, json};
 use crate::app::App;

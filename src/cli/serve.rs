@@ -58,7 +58,10 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
 fn first_denylist(config: &Config) -> anyhow::Result<()> {
     if config.create_denylist && Denylist::init_first(&config.denylist).map_err(|error| Misuse(error.to_string()))? {
         let path = config.denylist.display().to_string();
-        tracing::warn!(path, "made an empty denylist; keep its folder, or what gets revoked works again after a restart");
+        tracing::warn!(
+            path,
+            "made an empty denylist; keep its folder, or what gets revoked works again after a restart"
+        );
     }
     Ok(())
 }

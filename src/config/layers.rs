@@ -202,7 +202,7 @@ impl Layers {
         .copied()
     }
 
-    /// Where the key was set that is called `name`, with dots; an id in it may have some, too.
+    /// Where the key is that is called `name`, with dots; an id in it may have some, too.
     pub(super) fn place_of_name(&self, name: &str) -> Place {
         let (mut path, mut rest) = (Vec::new(), name);
         while let Some(Value::Dict(_, dict)) = self.at(&path).filter(|_| !rest.is_empty()) {
@@ -212,7 +212,12 @@ impl Layers {
             path.push(key);
             rest = left.trim_start_matches('.');
         }
-        if rest.is_empty() { self.place(&path) } else { Place::default() }
+        match self.place(&path) {
+            place if rest.is_empty() => place,
+            // What is missing in a table: where that is, if all of it is there.
+            table if table.line.is_some() => table,
+            _ => Place::default(),
+        }
     }
 
     /// Where a value was set, for people.

@@ -22,9 +22,9 @@ pub(super) fn parse_toml(text: &str) -> Result<Dict, Unparsed> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         let line = line_at(text, start);
-        let sentence = match error.message().starts_with("duplicate key") {
+        let sentence = match error.message().contains("duplicate key") {
             true => twice(text, line),
-            false => "is not valid TOML; text stands in \"quotes\", a table's name in [brackets]".to_owned(),
+            false => "is not valid TOML; text is in \"quotes\", a table's name in [brackets]".to_owned(),
         };
         Unparsed { line, sentence }
     })

@@ -185,10 +185,7 @@ fn advice(sources: &Sources, config: &Config) -> String {
         return set.to_owned();
     }
     let looked: Vec<_> = sources.candidates().iter().map(|path| path.display().to_string()).collect();
-    format!(
-        "there is no configuration file (looked for {}): `authseal init` writes one, or {set} in AUTHSEAL_PUBLIC_URL",
-        looked.join(" and ")
-    )
+    format!("no configuration file was found at {}: `authseal init` writes one. Or {set}", looked.join(" or "))
 }
 
 /// A configuration as far as it could be read, the layers that it was read from, and what is wrong with it; it is of use

@@ -114,7 +114,7 @@ fn read_file(layers: &Layers, path: &[&str], secret: &[&str]) -> Result<(String,
     };
     let key = secret.last().copied().unwrap_or_default();
     if layers.at(secret).is_some_and(|value| !layers.is_built_in(value.tag())) {
-        return Err(format!("is given, and `{key}` {} too; keep one of them", layers.place(secret)));
+        return Err(format!("is given, and `{key}` {} too; keep one of them", layers.place(secret).origin));
     }
     if file.is_empty() {
         return Err("is empty; name a file or leave the key out".to_owned());

@@ -1,8 +1,8 @@
 //! `authseal denylist add`, `remove` and `compact`.
 
 use super::found::{Files, Found};
-use crate::cli::{Misuse, json};
 use crate::cli::keys::{Against, Replica};
+use crate::cli::{Misuse, json};
 use crate::clock::Clock;
 use crate::denylist::{self, Ends, Needed, Rule, needed, read_rules};
 use crate::seal::Keyring;
@@ -33,7 +33,7 @@ pub(in crate::cli) struct Add {
     /// As a line of the file holds it: `epoch …` or `login …`; `-` for lines on standard input
     #[arg(required = true, value_name = "RULE")]
     words: Vec<String>,
-    /// Add it even if it names a service or an epoch that is not known here
+    /// Add it even if it names a service or an epoch that is not known here; lines on standard input always are
     #[arg(long)]
     force: bool,
     /// Why, for whoever reads the file later
@@ -71,13 +71,17 @@ pub(super) fn add(add: &Add) -> anyhow::Result<()> {
     let found = add.how.files.find()?;
     let mut wanted = match add.words.as_slice() {
         [dash] if dash == "-" => from_input(note)?,
-        words => vec![(from_words(words)?, note.to_owned())],
+        words => {
+            let rule = from_words(words)?;
+            if let Some(unknown) = found.unknown(&rule).filter(|_| !add.force) {
+                return Err(Misuse(format!(
+                    "{unknown}; nothing is added, since it would refuse nothing: if it is meant, say `--force`"
+                ))
+                .into());
+            }
+            vec![(rule, note.to_owned())]
+        }
     };
-    let unknown: Vec<_> = wanted.iter().filter_map(|(rule, _)| Some(format!("{rule}: {}", found.unknown(rule)?))).collect();
-    if !unknown.is_empty() && !add.force {
-        let unknown = unknown.join("\n");
-        return Err(Misuse(format!("{unknown}\nnothing is added; if it is meant, say `--force`")).into());
-    }
     let mut warnings: Vec<_> = found.complete(wanted.iter_mut().map(|(rule, _)| rule)).into_iter().collect();
     let now = Clock::system().now();
     let new = denylist::add(&found.denylist, &wanted, add.how.dry_run)?;

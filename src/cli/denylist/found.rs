@@ -1,8 +1,8 @@
 //! Which denylist a command is about, the keyring that belongs to it, and what of a rule looks like a mistake beside both.
 
+use crate::authid::ServiceId;
 use crate::cli::configured::ConfigFile;
 use crate::cli::keys::own_listener;
-use crate::authid::ServiceId;
 use crate::clock::UnixTime;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Rule;

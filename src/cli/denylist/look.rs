@@ -49,7 +49,8 @@ pub(super) fn list(look: &Look) -> anyhow::Result<()> {
     });
     // A list that could not be read to its end is not closed, so that no program takes it for the whole.
     if look.json && read.is_ok() {
-        printed = printed.and_then(|()| writeln!(out, "{}", if rows == 0 { "[]".to_owned() } else { format!("{between}]") }));
+        printed =
+            printed.and_then(|()| writeln!(out, "{}", if rows == 0 { "[]".to_owned() } else { format!("{between}]") }));
     }
     match printed.and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -89,11 +89,7 @@ impl From<String> for No {
 }
 
 /// Asks until the answer is good. What may have been meant is offered the next time: Enter alone takes it.
-fn ask(
-    prompt: &str,
-    mut default: Option<String>,
-    judge: impl Fn(&str) -> Result<(), No>,
-) -> anyhow::Result<String> {
+fn ask(prompt: &str, mut default: Option<String>, judge: impl Fn(&str) -> Result<(), No>) -> anyhow::Result<String> {
     loop {
         let input = Input::<String>::new().with_prompt(prompt).allow_empty(default.is_none());
         let input = match &default {
@@ -152,7 +148,8 @@ fn judge_store(text: &str, providers: &Known) -> Result<(), No> {
 
 /// The numbers of those that are chosen. Enter alone is asked about once: it is easily pressed in place of Space.
 fn choose(names: &[&str]) -> anyhow::Result<Vec<usize>> {
-    let choose = || MultiSelect::new().with_prompt("Providers (Space chooses, Enter continues)").items(names).interact();
+    let choose =
+        || MultiSelect::new().with_prompt("Providers (Space chooses, Enter continues)").items(names).interact();
     let chosen = choose()?;
     if !chosen.is_empty() {
         return Ok(chosen);

@@ -2,10 +2,10 @@
 
 use super::Known;
 use super::plan::{CONFIGURATION, Plan, Secret};
-use crate::cli::{DOCS, Misuse};
 use crate::cli::files::scratch;
 use crate::cli::keys::{new_keyring, no_traces};
 use crate::cli::providers::advice;
+use crate::cli::{DOCS, Misuse};
 use crate::clock::Clock;
 use crate::config::{Config, FILE_LIMIT, Faults, Sources, keys_of};
 use crate::denylist::{self, Denylist};
@@ -57,7 +57,10 @@ pub(super) fn write(plan: &Plan, providers: &Known, dry_run: bool) -> anyhow::Re
     }
     once(&keyring, dry_run, || new_keyring(&keyring, Clock::system().now()))?;
     // A configuration that was there may name another.
-    let list = configured.map(|config| config.denylist).filter(|list| !is_same(list, &plan.denylist)).unwrap_or_else(|| plan.denylist.clone());
+    let list = configured
+        .map(|config| config.denylist)
+        .filter(|list| !is_same(list, &plan.denylist))
+        .unwrap_or_else(|| plan.denylist.clone());
     once(&list, dry_run, || {
         make_folder_of(&list)?;
         Ok(Denylist::init(&list)?)
@@ -165,9 +168,8 @@ fn compare(plan: &Plan, path: &Path, old: &str, new: &str) -> anyhow::Result<boo
     let keys = |text: &str| keys_of(text).map(|keys| keys.into_iter().collect::<BTreeMap<_, _>>());
     let old = keys(old).map_err(|why| anyhow::anyhow!("{} {why}", path.display()))?;
     let new = keys(new).map_err(anyhow::Error::msg)?;
-    let asked = |key: &str| {
-        key == "public_url" || key.starts_with("clients.") || plan.asked.iter().any(|asked| *asked == key)
-    };
+    let asked =
+        |key: &str| key == "public_url" || key.starts_with("clients.") || plan.asked.iter().any(|asked| *asked == key);
     let differs = |(key, value): &(&String, &String)| asked(key) && old.get(*key) != Some(*value);
     let differences: Vec<_> = new.iter().filter(differs).collect();
     if differences.is_empty() {

@@ -1,8 +1,8 @@
 //! `authseal keys new`.
 
-use crate::cli::{Misuse, json};
 use crate::cli::configured::ConfigFile;
 use crate::cli::files::place;
+use crate::cli::{Misuse, json};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::config::{Config, KeyringSource};
 use crate::denylist::{self, Rule};

@@ -89,7 +89,7 @@ impl Verdict {
         self.error.is_none() && self.differences.is_empty()
     }
 
-    /// `http://10.0.0.5:9090 lacks epoch 5, has another secret for epoch 4`.
+    /// `http://10.0.0.5:9464 lacks epoch 5, has another secret for epoch 4`.
     pub(super) fn line(&self) -> String {
         let Self { url, error, differences, .. } = self;
         let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();

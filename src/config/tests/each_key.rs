@@ -112,7 +112,7 @@ const ROWS: &[Row] = &[
     ("providers.p.scope_prefix", "'https://api.example/'", &[], "missing scopes: Some(\"\")"),
     ("providers.p.send_redirect_uri", "false", &[], "code=c&client_id="),
     ("providers.p.pkce", "false", &[], "pkce: false"),
-    ("providers.p.secret_required", "true", &[NO_SECRET], "fault: clients.p.secret is missing"),
+    ("providers.p.secret_required", "true", &[NO_SECRET], "is missing; providers.p wants a client with a secret"),
     ("providers.p.client_auth", "'basic'", &[], "Basic Y2xpZW50OnNlLWNyZXQ="), // client:se-cret
     (
         "providers.p.public_client_id",
@@ -122,7 +122,7 @@ const ROWS: &[Row] = &[
     ),
     ("providers.p.rotation", "'single_use'", &[], "availability: NeedsStore"),
     ("providers.p.par_url", "'AT/par'", &[], "POST /par"),
-    ("providers.p.par", "true", &[], "fault: providers.p.par needs"),
+    ("providers.p.par", "true", &[], "needs `par_url`, or `issuer`"),
     ("providers.p.ca_file", "'ca.pem'", &[], "own authorities: [\"/"),
     ("providers.p.default_expires_in", "7", &[], "access token for Some(7s)"),
     ("providers.p.refresh_token_days", "90", &[], "days: Some(90)"),
@@ -248,7 +248,7 @@ impl Provider {
         let sources = Sources { now: Clock::system().now(), ..sources };
         let config = match Config::load_to_serve(&sources) {
             Ok((config, _)) => config,
-            Err(faults) => return faults.lines().iter().map(|fault| format!("fault: {fault}")).collect(),
+            Err(faults) => return faults.all().iter().map(|fault| format!("fault: {fault}")).collect(),
         };
         let mut lines = built(&config);
         self.seen.lock().unwrap().clear();
