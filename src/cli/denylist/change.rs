@@ -33,7 +33,7 @@ pub(in crate::cli) struct Add {
     /// As a line of the file holds it: `epoch …` or `login …`; `-` for lines on standard input
     #[arg(required = true, value_name = "RULE")]
     words: Vec<String>,
-    /// Add it even if it names a service or an epoch that is not known here; lines on standard input always are
+    /// Add it even if it names a service that is not known here; lines on standard input always are
     #[arg(long)]
     force: bool,
     /// Why, for whoever reads the file later

@@ -1,6 +1,5 @@
 //! Which denylist a command is about, the keyring that belongs to it, and what of a rule looks like a mistake beside both.
 
-use crate::authid::ServiceId;
 use crate::cli::configured::ConfigFile;
 use crate::cli::keys::own_listener;
 use crate::clock::UnixTime;
@@ -65,31 +64,19 @@ fn from_file(path: &Path) -> Result<Keyring, String> {
 }
 
 impl Found {
-    /// What `rule` is about that is not known here: a slip that would pass for a revocation.
+    /// That `rule` is about a service that is not known here, if a configuration says which are: a slip that would pass for
+    /// a revocation.
     pub(super) fn unknown(&self, rule: &Rule) -> Option<String> {
-        match rule {
-            Rule::Service(_, service) if !self.knows(service) => {
-                Some(format!("no service is called `{service}`; `authseal providers` lists them"))
-            }
-            Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => {
-                match self.keyring.as_ref().ok()?.opener(*epoch) {
-                    Err(NoKey::Newer) => Some(format!("epoch {epoch} is newer than all in the keyring")),
-                    _ => None,
-                }
-            }
-            Rule::Grant(..) => None,
-        }
-    }
-
-    /// Whether there is such a service; without a configuration nobody knows.
-    fn knows(&self, service: &ServiceId) -> bool {
-        self.catalogue.as_ref().is_none_or(|catalogue| catalogue.find(service.as_str()).is_some())
+        let (Rule::Service(_, service), Some(catalogue)) = (rule, &self.catalogue) else { return None };
+        let unknown = catalogue.find(service.as_str()).is_none();
+        unknown.then(|| format!("no service is called `{service}`; `authseal providers` lists them"))
     }
 
     /// What makes one doubt that `rule` does what somebody wants.
     pub(super) fn doubt(&self, rule: &Rule, now: UnixTime) -> Option<String> {
         let of_epoch = |epoch: &Epoch| match self.keyring.as_ref().ok()?.opener(*epoch) {
-            Err(NoKey::Newer) | Ok(_) => None,
+            Err(NoKey::Newer) => Some(format!("epoch {epoch} is newer than all in the keyring")),
+            Ok(_) => None,
             Err(why) => Some(format!("epoch {epoch} is {why} and opens nothing anyway")),
         };
         if let Some(unknown) = self.unknown(rule) {
