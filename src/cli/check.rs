@@ -4,7 +4,7 @@
 use super::files::scratch;
 use super::online::{Finding, State, look};
 use super::providers::{advice, as_json};
-use super::{Configured, block_on, json};
+use super::{Configured, Misuse, block_on, json};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Faults};
@@ -16,12 +16,13 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::Path;
 use url::Url;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   authseal check
-  authseal check --online            # are the providers reached, is the clock right?
+  authseal check --online            # asks the providers, too
   authseal check --json | jq .faults
 
 Exit codes: 0 good, warnings or not; 1 `--online` found something that backups need to fail;
@@ -99,7 +100,8 @@ impl Judgement {
         // In its place another, empty one is looked at.
         let empty = scratch()?;
         let mut denylist_to_be_made = None;
-        if config.create_denylist && Denylist::would_be_first(&config.denylist)? {
+        let would_be_first = |path: &Path| Denylist::would_be_first(path).map_err(|error| Misuse(error.to_string()));
+        if config.create_denylist && would_be_first(&config.denylist)? {
             denylist_to_be_made = Some(config.denylist.display().to_string());
             config.denylist = empty.path().join("denylist");
             Denylist::init(&config.denylist)?;

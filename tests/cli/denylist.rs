@@ -216,13 +216,13 @@ fn a_dry_run_adds_and_takes_out_nothing() {
     let at = folder.path();
     let before = read(at);
     assert!(
-        good(at, &["add", "epoch", "1", "service", "gd", "--dry-run"])
-            .contains("this would be added:\n  epoch 1 service gd\n")
+        good(at, &["add", "epoch", "1", "service", "gcs", "--dry-run"])
+            .contains("this would be added:\n  epoch 1 service gcs\n")
     );
     assert_eq!(read(at), before);
-    good(at, &["add", "epoch", "1", "service", "gd"]);
+    good(at, &["add", "epoch", "1", "service", "gcs"]);
     let before = read(at);
-    assert!(good(at, &["remove", "epoch", "1", "service", "gd", "--dry-run"]).contains("would go (1 line)"));
+    assert!(good(at, &["remove", "epoch", "1", "service", "gcs", "--dry-run"]).contains("would go (1 line)"));
     assert_eq!(read(at), before);
 }
 

@@ -50,11 +50,11 @@ fn a_variable_names_the_configuration_where_the_command_line_does_not() {
 fn each_fault_tells_its_key_its_file_and_its_line() {
     let text = "public_url = \"https://oauth.example.com\"\nlisten = [\n  \"127.0.0.1:1\",\n  \"x\",\n]\n\
                 [clients.dropbox]\nid = \"1\"\n[providers.acme]\nrotation = \"none\"\nauthorize_url = \"https://a.example\"\n\
-                token_url = \"http://a.example\"\n[services.\"a.b\"]\nprovider = \"acmee\"\nscope = 1\n";
+                token_url = \"http://a.example\"\n[services.\"a.b\"]\nprovider = \"acmee\"\n[services.c]\nscope = 1\n";
     let folder = folder(text);
     let origin = format!("in {}", folder.path().join("authseal.toml").display());
     let expected = [
-        ("services.a.b.scope", 14),
+        ("services.c.scope", 15),
         ("listen, entry 2", 4),
         ("clients.dropbox.secret", 6),
         ("providers.acme.token_url", 11),

@@ -431,7 +431,9 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
         run([HERE, build, start], DOMAIN=NAME, VOLUME=str(volume))
         assert status(f"http://{host}:{port}/readyz") == 200
         image = json.loads(podman("inspect", f"localhost/{name}").stdout)[0]
-        assert image["Size"] < 16_000_000 and image["User"] == f"{USER}:{USER}"
+        stated = int(re.search(r"One binary of (\d+) MB", (ROOT / "README.md").read_text())[1])
+        assert abs(image["Size"] / 1e6 - stated) < 1, f"the pages say {stated} MB, the image has {image['Size']} bytes"
+        assert image["User"] == f"{USER}:{USER}"
         container = json.loads(podman("inspect", name).stdout)[0]
         pid = container["State"]["Pid"]
         of_process = dict(re.findall(r"^(\w+):\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))

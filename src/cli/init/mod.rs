@@ -198,8 +198,9 @@ fn usual_denylist(dir: &Path) -> PathBuf {
 
 /// The state store of a server that needs one: a folder beside its denylist, since the server writes to both.
 fn usual_store(dir: &Path, denylist: &Path) -> String {
-    match denylist.parent() {
-        Some(folder) if folder != dir => format!("dir:{}", folder.join("state").display()),
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match whole(denylist).parent() {
+        Some(folder) if folder != whole(dir) => format!("dir:{}", folder.join("state").display()),
         _ => "dir:state".to_owned(),
     }
 }

@@ -77,10 +77,16 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
 /// Says what shows it, and what to do.
 pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow::Result<()> {
     let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let of_it = |config: &&Config| matches!(&config.keyring, KeyringSource::File(file) if whole(file) == whole(path));
-    let (denylist, store) = match config.filter(of_it) {
-        Some(config) => (config.denylist.clone(), config.store.clone()),
-        None => (path.with_file_name("denylist"), StorePlace::Memory),
+    let path = whole(path);
+    let configured = config.and_then(|config| match &config.keyring {
+        KeyringSource::File(file) => Some((whole(file), config)),
+        KeyringSource::Text(_) => None,
+    });
+    let (denylist, store) = match configured {
+        Some((file, config)) if file == path => (config.denylist.clone(), config.store.clone()),
+        // Another one beside that of the server.
+        Some((file, _)) if file.parent() == path.parent() => return Ok(()),
+        _ => (path.with_file_name("denylist"), StorePlace::Memory),
     };
     let (mut rules, mut newest) = (0, None);
     // A list that cannot be read to its end tells what it can.
