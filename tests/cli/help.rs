@@ -42,7 +42,7 @@ fn every_example_can_be_pasted_from_a_terminal_of_80_columns() {
     // A shell reads each example; what it would run is asked for its help, which comes after what is wrong with it.
     let programs = "set -e -o pipefail; HOME=$PWD; mkdir -p .zfunc .config/fish/completions\n\
                     mkdir -p .local/share/bash-completion/completions; touch file old lines\n\
-                    authseal() { \"$0\" \"$@\" --help > /dev/null; }; kubectl() { :; }; jq() { :; }; pass() { :; }\n";
+                    authseal() { \"$0\" \"$@\" --help > /dev/null; }; kubectl() { :; }; jq() { :; }; grep() { :; }; pass() { :; }\n";
     let shell = |example: &str| {
         let script = format!("{programs}{example}");
         let mut command = empty(folder.path(), "bash", &["-c", &script, env!("CARGO_BIN_EXE_authseal")]);
@@ -61,7 +61,7 @@ fn every_example_can_be_pasted_from_a_terminal_of_80_columns() {
         }
         for example in examples {
             seen += 1;
-            let begins = ["authseal ", "pass "].iter().any(|word| example.starts_with(word));
+            let begins = ["authseal ", "pass ", "AUTHSEAL_"].iter().any(|word| example.starts_with(word));
             assert!(begins, "{words:?}: not a command on its own: {example}");
             let done = shell(&example);
             assert_eq!(done.code, 0, "{example}: {done:?}");

@@ -5,6 +5,7 @@ import pty
 import re
 import select
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -44,6 +45,14 @@ class Terminal:
 
     def answer(self, question, keys):
         self.read(question)
+        os.write(self.master, keys.encode())
+
+    def answer_unseen(self, question, keys):
+        """The same where what is typed is not shown: from the moment on at which the terminal no longer shows it."""
+        self.read(question)
+        end = time.monotonic() + PATIENCE
+        while termios.tcgetattr(self.master)[3] & termios.ECHO:
+            assert time.monotonic() < end, self.shown
         os.write(self.master, keys.encode())
 
     def end(self):
