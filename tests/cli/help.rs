@@ -98,7 +98,13 @@ fn every_command_has_a_manual_page() {
         let page = ["authseal".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join("-") + ".1";
         assert!(pages.contains(&page), "{page}: {pages:?}");
         let text = fs::read_to_string(folder.path().join("pages/man1").join(&page)).unwrap();
-        assert!(text.contains(".TH ") && text.contains(".SH NAME"), "{text}");
+        let help = help(folder.path(), &words);
+        assert!(text.contains(".TH ") && text.contains(concat!("authseal ", env!("CARGO_PKG_VERSION"))), "{text}");
+        // Examples stay commands, line by line.
+        for line in help.split_once("\nExamples:\n").map_or("", |(_, rest)| rest).lines() {
+            let line = line.replace('\\', "\\e").replace('-', "\\-");
+            assert!(text.contains(&format!("\n{line}\n")), "{page}: {line}");
+        }
     }
     let taken = run(folder.path(), &["man", "pages/man1/authseal.1"]);
     assert!(taken.code == 1 && taken.err.contains("cannot write the manual pages to"), "{taken:?}");

@@ -31,7 +31,7 @@ def test_it_asks_for_everything_and_a_secret_is_not_shown(tmp_path):
     terminal.answer("State store", "\r")
     terminal.read(f"{URL}/logged-in")
     terminal.answer("Google client ID (leave empty to fill in later)", "1234.apps\r")
-    terminal.answer_unseen("Google client secret (not shown; leave empty to put it into google-secret later): ", "hush hush\r")
+    terminal.answer_unseen("into google-secret later): ", "hush hush\r")
     assert terminal.end() == 0, terminal.shown
     assert "hush" not in terminal.shown
     secret = tmp_path / "etc" / "google-secret"
@@ -65,16 +65,16 @@ def test_each_answer_is_judged_where_it_is_given_and_nothing_is_lost(tmp_path):
         terminal.at -= len(f"{address}{instead}")
     terminal.answer(address, "\r")
     terminal.answer("Box", f"{DOWN}{DOWN} \r")
-    for wrong, why in [("disk\r", "This "), ("redis://:hush@localhost\r", "has a password"), ("/srv/state\r", "This ")]:
-        terminal.answer("State store", wrong)
+    for wrong, why in [("disk", "This "), ("redis://:hush@localhost", "has a password"), ("/srv/state", "This ")]:
+        terminal.answer("State store", f"{wrong}\r")
         terminal.read(why)
-    terminal.answer("State store, where the server remembers: memory, dir:FOLDER or redis://HOST [dir:/srv/state]", "dir:s\r")
+    terminal.answer("memory, dir:FOLDER or redis://HOST [dir:/srv/state]", "dir:s\r")
     terminal.answer("Google client ID", "CHANGE-ME\r")
     terminal.read("placeholder")
     terminal.answer("Google client ID", "1234.apps\r")
-    terminal.answer_unseen("Google client secret (not shown; leave empty to put it into google-secret later): ", "CHANGE-ME\r")
+    terminal.answer_unseen("into google-secret later): ", "CHANGE-ME\r")
     terminal.read("placeholder")
-    terminal.answer_unseen("Google client secret (not shown; leave empty to put it into google-secret later): ", "hush\r")
+    terminal.answer_unseen("into google-secret later): ", "hush\r")
     assert terminal.end() == 0, terminal.shown
     text = (tmp_path / "etc" / "authseal.toml").read_text()
     assert 'public_url = "https://login.example.net"' in text and 'store = "dir:s"' in text
@@ -87,7 +87,7 @@ def test_the_store_that_the_providers_need_is_offered_with_the_reason(tmp_path):
     terminal.read("Box and Jottacloud replace the refresh token when it is used")
     terminal.answer("[dir:state]", "\r")
     terminal.answer("Box client ID", "1\r")
-    terminal.answer_unseen("Box client secret (not shown; leave empty to put it into box-secret later): ", "s\r")
+    terminal.answer_unseen("into box-secret later): ", "s\r")
     assert terminal.end() == 0, terminal.shown
     assert "\noffered: box.com, jottacloud\n" in check(tmp_path)
 
@@ -96,7 +96,7 @@ def test_a_secret_can_be_left_for_later_and_the_client_id_is_kept(tmp_path):
     terminal = begin(tmp_path, 2)
     terminal.answer("State store", "\r")
     terminal.answer("Google client ID", "1234.apps\r")
-    terminal.answer_unseen("leave empty to put it into google-secret later): ", "\r")
+    terminal.answer_unseen("into google-secret later): ", "\r")
     assert terminal.end() == 0, terminal.shown
     assert "then put the client secret into etc/google-secret" in terminal.shown
     file = tmp_path / "etc" / "authseal.toml"
@@ -104,7 +104,7 @@ def test_a_secret_can_be_left_for_later_and_the_client_id_is_kept(tmp_path):
     check(tmp_path)
     # What it says to do is enough.
     (tmp_path / "etc" / "google-secret").write_text("hush\n")
-    file.write_text(file.read_text().replace("\n#", "\n"). replace("\n ", "\n# "))
+    file.write_text(file.read_text().replace("\n#", "\n").replace("\n ", "\n# "))
     assert "\noffered: gcs, googledrive, googledocs\n" in check(tmp_path)
 
 
