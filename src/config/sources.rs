@@ -103,8 +103,12 @@ impl Sources {
             };
             if self.file.is_none() && path == here {
                 files::trust_found(&path, &metadata).map_err(|error| {
-                    let advice = "or name it with `--config`";
-                    fault("".into(), format!("is not used, though it is in the working directory: {error}; {advice}"))
+                    fault(
+                        Place::default(),
+                        format!(
+                            "is not used, though it is in the working directory: {error}; or name it with `--config`"
+                        ),
+                    )
                 })?;
             }
             let everybody_reads = metadata.is_file() && metadata.mode() & 0o004 != 0;
