@@ -17,7 +17,7 @@ fn main() {
 
 /// The commit of this folder and its date, if it is the top of a repository: an archive may lie inside another one.
 fn of_git() -> Option<String> {
-    if said("git", &["rev-parse", "--show-cdup"])? != "" {
+    if !said("git", &["rev-parse", "--show-cdup"])?.is_empty() {
         return None;
     }
     for file in ["HEAD", "logs/HEAD"] {
