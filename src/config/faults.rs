@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::fmt;
 
 /// Where a key was set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Place {
     /// `in /etc/authseal/authseal.toml`, `in AUTHSEAL_LISTEN`; empty for nowhere.
     pub(super) origin: String,
@@ -17,18 +17,6 @@ impl Place {
     /// A line of the file that the fault itself names.
     pub(super) fn in_line(line: usize) -> Self {
         Self { origin: String::new(), line: Some(line) }
-    }
-}
-
-impl From<&str> for Place {
-    fn from(origin: &str) -> Self {
-        Self { origin: origin.to_owned(), line: None }
-    }
-}
-
-impl From<&Place> for Place {
-    fn from(place: &Place) -> Self {
-        place.clone()
     }
 }
 
@@ -89,17 +77,16 @@ impl Faults {
     }
 
     /// Notes a fault of `key`.
-    pub(super) fn add(&mut self, key: &str, place: impl Into<Place>, sentence: impl Into<String>) {
-        let Place { origin, line } = place.into();
-        let origin = Some(origin).filter(|origin| !origin.is_empty());
-        self.faults.push(Fault { key: key.to_owned(), origin, line, says: sentence.into() });
+    pub(super) fn add(&mut self, key: &str, place: &Place, sentence: impl Into<String>) {
+        let origin = Some(place.origin.clone()).filter(|origin| !origin.is_empty());
+        self.faults.push(Fault { key: key.to_owned(), origin, line: place.line, says: sentence.into() });
     }
 
     /// Notes that `key` is missing, unless it (or something in it or around it) was taken out for another fault.
     pub(super) fn missing(&mut self, key: &str, sentence: &str) {
         let inside = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| !rest.starts_with('_'));
         if !self.faults.iter().any(|fault| inside(&fault.key, key) || inside(key, &fault.key)) {
-            self.add(key, "", format!("is missing; {sentence}"));
+            self.add(key, &Place::default(), format!("is missing; {sentence}"));
         }
     }
 
@@ -111,7 +98,7 @@ impl Faults {
             let (key, rest) = sentence.split_once(' ').unwrap_or((sentence, ""));
             let table = key.split('.').take(2).collect::<Vec<_>>().join(".");
             if !earlier.iter().any(|key| key.starts_with(&table)) {
-                self.add(key, place(key), rest);
+                self.add(key, &place(key), rest);
             }
         }
     }

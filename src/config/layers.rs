@@ -63,7 +63,7 @@ impl Layers {
         for text in [DEFAULTS, PROVIDERS] {
             let dict = parse_toml(text).map_err(|Unparsed { line, sentence }| {
                 let mut faults = Faults::default();
-                faults.add("what is built in", Place::in_line(line), sentence);
+                faults.add("what is built in", &Place::in_line(line), sentence);
                 faults
             })?;
             figment = figment.merge(Layer { metadata: Metadata::from(BUILT_IN, BUILT_IN), dict });

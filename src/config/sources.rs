@@ -88,7 +88,7 @@ impl Sources {
         for path in self.candidates() {
             let fault = |place: Place, sentence: String| {
                 let mut faults = Faults::default();
-                faults.add(&path.display().to_string(), place, sentence);
+                faults.add(&path.display().to_string(), &place, sentence);
                 faults
             };
             let (text, metadata) = match read(&path) {
@@ -122,7 +122,8 @@ impl Sources {
     /// Where the file is named, if that is not the command line.
     fn named_in(&self) -> Place {
         let here = |(name, value): &(String, String)| name == CONFIG && self.file.as_deref() == Some(Path::new(value));
-        if self.env.iter().any(here) { Place::from("in AUTHSEAL_CONFIG") } else { Place::default() }
+        let origin = if self.env.iter().any(here) { format!("in {CONFIG}") } else { String::new() };
+        Place { origin, line: None }
     }
 }
 

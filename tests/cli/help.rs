@@ -95,7 +95,7 @@ fn every_command_has_a_manual_page() {
     let mut all = vec![Vec::new()];
     commands(folder.path(), &[], &mut all);
     for words in all {
-        let page = ["authseal".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join("-") + ".1";
+        let page = ["authseal".to_owned()].into_iter().chain(words.clone()).collect::<Vec<_>>().join("-") + ".1";
         assert!(pages.contains(&page), "{page}: {pages:?}");
         let text = fs::read_to_string(folder.path().join("pages/man1").join(&page)).unwrap();
         let help = help(folder.path(), &words);

@@ -49,11 +49,15 @@ def test_each_answer_is_judged_where_it_is_given_and_nothing_is_lost(tmp_path):
     terminal.read("is not a folder")
     terminal.answer(folder, "~/x\r")
     terminal.read("only a shell knows")
-    terminal.answer(folder, "etc\r")
+    terminal.answer(folder, "etc/authseal.toml\r")
+    terminal.read("names the file; its folder is asked for")
+    terminal.answer(f"{folder} [etc]", "\r")
     # What was meant is offered, and Enter takes it.
     address = "Public address of this server, like https://oauth.example.com"
     for wrong, instead in [
         ("\r", ""),
+        ("https//login.example.net\r", ""),
+        ("localhost:8080\r", " [http://localhost:8080]"),
         ("http://login.example.net\r", " [https://login.example.net]"),
         ("https://login.example.net/callback?x=1\r", " [https://login.example.net]"),
         ("https://u:p@login.example.net\r", " [https://login.example.net]"),

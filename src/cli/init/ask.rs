@@ -109,6 +109,13 @@ fn judge_folder(text: &str) -> Result<(), No> {
         let why = "begins with ~, which only a shell knows; write the folder out".to_owned();
         return Err(No { why, instead: home.map(|home| home + rest) });
     }
+    if Path::new(text).ends_with(CONFIGURATION) {
+        let folder = Path::new(text).parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        return Err(No {
+            why: "names the file; its folder is asked for".to_owned(),
+            instead: Some(folder.display().to_string()),
+        });
+    }
     let whole = std::path::absolute(text).map_err(|_| "is not a folder".to_owned())?;
     let there = whole.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     if !there.is_dir() {
@@ -127,11 +134,12 @@ fn judge_url(text: &str, providers: &Known) -> Result<(), No> {
         text => providers.complaint("public_url", &[("public_url", text)]),
     };
     let Some(why) = complaint(text) else { return Ok(()) };
-    let secure = match text.split_once("://") {
-        Some((_, rest)) => format!("https://{rest}"),
-        None => format!("https://{text}"),
-    };
-    let origin = Url::parse(&secure).ok().map(|url| url.origin().ascii_serialization());
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let scheme = if rest.starts_with("localhost") { "http" } else { "https" };
+    let url = Url::parse(&format!("{scheme}://{rest}")).ok();
+    // A lone word is more likely a slip than a host.
+    let meant = url.filter(|url| url.host_str().is_some_and(|host| host.contains('.') || host == "localhost"));
+    let origin = meant.map(|url| url.origin().ascii_serialization());
     Err(No { why, instead: origin.filter(|origin| complaint(origin).is_none()) })
 }
 

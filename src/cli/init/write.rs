@@ -168,8 +168,7 @@ fn compare(plan: &Plan, path: &Path, old: &str, new: &str) -> anyhow::Result<boo
     let keys = |text: &str| keys_of(text).map(|keys| keys.into_iter().collect::<BTreeMap<_, _>>());
     let old = keys(old).map_err(|why| anyhow::anyhow!("{} {why}", path.display()))?;
     let new = keys(new).map_err(anyhow::Error::msg)?;
-    let asked =
-        |key: &str| key == "public_url" || key.starts_with("clients.") || plan.asked.iter().any(|asked| *asked == key);
+    let asked = |key: &str| key == "public_url" || key.starts_with("clients.") || plan.asked.contains(&key);
     let differs = |(key, value): &(&String, &String)| asked(key) && old.get(*key) != Some(*value);
     let differences: Vec<_> = new.iter().filter(differs).collect();
     if differences.is_empty() {
