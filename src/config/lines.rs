@@ -21,7 +21,7 @@ pub(super) struct Unparsed {
 pub(super) fn parse_toml(text: &str) -> Result<Dict, Unparsed> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
-        let line = line_at(text, start);
+        let line = 1 + text.get(..start).unwrap_or_default().matches('\n').count();
         let sentence = match error.message().contains("duplicate key") {
             true => twice(text, line),
             false => "is not valid TOML; text is in \"quotes\", a table's name in [brackets]".to_owned(),
@@ -34,14 +34,11 @@ pub(super) fn parse_toml(text: &str) -> Result<Dict, Unparsed> {
 pub(super) fn lines(text: &str) -> Lines {
     let mut lines = Lines::new();
     if let Ok(document) = ImDocument::parse(text) {
-        let mut at = Finder { text, path: Vec::new(), lines: &mut lines };
+        let breaks = text.match_indices('\n').map(|(at, _)| at).collect();
+        let mut at = Finder { breaks, path: Vec::new(), lines: &mut lines };
         at.table(document.as_table());
     }
     lines
-}
-
-fn line_at(text: &str, start: usize) -> usize {
-    1 + text.get(..start).unwrap_or_default().matches('\n').count()
 }
 
 /// What is to be said of a key or a table that is there a second time in `line`.
@@ -76,7 +73,8 @@ fn header(row: &str) -> Option<Vec<Key>> {
 }
 
 struct Finder<'a> {
-    text: &'a str,
+    /// Where lines end.
+    breaks: Vec<usize>,
     path: Vec<String>,
     lines: &'a mut Lines,
 }
@@ -85,7 +83,8 @@ impl Finder<'_> {
     fn enter(&mut self, key: String, start: Option<usize>, inner: impl FnOnce(&mut Self)) {
         self.path.push(key);
         if let Some(start) = start {
-            self.lines.insert(self.path.clone(), line_at(self.text, start));
+            let line = 1 + self.breaks.partition_point(|end| *end < start);
+            self.lines.insert(self.path.clone(), line);
         }
         inner(self);
         self.path.pop();
