@@ -15,7 +15,7 @@ use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::sync::Arc;
@@ -116,7 +116,7 @@ async fn inspect(
         if let Some(outcome) = &tested {
             answer["test"] = json!({ "works": outcome.is_ok(), "verdict": verdict(outcome) });
         }
-        json::print(&answer)?;
+        print_json(answer)?;
     } else {
         facts.rows().iter().for_each(|(label, value)| println!("{label:<10}{value}"));
     }
@@ -133,8 +133,8 @@ async fn reseal(tokens: &Tokens, opened: &Opened, json: bool) -> anyhow::Result<
     let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.grant);
     if json {
         let (epoch, before) = (anew.epoch.number(), opened.epoch.number());
-        let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "login": grant.to_string(), "epoch": epoch, "epoch_before": before });
-        return json::print(&answer);
+        let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
+        return print_json(answer);
     }
     match opened.epoch {
         before if before == anew.epoch => {
@@ -165,7 +165,7 @@ async fn revoke(
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
     if json {
-        json::print(&done.json(withdraw_url))?;
+        print_json(done.json(withdraw_url))?;
     } else {
         let todo = withdraw_url.filter(|_| done.at_provider != Withdrawal::Done);
         println!("login id: {}", done.grant);
@@ -181,6 +181,12 @@ async fn revoke(
         bail!("the login is refused here, but the storage provider did not end it; try again");
     }
     Ok(())
+}
+
+/// The login id is there under the name that pages have for it, too.
+fn print_json(mut answer: Value) -> anyhow::Result<()> {
+    answer["login"] = answer["grant"].clone();
+    json::print(&answer)
 }
 
 /// What works on AuthIDs, with the files that the configuration names.

@@ -212,10 +212,13 @@ impl Layers {
             path.push(key);
             rest = left.trim_start_matches('.');
         }
-        match self.place(&path) {
-            place if rest.is_empty() => place,
-            // What is missing in a table: where that is, if all of it is there.
-            table if table.line.is_some() => table,
+        match (self.at(&path), &self.file) {
+            // Of a table, and of what is missing in one: where the file has it, though more of it may be built in.
+            (Some(Value::Dict(..)), Some(file)) => match self.line(&path) {
+                Some(line) => Place { origin: format!("in {}", file.display()), line: Some(line) },
+                None => Place::default(),
+            },
+            (Some(_), _) if rest.is_empty() => self.place(&path),
             _ => Place::default(),
         }
     }

@@ -132,7 +132,6 @@ impl Facts {
         json!({
             "service": self.service.as_str(),
             "grant": self.grant.to_string(),
-            "login": self.grant.to_string(),
             "epoch": self.epoch.number(),
             "epoch_state": self.state.map(|state| state.to_string()),
             "login_at": rfc3339(self.login_at),

@@ -122,7 +122,6 @@ impl Revocation {
             "revoked": self.here.is_ok(),
             "already": self.already,
             "grant": self.grant.to_string(),
-            "login": self.grant.to_string(),
             "service": self.service.as_str(),
             "provider": self.at_provider.word(),
             "withdraw_url": withdraw_url,

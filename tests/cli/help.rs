@@ -101,7 +101,8 @@ fn every_command_has_a_manual_page() {
         let help = help(folder.path(), &words);
         assert!(text.contains(".TH ") && text.contains(concat!("authseal ", env!("CARGO_PKG_VERSION"))), "{text}");
         // Examples stay commands, line by line.
-        for line in help.split_once("\nExamples:\n").map_or("", |(_, rest)| rest).lines() {
+        for line in help.split_once("\nExamples:\n").map_or("", |(_, rest)| rest.split("\n\n").next().unwrap()).lines()
+        {
             let line = line.replace('\\', "\\e").replace('-', "\\-");
             assert!(text.contains(&format!("\n{line}\n")), "{page}: {line}");
         }

@@ -35,7 +35,7 @@ Examples:
   authseal denylist add epoch 3
   authseal denylist add epoch 3 service dropbox
   authseal denylist add epoch 3 login-before 2026-11-01T00:00:00Z
-  authseal denylist add - < lines    # many, one a line; another denylist will do")]
+  authseal denylist add - < lines    # many; another denylist will do")]
     Add(change::Add),
     /// Take a rule out: what it refused works again
     #[command(after_help = "\
