@@ -10,7 +10,7 @@ use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::Providers;
 use crate::store::Store;
-use crate::tokens::{AtProvider, Opened, Refused, Tokens, Withdrawal};
+use crate::tokens::{AtProvider, Opened, Patience, Refused, Tokens, Withdrawal};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -199,7 +199,10 @@ fn rooms(config: Config) -> anyhow::Result<(Tokens, Arc<Providers>)> {
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
     let providers = Arc::new(Providers::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
-    Ok((Tokens::new(keyring, denylist, Arc::clone(&providers), store, clock, Meter::default()), providers))
+    Ok((
+        Tokens::new(keyring, denylist, Arc::clone(&providers), store, Patience::default(), clock, Meter::default()),
+        providers,
+    ))
 }
 
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.

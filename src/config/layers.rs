@@ -15,6 +15,7 @@ server.drain_seconds = 5
 denylist.create = false
 state.store = "memory"
 delivery.loopback = true
+refresh.wait_seconds = 20
 refresh.allow_query_authid = false
 limits = { invalid_authids = 120, provider_calls = 10, provider_calls_in_all = 600 }
 log.level = "info"
