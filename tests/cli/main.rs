@@ -460,7 +460,7 @@ fn inspect_tests_an_authid_at_its_provider_and_fails_when_it_does_not_work() {
     let provider = Provider::start(folder.path(), "200 OK", TOKEN);
     let done = run_with_input(folder.path(), &["authid", "inspect", "--test"], &authid);
     assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
-    assert!(done.out.ends_with("\ntest      It works: the storage provider gave access just now.\n"), "{done:?}");
+    assert!(done.out.ends_with("\ntest      It works: Example gave access just now.\n"), "{done:?}");
     assert!(done.out.contains("ends      about 2026-12-23\n") && !done.out.contains("hunter"), "{done:?}");
     assert!(provider.calls.recv().unwrap().contains("refresh_token=hunter2"));
     assert_eq!(run_with_input(folder.path(), &["authid", "inspect"], &authid).code, 0);
