@@ -118,7 +118,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
     let templates_dir = keys.folder(&["templates_dir"], written.templates_dir);
     let catalogue = Catalogue::build(written.providers, written.services, written.clients, store.is_durable());
     let catalogue = catalogue.unwrap_or_else(|sentences| {
-        faults.follow(&sentences);
+        faults.follow(&sentences, |name| layers.place_of_name(name));
         Catalogue::default()
     });
     Config {
@@ -136,6 +136,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         trusted_proxies,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
+        create_denylist: written.denylist.create,
         access_password_file,
         store,
         outbound,

@@ -67,6 +67,7 @@ pub(super) struct Keyring {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Denylist {
     pub(super) file: Option<String>,
+    pub(super) create: bool,
 }
 
 #[derive(Default, Deserialize)]
