@@ -16,7 +16,7 @@ setLab({ ui: 'localhost' }, ({ sites, test }) => {
         const page = await show(context, sites.ui, '/', html);
         const popup = await openPopup(context, page);
         await act(popup);
-        await pressLast(context, popup, ALLOW);
+        await pressLast(context, page, popup, ALLOW);
         const field = await page.value('#field');
         assert.match(field, /^v3:localdrive:/);
         assert.equal((await server.refresh(field)).status, 200);

@@ -154,10 +154,6 @@ class Context {
         return (await this.pages()).some(({ id }) => id === page.id);
     }
 
-    // Waits until a window has closed.
-    async end(page) {
-        await eventually('the window has closed', PATIENCE, async () => !(await this.has(page)));
-    }
 }
 
 // What both kinds of pages can do. `evaluate` runs a function with one argument in the page and gives what it returns.
@@ -167,12 +163,15 @@ class Page {
         return this.until(`${selector} is shown`, (wanted) => document.querySelector(wanted)?.checkVisibility(), selector);
     }
 
-    // Asks a function of the page until it gives something; a page that is just being left gives nothing, or for ever none.
-    until(what, ask, argument) {
-        return eventually(what, PATIENCE, () => {
-            const asked = this.evaluate(ask, argument).catch(() => undefined);
-            return Promise.race([asked, new Promise((resolve) => setTimeout(resolve, 2000))]);
-        });
+    // `evaluate`, or nothing: a page that is just being left may fail, or not answer any more.
+    ask(question, argument) {
+        const asked = this.evaluate(question, argument).catch(() => undefined);
+        return Promise.race([asked, new Promise((resolve) => setTimeout(resolve, 2000))]);
+    }
+
+    // Asks a function of the page until it gives something.
+    until(what, question, argument) {
+        return eventually(what, PATIENCE, () => this.ask(question, argument));
     }
 
     // Waits until the address is the wanted one, or one that `wanted`, a function, takes.

@@ -6,6 +6,7 @@ import { onEveryEngine } from './engine.js';
 import { listener, TO_ANYBODY } from './popup.js';
 import { serverTest } from './server.js';
 import { startSite } from './site.js';
+import { eventually } from './wait.js';
 
 // Makes the tests that `define` makes of a lab, in each engine. `hosts` names the sites: { evil: 'evil.test' }; the lab has
 // them under the same names once the tests run. Its tests get an authseal and `context`, the profile of one person's
@@ -55,12 +56,16 @@ export async function openFrom(context, site, target) {
 export const ALLOW = 'form[action$="/allow"] button';
 export const DENY = 'form[action$="/deny"] button';
 
-// Presses a button after which Duplicati closes the window, and waits for that.
-export async function pressLast(context, popup, selector) {
+// Presses the button after which `page`, Duplicati's, closes the window, and waits for that.
+export async function pressLast(context, page, popup, selector) {
     await popup.click(selector).catch(async (error) => {
         if (await context.has(popup)) throw error;
     });
-    await context.end(popup);
+    await eventually('the window has closed', 15_000, async () => {
+        if (!(await context.has(popup))) return true;
+        const isThere = await popup.ask(() => location.pathname === '/logged-in' && location.search === '');
+        if (isThere) await page.evaluate(() => window.letClose?.());
+    });
 }
 
 // What a person does from the start page to the page with the AuthID, which is given back.
