@@ -32,3 +32,4 @@ mod rotation;
 mod revoke;
 mod spawn;
 mod store;
+mod texts;
