@@ -88,7 +88,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     block_on(async {
         let (tokens, providers) = rooms(config)?;
         let done = match verb {
-            Verb::Inspect { test, .. } => inspect(&tokens, &open(&tokens, &text)?, *test, json).await,
+            Verb::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
             Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
             Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
@@ -97,7 +97,14 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     })?
 }
 
-async fn inspect(tokens: &Tokens, opened: &Opened, test: bool, json: bool) -> anyhow::Result<()> {
+async fn inspect(
+    tokens: &Tokens,
+    providers: &Providers,
+    opened: &Opened,
+    test: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    let verdict = |outcome| verdict(outcome, &opened.login.service, providers.catalogue());
     let facts = tokens.facts(opened);
     let tested = if test { Some(tokens.test(opened).await) } else { None };
     if json {
@@ -109,9 +116,9 @@ async fn inspect(tokens: &Tokens, opened: &Opened, test: bool, json: bool) -> an
     } else {
         facts.rows().iter().for_each(|(label, value)| println!("{label:<10}{value}"));
     }
-    match tested {
-        Some(outcome) if outcome.is_err() => bail!("{}", verdict(&outcome)),
-        Some(outcome) if !json => println!("{:<10}{}", "test", verdict(&outcome)),
+    match &tested {
+        Some(outcome) if outcome.is_err() => bail!("{}", verdict(outcome)),
+        Some(outcome) if !json => println!("{:<10}{}", "test", verdict(outcome)),
         _ => {}
     }
     Ok(())

@@ -51,6 +51,8 @@ pub struct RefreshFailure {
     pub failure: Failure,
     /// Whether the provider may have carried it out all the same, and so have spent a token that works once.
     pub in_doubt: bool,
+    /// The HTTP status of the provider's answer, if there was one.
+    pub status: Option<u16>,
 }
 
 impl Failure {
@@ -90,9 +92,16 @@ pub(super) enum Repeat {
 pub(super) struct Fault {
     pub(super) failure: Failure,
     pub(super) repeat: Repeat,
+    /// The HTTP status of the answer, if there was one.
+    pub(super) status: Option<u16>,
 }
 
 impl Fault {
+    /// Without an answer.
+    pub(super) fn new(failure: Failure, repeat: Repeat) -> Self {
+        Self { failure, repeat, status: None }
+    }
+
     /// As the outcome of a refresh. What was not said plainly may have happened.
     pub(super) fn of_refresh(self) -> RefreshFailure {
         let plain = match self.failure {
@@ -100,12 +109,13 @@ impl Fault {
             Failure::Unclear { status } => status < 500,
             _ => true,
         };
-        RefreshFailure { failure: self.failure, in_doubt: !plain && self.repeat != Repeat::Safe }
+        let in_doubt = !plain && self.repeat != Repeat::Safe;
+        RefreshFailure { failure: self.failure, in_doubt, status: self.status }
     }
 
     /// Turned away until later.
     pub(super) fn later(retry_after: Option<Duration>) -> Self {
-        Self { failure: Failure::Later { retry_after }, repeat: retry_after.map_or(Repeat::Never, Repeat::After) }
+        Self::new(Failure::Later { retry_after }, retry_after.map_or(Repeat::Never, Repeat::After))
     }
 
     /// Answered without sense.
@@ -117,6 +127,6 @@ impl Fault {
 impl From<Failure> for Fault {
     /// Not to be repeated.
     fn from(failure: Failure) -> Self {
-        Self { failure, repeat: Repeat::Never }
+        Self::new(failure, Repeat::Never)
     }
 }

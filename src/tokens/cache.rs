@@ -107,6 +107,7 @@ pub(super) type TokenName = (GrantId, [u8; 16]);
 #[derive(Clone, Copy)]
 struct Failed {
     failure: Failure,
+    status: Option<u16>,
     at: Duration,
     pause: Duration,
 }
@@ -154,20 +155,21 @@ impl Outcomes {
         self.tokens.insert(name.0, access);
     }
 
-    /// What was lately said of this refresh token, if it still counts; of a pause, the rest of it.
-    pub(super) fn failure(&self, name: &TokenName) -> Option<Failure> {
-        let Failed { failure, at, pause } = self.failures.get(name)?;
+    /// What was lately said of this refresh token, with which status, if it still counts; of a pause, the rest of it.
+    pub(super) fn failure(&self, name: &TokenName) -> Option<(Failure, Option<u16>)> {
+        let Failed { failure, status, at, pause } = self.failures.get(name)?;
         let passed = self.clock.uptime().saturating_sub(at);
-        (passed < pause).then_some(match failure {
+        let failure = match failure {
             Failure::Later { retry_after: Some(time) } => {
                 Failure::Later { retry_after: Some(time.saturating_sub(passed)) }
             }
             other => other,
-        })
+        };
+        (passed < pause).then_some((failure, status))
     }
 
     /// Remembers a failure. One that is `in_doubt` is remembered for a moment only: a late answer may end it.
-    pub(super) fn failed(&self, name: TokenName, failure: Failure, in_doubt: bool) {
+    pub(super) fn failed(&self, name: TokenName, failure: Failure, status: Option<u16>, in_doubt: bool) {
         let before = || {
             self.failures
                 .get(&name)
@@ -179,7 +181,7 @@ impl Outcomes {
             _ if in_doubt => FIRST,
             _ => before().map_or(FIRST, |before| (2 * before.pause).min(LAST)),
         };
-        self.failures.insert(name, Failed { failure, at: self.clock.uptime(), pause });
+        self.failures.insert(name, Failed { failure, status, at: self.clock.uptime(), pause });
     }
 
     /// What became of a login at its provider when it was lately revoked.
@@ -360,16 +362,20 @@ mod tests {
     fn of_a_pause_the_rest_is_told() {
         let (outcomes, clock) = outcomes();
         let pause = |seconds| Failure::Later { retry_after: Some(Duration::from_secs(seconds)) };
-        outcomes.failed(NAME, pause(40), false);
+        outcomes.failed(NAME, pause(40), Some(503), false);
         clock.advance(Duration::from_secs(15));
-        let Some(Failure::Later { retry_after: Some(rest) }) = outcomes.failure(&NAME) else { panic!("forgotten") };
+        let Some((Failure::Later { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+            panic!("forgotten")
+        };
         assert!(rest <= Duration::from_secs(25) && rest > Duration::from_secs(20), "{rest:?}");
         clock.advance(Duration::from_secs(25));
         assert_eq!(outcomes.failure(&NAME), None);
 
-        outcomes.failed(NAME, pause(3600), false);
+        outcomes.failed(NAME, pause(3600), Some(503), false);
         clock.advance(Duration::from_secs(290));
-        let Some(Failure::Later { retry_after: Some(rest) }) = outcomes.failure(&NAME) else { panic!("forgotten") };
+        let Some((Failure::Later { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+            panic!("forgotten")
+        };
         assert!(rest > Duration::from_secs(3300), "the provider's word, not the bound of this memory: {rest:?}");
         clock.advance(Duration::from_secs(10));
         assert_eq!(outcomes.failure(&NAME), None, "the provider is asked every five minutes all the same");
@@ -380,23 +386,23 @@ mod tests {
         for failure in [Failure::BadAnswer, Failure::Unreachable, Failure::TimedOut, Failure::Operator] {
             let (outcomes, clock) = outcomes();
             let lasts = |seconds: u64| {
-                outcomes.failed(NAME, failure, false);
+                outcomes.failed(NAME, failure, Some(503), false);
                 clock.advance(Duration::from_secs(seconds) - Duration::from_millis(500));
-                assert_eq!(outcomes.failure(&NAME), Some(failure), "{seconds}");
+                assert_eq!(outcomes.failure(&NAME), Some((failure, Some(503))), "{seconds}");
                 clock.advance(Duration::from_millis(500));
                 assert_eq!(outcomes.failure(&NAME), None, "{seconds}");
             };
             [2, 4, 8, 16, 32, 60, 60].into_iter().for_each(lasts);
-            outcomes.failed(NAME, failure, false);
+            outcomes.failed(NAME, failure, Some(503), false);
             outcomes.keep(&NAME, access("t", 3600, &clock));
             assert_eq!(outcomes.failure(&NAME), None);
             lasts(2);
-            outcomes.failed(NAME, failure, true);
+            outcomes.failed(NAME, failure, Some(503), true);
             clock.advance(Duration::from_secs(2));
             assert_eq!(outcomes.failure(&NAME), None, "in doubt, so for a moment only");
         }
         let (outcomes, clock) = outcomes();
-        outcomes.failed(NAME, Failure::Refused(Meaning::LoginAgain), true);
+        outcomes.failed(NAME, Failure::Refused(Meaning::LoginAgain), Some(503), true);
         clock.advance(Duration::from_secs(9));
         assert!(outcomes.failure(&NAME).is_some() && outcomes.failure(&(NAME.0, [2; 16])).is_none());
     }

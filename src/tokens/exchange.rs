@@ -63,16 +63,17 @@ impl Inner {
             None => {
                 let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
                 let access = tokens.map(|tokens| Access::new(tokens, &self.clock));
-                access.map_err(|RefreshFailure { failure, .. }| Refused::Provider(failure))
+                access.map_err(|RefreshFailure { failure, status, .. }| Refused::Provider(failure, status))
             }
         };
         let outcome = outcome.map(Arc::new);
         match &outcome {
             Ok(access) => self.outcomes.keep(&name, access.clone()),
-            Err(Refused::Provider(failure)) => {
+            Err(Refused::Provider(failure, status)) => {
                 let single_use = self.is_single_use(service);
                 // A refresh token that may be spent is the rotation's to guard, and its answer may still come.
-                self.outcomes.failed(name, *failure, single_use && *failure != Failure::Operator);
+                let in_doubt = single_use && *failure != Failure::Operator;
+                self.outcomes.failed(name, *failure, *status, in_doubt);
             }
             Err(_) => {}
         }

@@ -222,9 +222,10 @@ impl Tokens {
                     return Ok(access);
                 }
                 // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
-                let failure = inner.outcomes.failure(&name);
-                if let Some(failure) = failure.filter(|failure| recall || matches!(failure, Failure::Later { .. })) {
-                    return Err(Refused::Provider(failure));
+                let known = inner.outcomes.failure(&name);
+                let counts = |failure: &Failure| recall || matches!(failure, Failure::Later { .. });
+                if let Some((failure, status)) = known.filter(|(failure, _)| counts(failure)) {
+                    return Err(Refused::Provider(failure, status));
                 }
                 let outcome = inner.call(name, &service, &login, recall).await;
                 if outcome.is_ok() {
@@ -237,7 +238,7 @@ impl Tokens {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(Refused::Internal),
             // The flight continues, and the answer is kept whenever it comes.
-            Err(_) if single_use => Err(Refused::Unclear(provider::Failure::TimedOut)),
+            Err(_) if single_use => Err(Refused::Unclear(Failure::TimedOut, None)),
             Err(_) => Err(Refused::TimedOut),
         }
     }

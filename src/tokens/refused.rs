@@ -36,15 +36,15 @@ pub enum Refused {
     /// The service it is for has ended; the sentence says what to use instead.
     #[error("service {0} has ended")]
     Gone(ServiceId, String),
-    /// The provider gave none.
+    /// The provider gave none; the HTTP status of its answer, if there was one.
     #[error("provider: {0}")]
-    Provider(Failure),
+    Provider(Failure, Option<u16>),
     /// The state store has no record of this login, whose refresh token has changed since it was sealed.
     #[error("no record of this login in the state store")]
     Forgotten,
     /// The provider gave none, and nobody can say yet whether it spent a refresh token that works once.
     #[error("provider, and the refresh token may be spent: {0}")]
-    Unclear(Failure),
+    Unclear(Failure, Option<u16>),
     /// The refresh token may have been spent by an exchange that broke off; it is left alone for some seconds.
     #[error("an exchange broke off; its refresh token is left alone for a while")]
     InDoubt,
@@ -71,9 +71,9 @@ impl Refused {
             Self::Denied(_) => "denied",
             Self::NotOffered(_) => "not_offered",
             Self::Gone(..) => "gone",
-            Self::Provider(failure) => failure.word(),
+            Self::Provider(failure, _) => failure.word(),
             Self::Forgotten => "forgotten",
-            Self::Unclear(failure) => failure.word(),
+            Self::Unclear(failure, _) => failure.word(),
             Self::InDoubt => "in_doubt",
             Self::StoreDown => "store",
             Self::TimedOut => "timed_out",
@@ -89,8 +89,8 @@ impl Refused {
     /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.
     pub(super) fn passes(&self) -> bool {
         match self {
-            Self::Provider(failure) => !matches!(failure, Failure::Refused(_)),
-            Self::Unclear(_)
+            Self::Provider(failure, _) => !matches!(failure, Failure::Refused(_)),
+            Self::Unclear(..)
             | Self::NoKeyForRecord(_, NoKey::Newer)
             | Self::InDoubt
             | Self::StoreDown

@@ -83,7 +83,7 @@ fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
         },
     );
     let page = if let Failure::Unclear { status } = failure { page.with("status", status) } else { page };
-    let status = Answer::from(&failure).status;
+    let status = Answer::of_failure(failure, None, service.provider.name()).status;
     // Never a 401, which browsers answer with a dialogue.
     let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
     (status, page)

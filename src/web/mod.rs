@@ -39,6 +39,7 @@ pub use running::Running;
 pub use server::{Server, listen, service};
 
 use crate::app::App;
+use crate::authid::ServiceId;
 use crate::provider::{Availability, Service};
 use crate::texts::Text;
 use crate::tokens::{Granted, Refused};
@@ -99,15 +100,18 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
     count(outcome.as_ref().map_or_else(Refused::word, |granted| granted.source.word()));
     if let Err(refused @ Refused::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
-        return Err(refused.into());
+        return Err(Answer::of(refused, ""));
     }
     app.meter().saw_epoch(epoch);
-    outcome.map_err(|refused| span.in_scope(|| log(&refused)))
+    outcome.map_err(|refused| span.in_scope(|| log(&refused, &opened.login.service, app)))
 }
 
 /// Writes the cause of a refusal to the log, where its operator finds it, and returns what the client is told.
-fn log(refused: &Refused) -> Answer {
-    let answer = Answer::from(refused);
+fn log(refused: &Refused, service: &ServiceId, app: &App) -> Answer {
+    logged(refused, Answer::of(refused, &reason::provider_name(service, app.catalogue())))
+}
+
+fn logged(refused: &Refused, answer: Answer) -> Answer {
     match answer.level {
         tracing::Level::ERROR => tracing::error!(why = %refused, "no access token"),
         tracing::Level::WARN => tracing::warn!(why = %refused, "no access token"),
@@ -121,7 +125,7 @@ fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
     let counted = || app.limits().invalid_authid(client::of(request, app));
     match refused.is_guess().then(counted) {
         Some(Err(wait)) => Answer::too_many(wait),
-        _ => log(refused),
+        _ => logged(refused, Answer::of(refused, "")),
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn refused(refused: &Refused) -> Text {
         Refused::Denied(_) => "reason.revoked_kind",
         Refused::NotOffered(_) => "reason.not_offered",
         Refused::Gone(_, reason) => return gone(reason),
-        Refused::Provider(failure) | Refused::Unclear(failure) => return failed(failure),
+        Refused::Provider(failure, _) | Refused::Unclear(failure, _) => return failed(failure),
         Refused::NoKeyForRecord(_, NoKey::Newer) => "reason.record_newer_key",
         Refused::NoKeyForRecord(..) => "reason.record_no_key",
         Refused::Forgotten => "reason.forgotten",

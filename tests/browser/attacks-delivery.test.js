@@ -24,6 +24,17 @@ const TIME = (pace) => {
     return new Promise((done) => window.wait(done, 50));
 };
 
+// Over how many lines a text goes.
+const LINES = (selector) => {
+    const element = document.querySelector(selector);
+    const line = document.createElement('span');
+    line.textContent = 'x';
+    element.after(line);
+    const lines = Math.round(element.offsetHeight / line.offsetHeight);
+    line.remove();
+    return lines;
+};
+
 // Moves the pointer until the button is armed.
 const armed = (popup) =>
     eventually('the button is armed', 10_000, async () => {
@@ -131,6 +142,8 @@ setLab(HOSTS, ({ engine, sites, test }) => {
     test('a person who means it can send the AuthID to the page that asked, by a button that names it', HTTPS, async (parts) => {
         const { page, popup, authid } = await untrusted(parts);
         assert.equal(await popup.text('#send button'), `Send to ${sites.nas.origin}`);
+        await popup.resize(360, 740);
+        for (const name of ['#send b', '#send .origin']) assert.equal(await popup.evaluate(LINES, name), 1, name);
         await armed(popup);
         await popup.click('#send button');
         await popup.waitFor('[data-state="sent"].on');

@@ -73,7 +73,8 @@ impl Answer {
     /// `X-Reason`, checked for what every reason must be.
     pub(crate) fn reason(&self) -> &str {
         let reason = self.header("x-reason").unwrap_or_else(|| panic!("no X-Reason: {self:?}"));
-        assert!((1..=200).contains(&reason.len()) && reason.bytes().all(|b| (0x20..0x7f).contains(&b)), "{reason:?}");
+        assert!((1..=300).contains(&reason.len()) && reason.bytes().all(|b| (0x20..0x7f).contains(&b)), "{reason:?}");
+        assert!(reason.starts_with(|c: char| c.is_ascii_alphabetic()) && !reason.ends_with('.'), "{reason:?}");
         reason
     }
 
