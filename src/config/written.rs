@@ -26,6 +26,7 @@ pub(super) struct Written {
     pub(super) services: BTreeMap<String, ServiceFacts>,
     pub(super) refresh: Refresh,
     pub(super) limits: Limits,
+    pub(super) site: Site,
     pub(super) privacy: Privacy,
     pub(super) log: Log,
     pub(super) acme_challenge_dir: Option<String>,
@@ -66,6 +67,7 @@ pub(super) struct Keyring {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Denylist {
     pub(super) file: Option<String>,
+    pub(super) create: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -99,6 +101,8 @@ pub(super) struct Delivery {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Refresh {
+    pub(super) wait_seconds: u64,
+    pub(super) max_waiting: Option<u64>,
     pub(super) allow_query_authid: bool,
 }
 
@@ -108,6 +112,14 @@ pub(super) struct Limits {
     pub(super) invalid_authids: u64,
     pub(super) provider_calls: u64,
     pub(super) provider_calls_in_all: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Site {
+    pub(super) name: Option<String>,
+    pub(super) contact: Option<String>,
+    pub(super) imprint_url: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -30,7 +30,10 @@ pub enum Failure {
     /// No connection, or it broke: names, routes, TLS.
     #[error("the provider cannot be reached")]
     Unreachable,
-    /// It answered, but not with what was asked for: disturbed (5xx), garbage, a redirect.
+    /// It answered that it is disturbed: with HTTP 408, or from 501 on.
+    #[error("the provider is disturbed")]
+    Disturbed,
+    /// It answered, but not with what was asked for: garbage, a redirect.
     #[error("the provider gave an answer that makes no sense")]
     BadAnswer,
     /// It did not answer in time.
@@ -64,10 +67,27 @@ impl Failure {
             Self::Unclear { .. } => "unclear",
             Self::Later { .. } => "busy",
             Self::Unreachable => "unreachable",
+            Self::Disturbed => "disturbed",
             Self::BadAnswer => "bad_answer",
             Self::TimedOut => "timed_out",
             Self::BadCallback => "bad_callback",
             Self::NotOffered => "not_offered",
+        }
+    }
+
+    /// After what time it may be over, as far as is known; `None` where waiting is of no use.
+    pub fn passes_after(self) -> Option<Duration> {
+        match self {
+            Self::Unreachable | Self::Disturbed | Self::TimedOut | Self::Unclear { status: 500.. } => {
+                Some(Duration::ZERO)
+            }
+            Self::Later { retry_after } => Some(retry_after.unwrap_or_default()),
+            Self::Unclear { .. }
+            | Self::Refused(_)
+            | Self::Operator
+            | Self::BadAnswer
+            | Self::BadCallback
+            | Self::NotOffered => None,
         }
     }
 }
@@ -105,7 +125,7 @@ impl Fault {
     /// As the outcome of a refresh. What was not said plainly may have happened.
     pub(super) fn of_refresh(self) -> RefreshFailure {
         let plain = match self.failure {
-            Failure::Unreachable | Failure::BadAnswer | Failure::TimedOut => false,
+            Failure::Unreachable | Failure::Disturbed | Failure::BadAnswer | Failure::TimedOut => false,
             Failure::Unclear { status } => status < 500,
             _ => true,
         };

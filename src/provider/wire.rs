@@ -168,8 +168,11 @@ impl Wire {
             let begun = Instant::now();
             let answer = self.attempt(call, deadline, harmless).await;
             let outcome = match &answer {
-                Ok(answer) => read(call.provider, answer)
-                    .map_err(|fault| Fault { status: Some(answer.status), ..answer.cut.unwrap_or(fault) }),
+                Ok(answer) => read(call.provider, answer).map_err(|fault| {
+                    // With such a status it is an outage, however much of the page came.
+                    let cut = answer.cut.filter(|_| answer.status < 500);
+                    Fault { status: Some(answer.status), ..cut.unwrap_or(fault) }
+                }),
                 Err(fault) => Err(*fault),
             };
             let word = outcome.as_ref().map_or_else(|fault| fault.failure.word(), |_| "ok");

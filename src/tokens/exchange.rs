@@ -3,13 +3,17 @@
 
 use super::cache::{Access, TokenName};
 use super::rotation::{Manner, Rotation};
-use super::{CALL_BUDGET, Inner, Refused, SOON};
+use super::{Inner, Refused, SOON};
 use crate::authid::Login;
 use crate::provider::{Failure, RefreshFailure, Rotation as Rule, Service};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What one exchange gets of the time for an answer, so that its own reason is known in time.
+const CALL_BUDGET: Duration = Duration::from_millis(19_500);
 
 impl Inner {
     /// How the store keeps up with a service's refresh tokens, if it has to.

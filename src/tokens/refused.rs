@@ -4,6 +4,7 @@ use crate::authid::{OpenError, ParseError, ServiceId};
 use crate::denylist::Denied;
 use crate::provider::Failure;
 use crate::seal::{Epoch, NoKey};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why there is no access token, or what was sent cannot be taken at all.
@@ -57,6 +58,9 @@ pub enum Refused {
     /// No answer from the provider in time.
     #[error("no answer in time")]
     TimedOut,
+    /// Nothing can be said yet, and too many wait already.
+    #[error("too many requests wait already")]
+    NoRoom,
     /// A fault of this server's own.
     #[error("internal fault")]
     Internal,
@@ -77,6 +81,7 @@ impl Refused {
             Self::InDoubt => "in_doubt",
             Self::StoreDown => "store",
             Self::TimedOut => "timed_out",
+            Self::NoRoom => "no_room",
             Self::Internal => "internal",
         }
     }
@@ -98,6 +103,24 @@ impl Refused {
             | Self::Internal => true,
             _ => false,
         }
+    }
+
+    /// After what time it may be over, as far as is known; `None` where waiting is of no use.
+    pub(super) fn passes_after(&self) -> Option<Duration> {
+        match self {
+            Self::Provider(failure, _) | Self::Unclear(failure, _) => failure.passes_after(),
+            Self::NoKey(_, NoKey::Newer)
+            | Self::NoKeyForRecord(_, NoKey::Newer)
+            | Self::InDoubt
+            | Self::StoreDown
+            | Self::TimedOut => Some(Duration::ZERO),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be over while there is time `left`.
+    pub(super) fn may_pass(&self, left: Duration) -> bool {
+        self.passes_after().is_some_and(|time| time < left)
     }
 
     /// Why an AuthID that names `epoch` did not open.

@@ -78,6 +78,7 @@ fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
             Failure::Operator | Failure::NotOffered => "call_registration",
             Failure::Later { .. } => "call_busy",
             Failure::Unreachable | Failure::TimedOut => "call_unreachable",
+            Failure::Disturbed => "call_disturbed",
             Failure::BadAnswer => "call_bad_answer",
             Failure::BadCallback => "call_bad_callback",
         },

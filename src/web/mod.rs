@@ -83,7 +83,8 @@ fn routes(config: &mut web::ServiceConfig) {
 
 /// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
 async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
-    let opened = app.tokens().open(authid).map_err(|refused| {
+    let deadline = app.tokens().deadline();
+    let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
         app.meter().refreshed(None, None, refused.word());
         headers::span(request).in_scope(|| unopened(&refused, request, app))
     })?;
@@ -96,7 +97,7 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
     }
     let span = headers::span(request);
     span.record("grant", tracing::field::display(opened.login.grant));
-    let outcome = app.tokens().access(&opened).instrument(span.clone()).await;
+    let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(Refused::word, |granted| granted.source.word()));
     if let Err(refused @ Refused::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
@@ -133,7 +134,7 @@ fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
 fn unavailable(service: &Service) -> Option<Text> {
     match service.availability() {
         Availability::Offered => None,
-        Availability::NotConfigured => Some(Text::new("unavailable.not_configured")),
+        Availability::NotConfigured | Availability::SwitchedOff => Some(Text::new("unavailable.not_configured")),
         Availability::NeedsStore => Some(Text::new("unavailable.needs_store")),
         Availability::Gone { reason, .. } => Some(told::gone(reason)),
     }

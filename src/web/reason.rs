@@ -193,6 +193,9 @@ impl Answer {
                 "This server's state store, which this service needs, fails or cannot be reached. Your AuthID should be fine; please try again soon, and if it stays, tell the server's operator",
             ),
             Refused::TimedOut => Self::of_failure(Failure::TimedOut, None, provider),
+            Refused::NoRoom => Self::passing(
+                "This server has no room to wait for an answer: too many requests wait already. Your AuthID should be fine; please try again in half a minute",
+            ),
             Refused::Internal => Self::internal(),
         }
     }
@@ -253,7 +256,7 @@ impl Answer {
             (Failure::Unclear { status: 500.. }, _) => Self::passing(format!(
                 "{provider} has an outage{http}. Please try again later; if it stays, tell the server's operator"
             )),
-            (Failure::BadAnswer, Some(408 | 500..)) => Self::passing(format!(
+            (Failure::Disturbed, _) => Self::passing(format!(
                 "{provider} has an outage{http}. Your AuthID should be fine; please try again later"
             )),
             (Failure::BadAnswer, Some(300..400)) => Self::passing(format!(

@@ -58,6 +58,7 @@ pub(super) fn refused(refused: &Refused) -> Text {
         Refused::InDoubt => "reason.in_doubt",
         Refused::StoreDown => "reason.store_down",
         Refused::TimedOut => "reason.timed_out",
+        Refused::NoRoom => "reason.no_room",
         Refused::Internal => "reason.fault",
     })
 }
@@ -75,6 +76,7 @@ fn failed(failure: &Failure) -> Text {
         Failure::Unclear { status } => return Text::new("reason.unclear").with("status", *status),
         Failure::Later { .. } => "reason.busy",
         Failure::Unreachable => "reason.unreachable",
+        Failure::Disturbed => "reason.disturbed",
         Failure::BadAnswer => "reason.bad_answer",
         Failure::BadCallback => "reason.bad_callback",
         Failure::NotOffered => "reason.not_offered",

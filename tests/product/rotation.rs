@@ -36,7 +36,7 @@ fn start_with(who: Personality, tables: &str) -> (Emulator, TestApp) {
 }
 
 /// A login through the pages: the AuthID.
-async fn log_in(emulator: &Emulator, app: &TestApp) -> String {
+pub(crate) async fn log_in(emulator: &Emulator, app: &TestApp) -> String {
     let page = log_in_page(&mut app.person(), emulator).await;
     page.authid().unwrap_or_else(|| panic!("{}", page.body))
 }
@@ -56,7 +56,7 @@ async fn log_in_page(person: &mut Person, emulator: &Emulator) -> crate::browser
 }
 
 /// The refresh calls so far, by their tokens.
-fn spent(emulator: &Emulator) -> Vec<String> {
+pub(crate) fn spent(emulator: &Emulator) -> Vec<String> {
     let calls = emulator.calls();
     let refreshes = calls.iter().filter(|call| call.params.iter().any(|(_, value)| value == "refresh_token"));
     let token =
@@ -64,7 +64,7 @@ fn spent(emulator: &Emulator) -> Vec<String> {
     refreshes.map(|call| token(&call.params)).collect()
 }
 
-fn records(app: &TestApp) -> Vec<PathBuf> {
+pub(crate) fn records(app: &TestApp) -> Vec<PathBuf> {
     let shelf = app.dir.path().join("state/records");
     let folders = fs::read_dir(shelf).unwrap().map(|folder| folder.unwrap().path());
     folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path()).collect()
