@@ -2,8 +2,8 @@
 // same act by somebody entitled, which must succeed.
 
 import assert from 'node:assert/strict';
-import { askByScript, consent, logIn, messagesOf, openFrom, openPopup, setLab, show } from './support/lab.js';
-import { listener, TO_ANYBODY } from './support/popup.js';
+import { consent, logIn, messagesOf, openFrom, openPopup, setLab, show } from './support/lab.js';
+import { askByScript, listener, TO_ANYBODY } from './support/popup.js';
 import { HTTPS } from './support/stage.js';
 import { eventually } from './support/wait.js';
 

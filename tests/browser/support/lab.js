@@ -89,18 +89,3 @@ export async function messagesOf(page, popup) {
     await page.until('the last message is there', (text) => messages.includes(text), TO_ANYBODY);
     return page.evaluate(() => messages);
 }
-
-// Asks /fetch for an AuthID as the page `page` can: by loading a script. `blocked` if the browser does not run it.
-export function askByScript(page, url) {
-    return page.evaluate(
-        (source) =>
-            new Promise((resolve) => {
-                window.answered = resolve;
-                const script = document.createElement('script');
-                script.onerror = () => resolve('blocked');
-                script.src = source;
-                document.head.append(script);
-            }),
-        url,
-    );
-}
