@@ -50,7 +50,7 @@ setLab(HOSTS, ({ sites, test }) => {
             await prepare(context, parts);
             const page = await lure(context, url);
             await showsNoAuthId(page);
-            assert.equal(await page.text('main h1'), 'This login began in another browser');
+            await page.headed('This login began in another browser');
             assert.equal(provider.tokenCalls().length, 0, 'the code is not spent');
 
             const own = await attacker.visit(url); // the cookie alone made the difference
@@ -122,13 +122,13 @@ setLab(HOSTS, ({ sites, test }) => {
     test("another tab's code does not end a login whose provider may drop the state", DROPS_STATE, async (parts) => {
         const { duplicati } = await atConsent(parts);
         const page = await lure(parts.context, bareCallback(parts.server, 'attacker'));
-        assert.equal(await page.text('main h1'), 'Did you just come from pCloud?');
+        await page.headed('Did you just come from pCloud?');
         assert.ok(!(await page.html()).includes('access-attacker'));
         assert.equal(redeemed(), 0);
         await foundNothing(duplicati);
 
         const sent = await show(parts.context, sites.evil, '/', sender(bareCallback(parts.server, 'attacker'), {}));
-        assert.equal(await sent.text('main h1'), 'This form came from elsewhere');
+        await sent.headed('This form came from elsewhere');
         assert.equal(redeemed(), 0);
 
         await page.click('main button'); // a person who does it all the same
@@ -141,7 +141,7 @@ setLab(HOSTS, ({ sites, test }) => {
     test('a login whose provider dropped the state is finished by a click, and its AuthID is there to copy', DROPS_STATE, async (parts) => {
         const { duplicati, popup } = await atConsent(parts);
         await popup.click('#allow');
-        assert.equal(await popup.text('main h1'), 'Did you just come from pCloud?');
+        await popup.headed('Did you just come from pCloud?');
         await popup.click('main button');
         await popup.at(`${parts.server.url}/logged-in`);
         assert.equal(await popup.value('#authid'), 'access-person');
@@ -242,14 +242,14 @@ setLab(HOSTS, ({ sites, test }) => {
             const authid = await logIn(await context.visit(start(server)));
             const page = await show(context, sites.evil, '/', form(`${server.url}/revoked`, { authid }));
             await page.at(`${server.url}/revoked`);
-            assert.equal(await page.text('main h1'), 'This form came from elsewhere');
+            await page.headed('This form came from elsewhere');
             assert.equal((await server.refresh(authid)).status, 200);
 
             const own = await context.visit(`${server.url}/revoke`);
             await own.type('#authid', authid);
             await own.click('button[type="submit"]');
             await own.at(`${server.url}/revoked`);
-            assert.equal(await own.text('main h1'), 'Access revoked');
+            await own.headed('Access revoked');
             assert.equal((await server.refresh(authid)).status, 401);
         });
 
@@ -260,13 +260,13 @@ setLab(HOSTS, ({ sites, test }) => {
             const token = 'AAAA'; // not even one
             const page = await show(context, sites.evil, '/', form(`${server.url}/cli-token-login`, { id: 'pastedrive', ctx, token }));
             await page.at(`${server.url}/cli-token-login`);
-            assert.equal(await page.text('main h1'), 'This form came from elsewhere');
+            await page.headed('This form came from elsewhere');
 
             await index.click('a[href^="/cli-token?"]');
             await index.type('#token', token);
             await index.click('button[type="submit"]');
             await index.at(`${server.url}/cli-token-login`);
-            assert.equal(await index.text('main h1'), 'Connect Paste Drive'); // read, and found wanting
+            await index.headed('Connect Paste Drive'); // read, and found wanting
             await index.waitFor('[role="alert"]');
         });
     }

@@ -190,6 +190,11 @@ class Page {
         return this.evaluate(([wanted, what]) => document.querySelector(wanted)?.getAttribute(what) ?? null, [selector, name]);
     }
 
+    // Waits until the page of that heading is there.
+    headed(heading) {
+        return this.until(`the heading is ${heading}`, (text) => document.querySelector('main h1')?.innerText === text, heading);
+    }
+
     text(selector) {
         return this.until(`${selector} has text`, (wanted) => document.querySelector(wanted)?.innerText, selector);
     }
