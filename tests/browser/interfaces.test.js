@@ -107,7 +107,7 @@ setLab({ ui: 'localhost' }, ({ sites, test }) => {
             await page.waitFor('[role="alert"]');
             await page.evaluate(() => void (window.isAnswer = true));
             await page.back();
-            await page.until('the form is back', () => !window.isAnswer && document.querySelector('#authid'));
+            await page.until('the form is back', () => !window.isAnswer && document.querySelector('#authid') !== null);
             assert.equal(await page.value('#authid'), '');
         });
     }

@@ -341,6 +341,10 @@ class WebKitPage extends Page {
         return this.#do((driver) => driver.navigate().refresh());
     }
 
+    back() {
+        return this.#do((driver) => driver.navigate().back());
+    }
+
     close() {
         return this.#do((driver) => driver.close());
     }
