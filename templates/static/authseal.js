@@ -5,6 +5,7 @@
 const HIDE_AFTER_MS = 10 * 60 * 1000;
 const POLL_EVERY_MS = 3000;
 const POLLS = 33; // the mailbox keeps an AuthID for 90 s
+const LONG_AFTER_POLLS = 5; // Duplicati asks every 3 s
 const ARM_AFTER_MS = 1000;
 // In a smaller window the person cannot have seen what the button is about.
 const LEAST_WIDTH = 320;
@@ -60,6 +61,7 @@ async function watchMailbox(token) {
         if (give) give.hidden = true;
         return say('picked-up');
       }
+      if (poll === LONG_AFTER_POLLS) say('still-waiting');
       if (asked === true && give && !given) give.hidden = false;
     } catch {
       // not yet
