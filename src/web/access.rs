@@ -91,7 +91,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let held = Cookie::Pass.read(&request, &app);
     match access.check(password, client::of(&request, &app), held).await {
         Ok(pass) => {
-            let mut response = index::show(&context, &ctx, &binder, wanted, &app);
+            let mut response = index::show(&context, &ctx, &binder, wanted, &request, &app);
             Cookie::Pass.set(&pass, &mut response, &app);
             response
         }

@@ -17,6 +17,8 @@ struct Page<'a> {
     service: Named<'a>,
     paste_url: Option<&'a str>,
     ctx: &'a str,
+    /// Whether Duplicati's page closes this window after some time.
+    hurry: bool,
     error: Option<&'static str>,
 }
 
@@ -29,8 +31,9 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     if access::is_shut(&request, &app) {
         return super::to_index(&service.id);
     }
-    match form::query(&request, "ctx").filter(|_| matches!(service.availability(), Availability::Offered)) {
-        Some(ctx) => show(&service, &ctx, None, &app),
+    let paused = app.tokens().paused(&service).is_some();
+    match form::query(&request, "ctx").filter(|_| service.availability() == Availability::Offered && !paused) {
+        Some(ctx) => show(&service, &ctx, false, None, &app),
         None => super::to_index(&service.id),
     }
 }
@@ -57,19 +60,21 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         }
         Err(error @ LoginError::BadPaste(_)) => {
             audit::login_refused(&error, false, &request, &app);
-            show(&service, ctx, Some("That is not such a token, or not all of it. Copy it again, whole."), &app)
+            show(&service, ctx, false, Some("That is not such a token, or not all of it. Copy it again, whole."), &app)
         }
         Err(LoginError::StaleLink) => super::to_index(&service.id),
         Err(error) => login_error::show(error, &request, &app),
     }
 }
 
-fn show(service: &Service, ctx: &str, error: Option<&'static str>, app: &App) -> HttpResponse {
+/// The page to paste into, for a visitor who may log in; `ctx` is the context, sealed.
+pub(super) fn show(service: &Service, ctx: &str, hurry: bool, error: Option<&'static str>, app: &App) -> HttpResponse {
     let page = Page {
         title: format!("Log in to {}", service.name),
-        service: Named { id: service.id.as_str(), name: &service.name },
+        service: Named::of(service),
         paste_url: service.provider.paste_url(),
         ctx,
+        hurry,
         error,
     };
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };

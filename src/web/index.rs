@@ -1,9 +1,9 @@
 //! `/`: the services to log in at, or the one that Duplicati asked for.
 
 use super::cookie::Cookie;
-use super::{access, authid, client, form, page, unfit, visitor};
+use super::{access, authid, cli_token, client, form, login_error, page, unfit, visitor};
 use crate::app::App;
-use crate::login::{Binder, Context, FetchToken, Opener, Origin};
+use crate::login::{Binder, Context, FetchToken, LoginError, Opener, Origin};
 use crate::provider::{Availability, Flow, Service};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -16,7 +16,11 @@ struct Page {
     services: Vec<Choice>,
     /// Only one service was asked for.
     filter: bool,
+    /// What there is instead, where that one cannot be chosen.
+    others: Vec<Choice>,
     start_url: Option<String>,
+    /// Whether Duplicati's page, the classic one, closes this window after some time.
+    hurry: bool,
 }
 
 #[derive(Serialize)]
@@ -25,6 +29,8 @@ struct Choice {
     name: String,
     provider: String,
     url: Option<String>,
+    /// Whether Duplicati has a backend for it.
+    duplicati: bool,
     /// Why it cannot be chosen.
     note: Option<String>,
     /// The page of the service to use instead.
@@ -68,32 +74,68 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     let wanted = Wanted::read(&app, |name| form::query(&request, name));
     match app.logins().welcome(&context) {
         Ok(ctx) if access::is_shut(&request, &app) => access::ask(None, &ctx, &binder, &wanted, &app),
-        Ok(ctx) => show(&context, &ctx, &binder, wanted, &app),
+        Ok(ctx) => show(&context, &ctx, &binder, wanted, &request, &app),
         Err(_) => unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
 /// The page for a visitor who may log in; `ctx` is the context, sealed.
-pub(super) fn show(context: &Context, ctx: &str, binder: &Binder, wanted: Wanted, app: &App) -> HttpResponse {
+pub(super) fn show(
+    context: &Context,
+    ctx: &str,
+    binder: &Binder,
+    wanted: Wanted,
+    request: &HttpRequest,
+    app: &App,
+) -> HttpResponse {
     let Wanted { only, at_once } = wanted;
-    let asked_for = at_once.clone().or(only);
-    let services: Vec<_> = match &asked_for {
-        Some(service) => vec![choice(service, ctx)],
-        None => {
-            app.catalogue().all().filter(|service| is_listed(service)).map(|service| choice(service, ctx)).collect()
-        }
-    };
     // Without a click only for those who would get the AuthID by itself anyway.
-    let trusted = matches!(context.opener, Opener::Trusted(_));
-    let start_url = services.first().and_then(|first| first.url.clone()).filter(|_| trusted && at_once.is_some());
-    let title = match &asked_for {
+    let begins = at_once.is_some() && matches!(context.opener, Opener::Trusted(_));
+    let hurry = context.fetch_token.is_some();
+    let asked_for = at_once.or(only);
+    let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::Paste);
+    let mut response = match (paused(asked_for.as_ref(), app), pasted) {
+        (Some(error), _) => login_error::show(error, request, app),
+        (None, Some(service)) if service.availability() == Availability::Offered => {
+            cli_token::show(service, ctx, hurry, None, app)
+        }
+        _ => page::show(
+            app,
+            StatusCode::OK,
+            "index.html",
+            Page { hurry, ..choices(asked_for.as_deref(), ctx, begins, app) },
+        ),
+    };
+    Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
+    response
+}
+
+/// Why a login would be for nothing: at the service that was asked for, or at each that there is.
+fn paused(asked_for: Option<&Arc<Service>>, app: &App) -> Option<LoginError> {
+    let why = |service: &Arc<Service>| app.tokens().paused(service);
+    if let Some(service) = asked_for {
+        let offered = service.availability() == Availability::Offered;
+        return why(service).filter(|_| offered).map(|why| LoginError::Paused(Some(service.clone()), why));
+    }
+    let mut all = app.catalogue().offered().map(why);
+    let first = all.next().flatten()?;
+    all.all(|why| why.is_some()).then_some(LoginError::Paused(None, first))
+}
+
+/// The list of services, or the one that was asked for, and what there is instead where that cannot be chosen.
+fn choices(asked_for: Option<&Service>, ctx: &str, begins: bool, app: &App) -> Page {
+    let listed = app.catalogue().all().filter(|service| is_listed(service)).map(|service| choice(service, ctx, app));
+    let (services, others) = match asked_for.map(|service| choice(service, ctx, app)) {
+        None => (listed.collect(), Vec::new()),
+        Some(choice) if choice.url.is_some() => (vec![choice], Vec::new()),
+        Some(choice) => (vec![choice], listed.filter(|other| other.url.is_some()).collect()),
+    };
+    let title = match asked_for {
         Some(service) => format!("Log in to {}", service.name),
         None => "Log in to your storage".to_owned(),
     };
-    let page = Page { title, services, filter: asked_for.is_some(), start_url };
-    let mut response = page::show(app, StatusCode::OK, "index.html", page);
-    Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
-    response
+    let start_url = services.first().and_then(|first| first.url.clone()).filter(|_| begins);
+    Page { title, filter: asked_for.is_some(), services, others, start_url, hurry: false }
 }
 
 /// This page at our own address, for a visitor who came by another name of this machine: cookies set there would not
@@ -110,12 +152,13 @@ fn is_listed(service: &Service) -> bool {
     !service.hidden && matches!(service.availability(), Availability::Offered | Availability::NeedsStore)
 }
 
-fn choice(service: &Service, ctx: &str) -> Choice {
+fn choice(service: &Service, ctx: &str, app: &App) -> Choice {
     let path = match service.provider.flow() {
         Flow::Code => "/login",
         Flow::Paste => "/cli-token",
     };
-    let note = super::unavailable(service);
+    let paused = || app.tokens().paused(service).map(|_| "New logins to it are paused.".to_owned());
+    let note = super::unavailable(service).or_else(paused);
     let instead_url = match service.availability() {
         Availability::Gone { successor: Some(id), .. } => Some(format!("/?type={id}")),
         _ => None,
@@ -125,6 +168,7 @@ fn choice(service: &Service, ctx: &str) -> Choice {
         name: service.name.clone(),
         provider: service.provider.name().to_owned(),
         url: note.is_none().then(|| format!("{path}?id={}&ctx={ctx}", service.id)),
+        duplicati: service.duplicati,
         note,
         instead_url,
     }

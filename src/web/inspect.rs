@@ -23,6 +23,7 @@ struct InspectedPage<'a> {
     pasted: &'a str,
     rows: Vec<Row>,
     works: bool,
+    revoke_code: Option<&'a str>,
     /// What a test has found.
     verdict: Option<Cow<'static, str>>,
     denied: bool,
@@ -91,6 +92,7 @@ fn show(opened: &Opened, pasted: &str, tested: Option<&Result<(), Refused>>, app
         title: "What this AuthID is",
         pasted,
         rows: facts.rows().into_iter().map(|(label, value)| Row { label, value }).collect(),
+        revoke_code: facts.revoke_code.as_ref().map(ExposeSecret::expose_secret),
         works: tested.is_some_and(Result::is_ok),
         verdict: tested.map(verdict),
         denied: facts.denied.is_some(),

@@ -12,7 +12,9 @@ use actix_web::{HttpRequest, HttpResponse};
 /// The page for a login that failed.
 pub(super) fn show(error: LoginError, request: &HttpRequest, app: &App) -> HttpResponse {
     let (status, page) = page(&error);
-    audit::login_refused(&error, status.is_server_error(), request, app);
+    // A pause is the operator's own doing, and any stranger meets it.
+    let is_fault = status.is_server_error() && !matches!(error, LoginError::Paused(..));
+    audit::login_refused(&error, is_fault, request, app);
     page.show(app, request, status)
 }
 
@@ -32,6 +34,23 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
                 "Choose another service, or ask the operator of this server.",
             ),
         ),
+        LoginError::Paused(service, _) => {
+            let whose = service.as_ref().map(|service| format!(" to {}", service.name)).unwrap_or_default();
+            let message = format!(
+                "The operator of this server has stopped new logins{whose} for now: an AuthID made now would be refused."
+            );
+            let next =
+                "Try again later, or ask the operator. Nothing was asked of your storage, and no AuthID was made.";
+            (StatusCode::SERVICE_UNAVAILABLE, ErrorPage::new("New logins are paused", message, next))
+        }
+        LoginError::NoCode(service) => bad(again(
+            service,
+            ErrorPage::new(
+                "The answer is not complete",
+                format!("{} sent you back, and neither allowed the access nor said why not.", service.provider.name()),
+                "Try again. If it happens again, tell the operator of this server.",
+            ),
+        )),
         LoginError::BadState | LoginError::Unconfirmed(_) => bad(ErrorPage::new(
             "This login cannot be finished",
             "The answer does not belong to a login that began here in the last ten minutes.",
