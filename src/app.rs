@@ -92,7 +92,7 @@ impl App {
             },
         );
         let denylist = note(&mut faults, Denylist::open(&config.denylist));
-        let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref()));
+        let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref(), config.demo));
         let meter = Meter::new(clock.clone(), config.catalogue.all().map(|service| service.id.as_str()));
         let providers =
             note(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));

@@ -66,16 +66,18 @@ pub enum TemplateError {
 }
 
 impl Pages {
-    /// Parses all templates; a file of the same name in `folder` takes the place of the built-in one.
+    /// Parses all templates; a file of the same name in `folder` takes the place of the built-in one. In a `demo` each page
+    /// says so.
     ///
     /// # Errors
     /// When a file in `folder` cannot be read or parsed, has a name that nothing built in has, or could be anybody's, since
     /// what it says is on the page that shows the AuthID.
-    pub fn load(folder: Option<&Path>) -> Result<Self, TemplateError> {
+    pub fn load(folder: Option<&Path>, demo: bool) -> Result<Self, TemplateError> {
         if let Some(folder) = folder {
             refuse_unknown(folder, folder)?;
         }
         let mut environment = Environment::new();
+        environment.add_global("demo", demo);
         for (name, built_in) in TEMPLATES {
             let text = replaced(folder, name)?.unwrap_or_else(|| built_in.to_owned());
             let parsed = environment.add_template_owned(name, text);
@@ -148,18 +150,18 @@ mod tests {
     fn an_operators_template_takes_the_place_of_the_built_in_one_and_a_broken_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("error.html"), "mine: {{ heading }}").unwrap();
-        let pages = Pages::load(Some(folder.path())).unwrap();
+        let pages = Pages::load(Some(folder.path()), false).unwrap();
         let context = serde_json::json!({ "heading": "<h>" });
         assert_eq!(pages.render("error.html", context).unwrap(), "mine: &lt;h&gt;");
         assert_eq!(pages.asset("static/favicon.svg").unwrap().content_type, "image/svg+xml");
         std::fs::create_dir(folder.path().join("static")).unwrap();
         std::fs::write(folder.path().join("static/favicon.svg"), "<svg>mine</svg>").unwrap();
-        let pages = Pages::load(Some(folder.path())).unwrap();
+        let pages = Pages::load(Some(folder.path()), false).unwrap();
         assert_eq!(pages.asset("static/favicon.svg").unwrap().content, "<svg>mine</svg>");
         assert!(pages.asset("static/authseal.css").unwrap().content.contains("color-scheme"));
 
         std::fs::write(folder.path().join("index.html"), "{% if %}").unwrap();
-        let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
+        let error = Pages::load(Some(folder.path()), false).err().unwrap().to_string();
         assert!(error.contains("index.html has a fault"), "{error}");
     }
 
@@ -169,7 +171,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             std::fs::create_dir(folder.path().join("static")).unwrap();
             std::fs::write(folder.path().join(name), "x").unwrap();
-            let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
+            let error = Pages::load(Some(folder.path()), false).err().unwrap().to_string();
             assert!(error.contains(name) && error.contains("logged_in.html"), "{error}");
         }
     }

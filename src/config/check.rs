@@ -147,6 +147,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         log: Log { level: level.unwrap_or_default(), format: written.log.format },
         acme_challenge_dir,
         templates_dir,
+        demo: false,
     }
 }
 

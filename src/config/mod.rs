@@ -93,6 +93,8 @@ pub struct Config {
     pub acme_challenge_dir: Option<PathBuf>,
     /// A folder of pages that replace built-in ones of the same name.
     pub templates_dir: Option<PathBuf>,
+    /// Whether each page says that nothing is real here: no key sets it, `authseal demo` does.
+    pub demo: bool,
 }
 
 /// Where the keyring is.

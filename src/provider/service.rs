@@ -63,6 +63,11 @@ impl Provider {
         &self.id
     }
 
+    /// Its facts, as they are in the configuration.
+    pub fn facts(&self) -> &ProviderFacts {
+        &self.facts
+    }
+
     /// What people call it.
     pub fn name(&self) -> &str {
         self.facts.name.as_deref().unwrap_or(&self.id)
