@@ -86,8 +86,10 @@ impl DeliveryRules {
                 _ => Silence::ByHand,
             });
         };
-        // A browser that says "typed in by the user" or "from your own pages" contradicts a foreign Referer.
-        let contradiction = matches!(sec_fetch_site, Some("none" | "same-origin"));
+        // A browser that says "from your own pages" contradicts a foreign Referer. One that says "nobody led here" does
+        // not: WebKit does so when a page is reloaded or gone back to, and keeps the Referer of the first time. No page
+        // can have that sent with somebody else's Referer.
+        let contradiction = sec_fetch_site == Some("same-origin");
         if contradiction || origin == self.own {
             Opener::None(Silence::Forgotten)
         } else if !guard::on(Guard::TrustedOpener) || self.trusts(&origin) {
@@ -148,7 +150,6 @@ mod tests {
         let none = |referer, site| matches!(rules().opener(referer, site), Opener::None(_));
         assert!(none(None, Some("cross-site")));
         assert!(none(Some("https://oauth.example.com/"), None));
-        assert!(none(Some("http://localhost:8200/"), Some("none")));
         assert!(none(Some("http://localhost:8200/"), Some("same-origin")));
         assert!(none(Some("file:///home/me/evil.html"), None));
         assert!(none(Some("null"), None));
@@ -166,6 +167,14 @@ mod tests {
         assert_eq!(why(Some("android-app://com.example/"), Some("cross-site")), Silence::Hidden);
         let own = Some("https://oauth.example.com/");
         assert_eq!([why(own, Some("same-origin")), why(None, Some("same-origin"))], [Silence::Forgotten; 2]);
+    }
+
+    #[test]
+    fn a_reload_keeps_the_opener_in_engines_that_then_say_that_nobody_led_here() {
+        for site in [None, Some("none"), Some("same-site"), Some("cross-site"), Some("")] {
+            assert!(matches!(rules().opener(Some("http://localhost:8200/"), site), Opener::Trusted(_)), "{site:?}");
+            assert!(matches!(rules().opener(Some("https://evil.test/"), site), Opener::Unknown(_)), "{site:?}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> 
 
 /// Whether a browser asks ahead of time. `Sec-Purpose` is the standard's name (Fetch, section 3.7); older browsers send
 /// the others. A request that renders ahead (`prefetch;prerender`, `preview`) is one of them.
-fn is_prefetch(request: &HttpRequest) -> bool {
+pub(super) fn is_prefetch(request: &HttpRequest) -> bool {
     let mut purposes = ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter();
     purposes.any(|name| {
         request.headers().get_all(name).any(|value| {
@@ -119,18 +119,24 @@ fn wrong_name(request: &HttpRequest, app: &App) -> HttpResponse {
 /// The answer to what should have come by https.
 pub(super) fn plain_http(request: &HttpRequest, app: &App) -> HttpResponse {
     let message = "This request came by plain http, where others on its way can read it. Use the https address.";
+    // Duplicati's page opens the address that its clients use.
+    let is_page = request.path() == "/refresh" && authid::is_browser(request);
     match request.path() {
         "/token" => {
             let mut response = token::refuse(StatusCode::FORBIDDEN, "invalid_request", message);
             response.headers_mut().insert(HeaderName::from_static("x-reason"), HeaderValue::from_static(message));
             response
         }
-        path if path == "/refresh" || request.headers().contains_key(&authid::HEADER) => {
+        path if (path == "/refresh" && !is_page) || request.headers().contains_key(&authid::HEADER) => {
             refuse(StatusCode::FORBIDDEN, message)
         }
-        _ => ErrorPage::new("Not encrypted", message, "Go on at the encrypted address.")
-            .action(app.public_url().as_str(), "Open the start page with https")
-            .show(app, request, StatusCode::FORBIDDEN),
+        _ => ErrorPage::new(
+            "Not encrypted",
+            message,
+            "Go on at the encrypted address. If you did use https, the proxy of this server's operator says otherwise.",
+        )
+        .action(app.public_url().as_str(), "Open the start page with https")
+        .show(app, request, StatusCode::FORBIDDEN),
     }
 }
 

@@ -1,11 +1,13 @@
 //! `/`: the services to log in at, or the one that Duplicati asked for.
 
 use super::cookie::Cookie;
-use super::{access, authid, cli_token, client, form, login_error, page, unfit, visitor};
+use super::visitor::{self, Cause};
+use super::{access, authid, cli_token, client, form, login_error, page, unfit};
 use crate::app::App;
+use crate::authid::ServiceId;
 use crate::login::{Binder, Context, FetchToken, LoginError, Opener, Origin};
 use crate::provider::{Availability, Flow, Service};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ struct Choice {
     url: Option<String>,
     /// Whether Duplicati has a backend for it.
     duplicati: bool,
+    /// The page that shows it alone.
+    page_url: String,
     /// Why it cannot be chosen.
     note: Option<String>,
     /// The page of the service to use instead.
@@ -53,23 +57,29 @@ impl Wanted {
     }
 }
 
-/// `GET /` with `type` (show that service only), `token` (the fetch token), `redirect` or `redir` (start at once).
+/// `GET /` with `type` (show that service only), `token` (the fetch token), `redirect` or `redir` (start at once), and
+/// `ctx` from a page of ours for those who begin again.
 pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     if request.headers().contains_key(&authid::HEADER) {
         return authid::wrong_address();
     }
     if let Some(url) = own_address(&request, &app) {
-        return HttpResponse::SeeOther().insert_header((header::LOCATION, url)).finish();
+        return super::see_other(&url);
     }
     let Some(binder) = visitor::binder(&request, &app).or_else(|| Binder::random().ok()) else {
         return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     };
     let (referer, site) = (visitor::header(&request, "referer"), visitor::header(&request, "sec-fetch-site"));
-    let context = Context {
-        opener: app.logins().opener(referer, site),
-        fetch_token: form::query(&request, "token").and_then(|token| FetchToken::parse(&token)),
-        binder: binder.hash(),
-        client: client::of(&request, &app).address,
+    let (opener, client) = (app.logins().opener(referer, site), client::of(&request, &app).address);
+    let ctx = form::query(&request, "ctx").filter(|_| matches!(opener, Opener::None(_)));
+    let context = match ctx.and_then(|ctx| resumed(&ctx, &request, &app)) {
+        Some(first) => Context { client, ..first },
+        None => Context {
+            opener,
+            fetch_token: form::query(&request, "token").and_then(|token| FetchToken::parse(&token)),
+            binder: binder.hash(),
+            client,
+        },
     };
     let wanted = Wanted::read(&app, |name| form::query(&request, name));
     match app.logins().welcome(&context) {
@@ -95,7 +105,7 @@ pub(super) fn show(
     let asked_for = at_once.or(only);
     let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::Paste);
     let mut response = match (paused(asked_for.as_ref(), app), pasted) {
-        (Some(error), _) => login_error::show(error, request, app),
+        (Some(error), _) => login_error::show(error, Some(context), request, app),
         (None, Some(service)) if service.availability() == Availability::Offered => {
             cli_token::show(service, ctx, hurry, None, app)
         }
@@ -148,6 +158,32 @@ fn own_address(request: &HttpRequest, app: &App) -> Option<String> {
     other_name.then(|| format!("{}{}", app.own_origin().as_str(), asked_for))
 }
 
+/// The address of this page, of one service if that is known. With a sealed context whoever opened the first page still
+/// counts as the opener.
+pub(super) fn address(service: Option<&str>, ctx: Option<&str>) -> String {
+    let only = service.map(|id| format!("type={id}"));
+    let query: Vec<_> = only.into_iter().chain(ctx.map(|ctx| format!("ctx={ctx}"))).collect();
+    if query.is_empty() { "/".to_owned() } else { format!("/?{}", query.join("&")) }
+}
+
+/// Back to this page with the `ctx` that a link or a form of ours had, if it had one.
+pub(super) fn redirect(service: &ServiceId, ctx: &str, request: &HttpRequest, app: &App) -> HttpResponse {
+    let ctx = seal(resumed(ctx, request, app).as_ref(), app);
+    super::see_other(&address(Some(service.as_str()), ctx.as_deref()))
+}
+
+/// What a `ctx` of this browser says of the one who brings it back, unless another site's page sent them with it.
+pub(super) fn resumed(ctx: &str, request: &HttpRequest, app: &App) -> Option<Context> {
+    let ours = visitor::cause(request) != Cause::OtherPage;
+    let resume = || app.logins().resumed(ctx, visitor::binder(request, app).as_ref(), client::of(request, app));
+    if ours { resume() } else { None }
+}
+
+/// A context for the next link. Without randomness the link works all the same.
+pub(super) fn seal(context: Option<&Context>, app: &App) -> Option<String> {
+    app.logins().welcome(context?).ok()
+}
+
 fn is_listed(service: &Service) -> bool {
     !service.hidden && matches!(service.availability(), Availability::Offered | Availability::NeedsStore)
 }
@@ -160,7 +196,7 @@ fn choice(service: &Service, ctx: &str, app: &App) -> Choice {
     let paused = || app.tokens().paused(service).map(|_| "New logins to it are paused.".to_owned());
     let note = super::unavailable(service).or_else(paused);
     let instead_url = match service.availability() {
-        Availability::Gone { successor: Some(id), .. } => Some(format!("/?type={id}")),
+        Availability::Gone { successor: Some(id), .. } => Some(address(Some(id), Some(ctx))),
         _ => None,
     };
     Choice {
@@ -169,6 +205,7 @@ fn choice(service: &Service, ctx: &str, app: &App) -> Choice {
         provider: service.provider.name().to_owned(),
         url: note.is_none().then(|| format!("{path}?id={}&ctx={ctx}", service.id)),
         duplicati: service.duplicati,
+        page_url: address(Some(service.id.as_str()), Some(ctx)),
         note,
         instead_url,
     }

@@ -1,21 +1,21 @@
 //! Why a login did not work, told to the person in front of the browser: what happened and what to do next.
 
-use super::audit;
 use super::page::ErrorPage;
 use super::reason::Answer;
+use super::{audit, index};
 use crate::app::App;
-use crate::login::{LoginError, NoRefreshToken};
+use crate::login::{Context, LoginError, NoRefreshToken};
 use crate::provider::{Failure, Flow, Meaning, Service};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
-/// The page for a login that failed.
-pub(super) fn show(error: LoginError, request: &HttpRequest, app: &App) -> HttpResponse {
+/// The page for a login that failed. Its way on leads back to who wanted to log in, if that is known.
+pub(super) fn show(error: LoginError, resumed: Option<&Context>, request: &HttpRequest, app: &App) -> HttpResponse {
     let (status, page) = page(&error);
     // A pause is the operator's own doing, and any stranger meets it.
     let is_fault = status.is_server_error() && !matches!(error, LoginError::Paused(..));
     audit::login_refused(&error, is_fault, request, app);
-    page.show(app, request, status)
+    page.resuming(index::seal(resumed, app)).show(app, request, status)
 }
 
 fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
@@ -25,6 +25,11 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             "This page is too old",
             "The login link was made for another browser, or more than an hour ago.",
             "Go back to the start and begin once more.",
+        )),
+        LoginError::NoCookie => bad(ErrorPage::new(
+            "This browser keeps no cookie of this site",
+            "A login needs one, to end where it began. It did not come back, or two of the same name did.",
+            "Allow cookies for this site, then begin again. If they are allowed, delete those of this site first.",
         )),
         LoginError::Unavailable(service) => (
             StatusCode::NOT_FOUND,
@@ -56,19 +61,33 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             "The answer does not belong to a login that began here in the last ten minutes.",
             "Begin once more; logging in takes a minute or two.",
         )),
+        LoginError::TooLate(service) => bad(again(
+            service,
+            ErrorPage::new(
+                "This login took too long",
+                format!(
+                    "It began more than ten minutes ago, so the answer of {} no longer counts.",
+                    service.provider.name()
+                ),
+                "Begin once more; logging in takes a minute or two.",
+            ),
+        )),
         LoginError::OtherBrowser => bad(ErrorPage::new(
             "This login began in another browser",
             "To protect your storage, a login can be finished only in the browser where it began, with cookies allowed.",
             "Begin once more in this browser. If somebody sent you this link, close the page: it may be an attempt to trick you.",
         )),
-        LoginError::Replayed(service) => bad(again(
-            service,
-            ErrorPage::new(
+        LoginError::Replayed(service) => {
+            let page = ErrorPage::new(
                 "This page cannot be loaded twice",
                 "Each login shows its AuthID once.",
-                "If you have copied the AuthID you are done. Otherwise log in once more; the one that was lost can do no harm.",
-            ),
-        )),
+                "If Duplicati has the AuthID, or you have copied it, you are done. If you saw none, log in once more; the one that was lost can do no harm.",
+            );
+            bad(match service {
+                Some(service) => again(service, page),
+                None => page,
+            })
+        }
         LoginError::WrongIssuer => bad(ErrorPage::new(
             "The answer came from somebody else",
             "Another provider than the one you chose sent you back here.",
@@ -260,5 +279,5 @@ fn no_refresh_token(service: &Service, why: NoRefreshToken) -> ErrorPage {
 }
 
 fn again(service: &Service, page: ErrorPage) -> ErrorPage {
-    page.action(format!("/?type={}", service.id), "Try again")
+    page.action(index::address(Some(service.id.as_str()), None), "Try again")
 }

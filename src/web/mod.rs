@@ -38,7 +38,6 @@ pub use running::Running;
 pub use server::{Server, listen, service};
 
 use crate::app::App;
-use crate::authid::ServiceId;
 use crate::provider::{Availability, Service};
 use crate::tokens::{Granted, Refused};
 use actix_web::http::{StatusCode, header};
@@ -136,8 +135,13 @@ fn unavailable(service: &Service) -> Option<String> {
     }
 }
 
-fn to_index(service: &ServiceId) -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((header::LOCATION, format!("/?type={service}"))).finish()
+/// Sends a browser on to another page of ours. With the policy of our pages, `same-origin`, it would forget which page
+/// opened the window, and with it where the AuthID may go.
+fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
+        .finish()
 }
 
 fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {

@@ -61,6 +61,18 @@ impl ErrorPage {
         Self { action_url: Some(url.into()), action_text: text.to_owned(), ..self }
     }
 
+    /// Where the way on is the start page, lets that know by a sealed context who opened it first.
+    pub(super) fn resuming(mut self, ctx: Option<String>) -> Self {
+        if let (Some(ctx), Some(url)) = (ctx, &mut self.action_url) {
+            match url.strip_prefix('/') {
+                Some("") => *url = format!("/?ctx={ctx}"),
+                Some(rest) if rest.starts_with("?type=") => *url = format!("{url}&ctx={ctx}"),
+                _ => {}
+            }
+        }
+        self
+    }
+
     pub(super) fn show(mut self, app: &App, request: &HttpRequest, status: StatusCode) -> HttpResponse {
         self.request_id = request_id(request);
         show(app, status, "error.html", self)

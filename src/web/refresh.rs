@@ -5,7 +5,6 @@ use super::form::{self, Form};
 use super::reason::Answer;
 use crate::app::App;
 use crate::tokens::Granted;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -72,9 +71,5 @@ pub(super) fn refuse(answer: &Answer) -> HttpResponse {
 fn to_login(request: &HttpRequest) -> HttpResponse {
     let service = form::query(request, "type").and_then(|id| crate::authid::ServiceId::parse(&id));
     let location = service.map_or_else(|| "/".to_owned(), |id| format!("/?type={id}"));
-    HttpResponse::build(StatusCode::SEE_OTHER)
-        .insert_header((header::LOCATION, location))
-        // With `same-origin` the opener's origin would be lost here, and with it the delivery of the AuthID.
-        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
-        .finish()
+    super::see_other(&location)
 }

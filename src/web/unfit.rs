@@ -32,8 +32,8 @@ pub(super) fn answer(request: &HttpRequest, status: StatusCode) -> HttpResponse 
         }
         StatusCode::FORBIDDEN => (
             "This form came from elsewhere",
-            "Another website tried to send this form in your name.",
-            "If you meant to do this, begin on our own page.",
+            "Another website tried to send this form in your name, or the browser did not say that it is ours.",
+            "If you meant to do this, begin on our own page. If it happens again there, a proxy may strip the referrer on the way, or the browser does: the form came without its origin.",
         ),
         _ => (
             "Something went wrong",

@@ -29,7 +29,7 @@ function say(state) {
   }
 }
 
-// The code and the state in the address are spent, but they need not stay in the history.
+// The code and the state in the address are spent, but nobody need see them. The browser's history may keep them.
 function cleanAddress() {
   history.replaceState(null, '', ready.dataset.address ?? '/logged-in');
 }
@@ -206,12 +206,11 @@ function hide() {
   if (hadFocus) note.focus();
 }
 
-// Pages that hand a pasted AuthID back in a form: it goes when they are left.
-for (const pasted of document.querySelectorAll('input[type="hidden"][name="authid"]')) {
-  window.addEventListener('pagehide', () => {
-    pasted.value = '';
-  });
-}
+// What was typed, pasted or handed back in a form goes when the page is left, so that "back" does not show it.
+const secrets = document.querySelectorAll('[name="authid"], [name="token"], [name="password"]');
+window.addEventListener('pagehide', () => {
+  for (const secret of secrets) secret.value = secret.defaultValue = '';
+});
 
 if (ready) {
   const { deliverTo, fetchToken, waits, relayed, ticket } = ready.dataset;
@@ -229,7 +228,9 @@ if (ready) {
   }
   if (give) arm(give, () => giveAway(ticket, fetchToken));
   button.addEventListener('click', copy);
-  field.addEventListener('focus', () => field.select());
+  // WebKit sets the caret after it has told of the focus.
+  field.addEventListener('focus', () => setTimeout(() => field.select()));
+  field.addEventListener('click', () => field.select());
   window.addEventListener('pagehide', hide);
   setTimeout(hide, HIDE_AFTER_MS);
 }

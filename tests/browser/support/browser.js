@@ -90,7 +90,7 @@ export function newInterface(target) {
             messages.push(event.data);
             if (event.data.startsWith('authid:')) {
                 document.getElementById('field').value = event.data.slice('authid:'.length);
-                popup.close();
+                end(popup);
             }
         });
         document.getElementById('open').onclick = () => {
@@ -112,7 +112,7 @@ export function classicInterface(server, service = 'localdrive') {
             angular.callbacks[name] = (answer) => {
                 if (!answer.authid) return next();
                 document.getElementById('field').value = answer.authid;
-                popup.close();
+                end(popup);
             };
             script.onerror = next;
             script.src = ${JSON.stringify(server)} + '/fetch?callback=angular.callbacks.' + name + '&token=' + token;
@@ -126,7 +126,13 @@ export function classicInterface(server, service = 'localdrive') {
         };`);
 }
 
+// A popup that is just changing its page may not hear that it is to close: it is asked until it has.
 function opener(script) {
     return `<!doctype html><meta charset="utf-8"><title>Duplicati</title><link rel="icon" href="data:,">
-        <button id="open">AuthID</button><input id="field"><script>${script}</script>`;
+        <button id="open">AuthID</button><input id="field"><script>
+        function end(popup) {
+            popup.close();
+            if (!popup.closed) setTimeout(end, 100, popup);
+        }
+        ${script}</script>`;
 }
