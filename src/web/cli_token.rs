@@ -1,6 +1,7 @@
 //! `/cli-token` and `/cli-token-login`: a login with a token that the person made at the provider and pasted here.
 
 use super::form::Form;
+use super::index::Hints;
 use super::login::{self, Named};
 use super::{access, audit, client, form, index, login_error, page, unfit, visitor};
 use crate::app::App;
@@ -17,8 +18,7 @@ struct Page<'a> {
     service: Named<'a>,
     paste_url: Option<&'a str>,
     ctx: &'a str,
-    /// Whether Duplicati's page closes this window after some time.
-    hurry: bool,
+    hints: Hints,
     error: Option<&'static str>,
 }
 
@@ -33,7 +33,7 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     if ctx.is_empty() || !offered || access::is_shut(&request, &app) {
         return index::redirect(&service.id, &ctx, &request, &app);
     }
-    show(&service, &ctx, false, None, &app)
+    show(&service, &ctx, Hints::default(), None, &app)
 }
 
 /// `POST /cli-token-login` with form `id`, `token` and `ctx`.
@@ -58,7 +58,13 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         }
         Err(error @ LoginError::BadPaste(_)) => {
             audit::login_refused(&error, false, &request, &app);
-            show(&service, ctx, false, Some("That is not such a token, or not all of it. Copy it again, whole."), &app)
+            show(
+                &service,
+                ctx,
+                Hints::default(),
+                Some("That is not such a token, or not all of it. Copy it again, whole."),
+                &app,
+            )
         }
         Err(LoginError::StaleLink) => index::redirect(&service.id, ctx, &request, &app),
         Err(error) => login_error::show(error, index::resumed(ctx, &request, &app).as_ref(), &request, &app),
@@ -66,13 +72,13 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
 }
 
 /// The page to paste into, for a visitor who may log in; `ctx` is the context, sealed.
-pub(super) fn show(service: &Service, ctx: &str, hurry: bool, error: Option<&'static str>, app: &App) -> HttpResponse {
+pub(super) fn show(service: &Service, ctx: &str, hints: Hints, error: Option<&'static str>, app: &App) -> HttpResponse {
     let page = Page {
         title: format!("Log in to {}", service.name),
         service: Named::of(service),
         paste_url: service.provider.paste_url(),
         ctx,
-        hurry,
+        hints,
         error,
     };
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };

@@ -2,7 +2,7 @@
 //!
 //! A handler that needs another value sets the header itself; here only what is missing is added.
 
-use super::{gate, repeats, unfit};
+use super::{gate, oauth_url, repeats, unfit};
 use crate::app::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -63,11 +63,12 @@ impl fmt::Display for RequestId {
 
 /// The outermost layer around every route.
 pub(super) async fn around(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = RequestId::next();
     request.extensions_mut().insert(id);
+    oauth_url::read(&mut request);
     let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
     // A span costs as much as opening an AuthID. These two make their own when there is something to say.
     let fast = ["/refresh", "/token"].into_iter().find(|path| *path == request.path());

@@ -5,7 +5,7 @@ use super::visitor::{self, Cause};
 use super::{access, authid, cli_token, client, form, login_error, page, unfit};
 use crate::app::App;
 use crate::authid::ServiceId;
-use crate::login::{Binder, Context, FetchToken, LoginError, Opener, Origin};
+use crate::login::{Binder, Context, FetchToken, LoginError, Opener, Origin, Silence};
 use crate::provider::{Availability, Flow, Service};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -21,9 +21,20 @@ struct Page {
     /// What there is instead, where that one cannot be chosen.
     others: Vec<Choice>,
     start_url: Option<String>,
+    hints: Hints,
+}
+
+/// What a person should know before the login.
+#[derive(Clone, Default, Serialize)]
+pub(super) struct Hints {
     /// Whether Duplicati's page, the classic one, closes this window after some time.
     hurry: bool,
+    /// What Duplicati's oauth-url ought to be, where it begins with http and this server speaks https.
+    oauth_url: Option<String>,
 }
+
+/// The parameter that says by which scheme a window came, where it was sent on.
+pub(super) const CAME_BY: &str = "came_by";
 
 #[derive(Serialize)]
 struct Choice {
@@ -101,19 +112,24 @@ pub(super) fn show(
     let Wanted { only, at_once } = wanted;
     // Without a click only for those who would get the AuthID by itself anyway.
     let begins = at_once.is_some() && matches!(context.opener, Opener::Trusted(_));
-    let hurry = context.fetch_token.is_some();
+    let opened = !matches!(context.opener, Opener::None(Silence::ByHand));
+    let by_http = opened && form::query(request, CAME_BY).is_some();
+    let hints = Hints {
+        hurry: context.fetch_token.is_some(),
+        oauth_url: by_http.then(|| format!("{}/refresh", app.own_origin().as_str())),
+    };
     let asked_for = at_once.or(only);
     let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::Paste);
     let mut response = match (paused(asked_for.as_ref(), app), pasted) {
         (Some(error), _) => login_error::show(error, Some(context), request, app),
         (None, Some(service)) if service.availability() == Availability::Offered => {
-            cli_token::show(service, ctx, hurry, None, app)
+            cli_token::show(service, ctx, hints, None, app)
         }
         _ => page::show(
             app,
             StatusCode::OK,
             "index.html",
-            Page { hurry, ..choices(asked_for.as_deref(), ctx, begins, app) },
+            Page { hints, ..choices(asked_for.as_deref(), ctx, begins, app) },
         ),
     };
     Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
@@ -145,7 +161,7 @@ fn choices(asked_for: Option<&Service>, ctx: &str, begins: bool, app: &App) -> P
         None => "Log in to your storage".to_owned(),
     };
     let start_url = services.first().and_then(|first| first.url.clone()).filter(|_| begins);
-    Page { title, filter: asked_for.is_some(), services, others, start_url, hurry: false }
+    Page { title, filter: asked_for.is_some(), services, others, start_url, hints: Hints::default() }
 }
 
 /// This page at our own address, for a visitor who came by another name of this machine: cookies set there would not

@@ -2,6 +2,7 @@
 
 use super::authid::{self, NoAuthId};
 use super::form::{self, Form};
+use super::index;
 use super::reason::Answer;
 use crate::app::App;
 use crate::tokens::Granted;
@@ -70,6 +71,6 @@ pub(super) fn refuse(answer: &Answer) -> HttpResponse {
 
 fn to_login(request: &HttpRequest) -> HttpResponse {
     let service = form::query(request, "type").and_then(|id| crate::authid::ServiceId::parse(&id));
-    let location = service.map_or_else(|| "/".to_owned(), |id| format!("/?type={id}"));
-    super::see_other(&location)
+    let came_by = form::query(request, index::CAME_BY).map_or("", |_| "&came_by=http");
+    super::see_other(&service.map_or_else(|| "/".to_owned(), |id| format!("/?type={id}{came_by}")))
 }

@@ -49,6 +49,7 @@ async fn the_page_says_what_an_authid_is_and_asks_no_provider() {
     has(&page, &["OneDrive (onedrivev2)", &grant, "3 (primary)", "<dt>Login</dt>", "<dt>Sealed</dt>", &day]);
     has(&page, &["<dt>Revoked</dt><dd>no<", "Test it now", "I want a fresh copy"]);
     assert!(!page.body.contains("older key"));
+    assert!(page.body.contains("id=\"revoke-code\""));
     assert!(emulator.calls().is_empty());
     for (epoch, state, older) in [(OLD, "2 (open)", true), (STAGED, "4 (staged)", false)] {
         let page = inspect(&app, &app.seal_under(epoch, "onedrivev2", "x")).await;
