@@ -212,6 +212,17 @@ window.addEventListener('pagehide', () => {
   for (const secret of secrets) secret.value = secret.defaultValue = '';
 });
 
+// The page with the AuthID cannot be loaded twice, and the one that says so knows of no login any more. This tab does: the
+// way on leads to the same service, for the same Duplicati.
+const start = document.getElementById('start');
+try {
+  if (ready?.dataset.again) sessionStorage.setItem('again', ready.dataset.again);
+  const again = start && sessionStorage.getItem('again');
+  if (again?.startsWith('/?')) start.href = again;
+} catch {
+  // a browser that keeps nothing
+}
+
 if (ready) {
   const { deliverTo, fetchToken, waits, relayed, ticket } = ready.dataset;
   ready.removeAttribute('data-deliver-to');
