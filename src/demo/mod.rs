@@ -13,6 +13,7 @@ pub use walk::{WalkError, Walked, walk};
 
 use crate::provider::{Availability, Catalogue, Flow};
 use crate::seal::{Key, SealError, random};
+use crate::texts::{Language, Texts};
 use actix_web::http::{StatusCode, header};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev, web};
 use base64::Engine;
@@ -25,6 +26,7 @@ use stand::Stand;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// How long an access token lives, in seconds.
@@ -59,6 +61,7 @@ impl DemoProvider {
         let address = listener.local_addr()?;
         let client_secret = SecretString::from(token().map_err(io::Error::other)?);
         let mut pages = Environment::new();
+        Arc::new(Texts::built_in().map_err(io::Error::other)?).teach(&mut pages);
         let templates = [
             ("base.html", include_str!("../../templates/base.html")),
             ("demo_consent.html", include_str!("../../templates/demo_consent.html")),
@@ -99,7 +102,7 @@ async fn authorize(request: HttpRequest, state: web::Data<State>) -> HttpRespons
     };
     let scopes: Vec<String> = wanted.scope.split_whitespace().map(str::to_owned).collect();
     let action = format!("/{}/consent", stand.id);
-    state.page(stand, context! { client_name => "authseal", scopes, request => query, action })
+    state.page(&request, stand, context! { client_name => "authseal", scopes, request => query, action })
 }
 
 /// `POST /<stand>/consent`: the person's decision.
@@ -141,7 +144,7 @@ async fn login_token(request: HttpRequest, state: web::Data<State>) -> HttpRespo
     match state.grants.login_token() {
         Ok(token) => {
             let token = json!({ "username": "demo", "realm": stand.id, "auth_token": token });
-            state.page(stand, context! { login_token => BASE64URL.encode(token.to_string()) })
+            state.page(&request, stand, context! { login_token => BASE64URL.encode(token.to_string()) })
         }
         Err(error) => HttpResponse::InternalServerError().body(format!("{error}\n")),
     }
@@ -150,7 +153,7 @@ async fn login_token(request: HttpRequest, state: web::Data<State>) -> HttpRespo
 /// `GET /<stand>/access`: where a real provider lists the apps that have access.
 async fn access(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     match state.stand(&request) {
-        Some(stand) => state.page(stand, context! { empty => true }),
+        Some(stand) => state.page(&request, stand, context! { empty => true }),
         None => HttpResponse::NotFound().finish(),
     }
 }
@@ -242,8 +245,8 @@ impl State {
     }
 
     /// The one page that there is, plainly somebody else's than ours.
-    fn page(&self, stand: &Stand, more: minijinja::Value) -> HttpResponse {
-        let context = context! { title => "Demo provider", stands_for => stand.name.clone(), ..more };
+    fn page(&self, request: &HttpRequest, stand: &Stand, more: minijinja::Value) -> HttpResponse {
+        let context = context! { language => Language::of(request).tag(), stands_for => stand.name.clone(), ..more };
         match self.pages.get_template("demo_consent.html").and_then(|page| page.render(context)) {
             Ok(page) => HttpResponse::Ok()
                 .insert_header((

@@ -14,12 +14,12 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 struct Page<'a> {
-    title: String,
     service: Named<'a>,
     paste_url: Option<&'a str>,
     ctx: &'a str,
     hints: Hints,
-    error: Option<&'static str>,
+    /// Whether what was pasted is no such token.
+    bad: bool,
 }
 
 /// `GET /cli-token` with `id` and `ctx`: the page to paste into.
@@ -33,7 +33,7 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     if ctx.is_empty() || !offered || access::is_shut(&request, &app) {
         return index::redirect(&service.id, &ctx, &request, &app);
     }
-    show(&service, &ctx, Hints::default(), None, &app)
+    show(&service, &ctx, Hints::default(), false, &request, &app)
 }
 
 /// `POST /cli-token-login` with form `id`, `token` and `ctx`.
@@ -58,13 +58,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         }
         Err(error @ LoginError::BadPaste(_)) => {
             audit::login_refused(&error, false, &request, &app);
-            show(
-                &service,
-                ctx,
-                Hints::default(),
-                Some("That is not such a token, or not all of it. Copy it again, whole."),
-                &app,
-            )
+            show(&service, ctx, Hints::default(), true, &request, &app)
         }
         Err(LoginError::StaleLink) => index::redirect(&service.id, ctx, &request, &app),
         Err(error) => login_error::show(error, index::resumed(ctx, &request, &app).as_ref(), &request, &app),
@@ -72,15 +66,21 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
 }
 
 /// The page to paste into, for a visitor who may log in; `ctx` is the context, sealed.
-pub(super) fn show(service: &Service, ctx: &str, hints: Hints, error: Option<&'static str>, app: &App) -> HttpResponse {
+pub(super) fn show(
+    service: &Service,
+    ctx: &str,
+    hints: Hints,
+    bad: bool,
+    request: &HttpRequest,
+    app: &App,
+) -> HttpResponse {
     let page = Page {
-        title: format!("Log in to {}", service.name),
         service: Named::of(service),
         paste_url: service.provider.paste_url(),
         ctx,
         hints,
-        error,
+        bad,
     };
-    let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    page::show(app, status, "paste.html", page)
+    let status = if bad { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    page::show(request, app, status, "paste.html", page)
 }

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::authid::ServiceId;
 use crate::login::{Binder, Context, FetchToken, LoginError, Opener, Origin, Silence};
 use crate::provider::{Availability, Flow, Service};
+use crate::texts::Text;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -14,10 +15,9 @@ use std::sync::Arc;
 
 #[derive(Serialize)]
 struct Page {
-    title: String,
     services: Vec<Choice>,
-    /// Only one service was asked for.
-    filter: bool,
+    /// The name of the only service that was asked for.
+    filter: Option<String>,
     /// What there is instead, where that one cannot be chosen.
     others: Vec<Choice>,
     start_url: Option<String>,
@@ -94,7 +94,7 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     };
     let wanted = Wanted::read(&app, |name| form::query(&request, name));
     match app.logins().welcome(&context) {
-        Ok(ctx) if access::is_shut(&request, &app) => access::ask(None, &ctx, &binder, &wanted, &app),
+        Ok(ctx) if access::is_shut(&request, &app) => access::ask(None, &ctx, &binder, &wanted, &request, &app),
         Ok(ctx) => show(&context, &ctx, &binder, wanted, &request, &app),
         Err(_) => unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR),
     }
@@ -123,14 +123,12 @@ pub(super) fn show(
     let mut response = match (paused(asked_for.as_ref(), app), pasted) {
         (Some(error), _) => login_error::show(error, Some(context), request, app),
         (None, Some(service)) if service.availability() == Availability::Offered => {
-            cli_token::show(service, ctx, hints, None, app)
+            cli_token::show(service, ctx, hints, false, request, app)
         }
-        _ => page::show(
-            app,
-            StatusCode::OK,
-            "index.html",
-            Page { hints, ..choices(asked_for.as_deref(), ctx, begins, app) },
-        ),
+        _ => {
+            let page = Page { hints, ..choices(asked_for.as_deref(), ctx, begins, request, app) };
+            page::show(request, app, StatusCode::OK, "index.html", page)
+        }
     };
     Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
     response
@@ -149,19 +147,16 @@ fn paused(asked_for: Option<&Arc<Service>>, app: &App) -> Option<LoginError> {
 }
 
 /// The list of services, or the one that was asked for, and what there is instead where that cannot be chosen.
-fn choices(asked_for: Option<&Service>, ctx: &str, begins: bool, app: &App) -> Page {
-    let listed = app.catalogue().all().filter(|service| is_listed(service)).map(|service| choice(service, ctx, app));
-    let (services, others) = match asked_for.map(|service| choice(service, ctx, app)) {
+fn choices(asked_for: Option<&Service>, ctx: &str, begins: bool, request: &HttpRequest, app: &App) -> Page {
+    let choice = |service: &Service| choice(service, ctx, request, app);
+    let listed = app.catalogue().all().filter(|service| is_listed(service)).map(|service| choice(service));
+    let (services, others) = match asked_for.map(|service| choice(service)) {
         None => (listed.collect(), Vec::new()),
         Some(choice) if choice.url.is_some() => (vec![choice], Vec::new()),
         Some(choice) => (vec![choice], listed.filter(|other| other.url.is_some()).collect()),
     };
-    let title = match asked_for {
-        Some(service) => format!("Log in to {}", service.name),
-        None => "Log in to your storage".to_owned(),
-    };
     let start_url = services.first().and_then(|first| first.url.clone()).filter(|_| begins);
-    Page { title, filter: asked_for.is_some(), services, others, start_url, hints: Hints::default() }
+    Page { filter: asked_for.map(|service| service.name.clone()), services, others, start_url, hints: Hints::default() }
 }
 
 /// This page at our own address, for a visitor who came by another name of this machine: cookies set there would not
@@ -204,13 +199,13 @@ fn is_listed(service: &Service) -> bool {
     !service.hidden && matches!(service.availability(), Availability::Offered | Availability::NeedsStore)
 }
 
-fn choice(service: &Service, ctx: &str, app: &App) -> Choice {
+fn choice(service: &Service, ctx: &str, request: &HttpRequest, app: &App) -> Choice {
     let path = match service.provider.flow() {
         Flow::Code => "/login",
         Flow::Paste => "/cli-token",
     };
-    let paused = || app.tokens().paused(service).map(|_| "New logins to it are paused.".to_owned());
-    let note = super::unavailable(service).or_else(paused);
+    let paused = || app.tokens().paused(service).map(|_| Text::new("unavailable.paused"));
+    let note = super::unavailable(service).or_else(paused).map(|why| page::say(request, app, &why));
     let instead_url = match service.availability() {
         Availability::Gone { successor: Some(id), .. } => Some(address(Some(id), Some(ctx))),
         _ => None,

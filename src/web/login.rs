@@ -1,10 +1,10 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
 use super::cookie::Cookie;
-use super::{access, audit, client, form, index, page, visitor};
+use super::page::{self, When};
+use super::{access, audit, client, form, index, visitor};
 use super::{login_error, unfit};
 use crate::app::App;
-use crate::clock;
 use crate::login::{Callback, Caution, Context, FetchToken, LoggedIn, LoginError, Opener, Origin, Silence};
 use crate::provider::Service;
 use actix_web::http::{StatusCode, header};
@@ -14,14 +14,13 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 struct Page<'a> {
-    title: String,
     service: Named<'a>,
     provider: &'a str,
     authid: &'a str,
     grant: Option<String>,
     revoke_code: Option<&'a str>,
     /// When the login ends of old age.
-    last_day: Option<String>,
+    last_day: Option<When>,
     /// The origin that the script may send the AuthID to.
     deliver_to: Option<&'a str>,
     /// Whether the AuthID waits in the mailbox.
@@ -30,10 +29,8 @@ struct Page<'a> {
     relayed: bool,
     fetch_token: Option<&'a str>,
     waiting_for: Option<&'a str>,
-    /// Why the AuthID goes nowhere by itself, in a word.
+    /// Why the AuthID goes nowhere by itself: the key of a text.
     why_copy: Option<&'static str>,
-    /// Whether this server is reached by plain http, which pages with https tell nothing.
-    own_is_plain: bool,
     /// Whether the login began at another address, or came back without its state: why nobody else gets the AuthID.
     other_address: bool,
     no_state: bool,
@@ -68,7 +65,6 @@ impl<'a> Named<'a> {
 
 #[derive(Serialize)]
 struct Confirm<'a> {
-    title: String,
     service: Named<'a>,
     provider: &'a str,
     /// Where to begin once more instead.
@@ -144,19 +140,18 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
         Ok(logged_in) => show(&logged_in, request, app),
         Err(ref error @ LoginError::Unconfirmed(ref service)) => {
             audit::login_refused(error, false, request, app);
-            ask(service, resumed().as_ref(), app)
+            ask(service, resumed().as_ref(), request, app)
         }
         Err(error) => login_error::show(error, resumed().as_ref(), request, app),
     }
 }
 
 /// The page that asks whether the person comes from the provider. Its form goes to the address that it has itself.
-fn ask(service: &Service, resumed: Option<&Context>, app: &App) -> HttpResponse {
+fn ask(service: &Service, resumed: Option<&Context>, request: &HttpRequest, app: &App) -> HttpResponse {
     let provider = service.provider.name();
-    let title = format!("Did you just come from {provider}?");
     let again_url = index::address(Some(service.id.as_str()), index::seal(resumed, app).as_deref());
-    let page = Confirm { title, service: Named::of(service), provider, again_url };
-    page::show(app, StatusCode::OK, "confirm.html", page)
+    let page = Confirm { service: Named::of(service), provider, again_url };
+    page::show(request, app, StatusCode::OK, "confirm.html", page)
 }
 
 /// The page with the AuthID.
@@ -170,26 +165,26 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         Opener::None(_) => (None, None),
     };
     let why_copy = match logged_in.opener {
-        Opener::None(Silence::ByHand) => Some("by_hand"),
-        Opener::None(Silence::Hidden) => Some("hidden"),
-        Opener::None(Silence::Forgotten) => Some("forgotten"),
-        _ => logged_in.mailbox_failed.then_some("mailbox"),
+        Opener::None(Silence::ByHand) => Some("logged_in.why_by_hand"),
+        // Pages with https tell nothing to a server with http.
+        Opener::None(Silence::Hidden) if app.public_url().scheme() == "http" => Some("logged_in.why_hidden_http"),
+        Opener::None(Silence::Hidden) => Some("logged_in.why_hidden"),
+        Opener::None(Silence::Forgotten) => Some("logged_in.why_forgotten"),
+        _ => logged_in.mailbox_failed.then_some("logged_in.why_mailbox"),
     };
     let page = Page {
-        title: format!("Your AuthID for {}", service.name),
         service: Named::of(service),
         provider: service.provider.name(),
         authid: logged_in.authid.expose_secret(),
         grant: logged_in.grant.map(|grant| grant.to_string()),
         revoke_code: logged_in.revoke_code.as_ref().map(ExposeSecret::expose_secret),
-        last_day: logged_in.ends.map(|time| clock::rfc3339(time).chars().take(10).collect()),
+        last_day: logged_in.ends.map(|time| When::day(time, request, app)),
         deliver_to: trusted.filter(|_| !logged_in.mailbox_failed),
         mailbox: logged_in.waits,
         relayed: logged_in.waits && !app.store().is_shared(),
         fetch_token: logged_in.fetch_token.as_ref().map(FetchToken::expose),
         waiting_for: trusted,
         why_copy,
-        own_is_plain: app.own_origin().as_str().starts_with("http:"),
         other_address: logged_in.caution == Some(Caution::OtherAddress),
         no_state: logged_in.caution == Some(Caution::NoState),
         send_to: clicked.map(Origin::as_str),
@@ -201,5 +196,5 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         withdraw_url: service.provider.withdraw_url(),
         shown: logged_in.shown.iter().map(|(label, value)| Shown { label, value }).collect(),
     };
-    page::show(app, StatusCode::OK, "logged_in.html", page)
+    page::show(request, app, StatusCode::OK, "logged_in.html", page)
 }

@@ -33,4 +33,5 @@ mod rotation;
 mod revoke;
 mod spawn;
 mod store;
+mod texts;
 mod windows;
