@@ -12,9 +12,8 @@ use thiserror::Error;
 
 /// The largest template or file of texts, in bytes.
 const MAX_LEN: u64 = 1024 * 1024;
-const TEMPLATES: [(&str, &str); 18] = [
+const TEMPLATES: [(&str, &str); 17] = [
     ("base.html", include_str!("../templates/base.html")),
-    ("hints.html", include_str!("../templates/hints.html")),
     ("index.html", include_str!("../templates/index.html")),
     ("logged_in.html", include_str!("../templates/logged_in.html")),
     ("confirm.html", include_str!("../templates/confirm.html")),

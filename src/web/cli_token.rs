@@ -1,7 +1,6 @@
 //! `/cli-token` and `/cli-token-login`: a login with a token that the person made at the provider and pasted here.
 
 use super::form::Form;
-use super::index::Hints;
 use super::login::{self, Named};
 use super::{access, audit, client, form, index, login_error, page, unfit, visitor};
 use crate::app::App;
@@ -17,7 +16,8 @@ struct Page<'a> {
     service: Named<'a>,
     paste_url: Option<&'a str>,
     ctx: &'a str,
-    hints: Hints,
+    /// Whether Duplicati's page closes this window after some time.
+    hurry: bool,
     /// Whether what was pasted is no such token.
     bad: bool,
 }
@@ -33,7 +33,7 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     if ctx.is_empty() || !offered || access::is_shut(&request, &app) {
         return index::redirect(&service.id, &ctx, &request, &app);
     }
-    show(&service, &ctx, Hints::default(), false, &request, &app)
+    show(&service, &ctx, false, false, &request, &app)
 }
 
 /// `POST /cli-token-login` with form `id`, `token` and `ctx`.
@@ -58,7 +58,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         }
         Err(error @ LoginError::BadPaste(_)) => {
             audit::login_refused(&error, false, &request, &app);
-            show(&service, ctx, Hints::default(), true, &request, &app)
+            show(&service, ctx, false, true, &request, &app)
         }
         Err(LoginError::StaleLink) => index::redirect(&service.id, ctx, &request, &app),
         Err(error) => login_error::show(error, index::resumed(ctx, &request, &app).as_ref(), &request, &app),
@@ -69,18 +69,12 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
 pub(super) fn show(
     service: &Service,
     ctx: &str,
-    hints: Hints,
+    hurry: bool,
     bad: bool,
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {
-    let page = Page {
-        service: Named::of(service),
-        paste_url: service.provider.paste_url(),
-        ctx,
-        hints,
-        bad,
-    };
+    let page = Page { service: Named::of(service), paste_url: service.provider.paste_url(), ctx, hurry, bad };
     let status = if bad { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     page::show(request, app, status, "paste.html", page)
 }

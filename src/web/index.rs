@@ -5,7 +5,7 @@ use super::visitor::{self, Cause};
 use super::{access, authid, cli_token, client, form, login_error, page, unfit};
 use crate::app::App;
 use crate::authid::ServiceId;
-use crate::login::{Binder, Context, FetchToken, LoginError, Opener, Origin, Silence};
+use crate::login::{Binder, Context, FetchToken, LoginError, Opener, Origin};
 use crate::provider::{Availability, Flow, Service};
 use crate::texts::Text;
 use actix_web::http::StatusCode;
@@ -21,20 +21,9 @@ struct Page {
     /// What there is instead, where that one cannot be chosen.
     others: Vec<Choice>,
     start_url: Option<String>,
-    hints: Hints,
-}
-
-/// What a person should know before the login.
-#[derive(Clone, Default, Serialize)]
-pub(super) struct Hints {
     /// Whether Duplicati's page, the classic one, closes this window after some time.
     hurry: bool,
-    /// What Duplicati's oauth-url ought to be, where it begins with http and this server speaks https.
-    oauth_url: Option<String>,
 }
-
-/// The parameter that says by which scheme a window came, where it was sent on.
-pub(super) const CAME_BY: &str = "came_by";
 
 #[derive(Serialize)]
 struct Choice {
@@ -112,21 +101,16 @@ pub(super) fn show(
     let Wanted { only, at_once } = wanted;
     // Without a click only for those who would get the AuthID by itself anyway.
     let begins = at_once.is_some() && matches!(context.opener, Opener::Trusted(_));
-    let opened = !matches!(context.opener, Opener::None(Silence::ByHand));
-    let by_http = opened && form::query(request, CAME_BY).is_some();
-    let hints = Hints {
-        hurry: context.fetch_token.is_some(),
-        oauth_url: by_http.then(|| format!("{}/refresh", app.own_origin().as_str())),
-    };
+    let hurry = context.fetch_token.is_some();
     let asked_for = at_once.or(only);
     let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::Paste);
     let mut response = match (paused(asked_for.as_ref(), app), pasted) {
         (Some(error), _) => login_error::show(error, Some(context), request, app),
         (None, Some(service)) if service.availability() == Availability::Offered => {
-            cli_token::show(service, ctx, hints, false, request, app)
+            cli_token::show(service, ctx, hurry, false, request, app)
         }
         _ => {
-            let page = Page { hints, ..choices(asked_for.as_deref(), ctx, begins, request, app) };
+            let page = Page { hurry, ..choices(asked_for.as_deref(), ctx, begins, request, app) };
             page::show(request, app, StatusCode::OK, "index.html", page)
         }
     };
@@ -156,7 +140,7 @@ fn choices(asked_for: Option<&Service>, ctx: &str, begins: bool, request: &HttpR
         Some(choice) => (vec![choice], listed.filter(|other| other.url.is_some()).collect()),
     };
     let start_url = services.first().and_then(|first| first.url.clone()).filter(|_| begins);
-    Page { filter: asked_for.map(|service| service.name.clone()), services, others, start_url, hints: Hints::default() }
+    Page { filter: asked_for.map(|service| service.name.clone()), services, others, start_url, hurry: false }
 }
 
 /// This page at our own address, for a visitor who came by another name of this machine: cookies set there would not

@@ -2,7 +2,7 @@
 //! with an AuthID has been readable on its way; to send it on would keep that from being noticed.
 
 use super::running::FINISH;
-use super::{authid, fixed, form, gate, headers, index, oauth_url, unfit};
+use super::{authid, fixed, form, gate, headers, oauth_url, unfit};
 use crate::app::App;
 use crate::authid::ServiceId;
 use crate::socket::{Crowd, serve};
@@ -38,8 +38,7 @@ pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>, crowd: &A
 }
 
 /// Sends a visitor to the same path by https. Of the query only the service goes along: what others could read on the
-/// way, a fetch token perhaps, is not to be of use any more. Who opened the window is still told, and the page says what
-/// is wrong: such an address is in Duplicati's settings.
+/// way, a fetch token perhaps, is not to be of use any more. Who opened the window is still told.
 async fn redirect(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let has_authid = request.headers().contains_key(&authid::HEADER) || form::query(&request, "authid").is_some();
     if has_authid || !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -49,7 +48,7 @@ async fn redirect(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
         return unfit::answer(&request, StatusCode::URI_TOO_LONG);
     }
     let service = form::query(&request, "type").and_then(|id| ServiceId::parse(&id));
-    let query = service.map_or_else(String::new, |id| format!("?type={id}&{}=http", index::CAME_BY));
+    let query = service.map_or_else(String::new, |id| format!("?type={id}"));
     let location = format!("{}{}{query}", app.own_origin().as_str(), request.path());
     HttpResponse::PermanentRedirect()
         .insert_header((header::LOCATION, location))

@@ -2,9 +2,10 @@
 
 use super::authid::{self, NoAuthId};
 use super::form::{self, Form};
-use super::index;
 use super::reason::Answer;
 use crate::app::App;
+use crate::authid::ServiceId;
+use crate::login::FetchToken;
 use crate::tokens::Granted;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -70,7 +71,12 @@ pub(super) fn refuse(answer: &Answer) -> HttpResponse {
 }
 
 fn to_login(request: &HttpRequest) -> HttpResponse {
-    let service = form::query(request, "type").and_then(|id| crate::authid::ServiceId::parse(&id));
-    let came_by = form::query(request, index::CAME_BY).map_or("", |_| "&came_by=http");
-    super::see_other(&service.map_or_else(|| "/".to_owned(), |id| format!("/?type={id}{came_by}")))
+    let service = form::query(request, "type").and_then(|id| ServiceId::parse(&id));
+    let service = service.map(|id| format!("type={id}"));
+    let token = form::query(request, "token").and_then(|token| FetchToken::parse(&token));
+    let token = token.map(|token| format!("token={}", token.expose()));
+    match service.into_iter().chain(token).collect::<Vec<_>>().join("&") {
+        query if query.is_empty() => super::see_other("/"),
+        query => super::see_other(&format!("/?{query}")),
+    }
 }

@@ -73,9 +73,9 @@ async function act(popup, type, { deny = false } = {}) {
     await said(popup, /in the place of/);
     if (deny) {
         await popup.click('button[value="deny"]');
-        await popup.waitForSelector('text=Try again');
+        await popup.waitForSelector('a.button');
         await said(popup, DEMO);
-        await popup.click('text=Try again');
+        await popup.click('a.button');
         return act(popup, type);
     }
     await popup.click('button[value="allow"]');

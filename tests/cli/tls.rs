@@ -171,7 +171,8 @@ fn visitors_are_sent_from_http_to_https_and_nobody_else_is() {
     for (method, path, to) in [
         ("GET", "/", "/"),
         ("HEAD", "/revoke", "/revoke"),
-        ("GET", "/?type=googledrive&token=abcdefgh12345678", "/"),
+        ("GET", "/?type=googledrive&token=abcdefgh12345678", "/?type=googledrive"),
+        ("GET", "/refresh%20/?type=dropbox&token=abcdefgh12345678", "/refresh?type=dropbox"),
         ("GET", "/refresh", "/refresh"),
         ("GET", "//evil.test/%2e%2e", "//evil.test/%2e%2e"),
         ("GET", "http://evil.test/x", "/x"),

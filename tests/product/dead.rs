@@ -33,7 +33,7 @@ async fn refuse(app: &TestApp, rule: &str) {
     fs::write(app.dir.path().join("denylist"), format!("authseal-denylist 1\n{rule}\n")).unwrap();
     let probe = app.seal("googledrive", "a token that is never sent");
     until(Duration::from_secs(20), async || {
-        app.post("/inspect", &[("authid", &probe)]).await.body.contains("by a rule for")
+        app.post("/inspect", &[("authid", &probe)]).await.body.contains("It is revoked")
     })
     .await;
 }
@@ -116,7 +116,7 @@ async fn nothing_is_sealed_again_under_an_epoch_that_is_refused() {
     let answer = app.refresh(&old).await;
     assert_eq!((answer.status, answer.json().get("v2_authid")), (200, None), "{answer:?}");
     let page = app.post("/inspect", &[("authid", &old)]).await;
-    assert!(!page.body.contains("older key of this server"), "nothing newer is to be had: {}", page.body);
+    assert!(page.body.contains("I want a new AuthID"), "nothing newer is to be had: {}", page.body);
     let anew = app.post("/inspect", &[("authid", &old), ("act", "anew")]).await;
     let (_, text) = anew.body.split_once("v3:googledrive:").unwrap_or_else(|| panic!("{}", anew.body));
     assert!(text.starts_with(&format!("{OLD}:")), "{text}");
