@@ -163,12 +163,16 @@ impl Wire {
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
             let Ok(place) = timeout(patience, call.provider.places.acquire()).await else {
                 tracing::warn!(provider = id, "too many calls to a provider are under way; this one was not made");
-                return Err(Fault { failure: Failure::TimedOut, repeat: Repeat::Safe });
+                return Err(Fault::new(Failure::TimedOut, Repeat::Safe));
             };
             let begun = Instant::now();
             let answer = self.attempt(call, deadline, harmless).await;
             let outcome = match &answer {
-                Ok(answer) => read(call.provider, answer).map_err(|fault| answer.cut.unwrap_or(fault)),
+                Ok(answer) => read(call.provider, answer).map_err(|fault| {
+                    // With such a status it is an outage, however much of the page came.
+                    let cut = answer.cut.filter(|_| answer.status < 500);
+                    Fault { status: Some(answer.status), ..cut.unwrap_or(fault) }
+                }),
                 Err(fault) => Err(*fault),
             };
             let word = outcome.as_ref().map_or_else(|fault| fault.failure.word(), |_| "ok");
@@ -191,7 +195,7 @@ impl Wire {
 
     async fn attempt(&self, call: &Call<'_>, deadline: Instant, harmless: bool) -> Result<Answer, Fault> {
         let broken = |error: reqwest::Error| broken(call.provider, &error);
-        let late = |_| Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless };
+        let late = |_| Fault::new(Failure::TimedOut, Repeat::IfHarmless);
         let request = self.request(call, deadline).await?;
         let until = if harmless { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
         let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(broken)?;
@@ -223,7 +227,7 @@ impl Wire {
         let request = self.prepare(call.provider, method, &call.url, deadline).await.map_err(|error| {
             tracing::warn!(provider = call.provider.id, cause = ?error.to_string(), "the connection to a provider failed");
             let timed_out = error.kind() == io::ErrorKind::TimedOut;
-            Fault { failure: if timed_out { Failure::TimedOut } else { Failure::Unreachable }, repeat: Repeat::Safe }
+            Fault::new(if timed_out { Failure::TimedOut } else { Failure::Unreachable }, Repeat::Safe)
         })?;
         let request = match &call.payload {
             Payload::Nothing => request,
@@ -259,11 +263,11 @@ fn broken(provider: &Provider, error: &reqwest::Error) -> Fault {
     // The innermost cause is the system's or the TLS library's sentence, never a part of the request or the answer.
     tracing::warn!(provider = provider.id, cause = ?cause.to_string(), "the connection to a provider failed");
     match () {
-        () if error.is_connect() && error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::Safe },
-        () if error.is_connect() => Fault { failure: Failure::Unreachable, repeat: Repeat::Safe },
+        () if error.is_connect() && error.is_timeout() => Fault::new(Failure::TimedOut, Repeat::Safe),
+        () if error.is_connect() => Fault::new(Failure::Unreachable, Repeat::Safe),
         () if error.is_builder() => Fault::bad_answer(),
-        () if error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless },
-        () => Fault { failure: Failure::Unreachable, repeat: Repeat::IfHarmless },
+        () if error.is_timeout() => Fault::new(Failure::TimedOut, Repeat::IfHarmless),
+        () => Fault::new(Failure::Unreachable, Repeat::IfHarmless),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::cookie::Cookie;
 use super::visitor::{self, Cause};
-use super::{access, authid, cli_token, client, form, login_error, page, unfit};
+use super::{access, cli_token, client, form, login_error, page, unfit};
 use crate::app::App;
 use crate::authid::ServiceId;
 use crate::login::{Binder, Context, FetchToken, LoginError, Opener, Origin};
@@ -60,9 +60,6 @@ impl Wanted {
 /// `GET /` with `type` (show that service only), `token` (the fetch token), `redirect` or `redir` (start at once), and
 /// `ctx` from a page of ours for those who begin again.
 pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    if request.headers().contains_key(&authid::HEADER) {
-        return authid::wrong_address();
-    }
     if let Some(url) = own_address(&request, &app) {
         return super::see_other(&url);
     }

@@ -75,7 +75,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
             span.record("grant", tracing::field::display(opened.login.grant));
             let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
             if let Err(refused) = &outcome {
-                span.in_scope(|| super::log(refused));
+                span.in_scope(|| super::log(refused, &opened.login.service, &app));
             }
             show(&opened, &pasted, Some(&outcome), &request, &app)
         }
@@ -132,7 +132,10 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
             };
             alone(page::show(request, app, StatusCode::OK, "anew.html", page))
         }
-        Err(refused) => refuse(super::log(&refused).status, &told::refused(&refused), request, app),
+        Err(refused) => {
+            let answer = super::log(&refused, &opened.login.service, app);
+            refuse(answer.status, &told::refused(&refused), request, app)
+        }
     }
 }
 

@@ -83,7 +83,8 @@ fn routes(config: &mut web::ServiceConfig) {
 
 /// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
 async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
-    let opened = app.tokens().open(authid).map_err(|refused| {
+    let deadline = app.tokens().deadline();
+    let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
         app.meter().refreshed(None, None, refused.word());
         headers::span(request).in_scope(|| unopened(&refused, request, app))
     })?;
@@ -96,19 +97,22 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
     }
     let span = headers::span(request);
     span.record("grant", tracing::field::display(opened.login.grant));
-    let outcome = app.tokens().access(&opened).instrument(span.clone()).await;
+    let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(Refused::word, |granted| granted.source.word()));
     if let Err(refused @ Refused::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
-        return Err(refused.into());
+        return Err(Answer::of(refused, ""));
     }
     app.meter().saw_epoch(epoch);
-    outcome.map_err(|refused| span.in_scope(|| log(&refused)))
+    outcome.map_err(|refused| span.in_scope(|| log(&refused, &opened.login.service, app)))
 }
 
 /// Writes the cause of a refusal to the log, where its operator finds it, and returns what the client is told.
-fn log(refused: &Refused) -> Answer {
-    let answer = Answer::from(refused);
+fn log(refused: &Refused, service: &ServiceId, app: &App) -> Answer {
+    logged(refused, Answer::of(refused, &reason::provider_name(service, app.catalogue())))
+}
+
+fn logged(refused: &Refused, answer: Answer) -> Answer {
     match answer.level {
         tracing::Level::ERROR => tracing::error!(why = %refused, "no access token"),
         tracing::Level::WARN => tracing::warn!(why = %refused, "no access token"),
@@ -122,7 +126,7 @@ fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
     let counted = || app.limits().invalid_authid(client::of(request, app));
     match refused.is_guess().then(counted) {
         Some(Err(wait)) => Answer::too_many(wait),
-        _ => log(refused),
+        _ => logged(refused, Answer::of(refused, "")),
     }
 }
 
