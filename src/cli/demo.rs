@@ -20,10 +20,6 @@ use url::Url;
 use zeroize::Zeroizing;
 
 const SERVICE: &str = "demodrive";
-/// At the demo's own provider.
-const OWN_SERVICE: &str =
-    "[services.demodrive]\nprovider = \"demo\"\nname = \"Demo Drive\"\nscopes = [\"files.write\"]\n";
-
 #[derive(Args)]
 pub(super) struct Demo {
     /// Where to listen
@@ -79,6 +75,7 @@ async fn once(folder: &Path) -> anyhow::Result<()> {
 
 async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
     let (provider, server, url) = start(folder, listen)?;
+    let signals = serve::Signals::new(serve::Hangup::Ends)?;
     let base = url.as_str().trim_end_matches('/');
     println!(
         "authseal demo: {base}\n\n\
@@ -92,7 +89,7 @@ async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
         folder.display()
     );
     let pretend = tokio::spawn(provider.server);
-    let ended = serve::run(server, serve::Signals::new()?).await;
+    let ended = serve::run(server, signals).await;
     pretend.abort();
     ended
 }
@@ -111,9 +108,9 @@ fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<(DemoProvider, Ser
     // Read twice: first to learn which providers there are, then with all of them led to the demo's.
     let built_in = load(folder, &settings(&url))?.0;
     let provider = DemoProvider::start(&provider_key(folder)?, format!("{url}/logged-in"), &built_in.catalogue)?;
-    let text = format!("{}{}{OWN_SERVICE}", settings(&url), provider.configuration);
+    let text = settings(&url) + &provider.configuration;
     let (mut config, public_url) = load(folder, &text)?;
-    config.demo = true;
+    config.site.demo = true;
     log::start(&config.log)?;
     let app = App::build(config, public_url.clone(), Clock::system())?;
     Ok((provider, Server::on(app, vec![listener]), public_url))

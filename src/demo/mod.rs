@@ -11,6 +11,7 @@ mod walk;
 
 pub use walk::{WalkError, Walked, walk};
 
+use crate::config::Site;
 use crate::provider::{Availability, Catalogue, Flow};
 use crate::seal::{Key, SealError, random};
 use crate::texts::{Language, Texts};
@@ -19,6 +20,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev, web};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use grants::{Grants, Request};
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -62,6 +64,7 @@ impl DemoProvider {
         let client_secret = SecretString::from(token().map_err(io::Error::other)?);
         let mut pages = Environment::new();
         Arc::new(Texts::built_in().map_err(io::Error::other)?).teach(&mut pages);
+        pages.add_global("site", Value::from(Serde(Site::default())));
         let templates = [
             ("base.html", include_str!("../../templates/base.html")),
             ("demo_consent.html", include_str!("../../templates/demo_consent.html")),

@@ -73,6 +73,11 @@ impl Stand {
             None => format!("id = \"{client_id}\"\nsecret = \"{secret}\""),
         };
         let _ = writeln!(text, "[clients.{id}]\n{client}");
+        if self.name.is_none() {
+            text.push_str(
+                "[services.demodrive]\nprovider = \"demo\"\nname = \"Demo Drive\"\nscopes = [\"files.write\"]\n",
+            );
+        }
         text
     }
 }

@@ -23,6 +23,8 @@ struct Page {
     start_url: Option<String>,
     /// Whether Duplicati's page, the classic one, closes this window after some time.
     hurry: bool,
+    /// A service was asked for that this server does not know.
+    unknown: bool,
 }
 
 #[derive(Serialize)]
@@ -47,13 +49,18 @@ pub(super) struct Wanted {
     pub(super) only: Option<Arc<Service>>,
     /// `redirect` or `redir`: begin this login at once.
     pub(super) at_once: Option<Arc<Service>>,
+    /// Something was asked for that the catalogue does not know.
+    unknown: bool,
 }
 
 impl Wanted {
     /// Reads query or form through `parameter`.
     pub(super) fn read(app: &App, parameter: impl Fn(&str) -> Option<String>) -> Self {
         let find = |name| parameter(name).and_then(|id| app.catalogue().find(&id).cloned());
-        Self { only: find("type"), at_once: find("redirect").or_else(|| find("redir")) }
+        let (only, at_once) = (find("type"), find("redirect").or_else(|| find("redir")));
+        let is_named =
+            ["type", "redirect", "redir"].iter().any(|name| parameter(name).is_some_and(|id| !id.is_empty()));
+        Self { unknown: is_named && only.is_none() && at_once.is_none(), only, at_once }
     }
 }
 
@@ -95,7 +102,7 @@ pub(super) fn show(
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {
-    let Wanted { only, at_once } = wanted;
+    let Wanted { only, at_once, unknown } = wanted;
     // Without a click only for those who would get the AuthID by itself anyway.
     let begins = at_once.is_some() && matches!(context.opener, Opener::Trusted(_));
     let hurry = context.fetch_token.is_some();
@@ -107,7 +114,7 @@ pub(super) fn show(
             cli_token::show(service, ctx, hurry, false, request, app)
         }
         _ => {
-            let page = Page { hurry, ..choices(asked_for.as_deref(), ctx, begins, request, app) };
+            let page = Page { hurry, unknown, ..choices(asked_for.as_deref(), ctx, begins, request, app) };
             page::show(request, app, StatusCode::OK, "index.html", page)
         }
     };
@@ -137,7 +144,14 @@ fn choices(asked_for: Option<&Service>, ctx: &str, begins: bool, request: &HttpR
         Some(choice) => (vec![choice], listed.filter(|other| other.url.is_some()).collect()),
     };
     let start_url = services.first().and_then(|first| first.url.clone()).filter(|_| begins);
-    Page { filter: asked_for.map(|service| service.name.clone()), services, others, start_url, hurry: false }
+    Page {
+        filter: asked_for.map(|service| service.name.clone()),
+        services,
+        others,
+        start_url,
+        hurry: false,
+        unknown: false,
+    }
 }
 
 /// This page at our own address, for a visitor who came by another name of this machine: cookies set there would not

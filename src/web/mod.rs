@@ -40,6 +40,7 @@ pub use running::Running;
 pub use server::{Server, listen, service};
 
 use crate::app::App;
+use crate::authid::ServiceId;
 use crate::provider::{Availability, Service};
 use crate::texts::Text;
 use crate::tokens::{Granted, Refused};
@@ -134,7 +135,7 @@ fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
 fn unavailable(service: &Service) -> Option<Text> {
     match service.availability() {
         Availability::Offered => None,
-        Availability::NotConfigured => Some(Text::new("unavailable.not_configured")),
+        Availability::NotConfigured | Availability::SwitchedOff => Some(Text::new("unavailable.not_configured")),
         Availability::NeedsStore => Some(Text::new("unavailable.needs_store")),
         Availability::Gone { reason, .. } => Some(told::gone(reason)),
     }
