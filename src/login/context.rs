@@ -7,7 +7,7 @@
 
 use super::binder::BinderHash;
 use super::fetch_token::FetchToken;
-use super::origin::{Opener, Origin};
+use super::origin::{Opener, Origin, Silence};
 use crate::authid::ServiceId;
 use crate::clock::UnixTime;
 use crate::guard::{self, Guard};
@@ -77,6 +77,11 @@ impl Context {
         reader.0.is_empty().then_some(context)
     }
 
+    /// Whether somebody who gets the AuthID without a click will ask the mailbox for it.
+    pub(super) fn expects_mail(&self) -> bool {
+        matches!(self.opener, Opener::Trusted(_)) && self.fetch_token.is_some()
+    }
+
     /// Seals the state of a login at `service` that begins now, and returns it with its PKCE code challenge
     /// (S256, RFC 7636 section 4.2).
     ///
@@ -94,9 +99,12 @@ impl Context {
     /// with their lengths (1) before them.
     pub(super) fn encode(&self, now: UnixTime) -> Vec<u8> {
         let (class, origin) = match &self.opener {
-            Opener::None => (0, ""),
+            Opener::None(Silence::ByHand) => (0, ""),
             Opener::Trusted(origin) => (1, origin.as_str()),
             Opener::Unknown(origin) => (2, origin.as_str()),
+            Opener::None(Silence::Hidden) => (3, ""),
+            Opener::None(Silence::Forgotten) => (4, ""),
+            Opener::None(Silence::Distrusted) => (5, ""),
         };
         let mut bytes = now.to_be_bytes().to_vec();
         bytes.extend(self.binder.0);
@@ -115,9 +123,12 @@ impl Context {
         let [class] = reader.array()?;
         let origin = reader.text()?;
         let opener = match class {
-            0 => Opener::None,
+            0 => Opener::None(Silence::ByHand),
             1 => Opener::Trusted(Origin::of(origin)?),
             2 => Opener::Unknown(Origin::of(origin)?),
+            3 => Opener::None(Silence::Hidden),
+            4 => Opener::None(Silence::Forgotten),
+            5 => Opener::None(Silence::Distrusted),
             _ => return None,
         };
         let fetch_token = match reader.text()? {

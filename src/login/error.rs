@@ -3,6 +3,7 @@
 use crate::authid::SealLoginError;
 use crate::provider::{Failure, Meaning, Service};
 use crate::seal::SealError;
+use crate::tokens::Refused;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -18,6 +19,12 @@ pub enum LoginError {
     /// The service is not offered, see [`Service::availability`].
     #[error("not offered")]
     Unavailable(Arc<Service>),
+    /// The login's AuthID would be refused from its first moment on, by the denylist or for want of its key.
+    #[error("an AuthID made now would be refused: {1}")]
+    Paused(Option<Arc<Service>>, Refused),
+    /// The provider sent the person back with a state of ours and neither a code nor an error.
+    #[error("the callback has no code")]
+    NoCode(Arc<Service>),
     /// No `state`, or none of ours.
     #[error("the state is not ours or too old")]
     BadState,
@@ -89,7 +96,9 @@ impl LoginError {
             Self::StaleLink => "stale_link",
             Self::NoCookie => "no_cookie",
             Self::Unavailable(_) => "not_offered",
+            Self::Paused(..) => "paused",
             Self::BadState => "bad_state",
+            Self::NoCode(_) => "no_code",
             Self::TooLate(_) => "too_late",
             Self::Unconfirmed(_) => "unconfirmed",
             Self::OtherBrowser => "other_browser",
@@ -112,7 +121,9 @@ impl LoginError {
     /// What the login was for, where that is known.
     pub fn service(&self) -> Option<&Service> {
         match self {
+            Self::Paused(service, _) => service.as_deref(),
             Self::Unavailable(service)
+            | Self::NoCode(service)
             | Self::Unconfirmed(service)
             | Self::TooLate(service)
             | Self::Declined(service)

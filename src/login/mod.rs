@@ -19,7 +19,7 @@ pub use binder::Binder;
 pub use context::Context;
 pub use error::{LoginError, NoRefreshToken};
 pub use fetch_token::FetchToken;
-pub use origin::{DeliveryRules, Opener, Origin};
+pub use origin::{DeliveryRules, Opener, Origin, Silence};
 
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
@@ -102,6 +102,8 @@ pub struct LoggedIn {
     pub fetch_token: Option<FetchToken>,
     /// Whether the AuthID waits in the mailbox already.
     pub waits: bool,
+    /// Whether it should wait there and does not: the state store fails, or another browser's AuthID is there.
+    pub mailbox_failed: bool,
     /// What [`Logins::deliver`] takes, where a person's click can still have the AuthID sent.
     pub ticket: Option<String>,
     /// The opener once more, sealed as by [`Logins::welcome`] for the next login.
@@ -208,7 +210,8 @@ impl Logins {
         if state.late {
             return Err(LoginError::TooLate(service));
         }
-        let code = callback.code.as_ref().ok_or(LoginError::BadState)?;
+        let code = callback.code.as_ref().filter(|code| !code.expose_secret().trim().is_empty());
+        let code = code.ok_or_else(|| LoginError::NoCode(service.clone()))?;
         if guard::on(Guard::Confirmation) && dropped && !callback.confirmed {
             return Err(LoginError::Unconfirmed(service));
         }
@@ -258,7 +261,10 @@ impl Logins {
 
     fn offered(&self, service: &Arc<Service>, flow: Flow) -> Result<(), LoginError> {
         match service.availability() {
-            Availability::Offered if service.provider.flow() == flow => Ok(()),
+            Availability::Offered if service.provider.flow() == flow => match self.tokens.paused(service) {
+                Some(why) => Err(LoginError::Paused(Some(service.clone()), why)),
+                None => Ok(()),
+            },
             Availability::Offered => Err(LoginError::StaleLink),
             _ => Err(LoginError::Unavailable(service.clone())),
         }

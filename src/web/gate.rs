@@ -14,12 +14,12 @@ use actix_web::http::{StatusCode, Uri};
 use actix_web::{HttpRequest, HttpResponse};
 use url::Host;
 
-/// Gives an address that is spelled otherwise, with slashes twice or at the end, in capitals or with percent signs, the
+/// Gives an address that is spelled otherwise, with slashes or blanks too many, in capitals or with percent signs, the
 /// spelling that we use, as predecessors took them all. Comes before every check, so that all see the same address. Names
 /// of files stay as they are.
 pub(super) fn fold(request: &mut ServiceRequest) {
     let path = request.match_info().as_str();
-    let parts = path.split('/').filter(|part| !part.is_empty());
+    let parts = path.split('/').map(str::trim).filter(|part| !part.is_empty());
     let folded: String = parts.flat_map(|part| ["/", part]).collect::<String>().to_ascii_lowercase();
     let is_plain = folded.bytes().all(|b| b.is_ascii_lowercase() || b"/.-".contains(&b));
     let is_file = ["/static/", "/.well-known/"].iter().any(|folder| folded.starts_with(folder));

@@ -33,6 +33,7 @@ struct InspectedPage<'a> {
     key_state: Option<&'static str>,
     /// Whether a test found that it works, and if not, why.
     works: bool,
+    revoke_code: Option<&'a str>,
     fault: Option<String>,
     denied: Option<Denied>,
     is_older: bool,
@@ -106,6 +107,7 @@ fn show(
     let page = InspectedPage {
         pasted,
         provider,
+        revoke_code: facts.revoke_code.as_ref().map(ExposeSecret::expose_secret),
         service: facts.service_name.as_deref().unwrap_or(facts.service.as_str()),
         grant: facts.grant.to_string(),
         login_at: When::moment(facts.login_at, request, app),

@@ -12,7 +12,9 @@ use actix_web::{HttpRequest, HttpResponse};
 /// The page for a login that failed. Its way on leads back to who wanted to log in, if that is known.
 pub(super) fn show(error: LoginError, resumed: Option<&Context>, request: &HttpRequest, app: &App) -> HttpResponse {
     let (status, page) = page(&error);
-    audit::login_refused(&error, status.is_server_error(), request, app);
+    // A pause is the operator's own doing, and any stranger meets it.
+    let is_fault = status.is_server_error() && !matches!(error, LoginError::Paused(..));
+    audit::login_refused(&error, is_fault, request, app);
     page.resuming(index::seal(resumed, app)).show(request, app, status)
 }
 
@@ -25,7 +27,15 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
             let page = ErrorPage::new("unavailable");
             (StatusCode::NOT_FOUND, super::unavailable(service).into_iter().fold(page, ErrorPage::because))
         }
+        LoginError::Paused(service, _) => {
+            let page = match service {
+                Some(service) => ErrorPage::new("paused_service").with("service", service.name.as_str()),
+                None => ErrorPage::new("paused"),
+            };
+            (StatusCode::SERVICE_UNAVAILABLE, page)
+        }
         LoginError::BadState | LoginError::Unconfirmed(_) => bad(ErrorPage::new("bad_state")),
+        LoginError::NoCode(service) => bad(again(service, "no_code")),
         LoginError::TooLate(service) => bad(again(service, "too_late")),
         LoginError::OtherBrowser => bad(ErrorPage::new("other_browser")),
         LoginError::Replayed(None) => bad(ErrorPage::new("replayed")),
@@ -117,6 +127,7 @@ mod tests {
     use crate::authid::SealLoginError;
     use crate::provider::Catalogue;
     use crate::texts::{FILES, Texts};
+    use crate::tokens::Refused;
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -152,6 +163,11 @@ mod tests {
         let mut errors = vec![
             LoginError::StaleLink,
             LoginError::Unavailable(service()),
+            LoginError::NoCookie,
+            LoginError::Paused(None, Refused::Forged),
+            LoginError::Paused(Some(service()), Refused::Forged),
+            LoginError::NoCode(service()),
+            LoginError::TooLate(service()),
             LoginError::BadState,
             LoginError::Unconfirmed(service()),
             LoginError::OtherBrowser,

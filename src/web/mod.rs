@@ -21,6 +21,7 @@ mod index;
 mod inspect;
 mod login;
 mod login_error;
+mod oauth_url;
 mod page;
 mod reason;
 mod redirect;

@@ -2,7 +2,7 @@
 //! with an AuthID has been readable on its way; to send it on would keep that from being noticed.
 
 use super::running::FINISH;
-use super::{authid, fixed, form, gate, headers, unfit};
+use super::{authid, fixed, form, gate, headers, oauth_url, unfit};
 use crate::app::App;
 use crate::authid::ServiceId;
 use crate::socket::{Crowd, serve};
@@ -41,6 +41,7 @@ async fn at_the_door(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     gate::fold(&mut request);
+    oauth_url::read(&mut request);
     match request.app_data::<web::Data<App>>() {
         Some(app) if request.headers().contains_key(&authid::HEADER) => {
             let answer = gate::plain_http(request.request(), app);

@@ -5,6 +5,8 @@ use super::authid::{self, NoAuthId};
 use super::form::{self, Form};
 use super::reason::Answer;
 use crate::app::App;
+use crate::authid::ServiceId;
+use crate::login::FetchToken;
 use crate::tokens::Granted;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -107,7 +109,12 @@ fn wants_json(request: &HttpRequest) -> bool {
 }
 
 fn to_login(request: &HttpRequest) -> HttpResponse {
-    let service = form::query(request, "type").and_then(|id| crate::authid::ServiceId::parse(&id));
-    let location = service.map_or_else(|| "/".to_owned(), |id| format!("/?type={id}"));
-    super::see_other(&location)
+    let service = form::query(request, "type").and_then(|id| ServiceId::parse(&id));
+    let service = service.map(|id| format!("type={id}"));
+    let token = form::query(request, "token").and_then(|token| FetchToken::parse(&token));
+    let token = token.map(|token| format!("token={}", token.expose()));
+    match service.into_iter().chain(token).collect::<Vec<_>>().join("&") {
+        query if query.is_empty() => super::see_other("/"),
+        query => super::see_other(&format!("/?{query}")),
+    }
 }

@@ -5,6 +5,7 @@
 const HIDE_AFTER_MS = 10 * 60 * 1000;
 const POLL_EVERY_MS = 3000;
 const POLLS = 33; // the mailbox keeps an AuthID for 90 s
+const LONG_AFTER_POLLS = 5; // Duplicati asks every 3 s
 const ARM_AFTER_MS = 1000;
 // In a smaller window the person cannot have seen what the button is about.
 const LEAST_WIDTH = 320;
@@ -61,6 +62,7 @@ async function watchMailbox(token) {
         if (give) give.hidden = true;
         return say('picked-up');
       }
+      if (poll === LONG_AFTER_POLLS) say('still-waiting');
       if (asked === true && give && !given) give.hidden = false;
     } catch {
       // not yet
@@ -221,6 +223,17 @@ const secrets = document.querySelectorAll('[name="authid"], [name="token"], [nam
 window.addEventListener('pagehide', () => {
   for (const secret of secrets) secret.value = secret.defaultValue = '';
 });
+
+// The page with the AuthID cannot be loaded twice, and the one that says so knows of no login any more. This tab does: the
+// way on leads to the same service, for the same Duplicati.
+const start = document.getElementById('start');
+try {
+  if (ready?.dataset.again) sessionStorage.setItem('again', ready.dataset.again);
+  const again = start && sessionStorage.getItem('again');
+  if (again?.startsWith('/?')) start.href = again;
+} catch {
+  // a browser that keeps nothing
+}
 
 if (ready) {
   const { deliverTo, fetchToken, waits, relayed, ticket } = ready.dataset;

@@ -162,11 +162,9 @@ async fn a_pasted_token_that_was_refused_is_tried_again_for_the_same_page() {
     let mut person = app.person();
     let index = person.open_index(&format!("type=jottacloud&token={TOKEN}"), UI).await;
     let paste = async |person: &mut Person, index: &Page, token: &str| {
-        let link = index.link("/cli-token?").unwrap();
-        let ctx = link.query_pairs().find(|(name, _)| name == "ctx").unwrap().1.into_owned();
-        let page = person.click(index, link).await;
+        let ctx = index.field("ctx").unwrap();
         let fields = [("id", "jottacloud"), ("token", token), ("ctx", ctx.as_str())];
-        person.submit(person.at("/cli-token-login"), &fields, page.as_source()).await
+        person.submit(person.at("/cli-token-login"), &fields, index.as_source()).await
     };
     let token = emulator.login_token();
     emulator.misbehave(Fault::html(500));

@@ -86,6 +86,13 @@ impl Page {
         links.find(|href| href.starts_with(start)).map(|href| self.url.join(href).unwrap())
     }
 
+    /// The value of the first field of this name.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        let elements = self.elements();
+        let field = elements.iter().find(|element| element.attribute("name") == Some(name))?;
+        field.attribute("value").map(str::to_owned)
+    }
+
     /// The AuthID that is shown.
     pub(crate) fn authid(&self) -> Option<String> {
         self.element("authid").map(|element| element.text).filter(|text| !text.is_empty())
