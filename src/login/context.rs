@@ -11,7 +11,7 @@ use super::origin::{Opener, Origin};
 use crate::authid::ServiceId;
 use crate::clock::UnixTime;
 use crate::guard::{self, Guard};
-use crate::net::{self, ClientNet};
+use crate::net::{self, Client, ClientNet};
 use crate::seal::{Keyring, Purpose, SealError};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -51,9 +51,16 @@ pub(super) struct State {
     pub verifier: Zeroizing<String>,
     /// Names this state, to tell a replay.
     pub nonce: [u8; 24],
+    /// Whether the person took longer than [`STATE_LIFETIME`], so that it ends no login any more.
+    pub late: bool,
 }
 
 impl Context {
+    /// Whether this is known to be another place than the one where the context was sealed.
+    pub(super) fn has_moved(&self, client: Client) -> bool {
+        self.client.zip(client.address).is_some_and(|(sealed, now)| sealed != now)
+    }
+
     /// Seals the context into a login link's parameter.
     ///
     /// # Errors
@@ -122,16 +129,17 @@ impl Context {
 }
 
 impl State {
-    /// Opens what [`Context::begin`] made in the last ten minutes.
+    /// Opens what [`Context::begin`] made in the last hour: after ten minutes only to tell who wanted to log in.
     pub(super) fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
         let opened = keyring.unpack(text, Purpose::State, b"")?;
+        let late = Context::decode(&mut Reader(&opened.plaintext), now, STATE_LIFETIME).is_none();
         let mut reader = Reader(&opened.plaintext);
-        let context = Context::decode(&mut reader, now, STATE_LIFETIME)?;
+        let context = Context::decode(&mut reader, now, CONTEXT_LIFETIME)?;
         let service = ServiceId::parse(reader.text()?)?;
         reader.0.is_empty().then_some(())?;
         let keys = keyring.opener(opened.epoch).ok()?;
         let verifier = verifier(&keys.derive(Purpose::PkceVerifier, &opened.nonce));
-        Some(Self { service, context, verifier, nonce: opened.nonce })
+        Some(Self { service, context, verifier, nonce: opened.nonce, late })
     }
 }
 
@@ -205,7 +213,8 @@ mod tests {
         assert_eq!(state.service, service);
         assert_eq!(state.verifier.len(), 43);
         assert_eq!(BASE64URL.encode(Sha256::digest(state.verifier.as_bytes())), challenge);
-        assert!(State::open(&text, &keyring, 1_000_600).is_none());
+        assert!(!state.late && State::open(&text, &keyring, 1_000_600).unwrap().late);
+        assert!(State::open(&text, &keyring, 1_003_600).is_none());
         assert!(Context::open(&text, &keyring, 1_000_000).is_none(), "a state is no context");
     }
 

@@ -12,21 +12,27 @@ pub enum LoginError {
     /// The link did not come from our own page in this browser, or is too old: the index page makes a new one.
     #[error("the login link is not of this browser, or too old")]
     StaleLink,
+    /// The link is ours, but the request had no cookie of ours, or two.
+    #[error("the browser sent no cookie of this site, or two of one name")]
+    NoCookie,
     /// The service is not offered, see [`Service::availability`].
     #[error("not offered")]
     Unavailable(Arc<Service>),
-    /// No `state`, or none of ours, or older than ten minutes.
+    /// No `state`, or none of ours.
     #[error("the state is not ours or too old")]
     BadState,
+    /// The login began in this browser, more than ten minutes ago.
+    #[error("the login began more than ten minutes ago")]
+    TooLate(Arc<Service>),
     /// The callback came without the `state` of its provider, and nobody said that it belongs to this login.
     #[error("the callback came without its state and is not confirmed")]
     Unconfirmed(Arc<Service>),
     /// The callback came to another browser than the one where the login began.
     #[error("the login began in another browser")]
     OtherBrowser,
-    /// The callback was seen before.
+    /// The callback was seen before; of which service is not known where the page's own cleaned address was loaded.
     #[error("the callback was used before")]
-    Replayed(Arc<Service>),
+    Replayed(Option<Arc<Service>>),
     /// The answer came from another provider than the one asked (RFC 9207).
     #[error("the answer came from another issuer")]
     WrongIssuer,
@@ -81,8 +87,10 @@ impl LoginError {
     pub fn word(&self) -> &'static str {
         match self {
             Self::StaleLink => "stale_link",
+            Self::NoCookie => "no_cookie",
             Self::Unavailable(_) => "not_offered",
             Self::BadState => "bad_state",
+            Self::TooLate(_) => "too_late",
             Self::Unconfirmed(_) => "unconfirmed",
             Self::OtherBrowser => "other_browser",
             Self::Replayed(_) => "replayed",
@@ -106,7 +114,7 @@ impl LoginError {
         match self {
             Self::Unavailable(service)
             | Self::Unconfirmed(service)
-            | Self::Replayed(service)
+            | Self::TooLate(service)
             | Self::Declined(service)
             | Self::ProviderError(service, ..)
             | Self::NoRefreshToken(service, _)
@@ -114,7 +122,9 @@ impl LoginError {
             | Self::BadPaste(service)
             | Self::NotRemembered(service)
             | Self::Provider(service, _) => Some(service),
+            Self::Replayed(service) => service.as_deref(),
             Self::StaleLink
+            | Self::NoCookie
             | Self::BadState
             | Self::Stray(_)
             | Self::OtherBrowser

@@ -71,8 +71,9 @@ impl Logins {
         };
         let (grant, revoke_code) = named.unzip();
         let shown = service.provider.shown(callback);
-        let moved = context.client.zip(client.address).is_some_and(|(begun, ended)| begun != ended);
-        let caution = if guard::on(Guard::OtherAddress) && moved { Some(Caution::OtherAddress) } else { caution };
+        let moved = guard::on(Guard::OtherAddress) && context.has_moved(client);
+        let caution = if moved { Some(Caution::OtherAddress) } else { caution };
+        let again = caution.is_none().then(|| self.welcome(&context)).transpose()?;
         let opener = if caution.is_some() { Opener::None } else { context.opener };
         let context = Context { opener, client: client.address, ..context };
         let waits = self.leave(&context, &authid).await?;
@@ -92,6 +93,7 @@ impl Logins {
             fetch_token,
             waits,
             ticket: sealed,
+            again,
             shown,
         })
     }

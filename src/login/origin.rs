@@ -65,8 +65,10 @@ impl DeliveryRules {
     /// Classifies the opener of a page by the `Referer` and `Sec-Fetch-Site` headers of its request.
     pub fn opener(&self, referer: Option<&str>, sec_fetch_site: Option<&str>) -> Opener {
         let Some(origin) = referer.and_then(Origin::of) else { return Opener::None };
-        // A browser that says "typed in by the user" or "from your own pages" contradicts a foreign Referer.
-        let contradiction = matches!(sec_fetch_site, Some("none" | "same-origin"));
+        // A browser that says "from your own pages" contradicts a foreign Referer. One that says "nobody led here" does
+        // not: WebKit does so when a page is reloaded or gone back to, and keeps the Referer of the first time. No page
+        // can have that sent with somebody else's Referer.
+        let contradiction = sec_fetch_site == Some("same-origin");
         if contradiction || origin == self.own {
             Opener::None
         } else if !guard::on(Guard::TrustedOpener) || self.trusts(&origin) {
@@ -127,11 +129,18 @@ mod tests {
         let none = |referer, site| rules().opener(referer, site) == Opener::None;
         assert!(none(None, Some("cross-site")));
         assert!(none(Some("https://oauth.example.com/"), None));
-        assert!(none(Some("http://localhost:8200/"), Some("none")));
         assert!(none(Some("http://localhost:8200/"), Some("same-origin")));
         assert!(none(Some("file:///home/me/evil.html"), None));
         assert!(none(Some("null"), None));
         assert!(none(Some(&format!("https://{}.test/", "a.".repeat(100))), None));
+    }
+
+    #[test]
+    fn a_reload_keeps_the_opener_in_engines_that_then_say_that_nobody_led_here() {
+        for site in [None, Some("none"), Some("same-site"), Some("cross-site"), Some("")] {
+            assert!(matches!(rules().opener(Some("http://localhost:8200/"), site), Opener::Trusted(_)), "{site:?}");
+            assert!(matches!(rules().opener(Some("https://evil.test/"), site), Opener::Unknown(_)), "{site:?}");
+        }
     }
 
     #[test]

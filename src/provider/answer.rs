@@ -341,8 +341,11 @@ mod tests {
         for body in bad {
             assert_eq!(read("google", 200, body).err(), Some(Failure::BadAnswer), "{body}");
         }
-        for status in [101, 301, 302, 307, 308, 408, 501, 502, 503, 504] {
+        for status in [101, 301, 302, 307, 308] {
             assert_eq!(read("google", status, r#"{"access_token":"a"}"#).err(), Some(Failure::BadAnswer), "{status}");
+        }
+        for status in [408, 501, 502, 503, 504, 599] {
+            assert_eq!(read("google", status, r#"{"access_token":"a"}"#).err(), Some(Failure::Disturbed), "{status}");
         }
     }
 
@@ -388,7 +391,7 @@ mod tests {
             ("google", 400, r#"{"error":{"code":400}}"#, Failure::Unclear { status: 400 }),
             ("google", 429, "busy", later),
             ("google", 429, r#"{"error":"invalid_grant"}"#, later),
-            ("google", 503, "", Failure::BadAnswer),
+            ("google", 503, "", Failure::Disturbed),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[700082]}"#, refused(Expired)),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50076]}"#, refused(Policy)),
             ("microsoft", 400, r#"{"error":"invalid_client","error_codes":[65005]}"#, refused(Consent)),
@@ -416,6 +419,6 @@ mod tests {
             assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))), "{status}");
         }
         let fault = read_as(ProviderFacts::default(), 502, "", Some(60)).err().unwrap();
-        assert_eq!(fault.failure, Failure::BadAnswer);
+        assert_eq!(fault.failure, Failure::Disturbed);
     }
 }

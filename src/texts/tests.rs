@@ -241,6 +241,11 @@ fn a_browser_gets_the_language_that_it_likes_best_of_those_there_are() {
         let request = TestRequest::default().insert_header(("accept-language", value)).to_http_request();
         assert_eq!(Language::of(&request).tag(), language, "{accept:?}");
     }
+    for (others, language) in [(50, "de"), (5000, "en")] {
+        let list = format!("{}de", "fr, ".repeat(others));
+        let request = TestRequest::default().insert_header(("accept-language", list)).to_http_request();
+        assert_eq!(Language::of(&request).tag(), language, "after {others} others");
+    }
     let twice =
         TestRequest::default().append_header(("accept-language", "fr")).append_header(("accept-language", "de"));
     assert_eq!(Language::of(&twice.to_http_request()).tag(), "de");
@@ -285,4 +290,13 @@ fn an_operators_text_takes_the_place_of_a_built_in_one_and_nothing_elses() {
         assert!(error.starts_with(says), "{error}");
     }
     assert_eq!(texts.say(german, &text).unwrap(), "Los: S!", "what was refused changes nothing");
+}
+
+#[test]
+fn a_reason_has_filled_in_what_the_pages_know() {
+    for (key, text) in words("en").iter().filter(|(key, _)| key.starts_with("reason.")) {
+        let known = if key == "reason.unclear" { &["provider", "status"][..] } else { &["provider"] };
+        let holes = holes(text);
+        assert!(holes.iter().all(|name| known.contains(&name.as_str())), "{key}: {holes:?}");
+    }
 }

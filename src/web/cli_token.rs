@@ -2,7 +2,7 @@
 
 use super::form::Form;
 use super::login::{self, Named};
-use super::{access, audit, client, form, login_error, page, unfit, visitor};
+use super::{access, audit, client, form, index, login_error, page, unfit, visitor};
 use crate::app::App;
 use crate::login::LoginError;
 use crate::provider::{Availability, Flow, Service};
@@ -26,13 +26,12 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     let Some(service) = service.filter(|service| service.provider.flow() == Flow::Paste) else {
         return super::unknown_service(&request, &app);
     };
-    if access::is_shut(&request, &app) {
-        return super::to_index(&service.id);
+    let ctx = form::query(&request, "ctx").unwrap_or_default();
+    let offered = matches!(service.availability(), Availability::Offered);
+    if ctx.is_empty() || !offered || access::is_shut(&request, &app) {
+        return index::redirect(&service.id, &ctx, &request, &app);
     }
-    match form::query(&request, "ctx").filter(|_| matches!(service.availability(), Availability::Offered)) {
-        Some(ctx) => show(&service, &ctx, false, &request, &app),
-        None => super::to_index(&service.id),
-    }
+    show(&service, &ctx, false, &request, &app)
 }
 
 /// `POST /cli-token-login` with form `id`, `token` and `ctx`.
@@ -44,10 +43,10 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let Some(service) = app.catalogue().find(field("id")).cloned() else {
         return super::unknown_service(&request, &app);
     };
-    if access::is_shut(&request, &app) {
-        return super::to_index(&service.id);
-    }
     let (ctx, token) = (field("ctx"), SecretString::from(field("token").to_owned()));
+    if access::is_shut(&request, &app) {
+        return index::redirect(&service.id, ctx, &request, &app);
+    }
     let (binder, client) = (visitor::binder(&request, &app), client::of(&request, &app));
     let (pastes, admit) = (&app.limits().pastes, || app.limits().pastes.admits(client, None));
     match app.logins().trade(&service, ctx, binder.as_ref(), client, &token, admit).await {
@@ -59,8 +58,8 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
             audit::login_refused(&error, false, &request, &app);
             show(&service, ctx, true, &request, &app)
         }
-        Err(LoginError::StaleLink) => super::to_index(&service.id),
-        Err(error) => login_error::show(error, &request, &app),
+        Err(LoginError::StaleLink) => index::redirect(&service.id, ctx, &request, &app),
+        Err(error) => login_error::show(error, index::resumed(ctx, &request, &app).as_ref(), &request, &app),
     }
 }
 

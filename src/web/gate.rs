@@ -59,7 +59,7 @@ pub(super) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> 
 
 /// Whether a browser asks ahead of time. `Sec-Purpose` is the standard's name (Fetch, section 3.7); older browsers send
 /// the others. A request that renders ahead (`prefetch;prerender`, `preview`) is one of them.
-fn is_prefetch(request: &HttpRequest) -> bool {
+pub(super) fn is_prefetch(request: &HttpRequest) -> bool {
     let mut purposes = ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter();
     purposes.any(|name| {
         request.headers().get_all(name).any(|value| {
@@ -76,7 +76,7 @@ fn has_other_destination(request: &HttpRequest) -> bool {
 
 /// The same page for both. A prefetch gets 503 and is asked for again when its user does go there; nothing was spent.
 fn not_navigated(request: &HttpRequest, app: &App, status: StatusCode) -> HttpResponse {
-    ErrorPage::new("not_navigated").action("/", "action.open_start").show(request, app, status)
+    ErrorPage::new("not_navigated").show(request, app, status)
 }
 
 /// The pages and the login flow. Clients and probes may use any name: balancers know addresses only.
@@ -137,8 +137,10 @@ fn wrong_name(request: &HttpRequest, app: &App) -> HttpResponse {
 /// The answer to what should have come by https.
 pub(super) fn plain_http(request: &HttpRequest, app: &App) -> HttpResponse {
     let message = "This request came by plain http, where others on its way can read it. Use the https address.";
+    // Duplicati's page opens the address that its clients use.
+    let is_page = request.path() == "/refresh" && authid::is_browser(request);
     match request.path() {
-        path if path == "/refresh" || request.headers().contains_key(&authid::HEADER) => {
+        path if (path == "/refresh" && !is_page) || request.headers().contains_key(&authid::HEADER) => {
             refuse(request, StatusCode::FORBIDDEN, message)
         }
         "/token" => {

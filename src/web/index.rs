@@ -1,11 +1,13 @@
 //! `/`: the services to log in at, or the one that Duplicati asked for.
 
 use super::cookie::Cookie;
-use super::{access, client, form, page, unfit, visitor};
+use super::visitor::{self, Cause};
+use super::{access, client, form, page, unfit};
 use crate::app::App;
+use crate::authid::ServiceId;
 use crate::login::{Binder, Context, FetchToken, Opener, Origin};
 use crate::provider::{Availability, Flow, Service};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ struct Page {
     /// The name of the only service that was asked for.
     filter: Option<String>,
     start_url: Option<String>,
+    /// A service was asked for that this server does not know.
+    unknown: bool,
 }
 
 #[derive(Serialize)]
@@ -24,6 +28,8 @@ struct Choice {
     name: String,
     provider: String,
     url: Option<String>,
+    /// The page that shows it alone.
+    page_url: String,
     /// Why it cannot be chosen.
     note: Option<String>,
     /// The page of the service to use instead.
@@ -36,30 +42,41 @@ pub(super) struct Wanted {
     pub(super) only: Option<Arc<Service>>,
     /// `redirect` or `redir`: begin this login at once.
     pub(super) at_once: Option<Arc<Service>>,
+    /// Something was asked for that the catalogue does not know.
+    unknown: bool,
 }
 
 impl Wanted {
     /// Reads query or form through `parameter`.
     pub(super) fn read(app: &App, parameter: impl Fn(&str) -> Option<String>) -> Self {
         let find = |name| parameter(name).and_then(|id| app.catalogue().find(&id).cloned());
-        Self { only: find("type"), at_once: find("redirect").or_else(|| find("redir")) }
+        let (only, at_once) = (find("type"), find("redirect").or_else(|| find("redir")));
+        let is_named =
+            ["type", "redirect", "redir"].iter().any(|name| parameter(name).is_some_and(|id| !id.is_empty()));
+        Self { unknown: is_named && only.is_none() && at_once.is_none(), only, at_once }
     }
 }
 
-/// `GET /` with `type` (show that service only), `token` (the fetch token), `redirect` or `redir` (start at once).
+/// `GET /` with `type` (show that service only), `token` (the fetch token), `redirect` or `redir` (start at once), and
+/// `ctx` from a page of ours for those who begin again.
 pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     if let Some(url) = own_address(&request, &app) {
-        return HttpResponse::SeeOther().insert_header((header::LOCATION, url)).finish();
+        return super::see_other(&url);
     }
     let Some(binder) = visitor::binder(&request, &app).or_else(|| Binder::random().ok()) else {
         return unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     };
     let (referer, site) = (visitor::header(&request, "referer"), visitor::header(&request, "sec-fetch-site"));
-    let context = Context {
-        opener: app.logins().opener(referer, site),
-        fetch_token: form::query(&request, "token").and_then(|token| FetchToken::parse(&token)),
-        binder: binder.hash(),
-        client: client::of(&request, &app).address,
+    let (opener, client) = (app.logins().opener(referer, site), client::of(&request, &app).address);
+    let ctx = form::query(&request, "ctx").filter(|_| opener == Opener::None);
+    let context = match ctx.and_then(|ctx| resumed(&ctx, &request, &app)) {
+        Some(first) => Context { client, ..first },
+        None => Context {
+            opener,
+            fetch_token: form::query(&request, "token").and_then(|token| FetchToken::parse(&token)),
+            binder: binder.hash(),
+            client,
+        },
     };
     let wanted = Wanted::read(&app, |name| form::query(&request, name));
     match app.logins().welcome(&context) {
@@ -78,7 +95,7 @@ pub(super) fn show(
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {
-    let Wanted { only, at_once } = wanted;
+    let Wanted { only, at_once, unknown } = wanted;
     let asked_for = at_once.clone().or(only);
     let choice = |service: &Arc<Service>| choice(service, ctx, request, app);
     let services: Vec<_> = match &asked_for {
@@ -89,7 +106,7 @@ pub(super) fn show(
     let trusted = matches!(context.opener, Opener::Trusted(_));
     let start_url = services.first().and_then(|first| first.url.clone()).filter(|_| trusted && at_once.is_some());
     let filter = asked_for.map(|service| service.name.clone());
-    let page = Page { services, filter, start_url };
+    let page = Page { services, filter, start_url, unknown };
     let mut response = page::show(request, app, StatusCode::OK, "index.html", page);
     Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
     response
@@ -105,6 +122,32 @@ fn own_address(request: &HttpRequest, app: &App) -> Option<String> {
     other_name.then(|| format!("{}{}", app.own_origin().as_str(), asked_for))
 }
 
+/// The address of this page, of one service if that is known. With a sealed context whoever opened the first page still
+/// counts as the opener.
+pub(super) fn address(service: Option<&str>, ctx: Option<&str>) -> String {
+    let only = service.map(|id| format!("type={id}"));
+    let query: Vec<_> = only.into_iter().chain(ctx.map(|ctx| format!("ctx={ctx}"))).collect();
+    if query.is_empty() { "/".to_owned() } else { format!("/?{}", query.join("&")) }
+}
+
+/// Back to this page with the `ctx` that a link or a form of ours had, if it had one.
+pub(super) fn redirect(service: &ServiceId, ctx: &str, request: &HttpRequest, app: &App) -> HttpResponse {
+    let ctx = seal(resumed(ctx, request, app).as_ref(), app);
+    super::see_other(&address(Some(service.as_str()), ctx.as_deref()))
+}
+
+/// What a `ctx` of this browser says of the one who brings it back, unless another site's page sent them with it.
+pub(super) fn resumed(ctx: &str, request: &HttpRequest, app: &App) -> Option<Context> {
+    let ours = visitor::cause(request) != Cause::OtherPage;
+    let resume = || app.logins().resumed(ctx, visitor::binder(request, app).as_ref(), client::of(request, app));
+    if ours { resume() } else { None }
+}
+
+/// A context for the next link. Without randomness the link works all the same.
+pub(super) fn seal(context: Option<&Context>, app: &App) -> Option<String> {
+    app.logins().welcome(context?).ok()
+}
+
 fn is_listed(service: &Service) -> bool {
     !service.hidden && matches!(service.availability(), Availability::Offered | Availability::NeedsStore)
 }
@@ -116,7 +159,7 @@ fn choice(service: &Service, ctx: &str, request: &HttpRequest, app: &App) -> Cho
     };
     let note = super::unavailable(service).map(|why| page::say(request, app, &why));
     let instead_url = match service.availability() {
-        Availability::Gone { successor: Some(id), .. } => Some(format!("/?type={id}")),
+        Availability::Gone { successor: Some(id), .. } => Some(address(Some(id), Some(ctx))),
         _ => None,
     };
     Choice {
@@ -124,6 +167,7 @@ fn choice(service: &Service, ctx: &str, request: &HttpRequest, app: &App) -> Cho
         name: service.name.clone(),
         provider: service.provider.name().to_owned(),
         url: note.is_none().then(|| format!("{path}?id={}&ctx={ctx}", service.id)),
+        page_url: address(Some(service.id.as_str()), Some(ctx)),
         note,
         instead_url,
     }

@@ -21,6 +21,7 @@ use tracing::Instrument;
 struct InspectedPage<'a> {
     /// The AuthID once more, for the page's buttons.
     pasted: &'a str,
+    provider: &'a str,
     service: &'a str,
     grant: String,
     login_at: When,
@@ -43,6 +44,7 @@ struct AnewPage<'a> {
     authid: &'a str,
     grant: String,
     revoke_code: &'a str,
+    revoke_url: String,
 }
 
 /// `GET /inspect`: the page to paste into.
@@ -97,9 +99,13 @@ fn show(
     app: &App,
 ) -> HttpResponse {
     let facts = app.tokens().facts(opened);
-    let fault = tested.and_then(|outcome| outcome.as_ref().err()).map(told::refused);
+    let provider = provider(opened, app);
+    let fault = tested
+        .and_then(|outcome| outcome.as_ref().err())
+        .map(|refused| told::refused(refused).with("provider", provider));
     let page = InspectedPage {
         pasted,
+        provider,
         service: facts.service_name.as_deref().unwrap_or(facts.service.as_str()),
         grant: facts.grant.to_string(),
         login_at: When::moment(facts.login_at, request, app),
@@ -127,14 +133,21 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
                 authid: anew.authid.expose(),
                 grant: grant.to_string(),
                 revoke_code: anew.revoke_code.expose_secret(),
+                revoke_url: page::revoke_url(app),
             };
             alone(page::show(request, app, StatusCode::OK, "anew.html", page))
         }
         Err(refused) => {
             let answer = super::log(&refused, &opened.login.service, app);
-            refuse(answer.status, &told::refused(&refused), request, app)
+            refuse(answer.status, &told::refused(&refused).with("provider", provider(opened, app)), request, app)
         }
     }
+}
+
+/// What people call the provider of an AuthID.
+fn provider<'a>(opened: &'a Opened, app: &'a App) -> &'a str {
+    let id = opened.login.service.as_str();
+    app.catalogue().find(id).map_or(id, |service| service.provider.name())
 }
 
 fn too_many(request: &HttpRequest, app: &App) -> HttpResponse {

@@ -2,10 +2,10 @@
 
 use super::cookie::Cookie;
 use super::page::{self, When};
-use super::{access, audit, client, form, visitor};
+use super::{access, audit, client, form, index, visitor};
 use super::{login_error, unfit};
 use crate::app::App;
-use crate::login::{Callback, Caution, FetchToken, LoggedIn, LoginError, Opener, Origin};
+use crate::login::{Callback, Caution, Context, FetchToken, LoggedIn, LoginError, Opener, Origin};
 use crate::provider::Service;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -19,6 +19,8 @@ struct Page<'a> {
     authid: &'a str,
     grant: Option<String>,
     revoke_code: Option<&'a str>,
+    /// Where that is used.
+    revoke_url: String,
     /// When the login ends of old age.
     last_day: Option<When>,
     /// The origin that the script may send the AuthID to.
@@ -38,6 +40,8 @@ struct Page<'a> {
     send_plainly: bool,
     /// What `/deliver` wants for such a click.
     ticket: Option<&'a str>,
+    /// Where to log in once more.
+    again_url: String,
     raw_token: bool,
     withdraw_url: Option<&'a str>,
     shown: Vec<Shown<'a>>,
@@ -53,6 +57,8 @@ pub(super) struct Named<'a> {
 struct Confirm<'a> {
     service: Named<'a>,
     provider: &'a str,
+    /// Where to begin once more instead.
+    again_url: String,
 }
 
 #[derive(Serialize)]
@@ -67,13 +73,10 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
     let Some(service) = service else {
         return super::unknown_service(&request, &app);
     };
-    if access::is_shut(&request, &app) {
-        return super::to_index(&service.id);
+    let ctx = form::query(&request, "ctx").unwrap_or_default();
+    if ctx.is_empty() || access::is_shut(&request, &app) || visitor::is_not_from_our_page(&request) {
+        return index::redirect(&service.id, &ctx, &request, &app);
     }
-    let ctx = form::query(&request, "ctx").filter(|_| !visitor::is_not_from_our_page(&request));
-    let Some(ctx) = ctx else {
-        return super::to_index(&service.id);
-    };
     let binder = visitor::binder(&request, &app);
     match app.logins().begin(&service, &ctx, binder.as_ref(), client::of(&request, &app)).await {
         Ok(begun) => {
@@ -87,8 +90,8 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
             }
             response
         }
-        Err(LoginError::StaleLink) => super::to_index(&service.id),
-        Err(error) => login_error::show(error, &request, &app),
+        Err(LoginError::StaleLink) => index::redirect(&service.id, &ctx, &request, &app),
+        Err(error) => login_error::show(error, index::resumed(&ctx, &request, &app).as_ref(), &request, &app),
     }
 }
 
@@ -114,22 +117,30 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
         kept: Cookie::State.read(request, app).map(str::to_owned),
         confirmed,
         iss: first("iss"),
-        all: all.clone(),
+        all,
     };
-    match app.logins().complete(callback, visitor::binder(request, app).as_ref(), client::of(request, app)).await {
+    let (binder, client) = (visitor::binder(request, app), client::of(request, app));
+    let done = match callback.all.is_empty() {
+        // The address that the page with the AuthID has given itself.
+        true => Err(LoginError::Replayed(None)),
+        false => app.logins().complete(&callback, binder.as_ref(), client).await,
+    };
+    let resumed = || app.logins().resumed_after(&callback, binder.as_ref(), client);
+    match done {
         Ok(logged_in) => show(&logged_in, request, app),
         Err(ref error @ LoginError::Unconfirmed(ref service)) => {
             audit::login_refused(error, false, request, app);
-            ask(service, request, app)
+            ask(service, resumed().as_ref(), request, app)
         }
-        Err(error) => login_error::show(error, request, app),
+        Err(error) => login_error::show(error, resumed().as_ref(), request, app),
     }
 }
 
 /// The page that asks whether the person comes from the provider. Its form goes to the address that it has itself.
-fn ask(service: &Service, request: &HttpRequest, app: &App) -> HttpResponse {
+fn ask(service: &Service, resumed: Option<&Context>, request: &HttpRequest, app: &App) -> HttpResponse {
     let provider = service.provider.name();
-    let page = Confirm { service: Named { id: service.id.as_str(), name: &service.name }, provider };
+    let again_url = index::address(Some(service.id.as_str()), index::seal(resumed, app).as_deref());
+    let page = Confirm { service: Named { id: service.id.as_str(), name: &service.name }, provider, again_url };
     page::show(request, app, StatusCode::OK, "confirm.html", page)
 }
 
@@ -148,6 +159,7 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         authid: logged_in.authid.expose_secret(),
         grant: logged_in.grant.map(|grant| grant.to_string()),
         revoke_code: logged_in.revoke_code.as_ref().map(ExposeSecret::expose_secret),
+        revoke_url: page::revoke_url(app),
         last_day: logged_in.ends.map(|time| When::day(time, request, app)),
         deliver_to: trusted,
         mailbox: logged_in.waits,
@@ -159,6 +171,7 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         send_to: unknown.map(Origin::as_str),
         send_plainly: unknown.is_some_and(Origin::is_plain),
         ticket: logged_in.ticket.as_deref(),
+        again_url: index::address(Some(service.id.as_str()), logged_in.again.as_deref()),
         raw_token: service.provider.raw_token(),
         withdraw_url: service.provider.withdraw_url(),
         shown: logged_in.shown.iter().map(|(label, value)| Shown { label, value }).collect(),

@@ -134,14 +134,19 @@ fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
 fn unavailable(service: &Service) -> Option<Text> {
     match service.availability() {
         Availability::Offered => None,
-        Availability::NotConfigured => Some(Text::new("unavailable.not_configured")),
+        Availability::NotConfigured | Availability::SwitchedOff => Some(Text::new("unavailable.not_configured")),
         Availability::NeedsStore => Some(Text::new("unavailable.needs_store")),
         Availability::Gone { reason, .. } => Some(told::gone(reason)),
     }
 }
 
-fn to_index(service: &ServiceId) -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((header::LOCATION, format!("/?type={service}"))).finish()
+/// Sends a browser on to another page of ours. With the policy of our pages, `same-origin`, it would forget which page
+/// opened the window, and with it where the AuthID may go.
+fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
+        .finish()
 }
 
 fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {

@@ -46,6 +46,11 @@ fn cannot_be_rendered(template: &str, error: &minijinja::Error) {
     tracing::error!(template, error = format!("{error:#}"), "the template cannot be rendered");
 }
 
+/// Where people revoke, for texts that they take along.
+pub(super) fn revoke_url(app: &App) -> String {
+    format!("{}/revoke", app.own_origin().as_str())
+}
+
 /// A time: for programs, and in words.
 #[derive(Serialize)]
 pub(super) struct When {
@@ -122,6 +127,16 @@ impl ErrorPage {
     /// Fills in `{{ reason }}`.
     pub(super) fn because(self, reason: Text) -> Self {
         Self { reason: Some(reason), ..self }
+    }
+
+    /// Where the way on is the start page, lets that know by a sealed context who opened it first.
+    pub(super) fn resuming(mut self, ctx: Option<String>) -> Self {
+        match (ctx, self.action_url.strip_prefix('/')) {
+            (Some(ctx), Some("")) => self.action_url = format!("/?ctx={ctx}"),
+            (Some(ctx), Some(rest)) if rest.starts_with("?type=") => self.action_url = format!("/{rest}&ctx={ctx}"),
+            _ => {}
+        }
+        self
     }
 
     /// Offers another way on than the start page.

@@ -113,9 +113,5 @@ fn wants_json(request: &HttpRequest) -> bool {
 fn to_login(request: &HttpRequest) -> HttpResponse {
     let service = form::query(request, "type").and_then(|id| crate::authid::ServiceId::parse(&id));
     let location = service.map_or_else(|| "/".to_owned(), |id| format!("/?type={id}"));
-    HttpResponse::build(StatusCode::SEE_OTHER)
-        .insert_header((header::LOCATION, location))
-        // With `same-origin` the opener's origin would be lost here, and with it the delivery of the AuthID.
-        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
-        .finish()
+    super::see_other(&location)
 }

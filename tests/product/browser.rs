@@ -232,6 +232,11 @@ impl Person {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
+    /// Loses all cookies, as a browser that keeps none.
+    pub(crate) fn forget_cookies(&mut self) {
+        self.cookies.clear();
+    }
+
     /// The `Cookie` header that the server gets, for tests of its size.
     pub(crate) fn cookie_header(&self) -> String {
         let host = self.public.host_str().unwrap();

@@ -6,6 +6,7 @@
 
 mod access;
 mod admin;
+mod again;
 mod audit;
 mod browser;
 mod canary;
@@ -15,6 +16,7 @@ mod delivery;
 mod duplicati;
 mod emulator;
 mod ending;
+mod fetch_metadata;
 mod http;
 mod http_rules;
 mod inspect;
