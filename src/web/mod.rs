@@ -156,3 +156,5 @@ fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {
 
 #[cfg(test)]
 mod attacks;
+#[cfg(test)]
+mod readable;

@@ -71,22 +71,26 @@ pub(super) fn refuse(request: &HttpRequest, answer: &Answer) -> HttpResponse {
 
 /// The reason goes into `X-Reason`, which most backends show, and into the body, which the others do.
 fn refuse_authid(request: &HttpRequest, answer: &Answer, authid: Option<&str>) -> HttpResponse {
-    let status = answer.at_refresh(authid.is_some());
-    let response = refusal(answer, status);
+    let own = request.app_data::<web::Data<App>>().map_or("", |app| app.own_origin().as_str());
+    let mut response = told(answer, authid, own);
     if !request.headers().contains_key(&authid::HEADER) && wants_json(request) {
         let json = serde_json::json!({ "error": answer.reason }).to_string();
-        let mut response = response.set_body(BoxBody::new(json));
+        response = response.set_body(BoxBody::new(json));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        return response;
     }
+    response
+}
+
+/// What Duplicati is told, by the server at `own`, when it sends this AuthID or none.
+pub(super) fn told(answer: &Answer, authid: Option<&str>, own: &str) -> HttpResponse {
+    let status = answer.at_refresh(authid.is_some());
+    let response = refusal(answer, status);
     // Duplicati puts this link behind the reason itself, but for Box.
-    match request.app_data::<web::Data<App>>() {
-        Some(app) if status == StatusCode::UNAUTHORIZED && authid.is_some_and(authid::says_box) => {
-            let own = app.own_origin().as_str();
-            response.set_body(BoxBody::new(format!("{}. Create a new AuthID at {own}/?type=box.com", answer.reason)))
-        }
-        _ => response,
+    if status == StatusCode::UNAUTHORIZED && authid.is_some_and(authid::says_box) {
+        let body = format!("{}. Create a new AuthID at {own}/?type=box.com", answer.reason);
+        return response.set_body(BoxBody::new(body));
     }
+    response
 }
 
 /// The answer without regard to who asks.
