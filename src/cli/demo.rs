@@ -20,6 +20,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 const SERVICE: &str = "demodrive";
+
 #[derive(Args)]
 pub(super) struct Demo {
     /// Where to listen
