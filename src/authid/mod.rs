@@ -5,10 +5,12 @@
 //! would slip past lists of revoked ones. `docs/authid-format.md` describes the format for other implementations.
 
 mod login;
+mod pasted;
 mod revoke_code;
 mod text;
 
 pub use login::{Bind, GrantId, Login};
+pub use pasted::strip;
 pub use revoke_code::RevokeCode;
 pub use text::{AuthId, Envelope, ParseError, ServiceId};
 
