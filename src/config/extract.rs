@@ -8,6 +8,7 @@ use super::faults::Faults;
 use super::layers::Layers;
 use super::secrets;
 use super::sources::parse_toml;
+use super::underscores;
 use super::written::Written;
 use figment::error::Kind;
 use figment::value::{Dict, Tag, Value};
@@ -39,6 +40,12 @@ pub(super) fn extract(layers: &mut Layers, faults: &mut Faults) -> Written {
 
 /// What is wrong, without the value that is.
 fn sentence(path: &[String], kind: &Kind, layers: &Layers) -> String {
+    if let Kind::UnknownField(..) | Kind::InvalidType(..) = kind
+        && let Some(name) = layers.variable(path)
+        && let Some(meant) = underscores::meant(name)
+    {
+        return format!("is not a known key; did you mean {meant}?");
+    }
     match kind {
         Kind::UnknownField(key, known) => {
             let table = path.get(..path.len().saturating_sub(1)).unwrap_or_default();

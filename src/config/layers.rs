@@ -1,7 +1,7 @@
 //! The layers, merged by figment into one tree of values that still knows, for each value, where it was set.
 
 use super::faults::Faults;
-use super::sources::{Sources, parse_toml};
+use super::sources::{PREFIX, Sources, parse_toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,6 +181,16 @@ impl Layers {
     /// Where a value was set, for people.
     pub(super) fn place_of(&self, tag: Tag) -> String {
         self.figment.get_metadata(tag).map(|layer| layer.name.to_string()).unwrap_or_default()
+    }
+
+    /// The variable that the value at `path`, or something in it, was set in, without its prefix.
+    pub(super) fn variable<S: AsRef<str>>(&self, path: &[S]) -> Option<&str> {
+        let mut value = self.at(path)?;
+        while let Some(inner) = value.as_dict().and_then(|dict| dict.values().next()) {
+            value = inner;
+        }
+        let layer = self.figment.get_metadata(value.tag()).filter(|layer| layer.source.is_none())?;
+        layer.name.strip_prefix("in ")?.strip_prefix(PREFIX)
     }
 
     fn collect_places(&self, value: &Value, places: &mut Vec<String>) {

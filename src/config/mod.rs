@@ -7,6 +7,7 @@
 
 mod check;
 mod credentials;
+mod doubts;
 mod expiry;
 mod extract;
 mod faults;
@@ -19,6 +20,8 @@ mod show;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod underscores;
+mod values;
 mod written;
 
 pub use check::check_origin;
@@ -180,9 +183,12 @@ impl Config {
 fn read(sources: &Sources) -> Result<(Config, Layers, Faults), Faults> {
     let mut layers = Layers::stack(sources)?;
     let mut faults = Faults::default();
+    values::clean(&mut layers, &mut faults);
     let (secret_files, mut warnings) = secrets::read_files(&mut layers, &mut faults);
-    check::refuse_placeholders(&mut layers, &mut faults);
+    // Once more, for what was in these files.
+    values::clean(&mut layers, &mut faults);
     let written = extract::extract(&mut layers, &mut faults);
+    warnings.extend(doubts::judge(&written, &layers));
     warnings.extend(expiry::judge(&written.clients, &layers, sources.now, &mut faults));
     let config = check::check(written, &layers, &mut faults);
     warnings.extend(outbound::unread(sources, &config.outbound));

@@ -16,7 +16,7 @@ pub const FILE_LIMIT: u64 = 1024 * 1024;
 /// The file that is looked for in the working directory.
 const FILE_NAME: &str = "authseal.toml";
 /// The prefix of our environment variables.
-const PREFIX: &str = "AUTHSEAL_";
+pub(super) const PREFIX: &str = "AUTHSEAL_";
 
 /// What a configuration is read from.
 #[derive(Clone, Default)]
@@ -125,7 +125,13 @@ pub(super) fn parse_toml(text: &str) -> Result<Dict, String> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         let line = 1 + text.get(..start).unwrap_or_default().matches('\n').count();
-        if error.message().starts_with("duplicate key") {
+        if error.message().contains("escape") {
+            return format!(
+                "has a backslash in \"quotes\" in line {line}, where it begins an escape; put the text in 'single quotes', and \
+                write paths with /"
+            );
+        }
+        if error.message().contains("duplicate key") {
             return format!("gives a key or a table a second time in line {line}; keep one");
         }
         format!("is not valid TOML near line {line}; text stands in \"quotes\", a table's name in [brackets]")

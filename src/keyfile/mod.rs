@@ -9,10 +9,12 @@
 mod change;
 mod edit;
 mod file;
+mod packed;
 
 pub use change::{Change, Refused};
 pub use edit::{EditError, apply};
 pub use file::{create, read_text, replace};
+pub use packed::{pack, unpack};
 
 use crate::files::Unread;
 use crate::seal::{Keyring, KeyringError};
@@ -28,11 +30,11 @@ use thiserror::Error;
 pub enum KeyfileError {
     #[error("there is no keyring file {0}; make one with `authseal keys new {0}`")]
     Missing(PathBuf),
-    #[error("the keyring file {0}: {1}")]
+    #[error("the keyring file {0}: {1}{hint}", hint = as_text(.1))]
     Unread(PathBuf, Unread),
     #[error("in the keyring file {0}: {1}")]
     InFile(PathBuf, KeyringError),
-    #[error("in the keyring given as text: {0}")]
+    #[error("in the keyring given as text: {0}{hint}", hint = line_ends(.0))]
     InText(KeyringError),
     #[error("there is a keyring {0} already; it stays as it is")]
     Exists(PathBuf),
@@ -52,6 +54,25 @@ impl KeyfileError {
             Unread::Missing => Self::Missing(path.to_owned()),
             error => Self::Unread(path.to_owned(), error),
         }
+    }
+}
+
+/// The way round rights, for who cannot change them.
+fn as_text(why: &Unread) -> &'static str {
+    match why {
+        Unread::Denied(_) | Unread::OpenToOthers(_) => {
+            "; or give what is in it as `keyring.text`: `base64 -w0` makes one line of it"
+        }
+        _ => "",
+    }
+}
+
+fn line_ends(fault: &KeyringError) -> &'static str {
+    match fault {
+        KeyringError::Toml(_) => {
+            "; where a variable holds no line breaks, write each as `\\n`, or take base64: `authseal keys new --one-line` prints that, `base64 -w0 keys.toml` makes it of a file"
+        }
+        _ => "",
     }
 }
 

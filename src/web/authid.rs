@@ -40,9 +40,7 @@ pub(super) fn of<'a>(
 ) -> Result<Sent<'a>, NoAuthId> {
     let mut headers = request.headers().get_all(&HEADER);
     if let Some(header) = headers.next() {
-        // Bytes that are no text are no AuthID; an empty one says so in the usual way.
-        let authid = header.to_str().unwrap_or_default();
-        return headers.next().map_or(Ok(Sent(authid.into())), |_| Err(NoAuthId::Several));
+        return headers.next().map_or_else(|| Ok(Sent(text(header.as_bytes()))), |_| Err(NoAuthId::Several));
     }
     let mut fields = form.iter().filter(|(name, _)| name == "authid");
     if let Some((_, authid)) = fields.next() {
@@ -53,6 +51,12 @@ pub(super) fn of<'a>(
         Some(_) => Err(NoAuthId::InUrl),
         None => Err(NoAuthId::Missing),
     }
+}
+
+/// A header's text, which may hold more than ASCII where an AuthID was pasted: UTF-8, or else Latin-1 (RFC 9110 section
+/// 5.5).
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), Cow::Borrowed)
 }
 
 /// For a client that sends its AuthID to the start page.

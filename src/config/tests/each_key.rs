@@ -113,6 +113,7 @@ const ROWS: &[Row] = &[
     ("providers.p.pkce", "false", &[], "pkce: false"),
     ("providers.p.secret_required", "true", &[NO_SECRET], "fault: clients.p.secret is missing"),
     ("providers.p.client_auth", "'basic'", &[], "Basic Y2xpZW50OnNlLWNyZXQ="), // client:se-cret
+    ("providers.p.client_id_pattern", "'^[0-9]+$'", &[], "warning: clients.p.id"),
     (
         "providers.p.public_client_id",
         "'everybody'",
