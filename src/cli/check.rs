@@ -10,6 +10,7 @@ use crate::config::{Config, Faults};
 use crate::files;
 use crate::provider::{Availability, Catalogue};
 use crate::store::StorePlace;
+use crate::watch;
 use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
@@ -81,6 +82,7 @@ impl Judgement {
         let mut warnings = config.warnings.clone();
         warnings.extend(config.file.as_deref().and_then(files::rewritable));
         warnings.extend(BTreeSet::from_iter(config.inputs().filter_map(files::shared)));
+        warnings.extend(config.inputs().filter_map(watch::detached));
         let to_be_made = match &config.store {
             StorePlace::Dir(path) if !path.exists() => Some(path.display().to_string()),
             _ => None,

@@ -4,6 +4,7 @@ use super::{Configured, block_on, log};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::socket;
+use crate::watch;
 use crate::web::Server;
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -19,6 +20,7 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     let (config, public_url) = configured.load()?;
     log::start(&config.log)?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    config.inputs().filter_map(watch::detached).for_each(|warning| tracing::warn!("{warning}"));
     no_core_dumps();
     socket::raise_limit();
     block_on(async {

@@ -134,8 +134,8 @@ fn read_file(layers: &Layers, path: &[&str], secret: &[&str]) -> Result<(String,
             }
             error => format!("names a file that cannot be used: {error}"),
         })?;
-    match text::trim(&text).is_empty() {
-        true => Err("names a file that is empty; put the secret into it".to_owned()),
-        false => Ok((text.to_string(), metadata.mode() & 0o004 != 0)),
+    match text::trim(&text) {
+        "" => Err("names a file that is empty; put the secret into it".to_owned()),
+        secret => Ok((secret.to_owned(), metadata.mode() & 0o004 != 0)),
     }
 }

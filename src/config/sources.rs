@@ -125,14 +125,15 @@ pub(super) fn parse_toml(text: &str) -> Result<Dict, String> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         let line = 1 + text.get(..start).unwrap_or_default().matches('\n').count();
-        if error.message().contains("escape") {
+        // The second: onto a table that is closed already, or a value.
+        if ["duplicate key", "attempted to extend"].iter().any(|words| error.message().contains(words)) {
+            return format!("gives a key or a table a second time in line {line}; keep one");
+        }
+        if text.lines().nth(line - 1).is_some_and(|line| line.contains('\\')) {
             return format!(
                 "has a backslash in \"quotes\" in line {line}, where it begins an escape; put the text in 'single quotes', and \
                 write paths with /"
             );
-        }
-        if error.message().contains("duplicate key") {
-            return format!("gives a key or a table a second time in line {line}; keep one");
         }
         format!("is not valid TOML near line {line}; text stands in \"quotes\", a table's name in [brackets]")
     })

@@ -226,7 +226,7 @@ mod tests {
         write(&path, vec![b'#'; 1024 * 1024 + 1], 0o600);
         assert!(error_of(&path).contains("longer than 1048576 bytes"));
         write(&path, b"\xff\xfe", 0o600);
-        assert!(error_of(&path).contains("not UTF-8"));
+        assert!(error_of(&path).contains("UTF-16"));
         write(&path, "primary = 1\n", 0o600);
         assert!(error_of(&path).contains("`primary = 1`"));
         assert!(error_of(&path).contains("keys.toml"));

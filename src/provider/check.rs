@@ -218,16 +218,16 @@ fn names(url: &Option<String>, placeholder: &str) -> bool {
     url.as_ref().is_some_and(|url| url.contains(placeholder))
 }
 
-/// Whether one id may be a slip of the hand for another.
-pub(super) fn is_near(name: &str, id: &str) -> bool {
-    strsim::damerau_levenshtein(name, id) <= name.len().div_ceil(3)
+/// The id that `name` may be a slip of the hand for.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let nearest = known.map(|id| (strsim::damerau_levenshtein(name, id), id)).min();
+    nearest.filter(|(distance, _)| *distance <= name.len().div_ceil(3)).map(|(_, id)| id)
 }
 
 /// The end of a sentence about a provider that does not exist. `name` is not repeated.
 pub(super) fn unknown_provider<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
-    let nearest = known.map(|id| (strsim::damerau_levenshtein(name, id), id)).min();
-    match nearest.filter(|(_, id)| is_near(name, id)) {
-        Some((_, id)) => format!("names no provider; did you mean `{id}`?"),
+    match nearest(name, known) {
+        Some(id) => format!("names no provider; did you mean `{id}`?"),
         None => "names no provider; add a table of [providers] for it".to_owned(),
     }
 }
