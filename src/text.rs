@@ -55,8 +55,26 @@ mod tests {
     #[test]
     fn what_nobody_sees_is_dropped_at_both_ends() {
         let blank = [
-            " ", "\t", "\r\n", "\0", "\u{7f}", "\u{85}", "\u{a0}", "\u{ad}", "\u{180e}", "\u{200b}", "\u{200d}",
-            "\u{200e}", "\u{202f}", "\u{2028}", "\u{202a}", "\u{2060}", "\u{2066}", "\u{3000}", "\u{fe0f}", "\u{feff}",
+            " ",
+            "\t",
+            "\r\n",
+            "\0",
+            "\u{7f}",
+            "\u{85}",
+            "\u{a0}",
+            "\u{ad}",
+            "\u{180e}",
+            "\u{200b}",
+            "\u{200d}",
+            "\u{200e}",
+            "\u{202f}",
+            "\u{2028}",
+            "\u{202a}",
+            "\u{2060}",
+            "\u{2066}",
+            "\u{3000}",
+            "\u{fe0f}",
+            "\u{feff}",
             "\u{e0020}",
         ];
         for blank in blank {
@@ -73,7 +91,8 @@ mod tests {
         for order in [u16::to_le_bytes, u16::to_be_bytes] {
             assert!(is_utf16(&utf16("\u{feff}é", order)) && is_utf16(&utf16("primary = 1", order)));
         }
-        for other in [&b""[..], b"a", b"abcd", b"\0\0\0\0", b"a\0bc", b"\xef\xbb\xbfa = 1", b"a\0\0b", "é中".as_bytes()] {
+        for other in [&b""[..], b"a", b"abcd", b"\0\0\0\0", b"a\0bc", b"\xef\xbb\xbfa = 1", b"a\0\0b", "é中".as_bytes()]
+        {
             assert!(!is_utf16(other), "{other:?}");
         }
     }

@@ -79,7 +79,7 @@ struct Judgement {
 impl Judgement {
     fn of(config: Config, public_url: Url, online: bool) -> anyhow::Result<Self> {
         let file = config.file.as_ref().map(|file| file.display().to_string());
-        let mut warnings = config.warnings.clone();
+        let mut warnings = [config.warnings.as_slice(), &config.doubts].concat();
         warnings.extend(config.file.as_deref().and_then(files::rewritable));
         warnings.extend(BTreeSet::from_iter(config.inputs().filter_map(files::shared)));
         warnings.extend(config.inputs().filter_map(watch::detached));

@@ -81,6 +81,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         file: layers.file.clone(),
         secret_files: Vec::new(),
         warnings: Vec::new(),
+        doubts: Vec::new(),
         public_url,
         listen,
         tls,

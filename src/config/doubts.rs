@@ -49,10 +49,14 @@ fn of_credential(text: &str) -> Option<&'static str> {
         return Some("is the example of the documentation; put your own there");
     }
     if text.contains("***") {
-        return Some("looks as if a console had hidden a part of it behind stars; have the whole of it shown, or make a new one");
+        return Some(
+            "looks as if a console had hidden a part of it behind stars; have the whole of it shown, or make a new one",
+        );
     }
     if !text.is_ascii() {
-        return Some("holds a character that no provider issues (RFC 6749 appendix A); copy it once more from the console");
+        return Some(
+            "holds a character that no provider issues (RFC 6749 appendix A); copy it once more from the console",
+        );
     }
     if text.contains(' ') {
         return Some("holds a space; copy it once more from the console if it has none there");
@@ -75,7 +79,8 @@ fn of_address(text: &str) -> Option<&'static str> {
 
 /// Whether two hex digits follow `begin` somewhere.
 fn is_encoded(text: &str, begin: &str) -> bool {
-    let is_hex = |rest: &str| rest.as_bytes().first_chunk::<2>().is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    let is_hex =
+        |rest: &str| rest.as_bytes().first_chunk::<2>().is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
     text.match_indices(begin).any(|(at, _)| is_hex(&text[at + begin.len()..]))
 }
 
@@ -93,11 +98,15 @@ fn of_client(
     let mut doubt = |key: [&str; 3], text: &str| doubts.push(line(&layers.name(&key), &layers.place(&key), text));
     let name = facts.name.as_deref().unwrap_or(provider);
     let others = || written.providers.values().filter(|other| is_client_id(other, id) == Some(true));
-    let other = |also: &str| others().filter_map(|other| other.name.as_deref()).next().map(|other| format!("{also}{other}"));
+    let other =
+        |also: &str| others().filter_map(|other| other.name.as_deref()).next().map(|other| format!("{also}{other}"));
     match is_client_id(facts, id) {
         Some(false) => {
             let other = other(", but like one of ").unwrap_or_default();
-            doubt(id_key, &format!("does not look like a client id of {name}{other}; copy it once more from the console"));
+            doubt(
+                id_key,
+                &format!("does not look like a client id of {name}{other}; copy it once more from the console"),
+            );
         }
         // An operator's own provider may call its clients as it likes.
         None if is_built_in(provider, layers) => {
@@ -111,7 +120,10 @@ fn of_client(
     if secret == id {
         doubt(secret_key, "is the same as the client id; the secret is another text of the console");
     } else if is_client_id(facts, secret) == Some(true) {
-        doubt(secret_key, &format!("looks like an id and not like a secret of {name}; the secret is shown once, when it is made"));
+        doubt(
+            secret_key,
+            &format!("looks like an id and not like a secret of {name}; the secret is shown once, when it is made"),
+        );
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Config {
     secret_files: Vec<PathBuf>,
     /// What is no fault, but ought to be mended: a sentence each, without configured values.
     pub warnings: Vec<String>,
+    /// What can be used and is hardly meant, the same way; for whoever asks, since a server may be right about it.
+    pub doubts: Vec<String>,
     /// What browsers see: scheme, host and port, no path.
     pub public_url: Option<Url>,
     /// The addresses to listen on, at least one, none twice.
@@ -188,9 +190,9 @@ fn read(sources: &Sources) -> Result<(Config, Layers, Faults), Faults> {
     // Once more, for what was in these files.
     values::clean(&mut layers, &mut faults);
     let written = extract::extract(&mut layers, &mut faults);
-    warnings.extend(doubts::judge(&written, &layers));
+    let doubts = doubts::judge(&written, &layers);
     warnings.extend(expiry::judge(&written.clients, &layers, sources.now, &mut faults));
     let config = check::check(written, &layers, &mut faults);
     warnings.extend(outbound::unread(sources, &config.outbound));
-    Ok((Config { secret_files, warnings, ..config }, layers, faults))
+    Ok((Config { secret_files, warnings, doubts, ..config }, layers, faults))
 }

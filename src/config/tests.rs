@@ -271,7 +271,11 @@ fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_th
     // Without a secret in it, it may be anybody's to read, and a secret in a variable does not make it one.
     let (folder, sources) = sources(GOOD);
     fs::set_permissions(folder.path().join("authseal.toml"), Permissions::from_mode(0o644)).unwrap();
-    let env = [("AUTHSEAL_CLIENTS__DROPBOX__ID", "i"), ("AUTHSEAL_PUBLIC_URL", "https://oauth.authseal.org"), ("AUTHSEAL_CLIENTS__DROPBOX__SECRET", SECRET)];
+    let env = [
+        ("AUTHSEAL_CLIENTS__DROPBOX__ID", "i"),
+        ("AUTHSEAL_PUBLIC_URL", "https://oauth.authseal.org"),
+        ("AUTHSEAL_CLIENTS__DROPBOX__SECRET", SECRET),
+    ];
     assert!(Config::load(&with(sources, &env, &[])).unwrap().warnings.is_empty());
 }
 
@@ -417,6 +421,11 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("access.password = \"hunter2-Zw3\"", "did you mean `password_file`?"),
     ("denylist.file = \"\"", "denylist.file (in {dir}/authseal.toml) is empty"),
     ("state.store = \"redis://:hunter2-Zw3@\"", "state.store (in {dir}/authseal.toml) is not a URL like"),
+    (
+        "state.store = \"redis://hunter2-Zw3@r\"",
+        "state.store (in {dir}/authseal.toml) has a text before the `@` and no",
+    ),
+    ("state.store = \"rediss://hunter2-Zw3@r:6380/0\"", "a password alone follows a colon"),
     ("state.store = \"dir: \"", "state.store (in {dir}/authseal.toml) must be \"memory\", \"dir:\" and a folder"),
     ("state.store = \"http://hunter2-Zw3\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
     ("state = { store = \"redis://r\", redis_wait = 10 }", "must be at most 9 replicas"),

@@ -27,7 +27,8 @@ pub(super) fn meant(name: &str) -> Option<String> {
     let mut groupings: Vec<_> = (0..1 << gaps).map(|breaks: u32| grouped(breaks << 1)).collect();
     groupings.sort_by_key(Vec::len);
     let right = groupings.into_iter().find(|keys| is_key(keys))?.join("__").to_ascii_uppercase();
-    let count = if right.matches("__").count() > name.matches("__").count() { "two underscores" } else { "one underscore" };
+    let count =
+        if right.matches("__").count() > name.matches("__").count() { "two underscores" } else { "one underscore" };
     (right != name.to_ascii_uppercase()).then(|| format!("AUTHSEAL_{right} ({count})"))
 }
 
@@ -80,7 +81,9 @@ mod tests {
         ] {
             assert_eq!(meant(name).as_deref(), Some(&*format!("AUTHSEAL_{right}")), "{name}");
         }
-        for name in ["", "_", "X", "SERVER", "SERVER__DRAIN_SECONDS", "DATABASE_URL", "CLIENTS__GOOGLE", "REDIS_SERVICE_HOST"] {
+        for name in
+            ["", "_", "X", "SERVER", "SERVER__DRAIN_SECONDS", "DATABASE_URL", "CLIENTS__GOOGLE", "REDIS_SERVICE_HOST"]
+        {
             assert_eq!(meant(name), None, "{name}");
         }
         assert_eq!(meant(&"A_".repeat(100)), None);

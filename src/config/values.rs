@@ -83,7 +83,9 @@ fn fault(path: &[String], text: &str, raw: bool) -> Option<String> {
     }
     text.chars().find(|char| *char != ' ' && text::is_blank(*char)).map(|char| {
         let advice = match char.is_ascii_control() && !raw {
-            true => "in \"quotes\" a backslash begins an escape: put the text in 'single quotes', or write paths with /",
+            true => {
+                "in \"quotes\" a backslash begins an escape: put the text in 'single quotes', or write paths with /"
+            }
             false => "type it again by hand, or copy it once more from where it was made",
         };
         format!("holds a character inside that nobody sees (U+{:04X}); {advice}", u32::from(char))

@@ -217,6 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn a_keyring_that_may_not_be_read_names_the_ways_of_each_container_engine() {
+        for why in [Unread::from(io::Error::from(io::ErrorKind::PermissionDenied)), Unread::OpenToOthers(0o444)] {
+            let error = KeyfileError::unread(Path::new("/run/secrets/keys.toml"), why).to_string();
+            assert!(error.contains("Compose or Swarm") && error.contains("`mode: 0400`"), "{error}");
+            assert!(error.contains("`keyring.text`"), "{error}");
+        }
+        let denied = Unread::from(io::Error::from(io::ErrorKind::PermissionDenied)).to_string();
+        assert!(denied.contains("Podman") && denied.contains("`:Z`"), "{denied}");
+    }
+
+    #[test]
     fn what_cannot_be_a_keyring_is_refused_by_its_fault() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.toml");

@@ -48,7 +48,9 @@ impl Catalogue {
         let known: Vec<String> = complete.map(|(id, _)| id.clone()).collect();
         for (id, facts) in services {
             let Some(name) = &facts.provider else {
-                let meant = check::nearest(&id, known.iter()).map(|known| format!("; or did you mean services.{known}?")).unwrap_or_default();
+                let meant = check::nearest(&id, known.iter())
+                    .map(|known| format!("; or did you mean services.{known}?"))
+                    .unwrap_or_default();
                 faults.push(format!("services.{id}.provider is missing; name a table of [providers]{meant}"));
                 continue;
             };

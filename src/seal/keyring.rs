@@ -266,8 +266,8 @@ impl FileKey {
         let retired = time(self.retired, "retired")?;
         let keys = match (self.secret.map(SecretString::from), retired) {
             (Some(secret), None) => {
-                let keys =
-                    EpochKeys::from_text(text::trim(secret.expose_secret())).map_err(|error| KeyringError::Secret(epoch, error))?;
+                let keys = EpochKeys::from_text(text::trim(secret.expose_secret()))
+                    .map_err(|error| KeyringError::Secret(epoch, error))?;
                 if keys.epoch() != epoch {
                     return Err(KeyringError::Swapped(epoch, keys.epoch()));
                 }

@@ -135,7 +135,9 @@ fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Signature), Fault> {
     match PrivateKeyDer::from_pem_slice(&text) {
         Ok(key) => Ok((key, signature)),
         Err(_) if locked => Err(Fault::Locked),
-        Err(pem::Error::NoItemsFound) if CertificateDer::from_pem_slice(&text).is_ok() => Err(Fault::CertificateInstead),
+        Err(pem::Error::NoItemsFound) if CertificateDer::from_pem_slice(&text).is_ok() => {
+            Err(Fault::CertificateInstead)
+        }
         Err(pem::Error::NoItemsFound) => Err(Fault::NoKey),
         // The error would quote the file.
         Err(_) => Err(Fault::Damaged),

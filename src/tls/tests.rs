@@ -187,7 +187,11 @@ fn pem_is_read_with_a_byte_order_mark_and_refused_as_utf_16() {
         (format!("subject=/CN=x\n{cert}"), format!("Bag Attributes\n{key}")),
     ] {
         let folder = Folder::new(&cert, &key);
-        assert_eq!(folder.open().map(|live| live.warnings()).map_err(|faults| faults.to_string()), Ok(Vec::new()), "{cert}");
+        assert_eq!(
+            folder.open().map(|live| live.warnings()).map_err(|faults| faults.to_string()),
+            Ok(Vec::new()),
+            "{cert}"
+        );
     }
     let folder = Folder::new(&cert, &key);
     folder.put(cert.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(), &key);
@@ -200,8 +204,21 @@ fn a_key_in_the_certificates_place_and_the_other_way_round_are_named() {
     let (cert, key) = issue(&[HOST], 2200);
     let key = key.serialize_pem();
     for (cert_file, key_file, expected) in [
-        (&*key, &*cert, &["cert.pem: there is no certificate in it but a private key", "key.pem: there is no private key in it but a certificate"][..]),
-        (&*format!("{cert}{key}"), "", &["key.pem: there is no private key in it, but one is in the file of `tls.cert_file`; name that file for both"]),
+        (
+            &*key,
+            &*cert,
+            &[
+                "cert.pem: there is no certificate in it but a private key",
+                "key.pem: there is no private key in it but a certificate",
+            ][..],
+        ),
+        (
+            &*format!("{cert}{key}"),
+            "",
+            &[
+                "key.pem: there is no private key in it, but one is in the file of `tls.cert_file`; name that file for both",
+            ],
+        ),
         (&*format!("{key}{cert}"), &*cert, &["name that file for both"]),
     ] {
         let folder = Folder::new(cert_file, key_file);
@@ -240,7 +257,10 @@ fn a_certificate_without_those_that_signed_it_is_warned_of() {
     let warnings = |cert: &str, key: &str| Folder::new(cert, key).open().unwrap().warnings();
     let (cert, key) = leaf(vec![access(2)]);
     let alone = warnings(&cert, &key);
-    assert!(alone.len() == 1 && alone[0].contains("cert.pem stands alone") && alone[0].contains("fullchain.pem"), "{alone:?}");
+    assert!(
+        alone.len() == 1 && alone[0].contains("cert.pem stands alone") && alone[0].contains("fullchain.pem"),
+        "{alone:?}"
+    );
     assert_eq!(warnings(&format!("{cert}{}", authority.pem()), &key), Vec::<String>::new());
     // No issuer's place: of a house's own authority, or only one to ask whether it was revoked.
     for extensions in [vec![], vec![access(1)]] {

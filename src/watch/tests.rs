@@ -384,7 +384,8 @@ fn the_log_is_told_once_of_a_file_that_was_replaced_outside() {
     let writer = move || Lines(log.clone());
     let _guard = tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(writer).finish());
     let look = |count| (0..count).for_each(|_| followed.live.look(false));
-    let told = || String::from_utf8(lines.lock().unwrap().clone()).unwrap().matches("replaced or removed outside").count();
+    let told =
+        || String::from_utf8(lines.lock().unwrap().clone()).unwrap().matches("replaced or removed outside").count();
     look(3);
     assert_eq!(told(), 0);
     let (_file, path) = nameless(&folder);

@@ -17,6 +17,7 @@ mod replica;
 mod starved;
 mod terminal;
 mod tls;
+mod values;
 
 use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
 use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};

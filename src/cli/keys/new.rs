@@ -48,9 +48,10 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
     }
     let configured = |config: Config| match config.keyring {
         KeyringSource::File(file) => Ok(file),
-        KeyringSource::Text(_) => {
-            Err(Misuse("the keyring is given as text; name a file to make, or take `--print` or `--one-line`".to_owned()).into())
-        }
+        KeyringSource::Text(_) => Err(Misuse(
+            "the keyring is given as text; name a file to make, or take `--print` or `--one-line`".to_owned(),
+        )
+        .into()),
     };
     let path = place(new.file.as_ref(), &new.config, "keys.toml", configured)?;
     if !new.dry_run {

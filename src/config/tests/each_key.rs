@@ -311,7 +311,7 @@ fn built(config: &Config) -> Vec<String> {
     if let Some(folder) = config.file.as_ref().and_then(|file| file.parent()) {
         lines.iter_mut().for_each(|line| *line = line.replace(&folder.display().to_string(), "/"));
     }
-    lines.extend(config.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.extend(config.warnings.iter().chain(&config.doubts).map(|warning| format!("warning: {warning}")));
     lines
 }
 

@@ -22,7 +22,7 @@ fn at(lines: &str, env: &[(&str, &str)]) -> (TempDir, Sources) {
 }
 
 fn warnings(lines: &str, env: &[(&str, &str)]) -> Vec<String> {
-    Config::load(&at(lines, env).1).map(|config| config.warnings).unwrap()
+    Config::load(&at(lines, env).1).map(|config| [config.warnings, config.doubts].concat()).unwrap()
 }
 
 #[test]
@@ -95,7 +95,10 @@ fn what_no_provider_issues_is_refused_by_the_key_and_without_the_value() {
         let mut doors = vec![
             (at(&format!("[clients.own]\n{}", toml("id")), &[]), "clients.own.id (in "),
             (at(&format!("[clients.own]\n{other}{}", toml("secret")), &[]), "clients.own.secret (in "),
-            (at("[clients.own]\nid = \"i\"", &[("AUTHSEAL_CLIENTS__OWN__SECRET", &value)]), "clients.own.secret (in AUTHSEAL_"),
+            (
+                at("[clients.own]\nid = \"i\"", &[("AUTHSEAL_CLIENTS__OWN__SECRET", &value)]),
+                "clients.own.secret (in AUTHSEAL_",
+            ),
             (at("", &[("AUTHSEAL_SERVICES__GCS__CLIENT_ID", &value)]), "services.gcs.client_id (in AUTHSEAL_"),
         ];
         if !form.contains('\u{fffd}') {
@@ -114,12 +117,24 @@ fn what_no_provider_issues_is_refused_by_the_key_and_without_the_value() {
 #[test]
 fn an_address_or_a_path_in_quotes_or_with_an_escape_in_it_is_refused_too() {
     for (key, value, expected) in [
-        ("AUTHSEAL_PUBLIC_URL", "\"https://oauth.authseal.org\"", "public_url (in AUTHSEAL_PUBLIC_URL) has quotes around it"),
-        ("AUTHSEAL_STATE__STORE", "'redis://:hunter2@127.0.0.1/0'", "state.store (in AUTHSEAL_STATE__STORE) has quotes"),
+        (
+            "AUTHSEAL_PUBLIC_URL",
+            "\"https://oauth.authseal.org\"",
+            "public_url (in AUTHSEAL_PUBLIC_URL) has quotes around it",
+        ),
+        (
+            "AUTHSEAL_STATE__STORE",
+            "'redis://:hunter2@127.0.0.1/0'",
+            "state.store (in AUTHSEAL_STATE__STORE) has quotes",
+        ),
         ("AUTHSEAL_LOG__LEVEL", "\"info\"", "log.level (in AUTHSEAL_LOG__LEVEL) has quotes around it"),
         ("AUTHSEAL_DELIVERY__LOOPBACK", "'true'", "delivery.loopback (in AUTHSEAL_DELIVERY__LOOPBACK) has quotes"),
         ("AUTHSEAL_KEYRING__FILE", "\"/run/secrets/keys\"", "hand quotes on as they are"),
-        ("AUTHSEAL_STATE__STORE_FILE", "\"/run/secrets/redis\"", "state.store_file (in AUTHSEAL_STATE__STORE_FILE) has quotes"),
+        (
+            "AUTHSEAL_STATE__STORE_FILE",
+            "\"/run/secrets/redis\"",
+            "state.store_file (in AUTHSEAL_STATE__STORE_FILE) has quotes",
+        ),
         ("AUTHSEAL_STATE__STORE", "redis://:hunter2@127.0.\u{200b}0.1/0", "that nobody sees (U+200B)"),
         ("AUTHSEAL_PRIVACY__URL", "https://authseal.org/\u{2028}x", "that nobody sees (U+2028)"),
         ("AUTHSEAL_OUTBOUND__PROXY", "http://proxy\u{ad}.lan:3128", "that nobody sees (U+00AD)"),
@@ -131,7 +146,8 @@ fn an_address_or_a_path_in_quotes_or_with_an_escape_in_it_is_refused_too() {
     let faults = Config::load(&at("[denylist]\nfile = \"C:\\new\\tables\"", &[]).1).err().unwrap().to_string();
     assert!(faults.contains("(U+000A)") && faults.contains("'single quotes'"), "{faults}");
     // Names are for people.
-    let named = "[services.gcs]\nname = \"„Cloud“\"\n[services.googledrive]\nname = \"Drive\u{a0}\u{1f468}\u{200d}\u{1f469}\"";
+    let named =
+        "[services.gcs]\nname = \"„Cloud“\"\n[services.googledrive]\nname = \"Drive\u{a0}\u{1f468}\u{200d}\u{1f469}\"";
     assert!(warnings(named, &[]).is_empty());
 }
 
@@ -153,7 +169,8 @@ fn an_id_and_a_secret_that_were_copied_together_are_refused() {
 #[test]
 fn what_is_hardly_meant_is_warned_of_by_the_key() {
     let google = |id: &str, secret: &str| format!("[clients.google]\nid = \"{id}\"\nsecret = \"{secret}\"");
-    let of = |provider: &str, id: &str, secret: &str| format!("[clients.{provider}]\nid = \"{id}\"\nsecret = \"{secret}\"");
+    let of =
+        |provider: &str, id: &str, secret: &str| format!("[clients.{provider}]\nid = \"{id}\"\nsecret = \"{secret}\"");
     for good in [
         google(ID, SECRET),
         google("12345.apps.googleusercontent.com", "oldSecretOf24Characters1"),
@@ -167,9 +184,17 @@ fn what_is_hardly_meant_is_warned_of_by_the_key() {
         assert_eq!(warnings(&good, &[]), Vec::<String>::new(), "{good}");
     }
     for (lines, key, says) in [
-        (google("1234567890-abc.apps.googleusercontent.com", SECRET), "clients.google.id", "example of the documentation"),
+        (
+            google("1234567890-abc.apps.googleusercontent.com", SECRET),
+            "clients.google.id",
+            "example of the documentation",
+        ),
         (of("box", "abcdefghijklmnopqrstuvwxyz012345", SECRET), "clients.box.id", "example of the documentation"),
-        (google("1122334455-k8s1qv9pd0z2x4c6v8b0n2m4a6s8d0f2", SECRET), "clients.google.id", "does not look like a client id of Google"),
+        (
+            google("1122334455-k8s1qv9pd0z2x4c6v8b0n2m4a6s8d0f2", SECRET),
+            "clients.google.id",
+            "does not look like a client id of Google",
+        ),
         (google(GUID, SECRET), "clients.google.id", "but like one of Microsoft"),
         (of("microsoft", ID, "hunter2~1"), "clients.microsoft.id", "but like one of Google"),
         (of("box", ID, "hunter2"), "clients.box.id", "looks like a client id of Google, not of Box"),
@@ -183,10 +208,18 @@ fn what_is_hardly_meant_is_warned_of_by_the_key() {
         (of("own", "i", "••••••••nter2"), "clients.own.secret", "no provider issues"),
         (of("own", "i", "hunter2–Zw3"), "clients.own.secret", "no provider issues"),
         (of("own", "i", "****hunter2"), "clients.own.secret", "behind stars"),
-        ("[services.gcs]\nclient_id = \"hunter2\"".to_owned() + "\nclient_secret = \"x\"", "services.gcs.client_id", "does not look"),
+        (
+            "[services.gcs]\nclient_id = \"hunter2\"".to_owned() + "\nclient_secret = \"x\"",
+            "services.gcs.client_id",
+            "does not look",
+        ),
         ("[state]\nstore = \"redis://:hunter2%2540@127.0.0.1/0\"".to_owned(), "state.store", "percent-encoded twice"),
         ("[privacy]\nurl = \"https://www.example.com/privacy\"".to_owned(), "privacy.url", "reserved for examples"),
-        ("[delivery]\ntrusted_origins = [\"https://nas.test:8200\"]".to_owned(), "delivery.trusted_origins, entry 1", "reserved"),
+        (
+            "[delivery]\ntrusted_origins = [\"https://nas.test:8200\"]".to_owned(),
+            "delivery.trusted_origins, entry 1",
+            "reserved",
+        ),
     ] {
         let warnings = warnings(&lines, &[]);
         assert!(warnings.len() == 1 && warnings[0].starts_with(&format!("{key} (in ")), "{lines}: {warnings:?}");
@@ -195,7 +228,10 @@ fn what_is_hardly_meant_is_warned_of_by_the_key() {
     for host in ["oauth.example.com", "example.org", "EXAMPLE.NET", "nas.example", "a.b.test", "x.invalid."] {
         let url = format!("https://{}", host.trim_end_matches('.'));
         let warnings = warnings("", &[("AUTHSEAL_PUBLIC_URL", &url)]);
-        assert!(warnings.len() == 1 && warnings[0].starts_with("public_url (in AUTHSEAL_PUBLIC_URL) names a host"), "{warnings:?}");
+        assert!(
+            warnings.len() == 1 && warnings[0].starts_with("public_url (in AUTHSEAL_PUBLIC_URL) names a host"),
+            "{warnings:?}"
+        );
     }
     for host in ["oauth.myexample.com", "example.com.de", "test.lan", "examples.org", "localhost:1", "127.0.0.1"] {
         assert!(warnings("", &[("AUTHSEAL_PUBLIC_URL", &format!("https://{host}"))]).is_empty(), "{host}");
@@ -205,7 +241,10 @@ fn what_is_hardly_meant_is_warned_of_by_the_key() {
 #[test]
 fn a_client_for_a_service_is_told_its_provider() {
     for (table, expected) in [
-        ("clients.googledrive", "clients.googledrive names a service, and clients belong to providers; write clients.google"),
+        (
+            "clients.googledrive",
+            "clients.googledrive names a service, and clients belong to providers; write clients.google",
+        ),
         ("clients.onedrivev2", "write clients.microsoft"),
         ("clients.\"box.com\"", "write clients.box"),
         ("clients.gogle", "clients.gogle names no provider; did you mean `google`?"),
