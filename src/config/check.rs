@@ -137,7 +137,12 @@ impl Keys<'_> {
     pub(super) fn path(&mut self, path: &[&str], file: Option<String>) -> Option<PathBuf> {
         self.filled(path, file.as_deref());
         let folder = self.layers.folder(self.layers.at(path)?.tag());
-        file.map(|file| folder.join(file))
+        let file = folder.join(file?);
+        if file.to_string_lossy().contains('\\') && !file.exists() {
+            self.fault(path, "has `\\` in it and names no file that exists; folders are separated with `/` here");
+            return None;
+        }
+        Some(file)
     }
 
     fn folder(&mut self, path: &[&str], folder: Option<String>) -> Option<PathBuf> {

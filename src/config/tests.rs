@@ -419,6 +419,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("clients.google.refresh_token_days = 0", "clients.google.refresh_token_days must be at least 1"),
     ("access.password_file = \"\"", "access.password_file (in {dir}/authseal.toml) is empty"),
     ("access.password = \"hunter2-Zw3\"", "did you mean `password_file`?"),
+    ("denylist.file = 'C:\\lists\\denylist'", "denylist.file (in {dir}/authseal.toml) has `\\` in it"),
+    ("templates_dir = \"D:\\\\pages\"", "templates_dir (in {dir}/authseal.toml) has `\\` in it"),
     ("denylist.file = \"\"", "denylist.file (in {dir}/authseal.toml) is empty"),
     ("state.store = \"redis://:hunter2-Zw3@\"", "state.store (in {dir}/authseal.toml) is not a URL like"),
     (

@@ -100,7 +100,7 @@ fn is_quoted(text: &str) -> bool {
 
 /// What was copied together with an id or a secret.
 fn not_alone(text: &str) -> Option<String> {
-    if text.starts_with('{') {
+    if text.starts_with('{') && text.contains('"') {
         return Some(
             "holds a whole JSON document, as consoles let you download it; keep the one member's text alone, without quotes"
                 .to_owned(),
