@@ -5,7 +5,7 @@
 //!
 //! The rooms, in reading order. A room imports only what stands above it (`tests/imports.rs` checks that).
 
-pub mod text;
+pub mod unseen;
 pub mod clock;
 pub mod guard;
 pub mod net;
@@ -25,6 +25,7 @@ pub mod tokens;
 pub mod login;
 pub mod access;
 pub mod config;
+pub mod texts;
 pub mod pages;
 pub mod app;
 pub mod socket;

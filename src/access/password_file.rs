@@ -2,7 +2,7 @@
 
 use super::hash::{HashFault, PasswordHash};
 use crate::files::{self, Readers, Unread};
-use crate::text;
+use crate::unseen;
 use crate::watch::{Live, Signature, Source};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -79,7 +79,7 @@ fn read(path: &Path) -> Result<(PasswordHash, Signature), PasswordFileError> {
         Unread::TooLong(_) | Unread::NotText => not_a_hash(HashFault::NotAHash),
         error => PasswordFileError::Unread(path.to_owned(), error),
     })?;
-    let hash = PasswordHash::parse(text.trim_matches(|char| text::is_blank(char) || text::is_quote(char)))
+    let hash = PasswordHash::parse(text.trim_matches(|char| unseen::is_blank(char) || unseen::is_quote(char)))
         .map_err(not_a_hash)?;
     Ok((hash, Signature::of(&metadata)))
 }

@@ -6,7 +6,7 @@
 //! revoked logins, which goes by what is inside.
 
 use super::{Envelope, ParseError, RevokeCode};
-use crate::text;
+use crate::unseen;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
@@ -61,7 +61,7 @@ impl RevokeCode {
 
 /// What begins like an AuthID or a revoke code in a pasted text, without what cannot belong to it; all of the text if
 /// nothing does.
-pub(super) fn tidy(pasted: &str) -> Zeroizing<String> {
+pub fn tidy(pasted: &str) -> Zeroizing<String> {
     let mut text = strip(pasted);
     if let Some(start) = BEGINNINGS.iter().filter_map(|beginning| text.find(beginning)).min() {
         let found = &text[start..];
@@ -89,7 +89,7 @@ pub fn strip(pasted: &str) -> Zeroizing<String> {
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => Some('-'),
         '\u{ff1a}' | '\u{a789}' | '\u{2236}' => Some(':'),
         '>' | '\\' => None,
-        char if text::is_blank(char) || text::is_quote(char) => None,
+        char if unseen::is_blank(char) || unseen::is_quote(char) => None,
         char => Some(char),
     };
     Zeroizing::new(text.chars().filter_map(keep).collect())

@@ -86,7 +86,7 @@ fn coerce(text: &str, wanted: &str) -> Option<Value> {
     // `[::]:8080` is an address and no list.
     let is_list = text.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with(['"', '\'', ']']));
     if wanted == "a sequence" && !is_list {
-        let entries = text.split(',').map(crate::text::trim).filter(|entry| !entry.is_empty());
+        let entries = text.split(',').map(crate::unseen::trim).filter(|entry| !entry.is_empty());
         return Some(Value::from(entries.map(Value::from).collect::<Vec<_>>()));
     }
     let text = if wanted == "a boolean" { text.to_ascii_lowercase() } else { text.to_owned() };

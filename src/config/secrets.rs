@@ -4,7 +4,7 @@
 use super::faults::{Faults, line};
 use super::layers::Layers;
 use crate::files::{self, Readers, Unread};
-use crate::text;
+use crate::unseen;
 use figment::value::Value;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -134,7 +134,7 @@ fn read_file(layers: &Layers, path: &[&str], secret: &[&str]) -> Result<(String,
             }
             error => format!("names a file that cannot be used: {error}"),
         })?;
-    match text::trim(&text) {
+    match unseen::trim(&text) {
         "" => Err("names a file that is empty; put the secret into it".to_owned()),
         secret => Ok((secret.to_owned(), metadata.mode() & 0o004 != 0)),
     }

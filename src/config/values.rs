@@ -5,7 +5,7 @@
 use super::faults::Faults;
 use super::layers::Layers;
 use super::secrets;
-use crate::text;
+use crate::unseen;
 use figment::value::Value;
 
 /// Keys with text for people, in which every character may be meant.
@@ -22,7 +22,7 @@ const MAX_LABEL: usize = 40;
 pub(super) fn clean(layers: &mut Layers, faults: &mut Faults) {
     let (mut trimmed, mut refused) = (Vec::new(), Vec::new());
     each_text(layers, layers.root(), &mut Vec::new(), &mut |path, value, written| {
-        let text = text::trim(written);
+        let text = unseen::trim(written);
         if text.len() < written.len() && !path.iter().any(|key| key == WHITE_SPACE) {
             trimmed.push((path.to_vec(), Value::String(value.tag(), text.to_owned())));
         }
@@ -81,7 +81,7 @@ fn fault(path: &[String], text: &str, raw: bool) -> Option<String> {
     {
         return Some(sentence);
     }
-    text.chars().find(|char| *char != ' ' && text::is_blank(*char)).map(|char| {
+    text.chars().find(|char| *char != ' ' && unseen::is_blank(*char)).map(|char| {
         let advice = match char.is_ascii_control() && !raw {
             true => {
                 "in \"quotes\" a backslash begins an escape: put the text in 'single quotes', or write paths with /"
@@ -95,7 +95,7 @@ fn fault(path: &[String], text: &str, raw: bool) -> Option<String> {
 fn is_quoted(text: &str) -> bool {
     let mut chars = text.chars();
     let (first, last) = (chars.next(), chars.next_back());
-    [first, last].iter().all(|char| char.is_some_and(text::is_quote))
+    [first, last].iter().all(|char| char.is_some_and(unseen::is_quote))
 }
 
 /// What was copied together with an id or a secret.
@@ -117,7 +117,7 @@ fn not_alone(text: &str) -> Option<String> {
 }
 
 fn is_label(text: &str) -> bool {
-    let text = text.trim_matches(|char| text::is_quote(char) || text::is_blank(char)).to_ascii_lowercase();
+    let text = text.trim_matches(|char| unseen::is_quote(char) || unseen::is_blank(char)).to_ascii_lowercase();
     let is_name = text.len() <= MAX_LABEL && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_- ".contains(&b));
     is_name && LABELS.iter().any(|label| text.ends_with(label))
 }

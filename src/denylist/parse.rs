@@ -5,7 +5,7 @@ use super::Rules;
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
 use crate::seal::Epoch;
-use crate::text;
+use crate::unseen;
 use jiff::Timestamp;
 use std::borrow::Cow;
 use std::fmt;
@@ -221,7 +221,7 @@ pub(super) fn each_line(
 
 /// Checks the first line. A byte order mark, which some editors add, is no fault.
 pub(super) fn header(line: &[u8]) -> Result<(), Wrong> {
-    if text::is_utf16(line) {
+    if unseen::is_utf16(line) {
         return Err(Wrong::Utf16);
     }
     let text = readable(line);
@@ -234,7 +234,7 @@ fn readable(line: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(before_note(line));
     match text.is_ascii() {
         true => text,
-        false => text.chars().filter(|char| char.is_whitespace() || !text::is_blank(*char)).collect(),
+        false => text.chars().filter(|char| char.is_whitespace() || !unseen::is_blank(*char)).collect(),
     }
 }
 

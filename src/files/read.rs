@@ -3,7 +3,7 @@
 //! device, a folder, is not waited for.
 
 use super::trust::{Untrusted, trust};
-use crate::text;
+use crate::unseen;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -119,9 +119,9 @@ pub(super) fn bytes(file: File, metadata: &Metadata, limit: u64) -> Result<Zeroi
     let room = metadata.len().min(limit) + 1;
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
     file.take(limit + 1).read_to_end(&mut bytes)?;
-    match text::without_mark(&bytes) {
+    match unseen::without_mark(&bytes) {
         _ if bytes.len() as u64 > limit => Err(Unread::TooLong(limit)),
-        _ if text::is_utf16(&bytes) => Err(Unread::Utf16),
+        _ if unseen::is_utf16(&bytes) => Err(Unread::Utf16),
         whole if whole.len() == bytes.len() => Ok(bytes),
         rest => Ok(Zeroizing::new(rest.to_vec())),
     }

@@ -1,6 +1,6 @@
 //! A keyring's text on one line, for variables and forms that hold no line breaks: base64, or `\\n` for each line break.
 
-use crate::text;
+use crate::unseen;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -19,12 +19,12 @@ pub fn pack(text: &str) -> Zeroizing<String> {
 
 /// A keyring's text as it was before it was put on one line; any other text as it is.
 pub fn unpack(text: &str) -> Zeroizing<String> {
-    let text = text::trim(text);
+    let text = unseen::trim(text);
     // Each keyring has ` = ` in it, which base64 never has: no text is both.
-    let packed = Zeroizing::new(text.replace(text::is_blank, "").replace('-', "+").replace('_', "/"));
+    let packed = Zeroizing::new(text.replace(unseen::is_blank, "").replace('-', "+").replace('_', "/"));
     let unpacked = BASE64.decode(packed.as_bytes()).map(Zeroizing::new);
     if let Ok(bytes) = &unpacked
-        && let Ok(text) = std::str::from_utf8(text::without_mark(bytes))
+        && let Ok(text) = std::str::from_utf8(unseen::without_mark(bytes))
         && text.contains('=')
     {
         return Zeroizing::new(text.to_owned());

@@ -1,7 +1,7 @@
 //! The fetch token: made by Duplicati's page, which asks for the AuthID by it.
 
 use crate::guard::{self, Guard};
-use crate::text;
+use crate::unseen;
 use std::collections::BTreeSet;
 
 /// 16 to 64 of `A-Z a-z 0-9 _ -`, with at least 8 different ones: too short or too plain a token could be guessed.
@@ -15,7 +15,7 @@ impl FetchToken {
 
     /// Reads a token. What is blank round it is dropped: a poll that brings the same finds the same.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text::trim(text);
+        let text = unseen::trim(text);
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         let fits = text.len() <= Self::MAX_LEN && text.bytes().all(allowed);
         let guessable = text.len() < 16 || text.bytes().collect::<BTreeSet<_>>().len() < 8;

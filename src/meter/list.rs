@@ -53,6 +53,16 @@ pub(super) const REFRESHES: Metric = counter(
     &["service", "epoch", "outcome"],
     "AuthIDs that came to /refresh or /token, by what became of them.",
 );
+pub(super) const WAITING: Metric = gauge(
+    "authseal_refresh_waiting",
+    &[],
+    "Requests for an access token that wait: for a provider, the state store, a key or another replica.",
+);
+pub(super) const WAITED: Metric = counter(
+    "authseal_refresh_waits_total",
+    &["outcome"],
+    "Requests for an access token that have waited, by how that ended.",
+);
 pub(super) const LAST_SEEN: Metric = gauge(
     "authseal_epoch_last_seen_timestamp_seconds",
     &["epoch"],
@@ -212,8 +222,10 @@ impl File {
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 35] = [
+pub const METRICS: [&Metric; 37] = [
     &REFRESHES,
+    &WAITING,
+    &WAITED,
     &LAST_SEEN,
     &LOGINS,
     &DELIVERIES,

@@ -153,7 +153,8 @@ impl Providers {
         match &outcome {
             Ok(tokens) => self.habits.refreshed(service, refresh_token, tokens.refresh_token.as_ref()),
             Err(fault) if self.habits.is_dead(service, refresh_token, fault.failure) => {
-                return Err(Fault::from(Failure::Refused(Meaning::LoginAgain)).of_refresh());
+                let dead = Fault::from(Failure::Refused(Meaning::LoginAgain));
+                return Err(Fault { status: fault.status, ..dead }.of_refresh());
             }
             Err(_) => {}
         }
@@ -208,7 +209,7 @@ impl Providers {
         let (provider, client) = offered(service)?;
         let metadata = self.discovery.metadata(provider, &self.wire, deadline).await;
         // The token has not been sent yet.
-        let metadata = metadata.map_err(|failure| Fault { failure, repeat: Repeat::Safe })?;
+        let metadata = metadata.map_err(|failure| Fault::new(failure, Repeat::Safe))?;
         let url = match (&provider.token, &metadata) {
             (Some(TokenUrl::One(url)), _) => url,
             (Some(TokenUrl::Chosen(hosts)), _) => {
@@ -428,7 +429,7 @@ mod tests {
         let stranger = Stranger::with([Reply::Raw(format!("{cut}{}", &both[..30]).into())]).await;
         let (providers, service) = local(&stranger, "rotation = \"single_use\"");
         let failed = providers.refresh(&service, &"r".into(), BUDGET).await.err().unwrap();
-        assert_eq!(failed, RefreshFailure { failure: Failure::Unreachable, in_doubt: true });
+        assert_eq!(failed, RefreshFailure { failure: Failure::Unreachable, in_doubt: true, status: Some(200) });
     }
 
     #[tokio::test]
@@ -511,6 +512,20 @@ mod tests {
             assert_eq!(said(rotation, &[("old", dead.clone())]).await, [0, 0], "{rotation}");
         }
         assert_eq!(said("single_use", &[old(), ("old", dead)]).await, [0, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_refused_in_one_way_and_taken_in_the_next_is_no_error() {
+        let refused = || Reply::Http("401 Unauthorized", r#"{"error":"invalid_client"}"#.into());
+        for (second, errors) in [(ok(), 0), (refused(), 1)] {
+            let stranger = Stranger::with([refused(), second]).await;
+            let (providers, service) = local(&stranger, "");
+            let (log, guard) = Log::catch();
+            assert_eq!(refresh(&providers, &service).await.is_ok(), errors == 0);
+            drop(guard);
+            assert_eq!(log.text().matches("ERROR").count(), errors, "{}", log.text());
+            assert!(log.text().contains("the provider refused the client"), "{}", log.text());
+        }
     }
 
     #[tokio::test(start_paused = true)]

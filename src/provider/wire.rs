@@ -7,10 +7,9 @@
 //! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
 
-use super::ClientAuth;
 use super::address::names_loopback;
 use super::answer::Answer;
-use super::client_auth::with_client;
+use super::client_auth::{Choice, with_client};
 use super::failure::{Failure, Fault, Repeat};
 use super::names::{Names, Remembered};
 use super::outbound::{Outbound, SetupError, trusting};
@@ -57,7 +56,7 @@ pub(super) enum Payload<'a> {
     /// GET.
     Nothing,
     /// POST of a form, with the client's credentials if there are any to be shown.
-    Form(Vec<(&'a str, &'a str)>, Option<(&'a Client, ClientAuth)>),
+    Form(Vec<(&'a str, &'a str)>, Option<(&'a Client, Choice)>),
     /// POST with an access token and without a body.
     Bearer(&'a SecretString),
 }
@@ -164,12 +163,16 @@ impl Wire {
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
             let Ok(place) = timeout(patience, call.provider.places.acquire()).await else {
                 tracing::warn!(provider = id, "too many calls to a provider are under way; this one was not made");
-                return Err(Fault { failure: Failure::TimedOut, repeat: Repeat::Safe });
+                return Err(Fault::new(Failure::TimedOut, Repeat::Safe));
             };
             let begun = Instant::now();
             let answer = self.attempt(call, deadline, harmless).await;
             let outcome = match &answer {
-                Ok(answer) => read(call.provider, answer).map_err(|fault| answer.cut.unwrap_or(fault)),
+                Ok(answer) => read(call.provider, answer).map_err(|fault| {
+                    // With such a status it is an outage, however much of the page came.
+                    let cut = answer.cut.filter(|_| answer.status < 500);
+                    Fault { status: Some(answer.status), ..cut.unwrap_or(fault) }
+                }),
                 Err(fault) => Err(*fault),
             };
             let word = outcome.as_ref().map_or_else(|fault| fault.failure.word(), |_| "ok");
@@ -192,14 +195,14 @@ impl Wire {
 
     async fn attempt(&self, call: &Call<'_>, deadline: Instant, harmless: bool) -> Result<Answer, Fault> {
         let broken = |error: reqwest::Error| broken(call.provider, &error);
-        let late = |_| Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless };
+        let late = |_| Fault::new(Failure::TimedOut, Repeat::IfHarmless);
         let request = self.request(call, deadline).await?;
         let until = if harmless { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
         let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(broken)?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), self.clock.now());
         let location = response.headers().get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
-        let head = Head::read(response.headers(), &call.url);
+        let head = Head::read(response.headers(), location.as_ref());
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_BODY)); // never grows, so no copy is left behind
         let cut = loop {
             match timeout_at(until, response.chunk()).await.map_err(late).and_then(|chunk| chunk.map_err(broken)) {
@@ -224,13 +227,13 @@ impl Wire {
         let request = self.prepare(call.provider, method, &call.url, deadline).await.map_err(|error| {
             tracing::warn!(provider = call.provider.id, cause = ?error.to_string(), "the connection to a provider failed");
             let timed_out = error.kind() == io::ErrorKind::TimedOut;
-            Fault { failure: if timed_out { Failure::TimedOut } else { Failure::Unreachable }, repeat: Repeat::Safe }
+            Fault::new(if timed_out { Failure::TimedOut } else { Failure::Unreachable }, Repeat::Safe)
         })?;
         let request = match &call.payload {
             Payload::Nothing => request,
             Payload::Bearer(token) => request.bearer_auth(token.expose_secret()),
             Payload::Form(fields, None) => request.form(fields),
-            Payload::Form(fields, Some((client, auth))) => with_client(request, fields, client, *auth),
+            Payload::Form(fields, Some((client, choice))) => with_client(request, fields, client, choice.auth),
         };
         // Without the second header any coding would be welcome (RFC 9110 section 12.5.3).
         Ok(request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity"))
@@ -260,11 +263,11 @@ fn broken(provider: &Provider, error: &reqwest::Error) -> Fault {
     // The innermost cause is the system's or the TLS library's sentence, never a part of the request or the answer.
     tracing::warn!(provider = provider.id, cause = ?cause.to_string(), "the connection to a provider failed");
     match () {
-        () if error.is_connect() && error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::Safe },
-        () if error.is_connect() => Fault { failure: Failure::Unreachable, repeat: Repeat::Safe },
+        () if error.is_connect() && error.is_timeout() => Fault::new(Failure::TimedOut, Repeat::Safe),
+        () if error.is_connect() => Fault::new(Failure::Unreachable, Repeat::Safe),
         () if error.is_builder() => Fault::bad_answer(),
-        () if error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless },
-        () => Fault { failure: Failure::Unreachable, repeat: Repeat::IfHarmless },
+        () if error.is_timeout() => Fault::new(Failure::TimedOut, Repeat::IfHarmless),
+        () => Fault::new(Failure::Unreachable, Repeat::IfHarmless),
     }
 }
 

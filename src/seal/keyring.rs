@@ -6,7 +6,7 @@
 
 use super::key::hex;
 use super::{Epoch, EpochKeys, KeyTextError};
-use crate::text;
+use crate::unseen;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -266,7 +266,7 @@ impl FileKey {
         let retired = time(self.retired, "retired")?;
         let keys = match (self.secret.map(SecretString::from), retired) {
             (Some(secret), None) => {
-                let keys = EpochKeys::from_text(text::trim(secret.expose_secret()))
+                let keys = EpochKeys::from_text(unseen::trim(secret.expose_secret()))
                     .map_err(|error| KeyringError::Secret(epoch, error))?;
                 if keys.epoch() != epoch {
                     return Err(KeyringError::Swapped(epoch, keys.epoch()));

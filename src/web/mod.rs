@@ -30,6 +30,7 @@ mod revoke;
 mod running;
 mod server;
 mod token;
+mod told;
 mod unfit;
 mod visitor;
 
@@ -40,6 +41,7 @@ pub use server::{Server, listen, service};
 use crate::app::App;
 use crate::authid::ServiceId;
 use crate::provider::{Availability, Service};
+use crate::texts::Text;
 use crate::tokens::{Granted, Refused};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
@@ -81,7 +83,8 @@ fn routes(config: &mut web::ServiceConfig) {
 
 /// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
 async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
-    let opened = app.tokens().open(authid).map_err(|refused| {
+    let deadline = app.tokens().deadline();
+    let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
         app.meter().refreshed(None, None, refused.word());
         headers::span(request).in_scope(|| unopened(&refused, request, app))
     })?;
@@ -94,19 +97,22 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
     }
     let span = headers::span(request);
     span.record("grant", tracing::field::display(opened.login.grant));
-    let outcome = app.tokens().access(&opened).instrument(span.clone()).await;
+    let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(Refused::word, |granted| granted.source.word()));
     if let Err(refused @ Refused::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
-        return Err(refused.into());
+        return Err(Answer::of(refused, ""));
     }
     app.meter().saw_epoch(epoch);
-    outcome.map_err(|refused| span.in_scope(|| log(&refused)))
+    outcome.map_err(|refused| span.in_scope(|| log(&refused, &opened.login.service, app)))
 }
 
 /// Writes the cause of a refusal to the log, where its operator finds it, and returns what the client is told.
-fn log(refused: &Refused) -> Answer {
-    let answer = Answer::from(refused);
+fn log(refused: &Refused, service: &ServiceId, app: &App) -> Answer {
+    logged(refused, Answer::of(refused, &reason::provider_name(service, app.catalogue())))
+}
+
+fn logged(refused: &Refused, answer: Answer) -> Answer {
     match answer.level {
         tracing::Level::ERROR => tracing::error!(why = %refused, "no access token"),
         tracing::Level::WARN => tracing::warn!(why = %refused, "no access token"),
@@ -120,19 +126,17 @@ fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
     let counted = || app.limits().invalid_authid(client::of(request, app));
     match refused.is_guess().then(counted) {
         Some(Err(wait)) => Answer::too_many(wait),
-        _ => log(refused),
+        _ => logged(refused, Answer::of(refused, "")),
     }
 }
 
 /// Why a service cannot be chosen, for visitors; `None` if it can.
-fn unavailable(service: &Service) -> Option<String> {
+fn unavailable(service: &Service) -> Option<Text> {
     match service.availability() {
         Availability::Offered => None,
-        Availability::NotConfigured => Some("This server is not set up for this service.".to_owned()),
-        Availability::NeedsStore => Some(
-            "Its logins change with every use, and this server has nowhere to remember the change, so it is switched off. Its operator can turn it on with the setting `state.store`.".to_owned(),
-        ),
-        Availability::Gone { reason, .. } => Some(reason.to_owned()),
+        Availability::NotConfigured => Some(Text::new("unavailable.not_configured")),
+        Availability::NeedsStore => Some(Text::new("unavailable.needs_store")),
+        Availability::Gone { reason, .. } => Some(told::gone(reason)),
     }
 }
 
@@ -141,13 +145,7 @@ fn to_index(service: &ServiceId) -> HttpResponse {
 }
 
 fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {
-    ErrorPage::new(
-        "Unknown service",
-        "This server does not know the service that was asked for.",
-        "Choose one of the services on the start page.",
-    )
-    .action("/", "Show all services")
-    .show(app, request, StatusCode::NOT_FOUND)
+    ErrorPage::new("unknown_service").action("/", "action.all_services").show(request, app, StatusCode::NOT_FOUND)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ mod terminal;
 mod tls;
 mod values;
 
-use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
+use authseal::authid::{self, GrantId, Login, ServiceId};
 use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -175,16 +175,10 @@ fn sealed(folder: &Path, service: &str) -> (String, GrantId) {
 
 /// An AuthID under any epoch.
 fn sealed_with(keys: &EpochKeys, service: &str) -> (String, GrantId) {
-    let grant = GrantId::random().unwrap();
-    let login = Login {
-        service: ServiceId::parse(service).unwrap(),
-        grant,
-        refresh_token: "hunter2".to_owned().into(),
-        sealed_at: 1_795_428_000,
-        login_at: 1_795_420_000,
-        bind: Bind::random().unwrap(),
-    };
-    (authid::seal(keys, &login).unwrap().expose().to_owned(), grant)
+    let service = ServiceId::parse(service).unwrap();
+    let login =
+        Login { sealed_at: 1_795_428_000, ..Login::new(service, "hunter2".to_owned().into(), 1_795_420_000).unwrap() };
+    (authid::seal(keys, &login).unwrap().expose().to_owned(), login.grant)
 }
 
 #[test]
@@ -637,6 +631,85 @@ fn a_terminated_server_says_so_first_and_then_ends_well() {
     let answer = served.ask("/healthz");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
     assert_eq!(served.end(), Some(0));
+}
+
+#[test]
+fn a_terminated_server_answers_those_who_wait() {
+    let folder = ready(GOOD);
+    let (authid, _) = sealed(folder.path(), "example");
+    let provider = Provider::start(folder.path(), "503 Service Unavailable", "busy");
+    let mut served = Served::start(folder.path(), &[]);
+    let ask = |()| {
+        let mut client = TcpStream::connect(&served.address).unwrap();
+        let request = format!("GET /refresh HTTP/1.1\r\nhost: localhost\r\nx-authid: {authid}\r\n\r\n");
+        client.write_all(request.as_bytes()).unwrap();
+        client
+    };
+    let clients = [(); 5].map(ask);
+    // One request by itself is two calls.
+    for _ in 0..3 {
+        provider.calls.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+    let begun = Instant::now();
+    served.signal(Signal::TERM);
+    for mut client in clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nx-reason: "), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    assert_eq!(served.end(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(15), "it did not wait: {:?}", begun.elapsed());
+}
+
+#[test]
+#[ignore = "measures"]
+fn measures_those_who_wait() {
+    let folder = ready(GOOD);
+    let provider = Provider::start(folder.path(), "503 Service Unavailable", "busy");
+    drop(provider);
+    let served = Served::start(folder.path(), &[]);
+    let status = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", served.child.id())).unwrap();
+        status
+            .lines()
+            .filter(|line| line.starts_with("VmRSS") || line.starts_with("Threads"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    served.ask("/healthz");
+    println!("before {}", status());
+    let idle: Vec<_> = (0..4000).map(|_| {
+        let mut client = TcpStream::connect(&served.address).unwrap();
+        client.write_all(b"GET /refresh HTTP/1.1\r\nhost: localhost\r\nx-authid: nonsense-nonsense-nonsense-nonsense-nonsense\r\n\r\n").unwrap();
+        client.read(&mut [0; 2048]).unwrap();
+        client
+    }).collect();
+    println!("4000 idle {}", status());
+    drop(idle);
+    thread::sleep(Duration::from_secs(2));
+    println!("gone {}", status());
+    for count in [2000, 6000] {
+        let keyring = Keyring::parse(&fs::read_to_string(folder.path().join("keys.toml")).unwrap()).unwrap();
+        let clients: Vec<_> = (0..count)
+            .map(|_| {
+                let (authid, _) = sealed_with(keyring.primary(), "example");
+                let mut client = TcpStream::connect(&served.address).unwrap();
+                let request = format!("GET /refresh HTTP/1.1\r\nhost: localhost\r\nx-authid: {authid}\r\n\r\n");
+                client.write_all(request.as_bytes()).unwrap();
+                client
+            })
+            .collect();
+        thread::sleep(Duration::from_secs(8));
+        println!("{count} {}", status());
+        let mut tally = std::collections::BTreeMap::new();
+        for mut client in clients {
+            let mut answer = [0; 1024];
+            client.read(&mut answer).unwrap();
+            *tally.entry(String::from_utf8_lossy(&answer[..12]).into_owned()).or_insert(0) += 1;
+        }
+        println!("after {} {tally:?}", status());
+    }
 }
 
 #[test]
