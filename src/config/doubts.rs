@@ -26,9 +26,9 @@ const RESERVED_BELOW: [&str; 3] = ["com", "net", "org"];
 /// A line for each.
 pub(super) fn judge(written: &Written, layers: &Layers) -> Vec<String> {
     let mut doubts = Vec::new();
-    each_text(layers, layers.root(), &mut Vec::new(), &mut |path, value, text| {
+    each_text(layers, layers.root(), &mut Vec::new(), &mut |path, _, text| {
         let sentence = if secrets::is_credential(path) { of_credential(text) } else { of_address(text) };
-        doubts.extend(sentence.map(|sentence| line(&layers.name(path), &layers.place_of(value.tag()), sentence)));
+        doubts.extend(sentence.map(|sentence| line(&layers.name(path), &layers.place(path), sentence)));
     });
     for (id, client) in &written.clients {
         let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);

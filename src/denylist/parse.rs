@@ -85,7 +85,7 @@ pub enum Wrong {
     Header,
     #[error("the file is text in UTF-16, as some editors of Windows write it; save it as UTF-8")]
     Utf16,
-    #[error("a rule begins with `epoch` or `grant`, as in `epoch 3`; notes stand behind `#`")]
+    #[error("a rule begins with `epoch` or `grant`, as in `epoch 3`; notes are behind `#`")]
     Verb,
     #[error("`epoch` needs a number from 1, without leading zeros, as in `epoch 3`")]
     Epoch,
@@ -245,7 +245,8 @@ pub(super) fn rule(line: &[u8]) -> Result<Option<Rule>, Wrong> {
     match words.next() {
         None => Ok(None),
         Some("epoch") => epoch_rule(words).map(Some),
-        Some("grant") => grant_rule(words).map(Some),
+        // People call it by what pages call it, the login id.
+        Some("grant" | "login") => grant_rule(words).map(Some),
         Some(_) => Err(Wrong::Verb),
     }
 }

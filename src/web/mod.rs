@@ -134,7 +134,7 @@ fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
 fn unavailable(service: &Service) -> Option<Text> {
     match service.availability() {
         Availability::Offered => None,
-        Availability::NotConfigured => Some(Text::new("unavailable.not_configured")),
+        Availability::NotConfigured | Availability::SwitchedOff => Some(Text::new("unavailable.not_configured")),
         Availability::NeedsStore => Some(Text::new("unavailable.needs_store")),
         Availability::Gone { reason, .. } => Some(told::gone(reason)),
     }
