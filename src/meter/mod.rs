@@ -6,6 +6,7 @@
 
 mod handles;
 mod list;
+mod waits;
 
 pub use list::{File, Kind, METRICS, Metric};
 
@@ -91,7 +92,7 @@ impl Meter {
         meter.gauge(&list::BUILD, &[env!("CARGO_PKG_VERSION")]).set(1.0);
         meter.gauge(&list::STARTED, &[]).set(seconds(started));
         meter.gauge(&list::UNWRITTEN, &[]).set(0.0);
-        meter.gauge(&list::WAITING, &[]).set(0.0);
+        meter.waiting(0.0);
         meter
     }
 
@@ -114,16 +115,6 @@ impl Meter {
             let epoch = epoch.map_or_else(|| NONE.to_owned(), |epoch| epoch.to_string());
             self.counter(&list::REFRESHES, &[service, &epoch, outcome])
         });
-    }
-
-    /// So many requests more wait.
-    pub fn waiting(&self, more: f64) {
-        self.gauge(&list::WAITING, &[]).increment(more);
-    }
-
-    /// A request has waited, well or not.
-    pub fn waited(&self, outcome: &'static str) {
-        self.counter(&list::WAITED, &[outcome]).increment(1);
     }
 
     /// An AuthID of this epoch of the keyring is in use.

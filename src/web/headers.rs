@@ -3,7 +3,7 @@
 //! A handler that needs another value sets the header itself; here only what is missing is added.
 
 use super::reason::Answer;
-use super::{gate, refresh, repeats, unfit};
+use super::{gate, oauth_url, refresh, repeats, unfit};
 use crate::app::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -74,6 +74,7 @@ pub(super) async fn around(
     request.extensions_mut().insert(id);
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
     gate::fold(&mut request);
+    oauth_url::read(&mut request);
     let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
     // A span costs as much as opening an AuthID. These two make their own when there is something to say.
     let fast = ["/refresh", "/token"].into_iter().find(|path| *path == request.path());
