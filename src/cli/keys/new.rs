@@ -47,7 +47,7 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
         return Ok(());
     }
     if new.one_line {
-        println!("{}", *keyfile::pack(&text(new.epoch, Clock::system().now())?));
+        println!("{}", *keyfile::pack(&text(epoch, Clock::system().now())?));
         return Ok(());
     }
     let configured = |config: Config| match config.keyring {

@@ -109,7 +109,7 @@ fn what_no_provider_issues_is_refused_by_the_key_and_without_the_value() {
             let faults = Config::load(&sources).err().unwrap_or_else(|| panic!("{value:?} was accepted at {key}"));
             let text = faults.to_string();
             assert!(text.contains(&format!("\n  {key}")) && text.contains(expected), "{value:?}: {text}");
-            assert!(faults.len() == 1 && !text.contains("hunter2"), "{value:?}: {text}");
+            assert!(faults.all().len() == 1 && !text.contains("hunter2"), "{value:?}: {text}");
         }
     }
 }
