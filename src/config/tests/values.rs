@@ -241,13 +241,10 @@ fn what_is_hardly_meant_is_warned_of_by_the_key() {
 #[test]
 fn a_client_for_a_service_is_told_its_provider() {
     for (table, expected) in [
-        (
-            "clients.googledrive",
-            "clients.googledrive names a service, and clients belong to providers; write clients.google",
-        ),
+        ("clients.googledrive", "names a service, and clients belong to providers; write clients.google"),
         ("clients.onedrivev2", "write clients.microsoft"),
         ("clients.\"box.com\"", "write clients.box"),
-        ("clients.gogle", "clients.gogle names no provider; did you mean `google`?"),
+        ("clients.gogle", "names no provider; did you mean `google`?"),
         ("services.gogledrive", "; or did you mean services.googledrive?"),
         ("services.one_drive_v2", "or did you mean services.onedrivev2?"),
     ] {
