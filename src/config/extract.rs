@@ -16,6 +16,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 
+/// What a place begins with that is one of our variables.
+const VARIABLE: &str = "in AUTHSEAL_";
 /// How alike two keys must be (Jaro-Winkler, 0 to 1) for one to be taken for a slip of the other.
 const ALIKE: f64 = 0.8;
 
@@ -43,7 +45,7 @@ pub(super) fn extract(layers: &mut Layers, faults: &mut Faults) -> Written {
 /// What is wrong, without the value that is.
 fn sentence(path: &[String], kind: &Kind, layers: &Layers) -> String {
     if let Kind::UnknownField(..) | Kind::InvalidType(..) = kind
-        && let Some(name) = layers.variable(path)
+        && let Some(name) = layers.place(path).origin.split(" and ").find_map(|place| place.strip_prefix(VARIABLE))
         && let Some(meant) = underscores::meant(name)
     {
         return format!("is not a known key; did you mean {meant}?");
@@ -86,7 +88,7 @@ fn unknown_key(key: &str, known: Vec<String>, place: &str) -> String {
         Some(nearest) => format!("is not a known key; did you mean `{nearest}`?"),
         None => format!("is not a known key; known here are `{}`", known.join("`, `")),
     };
-    if place.starts_with("in AUTHSEAL_") && (place.contains("_SERVICE_") || place.contains("_PORT")) {
+    if place.starts_with(VARIABLE) && (place.contains("_SERVICE_") || place.contains("_PORT")) {
         sentence += " (if Kubernetes set this variable: `enableServiceLinks: false` in the pod ends that)";
     }
     sentence

@@ -2,7 +2,7 @@
 
 use super::faults::{Faults, Place};
 use super::lines::{Lines, Unparsed, parse_toml};
-use super::sources::{Found, PREFIX, Sources};
+use super::sources::{Found, Sources};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,16 +227,6 @@ impl Layers {
     /// Where a value was set, for people.
     pub(super) fn place_of(&self, tag: Tag) -> String {
         self.figment.get_metadata(tag).map(|layer| layer.name.to_string()).unwrap_or_default()
-    }
-
-    /// The variable that the value at `path`, or something in it, was set in, without its prefix.
-    pub(super) fn variable<S: AsRef<str>>(&self, path: &[S]) -> Option<&str> {
-        let mut value = self.at(path)?;
-        while let Some(inner) = value.as_dict().and_then(|dict| dict.values().next()) {
-            value = inner;
-        }
-        let layer = self.figment.get_metadata(value.tag()).filter(|layer| layer.source.is_none())?;
-        layer.name.strip_prefix("in ")?.strip_prefix(PREFIX)
     }
 
     fn collect_places(&self, value: &Value, places: &mut Vec<String>) {

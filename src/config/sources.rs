@@ -18,7 +18,7 @@ pub const FILE_LIMIT: u64 = 1024 * 1024;
 /// The file that is looked for in the working directory.
 const FILE_NAME: &str = "authseal.toml";
 /// The prefix of our environment variables.
-pub(super) const PREFIX: &str = "AUTHSEAL_";
+const PREFIX: &str = "AUTHSEAL_";
 /// The variable that names the configuration file where the command line does not.
 const CONFIG: &str = "AUTHSEAL_CONFIG";
 
