@@ -5,6 +5,7 @@
 //!
 //! The rooms, in reading order. A room imports only what stands above it (`tests/imports.rs` checks that).
 
+pub mod unseen;
 pub mod clock;
 pub mod guard;
 pub mod net;

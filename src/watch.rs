@@ -34,6 +34,7 @@ pub struct Signature {
     size: u64,
     written: (i64, i64),
     changed: (i64, i64),
+    links: u64,
 }
 
 impl Signature {
@@ -45,13 +46,33 @@ impl Signature {
             size: metadata.size(),
             written: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
+            links: metadata.nlink(),
         }
+    }
+
+    /// Whether the file has no name any more, although it is found by its path: it was mounted alone into a container,
+    /// and outside another took its place, or it was removed.
+    fn is_detached(self) -> bool {
+        self.links == 0
     }
 
     /// The signature of what stands at `path`, symlinks followed; `None` when that cannot be told.
     fn at(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
     }
+}
+
+/// A sentence about the file at `path` if it was replaced where this process cannot see it; `None` for every other.
+pub fn detached(path: &Path) -> Option<String> {
+    // What a shell hands over as standard input may have no name from the beginning.
+    let signature = Signature::at(path).filter(|_| !path.starts_with("/dev"))?;
+    signature.is_detached().then(|| {
+        format!(
+            "{} was replaced or removed outside this container, which goes by the old file; mount its folder instead of the \
+             file alone, and start the container again",
+            path.display()
+        )
+    })
 }
 
 /// A [`Live`] to be followed: its files, and how it is told to look at them. The look may block.

@@ -2,6 +2,7 @@
 
 use super::hash::{HashFault, PasswordHash};
 use crate::files::{self, Readers, Unread};
+use crate::unseen;
 use crate::watch::{Live, Signature, Source};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -78,7 +79,8 @@ fn read(path: &Path) -> Result<(PasswordHash, Signature), PasswordFileError> {
         Unread::TooLong(_) | Unread::NotText => not_a_hash(HashFault::NotAHash),
         error => PasswordFileError::Unread(path.to_owned(), error),
     })?;
-    let hash = PasswordHash::parse(text.trim()).map_err(not_a_hash)?;
+    let hash = PasswordHash::parse(text.trim_matches(|char| unseen::is_blank(char) || unseen::is_quote(char)))
+        .map_err(not_a_hash)?;
     Ok((hash, Signature::of(&metadata)))
 }
 
@@ -105,10 +107,16 @@ mod tests {
             assert!(fault.contains("`authseal access hash`") && fault.contains("not the password itself"), "{fault}");
             assert!(!fault.contains("hunter2"));
         }
-        fs::write(&path, b"\xff\xfe").unwrap();
+        fs::write(&path, b"\xff").unwrap();
         assert!(fault(&path).contains("`authseal access hash`"));
-        fs::write(&path, format!("{hash}\r\n")).unwrap();
-        assert!(PasswordFile::open(&path).unwrap().load().fits("correct horse"));
+        for (before, after) in
+            [("", "\r\n"), ("\u{feff}", "\0"), ("\u{a0}\"", "\"\n"), ("'", "'"), ("\u{200b}", "\u{200b}")]
+        {
+            fs::write(&path, format!("{before}{hash}{after}")).unwrap();
+            assert!(PasswordFile::open(&path).unwrap().load().fits("correct horse"), "{before:?}");
+        }
+        fs::write(&path, hash.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
+        assert!(fault(&path).contains("it is text in UTF-16"));
         fs::set_permissions(&path, Permissions::from_mode(0o646)).unwrap();
         assert!(fault(&path).contains("every user of this machine can write to"));
     }

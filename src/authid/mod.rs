@@ -6,11 +6,13 @@
 
 mod content;
 mod login;
+mod pasted;
 mod revoke_code;
 mod text;
 
 pub use content::Unknown;
 pub use login::{AppId, Bind, GrantId, Login};
+pub use pasted::{strip, tidy};
 pub use revoke_code::RevokeCode;
 pub use text::{AuthId, Envelope, ParseError, ServiceId};
 

@@ -34,12 +34,8 @@ impl RevokeCode {
         Self { service: service.clone(), epoch: keys.epoch(), grant, tag: tag(keys, service, grant) }
     }
 
-    /// Whether a text is meant to be a revoke code, right or wrong.
-    pub fn is_meant_by(text: &str) -> bool {
-        text.trim_ascii_start().starts_with(PREFIX)
-    }
-
-    /// Reads a code as people paste it: outer white space is dropped, nothing else is mended.
+    /// Reads a code: outer white space is dropped, and nothing else is corrected. What people paste is read with
+    /// [`RevokeCode::find`].
     pub fn parse(text: &str) -> Option<Self> {
         let (service, rest) = text.trim_ascii().strip_prefix(PREFIX)?.split_once(':')?;
         let (epoch, body) = rest.split_once(':')?;

@@ -93,7 +93,8 @@ pub enum ParseError {
 }
 
 impl Envelope {
-    /// Reads an AuthID as people paste it: outer white space is dropped and `%3A` read as a colon; nothing else is mended.
+    /// Reads an AuthID: outer white space is dropped and `%3A` read as a colon, and nothing else is corrected. What people
+    /// paste is read with [`Envelope::find`].
     ///
     /// # Errors
     /// Tells the predecessors' AuthIDs from other text.

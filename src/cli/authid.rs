@@ -17,12 +17,14 @@ use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::ffi::OsString;
-use std::io::{self, BufRead, IsTerminal, Read};
-use std::sync::Arc;
+use std::io::{self, IsTerminal, Read};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// How long a provider is waited for at the end that was asked with a token which works once: as long as a call takes.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long after a line the next one of the same paste comes at the latest.
+const PASTED: Duration = Duration::from_millis(100);
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -210,18 +212,30 @@ fn open(tokens: &Tokens, text: &SecretString) -> anyhow::Result<Opened> {
     tokens.open(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))
 }
 
-/// One line, or all that is piped in.
+/// What is typed or pasted, or all that is piped in.
 fn read() -> anyhow::Result<SecretString> {
     let mut text = String::new();
     if io::stdin().is_terminal() {
         eprintln!("Paste the AuthID and press Enter:");
-        io::stdin().lock().read_line(&mut text).context("cannot read standard input")?;
+        text = typed()?;
     } else {
         io::stdin().take(64 * 1024).read_to_string(&mut text).context("cannot read standard input")?;
     }
     let text = SecretString::from(text);
     if text.expose_secret().trim().is_empty() {
         bail!("nothing came on standard input; pipe the AuthID in");
+    }
+    Ok(text)
+}
+
+/// A line from the terminal, and the lines that came with it: of an AuthID that was pasted with line breaks, the rest
+/// would go to the shell.
+fn typed() -> anyhow::Result<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || io::stdin().lines().try_for_each(|line| sender.send(line)));
+    let mut text = lines.recv().unwrap_or_else(|_| Ok(String::new())).context("cannot read standard input")?;
+    while let Ok(Ok(line)) = lines.recv_timeout(PASTED) {
+        text = text + "\n" + &line;
     }
     Ok(text)
 }

@@ -12,6 +12,7 @@ use crate::denylist::Denylist;
 use crate::files;
 use crate::provider::{Availability, Catalogue};
 use crate::store::StorePlace;
+use crate::watch;
 use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
@@ -90,9 +91,10 @@ struct Judgement {
 impl Judgement {
     fn of(mut config: Config, public_url: Url, online: bool) -> anyhow::Result<Self> {
         let file = config.file.as_ref().map(|file| file.display().to_string());
-        let mut warnings = config.warnings.clone();
+        let mut warnings = [config.warnings.as_slice(), &config.doubts].concat();
         warnings.extend(config.file.as_deref().and_then(files::rewritable));
         warnings.extend(BTreeSet::from_iter(config.inputs().filter_map(files::shared)));
+        warnings.extend(config.inputs().filter_map(watch::detached));
         let to_be_made = match &config.store {
             StorePlace::Dir(path) if !path.exists() => Some(path.display().to_string()),
             _ => None,

@@ -85,7 +85,12 @@ async fn of_store(app: &App, deadline: Instant) -> Vec<Finding> {
         store.advice().await
     });
     let failed = |why: &str| {
-        let says = format!("is of no use now: {why}; is it running, and is state.store right?");
+        let tls = if matches!(store.name(), "Redis") {
+            " (`rediss://` for a port that speaks TLS, else `redis://`)"
+        } else {
+            ""
+        };
+        let says = format!("is of no use now: {why}; is it running, and is state.store right{tls}?");
         vec![Finding { about: about(), state: State::Failed, says: Some(says) }]
     };
     match asked.await {

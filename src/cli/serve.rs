@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::denylist::Denylist;
 use crate::socket;
+use crate::watch;
 use crate::web::Server;
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -23,6 +24,7 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     let (config, public_url) = configured.load()?;
     log::start(&config.log)?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    config.inputs().filter_map(watch::detached).for_each(|warning| tracing::warn!("{warning}"));
     no_core_dumps();
     socket::raise_limit();
     first_denylist(&config)?;

@@ -5,10 +5,10 @@ use super::faults::Faults;
 use super::layers::Layers;
 use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
+use crate::keyfile;
 use crate::login::Origin;
 use crate::provider::{Catalogue, names_loopback};
 use crate::store::StorePlace;
-use figment::value::Value;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use std::net::IpAddr;
@@ -23,49 +23,6 @@ use url::{Host, Url};
 const MAX_DRAIN: u64 = 60;
 /// The least number of connections that is of use.
 const MIN_CONNECTIONS: u64 = 16;
-
-/// Takes out every text that was never filled in, so that it is not complained about a second time.
-pub(super) fn refuse_placeholders(layers: &mut Layers, faults: &mut Faults) {
-    let mut found = Vec::new();
-    find_unfilled(layers, layers.root(), &mut Vec::new(), &mut found);
-    // The last first: taking an entry out of a list moves those behind it.
-    for (path, sentence) in found.iter().rev() {
-        faults.add(&layers.name(path), &layers.place(path), *sentence);
-        layers.remove(path);
-    }
-}
-
-fn find_unfilled(layers: &Layers, value: &Value, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, &'static str)>) {
-    let mut inner = |key: String, value| {
-        path.push(key);
-        find_unfilled(layers, value, path, found);
-        path.pop();
-    };
-    match value {
-        Value::Dict(_, dict) => dict.iter().for_each(|(key, value)| inner(key.clone(), value)),
-        Value::Array(_, list) => list.iter().enumerate().for_each(|(at, value)| inner(at.to_string(), value)),
-        Value::String(tag, _) if layers.is_built_in(*tag) => {}
-        Value::String(_, text) if text.contains(char::REPLACEMENT_CHARACTER) => {
-            found.push((path.clone(), "is not UTF-8 text"));
-        }
-        Value::String(_, text) if is_placeholder(text) => {
-            found.push((path.clone(), "still holds a placeholder; put the real value there or leave the key out"));
-        }
-        _ => {}
-    }
-}
-
-fn is_placeholder(text: &str) -> bool {
-    let text = text.trim();
-    let bracketed = |text: &str| text.find('<').zip(text.rfind('>')).is_some_and(|(open, close)| open < close);
-    let unfilled = text.to_ascii_uppercase().replace('_', "-");
-    text.contains('…')
-        || text == "..."
-        || unfilled.contains("CHANGE-ME")
-        || unfilled == "CHANGEME"
-        || (text.starts_with('<') && text.ends_with('>'))
-        || (text.contains("://") && bracketed(text))
-}
 
 /// Checks each key. What was faulty has some empty value in the result.
 pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) -> Config {
@@ -125,6 +82,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         file: layers.file.clone(),
         secret_files: Vec::new(),
         warnings: Vec::new(),
+        doubts: Vec::new(),
         public_url,
         listen,
         tls,
@@ -182,7 +140,12 @@ impl Keys<'_> {
     pub(super) fn path(&mut self, path: &[&str], file: Option<String>) -> Option<PathBuf> {
         self.filled(path, file.as_deref());
         let folder = self.layers.folder(self.layers.at(path)?.tag());
-        file.map(|file| folder.join(file))
+        let file = folder.join(file?);
+        if file.to_string_lossy().contains('\\') && !file.exists() {
+            self.fault(path, "has `\\` in it and names no file that exists; folders are separated with `/` here");
+            return None;
+        }
+        Some(file)
     }
 
     fn folder(&mut self, path: &[&str], folder: Option<String>) -> Option<PathBuf> {
@@ -201,7 +164,7 @@ impl Keys<'_> {
                 None
             }
             (Some(file), None) => Some(KeyringSource::File(file)),
-            (None, Some(text)) => Some(KeyringSource::Text(text)),
+            (None, Some(text)) => Some(KeyringSource::Text(keyfile::unpack(text.expose_secret()).as_str().into())),
             (None, None) => None,
         }
     }

@@ -1,9 +1,12 @@
-//! Client ids and secrets: what is there has to have something in it.
+//! Client ids and secrets: what is there has to have something in it, and one must not have been copied with the other.
 
 use super::check::Keys;
 use crate::provider::{ClientFacts, ServiceFacts};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
+
+/// From how many bytes on a text is not by chance a part of another.
+const ALONE: usize = 8;
 
 impl Keys<'_> {
     pub(super) fn credentials(
@@ -12,15 +15,26 @@ impl Keys<'_> {
         services: &BTreeMap<String, ServiceFacts>,
     ) {
         for (id, client) in clients {
-            self.filled(&["clients", id, "id"], client.id.as_deref());
-            self.filled(&["clients", id, "secret"], client.secret.as_ref().map(ExposeSecret::expose_secret));
+            let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
+            self.pair([&["clients", id, "id"], &["clients", id, "secret"]], client.id.as_deref(), secret);
         }
         for (id, service) in services {
-            self.filled(&["services", id, "client_id"], service.client_id.as_deref());
-            self.filled(
-                &["services", id, "client_secret"],
-                service.client_secret.as_ref().map(ExposeSecret::expose_secret),
-            );
+            let secret = service.client_secret.as_ref().map(ExposeSecret::expose_secret);
+            let keys: [&[&str]; 2] = [&["services", id, "client_id"], &["services", id, "client_secret"]];
+            self.pair(keys, service.client_id.as_deref(), secret);
+        }
+    }
+
+    fn pair(&mut self, [id_key, secret_key]: [&[&str]; 2], id: Option<&str>, secret: Option<&str>) {
+        self.filled(id_key, id);
+        self.filled(secret_key, secret);
+        let (Some(id), Some(secret)) = (id, secret) else { return };
+        let holds = |text: &str, other: &str| text != other && other.len() >= ALONE && text.contains(other);
+        if holds(secret, id) {
+            self.fault(secret_key, "holds the client id too; keep the secret alone");
+        }
+        if holds(id, secret) {
+            self.fault(id_key, "holds the secret too; keep the id alone");
         }
     }
 }

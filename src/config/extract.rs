@@ -8,6 +8,7 @@ use super::faults::Faults;
 use super::layers::Layers;
 use super::lines::parse_toml;
 use super::secrets;
+use super::underscores;
 use super::written::Written;
 use figment::error::Kind;
 use figment::value::{Dict, Tag, Value};
@@ -15,6 +16,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 
+/// What a place begins with that is one of our variables.
+const VARIABLE: &str = "in AUTHSEAL_";
 /// How alike two keys must be (Jaro-Winkler, 0 to 1) for one to be taken for a slip of the other.
 const ALIKE: f64 = 0.8;
 
@@ -41,6 +44,12 @@ pub(super) fn extract(layers: &mut Layers, faults: &mut Faults) -> Written {
 
 /// What is wrong, without the value that is.
 fn sentence(path: &[String], kind: &Kind, layers: &Layers) -> String {
+    if let Kind::UnknownField(..) | Kind::InvalidType(..) = kind
+        && let Some(name) = layers.place(path).origin.split(" and ").find_map(|place| place.strip_prefix(VARIABLE))
+        && let Some(meant) = underscores::meant(name)
+    {
+        return format!("is not a known key; did you mean {meant}?");
+    }
     match kind {
         Kind::UnknownField(key, known) => {
             let table = path.get(..path.len().saturating_sub(1)).unwrap_or_default();
@@ -79,7 +88,7 @@ fn unknown_key(key: &str, known: Vec<String>, place: &str) -> String {
         Some(nearest) => format!("is not a known key; did you mean `{nearest}`?"),
         None => format!("is not a known key; known here are `{}`", known.join("`, `")),
     };
-    if place.starts_with("in AUTHSEAL_") && (place.contains("_SERVICE_") || place.contains("_PORT")) {
+    if place.starts_with(VARIABLE) && (place.contains("_SERVICE_") || place.contains("_PORT")) {
         sentence += " (if Kubernetes set this variable: `enableServiceLinks: false` in the pod ends that)";
     }
     sentence
@@ -91,7 +100,7 @@ fn coerce(text: &str, wanted: &str) -> Option<Value> {
     // `[::]:8080` is an address and no list.
     let is_list = text.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with(['"', '\'', ']']));
     if wanted == "a sequence" && !is_list {
-        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let entries = text.split(',').map(crate::unseen::trim).filter(|entry| !entry.is_empty());
         return Some(Value::from(entries.map(Value::from).collect::<Vec<_>>()));
     }
     let text = if wanted == "a boolean" { text.to_ascii_lowercase() } else { text.to_owned() };

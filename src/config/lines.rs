@@ -22,9 +22,16 @@ pub(super) fn parse_toml(text: &str) -> Result<Dict, Unparsed> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         let line = 1 + text.get(..start).unwrap_or_default().matches('\n').count();
-        let sentence = match error.message().contains("duplicate key") {
-            true => twice(text, line),
-            false => "is not valid TOML; text is in \"quotes\", a table's name in [brackets]".to_owned(),
+        // The second: onto a table that is closed already, or a value.
+        let is_twice = ["duplicate key", "attempted to extend"].iter().any(|words| error.message().contains(words));
+        let sentence = match text.lines().nth(line - 1) {
+            _ if is_twice => twice(text, line),
+            Some(row) if row.contains('\\') => {
+                "has a backslash in \"quotes\", where it begins an escape; put the text in \
+                'single quotes', and write paths with /"
+                    .to_owned()
+            }
+            _ => "is not valid TOML; text is in \"quotes\", a table's name in [brackets]".to_owned(),
         };
         Unparsed { line, sentence }
     })

@@ -7,6 +7,7 @@
 
 mod check;
 mod credentials;
+mod doubts;
 mod expiry;
 mod extract;
 mod faults;
@@ -21,6 +22,8 @@ mod site;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod underscores;
+mod values;
 mod written;
 
 pub use check::check_origin;
@@ -51,6 +54,8 @@ pub struct Config {
     secret_files: Vec<PathBuf>,
     /// What is no fault, but ought to be mended: a sentence each, without configured values.
     pub warnings: Vec<String>,
+    /// What can be used and is hardly meant, the same way; for whoever asks, since a server may be right about it.
+    pub doubts: Vec<String>,
     /// What browsers see: scheme, host and port, no path.
     pub public_url: Option<Url>,
     /// The addresses to listen on, at least one, none twice.
@@ -198,11 +203,14 @@ fn advice(sources: &Sources, config: &Config) -> String {
 fn read(sources: &Sources) -> Result<(Config, Layers, Faults), Faults> {
     let mut layers = Layers::stack(sources)?;
     let mut faults = Faults::default();
+    values::clean(&mut layers, &mut faults);
     let (secret_files, mut warnings) = secrets::read_files(&mut layers, &mut faults);
-    check::refuse_placeholders(&mut layers, &mut faults);
+    // Once more, for what was in these files.
+    values::clean(&mut layers, &mut faults);
     let written = extract::extract(&mut layers, &mut faults);
+    let doubts = doubts::judge(&written, &layers);
     warnings.extend(expiry::judge(&written.clients, &layers, sources.now, &mut faults));
     let config = check::check(written, &layers, &mut faults);
     warnings.extend(outbound::unread(sources, &config.outbound));
-    Ok((Config { secret_files, warnings, ..config }, layers, faults))
+    Ok((Config { secret_files, warnings, doubts, ..config }, layers, faults))
 }

@@ -4,6 +4,7 @@
 use super::faults::{Faults, Place, line};
 use super::layers::Layers;
 use crate::files::{self, Readers, Unread};
+use crate::unseen;
 use figment::value::Value;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -57,7 +58,13 @@ pub(super) fn file_of(path: &[String]) -> Option<Vec<String>> {
     Some([table, &[file_key]].concat())
 }
 
-/// Reads every `<key>_file` and puts its text, without one trailing line break, at `<key>`. Gives these files, and
+/// Whether the value at `path` is the id or the secret of a client.
+pub(super) fn is_credential(path: &[String]) -> bool {
+    let [table, _, key] = path else { return false };
+    IN_EACH.contains(&(table, key)) || [("clients", "id"), ("services", "client_id")].contains(&(table, key))
+}
+
+/// Reads every `<key>_file` and puts its text at `<key>`. Gives these files, and
 /// warnings: about files with secrets, the configuration file too, that every user of the machine can read. That is no
 /// fault, since container systems hand out secrets with such modes and keep other users out.
 pub(super) fn read_files(layers: &mut Layers, faults: &mut Faults) -> (Vec<PathBuf>, Vec<String>) {
@@ -127,9 +134,8 @@ fn read_file(layers: &Layers, path: &[&str], secret: &[&str]) -> Result<(String,
             }
             error => format!("names a file that cannot be used: {error}"),
         })?;
-    let secret = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
-    match secret.trim().is_empty() {
-        true => Err("names a file that is empty; put the secret into it".to_owned()),
-        false => Ok((secret.to_owned(), metadata.mode() & 0o004 != 0)),
+    match unseen::trim(&text) {
+        "" => Err("names a file that is empty; put the secret into it".to_owned()),
+        secret => Ok((secret.to_owned(), metadata.mode() & 0o004 != 0)),
     }
 }

@@ -1,6 +1,7 @@
 //! The room as a whole: layers, coercion, every fault with its sentence, and that the documents name every key.
 
 mod each_key;
+mod values;
 
 use super::layers::Layers;
 use super::written::Written;
@@ -38,6 +39,7 @@ fn with(mut sources: Sources, env: &[(&str, &str)], flags: &[(&str, &str)]) -> S
 fn written(sources: &Sources) -> Written {
     let mut layers = Layers::stack(sources).unwrap();
     let mut faults = Faults::default();
+    super::values::clean(&mut layers, &mut faults);
     super::secrets::read_files(&mut layers, &mut faults);
     let written = extract::extract(&mut layers, &mut faults);
     assert!(faults.is_empty(), "{faults}");
@@ -225,7 +227,7 @@ fn a_secret_can_lie_in_a_file() {
     let config = written(&with(sources, &env, &[]));
     let secret = |id: &str| config.clients[id].secret.as_ref().unwrap().expose_secret().to_owned();
     assert_eq!((secret("google"), secret("box")), (SECRET.to_owned(), "three".to_owned()));
-    assert_eq!(config.services["x"].client_secret.as_ref().unwrap().expose_secret(), " two\r\n");
+    assert_eq!(config.services["x"].client_secret.as_ref().unwrap().expose_secret(), "two");
     assert!(!format!("{:?}{:?}", config.clients, config.services).contains(SECRET));
 }
 
@@ -233,7 +235,7 @@ fn a_secret_can_lie_in_a_file() {
 fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_they_can_read_it() {
     let inline = "[clients.dropbox]\nid = \"i\"\nsecret = \"hunter2-Zw3\"\n";
     let of_file = "[clients.dropbox]\nid = \"i\"\nsecret_file = \"hunter2\"\n";
-    let own = "[services.gcs]\nclient_id = \"i\"\nclient_secret = \"hunter2-Zw3\"\n";
+    let own = "[services.gcs]\nclient_id = \"i.apps.googleusercontent.com\"\nclient_secret = \"hunter2-Zw3\"\n";
     let of_file_key =
         "clients.dropbox.secret_file (in {dir}/authseal.toml, line 3) names a file that every user of this machine";
     let inline_key = "{dir}/authseal.toml holds a secret, and every user of this machine";
@@ -269,7 +271,11 @@ fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_th
     // Without a secret in it, it may be anybody's to read, and a secret in a variable does not make it one.
     let (folder, sources) = sources(GOOD);
     fs::set_permissions(folder.path().join("authseal.toml"), Permissions::from_mode(0o644)).unwrap();
-    let env = [("AUTHSEAL_CLIENTS__GOOGLE__ID", "i"), ("AUTHSEAL_CLIENTS__GOOGLE__SECRET", SECRET)];
+    let env = [
+        ("AUTHSEAL_CLIENTS__DROPBOX__ID", "i"),
+        ("AUTHSEAL_PUBLIC_URL", "https://oauth.authseal.org"),
+        ("AUTHSEAL_CLIENTS__DROPBOX__SECRET", SECRET),
+    ];
     assert!(Config::load(&with(sources, &env, &[])).unwrap().warnings.is_empty());
 }
 
@@ -415,8 +421,15 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("clients.google.refresh_token_days = 0", "clients.google.refresh_token_days must be at least 1"),
     ("access.password_file = \"\"", "access.password_file (in {dir}/authseal.toml) is empty"),
     ("access.password = \"hunter2-Zw3\"", "did you mean `password_file`?"),
+    ("denylist.file = 'C:\\lists\\denylist'", "denylist.file (in {dir}/authseal.toml) has `\\` in it"),
+    ("templates_dir = \"D:\\\\pages\"", "templates_dir (in {dir}/authseal.toml) has `\\` in it"),
     ("denylist.file = \"\"", "denylist.file (in {dir}/authseal.toml) is empty"),
     ("state.store = \"redis://:hunter2-Zw3@\"", "state.store (in {dir}/authseal.toml) is not a URL like"),
+    (
+        "state.store = \"redis://hunter2-Zw3@r\"",
+        "state.store (in {dir}/authseal.toml) has a text before the `@` and no",
+    ),
+    ("state.store = \"rediss://hunter2-Zw3@r:6380/0\"", "a password alone follows a colon"),
     ("state.store = \"dir: \"", "state.store (in {dir}/authseal.toml) must be \"memory\", \"dir:\" and a folder"),
     ("state.store = \"http://hunter2-Zw3\"", "state.store (in {dir}/authseal.toml) must be \"memory\""),
     ("state = { store = \"redis://r\", redis_wait = 10 }", "must be at most 9 replicas"),
@@ -510,6 +523,21 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("keyring.file = \"hunter2-Zw3\"", "(line 3) sets `keyring.file` a second time, after line 2; keep one of the two"),
     ("[clients.google]\nsecret = hunter2-Zw3", "(line 4) is not valid TOML; text is in \"quotes\""),
     ("[clients.google]\nsecret = \"hunter2-Zw3\nid = \"x\"", "(line 4) is not valid TOML"),
+    ("[log]\nlevel = \"warn\"\n[log]\nformat = \"json\"", "a second time"),
+    ("[clients.a]\n[clients.b]\n[clients.a]", "a second time"),
+    ("[log]\nlevel = \"warn\"\nlevel = \"info\"", "a second time"),
+    ("log.level = \"warn\"\n[log]\nformat = \"json\"", "a second time"),
+    ("log = { level = \"warn\" }\n[log]\nformat = \"json\"", "a second time"),
+    ("log = { level = \"warn\" }\nlog.format = \"json\"", "a second time"),
+    ("log.level = \"warn\"\nlog = { format = \"json\" }", "a second time"),
+    ("[log]\nlevel = \"warn\"\n[[log]]\nformat = \"json\"", "a second time"),
+    ("[[log]]\nlevel = \"warn\"\n[log]\nformat = \"json\"", "a second time"),
+    ("[clients.a]\nid = \"x\"\n[clients]\na.id = \"y\"", "a second time"),
+    ("log = { level = \"warn\", level = \"info\" }", "a second time"),
+    ("keyring.text.a = 1\nkeyring.text = \"hunter2-Zw3\"", "a second time"),
+    ("templates_dir = \"C:\\pages\"", "has a backslash in \"quotes\", where it begins an escape"),
+    ("templates_dir = \"D:\\Users\\x\"", "has a backslash in \"quotes\""),
+    ("denylist.file = \"\\\\nas\\lists\\x\"", "has a backslash in \"quotes\""),
 ];
 
 /// The faults without the numbers of lines, which tests/cli/faults.rs looks at.

@@ -5,7 +5,9 @@ use super::Rules;
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
 use crate::seal::Epoch;
+use crate::unseen;
 use jiff::Timestamp;
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufRead, Read};
 use thiserror::Error;
@@ -81,6 +83,8 @@ pub enum Wrong {
         "the file does not begin with `authseal-denylist 1`; if it was emptied or replaced by accident, put a copy back, else remove it and run `authseal denylist init`"
     )]
     Header,
+    #[error("the file is text in UTF-16, as some editors of Windows write it; save it as UTF-8")]
+    Utf16,
     #[error("a rule begins with `epoch` or `grant`, as in `epoch 3`; notes are behind `#`")]
     Verb,
     #[error("`epoch` needs a number from 1, without leading zeros, as in `epoch 3`")]
@@ -197,7 +201,7 @@ pub(super) fn each_line(
         };
         match rule {
             Ok(rule) => visit(Line { number, bytes: &bytes, rule })?,
-            Err(wrong) if ended || matches!(wrong, Wrong::Header | Wrong::TooLong) => {
+            Err(wrong) if ended || matches!(wrong, Wrong::Header | Wrong::Utf16 | Wrong::TooLong) => {
                 match faults.first.len() < MAX_FAULTS {
                     true => faults.first.push(Fault { line: number, wrong }),
                     false => faults.more += 1,
@@ -217,16 +221,27 @@ pub(super) fn each_line(
 
 /// Checks the first line. A byte order mark, which some editors add, is no fault.
 pub(super) fn header(line: &[u8]) -> Result<(), Wrong> {
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    if unseen::is_utf16(line) {
+        return Err(Wrong::Utf16);
+    }
+    let text = readable(line);
+    if text.split_whitespace().eq(HEADER.split(' ')) { Ok(()) } else { Err(Wrong::Header) }
+}
+
+/// What of a line is no note. Bytes that are not UTF-8 become a character that no rule holds; what pages and editors put
+/// between words or round them without its being seen is no fault.
+fn readable(line: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(before_note(line));
-    if text.split_ascii_whitespace().eq(HEADER.split(' ')) { Ok(()) } else { Err(Wrong::Header) }
+    match text.is_ascii() {
+        true => text,
+        false => text.chars().filter(|char| char.is_whitespace() || !unseen::is_blank(*char)).collect(),
+    }
 }
 
 /// Reads any later line; `None` for one that holds nothing but white space or a note.
 pub(super) fn rule(line: &[u8]) -> Result<Option<Rule>, Wrong> {
-    // Bytes that are not UTF-8 become a character that no rule holds.
-    let text = String::from_utf8_lossy(before_note(line));
-    let mut words = text.split_ascii_whitespace();
+    let text = readable(line);
+    let mut words = text.split_whitespace();
     match words.next() {
         None => Ok(None),
         Some("epoch") => epoch_rule(words).map(Some),
@@ -332,6 +347,25 @@ mod tests {
         assert_eq!(rules.count(), 2);
         assert_eq!(rules.denies(&service("dropbox"), epoch(5), grant(1), AT), Some(Denied::Epoch));
         assert_eq!(parsed(b"authseal-denylist 1\nepoch 5 # \xfcber\n").unwrap().rules.count(), 1);
+    }
+
+    #[test]
+    fn what_nobody_sees_is_no_fault_of_a_rule() {
+        for line in [
+            "\u{feff}epoch 3",
+            "epoch\u{a0}3",
+            "\u{200b}epoch 3\u{200b}\r",
+            "epoch\u{2003}3\u{a0}# dräft",
+            "\u{3000}epoch\t3\u{2060}",
+            "epo\u{ad}ch 3",
+        ] {
+            assert_eq!(verdict(line), Some(Denied::Epoch), "{line:?}");
+        }
+        let utf16: Vec<u8> =
+            "\u{feff}authseal-denylist 1\nepoch 3\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for bytes in [&utf16[..], &utf16[2..]] {
+            assert_eq!(parsed(bytes).unwrap_err().first[0], Fault { line: 1, wrong: Wrong::Utf16 });
+        }
     }
 
     #[test]

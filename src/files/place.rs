@@ -1,7 +1,7 @@
 //! A file's place: its folder, held open, and its name there. A new file is made aside, in the same folder, put on the
 //! disk, and then moved into the place.
 
-use super::read::{Readers, Unread, bytes, check, text};
+use super::read::{Readers, Unread, as_text, bytes, check};
 use super::trust::Way;
 use crate::seal::random;
 use crate::watch::{Signature, directory};
@@ -94,7 +94,7 @@ impl Place {
     pub fn read_text(&self, limit: u64, readers: Readers) -> Result<(Zeroizing<String>, Metadata), Unread> {
         let file = self.open(OFlags::RDONLY)?;
         let metadata = check(&file, &self.path, readers)?;
-        Ok((text(&bytes(file, &metadata, limit)?)?, metadata))
+        Ok((as_text(&bytes(file, &metadata, limit)?)?, metadata))
     }
 
     /// An empty file beside it, with `mode`; it goes away unless it is put into the place.

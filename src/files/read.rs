@@ -3,7 +3,9 @@
 //! device, a folder, is not waited for.
 
 use super::trust::{Untrusted, trust};
+use crate::unseen;
 use rustix::fs::OFlags;
+use rustix::process::geteuid;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -28,10 +30,14 @@ pub enum Unread {
     Missing,
     #[error("it is no regular file; name the file itself (a container makes a folder where it finds no file to mount)")]
     NoFile,
+    #[error(
+        "user {0}, as whom this runs, may not read it or a folder on the way to it; give it to that user with `chown`, or to one of its groups. In a container: `uid` and `mode: 0400` of a Compose or Swarm secret, `uid=…,mode=0400` of a Podman secret, and for a mounted file `:Z` where SELinux is on"
+    )]
+    Denied(u32),
     #[error("it cannot be read: {0}")]
     Failed(io::Error),
     #[error(
-        "it lets every user of this machine in (mode {0:04o}); run `chmod o-rwx` on it (a Kubernetes volume needs `defaultMode: 0440`)"
+        "it lets every user of this machine in (mode {0:04o}); run `chmod o-rwx` on it (a Kubernetes volume needs `defaultMode: 0440`, a Compose or Swarm secret its `uid` and `mode: 0400`)"
     )]
     OpenToOthers(u32),
     #[error(transparent)]
@@ -40,12 +46,14 @@ pub enum Unread {
     TooLong(u64),
     #[error("it is not UTF-8 text: is it the right file?")]
     NotText,
+    #[error("it is text in UTF-16, as some editors of Windows write it; save it as UTF-8")]
+    Utf16,
 }
 
 impl Unread {
     /// Whether it may be read at the next try although nothing of the file itself was changed.
     pub fn may_pass(&self) -> bool {
-        !matches!(self, Self::OpenToOthers(_) | Self::TooLong(_) | Self::NotText)
+        !matches!(self, Self::OpenToOthers(_) | Self::TooLong(_) | Self::NotText | Self::Utf16)
     }
 }
 
@@ -53,6 +61,7 @@ impl From<io::Error> for Unread {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing,
+            io::ErrorKind::PermissionDenied => Self::Denied(geteuid().as_raw()),
             _ => Self::Failed(error),
         }
     }
@@ -85,10 +94,11 @@ pub(super) fn check(file: &File, path: &Path, readers: Readers) -> Result<Metada
     Ok(metadata)
 }
 
-/// Reads a file of at most `limit` bytes, which may be secret; links are followed.
+/// Reads a file of at most `limit` bytes, which may be secret; links are followed. It is text, or text with bytes in it
+/// that nobody reads: PEM. Its byte order mark is left out.
 ///
 /// # Errors
-/// As for [`open`], and when it is longer.
+/// As for [`open`], and when it is longer, or UTF-16.
 pub fn read(path: &Path, limit: u64, readers: Readers) -> Result<(Zeroizing<Vec<u8>>, Metadata), Unread> {
     let (file, metadata) = open(path, readers)?;
     Ok((bytes(file, &metadata, limit)?, metadata))
@@ -100,7 +110,7 @@ pub fn read(path: &Path, limit: u64, readers: Readers) -> Result<(Zeroizing<Vec<
 /// As for [`read`], and when it is something else.
 pub fn read_text(path: &Path, limit: u64, readers: Readers) -> Result<(Zeroizing<String>, Metadata), Unread> {
     let (bytes, metadata) = read(path, limit, readers)?;
-    Ok((text(&bytes)?, metadata))
+    Ok((as_text(&bytes)?, metadata))
 }
 
 /// What is in an open file.
@@ -109,11 +119,16 @@ pub(super) fn bytes(file: File, metadata: &Metadata, limit: u64) -> Result<Zeroi
     let room = metadata.len().min(limit) + 1;
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
     file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(Unread::TooLong(limit)) } else { Ok(bytes) }
+    match unseen::without_mark(&bytes) {
+        _ if bytes.len() as u64 > limit => Err(Unread::TooLong(limit)),
+        _ if unseen::is_utf16(&bytes) => Err(Unread::Utf16),
+        whole if whole.len() == bytes.len() => Ok(bytes),
+        rest => Ok(Zeroizing::new(rest.to_vec())),
+    }
 }
 
 /// Bytes as text.
-pub(super) fn text(bytes: &[u8]) -> Result<Zeroizing<String>, Unread> {
+pub(super) fn as_text(bytes: &[u8]) -> Result<Zeroizing<String>, Unread> {
     std::str::from_utf8(bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| Unread::NotText)
 }
 
@@ -155,6 +170,9 @@ mod tests {
             (b"", Ok("")),
             (b"123456789", Err("it is longer than 8 bytes: is it the right file?")),
             (b"\xff", Err("it is not UTF-8 text: is it the right file?")),
+            (b"\xef\xbb\xbf1\n", Ok("1\n")),
+            (b"\xff\xfea\0", Err("it is text in UTF-16, as some editors of Windows write it; save it as UTF-8")),
+            (b"\0a\0b", Err("it is text in UTF-16, as some editors of Windows write it; save it as UTF-8")),
         ] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();

@@ -9,10 +9,12 @@
 mod change;
 mod edit;
 mod file;
+mod packed;
 
 pub use change::{Change, Refused};
 pub use edit::{EditError, apply};
 pub use file::{create, read_text, replace};
+pub use packed::{pack, unpack};
 
 use crate::files::Unread;
 use crate::seal::{Keyring, KeyringError};
@@ -30,11 +32,11 @@ pub enum KeyfileError {
         "there is no keyring file {0}; make one with `authseal keys new {0}`, or if there was one, put it back: without it, every AuthID is worthless"
     )]
     Missing(PathBuf),
-    #[error("the keyring file {0}: {1}")]
+    #[error("the keyring file {0}: {1}{hint}", hint = as_text(.1))]
     Unread(PathBuf, Unread),
     #[error("in the keyring file {0}: {1}")]
     InFile(PathBuf, KeyringError),
-    #[error("in the keyring given as text: {0}")]
+    #[error("in the keyring given as text: {0}{hint}", hint = line_ends(.0))]
     InText(KeyringError),
     #[error("there is a keyring {0} already; it stays as it is")]
     Exists(PathBuf),
@@ -54,6 +56,25 @@ impl KeyfileError {
             Unread::Missing => Self::Missing(path.to_owned()),
             error => Self::Unread(path.to_owned(), error),
         }
+    }
+}
+
+/// The way round rights, for who cannot change them.
+fn as_text(why: &Unread) -> &'static str {
+    match why {
+        Unread::Denied(_) | Unread::OpenToOthers(_) => {
+            "; or give what is in it as `keyring.text`: `base64 -w0` makes one line of it"
+        }
+        _ => "",
+    }
+}
+
+fn line_ends(fault: &KeyringError) -> &'static str {
+    match fault {
+        KeyringError::Toml(_) => {
+            "; where a variable holds no line breaks, write each as `\\n`, or take base64: `authseal keys new --one-line` prints that, `base64 -w0 keys.toml` makes it of a file"
+        }
+        _ => "",
     }
 }
 
@@ -198,6 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn a_keyring_that_may_not_be_read_names_the_ways_of_each_container_engine() {
+        for why in [Unread::from(io::Error::from(io::ErrorKind::PermissionDenied)), Unread::OpenToOthers(0o444)] {
+            let error = KeyfileError::unread(Path::new("/run/secrets/keys.toml"), why).to_string();
+            assert!(error.contains("Compose or Swarm") && error.contains("`mode: 0400`"), "{error}");
+            assert!(error.contains("`keyring.text`"), "{error}");
+        }
+        let denied = Unread::from(io::Error::from(io::ErrorKind::PermissionDenied)).to_string();
+        assert!(denied.contains("Podman") && denied.contains("`:Z`"), "{denied}");
+    }
+
+    #[test]
     fn what_cannot_be_a_keyring_is_refused_by_its_fault() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.toml");
@@ -207,7 +239,7 @@ mod tests {
         write(&path, vec![b'#'; 1024 * 1024 + 1], 0o600);
         assert!(error_of(&path).contains("longer than 1048576 bytes"));
         write(&path, b"\xff\xfe", 0o600);
-        assert!(error_of(&path).contains("not UTF-8"));
+        assert!(error_of(&path).contains("UTF-16"));
         write(&path, "primary = 1\n", 0o600);
         assert!(error_of(&path).contains("`primary = 1`"));
         assert!(error_of(&path).contains("keys.toml"));

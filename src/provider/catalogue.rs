@@ -28,7 +28,12 @@ impl Catalogue {
     ) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
         for id in clients.keys().filter(|id| !providers.contains_key(*id)) {
-            faults.push(format!("clients.{id} {}", check::unknown_provider(id, providers.keys())));
+            let service = services.iter().find(|(service, facts)| *service == id || facts.aliases.contains(id));
+            let why = match service.and_then(|(_, facts)| facts.provider.as_ref()) {
+                Some(provider) => format!("names a service, and clients belong to providers; write clients.{provider}"),
+                None => check::unknown_provider(id, providers.keys()),
+            };
+            faults.push(format!("clients.{id} {why}"));
         }
         let no_client = ClientFacts::default();
         let mut checked = BTreeMap::new();
@@ -39,9 +44,14 @@ impl Catalogue {
             checked.insert(id, (Arc::new(provider), client, registered));
         }
         let mut catalogue = Self::default();
+        let complete = services.iter().filter(|(_, facts)| facts.provider.is_some());
+        let known: Vec<String> = complete.map(|(id, _)| id.clone()).collect();
         for (id, facts) in services {
             let Some(name) = &facts.provider else {
-                faults.push(format!("services.{id}.provider is missing; name a table of [providers]"));
+                let meant = check::nearest(&id, known.iter())
+                    .map(|known| format!("; or did you mean services.{known}?"))
+                    .unwrap_or_default();
+                faults.push(format!("services.{id}.provider is missing; name a table of [providers]{meant}"));
                 continue;
             };
             let Some((provider, client, registered)) = checked.get(name) else {

@@ -3,6 +3,7 @@
 use super::meaning::{self, Code};
 use super::service::{Client, Provider, TokenUrl};
 use super::{ClientFacts, Flow, ProviderFacts, ServiceFacts, endpoint};
+use regex_lite::Regex;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 
@@ -120,6 +121,9 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
     for name in facts.authorize_params.keys().filter(|name| RESERVED.contains(&name.as_str())) {
         fault(&format!("authorize_params.{name}"), "is made by the server; leave it out");
     }
+    if facts.client_id_pattern.as_deref().is_some_and(|pattern| Regex::new(pattern).is_err()) {
+        fault("client_id_pattern", "is no regular expression like `^[0-9a-f]{32}$`");
+    }
     for code in facts.errors.keys().filter(|code| !meaning::is_key(code)) {
         fault(
             "errors",
@@ -129,6 +133,11 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
             ),
         );
     }
+}
+
+/// Whether a text looks like a client id of a provider; `None` where nobody knows what they look like.
+pub fn is_client_id(facts: &ProviderFacts, text: &str) -> Option<bool> {
+    Regex::new(facts.client_id_pattern.as_deref()?).ok().map(|pattern| pattern.is_match(text))
 }
 
 /// The client that is registered for all services of a provider, if there is one.
@@ -212,11 +221,16 @@ fn names(url: &Option<String>, placeholder: &str) -> bool {
     url.as_ref().is_some_and(|url| url.contains(placeholder))
 }
 
+/// The id that `name` may be a slip of the hand for.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let nearest = known.map(|id| (strsim::damerau_levenshtein(name, id), id)).min();
+    nearest.filter(|(distance, _)| *distance <= name.len().div_ceil(3)).map(|(_, id)| id)
+}
+
 /// The end of a sentence about a provider that does not exist. `name` is not repeated.
 pub(super) fn unknown_provider<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
-    let nearest = known.map(|id| (strsim::damerau_levenshtein(name, id), id)).min();
-    match nearest.filter(|(distance, _)| *distance <= name.len().div_ceil(3)) {
-        Some((_, id)) => format!("names no provider; did you mean `{id}`?"),
+    match nearest(name, known) {
+        Some(id) => format!("names no provider; did you mean `{id}`?"),
         None => "names no provider; add a table of [providers] for it".to_owned(),
     }
 }

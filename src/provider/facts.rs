@@ -52,6 +52,8 @@ pub struct ProviderFacts {
     /// How the client authenticates at the token endpoint (RFC 6749 section 2.3.1). Default: found out, see
     /// `client_auth::ClientAuths`.
     pub client_auth: Option<ClientAuth>,
+    /// A regular expression that every client id of this provider matches. One that does not is warned of.
+    pub client_id_pattern: Option<String>,
     /// A client id that everybody uses, for providers where nothing is registered.
     pub public_client_id: Option<String>,
     /// What becomes of a refresh token when it is used. No default: the wrong one costs logins.

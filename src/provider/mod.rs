@@ -36,6 +36,7 @@ pub use address::names_loopback;
 pub use answer::Tokens;
 pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
+pub use check::is_client_id;
 pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
 pub use failure::{Failure, RefreshFailure};
 pub use meaning::CallbackError;

@@ -1,5 +1,6 @@
 //! The token that a person makes at a provider without a browser login and pastes here.
 
+use crate::authid::strip;
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -9,6 +10,9 @@ use zeroize::Zeroizing;
 
 /// The longest text that is read, in bytes.
 const MAX_LEN: usize = 4 * 1024;
+
+/// What a JSON object begins with in Base64.
+const JSON: &str = "eyJ";
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
@@ -27,9 +31,13 @@ pub struct PastedToken {
 }
 
 impl PastedToken {
-    /// Reads a token as people paste it: outer white space is dropped. `None` when it is not one.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
+    /// Reads a token as people paste it: with line breaks, in quotes, behind a label. `None` when it is not one.
+    pub fn parse(pasted: &str) -> Option<Self> {
+        let text = strip(pasted);
+        Self::decode(&text).or_else(|| Self::decode(&text[text.find(JSON)?..]))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
         if text.len() > MAX_LEN {
             return None;
         }
@@ -53,6 +61,12 @@ mod tests {
             BASE64_STANDARD.encode(JSON),
             BASE64_URL_SAFE_NO_PAD.encode(JSON),
             format!(" {}\r\n", BASE64_STANDARD.encode(JSON)),
+            format!("\u{feff}\"{}\"\0", BASE64_STANDARD.encode(JSON)),
+            format!("<{}>", BASE64_STANDARD.encode(JSON)),
+            format!("Personal login token: {}", BASE64_STANDARD.encode(JSON)),
+            BASE64_STANDARD.encode(JSON).chars().map(|char| format!("{char}\u{200b}\r\n")).collect(),
+            BASE64_STANDARD.encode(JSON).replace('+', "%2B").replace('/', "%2f").replace('=', "%3D"),
+            BASE64_URL_SAFE_NO_PAD.encode(JSON).replace('-', "–"),
         ] {
             let token = PastedToken::parse(&text).unwrap();
             assert_eq!((token.username.as_str(), token.auth_token.expose_secret()), ("jörg?>~", "se/cr+et"));

@@ -6,6 +6,7 @@
 
 use super::key::hex;
 use super::{Epoch, EpochKeys, KeyTextError};
+use crate::unseen;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -265,8 +266,8 @@ impl FileKey {
         let retired = time(self.retired, "retired")?;
         let keys = match (self.secret.map(SecretString::from), retired) {
             (Some(secret), None) => {
-                let keys =
-                    EpochKeys::from_text(secret.expose_secret()).map_err(|error| KeyringError::Secret(epoch, error))?;
+                let keys = EpochKeys::from_text(unseen::trim(secret.expose_secret()))
+                    .map_err(|error| KeyringError::Secret(epoch, error))?;
                 if keys.epoch() != epoch {
                     return Err(KeyringError::Swapped(epoch, keys.epoch()));
                 }

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use std::fs::metadata;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use url::Url;
 
 /// The most replicas of Redis that a write may wait for; more are hardly ever meant.
 const MAX_WAIT: u32 = 9;
@@ -41,6 +42,11 @@ impl StorePlace {
         let place = match text.split_once(':') {
             None if text == "memory" => Self::Memory,
             Some(("dir", path)) if !path.trim().is_empty() => Self::Dir(folder.join(path)),
+            Some(("redis" | "rediss", _)) if has_lone_user(text) => {
+                return Err("has a text before the `@` and no password; a password alone follows a colon, as in \
+                            \"redis://:PASSWORD@redis.lan:6379/0\""
+                    .to_owned());
+            }
             Some(("redis" | "rediss", _)) if is_url(text) => {
                 Self::Redis { url: text.to_owned().into(), ca_file: ca_file.clone(), wait }
             }
@@ -80,6 +86,11 @@ impl StorePlace {
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::Memory)
     }
+}
+
+/// Whether there is a user and no password: Redis is not told of either then.
+fn has_lone_user(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| !url.username().is_empty() && url.password().is_none())
 }
 
 /// Whether the folder is there and this process can use it.

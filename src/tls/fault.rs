@@ -45,12 +45,18 @@ pub(super) enum Fault {
     Damaged,
     #[error("there is no certificate in it; it must hold the chain in PEM, as `fullchain.pem` of certbot does")]
     NoCertificate,
+    #[error("there is no certificate in it but a private key; are `tls.cert_file` and `tls.key_file` swapped?")]
+    KeyInstead,
     #[error("the certificate in it cannot be read; have a new one issued, or copy it again from where it was made")]
     BadCertificate,
     #[error("its certificates are in the wrong order; the server's own must come first, then those that signed it")]
     Order,
     #[error("there is no private key in it; it must hold one in PEM, as `privkey.pem` of certbot does")]
     NoKey,
+    #[error("there is no private key in it but a certificate; are `tls.cert_file` and `tls.key_file` swapped?")]
+    CertificateInstead,
+    #[error("there is no private key in it, but one is in the file of `tls.cert_file`; name that file for both")]
+    KeyInCert,
     #[error(
         "the key in it is locked with a passphrase, and nobody is there to type it; `openssl pkey` writes it without one"
     )]

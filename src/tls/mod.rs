@@ -104,6 +104,11 @@ impl PairSource {
         if pair.begins > now {
             warnings.push(format!("the certificate {file} begins at {begins} only; is this machine's clock right?"));
         }
+        if pair.is_alone {
+            warnings.push(format!(
+                "the certificate {file} stands alone: without those that signed it, Duplicati and other programs refuse it though browsers may not; use fullchain.pem, the whole chain"
+            ));
+        }
         if !pair.covers(&self.host) {
             warnings.push(format!(
                 "the certificate {file} is not for {}, the host of `public_url`, so clients refuse it; have one issued for that name",

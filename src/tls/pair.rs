@@ -14,7 +14,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use url::Host;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 use zeroize::Zeroizing;
 
 /// The largest file, in bytes; a chain has some thousand.
@@ -37,6 +38,8 @@ pub(super) struct Pair {
     /// DNS names in lower case, the first label perhaps `*`.
     names: Vec<String>,
     addresses: Vec<IpAddr>,
+    /// Whether those that signed it are missing.
+    pub(super) is_alone: bool,
 }
 
 impl Pair {
@@ -46,8 +49,10 @@ impl Pair {
         let (chain, key) = match (chain(&files.cert), key(&files.key)) {
             (Ok(chain), Ok(key)) => (chain, key),
             (chain, key) => {
+                let combined = chain.is_ok() && self::key(&files.cert).is_ok();
+                let of_key = |fault| TlsFault::of_key(files, if combined { Fault::KeyInCert } else { fault });
                 let chain = chain.err().map(|fault| TlsFault::of_cert(files, fault));
-                return Err(chain.into_iter().chain(key.err().map(|fault| TlsFault::of_key(files, fault))).collect());
+                return Err(chain.into_iter().chain(key.err().map(of_key)).collect());
             }
         };
         let ((chain, cert_signature), (key, key_signature)) = (chain, key);
@@ -81,7 +86,9 @@ impl Pair {
                 _ => {}
             }
         }
-        Some(Self { served, begins, ends, names, addresses })
+        // It names the place of its issuer's certificate: nobody has that one among his own authorities.
+        let is_alone = served.cert.len() == 1 && first.subject() != first.issuer() && names_issuer(&first);
+        Some(Self { served, begins, ends, names, addresses, is_alone })
     }
 
     /// Whether browsers take it for this host (RFC 9525 section 6.3): `*` stands for one label.
@@ -97,6 +104,16 @@ impl Pair {
     }
 }
 
+/// Whether a certificate says where its issuer's is (RFC 5280 section 4.2.2.1).
+fn names_issuer(certificate: &X509Certificate<'_>) -> bool {
+    certificate.iter_extensions().any(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityInfoAccess(access) => {
+            access.iter().any(|access| access.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS)
+        }
+        _ => false,
+    })
+}
+
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
@@ -105,7 +122,11 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Signature), Fault> {
     let (text, signature) = read(path, Readers::All)?;
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(|_| Fault::Damaged)?;
-    if chain.is_empty() { Err(Fault::NoCertificate) } else { Ok((chain, signature)) }
+    match chain.is_empty() {
+        true if PrivateKeyDer::from_pem_slice(&text).is_ok() => Err(Fault::KeyInstead),
+        true => Err(Fault::NoCertificate),
+        false => Ok((chain, signature)),
+    }
 }
 
 fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Signature), Fault> {
@@ -114,6 +135,9 @@ fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Signature), Fault> {
     match PrivateKeyDer::from_pem_slice(&text) {
         Ok(key) => Ok((key, signature)),
         Err(_) if locked => Err(Fault::Locked),
+        Err(pem::Error::NoItemsFound) if CertificateDer::from_pem_slice(&text).is_ok() => {
+            Err(Fault::CertificateInstead)
+        }
         Err(pem::Error::NoItemsFound) => Err(Fault::NoKey),
         // The error would quote the file.
         Err(_) => Err(Fault::Damaged),
@@ -125,5 +149,7 @@ fn read(path: &Path, readers: Readers) -> Result<(Zeroizing<Vec<u8>>, Signature)
         Unread::Missing => Fault::Missing,
         error => Fault::Unread(error),
     })?;
-    Ok((bytes, Signature::of(&metadata)))
+    // Indented, as in the YAML that it was copied from, it would not be found.
+    let lines: Vec<_> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    Ok((Zeroizing::new(lines.join(&b'\n')), Signature::of(&metadata)))
 }

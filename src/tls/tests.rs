@@ -174,6 +174,102 @@ fn an_operator_is_warned_of_what_clients_will_refuse() {
 }
 
 #[test]
+fn pem_is_read_with_a_byte_order_mark_and_refused_as_utf_16() {
+    let (cert, key) = issue(&[HOST], 2200);
+    let key = key.serialize_pem();
+    let marked = |text: &str| format!("\u{feff}{text}");
+    let windows = |text: &str| text.replace('\n', "\r\n");
+    let indented = |text: &str| text.lines().map(|line| format!("  {line}\n")).collect::<String>();
+    for (cert, key) in [
+        (marked(&cert), marked(&key)),
+        (windows(&marked(&cert)), windows(&key)),
+        (indented(&cert), indented(&key)),
+        (format!("subject=/CN=x\n{cert}"), format!("Bag Attributes\n{key}")),
+    ] {
+        let folder = Folder::new(&cert, &key);
+        assert_eq!(
+            folder.open().map(|live| live.warnings()).map_err(|faults| faults.to_string()),
+            Ok(Vec::new()),
+            "{cert}"
+        );
+    }
+    let folder = Folder::new(&cert, &key);
+    folder.put(cert.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(), &key);
+    let faults = folder.open().unwrap_err().to_string();
+    assert!(faults.contains("cert.pem: it is text in UTF-16"), "{faults}");
+}
+
+#[test]
+fn a_key_in_the_certificates_place_and_the_other_way_round_are_named() {
+    let (cert, key) = issue(&[HOST], 2200);
+    let key = key.serialize_pem();
+    for (cert_file, key_file, expected) in [
+        (
+            &*key,
+            &*cert,
+            &[
+                "cert.pem: there is no certificate in it but a private key",
+                "key.pem: there is no private key in it but a certificate",
+            ][..],
+        ),
+        (
+            &*format!("{cert}{key}"),
+            "",
+            &[
+                "key.pem: there is no private key in it, but one is in the file of `tls.cert_file`; name that file for both",
+            ],
+        ),
+        (&*format!("{key}{cert}"), &*cert, &["name that file for both"]),
+    ] {
+        let folder = Folder::new(cert_file, key_file);
+        fs::set_permissions(folder.files().cert, Permissions::from_mode(0o600)).unwrap();
+        let faults = folder.open().unwrap_err().to_string();
+        assert_eq!(faults.lines().count(), expected.len(), "{faults}");
+        for (line, expected) in faults.lines().zip(expected) {
+            assert!(line.contains(expected), "{line}");
+        }
+    }
+    let folder = Folder::new(&format!("{cert}{key}"), "");
+    fs::set_permissions(folder.files().cert, Permissions::from_mode(0o600)).unwrap();
+    let both = PairFiles { key: folder.files().cert, ..folder.files() };
+    assert!(LiveCertificate::open(both, Host::Domain(HOST.to_owned()), Clock::system()).is_ok());
+}
+
+#[test]
+fn a_certificate_without_those_that_signed_it_is_warned_of() {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "R0");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    // SEQUENCE of SEQUENCE of the method's OID and a URI: http://ca.lan.
+    let access = |method: u8| {
+        let uri = b"http://ca.lan";
+        let mut der = vec![0x30, 27, 0x30, 25, 6, 8, 0x2b, 6, 1, 5, 5, 7, 48, method, 0x86, uri.len() as u8];
+        der.extend_from_slice(uri);
+        rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], der)
+    };
+    let leaf = |extensions: Vec<rcgen::CustomExtension>| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([HOST.to_owned()]).unwrap();
+        (params.not_after, params.custom_extensions) = (date_time_ymd(2200, 1, 1), extensions);
+        (params.signed_by(&key, &authority).unwrap().pem(), key.serialize_pem())
+    };
+    let warnings = |cert: &str, key: &str| Folder::new(cert, key).open().unwrap().warnings();
+    let (cert, key) = leaf(vec![access(2)]);
+    let alone = warnings(&cert, &key);
+    assert!(
+        alone.len() == 1 && alone[0].contains("cert.pem stands alone") && alone[0].contains("fullchain.pem"),
+        "{alone:?}"
+    );
+    assert_eq!(warnings(&format!("{cert}{}", authority.pem()), &key), Vec::<String>::new());
+    // No issuer's place: of a house's own authority, or only one to ask whether it was revoked.
+    for extensions in [vec![], vec![access(1)]] {
+        let (cert, key) = leaf(extensions);
+        assert_eq!(warnings(&cert, &key), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn the_end_is_announced_two_weeks_before() {
     let (folder, _) = good();
     let clock = Clock::system();

@@ -184,7 +184,7 @@ impl Tokens {
     /// # Errors
     /// Says why it does not open.
     pub fn open(&self, authid: &str) -> Result<Opened, Refused> {
-        let envelope = Envelope::parse(authid).map_err(|error| self.explain(error, authid))?;
+        let envelope = Envelope::find(authid).map_err(|error| self.explain(error, authid))?;
         let opened = envelope.open(&self.0.keyring.load());
         let login = opened.map_err(|error| Refused::unopened(envelope.epoch, error))?;
         Ok(Opened { login, epoch: envelope.epoch })

@@ -147,7 +147,7 @@ impl Tokens {
     }
 
     fn open_code(&self, text: &str) -> Result<RevokeCode, Refused> {
-        let code = RevokeCode::parse(text).ok_or(Refused::BadRevokeCode)?;
+        let code = RevokeCode::find(text).ok_or(Refused::BadRevokeCode)?;
         match code.check(&self.0.keyring.load()) {
             Ok(()) => Ok(code),
             Err(OpenError::NoKey(why)) => Err(Refused::NoKeyForRevokeCode(code.epoch, why)),

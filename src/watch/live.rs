@@ -51,6 +51,8 @@ struct Turn<S> {
     files: Vec<PathBuf>,
     /// The signatures at the last reading that came to an end.
     seen: Vec<Option<Signature>>,
+    /// Which of them were replaced outside of the container that this runs in, as far as the log was told.
+    detached: Vec<bool>,
     /// How often in a row a file could not be read, and why.
     unread: (u32, String),
     /// Given back before each reading: a file can be opened when all other descriptors are taken.
@@ -76,6 +78,7 @@ impl<S: Source> Live<S> {
             turn: Mutex::new(Turn {
                 source,
                 files,
+                detached: from.iter().map(|signature| signature.is_detached()).collect(),
                 seen: from.into_iter().map(Some).collect(),
                 unread: (0, String::new()),
                 reserve: None,
@@ -177,6 +180,7 @@ impl<S: Source> Held<'_, S> {
         let turn = &mut *self.turn;
         turn.reserve = turn.reserve.take().or_else(reserve);
         let now = turn.signatures();
+        turn.tell_detached(&now);
         if told {
             turn.unread.0 = 0;
         }
@@ -188,6 +192,20 @@ impl<S: Source> Held<'_, S> {
 }
 
 impl<S: Source> Turn<S> {
+    /// Tells the log of files that were replaced outside of the container since the last look.
+    fn tell_detached(&mut self, now: &[Option<Signature>]) {
+        for ((file, told), now) in self.files.iter().zip(&mut self.detached).zip(now) {
+            let detached = now.is_some_and(Signature::is_detached);
+            if detached && !*told {
+                tracing::warn!(
+                    file = %file.display(),
+                    "this file was replaced or removed outside this container, which goes by the old one; mount its folder instead"
+                );
+            }
+            *told = detached;
+        }
+    }
+
     fn signatures(&self) -> Vec<Option<Signature>> {
         self.files.iter().map(|path| Signature::at(path)).collect()
     }

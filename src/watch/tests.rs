@@ -75,7 +75,7 @@ impl Followed {
 }
 
 /// The signature of no file.
-const NOTHING: Signature = Signature { device: 0, inode: 0, size: 0, written: (0, 0), changed: (0, 0) };
+const NOTHING: Signature = Signature { device: 0, inode: 0, size: 0, written: (0, 0), changed: (0, 0), links: 1 };
 
 /// Follows `path` and sends what it holds at each reading.
 fn follow(path: &Path) -> (Follow, Receiver<Option<String>>) {
@@ -328,4 +328,76 @@ fn the_watcher_ends_when_its_handle_is_dropped() {
     let (file, reloads) = follow(&path);
     drop(Watch::start_polling_every(FOREVER, vec![file]).unwrap());
     assert_eq!(reloads.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+}
+
+/// What was written to the log.
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A path of an open file without a name, as one is that was mounted alone and replaced outside.
+fn nameless(folder: &TempDir) -> (fs::File, PathBuf) {
+    use std::os::fd::AsRawFd;
+    let path = folder.path().join("mounted");
+    fs::write(&path, "a").unwrap();
+    let file = fs::File::open(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    (file, path)
+}
+
+#[test]
+fn a_file_that_was_replaced_outside_is_told_from_one_that_is_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_file, path) = nameless(&folder);
+    let sentence = detached(&path).unwrap();
+    assert!(sentence.starts_with(&path.display().to_string()) && sentence.contains("mount its folder"), "{sentence}");
+    let named = folder.path().join("named");
+    assert_eq!(detached(&named), None);
+    fs::write(&named, "a").unwrap();
+    assert_eq!(detached(&named), None);
+    fs::hard_link(&named, folder.path().join("other")).unwrap();
+    fs::rename(folder.path().join("other"), folder.path().join("third")).unwrap();
+    assert_eq!(detached(&named), None);
+    assert_eq!(detached(Path::new("/dev/null")), None);
+}
+
+#[test]
+fn the_log_is_told_once_of_a_file_that_was_replaced_outside() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("named");
+    fs::write(&named, "a").unwrap();
+    let link = folder.path().join("link");
+    symlink(&named, &link).unwrap();
+    let followed = Followed::new([&link], || {});
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = lines.clone();
+    let writer = move || Lines(log.clone());
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(writer).finish());
+    let look = |count| (0..count).for_each(|_| followed.live.look(false));
+    let told =
+        || String::from_utf8(lines.lock().unwrap().clone()).unwrap().matches("replaced or removed outside").count();
+    look(3);
+    assert_eq!(told(), 0);
+    let (_file, path) = nameless(&folder);
+    fs::remove_file(&link).unwrap();
+    symlink(&path, &link).unwrap();
+    look(5);
+    assert_eq!(told(), 1);
+    fs::remove_file(&link).unwrap();
+    symlink(&named, &link).unwrap();
+    look(2);
+    fs::remove_file(&link).unwrap();
+    symlink(&path, &link).unwrap();
+    look(2);
+    assert_eq!(told(), 2);
 }

@@ -3,6 +3,7 @@
 use super::reason::Answer;
 use super::{form, refresh};
 use crate::app::App;
+use crate::authid::tidy;
 use actix_web::http::header::HeaderName;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
@@ -42,9 +43,7 @@ pub(super) fn of<'a>(
 ) -> Result<Sent<'a>, NoAuthId> {
     let mut headers = request.headers().get_all(&HEADER);
     if let Some(header) = headers.next() {
-        // Bytes that are no text are no AuthID; an empty one says so in the usual way.
-        let authid = header.to_str().unwrap_or_default();
-        return headers.next().map_or(Ok(Sent(authid.into())), |_| Err(NoAuthId::Several));
+        return headers.next().map_or_else(|| Ok(Sent(text(header.as_bytes()))), |_| Err(NoAuthId::Several));
     }
     let mut fields = form.iter().filter(|(name, _)| name == "authid");
     if let Some((_, authid)) = fields.next() {
@@ -57,14 +56,20 @@ pub(super) fn of<'a>(
     }
 }
 
+/// A header's text, which may hold more than ASCII where an AuthID was pasted: UTF-8, or else Latin-1 (RFC 9110 section
+/// 5.5).
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), Cow::Borrowed)
+}
+
 /// The AuthID in the header, as far as it is text.
 pub(super) fn in_header(request: &HttpRequest) -> Option<Cow<'_, str>> {
-    request.headers().get(&HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()))
+    request.headers().get(&HEADER).map(|value| text(value.as_bytes()))
 }
 
 /// Whether an AuthID, good or bad, says that it is for Box.
 pub(super) fn says_box(authid: &str) -> bool {
-    authid.trim_ascii().replace("%3A", ":").replace("%3a", ":").starts_with("v3:box.com:")
+    tidy(authid).starts_with("v3:box.com:")
 }
 
 /// Whether the header belongs to an address: to no page, and to no form but those of an AuthID's owner.

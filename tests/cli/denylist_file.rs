@@ -35,7 +35,10 @@ pub(crate) fn faulty_lists() -> Vec<(Vec<u8>, &'static str)> {
         (b"epoch 3\n".to_vec(), header),
         (b"\nauthseal-denylist 1\n".to_vec(), header),
         (vec![0; 4096], header), // what some file systems leave after a power cut
-        ("authseal-denylist 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect(), header),
+        (
+            "authseal-denylist 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            "line 1: the file is text in UTF-16",
+        ),
         (b"\x1f\x8b\x08\x00".to_vec(), header), // compressed
         (b"-----BEGIN PRIVATE KEY-----\n".to_vec(), header),
         (b"<<<<<<< ours\nauthseal-denylist 1\n=======\n".to_vec(), header),

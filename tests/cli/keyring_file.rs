@@ -63,7 +63,7 @@ pub(crate) fn faulty_texts() -> Vec<(String, &'static str)> {
         (with_secret(&text.replace(":2:", ":3:")), "the secret of epoch 2 does not match its checksum"),
         (with_secret(&text.replace(":2:", ":02:")), "the secret of epoch 2 names no epoch"),
         (with_secret(&text.to_uppercase()), "the secret of epoch 2 is not of the form `authseal-key:"),
-        (with_secret(&format!(" {text}")), "the secret of epoch 2 is not of the form `authseal-key:"),
+        (with_secret(&text.replacen(':', ": ", 1)), "the secret of epoch 2 names no epoch"),
         (with_secret(&secret(1)), "the entry for epoch 2 holds the secret of epoch 1"),
         (good.replacen('"', "“", 2), form), // as a word processor quotes
         (good.replace('\n', "\r"), form),

@@ -20,6 +20,7 @@ mod replica;
 mod starved;
 mod terminal;
 mod tls;
+mod values;
 
 use authseal::authid::{self, GrantId, Login, ServiceId};
 use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};

@@ -68,6 +68,37 @@ async fn the_page_says_what_an_authid_is_and_asks_no_provider() {
 }
 
 #[tokio::test]
+async fn a_pasted_authid_is_read_wherever_it_is_sent() {
+    let (emulator, app) = start(Personality::google());
+    let authid = app.log_in(&emulator);
+    let half = authid.len() / 2;
+    let forms = [
+        format!("\"{authid}\""),
+        format!("authid:{authid}"),
+        format!("X-AuthID: {authid}"),
+        format!("<{}>", authid.replace(':', "%3A")),
+        format!("{} {}", &authid[..half], &authid[half..]),
+        format!("{}\u{200b}{}\u{a0}", &authid[..half], &authid[half..]),
+        authid.replace('-', "\u{2011}"),
+    ];
+    for pasted in &forms {
+        assert_eq!(inspect(&app, pasted).await.status, 200, "{pasted:?}");
+        assert_eq!(
+            inspect(&app, &pasted.replacen(&authid[..half], &format!("{}\r\n", &authid[..half]), 1)).await.status,
+            200
+        );
+        assert_eq!(app.post("/refresh", &[("authid", pasted)]).await.status, 200, "{pasted:?}");
+        let header = reqwest::header::HeaderValue::from_bytes(pasted.as_bytes()).unwrap();
+        let answer = app.client.get(app.at("/refresh")).header("x-authid", header).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{pasted:?}");
+    }
+    let damaged = authid.replacen(&authid[half..half + 4], "", 1);
+    assert_eq!(inspect(&app, &damaged).await.status, 400);
+    assert_eq!(app.post("/revoked", &[("authid", &forms[4])]).await.status, 200);
+    assert_eq!(app.refresh(&authid).await.status, 401);
+}
+
+#[tokio::test]
 async fn a_refused_authid_is_told_with_its_rule_and_offered_nothing() {
     let (emulator, app) = start(Personality::google());
     let authid = app.log_in(&emulator);

@@ -6,6 +6,7 @@ use crate::cli::plain::plain;
 use crate::clock::{Clock, rfc3339};
 use crate::denylist::{DenylistError, Ends, Fault, Line, Rule, lines};
 use crate::seal::Epoch;
+use crate::watch;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
@@ -133,6 +134,7 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
         warnings
             .push("the last line is cut short and counts for nothing; the next rule that is added mends it".to_owned());
     }
+    warnings.extend(watch::detached(&found.denylist));
     if let Err(why) = &found.keyring {
         warnings.push(format!("not compared with the keyring: {why}"));
     }

@@ -25,6 +25,7 @@ Examples:
   authseal keys new /etc/authseal/keys.toml
   authseal keys new --print | kubectl create secret generic authseal-keys \\
       --from-file=keys.toml=/dev/stdin
+  export AUTHSEAL_KEYRING__TEXT=\"$(authseal keys new --one-line)\"
   authseal keys new --epoch 8        # where epochs up to 7 are lost")]
     New(new::New),
     /// List the epochs, what each may do, and which are in use; shows no secret

@@ -29,6 +29,9 @@ pub(in crate::cli) struct New {
     /// Print the keyring, with its secret, and make no file: to be piped to where it is kept
     #[arg(long, conflicts_with_all = ["file", "dry_run", "json"])]
     print: bool,
+    /// Print it as one line of base64 and make no file: for AUTHSEAL_KEYRING__TEXT
+    #[arg(long, conflicts_with_all = ["file", "dry_run", "json", "print"])]
+    one_line: bool,
     /// Say where it would be made, and make nothing
     #[arg(long)]
     dry_run: bool,
@@ -43,11 +46,16 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
         print!("{}", *text(epoch, Clock::system().now())?);
         return Ok(());
     }
+    if new.one_line {
+        println!("{}", *keyfile::pack(&text(epoch, Clock::system().now())?));
+        return Ok(());
+    }
     let configured = |config: Config| match config.keyring {
         KeyringSource::File(file) => Ok(file),
-        KeyringSource::Text(_) => {
-            Err(Misuse("the keyring is given as text; name a file to make, or take `--print`".to_owned()).into())
-        }
+        KeyringSource::Text(_) => Err(Misuse(
+            "the keyring is given as text; name a file to make, or take `--print` or `--one-line`".to_owned(),
+        )
+        .into()),
     };
     let path = place(new.file.as_ref(), &new.config, "keys.toml", configured)?;
     if new.epoch.is_none() && !path.exists() {

@@ -60,7 +60,7 @@ impl Source {
             Some(path) if path == Path::new("-") => {
                 let mut text = Zeroizing::new(String::new());
                 io::stdin().take(MAX_INPUT).read_to_string(&mut text).context("cannot read standard input")?;
-                Found::of_text(Place::Input, text, None)
+                Found::of_text(Place::Input, keyfile::unpack(&text), None)
             }
             Some(path) => Found::of_file(path, None),
             None => {

@@ -120,6 +120,7 @@ const ROWS: &[Row] = &[
     ("providers.p.pkce", "false", &[], "pkce: false"),
     ("providers.p.secret_required", "true", &[NO_SECRET], "is missing; providers.p wants a client with a secret"),
     ("providers.p.client_auth", "'basic'", &[], "Basic Y2xpZW50OnNlLWNyZXQ="), // client:se-cret
+    ("providers.p.client_id_pattern", "'^[0-9]+$'", &[], "warning: clients.p.id"),
     (
         "providers.p.public_client_id",
         "'everybody'",
@@ -325,7 +326,7 @@ fn built(config: &Config) -> Vec<String> {
     if let Some(folder) = config.file.as_ref().and_then(|file| file.parent()) {
         lines.iter_mut().for_each(|line| *line = line.replace(&folder.display().to_string(), "/"));
     }
-    lines.extend(config.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.extend(config.warnings.iter().chain(&config.doubts).map(|warning| format!("warning: {warning}")));
     lines
 }
 

@@ -1,0 +1,91 @@
+//! Variables whose names have an underscore too few or too many: two stand between a table and its key, one is a part of
+//! a name. The commonest slip of all, since other programs take one for both.
+
+use super::secrets;
+use super::written::Written;
+use figment::error::Kind;
+use figment::value::{Dict, Value};
+use serde::Deserialize;
+
+/// The most words of a name that are tried in every grouping.
+const MAX_WORDS: usize = 10;
+
+/// What was meant by the variable `AUTHSEAL_<name>`, for people; `None` if no key has these words.
+pub(super) fn meant(name: &str) -> Option<String> {
+    let words: Vec<_> = name.split('_').filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect();
+    let gaps = words.len().checked_sub(1).filter(|gaps| *gaps < MAX_WORDS)?;
+    let grouped = |breaks: u32| {
+        words.iter().enumerate().fold(Vec::<String>::new(), |mut keys, (at, word)| {
+            match keys.last_mut().filter(|_| breaks & (1 << at) == 0) {
+                Some(key) => *key = format!("{key}_{word}"),
+                None => keys.push(word.clone()),
+            }
+            keys
+        })
+    };
+    // With as few tables as there can be.
+    let mut groupings: Vec<_> = (0..1 << gaps).map(|breaks: u32| grouped(breaks << 1)).collect();
+    groupings.sort_by_key(Vec::len);
+    let right = groupings.into_iter().find(|keys| is_key(keys))?.join("__").to_ascii_uppercase();
+    let count =
+        if right.matches("__").count() > name.matches("__").count() { "two underscores" } else { "one underscore" };
+    (right != name.to_ascii_uppercase()).then(|| format!("AUTHSEAL_{right} ({count})"))
+}
+
+/// Whether there is such a key, which is no table.
+fn is_key(path: &[String]) -> bool {
+    let nest = |value, key: &String| Value::from(Dict::from([(key.clone(), value)]));
+    let Some((key, table)) = path.split_last() else { return false };
+    if secrets::file_key(table).is_some_and(|file_key| file_key == *key) {
+        return true;
+    }
+    match Written::deserialize(&path.iter().rev().fold(Value::from(""), nest)) {
+        Ok(_) => true,
+        Err(error) if error.path != path => false,
+        Err(error) => match error.kind {
+            Kind::UnknownField(..) => false,
+            Kind::InvalidType(_, wanted) => wanted != "a map" && !wanted.starts_with("struct "),
+            _ => true,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_other_underscores_is_told_with_the_right_ones() {
+        for (name, right) in [
+            ("SERVER_DRAIN_SECONDS", "SERVER__DRAIN_SECONDS (two underscores)"),
+            ("CLIENTS_DROPBOX_ID", "CLIENTS__DROPBOX__ID (two underscores)"),
+            ("CLIENTS__DROPBOX_ID", "CLIENTS__DROPBOX__ID (two underscores)"),
+            ("CLIENTS_DROPBOX__SECRET", "CLIENTS__DROPBOX__SECRET (two underscores)"),
+            ("CLIENTS_MY_CLOUD_SECRET", "CLIENTS__MY_CLOUD__SECRET (two underscores)"),
+            ("CLIENTS__GOOGLE__SECRET__FILE", "CLIENTS__GOOGLE__SECRET_FILE (one underscore)"),
+            ("CLIENTS_GOOGLE_SECRET_FILE", "CLIENTS__GOOGLE__SECRET_FILE (two underscores)"),
+            ("SERVICES_BOX_COM_CLIENT_ID", "SERVICES__BOX_COM__CLIENT_ID (two underscores)"),
+            ("PUBLIC__URL", "PUBLIC_URL (one underscore)"),
+            ("PUBLIC___URL", "PUBLIC_URL (one underscore)"),
+            ("KEYRING_TEXT", "KEYRING__TEXT (two underscores)"),
+            ("STATE_STORE", "STATE__STORE (two underscores)"),
+            ("STATE_STORE_FILE", "STATE__STORE_FILE (two underscores)"),
+            ("STATE_REDIS_WAIT", "STATE__REDIS_WAIT (two underscores)"),
+            ("LOG_FORMAT", "LOG__FORMAT (two underscores)"),
+            ("DELIVERY_TRUSTED_ORIGINS", "DELIVERY__TRUSTED_ORIGINS (two underscores)"),
+            ("DELIVERY_LOOPBACK", "DELIVERY__LOOPBACK (two underscores)"),
+            ("ACCESS_PASSWORD_FILE", "ACCESS__PASSWORD_FILE (two underscores)"),
+            ("ACME__CHALLENGE__DIR", "ACME_CHALLENGE_DIR (one underscore)"),
+            ("PROVIDERS_X_ROTATION", "PROVIDERS__X__ROTATION (two underscores)"),
+            ("PROVIDERS_X_SCOPE_SEPARATOR", "PROVIDERS__X__SCOPE_SEPARATOR (two underscores)"),
+        ] {
+            assert_eq!(meant(name).as_deref(), Some(&*format!("AUTHSEAL_{right}")), "{name}");
+        }
+        for name in
+            ["", "_", "X", "SERVER", "SERVER__DRAIN_SECONDS", "DATABASE_URL", "CLIENTS__GOOGLE", "REDIS_SERVICE_HOST"]
+        {
+            assert_eq!(meant(name), None, "{name}");
+        }
+        assert_eq!(meant(&"A_".repeat(100)), None);
+    }
+}
