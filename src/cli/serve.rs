@@ -7,7 +7,9 @@ use crate::socket;
 use crate::web::Server;
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::field;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -22,21 +24,16 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     no_core_dumps();
     socket::raise_limit();
     block_on(async {
+        let file = config.file.clone();
         let app = App::build(config, public_url, Clock::system())?;
-        let offered: Vec<_> = app.catalogue().offered().map(|service| service.id.as_str()).collect();
-        if offered.is_empty() {
-            tracing::warn!(
-                "no service is offered: set a client id in [clients.<provider>]; `authseal providers` lists what there is"
-            );
-        }
-        let (services, public_url) = (offered.join(" "), app.public_url().to_string());
+        starts(file.as_deref(), &app);
         let tls = app.certificate().is_some();
         let server = Server::bind(app)?;
         // Before anybody reads where it listens and sends one.
         let signals = Signals::new()?;
-        tracing::info!(max_connections = server.max_connections(), "ready for connections");
+        let max_connections = server.max_connections();
         for address in server.addresses() {
-            tracing::info!(%address, tls, public_url, services, "listening");
+            tracing::info!(%address, tls, max_connections, "listening");
         }
         for redirect_address in server.redirect_addresses() {
             tracing::info!(%redirect_address, "sending visitors from http to https");
@@ -46,6 +43,28 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
         }
         run(server, signals).await
     })?
+}
+
+/// What runs, and by what.
+fn starts(file: Option<&Path>, app: &App) {
+    let services: Vec<_> = app.catalogue().offered().map(|service| service.id.as_str()).collect();
+    let keyring = app.health().keyring();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = file.map(|file| field::display(file.display())),
+        public_url = app.public_url().as_str(),
+        store = app.store().name(),
+        primary_epoch = keyring.primary,
+        keyring = keyring.digest,
+        denylist_rules = app.health().readiness().denylist.entries,
+        ?services,
+        concat!("authseal ", env!("CARGO_PKG_VERSION"), " starts")
+    );
+    if services.is_empty() {
+        tracing::warn!(
+            "no service is offered: set a client id in [clients.<provider>]; `authseal providers` lists what there is"
+        );
+    }
 }
 
 /// What a server is told by signals.
@@ -71,6 +90,7 @@ impl Signals {
 pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> {
     let app = server.app();
     let Signals { mut hangups, mut terminations, mut interrupts } = signals;
+    let meter = app.meter().clone();
     let reloads = tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             tracing::info!("SIGHUP: reading all files again");
@@ -78,19 +98,21 @@ pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> 
         }
     });
     let mut running = server.run()?;
-    tokio::select! {
+    let why = tokio::select! {
         ended = running.ended() => return Ok(ended?),
-        _ = interrupts.recv() => {}
+        _ = interrupts.recv() => "SIGINT",
         _ = terminations.recv() => {
             tracing::info!("SIGTERM: ending, as soon as everything under way is done");
             tokio::select! {
-                () = running.drain() => {}
-                _ = interrupts.recv() => {}
+                () = running.drain() => "SIGTERM",
+                _ = interrupts.recv() => "SIGINT while ending",
             }
         }
-    }
+    };
     reloads.abort();
-    Ok(running.stop().await?)
+    running.stop().await?;
+    tracing::info!(why, requests = meter.answers(), "ended");
+    Ok(())
 }
 
 /// A core dump would hold every key. Best effort: a system that refuses says so in the log.

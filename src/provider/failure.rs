@@ -54,6 +54,14 @@ pub struct RefreshFailure {
 }
 
 impl Failure {
+    /// The HTTP status of the provider's answer, where that is all there is to say.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self::Unclear { status } => Some(status),
+            _ => None,
+        }
+    }
+
     /// The kind in a word, for what is counted.
     pub fn word(self) -> &'static str {
         match self {

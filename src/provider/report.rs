@@ -53,7 +53,7 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
     let provider = call.provider;
     let told = Told::by_body(&provider.facts, &answer.body);
     let codes: Vec<_> = told.codes.iter().map(ToString::to_string).filter(|code| !call.sends(code)).collect();
-    let codes = (!codes.is_empty()).then(|| codes.join(" "));
+    let codes = (!codes.is_empty()).then_some(codes);
     let Head { content_type, encoding, redirect } = &answer.head;
     let auth = match &call.payload {
         Payload::Form(_, Some((_, auth))) => Some(auth.name()),
@@ -72,7 +72,7 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
                 call = call.name,
                 status = answer.status,
                 content_type,
-                codes = codes.as_deref(),
+                codes = codes.as_ref().map(tracing::field::debug),
                 retry_after = answer.retry_after.map(|time| time.as_secs()),
                 redirect,
                 encoding,
