@@ -11,6 +11,7 @@ use crate::store::StorePlace;
 use figment::value::Value;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -123,6 +124,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
     Config {
         file: layers.file.clone(),
         secret_files: Vec::new(),
+        secrets_end: BTreeMap::new(),
         warnings: Vec::new(),
         public_url,
         listen,

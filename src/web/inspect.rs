@@ -4,7 +4,7 @@
 use super::form::Form;
 use super::page::{self, ErrorPage, alone};
 use super::reason::{Answer, verdict};
-use super::{audit, authid, client, headers, unfit, visitor};
+use super::{audit, authid, client, exchange, headers, unfit, visitor};
 use crate::app::App;
 use crate::guard::{self, Guard};
 use crate::tokens::{Facts, Opened, Refused};
@@ -60,7 +60,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     };
     let opened = match app.tokens().open(&pasted) {
         Ok(opened) => opened,
-        Err(refused) => return refuse(&super::unopened(&refused, &request, &app), &request, &app),
+        Err(refused) => return refuse(&exchange::unopened(&refused, &pasted, &request, &app), &request, &app),
     };
     match form.only("act") {
         Ok(None) => show(&opened, &pasted, None, &app),
@@ -70,7 +70,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
             span.record("grant", tracing::field::display(opened.login.grant));
             let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
             if let Err(refused) = &outcome {
-                span.in_scope(|| super::log(refused));
+                span.in_scope(|| exchange::refused(refused, &opened, &request, &app));
             }
             show(&opened, &pasted, Some(&outcome), &app)
         }
@@ -114,7 +114,7 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
             };
             alone(page::show(app, StatusCode::OK, "anew.html", page))
         }
-        Err(refused) => refuse(&super::log(&refused), request, app),
+        Err(refused) => refuse(&exchange::refused(&refused, opened, request, app), request, app),
     }
 }
 

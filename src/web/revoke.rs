@@ -2,7 +2,7 @@
 
 use super::page::{self, ErrorPage, alone};
 use super::reason::Answer;
-use super::{audit, authid, client, form, unfit, visitor};
+use super::{audit, authid, client, exchange, form, headers, unfit, visitor};
 use crate::app::App;
 use crate::tokens::{AtProvider, Revocation, Withdrawal};
 use actix_web::http::{StatusCode, header};
@@ -49,7 +49,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     };
     let revocable = match app.tokens().revocable(&authid) {
         Ok(revocable) => revocable,
-        Err(refused) => return refuse(&super::unopened(&refused, &request, &app), as_json, &request, &app),
+        Err(refused) => return refuse(&exchange::unopened(&refused, &authid, &request, &app), as_json, &request, &app),
     };
     let (client, grant) = (client::of(&request, &app), revocable.grant());
     let admit = || app.limits().revocations.admits(client, Some(grant));
@@ -90,7 +90,7 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
         outcome_words: done.at_provider.words(),
         withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
         pasted: (done.at_provider == Withdrawal::WouldEndAllLogins).then_some(pasted),
-        request_id: page::request_id(request),
+        request_id: headers::request_id(request),
     };
     page::show(app, status, "revoked.html", page)
 }
