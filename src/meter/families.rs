@@ -88,7 +88,8 @@ impl Families {
     /// The sum of all series of a counter.
     pub(super) fn total(&self, metric: &Metric) -> u64 {
         let families = self.counters(metric).collect();
-        let counts = families.iter().flat_map(|family| family.get_metric()).map(|series| series.get_counter().get_value());
+        let counts =
+            families.iter().flat_map(|family| family.get_metric()).map(|series| series.get_counter().get_value());
         counts.sum::<f64>() as u64
     }
 

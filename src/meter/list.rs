@@ -15,8 +15,7 @@ const EPOCH: Label = elsewhere("epoch");
 /// In seconds.
 const DAY: f64 = 86_400.0;
 /// From what is in memory to the longest that a call to a provider may take, in seconds.
-const DURATIONS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0];
+const DURATIONS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0];
 
 pub(super) const REFRESHES: Metric = counter(
     "authseal_refresh_total",
@@ -141,8 +140,11 @@ pub(super) const STORE_REQUESTS: Metric = histogram(
     // From memory to the longest that a request may take.
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0],
 );
-pub(super) const STORE_FAILURES: Metric =
-    counter("authseal_store_failures_total", &[elsewhere("kind"), elsewhere("verb")], "Requests to the state store that failed.");
+pub(super) const STORE_FAILURES: Metric = counter(
+    "authseal_store_failures_total",
+    &[elsewhere("kind"), elsewhere("verb")],
+    "Requests to the state store that failed.",
+);
 pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
     "authseal_store_unacknowledged_total",
     &[],
@@ -159,15 +161,16 @@ pub(super) const UNWRITTEN: Metric = gauge(
     "New refresh tokens that are in this process's memory only, because the state store failed.",
 );
 pub(super) const DRAINING: Metric = gauge("authseal_draining", &[], "1 once this process was told to end.");
-pub(super) const BUILD: Metric = gauge("authseal_build_info", &[elsewhere("version")], "Always 1; the label is the version that runs.");
-pub(super) const STARTED: Metric = gauge("process_start_time_seconds", &[], "When this process started, in seconds since 1970.");
+pub(super) const BUILD: Metric =
+    gauge("authseal_build_info", &[elsewhere("version")], "Always 1; the label is the version that runs.");
+pub(super) const STARTED: Metric =
+    gauge("process_start_time_seconds", &[], "When this process started, in seconds since 1970.");
 
 pub(super) const CPU: Metric =
     counter("process_cpu_seconds_total", &[], "Processor time that this process has used, in seconds.");
 pub(super) const RESIDENT: Metric =
     gauge("process_resident_memory_bytes", &[], "Memory of this process that is in RAM.");
-pub(super) const VIRTUAL: Metric =
-    gauge("process_virtual_memory_bytes", &[], "Address space of this process.");
+pub(super) const VIRTUAL: Metric = gauge("process_virtual_memory_bytes", &[], "Address space of this process.");
 pub(super) const OPEN_FDS: Metric = gauge("process_open_fds", &[], "Open file descriptors, connections included.");
 pub(super) const MAX_FDS: Metric = gauge("process_max_fds", &[], "How many file descriptors may be open.");
 pub(super) const THREADS: Metric = gauge("process_threads", &[], "Threads of this process.");

@@ -4,6 +4,7 @@
 //! Each server has a meter of its own instead of one for the process, so that tests can look at one among many. What is
 //! counted on every request costs a look-up in a table and no allocation.
 
+mod epochs;
 mod families;
 mod list;
 mod metric;
@@ -18,7 +19,7 @@ use families::Families;
 use itoa::Buffer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What stands in a label for a service or an epoch that is not known.
@@ -97,17 +98,6 @@ impl Meter {
         let epoch = epoch.map_or(NONE, |epoch| buffer.format(epoch));
         families.counters(&list::REFRESHES).with_label_values(&[epoch, outcome, self.service(service)]).inc();
         families.histogram(&list::REFRESH_TIME, &[outcome]).observe(took.as_secs_f64());
-    }
-
-    /// An AuthID of this epoch of the keyring is in use.
-    pub fn saw_epoch(&self, epoch: u32) {
-        self.set(&list::LAST_SEEN, &[Buffer::new().format(epoch)], seconds(self.0.clock.now()));
-    }
-
-    /// When [`Meter::saw_epoch`] was last called for this epoch of the keyring.
-    pub fn last_seen(&self, epoch: u32) -> Option<UnixTime> {
-        let seen = self.0.families.gauge(&list::LAST_SEEN, &[Buffer::new().format(epoch)]).get();
-        (seen > 0.0).then_some(seen as UnixTime)
     }
 
     /// A login ended, well or not.
@@ -198,34 +188,6 @@ impl Meter {
         self.set(&list::UNWRITTEN, &[], count as f64);
     }
 
-    /// The epochs of the keyring, each with its state.
-    pub fn keyring(&self, states: &BTreeSet<(u32, &'static str)>) {
-        let (mut shown, families) = (self.0.states.lock().unwrap_or_else(PoisonError::into_inner), &self.0.families);
-        for (epoch, state) in states {
-            if words::OPENING.contains(state) {
-                self.begin_epoch(&epoch.to_string());
-            }
-        }
-        shown.extend(states);
-        for series in shown.iter() {
-            let (epoch, state) = series;
-            families.gauge(&list::KEYRING_STATES, &[&epoch.to_string(), state]).set(flag(states.contains(series)));
-        }
-    }
-
-    /// From now on an AuthID of this epoch may come.
-    fn begin_epoch(&self, epoch: &str) {
-        let Inner { families, names, .. } = &*self.0;
-        families.gauge(&list::LAST_SEEN, &[epoch]);
-        let of = |services: &BTreeSet<String>, outcomes: &[&'static str]| {
-            for (service, outcome) in services.iter().flat_map(|id| outcomes.iter().map(move |word| (id, word))) {
-                families.counter(&list::REFRESHES, &[epoch, outcome, service]);
-            }
-        };
-        of(&names.services, &words::OPENED);
-        of(&names.others, &words::NOT_OFFERED);
-    }
-
     /// How many rules the denylist has.
     pub fn denylist(&self, rules: usize) {
         self.set(&list::DENYLIST_RULES, &[], rules as f64);
@@ -259,7 +221,7 @@ impl Meter {
 
     /// Everything in Prometheus's text format, version 0.0.4, in order.
     pub fn render(&self) -> String {
-        let _one_at_a_time = self.0.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.states();
         let families = &self.0.families;
         families.raise(&list::LOG_DROPPED, LOG_LINES_DROPPED.load(Ordering::Relaxed) as f64);
         for (metric, value) in process::values().into_iter().filter_map(|(metric, value)| Some((metric, value?))) {
@@ -269,6 +231,10 @@ impl Meter {
             }
         }
         families.render()
+    }
+
+    fn states(&self) -> MutexGuard<'_, BTreeSet<(u32, &'static str)>> {
+        self.0.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self, metric: &Metric, values: &[&str]) {
@@ -313,7 +279,6 @@ mod tests {
         let others = BTreeSet::from(["ended".to_owned()]);
         Names { services, others, providers, secrets: BTreeMap::from([("example".to_owned(), 86_400)]) }
     }
-
 
     fn lines(meter: &Meter, name: &str) -> Vec<String> {
         let text = meter.render();

@@ -109,7 +109,7 @@ pub(super) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpRequest, ap
 }
 
 /// Where a request comes from, as far as that is known, and who opened the connection.
-fn whence(request: &HttpRequest, app: &App) -> (String, ClientNet) {
+pub(super) fn whence(request: &HttpRequest, app: &App) -> (String, ClientNet) {
     let Client { address, peer } = client::of(request, app);
     (address.map_or_else(|| "unknown".to_owned(), |address| address.to_string()), peer)
 }
@@ -140,9 +140,10 @@ mod tests {
             let found = METRICS.into_iter().find(|listed| listed.name == metric).unwrap();
             let Values::Words(listed) = found.labels[0].values else { panic!("{metric}") };
             // A callback is part of a login alone.
-            let words = sources.iter().flat_map(|source| words(source)).filter(|word| {
-                metric != "authseal_refresh_seconds" || *word != "bad_callback"
-            });
+            let words = sources
+                .iter()
+                .flat_map(|source| words(source))
+                .filter(|word| metric != "authseal_refresh_seconds" || *word != "bad_callback");
             let words: BTreeSet<_> = words.chain(others.iter().copied()).collect();
             assert_eq!(words, listed.iter().copied().collect(), "{metric}");
             words.iter().for_each(|word| assert!(page.contains(&format!("`{word}`")), "{word}"));
@@ -170,8 +171,11 @@ mod tests {
         };
         let (code, _) = include_str!("audit.rs").split_once("#[cfg(test)]").unwrap();
         let lines = code.split("target: \"authseal::audit\",").skip(1).map(|rest| rest.split(");").next().unwrap());
-        let fields: Vec<_> =
-            lines.flat_map(|line| line.split(',')).map(str::trim).filter(|field| !field.is_empty() && !field.starts_with('"')).collect();
+        let fields: Vec<_> = lines
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .filter(|field| !field.is_empty() && !field.starts_with('"'))
+            .collect();
         assert!(fields.len() > 30, "{fields:?}");
         for policy in [include_str!("../../templates/privacy.html"), include_str!("../../templates/privacy.txt")] {
             let words = policy.split_whitespace().collect::<Vec<_>>().join(" ");

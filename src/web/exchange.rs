@@ -1,12 +1,11 @@
 //! What the log says of exchanges of AuthIDs: a line for each that failed, with all that its operator needs to find the
 //! machine that sent it, and one at debug for each that went well.
 
-use super::client;
 use super::headers::{self, milliseconds};
 use super::reason::Answer;
+use super::{audit, client};
 use crate::app::App;
 use crate::authid::{Envelope, ParseError};
-use crate::net::Client;
 use crate::provider::Service;
 use crate::tokens::{Granted, Opened, Refused};
 use actix_web::HttpRequest;
@@ -60,7 +59,7 @@ fn log(
     app: &App,
 ) -> Answer {
     let answer = Answer::from(refused);
-    let Client { address, peer } = client::of(request, app);
+    let (client, peer) = audit::whence(request, app);
     macro_rules! tell {
         ($level:ident) => {
             tracing::$level!(
@@ -68,7 +67,7 @@ fn log(
                 service = service.map(|service| field::display(&service.id)),
                 provider = service.map(|service| service.provider.id()),
                 epoch,
-                client = address.map(field::display),
+                client,
                 %peer,
                 status = answer.status.as_u16(),
                 upstream_status = refused.upstream_status(),

@@ -109,9 +109,9 @@ async fn counts_move_by_exactly_what_was_done() {
         [
             r#"authseal_deliveries_total{way="fetched"} 1"#,
             r#"authseal_deliveries_total{way="waiting"} 1"#,
+            r#"authseal_logins_total{outcome="bad_state",service="none"} 1"#,
             r#"authseal_logins_total{outcome="declined",service="googledrive"} 1"#,
             r#"authseal_logins_total{outcome="done",service="googledrive"} 1"#,
-            r#"authseal_logins_total{outcome="bad_state",service="none"} 1"#,
             // One code, three refreshes, one login withdrawn at the provider.
             r#"authseal_provider_call_seconds_count{outcome="ok",provider="google"} 4"#,
             r#"authseal_provider_call_seconds_count{outcome="refused",provider="google"} 1"#,

@@ -33,7 +33,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Json
         let mut timestamp = String::new();
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
         let (level, target) = (event.metadata().level(), event.metadata().target());
-        write!(writer, r#"{{"timestamp":"{timestamp}","level":"{level}","target":"{target}","message":{}"#, members.message)?;
+        write!(
+            writer,
+            r#"{{"timestamp":"{timestamp}","level":"{level}","target":"{target}","message":{}"#,
+            members.message
+        )?;
         for (name, value) in members.others {
             write!(writer, ",{}:{value}", Value::String(name))?;
         }
