@@ -7,7 +7,7 @@
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{HttpRequest, HttpResponse, HttpServer, web};
 use authseal::app::App;
-use authseal::authid::{Bind, Envelope, GrantId, Login, ServiceId, seal};
+use authseal::authid::{AppId, Envelope, GrantId, Login, ServiceId, seal};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
 use authseal::demo::{DemoProvider, walk};
@@ -38,14 +38,9 @@ fn keyring() -> Keyring {
 }
 
 fn login(token_len: usize) -> Login {
-    Login {
-        service: ServiceId::parse("googledrive").unwrap(),
-        grant: GrantId::random().unwrap(),
-        refresh_token: "t".repeat(token_len).into(),
-        sealed_at: 1_795_428_000,
-        login_at: 1_795_420_000,
-        bind: Bind::random().unwrap(),
-    }
+    let service = ServiceId::parse("googledrive").unwrap();
+    let app = Some(AppId::of("google", "1234567890-abc.apps.googleusercontent.com"));
+    Login { app, ..Login::new(service, "t".repeat(token_len).into(), 1_795_420_000).unwrap() }
 }
 
 /// Parse, open and seal an AuthID, beside the one cipher call that each must at least make: the figure to divide by.
@@ -56,7 +51,7 @@ fn authid(criterion: &mut Criterion) {
         let authid = seal(keyring.primary(), &login).unwrap();
         let text = authid.expose();
         let envelope = Envelope::parse(text).unwrap();
-        let plaintext = vec![b'x'; token_len + 104]; // 104: the members around the token
+        let plaintext = vec![b'x'; token_len + 121]; // 121: the members around the token
         let key = Key::new(&[7; 32]);
         let sealed = key.seal(&[0; 51], &plaintext).unwrap();
 

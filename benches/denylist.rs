@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark has no one to return an error to")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
-use authseal::authid::{Bind, GrantId, Login, ServiceId, seal};
+use authseal::authid::{Login, ServiceId, seal};
 use authseal::seal::{Epoch, Keyring, new_secret_text};
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -33,14 +33,8 @@ fn main() {
     let keyring = Keyring::parse(&fs::read_to_string(at.join("keys.toml")).unwrap()).unwrap();
     let authid = |epoch: i64| {
         let keys = keyring.opener(Epoch::try_from(epoch).unwrap()).unwrap();
-        let login = Login {
-            service: ServiceId::parse("exampledrive").unwrap(),
-            grant: GrantId::random().unwrap(),
-            refresh_token: "t".repeat(100).into(),
-            sealed_at: 1_795_428_000,
-            login_at: 1_795_420_000,
-            bind: Bind::random().unwrap(),
-        };
+        let service = ServiceId::parse("exampledrive").unwrap();
+        let login = Login::new(service, "t".repeat(100).into(), 1_795_420_000).unwrap();
         seal(keys, &login).unwrap().expose().to_owned()
     };
     let (allowed, denied) = (authid(1), authid(2));

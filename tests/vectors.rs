@@ -33,6 +33,8 @@ struct Content {
     sealed: i64,
     login: i64,
     bind: String,
+    app: Option<String>,
+    ends: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +102,8 @@ fn outcome(keyring: &Keyring, text: &str) -> Result<Content, (&'static str, Opti
         sealed: login.sealed_at,
         login: login.login_at,
         bind: hex(login.bind.expose()),
+        app: login.app.map(|app| app.to_string()),
+        ends: login.ends_at,
     })
 }
 

@@ -1,14 +1,14 @@
-//! A login: what is inside an AuthID.
+//! A login: what is inside an AuthID. How it is written is in `content`.
 
 use super::ServiceId;
+use super::content::Unknown;
 use crate::clock::UnixTime;
 use crate::seal::{SealError, random};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 use std::fmt;
-use std::ops::RangeInclusive;
 use zeroize::Zeroizing;
 
 /// 16 random bytes that name one login. Not secret: they are logged, reported and revoked by. Kept by re-sealing.
@@ -81,6 +81,44 @@ impl Bind {
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Reads what [`Bind::print`] writes.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        (BASE64URL.decode_slice(text, bytes.as_mut_slice()).ok()? == 32).then_some(Self(bytes))
+    }
+
+    pub(super) fn print(&self) -> Zeroizing<String> {
+        Zeroizing::new(BASE64URL.encode(self.0.as_slice()))
+    }
+}
+
+/// Which app registration at the provider a login was made with: the only client that its refresh token is good for.
+/// Not secret. Client ids differ in much more than 48 bits hold, and only those of one provider are told apart by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AppId([u8; 6]);
+
+impl AppId {
+    /// That of a client at a provider, by their ids.
+    pub fn of(provider: &str, client_id: &str) -> Self {
+        let mut hash = Sha256::new_with_prefix("authseal app v1\0");
+        hash.update(provider);
+        hash.update([0]);
+        hash.update(client_id);
+        let hash: [u8; 32] = hash.finalize().into();
+        Self(std::array::from_fn(|i| hash[i]))
+    }
+
+    /// Reads 8 characters of base64url.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        BASE64URL.decode(text).ok()?.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64URL.encode(self.0))
+    }
 }
 
 /// One person's login at one service.
@@ -98,50 +136,36 @@ pub struct Login {
     pub login_at: UnixTime,
     /// See [`Bind`].
     pub bind: Bind,
-}
-
-/// The times that an AuthID can hold: what RFC 3339 can write, from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59Z.
-const TIMES: RangeInclusive<UnixTime> = 0..=253_402_300_799;
-
-/// The plaintext: compact JSON.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Content<'a> {
-    #[serde(borrow)]
-    token: std::borrow::Cow<'a, str>,
-    sealed: UnixTime,
-    login: UnixTime,
-    bind: &'a str,
+    /// The app registration that it was made with, if that is known.
+    pub app: Option<AppId>,
+    /// When the refresh token ends, if the provider said so at the login.
+    pub ends_at: Option<UnixTime>,
+    /// What a newer version of this server wrote beside these.
+    pub unknown: Unknown,
 }
 
 impl Login {
-    pub(super) fn to_json(&self) -> Zeroizing<Vec<u8>> {
-        let bind = Zeroizing::new(BASE64URL.encode(self.bind.0.as_slice()));
-        let content = Content {
-            token: self.refresh_token.expose_secret().into(),
-            sealed: self.sealed_at,
-            login: self.login_at,
-            bind: &bind,
-        };
-        // Strings and numbers always serialise.
-        Zeroizing::new(serde_json::to_vec(&content).unwrap_or_default())
+    /// A new one.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness.
+    pub fn new(service: ServiceId, refresh_token: SecretString, now: UnixTime) -> Result<Self, SealError> {
+        Ok(Self {
+            service,
+            grant: GrantId::random()?,
+            refresh_token,
+            sealed_at: now,
+            login_at: now,
+            bind: Bind::random()?,
+            app: None,
+            ends_at: None,
+            unknown: Unknown::default(),
+        })
     }
 
-    pub(super) fn from_json(json: &[u8], service: ServiceId, grant: GrantId) -> Option<Self> {
-        // serde would take an array of the members' values for the object.
-        let content: Content<'_> = json.starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()?;
-        if content.token.is_empty() || !TIMES.contains(&content.sealed) || !TIMES.contains(&content.login) {
-            return None;
-        }
-        let mut bind = Zeroizing::new([0; 32]);
-        (BASE64URL.decode_slice(content.bind, bind.as_mut_slice()).ok()? == 32).then_some(())?;
-        Some(Self {
-            service,
-            grant,
-            refresh_token: SecretString::from(content.token.into_owned()),
-            sealed_at: content.sealed,
-            login_at: content.login,
-            bind: Bind(bind),
-        })
+    /// The same login around another refresh token, which came at `sealed_at`. What was said of the old one's end is
+    /// not true of it.
+    pub fn renewed(&self, refresh_token: SecretString, sealed_at: UnixTime) -> Self {
+        Self { refresh_token, sealed_at, ends_at: None, ..self.clone() }
     }
 }

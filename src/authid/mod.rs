@@ -4,11 +4,13 @@
 //! ciphertext is its associated data, so nothing can be swapped. There is one spelling for each AuthID: a second one
 //! would slip past lists of revoked ones. `docs/authid-format.md` describes the format for other implementations.
 
+mod content;
 mod login;
 mod revoke_code;
 mod text;
 
-pub use login::{Bind, GrantId, Login};
+pub use content::Unknown;
+pub use login::{AppId, Bind, GrantId, Login};
 pub use revoke_code::RevokeCode;
 pub use text::{AuthId, Envelope, ParseError, ServiceId};
 

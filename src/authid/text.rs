@@ -142,7 +142,7 @@ fn predecessor(text: &str) -> ParseError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Bind, Login, OpenError, SealLoginError, seal};
+    use super::super::{Login, OpenError, SealLoginError, seal};
     use super::*;
     use crate::seal::{Keyring, NoKey, new_secret_text};
 
@@ -155,14 +155,8 @@ mod tests {
     }
 
     fn login(token: &str) -> Login {
-        Login {
-            service: ServiceId::parse("box.com").unwrap(),
-            grant: GrantId::random().unwrap(),
-            refresh_token: token.to_owned().into(),
-            sealed_at: 1_795_428_000,
-            login_at: 1_795_420_000,
-            bind: Bind::random().unwrap(),
-        }
+        let service = ServiceId::parse("box.com").unwrap();
+        Login { sealed_at: 1_795_428_000, ..Login::new(service, token.to_owned().into(), 1_795_420_000).unwrap() }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::error::{LoginError, NoRefreshToken};
 use super::origin::Opener;
 use super::ticket::Ticket;
 use super::{Caution, LoggedIn, Logins};
-use crate::authid::{self, Bind, GrantId, Login, RevokeCode};
+use crate::authid::{self, Login, RevokeCode};
 use crate::guard::{self, Guard};
 use crate::net::Client;
 use crate::provider::{Rotation, Service, Tokens};
@@ -52,24 +52,21 @@ impl Logins {
                 return Err(LoginError::NoRefreshToken(service, why));
             };
             let now = self.clock.now();
+            let life = tokens.refresh_token_expires_in;
             let login = Login {
-                service: service.id.clone(),
-                grant: GrantId::random()?,
-                refresh_token,
-                sealed_at: now,
-                login_at: now,
-                bind: Bind::random()?,
+                app: service.app(),
+                ends_at: life.map(|life| now.saturating_add_unsigned(life.as_secs())),
+                ..Login::new(service.id.clone(), refresh_token, now)?
             };
             let keyring = self.keyring.load();
             let authid = authid::seal(keyring.primary(), &login)?;
             let revoke_code = RevokeCode::new(keyring.primary(), &service.id, login.grant).print();
-            let life = tokens.refresh_token_expires_in;
             if let Err(error) = self.tokens.begin(&login, &service, tokens).await {
                 tracing::error!(grant = %login.grant, %error, "a login could not be remembered, so it is of no use");
                 self.give_back(&service, Some(&login.refresh_token)).await;
                 return Err(LoginError::NotRemembered(service));
             }
-            let ends = service.ends(now, life);
+            let ends = service.ends(now, login.ends_at);
             (authid.expose().to_owned().into(), Some((login.grant, revoke_code)), ends)
         };
         let (grant, revoke_code) = named.unzip();

@@ -513,6 +513,20 @@ mod tests {
         assert_eq!(said("single_use", &[old(), ("old", dead)]).await, [0, 0]);
     }
 
+    #[tokio::test]
+    async fn a_client_that_is_refused_in_one_way_and_taken_in_the_next_is_no_error() {
+        let refused = || Reply::Http("401 Unauthorized", r#"{"error":"invalid_client"}"#.into());
+        for (second, errors) in [(ok(), 0), (refused(), 1)] {
+            let stranger = Stranger::with([refused(), second]).await;
+            let (providers, service) = local(&stranger, "");
+            let (log, guard) = Log::catch();
+            assert_eq!(refresh(&providers, &service).await.is_ok(), errors == 0);
+            drop(guard);
+            assert_eq!(log.text().matches("ERROR").count(), errors, "{}", log.text());
+            assert!(log.text().contains("the provider refused the client"), "{}", log.text());
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_is_not_made_in_time_is_tried_again_even_for_a_token_that_works_once() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -36,7 +36,7 @@ struct Known {
 #[derive(Clone, Copy)]
 pub(super) struct Choice {
     pub(super) auth: ClientAuth,
-    why: &'static str,
+    pub(super) why: &'static str,
     /// What to try after a refusal; `None` where the way is settled.
     pub(super) next: Option<ClientAuth>,
 }
@@ -225,40 +225,33 @@ impl Providers {
                 first && choice.next.is_some() && allowed
             };
             let refused = OnceLock::new();
-            let payload = Payload::Form(form.fields.clone(), Some((client, choice.auth)));
+            let payload = Payload::Form(form.fields.clone(), Some((client, choice)));
             let call = Call { provider, service: Some(form.service), name: form.name, url: form.url.clone(), payload };
             let outcome = self.wire().perform(&call, deadline, repeatable == Repeatable::Yes, |provider, answer| {
                 match refuses_client(provider, answer) {
-                    // Not an error yet.
-                    Some(plain) if may_repeat(*refused.get_or_init(|| plain)) => Err(Failure::Operator.into()),
+                    // Not an error yet, and so not reported as one.
+                    Some(plain) if may_repeat(*refused.get_or_init(|| plain)) => Ok(None),
                     Some(plain) => {
                         refused.get_or_init(|| plain);
-                        read(provider, answer)
+                        read(provider, answer).map(Some)
                     }
-                    None => read(provider, answer),
+                    None => read(provider, answer).map(Some),
                 }
             });
-            let outcome = outcome.await;
-            match refused.get() {
-                _ if client.secret.is_none() => return outcome,
-                Some(plain) => {
-                    self.client_auths().refused(provider, client, choice);
-                    if !may_repeat(*plain) {
-                        return outcome;
-                    }
+            let outcome = outcome.await.transpose();
+            match &outcome {
+                _ if client.secret.is_none() => {}
+                _ if refused.get().is_some() => self.client_auths().refused(provider, client, choice),
+                _ if provider.facts.client_auth.is_some() => {}
+                Some(Ok(_)) => self.client_auths().worked(provider, client, choice.auth),
+                // Some servers do not call it by its name when the secret is not where they look for it.
+                Some(Err(fault)) if matches!(fault.failure, Failure::Operator | Failure::Unclear { .. }) => {
+                    self.client_auths().pass_over(provider, client, choice);
                 }
-                None => {
-                    match &outcome {
-                        _ if provider.facts.client_auth.is_some() => {}
-                        Ok(_) => self.client_auths().worked(provider, client, choice.auth),
-                        // Some servers do not call it by its name when the secret is not where they look for it.
-                        Err(fault) if matches!(fault.failure, Failure::Operator | Failure::Unclear { .. }) => {
-                            self.client_auths().pass_over(provider, client, choice);
-                        }
-                        Err(_) => {}
-                    }
-                    return outcome;
-                }
+                _ => {}
+            }
+            if let Some(outcome) = outcome {
+                return outcome;
             }
             first = false;
         }

@@ -1,5 +1,5 @@
-//! OpenID Connect Discovery 1.0: endpoints by issuer. Asked for when first needed and remembered, so that a provider's
-//! outage never stops a start. An old answer goes on serving while a new one is asked for, and for as long as none can
+//! OpenID Connect Discovery 1.0, or else RFC 8414: endpoints by issuer. Asked for when first needed and remembered, so
+//! that a provider's outage never stops a start. An old answer goes on serving while a new one is asked for, and for as long as none can
 //! be had: only those who ask before the first answer wait for the issuer.
 //!
 //! Of a document only what is needed and not configured has to be right; what else is wrong in it is passed over. A
@@ -141,6 +141,7 @@ impl Known {
 enum Found {
     Document(Box<Metadata>),
     Elsewhere(Url),
+    Nothing,
 }
 
 /// What is wrong with an answer, in words, if it is of no use.
@@ -160,17 +161,25 @@ impl Wrong {
 /// Redirects within the same scheme, host and port are followed: the request carries no secret.
 async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Metadata, Unusable> {
     let unusable = |failure: Failure, why: String| Unusable { failure, why, other: None };
-    let issuer = provider.issuer().unwrap_or_default().trim_end_matches('/');
-    let mut url = Url::parse(&format!("{issuer}/.well-known/openid-configuration"))
-        .map_err(|_| unusable(Failure::Operator, "its address is no URL".to_owned()))?;
-    for _ in 0..=REDIRECTS {
+    let no_url = || unusable(Failure::Operator, "its address is no URL".to_owned());
+    let (mut url, mut other) = places(provider.issuer().unwrap_or_default()).ok_or_else(no_url)?;
+    let mut redirects = 0;
+    while redirects <= REDIRECTS {
         let (wrong, call) = (
             Wrong::default(),
             Call { provider, service: None, name: "discovery", url: url.clone(), payload: Payload::Nothing },
         );
-        match wire.perform(&call, deadline, true, |provider, answer| read(provider, answer, &wrong)).await {
+        let may_be_absent = other.is_some();
+        let read = |provider: &Provider, answer: &Answer| match answer.status {
+            404 if may_be_absent => Ok(Found::Nothing),
+            _ => read(provider, answer, &wrong),
+        };
+        match wire.perform(&call, deadline, true, read).await {
             Ok(Found::Document(metadata)) => return Ok(*metadata),
-            Ok(Found::Elsewhere(place)) if place.origin() == url.origin() => url = place,
+            Ok(Found::Nothing) => url = other.take().unwrap_or(url),
+            Ok(Found::Elsewhere(place)) if place.origin() == url.origin() => {
+                (url, redirects) = (place, redirects + 1);
+            }
             Ok(Found::Elsewhere(place)) => {
                 let why = format!("it is redirected to another place, {}", place.origin().ascii_serialization());
                 tracing::warn!(provider = provider.id, why, "the discovery document cannot be used");
@@ -189,6 +198,17 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
     let why = "it is redirected too often".to_owned();
     tracing::warn!(provider = provider.id, why, "the discovery document cannot be used");
     Err(unusable(Failure::BadAnswer, why))
+}
+
+/// Where an issuer's document is: OpenID Connect Discovery 1.0 section 4, and RFC 8414 section 3 for those that have none
+/// there.
+fn places(issuer: &str) -> Option<(Url, Option<Url>)> {
+    let issuer = issuer.trim_end_matches('/');
+    let openid = Url::parse(&format!("{issuer}/.well-known/openid-configuration")).ok()?;
+    let mut oauth = Url::parse(issuer).ok()?;
+    let path = format!("/.well-known/oauth-authorization-server{}", oauth.path().trim_end_matches('/'));
+    oauth.set_path(&path);
+    Some((openid, Some(oauth)))
 }
 
 /// Section 4.3 there: a document that speaks for another issuer is not to be used.
@@ -343,6 +363,24 @@ mod tests {
             let elsewhere = learnt("", |url| vec![to(place.to_owned()), document(url, url)]).await.err().unwrap();
             assert!(elsewhere.why.starts_with("it is redirected to another place"), "{}", elsewhere.why);
         }
+    }
+
+    #[tokio::test]
+    async fn an_issuer_without_openid_connect_is_asked_for_the_document_of_rfc_8414() {
+        let absent = || Reply::Http("404 Not Found", "<html>".into());
+        for (path, place) in [("", ""), ("/tenant/a/", "/tenant/a")] {
+            let stranger = Stranger::with_url(|url| vec![absent(), document(&format!("{url}{path}"), url)]).await;
+            let (providers, service) = example(&format!("issuer = \"{}{path}\"", stranger.url));
+            let metadata = providers.discovery().metadata(&service.provider, providers.wire(), soon()).await;
+            assert!(metadata.is_ok_and(|metadata| metadata.is_some()));
+            let asked = format!("GET /.well-known/oauth-authorization-server{place} HTTP/1.1");
+            assert!(stranger.seen()[1].starts_with(&asked), "{:?}", stranger.seen());
+        }
+        let neither = learnt("", |_| vec![absent(), absent()]).await.err().unwrap();
+        assert_eq!(neither.why, "HTTP 404");
+        // Another failure is none of its absence.
+        let refused = learnt("", |url| vec![Reply::Http("403 Forbidden", String::new()), document(url, url)]).await;
+        assert_eq!(refused.err().unwrap().why, "HTTP 403");
     }
 
     #[tokio::test]

@@ -3,14 +3,13 @@
 
 use super::{Rotation, Service};
 use crate::clock::UnixTime;
-use std::time::Duration;
 
 const DAY: i64 = 86_400;
 
 impl Service {
     /// When a login ends, however often it is used; `None` if age does not end it, as far as that is known. `issued` is
-    /// when the refresh token in its AuthID came, `told` how long the provider said that it lives.
-    pub fn ends(&self, issued: UnixTime, told: Option<Duration>) -> Option<UnixTime> {
+    /// when the refresh token in its AuthID came, `told` when it ends, as the provider said.
+    pub fn ends(&self, issued: UnixTime, told: Option<UnixTime>) -> Option<UnixTime> {
         let stays = match self.provider.rotation() {
             Rotation::None => true,
             // The old one is handed in again and again, unless the new one can be remembered.
@@ -18,9 +17,8 @@ impl Service {
             // Offered only where the new one is remembered.
             Rotation::SingleUse => false,
         };
-        let days = || self.refresh_token_days.map(|days| Duration::from_secs(u64::from(days) * DAY.unsigned_abs()));
-        let life = told.or_else(days).filter(|_| stays)?;
-        Some(issued.saturating_add_unsigned(life.as_secs()))
+        let by_days = || self.refresh_token_days.map(|days| issued.saturating_add(i64::from(days) * DAY));
+        told.or_else(by_days).filter(|_| stays)
     }
 
     /// Whether refresh tokens change here, and the new ones are not remembered for longer than the process lives.
@@ -29,8 +27,8 @@ impl Service {
     }
 
     /// Whole days that a login has left at `now`, by the same judgement; below 0 if it ought to be dead already.
-    pub fn days_left(&self, issued: UnixTime, now: UnixTime) -> Option<i64> {
-        self.ends(issued, None).map(|end| (end - now).div_euclid(DAY))
+    pub fn days_left(&self, issued: UnixTime, told: Option<UnixTime>, now: UnixTime) -> Option<i64> {
+        self.ends(issued, told).map(|end| (end - now).div_euclid(DAY))
     }
 }
 
@@ -51,7 +49,7 @@ mod tests {
         let own = ClientFacts { refresh_token_days: client, ..clients["dropbox"].clone() };
         clients.insert("dropbox".to_owned(), own);
         let catalogue = Catalogue::build(providers, services, clients, durable).unwrap();
-        catalogue.find("dropbox").unwrap().days_left(ISSUED, ISSUED)
+        catalogue.find("dropbox").unwrap().days_left(ISSUED, None, ISSUED)
     }
 
     #[test]
@@ -81,9 +79,9 @@ mod tests {
         let (providers, services) = built_in();
         let catalogue = Catalogue::build(providers, services, clients(["microsoft"]), false).unwrap();
         let service = catalogue.find("onedrivev2").unwrap();
-        assert_eq!(service.ends(ISSUED, Some(Duration::from_secs(60))), Some(ISSUED + 60));
+        assert_eq!(service.ends(ISSUED, Some(ISSUED + 60)), Some(ISSUED + 60));
         assert_eq!(service.ends(ISSUED, None), Some(ISSUED + 90 * DAY));
-        assert_eq!(service.days_left(ISSUED, ISSUED + 1), Some(89));
-        assert_eq!(service.days_left(ISSUED, ISSUED + 90 * DAY + 1), Some(-1));
+        assert_eq!(service.days_left(ISSUED, None, ISSUED + 1), Some(89));
+        assert_eq!(service.days_left(ISSUED, None, ISSUED + 90 * DAY + 1), Some(-1));
     }
 }

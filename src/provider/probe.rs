@@ -3,7 +3,7 @@
 //! refusal of the client says something, and any other refusal of the request is well.
 
 use super::answer::Answer;
-use super::client_auth::{candidates, refuses_client};
+use super::client_auth::{Choice, candidates, refuses_client};
 use super::discovery::Metadata;
 use super::failure::{Failure, Fault};
 use super::service::{Client, Provider};
@@ -40,7 +40,8 @@ impl Providers {
             let mut fields =
                 vec![("grant_type", "authorization_code"), ("code", NONSENSE), ("redirect_uri", redirect_uri)];
             fields.extend(provider.pkce().then_some(("code_verifier", NONSENSE)));
-            let payload = Payload::Form(fields, Some((client, *auth)));
+            let payload =
+                Payload::Form(fields, Some((client, Choice { auth: *auth, why: "each is tried", next: None })));
             let call = Call { provider, service: None, name: "check", url: url.clone(), payload };
             match self.wire().perform(&call, deadline, true, verdict).await {
                 Ok(Verdict::ClientRefused) => {}

@@ -5,7 +5,7 @@ use super::answer::Answer;
 use super::failure::Failure;
 use super::meaning::Told;
 use super::wire::{Call, Payload};
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use secrecy::ExposeSecret;
 use url::Url;
 
@@ -24,15 +24,14 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// `url` is what was asked, which a redirect may be relative to.
-    pub(super) fn read(headers: &HeaderMap, url: &Url) -> Self {
+    pub(super) fn read(headers: &HeaderMap, location: Option<&Url>) -> Self {
         let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"/+.-_, ".contains(&b);
         let kind = |text: &str| {
             let kind = text.split(';').next().unwrap_or_default().trim();
             (1..=100).contains(&kind.len()).then(|| kind.bytes().filter(|b| plain(*b)).map(char::from).collect())
         };
-        let redirect = text(LOCATION).and_then(|text| url.join(text).ok()).map(|mut to| {
+        let redirect = location.cloned().map(|mut to| {
             to.set_query(None);
             to.set_fragment(None);
             // Both fail only for a URL that has no host, and so no user.
@@ -56,14 +55,9 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
     let codes = (!codes.is_empty()).then_some(codes);
     let Head { content_type, encoding, redirect } = &answer.head;
     let auth = match &call.payload {
-        Payload::Form(_, Some((_, auth))) => Some(auth.name()),
+        Payload::Form(_, Some((_, choice))) => Some(choice),
         _ => None,
     };
-    let because = auth.is_some().then(|| match () {
-        () if provider.facts.client_auth.is_some() => "configured",
-        () if provider.discovers() => "discovered",
-        () => "default",
-    });
     macro_rules! tell {
         ($level:ident, $message:literal) => {
             tracing::$level!(
@@ -76,9 +70,9 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
                 retry_after = answer.retry_after.map(|time| time.as_secs()),
                 redirect,
                 encoding,
-                client_auth = auth,
-                because,
-                hint = hint(answer, failure, because),
+                client_auth = auth.map(|choice| choice.auth.name()),
+                because = auth.map(|choice| choice.why),
+                hint = hint(answer, failure, auth.is_some_and(|choice| choice.next.is_some())),
                 $message
             )
         };
@@ -99,15 +93,15 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
     }
 }
 
-/// What to look at first.
-fn hint(answer: &Answer, failure: Failure, because: Option<&str>) -> Option<&'static str> {
+/// What to look at first. `guessed`: there is another way to send the client's secret than the one that was taken.
+fn hint(answer: &Answer, failure: Failure, guessed: bool) -> Option<&'static str> {
     let page = answer.head.content_type.as_deref().is_some_and(|kind| kind.contains("html"));
     match answer.status {
         300..400 => {
             Some("the address is redirected: a slash at its end is missing or one too many, or it is http for https")
         }
         404 | 405 => Some("the address is probably wrong"),
-        _ if failure == Failure::Operator && because.is_some_and(|because| because != "configured") => {
+        _ if failure == Failure::Operator && guessed => {
             Some("id or secret is wrong or has ended, or the provider wants the secret sent otherwise: client_auth")
         }
         200..500 if page => Some("a page in place of JSON: a wrong address, or a firewall or login page on the way"),
@@ -147,15 +141,15 @@ mod tests {
     #[test]
     fn a_redirect_is_told_by_host_and_path_and_a_description_without_what_may_be_secret() {
         let url = Url::parse("https://p.example/token").unwrap();
-        let head =
-            |name: HeaderName, value: &str| Head::read(&HeaderMap::from_iter([(name, value.parse().unwrap())]), &url);
         for (location, shown) in [
             ("/token/?code=s3cret#x", "https://p.example/token/"),
             ("https://u:pw@q.example:8443/login?next=a", "https://q.example:8443/login"),
         ] {
-            assert_eq!(head(LOCATION, location).redirect.as_deref(), Some(shown));
+            let location = url.join(location).unwrap();
+            assert_eq!(Head::read(&HeaderMap::new(), Some(&location)).redirect.as_deref(), Some(shown));
         }
-        assert_eq!(head(CONTENT_TYPE, "text/html; charset=x").content_type.as_deref(), Some("text/html"));
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, "text/html; charset=x".parse().unwrap())]);
+        assert_eq!(Head::read(&headers, None).content_type.as_deref(), Some("text/html"));
         let text = format!("Token s3cret,\u{1b}[1m é\n{} is bad", "x".repeat(31));
         assert_eq!(printable(&text, |word| word.contains("s3cret")), "Token (left out) [1m (left out) is bad");
         assert_eq!(printable(&"word ".repeat(99), |_| false).len(), LONGEST);

@@ -3,7 +3,7 @@
 use super::meaning::CallbackError;
 use super::report::printable;
 use super::{Flow, ProviderFacts, Rotation, Tokens};
-use crate::authid::ServiceId;
+use crate::authid::{AppId, ServiceId};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -242,6 +242,11 @@ pub enum Availability<'a> {
 }
 
 impl Service {
+    /// The app registration that logins are made with; `None` where there is none.
+    pub fn app(&self) -> Option<AppId> {
+        self.client.as_ref().map(|client| AppId::of(&self.provider.id, &client.id))
+    }
+
     /// Whether it can be used here, and if not, why.
     pub fn availability(&self) -> Availability<'_> {
         if let Some(gone) = &self.provider.facts.gone {

@@ -7,10 +7,9 @@
 //! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
 
-use super::ClientAuth;
 use super::address::names_loopback;
 use super::answer::Answer;
-use super::client_auth::with_client;
+use super::client_auth::{Choice, with_client};
 use super::failure::{Failure, Fault, Repeat};
 use super::names::{Names, Remembered};
 use super::outbound::{Outbound, SetupError, trusting};
@@ -57,7 +56,7 @@ pub(super) enum Payload<'a> {
     /// GET.
     Nothing,
     /// POST of a form, with the client's credentials if there are any to be shown.
-    Form(Vec<(&'a str, &'a str)>, Option<(&'a Client, ClientAuth)>),
+    Form(Vec<(&'a str, &'a str)>, Option<(&'a Client, Choice)>),
     /// POST with an access token and without a body.
     Bearer(&'a SecretString),
 }
@@ -199,7 +198,7 @@ impl Wire {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), self.clock.now());
         let location = response.headers().get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
-        let head = Head::read(response.headers(), &call.url);
+        let head = Head::read(response.headers(), location.as_ref());
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_BODY)); // never grows, so no copy is left behind
         let cut = loop {
             match timeout_at(until, response.chunk()).await.map_err(late).and_then(|chunk| chunk.map_err(broken)) {
@@ -230,7 +229,7 @@ impl Wire {
             Payload::Nothing => request,
             Payload::Bearer(token) => request.bearer_auth(token.expose_secret()),
             Payload::Form(fields, None) => request.form(fields),
-            Payload::Form(fields, Some((client, auth))) => with_client(request, fields, client, *auth),
+            Payload::Form(fields, Some((client, choice))) => with_client(request, fields, client, choice.auth),
         };
         // Without the second header any coding would be welcome (RFC 9110 section 12.5.3).
         Ok(request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity"))

@@ -4,8 +4,7 @@
 use super::cache::{Access, TokenName};
 use super::rotation::{Manner, Rotation};
 use super::{CALL_BUDGET, Inner, Refused, SOON};
-use crate::authid::{GrantId, Login};
-use crate::clock::UnixTime;
+use crate::authid::Login;
 use crate::provider::{Failure, RefreshFailure, Rotation as Rule, Service};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
@@ -81,8 +80,9 @@ impl Inner {
     }
 
     /// Counts how long a login has to live that was just refreshed, and warns while there is time to make it anew.
-    pub(super) fn forecast(&self, service: &Service, grant: GrantId, issued: UnixTime) {
-        let Some(days) = service.days_left(issued, self.clock.now()) else { return };
+    pub(super) fn forecast(&self, service: &Service, login: &Login) {
+        let Some(days) = service.days_left(login.sealed_at, login.ends_at, self.clock.now()) else { return };
+        let grant = login.grant;
         self.meter.days_left(service.id.as_str(), days);
         if days < SOON {
             tracing::warn!(%grant, service = %service.id, days, "a login ends soon; its owner has to log in again before");

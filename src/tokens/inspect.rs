@@ -68,7 +68,7 @@ impl Tokens {
             sealed_at: login.sealed_at,
             end: service.and_then(|service| {
                 let without_store = service.provider.rotation() == Rotation::Rolling;
-                Some(End { at: service.ends(login.sealed_at, None)?, without_store })
+                Some(End { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
         }

@@ -228,7 +228,7 @@ impl Tokens {
                 }
                 let outcome = inner.call(name, &service, &login, recall).await;
                 if outcome.is_ok() {
-                    inner.forecast(&service, login.grant, login.sealed_at);
+                    inner.forecast(&service, &login);
                 }
                 outcome
             }
@@ -287,6 +287,5 @@ fn renewed(login: &Login, access: &Access) -> Option<Login> {
     let newer = access.successor.as_ref()?;
     let sent = login.refresh_token.expose_secret().as_bytes();
     let same = bool::from(newer.expose_secret().as_bytes().ct_eq(sent));
-    let renewed = || Login { refresh_token: newer.clone(), sealed_at: access.fetched_at, ..login.clone() };
-    (!same && access.fetched_at >= login.sealed_at).then(renewed)
+    (!same && access.fetched_at >= login.sealed_at).then(|| login.renewed(newer.clone(), access.fetched_at))
 }

@@ -18,7 +18,7 @@ mod starved;
 mod terminal;
 mod tls;
 
-use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
+use authseal::authid::{self, GrantId, Login, ServiceId};
 use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -174,16 +174,10 @@ fn sealed(folder: &Path, service: &str) -> (String, GrantId) {
 
 /// An AuthID under any epoch.
 fn sealed_with(keys: &EpochKeys, service: &str) -> (String, GrantId) {
-    let grant = GrantId::random().unwrap();
-    let login = Login {
-        service: ServiceId::parse(service).unwrap(),
-        grant,
-        refresh_token: "hunter2".to_owned().into(),
-        sealed_at: 1_795_428_000,
-        login_at: 1_795_420_000,
-        bind: Bind::random().unwrap(),
-    };
-    (authid::seal(keys, &login).unwrap().expose().to_owned(), grant)
+    let service = ServiceId::parse(service).unwrap();
+    let login =
+        Login { sealed_at: 1_795_428_000, ..Login::new(service, "hunter2".to_owned().into(), 1_795_420_000).unwrap() };
+    (authid::seal(keys, &login).unwrap().expose().to_owned(), login.grant)
 }
 
 #[test]

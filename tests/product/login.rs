@@ -3,6 +3,7 @@
 use crate::browser::{From, Page, Person};
 use crate::emulator::{Consent, Emulator, Personality, secret};
 use crate::spawn::{TestApp, spawn_app, spawn_for};
+use authseal::authid::AppId;
 use serde_json::{Value, json};
 use std::time::Duration;
 use url::Url;
@@ -50,19 +51,23 @@ async fn a_login_at_each_provider_ends_with_an_authid_that_works() {
         (
             Personality::google(),
             vec!["client_id", "client_secret", "code", "code_verifier", "grant_type", "redirect_uri"],
+            Some(604_799),
         ),
         (
             Personality::microsoft(),
             vec!["client_id", "client_secret", "code", "code_verifier", "grant_type", "redirect_uri"],
+            None,
         ),
-        (Personality::dropbox(), vec!["client_id", "client_secret", "code", "grant_type", "redirect_uri"]),
+        (Personality::dropbox(), vec!["client_id", "client_secret", "code", "grant_type", "redirect_uri"], None),
     ];
-    for (who, names) in cases {
+    for (who, names, ends) in cases {
         let (emulator, app, mut person) = start(who);
         let page = person.log_in(who.service).await;
         assert_eq!(page.status, 200, "{}: {}", who.provider, page.body);
         let authid = page.authid().unwrap();
         assert!(authid.starts_with(&format!("v3:{}:3:", who.service)), "{authid}");
+        let (login, app_id) = (app.open(&authid), AppId::of(who.provider, who.client_id));
+        assert_eq!((login.app, login.ends_at.map(|end| end - login.login_at)), (Some(app_id), ends), "{}", who.service);
         assert_eq!(page.delivers_to().as_deref(), Some(UI));
         let calls = emulator.calls();
         assert_eq!((calls.len(), calls[0].names()), (1, names), "{}", who.provider);
@@ -389,6 +394,17 @@ async fn without_a_refresh_token_the_person_is_told_where_to_withdraw_the_access
         assert_refused(&page, 400);
         assert!(page.body.contains("for a short time only") && !page.body.contains("Withdraw"), "{}", page.body);
     }
+}
+
+#[tokio::test]
+async fn offline_access_that_was_left_out_is_named_and_nobody_is_sent_to_withdraw_anything() {
+    let (emulator, _app, mut person) = start(Personality::oidc());
+    emulator.next_person(Consent::Unticks("offline_access"));
+    let page = person.log_in("exampledrive").await;
+    assert_refused(&page, 400);
+    let says = "it left out offline access, which was asked for";
+    assert!(page.body.contains(says) && !page.body.contains("Withdraw"), "{}", page.body);
+    assert!(page.link("/?type=exampledrive").is_some(), "{}", page.body);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::duplicati::Duplicati;
 use crate::emulator::Emulator;
 use crate::http;
 use authseal::app::App;
-use authseal::authid::{self, Bind, GrantId, Login, ServiceId};
+use authseal::authid::{self, Envelope, Login, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
 use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
@@ -208,15 +208,14 @@ impl TestApp {
     /// An AuthID sealed under some epoch.
     pub(crate) fn seal_under(&self, number: u32, service: &str, refresh_token: &str) -> String {
         let now = self.clock.now();
-        let login = Login {
-            service: ServiceId::parse(service).unwrap(),
-            grant: GrantId::random().unwrap(),
-            refresh_token: refresh_token.to_owned().into(),
-            sealed_at: now,
-            login_at: now,
-            bind: Bind::random().unwrap(),
-        };
+        let service = ServiceId::parse(service).unwrap();
+        let login = Login::new(service, refresh_token.to_owned().into(), now).unwrap();
         authid::seal(self.keys_of(number), &login).unwrap().expose().to_owned()
+    }
+
+    /// What is sealed in an AuthID.
+    pub(crate) fn open(&self, authid: &str) -> Login {
+        Envelope::parse(authid).unwrap().open(&self.keyring).unwrap()
     }
 
     /// The keys of an epoch, also of one that the server does not have.

@@ -110,7 +110,7 @@ def parse(text):
 
 
 def read_plaintext(plaintext):
-    """The refresh token, both times and the bind bytes."""
+    """The members that are known, the bind bytes in hex."""
 
     def once(pairs):
         if len(dict(pairs)) != len(pairs):
@@ -125,18 +125,21 @@ def read_plaintext(plaintext):
         if not plaintext.startswith(b"{"):
             raise ValueError("not an object")
         content = json.loads(plaintext.decode("utf-8"), object_pairs_hook=once, parse_int=natural)
-        if content.keys() != {"token", "sealed", "login", "bind"}:
-            raise ValueError("other members")
         token, bind = content["token"], base64url(content["bind"])
+        app = content.get("app")
+        if "app" in content and len(base64url(app) or b"") != 6:
+            raise ValueError("app")
         # A lone surrogate does not encode.
         if not isinstance(token, str) or not token.encode("utf-8") or bind is None or len(bind) != 32:
             raise ValueError("token or bind")
-        for time in (content["sealed"], content["login"]):
+        for time in (content[name] for name in ("sealed", "login", "ends") if name in content):
             if type(time) is not int or not 0 <= time <= LAST_TIME:
                 raise ValueError("a time")
-    except (ValueError, TypeError) as error:
+        needed = {name: content[name] for name in ("sealed", "login")}
+    except (KeyError, ValueError, TypeError) as error:
         raise Fault("forged") from error
-    return token, content["sealed"], content["login"], bind
+    stated = {name: content[name] for name in ("app", "ends") if name in content}
+    return {"token": token, **needed, "bind": bind.hex(), **stated}
 
 
 def open_authid(keyring, text):
@@ -153,16 +156,7 @@ def open_authid(keyring, text):
         plaintext = cipher.decrypt_and_verify(ciphertext, tag)
     except ValueError as error:
         raise Fault("forged") from error
-    token, sealed, login, bind = read_plaintext(plaintext)
-    return {
-        "service": service,
-        "epoch": epoch,
-        "grant": grant.hex(),
-        "token": token,
-        "sealed": sealed,
-        "login": login,
-        "bind": bind.hex(),
-    }
+    return {"service": service, "epoch": epoch, "grant": grant.hex(), **read_plaintext(plaintext)}
 
 
 def read_code(text):

@@ -50,6 +50,11 @@ def derive(master, info=LABEL, salt=b""):
 # AuthIDs
 
 
+def app(provider, client_id):
+    """The mark of an app registration."""
+    return base64url(sha256(f"authseal app v1\0{provider}\0{client_id}".encode()).digest()[:6])
+
+
 def associated(service, epoch, grant, label=LABEL):
     return label + b"\0" + bytes([len(service)]) + service.encode() + epoch.to_bytes(4, "big") + grant
 
@@ -68,13 +73,15 @@ class Sealed:
         self.grant = other.get("grant", named(f"grant of {name}", 16))
         self.nonce = other.get("nonce", named(f"nonce of {name}", 24))
         self.bind = other.get("bind", named(f"bind of {name}"))
+        self.stated = {name: other[name] for name in ("app", "ends") if name in other}
         plaintext = other.get("plaintext", compact(self.members()))
         cipher = ChaCha20_Poly1305.new(key=other.get("key", derive(secret(epoch))), nonce=self.nonce)
         cipher.update(other.get("associated", associated(service, epoch, self.grant)))
         self.ciphertext, self.tag = cipher.encrypt_and_digest(plaintext)
 
     def members(self):
-        return {"token": self.token, "sealed": self.sealed, "login": self.login, "bind": base64url(self.bind)}
+        bind = base64url(self.bind)
+        return {"token": self.token, "sealed": self.sealed, "login": self.login, "bind": bind, **self.stated}
 
     def opens_to(self):
         return {
@@ -85,6 +92,7 @@ class Sealed:
             "sealed": self.sealed,
             "login": self.login,
             "bind": self.bind.hex(),
+            **self.stated,
         }
 
     def body(self, **swapped):
@@ -219,6 +227,14 @@ def valid():
     members = Sealed("json_token_escaped", token="aé\U0001f511").members()
     escaped = compact({**members, "token": "?"}).replace(b"?", b"\\u0061\\u00E9\\uD83D\\uDD11")
     plain("json_token_escaped", token="aé\U0001f511", plaintext=escaped)
+
+    plain("app", app=app("google", "1234567890-abc.apps.googleusercontent.com"))
+    plain("app_and_ends", app=app("google", ""), ends=SEALED + 604800)
+    plain("ends_first", ends=0)
+    plain("ends_last", ends=LAST_TIME)
+    members = Sealed("json_unknown_members").members()
+    more = b',"scope":"files","Token":null,"":{"a":[1.50,-0,1e400,"\\u0000"]},"\\u0061b":true}'
+    plain("json_unknown_members", plaintext=compact(members)[:-1] + more)
     return made
 
 
@@ -373,8 +389,11 @@ def forged():
     for member in members:
         yield plaintext(f"json_member_missing_{member}", compact({k: v for k, v in members.items() if k != member}))
         yield plaintext(f"{member}_null", compact({**members, member: None}))
-    yield plaintext("json_extra_member", compact({**members, "scope": "files"}))
     yield plaintext("json_member_twice", compact(members)[:-1] + b',"token":"another"}')
+    yield plaintext("json_unknown_member_twice", compact(members)[:-1] + b',"x":1,"y":2,"x":1}')
+    yield plaintext("json_unknown_member_twice_by_an_escape", compact(members)[:-1] + b',"x":1,"\\u0078":1}')
+    yield plaintext("json_unknown_member_without_a_value", compact(members)[:-1] + b',"x"}')
+    yield plaintext("json_unknown_member_cut_short", compact(members)[:-1] + b',"x":{"y":1}')
     yield plaintext("json_member_upper_case", compact(members).replace(b"token", b"Token", 1))
     yield plaintext("json_trailing_comma", compact(members)[:-1] + b",}")
     yield plaintext("json_comment", compact(members)[:-1] + b"/**/}")
@@ -393,7 +412,8 @@ def forged():
     yield plaintext("token_lone_surrogate", token.replace(b"?", b"\\ud83d"))
     yield plaintext("token_raw_line_end", token.replace(b"?", b"a\nb"))
     yield plaintext("token_bad_escape", token.replace(b"?", b"\\x41"))
-    for member in ("sealed", "login"):
+    members["ends"] = SEALED + 1
+    for member in ("sealed", "login", "ends"):
         yield plaintext(f"{member}_negative", compact({**members, member: -1}))
         yield plaintext(f"{member}_in_year_10000", compact({**members, member: LAST_TIME + 1}))
         yield plaintext(f"{member}_text", compact({**members, member: str(SEALED)}))
@@ -405,6 +425,7 @@ def forged():
         yield plaintext(f"{member}_minus_zero", compact(members).replace(number, b"-0"))
         yield plaintext(f"{member}_above_64_bits", compact({**members, member: 2**64 + SEALED}))
         yield plaintext(f"{member}_not_a_number", compact({**members, member: float("nan")}))
+    yield plaintext("ends_null", compact({**members, "ends": None}))
     bind = members["bind"]
     yield plaintext("bind_short", compact({**members, "bind": base64url(content.bind[:-1])}))
     yield plaintext("bind_long", compact({**members, "bind": base64url(content.bind + b"\0")}))
@@ -414,6 +435,11 @@ def forged():
     yield plaintext("bind_hexadecimal", compact({**members, "bind": content.bind.hex()}))
     yield plaintext("bind_standard_alphabet", compact({**members, "bind": "//" + bind[2:]}))
     yield plaintext("bind_inner_space", compact({**members, "bind": f"{bind[:9]} {bind[9:]}"}))
+    for name, value in [("null", None), ("number", 1), ("empty", ""), ("short", "AAAA"), ("long", "A" * 12)]:
+        yield plaintext(f"app_{name}", compact({**members, "app": value}))
+    for name, value in [("padded", "AAAAAAA="), ("standard_alphabet", "AAAAAA//"), ("hexadecimal", "0" * 12)]:
+        yield plaintext(f"app_{name}", compact({**members, "app": value}))
+    yield plaintext("app_twice", compact({**members, "app": "AAAAAAAA"})[:-1] + b',"app":"AAAAAAAA"}')
 
 
 def invalid():

@@ -104,7 +104,7 @@ impl Rotation {
         // What waits to be written down is remembered too; the store is set right with it if it can be.
         let _ = self.unwritten.write(&record::name(login)).await;
         let record = self.records.read(login, manner.record_life()).await.ok()?.record?;
-        Some(Login { sealed_at: record.fetched_at, refresh_token: record.token, ..login.clone() })
+        Some(login.renewed(record.token, record.fetched_at))
     }
 
     /// Forgets a login that was ended at its provider.

@@ -60,6 +60,7 @@ pub(crate) fn answer(shared: &Shared, path: &str, query: &str, issuer: &str) -> 
     } else {
         if let Consent::Unticks(scope) = &consent {
             wish.scope.retain(|granted| granted != scope);
+            wish.offline &= !who.offline.contains(&("scope", scope));
         }
         wish.offline &= consent != Consent::AgreedBefore;
         if who.dialect == Dialect::Google {

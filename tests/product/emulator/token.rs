@@ -103,6 +103,10 @@ fn trade(shared: &Shared, call: &Call, form: &Form) -> Result<Value, Refusal> {
 fn success(dialect: Dialect, tokens: &Tokens, login: bool) -> Value {
     let scope = tokens.scope.join(" ");
     let mut body = match dialect {
+        // As long as the app is in testing.
+        Dialect::Google if login && tokens.refresh.is_some() => {
+            json!({"token_type": "Bearer", "scope": scope, "refresh_token_expires_in": 604_799})
+        }
         Dialect::Google => json!({"token_type": "Bearer", "scope": scope}),
         Dialect::Microsoft => {
             // Scopes come back with their resource before them, and `offline_access` does not.

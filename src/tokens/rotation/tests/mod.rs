@@ -5,7 +5,7 @@ mod model;
 
 use super::unwritten::Pending;
 use super::*;
-use crate::authid::{Bind, GrantId, ServiceId};
+use crate::authid::ServiceId;
 use crate::seal::{Keyring, NoKey, new_secret_text};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -22,14 +22,7 @@ pub(super) fn keyring_text(primary: i64, epochs: &[i64]) -> String {
 }
 
 pub(super) fn login() -> Login {
-    Login {
-        service: ServiceId::parse("box.com").unwrap(),
-        grant: GrantId::random().unwrap(),
-        refresh_token: "token-0".to_owned().into(),
-        sealed_at: 1_795_428_000,
-        login_at: 1_795_428_000,
-        bind: Bind::random().unwrap(),
-    }
+    Login::new(ServiceId::parse("box.com").unwrap(), "token-0".to_owned().into(), 1_795_428_000).unwrap()
 }
 
 pub(super) fn tokens(refresh: &str) -> Tokens {
