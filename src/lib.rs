@@ -24,6 +24,7 @@ pub mod tokens;
 pub mod login;
 pub mod access;
 pub mod config;
+pub mod texts;
 pub mod pages;
 pub mod app;
 pub mod socket;

@@ -1,14 +1,16 @@
-//! Pages: templates from the binary, or an operator's own in their place. Knows nothing of what is shown on them.
+//! Pages: templates and texts from the binary, or an operator's own in their place. Knows nothing of what is shown on them.
 
 use crate::files::{self, Readers, Unread};
-use minijinja::Environment;
-use minijinja::value::Serde;
+use crate::texts::{self, Language, Text, TextFault, Texts};
+use minijinja::value::{Serde, Value};
+use minijinja::{Environment, context};
 use serde::Serialize;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
 
-/// The largest template, in bytes.
+/// The largest template or file of texts, in bytes.
 const MAX_LEN: u64 = 1024 * 1024;
 const TEMPLATES: [(&str, &str); 16] = [
     ("base.html", include_str!("../templates/base.html")),
@@ -39,6 +41,7 @@ const ASSETS: [(&str, &str, &str); 3] = [
 /// The templates, parsed, and what goes with them.
 pub struct Pages {
     environment: Environment<'static>,
+    texts: Arc<Texts>,
     assets: Vec<Asset>,
 }
 
@@ -60,6 +63,9 @@ pub enum TemplateError {
     /// It cannot be parsed.
     #[error("the template {0} has a fault: {1}")]
     Parse(String, minijinja::Error),
+    /// It is a file of texts with a fault.
+    #[error("the texts {0} have a fault: {1}")]
+    Texts(String, TextFault),
     /// It would never be shown.
     #[error("{0} takes the place of nothing; there are {names}", names = names())]
     Unknown(String),
@@ -76,6 +82,8 @@ impl Pages {
             refuse_unknown(folder, folder)?;
         }
         let mut environment = Environment::new();
+        let texts = Arc::new(texts(folder)?);
+        texts.teach(&mut environment);
         for (name, built_in) in TEMPLATES {
             let text = replaced(folder, name)?.unwrap_or_else(|| built_in.to_owned());
             let parsed = environment.add_template_owned(name, text);
@@ -86,7 +94,7 @@ impl Pages {
             Ok(Asset { name, content_type, content })
         };
         let assets = ASSETS.into_iter().map(asset).collect::<Result<_, _>>()?;
-        Ok(Self { environment, assets })
+        Ok(Self { environment, texts, assets })
     }
 
     /// The stylesheet, script or image of this name, like `static/authseal.css`.
@@ -98,9 +106,29 @@ impl Pages {
     ///
     /// # Errors
     /// When the template, which may be an operator's, cannot be rendered.
-    pub fn render(&self, template: &str, context: impl Serialize) -> Result<String, minijinja::Error> {
-        self.environment.get_template(template)?.render(Serde(context))
+    pub fn render(&self, language: Language, template: &str, page: impl Serialize) -> Result<String, minijinja::Error> {
+        let page = Value::from(Serde(page));
+        self.environment.get_template(template)?.render(context! { language => language.tag(), ..page })
     }
+
+    /// A text without markup, for a page.
+    ///
+    /// # Errors
+    /// When something to be filled in is missing.
+    pub fn say(&self, language: Language, text: &Text) -> Result<String, minijinja::Error> {
+        self.texts.say(language, text)
+    }
+}
+
+fn texts(folder: Option<&Path>) -> Result<Texts, TemplateError> {
+    let fault = |name| move |fault| TemplateError::Texts(shown(folder, name), fault);
+    let mut texts = Texts::built_in().map_err(fault("texts"))?;
+    for (language, name, _) in texts::FILES {
+        if let Some(file) = replaced(folder, name)? {
+            texts.replace(language, &file).map_err(fault(name))?;
+        }
+    }
+    Ok(texts)
 }
 
 /// An operator's own file of that name, if there is one.
@@ -125,10 +153,9 @@ fn refuse_unknown(folder: &Path, below: &Path) -> Result<(), TemplateError> {
     for entry in std::fs::read_dir(below).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.strip_prefix(folder).unwrap_or(&path);
-        let known = TEMPLATES.iter().map(|template| template.0).chain(ASSETS.iter().map(|asset| asset.0));
-        if path.is_dir() && name == Path::new("static") {
+        if path.is_dir() && ["static", "texts"].iter().any(|known| Path::new(known) == name) {
             refuse_unknown(folder, &path)?;
-        } else if !known.into_iter().any(|known| Path::new(known) == name) {
+        } else if !known().any(|known| Path::new(known) == name) {
             return Err(TemplateError::Unknown(path.display().to_string()));
         }
     }
@@ -136,8 +163,12 @@ fn refuse_unknown(folder: &Path, below: &Path) -> Result<(), TemplateError> {
 }
 
 fn names() -> String {
-    let names = TEMPLATES.iter().map(|template| template.0).chain(ASSETS.iter().map(|asset| asset.0));
-    names.collect::<Vec<_>>().join(", ")
+    known().collect::<Vec<_>>().join(", ")
+}
+
+fn known() -> impl Iterator<Item = &'static str> {
+    let texts = texts::FILES.iter().map(|file| file.1);
+    TEMPLATES.iter().map(|template| template.0).chain(ASSETS.iter().map(|asset| asset.0)).chain(texts)
 }
 
 #[cfg(test)]
@@ -150,13 +181,27 @@ mod tests {
         std::fs::write(folder.path().join("error.html"), "mine: {{ heading }}").unwrap();
         let pages = Pages::load(Some(folder.path())).unwrap();
         let context = serde_json::json!({ "heading": "<h>" });
-        assert_eq!(pages.render("error.html", context).unwrap(), "mine: &lt;h&gt;");
+        let [english, german] = texts::FILES.map(|(language, ..)| language);
+        assert_eq!(pages.render(english, "error.html", context).unwrap(), "mine: &lt;h&gt;");
         assert_eq!(pages.asset("static/favicon.svg").unwrap().content_type, "image/svg+xml");
         std::fs::create_dir(folder.path().join("static")).unwrap();
         std::fs::write(folder.path().join("static/favicon.svg"), "<svg>mine</svg>").unwrap();
         let pages = Pages::load(Some(folder.path())).unwrap();
         assert_eq!(pages.asset("static/favicon.svg").unwrap().content, "<svg>mine</svg>");
         assert!(pages.asset("static/authseal.css").unwrap().content.contains("color-scheme"));
+
+        std::fs::create_dir(folder.path().join("texts")).unwrap();
+        let own = folder.path().join("texts/de.toml");
+        std::fs::write(&own, "[inspect]\ntitle = \"AuthID ansehen\"\n").unwrap();
+        let pages = Pages::load(Some(folder.path())).unwrap();
+        let [english, german] = [english, german].map(|language| pages.render(language, "inspect.html", ()).unwrap());
+        assert!(german.contains("<h1>AuthID ansehen</h1>") && german.contains("Diese AuthID prüfen"), "{german}");
+        assert!(german.contains("<html lang=\"de\">") && english.contains("<html lang=\"en\">"));
+        assert!(english.contains("<h1>Check an AuthID</h1>"), "{english}");
+        std::fs::write(&own, "[inspect]\ntitel = \"x\"\n").unwrap();
+        let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
+        assert!(error.contains("texts/de.toml have a fault: `inspect.titel` takes the place of no text"), "{error}");
+        std::fs::remove_file(own).unwrap();
 
         std::fs::write(folder.path().join("index.html"), "{% if %}").unwrap();
         let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
@@ -165,9 +210,9 @@ mod tests {
 
     #[test]
     fn a_file_that_takes_the_place_of_nothing_is_a_slip() {
-        for name in ["logedin.html", "static/style.css"] {
+        for name in ["logedin.html", "static/style.css", "texts/fr.toml"] {
             let folder = tempfile::tempdir().unwrap();
-            std::fs::create_dir(folder.path().join("static")).unwrap();
+            ["static", "texts"].iter().for_each(|below| std::fs::create_dir(folder.path().join(below)).unwrap());
             std::fs::write(folder.path().join(name), "x").unwrap();
             let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
             assert!(error.contains(name) && error.contains("logged_in.html"), "{error}");

@@ -10,6 +10,7 @@ mod walk;
 pub use walk::{WalkError, Walked, walk};
 
 use crate::seal::{Key, SealError, random};
+use crate::texts::{Language, Texts};
 use actix_web::http::{StatusCode, header};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev, web};
 use grants::{Grants, Request};
@@ -18,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// How long an access token lives, in seconds.
@@ -55,6 +57,7 @@ impl DemoProvider {
         let address = listener.local_addr()?;
         let client_secret = SecretString::from(token().map_err(io::Error::other)?);
         let mut pages = Environment::new();
+        Arc::new(Texts::built_in().map_err(io::Error::other)?).teach(&mut pages);
         let templates = [
             ("base.html", include_str!("../../templates/base.html")),
             ("demo_consent.html", include_str!("../../templates/demo_consent.html")),
@@ -87,7 +90,7 @@ async fn authorize(request: HttpRequest, state: web::Data<State>) -> HttpRespons
     };
     let scopes: Vec<String> = wanted.scope.split_whitespace().map(str::to_owned).collect();
     let context = context! {
-        title => "Demo Drive", client_name => "authseal", scopes, request => query, action => "/consent",
+        language => Language::of(&request).tag(), client_name => "authseal", scopes, request => query, action => "/consent",
     };
     match state.pages.get_template("demo_consent.html").and_then(|page| page.render(context)) {
         Ok(page) => HttpResponse::Ok()

@@ -18,11 +18,11 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 struct Page<'a> {
-    title: &'static str,
     ctx: &'a str,
     /// Ids of services: the only one to be shown, and the one to begin at once.
     only: Option<&'a str>,
     at_once: Option<&'a str>,
+    /// The key of what was wrong.
     error: Option<&'static str>,
 }
 
@@ -33,28 +33,28 @@ pub(super) fn is_shut(request: &HttpRequest, app: &App) -> bool {
 }
 
 /// The page that asks for the password, once more if it was `refused`.
-pub(super) fn ask(refused: Option<&Refused>, ctx: &str, binder: &Binder, wanted: &Wanted, app: &App) -> HttpResponse {
+pub(super) fn ask(
+    refused: Option<&Refused>,
+    ctx: &str,
+    binder: &Binder,
+    wanted: &Wanted,
+    request: &HttpRequest,
+    app: &App,
+) -> HttpResponse {
     let (status, error) = match refused {
         None => (StatusCode::OK, None),
-        Some(Refused::Wrong) => (StatusCode::FORBIDDEN, Some("That is not the password. Try again.")),
-        Some(Refused::TooMany { .. }) => {
-            (StatusCode::TOO_MANY_REQUESTS, Some("There were too many wrong passwords. Wait a minute, then try again."))
-        }
-        Some(Refused::Busy) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Some("Too many passwords are being tried at this moment. Try again."))
-        }
-        Some(Refused::Fault) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, Some("The password could not be checked. Try again."))
-        }
+        Some(Refused::Wrong) => (StatusCode::FORBIDDEN, Some("password.wrong")),
+        Some(Refused::TooMany { .. }) => (StatusCode::TOO_MANY_REQUESTS, Some("password.too_many")),
+        Some(Refused::Busy) => (StatusCode::SERVICE_UNAVAILABLE, Some("password.busy")),
+        Some(Refused::Fault) => (StatusCode::INTERNAL_SERVER_ERROR, Some("password.fault")),
     };
     let page = Page {
-        title: "Password",
         ctx,
         only: wanted.only.as_ref().map(|service| service.id.as_str()),
         at_once: wanted.at_once.as_ref().map(|service| service.id.as_str()),
         error,
     };
-    let mut response = page::show(app, status, "password.html", page);
+    let mut response = page::show(request, app, status, "password.html", page);
     let retry_after = match refused {
         Some(Refused::TooMany { retry_after }) => Some(retry_after.as_secs() + 1),
         Some(Refused::Busy) => Some(1),
@@ -91,10 +91,10 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let held = Cookie::Pass.read(&request, &app);
     match access.check(password, client::of(&request, &app), held).await {
         Ok(pass) => {
-            let mut response = index::show(&context, &ctx, &binder, wanted, &app);
+            let mut response = index::show(&context, &ctx, &binder, wanted, &request, &app);
             Cookie::Pass.set(&pass, &mut response, &app);
             response
         }
-        Err(refused) => ask(Some(&refused), &ctx, &binder, &wanted, &app),
+        Err(refused) => ask(Some(&refused), &ctx, &binder, &wanted, &request, &app),
     }
 }

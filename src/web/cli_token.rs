@@ -13,11 +13,11 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 struct Page<'a> {
-    title: String,
     service: Named<'a>,
     paste_url: Option<&'a str>,
     ctx: &'a str,
-    error: Option<&'static str>,
+    /// Whether what was pasted is no such token.
+    bad: bool,
 }
 
 /// `GET /cli-token` with `id` and `ctx`: the page to paste into.
@@ -30,7 +30,7 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
         return super::to_index(&service.id);
     }
     match form::query(&request, "ctx").filter(|_| matches!(service.availability(), Availability::Offered)) {
-        Some(ctx) => show(&service, &ctx, None, &app),
+        Some(ctx) => show(&service, &ctx, false, &request, &app),
         None => super::to_index(&service.id),
     }
 }
@@ -57,21 +57,20 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         }
         Err(error @ LoginError::BadPaste(_)) => {
             audit::login_refused(&error, false, &request, &app);
-            show(&service, ctx, Some("That is not such a token, or not all of it. Copy it again, whole."), &app)
+            show(&service, ctx, true, &request, &app)
         }
         Err(LoginError::StaleLink) => super::to_index(&service.id),
         Err(error) => login_error::show(error, &request, &app),
     }
 }
 
-fn show(service: &Service, ctx: &str, error: Option<&'static str>, app: &App) -> HttpResponse {
+fn show(service: &Service, ctx: &str, bad: bool, request: &HttpRequest, app: &App) -> HttpResponse {
     let page = Page {
-        title: format!("Log in to {}", service.name),
         service: Named { id: service.id.as_str(), name: &service.name },
         paste_url: service.provider.paste_url(),
         ctx,
-        error,
+        bad,
     };
-    let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    page::show(app, status, "paste.html", page)
+    let status = if bad { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    page::show(request, app, status, "paste.html", page)
 }

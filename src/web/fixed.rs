@@ -21,12 +21,12 @@ const MAX_ECHO: usize = 256;
 
 #[derive(Serialize)]
 struct Privacy<'a> {
-    title: &'static str,
     providers: BTreeSet<&'a str>,
     store: &'a str,
     /// Whether a login begins with a password, which a cookie remembers.
     asks_password: bool,
     custom_url: Option<&'a str>,
+    revoke_url: String,
 }
 
 /// `GET /static/{name}`.
@@ -52,9 +52,10 @@ pub(super) async fn privacy(request: HttpRequest, app: web::Data<App>) -> HttpRe
     let providers = app.catalogue().offered().map(|service| service.provider.name()).collect();
     let custom_url = app.privacy_url().map(url::Url::as_str);
     let (store, asks_password) = (app.store().name(), app.access().is_some());
-    let page = Privacy { title: "Privacy", providers, store, asks_password, custom_url };
+    let revoke_url = format!("{}/revoke", app.own_origin().as_str());
+    let page = Privacy { providers, store, asks_password, custom_url, revoke_url };
     let template = if request.path().ends_with(".txt") { "privacy.txt" } else { "privacy.html" };
-    page::show(&app, StatusCode::OK, template, page)
+    page::show(&request, &app, StatusCode::OK, template, page)
 }
 
 /// `GET /healthz`: the process is alive.

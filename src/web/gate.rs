@@ -50,13 +50,7 @@ fn has_other_destination(request: &HttpRequest) -> bool {
 
 /// The same page for both. A prefetch gets 503 and is asked for again when its user does go there; nothing was spent.
 fn not_navigated(request: &HttpRequest, app: &App, status: StatusCode) -> HttpResponse {
-    ErrorPage::new(
-        "Nothing was done",
-        "A browser asked for this address ahead of time, or not as a page of its own.",
-        "Open the address as a page, or begin again on the start page.",
-    )
-    .action("/", "Open the start page")
-    .show(app, request, status)
+    ErrorPage::new("not_navigated").action("/", "action.open_start").show(request, app, status)
 }
 
 /// The pages and the login flow. Clients and probes may use any name: balancers know addresses only.
@@ -107,13 +101,11 @@ fn wrong_name(request: &HttpRequest, app: &App) -> HttpResponse {
     if request.headers().contains_key(&authid::HEADER) {
         return refuse(StatusCode::MISDIRECTED_REQUEST, message);
     }
-    ErrorPage::new(
-        "Wrong address",
-        message,
-        "Go on at its own address. If that is where you came from, its operator finds the cause in the settings of the proxy: the Host header must arrive unchanged.",
+    ErrorPage::new("wrong_name").action(app.public_url().as_str(), "action.open_own").show(
+        request,
+        app,
+        StatusCode::MISDIRECTED_REQUEST,
     )
-    .action(app.public_url().as_str(), "Open this server's start page")
-    .show(app, request, StatusCode::MISDIRECTED_REQUEST)
 }
 
 /// The answer to what should have come by https.
@@ -128,9 +120,11 @@ pub(super) fn plain_http(request: &HttpRequest, app: &App) -> HttpResponse {
         path if path == "/refresh" || request.headers().contains_key(&authid::HEADER) => {
             refuse(StatusCode::FORBIDDEN, message)
         }
-        _ => ErrorPage::new("Not encrypted", message, "Go on at the encrypted address.")
-            .action(app.public_url().as_str(), "Open the start page with https")
-            .show(app, request, StatusCode::FORBIDDEN),
+        _ => ErrorPage::new("plain_http").action(app.public_url().as_str(), "action.open_https").show(
+            request,
+            app,
+            StatusCode::FORBIDDEN,
+        ),
     }
 }
 

@@ -12,10 +12,9 @@ use std::sync::Arc;
 
 #[derive(Serialize)]
 struct Page {
-    title: String,
     services: Vec<Choice>,
-    /// Only one service was asked for.
-    filter: bool,
+    /// The name of the only service that was asked for.
+    filter: Option<String>,
     start_url: Option<String>,
 }
 
@@ -67,31 +66,34 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     };
     let wanted = Wanted::read(&app, |name| form::query(&request, name));
     match app.logins().welcome(&context) {
-        Ok(ctx) if access::is_shut(&request, &app) => access::ask(None, &ctx, &binder, &wanted, &app),
-        Ok(ctx) => show(&context, &ctx, &binder, wanted, &app),
+        Ok(ctx) if access::is_shut(&request, &app) => access::ask(None, &ctx, &binder, &wanted, &request, &app),
+        Ok(ctx) => show(&context, &ctx, &binder, wanted, &request, &app),
         Err(_) => unfit::answer(&request, StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
 /// The page for a visitor who may log in; `ctx` is the context, sealed.
-pub(super) fn show(context: &Context, ctx: &str, binder: &Binder, wanted: Wanted, app: &App) -> HttpResponse {
+pub(super) fn show(
+    context: &Context,
+    ctx: &str,
+    binder: &Binder,
+    wanted: Wanted,
+    request: &HttpRequest,
+    app: &App,
+) -> HttpResponse {
     let Wanted { only, at_once } = wanted;
     let asked_for = at_once.clone().or(only);
+    let choice = |service: &Arc<Service>| choice(service, ctx, request, app);
     let services: Vec<_> = match &asked_for {
-        Some(service) => vec![choice(service, ctx)],
-        None => {
-            app.catalogue().all().filter(|service| is_listed(service)).map(|service| choice(service, ctx)).collect()
-        }
+        Some(service) => vec![choice(service)],
+        None => app.catalogue().all().filter(|service| is_listed(service)).map(choice).collect(),
     };
     // Without a click only for those who would get the AuthID by itself anyway.
     let trusted = matches!(context.opener, Opener::Trusted(_));
     let start_url = services.first().and_then(|first| first.url.clone()).filter(|_| trusted && at_once.is_some());
-    let title = match &asked_for {
-        Some(service) => format!("Log in to {}", service.name),
-        None => "Log in to your storage".to_owned(),
-    };
-    let page = Page { title, services, filter: asked_for.is_some(), start_url };
-    let mut response = page::show(app, StatusCode::OK, "index.html", page);
+    let filter = asked_for.map(|service| service.name.clone());
+    let page = Page { services, filter, start_url };
+    let mut response = page::show(request, app, StatusCode::OK, "index.html", page);
     Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
     response
 }
@@ -110,12 +112,12 @@ fn is_listed(service: &Service) -> bool {
     !service.hidden && matches!(service.availability(), Availability::Offered | Availability::NeedsStore)
 }
 
-fn choice(service: &Service, ctx: &str) -> Choice {
+fn choice(service: &Service, ctx: &str, request: &HttpRequest, app: &App) -> Choice {
     let path = match service.provider.flow() {
         Flow::Code => "/login",
         Flow::Paste => "/cli-token",
     };
-    let note = super::unavailable(service);
+    let note = super::unavailable(service).map(|why| page::say(request, app, &why));
     let instead_url = match service.availability() {
         Availability::Gone { successor: Some(id), .. } => Some(format!("/?type={id}")),
         _ => None,

@@ -2,42 +2,43 @@
 //! new AuthID, to whoever has the old one.
 
 use super::form::Form;
-use super::page::{self, ErrorPage, alone};
-use super::reason::{Answer, verdict};
-use super::{audit, authid, client, exchange, headers, unfit, visitor};
+use super::page::{self, ErrorPage, When, alone};
+use super::{audit, authid, client, exchange, headers, told, unfit, visitor};
 use crate::app::App;
+use crate::denylist::Denied;
 use crate::guard::{self, Guard};
+use crate::seal::KeyState;
+use crate::texts::Text;
 use crate::tokens::{Facts, Opened, Refused};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::json;
-use std::borrow::Cow;
 use tracing::Instrument;
 
 #[derive(Serialize)]
 struct InspectedPage<'a> {
-    title: &'static str,
     /// The AuthID once more, for the page's buttons.
     pasted: &'a str,
-    rows: Vec<Row>,
+    service: &'a str,
+    grant: String,
+    login_at: When,
+    sealed_at: When,
+    /// When the login ends of age, and whether a server that remembers the newer tokens gets around it.
+    ends: Option<When>,
+    without_store: bool,
+    epoch: u32,
+    key_state: Option<&'static str>,
+    /// Whether a test found that it works, and if not, why.
     works: bool,
-    /// What a test has found.
-    verdict: Option<Cow<'static, str>>,
-    denied: bool,
+    fault: Option<String>,
+    denied: Option<Denied>,
     is_older: bool,
 }
 
 #[derive(Serialize)]
-struct Row {
-    label: &'static str,
-    value: String,
-}
-
-#[derive(Serialize)]
 struct AnewPage<'a> {
-    title: String,
     service_name: &'a str,
     authid: &'a str,
     grant: String,
@@ -45,8 +46,8 @@ struct AnewPage<'a> {
 }
 
 /// `GET /inspect`: the page to paste into.
-pub(super) async fn get(app: web::Data<App>) -> HttpResponse {
-    alone(page::show(&app, StatusCode::OK, "inspect.html", json!({ "title": "Check an AuthID" })))
+pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    alone(page::show(&request, &app, StatusCode::OK, "inspect.html", json!({ "error": null })))
 }
 
 /// `POST /inspect` with form `authid`, and `act`: `test` to ask the provider, `anew` to seal it anew.
@@ -56,14 +57,17 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     }
     let pasted = match authid::of(&request, &form.0, false) {
         Ok(authid) => authid,
-        Err(why) => return refuse(&why.into(), &request, &app),
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, &told::no_authid(why), &request, &app),
     };
     let opened = match app.tokens().open(&pasted) {
         Ok(opened) => opened,
-        Err(refused) => return refuse(&exchange::unopened(&refused, &pasted, &request, &app), &request, &app),
+        Err(refused) => {
+            let (answer, why) = told::unopened(&refused, &pasted, &request, &app);
+            return refuse(answer.status, &why, &request, &app);
+        }
     };
     match form.only("act") {
-        Ok(None) => show(&opened, &pasted, None, &app),
+        Ok(None) => show(&opened, &pasted, None, &request, &app),
         Ok(Some("test")) if !may_test(&opened, &request, &app) => too_many(&request, &app),
         Ok(Some("test")) => {
             let span = headers::span(&request);
@@ -72,10 +76,10 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
             if let Err(refused) = &outcome {
                 span.in_scope(|| exchange::refused(refused, &opened, &request, &app));
             }
-            show(&opened, &pasted, Some(&outcome), &app)
+            show(&opened, &pasted, Some(&outcome), &request, &app)
         }
         Ok(Some("anew")) => anew(&opened, &request, &app).await,
-        _ => refuse(&Answer::bad_request("act must be test or anew, or left out."), &request, &app),
+        _ => refuse(StatusCode::BAD_REQUEST, &Text::new("reason.bad_form"), &request, &app),
     }
 }
 
@@ -85,18 +89,31 @@ fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> bool {
     !guard::on(Guard::TestLimit) || app.limits().tests.admits(client, Some(opened.login.grant))
 }
 
-fn show(opened: &Opened, pasted: &str, tested: Option<&Result<(), Refused>>, app: &App) -> HttpResponse {
+fn show(
+    opened: &Opened,
+    pasted: &str,
+    tested: Option<&Result<(), Refused>>,
+    request: &HttpRequest,
+    app: &App,
+) -> HttpResponse {
     let facts = app.tokens().facts(opened);
+    let fault = tested.and_then(|outcome| outcome.as_ref().err()).map(told::refused);
     let page = InspectedPage {
-        title: "What this AuthID is",
         pasted,
-        rows: facts.rows().into_iter().map(|(label, value)| Row { label, value }).collect(),
+        service: facts.service_name.as_deref().unwrap_or(facts.service.as_str()),
+        grant: facts.grant.to_string(),
+        login_at: When::moment(facts.login_at, request, app),
+        sealed_at: When::moment(facts.sealed_at, request, app),
+        ends: facts.end.as_ref().map(|end| When::day(end.at, request, app)),
+        without_store: facts.end.as_ref().is_some_and(|end| end.without_store),
+        epoch: facts.epoch.number(),
+        key_state: facts.state.map(KeyState::word),
         works: tested.is_some_and(Result::is_ok),
-        verdict: tested.map(verdict),
-        denied: facts.denied.is_some(),
+        fault: fault.map(|why| page::say(request, app, &why)),
+        denied: facts.denied,
         is_older: facts.is_older,
     };
-    alone(page::show(app, StatusCode::OK, "inspected.html", page))
+    alone(page::show(request, app, StatusCode::OK, "inspected.html", page))
 }
 
 async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
@@ -106,34 +123,29 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
             audit::made_anew(opened, anew.epoch, request, app);
             let service_name = service_name.as_deref().unwrap_or(service.as_str());
             let page = AnewPage {
-                title: format!("Your AuthID for {service_name}, made anew"),
                 service_name,
                 authid: anew.authid.expose(),
                 grant: grant.to_string(),
                 revoke_code: anew.revoke_code.expose_secret(),
             };
-            alone(page::show(app, StatusCode::OK, "anew.html", page))
+            alone(page::show(request, app, StatusCode::OK, "anew.html", page))
         }
-        Err(refused) => refuse(&exchange::refused(&refused, opened, request, app), request, app),
+        Err(refused) => {
+            let status = exchange::refused(&refused, opened, request, app).status;
+            refuse(status, &told::refused(&refused), request, app)
+        }
     }
 }
 
 fn too_many(request: &HttpRequest, app: &App) -> HttpResponse {
-    let page = ErrorPage::new(
-        "Too many tests",
-        "More AuthIDs were tested here in the last minute than this server passes on to providers.",
-        "Wait a minute, then test once more. Nothing is wrong with your AuthID because of this.",
-    );
-    alone(page.action("/inspect", "Check an AuthID").show(app, request, StatusCode::TOO_MANY_REQUESTS))
+    let page = ErrorPage::new("too_many_tests").action("/inspect", "action.inspect");
+    alone(page.show(request, app, StatusCode::TOO_MANY_REQUESTS))
 }
 
-fn refuse(answer: &Answer, request: &HttpRequest, app: &App) -> HttpResponse {
+/// The form once more, with what was wrong.
+fn refuse(status: StatusCode, why: &Text, request: &HttpRequest, app: &App) -> HttpResponse {
     // Never a 401, which browsers answer with a dialogue.
-    let status = if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status };
-    let page = ErrorPage::new(
-        "This AuthID cannot be used here",
-        answer.reason.clone(),
-        "If it was not pasted whole, as it was shown to you, try again. Otherwise log in anew.",
-    );
-    alone(page.action("/inspect", "Try again").show(app, request, status))
+    let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
+    let page = json!({ "error": page::say(request, app, why) });
+    alone(page::show(request, app, status, "inspect.html", page))
 }

@@ -1,10 +1,10 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
 use super::cookie::Cookie;
-use super::{access, audit, client, form, page, visitor};
+use super::page::{self, When};
+use super::{access, audit, client, form, visitor};
 use super::{login_error, unfit};
 use crate::app::App;
-use crate::clock;
 use crate::login::{Callback, Caution, FetchToken, LoggedIn, LoginError, Opener, Origin};
 use crate::provider::Service;
 use actix_web::http::{StatusCode, header};
@@ -14,14 +14,13 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 struct Page<'a> {
-    title: String,
     service: Named<'a>,
     provider: &'a str,
     authid: &'a str,
     grant: Option<String>,
     revoke_code: Option<&'a str>,
     /// When the login ends of old age.
-    last_day: Option<String>,
+    last_day: Option<When>,
     /// The origin that the script may send the AuthID to.
     deliver_to: Option<&'a str>,
     /// Whether the AuthID waits in the mailbox.
@@ -52,7 +51,6 @@ pub(super) struct Named<'a> {
 
 #[derive(Serialize)]
 struct Confirm<'a> {
-    title: String,
     service: Named<'a>,
     provider: &'a str,
 }
@@ -122,18 +120,17 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
         Ok(logged_in) => show(&logged_in, request, app),
         Err(ref error @ LoginError::Unconfirmed(ref service)) => {
             audit::login_refused(error, false, request, app);
-            ask(service, app)
+            ask(service, request, app)
         }
         Err(error) => login_error::show(error, request, app),
     }
 }
 
 /// The page that asks whether the person comes from the provider. Its form goes to the address that it has itself.
-fn ask(service: &Service, app: &App) -> HttpResponse {
+fn ask(service: &Service, request: &HttpRequest, app: &App) -> HttpResponse {
     let provider = service.provider.name();
-    let title = format!("Did you just come from {provider}?");
-    let page = Confirm { title, service: Named { id: service.id.as_str(), name: &service.name }, provider };
-    page::show(app, StatusCode::OK, "confirm.html", page)
+    let page = Confirm { service: Named { id: service.id.as_str(), name: &service.name }, provider };
+    page::show(request, app, StatusCode::OK, "confirm.html", page)
 }
 
 /// The page with the AuthID.
@@ -146,13 +143,12 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         Opener::None => (None, None),
     };
     let page = Page {
-        title: format!("Your AuthID for {}", service.name),
         service: Named { id: service.id.as_str(), name: &service.name },
         provider: service.provider.name(),
         authid: logged_in.authid.expose_secret(),
         grant: logged_in.grant.map(|grant| grant.to_string()),
         revoke_code: logged_in.revoke_code.as_ref().map(ExposeSecret::expose_secret),
-        last_day: logged_in.ends.map(|time| clock::rfc3339(time).chars().take(10).collect()),
+        last_day: logged_in.ends.map(|time| When::day(time, request, app)),
         deliver_to: trusted,
         mailbox: logged_in.waits,
         relayed: logged_in.waits && !app.store().is_shared(),
@@ -167,5 +163,5 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         withdraw_url: service.provider.withdraw_url(),
         shown: logged_in.shown.iter().map(|(label, value)| Shown { label, value }).collect(),
     };
-    page::show(app, StatusCode::OK, "logged_in.html", page)
+    page::show(request, app, StatusCode::OK, "logged_in.html", page)
 }

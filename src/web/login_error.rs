@@ -13,233 +13,170 @@ use actix_web::{HttpRequest, HttpResponse};
 pub(super) fn show(error: LoginError, request: &HttpRequest, app: &App) -> HttpResponse {
     let (status, page) = page(&error);
     audit::login_refused(&error, status.is_server_error(), request, app);
-    page.show(app, request, status)
+    page.show(request, app, status)
 }
 
 fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
     let bad = |page| (StatusCode::BAD_REQUEST, page);
     match error {
-        LoginError::StaleLink => bad(ErrorPage::new(
-            "This page is too old",
-            "The login link was made for another browser, or more than an hour ago.",
-            "Go back to the start and begin once more.",
-        )),
-        LoginError::Unavailable(service) => (
-            StatusCode::NOT_FOUND,
-            ErrorPage::new(
-                "Not available here",
-                super::unavailable(service).unwrap_or_default(),
-                "Choose another service, or ask the operator of this server.",
-            ),
-        ),
-        LoginError::BadState | LoginError::Unconfirmed(_) => bad(ErrorPage::new(
-            "This login cannot be finished",
-            "The answer does not belong to a login that began here in the last ten minutes.",
-            "Begin once more; logging in takes a minute or two.",
-        )),
-        LoginError::OtherBrowser => bad(ErrorPage::new(
-            "This login began in another browser",
-            "To protect your storage, a login can be finished only in the browser where it began, with cookies allowed.",
-            "Begin once more in this browser. If somebody sent you this link, close the page: it may be an attempt to trick you.",
-        )),
-        LoginError::Replayed(service) => bad(again(
-            service,
-            ErrorPage::new(
-                "This page cannot be loaded twice",
-                "Each login shows its AuthID once.",
-                "If you have copied the AuthID you are done. Otherwise log in once more; the one that was lost can do no harm.",
-            ),
-        )),
-        LoginError::WrongIssuer => bad(ErrorPage::new(
-            "The answer came from somebody else",
-            "Another provider than the one you chose sent you back here.",
-            "Begin once more. If it happens again, tell the operator of this server.",
-        )),
-        LoginError::Declined(service) => bad(again(
-            service,
-            ErrorPage::new(
-                "No access was given",
-                format!("{} reports that access was not allowed, so there is no AuthID.", service.provider.name()),
-                "If that was not on purpose, try again and allow the access.",
-            ),
-        )),
+        LoginError::StaleLink => bad(ErrorPage::new("stale_link")),
+        LoginError::Unavailable(service) => {
+            let page = ErrorPage::new("unavailable");
+            (StatusCode::NOT_FOUND, super::unavailable(service).into_iter().fold(page, ErrorPage::because))
+        }
+        LoginError::BadState | LoginError::Unconfirmed(_) => bad(ErrorPage::new("bad_state")),
+        LoginError::OtherBrowser => bad(ErrorPage::new("other_browser")),
+        LoginError::Replayed(service) => bad(again(service, "replayed")),
+        LoginError::WrongIssuer => bad(ErrorPage::new("wrong_issuer")),
+        LoginError::Declined(service) => bad(again(service, "declined")),
         LoginError::ProviderError(service, meaning, code) => provider_error(service, *meaning, code),
-        LoginError::Stray(code) => bad(ErrorPage::new(
-            "The provider refused the login",
-            format!("A provider sent you back with an error ({code}), and it does not say of which login."),
-            "Begin once more. If it happens again, tell the operator of this server: the log has the same code.",
-        )),
+        LoginError::Stray(code) => bad(ErrorPage::new("stray").with("code", code.as_str())),
         LoginError::NoRefreshToken(service, why) => bad(no_refresh_token(service, *why)),
-        LoginError::MissingScopes(service, scopes) => bad(again(
-            service,
-            ErrorPage::new(
-                "Some access was not allowed",
-                format!(
-                    "Backups to {} need everything that was asked for, and this was left out: {}.",
-                    service.name,
-                    scopes.join(", ")
-                ),
-                "Try again and leave all boxes ticked.",
-            ),
-        )),
-        LoginError::BadPaste(service) => bad(again(
-            service,
-            ErrorPage::new(
-                "That is not a login token",
-                format!("What was pasted is not a login token of {}, or not all of it.", service.provider.name()),
-                "Make a new token, copy it whole and paste it.",
-            ),
-        )),
-        LoginError::TooMany => (
-            StatusCode::TOO_MANY_REQUESTS,
-            ErrorPage::new(
-                "Too many tries",
-                "More login tokens were tried here in the last minute than this server passes on.",
-                "Wait a minute, then begin once more.",
-            ),
-        ),
-        LoginError::NotRemembered(service) => (
-            StatusCode::BAD_GATEWAY,
-            again(
-                service,
-                ErrorPage::new(
-                    "The login could not be kept",
-                    format!(
-                        "Logins to {} change with every use, and this server cannot reach the place where it remembers the change.",
-                        service.name
-                    ),
-                    "Try again in a few minutes; if it stays, tell the operator of this server.",
-                ),
-            ),
-        ),
+        LoginError::MissingScopes(service, scopes) => {
+            bad(again(service, "missing_scopes").with("scopes", scopes.join(", ")))
+        }
+        LoginError::BadPaste(service) => bad(again(service, "bad_paste")),
+        LoginError::TooMany => (StatusCode::TOO_MANY_REQUESTS, ErrorPage::new("too_many_pastes")),
+        LoginError::NotRemembered(service) => (StatusCode::BAD_GATEWAY, again(service, "not_remembered")),
         LoginError::Provider(service, failure) => call_failed(service, *failure),
-        LoginError::Seal(error) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            ErrorPage::new(
-                "The AuthID cannot be made",
-                format!("The server met a fault: {error}."),
-                "Tell the operator of this server.",
-            ),
-        ),
+        LoginError::Seal(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, ErrorPage::new("not_sealed").with("fault", error.to_string()))
+        }
     }
 }
 
 /// The provider sent the person back with an error.
 fn provider_error(service: &Service, meaning: Option<Meaning>, code: &str) -> (StatusCode, ErrorPage) {
-    let name = service.provider.name();
-    let (status, message, next) = match meaning {
-        Some(Meaning::AdminConsent) => (
-            StatusCode::BAD_REQUEST,
-            format!("An administrator of your organisation has to allow this app at {name} first ({code})."),
-            "Ask your administrator to allow it, then try again.",
-        ),
-        Some(Meaning::Policy) => (
-            StatusCode::BAD_REQUEST,
-            format!("A rule of your organisation at {name} does not let this login through ({code})."),
-            "Ask your administrator; trying again helps only after a change there.",
-        ),
-        Some(Meaning::Locked) => (
-            StatusCode::BAD_REQUEST,
-            format!("{name} says that this account is locked or may not be used ({code})."),
-            "Sign in at the provider itself, or ask its administrator, then try again.",
-        ),
-        Some(Meaning::Operator | Meaning::Unclear) => (
-            StatusCode::BAD_GATEWAY,
-            format!(
-                "{name} does not take the request of this server: its registration there or its settings are wrong ({code})."
-            ),
-            "Tell the operator of this server.",
-        ),
-        Some(Meaning::Later) => {
-            (StatusCode::BAD_GATEWAY, format!("{name} is busy ({code})."), "Try again in a few minutes.")
+    let (status, name) = match meaning {
+        Some(Meaning::AdminConsent) => (StatusCode::BAD_REQUEST, "admin_consent"),
+        Some(Meaning::Policy) => (StatusCode::BAD_REQUEST, "policy"),
+        Some(Meaning::Locked) => (StatusCode::BAD_REQUEST, "locked"),
+        Some(Meaning::Operator | Meaning::Unclear) => (StatusCode::BAD_GATEWAY, "registration"),
+        Some(Meaning::Later) => (StatusCode::BAD_GATEWAY, "busy"),
+        Some(Meaning::LoginAgain | Meaning::AnswerLost | Meaning::Expired | Meaning::Consent) => {
+            (StatusCode::BAD_REQUEST, "sign_in")
         }
-        Some(Meaning::LoginAgain | Meaning::AnswerLost | Meaning::Expired | Meaning::Consent) => (
-            StatusCode::BAD_REQUEST,
-            format!("{name} wants you to sign in or to agree once more ({code})."),
-            "Try again, and follow all steps there.",
-        ),
-        None => (
-            StatusCode::BAD_REQUEST,
-            format!("{name} stopped the login with an error of its own ({code})."),
-            "Try again. If it happens again, tell the operator of this server: its registration there may be incomplete.",
-        ),
+        None => (StatusCode::BAD_REQUEST, "provider_error"),
     };
-    (status, again(service, ErrorPage::new("The provider refused the login", message, next)))
+    (status, again(service, name).with("code", code))
 }
 
 /// The call to the provider failed. What is not the person's part is told with the status that `/refresh` has for it.
 fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
-    let name = service.provider.name();
-    let (message, next) = match failure {
-        Failure::Refused(Meaning::Policy | Meaning::AdminConsent | Meaning::Locked) => (
-            format!(
-                "{name} did not accept the login: a rule of your organisation or a lock on the account is against it."
-            ),
-            "Ask your administrator, then try again.",
-        ),
-        Failure::Refused(_) => (
-            match service.provider.flow() {
-                Flow::Code => format!("{name} did not accept the login. It may have taken too long."),
-                Flow::Paste => format!("{name} did not accept what was pasted. It is too old, or was used before."),
+    let page = again(
+        service,
+        match failure {
+            Failure::Refused(Meaning::Policy | Meaning::AdminConsent | Meaning::Locked) => "call_policy",
+            Failure::Refused(_) => match service.provider.flow() {
+                Flow::Code => "call_refused",
+                Flow::Paste => "call_refused_paste",
             },
-            match service.provider.flow() {
-                Flow::Code => "Try again.",
-                Flow::Paste => "Make a new token there and paste that.",
-            },
-        ),
-        Failure::Unclear { status } => (
-            format!("{name} answered with an error that does not say what is wrong (HTTP {status})."),
-            "Try again; if it stays, tell the operator of this server: the log says more.",
-        ),
-        Failure::Operator | Failure::NotOffered => (
-            format!("This server's own registration at {name} does not work."),
-            "Tell the operator of this server: the log says more.",
-        ),
-        Failure::Later { .. } => (format!("{name} is busy."), "Try again in a few minutes."),
-        Failure::Unreachable | Failure::TimedOut => {
-            (format!("{name} cannot be reached at the moment."), "Try again in a few minutes.")
-        }
-        Failure::BadAnswer => (
-            format!("{name} gave an answer that makes no sense."),
-            "Try again; if it stays, tell the operator of this server.",
-        ),
-        Failure::BadCallback => (
-            format!("The login came back with an address that does not belong to {name}."),
-            "Begin once more. If somebody sent you a link, do not use it.",
-        ),
-    };
+            Failure::Unclear { .. } => "call_unclear",
+            Failure::Operator | Failure::NotOffered => "call_registration",
+            Failure::Later { .. } => "call_busy",
+            Failure::Unreachable | Failure::TimedOut => "call_unreachable",
+            Failure::BadAnswer => "call_bad_answer",
+            Failure::BadCallback => "call_bad_callback",
+        },
+    );
+    let page = if let Failure::Unclear { status } = failure { page.with("status", status) } else { page };
     let status = Answer::from(&failure).status;
     // Never a 401, which browsers answer with a dialogue.
     let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
-    (status, again(service, ErrorPage::new("The login did not work", message, next)))
+    (status, page)
 }
 
 fn no_refresh_token(service: &Service, why: NoRefreshToken) -> ErrorPage {
-    let name = service.provider.name();
-    let (message, next) = match why {
-        NoRefreshToken::OnlyAtFirst => (
-            format!(
-                "{name} allowed access for a short time only. It does that when it believes that this server has lasting access already."
-            ),
-            format!("Withdraw this server's access at {name}, then log in once more."),
-        ),
-        NoRefreshToken::NotOffline => (
-            format!("{name} allowed access for a short time only: it left out offline access, which was asked for."),
-            "Leave all boxes ticked. If there was none, tell the operator of this server: its registration there has to allow offline access."
-                .to_owned(),
-        ),
-        NoRefreshToken::None => (
-            format!("{name} allowed access for a short time only, and backups need lasting access."),
-            "Tell the operator of this server: the log says what to look at.".to_owned(),
-        ),
-    };
-    let page = ErrorPage::new("The provider gave no lasting access", message, next);
+    let page = again(
+        service,
+        match why {
+            NoRefreshToken::OnlyAtFirst => "first_consent_only",
+            NoRefreshToken::NotOffline => "not_offline",
+            NoRefreshToken::None => "no_refresh_token",
+        },
+    );
     match service.provider.withdraw_url().filter(|_| why == NoRefreshToken::OnlyAtFirst) {
-        Some(url) => page.action(url, "Open the list of apps with access"),
-        None => again(service, page),
+        Some(url) => page.action(url, "action.open_apps"),
+        None => page,
     }
 }
 
-fn again(service: &Service, page: ErrorPage) -> ErrorPage {
-    page.action(format!("/?type={}", service.id), "Try again")
+/// The page of that name, with the service's and its provider's name, and the way to try again.
+fn again(service: &Service, name: &str) -> ErrorPage {
+    let page = ErrorPage::new(name).with("provider", service.provider.name()).with("service", service.name.as_str());
+    page.action(format!("/?type={}", service.id), "action.again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authid::SealLoginError;
+    use crate::provider::Catalogue;
+    use crate::texts::{FILES, Texts};
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    #[test]
+    fn each_failure_is_told_in_each_language() {
+        let facts: toml::Table = include_str!("../../config/providers.toml").parse().unwrap();
+        let [providers, services] = ["providers", "services"].map(|name| facts[name].clone());
+        let (providers, services) = (providers.try_into().unwrap(), services.try_into().unwrap());
+        let catalogue = Catalogue::build(providers, services, BTreeMap::new(), true).unwrap();
+        let service = || catalogue.find("googledrive").unwrap().clone();
+        let meanings = [
+            Meaning::LoginAgain,
+            Meaning::Expired,
+            Meaning::Consent,
+            Meaning::Policy,
+            Meaning::Locked,
+            Meaning::AdminConsent,
+            Meaning::Unclear,
+            Meaning::Operator,
+            Meaning::Later,
+            Meaning::AnswerLost,
+        ];
+        let failures = [
+            Failure::Operator,
+            Failure::Unclear { status: 418 },
+            Failure::Later { retry_after: Some(Duration::from_secs(9)) },
+            Failure::Unreachable,
+            Failure::BadAnswer,
+            Failure::TimedOut,
+            Failure::BadCallback,
+            Failure::NotOffered,
+        ];
+        let mut errors = vec![
+            LoginError::StaleLink,
+            LoginError::Unavailable(service()),
+            LoginError::BadState,
+            LoginError::Unconfirmed(service()),
+            LoginError::OtherBrowser,
+            LoginError::Replayed(service()),
+            LoginError::WrongIssuer,
+            LoginError::Declined(service()),
+            LoginError::ProviderError(service(), None, "E-1".to_owned()),
+            LoginError::Stray("E-2".to_owned()),
+            LoginError::MissingScopes(service(), vec!["files".to_owned(), "offline".to_owned()]),
+            LoginError::BadPaste(service()),
+            LoginError::TooMany,
+            LoginError::NotRemembered(service()),
+            LoginError::Seal(SealLoginError::TooLong),
+        ];
+        errors.extend(
+            [NoRefreshToken::NotOffline, NoRefreshToken::OnlyAtFirst, NoRefreshToken::None]
+                .map(|why| LoginError::NoRefreshToken(service(), why)),
+        );
+        errors.extend(meanings.map(|meaning| LoginError::ProviderError(service(), Some(meaning), "E-3".to_owned())));
+        errors.extend(meanings.map(|meaning| LoginError::Provider(service(), Failure::Refused(meaning))));
+        errors.extend(failures.map(|failure| LoginError::Provider(service(), failure)));
+
+        let texts = Texts::built_in().unwrap();
+        for error in &errors {
+            let (_, page) = page(error);
+            let page = page.with("reason", "why");
+            let told = FILES.map(|(language, ..)| page.texts().map(|text| texts.say(language, &text).unwrap()));
+            assert!(told.iter().flatten().all(|text| !text.is_empty() && !text.contains(['<', '{'])), "{told:?}");
+            assert_ne!(told[0][2], told[1][2], "{error}");
+        }
+    }
 }

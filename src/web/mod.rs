@@ -31,6 +31,7 @@ mod revoke;
 mod running;
 mod server;
 mod token;
+mod told;
 mod unfit;
 mod visitor;
 
@@ -42,6 +43,7 @@ use crate::app::App;
 use crate::authid::ServiceId;
 use crate::meter::Meter;
 use crate::provider::{Availability, Service};
+use crate::texts::Text;
 use crate::tokens::{Granted, Refused};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
@@ -114,14 +116,12 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
 }
 
 /// Why a service cannot be chosen, for visitors; `None` if it can.
-fn unavailable(service: &Service) -> Option<String> {
+fn unavailable(service: &Service) -> Option<Text> {
     match service.availability() {
         Availability::Offered => None,
-        Availability::NotConfigured => Some("This server is not set up for this service.".to_owned()),
-        Availability::NeedsStore => Some(
-            "Its logins change with every use, and this server has nowhere to remember the change, so it is switched off. Its operator can turn it on with the setting `state.store`.".to_owned(),
-        ),
-        Availability::Gone { reason, .. } => Some(reason.to_owned()),
+        Availability::NotConfigured => Some(Text::new("unavailable.not_configured")),
+        Availability::NeedsStore => Some(Text::new("unavailable.needs_store")),
+        Availability::Gone { reason, .. } => Some(told::gone(reason)),
     }
 }
 
@@ -130,13 +130,7 @@ fn to_index(service: &ServiceId) -> HttpResponse {
 }
 
 fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {
-    ErrorPage::new(
-        "Unknown service",
-        "This server does not know the service that was asked for.",
-        "Choose one of the services on the start page.",
-    )
-    .action("/", "Show all services")
-    .show(app, request, StatusCode::NOT_FOUND)
+    ErrorPage::new("unknown_service").action("/", "action.all_services").show(request, app, StatusCode::NOT_FOUND)
 }
 
 #[cfg(test)]

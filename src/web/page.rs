@@ -1,22 +1,73 @@
-//! Pages as answers, and the page for everything that goes wrong.
+//! Pages as answers, in the language that the browser asks for, and the page for everything that goes wrong.
 
 use super::headers::request_id;
 use crate::app::App;
+use crate::clock::{UnixTime, rfc3339};
+use crate::texts::{Language, Text};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ContentType, HeaderName, HeaderValue};
+use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use std::ops::Range;
 
 /// Answers with a rendered template.
-pub(super) fn show(app: &App, status: StatusCode, template: &str, context: impl Serialize) -> HttpResponse {
+pub(super) fn show(
+    request: &HttpRequest,
+    app: &App,
+    status: StatusCode,
+    template: &str,
+    page: impl Serialize,
+) -> HttpResponse {
     let content_type = if template.ends_with(".txt") { ContentType::plaintext() } else { ContentType::html() };
-    match app.pages().render(template, context) {
-        Ok(page) => HttpResponse::build(status).content_type(content_type).body(page),
+    let language = Language::of(request);
+    match app.pages().render(language, template, page) {
+        Ok(page) => HttpResponse::build(status)
+            .content_type(content_type)
+            .insert_header((header::CONTENT_LANGUAGE, language.tag()))
+            .insert_header((header::VARY, header::ACCEPT_LANGUAGE.as_str()))
+            .body(page),
         Err(error) => {
-            tracing::error!(template, error = format!("{error:#}"), "the template cannot be rendered");
+            cannot_be_rendered(template, &error);
             HttpResponse::InternalServerError()
                 .body("This page cannot be shown. The operator finds the cause in the log.")
         }
+    }
+}
+
+/// A text without markup, in the browser's language.
+pub(super) fn say(request: &HttpRequest, app: &App, text: &Text) -> String {
+    app.pages().say(Language::of(request), text).unwrap_or_else(|error| {
+        cannot_be_rendered(text.key(), &error);
+        String::new()
+    })
+}
+
+fn cannot_be_rendered(template: &str, error: &minijinja::Error) {
+    tracing::error!(template, error = format!("{error:#}"), "the template cannot be rendered");
+}
+
+/// A time: for programs, and in words.
+#[derive(Serialize)]
+pub(super) struct When {
+    iso: String,
+    words: String,
+}
+
+impl When {
+    /// The day of that time, in UTC.
+    pub(super) fn day(time: UnixTime, request: &HttpRequest, app: &App) -> Self {
+        let iso: String = rfc3339(time).chars().take(10).collect();
+        let part = |range: Range<usize>| iso.get(range).and_then(|part| part.parse::<u32>().ok()).unwrap_or(1);
+        let day = Text::new("date.day").with("year", part(0..4)).with("month", part(5..7)).with("day", part(8..10));
+        Self { words: say(request, app, &day), iso }
+    }
+
+    /// That time, to the minute.
+    pub(super) fn moment(time: UnixTime, request: &HttpRequest, app: &App) -> Self {
+        let iso = rfc3339(time);
+        let clock: String = iso.chars().skip(11).take(5).collect();
+        let moment = Text::new("date.moment").with("date", Self::day(time, request, app).words).with("time", clock);
+        Self { words: say(request, app, &moment), iso }
     }
 }
 
@@ -27,37 +78,70 @@ pub(super) fn alone(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-/// What an error page says.
-#[derive(Clone, Debug, Serialize)]
+/// What an error page says: the texts `title`, `message` and `next` below `error.` and its name.
+#[derive(Clone, Debug)]
 pub(super) struct ErrorPage {
+    texts: Text,
+    /// Filled in as `reason`.
+    reason: Option<Text>,
+    action_url: String,
+    action_text: Text,
+}
+
+#[derive(Serialize)]
+struct Shown {
     title: String,
     message: String,
     /// What to do next.
     next: String,
-    action_url: Option<String>,
+    action_url: String,
     action_text: String,
     request_id: String,
 }
 
 impl ErrorPage {
-    pub(super) fn new(title: &str, message: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         Self {
-            title: title.to_owned(),
-            message: message.into(),
-            next: next.into(),
-            action_url: Some("/".to_owned()),
-            action_text: "Start again".to_owned(),
-            request_id: String::new(),
+            texts: Text::new(format!("error.{name}")),
+            reason: None,
+            action_url: "/".to_owned(),
+            action_text: Text::new("action.start"),
         }
     }
 
-    /// Offers another way on than the start page.
-    pub(super) fn action(self, url: impl Into<String>, text: &str) -> Self {
-        Self { action_url: Some(url.into()), action_text: text.to_owned(), ..self }
+    /// Fills in `{{ name }}`.
+    pub(super) fn with(self, name: &'static str, value: impl Into<minijinja::Value>) -> Self {
+        Self { texts: self.texts.with(name, value), ..self }
     }
 
-    pub(super) fn show(mut self, app: &App, request: &HttpRequest, status: StatusCode) -> HttpResponse {
-        self.request_id = request_id(request);
-        show(app, status, "error.html", self)
+    /// Fills in `{{ reason }}`.
+    pub(super) fn because(self, reason: Text) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
+    /// Offers another way on than the start page.
+    pub(super) fn action(self, url: impl Into<String>, text: &'static str) -> Self {
+        Self { action_url: url.into(), action_text: Text::new(text), ..self }
+    }
+
+    /// What it says, and what to do next.
+    pub(super) fn texts(&self) -> [Text; 3] {
+        ["title", "message", "next"].map(|part| self.texts.below(part))
+    }
+
+    pub(super) fn show(mut self, request: &HttpRequest, app: &App, status: StatusCode) -> HttpResponse {
+        if let Some(reason) = &self.reason {
+            self.texts = self.texts.with("reason", say(request, app, reason));
+        }
+        let [title, message, next] = self.texts().map(|text| say(request, app, &text));
+        let page = Shown {
+            title,
+            message,
+            next,
+            action_url: self.action_url,
+            action_text: say(request, app, &self.action_text),
+            request_id: request_id(request),
+        };
+        show(request, app, status, "error.html", page)
     }
 }

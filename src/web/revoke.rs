@@ -1,9 +1,11 @@
 //! `/revoke` and `/revoked`: the owner of an AuthID or of its revoke code revokes the login.
 
-use super::page::{self, ErrorPage, alone};
+use super::page::{self, alone};
 use super::reason::Answer;
-use super::{audit, authid, client, exchange, form, headers, unfit, visitor};
+use super::{audit, authid, client, form, headers, told, unfit, visitor};
 use crate::app::App;
+use crate::authid::RevokeCode;
+use crate::texts::Text;
 use crate::tokens::{AtProvider, Revocation, Withdrawal};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -11,16 +13,21 @@ use form::Form;
 use serde::Serialize;
 use serde_json::json;
 
+#[derive(Default, Serialize)]
+struct FormPage<'a> {
+    /// What was wrong with what was sent.
+    error: Option<String>,
+    /// It once more, where it is a code that people type and not an AuthID.
+    typed: Option<&'a str>,
+}
+
 #[derive(Serialize)]
 struct RevokedPage<'a> {
-    title: &'static str,
     grant: String,
     /// Whether the revocation is written down.
     durable: bool,
-    provider: &'a str,
+    provider: Option<&'a str>,
     outcome: &'static str,
-    /// The same in words.
-    outcome_words: &'static str,
     withdraw_url: Option<&'a str>,
     /// The AuthID once more, for the button that ends all logins at the provider.
     pasted: Option<&'a str>,
@@ -28,8 +35,8 @@ struct RevokedPage<'a> {
 }
 
 /// `GET /revoke`: the page to paste into.
-pub(super) async fn get(app: web::Data<App>) -> HttpResponse {
-    alone(page::show(&app, StatusCode::OK, "revoke.html", json!({ "title": "Revoke access" })))
+pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    alone(page::show(&request, &app, StatusCode::OK, "revoke.html", FormPage::default()))
 }
 
 /// `POST /revoked` with form field `authid` (a page comes back) or header `X-AuthID` (JSON comes back): an AuthID or a
@@ -39,17 +46,24 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         return alone(unfit::answer(&request, StatusCode::FORBIDDEN));
     }
     let as_json = request.headers().contains_key(&authid::HEADER);
+    let refuse = |answer: &Answer, why: &Text, sent: &str| match as_json {
+        true => refuse_program(answer),
+        false => refuse_person(answer, why, sent, &request, &app),
+    };
     let authid = match authid::of(&request, &form.0, false) {
         Ok(authid) => authid,
-        Err(why) => return refuse(&why.into(), as_json, &request, &app),
+        Err(why) => return refuse(&why.into(), &told::no_authid(why), ""),
     };
     let Some(at_provider) = at_provider(&request, &form) else {
-        let why = Answer::bad_request("at_provider must be yes or no, or left out.");
-        return refuse(&why, as_json, &request, &app);
+        let answer = Answer::bad_request("at_provider must be yes or no, or left out.");
+        return refuse(&answer, &Text::new("reason.bad_form"), "");
     };
     let revocable = match app.tokens().revocable(&authid) {
         Ok(revocable) => revocable,
-        Err(refused) => return refuse(&exchange::unopened(&refused, &authid, &request, &app), as_json, &request, &app),
+        Err(refused) => {
+            let (answer, why) = told::unopened(&refused, &authid, &request, &app);
+            return refuse(&answer, &why, &authid);
+        }
     };
     let (client, grant) = (client::of(&request, &app), revocable.grant());
     let admit = || app.limits().revocations.admits(client, Some(grant));
@@ -77,38 +91,40 @@ fn to_program(done: &Revocation, app: &App) -> HttpResponse {
 fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) -> HttpResponse {
     let provider = app.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let durable = done.here.is_ok();
-    let (title, status) = match durable {
-        true => ("Access revoked", StatusCode::OK),
-        false => ("Not durably revoked", StatusCode::INTERNAL_SERVER_ERROR),
-    };
+    let status = if durable { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     let page = RevokedPage {
-        title,
         grant: done.grant.to_string(),
         durable,
-        provider: provider.map_or("the storage provider", |provider| provider.name()),
+        provider: provider.map(|provider| provider.name()),
         outcome: done.at_provider.word(),
-        outcome_words: done.at_provider.words(),
         withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
         pasted: (done.at_provider == Withdrawal::WouldEndAllLogins).then_some(pasted),
         request_id: headers::request_id(request),
     };
-    page::show(app, status, "revoked.html", page)
+    page::show(request, app, status, "revoked.html", page)
 }
 
-fn refuse(answer: &Answer, as_json: bool, request: &HttpRequest, app: &App) -> HttpResponse {
-    // Nothing to log in to here, so never 401.
-    let status = if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status };
-    let mut response = alone(if as_json {
-        HttpResponse::build(status).json(json!({ "revoked": false, "error": answer.reason }))
-    } else {
-        ErrorPage::new(
-            "This cannot be revoked here",
-            answer.reason.clone(),
-            "Paste the whole AuthID or the whole revoke code, as it was shown to you.",
-        )
-        .action("/revoke", "Try again")
-        .show(app, request, status)
-    });
+fn refuse_program(answer: &Answer) -> HttpResponse {
+    let response =
+        HttpResponse::build(refusal_status(answer)).json(json!({ "revoked": false, "error": answer.reason }));
+    alone(with_wait(response, answer))
+}
+
+/// The form once more, with what was wrong.
+fn refuse_person(answer: &Answer, why: &Text, sent: &str, request: &HttpRequest, app: &App) -> HttpResponse {
+    let page = FormPage {
+        error: Some(page::say(request, app, why)),
+        typed: Some(sent).filter(|sent| RevokeCode::is_meant_by(sent)),
+    };
+    alone(with_wait(page::show(request, app, refusal_status(answer), "revoke.html", page), answer))
+}
+
+/// Nothing to log in to here, so never 401.
+fn refusal_status(answer: &Answer) -> StatusCode {
+    if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status }
+}
+
+fn with_wait(mut response: HttpResponse, answer: &Answer) -> HttpResponse {
     if let Some(seconds) = answer.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }

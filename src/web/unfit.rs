@@ -11,35 +11,17 @@ use tracing::Level;
 
 /// The answer to a request that cannot be taken, by the status that says why.
 pub(super) fn answer(request: &HttpRequest, status: StatusCode) -> HttpResponse {
-    let (heading, message, next) = match status {
-        StatusCode::NOT_FOUND => ("Nothing here", "There is nothing at this address.", "Begin on the start page."),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            ("Not possible this way", "This address does not take that kind of request.", "Begin on the start page.")
+    let (page, message) = match status {
+        StatusCode::NOT_FOUND => ("not_found", "There is nothing at this address."),
+        StatusCode::METHOD_NOT_ALLOWED => ("method", "This address does not take that kind of request."),
+        StatusCode::PAYLOAD_TOO_LARGE => ("form_too_large", "The form is too large: at most 16 KiB are read."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            ("form_type", "Forms are read as application/x-www-form-urlencoded only.")
         }
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            ("This form cannot be read", "The form is too large: at most 16 KiB are read.", "Go back and try again.")
-        }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => (
-            "This form cannot be read",
-            "Forms are read as application/x-www-form-urlencoded only.",
-            "Go back and try again.",
-        ),
-        StatusCode::URI_TOO_LONG => {
-            ("This address is too long", "The address is longer than 4 KiB.", "Begin on the start page.")
-        }
-        StatusCode::REQUEST_TIMEOUT => {
-            ("This form cannot be read", "The form took too long.", "Go back and try again.")
-        }
-        StatusCode::FORBIDDEN => (
-            "This form came from elsewhere",
-            "Another website tried to send this form in your name.",
-            "If you meant to do this, begin on our own page.",
-        ),
-        _ => (
-            "Something went wrong",
-            "The server met an unexpected fault.",
-            "Try again; if it stays, tell the operator.",
-        ),
+        StatusCode::URI_TOO_LONG => ("uri_too_long", "The address is longer than 4 KiB."),
+        StatusCode::REQUEST_TIMEOUT => ("form_slow", "The form took too long."),
+        StatusCode::FORBIDDEN => ("foreign_form", "Another website tried to send this form in your name."),
+        _ => ("fault", "The server met an unexpected fault."),
     };
     match request.path() {
         // RFC 6749 section 5.2 has 400 for whatever is wrong with a request.
@@ -49,7 +31,7 @@ pub(super) fn answer(request: &HttpRequest, status: StatusCode) -> HttpResponse 
             refresh::refuse(&Answer { status, reason: message.into(), retry_after: None, level: Level::INFO })
         }
         _ => match request.app_data::<web::Data<App>>() {
-            Some(app) => ErrorPage::new(heading, message, next).show(app, request, status),
+            Some(app) => ErrorPage::new(page).show(request, app, status),
             None => HttpResponse::new(status),
         },
     }

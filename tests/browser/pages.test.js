@@ -184,7 +184,7 @@ stage.test('the page with the AuthID, for every kind of opener, and the page aft
     await checked.click('button[value="test"]');
     await checked.waitForSelector('[role="status"], [role="alert"]');
     await inspect(checked, 'inspected');
-    await checked.click('summary');
+    await checked.click('form summary');
     await look(checked);
     await checked.click('button[value="anew"]');
     await checked.waitForSelector('#authid[readonly]');

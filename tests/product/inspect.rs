@@ -44,13 +44,22 @@ async fn the_page_says_what_an_authid_is_and_asks_no_provider() {
     let grant = Envelope::parse(&authid).unwrap().grant.to_string();
     let page = inspect(&app, &format!(" {authid}\n")).await;
     assert_eq!(page.status, 200);
-    let now = authseal::clock::rfc3339(app.clock.now() + 90 * 86_400);
-    let day = format!("about {} (without a state store)", &now[..10]);
-    has(&page, &["OneDrive (onedrivev2)", &grant, "3 (primary)", "<dt>Login</dt>", "<dt>Sealed</dt>", &day]);
-    has(&page, &["<dt>Revoked</dt><dd>no<", "Test it now", "I want a fresh copy"]);
+    let end = authseal::clock::rfc3339(app.clock.now() + 90 * 86_400);
+    let (year, day) = (&end[..4], end[8..10].trim_start_matches('0'));
+    has(
+        &page,
+        &[&format!("<time datetime=\"{}\">about {day} ", &end[..10]), &format!(" {year} (without a state store)<")],
+    );
+    has(
+        &page,
+        &["<dd>OneDrive<", &format!("<code>{grant}</code>"), "3 (newest)", "<dt>Logged in</dt>", "<dt>Sealed</dt>"],
+    );
+    has(&page, &["good\">It is valid here and not revoked.", " UTC</time>", "Test it now", "I want a new AuthID"]);
     assert!(!page.body.contains("older key"));
     assert!(emulator.calls().is_empty());
-    for (epoch, state, older) in [(OLD, "2 (open)", true), (STAGED, "4 (staged)", false)] {
+    for (epoch, state, older) in
+        [(OLD, "2 (older, still accepted)", true), (STAGED, "4 (newest, not in use yet)", false)]
+    {
         let page = inspect(&app, &app.seal_under(epoch, "onedrivev2", "x")).await;
         has(&page, &[state]);
         assert_eq!(page.body.contains("older key"), older, "{state}");
@@ -63,18 +72,18 @@ async fn a_refused_authid_is_told_with_its_rule_and_offered_nothing() {
     let authid = app.log_in(&emulator);
     app.post("/revoked", &[("authid", &authid)]).await;
     let page = inspect(&app, &authid).await;
-    has(&page, &["yes, by a rule for its login", "log in anew"]);
+    has(&page, &["status bad", "It is revoked: this server does not accept it", "log in again"]);
     assert!(!page.body.contains("<form"), "{}", page.body);
     let anew = act(&app, &authid, "anew").await;
     assert_eq!(anew.status, 400);
     has(&anew, &["has been revoked"]);
-    has(&act(&app, &authid, "test").await, &["has been revoked"]);
+    has(&act(&app, &authid, "test").await, &["It is revoked"]);
     assert!(emulator.calls().is_empty());
     let list = app.dir.path().join("denylist");
     fs::write(&list, format!("authseal-denylist 1\nepoch {OLD} service googledrive\n")).unwrap();
     let old = app.seal_under(OLD, "googledrive", "x");
     crate::spawn::until(Duration::from_secs(20), async || {
-        inspect(&app, &old).await.body.contains("yes, by a rule for its service in its epoch")
+        inspect(&app, &old).await.body.contains("has revoked every AuthID of its key for this service")
     })
     .await;
 }
@@ -98,7 +107,7 @@ async fn nothing_is_said_of_what_does_not_open() {
     ] {
         for page in [inspect(&app, &authid).await, act(&app, &authid, "test").await, act(&app, &authid, "anew").await] {
             assert_eq!(page.status, status, "{authid}");
-            has(&page, &[sentence]);
+            has(&page, &[sentence, "role=\"alert\" id=\"error\"", "<textarea id=\"authid\"", "aria-invalid=\"true\""]);
             assert!(!page.body.contains("hunter2") && !page.body.contains("<dl>"), "{}", page.body);
         }
     }
@@ -134,7 +143,7 @@ async fn a_test_asks_the_provider_whatever_is_remembered_and_gives_the_verdict_i
 async fn a_test_of_a_service_that_is_not_set_up_says_so() {
     let app = spawn_app("");
     let authid = app.seal("dropbox", "x");
-    has(&inspect(&app, &authid).await, &["Dropbox (dropbox)"]);
+    has(&inspect(&app, &authid).await, &["<dd>Dropbox<"]);
     has(&act(&app, &authid, "test").await, &["not set up on this server"]);
     has(&inspect(&app, &app.seal("nothing", "x")).await, &["<dd>nothing<"]);
 }
@@ -161,7 +170,7 @@ async fn an_authid_made_anew_is_the_same_login_under_the_primary_with_a_code_of_
         let old = app.seal_under(before, "googledrive", &emulator.log_in().refresh.unwrap());
         let page = act(&app, &old, "anew").await;
         assert_eq!(page.status, 200, "{}", page.body);
-        has(&page, &["Your AuthID for Google Drive, made anew", "authseal.js", "Copy AuthID", "id=\"hidden-now\""]);
+        has(&page, &["Your new AuthID for Google Drive", "authseal.js", "Copy AuthID", "id=\"hidden-now\""]);
         let (new, code) = (element(&page, "authid"), element(&page, "revoke-code"));
         let (was, is) = (Envelope::parse(&old).unwrap(), Envelope::parse(new).unwrap());
         assert_eq!((is.grant, is.epoch.number(), new != old), (was.grant, after, true));

@@ -30,3 +30,4 @@ mod rotation;
 mod revoke;
 mod spawn;
 mod store;
+mod texts;

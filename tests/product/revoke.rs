@@ -266,7 +266,29 @@ async fn a_code_is_no_authid() {
     assert!(answer.reason().contains("a revoke code, not an AuthID"), "{}", answer.reason());
     let page = app.post("/inspect", &[("authid", &code)]).await;
     assert_eq!((page.status, page.body.contains("a revoke code, not an AuthID")), (400, true));
+    assert!(!page.body.contains(&code), "{}", page.body);
     assert_eq!(app.refresh(&authid).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_was_wrong_is_told_in_the_form_with_the_code_that_was_typed_and_never_an_authid() {
+    let (_emulator, app) = start(Personality::google());
+    let (code, authid) = log_in(&app, "googledrive").await;
+    let cut = |text: &str| text[..text.len() - 1].to_owned();
+    for (sent, kept) in [(cut(&code), true), (cut(&authid), false), ("<b>x".to_owned(), false), (String::new(), false)]
+    {
+        let page = app.post("/revoked", &[("authid", &sent)]).await;
+        assert_eq!(page.status, 400, "{sent}");
+        for text in
+            ["role=\"alert\" id=\"error\"", "not valid here", "aria-invalid=\"true\" aria-describedby=\"error\""]
+        {
+            assert!(page.body.contains(text), "{text}: {}", page.body);
+        }
+        assert_eq!(!sent.is_empty() && page.body.contains(&format!(">{sent}</textarea>")), kept, "{}", page.body);
+        assert!(!page.body.contains("<b>x"), "{}", page.body);
+    }
+    let marked = app.post("/revoked", &[("authid", "revoke:</textarea><b>x")]).await;
+    assert!(marked.body.contains("revoke:&lt;&#x2f;textarea&gt;&lt;b&gt;x</textarea>"), "{}", marked.body);
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ BINARY = Path(os.environ.get("TESTS_BIN") or ROOT / "target" / "debug" / "authse
 
 # Why a login or a refresh did not work is logged as `why`, in these files' words.
 WHY = ["authid/text.rs", "login/error.rs", "provider/failure.rs", "tokens/refused.rs"]
+# What people read on the pages, in English.
+TEXTS = ROOT / "templates" / "texts" / "en.toml"
 # All sentences in these are an `X-Reason`.
 REASONS = ["web/authid.rs", "web/reason.rs"]
 
@@ -204,11 +206,17 @@ def said():
         written = re.findall(r'#\[error\(\s*"(.*?)",?\s*\)\]', code[file], re.DOTALL)
         yield from ((file, plain(text)) for text in written)
     for file, text in code.items():
-        if file.startswith("web/"):
-            yield from ((file, plain(title)) for title in re.findall(r'ErrorPage::new\(\s*"([^"]+)"', text))
         yield from ((file, message) for message in log_messages(text))
-    titles = re.findall(r'=>\s*\{?\s*\(\s*"([^"]+)",', code["web/unfit.rs"])
-    yield from (("web/unfit.rs", title) for title in titles)
+    yield from ((named(TEXTS), text) for key, text in texts() if key.startswith("error.") and key.endswith(".title"))
+
+
+def texts(table=None, prefix=""):
+    """The texts of the pages by their keys, like `error.busy.title`."""
+    for key, value in (tomllib.loads(TEXTS.read_text()) if table is None else table).items():
+        if isinstance(value, dict):
+            yield from texts(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def quotes():
@@ -229,7 +237,7 @@ def test_troubleshooting_quotes_all_that_the_program_says():
     quoted = {text for _, text in quotes()}
     wanted = dict((text, file) for file, text in said() if " " in text)
     assert len(wanted) > 60, "the source is not read rightly any more"
-    missing = [f"  src/{file}:\n> {text}" for text, file in wanted.items() if text not in quoted]
+    missing = [f"  {file}:\n> {text}" for text, file in wanted.items() if text not in quoted]
     assert not missing, (
         "add these to docs/troubleshooting.md, with cause and cure: each as a block quote, which may be broken into lines "
         "that begin with `> `, or as code in the first cell of a table's row:\n" + "\n".join(missing)
@@ -239,8 +247,9 @@ def test_troubleshooting_quotes_all_that_the_program_says():
 def test_troubleshooting_quotes_nothing_that_the_program_does_not_say():
     known = {text for code in sources().values() for text in strings(code)}
     known.update(strings((ROOT / "config" / "providers.toml").read_text()))
+    known.update(text for _, text in texts())
     stale = [f"line {number}: {text}" for number, text in quotes() if text not in known]
-    assert not stale, "no string in src/ or config/providers.toml says this (any more):\n" + "\n".join(stale)
+    assert not stale, "no string in src/, config/providers.toml or templates/texts/en.toml says this (any more):\n" + "\n".join(stale)
 
 
 def test_troubleshooting_says_what_to_do_below_every_quote():
