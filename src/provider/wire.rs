@@ -162,7 +162,12 @@ impl Wire {
             // Half of the time at most: what is left must be enough for the call itself.
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
             let Ok(place) = timeout(patience, call.provider.places.acquire()).await else {
-                tracing::warn!(provider = id, service = call.service, call = call.name, "too many calls to a provider are under way; this one was not made");
+                tracing::warn!(
+                    provider = id,
+                    service = call.service,
+                    call = call.name,
+                    "too many calls to a provider are under way; this one was not made"
+                );
                 return Err(Fault { failure: Failure::TimedOut, repeat: Repeat::Safe });
             };
             let begun = Instant::now();
