@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 impl Meter {
     /// An AuthID of this epoch of the keyring is in use.
     pub fn saw_epoch(&self, epoch: u32) {
-        self.set(&list::LAST_SEEN, &[Buffer::new().format(epoch)], seconds(self.0.clock.now()));
+        self.0.last_seen.with_label_values(&[Buffer::new().format(epoch)]).set(seconds(self.0.clock.now()));
     }
 
     /// When [`Meter::saw_epoch`] was last called for this epoch of the keyring.
     pub fn last_seen(&self, epoch: u32) -> Option<UnixTime> {
-        let seen = self.0.families.gauge(&list::LAST_SEEN, &[Buffer::new().format(epoch)]).get();
+        let seen = self.0.last_seen.with_label_values(&[Buffer::new().format(epoch)]).get();
         (seen > 0.0).then_some(seen as UnixTime)
     }
 
@@ -34,8 +34,8 @@ impl Meter {
 
     /// From now on an AuthID of this epoch may come.
     fn begin_epoch(&self, epoch: &str) {
-        let Inner { families, names, .. } = &*self.0;
-        families.gauge(&list::LAST_SEEN, &[epoch]);
+        let Inner { families, names, last_seen, .. } = &*self.0;
+        last_seen.with_label_values(&[epoch]);
         let of = |services: &BTreeSet<String>, outcomes: &[&'static str]| {
             for (service, outcome) in services.iter().flat_map(|id| outcomes.iter().map(move |word| (id, word))) {
                 families.counter(&list::REFRESHES, &[epoch, outcome, service]);

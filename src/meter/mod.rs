@@ -17,6 +17,7 @@ pub use metric::{Kind, Label, Metric, Values};
 use crate::clock::{Clock, UnixTime};
 use families::Families;
 use itoa::Buffer;
+use prometheus::{CounterVec, GaugeVec, HistogramVec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +50,11 @@ pub struct Meter(Arc<Inner>);
 
 struct Inner {
     families: Families,
+    // What every request is counted in, found once.
+    answers: CounterVec,
+    refreshes: CounterVec,
+    refresh_time: HistogramVec,
+    last_seen: GaugeVec,
     clock: Clock,
     started: UnixTime,
     names: Names,
@@ -78,7 +84,17 @@ impl Meter {
         families.gauge(&list::BUILD, &[env!("CARGO_PKG_VERSION")]).set(1.0);
         families.gauge(&list::STARTED, &[]).set(seconds(started));
         families.gauge(&list::UNWRITTEN, &[]).set(0.0);
-        Self(Arc::new(Inner { families, clock, started, names, states: Mutex::default() }))
+        Self(Arc::new(Inner {
+            answers: families.counters(&list::ANSWERS).clone(),
+            refreshes: families.counters(&list::REFRESHES).clone(),
+            refresh_time: families.histograms(&list::REFRESH_TIME).clone(),
+            last_seen: families.gauges(&list::LAST_SEEN).clone(),
+            families,
+            clock,
+            started,
+            names,
+            states: Mutex::default(),
+        }))
     }
 
     /// The clock that it goes by.
@@ -94,10 +110,10 @@ impl Meter {
     /// An AuthID came to be exchanged, and that took so long. `epoch` must be one of the keyring's; `None`, like a
     /// service of nobody's, for an AuthID that did not open, which may say of itself what it likes.
     pub fn refreshed(&self, service: Option<&str>, epoch: Option<u32>, outcome: &'static str, took: Duration) {
-        let (mut buffer, families) = (Buffer::new(), &self.0.families);
+        let mut buffer = Buffer::new();
         let epoch = epoch.map_or(NONE, |epoch| buffer.format(epoch));
-        families.counters(&list::REFRESHES).with_label_values(&[epoch, outcome, self.service(service)]).inc();
-        families.histogram(&list::REFRESH_TIME, &[outcome]).observe(took.as_secs_f64());
+        self.0.refreshes.with_label_values(&[epoch, outcome, self.service(service)]).inc();
+        self.0.refresh_time.with_label_values(&[outcome]).observe(took.as_secs_f64());
     }
 
     /// A login ended, well or not.
@@ -138,7 +154,7 @@ impl Meter {
 
     /// The public listener answered. `route` is a pattern of the route table, `code` the status.
     pub fn answered(&self, route: &str, method: &str, code: &str) {
-        self.count(&list::ANSWERS, &[self::method(method), code, route]);
+        self.0.answers.with_label_values(&[self::method(method), code, route]).inc();
     }
 
     /// How many requests the public listener has answered.
