@@ -29,11 +29,11 @@ pub(super) fn foreign_to_http(bytes: &[u8]) -> Option<Reason> {
 /// What there is instead of a TLS handshake, as far as it has a name.
 pub(super) fn foreign_to_tls(bytes: &[u8]) -> Option<Reason> {
     let proxy = [PROXY, PROXY_2].into_iter().any(|beginning| bytes.starts_with(beginning));
-    // All methods of HTTP are capital letters.
-    let http = bytes.len() >= 3 && bytes.iter().all(|byte| byte.is_ascii_graphic() || b" \r\n".contains(byte));
+    // A request begins with its method, and all of those are capital letters.
+    let method = bytes.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
     match () {
         () if proxy => Some(Reason::ProxyProtocol),
-        () if http && bytes[0].is_ascii_uppercase() => Some(Reason::HttpOnTlsPort),
+        () if (3..=8).contains(&method) && bytes.get(method) == Some(&b' ') => Some(Reason::HttpOnTlsPort),
         () => None,
     }
 }
@@ -82,10 +82,12 @@ mod tests {
         for (bytes, reason) in plain {
             assert_eq!(foreign_to_http(bytes), reason, "{}", bytes.escape_ascii());
         }
-        let tls: [(&[u8], _); 6] = [
+        let tls: [(&[u8], _); 8] = [
             (&hello, None),
             (b"GET / HTTP/1.1\r\n", Some(Reason::HttpOnTlsPort)),
+            (b"PROPFIND /\0", Some(Reason::HttpOnTlsPort)),
             (b"PRI * HTTP/2.0\r\n", Some(Reason::HttpOnTlsPort)),
+            (b"SSH-2.0-x\r\n", None),
             (b"PROXY TCP4 192", Some(Reason::ProxyProtocol)),
             (b"\r\n\r\n\0\r\nQUIT\n\x21", Some(Reason::ProxyProtocol)),
             (b"\x80\x2e\x01", None),

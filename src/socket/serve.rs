@@ -129,7 +129,7 @@ async fn enter(
             Either::Right(Box::new(stream))
         }
     };
-    Ok((Stream::new(socket, place, address), Protocol::Http1, peer))
+    Ok((Stream::new(socket, place, address, tls.is_none()), Protocol::Http1, peer))
 }
 
 /// What the client begins with instead of a handshake. What is looked at is left where it is.

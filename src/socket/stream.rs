@@ -22,6 +22,8 @@ pub(super) struct Stream<T> {
     io: T,
     place: Place,
     peer: Option<IpAddr>,
+    /// There is no TLS around it.
+    plain: bool,
     /// The first bytes are another protocol's.
     foreign: Option<Reason>,
     /// What was read and not handed out, from here on.
@@ -36,9 +38,9 @@ pub(super) struct Stream<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
-    pub(super) fn new(io: T, place: Place, peer: Option<IpAddr>) -> Self {
+    pub(super) fn new(io: T, place: Place, peer: Option<IpAddr>, plain: bool) -> Self {
         let (held, line) = ((Vec::new(), 0), Line::Within);
-        Self { io, place, peer, foreign: None, held, line, pause: false, refused: false, spoken: false }
+        Self { io, place, peer, plain, foreign: None, held, line, pause: false, refused: false, spoken: false }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -57,7 +59,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
             buf.put_slice(rest.get(..buf.remaining()).unwrap_or(rest));
         }
         let new = buf.filled().get(before..).unwrap_or_default();
-        if self.place.phase() == Phase::Opened {
+        if self.place.phase() == Phase::Opened && self.plain {
             self.foreign = opening::foreign_to_http(new);
         }
         let some = match self.place.body_left() {
