@@ -135,6 +135,7 @@ impl App {
             denylist.clone(),
             providers.clone(),
             store.clone(),
+            config.patience,
             clock.clone(),
             meter.clone(),
         );

@@ -10,7 +10,7 @@ use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::Providers;
 use crate::store::Store;
-use crate::tokens::{AtProvider, Opened, Refused, Tokens, Withdrawal};
+use crate::tokens::{AtProvider, Opened, Patience, Refused, Tokens, Withdrawal};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -88,7 +88,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     block_on(async {
         let (tokens, providers) = rooms(config)?;
         let done = match verb {
-            Verb::Inspect { test, .. } => inspect(&tokens, &open(&tokens, &text)?, *test, json).await,
+            Verb::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
             Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
             Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
@@ -97,7 +97,14 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     })?
 }
 
-async fn inspect(tokens: &Tokens, opened: &Opened, test: bool, json: bool) -> anyhow::Result<()> {
+async fn inspect(
+    tokens: &Tokens,
+    providers: &Providers,
+    opened: &Opened,
+    test: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    let verdict = |outcome| verdict(outcome, &opened.login.service, providers.catalogue());
     let facts = tokens.facts(opened);
     let tested = if test { Some(tokens.test(opened).await) } else { None };
     if json {
@@ -109,9 +116,9 @@ async fn inspect(tokens: &Tokens, opened: &Opened, test: bool, json: bool) -> an
     } else {
         facts.rows().iter().for_each(|(label, value)| println!("{label:<10}{value}"));
     }
-    match tested {
-        Some(outcome) if outcome.is_err() => bail!("{}", verdict(&outcome)),
-        Some(outcome) if !json => println!("{:<10}{}", "test", verdict(&outcome)),
+    match &tested {
+        Some(outcome) if outcome.is_err() => bail!("{}", verdict(outcome)),
+        Some(outcome) if !json => println!("{:<10}{}", "test", verdict(outcome)),
         _ => {}
     }
     Ok(())
@@ -183,7 +190,10 @@ fn rooms(config: Config) -> anyhow::Result<(Tokens, Arc<Providers>)> {
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
     let providers = Arc::new(Providers::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
-    Ok((Tokens::new(keyring, denylist, Arc::clone(&providers), store, clock, Meter::default()), providers))
+    Ok((
+        Tokens::new(keyring, denylist, Arc::clone(&providers), store, Patience::default(), clock, Meter::default()),
+        providers,
+    ))
 }
 
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.

@@ -87,6 +87,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
     let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
     let max_connections = keys.judge(&["server", "max_connections"], written.server.max_connections, connections);
     let rates = keys.rates(&written.limits);
+    let patience = keys.patience(&written.refresh);
     let proxies = written.server.trusted_proxies.into_iter().enumerate();
     let proxies = proxies.filter_map(|(at, text)| {
         keys.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
@@ -144,6 +145,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
         catalogue,
         rates,
+        patience,
         allow_query_authid: written.refresh.allow_query_authid,
         privacy_url,
         log: Log { level: level.unwrap_or_default(), format: written.log.format },

@@ -13,6 +13,7 @@ listen = ["127.0.0.1:8080"]
 server.drain_seconds = 5
 state.store = "memory"
 delivery.loopback = true
+refresh.wait_seconds = 20
 refresh.allow_query_authid = false
 limits = { invalid_authids = 120, provider_calls = 10, provider_calls_in_all = 600 }
 log.level = "info"

@@ -1,11 +1,15 @@
-//! `[limits]`: what may happen how often in a minute.
+//! `[limits]`: what may happen how often in a minute; and of `[refresh]`, how long requests wait and how many.
 
 use super::check::Keys;
-use super::written::Limits;
+use super::written::{Limits, Refresh};
 use crate::rate_limit::Rates;
+use crate::tokens::Patience;
+use std::time::Duration;
 
 /// The most that a limit may allow in a minute.
 const MAX_RATE: u32 = 1_000_000;
+/// The longest that a request may wait, in seconds: Duplicati gives up after 25.
+const MAX_WAIT: u64 = 22;
 
 impl Keys<'_> {
     pub(super) fn rates(&mut self, written: &Limits) -> Rates {
@@ -21,5 +25,17 @@ impl Keys<'_> {
             provider_calls: rate("provider_calls", written.provider_calls),
             provider_calls_in_all: rate("provider_calls_in_all", written.provider_calls_in_all),
         }
+    }
+
+    pub(super) fn patience(&mut self, written: &Refresh) -> Patience {
+        let wait = self.judge(&["refresh", "wait_seconds"], Some(written.wait_seconds), |seconds| match seconds {
+            0..=MAX_WAIT => Ok(Duration::from_secs(seconds)),
+            _ => Err(format!("must be at most {MAX_WAIT}: Duplicati gives up after 25 seconds")),
+        });
+        let most = self.judge(&["refresh", "max_waiting"], written.max_waiting, |most| match usize::try_from(most) {
+            Ok(most @ 1..) => Ok(most),
+            _ => Err("must be at least 1; `wait_seconds = 0` lets nobody wait".to_owned()),
+        });
+        Patience { wait: wait.unwrap_or_default(), most }
     }
 }

@@ -32,6 +32,7 @@ use crate::provider::{Availability, Catalogue, Outbound};
 use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
+use crate::tokens::Patience;
 use ipnet::IpNet;
 use layers::Layers;
 use secrecy::SecretString;
@@ -88,6 +89,8 @@ pub struct Config {
     pub catalogue: Catalogue,
     /// What may be asked how often.
     pub rates: Rates,
+    /// How long requests for an access token may wait, and how many.
+    pub patience: Patience,
     /// Whether `GET /refresh?authid=` is answered.
     pub allow_query_authid: bool,
     /// The operator's own privacy policy.

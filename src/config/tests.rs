@@ -402,6 +402,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     ),
     ("server.max_connections = 15", "server.max_connections (in {dir}/authseal.toml) must be at least 16"),
     ("server.drain_seconds = 61", "server.drain_seconds (in {dir}/authseal.toml) must be at most 60"),
+    ("refresh.wait_seconds = 23", "refresh.wait_seconds (in {dir}/authseal.toml) must be at most 22"),
+    ("refresh.max_waiting = 0", "refresh.max_waiting (in {dir}/authseal.toml) must be at least 1"),
     (
         "limits.invalid_authids = 0",
         "limits.invalid_authids (in {dir}/authseal.toml) must be a number from 1 to 1000000",

@@ -99,6 +99,8 @@ pub(super) struct Delivery {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Refresh {
+    pub(super) wait_seconds: u64,
+    pub(super) max_waiting: Option<u64>,
     pub(super) allow_query_authid: bool,
 }
 

@@ -28,6 +28,16 @@ pub(super) const REFRESH_TIME: Metric = histogram(
     "How long the exchange of an AuthID took at /refresh or /token, waiting for a provider included.",
     DURATIONS,
 );
+pub(super) const WAITING: Metric = gauge(
+    "authseal_refresh_waiting",
+    &[],
+    "Requests for an access token that wait: for a provider, the state store, a key or another replica.",
+);
+pub(super) const WAITED: Metric = counter(
+    "authseal_refresh_waits_total",
+    &[outcome(&words::WAITS)],
+    "Requests for an access token that have waited, by how that ended.",
+);
 pub(super) const LAST_SEEN: Metric = gauge(
     "authseal_epoch_last_seen_timestamp_seconds",
     &[EPOCH],
@@ -196,9 +206,11 @@ impl File {
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 43] = [
+pub const METRICS: [&Metric; 45] = [
     &REFRESHES,
     &REFRESH_TIME,
+    &WAITING,
+    &WAITED,
     &LAST_SEEN,
     &LOGINS,
     &DELIVERIES,

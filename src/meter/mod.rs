@@ -84,6 +84,7 @@ impl Meter {
         families.gauge(&list::BUILD, &[env!("CARGO_PKG_VERSION")]).set(1.0);
         families.gauge(&list::STARTED, &[]).set(seconds(started));
         families.gauge(&list::UNWRITTEN, &[]).set(0.0);
+        families.gauge(&list::WAITING, &[]).set(0.0);
         Self(Arc::new(Inner {
             answers: families.counters(&list::ANSWERS).clone(),
             refreshes: families.counters(&list::REFRESHES).clone(),
@@ -114,6 +115,16 @@ impl Meter {
         let epoch = epoch.map_or(NONE, |epoch| buffer.format(epoch));
         self.0.refreshes.with_label_values(&[epoch, outcome, self.service(service)]).inc();
         self.0.refresh_time.with_label_values(&[outcome]).observe(took.as_secs_f64());
+    }
+
+    /// So many requests more wait.
+    pub fn waiting(&self, more: f64) {
+        self.0.families.gauge(&list::WAITING, &[]).add(more);
+    }
+
+    /// A request has waited, well or not.
+    pub fn waited(&self, outcome: &'static str) {
+        self.count(&list::WAITED, &[outcome]);
     }
 
     /// A login ended, well or not.

@@ -1,11 +1,20 @@
 //! The words that stand in labels, where they are closed sets and not the configuration's. Whoever counts has its own
 //! words; tests compare the two.
 
-/// What became of an AuthID that opened, each of which comes with an epoch and a service.
-pub(super) const OPENED: [&str; 18] = [
-    "cached",
-    "fetched",
-    "spare",
+/// Two lists as one.
+const fn join<const A: usize, const B: usize, const ALL: usize>(
+    one: [&'static str; A],
+    other: [&'static str; B],
+) -> [&'static str; ALL] {
+    let mut all = [""; ALL];
+    let (begin, end) = all.split_at_mut(A);
+    begin.copy_from_slice(&one);
+    end.copy_from_slice(&other);
+    all
+}
+
+/// Why an AuthID that opened gave no access token.
+const REFUSED: [&str; 17] = [
     "denied",
     "no_key",
     "not_offered",
@@ -17,34 +26,38 @@ pub(super) const OPENED: [&str; 18] = [
     "store",
     "busy",
     "unreachable",
+    "disturbed",
     "bad_answer",
     "timed_out",
     "unclear",
+    "no_room",
     "internal",
 ];
 
+/// What became of an AuthID that opened, each of which comes with an epoch and a service.
+pub(super) const OPENED: [&str; 20] = join(["cached", "fetched", "spare"], REFUSED);
+
 /// And of one that did not.
-pub(super) const UNOPENED: [&str; 2] = ["invalid", "no_key"];
+pub(super) const UNOPENED: [&str; 4] = ["invalid", "no_key", "gone", "no_room"];
 
 /// Both.
-pub(super) const REFRESHES: [&str; 19] = {
-    let mut all = [UNOPENED[0]; 19];
-    let (_, opened) = all.split_at_mut(1);
-    opened.copy_from_slice(&OPENED);
-    all
-};
+pub(super) const REFRESHES: [&str; 21] = join(["invalid"], OPENED);
+
+/// How a request that had to wait went on.
+pub(super) const WAITS: [&str; 19] = join(["ok", "invalid"], REFUSED);
 
 /// Those that an AuthID may meet whose service is not offered.
 pub(super) const NOT_OFFERED: [&str; 3] = ["denied", "not_offered", "gone"];
 
 /// How a call to a provider ended.
-pub(super) const CALLS: [&str; 10] = [
+pub(super) const CALLS: [&str; 11] = [
     "ok",
     "refused",
     "operator",
     "unclear",
     "busy",
     "unreachable",
+    "disturbed",
     "bad_answer",
     "timed_out",
     "bad_callback",
@@ -52,7 +65,7 @@ pub(super) const CALLS: [&str; 10] = [
 ];
 
 /// How a login ended.
-pub(super) const LOGINS: [&str; 24] = [
+pub(super) const LOGINS: [&str; 25] = [
     "done",
     "stale_link",
     "not_offered",
@@ -74,6 +87,7 @@ pub(super) const LOGINS: [&str; 24] = [
     "unclear",
     "busy",
     "unreachable",
+    "disturbed",
     "bad_answer",
     "timed_out",
     "bad_callback",

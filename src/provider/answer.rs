@@ -124,8 +124,8 @@ pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
         (Some(Meaning::Later), _) => Fault::later(answer.retry_after),
         (Some(Meaning::Unclear), _) => Failure::Unclear { status }.into(),
         (Some(meaning), _) => Failure::Refused(meaning).into(),
-        (None, 500) => Fault { failure: Failure::Unclear { status }, repeat: Repeat::IfHarmless },
-        (None, 408 | 501..) => Fault { failure: Failure::BadAnswer, repeat: Repeat::IfHarmless },
+        (None, 500) => Fault::new(Failure::Unclear { status }, Repeat::IfHarmless),
+        (None, 408 | 501..) => Fault::new(Failure::Disturbed, Repeat::IfHarmless),
         (None, 400..500) => Failure::Unclear { status }.into(),
         (None, 200..300) if !told.codes.is_empty() => Failure::Unclear { status }.into(),
         // Redirects are not followed: one could carry the secret elsewhere.

@@ -153,7 +153,8 @@ impl Providers {
         match &outcome {
             Ok(tokens) => self.habits.refreshed(service, refresh_token, tokens.refresh_token.as_ref()),
             Err(fault) if self.habits.is_dead(service, refresh_token, fault.failure) => {
-                return Err(Fault::from(Failure::Refused(Meaning::LoginAgain)).of_refresh());
+                let dead = Fault::from(Failure::Refused(Meaning::LoginAgain));
+                return Err(Fault { status: fault.status, ..dead }.of_refresh());
             }
             Err(_) => {}
         }
@@ -208,7 +209,7 @@ impl Providers {
         let (provider, client) = offered(service)?;
         let metadata = self.discovery.metadata(provider, &self.wire, deadline).await;
         // The token has not been sent yet.
-        let metadata = metadata.map_err(|failure| Fault { failure, repeat: Repeat::Safe })?;
+        let metadata = metadata.map_err(|failure| Fault::new(failure, Repeat::Safe))?;
         let url = match (&provider.token, &metadata) {
             (Some(TokenUrl::One(url)), _) => url,
             (Some(TokenUrl::Chosen(hosts)), _) => {
@@ -428,7 +429,7 @@ mod tests {
         let stranger = Stranger::with([Reply::Raw(format!("{cut}{}", &both[..30]).into())]).await;
         let (providers, service) = local(&stranger, "rotation = \"single_use\"");
         let failed = providers.refresh(&service, &"r".into(), BUDGET).await.err().unwrap();
-        assert_eq!(failed, RefreshFailure { failure: Failure::Unreachable, in_doubt: true });
+        assert_eq!(failed, RefreshFailure { failure: Failure::Unreachable, in_doubt: true, status: Some(200) });
     }
 
     #[tokio::test]

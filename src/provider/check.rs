@@ -17,8 +17,11 @@ pub(super) fn provider(id: &str, facts: ProviderFacts, tenant: Option<&str>, fau
     let facts = &provider.facts;
     if let Some(gone) = &facts.gone {
         let reason = &gone.reason;
-        if !(1..=200).contains(&reason.len()) || !reason.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-            fault("gone.reason", "must be 1 to 200 printable ASCII characters");
+        if !(1..=200).contains(&reason.len())
+            || !reason.bytes().all(|b| (b' '..=b'~').contains(&b))
+            || !reason.starts_with(|c: char| c.is_ascii_alphabetic())
+        {
+            fault("gone.reason", "must be 1 to 200 printable ASCII characters, the first of them a letter");
         }
         return provider;
     }

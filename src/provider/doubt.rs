@@ -1,6 +1,7 @@
 //! When an error that does not say what is wrong is the end of a login. Some servers answer a dead refresh token with a
 //! bare 400, others with a page for a crash of their own; both also come of outages, which must never make people log in
-//! again. So a login is taken for dead only if the same answer comes for it once more while others of its client work.
+//! again. So a login is taken for dead only if the same answer comes for it once more while others of its client work; a
+//! crash a minute later or more.
 //!
 //! What speaks for an outage: a login that had such an answer works again, or more than a few have it at the same time.
 //! Kept in memory and bounded; a restart, which forgets it, only takes longer to be sure.
@@ -16,6 +17,8 @@ use std::time::Duration;
 const MAX_DOUBTS: u64 = 10_000;
 /// How long: a backup that runs once a day must come to the same answer twice.
 const KEPT: Duration = Duration::from_secs(3 * 86_400);
+/// How much later the same crash has to come: what is tried again within seconds tells nothing new.
+const APART: Duration = Duration::from_secs(60);
 /// With more other logins than these that had such an answer in the last hour, it is an outage.
 const FEW: usize = 3;
 const LATELY: Duration = Duration::from_secs(3600);
@@ -75,6 +78,10 @@ impl Doubts {
             clients.get(client).map_or((0, 0), |worked| (worked.count, worked.recovered))
         };
         let before = self.all.get(&token).filter(|doubt| doubt.failure == failure && doubt.client == client);
+        let again = failure.passes_after().is_some();
+        if let Some(doubt) = before.as_ref().filter(|doubt| again && now.saturating_sub(doubt.at) < APART) {
+            return doubt.is_dead && recovered <= doubt.worked;
+        }
         let is_dead = before.is_some_and(|doubt| {
             let lately = |other: &Doubt| other.client == client && now.saturating_sub(other.at) < LATELY;
             let others = || self.all.iter().filter(|(name, other)| **name != token && lately(other)).count();
@@ -99,14 +106,18 @@ mod tests {
     #[test]
     fn the_same_answer_again_while_others_work_is_the_end_of_a_login() {
         for failure in [BARE, CRASH] {
-            let doubts = Doubts::new(Clock::system());
+            let clock = Clock::system();
+            let doubts = Doubts::new(clock.clone());
             doubts.worked("c", &name(2));
             assert!(!doubts.is_dead("c", name(1), failure), "the first time");
+            clock.advance(APART);
             assert!(!doubts.is_dead("c", name(1), failure), "nobody else was there since");
+            clock.advance(APART);
             doubts.worked("other", &name(3));
             assert!(!doubts.is_dead("c", name(1), failure), "another client says nothing");
             doubts.worked("c", &name(2));
             assert!(!doubts.is_dead("c", name(1), Failure::BadAnswer));
+            clock.advance(APART);
             assert!(doubts.is_dead("c", name(1), failure));
             assert!(doubts.is_dead("c", name(1), failure), "and stays");
             doubts.worked("c", &name(1));
@@ -119,20 +130,36 @@ mod tests {
     }
 
     #[test]
+    fn a_crash_that_is_tried_again_within_a_minute_tells_nothing_new() {
+        let clock = Clock::system();
+        let doubts = Doubts::new(clock.clone());
+        for _ in 0..6 {
+            assert!(!doubts.is_dead("c", name(1), CRASH));
+            doubts.worked("c", &name(2));
+            clock.advance(APART / 6 - Duration::from_millis(100));
+        }
+        clock.advance(APART);
+        assert!(doubts.is_dead("c", name(1), CRASH));
+        assert!(doubts.is_dead("c", name(1), CRASH), "and stays");
+    }
+
+    #[test]
     fn an_outage_is_the_end_of_few_logins_at_most() {
         // Everybody fails, then the first work again, and it fails once more.
-        let doubts = Doubts::new(Clock::system());
+        let clock = Clock::system();
+        let doubts = Doubts::new(clock.clone());
         for round in 0..3 {
+            clock.advance(APART);
             for login in 0..2000 {
                 assert!(!doubts.is_dead("c", name(login), CRASH), "{round} {login}");
             }
             (0..5).for_each(|login| doubts.worked("c", &name(login)));
         }
         // A part of the logins fails all the time while the others work.
-        let clock = Clock::system();
         let doubts = Doubts::new(clock.clone());
         let mut dead = 0;
         for _ in 0..3 {
+            clock.advance(APART);
             for login in 0..2000 {
                 match login % 20 {
                     0 => dead += usize::from(doubts.is_dead("c", name(login), CRASH)),
@@ -146,6 +173,9 @@ mod tests {
         let mut dead = 0;
         for call in 0..20_000_u16 {
             let login = call % 1000;
+            if login == 0 {
+                clock.advance(APART);
+            }
             match call.wrapping_mul(40_503).rotate_left(5) % 4 {
                 0 => dead += usize::from(doubts.is_dead("c", name(login), CRASH)),
                 _ => doubts.worked("c", &name(login)),
@@ -156,6 +186,7 @@ mod tests {
         clock.advance(LATELY);
         doubts.worked("c", &name(2000));
         assert!(!doubts.is_dead("c", name(3000), CRASH));
+        clock.advance(APART);
         doubts.worked("c", &name(2000));
         assert!(doubts.is_dead("c", name(3000), CRASH));
     }

@@ -30,7 +30,10 @@ pub enum Failure {
     /// No connection, or it broke: names, routes, TLS.
     #[error("the provider cannot be reached")]
     Unreachable,
-    /// It answered, but not with what was asked for: disturbed (5xx), garbage, a redirect.
+    /// It answered that it is disturbed: with HTTP 408, or from 501 on.
+    #[error("the provider is disturbed")]
+    Disturbed,
+    /// It answered, but not with what was asked for: garbage, a redirect.
     #[error("the provider gave an answer that makes no sense")]
     BadAnswer,
     /// It did not answer in time.
@@ -51,17 +54,11 @@ pub struct RefreshFailure {
     pub failure: Failure,
     /// Whether the provider may have carried it out all the same, and so have spent a token that works once.
     pub in_doubt: bool,
+    /// The HTTP status of the provider's answer, if there was one.
+    pub status: Option<u16>,
 }
 
 impl Failure {
-    /// The HTTP status of the provider's answer, where that is all there is to say.
-    pub fn status(self) -> Option<u16> {
-        match self {
-            Self::Unclear { status } => Some(status),
-            _ => None,
-        }
-    }
-
     /// The kind in a word, for what is counted.
     pub fn word(self) -> &'static str {
         match self {
@@ -70,10 +67,27 @@ impl Failure {
             Self::Unclear { .. } => "unclear",
             Self::Later { .. } => "busy",
             Self::Unreachable => "unreachable",
+            Self::Disturbed => "disturbed",
             Self::BadAnswer => "bad_answer",
             Self::TimedOut => "timed_out",
             Self::BadCallback => "bad_callback",
             Self::NotOffered => "not_offered",
+        }
+    }
+
+    /// After what time it may be over, as far as is known; `None` where waiting is of no use.
+    pub fn passes_after(self) -> Option<Duration> {
+        match self {
+            Self::Unreachable | Self::Disturbed | Self::TimedOut | Self::Unclear { status: 500.. } => {
+                Some(Duration::ZERO)
+            }
+            Self::Later { retry_after } => Some(retry_after.unwrap_or_default()),
+            Self::Unclear { .. }
+            | Self::Refused(_)
+            | Self::Operator
+            | Self::BadAnswer
+            | Self::BadCallback
+            | Self::NotOffered => None,
         }
     }
 }
@@ -98,22 +112,30 @@ pub(super) enum Repeat {
 pub(super) struct Fault {
     pub(super) failure: Failure,
     pub(super) repeat: Repeat,
+    /// The HTTP status of the answer, if there was one.
+    pub(super) status: Option<u16>,
 }
 
 impl Fault {
+    /// Without an answer.
+    pub(super) fn new(failure: Failure, repeat: Repeat) -> Self {
+        Self { failure, repeat, status: None }
+    }
+
     /// As the outcome of a refresh. What was not said plainly may have happened.
     pub(super) fn of_refresh(self) -> RefreshFailure {
         let plain = match self.failure {
-            Failure::Unreachable | Failure::BadAnswer | Failure::TimedOut => false,
+            Failure::Unreachable | Failure::Disturbed | Failure::BadAnswer | Failure::TimedOut => false,
             Failure::Unclear { status } => status < 500,
             _ => true,
         };
-        RefreshFailure { failure: self.failure, in_doubt: !plain && self.repeat != Repeat::Safe }
+        let in_doubt = !plain && self.repeat != Repeat::Safe;
+        RefreshFailure { failure: self.failure, in_doubt, status: self.status }
     }
 
     /// Turned away until later.
     pub(super) fn later(retry_after: Option<Duration>) -> Self {
-        Self { failure: Failure::Later { retry_after }, repeat: retry_after.map_or(Repeat::Never, Repeat::After) }
+        Self::new(Failure::Later { retry_after }, retry_after.map_or(Repeat::Never, Repeat::After))
     }
 
     /// Answered without sense.
@@ -125,6 +147,6 @@ impl Fault {
 impl From<Failure> for Fault {
     /// Not to be repeated.
     fn from(failure: Failure) -> Self {
-        Self { failure, repeat: Repeat::Never }
+        Self::new(failure, Repeat::Never)
     }
 }

@@ -168,12 +168,16 @@ impl Wire {
                     call = call.name,
                     "too many calls to a provider are under way; this one was not made"
                 );
-                return Err(Fault { failure: Failure::TimedOut, repeat: Repeat::Safe });
+                return Err(Fault::new(Failure::TimedOut, Repeat::Safe));
             };
             let begun = Instant::now();
             let answer = self.attempt(call, deadline, harmless).await;
             let outcome = match &answer {
-                Ok(answer) => read(call.provider, answer).map_err(|fault| answer.cut.unwrap_or(fault)),
+                Ok(answer) => read(call.provider, answer).map_err(|fault| {
+                    // With such a status it is an outage, however much of the page came.
+                    let cut = answer.cut.filter(|_| answer.status < 500);
+                    Fault { status: Some(answer.status), ..cut.unwrap_or(fault) }
+                }),
                 Err(fault) => Err(*fault),
             };
             let word = outcome.as_ref().map_or_else(|fault| fault.failure.word(), |_| "ok");
@@ -196,7 +200,7 @@ impl Wire {
 
     async fn attempt(&self, call: &Call<'_>, deadline: Instant, harmless: bool) -> Result<Answer, Fault> {
         let broken = |error: reqwest::Error| broken(call, &error);
-        let late = |_| Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless };
+        let late = |_| Fault::new(Failure::TimedOut, Repeat::IfHarmless);
         let request = self.request(call, deadline).await?;
         let until = if harmless { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
         let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(broken)?;
@@ -228,7 +232,7 @@ impl Wire {
         let request = self.prepare(call.provider, method, &call.url, deadline).await.map_err(|error| {
             report::broken(call, &error.to_string());
             let timed_out = error.kind() == io::ErrorKind::TimedOut;
-            Fault { failure: if timed_out { Failure::TimedOut } else { Failure::Unreachable }, repeat: Repeat::Safe }
+            Fault::new(if timed_out { Failure::TimedOut } else { Failure::Unreachable }, Repeat::Safe)
         })?;
         let request = match &call.payload {
             Payload::Nothing => request,
@@ -263,11 +267,11 @@ fn broken(call: &Call<'_>, error: &reqwest::Error) -> Fault {
     }
     report::broken(call, &cause.to_string());
     match () {
-        () if error.is_connect() && error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::Safe },
-        () if error.is_connect() => Fault { failure: Failure::Unreachable, repeat: Repeat::Safe },
+        () if error.is_connect() && error.is_timeout() => Fault::new(Failure::TimedOut, Repeat::Safe),
+        () if error.is_connect() => Fault::new(Failure::Unreachable, Repeat::Safe),
         () if error.is_builder() => Fault::bad_answer(),
-        () if error.is_timeout() => Fault { failure: Failure::TimedOut, repeat: Repeat::IfHarmless },
-        () => Fault { failure: Failure::Unreachable, repeat: Repeat::IfHarmless },
+        () if error.is_timeout() => Fault::new(Failure::TimedOut, Repeat::IfHarmless),
+        () => Fault::new(Failure::Unreachable, Repeat::IfHarmless),
     }
 }
 

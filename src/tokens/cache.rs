@@ -31,15 +31,15 @@ const ENDLESS: Duration = Duration::from_secs(3600);
 /// A token that came further in the future than this, in seconds, came before the clock was set back: nobody knows how
 /// old it is. Clocks of replicas may be as far apart.
 const SKEW: i64 = 60;
-/// How long a refusal is remembered, and a busy provider that names no time: Duplicati's first retries stay here, and a
-/// repaired login is seen soon.
+/// How long a refusal is remembered: Duplicati's first retries stay here, and a repaired login is seen soon.
 const PAUSE: Duration = Duration::from_secs(10);
 /// The longest that any failure is remembered.
 const LONGEST: Duration = Duration::from_secs(300);
-/// How long a failure is remembered that may be over at any moment: first this, then twice as long each time, up to a
-/// minute. By login alone: what ails one login must not stop another, and the provider's health is watched elsewhere.
-const FIRST: Duration = Duration::from_secs(2);
-const LAST: Duration = Duration::from_secs(60);
+/// How long another failure is remembered: first this, then twice as long each time, up to the second. One that may be
+/// over within seconds is found to be over within seconds. By login alone: what ails one login must not stop another, and
+/// the provider's health is watched elsewhere.
+const SHORT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+const LONG: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// How long the outcome of a revocation is remembered.
 const REVOKED: Duration = Duration::from_secs(600);
 
@@ -107,6 +107,7 @@ pub(super) type TokenName = (GrantId, [u8; 16]);
 #[derive(Clone, Copy)]
 struct Failed {
     failure: Failure,
+    status: Option<u16>,
     at: Duration,
     pause: Duration,
 }
@@ -154,32 +155,36 @@ impl Outcomes {
         self.tokens.insert(name.0, access);
     }
 
-    /// What was lately said of this refresh token, if it still counts; of a pause, the rest of it.
-    pub(super) fn failure(&self, name: &TokenName) -> Option<Failure> {
-        let Failed { failure, at, pause } = self.failures.get(name)?;
+    /// What was lately said of this refresh token, with which status, if it still counts; of a pause, the rest of it.
+    pub(super) fn failure(&self, name: &TokenName) -> Option<(Failure, Option<u16>)> {
+        let Failed { failure, status, at, pause } = self.failures.get(name)?;
         let passed = self.clock.uptime().saturating_sub(at);
-        (passed < pause).then_some(match failure {
+        let failure = match failure {
             Failure::Later { retry_after: Some(time) } => {
                 Failure::Later { retry_after: Some(time.saturating_sub(passed)) }
             }
             other => other,
-        })
+        };
+        (passed < pause).then_some((failure, status))
+    }
+
+    /// How long this refresh token is to be left alone because of that.
+    pub(super) fn rest(&self, name: &TokenName) -> Option<Duration> {
+        let Failed { at, pause, .. } = self.failures.get(name)?;
+        Some((at + pause).saturating_sub(self.clock.uptime())).filter(|rest| !rest.is_zero())
     }
 
     /// Remembers a failure. One that is `in_doubt` is remembered for a moment only: a late answer may end it.
-    pub(super) fn failed(&self, name: TokenName, failure: Failure, in_doubt: bool) {
-        let before = || {
-            self.failures
-                .get(&name)
-                .filter(|before| !matches!(before.failure, Failure::Refused(_) | Failure::Later { .. }))
-        };
+    pub(super) fn failed(&self, name: TokenName, failure: Failure, status: Option<u16>, in_doubt: bool) {
+        let (first, last) = if failure.passes_after().is_some() { SHORT } else { LONG };
+        let before = || self.failures.get(&name).filter(|before| !matches!(before.failure, Failure::Refused(_)));
         let pause = match failure {
             Failure::Refused(_) => PAUSE,
-            Failure::Later { retry_after } => retry_after.unwrap_or(PAUSE).min(LONGEST),
-            _ if in_doubt => FIRST,
-            _ => before().map_or(FIRST, |before| (2 * before.pause).min(LAST)),
+            Failure::Later { retry_after: Some(time) } => time.min(LONGEST),
+            _ if in_doubt => first,
+            _ => before().map_or(first, |before| (2 * before.pause).clamp(first, last)),
         };
-        self.failures.insert(name, Failed { failure, at: self.clock.uptime(), pause });
+        self.failures.insert(name, Failed { failure, status, at: self.clock.uptime(), pause });
     }
 
     /// What became of a login at its provider when it was lately revoked.
@@ -360,16 +365,20 @@ mod tests {
     fn of_a_pause_the_rest_is_told() {
         let (outcomes, clock) = outcomes();
         let pause = |seconds| Failure::Later { retry_after: Some(Duration::from_secs(seconds)) };
-        outcomes.failed(NAME, pause(40), false);
+        outcomes.failed(NAME, pause(40), Some(503), false);
         clock.advance(Duration::from_secs(15));
-        let Some(Failure::Later { retry_after: Some(rest) }) = outcomes.failure(&NAME) else { panic!("forgotten") };
+        let Some((Failure::Later { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+            panic!("forgotten")
+        };
         assert!(rest <= Duration::from_secs(25) && rest > Duration::from_secs(20), "{rest:?}");
         clock.advance(Duration::from_secs(25));
         assert_eq!(outcomes.failure(&NAME), None);
 
-        outcomes.failed(NAME, pause(3600), false);
+        outcomes.failed(NAME, pause(3600), Some(503), false);
         clock.advance(Duration::from_secs(290));
-        let Some(Failure::Later { retry_after: Some(rest) }) = outcomes.failure(&NAME) else { panic!("forgotten") };
+        let Some((Failure::Later { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+            panic!("forgotten")
+        };
         assert!(rest > Duration::from_secs(3300), "the provider's word, not the bound of this memory: {rest:?}");
         clock.advance(Duration::from_secs(10));
         assert_eq!(outcomes.failure(&NAME), None, "the provider is asked every five minutes all the same");
@@ -377,26 +386,38 @@ mod tests {
 
     #[test]
     fn a_failure_is_remembered_for_twice_as_long_each_time_until_a_success() {
-        for failure in [Failure::BadAnswer, Failure::Unreachable, Failure::TimedOut, Failure::Operator] {
+        const SOON: &[u64] = &[500, 1000, 2000, 4000, 5000, 5000];
+        const LASTING: &[u64] = &[2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000];
+        for (failure, pauses) in [
+            (Failure::Unreachable, SOON),
+            (Failure::Disturbed, SOON),
+            (Failure::TimedOut, SOON),
+            (Failure::Unclear { status: 500 }, SOON),
+            (Failure::Later { retry_after: None }, SOON),
+            (Failure::BadAnswer, LASTING),
+            (Failure::Unclear { status: 400 }, LASTING),
+            (Failure::Operator, LASTING),
+        ] {
             let (outcomes, clock) = outcomes();
-            let lasts = |seconds: u64| {
-                outcomes.failed(NAME, failure, false);
-                clock.advance(Duration::from_secs(seconds) - Duration::from_millis(500));
-                assert_eq!(outcomes.failure(&NAME), Some(failure), "{seconds}");
-                clock.advance(Duration::from_millis(500));
-                assert_eq!(outcomes.failure(&NAME), None, "{seconds}");
+            let lasts = |millis: &u64| {
+                outcomes.failed(NAME, failure, Some(503), false);
+                clock.advance(Duration::from_millis(millis - 400));
+                assert_eq!(outcomes.failure(&NAME), Some((failure, Some(503))), "{millis}");
+                assert!(outcomes.rest(&NAME).is_some_and(|rest| rest <= Duration::from_millis(400)));
+                clock.advance(Duration::from_millis(400));
+                assert_eq!((outcomes.failure(&NAME), outcomes.rest(&NAME)), (None, None), "{millis}");
             };
-            [2, 4, 8, 16, 32, 60, 60].into_iter().for_each(lasts);
-            outcomes.failed(NAME, failure, false);
+            pauses.iter().for_each(lasts);
+            outcomes.failed(NAME, failure, Some(503), false);
             outcomes.keep(&NAME, access("t", 3600, &clock));
             assert_eq!(outcomes.failure(&NAME), None);
-            lasts(2);
-            outcomes.failed(NAME, failure, true);
-            clock.advance(Duration::from_secs(2));
+            lasts(&pauses[0]);
+            outcomes.failed(NAME, failure, Some(503), true);
+            clock.advance(Duration::from_millis(pauses[0]));
             assert_eq!(outcomes.failure(&NAME), None, "in doubt, so for a moment only");
         }
         let (outcomes, clock) = outcomes();
-        outcomes.failed(NAME, Failure::Refused(Meaning::LoginAgain), true);
+        outcomes.failed(NAME, Failure::Refused(Meaning::LoginAgain), Some(503), true);
         clock.advance(Duration::from_secs(9));
         assert!(outcomes.failure(&NAME).is_some() && outcomes.failure(&(NAME.0, [2; 16])).is_none());
     }

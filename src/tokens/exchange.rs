@@ -3,13 +3,17 @@
 
 use super::cache::{Access, TokenName};
 use super::rotation::{Manner, Rotation};
-use super::{CALL_BUDGET, Inner, Refused, SOON};
+use super::{Inner, Refused, SOON};
 use crate::authid::Login;
 use crate::provider::{Failure, RefreshFailure, Rotation as Rule, Service};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What one exchange gets of the time for an answer, so that its own reason is known in time.
+const CALL_BUDGET: Duration = Duration::from_millis(19_500);
 
 impl Inner {
     /// How the store keeps up with a service's refresh tokens, if it has to.
@@ -63,16 +67,17 @@ impl Inner {
             None => {
                 let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
                 let access = tokens.map(|tokens| Access::new(tokens, &self.clock));
-                access.map_err(|RefreshFailure { failure, .. }| Refused::Provider(failure))
+                access.map_err(|RefreshFailure { failure, status, .. }| Refused::Provider(failure, status))
             }
         };
         let outcome = outcome.map(Arc::new);
         match &outcome {
             Ok(access) => self.outcomes.keep(&name, access.clone()),
-            Err(Refused::Provider(failure)) => {
+            Err(Refused::Provider(failure, status)) => {
                 let single_use = self.is_single_use(service);
                 // A refresh token that may be spent is the rotation's to guard, and its answer may still come.
-                self.outcomes.failed(name, *failure, single_use && *failure != Failure::Operator);
+                let in_doubt = single_use && *failure != Failure::Operator;
+                self.outcomes.failed(name, *failure, *status, in_doubt);
             }
             Err(_) => {}
         }

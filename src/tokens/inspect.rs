@@ -1,6 +1,7 @@
 //! What an AuthID is, told without anything secret; whether its login still works; and the same login sealed anew. The
 //! page and the command line show the same.
 
+use super::obtain::{Asker, BUDGET};
 use super::{Opened, Refused, Tokens};
 use crate::authid::{self, AuthId, GrantId, RevokeCode, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
@@ -9,6 +10,7 @@ use crate::provider::Rotation;
 use crate::seal::{Epoch, KeyState};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 /// What an AuthID is.
 pub struct Facts {
@@ -74,16 +76,16 @@ impl Tokens {
         }
     }
 
-    /// Whether an AuthID still works, by one call to the provider, whatever is remembered of it. What comes of the call
-    /// is kept as always.
+    /// Whether an AuthID still works, by one call to the provider, whatever is remembered of it: nothing is waited for,
+    /// since what is wrong now is what its owner wants to know. What comes of the call is kept as always.
     ///
     /// # Errors
     /// Says why it does not.
     pub async fn test(&self, opened: &Opened) -> Result<(), Refused> {
         let service = self.check(opened)?.clone();
-        let outcome = self.fetch(&opened.login, service, false).await;
+        let outcome = timeout(BUDGET, self.0.once(&opened.login, &service, Asker::Tester)).await;
         self.check(opened)?;
-        outcome.map(drop)
+        outcome.unwrap_or_else(|_| Err(self.0.late(&service))).map(drop)
     }
 
     /// The same login sealed anew: under the primary, around the newest refresh token that is known here. Never under an

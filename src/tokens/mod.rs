@@ -1,4 +1,5 @@
-//! AuthID in, access token out. The one place that knows the order: open, denylist, cache, single-flight, provider.
+//! AuthID in, access token out. The one place that knows the order: open, denylist, cache, single-flight, provider; and
+//! where that fails and may get better within seconds, waiting.
 //!
 //! The denylist comes before the cache, so a revoked login gets nothing that was fetched for it earlier. The provider
 //! call runs in a task of its own and is never cancelled: a client that hangs up must not cost anybody a token.
@@ -7,22 +8,25 @@ mod cache;
 mod exchange;
 mod flight;
 mod inspect;
+mod obtain;
 mod refused;
 mod revoke;
 mod rotation;
+mod waiting;
 
 pub use cache::Access;
 pub use inspect::{Anew, End, Facts};
 pub use refused::Refused;
 pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
 pub use rotation::records_by_epoch;
+pub use waiting::Patience;
 
 use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{self, Availability, Failure, Providers, Service};
+use crate::provider::{self, Availability, Providers, Service};
 use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
@@ -32,11 +36,8 @@ use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
-
-/// The whole time for one answer: Duplicati gives up after 25 s and must read our reason before that.
-const BUDGET: Duration = Duration::from_secs(20);
-/// What the provider call gets of it, so that its own reason is known in time.
-const CALL_BUDGET: Duration = Duration::from_millis(19_500);
+use tokio_util::sync::CancellationToken;
+use waiting::{Loops, Room};
 
 /// With fewer days than this to live, a login is warned of at each call to its provider.
 const SOON: i64 = 14;
@@ -51,6 +52,11 @@ struct Inner {
     providers: Arc<Providers>,
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<Access>, Refused>>,
+    patience: Patience,
+    room: Room,
+    loops: Loops<TokenName, Arc<Access>>,
+    /// Of all waiting, but not of calls under way.
+    ending: CancellationToken,
     /// By login, and what is not asked of its provider.
     revocations: Flights<(GrantId, Option<Withdrawal>), Revocation>,
     /// `None` without a store that outlives the process.
@@ -112,12 +118,37 @@ impl Tokens {
         denylist: Arc<Denylist>,
         providers: Arc<Providers>,
         store: Arc<Store>,
+        patience: Patience,
         clock: Clock,
         meter: Meter,
     ) -> Self {
-        let (outcomes, flights, revocations) = (Outcomes::new(clock.clone()), Flights::new(), Flights::new());
         let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
-        Self(Arc::new(Inner { keyring, denylist, providers, outcomes, flights, revocations, rotation, clock, meter }))
+        let ending = CancellationToken::new();
+        Self(Arc::new(Inner {
+            keyring,
+            denylist,
+            providers,
+            outcomes: Outcomes::new(clock.clone()),
+            flights: Flights::new(),
+            patience,
+            room: Room::new(patience.most, meter.clone()),
+            loops: Loops::new(ending.clone()),
+            ending,
+            revocations: Flights::new(),
+            rotation,
+            clock,
+            meter,
+        }))
+    }
+
+    /// Lets so many connections be there: half of them may wait, unless it was said how many.
+    pub fn set_connections(&self, connections: usize) {
+        self.0.room.set_most(self.0.patience.most.unwrap_or(connections / 2));
+    }
+
+    /// Keeps nobody waiting any longer. Whose first call to a provider is under way gets what comes of it.
+    pub fn end_waiting(&self) {
+        self.0.ending.cancel();
     }
 
     /// Waits for the provider calls under way, for `patience` at most, and until what they brought is written down, 5 s
@@ -170,26 +201,6 @@ impl Tokens {
         self.0.recall(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
     }
 
-    /// Exchanges an AuthID for an access token, in at most 20 s. When neither provider nor store can help, a remembered
-    /// token is handed out until half a minute before its end.
-    ///
-    /// # Errors
-    /// Says why not.
-    pub async fn access(&self, opened: &Opened) -> Result<Granted, Refused> {
-        let service = self.check(opened)?.clone();
-        let fetched = self.fetch(&opened.login, service, true).await;
-        // The provider took its time; a revocation may have come meanwhile.
-        self.check(opened)?;
-        let refused = match fetched {
-            Ok(access) => return Ok(self.grant(opened, access, Source::Fetched)),
-            Err(refused) => refused,
-        };
-        let spare = self.0.outcomes.spare(opened.login.grant).filter(|_| refused.passes());
-        let access = spare.ok_or_else(|| refused.clone())?;
-        tracing::debug!(why = %refused, "no new access token; the remembered one is handed out");
-        Ok(self.grant(opened, access, Source::Spare))
-    }
-
     /// Whether an AuthID may be used: not revoked, and its service still offered.
     fn check(&self, opened: &Opened) -> Result<&Arc<Service>, Refused> {
         if let Some(denied) = self.denied(opened) {
@@ -208,38 +219,6 @@ impl Tokens {
         let resealed = if source == Source::Fetched { self.reseal(opened, &access) } else { None };
         let expires_in = access.seconds_left(&self.0.clock);
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
-    }
-
-    /// Asks the provider, together with whoever else does. `recall` says whether what is remembered will do.
-    async fn fetch(&self, login: &Login, service: Arc<Service>, recall: bool) -> Result<Arc<Access>, Refused> {
-        let name = self.0.name_of(login, &service);
-        let single_use = self.0.is_single_use(&service);
-        let work = || {
-            let (inner, login) = (self.0.clone(), login.clone());
-            async move {
-                // Whoever came here after an earlier flight had landed finds its result.
-                if let Some(access) = inner.recall(&login, &service).filter(|_| recall) {
-                    return Ok(access);
-                }
-                // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
-                let failure = inner.outcomes.failure(&name);
-                if let Some(failure) = failure.filter(|failure| recall || matches!(failure, Failure::Later { .. })) {
-                    return Err(Refused::Provider(failure));
-                }
-                let outcome = inner.call(name, &service, &login, recall).await;
-                if outcome.is_ok() {
-                    inner.forecast(&service, &login);
-                }
-                outcome
-            }
-        };
-        match tokio::time::timeout(BUDGET, self.0.flights.join(name, work)).await {
-            Ok(Some(outcome)) => outcome,
-            Ok(None) => Err(Refused::Internal),
-            // The flight continues, and the answer is kept whenever it comes.
-            Err(_) if single_use => Err(Refused::Unclear(provider::Failure::TimedOut)),
-            Err(_) => Err(Refused::TimedOut),
-        }
     }
 
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.

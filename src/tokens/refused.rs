@@ -4,6 +4,7 @@ use crate::authid::{OpenError, ParseError, ServiceId};
 use crate::denylist::Denied;
 use crate::provider::Failure;
 use crate::seal::{Epoch, NoKey};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why there is no access token, or what was sent cannot be taken at all.
@@ -36,15 +37,15 @@ pub enum Refused {
     /// The service it is for has ended; the sentence says what to use instead.
     #[error("service {0} has ended")]
     Gone(ServiceId, String),
-    /// The provider gave none.
+    /// The provider gave none; the HTTP status of its answer, if there was one.
     #[error("provider: {0}")]
-    Provider(Failure),
+    Provider(Failure, Option<u16>),
     /// The state store has no record of this login, whose refresh token has changed since it was sealed.
     #[error("no record of this login in the state store")]
     Forgotten,
     /// The provider gave none, and nobody can say yet whether it spent a refresh token that works once.
     #[error("provider, and the refresh token may be spent: {0}")]
-    Unclear(Failure),
+    Unclear(Failure, Option<u16>),
     /// The refresh token may have been spent by an exchange that broke off; it is left alone for some seconds.
     #[error("an exchange broke off; its refresh token is left alone for a while")]
     InDoubt,
@@ -57,6 +58,9 @@ pub enum Refused {
     /// No answer from the provider in time.
     #[error("no answer in time")]
     TimedOut,
+    /// Nothing can be said yet, and too many wait already.
+    #[error("too many requests wait already")]
+    NoRoom,
     /// A fault of this server's own.
     #[error("internal fault")]
     Internal,
@@ -71,12 +75,13 @@ impl Refused {
             Self::Denied(_) => "denied",
             Self::NotOffered(_) => "not_offered",
             Self::Gone(..) => "gone",
-            Self::Provider(failure) => failure.word(),
+            Self::Provider(failure, _) => failure.word(),
             Self::Forgotten => "forgotten",
-            Self::Unclear(failure) => failure.word(),
+            Self::Unclear(failure, _) => failure.word(),
             Self::InDoubt => "in_doubt",
             Self::StoreDown => "store",
             Self::TimedOut => "timed_out",
+            Self::NoRoom => "no_room",
             Self::Internal => "internal",
         }
     }
@@ -84,7 +89,7 @@ impl Refused {
     /// The HTTP status of the provider's answer, where it is known.
     pub fn upstream_status(&self) -> Option<u16> {
         match self {
-            Self::Provider(failure) | Self::Unclear(failure) => failure.status(),
+            Self::Provider(_, status) | Self::Unclear(_, status) => *status,
             _ => None,
         }
     }
@@ -97,8 +102,8 @@ impl Refused {
     /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.
     pub(super) fn passes(&self) -> bool {
         match self {
-            Self::Provider(failure) => !matches!(failure, Failure::Refused(_)),
-            Self::Unclear(_)
+            Self::Provider(failure, _) => !matches!(failure, Failure::Refused(_)),
+            Self::Unclear(..)
             | Self::NoKeyForRecord(_, NoKey::Newer)
             | Self::InDoubt
             | Self::StoreDown
@@ -106,6 +111,24 @@ impl Refused {
             | Self::Internal => true,
             _ => false,
         }
+    }
+
+    /// After what time it may be over, as far as is known; `None` where waiting is of no use.
+    pub(super) fn passes_after(&self) -> Option<Duration> {
+        match self {
+            Self::Provider(failure, _) | Self::Unclear(failure, _) => failure.passes_after(),
+            Self::NoKey(_, NoKey::Newer)
+            | Self::NoKeyForRecord(_, NoKey::Newer)
+            | Self::InDoubt
+            | Self::StoreDown
+            | Self::TimedOut => Some(Duration::ZERO),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be over while there is time `left`.
+    pub(super) fn may_pass(&self, left: Duration) -> bool {
+        self.passes_after().is_some_and(|time| time < left)
     }
 
     /// Why an AuthID that names `epoch` did not open.

@@ -2,7 +2,9 @@
 
 use super::reason::Answer;
 use super::{form, refresh};
+use crate::app::App;
 use actix_web::http::header::HeaderName;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -55,11 +57,27 @@ pub(super) fn of<'a>(
     }
 }
 
-/// For a client that sends its AuthID to the start page.
-pub(super) fn wrong_address() -> HttpResponse {
+/// The AuthID in the header, as far as it is text.
+pub(super) fn in_header(request: &HttpRequest) -> Option<Cow<'_, str>> {
+    request.headers().get(&HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+/// Whether an AuthID, good or bad, says that it is for Box.
+pub(super) fn says_box(authid: &str) -> bool {
+    authid.trim_ascii().replace("%3A", ":").replace("%3a", ":").starts_with("v3:box.com:")
+}
+
+/// Whether the header belongs to an address: to no page, and to no form but those of an AuthID's owner.
+pub(super) fn is_taken_at(request: &HttpRequest, path: &str) -> bool {
+    path == "/refresh" || matches!(path, "/revoked" | "/inspect") && *request.method() == Method::POST
+}
+
+/// For a client that sends its AuthID elsewhere.
+pub(super) fn wrong_address(request: &HttpRequest, app: &App) -> HttpResponse {
+    let own = app.own_origin().as_str();
     let reason =
-        "This is the start page for browsers. Set the client's oauth-url to this address followed by /refresh.";
-    refresh::refuse(&Answer::bad_request(reason))
+        format!("This is not the address that gives access. Please set the client's oauth-url to {own}/refresh");
+    refresh::refuse(request, &Answer::unfit(StatusCode::NOT_FOUND, reason))
 }
 
 /// Whether a request without an AuthID is a browser that looks for the login page.
@@ -71,10 +89,10 @@ pub(super) fn is_browser(request: &HttpRequest) -> bool {
 impl From<NoAuthId> for Answer {
     fn from(why: NoAuthId) -> Self {
         let reason = match why {
-            NoAuthId::Missing => "No AuthID was sent. Send it in the header X-AuthID.",
-            NoAuthId::Several => "More than one AuthID was sent. Send exactly one.",
+            NoAuthId::Missing => "No AuthID was sent. Please send it in the header X-AuthID",
+            NoAuthId::Several => "More than one AuthID was sent. Please send exactly one",
             NoAuthId::InUrl => {
-                "An AuthID does not belong in a URL, where it ends up in logs. Send it in the header X-AuthID."
+                "An AuthID does not belong in a URL, where it ends up in logs. Please send it in the header X-AuthID"
             }
         };
         Self::bad_request(reason)

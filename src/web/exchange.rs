@@ -2,7 +2,7 @@
 //! machine that sent it, and one at debug for each that went well.
 
 use super::headers::{self, milliseconds};
-use super::reason::Answer;
+use super::reason::{self, Answer};
 use super::{audit, client};
 use crate::app::App;
 use crate::authid::{Envelope, ParseError};
@@ -31,7 +31,9 @@ pub(super) fn refreshed(opened: &Opened, granted: &Granted, begun: Instant, requ
 
 /// An AuthID that opened brought no access token. Returns what the client is told.
 pub(super) fn refused(refused: &Refused, opened: &Opened, request: &HttpRequest, app: &App) -> Answer {
-    log(refused, app.catalogue().find(opened.login.service.as_str()), Some(opened.epoch.number()), request, app)
+    let answer = Answer::of(refused, &reason::provider_name(&opened.login.service, app.catalogue()));
+    let service = app.catalogue().find(opened.login.service.as_str());
+    log(refused, answer, service, Some(opened.epoch.number()), request, app)
 }
 
 /// The same for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
@@ -46,19 +48,20 @@ pub(super) fn unopened(refused: &Refused, authid: &str, request: &HttpRequest, a
                 (_, Ok(envelope)) => Some(envelope.service),
                 _ => None,
             };
-            log(refused, named.and_then(|id| app.catalogue().find(id.as_str())), None, request, app)
+            let service = named.and_then(|id| app.catalogue().find(id.as_str()));
+            log(refused, Answer::of(refused, ""), service, None, request, app)
         }
     }
 }
 
 fn log(
     refused: &Refused,
+    answer: Answer,
     service: Option<&Arc<Service>>,
     epoch: Option<u32>,
     request: &HttpRequest,
     app: &App,
 ) -> Answer {
-    let answer = Answer::from(refused);
     let (client, peer) = audit::whence(request, app);
     macro_rules! tell {
         ($level:ident) => {

@@ -7,18 +7,44 @@ use super::{authid, client, refresh, token};
 use crate::app::App;
 use crate::guard::{self, Guard};
 use crate::login::Origin;
-use actix_web::http::StatusCode;
+use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::uri::PathAndQuery;
+use actix_web::http::{StatusCode, Uri};
 use actix_web::{HttpRequest, HttpResponse};
-use tracing::Level;
 use url::Host;
+
+/// Gives an address that is spelled otherwise, with slashes twice or at the end, in capitals or with percent signs, the
+/// spelling that we use, as predecessors took them all. Comes before every check, so that all see the same address. Names
+/// of files stay as they are.
+pub(super) fn fold(request: &mut ServiceRequest) {
+    let path = request.match_info().as_str();
+    let parts = path.split('/').filter(|part| !part.is_empty());
+    let folded: String = parts.flat_map(|part| ["/", part]).collect::<String>().to_ascii_lowercase();
+    let is_plain = folded.bytes().all(|b| b.is_ascii_lowercase() || b"/.-".contains(&b));
+    let is_file = ["/static/", "/.well-known/"].iter().any(|folder| folded.starts_with(folder));
+    if !is_plain || is_file || !path.starts_with('/') || folded == request.path() || folded.is_empty() {
+        return;
+    }
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut uri = request.uri().clone().into_parts();
+    uri.path_and_query = PathAndQuery::try_from(folded + &query).ok();
+    if let Ok(uri) = Uri::from_parts(uri) {
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
+}
 
 /// The answer to a request that goes no further.
 pub(super) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> {
     // As the router sees it: `%6C` is an `l`.
     let path = request.match_info().as_str();
-    if guard::on(Guard::PlainHttp) && is_private(path) && client::came_by_plain_http(request, app) {
+    let has_authid = request.headers().contains_key(&authid::HEADER);
+    if guard::on(Guard::PlainHttp) && (has_authid || is_private(path)) && client::came_by_plain_http(request, app) {
         return Some(plain_http(request, app));
+    }
+    if has_authid && !authid::is_taken_at(request, path) {
+        return Some(authid::wrong_address(request, app));
     }
     if guard::on(Guard::Navigation) && matches!(path, "/login" | "/logged-in") {
         if is_prefetch(request) {
@@ -99,7 +125,7 @@ fn by_reference(host: &Host) -> Host<&str> {
 fn wrong_name(request: &HttpRequest, app: &App) -> HttpResponse {
     let message = "This server was asked for under a name that is not its own.";
     if request.headers().contains_key(&authid::HEADER) {
-        return refuse(StatusCode::MISDIRECTED_REQUEST, message);
+        return refuse(request, StatusCode::MISDIRECTED_REQUEST, message);
     }
     ErrorPage::new("wrong_name").action(app.public_url().as_str(), "action.open_own").show(
         request,
@@ -112,13 +138,15 @@ fn wrong_name(request: &HttpRequest, app: &App) -> HttpResponse {
 pub(super) fn plain_http(request: &HttpRequest, app: &App) -> HttpResponse {
     let message = "This request came by plain http, where others on its way can read it. Use the https address.";
     match request.path() {
+        path if path == "/refresh" || request.headers().contains_key(&authid::HEADER) => {
+            refuse(request, StatusCode::FORBIDDEN, message)
+        }
         "/token" => {
             let mut response = token::refuse(StatusCode::FORBIDDEN, "invalid_request", message);
-            response.headers_mut().insert(HeaderName::from_static("x-reason"), HeaderValue::from_static(message));
             response
-        }
-        path if path == "/refresh" || request.headers().contains_key(&authid::HEADER) => {
-            refuse(StatusCode::FORBIDDEN, message)
+                .headers_mut()
+                .insert(HeaderName::from_static("x-reason"), HeaderValue::from_static(message.trim_end_matches('.')));
+            response
         }
         _ => ErrorPage::new("plain_http").action(app.public_url().as_str(), "action.open_https").show(
             request,
@@ -128,6 +156,6 @@ pub(super) fn plain_http(request: &HttpRequest, app: &App) -> HttpResponse {
     }
 }
 
-fn refuse(status: StatusCode, reason: &'static str) -> HttpResponse {
-    refresh::refuse(&Answer { status, reason: reason.into(), retry_after: None, level: Level::INFO })
+fn refuse(request: &HttpRequest, status: StatusCode, message: &'static str) -> HttpResponse {
+    refresh::refuse(request, &Answer::unfit(status, message.trim_end_matches('.')))
 }

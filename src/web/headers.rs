@@ -2,18 +2,22 @@
 //!
 //! A handler that needs another value sets the header itself; here only what is missing is added.
 
-use super::{client, gate, repeats, unfit};
+use super::reason::Answer;
+use super::{client, gate, refresh, repeats, unfit};
 use crate::app::App;
 use crate::meter;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::error::InternalError;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
+use futures_util::FutureExt;
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -82,16 +86,17 @@ pub(super) fn span(request: &HttpRequest) -> Span {
 
 /// The outermost layer around every route.
 pub(super) async fn around(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     request.extensions_mut().insert(Number::next());
+    let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
+    gate::fold(&mut request);
     let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
     // These two make their own span when there is something to say.
     let fast = ["/refresh", "/token"].into_iter().find(|path| *path == request.path());
     let span = if fast.is_some() { Span::none() } else { span(request.request()) };
     let begun = Instant::now();
-    let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
     let refused = match request.app_data::<web::Data<App>>() {
         _ if too_long => Some(unfit::answer(request.request(), StatusCode::URI_TOO_LONG)),
         Some(app) => gate::refusal(request.request(), app),
@@ -99,26 +104,13 @@ pub(super) async fn around(
     };
     let mut response = match refused {
         Some(answer) => request.into_response(answer).map_into_right_body(),
-        None => next.call(request).instrument(span.clone()).await?.map_into_left_body(),
-    };
-
-    let headers = response.headers_mut();
-    let mut add = |name: &HeaderName, value: &'static str| {
-        if !headers.contains_key(name) {
-            headers.insert(name.clone(), HeaderValue::from_static(value));
+        None => {
+            let call = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
+            call.await.unwrap_or_else(|_| Err(panicked(https)))?.map_into_left_body()
         }
     };
-    add(&header::CACHE_CONTROL, "no-store");
-    add(&header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    add(&header::X_FRAME_OPTIONS, "DENY");
-    add(&header::CONTENT_SECURITY_POLICY, CSP);
-    // Not `no-referrer`: that would turn the Origin of our own forms into `null`.
-    add(&header::REFERRER_POLICY, "same-origin");
-    add(&PERMISSIONS_POLICY, PERMISSIONS);
-    add(&RESOURCE_POLICY, "same-origin");
-    if https {
-        add(&header::STRICT_TRANSPORT_SECURITY, HSTS);
-    }
+
+    protect(response.headers_mut(), https);
     let route = fast.map_or_else(|| pattern(&response), Cow::Borrowed);
     if let Some(app) = response.request().app_data::<web::Data<App>>() {
         app.meter().answered(&route, response.request().method().as_str(), response.status().as_str());
@@ -135,6 +127,34 @@ pub(super) async fn around(
         span.in_scope(|| log(&route, response.request().method(), response.status(), begun));
     }
     Ok(response)
+}
+
+/// What is told when a handler panics; without it the connection would just end, and Duplicati ask three times more.
+fn panicked(https: bool) -> Error {
+    tracing::error!("a request met a fault of this program, which the line before this one names; please report it");
+    let mut response = refresh::refusal(&Answer::internal(), StatusCode::SERVICE_UNAVAILABLE);
+    protect(response.headers_mut(), https);
+    InternalError::from_response("a panic", response).into()
+}
+
+/// Adds what is missing.
+fn protect(headers: &mut HeaderMap, https: bool) {
+    let mut add = |name: &HeaderName, value: &'static str| {
+        if !headers.contains_key(name) {
+            headers.insert(name.clone(), HeaderValue::from_static(value));
+        }
+    };
+    add(&header::CACHE_CONTROL, "no-store");
+    add(&header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    add(&header::X_FRAME_OPTIONS, "DENY");
+    add(&header::CONTENT_SECURITY_POLICY, CSP);
+    // Not `no-referrer`: that would turn the Origin of our own forms into `null`.
+    add(&header::REFERRER_POLICY, "same-origin");
+    add(&PERMISSIONS_POLICY, PERMISSIONS);
+    add(&RESOURCE_POLICY, "same-origin");
+    if https {
+        add(&header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
 }
 
 /// The route's pattern, never the URI: queries and paths may hold what must not be logged.
@@ -160,4 +180,24 @@ fn log(route: &str, method: &Method, status: StatusCode, begun: Instant) {
 /// How long ago that was, as all durations in the log are told: in milliseconds, to the microsecond.
 pub(super) fn milliseconds(begun: Instant) -> f64 {
     begun.elapsed().as_micros() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, init_service};
+    use actix_web::{App, dev::Service};
+
+    #[tokio::test]
+    async fn a_panic_is_told_with_a_reason_and_the_same_protection() {
+        let broken = web::to(|| async { if true { panic!("on purpose") } else { "ok" } });
+        let app = init_service(App::new().wrap(from_fn(around)).default_service(broken)).await;
+        let error = app.call(TestRequest::get().uri("/refresh").to_request()).await.err().unwrap();
+        let response = error.error_response();
+        assert_eq!(response.status(), 503);
+        for name in ["x-reason", "retry-after", "content-security-policy", "cache-control"] {
+            assert!(response.headers().contains_key(name), "{name}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `/`: the services to log in at, or the one that Duplicati asked for.
 
 use super::cookie::Cookie;
-use super::{access, authid, client, form, page, unfit, visitor};
+use super::{access, client, form, page, unfit, visitor};
 use crate::app::App;
 use crate::login::{Binder, Context, FetchToken, Opener, Origin};
 use crate::provider::{Availability, Flow, Service};
@@ -48,9 +48,6 @@ impl Wanted {
 
 /// `GET /` with `type` (show that service only), `token` (the fetch token), `redirect` or `redir` (start at once).
 pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    if request.headers().contains_key(&authid::HEADER) {
-        return authid::wrong_address();
-    }
     if let Some(url) = own_address(&request, &app) {
         return HttpResponse::SeeOther().insert_header((header::LOCATION, url)).finish();
     }

@@ -75,12 +75,13 @@ fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
             Failure::Operator | Failure::NotOffered => "call_registration",
             Failure::Later { .. } => "call_busy",
             Failure::Unreachable | Failure::TimedOut => "call_unreachable",
+            Failure::Disturbed => "call_disturbed",
             Failure::BadAnswer => "call_bad_answer",
             Failure::BadCallback => "call_bad_callback",
         },
     );
     let page = if let Failure::Unclear { status } = failure { page.with("status", status) } else { page };
-    let status = Answer::from(&failure).status;
+    let status = Answer::of_failure(failure, None, service.provider.name()).status;
     // Never a 401, which browsers answer with a dialogue.
     let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
     (status, page)

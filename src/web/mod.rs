@@ -87,8 +87,8 @@ fn routes(config: &mut web::ServiceConfig, meter: &Meter) {
 
 /// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
 async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
-    let begun = Instant::now();
-    let opened = app.tokens().open(authid).map_err(|refused| {
+    let (begun, deadline) = (Instant::now(), app.tokens().deadline());
+    let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
         app.meter().refreshed(None, None, refused.word(), begun.elapsed());
         headers::span(request).in_scope(|| exchange::unopened(&refused, authid, request, app))
     })?;
@@ -103,11 +103,11 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
     }
     let span = headers::span(request);
     span.record("grant", tracing::field::display(opened.login.grant));
-    let outcome = app.tokens().access(&opened).instrument(span.clone()).await;
+    let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(Refused::word, |granted| granted.source.word()));
     if let Err(refused @ Refused::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
-        return Err(refused.into());
+        return Err(Answer::of(refused, ""));
     }
     app.meter().saw_epoch(epoch);
     let granted = outcome.map_err(|refused| span.in_scope(|| exchange::refused(&refused, &opened, request, app)))?;

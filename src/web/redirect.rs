@@ -5,9 +5,11 @@ use super::running::FINISH;
 use super::{authid, fixed, form, gate, headers, unfit};
 use crate::app::App;
 use crate::socket::{Crowd, serve};
+use actix_web::body::MessageBody;
+use actix_web::dev::{self, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::middleware::DefaultHeaders;
-use actix_web::{HttpRequest, HttpResponse, dev, web};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
+use actix_web::{Error, HttpRequest, HttpResponse, web};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>, crowd: &A
             .add((header::REFERRER_POLICY, "no-referrer"));
         actix_web::App::new()
             .app_data(app.clone())
+            .wrap(from_fn(at_the_door))
             .wrap(headers)
             .route("/.well-known/acme-challenge/{token}", web::get().to(fixed::acme))
             .route("/healthz", web::get().to(fixed::healthz))
@@ -31,11 +34,25 @@ pub(super) fn server(app: web::Data<App>, listeners: Vec<TcpListener>, crowd: &A
     serve(service, listeners, None, crowd, 1, FINISH)
 }
 
+/// Refuses an AuthID, at whatever address.
+async fn at_the_door(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    gate::fold(&mut request);
+    match request.app_data::<web::Data<App>>() {
+        Some(app) if request.headers().contains_key(&authid::HEADER) => {
+            let answer = gate::plain_http(request.request(), app);
+            Ok(request.into_response(answer).map_into_right_body())
+        }
+        _ => Ok(next.call(request).await?.map_into_left_body()),
+    }
+}
+
 /// Sends a visitor to the same path by https. The query stays behind: what others could read on the way, a fetch token
 /// perhaps, is not to be of use any more.
 async fn redirect(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let has_authid = request.headers().contains_key(&authid::HEADER) || form::query(&request, "authid").is_some();
-    if has_authid || !matches!(*request.method(), Method::GET | Method::HEAD) {
+    if form::query(&request, "authid").is_some() || !matches!(*request.method(), Method::GET | Method::HEAD) {
         return gate::plain_http(&request, &app);
     }
     if request.path().len() > headers::MAX_URI {

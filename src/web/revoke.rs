@@ -55,7 +55,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         Err(why) => return refuse(&why.into(), &told::no_authid(why), ""),
     };
     let Some(at_provider) = at_provider(&request, &form) else {
-        let answer = Answer::bad_request("at_provider must be yes or no, or left out.");
+        let answer = Answer::bad_request("at_provider must be yes or no, or left out");
         return refuse(&answer, &Text::new("reason.bad_form"), "");
     };
     let revocable = match app.tokens().revocable(&authid) {
@@ -106,7 +106,7 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
 
 fn refuse_program(answer: &Answer) -> HttpResponse {
     let response =
-        HttpResponse::build(refusal_status(answer)).json(json!({ "revoked": false, "error": answer.reason }));
+        HttpResponse::build(refusal_status(answer)).json(json!({ "revoked": false, "error": answer.sentence() }));
     alone(with_wait(response, answer))
 }
 

@@ -56,10 +56,11 @@ impl Running {
         select_all(all.map(|listening| Box::pin(listening.ended()))).await.0
     }
 
-    /// Ends it without losing anything: serves for [`App::drain_time`] more, then finishes what is under way, detached
+    /// Ends it without losing anything: whoever waits is answered at once, and it serves for [`App::drain_time`] more, then finishes what is under way, detached
     /// calls to providers included, in 25 s at most, and tries for 5 s more to write down what they brought. The admin listener answers to the last.
     pub async fn drain(&self) {
         self.app.health().drain();
+        self.app.tokens().end_waiting();
         sleep(self.app.drain_time()).await;
         let end = Instant::now() + FINISH;
         self.public.crowd.leave();

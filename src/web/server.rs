@@ -97,6 +97,7 @@ impl Server {
     pub fn on(app: App, listeners: Vec<TcpListener>) -> Self {
         let workers = available_parallelism().map_or(1, NonZeroUsize::get);
         let max_connections = socket::max_connections(app.max_connections(), workers);
+        app.tokens().set_connections(max_connections);
         let app = web::Data::new(app);
         Self { listeners, redirect: Vec::new(), admin: Vec::new(), app, workers, max_connections }
     }

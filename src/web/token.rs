@@ -43,8 +43,8 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         Err(answer) => {
             let (status, error) = answer.oauth();
             let mut response = refuse(status, error, &answer.reason);
-            if let Some(seconds) = answer.retry_after {
-                response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                response.headers_mut().insert(header::RETRY_AFTER, answer.wait().into());
             }
             response
         }

@@ -52,13 +52,14 @@ pub(super) fn refused(refused: &Refused) -> Text {
         Refused::Denied(_) => "reason.revoked_kind",
         Refused::NotOffered(_) => "reason.not_offered",
         Refused::Gone(_, reason) => return gone(reason),
-        Refused::Provider(failure) | Refused::Unclear(failure) => return failed(failure),
+        Refused::Provider(failure, _) | Refused::Unclear(failure, _) => return failed(failure),
         Refused::NoKeyForRecord(_, NoKey::Newer) => "reason.record_newer_key",
         Refused::NoKeyForRecord(..) => "reason.record_no_key",
         Refused::Forgotten => "reason.forgotten",
         Refused::InDoubt => "reason.in_doubt",
         Refused::StoreDown => "reason.store_down",
         Refused::TimedOut => "reason.timed_out",
+        Refused::NoRoom => "reason.no_room",
         Refused::Internal => "reason.fault",
     })
 }
@@ -76,6 +77,7 @@ fn failed(failure: &Failure) -> Text {
         Failure::Unclear { status } => return Text::new("reason.unclear").with("status", *status),
         Failure::Later { .. } => "reason.busy",
         Failure::Unreachable => "reason.unreachable",
+        Failure::Disturbed => "reason.disturbed",
         Failure::BadAnswer => "reason.bad_answer",
         Failure::BadCallback => "reason.bad_callback",
         Failure::NotOffered => "reason.not_offered",

@@ -7,7 +7,6 @@ use super::{authid, refresh, token};
 use crate::app::App;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use tracing::Level;
 
 /// The answer to a request that cannot be taken, by the status that says why.
 pub(super) fn answer(request: &HttpRequest, status: StatusCode) -> HttpResponse {
@@ -23,13 +22,18 @@ pub(super) fn answer(request: &HttpRequest, status: StatusCode) -> HttpResponse 
         StatusCode::FORBIDDEN => ("foreign_form", "Another website tried to send this form in your name."),
         _ => ("fault", "The server met an unexpected fault."),
     };
+    let has_authid = request.headers().contains_key(&authid::HEADER);
     match request.path() {
+        path if path == "/refresh" || has_authid => {
+            let answer = match status.is_server_error() {
+                true => Answer::internal(),
+                false => Answer::unfit(status, message.trim_end_matches('.')),
+            };
+            refresh::refuse(request, &answer)
+        }
         // RFC 6749 section 5.2 has 400 for whatever is wrong with a request.
         "/token" if status == StatusCode::METHOD_NOT_ALLOWED => token::refuse(status, "invalid_request", message),
         "/token" => token::refuse(StatusCode::BAD_REQUEST, "invalid_request", message),
-        path if path == "/refresh" || request.headers().contains_key(&authid::HEADER) => {
-            refresh::refuse(&Answer { status, reason: message.into(), retry_after: None, level: Level::INFO })
-        }
         _ => match request.app_data::<web::Data<App>>() {
             Some(app) => ErrorPage::new(page).show(request, app, status),
             None => HttpResponse::new(status),

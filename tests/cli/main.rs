@@ -633,6 +633,85 @@ fn a_terminated_server_says_so_first_and_then_ends_well() {
 }
 
 #[test]
+fn a_terminated_server_answers_those_who_wait() {
+    let folder = ready(GOOD);
+    let (authid, _) = sealed(folder.path(), "example");
+    let provider = Provider::start(folder.path(), "503 Service Unavailable", "busy");
+    let mut served = Served::start(folder.path(), &[]);
+    let ask = |()| {
+        let mut client = TcpStream::connect(&served.address).unwrap();
+        let request = format!("GET /refresh HTTP/1.1\r\nhost: localhost\r\nx-authid: {authid}\r\n\r\n");
+        client.write_all(request.as_bytes()).unwrap();
+        client
+    };
+    let clients = [(); 5].map(ask);
+    // One request by itself is two calls.
+    for _ in 0..3 {
+        provider.calls.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+    let begun = Instant::now();
+    served.signal(Signal::TERM);
+    for mut client in clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nx-reason: "), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    assert_eq!(served.end(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(15), "it did not wait: {:?}", begun.elapsed());
+}
+
+#[test]
+#[ignore = "measures"]
+fn measures_those_who_wait() {
+    let folder = ready(GOOD);
+    let provider = Provider::start(folder.path(), "503 Service Unavailable", "busy");
+    drop(provider);
+    let served = Served::start(folder.path(), &[]);
+    let status = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", served.child.id())).unwrap();
+        status
+            .lines()
+            .filter(|line| line.starts_with("VmRSS") || line.starts_with("Threads"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    served.ask("/healthz");
+    println!("before {}", status());
+    let idle: Vec<_> = (0..4000).map(|_| {
+        let mut client = TcpStream::connect(&served.address).unwrap();
+        client.write_all(b"GET /refresh HTTP/1.1\r\nhost: localhost\r\nx-authid: nonsense-nonsense-nonsense-nonsense-nonsense\r\n\r\n").unwrap();
+        client.read(&mut [0; 2048]).unwrap();
+        client
+    }).collect();
+    println!("4000 idle {}", status());
+    drop(idle);
+    thread::sleep(Duration::from_secs(2));
+    println!("gone {}", status());
+    for count in [2000, 6000] {
+        let keyring = Keyring::parse(&fs::read_to_string(folder.path().join("keys.toml")).unwrap()).unwrap();
+        let clients: Vec<_> = (0..count)
+            .map(|_| {
+                let (authid, _) = sealed_with(keyring.primary(), "example");
+                let mut client = TcpStream::connect(&served.address).unwrap();
+                let request = format!("GET /refresh HTTP/1.1\r\nhost: localhost\r\nx-authid: {authid}\r\n\r\n");
+                client.write_all(request.as_bytes()).unwrap();
+                client
+            })
+            .collect();
+        thread::sleep(Duration::from_secs(8));
+        println!("{count} {}", status());
+        let mut tally = std::collections::BTreeMap::new();
+        for mut client in clients {
+            let mut answer = [0; 1024];
+            client.read(&mut answer).unwrap();
+            *tally.entry(String::from_utf8_lossy(&answer[..12]).into_owned()).or_insert(0) += 1;
+        }
+        println!("after {} {tally:?}", status());
+    }
+}
+
+#[test]
 fn an_interrupted_server_waits_for_nothing() {
     let folder = ready(&GOOD.replace("drain_seconds = 0", "drain_seconds = 60"));
     for signals in [&[Signal::INT][..], &[Signal::TERM, Signal::INT]] {

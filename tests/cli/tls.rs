@@ -185,12 +185,17 @@ fn visitors_are_sent_from_http_to_https_and_nobody_else_is() {
     for (method, path, more) in [
         ("GET", "/refresh", "x-authid: v3:x:1:hunter2\r\n"),
         ("HEAD", "/", "X-AuthID: v3:x:1:hunter2\r\n"),
+        ("GET", "/Refresh/", "X-AuthID: v3:x:1:hunter2\r\n"),
+        ("GET", "/healthz", "X-AuthID: v3:x:1:hunter2\r\n"),
+        ("GET", "/.well-known/acme-challenge/a-token", "X-AuthID: v3:x:1:hunter2\r\n"),
+        ("GET", "//REFRESH?authid=v3:x:1:hunter2", ""),
         ("GET", "/refresh?authid=v3:x:1:hunter2", ""),
         ("POST", "/refresh", body),
         ("POST", "/token", body),
     ] {
         let (head, _) = ask(method, path, more);
-        assert!(head.starts_with("http/1.1 403") && !head.contains("location:"), "{method} {path}: {head}");
+        let status = if path == "/token" { "http/1.1 403" } else { "http/1.1 401" };
+        assert!(head.starts_with(status) && !head.contains("location:"), "{method} {path}: {head}");
         assert!(head.contains("x-reason: this request came by plain http, where others"), "{head}");
     }
     let (head, page) = ask("POST", "/revoked", body);

@@ -142,8 +142,8 @@ for (const [name, start, options, status] of BARE) {
         const authid = await logIn(page, server, provider);
         await granted(server, authid);
         await provider.withdraw(page);
-        const { reason } = await untilStatus(server, authid, 502);
-        assert.match(reason, new RegExp(`does not say what is wrong \\(HTTP ${status}\\)`));
+        const { reason } = await untilStatus(server, authid, 503);
+        assert.match(reason, new RegExp(`(does not say what is wrong|has an outage) \\(HTTP ${status}\\)`));
         const said = new RegExp(`"level":"WARN","message":"the provider's answer is of no use".*"call":"refresh","status":${status}`);
         assert.match(server.output, said);
         await page.context().clearCookies();

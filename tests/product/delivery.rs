@@ -349,7 +349,7 @@ async fn what_came_by_plain_http_is_refused_when_a_trusted_proxy_says_so() {
         let authid = app.log_in(&emulator);
         let refresh = || app.client.get(app.at("/refresh")).header("X-AuthID", &authid);
         let answer = Answer::of(refresh().header(header, value).send().await.unwrap()).await;
-        assert_eq!((answer.status, answer.reason().contains("https")), (403, true));
+        assert_eq!((answer.status, answer.reason().contains("https")), (401, true));
         let form = [("grant_type", "refresh_token"), ("refresh_token", authid.as_str())];
         let answer = app.client.post(app.at("/token")).form(&form).header(header, value).send().await.unwrap();
         let answer = Answer::of(answer).await;

@@ -343,9 +343,13 @@ mod tests {
     async fn a_fault_that_passes_is_never_seen() {
         let fault = "502 Bad Gateway\r\nX-Reason: Down|";
         let (url, _) = answering(&[fault, fault, TOKEN]);
-        let mut client = Duplicati::new(&url, "gcs", "v3:gcs:1:y", &Clock::system());
+        let paused = Arc::new(Mutex::new(Duration::ZERO));
+        let seen = paused.clone();
+        let mut client = Duplicati::new(&url, "gcs", "v3:gcs:1:y", &Clock::system())
+            .while_waiting(move |pause| *seen.lock().unwrap() += pause);
         assert_eq!(client.access_token().await.unwrap(), "a");
         assert_eq!(client.waits, [1, 2].map(Duration::from_secs));
+        assert_eq!(*paused.lock().unwrap(), Duration::from_secs(3));
     }
 
     #[tokio::test]

@@ -55,9 +55,9 @@ async fn every_answer_of_every_route_carries_the_same_protection() {
         ("GET", "/token-state", &[], "", 200),
         ("GET", "/refresh", &[], "", 400),
         ("GET", "/refresh", &[("X-AuthID", "garbage")], "", 401),
-        ("POST", "/refresh", &[FORM], &large, 413),
-        ("POST", "/refresh", &[("content-type", "application/json")], "{}", 415),
-        ("PUT", "/refresh", &[], "", 405),
+        ("POST", "/refresh", &[FORM], &large, 400),
+        ("POST", "/refresh", &[("content-type", "application/json")], "{}", 400),
+        ("PUT", "/refresh", &[], "", 400),
         ("POST", "/token", &[FORM], "grant_type=refresh_token&refresh_token=x", 400),
         ("GET", "/revoke", &[], "", 200),
         ("POST", "/revoked", &[FORM], "authid=garbage", 400),
@@ -114,22 +114,111 @@ async fn a_fault_of_the_server_is_told_with_the_same_protection() {
     assert_eq!(app.refresh(&authid).await.status, 401, "it is refused all the same");
 }
 
+/// What a client with an AuthID reads, wherever it asks and however: one of three statuses, and the sentence.
+fn assert_readable(answer: &Answer, what: &str) {
+    assert!([401, 503].contains(&answer.status), "{what}: {answer:?}");
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"), "{what}");
+    assert!(
+        answer.body == answer.reason() || answer.body.is_empty() && what.starts_with("HEAD "),
+        "{what}: {answer:?}"
+    );
+    assert_eq!(answer.header("retry-after").is_some(), answer.status == 503, "{what}");
+    for unwanted in ["location", "set-cookie", "content-encoding"] {
+        assert_eq!(answer.header(unwanted), None, "{what}");
+    }
+}
+
 #[tokio::test]
-async fn programs_get_errors_in_their_own_language() {
+async fn whoever_sends_an_authid_gets_one_of_three_statuses_whatever_else_is_asked() {
+    let app = spawn_for(&[&Emulator::start(Personality::google())]);
+    let long = format!("/refresh?{}", "x".repeat(5000));
+    let large = format!("authid={}", "x".repeat(20_000));
+    let paths = "/ /access /login /login?id=googledrive /logged-in /logged-in?code=x&state=y /cli-token /cli-token-login \
+        /deliver /fetch /fetch?callback=a&token=x7c2mq0z5v9k1hj3bd8f /token-state /token /revoke /privacy-policy \
+        /static/authseal.css /static/no /favicon.ico /isalive?data=x /healthz /readyz /.well-known/acme-challenge/x \
+        /metrics /nothing /refresh /refresh/x /refres /Refresh /refresh/ //refresh /%72efresh /%2Frefresh /TOKEN/ \
+        /?type=googledrive /?redirect=googledrive /refresh?type=googledrive /refresh?authid=x /refresh?%ff=%zz&& /%00 \
+        /./refresh /a/../refresh";
+    for path in paths.split_whitespace().chain([long.as_str()]) {
+        for method in "GET HEAD POST PUT PATCH DELETE OPTIONS TRACE BREW".split(' ') {
+            let answer = send(&app, method, path, &[("X-AuthID", "v3:googledrive:3:x")], "").await;
+            assert_readable(&answer, &format!("{method} {path:.60}"));
+        }
+    }
+    for headers in [
+        vec![("content-type", "application/json")],
+        vec![("content-type", "\t\"")],
+        vec![("content-encoding", "br"), FORM],
+        vec![("expect", "100-continue"), FORM],
+        vec![("expect", "nothing")],
+        vec![("accept", "application/json")],
+        vec![("accept-encoding", "gzip, br")],
+        vec![("origin", "https://evil.test"), ("sec-fetch-site", "cross-site")],
+        vec![("sec-purpose", "prefetch")],
+        vec![("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "image")],
+        vec![("host", "evil.test")],
+        vec![("X-AuthID", "again")],
+        vec![("cookie", "__Host-authseal-state=x")],
+        vec![("x-forwarded-proto", "http")],
+        vec![("range", "bytes=0-1"), ("if-match", "x")],
+    ] {
+        for (method, path) in [("GET", "/refresh"), ("POST", "/refresh"), ("GET", "/"), ("POST", "/token")] {
+            let all = [&[("X-AuthID", "v3:googledrive:3:x")], headers.as_slice()].concat();
+            assert_readable(&send(&app, method, path, &all, &large).await, &format!("{method} {path} {headers:?}"));
+        }
+    }
+    let right = send(&app, "GET", "/", &[("X-AuthID", "x")], "").await;
+    assert!(right.reason().ends_with("https://authseal.test/refresh"), "{}", right.reason());
+}
+
+#[tokio::test]
+async fn boxes_users_read_the_link_in_the_body_alone() {
+    let app = spawn_app("");
+    let link = ". Create a new AuthID at https://authseal.test/?type=box.com";
+    for (authid, has_link) in [
+        ("v3:box.com:3:x", true),
+        (" v3%3Abox.com%3A3%3Ax", true),
+        ("v3:box.com", false),
+        ("v3:dropbox:3:x", false),
+        ("box.com", false),
+    ] {
+        let in_header = send(&app, "GET", "/refresh", &[("X-AuthID", authid)], "").await;
+        let in_form = app.post("/refresh", &[("authid", authid)]).await;
+        let elsewhere = send(&app, "PUT", "/nothing", &[("X-AuthID", authid)], "").await;
+        for answer in [in_header, in_form, elsewhere] {
+            let expected = format!("{}{}", answer.reason(), if has_link { link } else { "" });
+            assert_eq!((answer.status, answer.body.as_str()), (401, expected.as_str()), "{authid}");
+        }
+    }
+    let later = send(&app, "GET", "/refresh", &[("X-AuthID", &app.seal("box.com", "x"))], "").await;
+    assert_eq!((later.status, later.body.as_str()), (503, later.reason()));
+}
+
+#[tokio::test]
+async fn without_an_authid_the_reason_is_told_with_400_as_text_or_as_json_where_that_is_asked_for() {
     let app = spawn_app("");
     let large = format!("authid={}", "x".repeat(20_000));
-    for (method, path, headers, body, status) in [
-        ("PUT", "/refresh", vec![], "", 405),
-        ("POST", "/refresh", vec![FORM], large.as_str(), 413),
-        ("POST", "/refresh", vec![("content-type", "text/plain")], "authid=x", 415),
-        ("GET", "/refresh/", vec![("X-AuthID", "x")], "", 404),
-        ("GET", "/", vec![("X-AuthID", "x")], "", 400),
+    for (method, path, headers, body) in [
+        ("GET", "/refresh", vec![], ""),
+        ("HEAD", "/refresh", vec![], ""),
+        ("PUT", "/refresh", vec![], ""),
+        ("GET", "/refresh?authid=v3:googledrive:3:x", vec![], ""),
+        ("POST", "/refresh", vec![FORM], large.as_str()),
+        ("POST", "/refresh", vec![FORM], ""),
+        ("POST", "/refresh", vec![("content-type", "text/plain")], "authid=x"),
+        ("POST", "/REFRESH/", vec![("content-type", "application/json")], "{\"authid\":\"x\"}"),
     ] {
+        let what = format!("{method} {path} {headers:?}");
         let answer = send(&app, method, path, &headers, body).await;
-        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
-        assert_eq!(answer.json()["error"].as_str(), Some(answer.reason()));
+        assert_eq!((answer.status, answer.header("content-type")), (400, Some("text/plain; charset=utf-8")), "{what}");
+        assert!(method == "HEAD" || answer.body == answer.reason(), "{what}: {answer:?}");
+        for accept in ["application/json", "text/html, Application/JSON;q=0.9"] {
+            let headers = [headers.as_slice(), &[("accept", accept)]].concat();
+            let answer = send(&app, method, path, &headers, body).await;
+            assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/json")), "{what}");
+            assert!(method == "HEAD" || answer.json()["error"] == answer.reason(), "{what}");
+        }
     }
-    assert!(send(&app, "GET", "/", &[("X-AuthID", "x")], "").await.reason().contains("/refresh"));
     for (headers, body) in [(vec![FORM], large.as_str()), (vec![("content-type", "application/json")], "{}")] {
         let answer = send(&app, "POST", "/token", &headers, body).await;
         assert_eq!((answer.status, &answer.json()["error"]), (400, &"invalid_request".into()), "{answer:?}");
@@ -137,11 +226,47 @@ async fn programs_get_errors_in_their_own_language() {
 }
 
 #[tokio::test]
+async fn an_address_is_one_and_the_same_in_every_spelling() {
+    let emulator = Emulator::start(Personality::google());
+    let app = spawn_for(&[&emulator]);
+    let authid = app.log_in(&emulator);
+    for path in
+        "/refresh /refresh/ //refresh /refresh// /Refresh /REFRESH /%72efresh //%52eFresh/ /refresh/?a=b".split(' ')
+    {
+        send(&app, "GET", path, &[("X-AuthID", &authid)], "").await.access_token();
+        send(&app, "POST", path, &[FORM], &format!("authid={authid}")).await.access_token();
+    }
+    let form = format!("grant_type=refresh_token&refresh_token={authid}");
+    for path in ["/token", "/token/", "/TOKEN", "//Token//"] {
+        let answer = send(&app, "POST", path, &[FORM], &form).await;
+        assert_eq!((answer.status, &answer.json()["token_type"]), (200, &"Bearer".into()), "{path}");
+    }
+    for (path, body) in [
+        ("/isAlive/?data=x", "x"),
+        ("/IsAlive?data=X", "X"),
+        ("//healthz", "ok\n"),
+        ("/Token-State/?token=x7c2mq0z5v9k1hj3bd8f", "{\"success\":false}"),
+    ] {
+        assert_eq!(send(&app, "GET", path, &[], "").await.body, body, "{path}");
+    }
+    // What is no spelling of ours stays what it is.
+    for path in
+        "/refresh%2F /refresh%3Fa /refresh;x /refresh. /ref/resh /static/AUTHSEAL.css /static//authseal.css".split(' ')
+    {
+        assert_eq!(send(&app, "GET", path, &[], "").await.status, 404, "{path}");
+    }
+    let page = send(&app, "GET", "//evil.test//", &[], "").await;
+    assert_eq!((page.status, page.header("location")), (404, None));
+}
+
+#[tokio::test]
 async fn a_method_that_is_not_taken_is_answered_with_those_that_are() {
     let app = spawn_app("");
-    for (path, allow) in [("/", "GET, HEAD"), ("/refresh", "GET, POST"), ("/token", "POST"), ("/login", "GET")] {
+    for (path, status, allow) in
+        [("/", 405, "GET, HEAD"), ("/refresh", 400, "GET, POST"), ("/token", 405, "POST"), ("/login", 405, "GET")]
+    {
         let answer = send(&app, "PATCH", path, &[], "").await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{path}");
+        assert_eq!((answer.status, answer.header("allow")), (status, Some(allow)), "{path}");
     }
     for path in ["/", "/healthz", "/readyz", "/privacy-policy", "/static/authseal.js"] {
         let answer = send(&app, "HEAD", path, &[], "").await;
@@ -177,5 +302,5 @@ async fn a_form_that_does_not_end_is_given_up() {
     let mut answer = vec![0; 12];
     let read = tokio::time::timeout(Duration::from_secs(20), connection.read_exact(&mut answer)).await;
     read.expect("an answer before Duplicati gives up").unwrap();
-    assert_eq!(answer, b"HTTP/1.1 408");
+    assert_eq!(answer, b"HTTP/1.1 400");
 }

@@ -124,7 +124,7 @@ async fn a_test_asks_the_provider_whatever_is_remembered_and_gives_the_verdict_i
     let authid = app.seal("googledrive", &login);
     let token = app.refresh(&authid).await.access_token();
     let page = act(&app, &authid, "test").await;
-    has(&page, &["It works: the storage provider gave access just now."]);
+    has(&page, &["It works: Google gave access just now."]);
     assert_eq!(emulator.calls().len(), 2);
     assert_ne!(app.refresh(&authid).await.access_token(), token, "what the test brought is used from now on");
     assert_eq!(emulator.calls().len(), 2);
@@ -133,7 +133,7 @@ async fn a_test_asks_the_provider_whatever_is_remembered_and_gives_the_verdict_i
     has(&act(&app, &authid, "test").await, &["cannot be reached. Your AuthID should be fine"]);
     assert_eq!(app.refresh(&authid).await.status, 200, "a test that fails takes nothing away");
     emulator.misbehave(Fault::oauth(401, "invalid_client", ""));
-    has(&act(&app, &authid, "test").await, &["Your AuthID is fine; please tell the server"]);
+    has(&act(&app, &authid, "test").await, &["A new AuthID does not help; please tell the server"]);
     emulator.behave();
     emulator.withdraw(&login);
     has(&act(&app, &authid, "test").await, &["no longer accepts this login", "class=\"status bad\""]);

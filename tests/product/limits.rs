@@ -38,11 +38,11 @@ async fn revoke_from(app: &TestApp, address: &str, authid: &str, query: &str) ->
 #[tokio::test]
 async fn a_client_in_a_loop_does_not_spend_the_quota_of_a_provider_that_fails() {
     for (fault, status, calls) in [
-        (Fault::html(500), 502, 2),
-        (Fault::oauth(400, "teapot", "x"), 502, 1),
-        (Fault::oauth(401, "invalid_client", "x"), 502, 1),
-        (Fault::CloseBeforeHeaders, 502, 2),
-        (Fault::json(200, "{}"), 502, 2),
+        (Fault::html(500), 503, 2),
+        (Fault::oauth(400, "teapot", "x"), 503, 1),
+        (Fault::oauth(401, "invalid_client", "x"), 503, 1),
+        (Fault::CloseBeforeHeaders, 503, 2),
+        (Fault::json(200, "{}"), 503, 2),
     ] {
         let (emulator, app) = start(Personality::google());
         let (authid, other) = (app.log_in(&emulator), app.log_in(&emulator));
@@ -72,7 +72,7 @@ async fn a_success_ends_what_is_remembered_of_failures() {
     let authid = app.log_in(&emulator);
     for _ in 0..3 {
         emulator.misbehave(Fault::html(500));
-        assert_eq!(app.refresh(&authid).await.status, 502);
+        assert_eq!(app.refresh(&authid).await.status, 503);
         emulator.behave();
         app.clock.advance(2 * SECOND);
         app.refresh(&authid).await.access_token();

@@ -40,6 +40,8 @@ pub(crate) struct TestApp {
     /// All that the server can open, and one epoch that it has never heard of.
     keyring: Keyring,
     newer: Keyring,
+    /// The entry of that one for a keyring file.
+    newer_entry: String,
     end: Option<oneshot::Sender<End>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -73,7 +75,8 @@ impl Answer {
     /// `X-Reason`, checked for what every reason must be.
     pub(crate) fn reason(&self) -> &str {
         let reason = self.header("x-reason").unwrap_or_else(|| panic!("no X-Reason: {self:?}"));
-        assert!((1..=200).contains(&reason.len()) && reason.bytes().all(|b| (0x20..0x7f).contains(&b)), "{reason:?}");
+        assert!((1..=300).contains(&reason.len()) && reason.bytes().all(|b| (0x20..0x7f).contains(&b)), "{reason:?}");
+        assert!(reason.starts_with(|c: char| c.is_ascii_alphabetic()) && !reason.ends_with('.'), "{reason:?}");
         reason
     }
 
@@ -117,20 +120,23 @@ pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
     let top = format!("public_url = \"{PUBLIC_URL}\"\nlisten = [\"127.0.0.1:0\"]\n{proxy}");
     let files = "[keyring]\nfile = \"keys.toml\"\n[denylist]\nfile = \"denylist\"\n";
     fs::write(dir.path().join("authseal.toml"), format!("{top}{files}{tables}")).unwrap();
-    let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), tables.contains("drain_seconds"));
+    let (addresses, end, thread) = serve(dir.path().into(), clock.clone());
+    let newer_entry = newer[newer.rfind("[[key]]").unwrap()..].to_owned();
     let (keyring, newer) = (Keyring::parse(&keys).unwrap(), Keyring::parse(&newer).unwrap());
     let (base, admin) = addresses;
-    TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
+    let (client, end, thread) = (http::client(), Some(end), Some(thread));
+    TestApp { base, admin, client, clock, dir, keyring, newer, newer_entry, end, thread }
 }
 
 /// Another server with the files of `first`, and a clock that both hold: as a second replica, or after a restart.
 pub(crate) fn spawn_beside(first: &TestApp) -> TestApp {
     let (dir, clock) = (first.dir.clone(), first.clock.clone());
-    let (addresses, end, thread) = serve(dir.path().into(), clock.clone(), false);
+    let (addresses, end, thread) = serve(dir.path().into(), clock.clone());
     let keyring = Keyring::parse(&fs::read_to_string(dir.path().join("keys.toml")).unwrap()).unwrap();
     let newer = Keyring::parse(&write_keyrings().1).unwrap();
     let (base, admin) = addresses;
-    TestApp { base, admin, client: http::client(), clock, dir, keyring, newer, end: Some(end), thread: Some(thread) }
+    let (client, newer_entry, end, thread) = (http::client(), String::new(), Some(end), Some(thread));
+    TestApp { base, admin, client, clock, dir, keyring, newer, newer_entry, end, thread }
 }
 
 /// How a server is told to end.
@@ -142,14 +148,19 @@ enum End {
 /// Where a server listens: for everybody, and for operators.
 type Addresses = (String, Option<String>);
 
-/// Starts the server on a thread of its own. Unless it `drains`, it ends as soon as it is told to.
-fn serve(dir: PathBuf, clock: Clock, drains: bool) -> (Addresses, oneshot::Sender<End>, JoinHandle<()>) {
+/// Starts the server on a thread of its own. Unless it is configured otherwise, it ends as soon as it is told to, and
+/// keeps nobody waiting.
+fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHandle<()>) {
     let (started, start) = mpsc::channel();
     let (end, told) = oneshot::channel();
     let thread = std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let file = Some(dir.join("authseal.toml"));
-            let flags = (!drains).then(|| ("server.drain_seconds".to_owned(), "0".to_owned())).into_iter().collect();
+            // Who tests an end or a wait says so in the tables.
+            let written = fs::read_to_string(dir.join("authseal.toml")).unwrap();
+            let flags = ["server.drain_seconds", "refresh.wait_seconds"].into_iter();
+            let flags = flags.filter(|key| !written.contains(key.split('.').next_back().unwrap()));
+            let flags = flags.map(|key| (key.to_owned(), "0".to_owned())).collect();
             let system_file = dir.join("none");
             let sources = Sources { file, system_file, working_dir: dir, flags, ..Sources::default() };
             let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
@@ -222,6 +233,13 @@ impl TestApp {
     pub(crate) fn keys_of(&self, number: u32) -> &EpochKeys {
         let epoch = epoch(number);
         self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap()
+    }
+
+    /// Puts the epoch that the server has never heard of into its keyring file.
+    pub(crate) fn stage_the_unknown(&self) {
+        let file = self.dir.path().join("keys.toml");
+        let keys = fs::read_to_string(&file).unwrap() + &self.newer_entry;
+        fs::write(file, keys).unwrap();
     }
 
     /// An AuthID of a login that was just made at this provider.

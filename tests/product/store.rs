@@ -64,7 +64,7 @@ async fn a_store_that_takes_nothing_is_told_apart_from_one_that_cannot_be_read_a
     fs::rename(&locks, &aside).unwrap();
     fs::write(&locks, b"no folder").unwrap();
     let refused = app.refresh(&authid).await;
-    assert_eq!(refused.status, 502);
+    assert_eq!(refused.status, 503);
     assert!(refused.reason().contains("state store"), "{}", refused.reason());
     assert!(emulator.calls().iter().all(|call| call.params.iter().all(|(_, value)| value != "refresh_token")));
     for _ in 0..3 {
@@ -111,7 +111,7 @@ async fn a_lock_that_is_held_is_an_answer_of_two_seconds_and_the_other_logins_go
         .collect();
     let begun = Instant::now();
     let answer = app.refresh(&authid).await;
-    assert_eq!(answer.status, 502, "{answer:?}");
+    assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.reason().contains("state store"), "{}", answer.reason());
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(app.refresh(&kept).await.status, 200);

@@ -201,7 +201,7 @@ def said():
     """What has to be quoted, with the file that says it."""
     code = sources()
     for file in REASONS:
-        yield from ((file, text) for text in strings(code[file]) if text.endswith("."))
+        yield from ((file, text) for text in strings(code[file]) if len(text.split()) > 4)
     for file in WHY:
         written = re.findall(r'#\[error\(\s*"(.*?)",?\s*\)\]', code[file], re.DOTALL)
         yield from ((file, plain(text)) for text in written)

@@ -257,6 +257,37 @@ def records_missing(start):
     return refreshed(machine, machine.authid(1), answered(401))
 
 
+@contextlib.contextmanager
+def waiting(machine, count):
+    """So many requests that wait for the provider, which is disturbed."""
+    Moody.mood = lambda _: (503, {})
+    host, port = machine.url.removeprefix("http://").split(":")
+    many = [socket.create_connection((host, int(port))) for _ in range(count)]
+    try:
+        for one in many:
+            one.sendall(f"GET /refresh HTTP/1.1\r\nHost: localhost\r\nX-AuthID: {machine.authid(1)}\r\n\r\n".encode())
+        yield
+    finally:
+        for one in many:
+            one.close()
+
+
+def no_room(start):
+    machine = start("refresh.max_waiting = 1")
+    before = Scrape(machine)
+    with waiting(machine, 5):
+        until(lambda: Scrape(machine).metric('authseal_refresh_seconds_count{outcome="no_room"') > 0)
+        return before, Scrape(machine)
+
+
+def many_wait(start):
+    machine = start()
+    before = Scrape(machine)
+    with waiting(machine, 55):
+        until(lambda: Scrape(machine).metric("authseal_refresh_waiting") > 50)
+        return before, Scrape(machine)
+
+
 def provider_failing(start):
     machine = start()
     Moody.mood = lambda _: (500, {})
@@ -381,6 +412,8 @@ SCENARIOS = {
     "AuthsealRotationsUnwritten": unwritten,
     "AuthsealRecordsMissing": records_missing,
     "AuthsealRevocationNotDurable": not_durable,
+    "AuthsealNoRoom": no_room,
+    "AuthsealWaiting": many_wait,
     "AuthsealProviderFailing": provider_failing,
     "AuthsealProviderSlow": provider_slow,
     "AuthsealNoKey": no_key,

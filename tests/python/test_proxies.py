@@ -187,7 +187,7 @@ def test_plain_http_before_a_proxy(proxy):
     # What could have been read on its way is refused, not redirected: that would keep it from being noticed.
     for path in ("/", "/refresh"):
         code, headers, _ = proxy.ask("GET", path, {"X-AuthID": proxy.machine.authid(1)}, tls=False)
-        assert code == 403, path
+        assert code == 401, path
     assert "plain http" in headers["X-Reason"]
 
 

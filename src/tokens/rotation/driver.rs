@@ -149,7 +149,7 @@ impl Run<'_, '_> {
                 self.answer = Some(self.answer(before, tokens, begun));
                 Event::Asked(Outcome::Answered)
             }
-            Err(failed @ RefreshFailure { failure, in_doubt }) => {
+            Err(failed @ RefreshFailure { failure, in_doubt, .. }) => {
                 self.failure = Some(failed);
                 Event::Asked(match failure {
                     _ if in_doubt => Outcome::Unknown,

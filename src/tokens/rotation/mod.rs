@@ -160,18 +160,20 @@ impl Rotation {
         match (end, run.failure) {
             (End::Recorded, _) => access(run.seen.record),
             (End::Answered | End::Unwritten, _) => access(run.answer),
-            (End::Failed, Some(RefreshFailure { failure, in_doubt })) => {
+            (End::Failed, Some(RefreshFailure { failure, in_doubt, status })) => {
                 let broke_off = run.seen.record.is_some_and(|record| record.broke_off);
                 Err(match failure {
-                    Failure::Refused(_) if broke_off => Refused::Provider(Failure::Refused(Meaning::AnswerLost)),
-                    _ if in_doubt && manner.single_use => Refused::Unclear(failure),
-                    _ => Refused::Provider(failure),
+                    Failure::Refused(_) if broke_off => {
+                        Refused::Provider(Failure::Refused(Meaning::AnswerLost), status)
+                    }
+                    _ if in_doubt && manner.single_use => Refused::Unclear(failure, status),
+                    _ => Refused::Provider(failure, status),
                 })
             }
             (End::Failed, None) => Err(Refused::Internal),
             (End::Missing, _) => Err(Refused::Forgotten),
             (End::HeldOff, _) => Err(Refused::InDoubt),
-            (End::Busy, _) => Err(Refused::Unclear(Failure::TimedOut)),
+            (End::Busy, _) => Err(Refused::Unclear(Failure::TimedOut, None)),
             // A token that lives on when it is used needs neither the store nor the record today.
             (End::StoreDown, _) if !manner.single_use => self.without_store(login, deadline, ask).await,
             (End::StoreDown, _) => {
@@ -195,7 +197,7 @@ impl Rotation {
                 let outcome = act(token).await;
                 *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
                 // So that the mark is taken out again.
-                Err(RefreshFailure { failure: Failure::NotOffered, in_doubt: false })
+                Err(RefreshFailure { failure: Failure::NotOffered, in_doubt: false, status: None })
             }
             .boxed()
         };
@@ -233,7 +235,7 @@ impl Rotation {
             Ok(tokens) => Ok(Access::new(tokens, &self.records.clock)),
             // A newer token, which the store has, may be better.
             Err(RefreshFailure { failure: Failure::Refused(_), .. }) => Err(Refused::StoreDown),
-            Err(RefreshFailure { failure, .. }) => Err(Refused::Provider(failure)),
+            Err(RefreshFailure { failure, status, .. }) => Err(Refused::Provider(failure, status)),
         }
     }
 }

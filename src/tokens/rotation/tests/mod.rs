@@ -81,11 +81,11 @@ impl Provider {
 }
 
 fn refused() -> RefreshFailure {
-    RefreshFailure { failure: Failure::Refused(Meaning::LoginAgain), in_doubt: false }
+    RefreshFailure { failure: Failure::Refused(Meaning::LoginAgain), in_doubt: false, status: Some(400) }
 }
 
 pub(super) fn failed(failure: Failure, in_doubt: bool) -> RefreshFailure {
-    RefreshFailure { failure, in_doubt }
+    RefreshFailure { failure, in_doubt, status: None }
 }
 
 pub(super) fn meter() -> Meter {
@@ -160,7 +160,7 @@ impl Replicas {
     /// An exchange whose answer does not come through.
     async fn lose_answer(&self, replica: &Rotation) {
         let lost = self.exchange_on(replica, STRICT, |_| Err(failed(Failure::TimedOut, true))).await;
-        assert!(matches!(lost, Err(Refused::Unclear(Failure::TimedOut))), "{lost:?}");
+        assert!(matches!(lost, Err(Refused::Unclear(Failure::TimedOut, None))), "{lost:?}");
     }
 
     /// The record in the store, opened.
@@ -201,7 +201,7 @@ async fn while_time_passes<T>(clocks: &[&Clock], work: impl Future<Output = T>) 
 }
 
 fn is_refused<T>(outcome: &Result<T, Refused>) -> bool {
-    matches!(outcome, Err(Refused::Provider(Failure::Refused(_))))
+    matches!(outcome, Err(Refused::Provider(Failure::Refused(_), _)))
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -242,7 +242,7 @@ async fn a_lost_answer_is_waited_out_and_then_the_old_token_is_tried_once() {
         } else {
             let again = replicas.exchange(STRICT, |a| a).await;
             let lost = |outcome: &Result<_, _>| {
-                matches!(outcome, Err(Refused::Provider(Failure::Refused(Meaning::AnswerLost))))
+                matches!(outcome, Err(Refused::Provider(Failure::Refused(Meaning::AnswerLost), _)))
             };
             assert!(lost(&after) && lost(&again), "{after:?} {again:?}: it is told why, at once and later");
         }
@@ -257,7 +257,7 @@ async fn who_is_told_to_wait_by_a_mark_is_told_so_at_the_end_of_its_own_time() {
     replicas.lose_answer(&replicas.replica()).await;
     // Time stands still on the clock, so the mark stays young.
     let held = replicas.exchange(STRICT, |a| a).await;
-    assert!(matches!(held, Err(Refused::Unclear(Failure::TimedOut))), "{held:?}");
+    assert!(matches!(held, Err(Refused::Unclear(Failure::TimedOut, None))), "{held:?}");
     replicas.clock.advance(Duration::from_secs(1));
     let with_little_time = async {
         let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
@@ -291,7 +291,7 @@ async fn an_answer_that_comes_after_a_minute_is_kept_and_nobody_else_asks_meanwh
                 let told = replicas.exchange(STRICT, |a| a).await;
                 match told {
                     Ok(token) => assert_eq!(token, "access-of-token-1"),
-                    Err(Refused::Unclear(Failure::TimedOut)) => {}
+                    Err(Refused::Unclear(Failure::TimedOut, None)) => {}
                     other => panic!("{late}: {other:?}"),
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -326,7 +326,7 @@ async fn clocks_that_differ_let_nobody_ask_too_early_and_nobody_wait_for_ever() 
         let other = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let busy = replicas.exchange(STRICT, |a| a).await;
-            assert!(matches!(busy, Err(Refused::Unclear(Failure::TimedOut))), "{ahead}: {busy:?}");
+            assert!(matches!(busy, Err(Refused::Unclear(Failure::TimedOut, None))), "{ahead}: {busy:?}");
         };
         let both = async { tokio::join!(asking, other) };
         let (answer, ()) = while_time_passes(&[&replicas.clock, &theirs], both).await;
@@ -373,7 +373,7 @@ async fn a_call_that_was_turned_away_is_made_again_at_once() {
     replicas.begin(STRICT).await;
     replicas.clock.advance(HOUR);
     let away = replicas.exchange(STRICT, |_| Err(failed(Failure::Operator, false))).await;
-    assert!(matches!(away, Err(Refused::Provider(Failure::Operator))));
+    assert!(matches!(away, Err(Refused::Provider(Failure::Operator, _))));
     assert_eq!(replicas.record().await.unwrap().asked_at, None);
     *replicas.provider.family() = Family::default();
     assert_eq!(replicas.exchange(STRICT, |a| a).await.unwrap(), "access-of-token-1");

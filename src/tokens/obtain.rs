@@ -1,0 +1,189 @@
+//! From an AuthID to an access token within the time that a client has: one try, and waiting where that may be of use.
+//! Never for who is better served at once: with a spare token, or with a reason that will stay.
+
+use super::cache::{Access, TokenName};
+use super::waiting::Place;
+use super::{Granted, Inner, Opened, Refused, Source, Tokens};
+use crate::authid::Login;
+use crate::provider::{Failure, Service};
+use crate::seal::NoKey;
+use futures_util::FutureExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// The time for one answer where nothing is tried a second time: Duplicati gives up after 25 s and must read our reason
+/// before that.
+pub(super) const BUDGET: Duration = Duration::from_secs(20);
+/// Whoever is not answered after this time waits, so that who asks a provider that answers needs no place to wait.
+const PROMPT: Duration = Duration::from_secs(2);
+/// How often who waits for a key looks whether it has come; the keyring's file is looked at every second.
+const LOOK: Duration = Duration::from_millis(500);
+/// One in so many places is for AuthIDs under an unknown key: anybody can make one up.
+const UNPROVEN: usize = 8;
+
+/// Who wants an access token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A client: what is remembered will do, be it good or bad.
+    Client,
+    /// The loop that tries for those who wait, and keeps its own pauses.
+    Loop,
+    /// Who wants to know whether the login works now.
+    Tester,
+}
+
+impl Tokens {
+    /// Until when a request must be answered that comes now.
+    pub fn deadline(&self) -> Instant {
+        let wait = self.0.patience.wait;
+        Instant::now() + if wait.is_zero() { BUDGET } else { wait }
+    }
+
+    /// Opens an AuthID, revoked or not. One under a key that is newer than all here waits for that key until `deadline`.
+    ///
+    /// # Errors
+    /// Says why it does not open.
+    pub async fn open_until(&self, authid: &str, deadline: Instant) -> Result<Opened, Refused> {
+        let mut opened = self.open(authid);
+        let is_newer = |opened: &_| matches!(opened, Err(Refused::NoKey(_, NoKey::Newer)));
+        // A keyring without a file never changes.
+        if is_newer(&opened) && self.0.waits() && self.0.keyring.readings().looked_at().is_some() {
+            let Some(_place) = self.0.room.enter(UNPROVEN) else { return opened };
+            let look = || self.0.ending.run_until_cancelled(sleep(LOOK));
+            while is_newer(&opened) && Instant::now() + LOOK < deadline && look().await.is_some() {
+                opened = self.open(authid);
+            }
+            self.0.waited(opened.as_ref().err());
+        }
+        opened
+    }
+
+    /// Exchanges an AuthID for an access token until `deadline`, which is [`Tokens::deadline`] of its request. When
+    /// neither provider nor store can help, a remembered token is handed out until half a minute before its end.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub async fn access(&self, opened: &Opened, deadline: Instant) -> Result<Granted, Refused> {
+        let service = self.check(opened)?;
+        let obtained = self.obtain(opened, service, deadline).await;
+        // That took its time; a revocation may have come meanwhile.
+        self.check(opened)?;
+        obtained.map(|(access, source)| self.grant(opened, access, source))
+    }
+
+    async fn obtain(
+        &self,
+        opened: &Opened,
+        service: &Arc<Service>,
+        deadline: Instant,
+    ) -> Result<(Arc<Access>, Source), Refused> {
+        let (inner, login) = (&self.0, &opened.login);
+        let spare = || inner.outcomes.spare(login.grant);
+        // An exchange that is under way may end the spare token, where refresh tokens work once.
+        let rotates = inner.is_single_use(service);
+        let hurries = inner.waits() || spare().is_some() && !rotates;
+        let prompt = if hurries { deadline.min(Instant::now() + PROMPT) } else { deadline };
+        let failed = match timeout_at(prompt, inner.once(login, service, Asker::Client)).await {
+            Ok(Ok(access)) => return Ok((access, Source::Fetched)),
+            Ok(Err(refused)) => Some(refused),
+            Err(_) => None,
+        };
+        if failed.as_ref().map_or(!rotates, Refused::passes)
+            && let Some(access) = spare()
+        {
+            tracing::debug!(why = ?failed.map(|why| why.to_string()), "the remembered access token is handed out");
+            return Ok((access, Source::Spare));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !inner.waits() || failed.as_ref().is_some_and(|refused| !refused.may_pass(left)) {
+            return Err(failed.unwrap_or_else(|| inner.late(service)));
+        }
+        let place = inner.room.enter(1).ok_or(Refused::NoRoom)?;
+        let waited = self.wait(opened, service, deadline, failed, place).await;
+        inner.waited(waited.as_ref().err());
+        waited.map(|access| (access, Source::Fetched))
+    }
+
+    async fn wait(
+        &self,
+        opened: &Opened,
+        service: &Arc<Service>,
+        deadline: Instant,
+        failed: Option<Refused>,
+        _place: Place<'_>,
+    ) -> Result<Arc<Access>, Refused> {
+        let name = self.0.name_of(&opened.login, service);
+        let (inner, login, theirs) = (self.0.clone(), opened.login.clone(), service.clone());
+        let attempt = move || {
+            let (inner, login, service) = (inner.clone(), login.clone(), theirs.clone());
+            async move { inner.once(&login, &service, Asker::Loop).await }.boxed()
+        };
+        let inner = self.0.clone();
+        let rest = move || inner.outcomes.rest(&name);
+        let may = || self.check(opened).is_ok();
+        let waited = self.0.loops.wait(name, deadline, failed, attempt, rest, may).await;
+        waited.map_err(|refused| refused.unwrap_or_else(|| self.0.late(service)))
+    }
+}
+
+impl Inner {
+    /// Whether anything is waited for.
+    fn waits(&self) -> bool {
+        !self.patience.wait.is_zero()
+    }
+
+    /// Counts how a wait ended.
+    fn waited(&self, refused: Option<&Refused>) {
+        self.meter.waited(refused.map_or("ok", Refused::word));
+    }
+
+    /// The reason when the time is over and nothing came of a call.
+    pub(super) fn late(&self, service: &Service) -> Refused {
+        // It continues, and its answer is kept whenever it comes.
+        if self.is_single_use(service) { Refused::Unclear(Failure::TimedOut, None) } else { Refused::TimedOut }
+    }
+
+    /// Asks the provider once, together with whoever else does.
+    pub(super) async fn once(
+        self: &Arc<Self>,
+        login: &Login,
+        service: &Arc<Service>,
+        asker: Asker,
+    ) -> Result<Arc<Access>, Refused> {
+        let name = self.name_of(login, service);
+        let work = || {
+            let (inner, login, service) = (self.clone(), login.clone(), service.clone());
+            async move { inner.ask(name, &login, &service, asker).await }
+        };
+        self.flights.join(name, work).await.unwrap_or(Err(Refused::Internal))
+    }
+
+    async fn ask(
+        &self,
+        name: TokenName,
+        login: &Login,
+        service: &Arc<Service>,
+        asker: Asker,
+    ) -> Result<Arc<Access>, Refused> {
+        let recall = asker != Asker::Tester;
+        // Whoever came here after an earlier flight had landed finds its result.
+        if let Some(access) = self.recall(login, service).filter(|_| recall) {
+            return Ok(access);
+        }
+        let counts = |failure: &Failure| match asker {
+            Asker::Client => true,
+            Asker::Loop => failure.passes_after() != Some(Duration::ZERO),
+            // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
+            Asker::Tester => matches!(failure, Failure::Later { .. }),
+        };
+        if let Some((failure, status)) = self.outcomes.failure(&name).filter(|(failure, _)| counts(failure)) {
+            return Err(Refused::Provider(failure, status));
+        }
+        let outcome = self.call(name, service, login, recall).await;
+        if outcome.is_ok() {
+            self.forecast(service, login);
+        }
+        outcome
+    }
+}
