@@ -50,7 +50,6 @@ pub struct App {
     max_connections: Option<u64>,
     trusted_proxies: Vec<IpNet>,
     allow_query_authid: bool,
-    privacy_url: Option<Url>,
     acme_challenge_dir: Option<PathBuf>,
 }
 
@@ -92,7 +91,7 @@ impl App {
             },
         );
         let denylist = note(&mut faults, Denylist::open(&config.denylist));
-        let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref()));
+        let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
         let meter = Meter::new(clock.clone(), config.names());
         let providers =
             note(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
@@ -168,7 +167,6 @@ impl App {
             max_connections: config.max_connections,
             trusted_proxies: config.trusted_proxies,
             allow_query_authid: config.allow_query_authid,
-            privacy_url: config.privacy_url,
             acme_challenge_dir: config.acme_challenge_dir,
         })
     }
@@ -281,11 +279,6 @@ impl App {
     /// Whether `/refresh?authid=` is answered.
     pub fn allow_query_authid(&self) -> bool {
         self.allow_query_authid
-    }
-
-    /// The operator's own privacy policy.
-    pub fn privacy_url(&self) -> Option<&Url> {
-        self.privacy_url.as_ref()
     }
 
     /// Where an ACME client leaves its answers.

@@ -1,5 +1,6 @@
 //! Pages: templates and texts from the binary, or an operator's own in their place. Knows nothing of what is shown on them.
 
+use crate::config::Site;
 use crate::files::{self, Readers, Unread};
 use crate::texts::{self, Language, Text, TextFault, Texts};
 use minijinja::value::{Serde, Value};
@@ -72,18 +73,20 @@ pub enum TemplateError {
 }
 
 impl Pages {
-    /// Parses all templates; a file of the same name in `folder` takes the place of the built-in one.
+    /// Parses all templates, which may name the `site`; a file of the same name in `folder` takes the place of the built-in
+    /// one.
     ///
     /// # Errors
     /// When a file in `folder` cannot be read or parsed, has a name that nothing built in has, or could be anybody's, since
     /// what it says is on the page that shows the AuthID.
-    pub fn load(folder: Option<&Path>) -> Result<Self, TemplateError> {
+    pub fn load(folder: Option<&Path>, site: &Site) -> Result<Self, TemplateError> {
         if let Some(folder) = folder {
             refuse_unknown(folder, folder)?;
         }
         let mut environment = Environment::new();
         let texts = Arc::new(texts(folder)?);
         texts.teach(&mut environment);
+        environment.add_global("site", Value::from(Serde(site)));
         for (name, built_in) in TEMPLATES {
             let text = replaced(folder, name)?.unwrap_or_else(|| built_in.to_owned());
             let parsed = environment.add_template_owned(name, text);
@@ -179,32 +182,32 @@ mod tests {
     fn an_operators_template_takes_the_place_of_the_built_in_one_and_a_broken_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("error.html"), "mine: {{ heading }}").unwrap();
-        let pages = Pages::load(Some(folder.path())).unwrap();
+        let pages = Pages::load(Some(folder.path()), &Site::default()).unwrap();
         let context = serde_json::json!({ "heading": "<h>" });
         let [english, german] = texts::FILES.map(|(language, ..)| language);
         assert_eq!(pages.render(english, "error.html", context).unwrap(), "mine: &lt;h&gt;");
         assert_eq!(pages.asset("static/favicon.svg").unwrap().content_type, "image/svg+xml");
         std::fs::create_dir(folder.path().join("static")).unwrap();
         std::fs::write(folder.path().join("static/favicon.svg"), "<svg>mine</svg>").unwrap();
-        let pages = Pages::load(Some(folder.path())).unwrap();
+        let pages = Pages::load(Some(folder.path()), &Site::default()).unwrap();
         assert_eq!(pages.asset("static/favicon.svg").unwrap().content, "<svg>mine</svg>");
         assert!(pages.asset("static/authseal.css").unwrap().content.contains("color-scheme"));
 
         std::fs::create_dir(folder.path().join("texts")).unwrap();
         let own = folder.path().join("texts/de.toml");
         std::fs::write(&own, "[inspect]\ntitle = \"AuthID ansehen\"\n").unwrap();
-        let pages = Pages::load(Some(folder.path())).unwrap();
+        let pages = Pages::load(Some(folder.path()), &Site::default()).unwrap();
         let [english, german] = [english, german].map(|language| pages.render(language, "inspect.html", ()).unwrap());
         assert!(german.contains("<h1>AuthID ansehen</h1>") && german.contains("Diese AuthID prüfen"), "{german}");
         assert!(german.contains("<html lang=\"de\">") && english.contains("<html lang=\"en\">"));
         assert!(english.contains("<h1>Check an AuthID</h1>"), "{english}");
         std::fs::write(&own, "[inspect]\ntitel = \"x\"\n").unwrap();
-        let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
+        let error = Pages::load(Some(folder.path()), &Site::default()).err().unwrap().to_string();
         assert!(error.contains("texts/de.toml have a fault: `inspect.titel` takes the place of no text"), "{error}");
         std::fs::remove_file(own).unwrap();
 
         std::fs::write(folder.path().join("index.html"), "{% if %}").unwrap();
-        let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
+        let error = Pages::load(Some(folder.path()), &Site::default()).err().unwrap().to_string();
         assert!(error.contains("index.html has a fault"), "{error}");
     }
 
@@ -214,7 +217,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             ["static", "texts"].iter().for_each(|below| std::fs::create_dir(folder.path().join(below)).unwrap());
             std::fs::write(folder.path().join(name), "x").unwrap();
-            let error = Pages::load(Some(folder.path())).err().unwrap().to_string();
+            let error = Pages::load(Some(folder.path()), &Site::default()).err().unwrap().to_string();
             assert!(error.contains(name) && error.contains("logged_in.html"), "{error}");
         }
     }

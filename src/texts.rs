@@ -18,6 +18,9 @@ pub const FILES: [(Language, &str, &str); 2] = [
     (Language("de"), "texts/de.toml", include_str!("../templates/texts/de.toml")),
 ];
 
+/// How many languages of a browser's list are looked at, since each is compared with the others.
+const MAX_RANGES: usize = 100;
+
 /// A language that there is a file for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Language(&'static str);
@@ -59,6 +62,7 @@ impl Language {
     /// likes best. `de-AT` is served with `de`.
     pub fn of(request: &HttpRequest) -> Self {
         let AcceptLanguage(mut ranges) = AcceptLanguage::parse(request).unwrap_or_else(|_| AcceptLanguage(Vec::new()));
+        ranges.truncate(MAX_RANGES);
         ranges.sort_by_key(|range| std::cmp::Reverse(range.quality)); // stable: of equals the first
         // `None` is `*`, which stands for every language that has no range of its own.
         let ranges: Vec<_> = ranges

@@ -1,7 +1,7 @@
 //! `authseal authid …`: what the pages /inspect and /revoke do, for whoever has the server's files. Works beside a running
 //! server and without one.
 
-use super::{ConfigFile, Misuse, block_on};
+use super::{ConfigFile, Misuse, block_on, json};
 use crate::authid::ParseError;
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
@@ -15,7 +15,7 @@ use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub(super) enum Verb {
     /// printed.
     #[command(after_help = "\
 Examples:
-  authseal authid inspect            asks for the AuthID
-  authseal authid inspect < file     reads it from a file")]
+  authseal authid inspect            # asks for the AuthID
+  authseal authid inspect < file     # reads it from a file")]
     Inspect {
         #[command(flatten)]
         input: Input,
@@ -45,6 +45,10 @@ Examples:
     ///
     /// No new login is needed. The old AuthID stays good as long as its epoch does. What changed, and the new revoke
     /// code, is said on standard error.
+    #[command(after_help = "\
+Examples:
+  authseal authid reseal             # asks for the AuthID
+  authseal authid reseal < old > new")]
     Reseal {
         #[command(flatten)]
         input: Input,
@@ -54,8 +58,8 @@ Examples:
     /// Adds a line to the denylist, which running servers take up by themselves.
     #[command(after_help = "\
 Examples:
-  authseal authid revoke             asks for the AuthID or the revoke code
-  authseal authid revoke < file      reads it from a file")]
+  authseal authid revoke             # asks for the AuthID or the revoke code
+  authseal authid revoke < file      # reads it from a file")]
     Revoke {
         #[command(flatten)]
         input: Input,
@@ -112,7 +116,7 @@ async fn inspect(
         if let Some(outcome) = &tested {
             answer["test"] = json!({ "works": outcome.is_ok(), "verdict": verdict(outcome) });
         }
-        println!("{answer:#}");
+        print_json(answer)?;
     } else {
         facts.rows().iter().for_each(|(label, value)| println!("{label:<10}{value}"));
     }
@@ -130,8 +134,7 @@ async fn reseal(tokens: &Tokens, opened: &Opened, json: bool) -> anyhow::Result<
     if json {
         let (epoch, before) = (anew.epoch.number(), opened.epoch.number());
         let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
-        println!("{answer:#}");
-        return Ok(());
+        return print_json(answer);
     }
     match opened.epoch {
         before if before == anew.epoch => {
@@ -162,7 +165,7 @@ async fn revoke(
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
     if json {
-        println!("{:#}", done.json(withdraw_url));
+        print_json(done.json(withdraw_url))?;
     } else {
         let todo = withdraw_url.filter(|_| done.at_provider != Withdrawal::Done);
         println!("login id: {}", done.grant);
@@ -178,6 +181,12 @@ async fn revoke(
         bail!("the login is refused here, but the storage provider did not end it; try again");
     }
     Ok(())
+}
+
+/// The login id is there under the name that pages have for it, too.
+fn print_json(mut answer: Value) -> anyhow::Result<()> {
+    answer["login"] = answer["grant"].clone();
+    json::print(&answer)
 }
 
 /// What works on AuthIDs, with the files that the configuration names.

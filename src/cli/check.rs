@@ -1,12 +1,14 @@
 //! `authseal check`: does everything that `serve` does before it listens, and says what it would offer; with `--online`
 //! it also asks whom `serve` would depend on.
 
+use super::files::scratch;
 use super::online::{Finding, State, look};
-use super::providers::{as_json, state};
-use super::{Configured, block_on};
+use super::providers::{advice, as_json};
+use super::{Configured, Misuse, block_on, json};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Faults};
+use crate::denylist::Denylist;
 use crate::files;
 use crate::provider::{Availability, Catalogue};
 use crate::store::StorePlace;
@@ -14,12 +16,13 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::Path;
 use url::Url;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   authseal check
-  authseal check --online                 reaches the providers? is the clock right?
+  authseal check --online            # asks the providers, too
   authseal check --json | jq .faults
 
 Exit codes: 0 good, warnings or not; 1 `--online` found something that backups need to fail;
@@ -44,16 +47,23 @@ pub(super) fn check(check: &Check) -> anyhow::Result<()> {
     let judgement = match outcome {
         Ok(judgement) => judgement,
         Err(error) => {
+            let found = error.downcast_ref::<Faults>();
+            let warnings = found.map(|faults| faults.warnings.as_slice()).unwrap_or_default();
             if check.json {
-                let lines = || error.to_string().lines().map(str::to_owned).collect();
-                let faults = error.downcast_ref::<Faults>().map_or_else(lines, Faults::lines);
-                println!("{:#}", json!({ "good": false, "faults": faults }));
+                let line = |line| json!({ "key": null, "origin": null, "line": null, "says": line });
+                let faults = match found {
+                    Some(faults) => json!(faults.all()),
+                    None => error.to_string().lines().map(line).collect(),
+                };
+                json::print(&json!({ "good": false, "faults": faults, "warnings": warnings }))?;
+            } else {
+                warnings.iter().for_each(|warning| println!("warning: {warning}"));
             }
             return Err(error);
         }
     };
     match check.json {
-        true => println!("{:#}", judgement.as_json()),
+        true => json::print(&judgement.as_json())?,
         false => judgement.print(),
     }
     let online = judgement.online.unwrap_or_default();
@@ -70,13 +80,15 @@ struct Judgement {
     callback: String,
     /// Where the server will make its state folder.
     to_be_made: Option<String>,
+    /// Where it will make its denylist.
+    denylist_to_be_made: Option<String>,
     app: App,
     /// Where it was asked for.
     online: Option<Vec<Finding>>,
 }
 
 impl Judgement {
-    fn of(config: Config, public_url: Url, online: bool) -> anyhow::Result<Self> {
+    fn of(mut config: Config, public_url: Url, online: bool) -> anyhow::Result<Self> {
         let file = config.file.as_ref().map(|file| file.display().to_string());
         let mut warnings = config.warnings.clone();
         warnings.extend(config.file.as_deref().and_then(files::rewritable));
@@ -85,13 +97,22 @@ impl Judgement {
             StorePlace::Dir(path) if !path.exists() => Some(path.display().to_string()),
             _ => None,
         };
+        // In its place another, empty one is looked at.
+        let empty = scratch()?;
+        let mut denylist_to_be_made = None;
+        let would_be_first = |path: &Path| Denylist::would_be_first(path).map_err(|error| Misuse(error.to_string()));
+        if config.create_denylist && would_be_first(&config.denylist)? {
+            denylist_to_be_made = Some(config.denylist.display().to_string());
+            config.denylist = empty.path().join("denylist");
+            Denylist::init(&config.denylist)?;
+        }
         block_on(async {
             let app = App::examine(config, public_url, Clock::system())?;
             let callback = format!("{}/logged-in", app.own_origin().as_str());
             warnings.extend(app.certificate().map(|certificate| certificate.warnings()).unwrap_or_default());
             warnings.extend(of_services(app.catalogue()));
             let online = if online { Some(look(&app).await) } else { None };
-            Ok(Self { file, warnings, callback, to_be_made, app, online })
+            Ok(Self { file, warnings, callback, to_be_made, denylist_to_be_made, app, online })
         })?
     }
 
@@ -103,6 +124,7 @@ impl Judgement {
             "warnings": self.warnings,
             "callback": self.callback,
             "state_folder_to_be_made": self.to_be_made,
+            "denylist_to_be_made": self.denylist_to_be_made,
             "services": services,
             "online": self.online,
         })
@@ -115,16 +137,26 @@ impl Judgement {
         if let Some(path) = &self.to_be_made {
             println!("state folder {path}: not there, the server will make it");
         }
+        if let Some(path) = &self.denylist_to_be_made {
+            println!("denylist {path}: not there, the server will make it");
+        }
         let catalogue = self.app.catalogue();
         let offered: Vec<_> = catalogue.offered().map(|service| service.id.as_str()).collect();
         if !offered.is_empty() {
             println!("offered: {}", offered.join(", "));
         }
-        for service in catalogue.all().filter(|service| service.availability() != Availability::Offered) {
-            println!("not offered: {}, {}", service.id, state(service.availability(), &service.provider));
+        match catalogue.all().filter(|service| is_left_out(service.availability())).count() {
+            0 => {}
+            1 => println!("1 other is not set up: `authseal providers` names it"),
+            left_out => println!("{left_out} others are not set up: `authseal providers` lists them"),
         }
         self.online.iter().flatten().for_each(|finding| println!("online: {finding}"));
     }
+}
+
+/// Whether a service is not offered because nobody asked for it.
+fn is_left_out(availability: Availability<'_>) -> bool {
+    matches!(availability, Availability::NotConfigured | Availability::SwitchedOff)
 }
 
 /// What an operator surely did not mean: nothing offered, or something set up that is off all the same.
@@ -134,7 +166,8 @@ fn of_services(catalogue: &Catalogue) -> Vec<String> {
         warnings.push("no service is offered: set a client id in [clients.<provider>]".to_owned());
     }
     for service in catalogue.all().filter(|service| service.availability() == Availability::NeedsStore) {
-        warnings.push(format!("{} is set up, but {}", service.id, state(service.availability(), &service.provider)));
+        let advice = advice(service.availability(), &service.provider).unwrap_or_default();
+        warnings.push(format!("{} is set up, but off: {advice}", service.id));
     }
     for service in catalogue.offered().filter(|service| service.forgets_new_tokens()) {
         warnings.push(format!(

@@ -8,8 +8,9 @@ use std::io::{self, Write};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  authseal completions bash > ~/.local/share/bash-completion/completions/authseal
-  authseal completions zsh > ~/.zfunc/_authseal      with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc
+  authseal completions bash \\
+      > ~/.local/share/bash-completion/completions/authseal
+  authseal completions zsh > ~/.zfunc/_authseal  # a folder of `fpath`
   authseal completions fish > ~/.config/fish/completions/authseal.fish";
 
 #[derive(Args)]

@@ -1,6 +1,6 @@
 //! `authseal config show`: what is in force, and which layer set it.
 
-use super::ConfigFile;
+use super::{ConfigFile, json};
 use crate::config::{Shown, show};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -33,8 +33,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     shown.retain(|key| *all || !key.is_built_in_fact);
     if *json {
         let one = |Shown { key, value, origin, .. }| json!({ "key": key, "value": value, "origin": origin });
-        println!("{:#}", shown.into_iter().map(one).collect::<Value>());
-        return Ok(());
+        return json::print(&shown.into_iter().map(one).collect::<Value>());
     }
     for key in shown {
         match origin {

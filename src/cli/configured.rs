@@ -10,7 +10,8 @@ use url::Url;
 /// For commands that serve nobody.
 #[derive(Args)]
 pub(super) struct ConfigFile {
-    /// The configuration file [default: authseal.toml here, else /etc/authseal/authseal.toml]
+    /// Configuration file [env: AUTHSEAL_CONFIG] [default: authseal.toml here, else
+    /// /etc/authseal/authseal.toml]
     #[arg(long = "config", value_name = "FILE")]
     path: Option<PathBuf>,
 }

@@ -63,6 +63,7 @@ async fn once(folder: &Path) -> anyhow::Result<()> {
 
 async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
     let (provider, server, url) = start(folder, listen)?;
+    let signals = serve::Signals::new(serve::Hangup::Ends)?;
     let base = url.as_str().trim_end_matches('/');
     println!(
         "authseal demo: {base}\n\n\
@@ -75,7 +76,7 @@ async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
         folder.display()
     );
     let pretend = tokio::spawn(provider.server);
-    let ended = serve::run(server, serve::Signals::new()?).await;
+    let ended = serve::run(server, signals).await;
     pretend.abort();
     ended
 }

@@ -13,6 +13,11 @@ use url::Url;
 /// Where a server listens that is not told.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  authseal healthcheck
+  authseal healthcheck --url https://127.0.0.1:8443";
+
 #[derive(Args)]
 pub(super) struct Healthcheck {
     #[command(flatten)]

@@ -40,7 +40,7 @@ pub(super) fn start(log: &Log) -> anyhow::Result<()> {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(|| lines::Lines).with_ansi(terminal && pretty);
+    let layer = tracing_subscriber::fmt::layer().with_writer(|| lines::Lines).with_ansi(pretty && in_colour(terminal));
     let registry = tracing_subscriber::registry().with(filter).with(own);
     // Fails when a log was started before: tests do.
     let _ = if pretty {
@@ -49,6 +49,13 @@ pub(super) fn start(log: &Log) -> anyhow::Result<()> {
         registry.with(layer.fmt_fields(JsonFields::new()).event_format(json::Json)).try_init()
     };
     Ok(())
+}
+
+/// What <https://no-color.org> and <https://bixense.com/clicolors> say, of which `NO_COLOR` is the stronger.
+fn in_colour(terminal: bool) -> bool {
+    let says = |name| env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !no_colour && (says("CLICOLOR_FORCE") || terminal && env::var_os("CLICOLOR").is_none_or(|value| value != "0"))
 }
 
 /// A lone word that is no level would be taken for the name of a module and silence all others.

@@ -14,8 +14,10 @@ mod denylist;
 mod files;
 mod healthcheck;
 mod init;
+mod json;
 mod keys;
 mod log;
+mod man;
 mod online;
 mod password;
 mod providers;
@@ -42,8 +44,9 @@ use thiserror::Error;
 #[command(
     name = "authseal",
     version,
+    long_version = BUILD,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done, 1 failed, 2 the command line or the configuration has to be mended first."
+    after_help = AFTER_HELP
 )]
 struct Cli {
     #[command(subcommand)]
@@ -63,7 +66,8 @@ enum Verb {
     /// Say whether `serve` would start with this configuration, and what it would offer
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
-    /// List the services: which are offered, which are not and why
+    /// List the services: which are offered, and what the others need
+    #[command(after_help = providers::EXAMPLES)]
     Providers(providers::Providers),
     /// Look at the configuration
     #[command(subcommand)]
@@ -81,11 +85,46 @@ enum Verb {
     #[command(subcommand)]
     Access(password::Verb),
     /// Ask a running server whether it is ready; for containers
+    #[command(after_help = healthcheck::EXAMPLES)]
     Healthcheck(healthcheck::Healthcheck),
     /// Print what a shell needs to complete this command line
     #[command(after_help = completions::EXAMPLES)]
     Completions(completions::Completions),
+    /// Write the manual pages
+    #[command(after_help = man::EXAMPLES)]
+    Man(man::Man),
 }
+
+/// What was built, from what and for what; build.rs knows.
+const BUILD: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("BUILD_COMMIT"),
+    "\ntarget: ",
+    env!("BUILD_TARGET"),
+    "\nrustc: ",
+    env!("BUILD_RUSTC"),
+    "\ndocs: ",
+    env!("CARGO_PKG_HOMEPAGE"),
+    "docs/README.md"
+);
+
+/// Where the documentation is: `homepage` in Cargo.toml, with `docs/` behind it; without one, in the source.
+const DOCS: &str = concat!(env!("CARGO_PKG_HOMEPAGE"), "docs");
+
+const AFTER_HELP: &str = concat!(
+    "\
+Examples:
+  authseal demo
+  authseal init
+  authseal check --online
+  authseal serve
+
+Exit codes: 0 done, 1 failed, 2 the command line or the configuration has to be
+fixed first. Documentation: ",
+    env!("CARGO_PKG_HOMEPAGE"),
+    "docs/README.md"
+);
 
 /// A command that was not given as it has to be, in a sentence that says how.
 #[derive(Debug, Error)]
@@ -98,7 +137,9 @@ pub fn main() -> ExitCode {
     let _finish = log::Finish;
     // For the HTTP clients that are not told which to use. Fails only when there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let outcome = match Cli::parse().verb {
+    let verb = Cli::parse().verb;
+    let is_check = matches!(verb, Verb::Check(_));
+    let outcome = match verb {
         Verb::Serve(configured) => serve::serve(&configured),
         Verb::Demo(demo) => demo::demo(&demo),
         Verb::Init(init) => init::init(&init),
@@ -111,16 +152,24 @@ pub fn main() -> ExitCode {
         Verb::Access(verb) => password::run(&verb),
         Verb::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
         Verb::Completions(completions) => completions::completions(&completions),
+        Verb::Man(man) => man::man(&man),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     log::say(&match error.downcast_ref::<Faults>() {
-        Some(faults) => faults.to_string(), // begins with a headline of its own
+        Some(faults) => format!("{faults}\n{}", to_do(faults, is_check)), // begins with a headline of its own
         None => format!("authseal: {error:#}"),
     });
     exit_code(&error)
 }
 
-/// 2 for what has to be mended before another try, the same as clap's own for what it cannot read; 1 for the rest.
+/// What to do about faults; whoever ran `check` knows that it exists.
+fn to_do(faults: &Faults, is_check: bool) -> String {
+    let them = if faults.all().len() == 1 { "it" } else { "them" };
+    let then = if is_check { "" } else { ", then run `authseal check`" };
+    format!("Fix {them}{then}. {DOCS}/configuration.md explains every key.")
+}
+
+/// 2 for what has to be fixed before another try, the same as clap's own for what it cannot read; 1 for the rest.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     let faulty = |error: &DenylistError| matches!(error, DenylistError::Faulty(..));
     let to_mend = error.is::<Misuse>()

@@ -19,8 +19,8 @@ pub(super) enum Verb {
     /// The password is not taken as an argument, because other users of this machine can read those.
     #[command(after_help = "\
 Examples:
-  authseal access hash > access-password            asks for the password
-  pass show authseal | authseal access hash         takes it from another program")]
+  authseal access hash > access-password     # asks for the password
+  pass show authseal | authseal access hash  # takes it from another program")]
     Hash {
         /// Taken only to be refused without being printed, as it would be if it were unknown.
         #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]

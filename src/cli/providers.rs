@@ -1,76 +1,120 @@
-//! `authseal providers`: each service with whether it is offered, and if not, why and what to do.
+//! `authseal providers`: each service with whether it is offered, and for those of one provider, what to do.
 
-use super::ConfigFile;
+use super::{ConfigFile, Misuse, json};
 use crate::provider::{Availability, Catalogue, Provider, Service};
 use clap::Args;
 use serde_json::{Value, json};
 use std::iter;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  authseal providers
+  authseal providers google          # what to register, and where";
+
 #[derive(Args)]
 pub(super) struct Providers {
+    /// Provider or service to say more about
+    id: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
-    /// Say it as a JSON list
+    /// Print a JSON list
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn providers(providers: &Providers) -> anyhow::Result<()> {
     let catalogue = providers.file.load()?.catalogue;
-    match providers.json {
-        true => println!("{:#}", catalogue.all().map(|service| as_json(service)).collect::<Value>()),
-        false => print(&catalogue),
+    let asked = providers.id.as_deref();
+    let is_asked = |service: &&Service| {
+        asked.is_none_or(|id| {
+            let found = catalogue.find(id).is_some_and(|found| found.id == service.id);
+            found || service.provider.id() == id
+        })
+    };
+    let services: Vec<_> = catalogue.all().map(|service| &**service).filter(is_asked).collect();
+    if services.is_empty() {
+        let what = "no provider and no service is called so; `authseal providers` lists them";
+        return Err(Misuse(what.to_owned()).into());
+    }
+    match (providers.json, asked) {
+        (true, _) => return json::print(&services.into_iter().map(as_json).collect::<Value>()),
+        (false, Some(_)) => services.into_iter().for_each(tell),
+        (false, None) => print(&catalogue),
     }
     Ok(())
 }
 
-/// One line a service, under a line of headings; each column as wide as what is in it.
+/// One line a service, under a line of headings; each column as wide as what is in it, and all within 80.
 fn print(catalogue: &Catalogue) {
-    let rows = catalogue.all().map(|service| [service.id.as_str(), &service.name, service.provider.name()]);
-    let rows: Vec<_> = iter::once(["SERVICE", "NAME", "PROVIDER"]).chain(rows).collect();
-    let states = catalogue.all().map(|service| state(service.availability(), &service.provider));
+    let rows = catalogue.all().map(|service| {
+        [service.id.as_str(), &service.name, service.provider.name(), word(service.availability(), &service.provider)]
+    });
+    let rows: Vec<_> = iter::once(["SERVICE", "NAME", "PROVIDER", "STATE"]).chain(rows).collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)?.chars().count().into()).max();
     let [one, two, three] = [0, 1, 2].map(|column| width(column).unwrap_or_default());
-    for ([id, name, provider], state) in rows.iter().zip(iter::once("STATE".to_owned()).chain(states)) {
+    for [id, name, provider, state] in &rows {
         println!("{id:one$}  {name:two$}  {provider:three$}  {state}");
+    }
+    if catalogue.all().any(|service| service.availability() != Availability::Offered) {
+        println!("\nWhat to do for one of them: `authseal providers SERVICE`");
     }
 }
 
-/// A service for scripts: `state` is one of four words, `advice` the sentence for people.
+/// All of one service.
+fn tell(service: &Service) {
+    let provider = &service.provider;
+    println!("{}, {} at {}: {}", service.id, service.name, provider.name(), word(service.availability(), provider));
+    advice(service.availability(), provider).into_iter().for_each(|advice| println!("  {advice}"));
+    if !matches!(service.availability(), Availability::Gone { .. }) {
+        provider.console_url().into_iter().for_each(|url| println!("  register at {url}"));
+        provider.console_hint().into_iter().for_each(|hint| println!("  {hint}"));
+    }
+}
+
+/// A service for scripts: `state` is one of five words, `advice` the sentence for people.
 pub(super) fn as_json(service: &Service) -> Value {
     let availability = service.availability();
     let word = match availability {
         Availability::Offered => "offered",
         Availability::NotConfigured => "not_configured",
+        Availability::SwitchedOff => "switched_off",
         Availability::NeedsStore => "needs_store",
         Availability::Gone { .. } => "gone",
     };
-    let advice = (availability != Availability::Offered).then(|| state(availability, &service.provider));
     json!({
         "service": service.id.as_str(),
         "name": service.name,
         "provider": service.provider.id(),
         "hidden": service.hidden,
         "state": word,
-        "advice": advice,
+        "advice": advice(availability, &service.provider),
     })
 }
 
-/// Whether a service can be used here, and what to do if it cannot.
-pub(super) fn state(availability: Availability<'_>, provider: &Provider) -> String {
+/// Whether a service can be used here, in words that are short enough for a table.
+fn word(availability: Availability<'_>, provider: &Provider) -> &'static str {
     match availability {
-        Availability::Offered => "offered".to_owned(),
-        Availability::NotConfigured => {
-            let client = format!("clients.{}", provider.id());
-            match provider.console_url() {
-                Some(url) => format!("off: {client}.id is not set (register at {url}), or {client}.enabled is false"),
-                None => format!("off: set {client}.id, or {client}.enabled = true where nothing is registered"),
-            }
-        }
-        Availability::NeedsStore => {
-            "off: its refresh tokens can be used once, so they must be remembered: set state.store to dir:FOLDER or redis://HOST"
-                .to_owned()
-        }
-        Availability::Gone { reason, .. } => reason.to_owned(),
+        Availability::Offered => "offered",
+        Availability::NotConfigured if provider.needs_registration() => "no client id",
+        Availability::NotConfigured => "not enabled",
+        Availability::SwitchedOff => "switched off",
+        Availability::NeedsStore => "needs a store",
+        Availability::Gone { .. } => "ended",
+    }
+}
+
+/// What to do for a service that cannot be used here.
+pub(super) fn advice(availability: Availability<'_>, provider: &Provider) -> Option<String> {
+    let client = format!("clients.{}", provider.id());
+    match availability {
+        Availability::Offered => None,
+        Availability::NotConfigured if provider.needs_registration() => Some(format!("set {client}.id")),
+        Availability::NotConfigured => Some(format!("set {client}.enabled = true; nothing is registered there")),
+        Availability::SwitchedOff => Some(format!("{client}.enabled is false")),
+        Availability::NeedsStore => Some(
+            "its refresh tokens can be used once, so they must be remembered: set state.store to dir:FOLDER or redis://HOST"
+                .to_owned(),
+        ),
+        Availability::Gone { reason, .. } => Some(reason.to_owned()),
     }
 }

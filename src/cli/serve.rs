@@ -1,12 +1,15 @@
 //! `authseal serve`.
 
-use super::{Configured, block_on, log};
+use super::{Configured, Misuse, block_on, log};
 use crate::app::App;
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::denylist::Denylist;
 use crate::socket;
 use crate::web::Server;
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::field;
@@ -14,7 +17,8 @@ use tracing::field;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   authseal serve
-  authseal serve --config /srv/authseal.toml --listen 127.0.0.1:8090 --listen '[::1]:8090'";
+  authseal serve --config /srv/authseal.toml \\
+      --listen 127.0.0.1:8090 --listen '[::1]:8090'";
 
 pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     log::prepare()?;
@@ -23,6 +27,7 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     no_core_dumps();
     socket::raise_limit();
+    first_denylist(&config)?;
     block_on(async {
         let file = config.file.clone();
         let app = App::build(config, public_url, Clock::system())?;
@@ -30,7 +35,8 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
         let tls = app.certificate().is_some();
         let server = Server::bind(app)?;
         // Before anybody reads where it listens and sends one.
-        let signals = Signals::new()?;
+        let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
+        let signals = Signals::new(if attended { Hangup::Ends } else { Hangup::Reloads })?;
         let max_connections = server.max_connections();
         for address in server.addresses() {
             tracing::info!(%address, tls, max_connections, "listening");
@@ -67,8 +73,30 @@ fn starts(file: Option<&Path>, app: &App) {
     }
 }
 
+/// Makes the denylist on a first start, where the configuration lets it.
+fn first_denylist(config: &Config) -> anyhow::Result<()> {
+    if config.create_denylist && Denylist::init_first(&config.denylist).map_err(|error| Misuse(error.to_string()))? {
+        let path = config.denylist.display().to_string();
+        tracing::warn!(
+            path,
+            "made an empty denylist; keep its folder, or what gets revoked works again after a restart"
+        );
+    }
+    Ok(())
+}
+
+/// What SIGHUP is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// The terminal that the server runs on is closed, so it ends.
+    Ends,
+    /// Somebody changed a file.
+    Reloads,
+}
+
 /// What a server is told by signals.
 pub(super) struct Signals {
+    hangup: Hangup,
     hangups: Signal,
     terminations: Signal,
     interrupts: Signal,
@@ -76,9 +104,10 @@ pub(super) struct Signals {
 
 impl Signals {
     /// From now on signals wait here instead of ending the process.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(super) fn new(hangup: Hangup) -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self {
+            hangup,
             hangups: listen(SignalKind::hangup())?,
             terminations: listen(SignalKind::terminate())?,
             interrupts: listen(SignalKind::interrupt())?,
@@ -86,13 +115,17 @@ impl Signals {
     }
 }
 
-/// Answers until told to end: SIGTERM lets nothing be lost, SIGINT waits for nothing. Reads all files again on SIGHUP.
+/// Answers until told to end: SIGTERM lets nothing be lost, SIGINT waits for nothing, and neither does the end of the
+/// terminal. Without one, all files are read again on SIGHUP.
 pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> {
     let app = server.app();
-    let Signals { mut hangups, mut terminations, mut interrupts } = signals;
+    let Signals { hangup, mut hangups, mut terminations, mut interrupts } = signals;
     let meter = app.meter().clone();
-    let reloads = tokio::spawn(async move {
+    let mut hung_up = tokio::spawn(async move {
         while hangups.recv().await.is_some() {
+            if hangup == Hangup::Ends {
+                return tracing::info!("SIGHUP: the terminal is closed, ending");
+            }
             tracing::info!("SIGHUP: reading all files again");
             app.reload();
         }
@@ -101,6 +134,7 @@ pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> 
     let why = tokio::select! {
         ended = running.ended() => return Ok(ended?),
         _ = interrupts.recv() => "SIGINT",
+        _ = &mut hung_up => "SIGHUP",
         _ = terminations.recv() => {
             tracing::info!("SIGTERM: ending, as soon as everything under way is done");
             tokio::select! {
@@ -109,7 +143,7 @@ pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> 
             }
         }
     };
-    reloads.abort();
+    hung_up.abort();
     running.stop().await?;
     tracing::info!(why, requests = meter.answers(), "ended");
     Ok(())

@@ -113,13 +113,13 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
     let trusted_origins = origins.collect();
     keys.credentials(&written.clients, &written.services);
     let (outbound, own_authorities) = keys.outbound(written.outbound, &mut written.providers);
-    let privacy_url = keys.judge(&["privacy", "url"], written.privacy.url, |text| web_url(&text));
+    let site = keys.site(written.site, written.privacy);
     let level = keys.judge(&["log", "level"], written.log.level, log_level);
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
     let templates_dir = keys.folder(&["templates_dir"], written.templates_dir);
     let catalogue = Catalogue::build(written.providers, written.services, written.clients, store.is_durable());
     let catalogue = catalogue.unwrap_or_else(|sentences| {
-        faults.follow(&sentences);
+        faults.follow(&sentences, |name| layers.place_of_name(name));
         Catalogue::default()
     });
     Config {
@@ -138,6 +138,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         trusted_proxies,
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
+        create_denylist: written.denylist.create,
         access_password_file,
         store,
         outbound,
@@ -147,7 +148,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         rates,
         patience,
         allow_query_authid: written.refresh.allow_query_authid,
-        privacy_url,
+        site,
         log: Log { level: level.unwrap_or_default(), format: written.log.format },
         acme_challenge_dir,
         templates_dir,
@@ -264,7 +265,7 @@ fn origin_url(text: &str, example: &str) -> Result<Url, String> {
 }
 
 /// A URL with `http://` or `https://` and a host.
-fn web_url(text: &str) -> Result<Url, String> {
+pub(super) fn web_url(text: &str) -> Result<Url, String> {
     let web = text.starts_with("https://") || text.starts_with("http://");
     let url = Url::parse(text).ok().filter(|url| web && url.has_host());
     url.ok_or_else(|| "is not a URL that begins with `https://` or `http://`".to_owned())

@@ -6,12 +6,14 @@
 
 use super::faults::Faults;
 use super::layers::Layers;
+use super::lines::parse_toml;
 use super::secrets;
-use super::sources::parse_toml;
 use super::written::Written;
 use figment::error::Kind;
 use figment::value::{Dict, Tag, Value};
+use ipnet::IpNet;
 use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
 
 /// How alike two keys must be (Jaro-Winkler, 0 to 1) for one to be taken for a slip of the other.
 const ALIKE: f64 = 0.8;
@@ -43,13 +45,16 @@ fn sentence(path: &[String], kind: &Kind, layers: &Layers) -> String {
         Kind::UnknownField(key, known) => {
             let table = path.get(..path.len().saturating_sub(1)).unwrap_or_default();
             let known = known.iter().map(|known| (*known).to_owned()).chain(secrets::file_key(table));
-            unknown_key(key, known.collect(), &layers.place(path))
+            unknown_key(key, known.collect(), &layers.place(path).origin)
         }
         Kind::UnknownVariant(_, known) => format!("must be one of \"{}\"", known.join("\", \"")),
         Kind::MissingField(key) => format!("needs the key `{key}`"),
         Kind::InvalidType(_, wanted) => match wanted.as_str() {
             "a boolean" => "must be true or false, without quotes".to_owned(),
-            "a sequence" => "must be a list like [\"one\", \"two\"]".to_owned(),
+            "a sequence" => match layers.at(path) {
+                Some(Value::String(_, text)) => format!("must be a list; write it as {}", as_list(path, text)),
+                _ => "must be a list like [\"one\", \"two\"]".to_owned(),
+            },
             "a string" => "must be text in quotes".to_owned(),
             wanted if wanted.starts_with("enum ") => "must be text in quotes".to_owned(),
             wanted if wanted == "a map" || wanted.starts_with("struct ") => "must be a table of keys".to_owned(),
@@ -58,6 +63,13 @@ fn sentence(path: &[String], kind: &Kind, layers: &Layers) -> String {
         Kind::InvalidValue(..) => "is out of range".to_owned(),
         _ => "is not a value that this key can have".to_owned(),
     }
+}
+
+/// The line with one text as a list of one. A text that is nobody's secret, an address, is in it.
+fn as_list(path: &[String], text: &str) -> String {
+    let key = path.last().map(String::as_str).unwrap_or_default();
+    let shown = text.parse::<SocketAddr>().is_ok() || text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok();
+    format!("{key} = [\"{}\"]", if shown { text } else { "…" })
 }
 
 fn unknown_key(key: &str, known: Vec<String>, place: &str) -> String {

@@ -1,7 +1,8 @@
 //! The layers, merged by figment into one tree of values that still knows, for each value, where it was set.
 
-use super::faults::Faults;
-use super::sources::{Sources, parse_toml};
+use super::faults::{Faults, Place};
+use super::lines::{Lines, Unparsed, parse_toml};
+use super::sources::{Found, Sources};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 const DEFAULTS: &str = r#"
 listen = ["127.0.0.1:8080"]
 server.drain_seconds = 5
+denylist.create = false
 state.store = "memory"
 delivery.loopback = true
 refresh.wait_seconds = 20
@@ -33,6 +35,8 @@ pub(super) struct Layers {
     /// Whether every user of this machine can read that file.
     pub(super) everybody_reads: bool,
     working_dir: PathBuf,
+    /// Of the configuration file.
+    lines: Lines,
     /// Which entries were taken out of which list, by their first numbers: the others are still called by theirs.
     taken: BTreeMap<String, BTreeSet<usize>>,
 }
@@ -58,18 +62,19 @@ impl Layers {
     pub(super) fn stack(sources: &Sources) -> Result<Self, Faults> {
         let mut figment = Figment::new();
         for text in [DEFAULTS, PROVIDERS] {
-            let dict = parse_toml(text).map_err(|sentence| {
+            let dict = parse_toml(text).map_err(|Unparsed { line, sentence }| {
                 let mut faults = Faults::default();
-                faults.add("what is built in", "", sentence);
+                faults.add("what is built in", &Place::in_line(line), sentence);
                 faults
             })?;
             figment = figment.merge(Layer { metadata: Metadata::from(BUILT_IN, BUILT_IN), dict });
         }
-        let (mut file, mut everybody_reads) = (None, false);
-        if let Some((path, readable, dict)) = sources.read_file()? {
+        let (mut file, mut everybody_reads, mut lines) = (None, false, Lines::new());
+        if let Some(found) = sources.read_file()? {
+            let Found { path, dict, .. } = found;
             let metadata = Metadata::from(format!("in {}", path.display()), path.as_path());
             figment = figment.merge(Layer { metadata, dict });
-            (file, everybody_reads) = (Some(path), readable);
+            (file, everybody_reads, lines) = (Some(path), found.everybody_reads, found.lines);
         }
         let below = tree(&figment);
         for (name, mut path, text) in sources.variables() {
@@ -81,7 +86,7 @@ impl Layers {
             figment = figment.merge(Layer::of_text("on the command line".to_owned(), &path, text));
         }
         let working_dir = sources.working_dir.clone();
-        Ok(Self { root: tree(&figment), figment, file, everybody_reads, working_dir, taken: BTreeMap::new() })
+        Ok(Self { root: tree(&figment), figment, file, everybody_reads, working_dir, lines, taken: BTreeMap::new() })
     }
 
     /// Where paths start that no file names.
@@ -170,13 +175,53 @@ impl Layers {
         self.figment.get_metadata(tag).and_then(|layer| layer.source.as_ref()?.file_path())
     }
 
-    /// Where the value at `path` was set, for people: `in /etc/authseal/authseal.toml`.
-    pub(super) fn place<S: AsRef<str>>(&self, path: &[S]) -> String {
+    /// Where the value at `path` was set.
+    pub(super) fn place<S: AsRef<str>>(&self, path: &[S]) -> Place {
         let mut places = Vec::new();
         if let Some(value) = self.at(path) {
             self.collect_places(value, &mut places);
         }
-        places.join(" and ")
+        let in_file = self.file.as_ref().is_some_and(|file| places == [format!("in {}", file.display())]);
+        Place { origin: places.join(" and "), line: self.line(path).filter(|_| in_file) }
+    }
+
+    /// The line of the file in which the key at `path` is, or the `_file` key in its place.
+    fn line<S: AsRef<str>>(&self, path: &[S]) -> Option<usize> {
+        let first = |(depth, key): (usize, &S)| {
+            let above = path.get(..depth).unwrap_or_default();
+            match self.at(above) {
+                Some(Value::Array(..)) => self.first_number(above, key.as_ref()).to_string(),
+                _ => key.as_ref().to_owned(),
+            }
+        };
+        let mut path: Vec<String> = path.iter().enumerate().map(first).collect();
+        let line = self.lines.get(&path);
+        line.or_else(|| {
+            path.last_mut()?.push_str("_file");
+            self.lines.get(&path)
+        })
+        .copied()
+    }
+
+    /// Where the key is that is called `name`, with dots; an id in it may have some, too.
+    pub(super) fn place_of_name(&self, name: &str) -> Place {
+        let (mut path, mut rest) = (Vec::new(), name);
+        while let Some(Value::Dict(_, dict)) = self.at(&path).filter(|_| !rest.is_empty()) {
+            let left = |key: &String| Some((key.clone(), rest.strip_prefix(key.as_str())?));
+            let ends = |(_, left): &(String, &str)| left.is_empty() || left.starts_with('.');
+            let Some((key, left)) = dict.keys().filter_map(left).find(ends) else { break };
+            path.push(key);
+            rest = left.trim_start_matches('.');
+        }
+        match (self.at(&path), &self.file) {
+            // Of a table, and of what is missing in one: where the file has it, though more of it may be built in.
+            (Some(Value::Dict(..)), Some(file)) => match self.line(&path) {
+                Some(line) => Place { origin: format!("in {}", file.display()), line: Some(line) },
+                None => Place::default(),
+            },
+            (Some(_), _) if rest.is_empty() => self.place(&path),
+            _ => Place::default(),
+        }
     }
 
     /// Where a value was set, for people.

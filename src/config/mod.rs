@@ -12,18 +12,21 @@ mod extract;
 mod faults;
 mod layers;
 mod limits;
+mod lines;
 mod listening;
 mod outbound;
 mod secrets;
 mod show;
+mod site;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod written;
 
 pub use check::check_origin;
-pub use faults::Faults;
+pub use faults::{Fault, Faults};
 pub use show::{Shown, keys_of, show};
+pub use site::{Contact, Site};
 pub use sources::{FILE_LIMIT, Sources};
 
 use crate::clock::UnixTime;
@@ -75,6 +78,8 @@ pub struct Config {
     pub keyring: KeyringSource,
     /// The denylist file.
     pub denylist: PathBuf,
+    /// Whether a first start may make it.
+    pub create_denylist: bool,
     /// The file with the hash of the password that a login begins with, if one is wanted.
     pub access_password_file: Option<PathBuf>,
     /// Where state is kept that outlives a request.
@@ -93,8 +98,8 @@ pub struct Config {
     pub patience: Patience,
     /// Whether `GET /refresh?authid=` is answered.
     pub allow_query_authid: bool,
-    /// The operator's own privacy policy.
-    pub privacy_url: Option<Url>,
+    /// Who runs this server.
+    pub site: Site,
     /// The log.
     pub log: Log,
     /// The folder that `/.well-known/acme-challenge/` is answered from.
@@ -179,7 +184,7 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, Faults> {
         match read(sources)? {
             (config, _, faults) if faults.is_empty() => Ok(config),
-            (.., faults) => Err(faults),
+            (config, _, faults) => Err(Faults { warnings: config.warnings, ..faults }),
         }
     }
 
@@ -192,10 +197,20 @@ impl Config {
         match config.public_url.clone() {
             Some(public_url) if faults.is_empty() => return Ok((config, public_url)),
             Some(_) => {}
-            None => faults.missing("public_url", "set it to what browsers see, like `https://oauth.example.com`"),
+            None => faults.missing("public_url", &advice(sources, &config)),
         }
-        Err(faults)
+        Err(Faults { warnings: config.warnings, ..faults })
     }
+}
+
+/// What to do without a `public_url`: most often there is no configuration at all.
+fn advice(sources: &Sources, config: &Config) -> String {
+    let set = "set it to what browsers see, like `https://oauth.example.com`";
+    if config.file.is_some() {
+        return set.to_owned();
+    }
+    let looked: Vec<_> = sources.candidates().iter().map(|path| path.display().to_string()).collect();
+    format!("no configuration file was found at {}: `authseal init` writes one. Or {set}", looked.join(" or "))
 }
 
 /// A configuration as far as it could be read, the layers that it was read from, and what is wrong with it; it is of use

@@ -1,7 +1,7 @@
 //! `<key>_file` for the secrets of `[clients]`, `[services]`, `[state]` and `[outbound]`: the file's content takes the key's place.
 //! (The keyring has `file` and `text` of its own: its file is watched, not read once.)
 
-use super::faults::{Faults, line};
+use super::faults::{Faults, Place, line};
 use super::layers::Layers;
 use crate::files::{self, Readers, Unread};
 use figment::value::Value;
@@ -103,7 +103,7 @@ fn judge_inline(layers: &Layers) -> Option<String> {
         });
     let sentence =
         "holds a secret, and every user of this machine can read it; run `chmod o-rwx` on it, or move the secret";
-    holds_secret.then(|| line(&file, "", sentence))
+    holds_secret.then(|| line(&file, &Place::default(), sentence))
 }
 
 /// The secret in the file that is named at `path`, and whether every user of the machine can read it. The messages do not
@@ -114,7 +114,7 @@ fn read_file(layers: &Layers, path: &[&str], secret: &[&str]) -> Result<(String,
     };
     let key = secret.last().copied().unwrap_or_default();
     if layers.at(secret).is_some_and(|value| !layers.is_built_in(value.tag())) {
-        return Err(format!("is given, and `{key}` {} too; keep one of them", layers.place(secret)));
+        return Err(format!("is given, and `{key}` {} too; keep one of them", layers.place(secret).origin));
     }
     if file.is_empty() {
         return Err("is empty; name a file or leave the key out".to_owned());

@@ -3,7 +3,8 @@
 
 use super::faults::Faults;
 use super::layers::Layers;
-use super::sources::{Sources, parse_toml};
+use super::lines::{Unparsed, parse_toml};
+use super::sources::Sources;
 use super::{KeyringSource, read, secrets};
 use figment::value::Value;
 use std::path::Path;
@@ -72,7 +73,8 @@ pub fn show(sources: &Sources) -> Result<Vec<Shown>, Faults> {
 /// A sentence that begins with a verb, when the text is no TOML.
 pub fn keys_of(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut keys = Vec::new();
-    leaves(&parse_toml(text)?.into(), &mut Vec::new(), &mut |path, value| {
+    let dict = parse_toml(text).map_err(|Unparsed { line, sentence }| format!("(line {line}) {sentence}"))?;
+    leaves(&dict.into(), &mut Vec::new(), &mut |path, value| {
         keys.push((name(path), masked(path, value).to_string()));
     });
     Ok(keys)

@@ -2,6 +2,8 @@
 //! but whether a text could be read at all.
 
 use super::Faults;
+use super::faults::Place;
+use super::lines::{Lines, Unparsed, lines, parse_toml};
 use crate::clock::{Clock, UnixTime};
 use crate::files::{self, Readers, Unread};
 use figment::value::Dict;
@@ -17,11 +19,13 @@ pub const FILE_LIMIT: u64 = 1024 * 1024;
 const FILE_NAME: &str = "authseal.toml";
 /// The prefix of our environment variables.
 const PREFIX: &str = "AUTHSEAL_";
+/// The variable that names the configuration file where the command line does not.
+const CONFIG: &str = "AUTHSEAL_CONFIG";
 
 /// What a configuration is read from.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// The file named on the command line; it must exist.
+    /// The file named on the command line or in `AUTHSEAL_CONFIG`; it must exist.
     pub file: Option<PathBuf>,
     /// Where `authseal.toml` is looked for, and where relative paths from environment and command line start.
     pub working_dir: PathBuf,
@@ -43,8 +47,9 @@ impl Sources {
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> io::Result<Self> {
         // What is not UTF-8 gets replacement characters here, which the check of values refuses with the key's name.
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let named = || std::env::var_os(CONFIG).filter(|name| !name.is_empty()).map(PathBuf::from);
         Ok(Self {
-            file,
+            file: file.or_else(named),
             working_dir: std::env::current_dir()?,
             system_file: PathBuf::from("/etc/authseal/authseal.toml"),
             env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
@@ -60,50 +65,75 @@ impl Sources {
             let key = name.strip_prefix(PREFIX)?;
             let injected = key.starts_with("SERVICE_") || key == "PORT" || key.starts_with("PORT_");
             let path = || key.split("__").map(str::to_ascii_lowercase).collect();
-            (!injected).then(|| (name.as_str(), path(), value.as_str()))
+            (!injected && name != CONFIG).then(|| (name.as_str(), path(), value.as_str()))
         };
         let mut variables: Vec<_> = self.env.iter().filter_map(ours).collect();
         variables.sort();
         variables
     }
 
-    /// The configuration file, whether every user of this machine can read it, and what it says; `None` when there is
-    /// none. In the working directory it counts only if it is root's or the caller's own: root may stand in the folder of
+    /// Where a configuration file is looked for, in this order.
+    pub(super) fn candidates(&self) -> Vec<PathBuf> {
+        match &self.file {
+            Some(named) => vec![self.working_dir.join(named)],
+            None => vec![self.working_dir.join(FILE_NAME), self.system_file.clone()],
+        }
+    }
+
+    /// The configuration file; `None` when there is none. In the working directory it counts only if it is root's or the caller's own: root may stand in the folder of
     /// somebody who would like to lead him. Passing over it would be worse, since then another file is in force than the
     /// one that is seen there.
-    pub(super) fn read_file(&self) -> Result<Option<(PathBuf, bool, Dict)>, Faults> {
-        let (named, here) =
-            (self.file.as_ref().map(|file| self.working_dir.join(file)), self.working_dir.join(FILE_NAME));
-        let candidates = match &named {
-            Some(named) => vec![named],
-            None => vec![&here, &self.system_file],
-        };
-        for path in candidates {
-            let fault = |sentence: String| {
+    pub(super) fn read_file(&self) -> Result<Option<Found>, Faults> {
+        let here = self.working_dir.join(FILE_NAME);
+        for path in self.candidates() {
+            let fault = |place: Place, sentence: String| {
                 let mut faults = Faults::default();
-                faults.add(&path.display().to_string(), "", sentence);
+                faults.add(&path.display().to_string(), &place, sentence);
                 faults
             };
-            let (text, metadata) = match read(path) {
+            let (text, metadata) = match read(&path) {
                 Ok(read) => read,
-                Err(Unread::Missing) if named.is_none() => continue,
+                Err(Unread::Missing) if self.file.is_none() => continue,
                 Err(Unread::Missing) => {
-                    return Err(fault("does not exist; copy the example `config/authseal.toml` there".to_owned()));
+                    let folder = path.parent().unwrap_or(Path::new("/")).display().to_string();
+                    let advice = format!("does not exist; `authseal init --dir {folder}` writes a first one");
+                    return Err(fault(self.named_in(), advice));
                 }
-                Err(error) => return Err(fault(format!("cannot be used: {error}"))),
+                Err(error) => return Err(fault(self.named_in(), format!("cannot be used: {error}"))),
             };
-            if named.is_none() && *path == here {
-                files::trust_found(path, &metadata).map_err(|error| {
-                    fault(format!(
-                        "is not used, though it is in the working directory: {error}; or name it with `--config`"
-                    ))
+            if self.file.is_none() && path == here {
+                files::trust_found(&path, &metadata).map_err(|error| {
+                    fault(
+                        Place::default(),
+                        format!(
+                            "is not used, though it is in the working directory: {error}; or name it with `--config`"
+                        ),
+                    )
                 })?;
             }
             let everybody_reads = metadata.is_file() && metadata.mode() & 0o004 != 0;
-            return Ok(Some((path.clone(), everybody_reads, parse_toml(&text).map_err(fault)?)));
+            let dict =
+                parse_toml(&text).map_err(|Unparsed { line, sentence }| fault(Place::in_line(line), sentence))?;
+            return Ok(Some(Found { path, everybody_reads, dict, lines: lines(&text) }));
         }
         Ok(None)
     }
+
+    /// Where the file is named, if that is not the command line.
+    fn named_in(&self) -> Place {
+        let here = |(name, value): &(String, String)| name == CONFIG && self.file.as_deref() == Some(Path::new(value));
+        let origin = if self.env.iter().any(here) { format!("in {CONFIG}") } else { String::new() };
+        Place { origin, line: None }
+    }
+}
+
+/// A configuration file that was found.
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    /// Whether every user of this machine can read it.
+    pub(super) everybody_reads: bool,
+    pub(super) dict: Dict,
+    pub(super) lines: Lines,
 }
 
 /// Reads a configuration file. It may be a pipe where the caller hands that over as an open descriptor, as shells do for
@@ -118,16 +148,4 @@ fn read(path: &Path) -> Result<(Zeroizing<String>, Metadata), Unread> {
     let mut text = Zeroizing::new(String::new());
     file.take(FILE_LIMIT + 1).read_to_string(&mut text)?;
     if text.len() as u64 > FILE_LIMIT { Err(Unread::TooLong(FILE_LIMIT)) } else { Ok((text, metadata)) }
-}
-
-/// Parses TOML. The error names the line but does not quote it: it may hold a secret.
-pub(super) fn parse_toml(text: &str) -> Result<Dict, String> {
-    toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start);
-        let line = 1 + text.get(..start).unwrap_or_default().matches('\n').count();
-        if error.message().starts_with("duplicate key") {
-            return format!("gives a key or a table a second time in line {line}; keep one");
-        }
-        format!("is not valid TOML near line {line}; text stands in \"quotes\", a table's name in [brackets]")
-    })
 }

@@ -128,7 +128,7 @@ fn the_named_file_goes_before_the_working_directory_and_that_before_the_system()
     assert_eq!(level(&sources), "trace");
     sources.file = Some("absent.toml".into());
     let faults = faults_of(&sources);
-    assert!(faults.contains("absent.toml does not exist; copy the example `config/authseal.toml`"), "{faults}");
+    assert!(faults.contains("absent.toml does not exist; `authseal init --dir "), "{faults}");
     sources.file = Some("etc".into());
     assert!(faults_of(&sources).contains("etc cannot be used: it is no regular file"));
 }
@@ -235,7 +235,7 @@ fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_th
     let of_file = "[clients.dropbox]\nid = \"i\"\nsecret_file = \"hunter2\"\n";
     let own = "[services.gcs]\nclient_id = \"i\"\nclient_secret = \"hunter2-Zw3\"\n";
     let of_file_key =
-        "clients.dropbox.secret_file (in {dir}/authseal.toml) names a file that every user of this machine";
+        "clients.dropbox.secret_file (in {dir}/authseal.toml, line 3) names a file that every user of this machine";
     let inline_key = "{dir}/authseal.toml holds a secret, and every user of this machine";
     let text = "keyring.text = \"hunter2-Zw3\"\n";
     for (toml, config_is_secret, said) in
@@ -296,7 +296,7 @@ const BAD_FILES: &[(&str, &str)] = &[
         "providers.x.authorise_url (in {dir}/authseal.toml) is not a known key; did you mean `authorize_url`?",
     ),
     // Types; the value is never repeated.
-    ("listen = \"hunter2-Zw3\"", "listen (in {dir}/authseal.toml) must be a list like [\"one\", \"two\"]"),
+    ("listen = \"hunter2-Zw3\"", "listen (in {dir}/authseal.toml) must be a list; write it as listen = [\"…\"]"),
     ("listen = [\"127.0.0.1:1\", 8080]", "listen, entry 2 (in {dir}/authseal.toml) must be text in quotes"),
     ("keyring.text = 123454321", "keyring.text (in {dir}/authseal.toml) must be text in quotes"),
     ("log = \"hunter2-Zw3\"", "log (in {dir}/authseal.toml) must be a table of keys"),
@@ -433,6 +433,21 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("delivery.trusted_origins = [\"ftp://nas.lan\"]", "is not of the form"),
     ("delivery.trusted_origins = [\"null\"]", "is not of the form"),
     ("delivery.trusted_origins = [\"https://u:hunter2-Zw3@nas.lan\"]", "must not hold a user name or a password"),
+    ("site.name = \" \"", "site.name (in {dir}/authseal.toml) must have 1 to 60 characters"),
+    ("site.name = \"A\\nB\"", "site.name (in {dir}/authseal.toml) must be one line"),
+    ("site.name = \"A\\u202EB\"", "site.name (in {dir}/authseal.toml) must be one line"),
+    (
+        "site.contact = \"help\"",
+        "site.contact (in {dir}/authseal.toml) is neither a mail address, like help@example.com",
+    ),
+    ("site.contact = \"a b@example.com\"", "is neither a mail address"),
+    ("site.contact = \"help@example.com?subject=x\"", "is neither a mail address"),
+    ("site.contact = \"@example.com\"", "is neither a mail address"),
+    ("site.contact = \"help@example..com\"", "is neither a mail address"),
+    ("site.contact = \"help@example.com/x\"", "is neither a mail address"),
+    ("site.contact = \"help@[127.0.0.1]\"", "is neither a mail address"),
+    ("site.contact = \"javascript:alert(1)@example.com\"", "is neither a mail address"),
+    ("site.imprint_url = \"/imprint\"", "site.imprint_url (in {dir}/authseal.toml) is not a URL that begins with"),
     (
         "privacy.url = \"javascript:alert(1)\"",
         "privacy.url (in {dir}/authseal.toml) is not a URL that begins with `https://` or `http://`",
@@ -492,10 +507,15 @@ const BAD_FILES: &[(&str, &str)] = &[
     ),
     ("server.trusted_proxies = [\"::/0\"]", "entry 1 (in {dir}/authseal.toml) names every address there is"),
     // The whole.
-    ("keyring.file = \"hunter2-Zw3\"", "gives a key or a table a second time in line 3; keep one"),
-    ("[clients.google]\nsecret = hunter2-Zw3", "is not valid TOML near line 4; text stands in \"quotes\""),
-    ("[clients.google]\nsecret = \"hunter2-Zw3\nid = \"x\"", "is not valid TOML near line 4"),
+    ("keyring.file = \"hunter2-Zw3\"", "(line 3) sets `keyring.file` a second time, after line 2; keep one of the two"),
+    ("[clients.google]\nsecret = hunter2-Zw3", "(line 4) is not valid TOML; text is in \"quotes\""),
+    ("[clients.google]\nsecret = \"hunter2-Zw3\nid = \"x\"", "(line 4) is not valid TOML"),
 ];
+
+/// The faults without the numbers of lines, which tests/cli/faults.rs looks at.
+fn without_lines(faults: &Faults) -> String {
+    (1..20).fold(faults.to_string(), |text, line| text.replace(&format!(", line {line})"), ")"))
+}
 
 #[test]
 fn every_fault_of_a_file_is_named_alone_and_tells_no_secret() {
@@ -507,9 +527,12 @@ fn every_fault_of_a_file_is_named_alone_and_tells_no_secret() {
         fs::write(dir.join("big"), "x".repeat(20_000)).unwrap();
         fs::write(dir.join("placeholder"), "CHANGE_ME\n").unwrap();
         let Err(faults) = Config::load_to_serve(&sources) else { panic!("{line} was accepted") };
-        let text = faults.to_string();
-        assert!(text.contains(&expected.replace("{dir}", dir.to_str().unwrap())), "{line}: {text}");
-        assert_eq!((faults.len(), text.lines().count()), (1, 3), "{line}: {text}");
+        let text = without_lines(&faults);
+        // Of what is wrong among tables some rows leave out where it is.
+        let file = format!(" (in {}/authseal.toml)", dir.display());
+        let expected = expected.replace("{dir}", dir.to_str().unwrap());
+        assert!(text.contains(&expected) || text.replace(&file, "").contains(&expected), "{line}: {text}");
+        assert_eq!((faults.all().len(), text.lines().count()), (1, 2), "{line}: {text}");
         assert!(!text.contains("hunter2") && !format!("{faults:?}").contains("hunter2"), "{line}: {text}");
     }
 }
@@ -575,7 +598,7 @@ fn every_fault_of_a_variable_is_named_alone_and_tells_no_secret() {
         };
         let text = faults.to_string();
         let expected = expected.replace("{dir}", folder.path().to_str().unwrap());
-        assert!(text.contains(&expected) && faults.len() == 1, "{name}={value}: {text}");
+        assert!(text.contains(&expected) && faults.all().len() == 1, "{name}={value}: {text}");
         assert!(!text.contains("hunter2"), "{name}={value}: {text}");
     }
     let faults = load("", &[]).err().unwrap().to_string();
@@ -607,10 +630,7 @@ fn all_faults_are_told_at_once() {
         assert!(text.contains(&format!("\n  {key} ")), "{key}: {text}");
     }
     assert!(text.starts_with("12 faults in the configuration:\n"), "{text}");
-    assert!(
-        text.ends_with("Mend them, then run `authseal check`. docs/configuration.md explains every key."),
-        "{text}"
-    );
+    assert_eq!(text.lines().count(), 13, "{text}");
 }
 
 #[test]
@@ -714,7 +734,7 @@ fn the_example_file_works_and_shows_every_key_there_is() {
         let shown = match layers.at(&path[..1]) {
             Some(Value::Dict(_, ids)) if path.get(1) == Some(&"<id>") => ids.keys().any(|id| {
                 let path = [&path[..1], &[id.as_str()], &path[2..]].concat();
-                layers.at(&path).is_some_and(|_| !layers.place(&path).contains("built in"))
+                layers.at(&path).is_some_and(|_| !layers.place(&path).origin.contains("built in"))
             }),
             _ => layers.at(&path).is_some(),
         };

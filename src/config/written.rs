@@ -26,6 +26,7 @@ pub(super) struct Written {
     pub(super) services: BTreeMap<String, ServiceFacts>,
     pub(super) refresh: Refresh,
     pub(super) limits: Limits,
+    pub(super) site: Site,
     pub(super) privacy: Privacy,
     pub(super) log: Log,
     pub(super) acme_challenge_dir: Option<String>,
@@ -66,6 +67,7 @@ pub(super) struct Keyring {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Denylist {
     pub(super) file: Option<String>,
+    pub(super) create: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -110,6 +112,14 @@ pub(super) struct Limits {
     pub(super) invalid_authids: u64,
     pub(super) provider_calls: u64,
     pub(super) provider_calls_in_all: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Site {
+    pub(super) name: Option<String>,
+    pub(super) contact: Option<String>,
+    pub(super) imprint_url: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

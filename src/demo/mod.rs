@@ -9,11 +9,13 @@ mod walk;
 
 pub use walk::{WalkError, Walked, walk};
 
+use crate::config::Site;
 use crate::seal::{Key, SealError, random};
 use crate::texts::{Language, Texts};
 use actix_web::http::{StatusCode, header};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev, web};
 use grants::{Grants, Request};
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -58,6 +60,7 @@ impl DemoProvider {
         let client_secret = SecretString::from(token().map_err(io::Error::other)?);
         let mut pages = Environment::new();
         Arc::new(Texts::built_in().map_err(io::Error::other)?).teach(&mut pages);
+        pages.add_global("site", Value::from(Serde(Site::default())));
         let templates = [
             ("base.html", include_str!("../../templates/base.html")),
             ("demo_consent.html", include_str!("../../templates/demo_consent.html")),

@@ -6,6 +6,7 @@
 
 mod edit;
 mod file;
+mod first;
 mod parse;
 mod rules;
 
@@ -42,6 +43,10 @@ pub enum DenylistError {
     Faulty(PathBuf, Faults),
     #[error("there is a denylist {0} already; it stays as it is")]
     Exists(PathBuf),
+    #[error(
+        "there is no denylist {0}, and `denylist.create` makes one in an empty folder alone, since here there may have been one: put it back, or make one with `authseal denylist init`; on a first start, name a file in a folder of its own as `denylist.file`"
+    )]
+    NotFirst(PathBuf),
     #[error("the denylist {0} cannot be made: {1}")]
     NotMade(PathBuf, io::Error),
     #[error(

@@ -81,7 +81,7 @@ pub enum Wrong {
         "the file does not begin with `authseal-denylist 1`; if it was emptied or replaced by accident, put a copy back, else remove it and run `authseal denylist init`"
     )]
     Header,
-    #[error("a rule begins with `epoch` or `grant`, as in `epoch 3`; notes stand behind `#`")]
+    #[error("a rule begins with `epoch` or `grant`, as in `epoch 3`; notes are behind `#`")]
     Verb,
     #[error("`epoch` needs a number from 1, without leading zeros, as in `epoch 3`")]
     Epoch,
@@ -230,7 +230,8 @@ pub(super) fn rule(line: &[u8]) -> Result<Option<Rule>, Wrong> {
     match words.next() {
         None => Ok(None),
         Some("epoch") => epoch_rule(words).map(Some),
-        Some("grant") => grant_rule(words).map(Some),
+        // People call it by what pages call it, the login id.
+        Some("grant" | "login") => grant_rule(words).map(Some),
         Some(_) => Err(Wrong::Verb),
     }
 }

@@ -26,7 +26,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "each message is its variant's description")]
 pub enum KeyfileError {
-    #[error("there is no keyring file {0}; make one with `authseal keys new {0}`")]
+    #[error(
+        "there is no keyring file {0}; make one with `authseal keys new {0}`, or if there was one, put it back: without it, every AuthID is worthless"
+    )]
     Missing(PathBuf),
     #[error("the keyring file {0}: {1}")]
     Unread(PathBuf, Unread),

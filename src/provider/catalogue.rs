@@ -51,6 +51,7 @@ impl Catalogue {
             };
             let registered = check::service_client(&id, provider, &facts, client, registered.as_ref(), &mut faults);
             if let Some(mut service) = service(&id, facts, provider, registered, durable_store, &mut faults) {
+                service.switched_off = client.enabled == Some(false);
                 service.refresh_token_days = client.refresh_token_days.or(service.refresh_token_days);
                 catalogue.add(service, &mut faults);
             }
@@ -136,6 +137,7 @@ fn service(
         scopes: facts.scopes,
         provider: Arc::clone(provider),
         client,
+        switched_off: false,
         needs_store: provider.rotation() == Rotation::SingleUse && !durable_store,
         renewed: provider.rotation() != Rotation::None && durable_store,
         refresh_token_days: provider.facts.refresh_token_days,
@@ -182,7 +184,8 @@ mod tests {
             assert_eq!(availability("googledocs"), Availability::Offered);
             assert_eq!(catalogue.offered().count(), if durable { 5 } else { 3 });
             assert_eq!([availability("box"), availability("jottacloud")], [rotating; 2]);
-            assert_eq!([availability("dropbox"), availability("pcloud")], [Availability::NotConfigured; 2]);
+            assert_eq!(availability("dropbox"), Availability::SwitchedOff);
+            assert_eq!(availability("pcloud"), Availability::NotConfigured);
             let gone = availability("onedrive");
             assert!(matches!(gone, Availability::Gone { successor: Some("onedrivev2"), .. }), "{gone:?}");
         }

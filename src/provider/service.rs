@@ -163,6 +163,11 @@ impl Provider {
         self.facts.console_url.as_deref()
     }
 
+    /// Whether a server needs a client id of its own here.
+    pub fn needs_registration(&self) -> bool {
+        self.facts.public_client_id.is_none()
+    }
+
     /// What is easily missed there: whole sentences for the operator.
     pub fn console_hint(&self) -> Option<&str> {
         self.facts.console_hint.as_deref()
@@ -197,6 +202,8 @@ pub struct Service {
     /// The provider behind it.
     pub provider: Arc<Provider>,
     pub(super) client: Option<Client>,
+    /// Whether the operator said that it is not to be offered.
+    pub(super) switched_off: bool,
     pub(super) needs_store: bool,
     /// Whether a new refresh token is remembered in a store that outlives the process.
     pub(super) renewed: bool,
@@ -230,6 +237,8 @@ pub enum Availability<'a> {
     Offered,
     /// No: this server has no client id for it.
     NotConfigured,
+    /// No: the configuration says `enabled = false`.
+    SwitchedOff,
     /// No: its refresh tokens change with every use, and this server has no store that outlives the process.
     NeedsStore,
     /// No: the provider ended it.
@@ -251,6 +260,8 @@ impl Service {
     pub fn availability(&self) -> Availability<'_> {
         if let Some(gone) = &self.provider.facts.gone {
             Availability::Gone { reason: &gone.reason, successor: gone.successor.as_deref() }
+        } else if self.switched_off {
+            Availability::SwitchedOff
         } else if self.client.is_none() {
             Availability::NotConfigured
         } else if self.needs_store {

@@ -241,6 +241,11 @@ fn a_browser_gets_the_language_that_it_likes_best_of_those_there_are() {
         let request = TestRequest::default().insert_header(("accept-language", value)).to_http_request();
         assert_eq!(Language::of(&request).tag(), language, "{accept:?}");
     }
+    for (others, language) in [(50, "de"), (5000, "en")] {
+        let list = format!("{}de", "fr, ".repeat(others));
+        let request = TestRequest::default().insert_header(("accept-language", list)).to_http_request();
+        assert_eq!(Language::of(&request).tag(), language, "after {others} others");
+    }
     let twice =
         TestRequest::default().append_header(("accept-language", "fr")).append_header(("accept-language", "de"));
     assert_eq!(Language::of(&twice.to_http_request()).tag(), "de");

@@ -145,7 +145,8 @@ async fn another_site_has_no_authid_tested() {
 #[tokio::test]
 async fn nobody_revokes_a_login_by_its_id_alone() {
     prove(Guard::RevokeCodeTag, 400, async |site| {
-        let victims = site.browser(HOME).await.log_in(UI, TOKEN).await.between("Login id</dt><dd><code>", "<");
+        let victims =
+            site.browser(HOME).await.log_in(UI, TOKEN).await.between("Login id</summary>\n      <p><code>", "<");
         let mut browser = site.browser(ELSEWHERE).await;
         let own = browser.log_in(UI, TOKEN).await.between("revoke:", "<");
         let mut code = RevokeCode::parse(&format!("revoke:{own}")).unwrap();

@@ -25,7 +25,6 @@ struct Privacy<'a> {
     store: &'a str,
     /// Whether a login begins with a password, which a cookie remembers.
     asks_password: bool,
-    custom_url: Option<&'a str>,
     revoke_url: String,
 }
 
@@ -50,10 +49,9 @@ fn serve(name: &str, request: &HttpRequest, app: &App) -> HttpResponse {
 /// `GET /privacy-policy` and `GET /privacy-policy.txt`.
 pub(super) async fn privacy(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let providers = app.catalogue().offered().map(|service| service.provider.name()).collect();
-    let custom_url = app.privacy_url().map(url::Url::as_str);
     let (store, asks_password) = (app.store().name(), app.access().is_some());
-    let revoke_url = format!("{}/revoke", app.own_origin().as_str());
-    let page = Privacy { providers, store, asks_password, custom_url, revoke_url };
+    let revoke_url = page::revoke_url(&app);
+    let page = Privacy { providers, store, asks_password, revoke_url };
     let template = if request.path().ends_with(".txt") { "privacy.txt" } else { "privacy.html" };
     page::show(&request, &app, StatusCode::OK, template, page)
 }

@@ -76,7 +76,7 @@ fn has_other_destination(request: &HttpRequest) -> bool {
 
 /// The same page for both. A prefetch gets 503 and is asked for again when its user does go there; nothing was spent.
 fn not_navigated(request: &HttpRequest, app: &App, status: StatusCode) -> HttpResponse {
-    ErrorPage::new("not_navigated").action("/", "action.open_start").show(request, app, status)
+    ErrorPage::new("not_navigated").show(request, app, status)
 }
 
 /// The pages and the login flow. Clients and probes may use any name: balancers know addresses only.

@@ -16,6 +16,8 @@ struct Page {
     /// The name of the only service that was asked for.
     filter: Option<String>,
     start_url: Option<String>,
+    /// A service was asked for that this server does not know.
+    unknown: bool,
 }
 
 #[derive(Serialize)]
@@ -36,13 +38,18 @@ pub(super) struct Wanted {
     pub(super) only: Option<Arc<Service>>,
     /// `redirect` or `redir`: begin this login at once.
     pub(super) at_once: Option<Arc<Service>>,
+    /// Something was asked for that the catalogue does not know.
+    unknown: bool,
 }
 
 impl Wanted {
     /// Reads query or form through `parameter`.
     pub(super) fn read(app: &App, parameter: impl Fn(&str) -> Option<String>) -> Self {
         let find = |name| parameter(name).and_then(|id| app.catalogue().find(&id).cloned());
-        Self { only: find("type"), at_once: find("redirect").or_else(|| find("redir")) }
+        let (only, at_once) = (find("type"), find("redirect").or_else(|| find("redir")));
+        let is_named =
+            ["type", "redirect", "redir"].iter().any(|name| parameter(name).is_some_and(|id| !id.is_empty()));
+        Self { unknown: is_named && only.is_none() && at_once.is_none(), only, at_once }
     }
 }
 
@@ -78,7 +85,7 @@ pub(super) fn show(
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {
-    let Wanted { only, at_once } = wanted;
+    let Wanted { only, at_once, unknown } = wanted;
     let asked_for = at_once.clone().or(only);
     let choice = |service: &Arc<Service>| choice(service, ctx, request, app);
     let services: Vec<_> = match &asked_for {
@@ -89,7 +96,7 @@ pub(super) fn show(
     let trusted = matches!(context.opener, Opener::Trusted(_));
     let start_url = services.first().and_then(|first| first.url.clone()).filter(|_| trusted && at_once.is_some());
     let filter = asked_for.map(|service| service.name.clone());
-    let page = Page { services, filter, start_url };
+    let page = Page { services, filter, start_url, unknown };
     let mut response = page::show(request, app, StatusCode::OK, "index.html", page);
     Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
     response

@@ -43,6 +43,7 @@ struct AnewPage<'a> {
     authid: &'a str,
     grant: String,
     revoke_code: &'a str,
+    revoke_url: String,
 }
 
 /// `GET /inspect`: the page to paste into.
@@ -127,6 +128,7 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
                 authid: anew.authid.expose(),
                 grant: grant.to_string(),
                 revoke_code: anew.revoke_code.expose_secret(),
+                revoke_url: page::revoke_url(app),
             };
             alone(page::show(request, app, StatusCode::OK, "anew.html", page))
         }

@@ -19,6 +19,8 @@ struct Page<'a> {
     authid: &'a str,
     grant: Option<String>,
     revoke_code: Option<&'a str>,
+    /// Where that is used.
+    revoke_url: String,
     /// When the login ends of old age.
     last_day: Option<When>,
     /// The origin that the script may send the AuthID to.
@@ -148,6 +150,7 @@ pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> Ht
         authid: logged_in.authid.expose_secret(),
         grant: logged_in.grant.map(|grant| grant.to_string()),
         revoke_code: logged_in.revoke_code.as_ref().map(ExposeSecret::expose_secret),
+        revoke_url: page::revoke_url(app),
         last_day: logged_in.ends.map(|time| When::day(time, request, app)),
         deliver_to: trusted,
         mailbox: logged_in.waits,

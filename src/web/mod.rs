@@ -119,7 +119,7 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
 fn unavailable(service: &Service) -> Option<Text> {
     match service.availability() {
         Availability::Offered => None,
-        Availability::NotConfigured => Some(Text::new("unavailable.not_configured")),
+        Availability::NotConfigured | Availability::SwitchedOff => Some(Text::new("unavailable.not_configured")),
         Availability::NeedsStore => Some(Text::new("unavailable.needs_store")),
         Availability::Gone { reason, .. } => Some(told::gone(reason)),
     }

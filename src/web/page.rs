@@ -46,6 +46,11 @@ fn cannot_be_rendered(template: &str, error: &minijinja::Error) {
     tracing::error!(template, error = format!("{error:#}"), "the template cannot be rendered");
 }
 
+/// Where people revoke, for texts that they take along.
+pub(super) fn revoke_url(app: &App) -> String {
+    format!("{}/revoke", app.own_origin().as_str())
+}
+
 /// A time: for programs, and in words.
 #[derive(Serialize)]
 pub(super) struct When {

@@ -25,17 +25,26 @@ const BESIDE: usize = 8;
 /// # Errors
 /// Names the address, the cause and the way out.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    listen_for("with --listen", address)
+}
+
+/// The same at an address that is said `there`.
+fn listen_for(there: &str, address: SocketAddr) -> io::Result<TcpListener> {
     let listener = if address.is_ipv6() { bind_ipv6_alone(address) } else { TcpListener::bind(address) };
     // As many waiting connections as the machine allows: std asks for 128, and one more costs its client a second.
     let listener = listener.and_then(|listener| Ok(net::listen(&listener, i32::MAX).map(|()| listener)?));
     listener.map_err(|error| {
         let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => "; something listens there: stop it, or choose another address with --listen",
-            io::ErrorKind::PermissionDenied => "; ports below 1024 need a right of their own: choose a higher one",
-            io::ErrorKind::AddrNotAvailable => {
-                "; this machine has no such address: 0.0.0.0 and [::] stand for all it has"
+            io::ErrorKind::AddrInUse => {
+                format!("; something listens there: stop it, or choose another address {there}")
             }
-            _ => "",
+            io::ErrorKind::PermissionDenied => {
+                format!("; ports below 1024 need a right of their own: choose a higher one {there}")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                format!("; this machine has no such address: choose one {there}, where 0.0.0.0 and [::] are all it has")
+            }
+            _ => String::new(),
         };
         io::Error::new(error.kind(), format!("cannot listen at {address}: {error}{hint}"))
     })
@@ -88,8 +97,12 @@ impl Server {
     /// # Errors
     /// Names the address that cannot be had.
     pub fn bind(app: App) -> io::Result<Self> {
-        let at = |addresses: &[SocketAddr]| addresses.iter().copied().map(listen).collect::<io::Result<Vec<_>>>();
-        let (listeners, redirect, admin) = (at(app.listen())?, at(app.redirect_listen())?, at(app.admin_listen())?);
+        let at = |there: &str, addresses: &[SocketAddr]| {
+            addresses.iter().map(|address| listen_for(there, *address)).collect::<io::Result<Vec<_>>>()
+        };
+        let listeners = at("with --listen", app.listen())?;
+        let redirect = at("in `tls.redirect_listen`", app.redirect_listen())?;
+        let admin = at("in `admin.listen`", app.admin_listen())?;
         Ok(Self { redirect, admin, ..Self::on(app, listeners) })
     }
 

@@ -23,6 +23,7 @@ let gone = false;
 function say(state) {
   const wanted = ready.querySelector(`[data-state="${state}"]`);
   if (!wanted) return;
+  wanted.parentElement.classList.remove('loose');
   for (const sentence of ready.querySelectorAll('[data-state]')) {
     sentence.classList.toggle('on', sentence === wanted);
   }
@@ -163,32 +164,41 @@ async function giveAway(ticket, fetchToken) {
 }
 
 // The clipboard API wants a secure context, which plain http on a LAN is not: hence the old way as well.
-async function copy() {
-  let copied;
-  try {
-    await navigator.clipboard.writeText(field.value);
-    copied = true;
-  } catch {
-    field.focus();
-    field.select();
-    copied = document.execCommand('copy');
-  }
-  showCopied(copied ? button.dataset.copied : button.dataset.failed, copied);
+function copies(button) {
+  const text = document.getElementById(button.dataset.copies);
+  const said = document.getElementById('copy-said');
+  const label = button.textContent;
+  let labelTimer;
+  button.addEventListener('click', async () => {
+    let copied;
+    try {
+      await navigator.clipboard.writeText(text.value);
+      copied = true;
+    } catch {
+      text.focus();
+      text.select();
+      copied = document.execCommand('copy');
+    }
+    button.textContent = said.textContent = copied ? button.dataset.copied : button.dataset.failed;
+    button.classList.toggle('done', copied);
+    clearTimeout(labelTimer);
+    labelTimer = setTimeout(() => {
+      button.textContent = label;
+      said.textContent = '';
+      button.classList.remove('done');
+    }, 4000);
+  });
+  text.addEventListener('focus', () => text.select());
 }
 
-const label = button ? button.textContent : '';
-let labelTimer;
-
-function showCopied(text, copied) {
-  const said = document.getElementById('copy-said');
-  button.textContent = said.textContent = text;
-  button.classList.toggle('done', copied);
-  clearTimeout(labelTimer);
-  labelTimer = setTimeout(() => {
-    button.textContent = label;
-    said.textContent = '';
-    button.classList.remove('done');
-  }, 4000);
+// A link to what is in the page alone, which a browser saves under the name.
+function save({ currentTarget }) {
+  const link = document.createElement('a');
+  const note = document.getElementById('note').textContent;
+  link.href = URL.createObjectURL(new Blob([note], { type: 'text/plain' }));
+  link.download = currentTarget.dataset.name;
+  link.click();
+  URL.revokeObjectURL(link.href);
 }
 
 // Empties the field and the page's own text of it, so that neither "back" nor a restored tab brings the AuthID back.
@@ -226,8 +236,8 @@ if (ready) {
     else sending.hidden = true;
   }
   if (give) arm(give, () => giveAway(ticket, fetchToken));
-  button.addEventListener('click', copy);
-  field.addEventListener('focus', () => field.select());
+  for (const button of document.querySelectorAll('[data-copies]')) copies(button);
+  document.getElementById('save')?.addEventListener('click', save);
   window.addEventListener('pagehide', hide);
   setTimeout(hide, HIDE_AFTER_MS);
 }

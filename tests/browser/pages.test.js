@@ -49,7 +49,7 @@ function still() {
             .replace(/\b[0-9a-f]{32}\b/, '5d41402abc4b2a76b9719d911017c592')
             .replace(/\b(revoke:[^:]+:\d+:)[0-9a-z-]{53}/, '$1bgbj8sne-rrze7gba-dgw88xqr-3x3hmwdc-d50ghtwc-c4agj3v3')
             .replace(/\b[0-9a-f]{16}\b/, '5f3a9c21d07b664e')
-            .replace(/\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]+Z/g, '2026-11-23T10:00:00Z')
+            .replace(/\b[0-9]{1,2} [A-Z][a-z]+ [0-9]{4}, [0-9]{2}:[0-9]{2} UTC/, '23 November 2026, 10:00 UTC')
             .replace(/localhost:[0-9]+/, 'localhost:8200')
             .replace(/nas\.test:[0-9]+/, 'nas.lan:8200');
     }
@@ -162,7 +162,10 @@ stage.test('the page with the AuthID, for every kind of opener, and the page aft
     await context.clearCookies();
     await inspect((await loggedIn(context, stage.local, `${start}&token=abcdefghijklmnop0123`)).popup);
     await context.clearCookies();
-    await inspect((await loggedIn(context, stage.nas, start)).popup);
+    const asked = (await loggedIn(context, stage.nas, start)).popup;
+    const [box, sentence] = await asked.evaluate(() => ['.status', '.status .on'].map((part) => document.querySelector(part).offsetHeight));
+    assert.equal(box, sentence, 'no room is kept for what only a click brings');
+    await inspect(asked);
     await context.clearCookies();
     const alone = await visit(context, start);
     await logIn(alone);
@@ -245,6 +248,53 @@ stage.test('without JavaScript a login ends with an AuthID to copy, and nothing 
     await page.goto(`${server.url}/?type=pastedrive`);
     await page.click('a[href^="/cli-token?"]');
     assert.equal(await page.textContent('h1'), 'Connect Paste Drive');
+});
+
+const SITE = `
+[site]
+name = "Sicherungen der Gesellschaft für angewandte Wasserforschung"
+contact = "it-hilfe@angewandte-wasserforschung.example"
+imprint_url = "https://angewandte-wasserforschung.example/impressum"
+`;
+
+stage.test('the pages in German, with the name of who runs the server', { ...MANY, settings: MANY.settings + SITE }, async ({ server, another }) => {
+    const context = await another({ locale: 'de-AT' });
+    await watchShifts(context);
+    for (const path of ['/', '/?type=localdrive', '/?type=unheard-of', '/?type=onedrive', '/revoke', '/inspect', '/privacy-policy', '/nothing-here']) {
+        const page = await visit(context, server.url + path);
+        assert.equal(await page.getAttribute('html', 'lang'), 'de');
+        await inspect(page);
+    }
+    const { popup, authid } = await loggedIn(context, stage.nas, `${server.url}/?type=localdrive`);
+    assert.equal(await popup.textContent('h1'), 'Ihre AuthID für Local Drive');
+    await inspect(popup);
+    const checked = await visit(context, `${server.url}/inspect`);
+    await checked.fill('#authid', authid);
+    await checked.click('button[type="submit"]');
+    await checked.waitForSelector('.status .good');
+    for (const summary of await checked.$$('summary')) await summary.click();
+    await look(checked);
+    const revoke = await visit(context, `${server.url}/revoke`);
+    await revoke.fill('#authid', `revoke:${authid}`);
+    await revoke.click('button[type="submit"]');
+    await revoke.waitForSelector('[role="alert"]');
+    await inspect(revoke);
+});
+
+stage.test('the revoke code can be copied, and saved in a file that does not hold the AuthID', HTTPS, async ({ server, another }) => {
+    const context = await another({ permissions: ['clipboard-read', 'clipboard-write'], acceptDownloads: true });
+    const page = await visit(context, `${server.url}/?type=localdrive`);
+    const authid = await logIn(page);
+    const code = await page.inputValue('#revoke-code');
+    assert.match(code, /^revoke:localdrive:1:/);
+    await page.click('[data-copies="revoke-code"]');
+    await page.waitForFunction(() => document.getElementById('copy-said').textContent !== '');
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), code);
+    const [file] = await Promise.all([page.waitForEvent('download'), page.click('#save')]);
+    assert.match(file.suggestedFilename(), /^revoke-code-[0-9a-f]{8}\.txt$/);
+    const saved = await readFile(await file.path(), 'utf8');
+    assert.ok(saved.includes(code) && saved.includes(`${server.url}/revoke`) && saved.includes('Local Drive'), saved);
+    assert.ok(!saved.includes(authid) && !saved.includes('<'), saved);
 });
 
 stage.test('the copy button puts the AuthID into the clipboard and says so', HTTPS, async ({ server, another }) => {

@@ -88,14 +88,27 @@ fn check_says_what_is_offered_and_why_the_rest_is_not() {
     let folder =
         ready(&format!("{GOOD}[clients.jottacloud]\nenabled = true\n[clients.dropbox]\nid = \"1\"\nsecret = \"s\"\n"));
     let done = run(folder.path(), &["check"]);
+    assert!(!done.out.contains("not offered") && done.out.lines().all(|line| line.len() < 200), "{done:?}");
     for said in [
         "warning: jottacloud is set up, but off: its refresh tokens can be used once",
         "\noffered: dropbox\n",
-        "\nnot offered: gcs, off: clients.google.id is not set",
-        "\nnot offered: onedrive, Microsoft shut down",
+        "\n8 others are not set up: `authseal providers` lists them\n",
     ] {
         assert!(done.out.contains(said), "{said}\n{}", done.out);
     }
+}
+
+#[test]
+fn providers_says_what_to_do_for_one_of_them() {
+    let folder = ready(&format!("{GOOD}[clients.dropbox]\nid = \"1\"\nsecret = \"s\"\n"));
+    let ask = |id: &str| run(folder.path(), &["providers", id]);
+    assert_eq!(ask("google").out.matches(": no client id\n  set clients.google.id\n  register at https://").count(), 3);
+    assert!(ask("jottacloud").out.contains(": not enabled\n  set clients.jottacloud.enabled = true"));
+    assert!(ask("dropbox").out.contains(": offered\n  register at https://"));
+    assert!(ask("onedrive").out.contains(": ended\n  Microsoft shut down"));
+    assert_eq!(ask("box").out, ask("box.com").out, "an alias, and the provider's own id");
+    let none = ask("gogle");
+    assert!(none.code == 2 && none.err.contains("`authseal providers` lists them"), "{none:?}");
 }
 
 #[test]
@@ -117,12 +130,12 @@ fn scripts_get_json() {
     let faulty = run(folder.path(), &["check", "--json"]);
     let told: Value = serde_json::from_str(&faulty.out).unwrap();
     assert_eq!((faulty.code, &told["good"]), (2, &false.into()));
-    assert!(told["faults"][0].as_str().unwrap().contains("did you mean `public_url`?"), "{told}");
+    assert!(told["faults"][0]["says"].as_str().unwrap().contains("did you mean `public_url`?"), "{told}");
     fs::write(folder.path().join("authseal.toml"), GOOD).unwrap();
     fs::remove_file(folder.path().join("keys.toml")).unwrap();
     let unbuildable = run(folder.path(), &["check", "--json"]);
     let told: Value = serde_json::from_str(&unbuildable.out).unwrap();
-    assert!(unbuildable.code == 2 && told["faults"][0].as_str().unwrap().contains("keys.toml"), "{told}");
+    assert!(unbuildable.code == 2 && told["faults"][0]["says"].as_str().unwrap().contains("keys.toml"), "{told}");
 }
 
 #[test]

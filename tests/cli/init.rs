@@ -40,7 +40,7 @@ fn from_nothing_to_a_server_that_starts() {
     for words in [
         "made etc/authseal.toml\nmade etc/keys.toml\nmade etc/denylist\n",
         "to the letter: https://oauth.example.com/logged-in\n",
-        "  Google: https://console.cloud.google.com/auth/clients  (what to mind: docs/providers/google.md)\n",
+        "  Google: https://console.cloud.google.com/auth/clients  (details: docs/providers/google.md)\n",
         "  Box: https://app.box.com/developers/console",
         "then put the client id into [clients.box] of etc/authseal.toml",
         "  Jottacloud: nothing is registered there",
@@ -124,6 +124,48 @@ fn what_is_wrong_is_said_at_once_and_nothing_is_written() {
 }
 
 #[test]
+fn what_the_operator_added_is_no_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_secret(at);
+    let asked = [URL.as_slice(), &GOOGLE].concat();
+    assert_eq!(init(at, &asked).code, 0);
+    let file = at.join("etc/authseal.toml");
+    let text = read(at, "authseal.toml").replace("listen = [\"127.0.0.1:8080\"]", "listen = [\"127.0.0.1:8081\"]");
+    let text = text.replace("store = \"memory\"", "store = \"dir:state\"")
+        + "tenant = \"common\"\n[clients.dropbox]\nid = \"2\"\n";
+    fs::write(&file, text.replace("tenant = \"common\"\n", "secret_expires = \"2999-01-01\"\n")).unwrap();
+    fs::write(&file, fs::read_to_string(&file).unwrap() + "secret = \"s\"\n").unwrap();
+    for asked in [&URL.to_vec(), &asked, &[asked.as_slice(), &["--provider", "dropbox"]].concat()] {
+        let again = init(at, asked);
+        assert!(again.code == 0 && !again.out.contains("What was asked for"), "{again:?}");
+    }
+    let other = init(at, &[asked.as_slice(), &["--client-id", "google=other"]].concat());
+    let lines = "would be:\n  - clients.google.id = \"1234.apps\"\n  + clients.google.id = \"other\"\n";
+    assert!(other.code == 1 && other.out.contains(lines), "{other:?}");
+}
+
+#[test]
+fn the_store_that_the_providers_need_is_chosen_and_the_reason_told() {
+    for (flags, store, reason) in [
+        (&["--provider", "google"][..], "memory", None),
+        (&["--provider", "box", "--provider", "jottacloud"], "dir:state", Some("Box and Jottacloud replace ")),
+        (&["--provider", "microsoft"], "dir:state", Some("Microsoft replaces the refresh token")),
+        (&["--provider", "microsoft", "--store", "memory"], "memory", None),
+        (&["--provider", "box", "--denylist", "var/denylist"], "dir:var/state", Some("Box replaces ")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let done = init(folder.path(), &[URL.as_slice(), flags].concat());
+        let store = store.replace("dir:var", &format!("dir:{}", folder.path().join("var").display()));
+        let text = read(folder.path(), "authseal.toml");
+        assert!(done.code == 0 && text.contains(&format!("\nstore = \"{store}\"\n")), "{flags:?}: {text} {done:?}");
+        assert_eq!(done.out.contains("state.store is dir:"), reason.is_some(), "{done:?}");
+        assert!(reason.is_none_or(|reason| done.out.contains(reason)), "{done:?}");
+        assert!(text.contains("listen = [\"127.0.0.1:9464\"]"), "the port of Prometheus itself is not taken: {text}");
+    }
+}
+
+#[test]
 fn a_dry_run_makes_nothing_and_shows_the_text() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -133,7 +175,7 @@ fn a_dry_run_makes_nothing_and_shows_the_text() {
     assert!(!at.join("etc").exists());
     // It tells what is wrong and what differs as well as the run that it stands for.
     let wrong = init(at, &["--public-url", "https://oauth.example.com/path", "--store", "postgres", "--dry-run"]);
-    assert!(wrong.code == 2 && wrong.err.matches(" (in authseal.toml) ").count() == 2, "{wrong:?}");
+    assert!(wrong.code == 2 && wrong.err.matches(" (in authseal.toml, line ").count() == 2, "{wrong:?}");
     assert_eq!(init(at, &URL).code, 0);
     let other = init(at, &[URL.as_slice(), &["--store", "dir:state", "--dry-run"]].concat());
     assert!(other.code == 1 && other.out.contains("  + state.store = \"dir:state\"\n"), "{other:?}");

@@ -338,8 +338,8 @@ fn what_cannot_be_promoted_is_refused_before_anybody_is_asked() {
     refused(folder.path(), &["promote", "2"], "epoch 2 is retired: its secret is gone");
     for (arguments, words) in [
         (&["promote", "0"][..], "is no epoch; those are numbers from 1"),
-        (&["promote", "--against", "127.0.0.1:9090"], "must be like http://10.0.0.5:9090"),
-        (&["promote", "--against", "http://me:secret@127.0.0.1:9090"], "must be like http://10.0.0.5:9090"),
+        (&["promote", "--against", "127.0.0.1:9464"], "must be like http://10.0.0.5:9464"),
+        (&["promote", "--against", "http://me:secret@127.0.0.1:9464"], "must be like http://10.0.0.5:9464"),
         (&["promote", "--alone", "--against", "http://127.0.0.1:1"], "cannot be used with"),
         (&["stage", "--print", "--json"], "cannot be used with"),
         (&["retire"], "<EPOCH>"),

@@ -573,7 +573,8 @@ async fn an_interface_elsewhere_gets_nothing_by_itself() {
         let page = person.click(&index, login).await;
         assert!(page.authid().is_some(), "it is there to copy");
         assert_eq!(page.delivers_to(), None, "{opener}");
-        assert_eq!(page.body.contains(&opener.replace('/', "&#x2f;")), named, "{opener}");
+        let name = format!("<b>{}</b>", opener.replace('/', "&#x2f;"));
+        assert_eq!(page.body.contains(&name), named, "{opener}");
         assert!(fetch(&person, FETCH_TOKEN).await["wait"].is_string(), "{opener}");
     }
     let typed = person.visit(person.at(&format!("/?type=googledrive&token={FETCH_TOKEN}")), From::Typed).await;

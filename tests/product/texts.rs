@@ -1,7 +1,7 @@
 //! The language of the pages: the browser's, while what programs read is English.
 
 use crate::emulator::{Emulator, Personality};
-use crate::spawn::{Answer, TestApp, spawn_for};
+use crate::spawn::{Answer, TestApp, spawn_app, spawn_for};
 
 async fn get(app: &TestApp, path: &str, languages: &[&str]) -> Answer {
     let request = app.client.get(app.at(path)).header("x-forwarded-for", "203.0.113.7");
@@ -78,4 +78,52 @@ async fn programs_read_english_whatever_they_ask_for() {
     assert!(program.json()["error"].as_str().unwrap().starts_with("This AuthID is not valid here"));
     let token = post(&app, "/token", &[("grant_type", "password")]).await.json();
     assert!(token["error_description"].as_str().unwrap().starts_with("This server answers"));
+}
+
+#[tokio::test]
+async fn each_page_says_who_runs_the_server() {
+    let site = "[site]\nname = \"Backups of <Example> & Co\"\ncontact = \"help@example.com\"\n";
+    let imprint = "imprint_url = \"https://example.com/imprint\"\n[privacy]\nurl = \"https://example.com/privacy\"\n";
+    let emulator = Emulator::start(Personality::google());
+    let app = spawn_app(&format!("{}{site}{imprint}", emulator.provider_toml()));
+    let bare = spawn_for(&[&emulator]);
+    for path in ["/", "/?type=googledrive", "/revoke", "/inspect", "/privacy-policy", "/nothing", "/logged-in?error=x"]
+    {
+        let page = get(&app, path, &[]).await.body;
+        let shown =
+            ["<span>Backups of &lt;Example&gt; &amp; Co</span>", "· Backups of &lt;Example&gt; &amp; Co</title>"];
+        for text in shown.into_iter().chain(["mailto:help@example.com", "https:&#x2f;&#x2f;example.com&#x2f;imprint"]) {
+            assert!(page.contains(text), "{path} {text}: {page}");
+        }
+        let page = get(&bare, path, &[]).await.body;
+        assert!(page.contains("<span>authseal</span>") && page.contains("· authseal</title>"), "{page}");
+        assert!(!page.contains("Imprint") && !page.contains("mailto") && !page.contains("Who runs"), "{path}: {page}");
+    }
+    let privacy = get(&app, "/privacy-policy", &[]).await.body;
+    assert!(privacy.contains("Who runs this server") && privacy.contains(">help@example.com</a>"), "{privacy}");
+    let text = get(&app, "/privacy-policy.txt", &[]).await.body;
+    for line in ["Backups of <Example> & Co", "help@example.com", "https://example.com/imprint"] {
+        assert!(text.lines().any(|other| other == line), "{text}");
+    }
+    let error = get(&app, "/nothing", &["de"]).await.body;
+    assert!(error.contains("<a href=\"mailto:help@example.com\">help@example.com</a> um Hilfe bitten"), "{error}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_known_is_told_above_the_list_and_not_repeated() {
+    let app = spawn_for(&[&Emulator::start(Personality::google())]);
+    for (query, told) in [
+        ("type=nosuch%3Cb%3E", true),
+        ("type=GoogleDrive", true),
+        ("redirect=nosuch", true),
+        ("type=", false),
+        ("", false),
+        ("other=x", false),
+        ("type=googledrive", false),
+        ("type=nosuch&redirect=googledrive", false),
+    ] {
+        let page = get(&app, &format!("/?{query}"), &[]).await.body;
+        assert_eq!(page.contains("asked for a service that this server does not know"), told, "{query}: {page}");
+        assert!(!page.contains("nosuch") && page.contains("Google Drive"), "{query}: {page}");
+    }
 }

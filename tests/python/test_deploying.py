@@ -315,6 +315,26 @@ echo started
     assert run([HERE, *sections()["Two replicas with compose"]], DOMAIN=NAME) == "started\n"
 
 
+def test_the_file_for_one_container_fits_the_program_and_is_started_as_the_page_says(tools, run, tmp_path):
+    compose = yaml.safe_load((ROOT / "config" / "compose.single.yaml").read_text())
+    (replica,) = compose["services"].values()
+    assert replica["read_only"] and replica["cap_drop"] == ["ALL"]
+    assert all(port.startswith("127.0.0.1:") for port in replica["ports"])
+    assert replica["volumes"] == ["/srv/authseal/etc:/etc/authseal:ro", "/srv/authseal/state:/var/lib/authseal"]
+    (network,) = compose["networks"].values()
+    assert network["ipam"]["config"][0]["gateway"] == replica["environment"]["AUTHSEAL_SERVER__TRUSTED_PROXIES"]
+    given = {key: re.sub(r"\$\{DOMAIN:.*?\}", NAME, value) for key, value in replica["environment"].items()}
+    for verb in (["keys", "new"], ["denylist", "init"]):
+        subprocess.run([BINARY, *verb], cwd=tmp_path, capture_output=True)
+    done = subprocess.run([BINARY, "check"], cwd=tmp_path, env={**os.environ, **given}, capture_output=True, text=True)
+    assert done.returncode == 0 and f"https://{NAME}/logged-in" in done.stdout, done
+    script(tools, "docker", f"""
+[[ $* == "compose --file config/compose.single.yaml up --detach" && -f $3 && $DOMAIN == {NAME} ]]
+echo started
+""")
+    assert run([HERE, *sections()["One with compose"]], DOMAIN=NAME) == "started\n"
+
+
 def test_upgrading_and_going_back(server, tools, run, tmp_path):
     place = tmp_path / "usr" / "local" / "bin"
     place.mkdir(parents=True)
@@ -411,7 +431,9 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
         run([HERE, build, start], DOMAIN=NAME, VOLUME=str(volume))
         assert status(f"http://{host}:{port}/readyz") == 200
         image = json.loads(podman("inspect", f"localhost/{name}").stdout)[0]
-        assert image["Size"] < 16_000_000 and image["User"] == f"{USER}:{USER}"
+        stated = int(re.search(r"One binary of (\d+) MB", (ROOT / "README.md").read_text())[1])
+        assert abs(image["Size"] / 1e6 - stated) < 1, f"the pages say {stated} MB, the image has {image['Size']} bytes"
+        assert image["User"] == f"{USER}:{USER}"
         container = json.loads(podman("inspect", name).stdout)[0]
         pid = container["State"]["Pid"]
         of_process = dict(re.findall(r"^(\w+):\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))
@@ -432,6 +454,6 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
 
 def test_every_block_is_run():
     assert {name: len(blocks) for name, blocks in list(sections().items())[1:]} == {
-        "systemd": 2, "TLS of its own": 2, "A container": 3, "Two replicas with compose": 1,
+        "systemd": 2, "TLS of its own": 2, "A container": 3, "One with compose": 1, "Two replicas with compose": 1,
         "Upgrading, and going back": 2, "Giving the configuration to root": 2,
     }

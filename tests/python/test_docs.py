@@ -144,6 +144,19 @@ def test_every_toml_block_can_be_copied(page):
         tomllib.loads(textwrap.dedent(block))
 
 
+def test_every_page_says_the_same_size():
+    """How big it really is, test_deploying.py compares where there is a release build."""
+    said = [
+        (page, re.search(pattern, (ROOT / page).read_text()))
+        for page, pattern in [
+            ("README.md", r"One binary of (\d+) MB"),
+            ("docs/deploying.md", r"nothing else: (\d+) MB"),
+            ("docs/performance.md", r"size of the binary \| (\d+)\.\d MB"),
+        ]
+    ]
+    assert len({found and found[1] for _, found in said}) == 1, said
+
+
 # What the program says
 
 STRING = r'(?<![\w#])b?"(?:[^"\\]|\\.)*"'

@@ -79,7 +79,7 @@ done
 """)
     script(tools, "kubectl", f"""
 case "$*" in
-"get pods -l app=authseal -o jsonpath={{range .items[*]}}http://{{.status.podIP}}:9090 {{end}}") echo -n "{' '.join(pod.admin for pod in pods)} " ;;
+"get pods -l app=authseal -o jsonpath={{range .items[*]}}http://{{.status.podIP}}:9464 {{end}}") echo -n "{' '.join(pod.admin for pod in pods)} " ;;
 "get secret authseal-keys -o go-template={{{{index .data \\"keys.toml\\" | base64decode}}}}") cat {secret} ;;
 "create secret generic authseal-keys --from-file=keys.toml --dry-run=client -o yaml") base64 keys.toml ;;
 "replace -f -") base64 -d > {secret}; kubelet ;;

@@ -1,7 +1,7 @@
 """docs/quick-start.md, followed to the letter: every `sh` block from top to bottom in one shell, from a clean folder to a
 refresh through nginx with a certificate, in front of the certified `oidc-provider` in the place of the cloud.
 
-What is different: the client id, where folders and ports are (so that no machine is changed), and stand-ins for what
+What is different: where folders and ports are (so that no machine is changed), and stand-ins for what
 changes a machine (apt-get, useradd, chown, systemctl) or asks the internet (certbot, and Google itself).
 """
 
@@ -150,7 +150,6 @@ def test_from_an_empty_server_to_the_first_refresh(tmp_path, tools, cloud, monke
     printed = []
     try:
         for block in blocks:
-            block = re.sub(r"^CLIENT_ID=.*", f"CLIENT_ID={cloud['id']}", block, flags=re.MULTILINE)
             block = re.sub(r"(?<![\w:/.])/(etc|root|var/lib)/", rf"{root}/\1/", block)
             block = block.replace("http://127.0.0.1:8080/", f"http://{upstream}/")
             if "Client secret" in block:
@@ -159,6 +158,7 @@ def test_from_an_empty_server_to_the_first_refresh(tmp_path, tools, cloud, monke
                 secret.parent.mkdir()
                 secret.touch(mode=0o600)
                 secret.write_text(f"{cloud['secret']}\n")
+                secret.with_name("google-id").write_text(f"{cloud['id']}\n")
             if "AUTHID_FILE=" in block:
                 authid = log_in(certificate / "fullchain.pem", "googledrive")
                 assert authid.startswith("v3:googledrive:1:")

@@ -1,8 +1,8 @@
 //! `authseal denylist add`, `remove` and `compact`.
 
 use super::found::{Files, Found};
-use crate::cli::Misuse;
 use crate::cli::keys::{Against, Replica};
+use crate::cli::{Misuse, json};
 use crate::clock::Clock;
 use crate::denylist::{self, Ends, Needed, Rule, needed, read_rules};
 use crate::seal::Keyring;
@@ -30,9 +30,12 @@ struct How {
 
 #[derive(Args)]
 pub(in crate::cli) struct Add {
-    /// As a line of the file holds it: `epoch …` or `grant …`; `-` for lines on standard input
+    /// As a line of the file holds it: `epoch …` or `login …`; `-` for lines on standard input
     #[arg(required = true, value_name = "RULE")]
     words: Vec<String>,
+    /// Add it even if it names a service that is not known here; lines on standard input always are
+    #[arg(long)]
+    force: bool,
     /// Why, for whoever reads the file later
     #[arg(long, default_value = "", hide_default_value = true)]
     note: String,
@@ -68,7 +71,16 @@ pub(super) fn add(add: &Add) -> anyhow::Result<()> {
     let found = add.how.files.find()?;
     let mut wanted = match add.words.as_slice() {
         [dash] if dash == "-" => from_input(note)?,
-        words => vec![(from_words(words)?, note.to_owned())],
+        words => {
+            let rule = from_words(words)?;
+            if let Some(unknown) = found.unknown(&rule).filter(|_| !add.force) {
+                return Err(Misuse(format!(
+                    "{unknown}; nothing is added, since it would refuse nothing: if it is meant, say `--force`"
+                ))
+                .into());
+            }
+            vec![(rule, note.to_owned())]
+        }
     };
     let mut warnings: Vec<_> = found.complete(wanted.iter_mut().map(|(rule, _)| rule)).into_iter().collect();
     let now = Clock::system().now();
@@ -84,8 +96,7 @@ pub(super) fn add(add: &Add) -> anyhow::Result<()> {
     says.extend(new.iter().map(|rule| format!("  {rule}")));
     let rules: Vec<_> = new.iter().map(ToString::to_string).collect();
     let known = wanted.len() - new.len();
-    add.how.tell(&found, new.len(), &says, json!({ "added": rules, "known": known, "warnings": warnings }));
-    Ok(())
+    add.how.tell(&found, new.len(), &says, json!({ "added": rules, "known": known, "warnings": warnings }))
 }
 
 pub(super) fn remove(remove: &Remove) -> anyhow::Result<()> {
@@ -102,8 +113,7 @@ pub(super) fn remove(remove: &Remove) -> anyhow::Result<()> {
         true => format!("nothing is changed; `{rule}` would go ({})", lines(gone)),
         false => format!("removed `{rule}` ({}): what no other rule refuses works again", lines(gone)),
     };
-    remove.how.tell(&found, gone, &[says], json!({ "removed": gone }));
-    Ok(())
+    remove.how.tell(&found, gone, &[says], json!({ "removed": gone }))
 }
 
 pub(super) fn compact(Compact { against, alone, how }: &Compact) -> anyhow::Result<()> {
@@ -128,8 +138,7 @@ pub(super) fn compact(Compact { against, alone, how }: &Compact) -> anyhow::Resu
     }];
     says.extend(stay.iter().map(|(why, count)| format!("{} must stay: {why}", lines(*count))));
     let stay: Vec<_> = stay.iter().map(|(why, count)| json!({ "lines": count, "why": why.to_string() })).collect();
-    how.tell(&found, gone, &says, json!({ "dropped": gone, "stay": stay }));
-    Ok(())
+    how.tell(&found, gone, &says, json!({ "dropped": gone, "stay": stay }))
 }
 
 /// Whether every replica holds this keyring: one that opens more still needs the rules about it.
@@ -203,14 +212,14 @@ impl Found {
 
 impl How {
     /// For people, or as JSON: `more` with what is common to all.
-    fn tell(&self, found: &Found, lines: usize, says: &[String], mut more: Value) {
+    fn tell(&self, found: &Found, lines: usize, says: &[String], mut more: Value) -> anyhow::Result<()> {
         if !self.json {
             says.iter().for_each(|line| println!("{line}"));
-            return;
+            return Ok(());
         }
         more["denylist"] = found.denylist.display().to_string().into();
         more["changed"] = (lines > 0 && !self.dry_run).into();
         more["dry_run"] = self.dry_run.into();
-        println!("{more}");
+        json::print(&more)
     }
 }

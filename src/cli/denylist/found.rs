@@ -64,28 +64,32 @@ fn from_file(path: &Path) -> Result<Keyring, String> {
 }
 
 impl Found {
+    /// That `rule` is about a service that is not known here, if a configuration says which are: a slip that would pass for
+    /// a revocation.
+    pub(super) fn unknown(&self, rule: &Rule) -> Option<String> {
+        let (Rule::Service(_, service), Some(catalogue)) = (rule, &self.catalogue) else { return None };
+        let unknown = catalogue.find(service.as_str()).is_none();
+        unknown.then(|| format!("no service is called `{service}`; `authseal providers` lists them"))
+    }
+
     /// What makes one doubt that `rule` does what somebody wants.
     pub(super) fn doubt(&self, rule: &Rule, now: UnixTime) -> Option<String> {
         let of_epoch = |epoch: &Epoch| match self.keyring.as_ref().ok()?.opener(*epoch) {
             Err(NoKey::Newer) => Some(format!("epoch {epoch} is newer than all in the keyring")),
-            Err(why) => Some(format!("epoch {epoch} is {why} and opens nothing anyway")),
             Ok(_) => None,
+            Err(why) => Some(format!("epoch {epoch} is {why} and opens nothing anyway")),
         };
+        if let Some(unknown) = self.unknown(rule) {
+            return Some(unknown);
+        }
         match rule {
             Rule::Epoch(epoch) if self.seals_with(*epoch) => {
                 Some(format!("epoch {epoch} is the primary, so every new login is refused, too; promote another"))
             }
-            Rule::Service(epoch, service) => {
-                let unknown =
-                    self.catalogue.as_ref().is_some_and(|catalogue| catalogue.find(service.as_str()).is_none());
-                let said =
-                    unknown.then(|| format!("no service is called `{service}`; `authseal providers` lists them"));
-                said.or_else(|| of_epoch(epoch))
-            }
             Rule::LoginBefore(epoch, time) if *time > now => {
                 Some(format!("the time is to come: until then it refuses new logins under epoch {epoch}"))
             }
-            Rule::Epoch(epoch) | Rule::LoginBefore(epoch, _) => of_epoch(epoch),
+            Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => of_epoch(epoch),
             Rule::Grant(..) => None,
         }
     }

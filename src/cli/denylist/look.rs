@@ -1,6 +1,7 @@
 //! `authseal denylist list` and `check`.
 
 use super::found::Files;
+use crate::cli::json;
 use crate::cli::plain::plain;
 use crate::clock::{Clock, rfc3339};
 use crate::denylist::{DenylistError, Ends, Fault, Line, Rule, lines};
@@ -26,13 +27,14 @@ pub(in crate::cli) struct Look {
 pub(super) fn list(look: &Look) -> anyhow::Result<()> {
     let path = look.files.find()?.denylist;
     let mut out = BufWriter::new(io::stdout().lock());
+    let between = if json::for_people() { "\n" } else { "" };
     let mut rows = 0;
     let mut row = |line: &Line<'_>, rule: &Rule| {
         let text = String::from_utf8_lossy(line.bytes);
         match (look.json, rows) {
             (false, _) => writeln!(out, "{:>6}  {}", line.number, plain(text.trim())),
-            (true, 0) => write!(out, "[\n{}", plain(&as_json(line.number, rule, &text).to_string())),
-            (true, _) => write!(out, ",\n{}", plain(&as_json(line.number, rule, &text).to_string())),
+            (true, 0) => write!(out, "[{between}{}", plain(&as_json(line.number, rule, &text).to_string())),
+            (true, _) => write!(out, ",{between}{}", plain(&as_json(line.number, rule, &text).to_string())),
         }?;
         rows += 1;
         Ok::<_, io::Error>(())
@@ -47,7 +49,8 @@ pub(super) fn list(look: &Look) -> anyhow::Result<()> {
     });
     // A list that could not be read to its end is not closed, so that no program takes it for the whole.
     if look.json && read.is_ok() {
-        printed = printed.and_then(|()| writeln!(out, "{}", if rows == 0 { "[]" } else { "\n]" }));
+        printed =
+            printed.and_then(|()| writeln!(out, "{}", if rows == 0 { "[]".to_owned() } else { format!("{between}]") }));
     }
     match printed.and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -67,7 +70,7 @@ pub(super) fn list(look: &Look) -> anyhow::Result<()> {
 /// A rule for programs; what it does not have is null.
 fn as_json(number: usize, rule: &Rule, text: &str) -> Value {
     let note = text.split_once('#').map(|(_, note)| note.trim());
-    let row = |kind: &str| json!({ "line": number, "kind": kind, "epoch": null, "service": null, "login_before": null, "grant": null, "through": null, "at": null, "note": note });
+    let row = |kind: &str| json!({ "line": number, "kind": kind, "epoch": null, "service": null, "login_before": null, "grant": null, "login": null, "through": null, "at": null, "note": note });
     let mut row = row(match rule {
         Rule::Epoch(_) => "epoch",
         Rule::Service(..) => "service",
@@ -86,6 +89,7 @@ fn as_json(number: usize, rule: &Rule, text: &str) -> Value {
         }
         Rule::Grant(grant, Ends { through, at }) => {
             row["grant"] = grant.to_string().into();
+            row["login"] = row["grant"].clone();
             row["through"] = through.map(Epoch::number).into();
             row["at"] = at.map(|time| time.to_string()).into();
         }
@@ -139,10 +143,9 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
         };
         let error = read.as_ref().err().map(ToString::to_string);
         let file = found.denylist.display().to_string();
-        println!(
-            "{}",
-            json!({ "denylist": file, "good": read.is_ok(), "error": error, "faults": faults, "rules": counts, "warnings": warnings })
-        );
+        json::print(
+            &json!({ "denylist": file, "good": read.is_ok(), "error": error, "faults": faults, "rules": counts, "warnings": warnings }),
+        )?;
     }
     read?;
     if !look.json {

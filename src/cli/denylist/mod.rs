@@ -14,37 +14,46 @@ use std::path::PathBuf;
 #[derive(Subcommand)]
 pub(super) enum Verb {
     /// Make an empty denylist; never overwrites
+    #[command(after_help = "\
+Examples:
+  authseal denylist init             # where the configuration says
+  authseal denylist init /var/lib/authseal/denylist")]
     Init {
         /// Where to [default: the configured `denylist.file`, else denylist beside the configuration]
         file: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// Refuse an epoch, a service of it, its older logins, or one login (`grant` and the login id)
+    /// Refuse an epoch, a service of it, its older logins, or one login (`login` or `grant`, and the login id)
     ///
     /// The rule is on the disk when this says so. The line of a login gets the newest epoch and the time, which tell
     /// `compact` when it is no longer needed.
     #[command(after_help = "\
 Examples:
-  authseal denylist add grant 00112233445566778899aabbccddeeff --note 'laptop stolen'
+  authseal denylist add login 00112233445566778899aabbccddeeff \\
+      --note 'laptop stolen'
   authseal denylist add epoch 3
   authseal denylist add epoch 3 service dropbox
   authseal denylist add epoch 3 login-before 2026-11-01T00:00:00Z
-  authseal denylist add - < lines              many, one a line; another denylist will do")]
+  authseal denylist add - < lines    # many; another denylist will do")]
     Add(change::Add),
     /// Take a rule out: what it refused works again
     #[command(after_help = "\
 Examples:
-  authseal denylist remove grant 00112233445566778899aabbccddeeff
+  authseal denylist remove login 00112233445566778899aabbccddeeff
   authseal denylist remove epoch 3 --dry-run")]
     Remove(change::Remove),
     /// Print all rules with the numbers of their lines, their times and notes
+    #[command(after_help = "\
+Examples:
+  authseal denylist list
+  authseal denylist list --json | jq length")]
     List(look::Look),
     /// Say whether servers would take the file up, and what in it looks like a mistake
     #[command(after_help = "\
 Examples:
   authseal denylist check
-  authseal denylist check --denylist copy      before it takes the denylist's place")]
+  authseal denylist check --denylist copy  # before it takes the other's place")]
     Check(look::Look),
     /// Drop rules that are about nothing but retired epochs
     ///
@@ -53,7 +62,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   authseal denylist compact --dry-run
-  authseal denylist compact --against http://10.0.0.5:9090 http://10.0.0.6:9090")]
+  authseal denylist compact --against http://10.0.0.5:9464 http://10.0.0.6:9464")]
     Compact(change::Compact),
 }
 

@@ -1,83 +1,214 @@
-//! The questions of `authseal init`, on the error stream; whatever a flag says is not asked.
+//! The questions of `authseal init`, on the error stream; whatever a flag says is not asked. Each answer is judged where it
+//! is given, by the rules that `check` goes by, and asked for again if it is no good: nothing that was typed is lost.
 
 use super::plan::{CONFIGURATION, Plan, Registration, Secret};
-use super::{Init, Known, from_flags, has_password};
+use super::{Init, Known, from_flags, has_password, reason_for_store, usual_denylist, usual_store};
 use crate::cli::Misuse;
-use crate::config::check_origin;
 use crate::provider::Provider;
 use dialoguer::{Input, MultiSelect, Password};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use url::Url;
 
 pub(super) fn plan(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
-    let mut flags = Init {
-        dir: init.dir.clone(),
-        denylist: init.denylist.clone(),
-        public_url: init.public_url.clone(),
-        providers: init.providers.clone(),
-        client_id: init.client_id.clone(),
-        client_secret_file: init.client_secret_file.clone(),
-        store: init.store.clone(),
-        ..*init
-    };
+    judge_flags(init, providers)?;
+    let mut flags = init.clone();
+    eprintln!("Every answer can be changed later, in {CONFIGURATION}. Ctrl+C leaves, and nothing is written.\n");
     let dir = match &init.dir {
         Some(dir) => dir.clone(),
-        None => PathBuf::from(
-            Input::<String>::new().with_prompt("Folder for the files").default(".".into()).interact_text()?,
-        ),
+        None => PathBuf::from(ask(
+            "Where shall authseal.toml, keys.toml and denylist go?",
+            Some(".".to_owned()),
+            judge_folder,
+        )?),
     };
     let is_configured = dir.join(CONFIGURATION).exists();
-    flags.dir = Some(dir);
+    flags.dir = Some(dir.clone());
     if is_configured && init.public_url.is_none() {
         return from_flags(&flags, providers); // what is missing beside it
     }
     if init.public_url.is_none() {
-        let url = Input::<String>::new().with_prompt("What browsers see (https://…)").validate_with(|text: &String| {
-            check_origin(text).map(drop).map_err(|_| "scheme, host and perhaps port, like https://oauth.example.com")
-        });
-        flags.public_url = Some(url.interact_text()?);
+        let prompt = "Public address of this server, like https://oauth.example.com";
+        flags.public_url = Some(ask(prompt, None, |text| judge_url(text, providers))?);
     }
     let known = providers.by_id();
     if init.providers.is_empty() && init.client_id.is_empty() {
-        let names: Vec<_> = known.values().map(|provider| provider.name()).collect();
-        eprintln!("Providers (space chooses, enter goes on):");
-        let chosen = MultiSelect::new().items(&names).interact()?;
-        flags.providers =
-            known.keys().enumerate().filter(|(at, _)| chosen.contains(at)).map(|(_, id)| (*id).to_owned()).collect();
+        flags.providers = choose(&known.values().map(|provider| provider.name()).collect::<Vec<_>>())?
+            .into_iter()
+            .filter_map(|at| known.keys().nth(at).map(|id| (*id).to_owned()))
+            .collect();
     }
     if init.store.is_none() {
-        let store = Input::<String>::new()
-            .with_prompt("State store: memory, dir:FOLDER or redis://HOST")
-            .default("memory".into())
-            .validate_with(|text: &String| match has_password(text) {
-                true => Err("it would be shown here: name a file with the URL as `state.store_file` later"),
-                false => Ok(()),
-            });
-        flags.store = Some(store.interact_text()?);
+        let chosen = flags.named().filter_map(|id| known.get(id.as_str()).copied());
+        let why = reason_for_store(chosen);
+        let denylist = flags.denylist.clone().unwrap_or_else(|| usual_denylist(&dir));
+        let usual = if why.is_some() { usual_store(&dir, &denylist) } else { "memory".to_owned() };
+        why.into_iter().for_each(|why| eprintln!("{why}"));
+        let prompt = "State store, where the server remembers: memory, dir:FOLDER or redis://HOST";
+        flags.store = Some(ask(prompt, Some(usual), |text| judge_store(text, providers))?);
     }
     let mut plan = from_flags(&flags, providers)?;
-    let callback = format!("{}/logged-in", plan.public_url.as_deref().unwrap_or_default().trim_end_matches('/'));
+    let callback = format!("{}/logged-in", plan.public_url.as_deref().unwrap_or_default());
     for registration in &mut plan.registrations {
         let provider =
             known.get(registration.provider.as_str()).ok_or_else(|| Misuse("no such provider".to_owned()))?;
-        register(registration, provider, &callback)?;
+        register(registration, provider, &callback, providers)?;
     }
     Ok(plan)
 }
 
+/// What flags say is judged before anything is asked.
+fn judge_flags(init: &Init, providers: &Known) -> anyhow::Result<()> {
+    let url = init.public_url.clone().unwrap_or_else(|| "https://oauth.example.com".to_owned());
+    from_flags(&Init { public_url: Some(url), ..init.clone() }, providers)?;
+    let text = |key: &str, text: &Option<String>| text.iter().map(|text| (key.to_owned(), text.clone())).collect();
+    let given: [Vec<_>; 3] = [
+        text("public_url", &init.public_url),
+        text("state.store", &init.store),
+        init.client_id.iter().map(|(id, text)| (format!("clients.{id}.id"), text.clone())).collect(),
+    ];
+    let faults = given.concat().into_iter().filter_map(|(key, text)| {
+        let why = providers.complaint(&key, &[(&key, &text)])?;
+        Some(format!("{key} {why}"))
+    });
+    match faults.collect::<Vec<_>>() {
+        faults if faults.is_empty() => Ok(()),
+        faults => Err(Misuse(faults.join("\n")).into()),
+    }
+}
+
+/// Why an answer is no good, and what may have been meant.
+struct No {
+    why: String,
+    instead: Option<String>,
+}
+
+impl From<String> for No {
+    fn from(why: String) -> Self {
+        Self { why, instead: None }
+    }
+}
+
+/// Asks until the answer is good. What may have been meant is offered the next time: Enter alone takes it.
+fn ask(prompt: &str, mut default: Option<String>, judge: impl Fn(&str) -> Result<(), No>) -> anyhow::Result<String> {
+    loop {
+        let input = Input::<String>::new().with_prompt(prompt).allow_empty(default.is_none());
+        let input = match &default {
+            Some(default) => input.default(default.clone()),
+            None => input,
+        };
+        let answer = input.interact_text()?.trim().to_owned();
+        let Err(no) = judge(&answer) else { return Ok(answer) };
+        eprintln!("  This {}.", no.why);
+        default = no.instead.or(default);
+    }
+}
+
+fn judge_folder(text: &str) -> Result<(), No> {
+    if let Some(rest) = text.strip_prefix('~') {
+        let home = std::env::var("HOME").ok().filter(|_| rest.is_empty() || rest.starts_with('/'));
+        let why = "begins with ~, which only a shell knows; write the folder out".to_owned();
+        return Err(No { why, instead: home.map(|home| home + rest) });
+    }
+    if Path::new(text).ends_with(CONFIGURATION) {
+        let folder = Path::new(text).parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        return Err(No {
+            why: "names the file; its folder is asked for".to_owned(),
+            instead: Some(folder.display().to_string()),
+        });
+    }
+    let whole = std::path::absolute(text).map_err(|_| "is not a folder".to_owned())?;
+    let there = whole.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    if !there.is_dir() {
+        return Err(format!("is not a folder: {} is a file", there.display()).into());
+    }
+    // Only trying tells: rights, capabilities and read-only file systems have their say.
+    match tempfile::tempfile_in(there) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("cannot be written to: {}: {error}", there.display()).into()),
+    }
+}
+
+fn judge_url(text: &str, providers: &Known) -> Result<(), No> {
+    let complaint = |text: &str| match text {
+        "" => Some("is needed: browsers come back to it from the provider".to_owned()),
+        text => providers.complaint("public_url", &[("public_url", text)]),
+    };
+    let Some(why) = complaint(text) else { return Ok(()) };
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let scheme = if rest.starts_with("localhost") { "http" } else { "https" };
+    let url = Url::parse(&format!("{scheme}://{rest}")).ok();
+    // A lone word is more likely a slip than a host.
+    let meant = url.filter(|url| url.host_str().is_some_and(|host| host.contains('.') || host == "localhost"));
+    let origin = meant.map(|url| url.origin().ascii_serialization());
+    Err(No { why, instead: origin.filter(|origin| complaint(origin).is_none()) })
+}
+
+fn judge_store(text: &str, providers: &Known) -> Result<(), No> {
+    if has_password(text) {
+        return Err("has a password, which is shown here: name a file with the URL as `state.store_file` later"
+            .to_owned()
+            .into());
+    }
+    let Some(why) = providers.complaint("state.store", &[("state.store", text)]) else { return Ok(()) };
+    let folder = Some(format!("dir:{text}")).filter(|_| text.starts_with(['/', '.']));
+    Err(No { why, instead: folder })
+}
+
+/// The numbers of those that are chosen. Enter alone is asked about once: it is easily pressed in place of Space.
+fn choose(names: &[&str]) -> anyhow::Result<Vec<usize>> {
+    let choose =
+        || MultiSelect::new().with_prompt("Providers (Space chooses, Enter continues)").items(names).interact();
+    let chosen = choose()?;
+    if !chosen.is_empty() {
+        return Ok(chosen);
+    }
+    eprintln!("  None is chosen: press Space on each that you want. Enter again leaves it for later.");
+    Ok(choose()?)
+}
+
 /// What only a person at the provider's console knows.
-fn register(registration: &mut Registration, provider: &Provider, callback: &str) -> anyhow::Result<()> {
+fn register(
+    registration: &mut Registration,
+    provider: &Provider,
+    callback: &str,
+    providers: &Known,
+) -> anyhow::Result<()> {
     let Some(console) = provider.console_url() else { return Ok(()) };
+    let (name, id) = (provider.name(), provider.id());
+    let (id_key, secret_key) = (format!("clients.{id}.id"), format!("clients.{id}.secret"));
     if registration.client_id.is_none() {
-        eprintln!("\n{}: register an app at {console} with the callback {callback}", provider.name());
-        let id = Input::<String>::new().with_prompt("Client id (empty: later)").allow_empty(true).interact_text()?;
-        registration.client_id = Some(id.trim().to_owned()).filter(|id| !id.is_empty());
+        eprintln!("\n{name}: register an app at {console} with the callback {callback}");
+        let prompt = format!("{name} client ID (leave empty to fill in later)");
+        let id = ask(&prompt, None, |text| match providers.complaint(&id_key, &[(&id_key, text)]) {
+            Some(why) if !text.is_empty() => Err(why.into()),
+            _ => Ok(()),
+        })?;
+        registration.client_id = Some(id).filter(|id| !id.is_empty());
     }
-    if registration.client_id.is_some() && matches!(registration.secret, Secret::None) {
-        let secret = Password::new().with_prompt("Client secret (not shown; empty: none)").allow_empty_password(true);
-        let secret = secret.interact()?;
-        if !secret.trim().is_empty() {
-            registration.secret = Secret::Typed(secret.trim().into());
-        }
+    let Some(client_id) = &registration.client_id else { return Ok(()) };
+    if !matches!(registration.secret, Secret::None) {
+        return Ok(());
     }
+    let complaint = |secret: &str| {
+        let id = (id_key.as_str(), client_id.as_str());
+        let secret = Some((secret_key.as_str(), secret)).filter(|(_, secret)| !secret.is_empty());
+        providers.complaint(&secret_key, &Vec::from_iter([id].into_iter().chain(secret)))
+    };
+    let required = complaint("").is_some();
+    let file = registration.secret_file();
+    let empty = if required { format!("to put it into {file} later") } else { "if there is none".to_owned() };
+    let secret = Password::new()
+        .with_prompt(format!("{name} client secret (not shown; leave empty {empty})"))
+        .allow_empty_password(true)
+        .validate_with(|text: &String| match complaint(text.trim()) {
+            Some(why) if !text.trim().is_empty() => Err(format!("This {why}.")),
+            _ => Ok(()),
+        })
+        .interact()?;
+    registration.secret = match secret.trim() {
+        "" if required => Secret::Later,
+        "" => Secret::None,
+        secret => Secret::Typed(secret.into()),
+    };
     Ok(())
 }

@@ -9,27 +9,30 @@ use super::Misuse;
 use super::files::scratch;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
-use crate::provider::{Availability, Catalogue, Provider};
+use crate::provider::{Availability, Catalogue, Provider, Rotation};
 use clap::Args;
 use plan::{Plan, Registration, Secret};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  authseal init                        asks for everything
-  authseal init --dir /etc/authseal --public-url https://oauth.example.com --provider google \\
-      --client-id google=1234.apps.googleusercontent.com --client-secret-file google=/etc/authseal/google-secret
-  authseal init --dir /etc/authseal --public-url https://oauth.example.com --dry-run
+  authseal init                      # asks for everything
+  authseal init --dir /etc/authseal --public-url https://oauth.example.com \\
+      --provider google --client-id google=1234.apps.googleusercontent.com \\
+      --client-secret-file google=/etc/authseal/google-secret
+  authseal init --dir /etc/authseal --public-url https://oauth.example.com \\
+      --dry-run
 
-What is there already stays as it is, byte for byte: run again, it makes what is missing and says
-what it would write differently.
+What is there already stays as it is, byte for byte: run again, it makes what is
+missing and says where the file differs from what the flags ask for.
 
-Exit codes: 0 all is as asked for, 1 authseal.toml says something else, 2 the flags have to be
-mended first.";
+Exit codes: 0 all is as asked for, 1 authseal.toml says something else, 2 the
+flags have to be fixed first.";
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct Init {
     /// The folder for authseal.toml and keys.toml [default: the working directory]
     #[arg(long, value_name = "FOLDER")]
@@ -52,7 +55,8 @@ pub(super) struct Init {
     /// Secrets are not taken as arguments: others can read those.
     #[arg(long, value_name = "PROVIDER=FILE", value_parser = pair)]
     client_secret_file: Vec<(String, String)>,
-    /// Where state is kept that outlives a request: memory, dir:FOLDER or redis://HOST [default: memory]
+    /// Where state is kept that outlives a request: memory, dir:FOLDER or redis://HOST [default: a folder where a
+    /// provider's tokens change, else memory]
     #[arg(long)]
     store: Option<String>,
     /// Ask nothing, even on a terminal
@@ -79,28 +83,45 @@ pub(super) fn init(init: &Init) -> anyhow::Result<()> {
     write::write(&plan, &providers, init.dry_run)
 }
 
+impl Init {
+    /// The providers that flags name, some more than once.
+    fn named(&self) -> impl Iterator<Item = &String> {
+        self.providers.iter().chain(self.client_id.iter().chain(&self.client_secret_file).map(|(id, _)| id))
+    }
+}
+
 /// The providers that there are without any configuration, by id.
-struct Known(Catalogue);
+struct Known {
+    catalogue: Catalogue,
+    /// A folder without a file: the configuration that is there, or not, says nothing of this.
+    empty: TempDir,
+}
 
 impl Known {
     fn new() -> anyhow::Result<Self> {
-        // A folder without a file: the configuration that is there, or not, says nothing of this.
         let empty = scratch()?;
-        let working_dir = empty.path().to_owned();
-        let sources = Sources {
-            system_file: working_dir.join("none"),
-            working_dir,
-            now: Clock::system().now(),
-            ..Sources::default()
-        };
-        Ok(Self(Config::load(&sources)?.catalogue))
+        let catalogue = Config::load(&sources(&empty, &[]))?.catalogue;
+        Ok(Self { catalogue, empty })
+    }
+
+    /// What is wrong with `key` in a configuration of these keys alone: the end of a sentence.
+    fn complaint(&self, key: &str, keys: &[(&str, &str)]) -> Option<String> {
+        let faults = Config::load(&sources(&self.empty, keys)).err()?;
+        faults.all().iter().find(|fault| fault.key == key).map(|fault| fault.says.clone())
     }
 
     /// Those where something can be logged in to.
     fn by_id(&self) -> BTreeMap<&str, &Provider> {
-        let live = self.0.all().filter(|service| !matches!(service.availability(), Availability::Gone { .. }));
+        let live = self.catalogue.all().filter(|service| !matches!(service.availability(), Availability::Gone { .. }));
         live.map(|service| (service.provider.id(), &*service.provider)).collect()
     }
+}
+
+fn sources(empty: &TempDir, keys: &[(&str, &str)]) -> Sources {
+    let working_dir = empty.path().to_owned();
+    let flags = keys.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+    let system_file = working_dir.join("none");
+    Sources { system_file, working_dir, flags, now: Clock::system().now(), ..Sources::default() }
 }
 
 fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
@@ -108,8 +129,7 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
     let known = providers.by_id();
     let dir = init.dir.clone().unwrap_or_default();
     let mut registrations: Vec<Registration> = Vec::new();
-    let named = init.providers.iter().chain(init.client_id.iter().chain(&init.client_secret_file).map(|(id, _)| id));
-    for id in named {
+    for id in init.named() {
         match known.contains_key(id.as_str()) {
             _ if registrations.iter().any(|other| other.provider == *id) => {}
             true => registrations.push(Registration::new(id)),
@@ -148,7 +168,13 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
         _ => {}
     }
     let public_url = init.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
-    let store = init.store.clone().unwrap_or_else(|| "memory".to_owned());
+    let denylist = init.denylist.clone().unwrap_or_else(|| usual_denylist(&dir));
+    let chosen = registrations.iter().filter_map(|registration| known.get(registration.provider.as_str()).copied());
+    let why_store = reason_for_store(chosen).filter(|_| init.store.is_none());
+    let store = init.store.clone().unwrap_or_else(|| match why_store {
+        Some(_) => usual_store(&dir, &denylist),
+        None => "memory".to_owned(),
+    });
     if has_password(&store) {
         faults.push(
             "a password does not belong on a command line, where others can read it: leave `--store` out, and name a file with the URL as `state.store_file` in authseal.toml".to_owned(),
@@ -156,8 +182,9 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
     }
     match faults.is_empty() {
         true => {
-            let denylist = init.denylist.clone().unwrap_or_else(|| usual_denylist(&dir));
-            Ok(Plan { dir, denylist, public_url, registrations, store })
+            let asked = [("state.store", init.store.is_some()), ("denylist.file", init.denylist.is_some())];
+            let asked = asked.into_iter().filter_map(|(key, asked)| asked.then_some(key)).collect();
+            Ok(Plan { dir, denylist, public_url, registrations, store, why_store, asked })
         }
         false => Err(Misuse(faults.join("\n")).into()),
     }
@@ -167,6 +194,31 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
 fn usual_denylist(dir: &Path) -> PathBuf {
     let folder = if dir == Path::new("/etc/authseal") { Path::new("/var/lib/authseal") } else { dir };
     folder.join("denylist")
+}
+
+/// The state store of a server that needs one: a folder beside its denylist, since the server writes to both.
+fn usual_store(dir: &Path, denylist: &Path) -> String {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match whole(denylist).parent() {
+        Some(folder) if folder != whole(dir) => format!("dir:{}", folder.join("state").display()),
+        _ => "dir:state".to_owned(),
+    }
+}
+
+/// Why these providers need a store that outlives a restart, or are better with one; `None` if they do not care.
+fn reason_for_store<'a>(chosen: impl Iterator<Item = &'a Provider>) -> Option<String> {
+    let mut changing: Vec<_> = chosen.filter(|provider| provider.rotation() != Rotation::None).collect();
+    changing.sort_by_key(|provider| provider.id().to_owned());
+    changing.dedup_by_key(|provider| provider.id().to_owned());
+    let names: Vec<_> = changing.iter().map(|provider| provider.name()).collect();
+    let single = changing.iter().any(|provider| provider.rotation() == Rotation::SingleUse);
+    let (verb, lost) = (
+        if names.len() == 1 { "replaces" } else { "replace" },
+        if single { "the logins do not work" } else { "each login ends with its first one" },
+    );
+    let who = names.join(" and ");
+    (!names.is_empty())
+        .then(|| format!("{who} {verb} the refresh token when it is used; unless the new one is remembered, {lost}."))
 }
 
 fn has_password(store: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What `authseal init` will write, and its text.
 
+use crate::cli::DOCS;
 use crate::provider::Provider;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -18,6 +19,10 @@ pub(super) struct Plan {
     pub(super) registrations: Vec<Registration>,
     /// As `state.store` takes it.
     pub(super) store: String,
+    /// Why it is another than memory, where nobody said which.
+    pub(super) why_store: Option<String>,
+    /// The keys, beside `public_url` and those of clients, that somebody asked for and that were not chosen here.
+    pub(super) asked: Vec<&'static str>,
 }
 
 /// This server's registration at a provider, as far as there is one.
@@ -29,6 +34,8 @@ pub(super) struct Registration {
 
 pub(super) enum Secret {
     None,
+    /// To be put into a file of its own later.
+    Later,
     /// In this file, as it was named.
     File(PathBuf),
     /// Typed just now: it goes into a file of its own.
@@ -50,20 +57,20 @@ impl Plan {
     /// The text of an `authseal.toml` in `dir`.
     pub(super) fn text(&self, dir: &Path, public_url: &str, providers: &BTreeMap<&str, &Provider>) -> String {
         let mut text = format!(
-            "# Written by `authseal init`. docs/configuration.md explains every key, config/authseal.toml shows all of them.\n\
+            "# Written by `authseal init`. {DOCS}/configuration.md explains every key.\n\
              # `authseal check` says what is wrong, `authseal config show --origin` what is in force.\n\n\
              # What browsers see. The callback to register at providers is this with /logged-in.\n\
              public_url = {}\n\
-             # For a proxy on this machine that ends TLS. Without one: [tls], as docs/deploying.md says.\n\
+             # For a proxy on this machine that ends TLS. Without one: [tls], as {DOCS}/deploying.md says.\n\
              listen = [\"127.0.0.1:8080\"]\n\n\
              [server]\n\
-             # The proxies whose word on a client's address is taken.\n\
+             # The proxies that are trusted to tell a client's address.\n\
              trusted_proxies = [\"127.0.0.1\"]\n\n\
              [admin]\n\
-             # Metrics and the state of the keys, for operators: docs/monitoring.md\n\
-             listen = [\"127.0.0.1:9090\"]\n\n\
+             # Metrics and the state of the keys, for operators: {DOCS}/monitoring.md\n\
+             listen = [\"127.0.0.1:9464\"]\n\n\
              [state]\n\
-             # Box and Jottacloud need \"dir:FOLDER\" or \"redis://HOST\", Microsoft is better with: docs/configuration.md\n\
+             # Box and Jottacloud need \"dir:FOLDER\" or \"redis://HOST\", Microsoft is better with: {DOCS}/configuration.md\n\
              store = {}\n",
             quoted(public_url),
             quoted(&self.store),
@@ -91,13 +98,19 @@ impl Registration {
         let provider = providers.get(id.as_str());
         let mut lines = format!("\n[clients.{id}]\n");
         // What is written to a String cannot fail.
+        if let (Some(client_id), Secret::Later) = (&self.client_id, &self.secret) {
+            let (id, file) = (quoted(client_id), self.secret_file());
+            let todo = format!("# Put the client secret into {file}, then take the # off these two lines:");
+            let _ = writeln!(lines, "{todo}\n#id = {id}\n#secret_file = {}", quoted(&file));
+            return lines;
+        }
         let _ = match (&self.client_id, provider.and_then(|provider| provider.console_url())) {
             (Some(client_id), _) => writeln!(lines, "id = {}", quoted(client_id)),
             (None, Some(console)) => writeln!(lines, "# From {console}\n#id = \"…\""),
             (None, None) => writeln!(lines, "# Nothing is registered there.\nenabled = true"),
         };
         let file = match &self.secret {
-            Secret::None => None,
+            Secret::None | Secret::Later => None,
             Secret::File(file) => Some(seen_from(dir, file)),
             Secret::Typed(_) => Some(self.secret_file()),
         };

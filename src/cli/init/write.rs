@@ -2,10 +2,10 @@
 
 use super::Known;
 use super::plan::{CONFIGURATION, Plan, Secret};
-use crate::cli::Misuse;
 use crate::cli::files::scratch;
-use crate::cli::keys::new_keyring;
-use crate::cli::providers::state;
+use crate::cli::keys::{new_keyring, no_traces};
+use crate::cli::providers::advice;
+use crate::cli::{DOCS, Misuse};
 use crate::clock::Clock;
 use crate::config::{Config, FILE_LIMIT, Faults, Sources, keys_of};
 use crate::denylist::{self, Denylist};
@@ -39,7 +39,7 @@ pub(super) fn write(plan: &Plan, providers: &Known, dry_run: bool) -> anyhow::Re
         Some(public_url) => {
             let text = plan.text(&plan.dir, public_url, &providers.by_id());
             match files::read_text(&path, FILE_LIMIT, Readers::All) {
-                Ok((old, _)) => compare(&path, &old, &text)?,
+                Ok((old, _)) => compare(plan, &path, &old, &text)?,
                 Err(Unread::Missing) => {
                     judge(plan, public_url, providers)?;
                     make(plan, &path, &text, dry_run)?;
@@ -49,11 +49,18 @@ pub(super) fn write(plan: &Plan, providers: &Known, dry_run: bool) -> anyhow::Re
             }
         }
     };
+    plan.why_store.iter().for_each(|why| println!("state.store is {}. {why}", plan.store));
     let keyring = plan.dir.join("keys.toml");
+    let configured = load(&path).ok().map(|(config, _)| config);
+    if !keyring.exists() {
+        no_traces(&keyring, configured.as_ref())?;
+    }
     once(&keyring, dry_run, || new_keyring(&keyring, Clock::system().now()))?;
     // A configuration that was there may name another.
-    let configured = load(&path).ok().map(|(config, _)| config.denylist);
-    let list = configured.filter(|list| !is_same(list, &plan.denylist)).unwrap_or_else(|| plan.denylist.clone());
+    let list = configured
+        .map(|config| config.denylist)
+        .filter(|list| !is_same(list, &plan.denylist))
+        .unwrap_or_else(|| plan.denylist.clone());
     once(&list, dry_run, || {
         make_folder_of(&list)?;
         Ok(Denylist::init(&list)?)
@@ -109,7 +116,7 @@ fn judge(plan: &Plan, public_url: &str, providers: &Known) -> anyhow::Result<()>
     for registration in plan.registrations.iter().filter(|other| matches!(other.secret, Secret::Typed(_))) {
         place(&folder.path().join(registration.secret_file()), SECRET_MODE, "typed")?;
     }
-    match load(&path).map_err(|error| (error.downcast_ref::<Faults>().map(Faults::lines), error)) {
+    match load(&path).map_err(|error| (error.downcast_ref::<Faults>().map(lines), error)) {
         Ok((config, _)) => config.warnings.iter().for_each(|warning| {
             println!("warning: {}", warning.replace(&path.display().to_string(), CONFIGURATION));
         }),
@@ -121,6 +128,10 @@ fn judge(plan: &Plan, public_url: &str, providers: &Known) -> anyhow::Result<()>
         Err((None, error)) => return Err(error),
     }
     Ok(())
+}
+
+fn lines(faults: &Faults) -> Vec<String> {
+    faults.all().iter().map(ToString::to_string).collect()
 }
 
 /// Makes the files with secrets that were typed, and the configuration that names them.
@@ -152,21 +163,21 @@ fn load(path: &Path) -> anyhow::Result<(Config, Url)> {
     Ok(Config::load_to_serve(&sources)?)
 }
 
-/// Says how `new` differs from the file that is there; whether it does.
-fn compare(path: &Path, old: &str, new: &str) -> anyhow::Result<bool> {
+/// Says in what that was asked for `new` differs from the file that is there; whether it does.
+fn compare(plan: &Plan, path: &Path, old: &str, new: &str) -> anyhow::Result<bool> {
     let keys = |text: &str| keys_of(text).map(|keys| keys.into_iter().collect::<BTreeMap<_, _>>());
     let old = keys(old).map_err(|why| anyhow::anyhow!("{} {why}", path.display()))?;
     let new = keys(new).map_err(anyhow::Error::msg)?;
-    let gone = old.iter().filter(|(key, value)| new.get(*key) != Some(value)).map(|pair| ('-', pair));
-    let come = new.iter().filter(|(key, value)| old.get(*key) != Some(value)).map(|pair| ('+', pair));
-    let mut differences: Vec<_> = gone.chain(come).collect();
-    differences.sort_by_key(|(sign, (key, _))| (*key, *sign == '+'));
+    let asked = |key: &str| key == "public_url" || key.starts_with("clients.") || plan.asked.contains(&key);
+    let differs = |(key, value): &(&String, &String)| asked(key) && old.get(*key) != Some(*value);
+    let differences: Vec<_> = new.iter().filter(differs).collect();
     if differences.is_empty() {
         return Ok(stays(path));
     }
     println!("{} is there already and stays as it is. What was asked for would be:", path.display());
-    for (sign, (key, value)) in differences {
-        println!("  {sign} {key} = {value}");
+    for (key, value) in differences {
+        old.get(key).into_iter().for_each(|old| println!("  - {key} = {old}"));
+        println!("  + {key} = {value}");
     }
     Ok(true)
 }
@@ -175,17 +186,23 @@ fn compare(path: &Path, old: &str, new: &str) -> anyhow::Result<bool> {
 fn tell(plan: &Plan, path: &Path, keyring: &Path, catalogue: &Catalogue, public_url: &Url) {
     let base = public_url.as_str().trim_end_matches('/');
     println!("\nKeep a copy of {} in a safe place: without it every AuthID is worthless.", keyring.display());
-    let asked_for = |service: &Service| plan.registrations.iter().any(|other| other.provider == service.provider.id());
+    let registration = |service: &Service| plan.registrations.iter().find(|it| it.provider == service.provider.id());
     let mut providers: BTreeMap<_, _> = BTreeMap::new();
     for service in catalogue.all() {
         let id = service.provider.id();
         let left = match service.availability() {
             Availability::Offered => None,
-            Availability::NotConfigured if asked_for(service) => {
-                Some(format!("then put the client id into [clients.{id}] of {}", path.display()))
-            }
-            Availability::NeedsStore => Some(state(Availability::NeedsStore, &service.provider)),
-            Availability::NotConfigured | Availability::Gone { .. } => continue,
+            Availability::NeedsStore => advice(Availability::NeedsStore, &service.provider),
+            Availability::SwitchedOff | Availability::Gone { .. } => continue,
+            Availability::NotConfigured => match registration(service) {
+                None => continue,
+                Some(it) if matches!(it.secret, Secret::Later) => {
+                    let (file, path) = (plan.dir.join(it.secret_file()), path.display());
+                    let file = file.display();
+                    Some(format!("then put the client secret into {file}, and switch on [clients.{id}] in {path}"))
+                }
+                Some(_) => Some(format!("then put the client id into [clients.{id}] of {}", path.display())),
+            },
         };
         providers.entry(id).or_insert((service.provider.clone(), left));
     }
@@ -195,9 +212,9 @@ fn tell(plan: &Plan, path: &Path, keyring: &Path, catalogue: &Catalogue, public_
     }
     for (id, (provider, left)) in providers {
         match provider.console_url() {
-            Some(url) => println!("  {}: {url}  (what to mind: docs/providers/{id}.md)", provider.name()),
+            Some(url) => println!("  {}: {url}  (details: {DOCS}/providers/{id}.md)", provider.name()),
             None => {
-                println!("  {}: nothing is registered there  (what to mind: docs/providers/{id}.md)", provider.name())
+                println!("  {}: nothing is registered there  (details: {DOCS}/providers/{id}.md)", provider.name())
             }
         }
         provider.console_hint().into_iter().for_each(|hint| println!("    {hint}"));

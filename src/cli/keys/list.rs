@@ -4,6 +4,7 @@ use super::replicas::Against;
 use super::source::Source;
 use super::usage::Usage;
 use super::verify::{Verdict, verdicts};
+use crate::cli::json;
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::seal::{Entry, Epoch, EpochKeys, KeyState};
 use clap::Args;
@@ -65,7 +66,7 @@ pub(super) fn run(list: &List) -> anyhow::Result<()> {
         replicas: verdicts,
     };
     if list.json {
-        println!("{}", serde_json::to_string(&report)?);
+        json::print(&report)?;
     } else {
         report.print();
     }

@@ -10,7 +10,7 @@ mod step;
 mod usage;
 mod verify;
 
-pub(super) use new::new_keyring;
+pub(super) use new::{new_keyring, no_traces};
 pub(super) use replicas::{Against, Replica, own_listener};
 
 use crate::seal::Epoch;
@@ -21,23 +21,25 @@ pub(super) enum Verb {
     /// Make a keyring with one fresh key; never overwrites
     #[command(after_help = "\
 Examples:
-  authseal keys new                            where the configuration says
+  authseal keys new                  # where the configuration says
   authseal keys new /etc/authseal/keys.toml
-  authseal keys new --print | kubectl create secret generic authseal-keys --from-file=keys.toml=/dev/stdin
-  authseal keys new --epoch 8                  where epochs up to 7 are lost")]
+  authseal keys new --print | kubectl create secret generic authseal-keys \\
+      --from-file=keys.toml=/dev/stdin
+  authseal keys new --epoch 8        # where epochs up to 7 are lost")]
     New(new::New),
     /// List the epochs, what each may do, and which are in use; shows no secret
     #[command(after_help = "\
 Examples:
   authseal keys list
-  authseal keys list --against http://10.0.0.5:9090 http://10.0.0.6:9090      in use anywhere?")]
+  authseal keys list \\
+      --against http://10.0.0.5:9464 http://10.0.0.6:9464  # in use anywhere?")]
     List(list::List),
     /// Add the next epoch, which opens and does not seal yet: the first step of changing keys
     #[command(after_help = "\
 Examples:
   authseal keys stage
   authseal keys stage --keyring keys.toml --dry-run
-  authseal keys stage --keyring - --print < old > new      where the keyring is no file that can be edited")]
+  authseal keys stage --keyring - --print < old > new  # it is no file here")]
     Stage(step::Stage),
     /// Make a staged epoch the one that seals: the second step
     ///
@@ -46,8 +48,8 @@ Examples:
     /// machine without such a listener, give --alone.
     #[command(after_help = "\
 Examples:
-  authseal keys promote                        one machine
-  authseal keys promote 5 --against http://10.0.0.5:9090 http://10.0.0.6:9090")]
+  authseal keys promote              # one machine
+  authseal keys promote 5 --against http://10.0.0.5:9464 http://10.0.0.6:9464")]
     Promote(step::Promote),
     /// Give up the secret of an epoch, which ends every AuthID that was sealed under it
     ///
@@ -55,14 +57,14 @@ Examples:
     /// may be in use is retired with --force only.
     #[command(after_help = "\
 Examples:
-  authseal keys retire 3 --against http://10.0.0.5:9090 http://10.0.0.6:9090
-  authseal keys retire 3 --unused-for 30       the server of this machine has seen it no more for 30 days
-  authseal keys retire 3 --force               whoever still uses it has to log in again")]
+  authseal keys retire 3 --against http://10.0.0.5:9464 http://10.0.0.6:9464
+  authseal keys retire 3 --unused-for 30  # days, at the server of this machine
+  authseal keys retire 3 --force     # whoever still uses it logs in again")]
     Retire(step::Retire),
     /// Ask whether all replicas hold this keyring
     #[command(after_help = "\
 Examples:
-  authseal keys verify --against http://10.0.0.5:9090 http://10.0.0.6:9090")]
+  authseal keys verify --against http://10.0.0.5:9464 http://10.0.0.6:9464")]
     Verify(verify::Verify),
 }
 

@@ -1,15 +1,18 @@
 //! `authseal keys new`.
 
-use crate::cli::Misuse;
 use crate::cli::configured::ConfigFile;
 use crate::cli::files::place;
+use crate::cli::{Misuse, json};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::config::{Config, KeyringSource};
+use crate::denylist::{self, Rule};
 use crate::keyfile;
 use crate::seal::{Epoch, new_secret_text};
+use crate::store::StorePlace;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
+use std::fs;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -19,10 +22,10 @@ pub(in crate::cli) struct New {
     file: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigFile,
-    /// The number of its key. Where there was a keyring that is lost, one above all that were ever in it, so that the
-    /// AuthIDs of that time are told from those of a newer replica
-    #[arg(long, value_name = "EPOCH", default_value = "1", value_parser = super::epoch)]
-    epoch: Epoch,
+    /// Number of its key [default: 1]. Where there was a keyring that is lost, one above all that were ever in it, so
+    /// that the AuthIDs of that time are told from those of a newer replica
+    #[arg(long, value_name = "EPOCH", value_parser = super::epoch)]
+    epoch: Option<Epoch>,
     /// Print the keyring, with its secret, and make no file: to be piped to where it is kept
     #[arg(long, conflicts_with_all = ["file", "dry_run", "json"])]
     print: bool,
@@ -35,8 +38,9 @@ pub(in crate::cli) struct New {
 }
 
 pub(super) fn run(new: &New) -> anyhow::Result<()> {
+    let epoch = new.epoch.unwrap_or(Epoch::FIRST);
     if new.print {
-        print!("{}", *text(new.epoch, Clock::system().now())?);
+        print!("{}", *text(epoch, Clock::system().now())?);
         return Ok(());
     }
     let configured = |config: Config| match config.keyring {
@@ -46,23 +50,70 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
         }
     };
     let path = place(new.file.as_ref(), &new.config, "keys.toml", configured)?;
+    if new.epoch.is_none() && !path.exists() {
+        no_traces(&path, new.config.load().ok().as_ref())?;
+    }
     if !new.dry_run {
-        keyfile::create(&path, &text(new.epoch, Clock::system().now())?)?;
+        keyfile::create(&path, &text(epoch, Clock::system().now())?)?;
     } else if path.exists() {
         bail!("there is a keyring {} already; it would stay as it is", path.display());
     }
     if new.json {
         let keyring = path.display().to_string();
-        println!(
-            "{}",
-            json!({ "keyring": keyring, "epoch": new.epoch.number(), "changed": !new.dry_run, "dry_run": new.dry_run })
+        return json::print(
+            &json!({ "keyring": keyring, "epoch": epoch.number(), "changed": !new.dry_run, "dry_run": new.dry_run }),
         );
-        return Ok(());
     }
     let made = if new.dry_run { "would make" } else { "made" };
-    println!("{made} {} with epoch {} as primary", path.display(), new.epoch);
+    println!("{made} {} with epoch {epoch} as primary", path.display());
     println!("keep a copy in a safe place: without it every AuthID is worthless, with it every AuthID can be opened");
     Ok(())
+}
+
+/// Refuses where the denylist or the state folder of the server that is to use the keyring `path` show that there was one:
+/// a new one with the same epochs would pass for the lost one until somebody's backup fails.
+///
+/// # Errors
+/// Says what shows it, and what to do.
+pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow::Result<()> {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let path = whole(path);
+    let configured = config.and_then(|config| match &config.keyring {
+        KeyringSource::File(file) => Some((whole(file), config)),
+        KeyringSource::Text(_) => None,
+    });
+    let (denylist, store) = match configured {
+        Some((file, config)) if file == path => (config.denylist.clone(), config.store.clone()),
+        // Another one beside that of the server.
+        Some((file, _)) if file.parent() == path.parent() => return Ok(()),
+        _ => (path.with_file_name("denylist"), StorePlace::Memory),
+    };
+    let (mut rules, mut newest) = (0, None);
+    // A list that cannot be read to its end tells what it can.
+    let _ = denylist::lines(&denylist, |line| {
+        let epoch = line.rule.as_ref().map(|rule| match rule {
+            Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => Some(*epoch),
+            Rule::Grant(_, ends) => ends.through,
+        });
+        rules += usize::from(epoch.is_some());
+        newest = newest.max(epoch.flatten());
+        Ok(())
+    });
+    let found = match &store {
+        _ if rules > 0 => format!("the denylist {} has rules", denylist.display()),
+        StorePlace::Dir(folder) if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) => {
+            format!("the state folder {} is in use", folder.display())
+        }
+        _ => return Ok(()),
+    };
+    let above = newest.map(|newest| newest.number().saturating_add(1).to_string());
+    Err(Misuse(format!(
+        "{found}, so there was a keyring, and without it every AuthID is worthless: put it back as {}. If it is lost for good, \
+         `authseal keys new --epoch {}` makes one; its epoch has to be above all that were ever in use",
+        path.display(),
+        above.as_deref().unwrap_or("NUMBER")
+    ))
+    .into())
 }
 
 /// Makes a keyring file that only its owner can read.

@@ -65,7 +65,7 @@ pub(in crate::cli) fn own_listener(config: &Config) -> Option<Url> {
 fn admin_url(text: &str) -> Result<Url, &'static str> {
     let plain = |url: &Url| url.username().is_empty() && url.password().is_none() && url.query().is_none();
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && plain(url));
-    url.ok_or("must be like http://10.0.0.5:9090; an epoch goes before --against")
+    url.ok_or("must be like http://10.0.0.5:9464; an epoch goes before --against")
 }
 
 fn ask(urls: &[Url]) -> anyhow::Result<Vec<Replica>> {

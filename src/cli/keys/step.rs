@@ -5,7 +5,7 @@ use super::replicas::{Against, Replica};
 use super::source::{Found, Source};
 use super::usage::Usage;
 use super::verify::{Verdict, verdicts};
-use crate::cli::block_on;
+use crate::cli::{block_on, json};
 use crate::clock::Clock;
 use crate::keyfile::Change;
 use crate::seal::{Epoch, Keyring};
@@ -218,7 +218,7 @@ fn take(how: &How, decide: impl FnOnce(&Found, &mut Report) -> anyhow::Result<Op
         report.next.clear();
     }
     if how.json {
-        println!("{}", serde_json::to_string(&report)?);
+        json::print(&report)?;
     }
     let place = &found.place;
     let headline = match taken? {

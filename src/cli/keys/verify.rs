@@ -3,7 +3,7 @@
 use super::answer::{Difference, Hex};
 use super::replicas::{Against, Replica};
 use super::source::{Found, Source};
-use crate::cli::Misuse;
+use crate::cli::{Misuse, json};
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub(super) fn run(verify: &Verify) -> anyhow::Result<()> {
     let agree = differ == all && all > 1 && theirs.len() == 1 && !theirs.contains(&None);
     if verify.json {
         let report = Report { keyring: found.file(), digest, same: differ == 0, replicas: verdicts };
-        println!("{}", serde_json::to_string(&report)?);
+        json::print(&report)?;
     } else {
         verdicts.iter().for_each(|verdict| println!("{}", verdict.line()));
         if differ == 0 {
@@ -89,7 +89,7 @@ impl Verdict {
         self.error.is_none() && self.differences.is_empty()
     }
 
-    /// `http://10.0.0.5:9090 lacks epoch 5, has another secret for epoch 4`.
+    /// `http://10.0.0.5:9464 lacks epoch 5, has another secret for epoch 4`.
     pub(super) fn line(&self) -> String {
         let Self { url, error, differences, .. } = self;
         let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();

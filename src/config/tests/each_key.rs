@@ -59,6 +59,7 @@ const ROWS: &[Row] = &[
     ("keyring.file", "'k.toml'", &[], "keyring: File(\"/"),
     ("keyring.text", "'keys'", &[], "keyring: Text, keys"),
     ("denylist.file", "'refused'", &[], "/refused\""),
+    ("denylist.create", "true", &[], "create_denylist: true"),
     ("state.store", "'dir:kept'", &[], "/kept\")"),
     ("state.store_file", "'store'", &[], "/of-a-file\")"),
     ("state.ca_file", "'ca.pem'", &[("state.store", "'rediss://r:1'")], "/ca.pem\")"),
@@ -75,6 +76,9 @@ const ROWS: &[Row] = &[
     ("refresh.wait_seconds", "7", &[], "wait: 7s"),
     ("refresh.max_waiting", "7", &[], "most: Some(7)"),
     ("refresh.allow_query_authid", "true", &[], "allow_query_authid: true"),
+    ("site.name", "'Example Oy'", &[], "\"name\":\"Example Oy\""),
+    ("site.contact", "'help@b.example'", &[], "mailto:help@b.example"),
+    ("site.imprint_url", "'https://b.example/imprint'", &[], "https://b.example/imprint"),
     ("privacy.url", "'https://b.example/privacy'", &[], "https://b.example/privacy"),
     ("log.level", "'debug'", &[], "level: \"debug\""),
     ("log.format", "'json'", &[], "format: Json"),
@@ -86,7 +90,7 @@ const ROWS: &[Row] = &[
     ("clients.p.secret_expires", "'2001-01-01'", &[], "warning: clients.p.secret_expires"),
     ("clients.p.tenant", "'mine'", &[("providers.p.authorize_url", "'AT/{tenant}/'")], "/mine/?"),
     ("clients.p.refresh_token_days", "7", &[], "days: Some(7)"),
-    ("clients.p.enabled", "false", &[], "availability: NotConfigured"),
+    ("clients.p.enabled", "false", &[], "availability: SwitchedOff"),
     ("services.s.provider", "'other'", &[], "provider: other"),
     ("services.s.name", "'Drive'", &[], "service: Drive"),
     ("services.s.scopes", "['all']", &[], "scope=all"),
@@ -113,7 +117,7 @@ const ROWS: &[Row] = &[
     ("providers.p.scope_prefix", "'https://api.example/'", &[], "missing scopes: Some(\"\")"),
     ("providers.p.send_redirect_uri", "false", &[], "code=c&client_id="),
     ("providers.p.pkce", "false", &[], "pkce: false"),
-    ("providers.p.secret_required", "true", &[NO_SECRET], "fault: clients.p.secret is missing"),
+    ("providers.p.secret_required", "true", &[NO_SECRET], "is missing; providers.p wants a client with a secret"),
     ("providers.p.client_auth", "'basic'", &[], "Basic Y2xpZW50OnNlLWNyZXQ="), // client:se-cret
     (
         "providers.p.public_client_id",
@@ -123,7 +127,7 @@ const ROWS: &[Row] = &[
     ),
     ("providers.p.rotation", "'single_use'", &[], "availability: NeedsStore"),
     ("providers.p.par_url", "'AT/par'", &[], "POST /par"),
-    ("providers.p.par", "true", &[], "fault: providers.p.par needs"),
+    ("providers.p.par", "true", &[], "needs `par_url`, or `issuer`"),
     ("providers.p.ca_file", "'ca.pem'", &[], "own authorities: [\"/"),
     ("providers.p.default_expires_in", "7", &[], "access token for Some(7s)"),
     ("providers.p.refresh_token_days", "90", &[], "days: Some(90)"),
@@ -249,7 +253,7 @@ impl Provider {
         let sources = Sources { now: Clock::system().now(), ..sources };
         let config = match Config::load_to_serve(&sources) {
             Ok((config, _)) => config,
-            Err(faults) => return faults.lines().iter().map(|fault| format!("fault: {fault}")).collect(),
+            Err(faults) => return faults.all().iter().map(|fault| format!("fault: {fault}")).collect(),
         };
         let mut lines = built(&config);
         self.seen.lock().unwrap().clear();
@@ -292,6 +296,7 @@ fn built(config: &Config) -> Vec<String> {
             KeyringSource::Text(text) => format!("keyring: Text, {}", text.expose_secret()),
         },
         format!("denylist: {:?}", config.denylist),
+        format!("create_denylist: {:?}", config.create_denylist),
         format!("access_password_file: {:?}", config.access_password_file),
         format!("store: {:?}", config.store),
         format!(
@@ -304,7 +309,7 @@ fn built(config: &Config) -> Vec<String> {
         format!("{:?}", config.patience),
         format!("allow_query_authid: {}", config.allow_query_authid),
         format!("{:?}", config.rates),
-        format!("privacy_url: {:?}", config.privacy_url.as_ref().map(ToString::to_string)),
+        serde_json::to_string(&config.site).unwrap(),
         format!("log: {:?}", config.log),
         format!("acme_challenge_dir: {:?}", config.acme_challenge_dir),
         format!("templates_dir: {:?}", config.templates_dir),
