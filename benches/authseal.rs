@@ -12,12 +12,12 @@ use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
 use authseal::demo::{DemoProvider, walk};
 use authseal::denylist::parse;
+use authseal::provider::Catalogue;
 use authseal::seal::{Epoch, EpochKeys, Key, Keyring, new_secret_text};
 use authseal::web::Server;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use secrecy::ExposeSecret;
 use std::fmt::Write;
 use std::fs::Permissions;
 use std::hint::black_box;
@@ -182,8 +182,8 @@ async fn log_in(folder: &Path) -> (web::Data<App>, SocketAddr, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let url = format!("http://{address}");
-    let provider = DemoProvider::start(&Zeroizing::new([7; 32]), format!("{url}/logged-in")).unwrap();
-    let (at, id, secret) = (provider.address, provider.client_id, provider.client_secret.expose_secret());
+    let provider = DemoProvider::start(&Zeroizing::new([7; 32]), format!("{url}/logged-in"), &Catalogue::default());
+    let provider = provider.unwrap();
     let secret_text = new_secret_text(Epoch::FIRST).unwrap();
     let write = |name: &str, text: String| {
         std::fs::write(folder.join(name), text).unwrap();
@@ -191,14 +191,7 @@ async fn log_in(folder: &Path) -> (web::Data<App>, SocketAddr, String) {
     };
     write("keys.toml", format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"", *secret_text));
     write("denylist", "authseal-denylist 1\n".to_owned());
-    write(
-        "authseal.toml",
-        format!(
-            "public_url = \"{url}\"\n[clients.demo]\nid = \"{id}\"\nsecret = \"{secret}\"\n\
-         [providers.demo]\nrotation = \"none\"\nauthorize_url = \"http://{at}/authorize\"\ntoken_url = \"http://{at}/token\"\n\
-         [services.demodrive]\nprovider = \"demo\"\nname = \"Demo\"\nscopes = [\"files.write\"]\n"
-        ),
-    );
+    write("authseal.toml", format!("public_url = \"{url}\"\n{}", provider.configuration));
     let sources =
         Sources { file: Some(folder.join("authseal.toml")), working_dir: folder.to_owned(), ..Sources::default() };
     let Ok((config, public_url)) = Config::load_to_serve(&sources) else { panic!("the configuration has a fault") };

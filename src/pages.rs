@@ -13,7 +13,7 @@ use thiserror::Error;
 
 /// The largest template or file of texts, in bytes.
 const MAX_LEN: u64 = 1024 * 1024;
-const TEMPLATES: [(&str, &str); 16] = [
+const TEMPLATES: [(&str, &str); 17] = [
     ("base.html", include_str!("../templates/base.html")),
     ("index.html", include_str!("../templates/index.html")),
     ("logged_in.html", include_str!("../templates/logged_in.html")),
@@ -26,6 +26,7 @@ const TEMPLATES: [(&str, &str); 16] = [
     ("inspected.html", include_str!("../templates/inspected.html")),
     ("anew.html", include_str!("../templates/anew.html")),
     ("authid.html", include_str!("../templates/authid.html")),
+    ("unkept.html", include_str!("../templates/unkept.html")),
     ("login_id.html", include_str!("../templates/login_id.html")),
     ("privacy.html", include_str!("../templates/privacy.html")),
     ("privacy.txt", include_str!("../templates/privacy.txt")),

@@ -12,7 +12,6 @@ use crate::seal::random;
 use crate::web::{self, Server};
 use anyhow::{Context, bail};
 use clap::Args;
-use secrecy::ExposeSecret;
 use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -21,7 +20,6 @@ use url::Url;
 use zeroize::Zeroizing;
 
 const SERVICE: &str = "demodrive";
-
 #[derive(Args)]
 pub(super) struct Demo {
     /// Where to listen
@@ -32,12 +30,26 @@ pub(super) struct Demo {
     once: bool,
 }
 
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "is not an IP address with a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080")
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse::<SocketAddr>();
+    let address =
+        address.map_err(|_| "is not an IP address with a port, like 127.0.0.1:8080 or [::1]:8080".to_owned())?;
+    let port = address.port();
+    if !address.ip().is_loopback() {
+        return Err(format!(
+            "the demo is for a browser on this machine, so it listens at 127.0.0.1 or [::1] only. From another machine: \
+             `ssh -L {port}:127.0.0.1:{port} HOST`, then open http://127.0.0.1:{port} there. In a container: give it the \
+             network of its host"
+        ));
+    }
+    Ok(address)
 }
 
 pub(super) fn demo(demo: &Demo) -> anyhow::Result<()> {
     log::prepare()?;
+    if std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("AUTHSEAL_")) {
+        eprintln!("authseal: the demo reads no variables AUTHSEAL_…; only --listen changes it");
+    }
     if demo.once {
         let folder = scratch()?;
         return block_on(once(folder.path()))?;
@@ -71,7 +83,8 @@ async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
          2. Allow the access on the pretend provider's page and copy the AuthID.\n\
          3. Turn it into an access token:\n\
          \n       curl -H \"X-AuthID: PASTE-IT-HERE\" {base}/refresh\n\n\
-         Duplicati works with it as well: start it with --oauth-url={base}/refresh\n\
+         The links beside Duplicati's AuthID fields work with it as well: in its Settings add the option `oauth-url` with\n\
+         {base}/refresh. There is no storage behind it, so that Duplicati's \"Test connection\" fails.\n\
          The demo keeps its key in {}; delete that folder to forget everything. Ctrl+C ends it.",
         folder.display()
     );
@@ -86,20 +99,28 @@ fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<(DemoProvider, Ser
     // Bound here first, so that the address is known before the provider has to know the callback.
     let listener = web::listen(listen)?;
     let url = format!("http://{}", listener.local_addr()?);
-    let provider = DemoProvider::start(&provider_key(folder)?, format!("{url}/logged-in"))?;
     if !folder.join("keys.toml").exists() {
         new_keyring(&folder.join("keys.toml"), Clock::system().now())?;
     }
     if !folder.join("denylist").exists() {
         Denylist::init(&folder.join("denylist"))?;
     }
-    let file = folder.join("authseal.toml");
-    write(&file, &configuration(&provider, &url)).context("cannot write the demo's configuration")?;
-    let sources = Sources { file: Some(file), working_dir: folder.to_owned(), ..Sources::default() };
-    let (config, public_url) = Config::load_to_serve(&sources)?;
+    // Read twice: first to learn which providers there are, then with all of them led to the demo's.
+    let built_in = load(folder, &settings(&url))?.0;
+    let provider = DemoProvider::start(&provider_key(folder)?, format!("{url}/logged-in"), &built_in.catalogue)?;
+    let text = settings(&url) + &provider.configuration;
+    let (mut config, public_url) = load(folder, &text)?;
+    config.site.demo = true;
     log::start(&config.log)?;
     let app = App::build(config, public_url.clone(), Clock::system())?;
     Ok((provider, Server::on(app, vec![listener]), public_url))
+}
+
+fn load(folder: &Path, text: &str) -> anyhow::Result<(Config, Url)> {
+    let file = folder.join("authseal.toml");
+    write(&file, text).context("cannot write the demo's configuration")?;
+    let sources = Sources { file: Some(file), working_dir: folder.to_owned(), ..Sources::default() };
+    Ok(Config::load_to_serve(&sources)?)
 }
 
 /// Writes a file that is this user's alone whatever the umask is, over one of an earlier start.
@@ -109,18 +130,14 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
     std::io::Write::write_all(&mut file, text.as_bytes())
 }
 
-fn configuration(provider: &DemoProvider, url: &str) -> String {
-    let (at, id, secret) = (provider.address, provider.client_id, provider.client_secret.expose_secret());
+fn settings(url: &str) -> String {
     format!(
-        "# Written anew at every start of `authseal demo`.\n\
+        "# Written again at every start of `authseal demo`.\n\
          public_url = \"{url}\"\n\
          server.drain_seconds = 0\n\
+         state.store = \"dir:state\"\n\
          [log]\nlevel = \"authseal=info\"\n\
-         [keyring]\nfile = \"keys.toml\"\n\
-         [clients.demo]\nid = \"{id}\"\nsecret = \"{secret}\"\n\
-         [providers.demo]\nname = \"the demo provider\"\nrotation = \"none\"\npkce = true\n\
-         authorize_url = \"http://{at}/authorize\"\ntoken_url = \"http://{at}/token\"\nrevoke_url = \"http://{at}/revoke\"\n\
-         [services.{SERVICE}]\nprovider = \"demo\"\nname = \"Demo Drive\"\nscopes = [\"files.write\"]\n"
+         [keyring]\nfile = \"keys.toml\"\n"
     )
 }
 

@@ -21,6 +21,8 @@ pub struct Site {
     pub imprint_url: Option<String>,
     /// The operator's own privacy policy.
     pub privacy_url: Option<String>,
+    /// Whether each page says that nothing is real here: no key sets it, `authseal demo` does.
+    pub demo: bool,
 }
 
 /// Where to turn to.
@@ -40,6 +42,7 @@ impl Keys<'_> {
             contact: self.judge(&["site", "contact"], site.contact, |text| contact(&text)),
             imprint_url: self.judge(&["site", "imprint_url"], site.imprint_url, own),
             privacy_url: self.judge(&["privacy", "url"], privacy.url, own),
+            demo: false,
         }
     }
 }

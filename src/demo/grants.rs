@@ -1,19 +1,23 @@
 //! What the demo provider has granted.
 
+use super::stand::Stand;
 use super::token;
+use crate::provider::Rotation;
 use crate::seal::{Key, SealError, random};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use moka::sync::Cache;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// How long a code can be redeemed.
+/// How long a code can be redeemed, and a login token.
 const CODE_LIFE: Duration = Duration::from_secs(60);
-/// Most codes and revocations remembered.
+const LOGIN_TOKEN_LIFE: Duration = Duration::from_secs(600);
+/// How long an access token is remembered with the refresh token that it came from.
+const ACCESS_LIFE: Duration = Duration::from_secs(3600);
+/// Most of each that are remembered.
 const MAX: u64 = 1000;
-const LABEL: &[u8] = b"demo refresh token";
 
 /// An authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
 #[derive(Clone, Default)]
@@ -26,9 +30,9 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Reads the query; `None` when it is no code request with PKCE S256.
+    /// Reads the query; `None` when it is no code request, or one with PKCE other than S256.
     pub(super) fn parse(query: &str) -> Option<Self> {
-        let (mut request, mut is_code, mut is_s256) = (Self::default(), false, false);
+        let (mut request, mut is_code, mut method) = (Self::default(), false, None);
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()).into_owned() {
             match key.as_str() {
                 "client_id" => request.client_id = value,
@@ -36,26 +40,31 @@ impl Request {
                 "scope" => request.scope = value,
                 "state" => request.state = Some(value),
                 "code_challenge" => request.challenge = value,
-                "code_challenge_method" => is_s256 = value == "S256",
+                "code_challenge_method" => method = Some(value),
                 "response_type" => is_code = value == "code",
                 _ => {}
             }
         }
+        let is_s256 = request.challenge.is_empty() || method.as_deref() == Some("S256");
         (is_code && is_s256).then_some(request)
     }
 }
 
-/// Codes, and refresh tokens that were revoked.
+/// Codes and login tokens, and refresh tokens that were revoked.
 pub(super) struct Grants {
     key: Key,
     codes: Cache<String, Request>,
+    login_tokens: Cache<String, ()>,
+    access: Cache<String, String>,
     revoked: Cache<String, ()>,
 }
 
 impl Grants {
     pub(super) fn new(key: Key) -> Self {
         let codes = Cache::builder().max_capacity(MAX).time_to_live(CODE_LIFE).build();
-        Self { key, codes, revoked: Cache::new(MAX) }
+        let login_tokens = Cache::builder().max_capacity(MAX).time_to_live(LOGIN_TOKEN_LIFE).build();
+        let access = Cache::builder().max_capacity(MAX).time_to_live(ACCESS_LIFE).build();
+        Self { key, codes, login_tokens, access, revoked: Cache::new(MAX) }
     }
 
     /// A code for a request that the person allowed.
@@ -65,23 +74,65 @@ impl Grants {
         Ok(code)
     }
 
-    /// Redeems a code, once: a refresh token and the scope.
-    pub(super) fn redeem(&self, code: &str, redirect_uri: &str, verifier: &str) -> Option<(SecretString, String)> {
+    /// A token to paste, good for one login.
+    pub(super) fn login_token(&self) -> Result<String, SealError> {
+        let token = token()?;
+        self.login_tokens.insert(token.clone(), ());
+        Ok(token)
+    }
+
+    /// Spends such a token; whether it was one.
+    pub(super) fn spend_login_token(&self, token: &str) -> bool {
+        self.login_tokens.remove(token).is_some()
+    }
+
+    /// Redeems a code, once: the scope. Some clients send neither redirect URI nor verifier.
+    pub(super) fn redeem(&self, code: &str, redirect_uri: &str, verifier: &str) -> Option<String> {
         let request = self.codes.remove(code)?;
-        let proven = BASE64URL.encode(Sha256::digest(verifier)) == request.challenge;
-        let sealed = self.key.seal(LABEL, &random::<8>().ok()?).ok()?;
-        (proven && request.redirect_uri == redirect_uri).then(|| (BASE64URL.encode(sealed).into(), request.scope))
+        let proven = request.challenge.is_empty() || BASE64URL.encode(Sha256::digest(verifier)) == request.challenge;
+        let same = redirect_uri.is_empty() || redirect_uri == request.redirect_uri;
+        (proven && same).then_some(request.scope)
     }
 
-    /// Whether a refresh token was made here and not revoked since.
-    pub(super) fn is_alive(&self, refresh_token: &str) -> bool {
+    /// A refresh token for a new login at `stand`.
+    pub(super) fn begin(&self, stand: &Stand) -> Result<SecretString, SealError> {
+        let sealed = self.key.seal(stand.id.as_bytes(), &random::<8>()?)?;
+        Ok(BASE64URL.encode(sealed).into())
+    }
+
+    /// What a refresh token becomes when it is used: another one where they change. `None` if it is not alive.
+    pub(super) fn renew(&self, stand: &Stand, refresh_token: &str) -> Option<Result<SecretString, SealError>> {
+        if !self.is_alive(stand, refresh_token) {
+            return None;
+        }
+        if stand.rotation == Rotation::None {
+            return Some(Ok(refresh_token.to_owned().into()));
+        }
+        let next = self.begin(stand);
+        if stand.rotation == Rotation::SingleUse && next.is_ok() {
+            self.revoke(stand, refresh_token);
+        }
+        Some(next)
+    }
+
+    /// An access token of a login.
+    pub(super) fn access(&self, refresh_token: &SecretString) -> Result<String, SealError> {
+        let access = token()?;
+        self.access.insert(access.clone(), refresh_token.expose_secret().to_owned());
+        Ok(access)
+    }
+
+    /// Whether a refresh token was made here, for `stand`, and not revoked since.
+    fn is_alive(&self, stand: &Stand, refresh_token: &str) -> bool {
         let sealed = BASE64URL.decode(refresh_token).unwrap_or_default();
-        self.key.open(LABEL, &sealed).is_some() && !self.revoked.contains_key(refresh_token)
+        self.key.open(stand.id.as_bytes(), &sealed).is_some() && !self.revoked.contains_key(refresh_token)
     }
 
-    pub(super) fn revoke(&self, refresh_token: &str) {
-        if self.is_alive(refresh_token) {
-            self.revoked.insert(refresh_token.to_owned(), ());
+    /// Ends the login of a refresh token, or of an access token.
+    pub(super) fn revoke(&self, stand: &Stand, token: &str) {
+        let token = self.access.get(token).unwrap_or_else(|| token.to_owned());
+        if self.is_alive(stand, &token) {
+            self.revoked.insert(token, ());
         }
     }
 }

@@ -48,7 +48,7 @@ pub async fn walk(base: &Url, service: &str) -> Result<Walked, WalkError> {
 
     let step = "allowing access at the provider";
     let form = [("request", consent.query().unwrap_or_default()), ("decision", "allow")];
-    let back = send(step, client.post(at(&consent, "/consent")?).form(&form)).await?;
+    let back = send(step, client.post(at(&consent, "consent")?).form(&form)).await?;
     let back = header(&back, LOCATION.as_str()).ok_or_else(|| lost(step, &back))?;
 
     let step = "coming back";

@@ -176,6 +176,11 @@ impl Denylist {
         self.rules.load().denies(service, epoch, grant, login_at).or(revoked.then_some(Denied::Grant))
     }
 
+    /// The rule by which every login made at `service` at `login_at` is refused if it is sealed under `epoch`.
+    pub fn denies_all(&self, service: &ServiceId, epoch: Epoch, login_at: UnixTime) -> Option<Denied> {
+        self.rules.load().denies_all(service, epoch, login_at)
+    }
+
     /// How many different rules the file held when it was last read.
     pub fn count(&self) -> usize {
         self.rules.load().count()

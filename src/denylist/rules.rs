@@ -53,18 +53,20 @@ impl Rules {
     /// The first rule, from the widest to the narrowest, that refuses an AuthID sealed under `epoch` for the login
     /// `grant` at `service`, made at `login_at`.
     pub fn denies(&self, service: &ServiceId, epoch: Epoch, grant: GrantId, login_at: UnixTime) -> Option<Denied> {
-        if let Some(rules) = self.epochs.get(&epoch) {
-            if rules.whole {
-                return Some(Denied::Epoch);
-            }
-            if rules.services.contains(service) {
-                return Some(Denied::Service);
-            }
-            if rules.login_before.is_some_and(|time| login_at < time) {
-                return Some(Denied::LoginBefore);
-            }
+        self.denies_all(service, epoch, login_at).or_else(|| self.holds(grant).then_some(Denied::Grant))
+    }
+
+    /// The first rule that refuses every AuthID sealed under `epoch` for a login at `service` made at `login_at`,
+    /// whichever login that is.
+    pub fn denies_all(&self, service: &ServiceId, epoch: Epoch, login_at: UnixTime) -> Option<Denied> {
+        let rules = self.epochs.get(&epoch)?;
+        if rules.whole {
+            return Some(Denied::Epoch);
         }
-        self.holds(grant).then_some(Denied::Grant)
+        if rules.services.contains(service) {
+            return Some(Denied::Service);
+        }
+        rules.login_before.is_some_and(|time| login_at < time).then_some(Denied::LoginBefore)
     }
 
     /// Whether there is a rule for this very grant.

@@ -7,11 +7,11 @@
 
 use super::binder::BinderHash;
 use super::fetch_token::FetchToken;
-use super::origin::{Opener, Origin};
+use super::origin::{Opener, Origin, Silence};
 use crate::authid::ServiceId;
 use crate::clock::UnixTime;
 use crate::guard::{self, Guard};
-use crate::net::{self, ClientNet};
+use crate::net::{self, Client, ClientNet};
 use crate::seal::{Keyring, Purpose, SealError};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -51,9 +51,16 @@ pub(super) struct State {
     pub verifier: Zeroizing<String>,
     /// Names this state, to tell a replay.
     pub nonce: [u8; 24],
+    /// Whether the person took longer than [`STATE_LIFETIME`], so that it ends no login any more.
+    pub late: bool,
 }
 
 impl Context {
+    /// Whether this is known to be another place than the one where the context was sealed.
+    pub(super) fn has_moved(&self, client: Client) -> bool {
+        self.client.zip(client.address).is_some_and(|(sealed, now)| sealed != now)
+    }
+
     /// Seals the context into a login link's parameter.
     ///
     /// # Errors
@@ -68,6 +75,11 @@ impl Context {
         let mut reader = Reader(&opened.plaintext);
         let context = Self::decode(&mut reader, now, CONTEXT_LIFETIME)?;
         reader.0.is_empty().then_some(context)
+    }
+
+    /// Whether somebody who gets the AuthID without a click will ask the mailbox for it.
+    pub(super) fn expects_mail(&self) -> bool {
+        matches!(self.opener, Opener::Trusted(_)) && self.fetch_token.is_some()
     }
 
     /// Seals the state of a login at `service` that begins now, and returns it with its PKCE code challenge
@@ -87,9 +99,12 @@ impl Context {
     /// with their lengths (1) before them.
     pub(super) fn encode(&self, now: UnixTime) -> Vec<u8> {
         let (class, origin) = match &self.opener {
-            Opener::None => (0, ""),
+            Opener::None(Silence::ByHand) => (0, ""),
             Opener::Trusted(origin) => (1, origin.as_str()),
             Opener::Unknown(origin) => (2, origin.as_str()),
+            Opener::None(Silence::Hidden) => (3, ""),
+            Opener::None(Silence::Forgotten) => (4, ""),
+            Opener::None(Silence::Distrusted) => (5, ""),
         };
         let mut bytes = now.to_be_bytes().to_vec();
         bytes.extend(self.binder.0);
@@ -108,9 +123,12 @@ impl Context {
         let [class] = reader.array()?;
         let origin = reader.text()?;
         let opener = match class {
-            0 => Opener::None,
+            0 => Opener::None(Silence::ByHand),
             1 => Opener::Trusted(Origin::of(origin)?),
             2 => Opener::Unknown(Origin::of(origin)?),
+            3 => Opener::None(Silence::Hidden),
+            4 => Opener::None(Silence::Forgotten),
+            5 => Opener::None(Silence::Distrusted),
             _ => return None,
         };
         let fetch_token = match reader.text()? {
@@ -122,16 +140,17 @@ impl Context {
 }
 
 impl State {
-    /// Opens what [`Context::begin`] made in the last ten minutes.
+    /// Opens what [`Context::begin`] made in the last hour: after ten minutes only to tell who wanted to log in.
     pub(super) fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
         let opened = keyring.unpack(text, Purpose::State, b"")?;
+        let late = Context::decode(&mut Reader(&opened.plaintext), now, STATE_LIFETIME).is_none();
         let mut reader = Reader(&opened.plaintext);
-        let context = Context::decode(&mut reader, now, STATE_LIFETIME)?;
+        let context = Context::decode(&mut reader, now, CONTEXT_LIFETIME)?;
         let service = ServiceId::parse(reader.text()?)?;
         reader.0.is_empty().then_some(())?;
         let keys = keyring.opener(opened.epoch).ok()?;
         let verifier = verifier(&keys.derive(Purpose::PkceVerifier, &opened.nonce));
-        Some(Self { service, context, verifier, nonce: opened.nonce })
+        Some(Self { service, context, verifier, nonce: opened.nonce, late })
     }
 }
 
@@ -205,7 +224,8 @@ mod tests {
         assert_eq!(state.service, service);
         assert_eq!(state.verifier.len(), 43);
         assert_eq!(BASE64URL.encode(Sha256::digest(state.verifier.as_bytes())), challenge);
-        assert!(State::open(&text, &keyring, 1_000_600).is_none());
+        assert!(!state.late && State::open(&text, &keyring, 1_000_600).unwrap().late);
+        assert!(State::open(&text, &keyring, 1_003_600).is_none());
         assert!(Context::open(&text, &keyring, 1_000_000).is_none(), "a state is no context");
     }
 

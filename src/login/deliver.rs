@@ -11,7 +11,7 @@ use super::ticket::Ticket;
 use crate::guard::{self, Guard};
 use crate::net::Client;
 use crate::seal::SealError;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 impl Logins {
     /// Sends an AuthID on because its person pressed a button: into the mailbox, if somebody asks there; and to the
@@ -20,7 +20,7 @@ impl Logins {
     /// known. To a trusted opener it may go without a button.
     ///
     /// # Errors
-    /// When the ticket is not of this browser, or older than ten minutes.
+    /// When the ticket is not of this browser, or older than ten minutes, or the AuthID was revoked meanwhile.
     pub async fn deliver(
         &self,
         ticket: &str,
@@ -31,12 +31,15 @@ impl Logins {
         if !binder.is_some_and(|binder| binder.fits(&ticket.context.binder)) {
             return Err(LoginError::OtherBrowser);
         }
+        if let Some(why) = self.tokens.dead(ticket.authid.expose_secret()) {
+            return Err(LoginError::Paused(None, why));
+        }
         let Context { opener, fetch_token, binder, client } = ticket.context;
         let (origin, to_anybody) = match opener {
             // It goes to the opener by itself; only the click is meant for somebody else who asks.
             Opener::Trusted(origin) => (origin, to_asker && client.is_none()),
             Opener::Unknown(origin) => (origin, client.is_none()),
-            Opener::None => return Err(LoginError::StaleLink),
+            Opener::None(_) => return Err(LoginError::StaleLink),
         };
         if let Some(token) = fetch_token
             && !self.was_picked_up(&token).await
@@ -63,6 +66,10 @@ impl Logins {
         let asker = Asker { address: client.address, origin };
         let authid = mailbox::pick_up(&self.store, &self.keyring.load(), token, &asker).await?;
         self.fetches.forget(client, trusted, token);
+        if let Some(why) = self.tokens.dead(authid.expose_secret()) {
+            tracing::info!(%why, "an AuthID that was waiting is of no use by now, and was not handed out");
+            return None;
+        }
         Some(authid)
     }
 

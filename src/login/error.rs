@@ -3,6 +3,7 @@
 use crate::authid::SealLoginError;
 use crate::provider::{Failure, Meaning, Service};
 use crate::seal::SealError;
+use crate::tokens::Refused;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -12,21 +13,33 @@ pub enum LoginError {
     /// The link did not come from our own page in this browser, or is too old: the index page makes a new one.
     #[error("the login link is not of this browser, or too old")]
     StaleLink,
+    /// The link is ours, but the request had no cookie of ours, or two.
+    #[error("the browser sent no cookie of this site, or two of one name")]
+    NoCookie,
     /// The service is not offered, see [`Service::availability`].
     #[error("not offered")]
     Unavailable(Arc<Service>),
-    /// No `state`, or none of ours, or older than ten minutes.
+    /// The login's AuthID would be refused from its first moment on, by the denylist or for want of its key.
+    #[error("an AuthID made now would be refused: {1}")]
+    Paused(Option<Arc<Service>>, Refused),
+    /// The provider sent the person back with a state of ours and neither a code nor an error.
+    #[error("the callback has no code")]
+    NoCode(Arc<Service>),
+    /// No `state`, or none of ours.
     #[error("the state is not ours or too old")]
     BadState,
+    /// The login began in this browser, more than ten minutes ago.
+    #[error("the login began more than ten minutes ago")]
+    TooLate(Arc<Service>),
     /// The callback came without the `state` of its provider, and nobody said that it belongs to this login.
     #[error("the callback came without its state and is not confirmed")]
     Unconfirmed(Arc<Service>),
     /// The callback came to another browser than the one where the login began.
     #[error("the login began in another browser")]
     OtherBrowser,
-    /// The callback was seen before.
+    /// The callback was seen before; of which service is not known where the page's own cleaned address was loaded.
     #[error("the callback was used before")]
-    Replayed(Arc<Service>),
+    Replayed(Option<Arc<Service>>),
     /// The answer came from another provider than the one asked (RFC 9207).
     #[error("the answer came from another issuer")]
     WrongIssuer,
@@ -81,8 +94,12 @@ impl LoginError {
     pub fn word(&self) -> &'static str {
         match self {
             Self::StaleLink => "stale_link",
+            Self::NoCookie => "no_cookie",
             Self::Unavailable(_) => "not_offered",
+            Self::Paused(..) => "paused",
             Self::BadState => "bad_state",
+            Self::NoCode(_) => "no_code",
+            Self::TooLate(_) => "too_late",
             Self::Unconfirmed(_) => "unconfirmed",
             Self::OtherBrowser => "other_browser",
             Self::Replayed(_) => "replayed",
@@ -104,9 +121,11 @@ impl LoginError {
     /// What the login was for, where that is known.
     pub fn service(&self) -> Option<&Service> {
         match self {
+            Self::Paused(service, _) => service.as_deref(),
             Self::Unavailable(service)
+            | Self::NoCode(service)
             | Self::Unconfirmed(service)
-            | Self::Replayed(service)
+            | Self::TooLate(service)
             | Self::Declined(service)
             | Self::ProviderError(service, ..)
             | Self::NoRefreshToken(service, _)
@@ -114,7 +133,9 @@ impl LoginError {
             | Self::BadPaste(service)
             | Self::NotRemembered(service)
             | Self::Provider(service, _) => Some(service),
+            Self::Replayed(service) => service.as_deref(),
             Self::StaleLink
+            | Self::NoCookie
             | Self::BadState
             | Self::Stray(_)
             | Self::OtherBrowser

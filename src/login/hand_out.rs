@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::error::{LoginError, NoRefreshToken};
-use super::origin::Opener;
+use super::origin::{Opener, Silence};
 use super::ticket::Ticket;
 use super::{Caution, LoggedIn, Logins};
 use crate::authid::{self, Login, RevokeCode};
@@ -10,7 +10,7 @@ use crate::guard::{self, Guard};
 use crate::net::Client;
 use crate::provider::{Rotation, Service, Tokens};
 use crate::store::Shelf;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ impl Logins {
         }
     }
 
-    /// With a `caution` the AuthID is shown for copying and goes nowhere, whoever opened the page.
+    /// With a `caution` the AuthID is shown for copying and goes nowhere, whoever opened the page. Where there is
+    /// something that the person has to read, it goes nowhere by itself: Duplicati's pages close this window at once.
     pub(super) async fn hand_out(
         &self,
         service: Arc<Service>,
@@ -44,10 +45,11 @@ impl Logins {
             self.give_back(&service, tokens.refresh_token.as_ref()).await;
             return Err(LoginError::MissingScopes(service, missing));
         }
+        let refresh_token = tokens.refresh_token.clone();
         let (authid, named, ends) = if service.provider.raw_token() {
             (tokens.access_token, None, None)
         } else {
-            let Some(refresh_token) = tokens.refresh_token.clone() else {
+            let Some(refresh_token) = refresh_token.clone() else {
                 let why = why_none(&service, &tokens);
                 return Err(LoginError::NoRefreshToken(service, why));
             };
@@ -69,14 +71,25 @@ impl Logins {
             let ends = service.ends(now, login.ends_at);
             (authid.expose().to_owned().into(), Some((login.grant, revoke_code)), ends)
         };
+        if let Some(why) = self.tokens.dead(authid.expose_secret()) {
+            self.give_back(&service, refresh_token.as_ref()).await;
+            return Err(LoginError::Paused(Some(service), why));
+        }
         let (grant, revoke_code) = named.unzip();
         let shown = service.provider.shown(callback);
-        let moved = context.client.zip(client.address).is_some_and(|(begun, ended)| begun != ended);
-        let caution = if guard::on(Guard::OtherAddress) && moved { Some(Caution::OtherAddress) } else { caution };
-        let opener = if caution.is_some() { Opener::None } else { context.opener };
+        let moved = guard::on(Guard::OtherAddress) && context.has_moved(client);
+        let caution = if moved { Some(Caution::OtherAddress) } else { caution };
+        let again = caution.is_none().then(|| self.welcome(&context)).transpose()?;
+        let opener = if caution.is_some() { Opener::None(Silence::Distrusted) } else { context.opener };
         let context = Context { opener, client: client.address, ..context };
-        let waits = self.leave(&context, &authid).await?;
-        let sendable = waits || matches!(context.opener, Opener::Unknown(_));
+        let waits = shown.is_empty() && self.leave(&context, &authid).await?;
+        let mailbox_failed = shown.is_empty() && !waits && context.expects_mail();
+        let sendable = waits
+            || match context.opener {
+                Opener::Trusted(_) => !shown.is_empty(),
+                Opener::Unknown(_) => true,
+                Opener::None(_) => false,
+            };
         let ticket = Ticket { context, authid };
         let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;
         let Ticket { context: Context { opener, fetch_token, .. }, authid } = ticket;
@@ -91,7 +104,9 @@ impl Logins {
             caution,
             fetch_token,
             waits,
+            mailbox_failed,
             ticket: sealed,
+            again,
             shown,
         })
     }

@@ -12,13 +12,14 @@ mod hand_out;
 mod limit;
 mod mailbox;
 mod origin;
+mod resume;
 mod ticket;
 
 pub use binder::Binder;
 pub use context::Context;
 pub use error::{LoginError, NoRefreshToken};
 pub use fetch_token::FetchToken;
-pub use origin::{DeliveryRules, Opener, Origin};
+pub use origin::{DeliveryRules, Opener, Origin, Silence};
 
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
@@ -29,7 +30,6 @@ use crate::provider::{Availability, CallbackError, Failure, Flow, PastedToken, P
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
-use context::State;
 use limit::Fetches;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
@@ -102,8 +102,12 @@ pub struct LoggedIn {
     pub fetch_token: Option<FetchToken>,
     /// Whether the AuthID waits in the mailbox already.
     pub waits: bool,
+    /// Whether it should wait there and does not: the state store fails, or another browser's AuthID is there.
+    pub mailbox_failed: bool,
     /// What [`Logins::deliver`] takes, where a person's click can still have the AuthID sent.
     pub ticket: Option<String>,
+    /// The opener once more, sealed as by [`Logins::welcome`] for the next login.
+    pub again: Option<String>,
     /// What else the person needs: label and value.
     pub shown: Vec<(String, String)>,
 }
@@ -175,14 +179,11 @@ impl Logins {
     /// Everything is checked before the code is spent.
     pub async fn complete(
         &self,
-        callback: Callback,
+        callback: &Callback,
         binder: Option<&Binder>,
         client: Client,
     ) -> Result<LoggedIn, LoginError> {
-        let returned = callback.state.filter(|state| !state.is_empty());
-        let dropped = returned.is_none();
-        let state = returned.or(callback.kept);
-        let state = state.and_then(|state| State::open(&state, &self.keyring.load(), self.clock.now()));
+        let (state, dropped) = self.state(callback);
         let failed = callback.all.iter().any(|(name, value)| name == "error" && !value.trim().is_empty());
         let state = state.ok_or_else(|| match failed {
             true => LoginError::Stray(CallbackError::stray(&callback.all).code),
@@ -206,15 +207,19 @@ impl Logins {
                 CallbackError { meaning, code, .. } => LoginError::ProviderError(service, meaning, code),
             });
         }
-        let code = callback.code.ok_or(LoginError::BadState)?;
+        if state.late {
+            return Err(LoginError::TooLate(service));
+        }
+        let code = callback.code.as_ref().filter(|code| !code.expose_secret().trim().is_empty());
+        let code = code.ok_or_else(|| LoginError::NoCode(service.clone()))?;
         if guard::on(Guard::Confirmation) && dropped && !callback.confirmed {
             return Err(LoginError::Unconfirmed(service));
         }
         if guard::on(Guard::Replay) && !self.seen.entry(state.nonce).or_insert(()).is_fresh() {
-            return Err(LoginError::Replayed(service));
+            return Err(LoginError::Replayed(Some(service)));
         }
         let verifier = service.provider.pkce().then_some(state.verifier.as_str());
-        match self.providers.redeem(&service, &code, &self.redirect_uri, verifier, &callback.all).await {
+        match self.providers.redeem(&service, code, &self.redirect_uri, verifier, &callback.all).await {
             Ok(tokens) => {
                 let caution = dropped.then_some(Caution::NoState);
                 self.hand_out(service, tokens, state.context, client, &callback.all, caution).await
@@ -254,19 +259,12 @@ impl Logins {
         self.hand_out(service.clone(), tokens, context, client, &[], None).await
     }
 
-    /// What [`Logins::welcome`] sealed, if this browser is the one it was sealed for.
-    ///
-    /// # Errors
-    /// When it is not, or too old.
-    pub fn context(&self, ctx: &str, binder: Option<&Binder>) -> Result<Context, LoginError> {
-        let context = Context::open(ctx, &self.keyring.load(), self.clock.now()).ok_or(LoginError::StaleLink)?;
-        let ours = binder.is_some_and(|binder| binder.fits(&context.binder));
-        ours.then_some(context).ok_or(LoginError::StaleLink)
-    }
-
     fn offered(&self, service: &Arc<Service>, flow: Flow) -> Result<(), LoginError> {
         match service.availability() {
-            Availability::Offered if service.provider.flow() == flow => Ok(()),
+            Availability::Offered if service.provider.flow() == flow => match self.tokens.paused(service) {
+                Some(why) => Err(LoginError::Paused(Some(service.clone()), why)),
+                None => Ok(()),
+            },
             Availability::Offered => Err(LoginError::StaleLink),
             _ => Err(LoginError::Unavailable(service.clone())),
         }

@@ -46,8 +46,22 @@ pub enum Opener {
     Trusted(Origin),
     /// A page that is neither; it is told nothing.
     Unknown(Origin),
-    /// Nobody, ourselves, or nobody that can be told.
-    None,
+    /// Nobody that can be told.
+    None(Silence),
+}
+
+/// Why nobody can be told, so that the person is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// No page led here: a typed address, a bookmark.
+    ByHand,
+    /// A page led here and its browser does not say which: it leaves that out from https to http, and where an extension
+    /// or that page's own policy wants it.
+    Hidden,
+    /// Our own pages led here, with a link that does not know any more who opened the first one.
+    Forgotten,
+    /// Who opened the page is not to be trusted with this AuthID.
+    Distrusted,
 }
 
 /// Which openers get AuthIDs by themselves.
@@ -64,11 +78,20 @@ pub struct DeliveryRules {
 impl DeliveryRules {
     /// Classifies the opener of a page by the `Referer` and `Sec-Fetch-Site` headers of its request.
     pub fn opener(&self, referer: Option<&str>, sec_fetch_site: Option<&str>) -> Opener {
-        let Some(origin) = referer.and_then(Origin::of) else { return Opener::None };
-        // A browser that says "typed in by the user" or "from your own pages" contradicts a foreign Referer.
-        let contradiction = matches!(sec_fetch_site, Some("none" | "same-origin"));
+        let Some(origin) = referer.and_then(Origin::of) else {
+            return Opener::None(match sec_fetch_site {
+                _ if referer.is_some() => Silence::Hidden,
+                Some("cross-site" | "same-site") => Silence::Hidden,
+                Some("same-origin") => Silence::Forgotten,
+                _ => Silence::ByHand,
+            });
+        };
+        // A browser that says "from your own pages" contradicts a foreign Referer. One that says "nobody led here" does
+        // not: WebKit does so when a page is reloaded or gone back to, and keeps the Referer of the first time. No page
+        // can have that sent with somebody else's Referer.
+        let contradiction = sec_fetch_site == Some("same-origin");
         if contradiction || origin == self.own {
-            Opener::None
+            Opener::None(Silence::Forgotten)
         } else if !guard::on(Guard::TrustedOpener) || self.trusts(&origin) {
             Opener::Trusted(origin)
         } else {
@@ -124,14 +147,34 @@ mod tests {
 
     #[test]
     fn no_opener_is_made_out_of_nothing_or_of_ourselves() {
-        let none = |referer, site| rules().opener(referer, site) == Opener::None;
+        let none = |referer, site| matches!(rules().opener(referer, site), Opener::None(_));
         assert!(none(None, Some("cross-site")));
         assert!(none(Some("https://oauth.example.com/"), None));
-        assert!(none(Some("http://localhost:8200/"), Some("none")));
         assert!(none(Some("http://localhost:8200/"), Some("same-origin")));
         assert!(none(Some("file:///home/me/evil.html"), None));
         assert!(none(Some("null"), None));
         assert!(none(Some(&format!("https://{}.test/", "a.".repeat(100))), None));
+    }
+
+    #[test]
+    fn it_is_known_why_there_is_no_opener() {
+        let why = |referer, site| match rules().opener(referer, site) {
+            Opener::None(why) => why,
+            opener => panic!("{opener:?}"),
+        };
+        assert_eq!([why(None, None), why(None, Some("none"))], [Silence::ByHand; 2]);
+        assert_eq!([why(None, Some("cross-site")), why(None, Some("same-site"))], [Silence::Hidden; 2]);
+        assert_eq!(why(Some("android-app://com.example/"), Some("cross-site")), Silence::Hidden);
+        let own = Some("https://oauth.example.com/");
+        assert_eq!([why(own, Some("same-origin")), why(None, Some("same-origin"))], [Silence::Forgotten; 2]);
+    }
+
+    #[test]
+    fn a_reload_keeps_the_opener_in_engines_that_then_say_that_nobody_led_here() {
+        for site in [None, Some("none"), Some("same-site"), Some("cross-site"), Some("")] {
+            assert!(matches!(rules().opener(Some("http://localhost:8200/"), site), Opener::Trusted(_)), "{site:?}");
+            assert!(matches!(rules().opener(Some("https://evil.test/"), site), Opener::Unknown(_)), "{site:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod families;
 mod list;
 mod metric;
 mod process;
+mod waits;
 mod words;
 
 pub use list::{File, METRICS};
@@ -115,16 +116,6 @@ impl Meter {
         let epoch = epoch.map_or(NONE, |epoch| buffer.format(epoch));
         self.0.refreshes.with_label_values(&[epoch, outcome, self.service(service)]).inc();
         self.0.refresh_time.with_label_values(&[outcome]).observe(took.as_secs_f64());
-    }
-
-    /// So many requests more wait.
-    pub fn waiting(&self, more: f64) {
-        self.0.families.gauge(&list::WAITING, &[]).add(more);
-    }
-
-    /// A request has waited, well or not.
-    pub fn waited(&self, outcome: &'static str) {
-        self.count(&list::WAITED, &[outcome]);
     }
 
     /// A login ended, well or not.

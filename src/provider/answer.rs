@@ -8,7 +8,7 @@ use super::meaning::Told;
 use super::report::Head;
 use super::service::Provider;
 use super::{Failure, Meaning};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use url::Url;
 use zeroize::Zeroizing;
@@ -98,7 +98,9 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
 
 /// A token that can be kept.
 fn token(provider: &Provider, members: &Members, name: &str, longest: usize) -> Option<SecretString> {
-    let token = members.token(name, longest);
+    // An access token goes into a header of the client's, which is undone by anything else (RFC 6749 appendix A.12).
+    let is_printable = |token: &SecretString| token.expose_secret().bytes().all(|b| (b' '..=b'~').contains(&b));
+    let token = members.token(name, longest).filter(|token| name != "access_token" || is_printable(token));
     if token.is_none() && members.has(name) {
         tracing::warn!(provider = provider.id, member = name, "the answer has a token that cannot be kept");
     }
@@ -149,7 +151,6 @@ mod tests {
     use super::super::ProviderFacts;
     use super::super::stranger::built_in;
     use super::*;
-    use secrecy::ExposeSecret;
 
     fn read(provider: &str, status: u16, body: &str) -> Result<Tokens, Failure> {
         let facts = built_in().0.remove(provider).unwrap();
@@ -188,6 +189,18 @@ mod tests {
         assert!(nothing.scopes.unwrap().is_empty(), "an empty scope is a scope: nothing was granted");
         let raw = read("pcloud", 200, r#"{"result":0,"access_token":"at","token_type":"bearer","uid":1}"#).unwrap();
         assert_eq!(raw.expires_in, None);
+    }
+
+    #[test]
+    fn an_access_token_that_no_header_can_carry_is_none() {
+        for token in ["a\\nb", "a\\r\\n", "a\\u0000", "a\\u007f", "caf\u{e9}", "\u{1f600}", "\\u200ba"] {
+            let body = format!(r#"{{"access_token":"{token}","refresh_token":"r","expires_in":60}}"#);
+            assert_eq!(read("google", 200, &body).err(), Some(Failure::BadAnswer), "{token}");
+        }
+        let body = r#"{"access_token":"~!/+= \"\\a","refresh_token":"caf\u00e9","expires_in":60}"#;
+        let tokens = read("google", 200, body).unwrap();
+        assert_eq!(tokens.access_token.expose_secret(), "~!/+= \"\\a");
+        assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "caf\u{e9}", "it goes into forms alone");
     }
 
     #[test]
@@ -328,8 +341,11 @@ mod tests {
         for body in bad {
             assert_eq!(read("google", 200, body).err(), Some(Failure::BadAnswer), "{body}");
         }
-        for status in [101, 301, 302, 307, 308, 408, 501, 502, 503, 504] {
+        for status in [101, 301, 302, 307, 308] {
             assert_eq!(read("google", status, r#"{"access_token":"a"}"#).err(), Some(Failure::BadAnswer), "{status}");
+        }
+        for status in [408, 501, 502, 503, 504, 599] {
+            assert_eq!(read("google", status, r#"{"access_token":"a"}"#).err(), Some(Failure::Disturbed), "{status}");
         }
     }
 
@@ -375,7 +391,7 @@ mod tests {
             ("google", 400, r#"{"error":{"code":400}}"#, Failure::Unclear { status: 400 }),
             ("google", 429, "busy", later),
             ("google", 429, r#"{"error":"invalid_grant"}"#, later),
-            ("google", 503, "", Failure::BadAnswer),
+            ("google", 503, "", Failure::Disturbed),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[700082]}"#, refused(Expired)),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50076]}"#, refused(Policy)),
             ("microsoft", 400, r#"{"error":"invalid_client","error_codes":[65005]}"#, refused(Consent)),
@@ -403,6 +419,6 @@ mod tests {
             assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))), "{status}");
         }
         let fault = read_as(ProviderFacts::default(), 502, "", Some(60)).err().unwrap();
-        assert_eq!(fault.failure, Failure::BadAnswer);
+        assert_eq!(fault.failure, Failure::Disturbed);
     }
 }

@@ -381,7 +381,7 @@ mod tests {
     async fn a_token_that_works_once_is_never_sent_twice_after_it_may_have_arrived() {
         let disturbed = Reply::Http("503 Service Unavailable", String::new());
         for (reply, failure) in
-            [(Reply::Hang, Failure::TimedOut), (Reply::Close, Failure::Unreachable), (disturbed, Failure::BadAnswer)]
+            [(Reply::Hang, Failure::TimedOut), (Reply::Close, Failure::Unreachable), (disturbed, Failure::Disturbed)]
         {
             let stranger = Stranger::with([reply.clone(), ok()]).await;
             let (providers, service) = local(&stranger, "rotation = \"single_use\"");

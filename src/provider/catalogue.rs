@@ -134,6 +134,7 @@ fn service(
         name: facts.name.unwrap_or_else(|| id.to_owned()),
         aliases,
         hidden: facts.hidden,
+        duplicati: facts.duplicati,
         scopes: facts.scopes,
         provider: Arc::clone(provider),
         client,

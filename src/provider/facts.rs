@@ -69,6 +69,8 @@ pub struct ProviderFacts {
     /// Callback parameters that the person needs to see: parameter to label. See
     /// [`Provider::shown`](super::Provider::shown).
     pub show_callback: BTreeMap<String, String>,
+    /// What values of `show_callback` are called where the person has to choose one: value to name.
+    pub show_as: BTreeMap<String, String>,
     /// Whether the provider may drop `state` on the way back; a copy kept in the browser then stands in for it.
     pub state_optional: bool,
     /// Whether the AuthID handed out is the raw access token, which does not expire: there is never a refresh.
@@ -197,6 +199,8 @@ pub struct ServiceFacts {
     pub aliases: Vec<String>,
     /// Left out of the list; reached by its id.
     pub hidden: bool,
+    /// Whether Duplicati has a backend for it, so that pages say where in Duplicati the AuthID goes.
+    pub duplicati: bool,
     /// A client of this service's own.
     pub client_id: Option<String>,
     /// Its secret.

@@ -63,6 +63,11 @@ impl Provider {
         &self.id
     }
 
+    /// Its facts, as they are in the configuration.
+    pub fn facts(&self) -> &ProviderFacts {
+        &self.facts
+    }
+
     /// What people call it.
     pub fn name(&self) -> &str {
         self.facts.name.as_deref().unwrap_or(&self.id)
@@ -109,7 +114,7 @@ impl Provider {
         values.map(|(_, value)| value.as_str()).find(|value| self.facts.token_hosts.contains_key(*value))
     }
 
-    /// What the person needs to see of a callback: labels and values. Of the parameters that may name the token host,
+    /// What the person needs to see of a callback: labels and values, each pair once. Of the parameters that may name the token host,
     /// only those that name the one the code went to: nobody checked the others.
     pub fn shown(&self, callback: &[(String, String)]) -> Vec<(String, String)> {
         let host = |value: &str| self.facts.token_hosts.get(value);
@@ -117,8 +122,15 @@ impl Provider {
         let checked = |name: &String, value: &String| {
             !self.facts.token_host_from.contains(name) || used.is_some() && host(value) == used
         };
-        let shown = callback.iter().filter(|(name, value)| checked(name, value));
-        shown.filter_map(|(name, value)| Some((self.facts.show_callback.get(name)?.clone(), value.clone()))).collect()
+        let mut shown = Vec::new();
+        for (name, value) in callback.iter().filter(|(name, value)| checked(name, value)) {
+            let Some(label) = self.facts.show_callback.get(name) else { continue };
+            let row = (label.clone(), self.facts.show_as.get(value).unwrap_or(value).clone());
+            if !shown.contains(&row) {
+                shown.push(row);
+            }
+        }
+        shown
     }
 
     /// What an error in a callback means.
@@ -197,6 +209,8 @@ pub struct Service {
     pub aliases: Vec<ServiceId>,
     /// Left out of the list; reached by its id.
     pub hidden: bool,
+    /// Whether Duplicati has a backend for it.
+    pub duplicati: bool,
     /// Scopes asked for.
     pub scopes: Vec<String>,
     /// The provider behind it.
@@ -302,10 +316,11 @@ mod tests {
             provider("pcloud").shown(&callback).into_iter().map(|(_, value)| value).collect::<Vec<_>>()
         };
         let code = ("code", "c");
-        assert_eq!(shown(&[code, ("locationid", "2"), ("hostname", "eapi.pcloud.com")]), ["2", "eapi.pcloud.com"]);
-        assert_eq!(shown(&[("hostname", "evil.example"), code, ("locationid", "2")]), ["2"]);
+        let (global, europe) = ("pCloud Global (api.pcloud.com)", "pCloud Europe (eapi.pcloud.com)");
+        assert_eq!(shown(&[code, ("locationid", "2"), ("hostname", "eapi.pcloud.com")]), [europe], "once");
+        assert_eq!(shown(&[("hostname", "evil.example"), code, ("locationid", "2")]), [europe]);
         let twice = [("hostname", "api.pcloud.com"), ("hostname", "evil.example"), ("locationid", "2")];
-        assert_eq!(shown(&twice), ["api.pcloud.com"]);
+        assert_eq!(shown(&twice), [global]);
         assert!(shown(&[("hostname", "evil.example"), code]).is_empty());
         let mut other = provider("dropbox");
         other.facts.show_callback = [("uid".to_owned(), "Account".to_owned())].into();

@@ -291,3 +291,12 @@ fn an_operators_text_takes_the_place_of_a_built_in_one_and_nothing_elses() {
     }
     assert_eq!(texts.say(german, &text).unwrap(), "Los: S!", "what was refused changes nothing");
 }
+
+#[test]
+fn a_reason_has_filled_in_what_the_pages_know() {
+    for (key, text) in words("en").iter().filter(|(key, _)| key.starts_with("reason.")) {
+        let known = if key == "reason.unclear" { &["provider", "status"][..] } else { &["provider"] };
+        let holes = holes(text);
+        assert!(holes.iter().all(|name| known.contains(&name.as_str())), "{key}: {holes:?}");
+    }
+}

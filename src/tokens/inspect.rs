@@ -24,7 +24,7 @@ pub struct Facts {
     pub epoch: Epoch,
     /// What that epoch may do; `None` when it left the keyring at this moment.
     pub state: Option<KeyState>,
-    /// Whether a newer key seals by now.
+    /// Whether it would be sealed with a newer key now.
     pub is_older: bool,
     /// When the person logged in.
     pub login_at: UnixTime,
@@ -34,6 +34,8 @@ pub struct Facts {
     pub end: Option<End>,
     /// By which kind of rule it is refused, if it is.
     pub denied: Option<Denied>,
+    /// The revoke code that was shown at the login; `None` when its epoch left the keyring at this moment.
+    pub revoke_code: Option<SecretString>,
 }
 
 /// When a refresh token ends of age.
@@ -65,7 +67,7 @@ impl Tokens {
             grant: login.grant,
             epoch,
             state: keyring.entries().find(|(other, ..)| *other == epoch).map(|(_, state, _)| state),
-            is_older: epoch < keyring.primary().epoch(),
+            is_older: epoch < self.newest_keys(&keyring, opened).epoch(),
             login_at: login.login_at,
             sealed_at: login.sealed_at,
             end: service.and_then(|service| {
@@ -73,6 +75,10 @@ impl Tokens {
                 Some(End { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
+            revoke_code: keyring
+                .opener(epoch)
+                .ok()
+                .map(|keys| RevokeCode::new(keys, &login.service, login.grant).print()),
         }
     }
 
@@ -99,8 +105,7 @@ impl Tokens {
         }
         let login = self.newest(&opened.login).await;
         let keyring = self.0.keyring.load();
-        let primary = keyring.primary();
-        let keys = keyring.opener(primary.epoch().max(opened.epoch)).unwrap_or(primary);
+        let keys = self.newest_keys(&keyring, opened);
         let authid = authid::seal(keys, &login).map_err(|error| {
             tracing::warn!(grant = %login.grant, %error, "could not seal anew");
             Refused::Internal

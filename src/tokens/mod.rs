@@ -5,6 +5,7 @@
 //! call runs in a task of its own and is never cancelled: a client that hangs up must not cost anybody a token.
 
 mod cache;
+mod dead;
 mod exchange;
 mod flight;
 mod inspect;
@@ -224,13 +225,11 @@ impl Tokens {
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
     fn reseal(&self, opened: &Opened, access: &Access) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
-        let primary = keyring.primary();
-        if renewed.is_none() && opened.epoch >= primary.epoch() {
+        let keys = self.newest_keys(&keyring, opened);
+        if renewed.is_none() && opened.epoch >= keys.epoch() {
             return None;
         }
         let login = renewed.as_ref().unwrap_or(&opened.login);
-        // Never under an older key than before: that of a staged epoch stays.
-        let keys = keyring.opener(primary.epoch().max(opened.epoch)).unwrap_or(primary);
         let sealed = authid::seal(keys, login);
         sealed.inspect_err(|error| tracing::warn!(grant = %login.grant, %error, "could not seal anew")).ok()
     }

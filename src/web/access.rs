@@ -6,11 +6,11 @@
 use super::cookie::Cookie;
 use super::form::Form;
 use super::index::{self, Wanted};
-use super::{client, page, unfit, visitor};
+use super::{client, login_error, page, unfit, visitor};
 use crate::access::{Access, Refused};
 use crate::app::App;
 use crate::guard::{self, Guard};
-use crate::login::Binder;
+use crate::login::{Binder, LoginError};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
@@ -78,10 +78,14 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let field = |name: &str| form.only(name).ok().flatten().map(str::to_owned);
     let wanted = Wanted::read(&app, field);
     let (ctx, binder) = (field("ctx").unwrap_or_default(), visitor::binder(&request, &app));
-    let Some((context, binder)) = app.logins().context(&ctx, binder.as_ref()).ok().zip(binder) else {
-        // Too old, or a browser that keeps no cookies: from the start, as with a login link.
-        let start = wanted.only.map_or_else(|| "/".to_owned(), |service| format!("/?type={}", service.id));
-        return HttpResponse::SeeOther().insert_header((header::LOCATION, start)).finish();
+    let (context, binder) = match (app.logins().context(&ctx, binder.as_ref()), binder) {
+        (Ok(context), Some(binder)) => (context, binder),
+        (Err(error @ LoginError::NoCookie), _) => return login_error::show(error, None, &request, &app),
+        // Too old: from the start, as with a login link.
+        _ => {
+            let asked_for = wanted.at_once.or(wanted.only);
+            return super::see_other(&index::address(asked_for.as_ref().map(|service| service.id.as_str()), None));
+        }
     };
     // Sealed anew, so that the links of the next page live as long as those of a first one.
     let Ok(ctx) = app.logins().welcome(&context) else {

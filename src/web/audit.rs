@@ -22,7 +22,7 @@ pub(super) fn login(logged_in: &LoggedIn, request: &HttpRequest, app: &App) {
     let LoggedIn { service, grant, authid, opener, .. } = logged_in;
     let opener = match opener {
         Opener::Trusted(origin) | Opener::Unknown(origin) => Some(origin),
-        Opener::None => None,
+        Opener::None(_) => None,
     };
     app.meter().login(Some(service.id.as_str()), "done");
     let epoch = named(authid).map(|(_, epoch)| epoch);

@@ -2,7 +2,7 @@
 
 use super::form::Form;
 use super::login::{self, Named};
-use super::{access, audit, client, form, login_error, page, unfit, visitor};
+use super::{access, audit, client, form, index, login_error, page, unfit, visitor};
 use crate::app::App;
 use crate::login::LoginError;
 use crate::provider::{Availability, Flow, Service};
@@ -16,6 +16,8 @@ struct Page<'a> {
     service: Named<'a>,
     paste_url: Option<&'a str>,
     ctx: &'a str,
+    /// Whether Duplicati's page closes this window after some time.
+    hurry: bool,
     /// Whether what was pasted is no such token.
     bad: bool,
 }
@@ -26,13 +28,12 @@ pub(super) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpRespon
     let Some(service) = service.filter(|service| service.provider.flow() == Flow::Paste) else {
         return super::unknown_service(&request, &app);
     };
-    if access::is_shut(&request, &app) {
-        return super::to_index(&service.id);
+    let ctx = form::query(&request, "ctx").unwrap_or_default();
+    let offered = service.availability() == Availability::Offered && app.tokens().paused(&service).is_none();
+    if ctx.is_empty() || !offered || access::is_shut(&request, &app) {
+        return index::redirect(&service.id, &ctx, &request, &app);
     }
-    match form::query(&request, "ctx").filter(|_| matches!(service.availability(), Availability::Offered)) {
-        Some(ctx) => show(&service, &ctx, false, &request, &app),
-        None => super::to_index(&service.id),
-    }
+    show(&service, &ctx, false, false, &request, &app)
 }
 
 /// `POST /cli-token-login` with form `id`, `token` and `ctx`.
@@ -44,10 +45,10 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let Some(service) = app.catalogue().find(field("id")).cloned() else {
         return super::unknown_service(&request, &app);
     };
-    if access::is_shut(&request, &app) {
-        return super::to_index(&service.id);
-    }
     let (ctx, token) = (field("ctx"), SecretString::from(field("token").to_owned()));
+    if access::is_shut(&request, &app) {
+        return index::redirect(&service.id, ctx, &request, &app);
+    }
     let (binder, client) = (visitor::binder(&request, &app), client::of(&request, &app));
     let (pastes, admit) = (&app.limits().pastes, || app.limits().pastes.admits(client, None));
     match app.logins().trade(&service, ctx, binder.as_ref(), client, &token, admit).await {
@@ -57,20 +58,23 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         }
         Err(error @ LoginError::BadPaste(_)) => {
             audit::login_refused(&error, false, &request, &app);
-            show(&service, ctx, true, &request, &app)
+            show(&service, ctx, false, true, &request, &app)
         }
-        Err(LoginError::StaleLink) => super::to_index(&service.id),
-        Err(error) => login_error::show(error, &request, &app),
+        Err(LoginError::StaleLink) => index::redirect(&service.id, ctx, &request, &app),
+        Err(error) => login_error::show(error, index::resumed(ctx, &request, &app).as_ref(), &request, &app),
     }
 }
 
-fn show(service: &Service, ctx: &str, bad: bool, request: &HttpRequest, app: &App) -> HttpResponse {
-    let page = Page {
-        service: Named { id: service.id.as_str(), name: &service.name },
-        paste_url: service.provider.paste_url(),
-        ctx,
-        bad,
-    };
+/// The page to paste into, for a visitor who may log in; `ctx` is the context, sealed.
+pub(super) fn show(
+    service: &Service,
+    ctx: &str,
+    hurry: bool,
+    bad: bool,
+    request: &HttpRequest,
+    app: &App,
+) -> HttpResponse {
+    let page = Page { service: Named::of(service), paste_url: service.provider.paste_url(), ctx, hurry, bad };
     let status = if bad { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     page::show(request, app, status, "paste.html", page)
 }

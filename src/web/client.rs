@@ -22,7 +22,19 @@ pub(super) fn of(request: &HttpRequest, app: &App) -> Client {
 
 /// Whether a trusted proxy says that the client used plain http, while browsers are to use https.
 pub(super) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
-    app.public_url().scheme() == "https" && app.trusts(peer(request)) && scheme(request).is_some_and(|s| s == "http")
+    let peer = peer(request);
+    let said = || scheme(request).filter(|(_, scheme)| scheme.eq_ignore_ascii_case("http"));
+    let Some((header, _)) = (app.public_url().scheme() == "https" && app.trusts(peer)).then(said).flatten() else {
+        return false;
+    };
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        tracing::warn!(
+            %peer, header,
+            "a trusted proxy says that a request came by plain http; if browsers use https, let it set X-Forwarded-Proto: https"
+        );
+    });
+    true
 }
 
 /// Whether one of the operator's own proxies sends it.
@@ -84,10 +96,11 @@ fn nearest(list: Vec<Option<IpAddr>>, app: &App) -> Option<Option<IpAddr>> {
     })
 }
 
-/// What the proxy nearest to the client saw.
-fn scheme(request: &HttpRequest) -> Option<String> {
+/// What the proxy nearest to the client saw, and the header that says so.
+fn scheme(request: &HttpRequest) -> Option<(&'static str, &str)> {
     let forwarded = || elements(request, FORWARDED).next().and_then(|element| parameter(element, "proto"));
-    elements(request, FORWARDED_PROTO).next().or_else(forwarded).map(str::to_ascii_lowercase)
+    let plain = elements(request, FORWARDED_PROTO).next().map(|scheme| (FORWARDED_PROTO, scheme));
+    plain.or_else(|| forwarded().map(|scheme| (FORWARDED, scheme)))
 }
 
 /// The elements of a list, over all headers of that name (RFC 9110 section 5.3).

@@ -1,13 +1,13 @@
 //! `/fetch` and `/token-state`: Duplicati's page asks for the AuthID that waits for it, by JSON or JSONP.
 
-use super::{audit, client, form, visitor};
+use super::visitor::{self, Cause};
+use super::{audit, client, form, gate};
 use crate::app::App;
 use crate::guard::{self, Guard};
 use crate::login::{FetchToken, Origin};
-use crate::net::Client;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 /// `GET /fetch` with `token`, and `callback` for JSONP: `{"wait": …}`, `{"authid": …}` or `{"error": …}`.
@@ -25,7 +25,7 @@ pub(super) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResp
     }
     let answer = match form::query(&request, "token").and_then(|token| FetchToken::parse(&token)) {
         None => json!({ "error": "The token must have 16 to 64 varied letters and digits." }),
-        Some(token) => match app.logins().pick_up(&token, asker(&request, &app), origin(&request)).await {
+        Some(token) => match pick_up(&token, &request, &app).await {
             Some(authid) => {
                 audit::delivered("fetched", &authid, origin(&request).as_ref(), &request, &app);
                 json!({ "authid": authid.expose_secret() })
@@ -55,12 +55,28 @@ pub(super) async fn state(request: HttpRequest, app: web::Data<App>) -> HttpResp
     })
 }
 
-/// Who asks. Duplicati's page loads a script, or fetches; something else that a browser loads, such as a page or an
-/// image, is nobody that anything is meant for.
-fn asker(request: &HttpRequest, app: &App) -> Client {
-    let client = client::of(request, app);
-    let meant = visitor::header(request, "sec-fetch-dest").is_none_or(|dest| matches!(dest, "script" | "empty"));
-    Client { address: client.address.filter(|_| meant || !guard::on(Guard::MailboxAsker)), ..client }
+/// Asks the mailbox for those who can read the answer: an AuthID is given once.
+async fn pick_up(token: &FetchToken, request: &HttpRequest, app: &App) -> Option<SecretString> {
+    if guard::on(Guard::MailboxAsker) && !can_read(request) {
+        return None;
+    }
+    app.logins().pick_up(token, client::of(request, app), origin(request)).await
+}
+
+/// Whether a browser would let the page that asks read the answer. Of other sites' pages only a JSONP script does; our
+/// own may `fetch` it. A program that is no browser says nothing.
+fn can_read(request: &HttpRequest) -> bool {
+    let is_ours = visitor::cause(request) == Cause::OurPage;
+    let is_jsonp = || {
+        let is_plain = visitor::header(request, "sec-fetch-mode").is_none_or(|mode| mode == "no-cors");
+        is_plain && form::query(request, "callback").is_some()
+    };
+    !gate::is_prefetch(request)
+        && match visitor::header(request, "sec-fetch-dest") {
+            None => true,
+            Some("script") => is_ours || is_jsonp(),
+            Some(dest) => is_ours && dest == "empty",
+        }
 }
 
 /// Which page asks, as its browser says.

@@ -14,12 +14,12 @@ use actix_web::http::{StatusCode, Uri};
 use actix_web::{HttpRequest, HttpResponse};
 use url::Host;
 
-/// Gives an address that is spelled otherwise, with slashes twice or at the end, in capitals or with percent signs, the
+/// Gives an address that is spelled otherwise, with slashes or blanks too many, in capitals or with percent signs, the
 /// spelling that we use, as predecessors took them all. Comes before every check, so that all see the same address. Names
 /// of files stay as they are.
 pub(super) fn fold(request: &mut ServiceRequest) {
     let path = request.match_info().as_str();
-    let parts = path.split('/').filter(|part| !part.is_empty());
+    let parts = path.split('/').map(str::trim).filter(|part| !part.is_empty());
     let folded: String = parts.flat_map(|part| ["/", part]).collect::<String>().to_ascii_lowercase();
     let is_plain = folded.bytes().all(|b| b.is_ascii_lowercase() || b"/.-".contains(&b));
     let is_file = ["/static/", "/.well-known/"].iter().any(|folder| folded.starts_with(folder));
@@ -59,7 +59,7 @@ pub(super) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> 
 
 /// Whether a browser asks ahead of time. `Sec-Purpose` is the standard's name (Fetch, section 3.7); older browsers send
 /// the others. A request that renders ahead (`prefetch;prerender`, `preview`) is one of them.
-fn is_prefetch(request: &HttpRequest) -> bool {
+pub(super) fn is_prefetch(request: &HttpRequest) -> bool {
     let mut purposes = ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter();
     purposes.any(|name| {
         request.headers().get_all(name).any(|value| {
@@ -137,8 +137,10 @@ fn wrong_name(request: &HttpRequest, app: &App) -> HttpResponse {
 /// The answer to what should have come by https.
 pub(super) fn plain_http(request: &HttpRequest, app: &App) -> HttpResponse {
     let message = "This request came by plain http, where others on its way can read it. Use the https address.";
+    // Duplicati's page opens the address that its clients use.
+    let is_page = request.path() == "/refresh" && authid::is_browser(request);
     match request.path() {
-        path if path == "/refresh" || request.headers().contains_key(&authid::HEADER) => {
+        path if (path == "/refresh" && !is_page) || request.headers().contains_key(&authid::HEADER) => {
             refuse(request, StatusCode::FORBIDDEN, message)
         }
         "/token" => {

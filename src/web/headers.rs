@@ -3,7 +3,7 @@
 //! A handler that needs another value sets the header itself; here only what is missing is added.
 
 use super::reason::Answer;
-use super::{client, gate, refresh, repeats, unfit};
+use super::{client, gate, oauth_url, refresh, repeats, unfit};
 use crate::app::App;
 use crate::meter;
 use actix_web::body::MessageBody;
@@ -92,6 +92,7 @@ pub(super) async fn around(
     request.extensions_mut().insert(Number::next());
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
     gate::fold(&mut request);
+    oauth_url::read(&mut request);
     let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
     // These two make their own span when there is something to say.
     let fast = ["/refresh", "/token"].into_iter().find(|path| *path == request.path());

@@ -21,6 +21,7 @@ use tracing::Instrument;
 struct InspectedPage<'a> {
     /// The AuthID once more, for the page's buttons.
     pasted: &'a str,
+    provider: &'a str,
     service: &'a str,
     grant: String,
     login_at: When,
@@ -32,6 +33,7 @@ struct InspectedPage<'a> {
     key_state: Option<&'static str>,
     /// Whether a test found that it works, and if not, why.
     works: bool,
+    revoke_code: Option<&'a str>,
     fault: Option<String>,
     denied: Option<Denied>,
     is_older: bool,
@@ -98,9 +100,14 @@ fn show(
     app: &App,
 ) -> HttpResponse {
     let facts = app.tokens().facts(opened);
-    let fault = tested.and_then(|outcome| outcome.as_ref().err()).map(told::refused);
+    let provider = provider(opened, app);
+    let fault = tested
+        .and_then(|outcome| outcome.as_ref().err())
+        .map(|refused| told::refused(refused).with("provider", provider));
     let page = InspectedPage {
         pasted,
+        provider,
+        revoke_code: facts.revoke_code.as_ref().map(ExposeSecret::expose_secret),
         service: facts.service_name.as_deref().unwrap_or(facts.service.as_str()),
         grant: facts.grant.to_string(),
         login_at: When::moment(facts.login_at, request, app),
@@ -134,9 +141,15 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
         }
         Err(refused) => {
             let status = exchange::refused(&refused, opened, request, app).status;
-            refuse(status, &told::refused(&refused), request, app)
+            refuse(status, &told::refused(&refused).with("provider", provider(opened, app)), request, app)
         }
     }
+}
+
+/// What people call the provider of an AuthID.
+fn provider<'a>(opened: &'a Opened, app: &'a App) -> &'a str {
+    let id = opened.login.service.as_str();
+    app.catalogue().find(id).map_or(id, |service| service.provider.name())
 }
 
 fn too_many(request: &HttpRequest, app: &App) -> HttpResponse {

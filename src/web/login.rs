@@ -2,10 +2,10 @@
 
 use super::cookie::Cookie;
 use super::page::{self, When};
-use super::{access, audit, client, form, visitor};
+use super::{access, audit, client, form, index, visitor};
 use super::{login_error, unfit};
 use crate::app::App;
-use crate::login::{Callback, Caution, FetchToken, LoggedIn, LoginError, Opener, Origin};
+use crate::login::{Callback, Caution, Context, FetchToken, LoggedIn, LoginError, Opener, Origin, Silence};
 use crate::provider::Service;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -31,15 +31,21 @@ struct Page<'a> {
     relayed: bool,
     fetch_token: Option<&'a str>,
     waiting_for: Option<&'a str>,
+    /// Why the AuthID goes nowhere by itself: the key of a text.
+    why_copy: Option<&'static str>,
     /// Whether the login began at another address, or came back without its state: why nobody else gets the AuthID.
     other_address: bool,
     no_state: bool,
-    /// An origin that the AuthID is sent to after a click.
+    /// An origin that the AuthID is sent to after a click; whether it would go there by itself, were there nothing to
+    /// read first.
     send_to: Option<&'a str>,
+    send_to_trusted: bool,
     /// Whether it would go there unencrypted.
     send_plainly: bool,
     /// What `/deliver` wants for such a click.
     ticket: Option<&'a str>,
+    /// Where to log in once more.
+    again_url: String,
     raw_token: bool,
     withdraw_url: Option<&'a str>,
     shown: Vec<Shown<'a>>,
@@ -47,14 +53,24 @@ struct Page<'a> {
 
 #[derive(Serialize)]
 pub(super) struct Named<'a> {
-    pub(super) id: &'a str,
-    pub(super) name: &'a str,
+    id: &'a str,
+    name: &'a str,
+    /// Whether Duplicati has a backend for it.
+    duplicati: bool,
+}
+
+impl<'a> Named<'a> {
+    pub(super) fn of(service: &'a Service) -> Self {
+        Self { id: service.id.as_str(), name: &service.name, duplicati: service.duplicati }
+    }
 }
 
 #[derive(Serialize)]
 struct Confirm<'a> {
     service: Named<'a>,
     provider: &'a str,
+    /// Where to begin once more instead.
+    again_url: String,
 }
 
 #[derive(Serialize)]
@@ -69,13 +85,10 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
     let Some(service) = service else {
         return super::unknown_service(&request, &app);
     };
-    if access::is_shut(&request, &app) {
-        return super::to_index(&service.id);
+    let ctx = form::query(&request, "ctx").unwrap_or_default();
+    if ctx.is_empty() || access::is_shut(&request, &app) || visitor::is_not_from_our_page(&request) {
+        return index::redirect(&service.id, &ctx, &request, &app);
     }
-    let ctx = form::query(&request, "ctx").filter(|_| !visitor::is_not_from_our_page(&request));
-    let Some(ctx) = ctx else {
-        return super::to_index(&service.id);
-    };
     let binder = visitor::binder(&request, &app);
     match app.logins().begin(&service, &ctx, binder.as_ref(), client::of(&request, &app)).await {
         Ok(begun) => {
@@ -89,8 +102,8 @@ pub(super) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResp
             }
             response
         }
-        Err(LoginError::StaleLink) => super::to_index(&service.id),
-        Err(error) => login_error::show(error, &request, &app),
+        Err(LoginError::StaleLink) => index::redirect(&service.id, &ctx, &request, &app),
+        Err(error) => login_error::show(error, index::resumed(&ctx, &request, &app).as_ref(), &request, &app),
     }
 }
 
@@ -116,22 +129,30 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
         kept: Cookie::State.read(request, app).map(str::to_owned),
         confirmed,
         iss: first("iss"),
-        all: all.clone(),
+        all,
     };
-    match app.logins().complete(callback, visitor::binder(request, app).as_ref(), client::of(request, app)).await {
+    let (binder, client) = (visitor::binder(request, app), client::of(request, app));
+    let done = match callback.all.is_empty() {
+        // The address that the page with the AuthID has given itself.
+        true => Err(LoginError::Replayed(None)),
+        false => app.logins().complete(&callback, binder.as_ref(), client).await,
+    };
+    let resumed = || app.logins().resumed_after(&callback, binder.as_ref(), client);
+    match done {
         Ok(logged_in) => show(&logged_in, request, app),
         Err(ref error @ LoginError::Unconfirmed(ref service)) => {
             audit::login_refused(error, false, request, app);
-            ask(service, request, app)
+            ask(service, resumed().as_ref(), request, app)
         }
-        Err(error) => login_error::show(error, request, app),
+        Err(error) => login_error::show(error, resumed().as_ref(), request, app),
     }
 }
 
 /// The page that asks whether the person comes from the provider. Its form goes to the address that it has itself.
-fn ask(service: &Service, request: &HttpRequest, app: &App) -> HttpResponse {
+fn ask(service: &Service, resumed: Option<&Context>, request: &HttpRequest, app: &App) -> HttpResponse {
     let provider = service.provider.name();
-    let page = Confirm { service: Named { id: service.id.as_str(), name: &service.name }, provider };
+    let again_url = index::address(Some(service.id.as_str()), index::seal(resumed, app).as_deref());
+    let page = Confirm { service: Named::of(service), provider, again_url };
     page::show(request, app, StatusCode::OK, "confirm.html", page)
 }
 
@@ -139,29 +160,41 @@ fn ask(service: &Service, request: &HttpRequest, app: &App) -> HttpResponse {
 pub(super) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &App) -> HttpResponse {
     audit::login(logged_in, request, app);
     let service = &logged_in.service;
-    let (trusted, unknown) = match &logged_in.opener {
-        Opener::Trusted(origin) => (Some(origin.as_str()), None),
-        Opener::Unknown(origin) => (None, Some(origin)),
-        Opener::None => (None, None),
+    let by_itself = logged_in.shown.is_empty();
+    let (trusted, clicked) = match &logged_in.opener {
+        Opener::Trusted(origin) if by_itself => (Some(origin.as_str()), None),
+        Opener::Trusted(origin) | Opener::Unknown(origin) => (None, Some(origin)),
+        Opener::None(_) => (None, None),
+    };
+    let why_copy = match logged_in.opener {
+        Opener::None(Silence::ByHand) => Some("logged_in.why_by_hand"),
+        // Pages with https tell nothing to a server with http.
+        Opener::None(Silence::Hidden) if app.public_url().scheme() == "http" => Some("logged_in.why_hidden_http"),
+        Opener::None(Silence::Hidden) => Some("logged_in.why_hidden"),
+        Opener::None(Silence::Forgotten) => Some("logged_in.why_forgotten"),
+        _ => logged_in.mailbox_failed.then_some("logged_in.why_mailbox"),
     };
     let page = Page {
-        service: Named { id: service.id.as_str(), name: &service.name },
+        service: Named::of(service),
         provider: service.provider.name(),
         authid: logged_in.authid.expose_secret(),
         grant: logged_in.grant.map(|grant| grant.to_string()),
         revoke_code: logged_in.revoke_code.as_ref().map(ExposeSecret::expose_secret),
         revoke_url: page::revoke_url(app),
         last_day: logged_in.ends.map(|time| When::day(time, request, app)),
-        deliver_to: trusted,
+        deliver_to: trusted.filter(|_| !logged_in.mailbox_failed),
         mailbox: logged_in.waits,
         relayed: logged_in.waits && !app.store().is_shared(),
         fetch_token: logged_in.fetch_token.as_ref().map(FetchToken::expose),
         waiting_for: trusted,
+        why_copy,
         other_address: logged_in.caution == Some(Caution::OtherAddress),
         no_state: logged_in.caution == Some(Caution::NoState),
-        send_to: unknown.map(Origin::as_str),
-        send_plainly: unknown.is_some_and(Origin::is_plain),
+        send_to: clicked.map(Origin::as_str),
+        send_to_trusted: matches!(logged_in.opener, Opener::Trusted(_)),
+        send_plainly: clicked.is_some_and(Origin::is_plain),
         ticket: logged_in.ticket.as_deref(),
+        again_url: index::address(Some(service.id.as_str()), logged_in.again.as_deref()),
         raw_token: service.provider.raw_token(),
         withdraw_url: service.provider.withdraw_url(),
         shown: logged_in.shown.iter().map(|(label, value)| Shown { label, value }).collect(),

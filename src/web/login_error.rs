@@ -1,32 +1,45 @@
 //! Why a login did not work, told to the person in front of the browser: what happened and what to do next.
 
-use super::audit;
 use super::page::ErrorPage;
 use super::reason::Answer;
+use super::{audit, index};
 use crate::app::App;
-use crate::login::{LoginError, NoRefreshToken};
+use crate::login::{Context, LoginError, NoRefreshToken};
 use crate::provider::{Failure, Flow, Meaning, Service};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
-/// The page for a login that failed.
-pub(super) fn show(error: LoginError, request: &HttpRequest, app: &App) -> HttpResponse {
+/// The page for a login that failed. Its way on leads back to who wanted to log in, if that is known.
+pub(super) fn show(error: LoginError, resumed: Option<&Context>, request: &HttpRequest, app: &App) -> HttpResponse {
     let (status, page) = page(&error);
-    audit::login_refused(&error, status.is_server_error(), request, app);
-    page.show(request, app, status)
+    // A pause is the operator's own doing, and any stranger meets it.
+    let is_fault = status.is_server_error() && !matches!(error, LoginError::Paused(..));
+    audit::login_refused(&error, is_fault, request, app);
+    page.resuming(index::seal(resumed, app)).show(request, app, status)
 }
 
 fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
     let bad = |page| (StatusCode::BAD_REQUEST, page);
     match error {
         LoginError::StaleLink => bad(ErrorPage::new("stale_link")),
+        LoginError::NoCookie => bad(ErrorPage::new("no_cookie")),
         LoginError::Unavailable(service) => {
             let page = ErrorPage::new("unavailable");
             (StatusCode::NOT_FOUND, super::unavailable(service).into_iter().fold(page, ErrorPage::because))
         }
+        LoginError::Paused(service, _) => {
+            let page = match service {
+                Some(service) => ErrorPage::new("paused_service").with("service", service.name.as_str()),
+                None => ErrorPage::new("paused"),
+            };
+            (StatusCode::SERVICE_UNAVAILABLE, page)
+        }
         LoginError::BadState | LoginError::Unconfirmed(_) => bad(ErrorPage::new("bad_state")),
+        LoginError::NoCode(service) => bad(again(service, "no_code")),
+        LoginError::TooLate(service) => bad(again(service, "too_late")),
         LoginError::OtherBrowser => bad(ErrorPage::new("other_browser")),
-        LoginError::Replayed(service) => bad(again(service, "replayed")),
+        LoginError::Replayed(None) => bad(ErrorPage::new("replayed")),
+        LoginError::Replayed(Some(service)) => bad(again(service, "replayed")),
         LoginError::WrongIssuer => bad(ErrorPage::new("wrong_issuer")),
         LoginError::Declined(service) => bad(again(service, "declined")),
         LoginError::ProviderError(service, meaning, code) => provider_error(service, *meaning, code),
@@ -105,7 +118,7 @@ fn no_refresh_token(service: &Service, why: NoRefreshToken) -> ErrorPage {
 /// The page of that name, with the service's and its provider's name, and the way to try again.
 fn again(service: &Service, name: &str) -> ErrorPage {
     let page = ErrorPage::new(name).with("provider", service.provider.name()).with("service", service.name.as_str());
-    page.action(format!("/?type={}", service.id), "action.again")
+    page.action(index::address(Some(service.id.as_str()), None), "action.again")
 }
 
 #[cfg(test)]
@@ -114,6 +127,7 @@ mod tests {
     use crate::authid::SealLoginError;
     use crate::provider::Catalogue;
     use crate::texts::{FILES, Texts};
+    use crate::tokens::Refused;
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -149,10 +163,18 @@ mod tests {
         let mut errors = vec![
             LoginError::StaleLink,
             LoginError::Unavailable(service()),
+            LoginError::NoCookie,
+            LoginError::Paused(None, Refused::Forged),
+            LoginError::Paused(Some(service()), Refused::Forged),
+            LoginError::NoCode(service()),
+            LoginError::TooLate(service()),
             LoginError::BadState,
             LoginError::Unconfirmed(service()),
             LoginError::OtherBrowser,
-            LoginError::Replayed(service()),
+            LoginError::Replayed(None),
+            LoginError::Replayed(Some(service())),
+            LoginError::NoCookie,
+            LoginError::TooLate(service()),
             LoginError::WrongIssuer,
             LoginError::Declined(service()),
             LoginError::ProviderError(service(), None, "E-1".to_owned()),

@@ -22,6 +22,7 @@ mod index;
 mod inspect;
 mod login;
 mod login_error;
+mod oauth_url;
 mod page;
 mod reason;
 mod redirect;
@@ -40,7 +41,6 @@ pub use running::Running;
 pub use server::{Server, listen, service};
 
 use crate::app::App;
-use crate::authid::ServiceId;
 use crate::meter::Meter;
 use crate::provider::{Availability, Service};
 use crate::texts::Text;
@@ -125,8 +125,13 @@ fn unavailable(service: &Service) -> Option<Text> {
     }
 }
 
-fn to_index(service: &ServiceId) -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((header::LOCATION, format!("/?type={service}"))).finish()
+/// Sends a browser on to another page of ours. With the policy of our pages, `same-origin`, it would forget which page
+/// opened the window, and with it where the AuthID may go.
+fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
+        .finish()
 }
 
 fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {
@@ -135,3 +140,5 @@ fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {
 
 #[cfg(test)]
 mod attacks;
+#[cfg(test)]
+mod readable;

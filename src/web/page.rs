@@ -124,6 +124,16 @@ impl ErrorPage {
         Self { reason: Some(reason), ..self }
     }
 
+    /// Where the way on is the start page, lets that know by a sealed context who opened it first.
+    pub(super) fn resuming(mut self, ctx: Option<String>) -> Self {
+        match (ctx, self.action_url.strip_prefix('/')) {
+            (Some(ctx), Some("")) => self.action_url = format!("/?ctx={ctx}"),
+            (Some(ctx), Some(rest)) if rest.starts_with("?type=") => self.action_url = format!("/{rest}&ctx={ctx}"),
+            _ => {}
+        }
+        self
+    }
+
     /// Offers another way on than the start page.
     pub(super) fn action(self, url: impl Into<String>, text: &'static str) -> Self {
         Self { action_url: url.into(), action_text: Text::new(text), ..self }

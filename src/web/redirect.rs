@@ -2,8 +2,9 @@
 //! with an AuthID has been readable on its way; to send it on would keep that from being noticed.
 
 use super::running::FINISH;
-use super::{authid, fixed, form, gate, headers, unfit};
+use super::{authid, fixed, form, gate, headers, oauth_url, unfit};
 use crate::app::App;
+use crate::authid::ServiceId;
 use crate::socket::{Crowd, serve};
 use actix_web::body::MessageBody;
 use actix_web::dev::{self, ServiceRequest, ServiceResponse};
@@ -40,6 +41,7 @@ async fn at_the_door(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     gate::fold(&mut request);
+    oauth_url::read(&mut request);
     match request.app_data::<web::Data<App>>() {
         Some(app) if request.headers().contains_key(&authid::HEADER) => {
             let answer = gate::plain_http(request.request(), app);
@@ -49,8 +51,8 @@ async fn at_the_door(
     }
 }
 
-/// Sends a visitor to the same path by https. The query stays behind: what others could read on the way, a fetch token
-/// perhaps, is not to be of use any more.
+/// Sends a visitor to the same path by https. Of the query only the service goes along: what others could read on the
+/// way, a fetch token perhaps, is not to be of use any more. Who opened the window is still told.
 async fn redirect(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     if form::query(&request, "authid").is_some() || !matches!(*request.method(), Method::GET | Method::HEAD) {
         return gate::plain_http(&request, &app);
@@ -58,6 +60,11 @@ async fn redirect(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     if request.path().len() > headers::MAX_URI {
         return unfit::answer(&request, StatusCode::URI_TOO_LONG);
     }
-    let location = format!("{}{}", app.own_origin().as_str(), request.path());
-    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, location)).finish()
+    let service = form::query(&request, "type").and_then(|id| ServiceId::parse(&id));
+    let query = service.map_or_else(String::new, |id| format!("?type={id}"));
+    let location = format!("{}{}{query}", app.own_origin().as_str(), request.path());
+    HttpResponse::PermanentRedirect()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
+        .finish()
 }

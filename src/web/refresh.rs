@@ -5,6 +5,8 @@ use super::authid::{self, NoAuthId};
 use super::form::{self, Form};
 use super::reason::Answer;
 use crate::app::App;
+use crate::authid::ServiceId;
+use crate::login::FetchToken;
 use crate::tokens::Granted;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -69,22 +71,26 @@ pub(super) fn refuse(request: &HttpRequest, answer: &Answer) -> HttpResponse {
 
 /// The reason goes into `X-Reason`, which most backends show, and into the body, which the others do.
 fn refuse_authid(request: &HttpRequest, answer: &Answer, authid: Option<&str>) -> HttpResponse {
-    let status = answer.at_refresh(authid.is_some());
-    let response = refusal(answer, status);
+    let own = request.app_data::<web::Data<App>>().map_or("", |app| app.own_origin().as_str());
+    let mut response = told(answer, authid, own);
     if !request.headers().contains_key(&authid::HEADER) && wants_json(request) {
         let json = serde_json::json!({ "error": answer.reason }).to_string();
-        let mut response = response.set_body(BoxBody::new(json));
+        response = response.set_body(BoxBody::new(json));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        return response;
     }
+    response
+}
+
+/// What Duplicati is told, by the server at `own`, when it sends this AuthID or none.
+pub(super) fn told(answer: &Answer, authid: Option<&str>, own: &str) -> HttpResponse {
+    let status = answer.at_refresh(authid.is_some());
+    let response = refusal(answer, status);
     // Duplicati puts this link behind the reason itself, but for Box.
-    match request.app_data::<web::Data<App>>() {
-        Some(app) if status == StatusCode::UNAUTHORIZED && authid.is_some_and(authid::says_box) => {
-            let own = app.own_origin().as_str();
-            response.set_body(BoxBody::new(format!("{}. Create a new AuthID at {own}/?type=box.com", answer.reason)))
-        }
-        _ => response,
+    if status == StatusCode::UNAUTHORIZED && authid.is_some_and(authid::says_box) {
+        let body = format!("{}. Create a new AuthID at {own}/?type=box.com", answer.reason);
+        return response.set_body(BoxBody::new(body));
     }
+    response
 }
 
 /// The answer without regard to who asks.
@@ -107,11 +113,12 @@ fn wants_json(request: &HttpRequest) -> bool {
 }
 
 fn to_login(request: &HttpRequest) -> HttpResponse {
-    let service = form::query(request, "type").and_then(|id| crate::authid::ServiceId::parse(&id));
-    let location = service.map_or_else(|| "/".to_owned(), |id| format!("/?type={id}"));
-    HttpResponse::build(StatusCode::SEE_OTHER)
-        .insert_header((header::LOCATION, location))
-        // With `same-origin` the opener's origin would be lost here, and with it the delivery of the AuthID.
-        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
-        .finish()
+    let service = form::query(request, "type").and_then(|id| ServiceId::parse(&id));
+    let service = service.map(|id| format!("type={id}"));
+    let token = form::query(request, "token").and_then(|token| FetchToken::parse(&token));
+    let token = token.map(|token| format!("token={}", token.expose()));
+    match service.into_iter().chain(token).collect::<Vec<_>>().join("&") {
+        query if query.is_empty() => super::see_other("/"),
+        query => super::see_other(&format!("/?{query}")),
+    }
 }

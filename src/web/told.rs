@@ -35,7 +35,7 @@ pub(super) fn gone(reason: &str) -> Text {
     Text::new("unavailable.gone").with("reason", reason)
 }
 
-/// Why an AuthID gives no access, or cannot be opened.
+/// Why an AuthID gives no access, or cannot be opened. The provider's name is for the caller to fill in.
 pub(super) fn refused(refused: &Refused) -> Text {
     Text::new(match refused {
         Refused::Parse(ParseError::Malformed) | Refused::Forged => "reason.invalid",

@@ -19,7 +19,10 @@ pub(super) fn answer(request: &HttpRequest, status: StatusCode) -> HttpResponse 
         }
         StatusCode::URI_TOO_LONG => ("uri_too_long", "The address is longer than 4 KiB."),
         StatusCode::REQUEST_TIMEOUT => ("form_slow", "The form took too long."),
-        StatusCode::FORBIDDEN => ("foreign_form", "Another website tried to send this form in your name."),
+        StatusCode::FORBIDDEN => (
+            "foreign_form",
+            "Another website tried to send this form in your name, or the browser did not say that it is ours.",
+        ),
         _ => ("fault", "The server met an unexpected fault."),
     };
     let has_authid = request.headers().contains_key(&authid::HEADER);

@@ -5,6 +5,7 @@
 const HIDE_AFTER_MS = 10 * 60 * 1000;
 const POLL_EVERY_MS = 3000;
 const POLLS = 33; // the mailbox keeps an AuthID for 90 s
+const LONG_AFTER_POLLS = 5; // Duplicati asks every 3 s
 const ARM_AFTER_MS = 1000;
 // In a smaller window the person cannot have seen what the button is about.
 const LEAST_WIDTH = 320;
@@ -29,7 +30,7 @@ function say(state) {
   }
 }
 
-// The code and the state in the address are spent, but they need not stay in the history.
+// The code and the state in the address are spent, but nobody need see them. The browser's history may keep them.
 function cleanAddress() {
   history.replaceState(null, '', ready.dataset.address ?? '/logged-in');
 }
@@ -61,6 +62,7 @@ async function watchMailbox(token) {
         if (give) give.hidden = true;
         return say('picked-up');
       }
+      if (poll === LONG_AFTER_POLLS) say('still-waiting');
       if (asked === true && give && !given) give.hidden = false;
     } catch {
       // not yet
@@ -188,7 +190,9 @@ function copies(button) {
       button.classList.remove('done');
     }, 4000);
   });
-  text.addEventListener('focus', () => text.select());
+  // WebKit sets the caret after it has told of the focus.
+  text.addEventListener('focus', () => setTimeout(() => text.select()));
+  text.addEventListener('click', () => text.select());
 }
 
 // A link to what is in the page alone, which a browser saves under the name.
@@ -214,11 +218,21 @@ function hide() {
   if (hadFocus) note.focus();
 }
 
-// Pages that hand a pasted AuthID back in a form: it goes when they are left.
-for (const pasted of document.querySelectorAll('input[type="hidden"][name="authid"]')) {
-  window.addEventListener('pagehide', () => {
-    pasted.value = '';
-  });
+// What was typed, pasted or handed back in a form goes when the page is left, so that "back" does not show it.
+const secrets = document.querySelectorAll('[name="authid"], [name="token"], [name="password"]');
+window.addEventListener('pagehide', () => {
+  for (const secret of secrets) secret.value = secret.defaultValue = '';
+});
+
+// The page with the AuthID cannot be loaded twice, and the one that says so knows of no login any more. This tab does: the
+// way on leads to the same service, for the same Duplicati.
+const start = document.getElementById('start');
+try {
+  if (ready?.dataset.again) sessionStorage.setItem('again', ready.dataset.again);
+  const again = start && sessionStorage.getItem('again');
+  if (again?.startsWith('/?')) start.href = again;
+} catch {
+  // a browser that keeps nothing
 }
 
 if (ready) {

@@ -62,3 +62,14 @@ serverTest('ten logins in one browser, begun together, all succeed', {}, async (
     assert.equal(authids.size, 10);
     assert.ok(!authids.has(undefined));
 });
+
+serverTest('a trusted proxy that says http is named once in the log, and its visitors read whom to ask', { https: true }, async ({ server }) => {
+    for (const said of [{ 'x-forwarded-proto': 'http' }, { forwarded: 'for=203.0.113.7;proto=http' }]) {
+        const response = await fetch(`${server.direct}/?type=localdrive`, { headers: { ...said, connection: 'close' } });
+        assert.equal(response.status, 403);
+        assert.match(await response.text(), /If you did use https, the proxy of this server&#x27;s operator says otherwise/);
+    }
+    const lines = server.output.split('\n').filter((line) => line.includes('says that a request came by plain http'));
+    assert.equal(lines.length, 1, server.output);
+    assert.match(lines[0], /WARN.*127\.0\.0\.1.*x-forwarded-proto/);
+});

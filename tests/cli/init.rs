@@ -65,6 +65,23 @@ fn from_nothing_to_a_server_that_starts() {
 }
 
 #[test]
+fn a_public_url_on_this_machine_is_listened_at() {
+    for (url, at) in [
+        ("http://localhost:27000", "127.0.0.1:27000"),
+        ("http://127.0.0.1:8091", "127.0.0.1:8091"),
+        ("http://[::1]:8092/", "[::1]:8092"),
+        ("http://localhost", "127.0.0.1:80"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let done = init(folder.path(), &["--public-url", url]);
+        assert_eq!(done.code, 0, "{done:?}");
+        let written = read(folder.path(), "authseal.toml");
+        assert!(written.contains(&format!("\nlisten = [\"{at}\"]\n")), "{url}: {written}");
+        assert!(!written.contains("trusted_proxies"), "{url}: {written}");
+    }
+}
+
+#[test]
 fn what_is_there_stays_and_what_would_differ_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

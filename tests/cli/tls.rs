@@ -171,7 +171,10 @@ fn visitors_are_sent_from_http_to_https_and_nobody_else_is() {
     for (method, path, to) in [
         ("GET", "/", "/"),
         ("HEAD", "/revoke", "/revoke"),
-        ("GET", "/?type=googledrive&token=abcdefgh12345678", "/"),
+        ("GET", "/?type=googledrive&token=abcdefgh12345678", "/?type=googledrive"),
+        ("GET", "/refresh?type=box.com", "/refresh?type=box.com"),
+        ("GET", "/refresh?type=%0d%0ax-planted:+1", "/refresh"),
+        ("GET", "/refresh%20/?type=dropbox&token=abcdefgh12345678", "/refresh?type=dropbox"),
         ("GET", "/refresh", "/refresh"),
         ("GET", "//evil.test/%2e%2e", "//evil.test/%2e%2e"),
         ("GET", "http://evil.test/x", "/x"),
@@ -179,6 +182,7 @@ fn visitors_are_sent_from_http_to_https_and_nobody_else_is() {
         let (head, _) = ask(method, path, "");
         assert!(head.starts_with("http/1.1 308"), "{head}");
         assert!(head.lines().any(|line| line == format!("location: https://oauth.example.com{to}")), "{head}");
+        assert!(head.contains("referrer-policy: strict-origin-when-cross-origin"), "{head}");
         assert!(head.contains("cache-control: no-store") && !head.contains("strict-transport-security"), "{head}");
     }
     let body = "content-length: 0\r\n";

@@ -86,6 +86,13 @@ impl Page {
         links.find(|href| href.starts_with(start)).map(|href| self.url.join(href).unwrap())
     }
 
+    /// The value of the first field of this name.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        let elements = self.elements();
+        let field = elements.iter().find(|element| element.attribute("name") == Some(name))?;
+        field.attribute("value").map(str::to_owned)
+    }
+
     /// The AuthID that is shown.
     pub(crate) fn authid(&self) -> Option<String> {
         self.element("authid").map(|element| element.text).filter(|text| !text.is_empty())
@@ -230,6 +237,11 @@ impl Person {
         let request = request.header("sec-fetch-mode", "no-cors").header("sec-fetch-dest", "script");
         let answer = self.by_proxy(&url, request).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Loses all cookies, as a browser that keeps none.
+    pub(crate) fn forget_cookies(&mut self) {
+        self.cookies.clear();
     }
 
     /// The `Cookie` header that the server gets, for tests of its size.

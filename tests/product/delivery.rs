@@ -294,12 +294,10 @@ async fn pasted_tokens_are_tried_ten_times_a_minute_for_each_network() {
 
 async fn paste_wrong(person: &mut Person) -> u16 {
     let index = person.open_index("type=jottacloud", UI).await;
-    let link = index.link("/cli-token?").unwrap_or_else(|| panic!("{}", index.body));
-    let ctx = link.query_pairs().find(|(name, _)| name == "ctx").unwrap().1.into_owned();
-    let page = person.click(&index, link).await;
+    let ctx = index.field("ctx").unwrap();
     let token = wrong_token();
     let fields = [("id", "jottacloud"), ("token", token.as_str()), ("ctx", ctx.as_str())];
-    let answer = person.submit(person.at("/cli-token-login"), &fields, page.as_source()).await;
+    let answer = person.submit(person.at("/cli-token-login"), &fields, index.as_source()).await;
     assert_eq!(answer.authid(), None);
     answer.status
 }

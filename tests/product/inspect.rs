@@ -56,6 +56,7 @@ async fn the_page_says_what_an_authid_is_and_asks_no_provider() {
     );
     has(&page, &["good\">It is valid here and not revoked.", " UTC</time>", "Test it now", "I want a new AuthID"]);
     assert!(!page.body.contains("older key"));
+    assert!(page.body.contains("id=\"revoke-code\""));
     assert!(emulator.calls().is_empty());
     for (epoch, state, older) in
         [(OLD, "2 (older, still accepted)", true), (STAGED, "4 (newest, not in use yet)", false)]

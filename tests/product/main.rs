@@ -6,15 +6,18 @@
 
 mod access;
 mod admin;
+mod again;
 mod audit;
 mod browser;
 mod canary;
 mod connections;
 mod cookies;
 mod delivery;
+mod dead;
 mod duplicati;
 mod emulator;
 mod ending;
+mod fetch_metadata;
 mod http;
 mod http_rules;
 mod inspect;
@@ -33,3 +36,4 @@ mod spawn;
 mod store;
 mod texts;
 mod waiting;
+mod windows;

@@ -47,12 +47,10 @@ async fn log_in_page(person: &mut Person, emulator: &Emulator) -> crate::browser
         return person.log_in(service).await;
     }
     let index = person.open_index(&format!("type={service}"), UI).await;
-    let link = index.link("/cli-token?").unwrap_or_else(|| panic!("{}", index.body));
-    let ctx = link.query_pairs().find(|(name, _)| name == "ctx").unwrap().1.into_owned();
-    let page = person.click(&index, link).await;
+    let ctx = index.field("ctx").unwrap();
     let token = emulator.login_token();
     let fields = [("id", service), ("token", token.as_str()), ("ctx", ctx.as_str())];
-    person.submit(person.at("/cli-token-login"), &fields, page.as_source()).await
+    person.submit(person.at("/cli-token-login"), &fields, index.as_source()).await
 }
 
 /// The refresh calls so far, by their tokens.

@@ -40,7 +40,7 @@ async fn pages_are_in_the_language_that_the_browser_asks_for() {
         }
     }
     let text = get(&app, "/privacy-policy.txt", &["de"]).await;
-    assert!(text.body.starts_with("DATENSCHUTZ\n") && !text.body.contains('<'), "{}", text.body);
+    assert!(text.body.starts_with("DATENSCHUTZ\n\nKurz gesagt\n") && !text.body.contains('<'), "{}", text.body);
     let asset = get(&app, "/static/authseal.css", &["de"]).await;
     assert_eq!((asset.header("vary"), asset.header("content-language")), (None, None));
 }

@@ -272,6 +272,23 @@ def test_troubleshooting_says_what_to_do_below_every_quote():
         assert rest and not rest[0].startswith("#"), f"line {number}: {text}: give cause and cure"
 
 
+def test_the_table_for_users_of_duplicati_has_every_reason_and_no_other():
+    page = (ROOT / "docs" / "duplicati.md").read_text()
+    table = page.split("### What the sentence means")[1].split("###")[0]
+    rows = [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
+    parts = [part for row in rows for part in row]
+    code = sources()
+    known = [text for file in [*REASONS, "web/gate.rs"] for text in strings(code[file])]
+    # Told at /revoked and after a test alone.
+    elsewhere = ("This revoke code", "The key that made this revoke code", "The key of this revoke code", "It works")
+    reasons = [text for file in REASONS for text in strings(code[file]) if len(text.split()) > 4]
+    reasons = [text for text in reasons if not text.startswith(elsewhere)]
+    missing = [text for text in reasons if not any(part in text for part in parts)]
+    assert not missing, "docs/duplicati.md, What the sentence means, has no row for:\n" + "\n".join(missing)
+    stale = [part for part in parts if not any(part in text for text in known)]
+    assert not stale, f"no reason says this (any more): {stale}"
+
+
 def test_the_source_is_read_as_it_is_meant():
     code = """
         tracing::error!(target: "a", code = %x, event = "refused", error = format!("{e:#}"), "it {name} \\"failed\\"");

@@ -5,8 +5,10 @@ use crate::provider::Provider;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{self, Path, PathBuf};
 use toml_edit::Value;
+use url::{Host, Url};
 
 /// The configuration file in the folder.
 pub(super) const CONFIGURATION: &str = "authseal.toml";
@@ -61,11 +63,7 @@ impl Plan {
              # `authseal check` says what is wrong, `authseal config show --origin` what is in force.\n\n\
              # What browsers see. The callback to register at providers is this with /logged-in.\n\
              public_url = {}\n\
-             # For a proxy on this machine that ends TLS. Without one: [tls], as {DOCS}/deploying.md says.\n\
-             listen = [\"127.0.0.1:8080\"]\n\n\
-             [server]\n\
-             # The proxies that are trusted to tell a client's address.\n\
-             trusted_proxies = [\"127.0.0.1\"]\n\n\
+             {}\
              [admin]\n\
              # Metrics and the state of the keys, for operators: {DOCS}/monitoring.md\n\
              listen = [\"127.0.0.1:9464\"]\n\n\
@@ -73,6 +71,7 @@ impl Plan {
              # Box and Jottacloud need \"dir:FOLDER\" or \"redis://HOST\", Microsoft is better with: {DOCS}/configuration.md\n\
              store = {}\n",
             quoted(public_url),
+            listening(public_url),
             quoted(&self.store),
         );
         if self.denylist != self.dir.join("denylist") {
@@ -120,6 +119,30 @@ impl Registration {
             (None, _) => Ok(()),
         };
         lines
+    }
+}
+
+/// Where to listen. By plain http, which is for this machine alone, browsers come to the public URL itself: there is no
+/// proxy that has another port.
+fn listening(public_url: &str) -> String {
+    let url = Url::parse(public_url).ok().filter(|url| url.scheme() == "http");
+    let host = url.as_ref().and_then(Url::host).map(|host| match host {
+        Host::Ipv4(address) => address.into(),
+        Host::Ipv6(address) => address.into(),
+        Host::Domain(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+    });
+    match host.zip(url.and_then(|url| url.port_or_known_default())) {
+        Some(address) => {
+            let at = quoted(&SocketAddr::from(address).to_string());
+            format!("# Browsers on this machine come here directly.\nlisten = [{at}]\n\n")
+        }
+        None => format!(
+            "# For a proxy on this machine that ends TLS. Without one: [tls], as {DOCS}/deploying.md says.\n\
+             listen = [\"127.0.0.1:8080\"]\n\n\
+             [server]\n\
+             # The proxies that are trusted to tell a client's address.\n\
+             trusted_proxies = [\"127.0.0.1\"]\n\n"
+        ),
     }
 }
 

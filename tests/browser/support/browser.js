@@ -65,7 +65,12 @@ export async function actOut(browser, html, act) {
         const opening = page.waitForEvent('popup');
         await page.click('#open');
         const popup = await opening;
-        await Promise.all([popup.waitForEvent('close'), act(popup)]);
+        const closed = popup.waitForEvent('close');
+        await act(popup);
+        const ended = popup.waitForURL((url) => url.pathname === '/logged-in' && url.search === '');
+        // The new interface has closed it by then.
+        await ended.then(() => page.evaluate(() => window.letClose?.())).catch(() => {});
+        await closed;
         return { field: await page.inputValue('#field'), messages: await page.evaluate(() => window.messages), complaints };
     } finally {
         await context.close();
@@ -99,7 +104,9 @@ export function newInterface(target) {
 }
 
 // The classic interface: opens the popup with a token of two random tails and asks /fetch for the AuthID by JSONP. Each
-// question follows the answer to the one before; the real one waits 3 s in between.
+// question follows the answer to the one before; the real one waits 3 s in between. So the AuthID may be here while the
+// popup is still on its way to its last page, and Chromium forgets for ever to close a window that is told so just then:
+// the popup is closed when `letClose()` was called.
 export function classicInterface(server, service = 'localdrive') {
     return opener(`
         const tail = () => Math.random().toString(36).substr(2);
@@ -112,13 +119,14 @@ export function classicInterface(server, service = 'localdrive') {
             angular.callbacks[name] = (answer) => {
                 if (!answer.authid) return next();
                 document.getElementById('field').value = answer.authid;
-                popup.close();
+                mayClose.then(() => popup.close());
             };
             script.onerror = next;
             script.src = ${JSON.stringify(server)} + '/fetch?callback=angular.callbacks.' + name + '&token=' + token;
             document.head.append(script);
         }
         window.angular = { callbacks: {} };
+        const mayClose = new Promise((resolve) => (window.letClose = resolve));
         document.getElementById('open').onclick = () => {
             const token = tail() + tail();
             popup = open(${JSON.stringify(server)} + '/?type=${service}&token=' + token, '_blank', 'width=450,height=600');

@@ -1,15 +1,18 @@
 // Chromium, Firefox and WebKitGTK behind one small set of verbs, so that one test runs in all three: Chromium and Firefox
 // through WebDriver BiDi, WebKit through its own driver. Clicks are the browser's, so pages see them as a person's.
 //
+// `onEveryEngine` makes the same tests in each of them.
+//
 // Every name below .test is this machine's, and no certificate is looked at. WebKit needs a screen and a window manager
 // (without one no popup has the focus), so it brings an X server of its own.
 
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after, before, describe } from 'node:test';
 import puppeteer from 'puppeteer-core';
 import { Builder, By, Capabilities } from 'selenium-webdriver';
 import { freePort } from './server.js';
@@ -17,26 +20,50 @@ import { eventually } from './wait.js';
 
 export const ENGINES = ['chromium', 'firefox', 'webkit'];
 const PATIENCE = 15_000;
+// A browser's last processes write to its folder.
+const REMOVE = { recursive: true, force: true, maxRetries: 10 };
 
-// Starts a browser: `newContext()` gives the profile of one person, with cookies of its own.
-export function launchEngine(name) {
-    return { chromium: launchChromium, firefox: launchFirefox, webkit: launchWebKit }[name]();
+// Makes tests in each engine, which `define` gets the name of, and a function that gives the engine while they run.
+export function onEveryEngine(define, options) {
+    for (const name of ENGINES) {
+        describe(name, () => {
+            let engine;
+            before(async () => (engine = await launchEngine(name, options)));
+            after(() => engine?.close());
+            define(name, () => engine);
+        });
+    }
 }
 
-const launchChromium = () =>
-    launchByBidi({
+// Starts a browser: `newContext()` gives the profile of one person, with cookies of its own. It may be one that keeps no
+// cookies, or one that sends no referrers, which WebKit cannot be.
+export function launchEngine(name, { cookies = true, referrers = true } = {}) {
+    return { chromium: launchChromium, firefox: launchFirefox, webkit: launchWebKit }[name]({ cookies, referrers });
+}
+
+async function launchChromium({ cookies, referrers }) {
+    const home = await mkdtemp(join(tmpdir(), 'authseal-chromium-'));
+    const settings = { enable_referrers: referrers, profile: { default_content_setting_values: { cookies: cookies ? 1 : 2 } } };
+    await mkdir(join(home, 'Default'));
+    await writeFile(join(home, 'Default', 'Preferences'), JSON.stringify(settings));
+    const browser = await launchByBidi({
         browser: 'chrome',
         executablePath: process.env.TESTS_CHROMIUM ?? '/usr/bin/chromium',
+        userDataDir: home,
         args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--host-resolver-rules=MAP *.test 127.0.0.1'],
     });
+    return { ...browser, close: async () => (await browser.close(), rm(home, REMOVE)) };
+}
 
-async function launchFirefox() {
+async function launchFirefox({ cookies, referrers }) {
     const names = await startNames();
     const { port } = names;
     const browser = await launchByBidi({
         browser: 'firefox',
         executablePath: process.env.TESTS_FIREFOX ?? '/usr/bin/firefox-esr',
         extraPrefsFirefox: {
+            'network.cookie.cookieBehavior': cookies ? 5 : 2,
+            'network.http.sendRefererHeader': referrers ? 2 : 0,
             'network.trr.mode': 5,
             'network.proxy.type': 1,
             'network.proxy.socks': '127.0.0.1',
@@ -60,7 +87,7 @@ async function launchByBidi(options) {
 }
 
 // One browser for each person: the driver has no profiles.
-async function launchWebKit() {
+async function launchWebKit({ cookies }) {
     const screen = await startScreen();
     const names = await startNames();
     const ends = [() => names.close(), () => screen.close()];
@@ -73,7 +100,7 @@ async function launchWebKit() {
             for (const name of ['http', 'https']) env[`${name}_proxy`] = `socks5://127.0.0.1:${names.port}`;
             for (const name of ['CACHE', 'CONFIG', 'DATA', 'STATE']) env[`XDG_${name}_HOME`] = home;
             const service = spawn('WebKitWebDriver', ['-p', port], { env, stdio: 'ignore' });
-            const options = { binary: miniBrowser(), args: ['--automation'] };
+            const options = { binary: miniBrowser(), args: ['--automation', `--cookies-policy=${cookies ? 'no-third-party' : 'never'}`] };
             const wanted = new Capabilities({ browserName: 'MiniBrowser', acceptInsecureCerts: true });
             wanted.set('webkitgtk:browserOptions', options);
             const driver = await eventually('WebKit has started', PATIENCE, () =>
@@ -93,7 +120,7 @@ async function launchWebKit() {
             return new Context(pages, newPage, async () => {
                 await driver.quit().catch(() => {});
                 await ended(service);
-                await rm(home, { recursive: true, force: true, maxRetries: 10 }); // the browser's last processes write there
+                await rm(home, REMOVE);
             });
         },
         async close() {
@@ -122,6 +149,11 @@ class Context {
             (await this.pages()).find(({ id }) => !before.includes(id)),
         );
     }
+
+    async has(page) {
+        return (await this.pages()).some(({ id }) => id === page.id);
+    }
+
 }
 
 // What both kinds of pages can do. `evaluate` runs a function with one argument in the page and gives what it returns.
@@ -131,9 +163,36 @@ class Page {
         return this.until(`${selector} is shown`, (wanted) => document.querySelector(wanted)?.checkVisibility(), selector);
     }
 
-    // Asks a function of the page until it gives something; a page that is just being left gives nothing.
-    until(what, ask, argument) {
-        return eventually(what, PATIENCE, () => this.evaluate(ask, argument).catch(() => undefined));
+    // `evaluate`, or nothing: a page that is just being left may fail, or not answer any more.
+    ask(question, argument) {
+        const asked = this.evaluate(question, argument).catch(() => undefined);
+        return Promise.race([asked, new Promise((resolve) => setTimeout(resolve, 2000))]);
+    }
+
+    // Asks a function of the page until it gives something.
+    until(what, question, argument) {
+        return eventually(what, PATIENCE, () => this.ask(question, argument));
+    }
+
+    // Waits until the address is the wanted one, or one that `wanted`, a function, takes.
+    at(wanted) {
+        const fits = typeof wanted === 'string' ? ({ href }) => href === wanted : wanted;
+        return eventually(`the address is ${wanted}`, PATIENCE, async () =>
+            fits(new URL(await this.until('the page has an address', () => location.href))),
+        );
+    }
+
+    async has(selector) {
+        return this.evaluate((wanted) => document.querySelector(wanted) !== null, selector);
+    }
+
+    attribute(selector, name) {
+        return this.evaluate(([wanted, what]) => document.querySelector(wanted)?.getAttribute(what) ?? null, [selector, name]);
+    }
+
+    // Waits until the page of that heading is there.
+    headed(heading) {
+        return this.until(`the heading is ${heading}`, (text) => document.querySelector('main h1')?.innerText === text, heading);
     }
 
     text(selector) {
@@ -151,6 +210,11 @@ class Page {
 
     address() {
         return this.evaluate(() => location.href);
+    }
+
+    // Goes back in the history.
+    back() {
+        return this.evaluate(() => void setTimeout(() => history.back()));
     }
 
     // Goes on to `url` as the page's own script does, so that the page is known as the one that led there.
@@ -176,9 +240,39 @@ class BidiPage extends Page {
         return this.#page.evaluate(ask, argument);
     }
 
+    // In a tab behind another one nothing comes into view, and the click would wait for that.
     async click(selector) {
         await this.waitFor(selector);
+        if (await this.evaluate(() => document.hidden)) await this.front();
         await this.#page.click(selector);
+    }
+
+    async clickInFrame(selector) {
+        const frame = await eventually('the frame is there', PATIENCE, () =>
+            this.#page.frames().find((one) => one !== this.#page.mainFrame()),
+        );
+        await (await frame.waitForSelector(selector)).click();
+    }
+
+    async type(selector, text) {
+        await this.waitFor(selector);
+        await this.#page.type(selector, text);
+    }
+
+    move(x, y) {
+        return this.#page.mouse.move(x, y);
+    }
+
+    resize(width, height) {
+        return this.#page.setViewport({ width, height });
+    }
+
+    front() {
+        return this.#page.bringToFront();
+    }
+
+    reload() {
+        return this.#page.reload({ waitUntil: 'load', timeout: PATIENCE });
     }
 
     close() {
@@ -209,6 +303,46 @@ class WebKitPage extends Page {
     async click(selector) {
         await this.waitFor(selector);
         await this.#do((driver) => driver.findElement(By.css(selector)).click());
+    }
+
+    clickInFrame(selector) {
+        return this.#do(async (driver) => {
+            await driver.switchTo().frame(driver.findElement(By.css('iframe')));
+            await driver.findElement(By.css(selector)).click();
+        });
+    }
+
+    async type(selector, text) {
+        await this.waitFor(selector);
+        await this.#do((driver) => driver.findElement(By.css(selector)).sendKeys(text));
+    }
+
+    move(x, y) {
+        return this.#do((driver) => driver.actions().move({ x, y, duration: 0 }).perform());
+    }
+
+    // Windows are sized with their frames.
+    async resize(width, height) {
+        await eventually(`the window has ${width} by ${height} pixels`, PATIENCE, async () => {
+            const [inner, frame] = await this.evaluate(() => [
+                [innerWidth, innerHeight],
+                [outerWidth - innerWidth, outerHeight - innerHeight],
+            ]);
+            if (inner[0] === width && inner[1] === height) return true;
+            const rect = { width: width + frame[0], height: height + frame[1] };
+            await this.#do((driver) => driver.manage().window().setRect(rect));
+        });
+    }
+
+    // A window that was opened is in front already.
+    async front() {}
+
+    reload() {
+        return this.#do((driver) => driver.navigate().refresh());
+    }
+
+    back() {
+        return this.#do((driver) => driver.navigate().back());
     }
 
     close() {

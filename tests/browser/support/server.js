@@ -31,9 +31,9 @@ export function serverTest(title, manner, body) {
                 await step();
             }
         });
-        const { provider, server } = await startBoth(undo, typeof manner === 'function' ? manner() : manner);
+        const { server, ...parts } = await startBoth(undo, typeof manner === 'function' ? manner() : manner);
         try {
-            await body({ provider, server, person: new Person() });
+            await body({ ...parts, server, person: new Person() });
         } catch (error) {
             error.message += `\n\nauthseal wrote:\n${server.output}`;
             throw error;
@@ -47,8 +47,9 @@ async function startBoth(undo, manner) {
     const port = await freePort();
     const direct = `http://127.0.0.1:${port}`;
     let url = direct;
+    let front;
     if (manner.https) {
-        const front = await startFront(manner.https === true ? 'auth.test' : manner.https, port);
+        front = await startFront(manner.https === true ? 'auth.test' : manner.https, port);
         undo.push(() => front.close());
         url = front.origin;
     }
@@ -66,7 +67,7 @@ async function startBoth(undo, manner) {
     const server = new Authseal(folder, url, direct);
     undo.push(() => server.stop());
     await server.start();
-    return { provider, server };
+    return { provider, server, front };
 }
 
 // An authseal in a folder of its own, with what `configure` makes of its address and port for a configuration; a second

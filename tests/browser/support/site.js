@@ -43,8 +43,15 @@ export async function startSite(host, pages = {}, plain = host === 'localhost') 
 // TLS at `https://<host>` for what listens in clear at `port`, as a proxy that says for whom it asks: for everybody at
 // one address, unless a request names another in `x-test-client`.
 export async function startFront(host, port) {
+    let caught;
     const server = createHttps(CERTIFICATE, (outer, response) => {
         const { method, url: path, rawHeaders } = outer;
+        if (caught && path.startsWith(caught.path)) {
+            caught.resolve(origin + path);
+            caught = undefined;
+            response.writeHead(204).end();
+            return;
+        }
         const client = outer.headers['x-test-client'] ?? EVERYBODY;
         const headers = [...rawHeaders, 'x-forwarded-for', client, 'x-forwarded-proto', 'https'];
         const inner = request({ host: '127.0.0.1', port, method, path, headers, setHost: false }, (answer) => {
@@ -55,8 +62,11 @@ export async function startFront(host, port) {
         outer.pipe(inner);
     });
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const origin = `https://${host}:${server.address().port}`;
     return {
-        origin: `https://${host}:${server.address().port}`,
+        origin,
+        // Keeps the next request whose path begins so from authseal: its address. The browser stays where it is.
+        catch: (path) => new Promise((resolve) => (caught = { path, resolve })),
         async close() {
             const closed = new Promise((resolve) => server.close(resolve));
             server.closeAllConnections();
