@@ -72,7 +72,6 @@ fn log(
                 epoch,
                 client,
                 %peer,
-                status = answer.status.as_u16(),
                 upstream_status = refused.upstream_status(),
                 "no access token"
             )

@@ -6,39 +6,9 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from machine import PATIENCE, ROOT, SERVICE, Machine, ask, until
-
-
-class Told(BaseHTTPRequestHandler):
-    """A provider that answers as it was told last."""
-
-    answer = (200, {"access_token": "at", "token_type": "bearer", "expires_in": 3600})
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        code, content = Told.answer
-        body = json.dumps(content).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def provider():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Told)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+from machine import PATIENCE, ROOT, SERVICE, Machine, Moody, ask, until
 
 
 class Logged(Machine):
@@ -68,12 +38,12 @@ def pairs(members):
 
 
 @pytest.fixture
-def started(tmp_path, provider, monkeypatch):
+def started(tmp_path, moody, monkeypatch):
     machines = []
 
     def start(more="", level="info", epoch=1):
         monkeypatch.setenv("AUTHSEAL_LOG__LEVEL", level)
-        machine = Logged(tmp_path / str(len(machines)) / "authseal", provider, more)
+        machine = Logged(tmp_path / str(len(machines)) / "authseal", moody, more)
         machine.authseal("keys", "new", "--epoch", str(epoch))
         machines.append(machine)
         machine.start()
@@ -106,7 +76,6 @@ def test_the_first_line_has_the_facts_and_the_last_one_says_why_and_how_much(sta
 
 def test_a_refresh_is_told_with_service_login_epoch_and_source(started):
     machine = started(level="info,authseal::web=debug")
-    Told.answer = (200, {"access_token": "at", "token_type": "bearer", "expires_in": 3600})
     authid = machine.authid(1)
     assert machine.works(authid) and machine.works(authid)
     until(lambda: len(machine.said("refreshed")) == 2)
@@ -122,12 +91,12 @@ def test_a_refresh_is_told_with_service_login_epoch_and_source(started):
 
 def test_a_failed_refresh_names_service_provider_client_and_what_the_provider_answered(started):
     machine = started("server.trusted_proxies = ['127.0.0.0/8']")
-    Told.answer = (401, {"error": "invalid_client"})
+    Moody.mood = lambda _: (401, {"error": "invalid_client"})
     headers = {"X-AuthID": machine.authid(1), "X-Forwarded-For": "192.0.2.7", "X-Request-Id": "req-7"}
-    status = ask(f"{machine.url}/refresh", headers)[0]
+    assert ask(f"{machine.url}/refresh", headers)[0] == 503
     line = machine.line("no access token")
     assert (line["level"], line["service"], line["provider"], line["epoch"]) == ("ERROR", SERVICE, "example", 1)
-    assert (line["client"], line["status"], line["request_id"]) == ("192.0.2.7", status, "req-7") and line["peer"]
+    assert (line["client"], line["upstream_status"], line["request_id"]) == ("192.0.2.7", 401, "req-7") and line["peer"]
     line = machine.line("the provider does not accept this server's client; check it")
     assert (line["status"], line["codes"], line["service"], line["request_id"]) == (401, ["invalid_client"], SERVICE, "req-7")
 

@@ -16,12 +16,10 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
 import time
-from http.server import ThreadingHTTPServer
 
 import pytest
-from machine import BINARY, PATIENCE, ROOT, Machine, Provider, address, ask, status, until
+from machine import BINARY, PATIENCE, ROOT, Machine, Moody, address, ask, status, until
 
 RULES = ROOT / "config" / "prometheus" / "rules.yaml"
 DASHBOARD = ROOT / "config" / "grafana" / "authseal.json"
@@ -54,33 +52,6 @@ def dashboard():
         filled = target["expr"].replace("$__rate_interval", "5m").replace("$__range", "1h").replace("$instance", ".*")
         assert "$" not in filled, filled
         yield filled
-
-
-class Moody(Provider):
-    """A provider that answers with `mood`, if there is one."""
-
-    mood = None
-
-    def do_POST(self):
-        if Moody.mood is None:
-            return super().do_POST()
-        code, content = Moody.mood(self.rfile.read(int(self.headers["Content-Length"])))
-        body = json.dumps(content).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-@pytest.fixture
-def moody():
-    Moody.mood = None
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Moody)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture
