@@ -65,8 +65,12 @@ pub(super) const CALLS: [&str; 11] = [
 ];
 
 /// How a login ended.
-pub(super) const LOGINS: [&str; 25] = [
+pub(super) const LOGINS: [&str; 29] = [
     "done",
+    "paused",
+    "no_cookie",
+    "no_code",
+    "too_late",
     "stale_link",
     "not_offered",
     "bad_state",
