@@ -92,7 +92,7 @@ impl App {
         );
         let denylist = note(&mut faults, Denylist::open(&config.denylist));
         let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
-        let meter = Meter::new(clock.clone(), config.catalogue.all().map(|service| service.id.as_str()));
+        let meter = Meter::new(clock.clone(), config.names());
         let providers =
             note(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));

@@ -114,7 +114,9 @@ impl Health {
         password: Option<Arc<Readings>>,
         meter: Meter,
     ) -> Self {
-        Self { keyring, denylist, store, certificate, password, meter, draining: AtomicBool::new(false) }
+        let health = Self { keyring, denylist, store, certificate, password, meter, draining: AtomicBool::new(false) };
+        health.count_epochs();
+        health
     }
 
     /// From now on this process wants no more requests.
@@ -168,8 +170,7 @@ impl Health {
 
     /// All metrics, in Prometheus's text format.
     pub fn metrics(&self) -> String {
-        let states = self.keyring.load().entries().map(|(epoch, state, _)| (epoch.number(), state.word())).collect();
-        self.meter.keyring(&states);
+        self.count_epochs();
         self.meter.denylist(self.denylist.count());
         self.file(&File::KEYRING, self.keyring.readings());
         self.file(&File::DENYLIST, self.denylist.readings());
@@ -184,6 +185,11 @@ impl Health {
         self.meter.store(store.reading.is_some(), store.writing.is_some());
         self.meter.process(self.is_draining());
         self.meter.render()
+    }
+
+    fn count_epochs(&self) {
+        let states = self.keyring.load().entries().map(|(epoch, state, _)| (epoch.number(), state.word())).collect();
+        self.meter.keyring(&states);
     }
 
     fn file(&self, file: &File, readings: &Readings) {

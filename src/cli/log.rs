@@ -1,5 +1,6 @@
 //! The log: to standard error, pretty on a terminal, one JSON object a line elsewhere.
 
+mod json;
 mod lines;
 
 pub(super) use lines::{Finish, say};
@@ -10,6 +11,7 @@ use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::{env, panic, process};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::prelude::*;
 
 /// Before anything is said that nobody may read: what has to be told from now on holds nobody up.
@@ -44,7 +46,7 @@ pub(super) fn start(log: &Log) -> anyhow::Result<()> {
     let _ = if pretty {
         registry.with(layer.with_target(false)).try_init()
     } else {
-        registry.with(layer.json().flatten_event(true).with_span_list(false)).try_init()
+        registry.with(layer.fmt_fields(JsonFields::new()).event_format(json::Json)).try_init()
     };
     Ok(())
 }

@@ -11,7 +11,9 @@ use crate::web::Server;
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::field;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -29,22 +31,17 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
     socket::raise_limit();
     first_denylist(&config)?;
     block_on(async {
+        let file = config.file.clone();
         let app = App::build(config, public_url, Clock::system())?;
-        let offered: Vec<_> = app.catalogue().offered().map(|service| service.id.as_str()).collect();
-        if offered.is_empty() {
-            tracing::warn!(
-                "no service is offered: set a client id in [clients.<provider>]; `authseal providers` lists what there is"
-            );
-        }
-        let (services, public_url) = (offered.join(" "), app.public_url().to_string());
+        starts(file.as_deref(), &app);
         let tls = app.certificate().is_some();
         let server = Server::bind(app)?;
         // Before anybody reads where it listens and sends one.
         let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
         let signals = Signals::new(if attended { Hangup::Ends } else { Hangup::Reloads })?;
-        tracing::info!(max_connections = server.max_connections(), "ready for connections");
+        let max_connections = server.max_connections();
         for address in server.addresses() {
-            tracing::info!(%address, tls, public_url, services, "listening");
+            tracing::info!(%address, tls, max_connections, "listening");
         }
         for redirect_address in server.redirect_addresses() {
             tracing::info!(%redirect_address, "sending visitors from http to https");
@@ -54,6 +51,28 @@ pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
         }
         run(server, signals).await
     })?
+}
+
+/// What runs, and by what.
+fn starts(file: Option<&Path>, app: &App) {
+    let services: Vec<_> = app.catalogue().offered().map(|service| service.id.as_str()).collect();
+    let keyring = app.health().keyring();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = file.map(|file| field::display(file.display())),
+        public_url = app.public_url().as_str(),
+        store = app.store().name(),
+        primary_epoch = keyring.primary,
+        keyring = keyring.digest,
+        denylist_rules = app.health().readiness().denylist.entries,
+        ?services,
+        concat!("authseal ", env!("CARGO_PKG_VERSION"), " starts")
+    );
+    if services.is_empty() {
+        tracing::warn!(
+            "no service is offered: set a client id in [clients.<provider>]; `authseal providers` lists what there is"
+        );
+    }
 }
 
 /// Makes the denylist on a first start, where the configuration lets it.
@@ -103,6 +122,7 @@ impl Signals {
 pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> {
     let app = server.app();
     let Signals { hangup, mut hangups, mut terminations, mut interrupts } = signals;
+    let meter = app.meter().clone();
     let mut hung_up = tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             if hangup == Hangup::Ends {
@@ -113,20 +133,22 @@ pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> 
         }
     });
     let mut running = server.run()?;
-    tokio::select! {
+    let why = tokio::select! {
         ended = running.ended() => return Ok(ended?),
-        _ = interrupts.recv() => {}
-        _ = &mut hung_up => {}
+        _ = interrupts.recv() => "SIGINT",
+        _ = &mut hung_up => "SIGHUP",
         _ = terminations.recv() => {
             tracing::info!("SIGTERM: ending, as soon as everything under way is done");
             tokio::select! {
-                () = running.drain() => {}
-                _ = interrupts.recv() => {}
+                () = running.drain() => "SIGTERM",
+                _ = interrupts.recv() => "SIGINT while ending",
             }
         }
-    }
+    };
     hung_up.abort();
-    Ok(running.stop().await?)
+    running.stop().await?;
+    tracing::info!(why, requests = meter.answers(), "ended");
+    Ok(())
 }
 
 /// A core dump would hold every key. Best effort: a system that refuses says so in the log.

@@ -11,6 +11,7 @@ use crate::provider::{Catalogue, names_loopback};
 use crate::store::StorePlace;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,6 +82,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
     Config {
         file: layers.file.clone(),
         secret_files: Vec::new(),
+        secrets_end: BTreeMap::new(),
         warnings: Vec::new(),
         doubts: Vec::new(),
         public_url,

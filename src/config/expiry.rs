@@ -32,6 +32,12 @@ pub(super) fn judge(
     warnings
 }
 
+/// When they end, by the clients' ids.
+pub(super) fn ends(clients: &BTreeMap<String, ClientFacts>) -> BTreeMap<String, UnixTime> {
+    let end = |(id, client): (&String, &ClientFacts)| Some((id.clone(), day(client.secret_expires.as_deref()?)?));
+    clients.iter().filter_map(end).collect()
+}
+
 /// The beginning of a day in UTC.
 fn day(text: &str) -> Option<UnixTime> {
     // Nothing but a day: with the length given, the parser takes no other spelling of one.

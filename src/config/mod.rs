@@ -32,7 +32,9 @@ pub use show::{Shown, keys_of, show};
 pub use site::{Contact, Site};
 pub use sources::{FILE_LIMIT, Sources};
 
-use crate::provider::{Catalogue, Outbound};
+use crate::clock::UnixTime;
+use crate::meter::Names;
+use crate::provider::{Availability, Catalogue, Outbound};
 use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
@@ -41,6 +43,7 @@ use ipnet::IpNet;
 use layers::Layers;
 use secrecy::SecretString;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +55,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The files that secrets were read from.
     secret_files: Vec<PathBuf>,
+    /// When the secrets of clients end, as far as the configuration says so.
+    secrets_end: BTreeMap<String, UnixTime>,
     /// What is no fault, but ought to be mended: a sentence each, without configured values.
     pub warnings: Vec<String>,
     /// What can be used and is hardly meant, the same way; for whoever asks, since a server may be right about it.
@@ -149,6 +154,21 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// What labels of metrics may name.
+    pub fn names(&self) -> Names {
+        let ids = |offered| {
+            let services = self.catalogue.all();
+            services.filter(move |service| (service.availability() == Availability::Offered) == offered)
+        };
+        let names = |offered| ids(offered).map(|service| service.id.to_string()).collect();
+        Names {
+            services: names(true),
+            others: names(false),
+            providers: ids(true).map(|service| service.provider.id().to_owned()).collect(),
+            secrets: self.secrets_end.clone(),
+        }
+    }
+
     /// All files and folders whose content a server goes by.
     pub fn inputs(&self) -> impl Iterator<Item = &Path> {
         let keyring = match &self.keyring {
@@ -210,7 +230,8 @@ fn read(sources: &Sources) -> Result<(Config, Layers, Faults), Faults> {
     let written = extract::extract(&mut layers, &mut faults);
     let doubts = doubts::judge(&written, &layers);
     warnings.extend(expiry::judge(&written.clients, &layers, sources.now, &mut faults));
+    let secrets_end = expiry::ends(&written.clients);
     let config = check::check(written, &layers, &mut faults);
     warnings.extend(outbound::unread(sources, &config.outbound));
-    Ok((Config { secret_files, warnings, doubts, ..config }, layers, faults))
+    Ok((Config { secret_files, secrets_end, warnings, doubts, ..config }, layers, faults))
 }

@@ -126,9 +126,9 @@ impl Source for KeyringFile {
     fn loaded(&mut self, old: &Keyring, new: &Keyring, _: &[Signature]) {
         let (epochs, digest) = (describe(new), new.digest());
         if digest == old.digest() {
-            tracing::info!(epochs, "keyring loaded; it does what it did before");
+            tracing::info!(?epochs, "keyring loaded; it does what it did before");
         } else {
-            tracing::info!(target: "authseal::audit", event = "keyring_changed", epochs, digest, "keyring loaded");
+            tracing::info!(target: "authseal::audit", event = "keyring_changed", ?epochs, digest, "keyring loaded");
         }
     }
 
@@ -137,10 +137,9 @@ impl Source for KeyringFile {
     }
 }
 
-/// Every epoch with its state, for the log: `3 open, 4 primary, 5 staged`.
-fn describe(keyring: &Keyring) -> String {
-    let epochs: Vec<_> = keyring.entries().map(|(epoch, state, _)| format!("{epoch} {state}")).collect();
-    epochs.join(", ")
+/// Every epoch with its state, for the log: `["3 open", "4 primary", "5 staged"]`.
+fn describe(keyring: &Keyring) -> Vec<String> {
+    keyring.entries().map(|(epoch, state, _)| format!("{epoch} {state}")).collect()
 }
 
 #[cfg(test)]
@@ -251,7 +250,7 @@ mod tests {
         let live = Arc::new(LiveKeyring::from_text(&keyring(2)).unwrap());
         assert!(live.follow().is_none());
         live.hold().reload();
-        assert_eq!(describe(&live.load()), "1 open, 2 primary");
+        assert_eq!(describe(&live.load()), ["1 open", "2 primary"]);
     }
 
     #[test]

@@ -128,10 +128,11 @@ fn why_none(service: &Service, tokens: &Tokens) -> NoRefreshToken {
         _ if service.provider.gives_refresh_token_once() => NoRefreshToken::OnlyAtFirst,
         _ => NoRefreshToken::None,
     };
-    let granted = tokens.scopes.as_ref().map(|scopes| scopes.join(" "));
-    let granted = granted.map(|text| text.chars().filter(|c| (' '..='~').contains(c)).take(200).collect::<String>());
+    let printable = |scope: &String| scope.chars().filter(|c| (' '..='~').contains(c)).take(100).collect::<String>();
+    let granted = tokens.scopes.as_ref().map(|scopes| scopes.iter().take(20).map(printable).collect::<Vec<_>>());
     tracing::warn!(
-        service = %service.id, provider = service.provider.id(), %why, granted, asked = service.scopes.join(" "),
+        service = %service.id, provider = service.provider.id(), %why,
+        granted = granted.map(tracing::field::debug), asked = ?service.scopes,
         "a login brought no refresh token; does the registration there allow them, are offline_access or access_type \
         asked for, and is prompt=consent?"
     );

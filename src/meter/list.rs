@@ -1,57 +1,32 @@
 //! Every metric there is: name, labels, help. docs/monitoring.md shows the same list; a test compares the two.
 //!
 //! No label has more values than this code and the operator's configuration give it: no addresses, no login ids, no text
-//! of a client or a provider. A metric counts for this process alone and begins anew with it.
+//! of a client or a provider. A metric counts for this process alone and starts at 0 with it: every series of a counter
+//! or histogram whose labels are known is there from the start, since `increase()` of one that appears with its first
+//! event does not see that event.
 
-/// What kind of number a metric is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// How many values were at most how large.
-    Histogram,
-}
+use super::metric::{Label, Metric, Values, counter, elsewhere, gauge, histogram, label, outcome};
+use super::words;
 
-impl Kind {
-    /// As Prometheus calls it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
+const SERVICE: Label = label("service", Values::Services);
+const SERVICE_OR_NONE: Label = label("service", Values::ServicesOrNone);
+const EPOCH: Label = elsewhere("epoch");
 
-/// A metric. Its unit is in its name, as is the custom.
-#[derive(Debug)]
-pub struct Metric {
-    /// Its name.
-    pub name: &'static str,
-    /// What kind of number it is.
-    pub kind: Kind,
-    /// The names of its labels.
-    pub labels: &'static [&'static str],
-    /// What it says, in a sentence.
-    pub help: &'static str,
-    /// Of a histogram, the upper ends of its buckets.
-    pub(super) buckets: &'static [f64],
-}
-
-const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, labels, help, buckets: &[] }
-}
-
-const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, labels, help, buckets: &[] }
-}
+/// In seconds.
+const DAY: f64 = 86_400.0;
+/// From what is in memory to the longest that a call to a provider may take, in seconds.
+const DURATIONS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0];
 
 pub(super) const REFRESHES: Metric = counter(
     "authseal_refresh_total",
-    &["service", "epoch", "outcome"],
+    &[EPOCH, elsewhere("outcome"), elsewhere("service")],
     "AuthIDs that came to /refresh or /token, by what became of them.",
+);
+pub(super) const REFRESH_TIME: Metric = histogram(
+    "authseal_refresh_seconds",
+    &[outcome(&words::REFRESHES)],
+    "How long the exchange of an AuthID took at /refresh or /token, waiting for a provider included.",
+    DURATIONS,
 );
 pub(super) const WAITING: Metric = gauge(
     "authseal_refresh_waiting",
@@ -60,61 +35,54 @@ pub(super) const WAITING: Metric = gauge(
 );
 pub(super) const WAITED: Metric = counter(
     "authseal_refresh_waits_total",
-    &["outcome"],
+    &[outcome(&words::WAITS)],
     "Requests for an access token that have waited, by how that ended.",
 );
 pub(super) const LAST_SEEN: Metric = gauge(
     "authseal_epoch_last_seen_timestamp_seconds",
-    &["epoch"],
-    "When an AuthID of this epoch was last used, or made, here; of an epoch without it none was since the start.",
+    &[EPOCH],
+    "When an AuthID of this epoch was last used or made here; 0 if none was since this process started.",
 );
 pub(super) const LOGINS: Metric =
-    counter("authseal_logins_total", &["service", "outcome"], "Logins, by how they ended.");
+    counter("authseal_logins_total", &[outcome(&words::LOGINS), SERVICE_OR_NONE], "Logins, by how they ended.");
 pub(super) const DELIVERIES: Metric = counter(
     "authseal_deliveries_total",
-    &["way"],
+    &[label("way", Values::Words(&["waiting", "relayed", "fetched", "clicked"]))],
     "AuthIDs on their way to Duplicati's page: left to wait for it, handed to the replica that it asks, fetched by it, or sent by a person's click.",
 );
 pub(super) const REVOCATIONS: Metric = counter(
     "authseal_revocations_total",
-    &["outcome"],
+    &[outcome(&["durable", "not_durable"])],
     "Logins that were revoked here: written to the denylist, or refused in memory only.",
 );
-pub(super) const PROVIDER_CALLS: Metric = Metric {
-    // From a provider next door to the longest that a call may take which cannot be repeated.
-    buckets: &[0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 20.0, 60.0, 120.0],
-    kind: Kind::Histogram,
-    ..counter(
-        "authseal_provider_call_seconds",
-        &["provider", "outcome"],
-        "Requests to providers and how long each took; a second attempt is one more.",
-    )
-};
-pub(super) const DAYS_LEFT: Metric = Metric {
-    buckets: &[0.0, 1.0, 3.0, 7.0, 14.0, 30.0, 60.0, 90.0],
-    kind: Kind::Histogram,
-    ..counter(
-        "authseal_login_days_left",
-        &["service"],
-        "Whole days until a login ends of age, at each refresh at its provider; of logins that do end of age.",
-    )
-};
+pub(super) const PROVIDER_CALLS: Metric = histogram(
+    "authseal_provider_call_seconds",
+    &[outcome(&words::CALLS), label("provider", Values::Providers)],
+    "Requests to providers and how long each took; a second attempt is one more.",
+    DURATIONS,
+);
+pub(super) const DAYS_LEFT: Metric = histogram(
+    "authseal_login_time_left_seconds",
+    &[SERVICE],
+    "How long until a login expires, in whole days, at each refresh at its provider; of logins that do expire.",
+    &[0.0, DAY, 3.0 * DAY, 7.0 * DAY, 14.0 * DAY, 30.0 * DAY, 60.0 * DAY, 90.0 * DAY],
+);
 pub(super) const ANSWERS: Metric = counter(
     "authseal_http_answers_total",
-    &["route", "class"],
-    "Answers of the public listener, by route and class of status.",
+    &[elsewhere("method"), elsewhere("code"), elsewhere("route")],
+    "Answers of the public listener, by method, status and route.",
 );
-pub(super) const CONNECTIONS: Metric = gauge("authseal_connections", &["listener"], "Open connections.");
+pub(super) const CONNECTIONS: Metric = gauge("authseal_connections", &[elsewhere("listener")], "Open connections.");
 pub(super) const CONNECTIONS_MAX: Metric =
-    gauge("authseal_connections_max", &["listener"], "How many connections there may be at one time.");
+    gauge("authseal_connections_max", &[elsewhere("listener")], "How many connections there may be at one time.");
 pub(super) const CONNECTIONS_ENDED: Metric = counter(
     "authseal_connections_ended_total",
-    &["reason"],
+    &[label("reason", Values::Words(&words::CONNECTION_ENDS))],
     "Connections that this server ended, or whose request it could not read, by reason.",
 );
 pub(super) const KEYRING_STATES: Metric = gauge(
     "authseal_keyring_epoch_state",
-    &["epoch", "state"],
+    &[EPOCH, elsewhere("state")],
     "1 for the state that an epoch is in, 0 for the others and for epochs that left the keyring.",
 );
 pub(super) const KEYRING_LOADED: Metric =
@@ -137,6 +105,11 @@ pub(super) const CERTIFICATE_EXPIRES: Metric = gauge(
     &[],
     "When the certificate in force ends, where this server speaks TLS itself.",
 );
+pub(super) const SECRET_EXPIRES: Metric = gauge(
+    "authseal_client_secret_expires_timestamp_seconds",
+    &[elsewhere("client")],
+    "When a client secret ends, by clients.<id>.secret_expires; only of clients that have it.",
+);
 pub(super) const CERTIFICATE_FAILED: Metric = gauge(
     "authseal_certificate_load_failed",
     &[],
@@ -156,7 +129,7 @@ pub(super) const PASSWORD_FAILED: Metric = gauge(
 );
 pub(super) const LAST_LOOK: Metric = gauge(
     "authseal_file_last_look_timestamp_seconds",
-    &["file"],
+    &[elsewhere("file")],
     "When a followed file was last looked at, changed or not; about every second, unless its disk hangs.",
 );
 pub(super) const LOG_DROPPED: Metric = counter(
@@ -170,18 +143,18 @@ pub(super) const STORE_READING_FAILS: Metric =
     gauge("authseal_store_reading_fails", &[], "1 if the last request that read from the state store failed.");
 pub(super) const STORE_WRITING_FAILS: Metric =
     gauge("authseal_store_writing_fails", &[], "1 if the last request that wrote to the state store failed.");
-pub(super) const STORE_REQUESTS: Metric = Metric {
+pub(super) const STORE_REQUESTS: Metric = histogram(
+    "authseal_store_request_seconds",
+    &[elsewhere("kind"), elsewhere("verb")],
+    "Requests to the state store and how long each took.",
     // From memory to the longest that a request may take.
-    buckets: &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0],
-    kind: Kind::Histogram,
-    ..counter(
-        "authseal_store_request_seconds",
-        &["kind", "verb"],
-        "Requests to the state store and how long each took.",
-    )
-};
-pub(super) const STORE_FAILURES: Metric =
-    counter("authseal_store_failures_total", &["kind", "verb"], "Requests to the state store that failed.");
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0],
+);
+pub(super) const STORE_FAILURES: Metric = counter(
+    "authseal_store_failures_total",
+    &[elsewhere("kind"), elsewhere("verb")],
+    "Requests to the state store that failed.",
+);
 pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
     "authseal_store_unacknowledged_total",
     &[],
@@ -189,7 +162,7 @@ pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
 );
 pub(super) const ROTATIONS: Metric = counter(
     "authseal_rotations_total",
-    &["outcome"],
+    &[outcome(&words::ROTATIONS)],
     "Exchanges for logins whose refresh token changes, by how they ended.",
 );
 pub(super) const UNWRITTEN: Metric = gauge(
@@ -198,8 +171,19 @@ pub(super) const UNWRITTEN: Metric = gauge(
     "New refresh tokens that are in this process's memory only, because the state store failed.",
 );
 pub(super) const DRAINING: Metric = gauge("authseal_draining", &[], "1 once this process was told to end.");
-pub(super) const BUILD: Metric = gauge("authseal_build_info", &["version"], "1; the label tells what runs.");
-pub(super) const STARTED: Metric = gauge("process_start_time_seconds", &[], "When this process started.");
+pub(super) const BUILD: Metric =
+    gauge("authseal_build_info", &[elsewhere("version")], "Always 1; the label is the version that runs.");
+pub(super) const STARTED: Metric =
+    gauge("process_start_time_seconds", &[], "When this process started, in seconds since 1970.");
+
+pub(super) const CPU: Metric =
+    counter("process_cpu_seconds_total", &[], "Processor time that this process has used, in seconds.");
+pub(super) const RESIDENT: Metric =
+    gauge("process_resident_memory_bytes", &[], "Memory of this process that is in RAM.");
+pub(super) const VIRTUAL: Metric = gauge("process_virtual_memory_bytes", &[], "Address space of this process.");
+pub(super) const OPEN_FDS: Metric = gauge("process_open_fds", &[], "Open file descriptors, connections included.");
+pub(super) const MAX_FDS: Metric = gauge("process_max_fds", &[], "How many file descriptors may be open.");
+pub(super) const THREADS: Metric = gauge("process_threads", &[], "Threads of this process.");
 
 /// A file that is followed, and its own metrics.
 #[derive(Debug)]
@@ -222,8 +206,9 @@ impl File {
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 37] = [
+pub const METRICS: [&Metric; 45] = [
     &REFRESHES,
+    &REFRESH_TIME,
     &WAITING,
     &WAITED,
     &LAST_SEEN,
@@ -242,6 +227,7 @@ pub const METRICS: [&Metric; 37] = [
     &DENYLIST_RULES,
     &DENYLIST_LOADED,
     &DENYLIST_FAILED,
+    &SECRET_EXPIRES,
     &CERTIFICATE_EXPIRES,
     &CERTIFICATE_LOADED,
     &CERTIFICATE_FAILED,
@@ -260,4 +246,10 @@ pub const METRICS: [&Metric; 37] = [
     &DRAINING,
     &BUILD,
     &STARTED,
+    &CPU,
+    &RESIDENT,
+    &VIRTUAL,
+    &OPEN_FDS,
+    &MAX_FDS,
+    &THREADS,
 ];

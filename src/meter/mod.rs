@@ -2,98 +2,101 @@
 //! left to the one who tells of it; a word for an outcome is text of this code, never of a client or a provider.
 //!
 //! Each server has a meter of its own instead of one for the process, so that tests can look at one among many. What is
-//! counted on every request costs a look-up in a table that never locks; the rest may take a microsecond.
+//! counted on every request costs a look-up in a table and no allocation.
 
-mod handles;
+mod epochs;
+mod families;
 mod list;
+mod metric;
+mod process;
 mod waits;
+mod words;
 
-pub use list::{File, Kind, METRICS, Metric};
+pub use list::{File, METRICS};
+pub use metric::{Kind, Label, Metric, Values};
 
 use crate::clock::{Clock, UnixTime};
-use arc_swap::ArcSwap;
-use handles::Handles;
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use families::Families;
+use itoa::Buffer;
+use prometheus::{CounterVec, GaugeVec, HistogramVec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What stands in a label for a service or an epoch that is not known.
 const NONE: &str = "none";
-/// After so many samples the histograms take them in. Until then each lies in a list, which would grow forever where
-/// nobody asks for the metrics.
-const SAMPLES: u64 = 1024;
-
-static METADATA: Metadata<'static> = Metadata::new("authseal", Level::INFO, None);
+/// And for a method that HTTP does not define.
+const OTHER: &str = "other";
 
 /// How many lines of the log were left out. Of the process, since the log begins before any meter.
 pub static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// What labels may name beyond the words of this code.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// The services that are offered.
+    pub services: BTreeSet<String>,
+    /// Those that are known and not offered.
+    pub others: BTreeSet<String>,
+    /// The providers of the offered ones.
+    pub providers: BTreeSet<String>,
+    /// When the secrets of clients end, where the configuration tells.
+    pub secrets: BTreeMap<String, UnixTime>,
+}
 
 /// Counts. Clones count together.
 #[derive(Clone)]
 pub struct Meter(Arc<Inner>);
 
 struct Inner {
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
+    families: Families,
+    // What every request is counted in, found once.
+    answers: CounterVec,
+    refreshes: CounterVec,
+    refresh_time: HistogramVec,
+    last_seen: GaugeVec,
     clock: Clock,
     started: UnixTime,
-    /// The series of each service's refreshes, by epoch and outcome.
-    refreshes: HashMap<String, Handles<(Option<u32>, &'static str)>>,
-    /// Those of AuthIDs for no service of ours.
-    strangers: Handles<(Option<u32>, &'static str)>,
-    /// By the hundreds of the status, each by route.
-    answers: [Handles<String>; 6],
-    seen: ArcSwap<BTreeMap<u32, Arc<AtomicI64>>>,
-    /// The states of epochs that were shown once, so that they can be shown to be past.
+    names: Names,
+    /// The states of epochs that were shown once, so that they can be shown to be past. Held while all is shown.
     states: Mutex<BTreeSet<(u32, &'static str)>>,
-    samples: AtomicU64,
 }
 
 impl Default for Meter {
     /// A meter that knows no services.
     fn default() -> Self {
-        Self::new(Clock::system(), [])
+        Self::new(Clock::system(), Names::default())
     }
 }
 
 impl Meter {
-    /// Begins to count. `services` are all that a label may name.
-    pub fn new<'a>(clock: Clock, services: impl IntoIterator<Item = &'a str>) -> Self {
-        let builder = METRICS.iter().filter(|metric| !metric.buckets.is_empty());
-        let builder = builder.fold(PrometheusBuilder::new(), |builder, metric| {
-            // Refuses only a histogram without buckets, and those are left out above.
-            let with = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), metric.buckets);
-            with.unwrap_or_default()
-        });
-        let recorder = builder.build_recorder();
-        for metric in METRICS {
-            let (name, help) = (metric.name.into(), metric.help.into());
-            match metric.kind {
-                Kind::Counter => recorder.describe_counter(name, None, help),
-                Kind::Gauge => recorder.describe_gauge(name, None, help),
-                Kind::Histogram => recorder.describe_histogram(name, None, help),
-            }
+    /// Begins to count. `names` are all that a label may name.
+    pub fn new(clock: Clock, names: Names) -> Self {
+        let families = Families::new();
+        families.begin(&names);
+        for word in words::UNOPENED {
+            families.counter(&list::REFRESHES, &[NONE, word, NONE]);
+        }
+        for (client, end) in &names.secrets {
+            families.gauge(&list::SECRET_EXPIRES, &[client]).set(seconds(*end));
         }
         let started = clock.now();
-        let meter = Self(Arc::new(Inner {
-            handle: recorder.handle(),
-            recorder,
+        families.gauge(&list::BUILD, &[env!("CARGO_PKG_VERSION")]).set(1.0);
+        families.gauge(&list::STARTED, &[]).set(seconds(started));
+        families.gauge(&list::UNWRITTEN, &[]).set(0.0);
+        families.gauge(&list::WAITING, &[]).set(0.0);
+        Self(Arc::new(Inner {
+            answers: families.counters(&list::ANSWERS).clone(),
+            refreshes: families.counters(&list::REFRESHES).clone(),
+            refresh_time: families.histograms(&list::REFRESH_TIME).clone(),
+            last_seen: families.gauges(&list::LAST_SEEN).clone(),
+            families,
             clock,
             started,
-            refreshes: services.into_iter().map(|id| (id.to_owned(), Handles::default())).collect(),
-            strangers: Handles::default(),
-            answers: Default::default(),
-            seen: ArcSwap::default(),
+            names,
             states: Mutex::default(),
-            samples: AtomicU64::new(0),
-        }));
-        meter.gauge(&list::BUILD, &[env!("CARGO_PKG_VERSION")]).set(1.0);
-        meter.gauge(&list::STARTED, &[]).set(seconds(started));
-        meter.gauge(&list::UNWRITTEN, &[]).set(0.0);
-        meter.waiting(0.0);
-        meter
+        }))
     }
 
     /// The clock that it goes by.
@@ -106,182 +109,173 @@ impl Meter {
         self.0.started
     }
 
-    /// An AuthID came to be exchanged. `epoch` must be one of the keyring's; `None`, like a service of nobody's, for an
-    /// AuthID that did not open, which may say of itself what it likes.
-    pub fn refreshed(&self, service: Option<&str>, epoch: Option<u32>, outcome: &'static str) {
-        let known = service.and_then(|id| self.0.refreshes.get_key_value(id));
-        let (service, series) = known.map_or((NONE, &self.0.strangers), |(id, series)| (id, series));
-        series.count(&(epoch, outcome), || {
-            let epoch = epoch.map_or_else(|| NONE.to_owned(), |epoch| epoch.to_string());
-            self.counter(&list::REFRESHES, &[service, &epoch, outcome])
-        });
-    }
-
-    /// An AuthID of this epoch of the keyring is in use.
-    pub fn saw_epoch(&self, epoch: u32) {
-        let now = self.0.clock.now();
-        if let Some(seen) = self.0.seen.load().get(&epoch) {
-            return seen.store(now, Ordering::Relaxed);
-        }
-        self.0.seen.rcu(|known| {
-            let mut known = BTreeMap::clone(known);
-            known.entry(epoch).or_default().store(now, Ordering::Relaxed);
-            known
-        });
-    }
-
-    /// When [`Meter::saw_epoch`] was last called for this epoch.
-    pub fn last_seen(&self, epoch: u32) -> Option<UnixTime> {
-        self.0.seen.load().get(&epoch).map(|time| time.load(Ordering::Relaxed))
+    /// An AuthID came to be exchanged, and that took so long. `epoch` must be one of the keyring's; `None`, like a
+    /// service of nobody's, for an AuthID that did not open, which may say of itself what it likes.
+    pub fn refreshed(&self, service: Option<&str>, epoch: Option<u32>, outcome: &'static str, took: Duration) {
+        let mut buffer = Buffer::new();
+        let epoch = epoch.map_or(NONE, |epoch| buffer.format(epoch));
+        self.0.refreshes.with_label_values(&[epoch, outcome, self.service(service)]).inc();
+        self.0.refresh_time.with_label_values(&[outcome]).observe(took.as_secs_f64());
     }
 
     /// A login ended, well or not.
     pub fn login(&self, service: Option<&str>, outcome: &'static str) {
-        self.counter(&list::LOGINS, &[self.service(service), outcome]).increment(1);
+        self.count(&list::LOGINS, &[outcome, self.service(service)]);
     }
 
     /// An AuthID got on its way to Duplicati's page: `waiting`, `relayed`, `fetched` or `clicked`.
     pub fn delivered(&self, way: &'static str) {
-        self.counter(&list::DELIVERIES, &[way]).increment(1);
+        self.count(&list::DELIVERIES, &[way]);
     }
 
     /// A login was revoked, on the disk or in memory only.
     pub fn revoked(&self, durably: bool) {
         let outcome = if durably { "durable" } else { "not_durable" };
-        self.counter(&list::REVOCATIONS, &[outcome]).increment(1);
+        self.count(&list::REVOCATIONS, &[outcome]);
     }
 
     /// One request to a provider was answered, or was not.
     pub fn provider_called(&self, provider: &str, outcome: &'static str, seconds: f64) {
-        self.observe(&list::PROVIDER_CALLS, &[provider, outcome], seconds);
+        self.observe(&list::PROVIDER_CALLS, &[outcome, provider], seconds);
     }
 
-    /// A login was refreshed that ends of age in so many days.
+    /// A login was refreshed that expires in so many days.
     pub fn days_left(&self, service: &str, days: i64) {
-        self.observe(&list::DAYS_LEFT, &[self.service(Some(service))], seconds(days.max(0)));
+        let service = self.service(Some(service));
+        self.observe(&list::DAYS_LEFT, &[service], seconds(days.max(0) * 86_400));
     }
 
-    /// The public listener answered. `route` is a pattern of the route table.
-    pub fn answered(&self, route: &str, status: u16) {
-        let hundreds = usize::from(status / 100);
-        if let Some(series) = self.0.answers.get(hundreds) {
-            let class = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"].get(hundreds).copied().unwrap_or(NONE);
-            series.count(route, || self.counter(&list::ANSWERS, &[route, class]));
+    /// The public listener has this route: what goes wrong there is counted from 0 on.
+    pub fn route(&self, route: &str, methods: &str) {
+        for method in methods.split(", ") {
+            for code in words::SERVER_ERRORS {
+                self.0.families.counter(&list::ANSWERS, &[method, code, route]);
+            }
         }
+    }
+
+    /// The public listener answered. `route` is a pattern of the route table, `code` the status.
+    pub fn answered(&self, route: &str, method: &str, code: &str) {
+        self.0.answers.with_label_values(&[self::method(method), code, route]).inc();
+    }
+
+    /// How many requests the public listener has answered.
+    pub fn answers(&self) -> u64 {
+        self.0.families.total(&list::ANSWERS)
     }
 
     /// How many connections a listener has, and may have.
     pub fn connections(&self, listener: &'static str, open: usize, max: usize) {
-        self.gauge(&list::CONNECTIONS, &[listener]).set(open as f64);
-        self.gauge(&list::CONNECTIONS_MAX, &[listener]).set(max as f64);
+        self.set(&list::CONNECTIONS, &[listener], open as f64);
+        self.set(&list::CONNECTIONS_MAX, &[listener], max as f64);
     }
 
-    /// So many connections more were ended for a reason.
-    pub fn connections_ended(&self, reason: &'static str, more: u64) {
-        self.counter(&list::CONNECTIONS_ENDED, &[reason]).increment(more);
+    /// A connection was ended for a reason, or its request could not be read.
+    pub fn connection_ended(&self, reason: &'static str) {
+        self.count(&list::CONNECTIONS_ENDED, &[reason]);
+    }
+
+    /// There is a store of this kind.
+    pub fn has_store(&self, kind: &'static str) {
+        for verb in words::STORE_VERBS {
+            self.0.families.histogram(&list::STORE_REQUESTS, &[kind, verb]);
+            self.0.families.counter(&list::STORE_FAILURES, &[kind, verb]);
+        }
     }
 
     /// A store of some kind answered a request, or failed.
     pub fn store_asked(&self, kind: &'static str, verb: &'static str, seconds: f64, well: bool) {
         self.observe(&list::STORE_REQUESTS, &[kind, verb], seconds);
         if !well {
-            self.counter(&list::STORE_FAILURES, &[kind, verb]).increment(1);
+            self.count(&list::STORE_FAILURES, &[kind, verb]);
         }
     }
 
     /// Fewer replicas of Redis than asked for have a record.
     pub fn store_unacknowledged(&self) {
-        self.counter(&list::STORE_UNACKNOWLEDGED, &[]).increment(1);
+        self.count(&list::STORE_UNACKNOWLEDGED, &[]);
     }
 
     /// An exchange for a login whose refresh token changes ended.
     pub fn rotation(&self, outcome: &'static str) {
-        self.counter(&list::ROTATIONS, &[outcome]).increment(1);
+        self.count(&list::ROTATIONS, &[outcome]);
     }
 
     /// How many new refresh tokens are not in the store yet.
     pub fn unwritten_rotations(&self, count: usize) {
-        self.gauge(&list::UNWRITTEN, &[]).set(count as f64);
-    }
-
-    /// The epochs of the keyring, each with its state.
-    pub fn keyring(&self, states: &BTreeSet<(u32, &'static str)>) {
-        let mut shown = self.0.states.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.extend(states);
-        for series in shown.iter() {
-            let (epoch, state) = series;
-            self.gauge(&list::KEYRING_STATES, &[&epoch.to_string(), state]).set(flag(states.contains(series)));
-        }
+        self.set(&list::UNWRITTEN, &[], count as f64);
     }
 
     /// How many rules the denylist has.
     pub fn denylist(&self, rules: usize) {
-        self.gauge(&list::DENYLIST_RULES, &[]).set(rules as f64);
+        self.set(&list::DENYLIST_RULES, &[], rules as f64);
     }
 
     /// When the certificate in force ends.
     pub fn certificate(&self, ends: UnixTime) {
-        self.gauge(&list::CERTIFICATE_EXPIRES, &[]).set(seconds(ends));
+        self.set(&list::CERTIFICATE_EXPIRES, &[], seconds(ends));
     }
 
     /// When what is in force of a file was read, whether it could be read since, and when it was last looked at.
     pub fn file(&self, file: &File, loaded: UnixTime, failed: bool, looked_at: Option<UnixTime>) {
-        self.gauge(file.loaded, &[]).set(seconds(loaded));
-        self.gauge(file.failed, &[]).set(flag(failed));
+        self.set(file.loaded, &[], seconds(loaded));
+        self.set(file.failed, &[], flag(failed));
         if let Some(time) = looked_at {
-            self.gauge(&list::LAST_LOOK, &[file.name]).set(seconds(time));
+            self.set(&list::LAST_LOOK, &[file.name], seconds(time));
         }
     }
 
     /// Whether reading from the store fails, and whether writing to it does.
     pub fn store(&self, reading_fails: bool, writing_fails: bool) {
-        self.gauge(&list::STORE_FAILING, &[]).set(flag(reading_fails || writing_fails));
-        self.gauge(&list::STORE_READING_FAILS, &[]).set(flag(reading_fails));
-        self.gauge(&list::STORE_WRITING_FAILS, &[]).set(flag(writing_fails));
+        self.set(&list::STORE_FAILING, &[], flag(reading_fails || writing_fails));
+        self.set(&list::STORE_READING_FAILS, &[], flag(reading_fails));
+        self.set(&list::STORE_WRITING_FAILS, &[], flag(writing_fails));
     }
 
     /// Whether this process was told to end.
     pub fn process(&self, draining: bool) {
-        self.gauge(&list::DRAINING, &[]).set(flag(draining));
+        self.set(&list::DRAINING, &[], flag(draining));
     }
 
-    /// Everything in Prometheus's text format, version 0.0.4.
+    /// Everything in Prometheus's text format, version 0.0.4, in order.
     pub fn render(&self) -> String {
-        for (epoch, time) in self.0.seen.load().iter() {
-            self.gauge(&list::LAST_SEEN, &[&epoch.to_string()]).set(seconds(time.load(Ordering::Relaxed)));
+        let _one_at_a_time = self.states();
+        let families = &self.0.families;
+        families.raise(&list::LOG_DROPPED, LOG_LINES_DROPPED.load(Ordering::Relaxed) as f64);
+        for (metric, value) in process::values().into_iter().filter_map(|(metric, value)| Some((metric, value?))) {
+            match metric.kind {
+                Kind::Counter => families.raise(metric, value),
+                _ => families.gauge(metric, &[]).set(value),
+            }
         }
-        self.counter(&list::LOG_DROPPED, &[]).absolute(LOG_LINES_DROPPED.load(Ordering::Relaxed));
-        self.0.handle.render()
+        families.render()
     }
 
-    fn service<'a>(&'a self, id: Option<&str>) -> &'a str {
-        id.and_then(|id| self.0.refreshes.get_key_value(id)).map_or(NONE, |(id, _)| id)
+    fn states(&self) -> MutexGuard<'_, BTreeSet<(u32, &'static str)>> {
+        self.0.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn counter(&self, metric: &Metric, values: &[&str]) -> Counter {
-        self.0.recorder.register_counter(&key(metric, values), &METADATA)
+    fn count(&self, metric: &Metric, values: &[&str]) {
+        self.0.families.counter(metric, values).inc();
     }
 
-    fn gauge(&self, metric: &Metric, values: &[&str]) -> Gauge {
-        self.0.recorder.register_gauge(&key(metric, values), &METADATA)
+    fn set(&self, metric: &Metric, values: &[&str], value: f64) {
+        self.0.families.gauge(metric, values).set(value);
     }
 
     fn observe(&self, metric: &Metric, values: &[&str], value: f64) {
-        let histogram: Histogram = self.0.recorder.register_histogram(&key(metric, values), &METADATA);
-        histogram.record(value);
-        if self.0.samples.fetch_add(1, Ordering::Relaxed) % SAMPLES == SAMPLES - 1 {
-            self.0.handle.run_upkeep();
-        }
+        self.0.families.histogram(metric, values).observe(value);
+    }
+
+    fn service<'a>(&'a self, id: Option<&str>) -> &'a str {
+        let Names { services, others, .. } = &self.0.names;
+        id.and_then(|id| services.get(id).or_else(|| others.get(id))).map_or(NONE, String::as_str)
     }
 }
 
-fn key(metric: &Metric, values: &[&str]) -> Key {
-    debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
-    let labels = metric.labels.iter().zip(values);
-    Key::from_parts(
-        metric.name,
-        labels.map(|(label, value)| Label::new(*label, (*value).to_owned())).collect::<Vec<_>>(),
-    )
+/// A method as it is named in labels and in the log: anybody can make one up.
+pub fn method(name: &str) -> &'static str {
+    words::METHODS.into_iter().find(|known| *known == name).unwrap_or(OTHER)
 }
 
 fn flag(is: bool) -> f64 {
@@ -297,6 +291,13 @@ fn seconds(number: i64) -> f64 {
 mod tests {
     use super::*;
 
+    /// One service, of one provider.
+    fn files() -> Names {
+        let [services, providers] = ["files", "example"].map(|name| BTreeSet::from([name.to_owned()]));
+        let others = BTreeSet::from(["ended".to_owned()]);
+        Names { services, others, providers, secrets: BTreeMap::from([("example".to_owned(), 86_400)]) }
+    }
+
     fn lines(meter: &Meter, name: &str) -> Vec<String> {
         let text = meter.render();
         let mut lines: Vec<_> = text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect();
@@ -304,51 +305,126 @@ mod tests {
         lines
     }
 
+    /// Those of the lines that count something.
+    fn counts(meter: &Meter, name: &str) -> Vec<String> {
+        lines(meter, name).into_iter().filter(|line| !line.ends_with(" 0")).collect()
+    }
+
     #[test]
     fn what_happens_is_counted_under_its_labels() {
-        let meter = Meter::new(Clock::system(), ["files"]);
+        let meter = Meter::new(Clock::system(), files());
+        let took = Duration::from_millis(7);
         for _ in 0..3 {
-            meter.refreshed(Some("files"), Some(2), "cached");
+            meter.refreshed(Some("files"), Some(2), "cached", took);
         }
-        meter.refreshed(Some("files"), Some(2), "denied");
-        meter.refreshed(None, None, "invalid");
+        meter.refreshed(Some("files"), Some(2), "denied", took);
+        meter.refreshed(None, None, "invalid", took);
         let expected = [
-            r#"authseal_refresh_total{service="files",epoch="2",outcome="cached"} 3"#,
-            r#"authseal_refresh_total{service="files",epoch="2",outcome="denied"} 1"#,
-            r#"authseal_refresh_total{service="none",epoch="none",outcome="invalid"} 1"#,
+            r#"authseal_refresh_total{epoch="2",outcome="cached",service="files"} 3"#,
+            r#"authseal_refresh_total{epoch="2",outcome="denied",service="files"} 1"#,
+            r#"authseal_refresh_total{epoch="none",outcome="invalid",service="none"} 1"#,
         ];
-        assert_eq!(lines(&meter, "authseal_refresh_total"), expected);
-        meter.answered("/refresh", 200);
-        meter.answered("/refresh", 204);
-        meter.answered("/refresh", 404);
-        let expected = [
-            r#"authseal_http_answers_total{route="/refresh",class="2xx"} 2"#,
-            r#"authseal_http_answers_total{route="/refresh",class="4xx"} 1"#,
-        ];
-        assert_eq!(lines(&meter, "authseal_http_answers_total"), expected);
+        assert_eq!(counts(&meter, "authseal_refresh_total"), expected);
+        let took = |end: &str| format!(r#"authseal_refresh_seconds_bucket{{outcome="cached",le="{end}"}}"#);
+        for (end, count) in [("0.005", 0), ("0.01", 3), ("60", 3), ("+Inf", 3)] {
+            assert_eq!(lines(&meter, &took(end)), [format!("{} {count}", took(end))]);
+        }
+        meter.answered("/refresh", "GET", "200");
+        meter.answered("/refresh", "POST", "204");
+        meter.answered("/refresh", "GET", "404");
+        meter.answered("/refresh", "BREW", "405");
+        let expected = [("200", "GET"), ("204", "POST"), ("404", "GET"), ("405", "other")].map(|(code, method)| {
+            format!(r#"authseal_http_answers_total{{code="{code}",method="{method}",route="/refresh"}} 1"#)
+        });
+        assert_eq!((counts(&meter, "authseal_http_answers_total"), meter.answers()), (expected.to_vec(), 4));
+    }
+
+    #[test]
+    fn all_that_can_be_told_beforehand_is_there_from_the_start() {
+        let meter = Meter::new(Clock::system(), files());
+        meter.has_store("dir");
+        meter.route("/refresh", "GET, POST");
+        meter.keyring(&[(3, "retired"), (12, "open"), (13, "primary"), (14, "staged")].into());
+        let text = meter.render();
+        for series in [
+            r#"authseal_refresh_total{epoch="none",outcome="no_key",service="none"}"#,
+            r#"authseal_refresh_total{epoch="12",outcome="operator",service="files"}"#,
+            r#"authseal_refresh_total{epoch="14",outcome="gone",service="ended"}"#,
+            r#"authseal_refresh_seconds_count{outcome="timed_out"}"#,
+            r#"authseal_epoch_last_seen_timestamp_seconds{epoch="12"}"#,
+            r#"authseal_logins_total{outcome="bad_state",service="none"}"#,
+            r#"authseal_logins_total{outcome="done",service="files"}"#,
+            r#"authseal_revocations_total{outcome="not_durable"}"#,
+            r#"authseal_deliveries_total{way="relayed"}"#,
+            r#"authseal_provider_call_seconds_bucket{outcome="busy",provider="example",le="5"}"#,
+            r#"authseal_login_time_left_seconds_bucket{service="files",le="1209600"}"#,
+            r#"authseal_http_answers_total{code="503",method="POST",route="/refresh"}"#,
+            r#"authseal_connections_ended_total{reason="crowded"}"#,
+            r#"authseal_store_request_seconds_count{kind="dir",verb="swap"}"#,
+            r#"authseal_store_failures_total{kind="dir",verb="read"}"#,
+            r#"authseal_store_unacknowledged_total"#,
+            r#"authseal_rotations_total{outcome="held_off"}"#,
+            r#"authseal_unwritten_rotations"#,
+        ] {
+            assert!(text.contains(&format!("\n{series} 0\n")), "{series}\n{text}");
+        }
+        assert!(!text.contains(r#"{epoch="3",outcome"#), "nothing of a retired epoch opens");
+        let end = r#"authseal_client_secret_expires_timestamp_seconds{client="example"} 86400"#;
+        assert_eq!(lines(&meter, "authseal_client_secret_expires"), [end]);
+        for line in text.lines().filter(|line| line.starts_with("process_")) {
+            assert!(line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() > 0.0, "{line}");
+        }
+        let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        assert!(families.is_sorted() && families.len() > 15);
+        assert_eq!(text.lines().filter(|line| line.starts_with("process_")).count(), 7);
+    }
+
+    #[test]
+    fn series_are_told_apart_by_the_values_of_their_labels() {
+        for metric in METRICS {
+            for label in metric.labels.split_last().map_or(&[][..], |(_, before)| before) {
+                let words: Vec<_> = match label.values {
+                    Values::Words(words) => words.to_vec(),
+                    Values::Elsewhere => match label.name {
+                        // Digits alone or `none`; three digits; what begins with a letter comes behind.
+                        "epoch" | "code" => vec![],
+                        "outcome" => words::REFRESHES.to_vec(),
+                        "method" => [&words::METHODS[..], &[OTHER]].concat(),
+                        "kind" => vec!["memory", "dir", "redis"],
+                        other => panic!("{}: {other}", metric.name),
+                    },
+                    _ => panic!("{}: a service or provider is to be the last label", metric.name),
+                };
+                for (one, other) in words.iter().flat_map(|one| words.iter().map(move |other| (one, other))) {
+                    assert!(one == other || !one.starts_with(other), "{}: {one}, {other}", metric.name);
+                }
+            }
+        }
+        let meter = Meter::default();
+        meter.refreshed(None, Some(1), "cached", Duration::ZERO);
+        meter.refreshed(None, Some(11), "cached", Duration::ZERO);
+        assert_eq!(counts(&meter, "authseal_refresh_total").len(), 2);
     }
 
     #[test]
     fn a_service_of_nobodys_gets_no_label_of_its_own() {
-        let meter = Meter::new(Clock::system(), ["files"]);
-        meter.refreshed(Some("made-up"), None, "invalid");
+        let meter = Meter::new(Clock::system(), files());
+        meter.refreshed(Some("made-up"), None, "invalid", Duration::ZERO);
         meter.login(Some("made-up"), "declined");
         meter.days_left("made-up", 3);
         assert!(!meter.render().contains("made-up"));
-        assert_eq!(
-            lines(&meter, "authseal_logins_total"),
-            [r#"authseal_logins_total{service="none",outcome="declined"} 1"#]
-        );
+        let expected = [r#"authseal_logins_total{outcome="declined",service="none"} 1"#];
+        assert_eq!(counts(&meter, "authseal_logins_total"), expected);
     }
 
     #[test]
     fn an_epoch_is_seen_when_it_was_last_used() {
         let clock = Clock::system();
-        let meter = Meter::new(clock.clone(), []);
-        assert_eq!((meter.last_seen(1), lines(&meter, "authseal_epoch_last_seen").len()), (None, 0));
+        let meter = Meter::new(clock.clone(), Names::default());
+        assert_eq!(meter.last_seen(1), None);
         meter.saw_epoch(1);
         let first = meter.last_seen(1).unwrap();
-        clock.advance(std::time::Duration::from_secs(100));
+        clock.advance(Duration::from_secs(100));
         meter.saw_epoch(2);
         assert_eq!(meter.last_seen(1), Some(first));
         meter.saw_epoch(1);
@@ -377,14 +453,11 @@ mod tests {
     #[test]
     fn durations_fall_into_buckets() {
         let meter = Meter::default();
-        // Enough to be taken in on the way, and one more.
-        for _ in 0..SAMPLES {
-            meter.provider_called("example", "ok", 0.07);
+        for seconds in [0.07, 0.07, 60.0, 100.0] {
+            meter.provider_called("example", "ok", seconds);
         }
-        meter.provider_called("example", "ok", 60.0);
         let text = meter.render();
-        for end in [r#"bucket{provider="example",outcome="ok",le="0.05"} 0"#, r#"le="0.1"} 1024"#, r#"le="+Inf"} 1025"#]
-        {
+        for end in [r#"bucket{outcome="ok",provider="example",le="0.05"} 0"#, r#"le="0.1"} 2"#, r#"le="+Inf"} 4"#] {
             assert!(text.contains(end), "{end}\n{text}");
         }
     }
@@ -403,7 +476,7 @@ mod tests {
     fn the_documentation_lists_every_metric_and_no_other() {
         let page = include_str!("../../docs/monitoring.md");
         for Metric { name, kind, labels, help, .. } in METRICS {
-            let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            let labels = labels.iter().map(|label| format!("`{}`", label.name)).collect::<Vec<_>>().join(", ");
             let row = format!("| `{name}` | {} | {labels} | {help} |", kind.word()).replace("|  |", "| |");
             assert!(page.contains(&row), "docs/monitoring.md lacks\n{row}");
         }

@@ -5,11 +5,11 @@ use super::{Meter, list};
 impl Meter {
     /// So many requests more wait.
     pub fn waiting(&self, more: f64) {
-        self.gauge(&list::WAITING, &[]).increment(more);
+        self.0.families.gauge(&list::WAITING, &[]).add(more);
     }
 
     /// A request has waited, well or not.
     pub fn waited(&self, outcome: &'static str) {
-        self.counter(&list::WAITED, &[outcome]).increment(1);
+        self.count(&list::WAITED, &[outcome]);
     }
 }

@@ -31,20 +31,36 @@ impl Head {
             let kind = text.split(';').next().unwrap_or_default().trim();
             (1..=100).contains(&kind.len()).then(|| kind.bytes().filter(|b| plain(*b)).map(char::from).collect())
         };
-        let redirect = location.cloned().map(|mut to| {
-            to.set_query(None);
-            to.set_fragment(None);
-            // Both fail only for a URL that has no host, and so no user.
-            let _ = to.set_username("");
-            let _ = to.set_password(None);
-            to.as_str().chars().take(LONGEST).collect()
-        });
         Self {
             content_type: text(CONTENT_TYPE).and_then(kind),
             encoding: text(CONTENT_ENCODING).and_then(kind),
-            redirect,
+            redirect: location.map(place),
         }
     }
+}
+
+/// Host and path of an address, cut.
+fn place(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Both fail only for a URL that has no host, and so no user.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.as_str().chars().take(LONGEST).collect()
+}
+
+/// Says that there was no answer, or only a part of one. `cause` is the system's or the TLS library's sentence, never a
+/// part of the request or the answer.
+pub(super) fn broken(call: &Call<'_>, cause: &str) {
+    tracing::warn!(
+        provider = call.provider.id,
+        service = call.service,
+        call = call.name,
+        address = place(&call.url),
+        ?cause,
+        "the connection to a provider failed"
+    );
 }
 
 /// Says it: loudest what this server's operator has to change.
@@ -52,7 +68,7 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
     let provider = call.provider;
     let told = Told::by_body(&provider.facts, &answer.body);
     let codes: Vec<_> = told.codes.iter().map(ToString::to_string).filter(|code| !call.sends(code)).collect();
-    let codes = (!codes.is_empty()).then(|| codes.join(" "));
+    let codes = (!codes.is_empty()).then_some(codes);
     let Head { content_type, encoding, redirect } = &answer.head;
     let auth = match &call.payload {
         Payload::Form(_, Some((_, choice))) => Some(choice),
@@ -64,9 +80,10 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
                 provider = provider.id,
                 service = call.service,
                 call = call.name,
+                address = place(&call.url),
                 status = answer.status,
                 content_type,
-                codes = codes.as_deref(),
+                codes = codes.as_ref().map(tracing::field::debug),
                 retry_after = answer.retry_after.map(|time| time.as_secs()),
                 redirect,
                 encoding,

@@ -13,7 +13,7 @@ use super::client_auth::{Choice, with_client};
 use super::failure::{Failure, Fault, Repeat};
 use super::names::{Names, Remembered};
 use super::outbound::{Outbound, SetupError, trusting};
-use super::report::{Head, report};
+use super::report::{self, Head, report};
 use super::service::{Client, Provider};
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
@@ -162,7 +162,12 @@ impl Wire {
             // Half of the time at most: what is left must be enough for the call itself.
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
             let Ok(place) = timeout(patience, call.provider.places.acquire()).await else {
-                tracing::warn!(provider = id, "too many calls to a provider are under way; this one was not made");
+                tracing::warn!(
+                    provider = id,
+                    service = call.service,
+                    call = call.name,
+                    "too many calls to a provider are under way; this one was not made"
+                );
                 return Err(Fault::new(Failure::TimedOut, Repeat::Safe));
             };
             let begun = Instant::now();
@@ -194,7 +199,7 @@ impl Wire {
     }
 
     async fn attempt(&self, call: &Call<'_>, deadline: Instant, harmless: bool) -> Result<Answer, Fault> {
-        let broken = |error: reqwest::Error| broken(call.provider, &error);
+        let broken = |error: reqwest::Error| broken(call, &error);
         let late = |_| Fault::new(Failure::TimedOut, Repeat::IfHarmless);
         let request = self.request(call, deadline).await?;
         let until = if harmless { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
@@ -225,7 +230,7 @@ impl Wire {
     async fn request(&self, call: &Call<'_>, deadline: Instant) -> Result<RequestBuilder, Fault> {
         let method = if matches!(call.payload, Payload::Nothing) { Method::GET } else { Method::POST };
         let request = self.prepare(call.provider, method, &call.url, deadline).await.map_err(|error| {
-            tracing::warn!(provider = call.provider.id, cause = ?error.to_string(), "the connection to a provider failed");
+            report::broken(call, &error.to_string());
             let timed_out = error.kind() == io::ErrorKind::TimedOut;
             Fault::new(if timed_out { Failure::TimedOut } else { Failure::Unreachable }, Repeat::Safe)
         })?;
@@ -255,13 +260,12 @@ fn pause(repeat: Repeat, harmless: bool, remaining: Duration) -> Option<Duration
 }
 
 /// What a broken connection means. Whether the request arrived is known only when there never was a connection.
-fn broken(provider: &Provider, error: &reqwest::Error) -> Fault {
+fn broken(call: &Call<'_>, error: &reqwest::Error) -> Fault {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    // The innermost cause is the system's or the TLS library's sentence, never a part of the request or the answer.
-    tracing::warn!(provider = provider.id, cause = ?cause.to_string(), "the connection to a provider failed");
+    report::broken(call, &cause.to_string());
     match () {
         () if error.is_connect() && error.is_timeout() => Fault::new(Failure::TimedOut, Repeat::Safe),
         () if error.is_connect() => Fault::new(Failure::Unreachable, Repeat::Safe),

@@ -81,15 +81,14 @@ pub(super) enum Reason {
     Idle,
     TooLarge,
     Malformed,
+    TlsOnPlainPort,
+    HttpOnTlsPort,
+    ProxyProtocol,
+    Http2,
     Crowded,
 }
 
 impl Reason {
-    pub(super) const ALL: [Self; 9] = {
-        use Reason::*;
-        [SlowHandshake, BadHandshake, Silent, SlowRequest, SlowReader, Idle, TooLarge, Malformed, Crowded]
-    };
-
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::SlowHandshake => "slow_handshake",
@@ -100,6 +99,10 @@ impl Reason {
             Self::Idle => "idle",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
+            Self::TlsOnPlainPort => "tls_on_plain_port",
+            Self::HttpOnTlsPort => "http_on_tls_port",
+            Self::ProxyProtocol => "proxy_protocol",
+            Self::Http2 => "http2",
             Self::Crowded => "crowded",
         }
     }

@@ -72,7 +72,6 @@ impl Crowd {
         exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
         meter: Meter,
     ) -> Arc<Self> {
-        Reason::ALL.iter().for_each(|reason| meter.connections_ended(reason.word(), 0));
         let clock = meter.clock().clone();
         let (exempt, open, next, leaving, warned) =
             (Box::new(exempt), <_>::default(), <_>::default(), <_>::default(), <_>::default());
@@ -109,7 +108,7 @@ impl Crowd {
     }
 
     pub(super) fn count(&self, reason: Reason) {
-        self.meter.connections_ended(reason.word(), 1);
+        self.meter.connection_ended(reason.word());
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Conn>>> {
@@ -171,12 +170,13 @@ impl Crowd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meter::Names;
 
     const MAX: usize = 80;
 
     fn crowd(clock: &Clock) -> Arc<Crowd> {
         let proxy = |peer: IpAddr| peer.to_string() == "192.0.2.80";
-        Crowd::new("test", MAX, proxy, Meter::new(clock.clone(), []))
+        Crowd::new("test", MAX, proxy, Meter::new(clock.clone(), Names::default()))
     }
 
     /// So many connections, from an address each or from the one that has no `{}`.

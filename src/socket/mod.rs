@@ -9,6 +9,7 @@
 mod conn;
 mod crowd;
 mod descriptors;
+mod opening;
 mod serve;
 mod stream;
 

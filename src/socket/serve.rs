@@ -3,6 +3,7 @@
 
 use super::conn::{CHUNKED, Conn, Phase, Reason, Told};
 use super::crowd::{Crowd, Place};
+use super::opening;
 use super::stream::Stream;
 use actix_http::body::MessageBody;
 use actix_http::error::{DispatchError, ParseError};
@@ -21,6 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -89,10 +91,10 @@ where
                 let (tls, crowd) = (tls.clone(), crowd.clone());
                 async move { enter(stream, tls.as_ref(), &crowd).await }
             });
-            door.and_then(http).map_err(move |error| match error {
-                DispatchError::Parse(ParseError::TooLarge) => counts.count(Reason::TooLarge),
-                DispatchError::Parse(_) => counts.count(Reason::Malformed),
-                _ => {}
+            door.and_then(http).map_err(move |error| {
+                let DispatchError::Parse(error) = error else { return };
+                tracing::debug!(%error, "a request could not be read");
+                counts.count(if matches!(error, ParseError::TooLarge) { Reason::TooLarge } else { Reason::Malformed });
             })
         })
     })?;
@@ -107,14 +109,19 @@ async fn enter(
 ) -> Result<(Stream<Socket>, Protocol, Option<SocketAddr>), DispatchError> {
     let peer = stream.peer_addr().ok();
     let phase = if tls.is_some() { Phase::Handshake } else { Phase::Opened };
-    let place = crowd.enter(peer.map(|peer| peer.ip()), phase);
+    let address = peer.map(|peer| peer.ip());
+    let place = crowd.enter(address, phase);
     let socket = match tls {
         None => Either::Left(stream),
         Some(tls) => {
+            let foreign = first_bytes(&stream, &place).await;
+            if let Some(reason) = foreign {
+                opening::tell(reason, address);
+            }
             let stream = handshake(stream, tls, &place).await.inspect_err(|error| {
                 // Who only looks whether somebody listens says nothing and is gone.
                 if !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::UnexpectedEof) {
-                    place.count(Reason::BadHandshake);
+                    place.count(foreign.unwrap_or(Reason::BadHandshake));
                 }
             });
             let stream = stream.map_err(DispatchError::Io)?;
@@ -122,7 +129,18 @@ async fn enter(
             Either::Right(Box::new(stream))
         }
     };
-    Ok((Stream::new(socket, place), Protocol::Http1, peer))
+    Ok((Stream::new(socket, place, address, tls.is_none()), Protocol::Http1, peer))
+}
+
+/// What the client begins with instead of a handshake. What is looked at is left where it is.
+async fn first_bytes(stream: &TcpStream, place: &Place) -> Option<Reason> {
+    let mut bytes = [0; 16];
+    let mut bytes = ReadBuf::new(&mut bytes);
+    let peeked = poll_fn(|cx| match place.told(cx) {
+        Told::Nothing => stream.poll_peek(cx, &mut bytes).map(|peeked| peeked.is_ok()),
+        _ => Poll::Ready(false),
+    });
+    if peeked.await { opening::foreign_to_tls(bytes.filled()) } else { None }
 }
 
 async fn handshake(stream: TcpStream, tls: &TlsAcceptor, place: &Place) -> io::Result<TlsStream<TcpStream>> {

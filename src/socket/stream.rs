@@ -4,7 +4,9 @@
 
 use super::conn::{Phase, Reason, Told};
 use super::crowd::Place;
+use super::opening;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,10 +16,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 const TOO_LARGE: &[u8] =
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 pub(super) struct Stream<T> {
     io: T,
     place: Place,
+    peer: Option<IpAddr>,
+    /// There is no TLS around it.
+    plain: bool,
+    /// The first bytes are another protocol's.
+    foreign: Option<Reason>,
     /// What was read and not handed out, from here on.
     held: (Vec<u8>, usize),
     line: Line,
@@ -30,8 +38,9 @@ pub(super) struct Stream<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
-    pub(super) fn new(io: T, place: Place) -> Self {
-        Self { io, place, held: (Vec::new(), 0), line: Line::Within, pause: false, refused: false, spoken: false }
+    pub(super) fn new(io: T, place: Place, peer: Option<IpAddr>, plain: bool) -> Self {
+        let (held, line) = ((Vec::new(), 0), Line::Within);
+        Self { io, place, peer, plain, foreign: None, held, line, pause: false, refused: false, spoken: false }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -50,6 +59,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
             buf.put_slice(rest.get(..buf.remaining()).unwrap_or(rest));
         }
         let new = buf.filled().get(before..).unwrap_or_default();
+        if self.place.phase() == Phase::Opened && self.plain {
+            self.foreign = opening::foreign_to_http(new);
+        }
         let some = match self.place.body_left() {
             Some(left) => left.min(new.len()),
             None => {
@@ -68,6 +80,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
         }
         buf.set_filled(before + some);
         Poll::Ready(Ok(some))
+    }
+
+    /// Reads no more of what cannot be read.
+    fn refuse(&mut self, cx: &mut Context<'_>, reason: Reason, words: &[u8]) {
+        if self.place.end() {
+            self.place.count(reason);
+        }
+        self.speak(cx, words);
+        self.place.cut_off();
     }
 
     /// Tells the client why, if nothing else is being told to it.
@@ -126,11 +147,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<T> {
         let before = buf.filled().len();
         let read = ready!(this.fill(cx, buf))?;
         if read > 0 && !this.place.took(read) {
-            if this.place.end() {
-                this.place.count(Reason::TooLarge);
-            }
-            this.speak(cx, TOO_LARGE);
-            this.place.cut_off();
+            this.refuse(cx, Reason::TooLarge, TOO_LARGE);
+            buf.set_filled(before);
+        } else if let Some(reason) = this.foreign.take() {
+            opening::tell(reason, this.peer);
+            this.refuse(cx, reason, BAD_REQUEST);
             buf.set_filled(before);
         }
         Poll::Ready(Ok(()))

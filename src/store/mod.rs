@@ -99,6 +99,7 @@ impl Store {
                 "redis"
             }
         };
+        meter.has_store(kind);
         self.health.count(kind, meter);
         self
     }

@@ -86,6 +86,14 @@ impl Refused {
         }
     }
 
+    /// The HTTP status of the provider's answer, where it is known.
+    pub fn upstream_status(&self) -> Option<u16> {
+        match self {
+            Self::Provider(_, status) | Self::Unclear(_, status) => *status,
+            _ => None,
+        }
+    }
+
     /// Whether it may be a guess: nobody here ever made it.
     pub fn is_guess(&self) -> bool {
         matches!(self, Self::Parse(ParseError::Malformed) | Self::Forged | Self::BadRevokeCode)

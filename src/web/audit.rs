@@ -31,7 +31,8 @@ pub(super) fn login(logged_in: &LoggedIn, request: &HttpRequest, app: &App) {
     }
     tracing::info!(
         target: "authseal::audit", event = "login", client, %peer, service = %service.id,
-        grant = grant.map(field::display), epoch = epoch.map(field::display), opener = opener.map(Origin::as_str),
+        grant = grant.map(field::display), epoch = epoch.map(Epoch::number), opener = opener.map(Origin::as_str),
+        "a login ended with an AuthID"
     );
     if logged_in.waits {
         delivered("waiting", authid, opener, request, app);
@@ -46,10 +47,12 @@ pub(super) fn login_refused(error: &LoginError, is_fault: bool, request: &HttpRe
     if is_fault {
         tracing::error!(
             target: "authseal::audit", event = "login_refused", client, %peer, service, why = %error,
+            "a login was refused"
         );
     } else {
         tracing::info!(
             target: "authseal::audit", event = "login_refused", client, %peer, service, why = %error,
+            "a login was refused"
         );
     }
 }
@@ -67,7 +70,8 @@ pub(super) fn delivered(
     app.meter().delivered(way);
     tracing::info!(
         target: "authseal::audit", event = "delivered", client, %peer, way,
-        to = to.map(Origin::as_str), grant = grant.map(field::display), epoch = epoch.map(field::display),
+        to = to.map(Origin::as_str), grant = grant.map(field::display), epoch = epoch.map(Epoch::number),
+        "an AuthID is on its way"
     );
 }
 
@@ -76,7 +80,8 @@ pub(super) fn denied(opened: &Opened, by: Denied, request: &HttpRequest, app: &A
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "denied", client, %peer, service = %opened.login.service,
-        grant = %opened.login.grant, epoch = %opened.epoch, rule = %by,
+        grant = %opened.login.grant, epoch = opened.epoch.number(), rule = %by,
+        "an AuthID on the denylist was used"
     );
 }
 
@@ -87,8 +92,9 @@ pub(super) fn revoked(done: &Revocation, request: &HttpRequest, app: &App) {
     let durably = here.is_ok();
     app.meter().revoked(durably);
     tracing::info!(
-        target: "authseal::audit", event = "revoked", client, %peer, %service, %grant, %epoch, durably,
-        at_provider = at_provider.word(),
+        target: "authseal::audit", event = "revoked", client, %peer, %service, %grant,
+        epoch = epoch.number(), durably, at_provider = at_provider.word(),
+        "a login was revoked"
     );
 }
 
@@ -97,12 +103,13 @@ pub(super) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpRequest, ap
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "made_anew", client, %peer, service = %opened.login.service,
-        grant = %opened.login.grant, %epoch, before = %opened.epoch,
+        grant = %opened.login.grant, epoch = epoch.number(), before = opened.epoch.number(),
+        "an AuthID was sealed again"
     );
 }
 
 /// Where a request comes from, as far as that is known, and who opened the connection.
-fn whence(request: &HttpRequest, app: &App) -> (String, ClientNet) {
+pub(super) fn whence(request: &HttpRequest, app: &App) -> (String, ClientNet) {
     let Client { address, peer } = client::of(request, app);
     (address.map_or_else(|| "unknown".to_owned(), |address| address.to_string()), peer)
 }
@@ -114,19 +121,41 @@ fn named(authid: &SecretString) -> Option<(GrantId, Epoch)> {
 
 #[cfg(test)]
 mod tests {
+    use crate::meter::{METRICS, Values};
     use crate::texts::{FILES, Text, Texts};
+    use std::collections::BTreeSet;
 
     #[test]
-    fn the_documentation_lists_every_outcome() {
+    fn what_is_counted_under_a_word_is_on_the_list_and_in_the_documentation() {
+        let failure = include_str!("../provider/failure.rs");
+        let (login, tokens) = (include_str!("../login/error.rs"), include_str!("../tokens/mod.rs"));
+        let steps = include_str!("../tokens/rotation/steps.rs");
         let page = include_str!("../../docs/monitoring.md");
-        let refused = include_str!("../tokens/refused.rs");
-        for source in [refused, include_str!("../login/error.rs"), include_str!("../provider/failure.rs")] {
-            let (_, words) = source.split_once("fn word(").unwrap();
-            let (words, _) = words.split_once("\n    }\n").unwrap();
-            let words: Vec<_> = words.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-            assert!(words.len() > 5, "{words:?}");
+        for (metric, sources, others) in [
+            ("authseal_provider_call_seconds", &[failure][..], &["ok"][..]),
+            ("authseal_refresh_seconds", &[include_str!("../tokens/refused.rs"), failure, tokens], &[]),
+            ("authseal_logins_total", &[login, failure], &["done"]),
+            ("authseal_rotations_total", &[steps], &[]),
+            ("authseal_connections_ended_total", &[include_str!("../socket/conn.rs")], &[]),
+        ] {
+            let found = METRICS.into_iter().find(|listed| listed.name == metric).unwrap();
+            let Values::Words(listed) = found.labels[0].values else { panic!("{metric}") };
+            // A callback is part of a login alone.
+            let words = sources
+                .iter()
+                .flat_map(|source| words(source))
+                .filter(|word| metric != "authseal_refresh_seconds" || *word != "bad_callback");
+            let words: BTreeSet<_> = words.chain(others.iter().copied()).collect();
+            assert_eq!(words, listed.iter().copied().collect(), "{metric}");
             words.iter().for_each(|word| assert!(page.contains(&format!("`{word}`")), "{word}"));
         }
+    }
+
+    /// What `fn word` may return.
+    fn words(source: &'static str) -> Vec<&'static str> {
+        let (_, words) = source.split_once("fn word(").unwrap();
+        let (words, _) = words.split_once("\n    }\n").unwrap();
+        words.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
     }
 
     #[test]
@@ -143,8 +172,11 @@ mod tests {
         };
         let (code, _) = include_str!("audit.rs").split_once("#[cfg(test)]").unwrap();
         let lines = code.split("target: \"authseal::audit\",").skip(1).map(|rest| rest.split(");").next().unwrap());
-        let fields: Vec<_> =
-            lines.flat_map(|line| line.split(',')).map(str::trim).filter(|field| !field.is_empty()).collect();
+        let fields: Vec<_> = lines
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .filter(|field| !field.is_empty() && !field.starts_with('"'))
+            .collect();
         assert!(fields.len() > 30, "{fields:?}");
         let log = Texts::built_in().unwrap().say(FILES[0].0, &Text::new("privacy.kept_log")).unwrap();
         for field in &fields {

@@ -37,12 +37,17 @@ pub(super) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
     true
 }
 
+/// Whether one of the operator's own proxies sends it.
+pub(super) fn is_from_a_trusted_proxy(request: &HttpRequest, app: &App) -> bool {
+    !guard::on(Guard::TrustedProxy) || app.trusts(peer(request))
+}
+
 fn peer(request: &HttpRequest) -> IpAddr {
     request.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip().to_canonical())
 }
 
 fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
-    if guard::on(Guard::TrustedProxy) && !app.trusts(peer) {
+    if !is_from_a_trusted_proxy(request, app) {
         if PROXY_HEADERS.iter().any(|name| request.headers().contains_key(*name)) {
             static TOLD: Once = Once::new();
             TOLD.call_once(|| {

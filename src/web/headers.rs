@@ -3,13 +3,14 @@
 //! A handler that needs another value sets the header itself; here only what is missing is added.
 
 use super::reason::Answer;
-use super::{gate, oauth_url, refresh, repeats, unfit};
+use super::{client, gate, oauth_url, refresh, repeats, unfit};
 use crate::app::App;
+use crate::meter;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use futures_util::FutureExt;
@@ -27,8 +28,12 @@ pub(super) const CSP: &str = "default-src 'none'; script-src 'self'; style-src '
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
+/// The longest `X-Request-Id` that is taken over, in bytes.
+const MAX_ID: usize = 128;
 /// The longest path and query, in bytes.
 pub(super) const MAX_URI: usize = 4 * 1024;
+/// What balancers and containers ask.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 /// One year, in seconds.
 const HSTS: &str = "max-age=31536000";
 
@@ -36,27 +41,19 @@ static PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-pol
 static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Names one request, in the log, in answers with an error and on their pages: `5f3a9c21d07b664e`.
+/// Tells one request from the others of this process.
 #[derive(Clone, Copy)]
-pub(super) struct RequestId(u64);
+struct Number(u64);
 
-impl RequestId {
+impl Number {
     fn next() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         Self(COUNT.fetch_add(1, Ordering::Relaxed))
     }
-
-    fn span(self) -> Span {
-        tracing::info_span!("request", id = %self, grant = tracing::field::Empty)
-    }
 }
 
-/// The span of a request at an address where it is made only when there is something to say.
-pub(super) fn span(request: &HttpRequest) -> Span {
-    request.extensions().get().copied().map_or_else(Span::none, RequestId::span)
-}
-
-impl fmt::Display for RequestId {
+impl fmt::Display for Number {
+    /// `5f3a9c21d07b664e`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // SipHash with a key of this process: strangers are not told how many requests there were, and processes whose
         // lines meet in one log are told apart.
@@ -65,20 +62,41 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// Names a request, in the log, in answers with an error and on their pages: as a trusted proxy does that sends
+/// `X-Request-Id`, otherwise by its number. Made only when there is something to say.
+pub(super) fn request_id(request: &HttpRequest) -> String {
+    let number = || request.extensions().get::<Number>().map(Number::to_string).unwrap_or_default();
+    proxys_id(request).map_or_else(number, str::to_owned)
+}
+
+/// What a trusted proxy calls the request. Two names are none: one of them may be the client's.
+fn proxys_id(request: &HttpRequest) -> Option<&str> {
+    let mut values = request.headers().get_all(&REQUEST_ID);
+    let (value, None) = (values.next()?.to_str().ok()?, values.next()) else { return None };
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@".contains(&byte);
+    let well_formed = (1..=MAX_ID).contains(&value.len()) && value.bytes().all(usual);
+    let app = request.app_data::<web::Data<App>>()?;
+    (well_formed && client::is_from_a_trusted_proxy(request, app)).then_some(value)
+}
+
+/// The span of a request, made where there is something to say: it costs as much as opening an AuthID.
+pub(super) fn span(request: &HttpRequest) -> Span {
+    tracing::info_span!("request", request_id = request_id(request), grant = tracing::field::Empty)
+}
+
 /// The outermost layer around every route.
 pub(super) async fn around(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let id = RequestId::next();
-    request.extensions_mut().insert(id);
+    request.extensions_mut().insert(Number::next());
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
     gate::fold(&mut request);
     oauth_url::read(&mut request);
     let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
-    // A span costs as much as opening an AuthID. These two make their own when there is something to say.
+    // These two make their own span when there is something to say.
     let fast = ["/refresh", "/token"].into_iter().find(|path| *path == request.path());
-    let span = if fast.is_some() { Span::none() } else { id.span() };
+    let span = if fast.is_some() { Span::none() } else { span(request.request()) };
     let begun = Instant::now();
     let refused = match request.app_data::<web::Data<App>>() {
         _ if too_long => Some(unfit::answer(request.request(), StatusCode::URI_TOO_LONG)),
@@ -96,18 +114,18 @@ pub(super) async fn around(
     protect(response.headers_mut(), https);
     let route = fast.map_or_else(|| pattern(&response), Cow::Borrowed);
     if let Some(app) = response.request().app_data::<web::Data<App>>() {
-        app.meter().answered(&route, response.status().as_u16());
+        app.meter().answered(&route, response.request().method().as_str(), response.status().as_str());
         if app.health().is_draining() {
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
     }
     let failed = !response.status().is_success() && !response.status().is_redirection();
-    if failed && let Ok(value) = HeaderValue::try_from(id.to_string()) {
+    if failed && let Ok(value) = HeaderValue::try_from(request_id(response.request())) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     if failed || tracing::enabled!(tracing::Level::DEBUG) {
-        let span = if fast.is_some() { id.span() } else { span };
-        span.in_scope(|| log(&route, response.status(), begun));
+        let span = if fast.is_some() { self::span(response.request()) } else { span };
+        span.in_scope(|| log(&route, response.request().method(), response.status(), begun));
     }
     Ok(response)
 }
@@ -145,17 +163,24 @@ fn pattern<B>(response: &ServiceResponse<B>) -> Cow<'static, str> {
     response.request().match_pattern().map_or(Cow::Borrowed("none"), Cow::Owned)
 }
 
-fn log(route: &str, status: StatusCode, begun: Instant) {
-    let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-    if status.is_server_error() {
-        tracing::warn!(route, status = status.as_u16(), micros, "answered");
-    } else if status.is_client_error() {
-        if repeats::is_to_be_logged(route, status.as_u16()) {
-            tracing::info!(route, status = status.as_u16(), micros, "answered");
+fn log(route: &str, method: &Method, status: StatusCode, begun: Instant) {
+    let (method, duration_ms) = (meter::method(method.as_str()), milliseconds(begun));
+    let (status, is_fault, is_refusal) = (status.as_u16(), status.is_server_error(), status.is_client_error());
+    // A process that ends says so to every probe; that is no fault.
+    if is_fault && !PROBES.contains(&route) {
+        tracing::warn!(method, route, status, duration_ms, "answered");
+    } else if is_refusal {
+        if repeats::is_to_be_logged(route, status) {
+            tracing::info!(method, route, status, duration_ms, "answered");
         }
     } else {
-        tracing::debug!(route, status = status.as_u16(), micros, "answered");
+        tracing::debug!(method, route, status, duration_ms, "answered");
     }
+}
+
+/// How long ago that was, as all durations in the log are told: in milliseconds, to the microsecond.
+pub(super) fn milliseconds(begun: Instant) -> f64 {
+    begun.elapsed().as_micros() as f64 / 1000.0
 }
 
 #[cfg(test)]

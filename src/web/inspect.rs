@@ -3,7 +3,7 @@
 
 use super::form::Form;
 use super::page::{self, ErrorPage, When, alone};
-use super::{audit, authid, client, headers, told, unfit, visitor};
+use super::{audit, authid, client, exchange, headers, told, unfit, visitor};
 use crate::app::App;
 use crate::denylist::Denied;
 use crate::guard::{self, Guard};
@@ -65,7 +65,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let opened = match app.tokens().open(&pasted) {
         Ok(opened) => opened,
         Err(refused) => {
-            let (answer, why) = told::unopened(&refused, &request, &app);
+            let (answer, why) = told::unopened(&refused, &pasted, &request, &app);
             return refuse(answer.status, &why, &request, &app);
         }
     };
@@ -77,7 +77,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
             span.record("grant", tracing::field::display(opened.login.grant));
             let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
             if let Err(refused) = &outcome {
-                span.in_scope(|| super::log(refused, &opened.login.service, &app));
+                span.in_scope(|| exchange::refused(refused, &opened, &request, &app));
             }
             show(&opened, &pasted, Some(&outcome), &request, &app)
         }
@@ -140,8 +140,8 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
             alone(page::show(request, app, StatusCode::OK, "anew.html", page))
         }
         Err(refused) => {
-            let answer = super::log(&refused, &opened.login.service, app);
-            refuse(answer.status, &told::refused(&refused).with("provider", provider(opened, app)), request, app)
+            let status = exchange::refused(&refused, opened, request, app).status;
+            refuse(status, &told::refused(&refused).with("provider", provider(opened, app)), request, app)
         }
     }
 }

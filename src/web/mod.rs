@@ -12,6 +12,7 @@ mod cli_token;
 mod client;
 mod cookie;
 mod deliver;
+mod exchange;
 mod fetch;
 mod fixed;
 mod form;
@@ -40,7 +41,7 @@ pub use running::Running;
 pub use server::{Server, listen, service};
 
 use crate::app::App;
-use crate::authid::ServiceId;
+use crate::meter::Meter;
 use crate::provider::{Availability, Service};
 use crate::texts::Text;
 use crate::tokens::{Granted, Refused};
@@ -48,15 +49,17 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 use page::ErrorPage;
 use reason::Answer;
+use std::time::Instant;
 use tracing::Instrument;
 
 /// Every route of the public listener. What `GET` shows, `HEAD` may ask for, except where `GET` uses something up.
-fn routes(config: &mut web::ServiceConfig) {
+fn routes(config: &mut web::ServiceConfig, meter: &Meter) {
     use web::{get, post};
     let head_too = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
     let mut at = |path: &str, allow: &'static str, methods: Vec<Route>| {
         let resource = methods.into_iter().fold(web::resource(path), Resource::route);
         config.service(resource.default_service(unfit::method_not_allowed(allow)));
+        meter.route(path, allow);
     };
     at("/", "GET, HEAD", vec![head_too().to(index::get)]);
     at("/access", "POST", vec![post().to(access::post)]);
@@ -84,16 +87,18 @@ fn routes(config: &mut web::ServiceConfig) {
 
 /// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
 async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
-    let deadline = app.tokens().deadline();
+    let (begun, deadline) = (Instant::now(), app.tokens().deadline());
     let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
-        app.meter().refreshed(None, None, refused.word());
-        headers::span(request).in_scope(|| unopened(&refused, request, app))
+        app.meter().refreshed(None, None, refused.word(), begun.elapsed());
+        headers::span(request).in_scope(|| exchange::unopened(&refused, authid, request, app))
     })?;
     let epoch = opened.epoch.number();
-    let count = |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), Some(epoch), outcome);
+    let count =
+        |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), Some(epoch), outcome, begun.elapsed());
     if let Some(granted) = app.tokens().recall(&opened) {
         count(granted.source.word());
         app.meter().saw_epoch(epoch);
+        exchange::refreshed(&opened, &granted, begun, request);
         return Ok(granted);
     }
     let span = headers::span(request);
@@ -105,30 +110,9 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
         return Err(Answer::of(refused, ""));
     }
     app.meter().saw_epoch(epoch);
-    outcome.map_err(|refused| span.in_scope(|| log(&refused, &opened.login.service, app)))
-}
-
-/// Writes the cause of a refusal to the log, where its operator finds it, and returns what the client is told.
-fn log(refused: &Refused, service: &ServiceId, app: &App) -> Answer {
-    logged(refused, Answer::of(refused, &reason::provider_name(service, app.catalogue())))
-}
-
-fn logged(refused: &Refused, answer: Answer) -> Answer {
-    match answer.level {
-        tracing::Level::ERROR => tracing::error!(why = %refused, "no access token"),
-        tracing::Level::WARN => tracing::warn!(why = %refused, "no access token"),
-        _ => tracing::info!(why = %refused, "no access token"),
-    }
-    answer
-}
-
-/// [`log`] for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
-fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> Answer {
-    let counted = || app.limits().invalid_authid(client::of(request, app));
-    match refused.is_guess().then(counted) {
-        Some(Err(wait)) => Answer::too_many(wait),
-        _ => logged(refused, Answer::of(refused, "")),
-    }
+    let granted = outcome.map_err(|refused| span.in_scope(|| exchange::refused(&refused, &opened, request, app)))?;
+    exchange::refreshed(&opened, &granted, begun, request);
+    Ok(granted)
 }
 
 /// Why a service cannot be chosen, for visitors; `None` if it can.

@@ -1,12 +1,12 @@
 //! Pages as answers, in the language that the browser asks for, and the page for everything that goes wrong.
 
-use super::headers::RequestId;
+use super::headers::request_id;
 use crate::app::App;
 use crate::clock::{UnixTime, rfc3339};
 use crate::texts::{Language, Text};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -81,11 +81,6 @@ pub(super) fn alone(mut response: HttpResponse) -> HttpResponse {
     let name = HeaderName::from_static("cross-origin-opener-policy");
     response.headers_mut().insert(name, HeaderValue::from_static("same-origin"));
     response
-}
-
-/// What a request is called in the log, for pages that say that something failed.
-pub(super) fn request_id(request: &HttpRequest) -> String {
-    request.extensions().get::<RequestId>().map(RequestId::to_string).unwrap_or_default()
 }
 
 /// What an error page says: the texts `title`, `message` and `next` below `error.` and its name.

@@ -2,7 +2,7 @@
 
 use super::page::{self, alone};
 use super::reason::Answer;
-use super::{audit, authid, client, form, told, unfit, visitor};
+use super::{audit, authid, client, form, headers, told, unfit, visitor};
 use crate::app::App;
 use crate::authid::RevokeCode;
 use crate::texts::Text;
@@ -61,7 +61,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
     let revocable = match app.tokens().revocable(&authid) {
         Ok(revocable) => revocable,
         Err(refused) => {
-            let (answer, why) = told::unopened(&refused, &request, &app);
+            let (answer, why) = told::unopened(&refused, &authid, &request, &app);
             return refuse(&answer, &why, &authid);
         }
     };
@@ -99,7 +99,7 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
         outcome: done.at_provider.word(),
         withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
         pasted: (done.at_provider == Withdrawal::WouldEndAllLogins).then_some(pasted),
-        request_id: page::request_id(request),
+        request_id: headers::request_id(request),
     };
     page::show(request, app, status, "revoked.html", page)
 }

@@ -71,11 +71,12 @@ pub fn service(
         InitError = (),
     >,
 > {
+    let meter = app.meter().clone();
     actix_web::App::new()
         .app_data(app)
         .app_data(web::PayloadConfig::new(MAX_FORM))
         .wrap(from_fn(headers::around))
-        .configure(routes)
+        .configure(|config| routes(config, &meter))
         .default_service(web::route().to(unfit::not_found))
 }
 

@@ -2,6 +2,7 @@
 //! `X-Reason` for. Here a person reads it, in their language, and may paste something else.
 
 use super::authid::NoAuthId;
+use super::exchange;
 use super::reason::Answer;
 use crate::app::App;
 use crate::authid::ParseError;
@@ -21,9 +22,9 @@ pub(super) fn no_authid(why: NoAuthId) -> Text {
     })
 }
 
-/// [`super::unopened`], and what the page says.
-pub(super) fn unopened(refused: &Refused, request: &HttpRequest, app: &App) -> (Answer, Text) {
-    let answer = super::unopened(refused, request, app);
+/// [`exchange::unopened`], and what the page says.
+pub(super) fn unopened(refused: &Refused, pasted: &str, request: &HttpRequest, app: &App) -> (Answer, Text) {
+    let answer = exchange::unopened(refused, pasted, request, app);
     // Nothing else that does not open has to wait.
     let is_limited = answer.retry_after.is_some();
     (answer, if is_limited { Text::new("reason.too_many") } else { self::refused(refused) })

@@ -142,14 +142,16 @@ fn an_honest_client_among_thousands_is_served_in_time_by_tls() {
 }
 
 #[test]
-fn what_strangers_send_wrongly_is_counted_and_not_logged() {
+fn what_strangers_send_wrongly_is_counted_and_another_protocol_named_once() {
     for tls in [false, true] {
         let folder = if tls { with_certificate() } else { ready(GOOD) };
         let mut crowd = Crowd::start(folder.path(), tls);
         let count = |crowd: &Crowd, reason: &str| {
             crowd.metric(&format!("authseal_connections_ended_total{{reason=\"{reason}\"}}"))
         };
-        assert_eq!((count(&crowd, "malformed"), count(&crowd, "bad_handshake")), (0.0, 0.0));
+        let foreign = if tls { "http_on_tls_port" } else { "tls_on_plain_port" };
+        let counts = |crowd: &Crowd| ["malformed", "bad_handshake", foreign].map(|reason| count(crowd, reason));
+        assert_eq!(counts(&crowd), [0.0; 3]);
         let garbage: [&[u8]; 5] = [
             b"\x16\x03\x01\x00\x05hello",
             b"GET / HTTP/3.7\r\n\r\n",
@@ -165,18 +167,18 @@ fn what_strangers_send_wrongly_is_counted_and_not_logged() {
         let mut plain = crowd.silent();
         plain.write_all(b"GET /\0 HTTP/1.1\r\n\r\n").unwrap();
         let _ = plain.read_to_end(&mut Vec::new());
-        let expected = if tls { (5.0, 1.0) } else { (6.0, 0.0) };
         // The client may know before it is counted.
         let until = Instant::now() + PATIENCE;
-        while (count(&crowd, "malformed"), count(&crowd, "bad_handshake")) != expected {
-            assert!(Instant::now() < until, "{} {}", count(&crowd, "malformed"), count(&crowd, "bad_handshake"));
+        while counts(&crowd) != [5.0, 0.0, 1.0] {
+            assert!(Instant::now() < until, "{:?}", counts(&crowd));
             std::thread::sleep(Duration::from_millis(50));
         }
         crowd.served.signal(Signal::TERM);
         assert_eq!(crowd.served.end(), Some(0));
-        for line in crowd.served.log.iter().filter(|line| !line.contains("certificate")) {
-            assert!(line.contains(r#""level":"INFO""#), "{line}");
-        }
+        let lines: Vec<_> = crowd.served.log.iter().filter(|line| !line.contains("certificate")).collect();
+        let loud: Vec<_> = lines.iter().filter(|line| !line.contains(r#""level":"INFO""#)).collect();
+        let says = if tls { "plain http on a TLS port" } else { "TLS on a plain port" };
+        assert!(loud.len() == 1 && loud[0].contains(says) && loud[0].contains("WARN"), "{loud:#?}");
     }
 }
 

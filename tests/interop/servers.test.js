@@ -170,7 +170,7 @@ interop('Authlib: a wrong secret is told from a dead login', startAuthlib, { sec
     await page.click('a[href^="/login?"]');
     await provider.consent(page);
     assert.match(await page.innerText('body'), /own registration at Authlib does not work/);
-    const said = /"level":"ERROR",.*"call":"login","status":401.*"codes":"invalid_client".*"client_auth":"basic","because":"configured"/;
+    const said = /"level":"ERROR",.*"call":"login",.*"status":401.*"codes":\["invalid_client"\].*"client_auth":"basic","because":"configured"/;
     assert.match(server.output, said);
     assert.doesNotMatch(server.output, /another-secret/);
 });

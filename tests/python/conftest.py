@@ -7,12 +7,22 @@ import threading
 from http.server import ThreadingHTTPServer
 
 import pytest
-from machine import BINARY, PATIENCE, Machine, Provider
+from machine import BINARY, PATIENCE, Machine, Moody, Provider
 
 
 @pytest.fixture(scope="session")
 def provider():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    yield from serving(Provider)
+
+
+@pytest.fixture
+def moody():
+    Moody.mood = None
+    yield from serving(Moody)
+
+
+def serving(handler):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

@@ -63,6 +63,23 @@ class Provider(BaseHTTPRequestHandler):
         pass
 
 
+class Moody(Provider):
+    """A provider that answers with `mood`, if there is one."""
+
+    mood = None
+
+    def do_POST(self):
+        if Moody.mood is None:
+            return super().do_POST()
+        code, content = Moody.mood(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.dumps(content).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 class Machine:
     """A folder with a configuration, and the server that runs there."""
 

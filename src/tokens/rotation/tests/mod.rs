@@ -89,7 +89,7 @@ pub(super) fn failed(failure: Failure, in_doubt: bool) -> RefreshFailure {
 }
 
 pub(super) fn meter() -> Meter {
-    Meter::new(Clock::system(), [])
+    Meter::default()
 }
 
 pub(super) fn live(text: &str) -> Arc<LiveKeyring> {

@@ -1,0 +1,131 @@
+//! The words that stand in labels, where they are closed sets and not the configuration's. Whoever counts has its own
+//! words; tests compare the two.
+
+/// Two lists as one.
+const fn join<const A: usize, const B: usize, const ALL: usize>(
+    one: [&'static str; A],
+    other: [&'static str; B],
+) -> [&'static str; ALL] {
+    let mut all = [""; ALL];
+    let (begin, end) = all.split_at_mut(A);
+    begin.copy_from_slice(&one);
+    end.copy_from_slice(&other);
+    all
+}
+
+/// Why an AuthID that opened gave no access token.
+const REFUSED: [&str; 17] = [
+    "denied",
+    "no_key",
+    "not_offered",
+    "gone",
+    "refused",
+    "operator",
+    "forgotten",
+    "in_doubt",
+    "store",
+    "busy",
+    "unreachable",
+    "disturbed",
+    "bad_answer",
+    "timed_out",
+    "unclear",
+    "no_room",
+    "internal",
+];
+
+/// What became of an AuthID that opened, each of which comes with an epoch and a service.
+pub(super) const OPENED: [&str; 20] = join(["cached", "fetched", "spare"], REFUSED);
+
+/// And of one that did not.
+pub(super) const UNOPENED: [&str; 4] = ["invalid", "no_key", "gone", "no_room"];
+
+/// Both.
+pub(super) const REFRESHES: [&str; 21] = join(["invalid"], OPENED);
+
+/// How a request that had to wait went on.
+pub(super) const WAITS: [&str; 19] = join(["ok", "invalid"], REFUSED);
+
+/// Those that an AuthID may meet whose service is not offered.
+pub(super) const NOT_OFFERED: [&str; 3] = ["denied", "not_offered", "gone"];
+
+/// How a call to a provider ended.
+pub(super) const CALLS: [&str; 11] = [
+    "ok",
+    "refused",
+    "operator",
+    "unclear",
+    "busy",
+    "unreachable",
+    "disturbed",
+    "bad_answer",
+    "timed_out",
+    "bad_callback",
+    "not_offered",
+];
+
+/// How a login ended.
+pub(super) const LOGINS: [&str; 29] = [
+    "done",
+    "paused",
+    "no_cookie",
+    "no_code",
+    "too_late",
+    "stale_link",
+    "not_offered",
+    "bad_state",
+    "unconfirmed",
+    "other_browser",
+    "replayed",
+    "wrong_issuer",
+    "declined",
+    "provider_error",
+    "no_refresh_token",
+    "missing_scopes",
+    "bad_paste",
+    "too_many",
+    "store",
+    "internal",
+    "refused",
+    "operator",
+    "unclear",
+    "busy",
+    "unreachable",
+    "disturbed",
+    "bad_answer",
+    "timed_out",
+    "bad_callback",
+];
+
+/// How an exchange for a login whose refresh token changes ended.
+pub(super) const ROTATIONS: [&str; 8] =
+    ["recorded", "answered", "unwritten", "failed", "missing", "held_off", "busy", "store"];
+
+/// What is asked of a state store.
+pub(super) const STORE_VERBS: [&str; 6] = ["ask", "list", "put", "read", "swap", "take"];
+
+/// The states in which an epoch opens AuthIDs.
+pub(super) const OPENING: [&str; 3] = ["staged", "primary", "open"];
+
+/// The methods of HTTP that anybody uses.
+pub(super) const METHODS: [&str; 7] = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"];
+
+/// Statuses of faults.
+pub(super) const SERVER_ERRORS: [&str; 4] = ["500", "502", "503", "504"];
+
+/// Why a connection was ended, or its request could not be read.
+pub(super) const CONNECTION_ENDS: [&str; 13] = [
+    "slow_handshake",
+    "bad_handshake",
+    "silent",
+    "slow_request",
+    "slow_reader",
+    "idle",
+    "too_large",
+    "malformed",
+    "crowded",
+    "tls_on_plain_port",
+    "http_on_tls_port",
+    "proxy_protocol",
+    "http2",
+];
