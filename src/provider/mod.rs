@@ -7,6 +7,7 @@
 mod address;
 mod answer;
 mod authorization;
+mod availability;
 mod calls;
 mod catalogue;
 mod check;
@@ -34,6 +35,7 @@ mod wire;
 
 pub use address::names_loopback;
 pub use answer::Tokens;
+pub use availability::Availability;
 pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
 pub use check::is_client_id;
@@ -42,5 +44,5 @@ pub use failure::{Failure, RefreshFailure};
 pub use meaning::CallbackError;
 pub use outbound::{Outbound, SetupError, bundled_tls};
 pub use pasted::PastedToken;
-pub use service::{Availability, Provider, Service};
+pub use service::{Provider, Service};
 pub use visit::{Trouble, Visit};

@@ -244,45 +244,10 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Whether a service can be used here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Availability<'a> {
-    /// Yes.
-    Offered,
-    /// No: this server has no client id for it.
-    NotConfigured,
-    /// No: the configuration says `enabled = false`.
-    SwitchedOff,
-    /// No: its refresh tokens change with every use, and this server has no store that outlives the process.
-    NeedsStore,
-    /// No: the provider ended it.
-    Gone {
-        /// A sentence for people, printable ASCII.
-        reason: &'a str,
-        /// The id of the service to use instead.
-        successor: Option<&'a str>,
-    },
-}
-
 impl Service {
     /// The app registration that logins are made with; `None` where there is none.
     pub fn app(&self) -> Option<AppId> {
         self.client.as_ref().map(|client| AppId::of(&self.provider.id, &client.id))
-    }
-
-    /// Whether it can be used here, and if not, why.
-    pub fn availability(&self) -> Availability<'_> {
-        if let Some(gone) = &self.provider.facts.gone {
-            Availability::Gone { reason: &gone.reason, successor: gone.successor.as_deref() }
-        } else if self.switched_off {
-            Availability::SwitchedOff
-        } else if self.client.is_none() {
-            Availability::NotConfigured
-        } else if self.needs_store {
-            Availability::NeedsStore
-        } else {
-            Availability::Offered
-        }
     }
 
     /// Which of the scopes asked for were not granted. Empty when the answer names no scopes: then all were (RFC 6749

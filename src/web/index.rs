@@ -138,7 +138,7 @@ fn paused(asked_for: Option<&Arc<Service>>, app: &App) -> Option<LoginError> {
 fn choices(asked_for: Option<&Service>, ctx: &str, begins: bool, request: &HttpRequest, app: &App) -> Page {
     let choice = |service: &Service| choice(service, ctx, request, app);
     let listed = app.catalogue().all().filter(|service| is_listed(service)).map(|service| choice(service));
-    let (services, others) = match asked_for.map(|service| choice(service)) {
+    let (services, others) = match asked_for.map(choice) {
         None => (listed.collect(), Vec::new()),
         Some(choice) if choice.url.is_some() => (vec![choice], Vec::new()),
         Some(choice) => (vec![choice], listed.filter(|other| other.url.is_some()).collect()),

@@ -46,7 +46,7 @@ fn epoch() -> Epoch {
 }
 
 fn service() -> ServiceId {
-    ServiceId::parse("gcs").unwrap()
+    ServiceId::parse("example").unwrap()
 }
 
 fn refused(meaning: Meaning) -> Refused {

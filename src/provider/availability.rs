@@ -1,0 +1,40 @@
+//! Whether a service can be used on this server, and if not, why: the one judgement of that.
+
+use super::service::Service;
+
+/// Whether a service can be used here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Availability<'a> {
+    /// Yes.
+    Offered,
+    /// No: this server has no client id for it.
+    NotConfigured,
+    /// No: the configuration says `enabled = false`.
+    SwitchedOff,
+    /// No: its refresh tokens change with every use, and this server has no store that outlives the process.
+    NeedsStore,
+    /// No: the provider ended it.
+    Gone {
+        /// A sentence for people, printable ASCII.
+        reason: &'a str,
+        /// The id of the service to use instead.
+        successor: Option<&'a str>,
+    },
+}
+
+impl Service {
+    /// Whether it can be used here, and if not, why.
+    pub fn availability(&self) -> Availability<'_> {
+        if let Some(gone) = &self.provider.facts.gone {
+            Availability::Gone { reason: &gone.reason, successor: gone.successor.as_deref() }
+        } else if self.switched_off {
+            Availability::SwitchedOff
+        } else if self.client.is_none() {
+            Availability::NotConfigured
+        } else if self.needs_store {
+            Availability::NeedsStore
+        } else {
+            Availability::Offered
+        }
+    }
+}
