@@ -61,7 +61,8 @@ fn every_example_can_be_pasted_from_a_terminal_of_80_columns() {
         }
         for example in examples {
             seen += 1;
-            let begins = ["authseal ", "pass ", "AUTHSEAL_"].iter().any(|word| example.starts_with(word));
+            let begins =
+                ["authseal ", "pass ", "AUTHSEAL_", "export AUTHSEAL_"].iter().any(|word| example.starts_with(word));
             assert!(begins, "{words:?}: not a command on its own: {example}");
             let done = shell(&example);
             assert_eq!(done.code, 0, "{example}: {done:?}");

@@ -176,7 +176,7 @@ fn visitors_are_sent_from_http_to_https_and_nobody_else_is() {
         ("GET", "/refresh?type=%0d%0ax-planted:+1", "/refresh"),
         ("GET", "/refresh%20/?type=dropbox&token=abcdefgh12345678", "/refresh?type=dropbox"),
         ("GET", "/refresh", "/refresh"),
-        ("GET", "//evil.test/%2e%2e", "//evil.test/%2e%2e"),
+        ("GET", "//evil.test/%2e%2e", "/evil.test/.."),
         ("GET", "http://evil.test/x", "/x"),
     ] {
         let (head, _) = ask(method, path, "");
