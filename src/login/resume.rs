@@ -18,7 +18,7 @@ impl Logins {
     }
 
     /// The same for somebody who begins again, so that who opened the first page still gets the AuthID. Nothing for a
-    /// browser at another address: see [`Caution::OtherAddress`].
+    /// browser at another address: see [`Caution::OtherAddress`](super::Caution::OtherAddress).
     pub fn resumed(&self, ctx: &str, binder: Option<&Binder>, client: Client) -> Option<Context> {
         self.context(ctx, binder).ok().filter(|context| !context.has_moved(client))
     }
