@@ -1,5 +1,5 @@
 """The documentation against itself, the source and the binary: links and their anchors, the way from the index to every
-page, the form of the text, that docs/troubleshooting.md quotes what the program says when something goes wrong, all of it
+page, the form of the text, that docs/troubleshooting*.md quote what the program says when something goes wrong, all of it
 and nothing else, and that the binary knows every command that a page shows.
 
 The pages are read as GitHub reads them, as far as they use its rules. The source is read as text: comments and tests are
@@ -21,7 +21,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 INDEX = ROOT / "docs" / "README.md"
-TROUBLE = ROOT / "docs" / "troubleshooting.md"
+# For those who run it, and for those who use Duplicati.
+TROUBLE = [ROOT / "docs" / "troubleshooting.md", ROOT / "docs" / "troubleshooting-duplicati.md"]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LONGEST = 120
 BINARY = Path(os.environ.get("TESTS_BIN") or ROOT / "target" / "debug" / "authseal").resolve()
@@ -232,10 +233,10 @@ def texts(table=None, prefix=""):
             yield f"{prefix}{key}", value
 
 
-def quotes():
-    """What the page quotes, each with its line: block quotes, and the first cell of a table's row if it is code."""
+def quotes(page):
+    """What a page quotes, each with its line: block quotes, and the first cell of a table's row if it is code."""
     result, open_quote = [], False
-    for number, line, code in lines(TROUBLE):
+    for number, line, code in lines(page):
         if quoted := not code and line.startswith("> "):
             if not open_quote:
                 result.append([number, ""])
@@ -247,12 +248,12 @@ def quotes():
 
 
 def test_troubleshooting_quotes_all_that_the_program_says():
-    quoted = {text for _, text in quotes()}
+    quoted = {text for page in TROUBLE for _, text in quotes(page)}
     wanted = dict((text, file) for file, text in said() if " " in text)
     assert len(wanted) > 60, "the source is not read rightly any more"
     missing = [f"  {file}:\n> {text}" for text, file in wanted.items() if text not in quoted]
     assert not missing, (
-        "add these to docs/troubleshooting.md, with cause and cure: each as a block quote, which may be broken into lines "
+        "add these to docs/troubleshooting.md or -duplicati.md, with cause and cure: each as a block quote, which may be broken into lines "
         "that begin with `> `, or as code in the first cell of a table's row:\n" + "\n".join(missing)
     )
 
@@ -261,15 +262,16 @@ def test_troubleshooting_quotes_nothing_that_the_program_does_not_say():
     known = {text for code in sources().values() for text in strings(code)}
     known.update(strings((ROOT / "config" / "providers.toml").read_text()))
     known.update(text for _, text in texts())
-    stale = [f"line {number}: {text}" for number, text in quotes() if text not in known]
+    stale = [f"{page.name}:{number}: {text}" for page in TROUBLE for number, text in quotes(page) if text not in known]
     assert not stale, "no string in src/, config/providers.toml or templates/texts/en.toml says this (any more):\n" + "\n".join(stale)
 
 
 def test_troubleshooting_says_what_to_do_below_every_quote():
-    texts = [line for _, line, _ in lines(TROUBLE)]
-    for number, text in quotes():
-        rest = [line for line in texts[number - 1 :] if line.strip() and not line.startswith("> ")]
-        assert rest and not rest[0].startswith("#"), f"line {number}: {text}: give cause and cure"
+    for page in TROUBLE:
+        texts = [line for _, line, _ in lines(page)]
+        for number, text in quotes(page):
+            rest = [line for line in texts[number - 1 :] if line.strip() and not line.startswith("> ")]
+            assert rest and not rest[0].startswith("#"), f"{page.name}:{number}: {text}: give cause and cure"
 
 
 def test_the_table_for_users_of_duplicati_has_every_reason_and_no_other():
