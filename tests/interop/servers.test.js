@@ -123,7 +123,7 @@ for (const [method, auth] of [['client_secret_basic', 'basic'], ['client_secret_
 // Refreshes until the answer has this status.
 async function untilStatus(server, authid, wanted) {
     let answer;
-    await eventually(`status ${wanted}`, 90_000, async () => {
+    await eventually(`status ${wanted}`, 180_000, async () => {
         answer = await server.refresh(authid);
         return answer.status === wanted;
     });
