@@ -49,23 +49,15 @@ pub(super) const WAITS: [&str; 19] = join(["ok", "invalid"], REFUSED);
 /// Those that an AuthID may meet whose service is not offered.
 pub(super) const NOT_OFFERED: [&str; 3] = ["denied", "not_offered", "gone"];
 
-/// How a call to a provider ended.
-pub(super) const CALLS: [&str; 11] = [
-    "ok",
-    "refused",
-    "operator",
-    "unclear",
-    "busy",
-    "unreachable",
-    "disturbed",
-    "bad_answer",
-    "timed_out",
-    "bad_callback",
-    "not_offered",
-];
+/// How a call to a provider failed.
+const FAILURES: [&str; 9] =
+    ["refused", "operator", "unclear", "busy", "unreachable", "disturbed", "bad_answer", "timed_out", "bad_callback"];
 
-/// How a login ended.
-pub(super) const LOGINS: [&str; 29] = [
+/// How a call to a provider ended.
+pub(super) const CALLS: [&str; 11] = join(join::<1, 9, 10>(["ok"], FAILURES), ["not_offered"]);
+
+/// How a login ended without a failed call.
+const LOGINS_ALONE: [&str; 20] = [
     "done",
     "paused",
     "no_cookie",
@@ -86,16 +78,10 @@ pub(super) const LOGINS: [&str; 29] = [
     "too_many",
     "store",
     "internal",
-    "refused",
-    "operator",
-    "unclear",
-    "busy",
-    "unreachable",
-    "disturbed",
-    "bad_answer",
-    "timed_out",
-    "bad_callback",
 ];
+
+/// How a login ended: by itself, or with a call that failed.
+pub(super) const LOGINS: [&str; 29] = join(LOGINS_ALONE, FAILURES);
 
 /// How an exchange for a login whose refresh token changes ended.
 pub(super) const ROTATIONS: [&str; 8] =

@@ -1,5 +1,5 @@
 //! OpenID Connect Discovery 1.0, or else RFC 8414: endpoints by issuer. Asked for when first needed and remembered, so
-//! that a provider's outage never stops a start. An old answer goes on serving while a new one is asked for, and for as long as none can
+//! that a provider's outage never stops a start. An old answer keeps serving while a new one is asked for, and for as long as none can
 //! be had: only those who ask before the first answer wait for the issuer.
 //!
 //! Of a document only what is needed and not configured has to be right; what else is wrong in it is passed over. A
