@@ -15,6 +15,7 @@ pub mod authid;
 pub mod rate_limit;
 pub mod watch;
 pub mod files;
+pub mod legacy;
 pub mod provider;
 pub mod keyfile;
 pub mod tls;

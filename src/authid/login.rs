@@ -77,6 +77,11 @@ impl Bind {
         random().map(Zeroizing::new).map(Self)
     }
 
+    /// From its bytes.
+    pub fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+
     /// Its bytes.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0

@@ -1,0 +1,13 @@
+//! AuthIDs of duplicati/oauth-server, so that nobody has to log in again when authseal takes its place.
+//!
+//! Version 2 is `v2:<service>:<refresh token>`: the refresh token in clear. Version 1 is `<32 hex digits>:<password>`: the
+//! name of a file that lies on the old server, and what opens it. Neither has a login id, nor anything random that stays;
+//! both are derived from what is secret in it, so that every replica derives the same.
+
+mod aes_crypt;
+mod old;
+mod stored;
+
+pub use aes_crypt::{AesCryptError, decrypt};
+pub use old::OldAuthId;
+pub use stored::{Stored, StoredError, open};
