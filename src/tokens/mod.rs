@@ -171,7 +171,12 @@ impl Tokens {
     ///
     /// # Errors
     /// When the state store fails and the AuthID would be of no use without it.
-    pub async fn begin(&self, login: &Login, service: &Service, tokens: provider::Tokens) -> Result<(), StoreError> {
+    pub async fn begin(
+        &self,
+        login: &Login,
+        service: &Service,
+        tokens: provider::TokenResponse,
+    ) -> Result<(), StoreError> {
         let Some((rotation, manner)) = self.0.rotation_of(service) else { return Ok(()) };
         match rotation.begin(login, tokens, manner).await {
             Err(error) if manner.single_use => Err(error),
