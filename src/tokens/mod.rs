@@ -45,7 +45,7 @@ const SOON: i64 = 14;
 
 /// Hands out access tokens.
 #[derive(Clone)]
-pub struct Tokens(Arc<Inner>);
+pub struct TokenService(Arc<Inner>);
 
 struct Inner {
     keyring: Arc<LiveKeyring>,
@@ -112,7 +112,7 @@ pub struct Opened {
     pub epoch: Epoch,
 }
 
-impl Tokens {
+impl TokenService {
     /// Puts the parts together. Provider calls are made on the runtime that is current here.
     pub fn new(
         keyring: Arc<LiveKeyring>,
