@@ -1,59 +1,23 @@
-//! The denylist: AuthIDs that are refused although they open, as rules in one text file that people may edit.
+//! The denylist in force in a server: looking up, revoking, and following the file.
 //!
-//! The file is the truth; what is in memory follows it. With two exceptions, both on the safe side: a file that has
-//! become faulty does not replace the rules read before, and a grant revoked by this process is refused from that
-//! moment on, whether or not its line has reached the disk or has been read back yet. Looking up takes no lock.
+//! A grant revoked by this process is refused from that moment on, whether or not its line has reached the disk or has
+//! been read back yet. Looking up takes no lock.
 
-mod edit;
-mod file;
-mod first;
-mod parse;
-mod rules;
-
-pub use edit::{Needed, add, lines, needed, read_rules, remove};
-pub use parse::{Ends, Fault, Faults, Line, Parsed, Rule, Wrong, parse};
-pub use rules::{Denied, Rules};
-
+use super::error::DenylistError;
+use super::file::{self, Locked, WRITES, read, replaced_time_and_again};
+use super::rule::{Ends, Rule};
+use super::rules::{Denied, Rules};
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::UnixTime;
-use crate::files::{self, Readers, Unread};
 use crate::seal::Epoch;
 use crate::watch::{Follow, Held, Live, Readings, Signature, Source};
 use arc_swap::ArcSwap;
-use file::Locked;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
-
-/// Why there is no denylist.
-#[derive(Debug, Error)]
-#[allow(missing_docs, reason = "each message is its variant's description")]
-pub enum DenylistError {
-    #[error(
-        "there is no denylist {0}; make one with `authseal denylist init`, or if there was one, put it back: without it, revoked AuthIDs would work again"
-    )]
-    Missing(PathBuf),
-    #[error("the denylist {0}: {1}")]
-    Unread(PathBuf, Unread),
-    #[error("the denylist {0} has faults:\n{1}")]
-    Faulty(PathBuf, Faults),
-    #[error("there is a denylist {0} already; it stays as it is")]
-    Exists(PathBuf),
-    #[error(
-        "there is no denylist {0}, and `denylist.create` makes one in an empty folder alone, since here there may have been one: put it back, or make one with `authseal denylist init`; on a first start, name a file in a folder of its own as `denylist.file`"
-    )]
-    NotFirst(PathBuf),
-    #[error("the denylist {0} cannot be made: {1}")]
-    NotMade(PathBuf, io::Error),
-    #[error(
-        "the denylist {0} cannot be changed: {1}. If it is a copy that is distributed (a Kubernetes config map, a file from configuration management), change the original"
-    )]
-    NotChanged(PathBuf, io::Error),
-}
 
 /// A revocation that did not reach the disk. The grant is refused here until this process ends, and by nobody else.
 #[derive(Debug, Error)]
@@ -66,16 +30,8 @@ pub struct NotDurable {
     pub cause: io::Error,
 }
 
-/// How often a line is written to a file that was replaced meanwhile.
-const WRITES: usize = 3;
-
 /// What is said of a line in a list with a fault elsewhere.
 const FAULTY: &str = "the line is written, but a fault elsewhere in the denylist keeps other servers from taking it up: `authseal denylist check` names it";
-
-/// What is said after as many.
-fn replaced_time_and_again(path: &Path) -> io::Error {
-    io::Error::other(format!("{} was replaced time and again while it was written to", path.display()))
-}
 
 /// A denylist in force.
 pub struct Denylist {
@@ -271,53 +227,14 @@ impl Denylist {
     }
 }
 
-/// Opens the denylist to be read.
-fn open(path: &Path) -> Result<(File, Signature), DenylistError> {
-    match files::open(path, Readers::All) {
-        Ok((file, metadata)) => Ok((file, Signature::of(&metadata))),
-        Err(Unread::Missing) => Err(DenylistError::Missing(path.to_owned())),
-        Err(error) => Err(DenylistError::Unread(path.to_owned(), error)),
-    }
-}
-
-/// What reading an open denylist says.
-fn unread(path: &Path, error: io::Error) -> DenylistError {
-    DenylistError::Unread(path.to_owned(), Unread::Failed(error))
-}
-
-fn read(path: &Path) -> Result<(Rules, Signature), DenylistError> {
-    let (file, signature) = open(path)?;
-    let parsed = parse(BufReader::with_capacity(64 * 1024, file)).map_err(|error| unread(path, error))?;
-    let Parsed { rules, torn } = parsed.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))?;
-    if torn {
-        tracing::warn!(file = %path.display(), "the denylist's last line is cut short and left out");
-    }
-    Ok((rules, signature))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{AT, LINE, epoch, grant, service};
     use super::*;
     use crate::watch::Watch;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::time::{Duration, Instant};
-
-    pub(super) const AT: UnixTime = 1_795_428_000; // 2026-11-23T10:00:00Z
-
-    pub(super) const LINE: &str = "grant 00112233445566778899aabbccddeeff through 4 at 2026-11-23T10:00:00Z";
-
-    pub(super) fn epoch(number: i64) -> Epoch {
-        Epoch::try_from(number).unwrap()
-    }
-
-    pub(super) fn service(id: &str) -> ServiceId {
-        ServiceId::parse(id).unwrap()
-    }
-
-    pub(super) fn grant(number: u8) -> GrantId {
-        GrantId::new([number; 16])
-    }
 
     /// A fresh denylist in a directory of its own.
     fn fresh() -> (tempfile::TempDir, PathBuf, Arc<Denylist>) {

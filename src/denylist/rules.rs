@@ -1,6 +1,6 @@
 //! The rules in force, laid out for the question that is asked on every request.
 
-use super::parse::Rule;
+use super::rule::Rule;
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::UnixTime;
 use crate::seal::Epoch;
