@@ -1,12 +1,12 @@
 //! Which rules a keyring makes superfluous: those whose AuthIDs do not open any more, whatever the denylist says.
 
-use super::rule::{Ends, Rule};
+use super::rule::{Recorded, Rule};
 use crate::seal::{Entry, Epoch, Keyring, NoKey};
 use std::fmt;
 
 /// Why a rule is still needed with a keyring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Needed {
+pub enum KeepReason {
     /// This epoch, which it is about, opens.
     Opens(Epoch),
     /// This epoch, which it is about, is not in the keyring and could come back: it is neither retired nor below the floor.
@@ -17,7 +17,7 @@ pub enum Needed {
     Undated,
 }
 
-impl fmt::Display for Needed {
+impl fmt::Display for KeepReason {
     /// The end of a sentence that begins with "this line stays, since".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -36,24 +36,24 @@ impl fmt::Display for Needed {
 ///
 /// A login that was revoked is not sealed anew, so nothing of it is under an epoch that was made after its line. Before
 /// that it may have been, up to the newest epoch of that day.
-pub fn needed(rule: &Rule, keyring: &Keyring) -> Option<Needed> {
+pub fn keep_reason(rule: &Rule, keyring: &Keyring) -> Option<KeepReason> {
     let closed = |epoch| match keyring.opener(epoch) {
         Err(NoKey::Retired | NoKey::BelowFloor) => None,
-        Err(NoKey::Absent | NoKey::Newer) => Some(Needed::Unknown(epoch)),
-        Ok(_) => Some(Needed::Opens(epoch)),
+        Err(NoKey::Absent | NoKey::Newer) => Some(KeepReason::Unknown(epoch)),
+        Ok(_) => Some(KeepReason::Opens(epoch)),
     };
     let (through, at) = match rule {
         Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => return closed(*epoch),
-        Rule::Grant(_, Ends { through: Some(through), at: Some(at) }) => (*through, *at),
-        Rule::Grant(..) => return Some(Needed::Undated),
+        Rule::Grant(_, Recorded { through: Some(through), at: Some(at) }) => (*through, *at),
+        Rule::Grant(..) => return Some(KeepReason::Undated),
     };
-    // Ends at the first that is not in the keyring, so it takes no longer than the keyring is.
+    // Stops at the first that is not in the keyring, so it takes no longer than the keyring is.
     let floor = keyring.min_epoch().map_or(1, Epoch::number);
     let mut up_to = (floor..=through.number()).filter_map(|number| Epoch::try_from(i64::from(number)).ok());
     up_to.find_map(closed).or_else(|| {
         let not_newer = |entry: &Entry| entry.keys.is_ok() && entry.created.is_none_or(|made| made <= at);
         let mut later = keyring.entries().filter(|(epoch, _, _)| *epoch > through);
-        later.find(|(_, _, entry)| not_newer(entry)).map(|(epoch, _, _)| Needed::NotNewer(epoch))
+        later.find(|(_, _, entry)| not_newer(entry)).map(|(epoch, _, _)| KeepReason::NotNewer(epoch))
     })
 }
 
@@ -82,26 +82,26 @@ mod tests {
     fn a_login_s_line_is_needed_until_nothing_older_than_it_opens() {
         let rule = |tail: &str| Rule::parse(&format!("grant {} {tail}", grant(1))).unwrap();
         let line = rule("through 2 at 2026-11-23T10:00:00Z");
-        let with = |head: &str, epochs: &[(i64, &str)]| needed(&line, &keyring(head, epochs));
+        let with = |head: &str, epochs: &[(i64, &str)]| keep_reason(&line, &keyring(head, epochs));
         let [one, two, three] = [1, 2, 3].map(epoch);
         assert_eq!(with("primary = 3\n", &[(1, "retired 11"), (2, "retired 11"), (3, "11")]), None);
         assert_eq!(with("primary = 3\nmin_epoch = 3\n", &[(2, "09"), (3, "11")]), None);
-        assert_eq!(with("primary = 3\n", &[(1, "retired 11"), (2, "09"), (3, "11")]), Some(Needed::Opens(two)));
-        assert_eq!(with("primary = 3\n", &[(2, "retired 11"), (3, "11")]), Some(Needed::Unknown(one)));
-        assert_eq!(with("primary = 1\n", &[(1, "11")]), Some(Needed::Opens(one)));
+        assert_eq!(with("primary = 3\n", &[(1, "retired 11"), (2, "09"), (3, "11")]), Some(KeepReason::Opens(two)));
+        assert_eq!(with("primary = 3\n", &[(2, "retired 11"), (3, "11")]), Some(KeepReason::Unknown(one)));
+        assert_eq!(with("primary = 1\n", &[(1, "11")]), Some(KeepReason::Opens(one)));
         for made in ["09", "10", "-"] {
             let of_three = [(1, "retired 11"), (2, "retired 11"), (3, made)];
-            assert_eq!(with("primary = 3\n", &of_three), Some(Needed::NotNewer(three)), "{made}");
+            assert_eq!(with("primary = 3\n", &of_three), Some(KeepReason::NotNewer(three)), "{made}");
         }
         let all_new = keyring("primary = 3\n", &[(1, "retired 11"), (2, "retired 11"), (3, "11")]);
         for undated in ["", "through 2", "at 2026-11-23T10:00:00Z"] {
-            assert_eq!(needed(&rule(undated), &all_new), Some(Needed::Undated));
+            assert_eq!(keep_reason(&rule(undated), &all_new), Some(KeepReason::Undated));
         }
         let far = rule("through 4294967295 at 2026-11-23T10:00:00Z");
-        assert_eq!(needed(&far, &all_new), Some(Needed::Opens(three)), "without counting to four billions");
+        assert_eq!(keep_reason(&far, &all_new), Some(KeepReason::Opens(three)), "without counting to four billions");
         let newest = keyring("primary = 1\n", &[(1, "11"), (2, "retired 11")]);
-        assert_eq!(needed(&Rule::Epoch(two), &newest), None);
-        assert_eq!(needed(&Rule::Epoch(one), &newest), Some(Needed::Opens(one)));
-        assert_eq!(needed(&Rule::Epoch(three), &newest), Some(Needed::Unknown(three)));
+        assert_eq!(keep_reason(&Rule::Epoch(two), &newest), None);
+        assert_eq!(keep_reason(&Rule::Epoch(one), &newest), Some(KeepReason::Opens(one)));
+        assert_eq!(keep_reason(&Rule::Epoch(three), &newest), Some(KeepReason::Unknown(three)));
     }
 }

@@ -1,7 +1,7 @@
 //! Changing the denylist from outside a server: adding rules of every kind, and taking some out. Safe beside running
 //! servers, which add lines to the same file and follow it.
 
-use super::error::{DenylistError, Fault, Faults};
+use super::error::{DenylistError, FaultyLine, FaultyLines};
 use super::file::{Locked, WRITES, open_to_read, read, replaced_time_and_again, unread};
 use super::parse::{Line, each_line};
 use super::rule::{HEADER, Rule};
@@ -29,9 +29,10 @@ pub fn read_rules(mut reader: impl BufRead) -> io::Result<Result<Vec<(Rule, Stri
     })?;
     Ok(match read {
         Err(faults) if begins => Err(faults.to_string()),
-        Err(Faults { first, more }) => {
-            let first = first.into_iter().map(|Fault { line, wrong }| Fault { line: line - 1, wrong }).collect();
-            Err(Faults { first, more }.to_string())
+        Err(FaultyLines { first, more }) => {
+            let first =
+                first.into_iter().map(|FaultyLine { line, wrong }| FaultyLine { line: line - 1, wrong }).collect();
+            Err(FaultyLines { first, more }.to_string())
         }
         Ok(_) if cut => Err("the last line has no end; was it cut short?".to_owned()),
         Ok(_) if rules.is_empty() && !begins => Err("there is no rule in it".to_owned()),

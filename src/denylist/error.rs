@@ -1,7 +1,7 @@
 //! Why a denylist cannot be read, made or changed, with the faulty lines of its text. A revocation that did not reach the
 //! disk is another matter: [`NotDurable`](super::NotDurable).
 
-use super::rule::Wrong;
+use super::rule::LineError;
 use crate::files::Unread;
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ pub enum DenylistError {
     #[error("the denylist {0}: {1}")]
     Unread(PathBuf, Unread),
     #[error("the denylist {0} has faults:\n{1}")]
-    Faulty(PathBuf, Faults),
+    Faulty(PathBuf, FaultyLines),
     #[error("there is a denylist {0} already; it stays as it is")]
     Exists(PathBuf),
     #[error(
@@ -36,25 +36,25 @@ pub enum DenylistError {
 
 /// A faulty line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct FaultyLine {
     /// Its number, from 1.
     pub line: usize,
     /// What is wrong with it.
-    pub wrong: Wrong,
+    pub wrong: LineError,
 }
 
 /// All that is wrong with a denylist.
 #[derive(Debug, Default)]
-pub struct Faults {
+pub struct FaultyLines {
     /// The first twenty.
-    pub first: Vec<Fault>,
+    pub first: Vec<FaultyLine>,
     /// How many more there are.
     pub more: usize,
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for FaultyLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, Fault { line, wrong }) in self.first.iter().enumerate() {
+        for (i, FaultyLine { line, wrong }) in self.first.iter().enumerate() {
             write!(f, "{}line {line}: {wrong}", if i == 0 { "" } else { "\n" })?;
         }
         match self.more {

@@ -4,9 +4,9 @@
 //! since taking lines out puts a new file in its place. Editors do not ask for the lock: after writing, whoever writes
 //! asks whether the file [is in place](Locked::in_place) still.
 
-use super::error::{DenylistError, Faults};
+use super::error::{DenylistError, FaultyLines};
 use super::parse::{Line, Parsed, each_line, parse};
-use super::rule::{HEADER, MAX_LINE, header, rule};
+use super::rule::{HEADER, MAX_LINE, header, parse_line};
 use super::rules::Rules;
 use crate::files::{self, Place, Readers, Unread};
 use crate::watch::Signature;
@@ -123,7 +123,7 @@ impl Locked {
 
     /// Puts a file with the lines that `keep` wants in the place of this one, all else as it was. When this returns true,
     /// it is on the disk; false: an editor has replaced the file meanwhile, and nothing was done.
-    pub(super) fn rewrite(&self, mut keep: impl FnMut(&Line<'_>) -> bool) -> io::Result<Result<bool, Faults>> {
+    pub(super) fn rewrite(&self, mut keep: impl FnMut(&Line<'_>) -> bool) -> io::Result<Result<bool, FaultyLines>> {
         let before = self.file.metadata()?;
         let aside = self.place.aside(MODE)?;
         let mut new = BufWriter::new(aside.file());
@@ -152,7 +152,7 @@ impl Locked {
         let newline = match self.unended_line()? {
             None => "",
             Some((start, text)) => {
-                if start > 0 && rule(&text).is_err() {
+                if start > 0 && parse_line(&text).is_err() {
                     self.comment_out(start)?;
                 }
                 "\n"

@@ -5,7 +5,7 @@
 
 use super::error::DenylistError;
 use super::file::{self, Locked, WRITES, read, replaced_time_and_again};
-use super::rule::{Ends, Rule};
+use super::rule::{Recorded, Rule};
 use super::rules::{Denied, Rules};
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::UnixTime;
@@ -40,6 +40,19 @@ pub struct Denylist {
     revoked: Revoked,
 }
 
+/// A line to be written.
+#[derive(Clone, Copy)]
+struct Entry {
+    grant: GrantId,
+    recorded: Recorded,
+}
+
+impl Entry {
+    fn new(grant: GrantId, through: Epoch, at: UnixTime) -> Self {
+        Self { grant, recorded: Recorded { through: Some(through), at: Timestamp::from_second(at).ok() } }
+    }
+}
+
 /// Grants revoked by this process whose lines were not among the rules when those were read.
 type Revoked = Arc<ArcSwap<BTreeSet<GrantId>>>;
 
@@ -51,7 +64,7 @@ struct OnDisk {
     added: BTreeSet<GrantId>,
     /// Grants whose lines the disk refused. They may be read back from the page cache all the same, and a later sync
     /// may say nothing more of it: only writing them again helps.
-    doubtful: BTreeSet<GrantId>,
+    unconfirmed: BTreeSet<GrantId>,
     revoked: Revoked,
 }
 
@@ -76,7 +89,7 @@ impl Source for OnDisk {
     }
 
     fn loaded(&mut self, old: &Rules, new: &Rules, from: &[Signature]) {
-        let stays = |grant: &GrantId| !new.holds(*grant) || self.doubtful.contains(grant);
+        let stays = |grant: &GrantId| !new.holds(*grant) || self.unconfirmed.contains(grant);
         self.revoked.rcu(|revoked| revoked.iter().copied().filter(stays).collect::<BTreeSet<_>>());
         let (before, now) = (old.count(), new.count());
         let signature = from.first().copied();
@@ -107,7 +120,7 @@ impl Denylist {
             path: path.clone(),
             signature: Some(signature),
             added: BTreeSet::new(),
-            doubtful: BTreeSet::new(),
+            unconfirmed: BTreeSet::new(),
             revoked: Arc::clone(&revoked),
         };
         Ok(Self { path, rules: Arc::new(Live::new(on_disk, rules, vec![signature])), revoked })
@@ -164,27 +177,20 @@ impl Denylist {
             revoked.insert(grant);
             revoked
         });
-        self.write(grant, through, at).map_err(|cause| NotDurable { grant, cause })
+        self.write(Entry::new(grant, through, at)).map_err(|cause| NotDurable { grant, cause })
     }
 
-    fn write(&self, grant: GrantId, through: Epoch, at: UnixTime) -> io::Result<()> {
+    fn write(&self, entry: Entry) -> io::Result<()> {
         // First the file's lock, which may take long, then ours: reloading must not wait for other processes.
         let file = Locked::open(&self.path)?;
-        self.write_in_place(file, &mut self.rules.hold(), grant, through, at)
+        self.write_in_place(file, &mut self.rules.hold(), entry)
     }
 
     /// Writes until the line is on the disk in the file that stands at the path, which an editor may have replaced
     /// meanwhile.
-    fn write_in_place(
-        &self,
-        mut file: Locked,
-        rules: &mut Held<'_, OnDisk>,
-        grant: GrantId,
-        through: Epoch,
-        at: UnixTime,
-    ) -> io::Result<()> {
+    fn write_in_place(&self, mut file: Locked, rules: &mut Held<'_, OnDisk>, entry: Entry) -> io::Result<()> {
         for _ in 0..WRITES {
-            let known = self.write_once(&mut file, rules, grant, through, at)?;
+            let known = self.write_once(&mut file, rules, entry)?;
             if file.in_place()? {
                 return match known || !self.readings().failed() {
                     true => Ok(()),
@@ -197,14 +203,8 @@ impl Denylist {
     }
 
     /// Writes the line unless it is there; tells whether all of the file is known, so that none of it is faulty.
-    fn write_once(
-        &self,
-        file: &mut Locked,
-        rules: &mut Held<'_, OnDisk>,
-        grant: GrantId,
-        through: Epoch,
-        at: UnixTime,
-    ) -> io::Result<bool> {
+    fn write_once(&self, file: &mut Locked, rules: &mut Held<'_, OnDisk>, entry: Entry) -> io::Result<bool> {
+        let Entry { grant, recorded } = entry;
         let signature = |file: &Locked| file.file().metadata().map(|metadata| Some(Signature::of(&metadata)));
         if signature(file)? != rules.source().signature {
             rules.reload();
@@ -212,13 +212,12 @@ impl Denylist {
         let on_disk = rules.source();
         let known = signature(file)? == on_disk.signature;
         let there = self.rules.load().holds(grant) || on_disk.added.contains(&grant);
-        if known && there && !on_disk.doubtful.contains(&grant) {
+        if known && there && !on_disk.unconfirmed.contains(&grant) {
             return file.sync().map(|()| true);
         }
-        on_disk.doubtful.insert(grant);
-        let ends = Ends { through: Some(through), at: Timestamp::from_second(at).ok() };
-        file.append(&format!("{}\n", Rule::Grant(grant, ends)))?;
-        on_disk.doubtful.remove(&grant);
+        on_disk.unconfirmed.insert(grant);
+        file.append(&format!("{}\n", Rule::Grant(grant, recorded)))?;
+        on_disk.unconfirmed.remove(&grant);
         if known {
             on_disk.signature = signature(file)?;
             on_disk.added.insert(grant);
@@ -355,7 +354,7 @@ mod tests {
     fn a_line_that_went_into_a_file_just_replaced_is_written_again() {
         let (_dir, path, denylist) = fresh();
         let revoke = |file: Locked, number| {
-            denylist.write_in_place(file, &mut denylist.rules.hold(), grant(number), epoch(4), AT)
+            denylist.write_in_place(file, &mut denylist.rules.hold(), Entry::new(grant(number), epoch(4), AT))
         };
         let opened = Locked::open(&path).unwrap();
         replace(&path, "authseal-denylist 1\nepoch 9\n");

@@ -16,12 +16,12 @@ mod parse;
 mod rule;
 mod rules;
 
-pub use compaction::{Needed, needed};
+pub use compaction::{KeepReason, keep_reason};
 pub use edit::{add, lines, read_rules, remove};
-pub use error::{DenylistError, Fault, Faults};
+pub use error::{DenylistError, FaultyLine, FaultyLines};
 pub use live::{Denylist, NotDurable};
 pub use parse::{Line, Parsed, parse};
-pub use rule::{Ends, Rule, Wrong};
+pub use rule::{LineError, Recorded, Rule};
 pub use rules::{Denied, Rules};
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The denylist's text, line by line. It is read as a stream, since a million lines need not lie in memory to become
 //! sixteen bytes each.
 
-use super::error::{Fault, Faults};
-use super::rule::{MAX_LINE, Rule, Wrong, header, rule};
+use super::error::{FaultyLine, FaultyLines};
+use super::rule::{LineError, MAX_LINE, Rule, header, parse_line};
 use super::rules::Rules;
 use std::io::{self, BufRead, Read};
 
@@ -22,13 +22,13 @@ pub struct Parsed {
 ///
 /// # Errors
 /// The outer one when `reader` fails, the inner one with all faults of the text.
-pub fn parse(reader: impl BufRead) -> io::Result<Result<Parsed, Faults>> {
+pub fn parse(reader: impl BufRead) -> io::Result<Result<Parsed, FaultyLines>> {
     let mut rules = Rules::default();
     let torn = each_line(reader, |line| {
         rules.extend(line.rule);
         Ok(())
     })?;
-    rules.settle();
+    rules.finish();
     Ok(torn.map(|torn| Parsed { rules, torn }))
 }
 
@@ -50,8 +50,8 @@ pub struct Line<'a> {
 pub(super) fn each_line(
     mut reader: impl BufRead,
     mut visit: impl FnMut(Line<'_>) -> io::Result<()>,
-) -> io::Result<Result<bool, Faults>> {
-    let (mut faults, mut torn) = (Faults::default(), false);
+) -> io::Result<Result<bool, FaultyLines>> {
+    let (mut faults, mut torn) = (FaultyLines::default(), false);
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();
@@ -61,15 +61,15 @@ pub(super) fn each_line(
         }
         let ended = bytes.ends_with(b"\n");
         let rule = match number {
-            _ if bytes.len() > MAX_LINE => Err(Wrong::TooLong),
+            _ if bytes.len() > MAX_LINE => Err(LineError::TooLong),
             1 => header(&bytes).map(|()| None),
-            _ => rule(&bytes),
+            _ => parse_line(&bytes),
         };
         match rule {
             Ok(rule) => visit(Line { number, bytes: &bytes, rule })?,
-            Err(wrong) if ended || matches!(wrong, Wrong::Header | Wrong::Utf16 | Wrong::TooLong) => {
+            Err(wrong) if ended || matches!(wrong, LineError::Header | LineError::Utf16 | LineError::TooLong) => {
                 match faults.first.len() < MAX_FAULTS {
-                    true => faults.first.push(Fault { line: number, wrong }),
+                    true => faults.first.push(FaultyLine { line: number, wrong }),
                     false => faults.more += 1,
                 }
             }
@@ -91,7 +91,7 @@ mod tests {
     use super::super::tests::{AT, LINE, epoch, grant, service};
     use super::*;
 
-    fn parsed(text: impl AsRef<[u8]>) -> Result<Parsed, Faults> {
+    fn parsed(text: impl AsRef<[u8]>) -> Result<Parsed, FaultyLines> {
         parse(text.as_ref()).unwrap()
     }
 
@@ -160,46 +160,46 @@ mod tests {
         let utf16: Vec<u8> =
             "\u{feff}authseal-denylist 1\nepoch 3\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         for bytes in [&utf16[..], &utf16[2..]] {
-            assert_eq!(parsed(bytes).unwrap_err().first[0], Fault { line: 1, wrong: Wrong::Utf16 });
+            assert_eq!(parsed(bytes).unwrap_err().first[0], FaultyLine { line: 1, wrong: LineError::Utf16 });
         }
     }
 
     #[test]
     fn every_fault_is_told_with_its_line_and_the_right_form() {
         let cases = [
-            ("deny 3", Wrong::Verb, "`epoch 3`"),
-            ("Epoch 3", Wrong::Verb, "`epoch 3`"),
-            ("authseal-denylist 1", Wrong::Verb, "`epoch 3`"),
-            ("\u{fffd}", Wrong::Verb, "`epoch 3`"),
-            ("epoch", Wrong::Epoch, "`epoch 3`"),
-            ("epoch 03", Wrong::Epoch, "without leading zeros"),
-            ("epoch 0", Wrong::Epoch, "from 1"),
-            ("epoch 4294967296", Wrong::Epoch, "`epoch 3`"),
-            ("epoch 3 dropbox", Wrong::EpochTail, "`epoch 3 service dropbox`"),
-            ("epoch 3 service box.com dropbox", Wrong::EpochTail, "one service"),
-            ("epoch 3 login-before 2026-11-01T00:00:00Z x", Wrong::EpochTail, "one time"),
-            ("epoch 3 service", Wrong::Service, "`epoch 3 service dropbox`"),
-            ("epoch 3 service Dropbox", Wrong::Service, "`authseal providers`"),
-            ("epoch 3 login-before", Wrong::LoginBefore, "2026-11-01T00:00:00Z"),
-            ("epoch 3 login-before 2026-11-01", Wrong::LoginBefore, "with its zone"),
-            ("epoch 3 login-before 2026-11-01T00:00:00", Wrong::LoginBefore, "with its zone"),
-            ("grant", Wrong::Grant, "32 hex digits"),
-            ("grant 00112233445566778899AABBCCDDEEFF", Wrong::Grant, "lower case"),
-            ("grant 00112233445566778899aabbccddeef", Wrong::Grant, "`grant 00112233445566778899aabbccddeeff`"),
-            ("grant v3:dropbox:1:c2VjcmV0", Wrong::Grant, "`authseal authid inspect`"),
-            ("grant 00112233445566778899aabbccddeeff 4", Wrong::GrantTail, "through 4 at 2026"),
-            ("grant 00112233445566778899aabbccddeeff through", Wrong::Through, "`through 4`"),
-            ("grant 00112233445566778899aabbccddeeff through x", Wrong::Through, "`through 4`"),
-            ("grant 00112233445566778899aabbccddeeff at noon", Wrong::At, "`at 2026-11-23T10:00:00Z`"),
+            ("deny 3", LineError::Verb, "`epoch 3`"),
+            ("Epoch 3", LineError::Verb, "`epoch 3`"),
+            ("authseal-denylist 1", LineError::Verb, "`epoch 3`"),
+            ("\u{fffd}", LineError::Verb, "`epoch 3`"),
+            ("epoch", LineError::Epoch, "`epoch 3`"),
+            ("epoch 03", LineError::Epoch, "without leading zeros"),
+            ("epoch 0", LineError::Epoch, "from 1"),
+            ("epoch 4294967296", LineError::Epoch, "`epoch 3`"),
+            ("epoch 3 dropbox", LineError::EpochTail, "`epoch 3 service dropbox`"),
+            ("epoch 3 service box.com dropbox", LineError::EpochTail, "one service"),
+            ("epoch 3 login-before 2026-11-01T00:00:00Z x", LineError::EpochTail, "one time"),
+            ("epoch 3 service", LineError::Service, "`epoch 3 service dropbox`"),
+            ("epoch 3 service Dropbox", LineError::Service, "`authseal providers`"),
+            ("epoch 3 login-before", LineError::LoginBefore, "2026-11-01T00:00:00Z"),
+            ("epoch 3 login-before 2026-11-01", LineError::LoginBefore, "with its zone"),
+            ("epoch 3 login-before 2026-11-01T00:00:00", LineError::LoginBefore, "with its zone"),
+            ("grant", LineError::Grant, "32 hex digits"),
+            ("grant 00112233445566778899AABBCCDDEEFF", LineError::Grant, "lower case"),
+            ("grant 00112233445566778899aabbccddeef", LineError::Grant, "`grant 00112233445566778899aabbccddeeff`"),
+            ("grant v3:dropbox:1:c2VjcmV0", LineError::Grant, "`authseal authid inspect`"),
+            ("grant 00112233445566778899aabbccddeeff 4", LineError::GrantTail, "through 4 at 2026"),
+            ("grant 00112233445566778899aabbccddeeff through", LineError::Through, "`through 4`"),
+            ("grant 00112233445566778899aabbccddeeff through x", LineError::Through, "`through 4`"),
+            ("grant 00112233445566778899aabbccddeeff at noon", LineError::At, "`at 2026-11-23T10:00:00Z`"),
             (
                 "grant 00112233445566778899aabbccddeeff at 2026-11-23T10:00:00Z through 4",
-                Wrong::GrantTail,
+                LineError::GrantTail,
                 "in this order",
             ),
         ];
         for (line, wrong, form) in cases {
             let faults = parsed(format!("authseal-denylist 1\nepoch 9\n{line}\n")).expect_err(line);
-            assert_eq!(faults.first, [Fault { line: 3, wrong }], "{line}");
+            assert_eq!(faults.first, [FaultyLine { line: 3, wrong }], "{line}");
             let text = faults.to_string();
             assert!(text.starts_with("line 3: ") && text.contains(form), "{text:?} should say {form:?}");
             assert!(!text.contains("c2VjcmV0"), "{text:?} quotes the line");
@@ -212,7 +212,7 @@ mod tests {
             ["", "\n", "authseal-denylist", "authseal-denylist 2\n", "epoch 3\n", "# authseal-denylist 1\n", "\0\0"];
         for text in others {
             let faults = parsed(text).err().unwrap();
-            assert_eq!(faults.first, [Fault { line: 1, wrong: Wrong::Header }], "{text:?}");
+            assert_eq!(faults.first, [FaultyLine { line: 1, wrong: LineError::Header }], "{text:?}");
             assert!(faults.to_string().contains("`authseal denylist init`"));
         }
         assert!(parsed("authseal-denylist 1").is_ok());
@@ -222,8 +222,8 @@ mod tests {
     fn faults_are_reported_together_and_counted_beyond_twenty() {
         let faults = parsed(format!("epoch 3\n{}", "bad\n".repeat(22))).err().unwrap();
         assert_eq!(faults.first.len(), 20);
-        assert_eq!(faults.first.first(), Some(&Fault { line: 1, wrong: Wrong::Header }));
-        assert_eq!(faults.first.last(), Some(&Fault { line: 20, wrong: Wrong::Verb }));
+        assert_eq!(faults.first.first(), Some(&FaultyLine { line: 1, wrong: LineError::Header }));
+        assert_eq!(faults.first.last(), Some(&FaultyLine { line: 20, wrong: LineError::Verb }));
         let text = faults.to_string();
         assert!(text.ends_with("\nand 3 more faulty lines"), "{text}");
         assert_eq!(text.lines().count(), 21);
@@ -233,6 +233,6 @@ mod tests {
     fn an_endless_line_is_refused_without_reading_it_all() {
         let endless = std::io::Read::chain(&b"authseal-denylist 1\n"[..], std::io::repeat(b'x'));
         let faults = parse(io::BufReader::new(endless)).unwrap().err().unwrap();
-        assert_eq!(faults.first, [Fault { line: 2, wrong: Wrong::TooLong }]);
+        assert_eq!(faults.first, [FaultyLine { line: 2, wrong: LineError::TooLong }]);
     }
 }

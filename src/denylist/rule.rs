@@ -24,12 +24,12 @@ pub enum Rule {
     /// Those of logins older than a time.
     LoginBefore(Epoch, UnixTime),
     /// One login, in every epoch.
-    Grant(GrantId, Ends),
+    Grant(GrantId, Recorded),
 }
 
 /// What tells when the line of a grant is no longer needed; `None` for what was left out of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Ends {
+pub struct Recorded {
     /// The newest epoch when the line was written.
     pub through: Option<Epoch>,
     /// When it was written.
@@ -41,14 +41,14 @@ impl Rule {
     ///
     /// # Errors
     /// What is wrong with it, and how it should look.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
-        rule(text.as_bytes())?.ok_or(Wrong::Verb)
+    pub fn parse(text: &str) -> Result<Self, LineError> {
+        parse_line(text.as_bytes())?.ok_or(LineError::Verb)
     }
 
     /// What it refuses, and nothing else: two rules that refuse the same are equal.
     pub fn bare(&self) -> Self {
         match self {
-            Self::Grant(grant, _) => Self::Grant(*grant, Ends::default()),
+            Self::Grant(grant, _) => Self::Grant(*grant, Recorded::default()),
             other => other.clone(),
         }
     }
@@ -61,7 +61,7 @@ impl fmt::Display for Rule {
             Self::Epoch(epoch) => write!(f, "epoch {epoch}"),
             Self::Service(epoch, service) => write!(f, "epoch {epoch} service {service}"),
             Self::LoginBefore(epoch, time) => write!(f, "epoch {epoch} login-before {}", rfc3339(*time)),
-            Self::Grant(grant, Ends { through, at }) => {
+            Self::Grant(grant, Recorded { through, at }) => {
                 write!(f, "grant {grant}")?;
                 through.map_or(Ok(()), |epoch| write!(f, " through {epoch}"))?;
                 at.map_or(Ok(()), |time| write!(f, " at {time}"))
@@ -73,7 +73,7 @@ impl fmt::Display for Rule {
 /// What is wrong with a line, and how it should look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "each message is its variant's description")]
-pub enum Wrong {
+pub enum LineError {
     #[error(
         "the file does not begin with `authseal-denylist 1`; if it was emptied or replaced by accident, put a copy back, else remove it and run `authseal denylist init`"
     )]
@@ -109,12 +109,12 @@ pub enum Wrong {
 }
 
 /// Checks the first line. A byte order mark, which some editors add, is no fault.
-pub(super) fn header(line: &[u8]) -> Result<(), Wrong> {
+pub(super) fn header(line: &[u8]) -> Result<(), LineError> {
     if unseen::is_utf16(line) {
-        return Err(Wrong::Utf16);
+        return Err(LineError::Utf16);
     }
     let text = readable(line);
-    if text.split_whitespace().eq(HEADER.split(' ')) { Ok(()) } else { Err(Wrong::Header) }
+    if text.split_whitespace().eq(HEADER.split(' ')) { Ok(()) } else { Err(LineError::Header) }
 }
 
 /// What of a line is no note. Bytes that are not UTF-8 become a character that no rule holds; what pages and editors put
@@ -128,7 +128,7 @@ fn readable(line: &[u8]) -> Cow<'_, str> {
 }
 
 /// Reads any later line; `None` for one that holds nothing but white space or a note.
-pub(super) fn rule(line: &[u8]) -> Result<Option<Rule>, Wrong> {
+pub(super) fn parse_line(line: &[u8]) -> Result<Option<Rule>, LineError> {
     let text = readable(line);
     let mut words = text.split_whitespace();
     match words.next() {
@@ -136,7 +136,7 @@ pub(super) fn rule(line: &[u8]) -> Result<Option<Rule>, Wrong> {
         Some("epoch") => epoch_rule(words).map(Some),
         // People call it by what pages call it, the login id.
         Some("grant" | "login") => grant_rule(words).map(Some),
-        Some(_) => Err(Wrong::Verb),
+        Some(_) => Err(LineError::Verb),
     }
 }
 
@@ -144,34 +144,34 @@ fn before_note(line: &[u8]) -> &[u8] {
     line.split(|byte| *byte == b'#').next().unwrap_or_default()
 }
 
-fn epoch_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, Wrong> {
-    let epoch = words.next().and_then(Epoch::parse).ok_or(Wrong::Epoch)?;
+fn epoch_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, LineError> {
+    let epoch = words.next().and_then(Epoch::parse).ok_or(LineError::Epoch)?;
     let rule = match words.next() {
         None => return Ok(Rule::Epoch(epoch)),
-        Some("service") => Rule::Service(epoch, words.next().and_then(ServiceId::parse).ok_or(Wrong::Service)?),
+        Some("service") => Rule::Service(epoch, words.next().and_then(ServiceId::parse).ok_or(LineError::Service)?),
         Some("login-before") => {
-            let time = words.next().and_then(parse_time).ok_or(Wrong::LoginBefore)?;
+            let time = words.next().and_then(parse_time).ok_or(LineError::LoginBefore)?;
             // Logins are known to the second: one in the second that `time` falls into may be older.
             Rule::LoginBefore(epoch, time.as_second().saturating_add(i64::from(time.subsec_nanosecond() > 0)))
         }
-        Some(_) => return Err(Wrong::EpochTail),
+        Some(_) => return Err(LineError::EpochTail),
     };
-    if words.next().is_none() { Ok(rule) } else { Err(Wrong::EpochTail) }
+    if words.next().is_none() { Ok(rule) } else { Err(LineError::EpochTail) }
 }
 
-fn grant_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, Wrong> {
-    let grant = words.next().and_then(GrantId::parse).ok_or(Wrong::Grant)?;
+fn grant_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, LineError> {
+    let grant = words.next().and_then(GrantId::parse).ok_or(LineError::Grant)?;
     let mut word = words.next();
-    let mut ends = Ends::default();
+    let mut recorded = Recorded::default();
     if word == Some("through") {
-        ends.through = Some(words.next().and_then(Epoch::parse).ok_or(Wrong::Through)?);
+        recorded.through = Some(words.next().and_then(Epoch::parse).ok_or(LineError::Through)?);
         word = words.next();
     }
     if word == Some("at") {
-        ends.at = Some(words.next().and_then(parse_time).ok_or(Wrong::At)?);
+        recorded.at = Some(words.next().and_then(parse_time).ok_or(LineError::At)?);
         word = words.next();
     }
-    if word.is_none() { Ok(Rule::Grant(grant, ends)) } else { Err(Wrong::GrantTail) }
+    if word.is_none() { Ok(Rule::Grant(grant, recorded)) } else { Err(LineError::GrantTail) }
 }
 
 fn parse_time(word: &str) -> Option<Timestamp> {
