@@ -1,7 +1,7 @@
 //! One exchange with a provider: by the rotation's rules where refresh tokens change, plainly where they stay; and what is
 //! remembered of its outcome.
 
-use super::cache::{Access, TokenName};
+use super::cache::{AccessToken, TokenName};
 use super::rotation::{Manner, Rotation};
 use super::{Inner, Refused, SOON};
 use crate::authid::Login;
@@ -33,7 +33,7 @@ impl Inner {
 
     /// A remembered access token that can be handed out again. Where a new one may end the old one (Box), and another
     /// replica may have fetched one, the store must have agreed lately.
-    pub(super) fn recall(&self, login: &Login, service: &Service) -> Option<Arc<Access>> {
+    pub(super) fn recall(&self, login: &Login, service: &Service) -> Option<Arc<AccessToken>> {
         let current = match self.rotation_of(service) {
             Some((rotation, manner)) if manner.single_use => rotation.is_current(login),
             _ => true,
@@ -57,7 +57,7 @@ impl Inner {
         service: &Arc<Service>,
         login: &Login,
         recall: bool,
-    ) -> Result<Arc<Access>, Refused> {
+    ) -> Result<Arc<AccessToken>, Refused> {
         let outcome = match self.rotation_of(service) {
             Some((rotation, manner)) => {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
@@ -66,7 +66,7 @@ impl Inner {
             }
             None => {
                 let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
-                let access = tokens.map(|tokens| Access::new(tokens, &self.clock));
+                let access = tokens.map(|tokens| AccessToken::new(tokens, &self.clock));
                 access.map_err(|RefreshFailure { failure, status, .. }| Refused::Provider(failure, status))
             }
         };
