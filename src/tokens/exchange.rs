@@ -5,7 +5,7 @@ use super::cache::{AccessToken, TokenName};
 use super::rotation::{Manner, Rotation};
 use super::{Inner, Refused, SOON};
 use crate::authid::Login;
-use crate::provider::{Failure, RefreshFailure, Rotation as Rule, Service};
+use crate::provider::{Failure, RefreshFailure, RefreshTokenPolicy, Service};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
@@ -19,9 +19,9 @@ impl Inner {
     /// How the store keeps up with a service's refresh tokens, if it has to.
     pub(super) fn rotation_of(&self, service: &Service) -> Option<(&Rotation, Manner)> {
         let single_use = match service.provider.rotation() {
-            Rule::None => return None,
-            Rule::Rolling => false,
-            Rule::SingleUse => true,
+            RefreshTokenPolicy::Static => return None,
+            RefreshTokenPolicy::Rolling => false,
+            RefreshTokenPolicy::SingleUse => true,
         };
         Some((self.rotation.as_ref()?, Manner { single_use, days: service.refresh_token_days() }))
     }
