@@ -1,23 +1,63 @@
-//! The shape of the source, checked: a room of `src/` imports only rooms above it in `src/lib.rs`, a file stays short
-//! enough to be read in one go, and no code knows a built-in provider or service by its id.
+//! The shape of the source, checked: a room of `src/` imports only rooms above it in `src/lib.rs`, no two files of a room
+//! import each other, a file stays short enough to be read in one go, and no code knows a built-in provider or service
+//! by its id.
 //!
 //! Tests at the foot of a file are left out: they may look anywhere. The source is read as text with comments and
 //! string contents blanked, which is exact enough here and needs no parser.
 
 #![allow(clippy::unwrap_used)] // a source file that cannot be read fails the test
 
+mod loops;
+mod source;
+
+use loops::{Loop, loops};
+use source::{Source, before_tests, blank, is_name, line, sources};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A file may have this many lines before its tests.
 const LONGEST: usize = 300;
+
+/// The loops that are left: whoever takes one apart strikes it here, and nothing is added.
+const LOOPS_LEFT: &[&[&str]] = &[
+    &["authid/content", "authid/login", "authid/text"],
+    &["denylist/parse", "denylist/rules"],
+    &[
+        "provider/answer",
+        "provider/client_auth",
+        "provider/discovery",
+        "provider/report",
+        "provider/service",
+        "provider/wire",
+    ],
+    &["tls/fault", "tls/pair"],
+    &["tokens/cache", "tokens/revoke", "tokens/rotation"],
+    &["web/access", "web/cli_token", "web/index", "web/login", "web/login_error"],
+    &[
+        "web/authid",
+        "web/form",
+        "web/gate",
+        "web/headers",
+        "web/oauth_url",
+        "web/page",
+        "web/refresh",
+        "web/token",
+        "web/unfit",
+    ],
+];
 
 #[test]
 fn a_room_imports_only_rooms_above_it() {
     let rooms = rooms(&fs::read_to_string("src/lib.rs").unwrap());
     assert!(rooms.len() > 5, "src/lib.rs lists the rooms as `pub mod x;` lines, found {rooms:?}");
     let faults: Vec<_> = sources().iter().flat_map(|file| bad_imports(&rooms, &file.path, &file.code)).collect();
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn no_files_of_a_room_import_each_other() {
+    let faults = not_as_known(&loops(&sources()), LOOPS_LEFT);
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
@@ -66,6 +106,84 @@ fn an_import_from_above_or_from_the_same_room_is_fine() {
 }
 
 #[test]
+fn files_that_import_each_other_are_found_in_every_spelling() {
+    let one = "use super::two::Two;";
+    for two in [
+        "use super::one;",
+        "use super::one::One;",
+        "use super::{\n    one::{One, other as another},\n    three,\n};",
+        "use crate::{clock::Clock, room::one::One};",
+        "fn f(one: &super::one::One) {}",
+        "use crate::room;\nfn f() { room::one::g() }",
+        "use super as room;\nfn f() { room::one::g() }",
+        "fn f() { use super::one::g; }",
+    ] {
+        let found = found(&[("src/room/mod.rs", ""), ("src/room/one.rs", one), ("src/room/two.rs", two)]);
+        assert_eq!(found, [["room/one", "room/two"]], "{two}");
+    }
+    let ring = [("src/a/one.rs", one), ("src/a/two.rs", "use super::three;"), ("src/a/three.rs", "use super::one;")];
+    assert_eq!(found(&ring), [["a/one", "a/three", "a/two"]]);
+}
+
+#[test]
+fn a_loop_through_names_that_a_module_passes_on_is_found() {
+    for passed_on in
+        ["mod one;\npub use one::One;", "mod one;\nuse one::{One, g};", "pub(crate) use self::one::Far as One;"]
+    {
+        let files = [
+            ("src/room/mod.rs", passed_on),
+            ("src/room/one.rs", "use super::two::Two;\npub struct One;"),
+            ("src/room/two.rs", "use super::One;"),
+        ];
+        assert_eq!(found(&files), [["room/one", "room/two"]], "{passed_on}");
+    }
+    let through_a_folder = [
+        ("src/room/mod.rs", "pub use inner::Deep;"),
+        ("src/room/inner/mod.rs", "mod deep;\npub use deep::Deep;"),
+        ("src/room/inner/deep.rs", "use crate::room::other::Other;\npub struct Deep;"),
+        ("src/room/other.rs", "use super::Deep;\npub struct Other;"),
+    ];
+    assert_eq!(found(&through_a_folder), [["room/inner", "room/other"]]);
+}
+
+#[test]
+fn a_loop_inside_a_folder_of_a_room_is_found() {
+    let files = [
+        ("src/room/mod.rs", "mod inner;"),
+        ("src/room/inner/mod.rs", "mod one;\nmod two;"),
+        ("src/room/inner/one.rs", "use super::two::Two;"),
+        ("src/room/inner/two.rs", "use crate::room::inner::one::One;"),
+    ];
+    assert_eq!(found(&files), [["room/inner/one", "room/inner/two"]]);
+}
+
+#[test]
+fn a_loop_is_excused_by_its_whole_name_and_an_excuse_without_a_loop_is_a_fault() {
+    let found = [Loop { entries: vec!["a/one".into(), "a/two".into()], imports: vec!["a/one imports a/two".into()] }];
+    assert!(not_as_known(&found, &[&["a/one", "a/two"]]).is_empty());
+    assert!(not_as_known(&found, &[]).join("").contains("import each other"));
+    assert_eq!(not_as_known(&found, &[&["a/one", "a/three", "a/two"]]).len(), 2, "one that shrank is written again");
+    assert!(not_as_known(&[], &[&["a/one", "a/two"]]).join("").contains("strike it"));
+}
+
+#[test]
+fn files_that_import_in_one_direction_are_no_loop() {
+    let files = [
+        ("src/lib.rs", "pub mod room;\npub mod later;"),
+        ("src/room/mod.rs", "mod one;\nmod two;\npub use one::One;\nuse two::Two;\npub struct Own;"),
+        (
+            "src/room/one.rs",
+            "use super::Own;\nuse serde;\nuse serde::Two;\nfn f(two: u8) { two::<u8>() }\npub struct One;",
+        ),
+        ("src/room/two.rs", "use super::{One, Own};\nuse super::one::*;\n// super::three"),
+        ("src/room/two/below.rs", "use super::super::one::One;\nuse super::Two;\nuse crate::room::two;"),
+        ("src/room/three.rs", "use super::two::{self, Two};\nconst TEXT: &str = \"super::one\";"),
+        ("src/later/one.rs", "use crate::room::One;"),
+    ];
+    assert!(found(&files).is_empty());
+}
+
+#[test]
 fn an_id_in_code_is_found_and_one_in_a_comment_is_not() {
     let ids = built_in_ids("[providers.box]\n[services.\"box.com\"]\naliases = [\"boxed\"]\n");
     let check = |code: &str| named_ids(&ids, Path::new("src/a.rs"), code).join("\n");
@@ -81,36 +199,24 @@ fn only_the_tests_at_the_foot_of_a_file_are_left_out() {
     assert_eq!(before_tests("a\n#[cfg(test)]\nmod tests {\n}\n"), "a\n");
 }
 
-/// One file of `src/`, up to its tests.
-struct Source {
-    path: PathBuf,
-    code: String,
+/// What is wrong where the loops `found` are not the ones that are `known`.
+fn not_as_known(found: &[Loop], known: &[&[&str]]) -> Vec<String> {
+    let new = found.iter().filter(|found| known.iter().all(|known| found.entries != **known)).map(|found| {
+        format!(
+            "{:?} import each other; what two of them share goes into a file of its own:\n{}",
+            found.entries,
+            found.imports.join("\n")
+        )
+    });
+    let gone = known.iter().filter(|known| found.iter().all(|found| found.entries != ***known));
+    new.chain(gone.map(|known| format!("{known:?} is no loop any more: strike it"))).collect()
 }
 
-/// Every file below `src/` but those that hold nothing but tests.
-fn sources() -> Vec<Source> {
-    let mut folders = vec![PathBuf::from("src")];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_stem().unwrap_or_default();
-            if name == "tests" {
-            } else if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let code = before_tests(&fs::read_to_string(&path).unwrap()).to_owned();
-                files.push(Source { path, code });
-            }
-        }
-    }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(files.len() > 10, "the tests run in the package's folder");
-    files
-}
-
-fn before_tests(code: &str) -> &str {
-    code.find("#[cfg(test)]\nmod ").map_or(code, |end| &code[..end])
+/// The loops between `files`, each given by its path and its text.
+fn found(files: &[(&str, &str)]) -> Vec<Vec<String>> {
+    let files: Vec<_> =
+        files.iter().map(|(path, code)| Source { path: path.into(), code: (*code).to_owned() }).collect();
+    loops(&files).into_iter().map(|found| found.entries).collect()
 }
 
 /// The rooms in the order of `src/lib.rs`.
@@ -185,10 +291,6 @@ fn crate_paths(code: &str) -> Vec<(usize, &str)> {
     found
 }
 
-fn is_name(char: char) -> bool {
-    char.is_alphanumeric() || char == '_'
-}
-
 /// Names and aliases of the built-in providers and services.
 fn built_in_ids(providers: &str) -> BTreeSet<String> {
     let file: toml::Table = providers.parse().unwrap();
@@ -212,52 +314,4 @@ fn named_ids(ids: &BTreeSet<String>, file: &Path, code: &str) -> Vec<String> {
             format!("{place}: {text} is a built-in id; what differs for it is a field in config/providers.toml")
         })
         .collect()
-}
-
-fn line(code: &str, at: usize) -> usize {
-    code[..at].matches('\n').count() + 1
-}
-
-/// `code` with comments, and where `strings` is set also the contents of strings, turned into spaces; lines stay.
-fn blank(code: &str, strings: bool) -> String {
-    let mut left = code;
-    let mut out = String::with_capacity(code.len());
-    while let Some(char) = left.chars().next() {
-        let (length, keep) = if left.starts_with("//") {
-            (left.find('\n').unwrap_or(left.len()), false)
-        } else if left.starts_with("/*") {
-            (left.find("*/").map_or(left.len(), |end| end + 2), false)
-        } else if char == 'r' && !out.ends_with(is_name) && left[1..].trim_start_matches('#').starts_with('"') {
-            let hashes = left[1..].find('"').unwrap_or_default();
-            let end = format!("\"{}", "#".repeat(hashes));
-            let open = hashes + 2;
-            (left[open..].find(&end).map_or(left.len(), |at| open + at + end.len()), !strings)
-        } else if char == '"' {
-            (quoted(left), !strings)
-        } else if left.starts_with("'\"'") || left.starts_with("'\\") {
-            (left[3..].find('\'').map_or(left.len(), |end| end + 4), false)
-        } else {
-            (char.len_utf8(), true)
-        };
-        let (piece, rest) = left.split_at(length);
-        if keep {
-            out.push_str(piece);
-        } else {
-            out.extend(piece.chars().map(|char| if char == '\n' { '\n' } else { ' ' }));
-        }
-        left = rest;
-    }
-    out
-}
-
-/// The length of the string literal that `code` begins with.
-fn quoted(code: &str) -> usize {
-    let mut escaped = false;
-    for (at, char) in code.char_indices().skip(1) {
-        match char {
-            '"' if !escaped => return at + 1,
-            _ => escaped = char == '\\' && !escaped,
-        }
-    }
-    code.len()
 }
