@@ -1,7 +1,7 @@
 //! Services and providers: who they are, as data, and the calls to them.
 //!
 //! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
-//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`Tokens`],
+//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
 //! a [`Failure`], or a [`CallbackError`] with its code.
 
 mod address;
@@ -34,12 +34,14 @@ mod visit;
 mod wire;
 
 pub use address::names_loopback;
-pub use answer::Tokens;
+pub use answer::TokenResponse;
 pub use availability::Availability;
 pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
 pub use check::is_client_id;
-pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
+pub use facts::{
+    ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RefreshTokenPolicy, RevokeStyle, ServiceFacts,
+};
 pub use failure::{Failure, RefreshFailure};
 pub use meaning::CallbackError;
 pub use outbound::{Outbound, SetupError, bundled_tls};

@@ -11,13 +11,13 @@ mod steps;
 mod tests;
 mod unwritten;
 
-use super::cache::Access;
+use super::cache::AccessToken;
 use super::refused::Refused;
 use crate::authid::{GrantId, Login};
 use crate::clock::Clock;
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{Failure, Meaning, RefreshFailure, Tokens};
+use crate::provider::{Failure, Meaning, RefreshFailure, TokenResponse};
 use crate::seal::Epoch;
 use crate::store::{Shelf, Store, StoreError};
 use driver::Run;
@@ -56,7 +56,7 @@ impl Manner {
 
 /// Asks a provider with a refresh token, in a given time.
 pub(super) type Ask<'a> =
-    dyn Fn(SecretString, Duration) -> BoxFuture<'a, Result<Tokens, RefreshFailure>> + Send + Sync + 'a;
+    dyn Fn(SecretString, Duration) -> BoxFuture<'a, Result<TokenResponse, RefreshFailure>> + Send + Sync + 'a;
 
 /// The newest refresh tokens, remembered.
 pub(super) struct Rotation {
@@ -93,7 +93,7 @@ impl Rotation {
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn begin(&self, login: &Login, tokens: Tokens, manner: Manner) -> Result<(), StoreError> {
+    pub(super) async fn begin(&self, login: &Login, tokens: TokenResponse, manner: Manner) -> Result<(), StoreError> {
         let (now, boot) = (self.records.clock.now(), self.records.boot);
         let record = Record::new(None, &login.refresh_token, tokens, now, boot);
         self.records.begin(login, &record, manner.record_life()).await
@@ -151,7 +151,7 @@ impl Rotation {
         recall: bool,
         deadline: Instant,
         ask: &Ask<'_>,
-    ) -> Result<Access, Refused> {
+    ) -> Result<AccessToken, Refused> {
         let mut run = self.run(login, manner, deadline, ask);
         let end = run.go(if recall { Wanted::Any } else { Wanted::NotFirst }).await;
         self.meter.rotation(end.word());
@@ -229,10 +229,10 @@ impl Rotation {
     }
 
     /// An exchange with the login's own token, for a provider where that stays good for some time.
-    async fn without_store(&self, login: &Login, deadline: Instant, ask: &Ask<'_>) -> Result<Access, Refused> {
+    async fn without_store(&self, login: &Login, deadline: Instant, ask: &Ask<'_>) -> Result<AccessToken, Refused> {
         let time = deadline.saturating_duration_since(Instant::now());
         match ask(login.refresh_token.clone(), time).await {
-            Ok(tokens) => Ok(Access::new(tokens, &self.records.clock)),
+            Ok(tokens) => Ok(AccessToken::new(tokens, &self.records.clock)),
             // A newer token, which the store has, may be better.
             Err(RefreshFailure { failure: Failure::Refused(_), .. }) => Err(Refused::StoreDown),
             Err(RefreshFailure { failure, status, .. }) => Err(Refused::Provider(failure, status)),
