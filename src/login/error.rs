@@ -3,7 +3,7 @@
 use crate::authid::SealLoginError;
 use crate::provider::{Failure, Meaning, Service};
 use crate::seal::SealError;
-use crate::tokens::Refused;
+use crate::tokens::ExchangeError;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -21,7 +21,7 @@ pub enum LoginError {
     Unavailable(Arc<Service>),
     /// The login's AuthID would be refused from its first moment on, by the denylist or for want of its key.
     #[error("an AuthID made now would be refused: {1}")]
-    Paused(Option<Arc<Service>>, Refused),
+    Paused(Option<Arc<Service>>, ExchangeError),
     /// The provider sent the person back with a state of ours and neither a code nor an error.
     #[error("the callback has no code")]
     NoCode(Arc<Service>),

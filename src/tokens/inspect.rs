@@ -2,7 +2,7 @@
 //! page and the command line show the same.
 
 use super::obtain::{Asker, BUDGET};
-use super::{Opened, Refused, TokenService};
+use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{self, AuthId, GrantId, RevokeCode, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
 use crate::denylist::Denied;
@@ -87,7 +87,7 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it does not.
-    pub async fn test(&self, opened: &Opened) -> Result<(), Refused> {
+    pub async fn test(&self, opened: &Opened) -> Result<(), ExchangeError> {
         let service = self.check(opened)?.clone();
         let outcome = timeout(BUDGET, self.0.once(&opened.login, &service, Asker::Tester)).await;
         self.check(opened)?;
@@ -99,16 +99,16 @@ impl TokenService {
     ///
     /// # Errors
     /// When the login is revoked, or cannot be sealed.
-    pub async fn anew(&self, opened: &Opened) -> Result<Anew, Refused> {
+    pub async fn anew(&self, opened: &Opened) -> Result<Anew, ExchangeError> {
         if let Some(denied) = self.denied(opened) {
-            return Err(Refused::Denied(denied));
+            return Err(ExchangeError::Denied(denied));
         }
         let login = self.newest(&opened.login).await;
         let keyring = self.0.keyring.load();
         let keys = self.newest_keys(&keyring, opened);
         let authid = authid::seal(keys, &login).map_err(|error| {
             tracing::warn!(grant = %login.grant, %error, "could not seal anew");
-            Refused::Internal
+            ExchangeError::Internal
         })?;
         let revoke_code = RevokeCode::new(keys, &login.service, login.grant).print();
         Ok(Anew { authid, revoke_code, epoch: keys.epoch() })

@@ -5,7 +5,7 @@
 //! time join, and a login that is both on the denylist and ended at its provider is answered from memory.
 
 use super::rotation::Acted;
-use super::{Opened, Refused, TokenService};
+use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{GrantId, Login, OpenError, RevokeCode, ServiceId};
 use crate::clock::UnixTime;
 use crate::denylist::{Denied, NotDurable};
@@ -139,19 +139,19 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it names none.
-    pub fn revocable(&self, text: &str) -> Result<Revocable, Refused> {
+    pub fn revocable(&self, text: &str) -> Result<Revocable, ExchangeError> {
         match self.open(text) {
-            Err(Refused::IsRevokeCode) => self.open_code(text).map(Revocable::Code),
+            Err(ExchangeError::IsRevokeCode) => self.open_code(text).map(Revocable::Code),
             opened => opened.map(Revocable::Login),
         }
     }
 
-    fn open_code(&self, text: &str) -> Result<RevokeCode, Refused> {
-        let code = RevokeCode::find(text).ok_or(Refused::BadRevokeCode)?;
+    fn open_code(&self, text: &str) -> Result<RevokeCode, ExchangeError> {
+        let code = RevokeCode::find(text).ok_or(ExchangeError::BadRevokeCode)?;
         match code.check(&self.0.keyring.load()) {
             Ok(()) => Ok(code),
-            Err(OpenError::NoKey(why)) => Err(Refused::NoKeyForRevokeCode(code.epoch, why)),
-            Err(OpenError::Forged) => Err(Refused::BadRevokeCode),
+            Err(OpenError::NoKey(why)) => Err(ExchangeError::NoKeyForRevokeCode(code.epoch, why)),
+            Err(OpenError::Forged) => Err(ExchangeError::BadRevokeCode),
         }
     }
 

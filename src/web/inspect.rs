@@ -9,7 +9,7 @@ use crate::denylist::Denied;
 use crate::guard::{self, Guard};
 use crate::seal::KeyState;
 use crate::texts::Text;
-use crate::tokens::{Facts, Opened, Refused};
+use crate::tokens::{ExchangeError, Facts, Opened};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -95,7 +95,7 @@ fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> bool {
 fn show(
     opened: &Opened,
     pasted: &str,
-    tested: Option<&Result<(), Refused>>,
+    tested: Option<&Result<(), ExchangeError>>,
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {

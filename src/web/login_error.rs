@@ -127,7 +127,7 @@ mod tests {
     use crate::authid::SealLoginError;
     use crate::provider::Catalogue;
     use crate::texts::{FILES, Texts};
-    use crate::tokens::Refused;
+    use crate::tokens::ExchangeError;
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -164,8 +164,8 @@ mod tests {
             LoginError::StaleLink,
             LoginError::Unavailable(service()),
             LoginError::NoCookie,
-            LoginError::Paused(None, Refused::Forged),
-            LoginError::Paused(Some(service()), Refused::Forged),
+            LoginError::Paused(None, ExchangeError::Forged),
+            LoginError::Paused(Some(service()), ExchangeError::Forged),
             LoginError::NoCode(service()),
             LoginError::TooLate(service()),
             LoginError::BadState,

@@ -8,7 +8,7 @@ use crate::authid::{ParseError, ServiceId};
 use crate::denylist::Denied;
 use crate::provider::{Catalogue, Failure, Meaning};
 use crate::seal::NoKey;
-use crate::tokens::Refused;
+use crate::tokens::ExchangeError;
 use actix_web::http::StatusCode;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) struct Answer {
 }
 
 /// What a test of an AuthID for `service` has found, in a sentence for its owner.
-pub fn verdict(outcome: &Result<(), Refused>, service: &ServiceId, catalogue: &Catalogue) -> String {
+pub fn verdict(outcome: &Result<(), ExchangeError>, service: &ServiceId, catalogue: &Catalogue) -> String {
     let name = provider_name(service, catalogue);
     match outcome {
         Ok(()) => format!("It works: {name} gave access just now."),
@@ -125,78 +125,80 @@ impl Answer {
     }
 
     /// Of an AuthID for a service of `provider`, or of one that did not open.
-    pub(super) fn of(refused: &Refused, provider: &str) -> Self {
+    pub(super) fn of(refused: &ExchangeError, provider: &str) -> Self {
         // Damaged, forged and foreign AuthIDs are not told apart.
         const INVALID: &str =
             "This AuthID is not valid here: it is damaged, incomplete or from another server. Please create a new one";
         match refused {
-            Refused::Parse(ParseError::Malformed) | Refused::Forged => Self::permanent(INVALID),
-            Refused::Parse(ParseError::Version1 | ParseError::Version2(_)) => Self::permanent(
+            ExchangeError::Parse(ParseError::Malformed) | ExchangeError::Forged => Self::permanent(INVALID),
+            ExchangeError::Parse(ParseError::Version1 | ParseError::Version2(_)) => Self::permanent(
                 "This AuthID was made by an older kind of server and cannot be used here. Please create a new one",
             ),
-            Refused::IsRevokeCode => Self::permanent(
+            ExchangeError::IsRevokeCode => Self::permanent(
                 "This is a revoke code, not an AuthID: it gives no access. Please use it on the page that revokes",
             ),
-            Refused::NoKey(_, NoKey::Newer) => Self::passing(
+            ExchangeError::NoKey(_, NoKey::Newer) => Self::passing(
                 "This AuthID was sealed with a newer key than this server has. Please try again in a moment; if it stays, tell the server's operator",
             ),
-            Refused::NoKey(_, NoKey::Absent) => {
+            ExchangeError::NoKey(_, NoKey::Absent) => {
                 Self::permanent("The key that sealed this AuthID is not on this server. Please create a new AuthID")
             }
-            Refused::NoKey(_, NoKey::Retired | NoKey::BelowFloor) => Self::permanent(
+            ExchangeError::NoKey(_, NoKey::Retired | NoKey::BelowFloor) => Self::permanent(
                 "The key that sealed this AuthID has been retired by the server's operator. Please create a new AuthID",
             ),
-            Refused::BadRevokeCode => {
+            ExchangeError::BadRevokeCode => {
                 Self::permanent("This revoke code is not valid here: it is mistyped, incomplete or from another server")
             }
-            Refused::NoKeyForRevokeCode(_, NoKey::Newer) => Self::passing(
+            ExchangeError::NoKeyForRevokeCode(_, NoKey::Newer) => Self::passing(
                 "This revoke code was made with a newer key than this server has. Please try again in a moment",
             ),
-            Refused::NoKeyForRevokeCode(_, NoKey::Absent) => {
+            ExchangeError::NoKeyForRevokeCode(_, NoKey::Absent) => {
                 Self::permanent("The key that made this revoke code is not on this server")
             }
-            Refused::NoKeyForRevokeCode(_, NoKey::Retired | NoKey::BelowFloor) => Self::permanent(
+            ExchangeError::NoKeyForRevokeCode(_, NoKey::Retired | NoKey::BelowFloor) => Self::permanent(
                 "The key of this revoke code has been retired, and every AuthID under it with it. For an AuthID that was made again since, use the code shown with that",
             ),
-            Refused::Denied(Denied::Grant) => Self::permanent("This AuthID has been revoked. Please create a new one"),
-            Refused::Denied(_) => Self::permanent(
+            ExchangeError::Denied(Denied::Grant) => {
+                Self::permanent("This AuthID has been revoked. Please create a new one")
+            }
+            ExchangeError::Denied(_) => Self::permanent(
                 "The server's operator has revoked all AuthIDs of this age or kind. Please create a new one",
             ),
-            Refused::NotOffered(_) => Self::of_failure(Failure::NotOffered, None, provider),
+            ExchangeError::NotOffered(_) => Self::of_failure(Failure::NotOffered, None, provider),
             // The configuration sees to the rest of its shape.
-            Refused::Gone(_, reason) => Self::permanent(reason.trim_end_matches(['.', ' ']).to_owned()),
+            ExchangeError::Gone(_, reason) => Self::permanent(reason.trim_end_matches(['.', ' ']).to_owned()),
             // The call goes on, and its answer is kept whenever it comes.
-            Refused::Unclear(Failure::TimedOut, _) => Self {
+            ExchangeError::Unclear(Failure::TimedOut, _) => Self {
                 reason: format!(
                     "{provider} has not answered yet. Your AuthID should be fine; please try again in half a minute"
                 )
                 .into(),
                 ..Self::of_failure(Failure::TimedOut, None, provider)
             },
-            Refused::Unclear(Failure::Unreachable, _) => Self::broke_off(String::new(), provider),
-            Refused::Provider(failure, status) | Refused::Unclear(failure, status) => {
+            ExchangeError::Unclear(Failure::Unreachable, _) => Self::broke_off(String::new(), provider),
+            ExchangeError::Provider(failure, status) | ExchangeError::Unclear(failure, status) => {
                 Self::of_failure(*failure, *status, provider)
             }
-            Refused::NoKeyForRecord(_, NoKey::Newer) => Self::passing(
+            ExchangeError::NoKeyForRecord(_, NoKey::Newer) => Self::passing(
                 "What this server remembers of this login is sealed with a newer key than it has. Please try again in a moment; if it stays, tell the server's operator",
             ),
-            Refused::NoKeyForRecord(..) => Self::permanent(
+            ExchangeError::NoKeyForRecord(..) => Self::permanent(
                 "What this server remembers of this login was sealed with a key that it no longer has. Please create a new AuthID",
             ),
-            Refused::Forgotten => Self::permanent(
+            ExchangeError::NoRecord => Self::permanent(
                 "This server's memory of this login is gone: its state store was emptied or set back. Please create a new AuthID",
             ),
-            Refused::InDoubt => Self::passing(format!(
+            ExchangeError::MaybeSpent => Self::passing(format!(
                 "The last exchange with {provider} broke off. Your AuthID should be fine; please try again in half a minute"
             )),
-            Refused::StoreDown => Self::passing(
+            ExchangeError::StoreDown => Self::passing(
                 "This server's state store, which this service needs, fails or cannot be reached. Your AuthID should be fine; please try again soon, and if it stays, tell the server's operator",
             ),
-            Refused::TimedOut => Self::of_failure(Failure::TimedOut, None, provider),
-            Refused::NoRoom => Self::passing(
+            ExchangeError::TimedOut => Self::of_failure(Failure::TimedOut, None, provider),
+            ExchangeError::NoRoom => Self::passing(
                 "This server has no room to wait for an answer: too many requests wait already. Your AuthID should be fine; please try again in half a minute",
             ),
-            Refused::Internal => Self::internal(),
+            ExchangeError::Internal => Self::internal(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::denylist::Denied;
 use crate::provider::{Failure, Meaning};
 use crate::seal::NoKey;
 use crate::texts::Text;
-use crate::tokens::Refused;
+use crate::tokens::ExchangeError;
 use actix_web::HttpRequest;
 
 /// Why nothing was done with what was sent.
@@ -23,7 +23,7 @@ pub(super) fn no_authid(why: NoAuthId) -> Text {
 }
 
 /// [`exchange::unopened`], and what the page says.
-pub(super) fn unopened(refused: &Refused, pasted: &str, request: &HttpRequest, app: &App) -> (Answer, Text) {
+pub(super) fn unopened(refused: &ExchangeError, pasted: &str, request: &HttpRequest, app: &App) -> (Answer, Text) {
     let answer = exchange::unopened(refused, pasted, request, app);
     // Nothing else that does not open has to wait.
     let is_limited = answer.retry_after.is_some();
@@ -36,31 +36,31 @@ pub(super) fn gone(reason: &str) -> Text {
 }
 
 /// Why an AuthID gives no access, or cannot be opened. The provider's name is for the caller to fill in.
-pub(super) fn refused(refused: &Refused) -> Text {
+pub(super) fn refused(refused: &ExchangeError) -> Text {
     Text::new(match refused {
-        Refused::Parse(ParseError::Malformed) | Refused::Forged => "reason.invalid",
-        Refused::Parse(ParseError::Version1 | ParseError::Version2(_)) => "reason.old_kind",
-        Refused::IsRevokeCode => "reason.is_revoke_code",
-        Refused::NoKey(_, NoKey::Newer) => "reason.newer_key",
-        Refused::NoKey(_, NoKey::Absent) => "reason.no_key",
-        Refused::NoKey(_, NoKey::Retired | NoKey::BelowFloor) => "reason.retired_key",
-        Refused::BadRevokeCode => "reason.bad_revoke_code",
-        Refused::NoKeyForRevokeCode(_, NoKey::Newer) => "reason.code_newer_key",
-        Refused::NoKeyForRevokeCode(_, NoKey::Absent) => "reason.code_no_key",
-        Refused::NoKeyForRevokeCode(_, NoKey::Retired | NoKey::BelowFloor) => "reason.code_retired_key",
-        Refused::Denied(Denied::Grant) => "reason.revoked",
-        Refused::Denied(_) => "reason.revoked_kind",
-        Refused::NotOffered(_) => "reason.not_offered",
-        Refused::Gone(_, reason) => return gone(reason),
-        Refused::Provider(failure, _) | Refused::Unclear(failure, _) => return failed(failure),
-        Refused::NoKeyForRecord(_, NoKey::Newer) => "reason.record_newer_key",
-        Refused::NoKeyForRecord(..) => "reason.record_no_key",
-        Refused::Forgotten => "reason.forgotten",
-        Refused::InDoubt => "reason.in_doubt",
-        Refused::StoreDown => "reason.store_down",
-        Refused::TimedOut => "reason.timed_out",
-        Refused::NoRoom => "reason.no_room",
-        Refused::Internal => "reason.fault",
+        ExchangeError::Parse(ParseError::Malformed) | ExchangeError::Forged => "reason.invalid",
+        ExchangeError::Parse(ParseError::Version1 | ParseError::Version2(_)) => "reason.old_kind",
+        ExchangeError::IsRevokeCode => "reason.is_revoke_code",
+        ExchangeError::NoKey(_, NoKey::Newer) => "reason.newer_key",
+        ExchangeError::NoKey(_, NoKey::Absent) => "reason.no_key",
+        ExchangeError::NoKey(_, NoKey::Retired | NoKey::BelowFloor) => "reason.retired_key",
+        ExchangeError::BadRevokeCode => "reason.bad_revoke_code",
+        ExchangeError::NoKeyForRevokeCode(_, NoKey::Newer) => "reason.code_newer_key",
+        ExchangeError::NoKeyForRevokeCode(_, NoKey::Absent) => "reason.code_no_key",
+        ExchangeError::NoKeyForRevokeCode(_, NoKey::Retired | NoKey::BelowFloor) => "reason.code_retired_key",
+        ExchangeError::Denied(Denied::Grant) => "reason.revoked",
+        ExchangeError::Denied(_) => "reason.revoked_kind",
+        ExchangeError::NotOffered(_) => "reason.not_offered",
+        ExchangeError::Gone(_, reason) => return gone(reason),
+        ExchangeError::Provider(failure, _) | ExchangeError::Unclear(failure, _) => return failed(failure),
+        ExchangeError::NoKeyForRecord(_, NoKey::Newer) => "reason.record_newer_key",
+        ExchangeError::NoKeyForRecord(..) => "reason.record_no_key",
+        ExchangeError::NoRecord => "reason.forgotten",
+        ExchangeError::MaybeSpent => "reason.in_doubt",
+        ExchangeError::StoreDown => "reason.store_down",
+        ExchangeError::TimedOut => "reason.timed_out",
+        ExchangeError::NoRoom => "reason.no_room",
+        ExchangeError::Internal => "reason.fault",
     })
 }
 

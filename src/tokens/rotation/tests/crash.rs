@@ -234,7 +234,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
             assert_eq!(calls, 1, "{case}: what was written down is not asked for again");
         }
     } else {
-        let lost = matches!(second, Err(Refused::Provider(Failure::Refused(_), _)));
+        let lost = matches!(second, Err(ExchangeError::Provider(Failure::Refused(_), _)));
         assert!(lost || second.is_ok(), "{case}: {second:?}", second = second.err());
         assert!(calls <= 2, "{case}: no loop");
     }
