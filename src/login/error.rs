@@ -1,7 +1,7 @@
 //! Why a login did not work. What each reason becomes on a page is decided in `web`.
 
 use crate::authid::SealLoginError;
-use crate::provider::{Failure, Meaning, Service};
+use crate::provider::{Meaning, ProviderError, Service};
 use crate::seal::SealError;
 use crate::tokens::ExchangeError;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub enum LoginError {
     TooMany,
     /// The call to the provider failed.
     #[error("provider: {1}")]
-    Provider(Arc<Service>, Failure),
+    Provider(Arc<Service>, ProviderError),
     /// The state store did not take the login, and without it the AuthID would be of no use.
     #[error("the state store did not take the login")]
     NotRemembered(Arc<Service>),

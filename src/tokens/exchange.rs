@@ -5,7 +5,7 @@ use super::cache::{AccessToken, TokenName};
 use super::rotation::{Manner, Rotation};
 use super::{ExchangeError, Inner, SOON};
 use crate::authid::Login;
-use crate::provider::{Failure, RefreshFailure, RefreshTokenPolicy, Service};
+use crate::provider::{ProviderError, RefreshError, RefreshTokenPolicy, Service};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
@@ -67,7 +67,7 @@ impl Inner {
             None => {
                 let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
                 let access = tokens.map(|tokens| AccessToken::new(tokens, &self.clock));
-                access.map_err(|RefreshFailure { failure, status, .. }| ExchangeError::Provider(failure, status))
+                access.map_err(|RefreshError { failure, status, .. }| ExchangeError::Provider(failure, status))
             }
         };
         let outcome = outcome.map(Arc::new);
@@ -76,7 +76,7 @@ impl Inner {
             Err(ExchangeError::Provider(failure, status)) => {
                 let single_use = self.is_single_use(service);
                 // A refresh token that may be spent is the rotation's to guard, and its answer may still come.
-                let in_doubt = single_use && *failure != Failure::Operator;
+                let in_doubt = single_use && *failure != ProviderError::Misconfigured;
                 self.outcomes.failed(name, *failure, *status, in_doubt);
             }
             Err(_) => {}

@@ -5,7 +5,7 @@ use super::cache::{AccessToken, TokenName};
 use super::waiting::Place;
 use super::{ExchangeError, Granted, Inner, Opened, Source, TokenService};
 use crate::authid::Login;
-use crate::provider::{Failure, Service};
+use crate::provider::{ProviderError, Service};
 use crate::seal::NoKey;
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -142,7 +142,7 @@ impl Inner {
     pub(super) fn late(&self, service: &Service) -> ExchangeError {
         // It continues, and its answer is kept whenever it comes.
         if self.is_single_use(service) {
-            ExchangeError::Unclear(Failure::TimedOut, None)
+            ExchangeError::Unclear(ProviderError::TimedOut, None)
         } else {
             ExchangeError::TimedOut
         }
@@ -175,11 +175,11 @@ impl Inner {
         if let Some(access) = self.recall(login, service).filter(|_| recall) {
             return Ok(access);
         }
-        let counts = |failure: &Failure| match asker {
+        let counts = |failure: &ProviderError| match asker {
             Asker::Client => true,
             Asker::Loop => failure.passes_after() != Some(Duration::ZERO),
             // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
-            Asker::Tester => matches!(failure, Failure::Later { .. }),
+            Asker::Tester => matches!(failure, ProviderError::Busy { .. }),
         };
         if let Some((failure, status)) = self.outcomes.failure(&name).filter(|(failure, _)| counts(failure)) {
             return Err(ExchangeError::Provider(failure, status));

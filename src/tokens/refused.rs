@@ -2,7 +2,7 @@
 
 use crate::authid::{OpenError, ParseError, ServiceId};
 use crate::denylist::Denied;
-use crate::provider::Failure;
+use crate::provider::ProviderError;
 use crate::seal::{Epoch, NoKey};
 use std::time::Duration;
 use thiserror::Error;
@@ -39,13 +39,13 @@ pub enum ExchangeError {
     Gone(ServiceId, String),
     /// The provider gave none; the HTTP status of its answer, if there was one.
     #[error("provider: {0}")]
-    Provider(Failure, Option<u16>),
+    Provider(ProviderError, Option<u16>),
     /// The state store has no record of this login, whose refresh token has changed since it was sealed.
     #[error("no record of this login in the state store")]
     NoRecord,
     /// The provider gave none, and nobody can say yet whether it spent a refresh token that works once.
     #[error("provider, and the refresh token may be spent: {0}")]
-    Unclear(Failure, Option<u16>),
+    Unclear(ProviderError, Option<u16>),
     /// The refresh token may have been spent by an exchange that broke off; it is left alone for some seconds.
     #[error("an exchange broke off; its refresh token is left alone for a while")]
     MaybeSpent,
@@ -102,7 +102,7 @@ impl ExchangeError {
     /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.
     pub(super) fn passes(&self) -> bool {
         match self {
-            Self::Provider(failure, _) => !matches!(failure, Failure::Refused(_)),
+            Self::Provider(failure, _) => !matches!(failure, ProviderError::Refused(_)),
             Self::Unclear(..)
             | Self::NoKeyForRecord(_, NoKey::Newer)
             | Self::MaybeSpent

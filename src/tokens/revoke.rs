@@ -9,7 +9,7 @@ use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{GrantId, Login, OpenError, RevokeCode, ServiceId};
 use crate::clock::UnixTime;
 use crate::denylist::{Denied, NotDurable};
-use crate::provider::{Availability, Failure, Revoked, Service};
+use crate::provider::{Availability, ProviderError, Revoked, Service};
 use crate::seal::Epoch;
 use futures_util::FutureExt;
 use secrecy::SecretString;
@@ -227,7 +227,7 @@ impl TokenService {
     async fn withdraw(&self, service: &Service, login: &Login) -> Withdrawal {
         match self.revoke_newest(login, service).await {
             Ok(Revoked::Done) => Withdrawal::Done,
-            Ok(Revoked::NotSupported) | Err(Failure::NotOffered) => Withdrawal::NotSupported,
+            Ok(Revoked::NotSupported) | Err(ProviderError::NotOffered) => Withdrawal::NotSupported,
             Err(failure) => {
                 tracing::warn!(grant = %login.grant, %failure, "revoked here, but not at the provider");
                 Withdrawal::Failed
@@ -237,7 +237,7 @@ impl TokenService {
 
     /// Ends the newest refresh token of a login at the provider: not while an exchange brings a newer one, which would
     /// live on.
-    async fn revoke_newest(&self, login: &Login, service: &Service) -> Result<Revoked, Failure> {
+    async fn revoke_newest(&self, login: &Login, service: &Service) -> Result<Revoked, ProviderError> {
         let (providers, deadline) = (&self.0.providers, Instant::now() + PATIENCE);
         let name = self.0.name_of(login, service);
         // By now no new one begins here.
@@ -256,7 +256,7 @@ impl TokenService {
                     grant = %login.grant,
                     "revoked here; at the provider a newer refresh token may live on, since an exchange broke off or is under way"
                 );
-                return Err(Failure::TimedOut);
+                return Err(ProviderError::TimedOut);
             }
         };
         if outcome == Ok(Revoked::Done) {

@@ -5,7 +5,7 @@ use super::reason::Answer;
 use super::{audit, index};
 use crate::app::App;
 use crate::login::{Context, LoginError, NoRefreshToken};
-use crate::provider::{Failure, Flow, Meaning, Service};
+use crate::provider::{Flow, Meaning, ProviderError, Service};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -75,25 +75,25 @@ fn provider_error(service: &Service, meaning: Option<Meaning>, code: &str) -> (S
 }
 
 /// The call to the provider failed. What is not the person's part is told with the status that `/refresh` has for it.
-fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
+fn call_failed(service: &Service, failure: ProviderError) -> (StatusCode, ErrorPage) {
     let page = again(
         service,
         match failure {
-            Failure::Refused(Meaning::Policy | Meaning::AdminConsent | Meaning::Locked) => "call_policy",
-            Failure::Refused(_) => match service.provider.flow() {
+            ProviderError::Refused(Meaning::Policy | Meaning::AdminConsent | Meaning::Locked) => "call_policy",
+            ProviderError::Refused(_) => match service.provider.flow() {
                 Flow::Code => "call_refused",
                 Flow::Paste => "call_refused_paste",
             },
-            Failure::Unclear { .. } => "call_unclear",
-            Failure::Operator | Failure::NotOffered => "call_registration",
-            Failure::Later { .. } => "call_busy",
-            Failure::Unreachable | Failure::TimedOut => "call_unreachable",
-            Failure::Disturbed => "call_disturbed",
-            Failure::BadAnswer => "call_bad_answer",
-            Failure::BadCallback => "call_bad_callback",
+            ProviderError::Unclear { .. } => "call_unclear",
+            ProviderError::Misconfigured | ProviderError::NotOffered => "call_registration",
+            ProviderError::Busy { .. } => "call_busy",
+            ProviderError::Unreachable | ProviderError::TimedOut => "call_unreachable",
+            ProviderError::Disturbed => "call_disturbed",
+            ProviderError::BadAnswer => "call_bad_answer",
+            ProviderError::BadCallback => "call_bad_callback",
         },
     );
-    let page = if let Failure::Unclear { status } = failure { page.with("status", status) } else { page };
+    let page = if let ProviderError::Unclear { status } = failure { page.with("status", status) } else { page };
     let status = Answer::of_failure(failure, None, service.provider.name()).status;
     // Never a 401, which browsers answer with a dialogue.
     let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
@@ -151,14 +151,14 @@ mod tests {
             Meaning::AnswerLost,
         ];
         let failures = [
-            Failure::Operator,
-            Failure::Unclear { status: 418 },
-            Failure::Later { retry_after: Some(Duration::from_secs(9)) },
-            Failure::Unreachable,
-            Failure::BadAnswer,
-            Failure::TimedOut,
-            Failure::BadCallback,
-            Failure::NotOffered,
+            ProviderError::Misconfigured,
+            ProviderError::Unclear { status: 418 },
+            ProviderError::Busy { retry_after: Some(Duration::from_secs(9)) },
+            ProviderError::Unreachable,
+            ProviderError::BadAnswer,
+            ProviderError::TimedOut,
+            ProviderError::BadCallback,
+            ProviderError::NotOffered,
         ];
         let mut errors = vec![
             LoginError::StaleLink,
@@ -190,7 +190,7 @@ mod tests {
                 .map(|why| LoginError::NoRefreshToken(service(), why)),
         );
         errors.extend(meanings.map(|meaning| LoginError::ProviderError(service(), Some(meaning), "E-3".to_owned())));
-        errors.extend(meanings.map(|meaning| LoginError::Provider(service(), Failure::Refused(meaning))));
+        errors.extend(meanings.map(|meaning| LoginError::Provider(service(), ProviderError::Refused(meaning))));
         errors.extend(failures.map(|failure| LoginError::Provider(service(), failure)));
 
         let texts = Texts::built_in().unwrap();

@@ -10,7 +10,7 @@ use super::reason::Answer;
 use super::refresh;
 use crate::authid::{ParseError, ServiceId};
 use crate::denylist::Denied;
-use crate::provider::{Failure, Meaning};
+use crate::provider::{Meaning, ProviderError};
 use crate::seal::{Epoch, NoKey};
 use crate::tokens::ExchangeError;
 use actix_web::body::MessageBody;
@@ -50,7 +50,7 @@ fn service() -> ServiceId {
 }
 
 fn refused(meaning: Meaning) -> ExchangeError {
-    ExchangeError::Provider(Failure::Refused(meaning), Some(400))
+    ExchangeError::Provider(ProviderError::Refused(meaning), Some(400))
 }
 
 rows! { refusals, ExchangeError,
@@ -70,31 +70,31 @@ rows! { refusals, ExchangeError,
     ExchangeError::Denied(_) => ExchangeError::Denied(Denied::Epoch), User;
     ExchangeError::NotOffered(_) => ExchangeError::NotOffered(service()), Operator;
     ExchangeError::Gone(..) => ExchangeError::Gone(service(), "It has ended. Use gcs instead.".to_owned()), User;
-    ExchangeError::Provider(Failure::Refused(Meaning::LoginAgain), _) => refused(Meaning::LoginAgain), User;
-    ExchangeError::Provider(Failure::Refused(Meaning::Expired), _) => refused(Meaning::Expired), User;
-    ExchangeError::Provider(Failure::Refused(Meaning::Consent), _) => refused(Meaning::Consent), User;
-    ExchangeError::Provider(Failure::Refused(Meaning::Policy), _) => refused(Meaning::Policy), User;
-    ExchangeError::Provider(Failure::Refused(Meaning::Locked), _) => refused(Meaning::Locked), User;
-    ExchangeError::Provider(Failure::Refused(Meaning::AdminConsent), _) => refused(Meaning::AdminConsent), User;
-    ExchangeError::Provider(Failure::Refused(Meaning::AnswerLost), _) => refused(Meaning::AnswerLost), User;
-    ExchangeError::Provider(Failure::Refused(Meaning::Operator | Meaning::Unclear | Meaning::Later), _) => refused(Meaning::Later), User;
-    ExchangeError::Provider(Failure::Operator, Some(_)) => ExchangeError::Provider(Failure::Operator, Some(401)), Operator;
-    ExchangeError::Provider(Failure::Operator, None) => ExchangeError::Provider(Failure::Operator, None), Operator;
-    ExchangeError::Provider(Failure::Unclear { status: 500.. }, _) => ExchangeError::Provider(Failure::Unclear { status: 500 }, Some(500)), Later;
-    ExchangeError::Provider(Failure::Unclear { .. }, _) => ExchangeError::Provider(Failure::Unclear { status: 418 }, Some(418)), Later;
-    ExchangeError::Provider(Failure::Later { retry_after: None }, _) => ExchangeError::Provider(Failure::Later { retry_after: None }, Some(429)), Later;
-    ExchangeError::Provider(Failure::Later { retry_after: Some(_) }, _) => ExchangeError::Provider(Failure::Later { retry_after: Some(Duration::from_secs(86_400)) }, Some(429)), Later;
-    ExchangeError::Provider(Failure::Unreachable, None) => ExchangeError::Provider(Failure::Unreachable, None), Later;
-    ExchangeError::Provider(Failure::Unreachable, Some(_)) => ExchangeError::Provider(Failure::Unreachable, Some(200)), Later;
-    ExchangeError::Provider(Failure::Disturbed, _) => ExchangeError::Provider(Failure::Disturbed, Some(503)), Later;
-    ExchangeError::Provider(Failure::BadAnswer, Some(300..400)) => ExchangeError::Provider(Failure::BadAnswer, Some(302)), Operator;
-    ExchangeError::Provider(Failure::BadAnswer, _) => ExchangeError::Provider(Failure::BadAnswer, Some(200)), Later;
-    ExchangeError::Provider(Failure::TimedOut, _) => ExchangeError::Provider(Failure::TimedOut, None), Later;
-    ExchangeError::Provider(Failure::BadCallback, _) => ExchangeError::Provider(Failure::BadCallback, None), User;
-    ExchangeError::Provider(Failure::NotOffered, _) => ExchangeError::Provider(Failure::NotOffered, None), Operator;
-    ExchangeError::Unclear(Failure::TimedOut, _) => ExchangeError::Unclear(Failure::TimedOut, None), Later;
-    ExchangeError::Unclear(Failure::Unreachable, _) => ExchangeError::Unclear(Failure::Unreachable, None), Later;
-    ExchangeError::Unclear(..) => ExchangeError::Unclear(Failure::Disturbed, Some(502)), Later;
+    ExchangeError::Provider(ProviderError::Refused(Meaning::LoginAgain), _) => refused(Meaning::LoginAgain), User;
+    ExchangeError::Provider(ProviderError::Refused(Meaning::Expired), _) => refused(Meaning::Expired), User;
+    ExchangeError::Provider(ProviderError::Refused(Meaning::Consent), _) => refused(Meaning::Consent), User;
+    ExchangeError::Provider(ProviderError::Refused(Meaning::Policy), _) => refused(Meaning::Policy), User;
+    ExchangeError::Provider(ProviderError::Refused(Meaning::Locked), _) => refused(Meaning::Locked), User;
+    ExchangeError::Provider(ProviderError::Refused(Meaning::AdminConsent), _) => refused(Meaning::AdminConsent), User;
+    ExchangeError::Provider(ProviderError::Refused(Meaning::AnswerLost), _) => refused(Meaning::AnswerLost), User;
+    ExchangeError::Provider(ProviderError::Refused(Meaning::Operator | Meaning::Unclear | Meaning::Later), _) => refused(Meaning::Later), User;
+    ExchangeError::Provider(ProviderError::Misconfigured, Some(_)) => ExchangeError::Provider(ProviderError::Misconfigured, Some(401)), Operator;
+    ExchangeError::Provider(ProviderError::Misconfigured, None) => ExchangeError::Provider(ProviderError::Misconfigured, None), Operator;
+    ExchangeError::Provider(ProviderError::Unclear { status: 500.. }, _) => ExchangeError::Provider(ProviderError::Unclear { status: 500 }, Some(500)), Later;
+    ExchangeError::Provider(ProviderError::Unclear { .. }, _) => ExchangeError::Provider(ProviderError::Unclear { status: 418 }, Some(418)), Later;
+    ExchangeError::Provider(ProviderError::Busy { retry_after: None }, _) => ExchangeError::Provider(ProviderError::Busy { retry_after: None }, Some(429)), Later;
+    ExchangeError::Provider(ProviderError::Busy { retry_after: Some(_) }, _) => ExchangeError::Provider(ProviderError::Busy { retry_after: Some(Duration::from_secs(86_400)) }, Some(429)), Later;
+    ExchangeError::Provider(ProviderError::Unreachable, None) => ExchangeError::Provider(ProviderError::Unreachable, None), Later;
+    ExchangeError::Provider(ProviderError::Unreachable, Some(_)) => ExchangeError::Provider(ProviderError::Unreachable, Some(200)), Later;
+    ExchangeError::Provider(ProviderError::Disturbed, _) => ExchangeError::Provider(ProviderError::Disturbed, Some(503)), Later;
+    ExchangeError::Provider(ProviderError::BadAnswer, Some(300..400)) => ExchangeError::Provider(ProviderError::BadAnswer, Some(302)), Operator;
+    ExchangeError::Provider(ProviderError::BadAnswer, _) => ExchangeError::Provider(ProviderError::BadAnswer, Some(200)), Later;
+    ExchangeError::Provider(ProviderError::TimedOut, _) => ExchangeError::Provider(ProviderError::TimedOut, None), Later;
+    ExchangeError::Provider(ProviderError::BadCallback, _) => ExchangeError::Provider(ProviderError::BadCallback, None), User;
+    ExchangeError::Provider(ProviderError::NotOffered, _) => ExchangeError::Provider(ProviderError::NotOffered, None), Operator;
+    ExchangeError::Unclear(ProviderError::TimedOut, _) => ExchangeError::Unclear(ProviderError::TimedOut, None), Later;
+    ExchangeError::Unclear(ProviderError::Unreachable, _) => ExchangeError::Unclear(ProviderError::Unreachable, None), Later;
+    ExchangeError::Unclear(..) => ExchangeError::Unclear(ProviderError::Disturbed, Some(502)), Later;
     ExchangeError::NoRecord => ExchangeError::NoRecord, User;
     ExchangeError::MaybeSpent => ExchangeError::MaybeSpent, Later;
     ExchangeError::NoKeyForRecord(_, NoKey::Newer) => ExchangeError::NoKeyForRecord(epoch(), NoKey::Newer), Later;

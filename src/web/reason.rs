@@ -6,7 +6,7 @@
 
 use crate::authid::{ParseError, ServiceId};
 use crate::denylist::Denied;
-use crate::provider::{Catalogue, Failure, Meaning};
+use crate::provider::{Catalogue, Meaning, ProviderError};
 use crate::seal::NoKey;
 use crate::tokens::ExchangeError;
 use actix_web::http::StatusCode;
@@ -164,18 +164,18 @@ impl Answer {
             ExchangeError::Denied(_) => Self::permanent(
                 "The server's operator has revoked all AuthIDs of this age or kind. Please create a new one",
             ),
-            ExchangeError::NotOffered(_) => Self::of_failure(Failure::NotOffered, None, provider),
+            ExchangeError::NotOffered(_) => Self::of_failure(ProviderError::NotOffered, None, provider),
             // The configuration sees to the rest of its shape.
             ExchangeError::Gone(_, reason) => Self::permanent(reason.trim_end_matches(['.', ' ']).to_owned()),
             // The call goes on, and its answer is kept whenever it comes.
-            ExchangeError::Unclear(Failure::TimedOut, _) => Self {
+            ExchangeError::Unclear(ProviderError::TimedOut, _) => Self {
                 reason: format!(
                     "{provider} has not answered yet. Your AuthID should be fine; please try again in half a minute"
                 )
                 .into(),
-                ..Self::of_failure(Failure::TimedOut, None, provider)
+                ..Self::of_failure(ProviderError::TimedOut, None, provider)
             },
-            ExchangeError::Unclear(Failure::Unreachable, _) => Self::broke_off(String::new(), provider),
+            ExchangeError::Unclear(ProviderError::Unreachable, _) => Self::broke_off(String::new(), provider),
             ExchangeError::Provider(failure, status) | ExchangeError::Unclear(failure, status) => {
                 Self::of_failure(*failure, *status, provider)
             }
@@ -194,7 +194,7 @@ impl Answer {
             ExchangeError::StoreDown => Self::passing(
                 "This server's state store, which this service needs, fails or cannot be reached. Your AuthID should be fine; please try again soon, and if it stays, tell the server's operator",
             ),
-            ExchangeError::TimedOut => Self::of_failure(Failure::TimedOut, None, provider),
+            ExchangeError::TimedOut => Self::of_failure(ProviderError::TimedOut, None, provider),
             ExchangeError::NoRoom => Self::passing(
                 "This server has no room to wait for an answer: too many requests wait already. Your AuthID should be fine; please try again in half a minute",
             ),
@@ -219,10 +219,10 @@ impl Answer {
 
     /// Of a call to `provider`, which answered with `status` if at all. Where a token works once it may be spent, so no
     /// sentence says that the AuthID is fine but those for which it was not looked at.
-    pub(super) fn of_failure(failure: Failure, status: Option<u16>, provider: &str) -> Self {
+    pub(super) fn of_failure(failure: ProviderError, status: Option<u16>, provider: &str) -> Self {
         let http = status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
         match (failure, status) {
-            (Failure::Refused(meaning), _) => Self::permanent(match meaning {
+            (ProviderError::Refused(meaning), _) => Self::permanent(match meaning {
                 Meaning::Expired => format!(
                     "{provider} says that this login has expired from age or disuse{http}. Please create a new AuthID"
                 ),
@@ -245,32 +245,32 @@ impl Answer {
                     "{provider} no longer accepts this login: it was withdrawn or replaced{http}. Please create a new AuthID"
                 ),
             }),
-            (Failure::Operator, Some(_)) => Self::operator(format!(
+            (ProviderError::Misconfigured, Some(_)) => Self::operator(format!(
                 "{provider} refused this server's own credentials or settings{http}. A new AuthID does not help; please tell the server's operator"
             )),
-            (Failure::Operator, None) => Self::operator(format!(
+            (ProviderError::Misconfigured, None) => Self::operator(format!(
                 "This server's settings for {provider} do not work. A new AuthID does not help; please tell the server's operator"
             )),
-            (Failure::NotOffered, _) => Self::operator(format!(
+            (ProviderError::NotOffered, _) => Self::operator(format!(
                 "{provider} is not set up on this server (any more). A new AuthID does not help; please tell the server's operator"
             )),
             // Some servers answer so to a dead login.
-            (Failure::Unclear { status: 500.. }, _) => Self::passing(format!(
+            (ProviderError::Unclear { status: 500.. }, _) => Self::passing(format!(
                 "{provider} has an outage{http}. Please try again later; if it stays, tell the server's operator"
             )),
-            (Failure::Disturbed, _) => Self::passing(format!(
+            (ProviderError::Disturbed, _) => Self::passing(format!(
                 "{provider} has an outage{http}. Your AuthID should be fine; please try again later"
             )),
-            (Failure::BadAnswer, Some(300..400)) => Self::passing(format!(
+            (ProviderError::BadAnswer, Some(300..400)) => Self::passing(format!(
                 "{provider} answered with a redirect where there has to be a token{http}. Please tell the server's operator"
             )),
-            (Failure::BadAnswer, _) => Self::passing(format!(
+            (ProviderError::BadAnswer, _) => Self::passing(format!(
                 "{provider} gave an answer that makes no sense{http}. Please try again later; if it stays, tell the server's operator"
             )),
-            (Failure::Unclear { status }, _) => Self::passing(format!(
+            (ProviderError::Unclear { status }, _) => Self::passing(format!(
                 "{provider} answered with an error that does not say what is wrong (HTTP {status}). Please try again later; if it stays, tell the server's operator"
             )),
-            (Failure::Later { retry_after: Some(time) }, _) => {
+            (ProviderError::Busy { retry_after: Some(time) }, _) => {
                 // At least a second, so that nobody comes back at once.
                 let seconds = time.as_secs().max(1);
                 let answer = Self::passing(format!(
@@ -279,20 +279,20 @@ impl Answer {
                 let status = if time > LONG { StatusCode::SERVICE_UNAVAILABLE } else { answer.status };
                 Self { status, retry_after: Some(seconds), ..answer }
             }
-            (Failure::Later { retry_after: None }, _) => {
+            (ProviderError::Busy { retry_after: None }, _) => {
                 Self::passing(format!("{provider} is busy{http}. Your AuthID is fine; please try again soon"))
             }
-            (Failure::Unreachable, None) => Self::passing(format!(
+            (ProviderError::Unreachable, None) => Self::passing(format!(
                 "{provider} cannot be reached. Your AuthID should be fine; please try again in half a minute"
             )),
-            (Failure::Unreachable, Some(_)) => Self::broke_off(http, provider),
-            (Failure::TimedOut, _) => Self {
+            (ProviderError::Unreachable, Some(_)) => Self::broke_off(http, provider),
+            (ProviderError::TimedOut, _) => Self {
                 status: StatusCode::GATEWAY_TIMEOUT,
                 ..Self::passing(format!(
                     "{provider} did not answer in time{http}. Your AuthID should be fine; please try again in half a minute"
                 ))
             },
-            (Failure::BadCallback, _) => Self::permanent(format!(
+            (ProviderError::BadCallback, _) => Self::permanent(format!(
                 "{provider} sent this login to an address that is not its own. Please create a new AuthID"
             )),
         }

@@ -7,7 +7,7 @@ use super::reason::Answer;
 use crate::app::App;
 use crate::authid::ParseError;
 use crate::denylist::Denied;
-use crate::provider::{Failure, Meaning};
+use crate::provider::{Meaning, ProviderError};
 use crate::seal::NoKey;
 use crate::texts::Text;
 use crate::tokens::ExchangeError;
@@ -64,23 +64,23 @@ pub(super) fn refused(refused: &ExchangeError) -> Text {
     })
 }
 
-fn failed(failure: &Failure) -> Text {
+fn failed(failure: &ProviderError) -> Text {
     Text::new(match failure {
-        Failure::Refused(Meaning::Expired) => "reason.expired",
-        Failure::Refused(Meaning::Consent) => "reason.consent",
-        Failure::Refused(Meaning::Policy) => "reason.policy",
-        Failure::Refused(Meaning::Locked) => "reason.locked",
-        Failure::Refused(Meaning::AdminConsent) => "reason.admin_consent",
-        Failure::Refused(Meaning::AnswerLost) => "reason.answer_lost",
-        Failure::Refused(_) => "reason.withdrawn",
-        Failure::Operator => "reason.credentials",
-        Failure::Unclear { status } => return Text::new("reason.unclear").with("status", *status),
-        Failure::Later { .. } => "reason.busy",
-        Failure::Unreachable => "reason.unreachable",
-        Failure::Disturbed => "reason.disturbed",
-        Failure::BadAnswer => "reason.bad_answer",
-        Failure::BadCallback => "reason.bad_callback",
-        Failure::NotOffered => "reason.not_offered",
-        Failure::TimedOut => "reason.timed_out",
+        ProviderError::Refused(Meaning::Expired) => "reason.expired",
+        ProviderError::Refused(Meaning::Consent) => "reason.consent",
+        ProviderError::Refused(Meaning::Policy) => "reason.policy",
+        ProviderError::Refused(Meaning::Locked) => "reason.locked",
+        ProviderError::Refused(Meaning::AdminConsent) => "reason.admin_consent",
+        ProviderError::Refused(Meaning::AnswerLost) => "reason.answer_lost",
+        ProviderError::Refused(_) => "reason.withdrawn",
+        ProviderError::Misconfigured => "reason.credentials",
+        ProviderError::Unclear { status } => return Text::new("reason.unclear").with("status", *status),
+        ProviderError::Busy { .. } => "reason.busy",
+        ProviderError::Unreachable => "reason.unreachable",
+        ProviderError::Disturbed => "reason.disturbed",
+        ProviderError::BadAnswer => "reason.bad_answer",
+        ProviderError::BadCallback => "reason.bad_callback",
+        ProviderError::NotOffered => "reason.not_offered",
+        ProviderError::TimedOut => "reason.timed_out",
     })
 }

@@ -17,7 +17,7 @@ use crate::authid::{GrantId, Login};
 use crate::clock::Clock;
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{Failure, Meaning, RefreshFailure, TokenResponse};
+use crate::provider::{Meaning, ProviderError, RefreshError, TokenResponse};
 use crate::seal::Epoch;
 use crate::store::{Shelf, Store, StoreError};
 use driver::Run;
@@ -56,7 +56,7 @@ impl Manner {
 
 /// Asks a provider with a refresh token, in a given time.
 pub(super) type Ask<'a> =
-    dyn Fn(SecretString, Duration) -> BoxFuture<'a, Result<TokenResponse, RefreshFailure>> + Send + Sync + 'a;
+    dyn Fn(SecretString, Duration) -> BoxFuture<'a, Result<TokenResponse, RefreshError>> + Send + Sync + 'a;
 
 /// The newest refresh tokens, remembered.
 pub(super) struct Rotation {
@@ -161,11 +161,11 @@ impl Rotation {
         match (end, run.failure) {
             (End::Recorded, _) => access(run.seen.record),
             (End::Answered | End::Unwritten, _) => access(run.answer),
-            (End::Failed, Some(RefreshFailure { failure, in_doubt, status })) => {
+            (End::Failed, Some(RefreshError { failure, in_doubt, status })) => {
                 let broke_off = run.seen.record.is_some_and(|record| record.broke_off);
                 Err(match failure {
-                    Failure::Refused(_) if broke_off => {
-                        ExchangeError::Provider(Failure::Refused(Meaning::AnswerLost), status)
+                    ProviderError::Refused(_) if broke_off => {
+                        ExchangeError::Provider(ProviderError::Refused(Meaning::AnswerLost), status)
                     }
                     _ if in_doubt && manner.single_use => ExchangeError::Unclear(failure, status),
                     _ => ExchangeError::Provider(failure, status),
@@ -174,7 +174,7 @@ impl Rotation {
             (End::Failed, None) => Err(ExchangeError::Internal),
             (End::Missing, _) => Err(ExchangeError::NoRecord),
             (End::HeldOff, _) => Err(ExchangeError::MaybeSpent),
-            (End::Busy, _) => Err(ExchangeError::Unclear(Failure::TimedOut, None)),
+            (End::Busy, _) => Err(ExchangeError::Unclear(ProviderError::TimedOut, None)),
             // A token that lives on when it is used needs neither the store nor the record today.
             (End::StoreDown, _) if !manner.single_use => self.without_store(login, deadline, ask).await,
             (End::StoreDown, _) => Err(run
@@ -198,7 +198,7 @@ impl Rotation {
                 let outcome = act(token).await;
                 *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
                 // So that the mark is taken out again.
-                Err(RefreshFailure { failure: Failure::NotOffered, in_doubt: false, status: None })
+                Err(RefreshError { failure: ProviderError::NotOffered, in_doubt: false, status: None })
             }
             .boxed()
         };
@@ -240,8 +240,8 @@ impl Rotation {
         match ask(login.refresh_token.clone(), time).await {
             Ok(tokens) => Ok(AccessToken::new(tokens, &self.records.clock)),
             // A newer token, which the store has, may be better.
-            Err(RefreshFailure { failure: Failure::Refused(_), .. }) => Err(ExchangeError::StoreDown),
-            Err(RefreshFailure { failure, status, .. }) => Err(ExchangeError::Provider(failure, status)),
+            Err(RefreshError { failure: ProviderError::Refused(_), .. }) => Err(ExchangeError::StoreDown),
+            Err(RefreshError { failure, status, .. }) => Err(ExchangeError::Provider(failure, status)),
         }
     }
 }

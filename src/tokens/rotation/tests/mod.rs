@@ -62,7 +62,7 @@ impl Provider {
     }
 
     /// The provider's part of a refresh.
-    pub(super) fn refresh(&self, token: &SecretString) -> Result<TokenResponse, RefreshFailure> {
+    pub(super) fn refresh(&self, token: &SecretString) -> Result<TokenResponse, RefreshError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut family = self.family();
         let number: u64 = token.expose_secret().strip_prefix("token-").unwrap().parse().unwrap();
@@ -80,12 +80,12 @@ impl Provider {
     }
 }
 
-fn refused() -> RefreshFailure {
-    RefreshFailure { failure: Failure::Refused(Meaning::LoginAgain), in_doubt: false, status: Some(400) }
+fn refused() -> RefreshError {
+    RefreshError { failure: ProviderError::Refused(Meaning::LoginAgain), in_doubt: false, status: Some(400) }
 }
 
-pub(super) fn failed(failure: Failure, in_doubt: bool) -> RefreshFailure {
-    RefreshFailure { failure, in_doubt, status: None }
+pub(super) fn failed(failure: ProviderError, in_doubt: bool) -> RefreshError {
+    RefreshError { failure, in_doubt, status: None }
 }
 
 pub(super) fn meter() -> Meter {
@@ -138,7 +138,7 @@ impl Replicas {
     async fn exchange(
         &self,
         manner: Manner,
-        answer: impl Fn(Result<TokenResponse, RefreshFailure>) -> Result<TokenResponse, RefreshFailure> + Send + Sync,
+        answer: impl Fn(Result<TokenResponse, RefreshError>) -> Result<TokenResponse, RefreshError> + Send + Sync,
     ) -> Result<String, ExchangeError> {
         self.exchange_on(&self.replica(), manner, answer).await
     }
@@ -147,7 +147,7 @@ impl Replicas {
         &self,
         replica: &Rotation,
         manner: Manner,
-        answer: impl Fn(Result<TokenResponse, RefreshFailure>) -> Result<TokenResponse, RefreshFailure> + Send + Sync,
+        answer: impl Fn(Result<TokenResponse, RefreshError>) -> Result<TokenResponse, RefreshError> + Send + Sync,
     ) -> Result<String, ExchangeError> {
         let ask = |token: SecretString, _| {
             let answer = answer(self.provider.refresh(&token));
@@ -159,8 +159,8 @@ impl Replicas {
 
     /// An exchange whose answer does not come through.
     async fn lose_answer(&self, replica: &Rotation) {
-        let lost = self.exchange_on(replica, STRICT, |_| Err(failed(Failure::TimedOut, true))).await;
-        assert!(matches!(lost, Err(ExchangeError::Unclear(Failure::TimedOut, None))), "{lost:?}");
+        let lost = self.exchange_on(replica, STRICT, |_| Err(failed(ProviderError::TimedOut, true))).await;
+        assert!(matches!(lost, Err(ExchangeError::Unclear(ProviderError::TimedOut, None))), "{lost:?}");
     }
 
     /// The record in the store, opened.
@@ -201,7 +201,7 @@ async fn while_time_passes<T>(clocks: &[&Clock], work: impl Future<Output = T>) 
 }
 
 fn is_refused<T>(outcome: &Result<T, ExchangeError>) -> bool {
-    matches!(outcome, Err(ExchangeError::Provider(Failure::Refused(_), _)))
+    matches!(outcome, Err(ExchangeError::Provider(ProviderError::Refused(_), _)))
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -242,7 +242,7 @@ async fn a_lost_answer_is_waited_out_and_then_the_old_token_is_tried_once() {
         } else {
             let again = replicas.exchange(STRICT, |a| a).await;
             let lost = |outcome: &Result<_, _>| {
-                matches!(outcome, Err(ExchangeError::Provider(Failure::Refused(Meaning::AnswerLost), _)))
+                matches!(outcome, Err(ExchangeError::Provider(ProviderError::Refused(Meaning::AnswerLost), _)))
             };
             assert!(lost(&after) && lost(&again), "{after:?} {again:?}: it is told why, at once and later");
         }
@@ -257,7 +257,7 @@ async fn who_is_told_to_wait_by_a_mark_is_told_so_at_the_end_of_its_own_time() {
     replicas.lose_answer(&replicas.replica()).await;
     // Time stands still on the clock, so the mark stays young.
     let held = replicas.exchange(STRICT, |a| a).await;
-    assert!(matches!(held, Err(ExchangeError::Unclear(Failure::TimedOut, None))), "{held:?}");
+    assert!(matches!(held, Err(ExchangeError::Unclear(ProviderError::TimedOut, None))), "{held:?}");
     replicas.clock.advance(Duration::from_secs(1));
     let with_little_time = async {
         let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
@@ -291,7 +291,7 @@ async fn an_answer_that_comes_after_a_minute_is_kept_and_nobody_else_asks_meanwh
                 let told = replicas.exchange(STRICT, |a| a).await;
                 match told {
                     Ok(token) => assert_eq!(token, "access-of-token-1"),
-                    Err(ExchangeError::Unclear(Failure::TimedOut, None)) => {}
+                    Err(ExchangeError::Unclear(ProviderError::TimedOut, None)) => {}
                     other => panic!("{late}: {other:?}"),
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -326,7 +326,7 @@ async fn clocks_that_differ_let_nobody_ask_too_early_and_nobody_wait_for_ever() 
         let other = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let busy = replicas.exchange(STRICT, |a| a).await;
-            assert!(matches!(busy, Err(ExchangeError::Unclear(Failure::TimedOut, None))), "{ahead}: {busy:?}");
+            assert!(matches!(busy, Err(ExchangeError::Unclear(ProviderError::TimedOut, None))), "{ahead}: {busy:?}");
         };
         let both = async { tokio::join!(asking, other) };
         let (answer, ()) = while_time_passes(&[&replicas.clock, &theirs], both).await;
@@ -372,8 +372,8 @@ async fn a_call_that_was_turned_away_is_made_again_at_once() {
     let replicas = Replicas::new();
     replicas.begin(STRICT).await;
     replicas.clock.advance(HOUR);
-    let away = replicas.exchange(STRICT, |_| Err(failed(Failure::Operator, false))).await;
-    assert!(matches!(away, Err(ExchangeError::Provider(Failure::Operator, _))));
+    let away = replicas.exchange(STRICT, |_| Err(failed(ProviderError::Misconfigured, false))).await;
+    assert!(matches!(away, Err(ExchangeError::Provider(ProviderError::Misconfigured, _))));
     assert_eq!(replicas.record().await.unwrap().asked_at, None);
     *replicas.provider.family() = Family::default();
     assert_eq!(replicas.exchange(STRICT, |a| a).await.unwrap(), "access-of-token-1");
