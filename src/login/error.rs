@@ -1,7 +1,7 @@
 //! Why a login did not work. What each reason becomes on a page is decided in `web`.
 
 use crate::authid::SealLoginError;
-use crate::provider::{Meaning, ProviderError, Service};
+use crate::provider::{ErrorClass, ProviderError, Service};
 use crate::seal::SealError;
 use crate::tokens::ExchangeError;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub enum LoginError {
     Declined(Arc<Service>),
     /// The provider reported an error instead of a code: what it means, and its own code.
     #[error("the provider reported an error: {2}")]
-    ProviderError(Arc<Service>, Option<Meaning>, String),
+    ProviderError(Arc<Service>, Option<ErrorClass>, String),
     /// A provider reported an error without a state of ours, so nobody knows of which login; with its code.
     #[error("a provider reported an error without a login of ours: {0}")]
     Stray(String),
@@ -105,8 +105,8 @@ impl LoginError {
             Self::Replayed(_) => "replayed",
             Self::WrongIssuer => "wrong_issuer",
             Self::Declined(_) => "declined",
-            Self::ProviderError(_, Some(Meaning::Operator), _) => "operator",
-            Self::ProviderError(_, Some(Meaning::Later), _) => "busy",
+            Self::ProviderError(_, Some(ErrorClass::Operator), _) => "operator",
+            Self::ProviderError(_, Some(ErrorClass::Later), _) => "busy",
             Self::ProviderError(..) | Self::Stray(_) => "provider_error",
             Self::NoRefreshToken(..) => "no_refresh_token",
             Self::MissingScopes(..) => "missing_scopes",

@@ -7,7 +7,7 @@ use super::json::Members;
 use super::meaning::Told;
 use super::report::Head;
 use super::service::Provider;
-use super::{Meaning, ProviderError};
+use super::{ErrorClass, ProviderError};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use url::Url;
@@ -122,9 +122,9 @@ pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
     let told = Told::by_body(&provider.facts, &answer.body);
     let by_status = || provider.facts.errors.get(&format!("http-{status}")).copied().filter(|_| told.codes.is_empty());
     match (told.meaning.filter(|_| status < 500).or_else(by_status), status) {
-        (Some(Meaning::Operator), _) => ProviderError::Misconfigured.into(),
-        (Some(Meaning::Later), _) => Fault::later(answer.retry_after),
-        (Some(Meaning::Unclear), _) => ProviderError::Unclear { status }.into(),
+        (Some(ErrorClass::Operator), _) => ProviderError::Misconfigured.into(),
+        (Some(ErrorClass::Later), _) => Fault::later(answer.retry_after),
+        (Some(ErrorClass::Unclear), _) => ProviderError::Unclear { status }.into(),
         (Some(meaning), _) => ProviderError::Refused(meaning).into(),
         (None, 500) => Fault::new(ProviderError::Unclear { status }, Repeat::IfHarmless),
         (None, 408 | 501..) => Fault::new(ProviderError::Disturbed, Repeat::IfHarmless),
@@ -380,21 +380,21 @@ mod tests {
     fn a_status_without_a_code_means_what_the_configuration_says() {
         let facts = |errors: &str| toml::from_str::<ProviderFacts>(&format!("errors = {errors}")).unwrap();
         let read = |errors: &str, status, body: &str| read_as(facts(errors), status, body, None).err().unwrap().failure;
-        let dead = ProviderError::Refused(Meaning::LoginAgain);
+        let dead = ProviderError::Refused(ErrorClass::LoginAgain);
         let errors = "{ http-400 = 'login_again', http-500 = 'expired', http-302 = 'operator', http-403 = 'later' }";
         assert_eq!(read(errors, 400, ""), dead);
         assert_eq!(read(errors, 400, "<html>"), dead);
         assert_eq!(read(errors, 400, r#"{"error":"teapot"}"#), ProviderError::Unclear { status: 400 });
         assert_eq!(read(errors, 400, r#"{"error":"invalid_client"}"#), ProviderError::Misconfigured);
         assert_eq!(read(errors, 401, ""), ProviderError::Unclear { status: 401 });
-        assert_eq!(read(errors, 500, "<html>"), ProviderError::Refused(Meaning::Expired));
+        assert_eq!(read(errors, 500, "<html>"), ProviderError::Refused(ErrorClass::Expired));
         assert_eq!(read(errors, 302, ""), ProviderError::Misconfigured);
         assert_eq!(read(errors, 403, ""), ProviderError::Busy { retry_after: None });
     }
 
     #[test]
     fn codes_tell_a_dead_login_from_an_operators_fault_and_a_bad_moment() {
-        use Meaning::*;
+        use ErrorClass::*;
         let refused = ProviderError::Refused;
         let later = ProviderError::Busy { retry_after: None };
         let cases = [

@@ -11,7 +11,7 @@ use super::outbound::{Outbound, SetupError};
 use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, Wire};
-use super::{Availability, Catalogue, Meaning, RefreshTokenPolicy, RevokeStyle};
+use super::{Availability, Catalogue, ErrorClass, RefreshTokenPolicy, RevokeStyle};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use secrecy::{ExposeSecret, SecretString};
@@ -153,7 +153,7 @@ impl Providers {
         match &outcome {
             Ok(tokens) => self.habits.refreshed(service, refresh_token, tokens.refresh_token.as_ref()),
             Err(fault) if self.habits.is_dead(service, refresh_token, fault.failure) => {
-                let dead = Fault::from(ProviderError::Refused(Meaning::LoginAgain));
+                let dead = Fault::from(ProviderError::Refused(ErrorClass::LoginAgain));
                 return Err(Fault { status: fault.status, ..dead }.of_refresh());
             }
             Err(_) => {}
@@ -446,7 +446,7 @@ mod tests {
         let stranger = Stranger::with(answers).await;
         let (providers, service) = local(&stranger, "");
         assert_eq!(refresh(&providers, &service).await.ok().unwrap().refresh_token.unwrap().expose_secret(), "next");
-        let refused = ProviderError::Refused(Meaning::LoginAgain);
+        let refused = ProviderError::Refused(ErrorClass::LoginAgain);
         assert_eq!(refresh(&providers, &service).await.err(), Some(refused));
         assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::BadAnswer));
     }

@@ -1,16 +1,16 @@
 //! Why a call to a provider failed, in the kinds that callers treat differently, and whether to make it again.
 
-use super::Meaning;
+use super::ErrorClass;
 use std::time::Duration;
 use thiserror::Error;
 
 /// Why a call to a provider failed. Says nothing in the provider's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ProviderError {
-    /// The login is dead, or somebody at the person's side has to act: any [`Meaning`] but `Unclear`, `Operator` and `Later`.
+    /// The login is dead, or somebody at the person's side has to act: any [`ErrorClass`] but `Unclear`, `Operator` and `Later`.
     /// For a code or a pasted token: it is not good, or not good any more.
     #[error("the provider does not accept this login any more")]
-    Refused(Meaning),
+    Refused(ErrorClass),
     /// This server's registration at the provider, or what was configured about the provider, is at fault.
     #[error("the provider does not accept this server's client, or its configuration is wrong")]
     Misconfigured,

@@ -40,7 +40,7 @@ pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
 pub use check::is_client_id;
 pub use facts::{
-    ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RefreshTokenPolicy, RevokeStyle, ServiceFacts,
+    ClientAuth, ClientFacts, ErrorClass, Flow, Gone, ProviderFacts, RefreshTokenPolicy, RevokeStyle, ServiceFacts,
 };
 pub use failure::{ProviderError, RefreshError};
 pub use meaning::CallbackError;

@@ -230,7 +230,7 @@ impl Expiry<GrantId, Arc<AccessToken>> for Lifetime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Meaning;
+    use crate::provider::ErrorClass;
 
     const NAME: TokenName = (GrantId::new([1; 16]), [1; 16]);
 
@@ -418,7 +418,7 @@ mod tests {
             assert_eq!(outcomes.failure(&NAME), None, "in doubt, so for a moment only");
         }
         let (outcomes, clock) = outcomes();
-        outcomes.failed(NAME, ProviderError::Refused(Meaning::LoginAgain), Some(503), true);
+        outcomes.failed(NAME, ProviderError::Refused(ErrorClass::LoginAgain), Some(503), true);
         clock.advance(Duration::from_secs(9));
         assert!(outcomes.failure(&NAME).is_some() && outcomes.failure(&(NAME.0, [2; 16])).is_none());
     }

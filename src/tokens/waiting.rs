@@ -251,7 +251,7 @@ fn lock<K, V>(under_way: &Under<K, V>) -> MutexGuard<'_, HashMap<K, Loop<V>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::{Meaning, ProviderError};
+    use crate::provider::{ErrorClass, ProviderError};
     use futures_util::FutureExt;
     use futures_util::future::join_all;
     use tokio::time::advance;
@@ -385,7 +385,7 @@ mod tests {
     async fn a_reason_that_will_stay_ends_all_waiting() {
         for reason in [
             ExchangeError::NoRecord,
-            ExchangeError::Provider(ProviderError::Refused(Meaning::Locked), None),
+            ExchangeError::Provider(ProviderError::Refused(ErrorClass::Locked), None),
             ExchangeError::NoRoom,
         ] {
             let (loops, last) = (loops(), reason.clone());

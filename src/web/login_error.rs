@@ -5,7 +5,7 @@ use super::reason::Answer;
 use super::{audit, index};
 use crate::app::App;
 use crate::login::{Context, LoginError, NoRefreshToken};
-use crate::provider::{Flow, Meaning, ProviderError, Service};
+use crate::provider::{ErrorClass, Flow, ProviderError, Service};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -59,14 +59,14 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
 }
 
 /// The provider sent the person back with an error.
-fn provider_error(service: &Service, meaning: Option<Meaning>, code: &str) -> (StatusCode, ErrorPage) {
+fn provider_error(service: &Service, meaning: Option<ErrorClass>, code: &str) -> (StatusCode, ErrorPage) {
     let (status, name) = match meaning {
-        Some(Meaning::AdminConsent) => (StatusCode::BAD_REQUEST, "admin_consent"),
-        Some(Meaning::Policy) => (StatusCode::BAD_REQUEST, "policy"),
-        Some(Meaning::Locked) => (StatusCode::BAD_REQUEST, "locked"),
-        Some(Meaning::Operator | Meaning::Unclear) => (StatusCode::BAD_GATEWAY, "registration"),
-        Some(Meaning::Later) => (StatusCode::BAD_GATEWAY, "busy"),
-        Some(Meaning::LoginAgain | Meaning::AnswerLost | Meaning::Expired | Meaning::Consent) => {
+        Some(ErrorClass::AdminConsent) => (StatusCode::BAD_REQUEST, "admin_consent"),
+        Some(ErrorClass::Policy) => (StatusCode::BAD_REQUEST, "policy"),
+        Some(ErrorClass::Locked) => (StatusCode::BAD_REQUEST, "locked"),
+        Some(ErrorClass::Operator | ErrorClass::Unclear) => (StatusCode::BAD_GATEWAY, "registration"),
+        Some(ErrorClass::Later) => (StatusCode::BAD_GATEWAY, "busy"),
+        Some(ErrorClass::LoginAgain | ErrorClass::AnswerLost | ErrorClass::Expired | ErrorClass::Consent) => {
             (StatusCode::BAD_REQUEST, "sign_in")
         }
         None => (StatusCode::BAD_REQUEST, "provider_error"),
@@ -79,7 +79,7 @@ fn call_failed(service: &Service, failure: ProviderError) -> (StatusCode, ErrorP
     let page = again(
         service,
         match failure {
-            ProviderError::Refused(Meaning::Policy | Meaning::AdminConsent | Meaning::Locked) => "call_policy",
+            ProviderError::Refused(ErrorClass::Policy | ErrorClass::AdminConsent | ErrorClass::Locked) => "call_policy",
             ProviderError::Refused(_) => match service.provider.flow() {
                 Flow::Code => "call_refused",
                 Flow::Paste => "call_refused_paste",
@@ -139,16 +139,16 @@ mod tests {
         let catalogue = Catalogue::build(providers, services, BTreeMap::new(), true).unwrap();
         let service = || catalogue.find("googledrive").unwrap().clone();
         let meanings = [
-            Meaning::LoginAgain,
-            Meaning::Expired,
-            Meaning::Consent,
-            Meaning::Policy,
-            Meaning::Locked,
-            Meaning::AdminConsent,
-            Meaning::Unclear,
-            Meaning::Operator,
-            Meaning::Later,
-            Meaning::AnswerLost,
+            ErrorClass::LoginAgain,
+            ErrorClass::Expired,
+            ErrorClass::Consent,
+            ErrorClass::Policy,
+            ErrorClass::Locked,
+            ErrorClass::AdminConsent,
+            ErrorClass::Unclear,
+            ErrorClass::Operator,
+            ErrorClass::Later,
+            ErrorClass::AnswerLost,
         ];
         let failures = [
             ProviderError::Misconfigured,

@@ -10,7 +10,7 @@ use super::reason::Answer;
 use super::refresh;
 use crate::authid::{ParseError, ServiceId};
 use crate::denylist::Denied;
-use crate::provider::{Meaning, ProviderError};
+use crate::provider::{ErrorClass, ProviderError};
 use crate::seal::{Epoch, NoKey};
 use crate::tokens::ExchangeError;
 use actix_web::body::MessageBody;
@@ -49,7 +49,7 @@ fn service() -> ServiceId {
     ServiceId::parse("example").unwrap()
 }
 
-fn refused(meaning: Meaning) -> ExchangeError {
+fn refused(meaning: ErrorClass) -> ExchangeError {
     ExchangeError::Provider(ProviderError::Refused(meaning), Some(400))
 }
 
@@ -70,14 +70,14 @@ rows! { refusals, ExchangeError,
     ExchangeError::Denied(_) => ExchangeError::Denied(Denied::Epoch), User;
     ExchangeError::NotOffered(_) => ExchangeError::NotOffered(service()), Operator;
     ExchangeError::Gone(..) => ExchangeError::Gone(service(), "It has ended. Use gcs instead.".to_owned()), User;
-    ExchangeError::Provider(ProviderError::Refused(Meaning::LoginAgain), _) => refused(Meaning::LoginAgain), User;
-    ExchangeError::Provider(ProviderError::Refused(Meaning::Expired), _) => refused(Meaning::Expired), User;
-    ExchangeError::Provider(ProviderError::Refused(Meaning::Consent), _) => refused(Meaning::Consent), User;
-    ExchangeError::Provider(ProviderError::Refused(Meaning::Policy), _) => refused(Meaning::Policy), User;
-    ExchangeError::Provider(ProviderError::Refused(Meaning::Locked), _) => refused(Meaning::Locked), User;
-    ExchangeError::Provider(ProviderError::Refused(Meaning::AdminConsent), _) => refused(Meaning::AdminConsent), User;
-    ExchangeError::Provider(ProviderError::Refused(Meaning::AnswerLost), _) => refused(Meaning::AnswerLost), User;
-    ExchangeError::Provider(ProviderError::Refused(Meaning::Operator | Meaning::Unclear | Meaning::Later), _) => refused(Meaning::Later), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::LoginAgain), _) => refused(ErrorClass::LoginAgain), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::Expired), _) => refused(ErrorClass::Expired), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::Consent), _) => refused(ErrorClass::Consent), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::Policy), _) => refused(ErrorClass::Policy), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::Locked), _) => refused(ErrorClass::Locked), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::AdminConsent), _) => refused(ErrorClass::AdminConsent), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::AnswerLost), _) => refused(ErrorClass::AnswerLost), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::Operator | ErrorClass::Unclear | ErrorClass::Later), _) => refused(ErrorClass::Later), User;
     ExchangeError::Provider(ProviderError::Misconfigured, Some(_)) => ExchangeError::Provider(ProviderError::Misconfigured, Some(401)), Operator;
     ExchangeError::Provider(ProviderError::Misconfigured, None) => ExchangeError::Provider(ProviderError::Misconfigured, None), Operator;
     ExchangeError::Provider(ProviderError::Unclear { status: 500.. }, _) => ExchangeError::Provider(ProviderError::Unclear { status: 500 }, Some(500)), Later;

@@ -6,7 +6,7 @@
 
 use crate::authid::{ParseError, ServiceId};
 use crate::denylist::Denied;
-use crate::provider::{Catalogue, Meaning, ProviderError};
+use crate::provider::{Catalogue, ErrorClass, ProviderError};
 use crate::seal::NoKey;
 use crate::tokens::ExchangeError;
 use actix_web::http::StatusCode;
@@ -223,25 +223,25 @@ impl Answer {
         let http = status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
         match (failure, status) {
             (ProviderError::Refused(meaning), _) => Self::permanent(match meaning {
-                Meaning::Expired => format!(
+                ErrorClass::Expired => format!(
                     "{provider} says that this login has expired from age or disuse{http}. Please create a new AuthID"
                 ),
-                Meaning::Consent => {
+                ErrorClass::Consent => {
                     format!("{provider} wants a new consent or another sign-in step{http}. Please create a new AuthID")
                 }
-                Meaning::Policy => format!(
+                ErrorClass::Policy => format!(
                     "A rule of your organisation at {provider} wants a sign-in step that no backup can take{http}. Please ask its administrator, or create a new AuthID"
                 ),
-                Meaning::Locked => format!(
+                ErrorClass::Locked => format!(
                     "{provider} says that this account is locked or may not be used{http}. Please sign in there or ask its administrator, then create a new AuthID"
                 ),
-                Meaning::AdminConsent => format!(
+                ErrorClass::AdminConsent => format!(
                     "An administrator of your organisation has to allow this server's app at {provider}{http}. Please ask, then create a new AuthID"
                 ),
-                Meaning::AnswerLost => format!(
+                ErrorClass::AnswerLost => format!(
                     "An exchange with {provider} broke off, and this login is no longer accepted since{http}. Please create a new AuthID"
                 ),
-                Meaning::LoginAgain | Meaning::Operator | Meaning::Unclear | Meaning::Later => format!(
+                ErrorClass::LoginAgain | ErrorClass::Operator | ErrorClass::Unclear | ErrorClass::Later => format!(
                     "{provider} no longer accepts this login: it was withdrawn or replaced{http}. Please create a new AuthID"
                 ),
             }),

@@ -7,7 +7,7 @@ use super::reason::Answer;
 use crate::app::App;
 use crate::authid::ParseError;
 use crate::denylist::Denied;
-use crate::provider::{Meaning, ProviderError};
+use crate::provider::{ErrorClass, ProviderError};
 use crate::seal::NoKey;
 use crate::texts::Text;
 use crate::tokens::ExchangeError;
@@ -66,12 +66,12 @@ pub(super) fn refused(refused: &ExchangeError) -> Text {
 
 fn failed(failure: &ProviderError) -> Text {
     Text::new(match failure {
-        ProviderError::Refused(Meaning::Expired) => "reason.expired",
-        ProviderError::Refused(Meaning::Consent) => "reason.consent",
-        ProviderError::Refused(Meaning::Policy) => "reason.policy",
-        ProviderError::Refused(Meaning::Locked) => "reason.locked",
-        ProviderError::Refused(Meaning::AdminConsent) => "reason.admin_consent",
-        ProviderError::Refused(Meaning::AnswerLost) => "reason.answer_lost",
+        ProviderError::Refused(ErrorClass::Expired) => "reason.expired",
+        ProviderError::Refused(ErrorClass::Consent) => "reason.consent",
+        ProviderError::Refused(ErrorClass::Policy) => "reason.policy",
+        ProviderError::Refused(ErrorClass::Locked) => "reason.locked",
+        ProviderError::Refused(ErrorClass::AdminConsent) => "reason.admin_consent",
+        ProviderError::Refused(ErrorClass::AnswerLost) => "reason.answer_lost",
         ProviderError::Refused(_) => "reason.withdrawn",
         ProviderError::Misconfigured => "reason.credentials",
         ProviderError::Unclear { status } => return Text::new("reason.unclear").with("status", *status),

@@ -17,7 +17,7 @@ use crate::authid::{GrantId, Login};
 use crate::clock::Clock;
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{Meaning, ProviderError, RefreshError, TokenResponse};
+use crate::provider::{ErrorClass, ProviderError, RefreshError, TokenResponse};
 use crate::seal::Epoch;
 use crate::store::{Shelf, Store, StoreError};
 use driver::Run;
@@ -165,7 +165,7 @@ impl Rotation {
                 let broke_off = run.seen.record.is_some_and(|record| record.broke_off);
                 Err(match failure {
                     ProviderError::Refused(_) if broke_off => {
-                        ExchangeError::Provider(ProviderError::Refused(Meaning::AnswerLost), status)
+                        ExchangeError::Provider(ProviderError::Refused(ErrorClass::AnswerLost), status)
                     }
                     _ if in_doubt && manner.single_use => ExchangeError::Unclear(failure, status),
                     _ => ExchangeError::Provider(failure, status),

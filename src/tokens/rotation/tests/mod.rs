@@ -81,7 +81,7 @@ impl Provider {
 }
 
 fn refused() -> RefreshError {
-    RefreshError { failure: ProviderError::Refused(Meaning::LoginAgain), in_doubt: false, status: Some(400) }
+    RefreshError { failure: ProviderError::Refused(ErrorClass::LoginAgain), in_doubt: false, status: Some(400) }
 }
 
 pub(super) fn failed(failure: ProviderError, in_doubt: bool) -> RefreshError {
@@ -242,7 +242,7 @@ async fn a_lost_answer_is_waited_out_and_then_the_old_token_is_tried_once() {
         } else {
             let again = replicas.exchange(STRICT, |a| a).await;
             let lost = |outcome: &Result<_, _>| {
-                matches!(outcome, Err(ExchangeError::Provider(ProviderError::Refused(Meaning::AnswerLost), _)))
+                matches!(outcome, Err(ExchangeError::Provider(ProviderError::Refused(ErrorClass::AnswerLost), _)))
             };
             assert!(lost(&after) && lost(&again), "{after:?} {again:?}: it is told why, at once and later");
         }
