@@ -111,7 +111,7 @@ async fn inspect(
     json: bool,
 ) -> anyhow::Result<()> {
     let verdict = |outcome| verdict(outcome, &opened.login.service, providers.catalogue());
-    let facts = tokens.facts(opened);
+    let facts = tokens.info(opened);
     let tested = if test { Some(tokens.test(opened).await) } else { None };
     if json {
         let mut answer = facts.json();
@@ -131,7 +131,7 @@ async fn inspect(
 }
 
 async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::Result<()> {
-    let anew = tokens.anew(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let anew = tokens.reseal(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
     let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.grant);
     if json {
         let (epoch, before) = (anew.epoch.number(), opened.epoch.number());

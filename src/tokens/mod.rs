@@ -16,7 +16,7 @@ mod rotation;
 mod waiting;
 
 pub use cache::AccessToken;
-pub use inspect::{Anew, End, Facts};
+pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use refused::ExchangeError;
 pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
 pub use rotation::records_by_epoch;
@@ -222,13 +222,13 @@ impl TokenService {
     }
 
     fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
-        let resealed = if source == Source::Fetched { self.reseal(opened, &access) } else { None };
+        let resealed = if source == Source::Fetched { self.resealed(opened, &access) } else { None };
         let expires_in = access.seconds_left(&self.0.clock);
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
 
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
-    fn reseal(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
+    fn resealed(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
         let keys = self.newest_keys(&keyring, opened);
         if renewed.is_none() && opened.epoch >= keys.epoch() {

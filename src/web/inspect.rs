@@ -9,7 +9,7 @@ use crate::denylist::Denied;
 use crate::guard::{self, Guard};
 use crate::seal::KeyState;
 use crate::texts::Text;
-use crate::tokens::{ExchangeError, Facts, Opened};
+use crate::tokens::{AuthIdInfo, ExchangeError, Opened};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -99,7 +99,7 @@ fn show(
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {
-    let facts = app.tokens().facts(opened);
+    let facts = app.tokens().info(opened);
     let provider = provider(opened, app);
     let fault = tested
         .and_then(|outcome| outcome.as_ref().err())
@@ -125,8 +125,8 @@ fn show(
 }
 
 async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
-    let Facts { service, service_name, grant, .. } = app.tokens().facts(opened);
-    match app.tokens().anew(opened).await {
+    let AuthIdInfo { service, service_name, grant, .. } = app.tokens().info(opened);
+    match app.tokens().reseal(opened).await {
         Ok(anew) => {
             audit::made_anew(opened, anew.epoch, request, app);
             let service_name = service_name.as_deref().unwrap_or(service.as_str());
