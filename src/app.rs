@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::config::{Config, HttpSettings, KeyringSource};
 use crate::denylist::Denylist;
 use crate::health::Health;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;

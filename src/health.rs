@@ -3,7 +3,7 @@
 
 use crate::clock::rfc3339;
 use crate::denylist::Denylist;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::{File, Meter};
 use crate::store::Store;
 use crate::tls::LiveCertificate;

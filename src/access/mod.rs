@@ -13,7 +13,7 @@ pub use hash::{MIN_LEN, Unhashable, hash};
 pub use password_file::{PasswordFile, PasswordFileError};
 
 use crate::clock::Clock;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::net::Client;
 use crate::seal::{Parcel, Purpose, SealError};
 use crate::watch::{Follow, Readings};

@@ -15,7 +15,7 @@ use super::cache::AccessToken;
 use super::refused::Refused;
 use crate::authid::{GrantId, Login};
 use crate::clock::Clock;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{Failure, Meaning, RefreshFailure, TokenResponse};
 use crate::seal::Epoch;
