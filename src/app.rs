@@ -132,7 +132,7 @@ impl App {
                 denylist.clone(),
                 store.clone(),
                 certificate.clone(),
-                access.as_ref().map(|access| access.readings().clone()),
+                access.as_ref().map(|access| access.load_status().clone()),
                 meter.clone(),
             ),
             limits: Limits::new(config.rates, &clock),

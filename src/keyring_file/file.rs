@@ -4,7 +4,7 @@
 use super::KeyringFileError;
 use crate::files::{self, Place, Readers, Unread};
 use crate::seal::Keyring;
-use crate::watch::Signature;
+use crate::watch::FileStamp;
 use std::io::{self, Write};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -26,10 +26,10 @@ pub fn read_text(path: &Path) -> Result<(Zeroizing<String>, Keyring), KeyringFil
 }
 
 /// Reads and checks a keyring file.
-pub(super) fn read(path: &Path) -> Result<(Keyring, Signature), KeyringFileError> {
+pub(super) fn read(path: &Path) -> Result<(Keyring, FileStamp), KeyringFileError> {
     let (text, metadata) =
         files::read_text(path, MAX_LEN, Readers::Group).map_err(|error| KeyringFileError::unread(path, error))?;
-    Ok((parse(path, &text)?, Signature::of(&metadata)))
+    Ok((parse(path, &text)?, FileStamp::new(&metadata)))
 }
 
 fn parse(path: &Path, text: &str) -> Result<Keyring, KeyringFileError> {

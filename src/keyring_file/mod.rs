@@ -18,7 +18,7 @@ pub use packed::{pack, unpack};
 
 use crate::files::Unread;
 use crate::seal::{Keyring, KeyringError};
-use crate::watch::{Live, Signature, Source};
+use crate::watch::{FileStamp, Live, Source};
 use file::read;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -111,8 +111,8 @@ impl Source for KeyringFile {
         vec![self.0.clone()]
     }
 
-    fn read(&self) -> Result<(Keyring, Vec<Signature>), KeyringFileError> {
-        read(&self.0).map(|(keyring, signature)| (keyring, vec![signature]))
+    fn read(&self) -> Result<(Keyring, Vec<FileStamp>), KeyringFileError> {
+        read(&self.0).map(|(keyring, stamp)| (keyring, vec![stamp]))
     }
 
     fn is_unread(fault: &KeyringFileError) -> bool {
@@ -123,7 +123,7 @@ impl Source for KeyringFile {
         }
     }
 
-    fn loaded(&mut self, old: &Keyring, new: &Keyring, _: &[Signature]) {
+    fn loaded(&mut self, old: &Keyring, new: &Keyring, _: &[FileStamp]) {
         let (epochs, digest) = (describe(new), new.digest());
         if digest == old.digest() {
             tracing::info!(?epochs, "keyring loaded; it does what it did before");
@@ -261,7 +261,7 @@ mod tests {
         let live = Arc::new(LiveKeyring::open(&path).unwrap());
         let _watch = Watch::start(vec![live.follow().unwrap()]).unwrap();
         let becomes = |primary, failed| {
-            until(|| (live.load().primary().epoch().number(), live.readings().failed()) == (primary, failed));
+            until(|| (live.load().primary().epoch().number(), live.load_status().failed()) == (primary, failed));
         };
         write(&path, keyring(2), 0o600);
         becomes(2, false);
