@@ -15,13 +15,13 @@ const FORWARDED: &str = "forwarded";
 const PROXY_HEADERS: [&str; 5] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED, "x-forwarded-host", "x-real-ip"];
 
 /// Where the request comes from.
-pub(super) fn of(request: &HttpRequest, app: &App) -> Client {
+pub(in crate::web) fn of(request: &HttpRequest, app: &App) -> Client {
     let peer = peer(request);
     Client { address: address(request, app, peer).map(Into::into), peer: peer.into() }
 }
 
 /// Whether a trusted proxy says that the client used plain http, while browsers are to use https.
-pub(super) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
+pub(in crate::web) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
     let peer = peer(request);
     let said = || scheme(request).filter(|(_, scheme)| scheme.eq_ignore_ascii_case("http"));
     let Some((header, _)) = (app.public_url().scheme() == "https" && app.http().trusts(peer)).then(said).flatten()
@@ -39,7 +39,7 @@ pub(super) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
 }
 
 /// Whether one of the operator's own proxies sends it.
-pub(super) fn is_from_a_trusted_proxy(request: &HttpRequest, app: &App) -> bool {
+pub(in crate::web) fn is_from_a_trusted_proxy(request: &HttpRequest, app: &App) -> bool {
     !guard::on(Guard::TrustedProxy) || app.http().trusts(peer(request))
 }
 
