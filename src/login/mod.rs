@@ -24,7 +24,7 @@ pub use origin::{DeliveryRules, Opener, Origin, Silence};
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::guard::{self, Guard};
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::net::Client;
 use crate::provider::{Availability, CallbackError, Flow, PastedToken, ProviderError, Providers, Service};
 use crate::seal::SealError;

@@ -25,7 +25,7 @@ pub use waiting::Patience;
 use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{self, Availability, Providers, Service};
 use crate::seal::Epoch;

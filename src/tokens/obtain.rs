@@ -48,7 +48,7 @@ impl TokenService {
         let mut opened = self.open(authid);
         let is_newer = |opened: &_| matches!(opened, Err(ExchangeError::NoKey(_, NoKey::Newer)));
         // A keyring without a file never changes.
-        if is_newer(&opened) && self.0.waits() && self.0.keyring.readings().looked_at().is_some() {
+        if is_newer(&opened) && self.0.waits() && self.0.keyring.load_status().looked_at().is_some() {
             let Some(_place) = self.0.room.enter(UNPROVEN) else { return opened };
             let look = || self.0.ending.run_until_cancelled(sleep(LOOK));
             while is_newer(&opened) && Instant::now() + LOOK < deadline && look().await.is_some() {

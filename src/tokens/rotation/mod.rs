@@ -15,7 +15,7 @@ use super::cache::AccessToken;
 use super::refused::ExchangeError;
 use crate::authid::{GrantId, Login};
 use crate::clock::Clock;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{ErrorClass, ProviderError, RefreshError, TokenResponse};
 use crate::seal::Epoch;
