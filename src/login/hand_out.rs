@@ -6,7 +6,7 @@ use super::origin::{Opener, Silence};
 use super::ticket::Ticket;
 use super::{Caution, LoggedIn, Logins};
 use crate::authid::{self, Login, RevokeCode};
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
 use crate::provider::{RefreshTokenPolicy, Service, TokenResponse};
 use crate::store::Shelf;
@@ -77,7 +77,7 @@ impl Logins {
         }
         let (grant, revoke_code) = named.unzip();
         let shown = service.provider.shown(callback);
-        let moved = guard::on(Guard::OtherAddress) && context.has_moved(client);
+        let moved = mitigation::on(Mitigation::OtherAddress) && context.has_moved(client);
         let caution = if moved { Some(Caution::OtherAddress) } else { caution };
         let again = caution.is_none().then(|| self.welcome(&context)).transpose()?;
         let opener = if caution.is_some() { Opener::None(Silence::Distrusted) } else { context.opener };

@@ -9,8 +9,8 @@ use super::index::{self, Wanted};
 use super::{client, login_error, page, unfit, visitor};
 use crate::access::{Access, Refused};
 use crate::app::App;
-use crate::guard::{self, Guard};
 use crate::login::{Binder, LoginError};
+use crate::mitigation::{self, Mitigation};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
@@ -29,7 +29,7 @@ struct Page<'a> {
 /// Whether this browser has to give the password before a login.
 pub(super) fn is_shut(request: &HttpRequest, app: &App) -> bool {
     let admits = |access: &Access| Cookie::Pass.read(request, app).is_some_and(|pass| access.admits(pass));
-    guard::on(Guard::Password) && app.access().is_some_and(|access| !admits(access))
+    mitigation::on(Mitigation::Password) && app.access().is_some_and(|access| !admits(access))
 }
 
 /// The page that asks for the password, once more if it was `refused`.

@@ -6,7 +6,7 @@ use super::page::{self, ErrorPage, When, alone};
 use super::{audit, authid, client, exchange, headers, told, unfit, visitor};
 use crate::app::App;
 use crate::denylist::Denied;
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::seal::KeyState;
 use crate::texts::Text;
 use crate::tokens::{Facts, Opened, Refused};
@@ -89,7 +89,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
 /// Whether this client may have an AuthID tested at its provider now.
 fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> bool {
     let client = client::of(request, app);
-    !guard::on(Guard::TestLimit) || app.limits().tests.admits(client, Some(opened.login.grant))
+    !mitigation::on(Mitigation::TestLimit) || app.limits().tests.admits(client, Some(opened.login.grant))
 }
 
 fn show(
