@@ -101,7 +101,7 @@ fn outcome(keyring: &Keyring, text: &str) -> Result<Content, (&'static str, Opti
         token: login.refresh_token.expose_secret().to_owned(),
         sealed: login.sealed_at,
         login: login.login_at,
-        bind: hex(login.bind.expose()),
+        bind: hex(login.record_secret.expose()),
         app: login.app.map(|app| app.to_string()),
         ends: login.ends_at,
     })

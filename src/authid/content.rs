@@ -1,7 +1,7 @@
 //! The plaintext of an AuthID: a compact JSON object. Members that are not known are kept as they are written when the
 //! login is sealed again, so that servers of two versions can serve the same AuthIDs side by side.
 
-use super::login::{AppId, Bind, GrantId, Login};
+use super::login::{AppId, GrantId, Login, RecordSecret};
 use super::text::ServiceId;
 use crate::clock::UnixTime;
 use secrecy::ExposeSecret;
@@ -99,7 +99,7 @@ impl Serialize for Login {
         map.serialize_entry("token", self.refresh_token.expose_secret())?;
         map.serialize_entry("sealed", &self.sealed_at)?;
         map.serialize_entry("login", &self.login_at)?;
-        map.serialize_entry("bind", self.bind.print().as_str())?;
+        map.serialize_entry("bind", self.record_secret.print().as_str())?;
         if let Some(app) = self.app {
             map.serialize_entry("app", &app.to_string())?;
         }
@@ -128,7 +128,7 @@ impl Login {
             refresh_token: content.token.filter(|token| !token.is_empty())?.into_owned().into(),
             sealed_at: time(content.sealed?)?,
             login_at: time(content.login?)?,
-            bind: Bind::parse(content.bind?)?,
+            record_secret: RecordSecret::parse(content.bind?)?,
             app: content.app.map(|app| AppId::parse(app).ok_or(())).transpose().ok()?,
             ends_at: content.ends.map(|ends| time(ends).ok_or(())).transpose().ok()?,
             unknown: content.unknown,

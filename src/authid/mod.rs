@@ -11,7 +11,7 @@ mod revoke_code;
 mod text;
 
 pub use content::Unknown;
-pub use login::{AppId, Bind, GrantId, Login};
+pub use login::{AppId, GrantId, Login, RecordSecret};
 pub use pasted::{strip, tidy};
 pub use revoke_code::RevokeCode;
 pub use text::{AuthId, Envelope, ParseError, ServiceId};

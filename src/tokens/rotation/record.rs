@@ -133,7 +133,7 @@ impl Record {
         let mut blob = vec![VERSION];
         blob.extend(keys.epoch().number().to_be_bytes());
         blob.extend(self.generation.to_be_bytes());
-        let key = Key::new(&keys.derive(Purpose::RotationRecord, login.bind.expose()));
+        let key = Key::new(&keys.derive(Purpose::RotationRecord, login.record_secret.expose()));
         blob.extend(key.seal(&associated_data(login.grant, &blob), &plaintext)?);
         Ok(blob)
     }
@@ -144,7 +144,7 @@ impl Record {
         let epoch = epoch_of(clear).ok_or_else(damaged)?;
         let generation = generation_of(clear).ok_or_else(damaged)?;
         let keys = keyring.opener(epoch).map_err(|why| Unopened::NoKey(epoch, why))?;
-        let key = Key::new(&keys.derive(Purpose::RotationRecord, login.bind.expose()));
+        let key = Key::new(&keys.derive(Purpose::RotationRecord, login.record_secret.expose()));
         let plaintext = key.open(&associated_data(login.grant, clear), sealed).ok_or_else(damaged)?;
         let content: Content<'_> = serde_json::from_slice(&plaintext).map_err(|_| Unopened::Damaged)?;
         Ok(Self {
@@ -163,7 +163,7 @@ impl Record {
 
 /// Where the record of a login is stored.
 pub(super) fn name(login: &Login) -> Name {
-    *derive_from(login.bind.expose(), Purpose::RotationName)
+    *derive_from(login.record_secret.expose(), Purpose::RotationName)
 }
 
 /// The epoch that a record was sealed under, of its first [`HEAD_LEN`] bytes.
@@ -206,9 +206,9 @@ mod tests {
         assert_eq!(opened.token.expose_secret(), "secret-token");
         assert_eq!((opened.generation, opened.asked_at), (0, None));
         assert!(!String::from_utf8_lossy(&blob).contains("token"));
-        let other_bind = Login { bind: other.bind.clone(), ..login.clone() };
+        let other_secret = Login { record_secret: other.record_secret.clone(), ..login.clone() };
         let other_grant = Login { grant: other.grant, ..login.clone() };
-        for wrong in [&other, &other_bind, &other_grant] {
+        for wrong in [&other, &other_secret, &other_grant] {
             assert_eq!(Record::open(&blob, wrong, &keyring).err(), Some(Unopened::Damaged));
         }
         for at in 0..blob.len() {
