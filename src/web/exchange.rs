@@ -19,7 +19,7 @@ pub(super) fn refreshed(opened: &Opened, granted: &Granted, begun: Instant, requ
         headers::span(request).in_scope(|| {
             tracing::debug!(
                 service = %granted.service,
-                grant = %opened.login.grant,
+                grant = %opened.login.id,
                 epoch = opened.epoch.number(),
                 source = granted.source.word(),
                 duration_ms = milliseconds(begun),

@@ -74,7 +74,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
         Ok(Some("test")) if !may_test(&opened, &request, &app) => too_many(&request, &app),
         Ok(Some("test")) => {
             let span = headers::span(&request);
-            span.record("grant", tracing::field::display(opened.login.grant));
+            span.record("grant", tracing::field::display(opened.login.id));
             let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
             if let Err(refused) = &outcome {
                 span.in_scope(|| exchange::refused(refused, &opened, &request, &app));
@@ -89,7 +89,7 @@ pub(super) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) 
 /// Whether this client may have an AuthID tested at its provider now.
 fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> bool {
     let client = client::of(request, app);
-    !mitigation::on(Mitigation::TestLimit) || app.limits().tests.admits(client, Some(opened.login.grant))
+    !mitigation::on(Mitigation::TestLimit) || app.limits().tests.admits(client, Some(opened.login.id))
 }
 
 fn show(

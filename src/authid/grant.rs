@@ -128,11 +128,11 @@ impl fmt::Display for AppId {
 
 /// One person's login at one service.
 #[derive(Clone)]
-pub struct Login {
+pub struct Grant {
     /// Where.
     pub service: ServiceId,
     /// Which login.
-    pub grant: GrantId,
+    pub id: GrantId,
     /// The provider's refresh token.
     pub refresh_token: SecretString,
     /// When the refresh token came from the provider. A move to a newer key alone keeps it.
@@ -149,7 +149,7 @@ pub struct Login {
     pub unknown: Unknown,
 }
 
-impl Login {
+impl Grant {
     /// A new one.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ impl Login {
     pub fn new(service: ServiceId, refresh_token: SecretString, now: UnixTime) -> Result<Self, SealError> {
         Ok(Self {
             service,
-            grant: GrantId::random()?,
+            id: GrantId::random()?,
             refresh_token,
             sealed_at: now,
             login_at: now,
