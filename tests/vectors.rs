@@ -93,15 +93,15 @@ fn outcome(keyring: &Keyring, text: &str) -> Result<Content, (&'static str, Opti
         ParseError::Version2(service) => ("version2", service.map(|id| id.as_str().to_owned())),
     })?;
     let login = envelope.open(keyring).map_err(|error| (fault(error), None))?;
-    assert_eq!((&login.service, login.grant), (&envelope.service, envelope.grant));
+    assert_eq!((&login.service, login.id), (&envelope.service, envelope.grant));
     Ok(Content {
         service: login.service.to_string(),
         epoch: envelope.epoch.number(),
-        grant: login.grant.to_string(),
+        grant: login.id.to_string(),
         token: login.refresh_token.expose_secret().to_owned(),
         sealed: login.sealed_at,
         login: login.login_at,
-        bind: hex(login.bind.expose()),
+        bind: hex(login.record_secret.expose()),
         app: login.app.map(|app| app.to_string()),
         ends: login.ends_at,
     })

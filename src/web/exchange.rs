@@ -19,7 +19,7 @@ pub(in crate::web) fn refreshed(opened: &Opened, granted: &Granted, begun: Insta
         middleware::span(request).in_scope(|| {
             tracing::debug!(
                 service = %granted.service,
-                grant = %opened.login.grant,
+                grant = %opened.login.id,
                 epoch = opened.epoch.number(),
                 source = granted.source.word(),
                 duration_ms = milliseconds(begun),

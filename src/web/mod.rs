@@ -82,7 +82,7 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
         return Ok(granted);
     }
     let span = middleware::span(request);
-    span.record("grant", tracing::field::display(opened.login.grant));
+    span.record("grant", tracing::field::display(opened.login.id));
     let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(ExchangeError::word, |granted| granted.source.word()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
