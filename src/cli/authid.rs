@@ -10,7 +10,7 @@ use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::Providers;
 use crate::store::Store;
-use crate::tokens::{AtProvider, ExchangeError, Opened, Patience, TokenService, Withdrawal};
+use crate::tokens::{ExchangeError, Opened, Patience, ProviderRevocation, ProviderRevocationMode, TokenService};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -162,14 +162,14 @@ async fn revoke(
     json: bool,
 ) -> anyhow::Result<()> {
     let revocable = tokens.revocable(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let at_provider = if at_provider { AtProvider::Always } else { AtProvider::Never };
+    let at_provider = if at_provider { ProviderRevocationMode::Always } else { ProviderRevocationMode::Never };
     let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
     if json {
         print_json(done.json(withdraw_url))?;
     } else {
-        let todo = withdraw_url.filter(|_| done.at_provider != Withdrawal::Done);
+        let todo = withdraw_url.filter(|_| done.at_provider != ProviderRevocation::Done);
         println!("login id: {}", done.grant);
         println!("refused by this server: {}", if done.here.is_ok() { "yes, durably" } else { "no" });
         let name = provider.map_or(done.service.as_str(), |provider| provider.name());
@@ -179,7 +179,7 @@ async fn revoke(
     if let Err(error) = done.here {
         return Err(anyhow!("{}", error.cause).context("the denylist could not be written"));
     }
-    if done.at_provider == Withdrawal::Failed {
+    if done.at_provider == ProviderRevocation::Failed {
         bail!("the login is refused here, but the storage provider did not end it; try again");
     }
     Ok(())

@@ -18,7 +18,7 @@ mod waiting;
 pub use cache::AccessToken;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use refused::ExchangeError;
-pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
+pub use revoke::{ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
@@ -59,7 +59,7 @@ struct Inner {
     /// Of all waiting, but not of calls under way.
     ending: CancellationToken,
     /// By login, and what is not asked of its provider.
-    revocations: Flights<(GrantId, Option<Withdrawal>), Revocation>,
+    revocations: Flights<(GrantId, Option<ProviderRevocation>), Revocation>,
     /// `None` without a store that outlives the process.
     rotation: Option<Rotation>,
     clock: Clock,
