@@ -11,7 +11,7 @@ use crate::keyfile::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;
-use crate::provider::{Catalogue, Providers, Visit};
+use crate::provider::{Catalogue, ProviderClient, Visit};
 use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
@@ -35,7 +35,7 @@ pub struct App {
     store: Arc<Store>,
     access: Option<Access>,
     certificate: Option<Arc<LiveCertificate>>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     pages: Pages,
     watch: Watch,
     health: Health,
@@ -94,7 +94,7 @@ impl App {
         let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
         let meter = Meter::new(clock.clone(), config.names());
         let providers =
-            note(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
+            note(&mut faults, ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
         let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
         let host = public_url.host().map(|host| host.to_owned());

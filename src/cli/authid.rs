@@ -8,7 +8,7 @@ use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::Providers;
+use crate::provider::ProviderClient;
 use crate::store::Store;
 use crate::tokens::{ExchangeError, Opened, Patience, ProviderRevocation, ProviderRevocationMode, TokenService};
 use crate::web::verdict;
@@ -105,7 +105,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
 
 async fn inspect(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     opened: &Opened,
     test: bool,
     json: bool,
@@ -156,7 +156,7 @@ async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::R
 
 async fn revoke(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     text: &SecretString,
     at_provider: bool,
     json: bool,
@@ -192,14 +192,14 @@ fn print_json(mut answer: Value) -> anyhow::Result<()> {
 }
 
 /// What works on AuthIDs, with the files that the configuration names.
-fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>)> {
+fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> {
     let keyring = match &config.keyring {
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
     };
     let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
-    let providers = Arc::new(Providers::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
+    let providers = Arc::new(ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
     Ok((
         TokenService::new(

@@ -26,7 +26,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::guard::{self, Guard};
 use crate::keyfile::LiveKeyring;
 use crate::net::Client;
-use crate::provider::{Availability, CallbackError, Flow, PastedToken, ProviderError, Providers, Service};
+use crate::provider::{Availability, CallbackError, Flow, PastedToken, ProviderClient, ProviderError, Service};
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
@@ -48,7 +48,7 @@ const SEEN: Duration = Duration::from_secs(900);
 /// Logs people in.
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     tokens: tokens::TokenService,
     store: Arc<Store>,
     rules: DeliveryRules,
@@ -126,7 +126,7 @@ impl Logins {
     /// Puts the parts together. `redirect_uri` is the registered callback.
     pub fn new(
         keyring: Arc<LiveKeyring>,
-        providers: Arc<Providers>,
+        providers: Arc<ProviderClient>,
         tokens: tokens::TokenService,
         store: Arc<Store>,
         rules: DeliveryRules,

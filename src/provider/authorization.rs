@@ -7,7 +7,7 @@ use super::discovery::Metadata;
 use super::failure::{Fault, ProviderError};
 use super::json::Members;
 use super::service::{Client, Provider, Service};
-use super::{Flow, Providers};
+use super::{Flow, ProviderClient};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::borrow::Cow;
@@ -73,7 +73,7 @@ fn pushed_to<'a>(provider: &'a Provider, metadata: Option<&'a Metadata>) -> Resu
     place.map(Some).ok_or(ProviderError::Misconfigured)
 }
 
-impl Providers {
+impl ProviderClient {
     /// The URL that a browser takes to the provider.
     pub(super) async fn requested(
         &self,

@@ -27,7 +27,7 @@ const BUDGET: Duration = Duration::from_secs(20);
 const CODE_BUDGET: Duration = Duration::from_secs(55);
 
 /// All providers, ready to be called.
-pub struct Providers {
+pub struct ProviderClient {
     catalogue: Catalogue,
     wire: Wire,
     discovery: Discovery,
@@ -44,7 +44,7 @@ pub enum Revoked {
     NotSupported,
 }
 
-impl Providers {
+impl ProviderClient {
     /// Sets up the HTTP client; calls nobody.
     ///
     /// # Errors
@@ -259,7 +259,7 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn local(stranger: &Stranger, more: &str) -> (Providers, Arc<Service>) {
+    fn local(stranger: &Stranger, more: &str) -> (ProviderClient, Arc<Service>) {
         let url = &stranger.url;
         example(&format!("authorize_url = \"{url}/authorize?keep=1\"\ntoken_url = \"{url}/token\"\n{more}"))
     }
@@ -293,7 +293,7 @@ mod tests {
         }
     }
 
-    async fn refresh(providers: &Providers, service: &Service) -> Result<TokenResponse, ProviderError> {
+    async fn refresh(providers: &ProviderClient, service: &Service) -> Result<TokenResponse, ProviderError> {
         providers.refresh(service, &"r/t".into(), BUDGET).await.map_err(|failed| failed.failure)
     }
 

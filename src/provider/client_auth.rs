@@ -11,7 +11,7 @@ use super::failure::{Fault, ProviderError};
 use super::json::Members;
 use super::service::{Client, Provider};
 use super::wire::{Call, Payload};
-use super::{ClientAuth, Providers};
+use super::{ClientAuth, ProviderClient};
 use reqwest::RequestBuilder;
 use secrecy::ExposeSecret;
 use std::collections::HashMap;
@@ -208,7 +208,7 @@ impl ClientAuth {
     }
 }
 
-impl Providers {
+impl ProviderClient {
     /// Sends a form with the client's credentials, and once more in the next way if the client is refused and
     /// `repeatable` allows it.
     pub(super) async fn authenticated<T>(
@@ -279,11 +279,11 @@ mod tests {
         Reply::Http("401 Unauthorized", r#"{"error":"invalid_grant"}"#.into())
     }
 
-    async fn refresh(providers: &Providers, service: &Service) -> Result<(), RefreshError> {
+    async fn refresh(providers: &ProviderClient, service: &Service) -> Result<(), RefreshError> {
         providers.refresh(service, &"r".into(), Duration::from_secs(20)).await.map(|_| ())
     }
 
-    async fn redeem(providers: &Providers, service: &Service) -> bool {
+    async fn redeem(providers: &ProviderClient, service: &Service) -> bool {
         providers.redeem(service, &"c".into(), "https://x.example/", None, &[]).await.is_ok()
     }
 
@@ -302,7 +302,7 @@ mod tests {
         ways.collect::<Vec<_>>().join(" ")
     }
 
-    fn by_urls(stranger: &Stranger, more: &str) -> (Providers, std::sync::Arc<Service>) {
+    fn by_urls(stranger: &Stranger, more: &str) -> (ProviderClient, std::sync::Arc<Service>) {
         example(&format!("authorize_url = \"{0}/a\"\ntoken_url = \"{0}/t\"\n{more}", stranger.url))
     }
 

@@ -1,7 +1,7 @@
 //! Services and providers: who they are, as data, and the calls to them.
 //!
 //! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
-//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
+//! operator adds; [`ProviderClient`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
 //! a [`ProviderError`], or a [`CallbackError`] with its code.
 
 mod address;
@@ -36,7 +36,7 @@ mod wire;
 pub use address::names_loopback;
 pub use answer::TokenResponse;
 pub use availability::Availability;
-pub use calls::{Providers, Revoked};
+pub use calls::{ProviderClient, Revoked};
 pub use catalogue::Catalogue;
 pub use check::is_client_id;
 pub use facts::{

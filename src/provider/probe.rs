@@ -8,7 +8,7 @@ use super::discovery::Metadata;
 use super::failure::{Fault, ProviderError};
 use super::service::{Client, Provider};
 use super::wire::{Call, Payload};
-use super::{ClientAuth, Providers, Trouble};
+use super::{ClientAuth, ProviderClient, Trouble};
 use tokio::time::Instant;
 use url::Url;
 
@@ -21,7 +21,7 @@ enum Verdict {
     NoTokenEndpoint(String),
 }
 
-impl Providers {
+impl ProviderClient {
     /// What is wrong at a token address, and whether nothing works with it; `None`: nothing, as far as can be told.
     pub(super) async fn probe(
         &self,

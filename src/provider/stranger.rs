@@ -1,7 +1,9 @@
 //! For tests: a server on this machine that gives prepared answers, one a connection, and remembers what it was asked;
 //! and the facts to call it with.
 
-use super::{Catalogue, ClientFacts, Outbound, ProviderFacts, Providers, RefreshTokenPolicy, Service, ServiceFacts};
+use super::{
+    Catalogue, ClientFacts, Outbound, ProviderClient, ProviderFacts, RefreshTokenPolicy, Service, ServiceFacts,
+};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use serde::Deserialize;
@@ -134,12 +136,12 @@ pub(super) fn clients<const N: usize>(providers: [&str; N]) -> BTreeMap<String, 
 }
 
 /// A provider made of TOML, `rolling` if that does not say otherwise, with the service `example` that asks for `files`.
-pub(super) fn example(facts: &str) -> (Providers, Arc<Service>) {
+pub(super) fn example(facts: &str) -> (ProviderClient, Arc<Service>) {
     example_asking(facts, &["files"])
 }
 
 /// The same for other scopes.
-pub(super) fn example_asking(facts: &str, scopes: &[&str]) -> (Providers, Arc<Service>) {
+pub(super) fn example_asking(facts: &str, scopes: &[&str]) -> (ProviderClient, Arc<Service>) {
     let mut provider: ProviderFacts = toml::from_str(facts).unwrap();
     provider.rotation.get_or_insert(RefreshTokenPolicy::Rolling);
     let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
@@ -148,7 +150,7 @@ pub(super) fn example_asking(facts: &str, scopes: &[&str]) -> (Providers, Arc<Se
 }
 
 /// A built-in service whose provider was moved to other URLs.
-pub(super) fn moved(service: &str, provider: &str, urls: &str) -> (Providers, Arc<Service>) {
+pub(super) fn moved(service: &str, provider: &str, urls: &str) -> (ProviderClient, Arc<Service>) {
     let (mut providers, services) = built_in();
     let moved: ProviderFacts = toml::from_str(urls).unwrap();
     let facts = providers.get_mut(provider).unwrap();
@@ -162,8 +164,8 @@ fn ready(
     services: BTreeMap<String, ServiceFacts>,
     provider: &str,
     service: &str,
-) -> (Providers, Arc<Service>) {
+) -> (ProviderClient, Arc<Service>) {
     let catalogue = Catalogue::build(providers, services, clients([provider]), true).unwrap();
     let service = Arc::clone(catalogue.find(service).unwrap());
-    (Providers::new(catalogue, &Outbound::default(), Clock::system(), Meter::default()).unwrap(), service)
+    (ProviderClient::new(catalogue, &Outbound::default(), Clock::system(), Meter::default()).unwrap(), service)
 }

@@ -6,7 +6,7 @@ use super::calls::offered;
 use super::discovery::Metadata;
 use super::service::{Provider, Service, TokenUrl};
 use super::shortcomings::shortcomings;
-use super::{Availability, Flow, Providers};
+use super::{Availability, Flow, ProviderClient};
 use crate::clock::UnixTime;
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -59,7 +59,7 @@ pub enum Trouble {
     OtherAuth(&'static str),
 }
 
-impl Providers {
+impl ProviderClient {
     /// Asks at every host of every provider that is offered, all at once, until `deadline`. An issuer gets half of that
     /// time, so that there is some left for the hosts that it names. `redirect_uri` is the callback that is registered.
     pub async fn visit(&self, redirect_uri: &str, deadline: Instant) -> Vec<Visit> {

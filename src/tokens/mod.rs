@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{self, Availability, Providers, Service};
+use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
@@ -50,7 +50,7 @@ pub struct TokenService(Arc<Inner>);
 struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
@@ -117,7 +117,7 @@ impl TokenService {
     pub fn new(
         keyring: Arc<LiveKeyring>,
         denylist: Arc<Denylist>,
-        providers: Arc<Providers>,
+        providers: Arc<ProviderClient>,
         store: Arc<Store>,
         patience: Patience,
         clock: Clock,

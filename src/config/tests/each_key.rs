@@ -5,7 +5,7 @@ use super::{known_keys, sources};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource, Sources};
 use crate::meter::Meter;
-use crate::provider::{Providers, TokenResponse};
+use crate::provider::{ProviderClient, TokenResponse};
 use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -332,7 +332,7 @@ fn built(config: &Config) -> Vec<String> {
 
 /// What became of a login at the service `s`, from consent to revocation.
 async fn travelled(config: Config) -> Vec<String> {
-    let providers = Providers::new(config.catalogue, &config.outbound, Clock::system(), Meter::default()).unwrap();
+    let providers = ProviderClient::new(config.catalogue, &config.outbound, Clock::system(), Meter::default()).unwrap();
     let service = providers.catalogue().find("s").unwrap();
     let provider = &service.provider;
     let callback = [("region".to_owned(), "eu".to_owned())];
