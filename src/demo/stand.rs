@@ -55,7 +55,7 @@ impl Stand {
         let mut text = format!("[providers.{id}]\ntoken_url = \"http://{at}/{id}{host}/token\"\n");
         let ways = match self.flow {
             Flow::Code => ["authorize", "authorize_url"],
-            Flow::Paste => ["login-token", "paste_url"],
+            Flow::LoginToken => ["login-token", "paste_url"],
         };
         let mut add = |[path, key]: [&str; 2]| {
             let _ = writeln!(text, "{key} = \"http://{at}/{id}/{path}\""); // to a String: cannot fail

@@ -7,8 +7,8 @@ use super::client_auth::{ClientAuths, Form, Repeatable};
 use super::discovery::Discovery;
 use super::failure::{Fault, ProviderError, RefreshError, Repeat};
 use super::habits::Habits;
+use super::login_token::LoginToken;
 use super::outbound::{Outbound, SetupError};
-use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, Wire};
 use super::{Availability, Catalogue, ErrorClass, RefreshTokenPolicy, RevokeStyle};
@@ -120,7 +120,11 @@ impl ProviderClient {
     ///
     /// # Errors
     /// Any [`ProviderError`]. The token is sent a second time only if the first never left.
-    pub async fn trade(&self, service: &Service, pasted: &PastedToken) -> Result<TokenResponse, ProviderError> {
+    pub async fn exchange_login_token(
+        &self,
+        service: &Service,
+        pasted: &LoginToken,
+    ) -> Result<TokenResponse, ProviderError> {
         let scope = service.joined_scopes();
         let mut fields = vec![("grant_type", "password"), ("username", pasted.username.as_str())];
         fields.push(("password", pasted.auth_token.expose_secret()));
@@ -343,7 +347,7 @@ mod tests {
         let stranger = Stranger::with([ok()]).await;
         let (providers, service) = moved("jottacloud", "jottacloud", &format!("token_url = \"{}\"", stranger.url));
         let pasted = base64::prelude::BASE64_STANDARD.encode(r#"{"username":"u","auth_token":"p"}"#);
-        providers.trade(&service, &PastedToken::parse(&pasted).unwrap()).await.unwrap();
+        providers.exchange_login_token(&service, &LoginToken::parse(&pasted).unwrap()).await.unwrap();
         let form = "grant_type=password&username=u&password=p&scope=openid+offline_access&client_id=";
         assert!(stranger.bodies()[0].starts_with(form), "{:?}", stranger.bodies());
     }

@@ -109,8 +109,9 @@ pub enum Flow {
     /// Authorization code (RFC 6749 section 4.1).
     #[default]
     Code,
-    /// The person pastes a token made at the provider, which is traded once (RFC 6749 section 4.3: no other way there).
-    Paste,
+    /// The person pastes a token made at the provider, which is exchanged once (RFC 6749 section 4.3: no other way there).
+    #[serde(rename = "paste")]
+    LoginToken,
 }
 
 /// How the client authenticates at the token endpoint.

@@ -23,7 +23,7 @@ mod json;
 mod meaning;
 mod names;
 mod outbound;
-mod pasted;
+mod login_token;
 mod probe;
 mod report;
 mod service;
@@ -43,8 +43,8 @@ pub use facts::{
     ClientAuth, ClientFacts, ErrorClass, Flow, Gone, ProviderFacts, RefreshTokenPolicy, RevokeStyle, ServiceFacts,
 };
 pub use failure::{ProviderError, RefreshError};
+pub use login_token::LoginToken;
 pub use meaning::CallbackError;
 pub use outbound::{Outbound, SetupError, bundled_tls};
-pub use pasted::PastedToken;
 pub use service::{Provider, Service};
 pub use visit::{Trouble, Visit};

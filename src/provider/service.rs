@@ -187,7 +187,7 @@ impl Provider {
 
     /// Whether endpoints have to be asked for at the issuer; the rest of what it says is of use, but not needed.
     pub(super) fn discovers(&self) -> bool {
-        let known = self.token.is_some() && (self.authorize.is_some() || self.flow() == Flow::Paste);
+        let known = self.token.is_some() && (self.authorize.is_some() || self.flow() == Flow::LoginToken);
         self.issuer.is_some() && !known
     }
 }

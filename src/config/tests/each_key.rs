@@ -101,7 +101,7 @@ const ROWS: &[Row] = &[
     ("services.s.client_secret", "'own'", &[("services.s.client_id", "'own'")], "client_secret=own"),
     ("services.s.client_secret_file", "'secret'", &[("services.s.client_id", "'own'")], "client_secret=of-a-file"),
     ("providers.p.name", "'Pea'", &[], "name: Pea"),
-    ("providers.p.flow", "'paste'", &[], "flow: Paste"),
+    ("providers.p.flow", "'paste'", &[], "flow: LoginToken"),
     ("providers.p.issuer", "'AT'", &[("providers.p.token_url", "")], "POST /discovered/token"),
     ("providers.p.authorize_url", "'AT/elsewhere'", &[], "/elsewhere?"),
     ("providers.p.token_url", "'AT/elsewhere'", &[], "POST /elsewhere"),
