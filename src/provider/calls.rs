@@ -1,5 +1,5 @@
 //! The calls to providers: from a person's consent to tokens, from a refresh token to an access token, and the end of
-//! both. What differs between providers is read from their facts.
+//! both. What differs between providers is read from their settings.
 
 use super::answer::{self, TokenResponse};
 use super::authorization::Request;
@@ -107,7 +107,7 @@ impl ProviderClient {
     ) -> Result<TokenResponse, ProviderError> {
         let provider = offered(service)?.0;
         let mut fields = vec![("grant_type", "authorization_code"), ("code", code.expose_secret())];
-        if provider.facts.send_redirect_uri.unwrap_or(true) {
+        if provider.settings.send_redirect_uri.unwrap_or(true) {
             fields.push(("redirect_uri", redirect_uri));
         }
         fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
@@ -180,7 +180,7 @@ impl ProviderClient {
         };
         let token = vec![("token", refresh_token.expose_secret())];
         let access_token;
-        let payload = match provider.facts.revoke_style {
+        let payload = match provider.settings.revoke_style {
             RevokeStyle::Rfc7009 => {
                 let (metadata, repeatable) = (metadata.as_deref(), Repeatable::Yes);
                 let (service, name) = (service.id.as_str(), "revocation");

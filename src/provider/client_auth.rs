@@ -70,7 +70,7 @@ pub(super) fn refuses_client(provider: &Provider, answer: &Answer) -> Option<boo
     let code = Members::read(&answer.body).and_then(|members| members.string("error"));
     match (answer.status, code.map(|code| code.trim().to_ascii_lowercase()).as_deref()) {
         // The operator knows better.
-        (_, Some(code)) if provider.facts.errors.contains_key(code) => None,
+        (_, Some(code)) if provider.settings.errors.contains_key(code) => None,
         (400..500, Some("invalid_client")) => Some(true),
         (401, None) | (401 | 403, Some("unauthorized_client")) => Some(false),
         _ => None,
@@ -83,7 +83,7 @@ impl ClientAuths {
         if client.secret.is_none() {
             return Choice { auth: ClientAuth::Body, why: "the client has no secret", next: None };
         }
-        if let Some(auth) = provider.facts.client_auth {
+        if let Some(auth) = provider.settings.client_auth {
             return Choice { auth, why: "client_auth says so", next: None };
         }
         let (ways, why) = candidates(client, metadata);
@@ -242,7 +242,7 @@ impl ProviderClient {
             match &outcome {
                 _ if client.secret.is_none() => {}
                 _ if refused.get().is_some() => self.client_auths().refused(provider, client, choice),
-                _ if provider.facts.client_auth.is_some() => {}
+                _ if provider.settings.client_auth.is_some() => {}
                 Some(Ok(_)) => self.client_auths().worked(provider, client, choice.auth),
                 // Some servers do not call it by its name when the secret is not where they look for it.
                 Some(Err(fault))

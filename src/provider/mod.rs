@@ -15,7 +15,7 @@ mod client_auth;
 mod discovery;
 mod doubt;
 mod endpoint;
-mod facts;
+mod settings;
 mod failure;
 mod forecast;
 mod habits;
@@ -39,12 +39,13 @@ pub use availability::Availability;
 pub use calls::{ProviderClient, Revoked};
 pub use catalogue::Catalogue;
 pub use check::is_client_id;
-pub use facts::{
-    ClientAuth, ClientFacts, ErrorClass, Flow, Gone, ProviderFacts, RefreshTokenPolicy, RevokeStyle, ServiceFacts,
-};
 pub use failure::{ProviderError, RefreshError};
 pub use login_token::LoginToken;
 pub use meaning::CallbackError;
 pub use outbound::{Outbound, SetupError, bundled_tls};
 pub use service::{Provider, Service};
+pub use settings::{
+    ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, ProviderSettings, RefreshTokenPolicy, RevokeStyle,
+    ServiceSettings,
+};
 pub use visit::{Trouble, Visit};

@@ -31,7 +31,7 @@ impl ProviderClient {
         redirect_uri: &str,
         deadline: Instant,
     ) -> Option<(bool, Trouble)> {
-        let ways = match (provider.facts.client_auth, &client.secret) {
+        let ways = match (provider.settings.client_auth, &client.secret) {
             (Some(auth), Some(_)) => vec![auth],
             (_, None) => vec![ClientAuth::Body],
             (None, Some(_)) => candidates(client, metadata).0,
