@@ -4,7 +4,7 @@
 use super::cache::{AccessToken, TokenName};
 use super::waiting::Place;
 use super::{ExchangeError, Granted, Inner, Opened, Source, TokenService};
-use crate::authid::Login;
+use crate::authid::Grant;
 use crate::provider::{ProviderError, Service};
 use crate::seal::NoKey;
 use futures_util::FutureExt;
@@ -48,7 +48,7 @@ impl TokenService {
         let mut opened = self.open(authid);
         let is_newer = |opened: &_| matches!(opened, Err(ExchangeError::NoKey(_, NoKey::Newer)));
         // A keyring without a file never changes.
-        if is_newer(&opened) && self.0.waits() && self.0.keyring.readings().looked_at().is_some() {
+        if is_newer(&opened) && self.0.waits() && self.0.keyring.load_status().looked_at().is_some() {
             let Some(_place) = self.0.room.enter(UNPROVEN) else { return opened };
             let look = || self.0.ending.run_until_cancelled(sleep(LOOK));
             while is_newer(&opened) && Instant::now() + LOOK < deadline && look().await.is_some() {
@@ -79,7 +79,7 @@ impl TokenService {
         deadline: Instant,
     ) -> Result<(Arc<AccessToken>, Source), ExchangeError> {
         let (inner, login) = (&self.0, &opened.login);
-        let spare = || inner.outcomes.spare(login.grant);
+        let spare = || inner.outcomes.spare(login.id);
         // An exchange that is under way may end the spare token, where refresh tokens work once.
         let rotates = inner.is_single_use(service);
         let hurries = inner.waits() || spare().is_some() && !rotates;
@@ -151,7 +151,7 @@ impl Inner {
     /// Asks the provider once, together with whoever else does.
     pub(super) async fn once(
         self: &Arc<Self>,
-        login: &Login,
+        login: &Grant,
         service: &Arc<Service>,
         asker: Asker,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
@@ -166,7 +166,7 @@ impl Inner {
     async fn ask(
         &self,
         name: TokenName,
-        login: &Login,
+        login: &Grant,
         service: &Arc<Service>,
         asker: Asker,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
