@@ -94,7 +94,7 @@ fn call_failed(service: &Service, failure: ProviderError) -> (StatusCode, ErrorP
             ProviderError::Refused(ErrorClass::Policy | ErrorClass::AdminConsent | ErrorClass::Locked) => "call_policy",
             ProviderError::Refused(_) => match service.provider.flow() {
                 Flow::Code => "call_refused",
-                Flow::Paste => "call_refused_paste",
+                Flow::LoginToken => "call_refused_paste",
             },
             ProviderError::Unclear { .. } => "call_unclear",
             ProviderError::Misconfigured | ProviderError::NotOffered => "call_registration",

@@ -57,7 +57,7 @@ pub(in crate::web) fn show(
     let begins = at_once.is_some() && matches!(context.opener, Opener::Trusted(_));
     let hurry = context.fetch_token.is_some();
     let asked_for = at_once.or(only);
-    let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::Paste);
+    let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::LoginToken);
     let mut response = match (paused(asked_for.as_ref(), app), pasted) {
         (Some(error), _) => login_errors::show(error, Some(context), request, app),
         (None, Some(service)) if service.availability() == Availability::Offered => {
@@ -111,7 +111,7 @@ fn is_listed(service: &Service) -> bool {
 fn choice(service: &Service, ctx: &str, request: &HttpRequest, app: &App) -> Choice {
     let path = match service.provider.flow() {
         Flow::Code => "/login",
-        Flow::Paste => "/cli-token",
+        Flow::LoginToken => "/cli-token",
     };
     let paused = || app.tokens().paused(service).map(|_| Text::new("unavailable.paused"));
     let note = reason_text::unavailable(service).or_else(paused).map(|why| page::say(request, app, &why));
