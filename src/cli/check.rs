@@ -7,7 +7,7 @@ use super::providers::{advice, as_json};
 use super::{Configured, Misuse, block_on, json};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{Config, Faults};
+use crate::config::{Config, ConfigErrors};
 use crate::denylist::Denylist;
 use crate::files;
 use crate::provider::{Availability, Catalogue};
@@ -48,7 +48,7 @@ pub(super) fn check(check: &Check) -> anyhow::Result<()> {
     let judgement = match outcome {
         Ok(judgement) => judgement,
         Err(error) => {
-            let found = error.downcast_ref::<Faults>();
+            let found = error.downcast_ref::<ConfigErrors>();
             let warnings = found.map(|faults| faults.warnings.as_slice()).unwrap_or_default();
             if check.json {
                 let line = |line| json!({ "key": null, "origin": null, "line": null, "says": line });

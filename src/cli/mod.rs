@@ -24,7 +24,7 @@ mod providers;
 mod serve;
 
 use crate::app::StartupError;
-use crate::config::Faults;
+use crate::config::ConfigErrors;
 use crate::denylist::DenylistError;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -155,7 +155,7 @@ pub fn main() -> ExitCode {
         Verb::Man(man) => man::man(&man),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    log::say(&match error.downcast_ref::<Faults>() {
+    log::say(&match error.downcast_ref::<ConfigErrors>() {
         Some(faults) => format!("{faults}\n{}", to_do(faults, is_check)), // begins with a headline of its own
         None => format!("authseal: {error:#}"),
     });
@@ -163,7 +163,7 @@ pub fn main() -> ExitCode {
 }
 
 /// What to do about faults; whoever ran `check` knows that it exists.
-fn to_do(faults: &Faults, is_check: bool) -> String {
+fn to_do(faults: &ConfigErrors, is_check: bool) -> String {
     let them = if faults.all().len() == 1 { "it" } else { "them" };
     let then = if is_check { "" } else { ", then run `authseal check`" };
     format!("Fix {them}{then}. {DOCS}/configuration.md explains every key.")
@@ -173,7 +173,7 @@ fn to_do(faults: &Faults, is_check: bool) -> String {
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     let faulty = |error: &DenylistError| matches!(error, DenylistError::Faulty(..));
     let to_mend = error.is::<Misuse>()
-        || error.is::<Faults>()
+        || error.is::<ConfigErrors>()
         || error.is::<StartupError>()
         || error.downcast_ref().is_some_and(faulty);
     ExitCode::from(if to_mend { 2 } else { 1 })

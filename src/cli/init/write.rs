@@ -7,7 +7,7 @@ use crate::cli::keys::{new_keyring, no_traces};
 use crate::cli::providers::advice;
 use crate::cli::{DOCS, Misuse};
 use crate::clock::Clock;
-use crate::config::{Config, FILE_LIMIT, Faults, Sources, keys_of};
+use crate::config::{Config, ConfigErrors, FILE_LIMIT, Sources, keys_of};
 use crate::denylist::{self, Denylist};
 use crate::files::{self, Readers, Unread};
 use crate::keyring_file::read_text;
@@ -116,7 +116,7 @@ fn judge(plan: &Plan, public_url: &str, providers: &Known) -> anyhow::Result<()>
     for registration in plan.registrations.iter().filter(|other| matches!(other.secret, Secret::Typed(_))) {
         place(&folder.path().join(registration.secret_file()), SECRET_MODE, "typed")?;
     }
-    match load(&path).map_err(|error| (error.downcast_ref::<Faults>().map(lines), error)) {
+    match load(&path).map_err(|error| (error.downcast_ref::<ConfigErrors>().map(lines), error)) {
         Ok((config, _)) => config.warnings.iter().for_each(|warning| {
             println!("warning: {}", warning.replace(&path.display().to_string(), CONFIGURATION));
         }),
@@ -130,7 +130,7 @@ fn judge(plan: &Plan, public_url: &str, providers: &Known) -> anyhow::Result<()>
     Ok(())
 }
 
-fn lines(faults: &Faults) -> Vec<String> {
+fn lines(faults: &ConfigErrors) -> Vec<String> {
     faults.all().iter().map(ToString::to_string).collect()
 }
 

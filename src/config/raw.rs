@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Written {
+pub(super) struct RawConfig {
     pub(super) public_url: Option<String>,
     pub(super) listen: Vec<String>,
     pub(super) tls: Tls,
