@@ -1,7 +1,7 @@
 //! `authseal authid …`: what the pages /inspect and /revoke do, for whoever has the server's files. Works beside a running
 //! server and without one.
 
-use super::{ConfigFile, Misuse, block_on, json};
+use super::{ConfigFile, UsageError, block_on, json};
 use crate::authid::ParseError;
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PASTED: Duration = Duration::from_millis(100);
 
 #[derive(Subcommand)]
-pub(super) enum Verb {
+pub(super) enum Command {
     /// Read an AuthID from standard input and say what it is: service, login id, epoch, times, revoked or not
     ///
     /// The AuthID is not taken as an argument, because other users of this machine can read those. Nothing secret is
@@ -83,20 +83,20 @@ pub(super) struct Input {
     argument: Vec<OsString>,
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let (Verb::Inspect { input, .. } | Verb::Reseal { input } | Verb::Revoke { input, .. }) = verb;
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+    let (Command::Inspect { input, .. } | Command::Reseal { input } | Command::Revoke { input, .. }) = command;
     if !input.argument.is_empty() {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
-        return Err(Misuse(advice.to_owned()).into());
+        return Err(UsageError(advice.to_owned()).into());
     }
     let (config, json) = (input.file.load()?, input.json);
     let text = read()?;
     block_on(async {
         let (tokens, providers) = rooms(config)?;
-        let done = match verb {
-            Verb::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
-            Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
-            Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
+        let done = match command {
+            Command::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
+            Command::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
+            Command::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
         tokens.settle(PATIENCE).await;
         done

@@ -1,6 +1,6 @@
 //! Where files are made: the two that a server needs, keyring and denylist, and those that go away.
 
-use super::configured::{ConfigFile, beside};
+use super::config_args::{ConfigFile, beside};
 use crate::config::Config;
 use anyhow::Context;
 use std::fs::Permissions;

@@ -1,6 +1,6 @@
 //! `authseal demo`: the whole product and a pretend provider, with nothing to set up.
 
-use super::files::scratch;
+use super::default_path::scratch;
 use super::keys::new_keyring;
 use super::{block_on, log, serve};
 use crate::app::App;

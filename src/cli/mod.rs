@@ -8,19 +8,20 @@ mod authid;
 mod check;
 mod completions;
 mod config;
-mod configured;
+mod config_args;
 mod demo;
 mod denylist;
-mod files;
+mod default_path;
 mod healthcheck;
 mod init;
 mod json;
 mod keys;
 mod log;
 mod man;
-mod online;
+mod online_check;
 mod password;
 mod providers;
+mod replicas;
 mod serve;
 
 use crate::app::StartupError;
@@ -28,7 +29,7 @@ use crate::config::ConfigErrors;
 use crate::denylist::DenylistError;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use configured::{ConfigFile, Configured};
+use config_args::{ConfigFile, Configured};
 use std::process::ExitCode;
 use std::time::Duration;
 use thiserror::Error;
@@ -50,11 +51,11 @@ use thiserror::Error;
 )]
 struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum Command {
     /// Run the server
     #[command(after_help = serve::EXAMPLES)]
     Serve(Configured),
@@ -71,19 +72,19 @@ enum Verb {
     Providers(providers::Providers),
     /// Look at the configuration
     #[command(subcommand)]
-    Config(config::Verb),
+    Config(config::Command),
     /// Make the keyring, look at it, and change keys
     #[command(subcommand)]
-    Keys(keys::Verb),
+    Keys(keys::Command),
     /// Look at an AuthID
     #[command(subcommand)]
-    Authid(authid::Verb),
+    Authid(authid::Command),
     /// Make the denylist, look at it, and change it beside running servers
     #[command(subcommand)]
-    Denylist(denylist::Verb),
+    Denylist(denylist::Command),
     /// Make the hash for `access.password_file`
     #[command(subcommand)]
-    Access(password::Verb),
+    Access(password::Command),
     /// Ask a running server whether it is ready; for containers
     #[command(after_help = healthcheck::EXAMPLES)]
     Healthcheck(healthcheck::Healthcheck),
@@ -129,7 +130,7 @@ fixed first. Documentation: ",
 /// A command that was not given as it has to be, in a sentence that says how.
 #[derive(Debug, Error)]
 #[error("{0}")]
-struct Misuse(String);
+struct UsageError(String);
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -137,22 +138,22 @@ pub fn main() -> ExitCode {
     let _finish = log::Finish;
     // For the HTTP clients that are not told which to use. Fails only when there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let verb = Cli::parse().verb;
-    let is_check = matches!(verb, Verb::Check(_));
-    let outcome = match verb {
-        Verb::Serve(configured) => serve::serve(&configured),
-        Verb::Demo(demo) => demo::demo(&demo),
-        Verb::Init(init) => init::init(&init),
-        Verb::Check(configured) => check::check(&configured),
-        Verb::Providers(providers) => providers::providers(&providers),
-        Verb::Config(verb) => config::run(&verb),
-        Verb::Keys(verb) => keys::run(&verb),
-        Verb::Authid(verb) => authid::run(&verb),
-        Verb::Denylist(verb) => denylist::run(&verb),
-        Verb::Access(verb) => password::run(&verb),
-        Verb::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
-        Verb::Completions(completions) => completions::completions(&completions),
-        Verb::Man(man) => man::man(&man),
+    let command = Cli::parse().command;
+    let is_check = matches!(command, Command::Check(_));
+    let outcome = match command {
+        Command::Serve(configured) => serve::serve(&configured),
+        Command::Demo(demo) => demo::demo(&demo),
+        Command::Init(init) => init::init(&init),
+        Command::Check(configured) => check::check(&configured),
+        Command::Providers(providers) => providers::providers(&providers),
+        Command::Config(command) => config::run(&command),
+        Command::Keys(command) => keys::run(&command),
+        Command::Authid(command) => authid::run(&command),
+        Command::Denylist(command) => denylist::run(&command),
+        Command::Access(command) => password::run(&command),
+        Command::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
+        Command::Completions(completions) => completions::completions(&completions),
+        Command::Man(man) => man::man(&man),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     log::say(&match error.downcast_ref::<ConfigErrors>() {
@@ -172,7 +173,7 @@ fn to_do(faults: &ConfigErrors, is_check: bool) -> String {
 /// 2 for what has to be fixed before another try, the same as clap's own for what it cannot read; 1 for the rest.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     let faulty = |error: &DenylistError| matches!(error, DenylistError::Faulty(..));
-    let to_mend = error.is::<Misuse>()
+    let to_mend = error.is::<UsageError>()
         || error.is::<ConfigErrors>()
         || error.is::<StartupError>()
         || error.downcast_ref().is_some_and(faulty);

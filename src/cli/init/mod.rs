@@ -5,8 +5,8 @@ mod ask;
 mod plan;
 mod write;
 
-use super::Misuse;
-use super::files::scratch;
+use super::UsageError;
+use super::default_path::scratch;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::provider::{Availability, Catalogue, Provider, RefreshTokenPolicy};
@@ -186,7 +186,7 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
             let asked = asked.into_iter().filter_map(|(key, asked)| asked.then_some(key)).collect();
             Ok(Plan { dir, denylist, public_url, registrations, store, why_store, asked })
         }
-        false => Err(Misuse(faults.join("\n")).into()),
+        false => Err(UsageError(faults.join("\n")).into()),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::Known;
 use super::plan::{CONFIGURATION, Plan, Secret};
-use crate::cli::files::scratch;
+use crate::cli::default_path::scratch;
 use crate::cli::keys::{new_keyring, no_traces};
 use crate::cli::providers::advice;
-use crate::cli::{DOCS, Misuse};
+use crate::cli::{DOCS, UsageError};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, FILE_LIMIT, Sources, keys_of};
 use crate::denylist::{self, Denylist};
@@ -123,7 +123,7 @@ fn judge(plan: &Plan, public_url: &str, providers: &Known) -> anyhow::Result<()>
         Err((Some(lines), _)) => {
             let lines = lines.join("\n  ").replace(&path.display().to_string(), CONFIGURATION);
             let headline = "what was asked for is no good configuration; nothing is written:";
-            return Err(Misuse(format!("{headline}\n  {lines}")).into());
+            return Err(UsageError(format!("{headline}\n  {lines}")).into());
         }
         Err((None, error)) => return Err(error),
     }

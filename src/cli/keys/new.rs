@@ -1,8 +1,8 @@
 //! `authseal keys new`.
 
-use crate::cli::configured::ConfigFile;
-use crate::cli::files::place;
-use crate::cli::{Misuse, json};
+use crate::cli::config_args::ConfigFile;
+use crate::cli::default_path::place;
+use crate::cli::{UsageError, json};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::config::{Config, KeyringSource};
 use crate::denylist::{self, Rule};
@@ -52,7 +52,7 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
     }
     let configured = |config: Config| match config.keyring {
         KeyringSource::File(file) => Ok(file),
-        KeyringSource::Text(_) => Err(Misuse(
+        KeyringSource::Text(_) => Err(UsageError(
             "the keyring is given as text; name a file to make, or take `--print` or `--one-line`".to_owned(),
         )
         .into()),
@@ -115,7 +115,7 @@ pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow:
         _ => return Ok(()),
     };
     let above = newest.map(|newest| newest.number().saturating_add(1).to_string());
-    Err(Misuse(format!(
+    Err(UsageError(format!(
         "{found}, so there was a keyring, and without it every AuthID is worthless: put it back as {}. If it is lost for good, \
          `authseal keys new --epoch {}` makes one; its epoch has to be above all that were ever in use",
         path.display(),
