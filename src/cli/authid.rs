@@ -39,7 +39,7 @@ Examples:
     Inspect {
         #[command(flatten)]
         input: Input,
-        /// Ask the storage provider once whether the login still works; it is an error if not
+        /// One request to the storage provider, whether the login still works; an error if not
         #[arg(long)]
         test: bool,
     },
@@ -65,7 +65,7 @@ Examples:
     Revoke {
         #[command(flatten)]
         input: Input,
-        /// End the login at the storage provider too, even where that ends every login of that person at this app
+        /// Revocation at the storage provider too, even where that ends every login of that user at this app
         #[arg(long)]
         at_provider: bool,
     },
@@ -75,7 +75,7 @@ Examples:
 pub(super) struct Input {
     #[command(flatten)]
     file: ConfigFile,
-    /// Print JSON
+    /// Output as JSON
     #[arg(long)]
     json: bool,
     /// Taken only to be refused without being printed, as it would be if it were unknown.

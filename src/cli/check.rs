@@ -33,11 +33,11 @@ Exit codes: 0 good, warnings or not; 1 `--online` found something that backups n
 pub(super) struct Check {
     #[command(flatten)]
     configured: Configured,
-    /// Ask the providers' hosts and the state store, too; takes 10 seconds at most. Sends the clients'
-    /// ids and secrets to their providers' token addresses, with a code that is none; touches no login
+    /// Questions to the providers' hosts and the state store, too; 10 seconds at most. Sends the clients'
+    /// ids and secrets to their providers' token endpoints, with a code that is none; touches no login
     #[arg(long)]
     online: bool,
-    /// Say it as a JSON object
+    /// Output as a JSON object
     #[arg(long)]
     json: bool,
 }

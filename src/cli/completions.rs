@@ -15,7 +15,7 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Completions {
-    /// For which shell
+    /// Shell to complete for
     shell: Shell,
 }
 

@@ -15,13 +15,13 @@ Examples:
     Show {
         #[command(flatten)]
         file: ConfigFile,
-        /// Say behind each where it was set
+        /// Origin of each value, behind it
         #[arg(long)]
         origin: bool,
-        /// Show the built-in facts about providers and services too
+        /// Built-in facts about providers and services too
         #[arg(long)]
         all: bool,
-        /// Print a JSON list of `key`, `value` and `origin`
+        /// Output as a JSON list of `key`, `value` and `origin`
         #[arg(long)]
         json: bool,
     },

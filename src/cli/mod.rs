@@ -64,7 +64,7 @@ enum Command {
     /// Write a first configuration, a keyring and a denylist; asks, and never overwrites
     #[command(after_help = init::EXAMPLES)]
     Init(init::Init),
-    /// Say whether `serve` would start with this configuration, and what it would offer
+    /// Check whether `serve` would start with this configuration, and what it would offer
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
     /// List the services: which are offered, and what the others need

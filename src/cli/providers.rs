@@ -13,11 +13,11 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Providers {
-    /// Provider or service to say more about
+    /// Provider or service to describe
     id: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
-    /// Print a JSON list
+    /// Output as a JSON list
     #[arg(long)]
     json: bool,
 }

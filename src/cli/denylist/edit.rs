@@ -20,23 +20,23 @@ const MAX_NOTE: usize = 500;
 struct OutputArgs {
     #[command(flatten)]
     files: Files,
-    /// Say what would happen, and change nothing
+    /// Preview of what would happen; nothing is changed
     #[arg(long)]
     dry_run: bool,
-    /// Say it as a JSON object
+    /// Output as a JSON object
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Args)]
 pub(in crate::cli) struct Add {
-    /// As a line of the file holds it: `epoch …` or `login …`; `-` for lines on standard input
+    /// Rule as a line of the file has it: `epoch …` or `login …`; `-` for lines on standard input
     #[arg(required = true, value_name = "RULE")]
     words: Vec<String>,
-    /// Add it even if it names a service that is not known here; lines on standard input always are
+    /// Addition even of a rule that names an unknown service; lines on standard input are always added
     #[arg(long)]
     force: bool,
-    /// Why, for whoever reads the file later
+    /// Reason, for whoever reads the file later
     #[arg(long, default_value = "", hide_default_value = true)]
     note: String,
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub(in crate::cli) struct Add {
 
 #[derive(Args)]
 pub(in crate::cli) struct Remove {
-    /// As a line of the file holds it; of a login's line, `through` and `at` may be left out
+    /// Rule as a line of the file has it; of a login's line, `through` and `at` may be left out
     #[arg(required = true, value_name = "RULE")]
     words: Vec<String>,
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub(in crate::cli) struct Remove {
 pub(in crate::cli) struct Compact {
     #[command(flatten)]
     against: Against,
-    /// No server runs with another keyring than this: ask nobody
+    /// No questions to servers: none runs with another keyring than this
     #[arg(long, conflicts_with = "urls")]
     alone: bool,
     #[command(flatten)]

@@ -20,7 +20,7 @@ const MAX_DOUBTS: usize = 20;
 pub(in crate::cli) struct Look {
     #[command(flatten)]
     files: Files,
-    /// Say it as JSON
+    /// Output as JSON
     #[arg(long)]
     json: bool,
 }

@@ -19,7 +19,7 @@ Examples:
   authseal denylist init             # where the configuration says
   authseal denylist init /var/lib/authseal/denylist")]
     Init {
-        /// Where to [default: the configured `denylist.file`, else denylist beside the configuration]
+        /// Path of the new denylist [default: the configured `denylist.file`, else denylist beside the configuration]
         file: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigFile,
@@ -49,7 +49,7 @@ Examples:
   authseal denylist list
   authseal denylist list --json | jq length")]
     List(list::Look),
-    /// Say whether servers would take the file up, and what in it looks like a mistake
+    /// Check whether servers would take the file up, and what in it looks like a mistake
     #[command(after_help = "\
 Examples:
   authseal denylist check

@@ -51,7 +51,7 @@ Examples:
     Promote(rotate::Promote),
     /// Give up the secret of an epoch, which ends every AuthID that was sealed under it
     ///
-    /// Duplicati keeps the AuthID that was pasted, so an old epoch stays in use until those are made anew. An epoch that
+    /// Duplicati keeps the AuthID that was pasted, so an old epoch stays in use until those are replaced. An epoch that
     /// may be in use is retired with --force only.
     #[command(after_help = "\
 Examples:

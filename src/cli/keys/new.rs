@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 #[derive(Args)]
 pub(in crate::cli) struct New {
-    /// Where to [default: the configured `keyring.file`, else keys.toml beside the configuration]
+    /// Path of the new keyring [default: the configured `keyring.file`, else keys.toml beside the configuration]
     file: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigFile,
@@ -26,16 +26,16 @@ pub(in crate::cli) struct New {
     /// that the AuthIDs of that time are told from those of a newer replica
     #[arg(long, value_name = "EPOCH", value_parser = super::epoch)]
     epoch: Option<Epoch>,
-    /// Print the keyring, with its secret, and make no file: to be piped to where it is kept
+    /// Keyring, with its secret, on standard output; no file is made: to be piped to where it is kept
     #[arg(long, conflicts_with_all = ["file", "dry_run", "json"])]
     print: bool,
-    /// Print it as one line of base64 and make no file: for AUTHSEAL_KEYRING__TEXT
+    /// Keyring as one line of base64 on standard output; no file is made: for AUTHSEAL_KEYRING__TEXT
     #[arg(long, conflicts_with_all = ["file", "dry_run", "json", "print"])]
     one_line: bool,
-    /// Say where it would be made, and make nothing
+    /// Preview of where it would be made; nothing is made
     #[arg(long)]
     dry_run: bool,
-    /// Say it as a JSON object
+    /// Output as a JSON object
     #[arg(long)]
     json: bool,
 }

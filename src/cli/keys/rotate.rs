@@ -23,12 +23,12 @@ pub(in crate::cli) struct Stage {
 
 #[derive(Args)]
 pub(in crate::cli) struct Promote {
-    /// Which [default: the only one that is staged]
+    /// Epoch to promote [default: the only one that is staged]
     #[arg(value_parser = super::epoch)]
     epoch: Option<Epoch>,
     #[command(flatten)]
     against: Against,
-    /// There is no other replica: ask nobody
+    /// No questions to replicas: there is no other
     #[arg(long, conflicts_with = "urls")]
     alone: bool,
     #[command(flatten)]
@@ -37,15 +37,15 @@ pub(in crate::cli) struct Promote {
 
 #[derive(Args)]
 pub(in crate::cli) struct Retire {
-    /// Which
+    /// Epoch to retire
     #[arg(value_parser = super::epoch)]
     epoch: Epoch,
     #[command(flatten)]
     against: Against,
-    /// For how many days the replicas must not have seen it in use
+    /// Days for which no replica may have seen it in use
     #[arg(long, value_name = "DAYS", default_value_t = 90)]
     unused_for: u32,
-    /// Retire it even if it is in use: whoever uses it has to log in again
+    /// Retirement even if it is in use: whoever uses it has to log in again
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -56,13 +56,13 @@ pub(in crate::cli) struct Retire {
 struct OutputArgs {
     #[command(flatten)]
     keyring: KeyringArgs,
-    /// Print the new keyring, with its secrets, and change no file: to be piped to where the keyring is kept
+    /// New keyring, with its secrets, on standard output; no file is changed: to be piped to where the keyring is kept
     #[arg(long, conflicts_with_all = ["dry_run", "json"])]
     print: bool,
-    /// Say what would happen, and change nothing
+    /// Preview of what would happen; nothing is changed
     #[arg(long)]
     dry_run: bool,
-    /// Say it as a JSON object
+    /// Output as a JSON object
     #[arg(long)]
     json: bool,
 }

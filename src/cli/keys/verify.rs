@@ -14,7 +14,7 @@ pub(in crate::cli) struct Verify {
     keyring: KeyringArgs,
     #[command(flatten)]
     against: Against,
-    /// Say it as a JSON object
+    /// Output as a JSON object
     #[arg(long)]
     json: bool,
 }
