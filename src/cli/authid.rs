@@ -1,5 +1,5 @@
-//! `authseal authid …`: what the pages /inspect and /revoke do, for whoever has the server's files. Works beside a running
-//! server and without one.
+//! `authseal authid …`: inspect, reseal and revoke AuthIDs with the server's files, as the pages /inspect and /revoke do.
+//! Works beside a running server and without one.
 
 use super::{ConfigFile, UsageError, block_on, json};
 use crate::authid::ParseError;

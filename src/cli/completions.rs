@@ -1,4 +1,4 @@
-//! `authseal completions …`: what a shell has to know to complete this command line.
+//! `authseal completions …`: completion scripts for shells.
 
 use super::Cli;
 use anyhow::Context;

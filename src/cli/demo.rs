@@ -1,4 +1,4 @@
-//! `authseal demo`: the whole product and a pretend provider, with nothing to set up.
+//! `authseal demo`: a server and a demo OAuth provider in one process, with nothing to set up.
 
 use super::default_path::scratch;
 use super::keys::new_keyring;

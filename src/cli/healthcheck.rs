@@ -1,4 +1,4 @@
-//! `authseal healthcheck`: a container has no curl.
+//! `authseal healthcheck`: the readiness probe of a container that has no curl.
 
 use super::block_on;
 use super::config_args::{ConfigFile, seen_from_here};

@@ -1,4 +1,7 @@
-//! The command line: what can be typed, and what it does. The one room that prints.
+//! The command line: its commands, one file or folder each, and the exit code. The one module that prints.
+//!
+//! Shared by several commands: `config_args` (where the configuration comes from), `default_path` (where files are made),
+//! `replicas` (asking running servers), `json` and `plain` (output), `log`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
@@ -36,7 +39,7 @@ use thiserror::Error;
 
 /// An OAuth handler for Duplicati that keeps no database.
 ///
-/// A person logs in once at their storage provider, in a browser. authseal seals the provider's refresh token into a
+/// A user logs in once at their storage provider, in a browser. authseal seals the provider's refresh token into a
 /// string, the AuthID, with a key that only this server holds. Duplicati keeps the AuthID and exchanges it at
 /// /refresh for short-lived access tokens.
 ///

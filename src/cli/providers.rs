@@ -71,7 +71,7 @@ fn tell(service: &Service) {
     }
 }
 
-/// A service for scripts: `state` is one of five words, `advice` the sentence for people.
+/// A service for scripts: `state` is one of five labels, `advice` the sentence for people.
 pub(super) fn as_json(service: &Service) -> Value {
     let availability = service.availability();
     let label = match availability {

@@ -1,4 +1,5 @@
-//! `authseal serve`.
+//! `authseal serve`: starts the server, and ends it by signals: SIGTERM after everything under way is done, SIGINT at
+//! once. SIGHUP reads all files again.
 
 use super::{Configured, UsageError, block_on, log};
 use crate::app::App;

@@ -1,5 +1,5 @@
-//! From keys of the right type to a checked [`Config`]. What concerns providers, services and clients among each other
-//! is left to the room that knows them.
+//! Validation: from keys of the right type to a checked [`Config`]. What concerns providers, services and clients among
+//! each other is left to `provider`.
 
 use super::error::ConfigErrors;
 use super::layers::Layers;

@@ -1,5 +1,5 @@
-//! What is wrong with a configuration, for an operator at a terminal: one line a fault, each with its key, where that
-//! was set, and what to write instead.
+//! Errors of a configuration, for an operator at a terminal: one line each, with its key, where that was set, and
+//! what to write instead.
 
 use serde::Serialize;
 use std::fmt;

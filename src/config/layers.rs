@@ -1,4 +1,5 @@
-//! The layers, merged by figment into one tree of values that still knows, for each value, where it was set.
+//! The layers (built in, file, environment, command line), merged by figment into one tree of values that still knows, for
+//! each value, where it was set.
 
 use super::error::{ConfigErrors, Place};
 use super::lines::{Lines, Unparsed, parse_toml};
@@ -161,7 +162,7 @@ impl Layers {
         self.figment.get_metadata(tag).is_some_and(|layer| layer.source.is_none())
     }
 
-    /// Whether a value stands in the configuration file.
+    /// Whether a value is from the configuration file.
     pub(super) fn is_in_file(&self, tag: Tag) -> bool {
         self.file_of(tag).is_some()
     }

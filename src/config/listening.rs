@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use url::{Host, Url};
 
-/// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
+/// The most seconds that a server continues after being told to end. systemd waits for 90 by default, and 25 more may be
 /// needed to finish.
 const MAX_DRAIN: u64 = 60;
 /// The least number of connections that is of use.

@@ -1,9 +1,9 @@
 //! Configuration: four layers become one checked [`Config`], or a list of everything that is wrong with them.
 //!
 //! The layers, each over the one before: what is built in (with `config/providers.toml`), the TOML file, the
-//! environment, the command line. No fault ends the reading: a faulty key is noted, taken out, and the reading goes
-//! on, so that an operator sees all faults at once. No fault's text holds a configured value: it may be a secret.
-//! Nothing here reads the process's environment but [`Sources::of_process`].
+//! environment, the command line. No error ends the reading: a faulty key is noted, taken out, and the reading
+//! continues, so that an operator sees all errors at once. No error's text holds a configured value: it may be a
+//! secret. Nothing here reads the process's environment but [`Sources::of_process`].
 
 mod check;
 mod credentials;
@@ -57,7 +57,7 @@ pub struct Config {
     secret_files: Vec<PathBuf>,
     /// When the secrets of clients end, as far as the configuration says so.
     secrets_end: BTreeMap<String, UnixTime>,
-    /// What is no fault, but ought to be mended: a sentence each, without configured values.
+    /// What is no fault, but ought to be fixed: a sentence each, without configured values.
     pub warnings: Vec<String>,
     /// What can be used and is hardly meant, the same way; for whoever asks, since a server may be right about it.
     pub doubts: Vec<String>,

@@ -10,7 +10,7 @@ use figment::value::Value;
 use std::path::Path;
 use url::Url;
 
-/// What stands in a secret's place.
+/// What is shown in a secret's place.
 const MASK: &str = "********";
 
 /// A key that has a value.

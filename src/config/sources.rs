@@ -79,7 +79,7 @@ impl Sources {
         }
     }
 
-    /// The configuration file; `None` when there is none. In the working directory it counts only if it is root's or the caller's own: root may stand in the folder of
+    /// The configuration file; `None` when there is none. In the working directory it counts only if it is root's or the caller's own: root may be in the folder of
     /// somebody who would like to lead him. Passing over it would be worse, since then another file is in force than the
     /// one that is seen there.
     pub(super) fn read_file(&self) -> Result<Option<Found>, ConfigErrors> {

@@ -1,4 +1,4 @@
-//! `authseal denylist add`, `remove` and `compact`.
+//! `authseal denylist add`, `remove` and `compact`: the commands that change the file.
 
 use super::target::{Files, Target};
 use crate::cli::replicas::{Against, Replica};
@@ -189,7 +189,7 @@ fn from_input(note: &str) -> anyhow::Result<Vec<(Rule, String)>> {
 
 impl Target {
     /// Writes into rules about logins what tells `compact` when they are needed no more: as of now, whatever they say of an
-    /// earlier time, since these logins may have been sealed anew until now. Gives what is to be warned of.
+    /// earlier time, since these logins may have been sealed again until now. Gives what is to be warned of.
     fn complete<'a>(&self, rules: impl Iterator<Item = &'a mut Rule>) -> Option<String> {
         let at = Timestamp::from_second(Clock::system().now()).ok();
         let through = self.keyring.as_ref().map(Keyring::newest);

@@ -1,4 +1,4 @@
-//! `authseal denylist list` and `check`.
+//! `authseal denylist list` and `check`: the commands that only read the file, line by line, since there may be a million.
 
 use super::target::Files;
 use crate::cli::json;

@@ -1,4 +1,5 @@
-//! Which denylist a command is about, the keyring that belongs to it, and what of a rule looks like a mistake beside both.
+//! The denylist that a command is about and the keyring that belongs to it, and what in a rule looks like a mistake beside
+//! both.
 
 use crate::cli::config_args::ConfigFile;
 use crate::cli::replicas::own_listener;

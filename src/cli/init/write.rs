@@ -1,4 +1,4 @@
-//! What `authseal init` makes, and what it says: of the files, and of what is left to a person.
+//! What `authseal init` makes, and what it prints: about the files, and what is left to the operator.
 
 use super::Known;
 use super::plan::{CONFIGURATION, Plan, Secret};

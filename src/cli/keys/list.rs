@@ -1,4 +1,4 @@
-//! `authseal keys list`.
+//! `authseal keys list`: the epochs with their states, and which of them replicas have seen in use.
 
 use super::epoch_usage::EpochUsage;
 use super::keyring_source::KeyringArgs;

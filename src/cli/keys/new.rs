@@ -1,4 +1,5 @@
-//! `authseal keys new`.
+//! `authseal keys new`: a keyring of one fresh key. Refused where a lost keyring has left traces, since a new one with the
+//! same epochs would pass for it.
 
 use crate::cli::config_args::ConfigFile;
 use crate::cli::default_path::place;

@@ -1,5 +1,5 @@
-//! `authseal keys stage`, `promote` and `retire`: a step is decided, the replicas are asked whether it would lock anybody
-//! out, and only then the file is replaced.
+//! Key rotation, `authseal keys stage`, `promote` and `retire`: a step is decided, the replicas are asked whether it would
+//! lock anybody out, and only then the file is replaced.
 
 use super::epoch_usage::EpochUsage;
 use super::keyring_source::{KeyringArgs, Target};

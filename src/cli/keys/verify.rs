@@ -1,4 +1,4 @@
-//! `authseal keys verify`: do all replicas hold this keyring?
+//! `authseal keys verify`: whether all replicas hold this keyring.
 
 use super::keyring_source::KeyringArgs;
 use crate::cli::replicas::{Against, Verdict, verdicts};
