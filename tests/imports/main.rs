@@ -99,8 +99,8 @@ fn an_import_from_below_is_found_in_every_spelling() {
 fn an_import_from_above_or_from_the_same_room_is_fine() {
     let rooms = ["seal", "authid", "web"].map(str::to_owned);
     let check = |path: &str, code: &str| bad_imports(&rooms, Path::new(path), code);
-    assert!(check("src/web/page.rs", "use crate::{authid, seal::Key};\nuse super::Page;").is_empty());
-    assert!(check("src/web/page/form.rs", "use super::super::Page;\nuse crate::web::Page;").is_empty());
+    assert!(check("src/web/response/page.rs", "use crate::{authid, seal::Key};\nuse super::Page;").is_empty());
+    assert!(check("src/web/response/page/form.rs", "use super::super::Page;\nuse crate::web::Page;").is_empty());
     assert!(check("src/seal/mod.rs", "// see crate::web\n/* crate::web */ const A: &str = \"crate::web\";").is_empty());
     assert!(check("src/main.rs", "use authseal::web;").is_empty());
 }
