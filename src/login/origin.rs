@@ -1,7 +1,7 @@
 //! Who opened the login page, and whether an AuthID may go to them by itself.
 //!
 //! The origin is learned from the `Referer` of the first request only, never from a parameter. Others than browsers
-//! can forge it, so it counts together with the binder cookie alone, and for `postMessage` the browser enforces it.
+//! can forge it, so it counts together with the browser cookie alone, and for `postMessage` the browser enforces it.
 
 use crate::mitigation::{self, Mitigation};
 use crate::provider::names_loopback;

@@ -4,7 +4,7 @@
 //!
 //! `context | AuthID`, sealed as contexts are, under a key of its own.
 
-use super::context::{Context, Reader, STATE_LIFETIME};
+use super::login_context::{LoginContext, Reader, STATE_LIFETIME};
 use crate::clock::UnixTime;
 use crate::seal::{Keyring, Purpose, SealError};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 /// An AuthID that may be sent, and what is known of the login that made it.
 pub(super) struct Ticket {
     /// Who opened the login page, in which browser, and where that ended the login.
-    pub(super) context: Context,
+    pub(super) context: LoginContext,
     /// What is to be sent.
     pub(super) authid: SecretString,
 }
@@ -36,7 +36,7 @@ impl Ticket {
     pub(super) fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
         let opened = keyring.unpack(text, Purpose::DeliveryTicket, b"")?;
         let mut reader = Reader(&opened.plaintext);
-        let context = Context::decode(&mut reader, now, STATE_LIFETIME)?;
+        let context = LoginContext::decode(&mut reader, now, STATE_LIFETIME)?;
         let authid = std::str::from_utf8(reader.0).ok()?.to_owned().into();
         Some(Self { context, authid })
     }

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::authid::ServiceId;
-use crate::login::{Binder, Context, FetchToken, LoginError, Opener, Origin};
+use crate::login::{BrowserCookie, FetchToken, LoginContext, LoginError, Opener, Origin};
 use crate::provider::{Availability, Flow, Service};
 use crate::texts::Text;
 use crate::web::client;
@@ -73,34 +73,36 @@ pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> Ht
     if let Some(url) = own_address(&request, &app) {
         return crate::web::see_other(&url);
     }
-    let Some(binder) = csrf::binder(&request, &app).or_else(|| Binder::random().ok()) else {
+    let Some(browser_cookie) = csrf::browser_cookie(&request, &app).or_else(|| BrowserCookie::random().ok()) else {
         return rejection::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     };
     let (referer, site) = (csrf::header(&request, "referer"), csrf::header(&request, "sec-fetch-site"));
     let (opener, client) = (app.logins().opener(referer, site), client::of(&request, &app).address);
     let ctx = form::query(&request, "ctx").filter(|_| matches!(opener, Opener::None(_)));
     let context = match ctx.and_then(|ctx| resumed(&ctx, &request, &app)) {
-        Some(first) => Context { client, ..first },
-        None => Context {
+        Some(first) => LoginContext { client, ..first },
+        None => LoginContext {
             opener,
             fetch_token: form::query(&request, "token").and_then(|token| FetchToken::parse(&token)),
-            binder: binder.hash(),
+            browser_cookie: browser_cookie.hash(),
             client,
         },
     };
     let wanted = Wanted::read(&app, |name| form::query(&request, name));
-    match app.logins().welcome(&context) {
-        Ok(ctx) if password::is_shut(&request, &app) => password::ask(None, &ctx, &binder, &wanted, &request, &app),
-        Ok(ctx) => show(&context, &ctx, &binder, wanted, &request, &app),
+    match app.logins().seal_context(&context) {
+        Ok(ctx) if password::is_shut(&request, &app) => {
+            password::ask(None, &ctx, &browser_cookie, &wanted, &request, &app)
+        }
+        Ok(ctx) => show(&context, &ctx, &browser_cookie, wanted, &request, &app),
         Err(_) => rejection::answer(&request, StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
 /// The page for a visitor who may log in; `ctx` is the context, sealed.
 pub(in crate::web) fn show(
-    context: &Context,
+    context: &LoginContext,
     ctx: &str,
-    binder: &Binder,
+    browser_cookie: &BrowserCookie,
     wanted: Wanted,
     request: &HttpRequest,
     app: &App,
@@ -121,7 +123,7 @@ pub(in crate::web) fn show(
             page::show(request, app, StatusCode::OK, "index.html", page)
         }
     };
-    Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
+    Cookie::Browser.set(&browser_cookie.to_cookie(), &mut response, app);
     response
 }
 
@@ -182,15 +184,15 @@ pub(in crate::web) fn redirect(service: &ServiceId, ctx: &str, request: &HttpReq
 }
 
 /// What a `ctx` of this browser says of the one who brings it back, unless another site's page sent them with it.
-pub(in crate::web) fn resumed(ctx: &str, request: &HttpRequest, app: &App) -> Option<Context> {
+pub(in crate::web) fn resumed(ctx: &str, request: &HttpRequest, app: &App) -> Option<LoginContext> {
     let ours = csrf::cause(request) != Cause::OtherPage;
-    let resume = || app.logins().resumed(ctx, csrf::binder(request, app).as_ref(), client::of(request, app));
+    let resume = || app.logins().resumed(ctx, csrf::browser_cookie(request, app).as_ref(), client::of(request, app));
     if ours { resume() } else { None }
 }
 
 /// A context for the next link. Without randomness the link works all the same.
-pub(in crate::web) fn seal(context: Option<&Context>, app: &App) -> Option<String> {
-    app.logins().welcome(context?).ok()
+pub(in crate::web) fn seal(context: Option<&LoginContext>, app: &App) -> Option<String> {
+    app.logins().seal_context(context?).ok()
 }
 
 fn is_listed(service: &Service) -> bool {

@@ -5,7 +5,7 @@
 
 use crate::access::{Access, Refused};
 use crate::app::App;
-use crate::login::{Binder, LoginError};
+use crate::login::{BrowserCookie, LoginError};
 use crate::mitigation::{self, Mitigation};
 use crate::web::client;
 use crate::web::cookie::Cookie;
@@ -39,7 +39,7 @@ pub(in crate::web) fn is_shut(request: &HttpRequest, app: &App) -> bool {
 pub(in crate::web) fn ask(
     refused: Option<&Refused>,
     ctx: &str,
-    binder: &Binder,
+    browser_cookie: &BrowserCookie,
     wanted: &Wanted,
     request: &HttpRequest,
     app: &App,
@@ -66,7 +66,7 @@ pub(in crate::web) fn ask(
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
-    Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
+    Cookie::Browser.set(&browser_cookie.to_cookie(), &mut response, app);
     response
 }
 
@@ -80,9 +80,9 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     }
     let field = |name: &str| form.only(name).ok().flatten().map(str::to_owned);
     let wanted = Wanted::read(&app, field);
-    let (ctx, binder) = (field("ctx").unwrap_or_default(), csrf::binder(&request, &app));
-    let (context, binder) = match (app.logins().context(&ctx, binder.as_ref()), binder) {
-        (Ok(context), Some(binder)) => (context, binder),
+    let (ctx, browser_cookie) = (field("ctx").unwrap_or_default(), csrf::browser_cookie(&request, &app));
+    let (context, browser_cookie) = match (app.logins().context(&ctx, browser_cookie.as_ref()), browser_cookie) {
+        (Ok(context), Some(browser_cookie)) => (context, browser_cookie),
         (Err(error @ LoginError::NoCookie), _) => return login_errors::show(error, None, &request, &app),
         // Too old: from the start, as with a login link.
         _ => {
@@ -91,17 +91,17 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         }
     };
     // Sealed anew, so that the links of the next page live as long as those of a first one.
-    let Ok(ctx) = app.logins().welcome(&context) else {
+    let Ok(ctx) = app.logins().seal_context(&context) else {
         return rejection::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     };
     let password = SecretString::from(field("password").unwrap_or_default());
     let held = Cookie::Pass.read(&request, &app);
     match access.check(password, client::of(&request, &app), held).await {
         Ok(pass) => {
-            let mut response = index::show(&context, &ctx, &binder, wanted, &request, &app);
+            let mut response = index::show(&context, &ctx, &browser_cookie, wanted, &request, &app);
             Cookie::Pass.set(&pass, &mut response, &app);
             response
         }
-        Err(refused) => ask(Some(&refused), &ctx, &binder, &wanted, &request, &app),
+        Err(refused) => ask(Some(&refused), &ctx, &browser_cookie, &wanted, &request, &app),
     }
 }

@@ -1,7 +1,7 @@
-//! What a browser tells about itself: the binder cookie, where it comes from, whether a form is our own.
+//! What a browser tells about itself: the browser cookie, where it comes from, whether a form is our own.
 
 use crate::app::App;
-use crate::login::Binder;
+use crate::login::BrowserCookie;
 use crate::mitigation::{self, Mitigation};
 use crate::web::cookie::Cookie;
 use actix_web::HttpRequest;
@@ -12,9 +12,9 @@ pub(in crate::web) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option
     request.headers().get(name)?.to_str().ok()
 }
 
-/// The browser's binder, if its cookie holds one.
-pub(in crate::web) fn binder(request: &HttpRequest, app: &App) -> Option<Binder> {
-    Binder::parse(Cookie::Binder.read(request, app)?)
+/// The browser cookie of whoever asks, if they have one.
+pub(in crate::web) fn browser_cookie(request: &HttpRequest, app: &App) -> Option<BrowserCookie> {
+    BrowserCookie::parse(Cookie::Browser.read(request, app)?)
 }
 
 /// Whether another site's page sent this form. Where the browser says by `Sec-Fetch-Site` who did, that decides: no page

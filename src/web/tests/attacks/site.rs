@@ -110,7 +110,7 @@ impl Site {
         Self { app, clock, provider, _folder: folder }
     }
 
-    /// A browser somewhere that has been here before, so it has a binder of its own.
+    /// A browser somewhere that has been here before, so it has a browser cookie of its own.
     pub(super) async fn browser(&self, address: &'static str) -> Browser<'_> {
         let mut browser = Browser { site: self, address, direct: false, cookies: BTreeMap::new() };
         browser.get("/", &[]).await;
