@@ -23,10 +23,10 @@ pub use origin::{DeliveryRules, Opener, Origin, Silence};
 
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
-use crate::provider::{Availability, CallbackError, Failure, Flow, PastedToken, Providers, Service};
+use crate::provider::{Availability, CallbackError, Flow, PastedToken, ProviderError, Providers, Service};
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
@@ -226,7 +226,7 @@ impl Logins {
             }
             Err(failure) => {
                 // The code was not spent: reloading the page may still work.
-                if matches!(failure, Failure::Unreachable | Failure::NotOffered) {
+                if matches!(failure, ProviderError::Unreachable | ProviderError::NotOffered) {
                     self.seen.invalidate(&state.nonce);
                 }
                 Err(LoginError::Provider(service, failure))

@@ -3,9 +3,9 @@
 
 use super::cache::{AccessToken, TokenName};
 use super::rotation::{Manner, Rotation};
-use super::{Inner, Refused, SOON};
+use super::{ExchangeError, Inner, SOON};
 use crate::authid::Grant;
-use crate::provider::{Failure, RefreshFailure, RefreshTokenPolicy, Service};
+use crate::provider::{ProviderError, RefreshError, RefreshTokenPolicy, Service};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
@@ -57,7 +57,7 @@ impl Inner {
         service: &Arc<Service>,
         login: &Grant,
         recall: bool,
-    ) -> Result<Arc<AccessToken>, Refused> {
+    ) -> Result<Arc<AccessToken>, ExchangeError> {
         let outcome = match self.rotation_of(service) {
             Some((rotation, manner)) => {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
@@ -67,16 +67,16 @@ impl Inner {
             None => {
                 let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
                 let access = tokens.map(|tokens| AccessToken::new(tokens, &self.clock));
-                access.map_err(|RefreshFailure { failure, status, .. }| Refused::Provider(failure, status))
+                access.map_err(|RefreshError { failure, status, .. }| ExchangeError::Provider(failure, status))
             }
         };
         let outcome = outcome.map(Arc::new);
         match &outcome {
             Ok(access) => self.outcomes.keep(&name, access.clone()),
-            Err(Refused::Provider(failure, status)) => {
+            Err(ExchangeError::Provider(failure, status)) => {
                 let single_use = self.is_single_use(service);
                 // A refresh token that may be spent is the rotation's to guard, and its answer may still come.
-                let in_doubt = single_use && *failure != Failure::Operator;
+                let in_doubt = single_use && *failure != ProviderError::Misconfigured;
                 self.outcomes.failed(name, *failure, *status, in_doubt);
             }
             Err(_) => {}

@@ -16,8 +16,8 @@ mod rotation;
 mod waiting;
 
 pub use cache::AccessToken;
-pub use inspect::{Anew, End, Facts};
-pub use refused::Refused;
+pub use inspect::{AuthIdInfo, Expiry, Resealed};
+pub use refused::ExchangeError;
 pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
@@ -25,7 +25,7 @@ pub use waiting::Patience;
 use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{self, Availability, Providers, Service};
 use crate::seal::Epoch;
@@ -52,7 +52,7 @@ struct Inner {
     denylist: Arc<Denylist>,
     providers: Arc<Providers>,
     outcomes: Outcomes,
-    flights: Flights<TokenName, Result<Arc<AccessToken>, Refused>>,
+    flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     room: Room,
     loops: Loops<TokenName, Arc<AccessToken>>,
@@ -188,10 +188,10 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it does not open.
-    pub fn open(&self, authid: &str) -> Result<Opened, Refused> {
+    pub fn open(&self, authid: &str) -> Result<Opened, ExchangeError> {
         let envelope = Envelope::find(authid).map_err(|error| self.explain(error, authid))?;
         let opened = envelope.open(&self.0.keyring.load());
-        let login = opened.map_err(|error| Refused::unopened(envelope.epoch, error))?;
+        let login = opened.map_err(|error| ExchangeError::unopened(envelope.epoch, error))?;
         Ok(Opened { login, epoch: envelope.epoch })
     }
 
@@ -208,27 +208,27 @@ impl TokenService {
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
-    fn check(&self, opened: &Opened) -> Result<&Arc<Service>, Refused> {
+    fn check(&self, opened: &Opened) -> Result<&Arc<Service>, ExchangeError> {
         if let Some(denied) = self.denied(opened) {
-            return Err(Refused::Denied(denied));
+            return Err(ExchangeError::Denied(denied));
         }
         let id = &opened.login.service;
         let service = self.0.providers.catalogue().find(id.as_str());
         match service.map(|service| (service, service.availability())) {
             Some((service, Availability::Offered)) => Ok(service),
-            Some((_, Availability::Gone { reason, .. })) => Err(Refused::Gone(id.clone(), reason.to_owned())),
-            _ => Err(Refused::NotOffered(id.clone())),
+            Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
+            _ => Err(ExchangeError::NotOffered(id.clone())),
         }
     }
 
     fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
-        let resealed = if source == Source::Fetched { self.reseal(opened, &access) } else { None };
+        let resealed = if source == Source::Fetched { self.resealed(opened, &access) } else { None };
         let expires_in = access.seconds_left(&self.0.clock);
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
 
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
-    fn reseal(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
+    fn resealed(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
         let keys = self.newest_keys(&keyring, opened);
         if renewed.is_none() && opened.epoch >= keys.epoch() {
@@ -250,15 +250,15 @@ impl TokenService {
     }
 
     /// Turns the AuthID of an ended service into that service's own reason, also when it is of an older kind.
-    fn explain(&self, error: ParseError, text: &str) -> Refused {
+    fn explain(&self, error: ParseError, text: &str) -> ExchangeError {
         if RevokeCode::is_meant_by(text) {
-            return Refused::IsRevokeCode;
+            return ExchangeError::IsRevokeCode;
         }
         if let ParseError::Version2(Some(id)) = &error
             && let Some(service) = self.0.providers.catalogue().find(id.as_str())
             && let Availability::Gone { reason, .. } = service.availability()
         {
-            return Refused::Gone(id.clone(), reason.to_owned());
+            return ExchangeError::Gone(id.clone(), reason.to_owned());
         }
         error.into()
     }
