@@ -15,7 +15,7 @@ pub use password_file::{PasswordFile, PasswordFileError};
 use crate::clock::Clock;
 use crate::keyring_file::LiveKeyring;
 use crate::net::Client;
-use crate::seal::{Parcel, Purpose, SealError};
+use crate::seal::{OpenedParam, Purpose, SealError};
 use crate::watch::{LoadStatus, WatchedFile};
 use hash::PasswordHash;
 use secrecy::{ExposeSecret, SecretString};
@@ -143,9 +143,9 @@ impl Access {
 
     /// Whether a pass was earned with the password of now, in the last 30 days.
     pub fn admits(&self, pass: &str) -> bool {
-        let Some(parcel) = self.open(pass) else { return false };
+        let Some(opened) = self.open(pass) else { return false };
         let hash = self.password.load();
-        let (time, fingerprint) = parcel.plaintext.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+        let (time, fingerprint) = opened.plaintext.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
         let age = self.clock.now().saturating_sub(i64::from_be_bytes(*time));
         fingerprint == half(&hash) && (-CLOCK_SKEW..PASS_LIFETIME).contains(&age)
     }
@@ -153,16 +153,16 @@ impl Access {
     /// The time (8, big endian) and the first half of the hash's fingerprint (16), sealed.
     fn pass(&self, hash: &PasswordHash) -> Result<String, SealError> {
         let content = [self.clock.now().to_be_bytes().as_slice(), half(hash)].concat();
-        self.keyring.load().pack(Purpose::AccessPass, b"", &content).map(|(text, _)| text)
+        self.keyring.load().seal_param(Purpose::AccessPass, b"", &content).map(|(text, _)| text)
     }
 
-    fn open(&self, pass: &str) -> Option<Parcel> {
-        self.keyring.load().unpack(pass, Purpose::AccessPass, b"")
+    fn open(&self, pass: &str) -> Option<OpenedParam> {
+        self.keyring.load().open_param(pass, Purpose::AccessPass, b"")
     }
 
     /// What tells a pass from others, though it may have ended or be for another password.
     fn nonce(&self, pass: &str) -> Option<Pass> {
-        self.open(pass).map(|parcel| parcel.nonce)
+        self.open(pass).map(|opened| opened.nonce)
     }
 }
 

@@ -2,7 +2,7 @@
 //! go on where another one began and nothing is stored for logins that never finish.
 //!
 //! Two things are sealed: the [`LoginContext`] in our own page's login links, and the [`State`] that goes to the provider
-//! and comes back (RFC 6749 section 10.12). Both are parcels ([`crate::seal::Parcel`])
+//! and comes back (RFC 6749 section 10.12). Both are sealed parameters ([`crate::seal::OpenedParam`])
 //! under keys of their own.
 
 use super::browser_cookie::CookieHash;
@@ -66,12 +66,12 @@ impl LoginContext {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn seal(&self, keyring: &Keyring, now: UnixTime) -> Result<String, SealError> {
-        keyring.pack(Purpose::Context, b"", &self.encode(now)).map(|(text, _)| text)
+        keyring.seal_param(Purpose::Context, b"", &self.encode(now)).map(|(text, _)| text)
     }
 
     /// Opens what [`LoginContext::seal`] made in the last hour.
     pub fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
-        let opened = keyring.unpack(text, Purpose::Context, b"")?;
+        let opened = keyring.open_param(text, Purpose::Context, b"")?;
         let mut reader = Reader(&opened.plaintext);
         let context = Self::decode(&mut reader, now, CONTEXT_LIFETIME)?;
         reader.0.is_empty().then_some(context)
@@ -90,7 +90,7 @@ impl LoginContext {
     pub fn begin(&self, service: &ServiceId, keyring: &Keyring, now: UnixTime) -> Result<(String, String), SealError> {
         let mut bytes = self.encode(now);
         write(&mut bytes, service.as_str().as_bytes());
-        let (text, nonce) = keyring.pack(Purpose::State, b"", &bytes)?;
+        let (text, nonce) = keyring.seal_param(Purpose::State, b"", &bytes)?;
         let verifier = verifier(&keyring.primary().derive(Purpose::PkceVerifier, &nonce));
         Ok((text, BASE64URL.encode(Sha256::digest(verifier.as_bytes()))))
     }
@@ -142,13 +142,13 @@ impl LoginContext {
 impl State {
     /// Opens what [`LoginContext::begin`] made in the last hour: after ten minutes only to tell who wanted to log in.
     pub(super) fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
-        let opened = keyring.unpack(text, Purpose::State, b"")?;
+        let opened = keyring.open_param(text, Purpose::State, b"")?;
         let late = LoginContext::decode(&mut Reader(&opened.plaintext), now, STATE_LIFETIME).is_none();
         let mut reader = Reader(&opened.plaintext);
         let context = LoginContext::decode(&mut reader, now, CONTEXT_LIFETIME)?;
         let service = ServiceId::parse(reader.text()?)?;
         reader.0.is_empty().then_some(())?;
-        let keys = keyring.opener(opened.epoch).ok()?;
+        let keys = keyring.keys(opened.epoch).ok()?;
         let verifier = verifier(&keys.derive(Purpose::PkceVerifier, &opened.nonce));
         Some(Self { service, context, verifier, nonce: opened.nonce, late })
     }

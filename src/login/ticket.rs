@@ -29,12 +29,12 @@ impl Ticket {
         let mut bytes = Zeroizing::new(Vec::with_capacity(context.len() + authid.len()));
         bytes.extend(context);
         bytes.extend_from_slice(authid.as_bytes());
-        keyring.pack(Purpose::DeliveryTicket, b"", &bytes).map(|(text, _)| text)
+        keyring.seal_param(Purpose::DeliveryTicket, b"", &bytes).map(|(text, _)| text)
     }
 
     /// Opens what [`Ticket::seal`] made in the last ten minutes.
     pub(super) fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
-        let opened = keyring.unpack(text, Purpose::DeliveryTicket, b"")?;
+        let opened = keyring.open_param(text, Purpose::DeliveryTicket, b"")?;
         let mut reader = Reader(&opened.plaintext);
         let context = LoginContext::decode(&mut reader, now, STATE_LIFETIME)?;
         let authid = std::str::from_utf8(reader.0).ok()?.to_owned().into();
