@@ -2,7 +2,6 @@
 
 mod tend;
 
-use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
 use crate::config::{Config, HttpSettings, KeyringSource};
 use crate::denylist::Denylist;
@@ -11,6 +10,7 @@ use crate::keyring_file::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;
+use crate::password::{PasswordFile, SharedPassword};
 use crate::provider::{Catalogue, Providers, Visit};
 use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
@@ -29,7 +29,7 @@ pub struct App {
     logins: Logins,
     limits: Limits,
     store: Arc<Store>,
-    access: Option<Access>,
+    password: Option<SharedPassword>,
     certificate: Option<Arc<LiveCertificate>>,
     providers: Arc<Providers>,
     pages: Pages,
@@ -103,10 +103,11 @@ impl App {
             return Err(StartupError(faults));
         };
         let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
-        let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
+        let shared = password.map(|password| SharedPassword::new(password, keyring.clone(), clock.clone()));
         let certificate = certificate.map(Arc::new);
         let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
-        let files = [keyring.follow(), denylist.follow(), access.as_ref().and_then(Access::follow), certificate_file];
+        let files =
+            [keyring.follow(), denylist.follow(), shared.as_ref().and_then(SharedPassword::follow), certificate_file];
         let watch = Watch::start(files.into_iter().flatten().collect());
         let watch = watch.map_err(|error| StartupError(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
@@ -132,14 +133,14 @@ impl App {
                 denylist.clone(),
                 store.clone(),
                 certificate.clone(),
-                access.as_ref().map(|access| access.load_status().clone()),
+                shared.as_ref().map(|shared| shared.load_status().clone()),
                 meter.clone(),
             ),
             limits: Limits::new(config.rates, &clock),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
-            access,
+            password: shared,
             certificate,
             pages,
             providers,
@@ -172,8 +173,8 @@ impl App {
     }
 
     /// Who may begin a login; `None` where everybody may.
-    pub fn access(&self) -> Option<&Access> {
-        self.access.as_ref()
+    pub fn password(&self) -> Option<&SharedPassword> {
+        self.password.as_ref()
     }
 
     /// What there is to log in to.

@@ -24,7 +24,7 @@ pub mod store;
 pub mod health;
 pub mod tokens;
 pub mod login;
-pub mod access;
+pub mod password;
 pub mod config;
 pub mod texts;
 pub mod pages;

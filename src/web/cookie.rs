@@ -5,9 +5,9 @@
 //! Two cookies of one name count as none: a browser that does not guard the prefix sends a planted one beside ours, and
 //! whoever planted it chooses which comes first.
 
-use crate::access::PASS_LIFETIME;
 use crate::app::App;
 use crate::login::{BROWSER_COOKIE_LIFETIME, STATE_LIFETIME};
+use crate::password::PASS_LIFETIME;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use std::str;

@@ -3,10 +3,10 @@
 //! Who opened our page is known from its first request alone, so the sealed context travels in the form, and the
 //! answer to the right password is the page that was asked for, not a redirect to it.
 
-use crate::access::{Access, Refused};
 use crate::app::App;
 use crate::login::{BrowserCookie, LoginError};
 use crate::mitigation::{self, Mitigation};
+use crate::password::{PasswordError, SharedPassword};
 use crate::web::client;
 use crate::web::cookie::Cookie;
 use crate::web::handlers::index::{self, Wanted};
@@ -31,13 +31,13 @@ struct Page<'a> {
 
 /// Whether this browser has to give the password before a login.
 pub(in crate::web) fn is_shut(request: &HttpRequest, app: &App) -> bool {
-    let admits = |access: &Access| Cookie::Pass.read(request, app).is_some_and(|pass| access.admits(pass));
-    mitigation::on(Mitigation::Password) && app.access().is_some_and(|access| !admits(access))
+    let admits = |shared: &SharedPassword| Cookie::Pass.read(request, app).is_some_and(|pass| shared.admits(pass));
+    mitigation::on(Mitigation::Password) && app.password().is_some_and(|shared| !admits(shared))
 }
 
 /// The page that asks for the password, once more if it was `refused`.
 pub(in crate::web) fn ask(
-    refused: Option<&Refused>,
+    refused: Option<&PasswordError>,
     ctx: &str,
     browser_cookie: &BrowserCookie,
     wanted: &Wanted,
@@ -46,10 +46,10 @@ pub(in crate::web) fn ask(
 ) -> HttpResponse {
     let (status, error) = match refused {
         None => (StatusCode::OK, None),
-        Some(Refused::Wrong) => (StatusCode::FORBIDDEN, Some("password.wrong")),
-        Some(Refused::TooMany { .. }) => (StatusCode::TOO_MANY_REQUESTS, Some("password.too_many")),
-        Some(Refused::Busy) => (StatusCode::SERVICE_UNAVAILABLE, Some("password.busy")),
-        Some(Refused::Fault) => (StatusCode::INTERNAL_SERVER_ERROR, Some("password.fault")),
+        Some(PasswordError::Wrong) => (StatusCode::FORBIDDEN, Some("password.wrong")),
+        Some(PasswordError::TooMany { .. }) => (StatusCode::TOO_MANY_REQUESTS, Some("password.too_many")),
+        Some(PasswordError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, Some("password.busy")),
+        Some(PasswordError::Fault) => (StatusCode::INTERNAL_SERVER_ERROR, Some("password.fault")),
     };
     let page = Page {
         ctx,
@@ -59,8 +59,8 @@ pub(in crate::web) fn ask(
     };
     let mut response = page::show(request, app, status, "password.html", page);
     let retry_after = match refused {
-        Some(Refused::TooMany { retry_after }) => Some(retry_after.as_secs() + 1),
-        Some(Refused::Busy) => Some(1),
+        Some(PasswordError::TooMany { retry_after }) => Some(retry_after.as_secs() + 1),
+        Some(PasswordError::Busy) => Some(1),
         _ => None,
     };
     if let Some(seconds) = retry_after {
@@ -72,7 +72,7 @@ pub(in crate::web) fn ask(
 
 /// `POST /access` with form `password` and what [`ask`] put beside it: `ctx`, `type`, `redirect`.
 pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
-    let Some(access) = app.access() else {
+    let Some(shared) = app.password() else {
         return rejection::answer(&request, StatusCode::NOT_FOUND);
     };
     if csrf::is_foreign_form(&request, &app) {
@@ -96,7 +96,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     };
     let password = SecretString::from(field("password").unwrap_or_default());
     let held = Cookie::Pass.read(&request, &app);
-    match access.check(password, client::of(&request, &app), held).await {
+    match shared.check(password, client::of(&request, &app), held).await {
         Ok(pass) => {
             let mut response = index::show(&context, &ctx, &browser_cookie, wanted, &request, &app);
             Cookie::Pass.set(&pass, &mut response, &app);

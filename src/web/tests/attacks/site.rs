@@ -1,10 +1,10 @@
 //! What the attacks are made at: a server with its provider, browsers, and the proof itself.
 
-use crate::access::hash;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::mitigation::{self, Mitigation};
+use crate::password::hash;
 use crate::seal::{Epoch, new_secret_text};
 use crate::web::service;
 use actix_web::http::header;
