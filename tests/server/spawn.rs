@@ -176,7 +176,7 @@ fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHa
             running.stop().await.unwrap();
         });
     });
-    let addresses = start.recv().expect("the server starts; its own message stands above");
+    let addresses = start.recv().expect("the server starts; its own message is above");
     (addresses, end, thread)
 }
 
