@@ -7,8 +7,9 @@ use crate::config::{Config, HttpSettings, KeyringSource};
 use crate::denylist::Denylist;
 use crate::health::Health;
 use crate::keyring_file::LiveKeyring;
-use crate::login::{DeliveryRules, Logins, Origin};
+use crate::login::{DeliveryRules, Logins};
 use crate::meter::Meter;
+use crate::net::Origin;
 use crate::pages::Pages;
 use crate::password::{PasswordFile, SharedPassword};
 use crate::provider::{Catalogue, Providers, Visit};
@@ -83,7 +84,7 @@ impl App {
         let meter = Meter::new(clock.clone(), config.names());
         let providers =
             collect(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
-        let own_origin = collect(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
+        let own_origin = collect(&mut faults, Origin::parse(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = collect(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
         let host = public_url.host().map(|host| host.to_owned());
         let certificate = config.tls.zip(host).map(|(files, host)| LiveCertificate::open(files, host, clock.clone()));
@@ -113,7 +114,7 @@ impl App {
         let rules = DeliveryRules {
             own: own_origin.clone(),
             loopback: config.delivery.loopback,
-            listed: config.delivery.trusted_origins.iter().filter_map(|origin| Origin::of(origin)).collect(),
+            listed: config.delivery.trusted_origins.iter().filter_map(|origin| Origin::parse(origin)).collect(),
         };
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);

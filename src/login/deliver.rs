@@ -6,10 +6,10 @@ use super::error::LoginError;
 use super::fetch_token::FetchToken;
 use super::login_context::LoginContext;
 use super::mailbox::{self, Asker, Receiver};
-use super::origin::{Opener, Origin};
+use super::opener::Opener;
 use super::ticket::Ticket;
 use crate::mitigation::{self, Mitigation};
-use crate::net::Client;
+use crate::net::{Client, Origin};
 use crate::seal::SealError;
 use secrecy::{ExposeSecret, SecretString};
 

@@ -2,7 +2,7 @@
 
 use super::error::{LoginError, NoRefreshToken};
 use super::login_context::LoginContext;
-use super::origin::{Opener, Silence};
+use super::opener::{Opener, Silence};
 use super::ticket::Ticket;
 use super::{Caution, LoggedIn, Logins};
 use crate::authid::{self, Grant, RevokeCode};

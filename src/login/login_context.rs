@@ -7,11 +7,11 @@
 
 use super::browser_cookie::CookieHash;
 use super::fetch_token::FetchToken;
-use super::origin::{Opener, Origin, Silence};
+use super::opener::{Opener, Silence};
 use crate::authid::ServiceId;
 use crate::clock::UnixTime;
 use crate::mitigation::{self, Mitigation};
-use crate::net::{self, Client, ClientNet};
+use crate::net::{self, Client, ClientNet, Origin};
 use crate::seal::{Keyring, Purpose, SealError};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -124,8 +124,8 @@ impl LoginContext {
         let origin = reader.text()?;
         let opener = match class {
             0 => Opener::None(Silence::ByHand),
-            1 => Opener::Trusted(Origin::of(origin)?),
-            2 => Opener::Unknown(Origin::of(origin)?),
+            1 => Opener::Trusted(Origin::parse(origin)?),
+            2 => Opener::Unknown(Origin::parse(origin)?),
             3 => Opener::None(Silence::Hidden),
             4 => Opener::None(Silence::Forgotten),
             5 => Opener::None(Silence::Distrusted),
@@ -194,7 +194,7 @@ mod tests {
 
     fn context(origin: &str, token: &str) -> LoginContext {
         LoginContext {
-            opener: Opener::Trusted(Origin::of(origin).unwrap()),
+            opener: Opener::Trusted(Origin::parse(origin).unwrap()),
             fetch_token: FetchToken::parse(token),
             browser_cookie: BrowserCookie::random().unwrap().hash(),
             client: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()),

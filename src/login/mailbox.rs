@@ -8,9 +8,8 @@
 use super::browser_cookie::CookieHash;
 use super::fetch_token::FetchToken;
 use super::login_context::{self, Reader};
-use super::origin::Origin;
 use crate::mitigation::{self, Mitigation};
-use crate::net::{self, ClientNet};
+use crate::net::{self, ClientNet, Origin};
 use crate::seal::{EpochKeys, Key, Keyring, Purpose, SealError};
 use crate::store::{Name, Shelf, Store};
 use secrecy::{ExposeSecret, SecretString};
@@ -177,7 +176,7 @@ fn read(bytes: &[u8]) -> Option<Waiting> {
     let mut reader = Reader(bytes);
     let browser_cookie = CookieHash(reader.array()?);
     let ([kind], address) = (reader.array()?, net::from_bytes(reader.array()?));
-    let origin = Origin::of(reader.text()?);
+    let origin = Origin::parse(reader.text()?);
     let receiver = match kind {
         0 => Receiver::Only(Asker { address, origin }),
         1 => Receiver::Anybody,

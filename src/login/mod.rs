@@ -11,7 +11,7 @@ mod fetch_token;
 mod hand_out;
 mod limit;
 mod mailbox;
-mod origin;
+mod opener;
 mod resume;
 mod ticket;
 
@@ -19,7 +19,7 @@ pub use browser_cookie::BrowserCookie;
 pub use error::{LoginError, NoRefreshToken};
 pub use fetch_token::FetchToken;
 pub use login_context::LoginContext;
-pub use origin::{DeliveryRules, Opener, Origin, Silence};
+pub use opener::{DeliveryRules, Opener, Silence};
 
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};

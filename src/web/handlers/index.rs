@@ -2,7 +2,8 @@
 
 use crate::app::App;
 use crate::authid::ServiceId;
-use crate::login::{BrowserCookie, FetchToken, LoginContext, LoginError, Opener, Origin};
+use crate::login::{BrowserCookie, FetchToken, LoginContext, LoginError, Opener};
+use crate::net::Origin;
 use crate::provider::{Availability, Flow, Service};
 use crate::texts::Text;
 use crate::web::client;
@@ -163,7 +164,7 @@ fn choices(asked_for: Option<&Service>, ctx: &str, begins: bool, request: &HttpR
 /// come back to the callback.
 fn own_address(request: &HttpRequest, app: &App) -> Option<String> {
     let host = csrf::header(request, "host")?;
-    let asked = Origin::of(&format!("{}://{host}", app.public_url().scheme()))?;
+    let asked = Origin::parse(&format!("{}://{host}", app.public_url().scheme()))?;
     let asked_for = request.uri().path_and_query()?;
     let other_name = asked != *app.own_origin() && asked.is_loopback() && app.own_origin().is_loopback();
     other_name.then(|| format!("{}{}", app.own_origin().as_str(), asked_for))

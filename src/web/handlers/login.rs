@@ -1,7 +1,8 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
 use crate::app::App;
-use crate::login::{Callback, Caution, FetchToken, LoggedIn, LoginContext, LoginError, Opener, Origin, Silence};
+use crate::login::{Callback, Caution, FetchToken, LoggedIn, LoginContext, LoginError, Opener, Silence};
+use crate::net::Origin;
 use crate::provider::Service;
 use crate::web::cookie::Cookie;
 use crate::web::handlers::login_errors;
