@@ -1,25 +1,25 @@
 //! From a person's consent to a delivered AuthID: begin, complete (or trade a pasted token), deliver.
 //!
 //! Nothing is stored before a login succeeds. What has to survive the trip to the provider travels sealed in `state`;
-//! the browser's binder cookie proves that the one who comes back is the one who left.
+//! the browser cookie proves that the one who comes back is the one who left.
 
-mod binder;
-mod context;
+mod browser_cookie;
+mod login_context;
 mod deliver;
 mod error;
 mod fetch_token;
 mod hand_out;
 mod limit;
 mod mailbox;
-mod origin;
+mod opener;
 mod resume;
 mod ticket;
 
-pub use binder::Binder;
-pub use context::Context;
+pub use browser_cookie::BrowserCookie;
 pub use error::{LoginError, NoRefreshToken};
 pub use fetch_token::FetchToken;
-pub use origin::{DeliveryRules, Opener, Origin, Silence};
+pub use login_context::LoginContext;
+pub use opener::{DeliveryRules, Opener, Silence};
 
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
@@ -36,10 +36,10 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the binder cookie lives, in seconds.
-pub const BINDER_LIFETIME: i64 = context::CONTEXT_LIFETIME;
+/// How long the browser cookie lives, in seconds.
+pub const BROWSER_COOKIE_LIFETIME: i64 = login_context::CONTEXT_LIFETIME;
 /// How long a person may take at the provider, in seconds.
-pub const STATE_LIFETIME: i64 = context::STATE_LIFETIME;
+pub const STATE_LIFETIME: i64 = login_context::STATE_LIFETIME;
 /// How many finished logins are remembered, to tell a reloaded callback from a first one.
 const MAX_SEEN: u64 = 10_000;
 /// How long: longer than a state lives.
@@ -106,7 +106,7 @@ pub struct LoggedIn {
     pub mailbox_failed: bool,
     /// What [`Logins::deliver`] takes, where a person's click can still have the AuthID sent.
     pub ticket: Option<String>,
-    /// The opener once more, sealed as by [`Logins::welcome`] for the next login.
+    /// The opener once more, sealed as by [`Logins::seal_context`] for the next login.
     pub again: Option<String>,
     /// What else the person needs: label and value.
     pub shown: Vec<(String, String)>,
@@ -142,7 +142,7 @@ impl Logins {
     ///
     /// # Errors
     /// When the operating system has no randomness.
-    pub fn welcome(&self, context: &Context) -> Result<String, SealError> {
+    pub fn seal_context(&self, context: &LoginContext) -> Result<String, SealError> {
         context.seal(&self.keyring.load(), self.clock.now())
     }
 
@@ -159,10 +159,10 @@ impl Logins {
         &self,
         service: &Arc<Service>,
         ctx: &str,
-        binder: Option<&Binder>,
+        browser_cookie: Option<&BrowserCookie>,
         client: Client,
     ) -> Result<Begun, LoginError> {
-        let context = Context { client: client.address, ..self.context(ctx, binder)? };
+        let context = LoginContext { client: client.address, ..self.context(ctx, browser_cookie)? };
         self.offered(service, Flow::Code)?;
         self.can_be_kept(service).await?;
         let (state, challenge) = context.begin(&service.id, &self.keyring.load(), self.clock.now())?;
@@ -180,7 +180,7 @@ impl Logins {
     pub async fn complete(
         &self,
         callback: &Callback,
-        binder: Option<&Binder>,
+        browser_cookie: Option<&BrowserCookie>,
         client: Client,
     ) -> Result<LoggedIn, LoginError> {
         let (state, dropped) = self.state(callback);
@@ -189,7 +189,7 @@ impl Logins {
             true => LoginError::Stray(CallbackError::stray(&callback.all).code),
             false => LoginError::BadState,
         })?;
-        if !binder.is_some_and(|binder| binder.fits(&state.context.binder)) {
+        if !browser_cookie.is_some_and(|cookie| cookie.matches(&state.context.browser_cookie)) {
             return Err(LoginError::OtherBrowser);
         }
         let service = self.providers.catalogue().find(state.service.as_str()).cloned().ok_or(LoginError::BadState)?;
@@ -242,12 +242,12 @@ impl Logins {
         &self,
         service: &Arc<Service>,
         ctx: &str,
-        binder: Option<&Binder>,
+        browser_cookie: Option<&BrowserCookie>,
         client: Client,
         pasted: &SecretString,
         admit: impl FnOnce() -> bool,
     ) -> Result<LoggedIn, LoginError> {
-        let context = self.context(ctx, binder)?;
+        let context = self.context(ctx, browser_cookie)?;
         self.offered(service, Flow::LoginToken)?;
         let pasted = LoginToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
         if !admit() {

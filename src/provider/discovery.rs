@@ -5,7 +5,6 @@
 //! Of a document only what is needed and not configured has to be right; what else is wrong in it is passed over. A
 //! provider whose addresses are all configured does without one.
 
-use super::address::names_loopback;
 use super::answer::{self, Answer};
 use super::failure::{Fault, ProviderError};
 use super::json::Members;
@@ -13,6 +12,7 @@ use super::service::Provider;
 use super::wire::{Call, Payload, Wire};
 use super::{Flow, endpoint};
 use crate::clock::Clock;
+use crate::net::names_loopback;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -4,7 +4,6 @@
 //! operator adds; [`ProviderClient`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
 //! a [`ProviderError`], or a [`CallbackError`] with its code.
 
-mod address;
 mod answer;
 mod authorization;
 mod availability;
@@ -33,7 +32,6 @@ mod stranger;
 mod visit;
 mod wire;
 
-pub use address::names_loopback;
 pub use answer::TokenResponse;
 pub use availability::Availability;
 pub use calls::{ProviderClient, Revoked};

@@ -7,7 +7,6 @@
 //! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
 
-use super::address::names_loopback;
 use super::answer::Answer;
 use super::client_auth::{Choice, with_client};
 use super::failure::{Fault, ProviderError, Repeat};
@@ -17,6 +16,7 @@ use super::report::{self, Head, report};
 use super::service::{Client, Provider};
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
+use crate::net::names_loopback;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};

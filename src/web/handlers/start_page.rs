@@ -1,7 +1,7 @@
 //! The start page: the services to log in at, or the one that Duplicati asked for.
 
 use crate::app::App;
-use crate::login::{Binder, Context, LoginError, Opener};
+use crate::login::{BrowserCookie, LoginContext, LoginError, Opener};
 use crate::provider::{Availability, Flow, Service};
 use crate::texts::Text;
 use crate::web::cookie::Cookie;
@@ -45,9 +45,9 @@ struct Choice {
 
 /// The page for a visitor who may log in; `ctx` is the context, sealed.
 pub(in crate::web) fn show(
-    context: &Context,
+    context: &LoginContext,
     ctx: &str,
-    binder: &Binder,
+    browser_cookie: &BrowserCookie,
     wanted: Wanted,
     request: &HttpRequest,
     app: &App,
@@ -68,7 +68,7 @@ pub(in crate::web) fn show(
             page::show(request, app, StatusCode::OK, "index.html", page)
         }
     };
-    Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
+    Cookie::Browser.set(&browser_cookie.to_cookie(), &mut response, app);
     response
 }
 
