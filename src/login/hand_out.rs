@@ -8,7 +8,7 @@ use super::{Caution, LoggedIn, Logins};
 use crate::authid::{self, Login, RevokeCode};
 use crate::guard::{self, Guard};
 use crate::net::Client;
-use crate::provider::{Rotation, Service, Tokens};
+use crate::provider::{RefreshTokenPolicy, Service, TokenResponse};
 use crate::store::Shelf;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Logins {
     /// Asks the store, before anything is spent, where a login is of no use that is not remembered.
     pub(super) async fn can_be_kept(&self, service: &Arc<Service>) -> Result<(), LoginError> {
-        if service.provider.rotation() != Rotation::SingleUse {
+        if service.provider.rotation() != RefreshTokenPolicy::SingleUse {
             return Ok(());
         }
         match self.store.read(Shelf::Records, &[0; 32]).await {
@@ -34,7 +34,7 @@ impl Logins {
     pub(super) async fn hand_out(
         &self,
         service: Arc<Service>,
-        tokens: Tokens,
+        tokens: TokenResponse,
         context: Context,
         client: Client,
         callback: &[(String, String)],
@@ -120,7 +120,7 @@ impl Logins {
 }
 
 /// Why no refresh token came; said to the operator, who alone can change most of it.
-fn why_none(service: &Service, tokens: &Tokens) -> NoRefreshToken {
+fn why_none(service: &Service, tokens: &TokenResponse) -> NoRefreshToken {
     let offline =
         |scopes: &[String]| scopes.iter().flat_map(|scope| scope.split(',')).any(|scope| scope == "offline_access");
     let why = match &tokens.scopes {

@@ -24,9 +24,9 @@ pub use origin::{DeliveryRules, Opener, Origin, Silence};
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::guard::{self, Guard};
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::net::Client;
-use crate::provider::{Availability, CallbackError, Failure, Flow, PastedToken, Providers, Service};
+use crate::provider::{Availability, CallbackError, Flow, PastedToken, ProviderError, Providers, Service};
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
@@ -49,7 +49,7 @@ const SEEN: Duration = Duration::from_secs(900);
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
     providers: Arc<Providers>,
-    tokens: tokens::Tokens,
+    tokens: tokens::TokenService,
     store: Arc<Store>,
     rules: DeliveryRules,
     redirect_uri: String,
@@ -127,7 +127,7 @@ impl Logins {
     pub fn new(
         keyring: Arc<LiveKeyring>,
         providers: Arc<Providers>,
-        tokens: tokens::Tokens,
+        tokens: tokens::TokenService,
         store: Arc<Store>,
         rules: DeliveryRules,
         redirect_uri: String,
@@ -226,7 +226,7 @@ impl Logins {
             }
             Err(failure) => {
                 // The code was not spent: reloading the page may still work.
-                if matches!(failure, Failure::Unreachable | Failure::NotOffered) {
+                if matches!(failure, ProviderError::Unreachable | ProviderError::NotOffered) {
                     self.seen.invalidate(&state.nonce);
                 }
                 Err(LoginError::Provider(service, failure))

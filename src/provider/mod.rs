@@ -1,8 +1,8 @@
 //! Services and providers: who they are, as data, and the calls to them.
 //!
 //! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
-//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`Tokens`],
-//! a [`Failure`], or a [`CallbackError`] with its code.
+//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
+//! a [`ProviderError`], or a [`CallbackError`] with its code.
 
 mod address;
 mod answer;
@@ -34,13 +34,15 @@ mod visit;
 mod wire;
 
 pub use address::names_loopback;
-pub use answer::Tokens;
+pub use answer::TokenResponse;
 pub use availability::Availability;
 pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
 pub use check::is_client_id;
-pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
-pub use failure::{Failure, RefreshFailure};
+pub use facts::{
+    ClientAuth, ClientFacts, ErrorClass, Flow, Gone, ProviderFacts, RefreshTokenPolicy, RevokeStyle, ServiceFacts,
+};
+pub use failure::{ProviderError, RefreshError};
 pub use meaning::CallbackError;
 pub use outbound::{Outbound, SetupError, bundled_tls};
 pub use pasted::PastedToken;

@@ -7,7 +7,7 @@
 use super::revoke::Withdrawal;
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
-use crate::provider::{Failure, Tokens};
+use crate::provider::{ProviderError, TokenResponse};
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -44,11 +44,11 @@ const LONG: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(
 const REVOKED: Duration = Duration::from_secs(600);
 
 /// An access token, and the refresh token that came with it.
-pub struct Access {
+pub struct AccessToken {
     /// The provider's access token.
     pub token: SecretString,
     /// A new refresh token that replaces the sealed one.
-    pub successor: Option<SecretString>,
+    pub new_refresh_token: Option<SecretString>,
     /// When both came.
     pub fetched_at: UnixTime,
     /// When they came to this process, by [`Clock::uptime`].
@@ -57,17 +57,17 @@ pub struct Access {
     life: Duration,
 }
 
-impl Access {
+impl AccessToken {
     /// What a provider just gave.
-    pub(super) fn new(tokens: Tokens, clock: &Clock) -> Self {
+    pub(super) fn new(tokens: TokenResponse, clock: &Clock) -> Self {
         let life = life(&tokens);
-        let (token, successor) = (tokens.access_token, tokens.refresh_token);
-        Self { token, successor, fetched_at: clock.now(), came: clock.uptime(), life }
+        let (token, new_refresh_token) = (tokens.access_token, tokens.refresh_token);
+        Self { token, new_refresh_token, fetched_at: clock.now(), came: clock.uptime(), life }
     }
 
     /// What a provider gave some time ago, perhaps to another replica.
-    pub(super) fn recalled(token: SecretString, fetched_at: UnixTime, life: Duration, clock: &Clock) -> Self {
-        Self { token, successor: None, fetched_at, came: clock.uptime(), life }
+    pub(super) fn from_record(token: SecretString, fetched_at: UnixTime, life: Duration, clock: &Clock) -> Self {
+        Self { token, new_refresh_token: None, fetched_at, came: clock.uptime(), life }
     }
 
     /// What is left of its life, by the clock that says less.
@@ -92,7 +92,7 @@ impl Access {
 }
 
 /// How long an access token is taken to live.
-pub(super) fn life(tokens: &Tokens) -> Duration {
+pub(super) fn life(tokens: &TokenResponse) -> Duration {
     tokens.expires_in.unwrap_or(ENDLESS)
 }
 
@@ -106,7 +106,7 @@ pub(super) type TokenName = (GrantId, [u8; 16]);
 
 #[derive(Clone, Copy)]
 struct Failed {
-    failure: Failure,
+    failure: ProviderError,
     status: Option<u16>,
     at: Duration,
     pause: Duration,
@@ -114,7 +114,7 @@ struct Failed {
 
 /// Recent outcomes of provider calls.
 pub(super) struct Outcomes {
-    tokens: Cache<GrantId, Arc<Access>>,
+    tokens: Cache<GrantId, Arc<AccessToken>>,
     failures: Cache<TokenName, Failed>,
     revocations: Cache<GrantId, (Withdrawal, Duration)>,
     clock: Clock,
@@ -128,7 +128,7 @@ impl Outcomes {
     fn with_room(bytes: u64, clock: Clock) -> Self {
         let tokens = Cache::builder()
             .max_capacity(bytes)
-            .weigher(|_, access: &Arc<Access>| weight(access))
+            .weigher(|_, access: &Arc<AccessToken>| weight(access))
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(Lifetime(clock.clone()));
         Self {
@@ -140,28 +140,28 @@ impl Outcomes {
     }
 
     /// A token for this login that can be handed out again.
-    pub(super) fn token(&self, grant: GrantId) -> Option<Arc<Access>> {
+    pub(super) fn token(&self, grant: GrantId) -> Option<Arc<AccessToken>> {
         self.tokens.get(&grant).filter(|access| access.is_fresh(&self.clock))
     }
 
     /// A token for this login that lives for a while yet, for when there is no other.
-    pub(super) fn spare(&self, grant: GrantId) -> Option<Arc<Access>> {
+    pub(super) fn spare(&self, grant: GrantId) -> Option<Arc<AccessToken>> {
         self.tokens.get(&grant).filter(|access| access.left(&self.clock) >= SPARE)
     }
 
     /// Remembers what the provider gave; its failures are forgotten.
-    pub(super) fn keep(&self, name: &TokenName, access: Arc<Access>) {
+    pub(super) fn keep(&self, name: &TokenName, access: Arc<AccessToken>) {
         self.failures.invalidate(name);
         self.tokens.insert(name.0, access);
     }
 
     /// What was lately said of this refresh token, with which status, if it still counts; of a pause, the rest of it.
-    pub(super) fn failure(&self, name: &TokenName) -> Option<(Failure, Option<u16>)> {
+    pub(super) fn failure(&self, name: &TokenName) -> Option<(ProviderError, Option<u16>)> {
         let Failed { failure, status, at, pause } = self.failures.get(name)?;
         let passed = self.clock.uptime().saturating_sub(at);
         let failure = match failure {
-            Failure::Later { retry_after: Some(time) } => {
-                Failure::Later { retry_after: Some(time.saturating_sub(passed)) }
+            ProviderError::Busy { retry_after: Some(time) } => {
+                ProviderError::Busy { retry_after: Some(time.saturating_sub(passed)) }
             }
             other => other,
         };
@@ -175,12 +175,12 @@ impl Outcomes {
     }
 
     /// Remembers a failure. One that is `in_doubt` is remembered for a moment only: a late answer may end it.
-    pub(super) fn failed(&self, name: TokenName, failure: Failure, status: Option<u16>, in_doubt: bool) {
+    pub(super) fn failed(&self, name: TokenName, failure: ProviderError, status: Option<u16>, in_doubt: bool) {
         let (first, last) = if failure.passes_after().is_some() { SHORT } else { LONG };
-        let before = || self.failures.get(&name).filter(|before| !matches!(before.failure, Failure::Refused(_)));
+        let before = || self.failures.get(&name).filter(|before| !matches!(before.failure, ProviderError::Refused(_)));
         let pause = match failure {
-            Failure::Refused(_) => PAUSE,
-            Failure::Later { retry_after: Some(time) } => time.min(LONGEST),
+            ProviderError::Refused(_) => PAUSE,
+            ProviderError::Busy { retry_after: Some(time) } => time.min(LONGEST),
             _ if in_doubt => first,
             _ => before().map_or(first, |before| (2 * before.pause).clamp(first, last)),
         };
@@ -203,23 +203,23 @@ impl Outcomes {
 }
 
 /// In bytes, roughly.
-fn weight(access: &Access) -> u32 {
-    let successor = access.successor.as_ref().map_or(0, |token| token.expose_secret().len());
-    u32::try_from(ENTRY + access.token.expose_secret().len() + successor).unwrap_or(u32::MAX)
+fn weight(access: &AccessToken) -> u32 {
+    let new_refresh_token = access.new_refresh_token.as_ref().map_or(0, |token| token.expose_secret().len());
+    u32::try_from(ENTRY + access.token.expose_secret().len() + new_refresh_token).unwrap_or(u32::MAX)
 }
 
 /// An entry ends with its token.
 struct Lifetime(Clock);
 
-impl Expiry<GrantId, Arc<Access>> for Lifetime {
-    fn expire_after_create(&self, _: &GrantId, access: &Arc<Access>, _: Instant) -> Option<Duration> {
+impl Expiry<GrantId, Arc<AccessToken>> for Lifetime {
+    fn expire_after_create(&self, _: &GrantId, access: &Arc<AccessToken>, _: Instant) -> Option<Duration> {
         Some(access.left(&self.0))
     }
 
     fn expire_after_update(
         &self,
         _: &GrantId,
-        access: &Arc<Access>,
+        access: &Arc<AccessToken>,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -230,7 +230,7 @@ impl Expiry<GrantId, Arc<Access>> for Lifetime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Meaning;
+    use crate::provider::ErrorClass;
 
     const NAME: TokenName = (GrantId::new([1; 16]), [1; 16]);
 
@@ -239,15 +239,15 @@ mod tests {
         (Outcomes::new(clock.clone()), clock)
     }
 
-    fn access(token: &str, life: u64, clock: &Clock) -> Arc<Access> {
-        let tokens = Tokens {
+    fn access(token: &str, life: u64, clock: &Clock) -> Arc<AccessToken> {
+        let tokens = TokenResponse {
             access_token: token.to_owned().into(),
             expires_in: Some(Duration::from_secs(life)),
             refresh_token: None,
             scopes: None,
             refresh_token_expires_in: None,
         };
-        Arc::new(Access::new(tokens, clock))
+        Arc::new(AccessToken::new(tokens, clock))
     }
 
     #[test]
@@ -288,7 +288,8 @@ mod tests {
         for (what, both, wall, is_fresh, left) in cases {
             let clock = Clock::system();
             let fetched = access("t", 3600, &clock);
-            let stored = Access::recalled("t".to_owned().into(), clock.now(), Duration::from_secs(3600), &clock);
+            let stored =
+                AccessToken::from_record("t".to_owned().into(), clock.now(), Duration::from_secs(3600), &clock);
             clock.advance(Duration::from_secs(both));
             clock.step(wall);
             for access in [&*fetched, &stored] {
@@ -305,7 +306,7 @@ mod tests {
         for (ago, left) in [(0, 3600), (1000, 2600), (3600, 0), (90_000, 0), (i64::MAX, 0), (-30, 3600), (-90, 0)] {
             let clock = Clock::system();
             let fetched_at = clock.now().saturating_sub(ago);
-            let access = Access::recalled("t".to_owned().into(), fetched_at, Duration::from_secs(3600), &clock);
+            let access = AccessToken::from_record("t".to_owned().into(), fetched_at, Duration::from_secs(3600), &clock);
             let seconds = access.seconds_left(&clock);
             assert!(seconds <= left && seconds + 3 >= left, "{ago} s ago: {seconds} instead of {left}");
             assert_eq!(access.is_fresh(&clock), left > 120, "{ago} s ago");
@@ -364,10 +365,10 @@ mod tests {
     #[test]
     fn of_a_pause_the_rest_is_told() {
         let (outcomes, clock) = outcomes();
-        let pause = |seconds| Failure::Later { retry_after: Some(Duration::from_secs(seconds)) };
+        let pause = |seconds| ProviderError::Busy { retry_after: Some(Duration::from_secs(seconds)) };
         outcomes.failed(NAME, pause(40), Some(503), false);
         clock.advance(Duration::from_secs(15));
-        let Some((Failure::Later { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+        let Some((ProviderError::Busy { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
             panic!("forgotten")
         };
         assert!(rest <= Duration::from_secs(25) && rest > Duration::from_secs(20), "{rest:?}");
@@ -376,7 +377,7 @@ mod tests {
 
         outcomes.failed(NAME, pause(3600), Some(503), false);
         clock.advance(Duration::from_secs(290));
-        let Some((Failure::Later { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+        let Some((ProviderError::Busy { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
             panic!("forgotten")
         };
         assert!(rest > Duration::from_secs(3300), "the provider's word, not the bound of this memory: {rest:?}");
@@ -389,14 +390,14 @@ mod tests {
         const SOON: &[u64] = &[500, 1000, 2000, 4000, 5000, 5000];
         const LASTING: &[u64] = &[2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000];
         for (failure, pauses) in [
-            (Failure::Unreachable, SOON),
-            (Failure::Disturbed, SOON),
-            (Failure::TimedOut, SOON),
-            (Failure::Unclear { status: 500 }, SOON),
-            (Failure::Later { retry_after: None }, SOON),
-            (Failure::BadAnswer, LASTING),
-            (Failure::Unclear { status: 400 }, LASTING),
-            (Failure::Operator, LASTING),
+            (ProviderError::Unreachable, SOON),
+            (ProviderError::Disturbed, SOON),
+            (ProviderError::TimedOut, SOON),
+            (ProviderError::Unclear { status: 500 }, SOON),
+            (ProviderError::Busy { retry_after: None }, SOON),
+            (ProviderError::BadAnswer, LASTING),
+            (ProviderError::Unclear { status: 400 }, LASTING),
+            (ProviderError::Misconfigured, LASTING),
         ] {
             let (outcomes, clock) = outcomes();
             let lasts = |millis: &u64| {
@@ -417,7 +418,7 @@ mod tests {
             assert_eq!(outcomes.failure(&NAME), None, "in doubt, so for a moment only");
         }
         let (outcomes, clock) = outcomes();
-        outcomes.failed(NAME, Failure::Refused(Meaning::LoginAgain), Some(503), true);
+        outcomes.failed(NAME, ProviderError::Refused(ErrorClass::LoginAgain), Some(503), true);
         clock.advance(Duration::from_secs(9));
         assert!(outcomes.failure(&NAME).is_some() && outcomes.failure(&(NAME.0, [2; 16])).is_none());
     }

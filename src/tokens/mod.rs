@@ -15,9 +15,9 @@ mod revoke;
 mod rotation;
 mod waiting;
 
-pub use cache::Access;
-pub use inspect::{Anew, End, Facts};
-pub use refused::Refused;
+pub use cache::AccessToken;
+pub use inspect::{AuthIdInfo, Expiry, Resealed};
+pub use refused::ExchangeError;
 pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
@@ -25,7 +25,7 @@ pub use waiting::Patience;
 use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{self, Availability, Providers, Service};
 use crate::seal::Epoch;
@@ -45,17 +45,17 @@ const SOON: i64 = 14;
 
 /// Hands out access tokens.
 #[derive(Clone)]
-pub struct Tokens(Arc<Inner>);
+pub struct TokenService(Arc<Inner>);
 
 struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
     providers: Arc<Providers>,
     outcomes: Outcomes,
-    flights: Flights<TokenName, Result<Arc<Access>, Refused>>,
+    flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     room: Room,
-    loops: Loops<TokenName, Arc<Access>>,
+    loops: Loops<TokenName, Arc<AccessToken>>,
     /// Of all waiting, but not of calls under way.
     ending: CancellationToken,
     /// By login, and what is not asked of its provider.
@@ -69,7 +69,7 @@ struct Inner {
 /// What an AuthID gave.
 pub struct Granted {
     /// The access token.
-    pub access: Arc<Access>,
+    pub access: Arc<AccessToken>,
     /// Seconds it has left.
     pub expires_in: u64,
     /// What the AuthID is for.
@@ -112,7 +112,7 @@ pub struct Opened {
     pub epoch: Epoch,
 }
 
-impl Tokens {
+impl TokenService {
     /// Puts the parts together. Provider calls are made on the runtime that is current here.
     pub fn new(
         keyring: Arc<LiveKeyring>,
@@ -171,7 +171,12 @@ impl Tokens {
     ///
     /// # Errors
     /// When the state store fails and the AuthID would be of no use without it.
-    pub async fn begin(&self, login: &Login, service: &Service, tokens: provider::Tokens) -> Result<(), StoreError> {
+    pub async fn begin(
+        &self,
+        login: &Login,
+        service: &Service,
+        tokens: provider::TokenResponse,
+    ) -> Result<(), StoreError> {
         let Some((rotation, manner)) = self.0.rotation_of(service) else { return Ok(()) };
         match rotation.begin(login, tokens, manner).await {
             Err(error) if manner.single_use => Err(error),
@@ -183,10 +188,10 @@ impl Tokens {
     ///
     /// # Errors
     /// Says why it does not open.
-    pub fn open(&self, authid: &str) -> Result<Opened, Refused> {
+    pub fn open(&self, authid: &str) -> Result<Opened, ExchangeError> {
         let envelope = Envelope::find(authid).map_err(|error| self.explain(error, authid))?;
         let opened = envelope.open(&self.0.keyring.load());
-        let login = opened.map_err(|error| Refused::unopened(envelope.epoch, error))?;
+        let login = opened.map_err(|error| ExchangeError::unopened(envelope.epoch, error))?;
         Ok(Opened { login, epoch: envelope.epoch })
     }
 
@@ -203,27 +208,27 @@ impl Tokens {
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
-    fn check(&self, opened: &Opened) -> Result<&Arc<Service>, Refused> {
+    fn check(&self, opened: &Opened) -> Result<&Arc<Service>, ExchangeError> {
         if let Some(denied) = self.denied(opened) {
-            return Err(Refused::Denied(denied));
+            return Err(ExchangeError::Denied(denied));
         }
         let id = &opened.login.service;
         let service = self.0.providers.catalogue().find(id.as_str());
         match service.map(|service| (service, service.availability())) {
             Some((service, Availability::Offered)) => Ok(service),
-            Some((_, Availability::Gone { reason, .. })) => Err(Refused::Gone(id.clone(), reason.to_owned())),
-            _ => Err(Refused::NotOffered(id.clone())),
+            Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
+            _ => Err(ExchangeError::NotOffered(id.clone())),
         }
     }
 
-    fn grant(&self, opened: &Opened, access: Arc<Access>, source: Source) -> Granted {
-        let resealed = if source == Source::Fetched { self.reseal(opened, &access) } else { None };
+    fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
+        let resealed = if source == Source::Fetched { self.resealed(opened, &access) } else { None };
         let expires_in = access.seconds_left(&self.0.clock);
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
 
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
-    fn reseal(&self, opened: &Opened, access: &Access) -> Option<AuthId> {
+    fn resealed(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
         let keys = self.newest_keys(&keyring, opened);
         if renewed.is_none() && opened.epoch >= keys.epoch() {
@@ -245,15 +250,15 @@ impl Tokens {
     }
 
     /// Turns the AuthID of an ended service into that service's own reason, also when it is of an older kind.
-    fn explain(&self, error: ParseError, text: &str) -> Refused {
+    fn explain(&self, error: ParseError, text: &str) -> ExchangeError {
         if RevokeCode::is_meant_by(text) {
-            return Refused::IsRevokeCode;
+            return ExchangeError::IsRevokeCode;
         }
         if let ParseError::Version2(Some(id)) = &error
             && let Some(service) = self.0.providers.catalogue().find(id.as_str())
             && let Availability::Gone { reason, .. } = service.availability()
         {
-            return Refused::Gone(id.clone(), reason.to_owned());
+            return ExchangeError::Gone(id.clone(), reason.to_owned());
         }
         error.into()
     }
@@ -261,8 +266,8 @@ impl Tokens {
 
 /// The login around the refresh token that came with an access token, if that is another one and not older: another
 /// replica may have sealed a newer one than is remembered here.
-fn renewed(login: &Login, access: &Access) -> Option<Login> {
-    let newer = access.successor.as_ref()?;
+fn renewed(login: &Login, access: &AccessToken) -> Option<Login> {
+    let newer = access.new_refresh_token.as_ref()?;
     let sent = login.refresh_token.expose_secret().as_bytes();
     let same = bool::from(newer.expose_secret().as_bytes().ct_eq(sent));
     (!same && access.fetched_at >= login.sealed_at).then(|| login.renewed(newer.clone(), access.fetched_at))

@@ -5,11 +5,11 @@
 //! time join, and a login that is both on the denylist and ended at its provider is answered from memory.
 
 use super::rotation::Acted;
-use super::{Opened, Refused, Tokens};
+use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{GrantId, Login, OpenError, RevokeCode, ServiceId};
 use crate::clock::UnixTime;
 use crate::denylist::{Denied, NotDurable};
-use crate::provider::{Availability, Failure, Revoked, Service};
+use crate::provider::{Availability, ProviderError, Revoked, Service};
 use crate::seal::Epoch;
 use futures_util::FutureExt;
 use secrecy::SecretString;
@@ -134,24 +134,24 @@ impl Revocation {
     }
 }
 
-impl Tokens {
+impl TokenService {
     /// Reads what names a login: its AuthID, revoked or not, or its revoke code.
     ///
     /// # Errors
     /// Says why it names none.
-    pub fn revocable(&self, text: &str) -> Result<Revocable, Refused> {
+    pub fn revocable(&self, text: &str) -> Result<Revocable, ExchangeError> {
         match self.open(text) {
-            Err(Refused::IsRevokeCode) => self.open_code(text).map(Revocable::Code),
+            Err(ExchangeError::IsRevokeCode) => self.open_code(text).map(Revocable::Code),
             opened => opened.map(Revocable::Login),
         }
     }
 
-    fn open_code(&self, text: &str) -> Result<RevokeCode, Refused> {
-        let code = RevokeCode::find(text).ok_or(Refused::BadRevokeCode)?;
+    fn open_code(&self, text: &str) -> Result<RevokeCode, ExchangeError> {
+        let code = RevokeCode::find(text).ok_or(ExchangeError::BadRevokeCode)?;
         match code.check(&self.0.keyring.load()) {
             Ok(()) => Ok(code),
-            Err(OpenError::NoKey(why)) => Err(Refused::NoKeyForRevokeCode(code.epoch, why)),
-            Err(OpenError::Forged) => Err(Refused::BadRevokeCode),
+            Err(OpenError::NoKey(why)) => Err(ExchangeError::NoKeyForRevokeCode(code.epoch, why)),
+            Err(OpenError::Forged) => Err(ExchangeError::BadRevokeCode),
         }
     }
 
@@ -227,7 +227,7 @@ impl Tokens {
     async fn withdraw(&self, service: &Service, login: &Login) -> Withdrawal {
         match self.revoke_newest(login, service).await {
             Ok(Revoked::Done) => Withdrawal::Done,
-            Ok(Revoked::NotSupported) | Err(Failure::NotOffered) => Withdrawal::NotSupported,
+            Ok(Revoked::NotSupported) | Err(ProviderError::NotOffered) => Withdrawal::NotSupported,
             Err(failure) => {
                 tracing::warn!(grant = %login.grant, %failure, "revoked here, but not at the provider");
                 Withdrawal::Failed
@@ -237,7 +237,7 @@ impl Tokens {
 
     /// Ends the newest refresh token of a login at the provider: not while an exchange brings a newer one, which would
     /// live on.
-    async fn revoke_newest(&self, login: &Login, service: &Service) -> Result<Revoked, Failure> {
+    async fn revoke_newest(&self, login: &Login, service: &Service) -> Result<Revoked, ProviderError> {
         let (providers, deadline) = (&self.0.providers, Instant::now() + PATIENCE);
         let name = self.0.name_of(login, service);
         // By now no new one begins here.
@@ -256,7 +256,7 @@ impl Tokens {
                     grant = %login.grant,
                     "revoked here; at the provider a newer refresh token may live on, since an exchange broke off or is under way"
                 );
-                return Err(Failure::TimedOut);
+                return Err(ProviderError::TimedOut);
             }
         };
         if outcome == Ok(Revoked::Done) {

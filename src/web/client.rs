@@ -24,7 +24,8 @@ pub(in crate::web) fn of(request: &HttpRequest, app: &App) -> Client {
 pub(in crate::web) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
     let peer = peer(request);
     let said = || scheme(request).filter(|(_, scheme)| scheme.eq_ignore_ascii_case("http"));
-    let Some((header, _)) = (app.public_url().scheme() == "https" && app.trusts(peer)).then(said).flatten() else {
+    let Some((header, _)) = (app.public_url().scheme() == "https" && app.http().trusts(peer)).then(said).flatten()
+    else {
         return false;
     };
     static TOLD: Once = Once::new();
@@ -39,7 +40,7 @@ pub(in crate::web) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bo
 
 /// Whether one of the operator's own proxies sends it.
 pub(in crate::web) fn is_from_a_trusted_proxy(request: &HttpRequest, app: &App) -> bool {
-    !guard::on(Guard::TrustedProxy) || app.trusts(peer(request))
+    !guard::on(Guard::TrustedProxy) || app.http().trusts(peer(request))
 }
 
 fn peer(request: &HttpRequest) -> IpAddr {
@@ -91,7 +92,7 @@ fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
 /// without such an address, or with something illegible before it.
 fn nearest(list: Vec<Option<IpAddr>>, app: &App) -> Option<Option<IpAddr>> {
     (!list.is_empty()).then(|| {
-        let stranger = list.into_iter().rev().find(|node| node.is_none_or(|address| !app.trusts(address)));
+        let stranger = list.into_iter().rev().find(|node| node.is_none_or(|address| !app.http().trusts(address)));
         stranger.flatten()
     })
 }

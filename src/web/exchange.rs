@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::authid::{Envelope, ParseError};
 use crate::provider::Service;
 use crate::texts::Text;
-use crate::tokens::{Granted, Opened, Refused};
+use crate::tokens::{ExchangeError, Granted, Opened};
 use crate::web::request_id::{self, milliseconds};
 use crate::web::response::errors::{self, Answer};
 use crate::web::response::reason_text;
@@ -34,8 +34,8 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     let span = request_id::span(request);
     span.record("grant", tracing::field::display(opened.login.grant));
     let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
-    count(outcome.as_ref().map_or_else(Refused::word, |granted| granted.source.word()));
-    if let Err(refused @ Refused::Denied(rule)) = &outcome {
+    count(outcome.as_ref().map_or_else(ExchangeError::word, |granted| granted.source.word()));
+    if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
         return Err(Answer::of(refused, ""));
     }
@@ -62,21 +62,26 @@ fn log_refreshed(opened: &Opened, granted: &Granted, begun: Instant, request: &H
 }
 
 /// An AuthID that opened brought no access token. Returns what the client is told.
-pub(in crate::web) fn log_refused(refused: &Refused, opened: &Opened, request: &HttpRequest, app: &App) -> Answer {
+pub(in crate::web) fn log_refused(
+    refused: &ExchangeError,
+    opened: &Opened,
+    request: &HttpRequest,
+    app: &App,
+) -> Answer {
     let answer = Answer::of(refused, &errors::provider_name(&opened.login.service, app.catalogue()));
     let service = app.catalogue().find(opened.login.service.as_str());
     log(refused, answer, service, Some(opened.epoch.number()), request, app)
 }
 
 /// The same for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
-pub(in crate::web) fn log_unopened(refused: &Refused, authid: &str, request: &HttpRequest, app: &App) -> Answer {
+pub(in crate::web) fn log_unopened(refused: &ExchangeError, authid: &str, request: &HttpRequest, app: &App) -> Answer {
     let counted = || app.limits().invalid_authid(client::of(request, app));
     match refused.is_guess().then(counted) {
         Some(Err(wait)) => Answer::too_many(wait),
         _ => {
             // What it says of itself may be made up, so only a service that there is gets into the log.
             let named = match (refused, Envelope::parse(authid)) {
-                (Refused::Parse(ParseError::Version2(id)), _) => id.clone(),
+                (ExchangeError::Parse(ParseError::Version2(id)), _) => id.clone(),
                 (_, Ok(envelope)) => Some(envelope.service),
                 _ => None,
             };
@@ -88,7 +93,7 @@ pub(in crate::web) fn log_unopened(refused: &Refused, authid: &str, request: &Ht
 
 /// [`log_unopened`], and what the page says.
 pub(in crate::web) fn unopened_on_page(
-    refused: &Refused,
+    refused: &ExchangeError,
     pasted: &str,
     request: &HttpRequest,
     app: &App,
@@ -100,7 +105,7 @@ pub(in crate::web) fn unopened_on_page(
 }
 
 fn log(
-    refused: &Refused,
+    refused: &ExchangeError,
     answer: Answer,
     service: Option<&Arc<Service>>,
     epoch: Option<u32>,

@@ -6,7 +6,7 @@ use super::steps::{Command, End, Event, Exchange, Now, Outcome, RENEW, Wanted};
 use super::unwritten::{Pending, Unwritten};
 use super::{Ask, Manner, UnderWay};
 use crate::authid::Login;
-use crate::provider::{Failure, RefreshFailure, Tokens};
+use crate::provider::{ProviderError, RefreshError, TokenResponse};
 use crate::seal::{Epoch, NoKey};
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) struct Run<'a, 'b> {
     /// What the provider gave.
     pub(super) answer: Option<Record>,
     /// What it said instead.
-    pub(super) failure: Option<RefreshFailure>,
+    pub(super) failure: Option<RefreshError>,
     /// The key that is missing for the record.
     pub(super) no_key: Option<(Epoch, NoKey)>,
 }
@@ -149,11 +149,11 @@ impl Run<'_, '_> {
                 self.answer = Some(self.answer(before, tokens, begun));
                 Event::Asked(Outcome::Answered)
             }
-            Err(failed @ RefreshFailure { failure, in_doubt, .. }) => {
+            Err(failed @ RefreshError { failure, in_doubt, .. }) => {
                 self.failure = Some(failed);
                 Event::Asked(match failure {
                     _ if in_doubt => Outcome::Unknown,
-                    Failure::Refused(_) => Outcome::Refused,
+                    ProviderError::Refused(_) => Outcome::Refused,
                     _ => Outcome::TurnedAway,
                 })
             }
@@ -161,7 +161,7 @@ impl Run<'_, '_> {
     }
 
     /// What the provider gave when it was asked at `begun`: it may have done so long before its answer was here.
-    fn answer(&self, before: Option<Record>, tokens: Tokens, begun: Duration) -> Record {
+    fn answer(&self, before: Option<Record>, tokens: TokenResponse, begun: Duration) -> Record {
         let Records { clock, boot, .. } = self.records;
         let took = clock.uptime().saturating_sub(begun).as_secs();
         let asked_at = clock.now().saturating_sub_unsigned(took);

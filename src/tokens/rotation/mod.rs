@@ -11,13 +11,13 @@ mod steps;
 mod tests;
 mod unwritten;
 
-use super::cache::Access;
-use super::refused::Refused;
+use super::cache::AccessToken;
+use super::refused::ExchangeError;
 use crate::authid::{GrantId, Login};
 use crate::clock::Clock;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{Failure, Meaning, RefreshFailure, Tokens};
+use crate::provider::{ErrorClass, ProviderError, RefreshError, TokenResponse};
 use crate::seal::Epoch;
 use crate::store::{Shelf, Store, StoreError};
 use driver::Run;
@@ -56,7 +56,7 @@ impl Manner {
 
 /// Asks a provider with a refresh token, in a given time.
 pub(super) type Ask<'a> =
-    dyn Fn(SecretString, Duration) -> BoxFuture<'a, Result<Tokens, RefreshFailure>> + Send + Sync + 'a;
+    dyn Fn(SecretString, Duration) -> BoxFuture<'a, Result<TokenResponse, RefreshError>> + Send + Sync + 'a;
 
 /// The newest refresh tokens, remembered.
 pub(super) struct Rotation {
@@ -93,7 +93,7 @@ impl Rotation {
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn begin(&self, login: &Login, tokens: Tokens, manner: Manner) -> Result<(), StoreError> {
+    pub(super) async fn begin(&self, login: &Login, tokens: TokenResponse, manner: Manner) -> Result<(), StoreError> {
         let (now, boot) = (self.records.clock.now(), self.records.boot);
         let record = Record::new(None, &login.refresh_token, tokens, now, boot);
         self.records.begin(login, &record, manner.record_life()).await
@@ -151,34 +151,35 @@ impl Rotation {
         recall: bool,
         deadline: Instant,
         ask: &Ask<'_>,
-    ) -> Result<Access, Refused> {
+    ) -> Result<AccessToken, ExchangeError> {
         let mut run = self.run(login, manner, deadline, ask);
         let end = run.go(if recall { Wanted::Any } else { Wanted::NotFirst }).await;
         self.meter.rotation(end.word());
-        let access =
-            |record: Option<Record>| record.map(|record| record.access(&self.records.clock)).ok_or(Refused::Internal);
+        let access = |record: Option<Record>| {
+            record.map(|record| record.access(&self.records.clock)).ok_or(ExchangeError::Internal)
+        };
         match (end, run.failure) {
             (End::Recorded, _) => access(run.seen.record),
             (End::Answered | End::Unwritten, _) => access(run.answer),
-            (End::Failed, Some(RefreshFailure { failure, in_doubt, status })) => {
+            (End::Failed, Some(RefreshError { failure, in_doubt, status })) => {
                 let broke_off = run.seen.record.is_some_and(|record| record.broke_off);
                 Err(match failure {
-                    Failure::Refused(_) if broke_off => {
-                        Refused::Provider(Failure::Refused(Meaning::AnswerLost), status)
+                    ProviderError::Refused(_) if broke_off => {
+                        ExchangeError::Provider(ProviderError::Refused(ErrorClass::AnswerLost), status)
                     }
-                    _ if in_doubt && manner.single_use => Refused::Unclear(failure, status),
-                    _ => Refused::Provider(failure, status),
+                    _ if in_doubt && manner.single_use => ExchangeError::Unclear(failure, status),
+                    _ => ExchangeError::Provider(failure, status),
                 })
             }
-            (End::Failed, None) => Err(Refused::Internal),
-            (End::Missing, _) => Err(Refused::Forgotten),
-            (End::HeldOff, _) => Err(Refused::InDoubt),
-            (End::Busy, _) => Err(Refused::Unclear(Failure::TimedOut, None)),
+            (End::Failed, None) => Err(ExchangeError::Internal),
+            (End::Missing, _) => Err(ExchangeError::NoRecord),
+            (End::HeldOff, _) => Err(ExchangeError::MaybeSpent),
+            (End::Busy, _) => Err(ExchangeError::Unclear(ProviderError::TimedOut, None)),
             // A token that lives on when it is used needs neither the store nor the record today.
             (End::StoreDown, _) if !manner.single_use => self.without_store(login, deadline, ask).await,
-            (End::StoreDown, _) => {
-                Err(run.no_key.map_or(Refused::StoreDown, |(epoch, why)| Refused::NoKeyForRecord(epoch, why)))
-            }
+            (End::StoreDown, _) => Err(run
+                .no_key
+                .map_or(ExchangeError::StoreDown, |(epoch, why)| ExchangeError::NoKeyForRecord(epoch, why))),
         }
     }
 
@@ -197,7 +198,7 @@ impl Rotation {
                 let outcome = act(token).await;
                 *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
                 // So that the mark is taken out again.
-                Err(RefreshFailure { failure: Failure::NotOffered, in_doubt: false, status: None })
+                Err(RefreshError { failure: ProviderError::NotOffered, in_doubt: false, status: None })
             }
             .boxed()
         };
@@ -229,13 +230,18 @@ impl Rotation {
     }
 
     /// An exchange with the login's own token, for a provider where that stays good for some time.
-    async fn without_store(&self, login: &Login, deadline: Instant, ask: &Ask<'_>) -> Result<Access, Refused> {
+    async fn without_store(
+        &self,
+        login: &Login,
+        deadline: Instant,
+        ask: &Ask<'_>,
+    ) -> Result<AccessToken, ExchangeError> {
         let time = deadline.saturating_duration_since(Instant::now());
         match ask(login.refresh_token.clone(), time).await {
-            Ok(tokens) => Ok(Access::new(tokens, &self.records.clock)),
+            Ok(tokens) => Ok(AccessToken::new(tokens, &self.records.clock)),
             // A newer token, which the store has, may be better.
-            Err(RefreshFailure { failure: Failure::Refused(_), .. }) => Err(Refused::StoreDown),
-            Err(RefreshFailure { failure, status, .. }) => Err(Refused::Provider(failure, status)),
+            Err(RefreshError { failure: ProviderError::Refused(_), .. }) => Err(ExchangeError::StoreDown),
+            Err(RefreshError { failure, status, .. }) => Err(ExchangeError::Provider(failure, status)),
         }
     }
 }

@@ -5,11 +5,11 @@
 //! nothing without the AuthID. The name comes from `bind` alone, so no rotation of keys orphans a record. Grant id, epoch
 //! and generation are associated data, so no record passes for that of another login or time.
 
-use super::super::cache::{self, Access};
+use super::super::cache::{self, AccessToken};
 use super::steps::SKEW;
 use crate::authid::{GrantId, Login};
 use crate::clock::{Clock, UnixTime};
-use crate::provider::Tokens;
+use crate::provider::TokenResponse;
 use crate::seal::{Epoch, Key, Keyring, NoKey, Purpose, SealError, derive_from};
 use crate::store::Name;
 use secrecy::{ExposeSecret, SecretString};
@@ -78,7 +78,7 @@ impl Record {
     pub(super) fn new(
         before: Option<&Self>,
         own_token: &SecretString,
-        tokens: Tokens,
+        tokens: TokenResponse,
         fetched_at: UnixTime,
         boot: Option<u64>,
     ) -> Self {
@@ -111,8 +111,8 @@ impl Record {
     }
 
     /// The access token in it, to be handed out.
-    pub(super) fn access(&self, clock: &Clock) -> Access {
-        Access::recalled(self.access.clone(), self.fetched_at, Duration::from_secs(self.life), clock)
+    pub(super) fn access(&self, clock: &Clock) -> AccessToken {
+        AccessToken::from_record(self.access.clone(), self.fetched_at, Duration::from_secs(self.life), clock)
     }
 
     /// Seals it for a login: under the keyring's primary, or under the newer epoch that it was under before.
@@ -270,10 +270,10 @@ mod tests {
 
     #[test]
     fn without_a_new_refresh_token_the_old_one_stays() {
-        let none = Tokens { refresh_token: None, ..tokens("x") };
+        let none = TokenResponse { refresh_token: None, ..tokens("x") };
         let first = record("first");
         assert_eq!(Record::new(Some(&first), &"own".into(), none, 0, None).token.expose_secret(), "first");
-        let none = Tokens { refresh_token: None, ..tokens("x") };
+        let none = TokenResponse { refresh_token: None, ..tokens("x") };
         assert_eq!(Record::new(None, &"own".into(), none, 0, None).token.expose_secret(), "own");
     }
 }

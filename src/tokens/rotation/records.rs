@@ -7,7 +7,7 @@ use super::record::{self, Record, Unopened};
 use super::steps::View;
 use crate::authid::Login;
 use crate::clock::Clock;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::seal::{Epoch, NoKey};
 use crate::store::{Name, Shelf, Store, StoreError};
 use moka::policy::EvictionPolicy;

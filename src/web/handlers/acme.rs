@@ -20,7 +20,7 @@ const MAX_ACME_ANSWER: u64 = 1024;
 pub(in crate::web) async fn acme(token: web::Path<String>, request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     let is_token = token.len() <= MAX_ACME_TOKEN && token.bytes().all(allowed) && !token.is_empty();
-    let path = app.acme_challenge_dir().filter(|_| is_token).map(|folder| folder.join(token.as_str()));
+    let path = app.http().acme_challenge_dir.as_ref().filter(|_| is_token).map(|folder| folder.join(token.as_str()));
     let answer = match path {
         Some(path) => web::block(move || acme_answer(&path)).await.ok().and_then(Result::ok),
         None => None,

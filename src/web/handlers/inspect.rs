@@ -6,7 +6,7 @@ use crate::denylist::Denied;
 use crate::guard::{self, Guard};
 use crate::seal::KeyState;
 use crate::texts::Text;
-use crate::tokens::{Facts, Opened, Refused};
+use crate::tokens::{AuthIdInfo, ExchangeError, Opened};
 use crate::web::request::form::Form;
 use crate::web::request::{authid, csrf};
 use crate::web::response::page::{self, ErrorPage, When, alone};
@@ -97,11 +97,11 @@ fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> bool {
 fn show(
     opened: &Opened,
     pasted: &str,
-    tested: Option<&Result<(), Refused>>,
+    tested: Option<&Result<(), ExchangeError>>,
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {
-    let facts = app.tokens().facts(opened);
+    let facts = app.tokens().info(opened);
     let provider = provider(opened, app);
     let fault = tested
         .and_then(|outcome| outcome.as_ref().err())
@@ -127,8 +127,8 @@ fn show(
 }
 
 async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
-    let Facts { service, service_name, grant, .. } = app.tokens().facts(opened);
-    match app.tokens().anew(opened).await {
+    let AuthIdInfo { service, service_name, grant, .. } = app.tokens().info(opened);
+    match app.tokens().reseal(opened).await {
         Ok(anew) => {
             audit::made_anew(opened, anew.epoch, request, app);
             let service_name = service_name.as_deref().unwrap_or(service.as_str());

@@ -29,7 +29,7 @@ struct Body<'a> {
 
 /// `GET /refresh` with header `X-AuthID`.
 pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    match authid::of(&request, &[], app.allow_query_authid()) {
+    match authid::of(&request, &[], app.http().allow_query_authid) {
         Ok(authid) => answer(&request, &app, &authid).await,
         // Duplicati's newer page opens whatever address it was configured with in a browser window.
         Err(NoAuthId::Missing) if authid::is_browser(&request) => to_login(&request),
@@ -39,7 +39,7 @@ pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> Ht
 
 /// `POST /refresh` with form field `authid`, or the header.
 pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
-    match authid::of(&request, &form.0, app.allow_query_authid()) {
+    match authid::of(&request, &form.0, app.http().allow_query_authid) {
         Ok(authid) => answer(&request, &app, &authid).await,
         Err(why) => rejection::x_reason(&request, &why.into()),
     }

@@ -34,16 +34,26 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/keyring", get().to(keyring));
 }
 
+/// The names that it may be asked for under, beside addresses and `localhost`.
+struct Names(Vec<String>);
+
 /// A server of these routes; one worker does.
 pub(in crate::web) fn server(
     app: web::Data<App>,
     listeners: Vec<TcpListener>,
+    names: Vec<String>,
     crowd: &Arc<Crowd>,
 ) -> io::Result<dev::Server> {
+    let names = web::Data::new(Names(names));
     let service = move || {
         let headers = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
         let headers = headers.add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
-        actix_web::App::new().app_data(app.clone()).wrap(from_fn(under_a_known_name)).wrap(headers).configure(routes)
+        actix_web::App::new()
+            .app_data(app.clone())
+            .app_data(names.clone())
+            .wrap(from_fn(under_a_known_name))
+            .wrap(headers)
+            .configure(routes)
     };
     serve(service, listeners, None, crowd, 1, FINISH)
 }
@@ -55,8 +65,8 @@ async fn under_a_known_name(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let listed = |name: &str| {
-        let app = request.app_data::<web::Data<App>>();
-        app.is_some_and(|app| app.admin_names().iter().any(|listed| listed == name))
+        let names = request.app_data::<web::Data<Names>>();
+        names.is_some_and(|names| names.0.iter().any(|listed| listed == name))
     };
     let known = |host: Host| match &host {
         Host::Domain(name) => https_and_host::is_loopback(&host) || listed(name.strip_suffix('.').unwrap_or(name)),

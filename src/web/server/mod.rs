@@ -6,6 +6,7 @@ mod redirect;
 pub(in crate::web) mod running;
 
 use crate::app::App;
+use crate::config::Listeners;
 use crate::socket::{self, Crowd};
 use crate::web::middleware;
 use crate::web::request::form::MAX_FORM;
@@ -22,6 +23,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 /// Of all connections, one in so many is for each of the listeners beside the public ones.
 const BESIDE: usize = 8;
@@ -88,13 +90,15 @@ pub fn service(
 
 /// A server that listens and does not answer yet.
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    public: Vec<TcpListener>,
     redirect: Vec<TcpListener>,
     admin: Vec<TcpListener>,
     app: web::Data<App>,
     /// One worker for each processor.
     workers: usize,
     max_connections: usize,
+    drain: Duration,
+    admin_names: Vec<String>,
 }
 
 impl Server {
@@ -102,23 +106,24 @@ impl Server {
     ///
     /// # Errors
     /// Names the address that cannot be had.
-    pub fn bind(app: App) -> io::Result<Self> {
+    pub fn bind(app: App, listeners: Listeners) -> io::Result<Self> {
         let at = |there: &str, addresses: &[SocketAddr]| {
             addresses.iter().map(|address| listen_for(there, *address)).collect::<io::Result<Vec<_>>>()
         };
-        let listeners = at("with --listen", app.listen())?;
-        let redirect = at("in `tls.redirect_listen`", app.redirect_listen())?;
-        let admin = at("in `admin.listen`", app.admin_listen())?;
-        Ok(Self { redirect, admin, ..Self::on(app, listeners) })
+        let public = at("with --listen", &listeners.public)?;
+        let redirect = at("in `tls.redirect_listen`", &listeners.redirect)?;
+        let admin = at("in `admin.listen`", &listeners.admin)?;
+        Ok(Self { redirect, admin, ..Self::on(app, public, listeners) })
     }
 
-    /// Uses listeners that are there already, and no others.
-    pub fn on(app: App, listeners: Vec<TcpListener>) -> Self {
+    /// Listens on `public`, which are there already, and at none of the addresses that `listeners` names.
+    pub fn on(app: App, public: Vec<TcpListener>, listeners: Listeners) -> Self {
         let workers = available_parallelism().map_or(1, NonZeroUsize::get);
-        let max_connections = socket::max_connections(app.max_connections(), workers);
+        let max_connections = socket::max_connections(listeners.max_connections, workers);
         app.tokens().set_connections(max_connections);
         let app = web::Data::new(app);
-        Self { listeners, redirect: Vec::new(), admin: Vec::new(), app, workers, max_connections }
+        let Listeners { drain, admin_names, .. } = listeners;
+        Self { public, redirect: Vec::new(), admin: Vec::new(), app, workers, max_connections, drain, admin_names }
     }
 
     /// How many connections there may be at one time, over all listeners.
@@ -133,7 +138,7 @@ impl Server {
 
     /// Where it listens really.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        addresses(&self.listeners)
+        addresses(&self.public)
     }
 
     /// Where it sends visitors to https.
@@ -151,7 +156,7 @@ impl Server {
     /// # Errors
     /// When the listeners cannot be used.
     pub fn run(self) -> io::Result<Running> {
-        let Self { app, listeners, redirect, admin, workers, max_connections } = self;
+        let Self { public: listeners, redirect, admin, app, workers, max_connections, drain, admin_names } = self;
         let beside = (max_connections / BESIDE).max(1);
         let taken = beside * [&redirect, &admin].into_iter().filter(|listeners| !listeners.is_empty()).count();
         let tls =
@@ -167,16 +172,16 @@ impl Server {
         }
         if !admin.is_empty() {
             let crowd = crowd("admin", beside, &app);
-            others.push(Listening::start(admin::server(app.clone(), admin, &crowd)?, crowd));
+            others.push(Listening::start(admin::server(app.clone(), admin, admin_names, &crowd)?, crowd));
         }
-        Ok(Running::start(public, others, app))
+        Ok(Running::start(public, others, app, drain))
     }
 }
 
 /// The connections of a listener. The operator's own proxies may have any share of them.
 fn crowd(listener: &'static str, max: usize, app: &web::Data<App>) -> Arc<Crowd> {
     let proxies = app.clone();
-    Crowd::new(listener, max, move |peer| proxies.trusts(peer), app.meter().clone())
+    Crowd::new(listener, max, move |peer| proxies.http().trusts(peer), app.meter().clone())
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

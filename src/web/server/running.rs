@@ -22,6 +22,8 @@ pub struct Running {
     /// What answers to the last: for operators, and for those who come by http.
     beside: Vec<Listening>,
     app: web::Data<App>,
+    /// How long it continues to serve after being told to end.
+    drain: Duration,
 }
 
 /// A server that answers, and its connections.
@@ -43,8 +45,13 @@ impl Listening {
 }
 
 impl Running {
-    pub(in crate::web) fn start(public: Listening, beside: Vec<Listening>, app: web::Data<App>) -> Self {
-        Self { public, beside, app }
+    pub(in crate::web) fn start(
+        public: Listening,
+        beside: Vec<Listening>,
+        app: web::Data<App>,
+        drain: Duration,
+    ) -> Self {
+        Self { public, beside, app, drain }
     }
 
     /// Waits for an end that nobody asked for.
@@ -56,12 +63,12 @@ impl Running {
         select_all(all.map(|listening| Box::pin(listening.ended()))).await.0
     }
 
-    /// Ends it without losing anything: whoever waits is answered at once, and it serves for [`App::drain_time`] more, then finishes what is under way, detached
+    /// Ends it without losing anything: whoever waits is answered at once, and it serves for [`Listeners::drain`](crate::config::Listeners::drain) more, then finishes what is under way, detached
     /// calls to providers included, in 25 s at most, and tries for 5 s more to write down what they brought. The admin listener answers to the last.
     pub async fn drain(&self) {
         self.app.health().drain();
         self.app.tokens().end_waiting();
-        sleep(self.app.drain_time()).await;
+        sleep(self.drain).await;
         let end = Instant::now() + FINISH;
         self.public.crowd.leave();
         let answered = timeout_at(end, self.public.handle.stop(true)).await.is_ok();

@@ -1,0 +1,119 @@
+//! A state store that hangs or takes nothing, seen from the clients of a whole server.
+
+use crate::admin::ADMIN;
+use crate::browser::From;
+use crate::emulator::{Emulator, Profile};
+use crate::redis_server::RedisServer;
+use crate::relay::{Relay, Swallow};
+use crate::spawn::{spawn_at, spawn_beside, until};
+use authseal::clock::Clock;
+use std::fs;
+use std::time::{Duration, Instant};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_connection_to_redis_that_hangs_at_any_moment_costs_no_login() {
+    let redis = RedisServer::start(&[]);
+    let relay = Relay::start(redis.address());
+    let clock = Clock::system();
+    let emulator = Emulator::start_at(Profile::box_com(), clock.clone());
+    let store = format!("[state]\nstore = \"redis://{}/0\"\n", relay.address());
+    let one = spawn_at(&format!("{}{store}", emulator.provider_toml()), clock);
+    let two = spawn_beside(&one);
+    let authid = one.person().log_in(emulator.who().service).await.authid().unwrap();
+    for what in [Swallow::Requests, Swallow::Answers, Swallow::Everything] {
+        // Before anything is asked.
+        one.clock.advance(HOUR);
+        relay.swallow_on_open(what);
+        let access = one.refresh(&authid).await.access_token();
+        assert!(emulator.use_access_token(&access), "{what:?}");
+        // While the provider is asked: its answer finds a connection that hangs.
+        one.clock.advance(HOUR);
+        let calls = emulator.calls().len();
+        emulator.hold();
+        let hang = async {
+            until(SOON, async || emulator.calls().len() > calls).await;
+            relay.swallow_on_open(what);
+            emulator.release();
+        };
+        let (answer, ()) = tokio::join!(one.refresh(&authid), hang);
+        let access = answer.access_token();
+        assert!(emulator.use_access_token(&access), "{what:?}");
+        assert_eq!(two.refresh(&authid).await.access_token(), access, "{what:?}: it is written down");
+        assert_eq!(emulator.calls().len(), calls + 1, "{what:?}: nothing is spent twice");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_takes_nothing_is_told_apart_from_one_that_cannot_be_read_and_is_asked_until_it_does() {
+    let clock = Clock::system();
+    let emulator = Emulator::start_at(Profile::box_com(), clock.clone());
+    let app = spawn_at(&format!("{}[state]\nstore = \"dir:state\"\n{ADMIN}", emulator.provider_toml()), clock);
+    let authid = app.person().log_in(emulator.who().service).await.authid().unwrap();
+    let store = async || app.ask("/readyz").await.json()["store"].take();
+    let gauges = async || {
+        let shown = app.ask("/metrics").await.body;
+        ["failing", "reading_fails", "writing_fails"]
+            .map(|name| shown.contains(&format!("\nauthseal_store_{name} 1\n")))
+    };
+    assert_eq!(gauges().await, [false; 3]);
+    app.clock.advance(HOUR);
+    let (locks, aside) = (app.dir.path().join("state/locks"), app.dir.path().join("aside"));
+    fs::rename(&locks, &aside).unwrap();
+    fs::write(&locks, b"no folder").unwrap();
+    let refused = app.refresh(&authid).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.reason().contains("state store"), "{}", refused.reason());
+    assert!(emulator.calls().iter().all(|call| call.params.iter().all(|(_, value)| value != "refresh_token")));
+    for _ in 0..3 {
+        let _ = app.refresh(&authid).await;
+        let state = store().await;
+        assert!(state["reading_fails_since"].is_null() && state["writing_fails_since"].is_string(), "{state}");
+        assert_eq!(state["failing_since"], state["writing_fails_since"]);
+        assert_eq!(gauges().await, [true, false, true]);
+    }
+    fs::remove_file(&locks).unwrap();
+    fs::rename(&aside, &locks).unwrap();
+    // Nobody asks for anything that would be written.
+    until(SOON, async || gauges().await == [false; 3]).await;
+    assert!(store().await["failing_since"].is_null());
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_is_an_answer_of_two_seconds_and_the_other_logins_go_on() {
+    let clock = Clock::system();
+    let emulator = Emulator::start_at(Profile::jottacloud(), clock.clone());
+    let google = Emulator::start_at(Profile::google(), clock.clone());
+    let tables = format!("{}{}[state]\nstore = \"dir:state\"\n", emulator.provider_toml(), google.provider_toml());
+    let app = spawn_at(&tables, clock);
+    let kept = app.person().log_in(google.who().service).await.authid().unwrap();
+    let token = emulator.login_token();
+    let (authid, mut person) = {
+        let mut person = app.person();
+        let index = person.open_index(&format!("type={}", emulator.who().service), "http://localhost:8200").await;
+        let ctx = index.field("ctx").unwrap();
+        let fields = [("id", emulator.who().service), ("token", token.as_str()), ("ctx", ctx.as_str())];
+        let page = person.submit(person.at("/cli-token-login"), &fields, index.as_source()).await;
+        (page.authid().unwrap(), person)
+    };
+    app.clock.advance(HOUR);
+    let held: Vec<_> = (0..=255u8)
+        .map(|number| {
+            let path = app.dir.path().join(format!("state/locks/{number:02x}"));
+            let file = fs::File::create(path).unwrap();
+            file.lock().unwrap();
+            file
+        })
+        .collect();
+    let begun = Instant::now();
+    let answer = app.refresh(&authid).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.reason().contains("state store"), "{}", answer.reason());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(app.refresh(&kept).await.status, 200);
+    assert_eq!(person.visit(person.at("/"), From::Typed).await.status, 200);
+    drop(held);
+    assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()));
+}
