@@ -7,7 +7,7 @@
 
 pub mod unseen;
 pub mod clock;
-pub mod guard;
+pub mod mitigation;
 pub mod net;
 pub mod meter;
 pub mod seal;

@@ -132,7 +132,7 @@ async fn inspect(
 
 async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::Result<()> {
     let anew = tokens.reseal(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.grant);
+    let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.id);
     if json {
         let (epoch, before) = (anew.epoch.number(), opened.epoch.number());
         let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });

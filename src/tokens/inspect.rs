@@ -64,7 +64,7 @@ impl TokenService {
         AuthIdInfo {
             service: login.service.clone(),
             service_name: service.map(|service| service.name.clone()),
-            grant: login.grant,
+            grant: login.id,
             epoch,
             state: keyring.entries().find(|(other, ..)| *other == epoch).map(|(_, state, _)| state),
             is_older: epoch < self.newest_keys(&keyring, opened).epoch(),
@@ -75,10 +75,7 @@ impl TokenService {
                 Some(Expiry { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
-            revoke_code: keyring
-                .opener(epoch)
-                .ok()
-                .map(|keys| RevokeCode::new(keys, &login.service, login.grant).print()),
+            revoke_code: keyring.opener(epoch).ok().map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
         }
     }
 
@@ -107,10 +104,10 @@ impl TokenService {
         let keyring = self.0.keyring.load();
         let keys = self.newest_keys(&keyring, opened);
         let authid = authid::seal(keys, &login).map_err(|error| {
-            tracing::warn!(grant = %login.grant, %error, "could not seal anew");
+            tracing::warn!(grant = %login.id, %error, "could not seal anew");
             ExchangeError::Internal
         })?;
-        let revoke_code = RevokeCode::new(keys, &login.service, login.grant).print();
+        let revoke_code = RevokeCode::new(keys, &login.service, login.id).print();
         Ok(Resealed { authid, revoke_code, epoch: keys.epoch() })
     }
 }

@@ -22,7 +22,7 @@ pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
-use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, RevokeCode, ServiceId};
+use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
@@ -107,7 +107,7 @@ impl Source {
 /// An AuthID that opened. It may be revoked all the same.
 pub struct Opened {
     /// What was in it.
-    pub login: Login,
+    pub login: Grant,
     /// The epoch it was sealed under.
     pub epoch: Epoch,
 }
@@ -173,7 +173,7 @@ impl TokenService {
     /// When the state store fails and the AuthID would be of no use without it.
     pub async fn begin(
         &self,
-        login: &Login,
+        login: &Grant,
         service: &Service,
         tokens: provider::TokenResponse,
     ) -> Result<(), StoreError> {
@@ -198,7 +198,7 @@ impl TokenService {
     /// Whether a login is revoked, and by which kind of rule.
     pub fn denied(&self, opened: &Opened) -> Option<Denied> {
         let login = &opened.login;
-        self.0.denylist.denies(&login.service, opened.epoch, login.grant, login.login_at)
+        self.0.denylist.denies(&login.service, opened.epoch, login.id, login.login_at)
     }
 
     /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
@@ -236,16 +236,16 @@ impl TokenService {
         }
         let login = renewed.as_ref().unwrap_or(&opened.login);
         let sealed = authid::seal(keys, login);
-        sealed.inspect_err(|error| tracing::warn!(grant = %login.grant, %error, "could not seal anew")).ok()
+        sealed.inspect_err(|error| tracing::warn!(grant = %login.id, %error, "could not seal anew")).ok()
     }
 
     /// The login with the newest refresh token that is known here, for what is to be done with that one alone.
-    async fn newest(&self, login: &Login) -> Login {
+    async fn newest(&self, login: &Grant) -> Grant {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         if let Some((rotation, manner)) = service.and_then(|service| self.0.rotation_of(service)) {
             return rotation.newest(login, manner).await.unwrap_or_else(|| login.clone());
         }
-        let access = self.0.outcomes.token(login.grant);
+        let access = self.0.outcomes.token(login.id);
         access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone())
     }
 
@@ -266,7 +266,7 @@ impl TokenService {
 
 /// The login around the refresh token that came with an access token, if that is another one and not older: another
 /// replica may have sealed a newer one than is remembered here.
-fn renewed(login: &Login, access: &AccessToken) -> Option<Login> {
+fn renewed(login: &Grant, access: &AccessToken) -> Option<Grant> {
     let newer = access.new_refresh_token.as_ref()?;
     let sent = login.refresh_token.expose_secret().as_bytes();
     let same = bool::from(newer.expose_secret().as_bytes().ct_eq(sent));

@@ -4,7 +4,7 @@
 use super::cache::{AccessToken, TokenName};
 use super::waiting::Place;
 use super::{ExchangeError, Granted, Inner, Opened, Source, TokenService};
-use crate::authid::Login;
+use crate::authid::Grant;
 use crate::provider::{ProviderError, Service};
 use crate::seal::NoKey;
 use futures_util::FutureExt;
@@ -79,7 +79,7 @@ impl TokenService {
         deadline: Instant,
     ) -> Result<(Arc<AccessToken>, Source), ExchangeError> {
         let (inner, login) = (&self.0, &opened.login);
-        let spare = || inner.outcomes.spare(login.grant);
+        let spare = || inner.outcomes.spare(login.id);
         // An exchange that is under way may end the spare token, where refresh tokens work once.
         let rotates = inner.is_single_use(service);
         let hurries = inner.waits() || spare().is_some() && !rotates;
@@ -151,7 +151,7 @@ impl Inner {
     /// Asks the provider once, together with whoever else does.
     pub(super) async fn once(
         self: &Arc<Self>,
-        login: &Login,
+        login: &Grant,
         service: &Arc<Service>,
         asker: Asker,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
@@ -166,7 +166,7 @@ impl Inner {
     async fn ask(
         &self,
         name: TokenName,
-        login: &Login,
+        login: &Grant,
         service: &Arc<Service>,
         asker: Asker,
     ) -> Result<Arc<AccessToken>, ExchangeError> {

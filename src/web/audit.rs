@@ -80,7 +80,7 @@ pub(in crate::web) fn denied(opened: &Opened, by: Denied, request: &HttpRequest,
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "denied", client, %peer, service = %opened.login.service,
-        grant = %opened.login.grant, epoch = opened.epoch.number(), rule = %by,
+        grant = %opened.login.id, epoch = opened.epoch.number(), rule = %by,
         "an AuthID on the denylist was used"
     );
 }
@@ -103,7 +103,7 @@ pub(in crate::web) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpReq
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "made_anew", client, %peer, service = %opened.login.service,
-        grant = %opened.login.grant, epoch = epoch.number(), before = opened.epoch.number(),
+        grant = %opened.login.id, epoch = epoch.number(), before = opened.epoch.number(),
         "an AuthID was sealed again"
     );
 }

@@ -32,7 +32,7 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
         return Ok(granted);
     }
     let span = request_id::span(request);
-    span.record("grant", tracing::field::display(opened.login.grant));
+    span.record("grant", tracing::field::display(opened.login.id));
     let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(ExchangeError::word, |granted| granted.source.word()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
@@ -51,7 +51,7 @@ fn log_refreshed(opened: &Opened, granted: &Granted, begun: Instant, request: &H
         request_id::span(request).in_scope(|| {
             tracing::debug!(
                 service = %granted.service,
-                grant = %opened.login.grant,
+                grant = %opened.login.id,
                 epoch = opened.epoch.number(),
                 source = granted.source.word(),
                 duration_ms = milliseconds(begun),

@@ -13,7 +13,7 @@ mod unwritten;
 
 use super::cache::AccessToken;
 use super::refused::ExchangeError;
-use crate::authid::{GrantId, Login};
+use crate::authid::{Grant, GrantId};
 use crate::clock::Clock;
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
@@ -93,14 +93,14 @@ impl Rotation {
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn begin(&self, login: &Login, tokens: TokenResponse, manner: Manner) -> Result<(), StoreError> {
+    pub(super) async fn begin(&self, login: &Grant, tokens: TokenResponse, manner: Manner) -> Result<(), StoreError> {
         let (now, boot) = (self.records.clock.now(), self.records.boot);
         let record = Record::new(None, &login.refresh_token, tokens, now, boot);
         self.records.begin(login, &record, manner.record_life()).await
     }
 
     /// A login around its newest refresh token; `None` where nothing newer is known.
-    pub(super) async fn newest(&self, login: &Login, manner: Manner) -> Option<Login> {
+    pub(super) async fn newest(&self, login: &Grant, manner: Manner) -> Option<Grant> {
         // What waits to be written down is remembered too; the store is set right with it if it can be.
         let _ = self.unwritten.write(&record::name(login)).await;
         let record = self.records.read(login, manner.record_life()).await.ok()?.record?;
@@ -108,14 +108,14 @@ impl Rotation {
     }
 
     /// Forgets a login that was ended at its provider.
-    pub(super) async fn forget(&self, login: &Login) {
+    pub(super) async fn forget(&self, login: &Grant) {
         self.unwritten.drop_until(&record::name(login), u64::MAX);
         // If it stays, it ends by itself.
         let _ = self.records.remove(login).await;
     }
 
     /// Whether what this process remembers of a login was in the store within the last minute.
-    pub(super) fn is_current(&self, login: &Login) -> bool {
+    pub(super) fn is_current(&self, login: &Grant) -> bool {
         self.records.is_current(login)
     }
 
@@ -146,7 +146,7 @@ impl Rotation {
     /// Says why there is none.
     pub(super) async fn exchange(
         &self,
-        login: &Login,
+        login: &Grant,
         manner: Manner,
         recall: bool,
         deadline: Instant,
@@ -187,7 +187,7 @@ impl Rotation {
     /// for until `deadline`.
     pub(super) async fn alone<'a, T: Send>(
         &self,
-        login: &Login,
+        login: &Grant,
         manner: Manner,
         deadline: Instant,
         act: impl Fn(SecretString) -> BoxFuture<'a, T> + Send + Sync,
@@ -223,7 +223,7 @@ impl Rotation {
         }
     }
 
-    fn run<'a, 'b>(&'a self, login: &'a Login, manner: Manner, deadline: Instant, ask: &'a Ask<'b>) -> Run<'a, 'b> {
+    fn run<'a, 'b>(&'a self, login: &'a Grant, manner: Manner, deadline: Instant, ask: &'a Ask<'b>) -> Run<'a, 'b> {
         let Self { records, unwritten, under_way, .. } = self;
         let (seen, answer, failure, no_key) = (Found::default(), None, None, None);
         Run { records, unwritten, under_way, login, manner, deadline, ask, seen, answer, failure, no_key }
@@ -232,7 +232,7 @@ impl Rotation {
     /// An exchange with the login's own token, for a provider where that stays good for some time.
     async fn without_store(
         &self,
-        login: &Login,
+        login: &Grant,
         deadline: Instant,
         ask: &Ask<'_>,
     ) -> Result<AccessToken, ExchangeError> {

@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::denylist::Denied;
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::seal::KeyState;
 use crate::texts::Text;
 use crate::tokens::{AuthIdInfo, ExchangeError, Opened};
@@ -76,7 +76,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         Ok(Some("test")) if !may_test(&opened, &request, &app) => too_many(&request, &app),
         Ok(Some("test")) => {
             let span = request_id::span(&request);
-            span.record("grant", tracing::field::display(opened.login.grant));
+            span.record("grant", tracing::field::display(opened.login.id));
             let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
             if let Err(refused) = &outcome {
                 span.in_scope(|| exchange::log_refused(refused, &opened, &request, &app));
@@ -91,7 +91,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
 /// Whether this client may have an AuthID tested at its provider now.
 fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> bool {
     let client = client::of(request, app);
-    !guard::on(Guard::TestLimit) || app.limits().tests.admits(client, Some(opened.login.grant))
+    !mitigation::on(Mitigation::TestLimit) || app.limits().tests.admits(client, Some(opened.login.id))
 }
 
 fn show(

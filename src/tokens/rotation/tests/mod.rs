@@ -21,8 +21,8 @@ pub(super) fn keyring_text(primary: i64, epochs: &[i64]) -> String {
     format!("primary = {primary}\n{}", keys.collect::<String>())
 }
 
-pub(super) fn login() -> Login {
-    Login::new(ServiceId::parse("box.com").unwrap(), "token-0".to_owned().into(), 1_795_428_000).unwrap()
+pub(super) fn login() -> Grant {
+    Grant::new(ServiceId::parse("box.com").unwrap(), "token-0".to_owned().into(), 1_795_428_000).unwrap()
 }
 
 pub(super) fn tokens(refresh: &str) -> TokenResponse {
@@ -107,7 +107,7 @@ struct Replicas {
     store: Arc<Store>,
     keyring: Arc<LiveKeyring>,
     provider: Arc<Provider>,
-    login: Login,
+    login: Grant,
     _folder: tempfile::TempDir,
 }
 
@@ -619,7 +619,7 @@ fn sealed(replicas: &Replicas, generation: u64, keyring: &Keyring) -> Vec<u8> {
 
 fn pending(replicas: &Replicas, generation: u64) -> Pending {
     let blob = sealed(replicas, generation, &replicas.keyring.load()).into();
-    Pending { grant: replicas.login.grant, generation, blob, life: HOUR }
+    Pending { grant: replicas.login.id, generation, blob, life: HOUR }
 }
 
 #[tokio::test]
