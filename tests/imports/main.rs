@@ -32,18 +32,6 @@ const LOOPS_LEFT: &[&[&str]] = &[
     ],
     &["tls/fault", "tls/pair"],
     &["tokens/cache", "tokens/revoke", "tokens/rotation"],
-    &["web/access", "web/cli_token", "web/index", "web/login", "web/login_error"],
-    &[
-        "web/authid",
-        "web/form",
-        "web/gate",
-        "web/headers",
-        "web/oauth_url",
-        "web/page",
-        "web/refresh",
-        "web/token",
-        "web/unfit",
-    ],
 ];
 
 #[test]
