@@ -21,7 +21,7 @@ pub(in crate::web) fn refreshed(opened: &Opened, granted: &Granted, begun: Insta
                 service = %granted.service,
                 grant = %opened.login.id,
                 epoch = opened.epoch.number(),
-                source = granted.source.word(),
+                source = granted.source.label(),
                 duration_ms = milliseconds(begun),
                 "refreshed"
             );

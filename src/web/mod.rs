@@ -69,14 +69,14 @@ fn routes(config: &mut web::ServiceConfig, meter: &Meter) {
 async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
     let (begun, deadline) = (Instant::now(), app.tokens().deadline());
     let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
-        app.meter().refreshed(None, None, refused.word(), begun.elapsed());
+        app.meter().refreshed(None, None, refused.label(), begun.elapsed());
         middleware::span(request).in_scope(|| exchange::unopened(&refused, authid, request, app))
     })?;
     let epoch = opened.epoch.number();
     let count =
         |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), Some(epoch), outcome, begun.elapsed());
     if let Some(granted) = app.tokens().recall(&opened) {
-        count(granted.source.word());
+        count(granted.source.label());
         app.meter().saw_epoch(epoch);
         exchange::refreshed(&opened, &granted, begun, request);
         return Ok(granted);
@@ -84,7 +84,7 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
     let span = middleware::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
     let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
-    count(outcome.as_ref().map_or_else(ExchangeError::word, |granted| granted.source.word()));
+    count(outcome.as_ref().map_or_else(ExchangeError::label, |granted| granted.source.label()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
         return Err(Answer::of(refused, ""));
