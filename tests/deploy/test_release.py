@@ -275,7 +275,9 @@ def test_the_package_is_installed_upgraded_removed_and_purged(tmp_path, copy, de
     assert copy.owned() == owned
     copy.run("dpkg --install /root/after.deb")
     assert copy.owned() == owned, "what was there is used again"
-    copy.run("echo 'authseal authseal/purge boolean true' | debconf-set-selections; dpkg --purge authseal")
+    # At a terminal somebody is.
+    printed = copy.run("echo yes | DEBIAN_FRONTEND=readline script --quiet --return --command 'dpkg --purge authseal' /dev/null")
+    assert "Remove the keyring, the denylist and the state of authseal?" in printed
     copy.run(f"for path in {' '.join(KEPT)}; do test ! -e $path; done; ! id authseal")
 
 
