@@ -31,6 +31,6 @@ impl TokenService {
         let (login, primary) = (&opened.login, keyring.primary());
         let refused = self.0.denylist.denies(&login.service, primary.epoch(), login.id, login.login_at).is_some();
         let epoch = if refused { opened.epoch } else { primary.epoch().max(opened.epoch) };
-        keyring.opener(epoch).unwrap_or(primary)
+        keyring.keys(epoch).unwrap_or(primary)
     }
 }

@@ -75,7 +75,7 @@ impl TokenService {
                 Some(Expiry { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
-            revoke_code: keyring.opener(epoch).ok().map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
+            revoke_code: keyring.keys(epoch).ok().map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
         }
     }
 
