@@ -12,7 +12,7 @@ use crate::meter::Meter;
 use crate::net::Origin;
 use crate::pages::Pages;
 use crate::password::{PasswordFile, SharedPassword};
-use crate::provider::{Catalogue, Providers, Visit};
+use crate::provider::{Catalogue, ProviderClient, Visit};
 use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
@@ -32,7 +32,7 @@ pub struct App {
     store: Arc<Store>,
     password: Option<SharedPassword>,
     certificate: Option<Arc<LiveCertificate>>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     pages: Pages,
     watch: Watch,
     health: Health,
@@ -83,7 +83,7 @@ impl App {
         let pages = collect(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
         let meter = Meter::new(clock.clone(), config.names());
         let providers =
-            collect(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
+            collect(&mut faults, ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
         let own_origin = collect(&mut faults, Origin::parse(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = collect(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
         let host = public_url.host().map(|host| host.to_owned());

@@ -8,9 +8,9 @@ use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::Providers;
+use crate::provider::ProviderClient;
 use crate::store::Store;
-use crate::tokens::{AtProvider, ExchangeError, Opened, Patience, TokenService, Withdrawal};
+use crate::tokens::{ExchangeError, Opened, Patience, ProviderRevocation, ProviderRevocationMode, TokenService};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -105,7 +105,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
 
 async fn inspect(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     opened: &Opened,
     test: bool,
     json: bool,
@@ -156,20 +156,20 @@ async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::R
 
 async fn revoke(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     text: &SecretString,
     at_provider: bool,
     json: bool,
 ) -> anyhow::Result<()> {
     let revocable = tokens.revocable(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let at_provider = if at_provider { AtProvider::Always } else { AtProvider::Never };
+    let at_provider = if at_provider { ProviderRevocationMode::Always } else { ProviderRevocationMode::Never };
     let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
     if json {
         print_json(done.json(withdraw_url))?;
     } else {
-        let todo = withdraw_url.filter(|_| done.at_provider != Withdrawal::Done);
+        let todo = withdraw_url.filter(|_| done.at_provider != ProviderRevocation::Done);
         println!("login id: {}", done.grant);
         println!("refused by this server: {}", if done.here.is_ok() { "yes, durably" } else { "no" });
         let name = provider.map_or(done.service.as_str(), |provider| provider.name());
@@ -179,7 +179,7 @@ async fn revoke(
     if let Err(error) = done.here {
         return Err(anyhow!("{}", error.cause).context("the denylist could not be written"));
     }
-    if done.at_provider == Withdrawal::Failed {
+    if done.at_provider == ProviderRevocation::Failed {
         bail!("the login is refused here, but the storage provider did not end it; try again");
     }
     Ok(())
@@ -192,14 +192,14 @@ fn print_json(mut answer: Value) -> anyhow::Result<()> {
 }
 
 /// What works on AuthIDs, with the files that the configuration names.
-fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>)> {
+fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> {
     let keyring = match &config.keyring {
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
     };
     let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
-    let providers = Arc::new(Providers::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
+    let providers = Arc::new(ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
     Ok((
         TokenService::new(

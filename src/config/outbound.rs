@@ -4,7 +4,7 @@
 use super::check::Keys;
 use super::sources::Sources;
 use super::written;
-use crate::provider::{Outbound, ProviderFacts};
+use crate::provider::{Outbound, ProviderSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ impl Keys<'_> {
     pub(super) fn outbound(
         &mut self,
         outbound: written::Outbound,
-        providers: &mut BTreeMap<String, ProviderFacts>,
+        providers: &mut BTreeMap<String, ProviderSettings>,
     ) -> (Outbound, Vec<PathBuf>) {
         let proxy = self.judge(&["outbound", "proxy"], outbound.proxy, Outbound::check_proxy);
         let ca_file = self.path(&["outbound", "ca_file"], outbound.ca_file);

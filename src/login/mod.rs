@@ -26,7 +26,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::keyring_file::LiveKeyring;
 use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
-use crate::provider::{Availability, CallbackError, Flow, PastedToken, ProviderError, Providers, Service};
+use crate::provider::{Availability, CallbackError, Flow, LoginToken, ProviderClient, ProviderError, Service};
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
@@ -48,7 +48,7 @@ const SEEN: Duration = Duration::from_secs(900);
 /// Logs people in.
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     tokens: tokens::TokenService,
     store: Arc<Store>,
     rules: DeliveryRules,
@@ -126,7 +126,7 @@ impl Logins {
     /// Puts the parts together. `redirect_uri` is the registered callback.
     pub fn new(
         keyring: Arc<LiveKeyring>,
-        providers: Arc<Providers>,
+        providers: Arc<ProviderClient>,
         tokens: tokens::TokenService,
         store: Arc<Store>,
         rules: DeliveryRules,
@@ -238,7 +238,7 @@ impl Logins {
     ///
     /// # Errors
     /// Everything is checked before the token is spent.
-    pub async fn trade(
+    pub async fn exchange_login_token(
         &self,
         service: &Arc<Service>,
         ctx: &str,
@@ -248,13 +248,13 @@ impl Logins {
         admit: impl FnOnce() -> bool,
     ) -> Result<LoggedIn, LoginError> {
         let context = self.context(ctx, browser_cookie)?;
-        self.offered(service, Flow::Paste)?;
-        let pasted = PastedToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
+        self.offered(service, Flow::LoginToken)?;
+        let pasted = LoginToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
         if !admit() {
             return Err(LoginError::TooMany);
         }
         self.can_be_kept(service).await?;
-        let tokens = self.providers.trade(service, &pasted).await;
+        let tokens = self.providers.exchange_login_token(service, &pasted).await;
         let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
         self.hand_out(service.clone(), tokens, context, client, &[], None).await
     }

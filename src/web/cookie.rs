@@ -6,7 +6,7 @@
 //! whoever planted it chooses which comes first.
 
 use crate::app::App;
-use crate::login::{BROWSER_COOKIE_LIFETIME, STATE_LIFETIME};
+use crate::login::{BROWSER_COOKIE_LIFETIME, BrowserCookie, STATE_LIFETIME};
 use crate::password::PASS_LIFETIME;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
@@ -59,6 +59,11 @@ impl Cookie {
             Self::Pass => PASS_LIFETIME,
         }
     }
+}
+
+/// The browser's binder, if its cookie holds one.
+pub(in crate::web) fn browser_cookie(request: &HttpRequest, app: &App) -> Option<BrowserCookie> {
+    BrowserCookie::parse(Cookie::Browser.read(request, app)?)
 }
 
 fn is_https(app: &App) -> bool {
