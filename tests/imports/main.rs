@@ -29,9 +29,7 @@ const LOOPS_LEFT: &[&[&str]] = &[
         "provider/service",
         "provider/wire",
     ],
-    &["tls/fault", "tls/pair"],
     &["tokens/cache", "tokens/revoke", "tokens/rotation"],
-    &["authid/content", "authid/grant", "authid/text"],
 ];
 
 #[test]
