@@ -8,13 +8,13 @@
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
 
 use super::address::names_loopback;
-use super::answer::Answer;
 use super::client_auth::{Choice, with_client};
-use super::failure::{Fault, ProviderError, Repeat};
-use super::names::{Names, Remembered};
+use super::dns::{Names, Remembered};
+use super::error::{Fault, ProviderError, Repeat};
 use super::outbound::{Outbound, SetupError, trusting};
 use super::report::{self, Head, report};
 use super::service::{Client, Provider};
+use super::token_response::Answer;
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER};
@@ -290,7 +290,7 @@ fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::super::ProviderSettings;
-    use super::super::stranger::{Reply, Stranger};
+    use super::super::testing::{Reply, Stranger};
     use super::*;
 
     #[test]
