@@ -1,4 +1,5 @@
-//! The whole, built from a checked configuration: every room, wired once.
+//! The composition root: a checked [`Config`] becomes the modules of a server, each wired once. What only one of them
+//! asks for passes through whole, as [`HttpSettings`] does; where to listen is left to the server.
 
 mod tend;
 

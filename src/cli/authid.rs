@@ -1,7 +1,7 @@
-//! `authseal authid …`: what the pages /inspect and /revoke do, for whoever has the server's files. Works beside a running
-//! server and without one.
+//! `authseal authid …`: inspect, reseal and revoke AuthIDs with the server's files, as the pages /inspect and /revoke do.
+//! Works beside a running server and without one.
 
-use super::{ConfigFile, Misuse, block_on, json};
+use super::{ConfigFile, UsageError, block_on, json};
 use crate::authid::ParseError;
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PASTED: Duration = Duration::from_millis(100);
 
 #[derive(Subcommand)]
-pub(super) enum Verb {
+pub(super) enum Command {
     /// Read an AuthID from standard input and say what it is: service, login id, epoch, times, revoked or not
     ///
     /// The AuthID is not taken as an argument, because other users of this machine can read those. Nothing secret is
@@ -39,7 +39,7 @@ Examples:
     Inspect {
         #[command(flatten)]
         input: Input,
-        /// Ask the storage provider once whether the login still works; it is an error if not
+        /// One request to the storage provider, whether the login still works; an error if not
         #[arg(long)]
         test: bool,
     },
@@ -65,7 +65,7 @@ Examples:
     Revoke {
         #[command(flatten)]
         input: Input,
-        /// End the login at the storage provider too, even where that ends every login of that person at this app
+        /// Revocation at the storage provider too, even where that ends every login of that user at this app
         #[arg(long)]
         at_provider: bool,
     },
@@ -75,7 +75,7 @@ Examples:
 pub(super) struct Input {
     #[command(flatten)]
     file: ConfigFile,
-    /// Print JSON
+    /// Output as JSON
     #[arg(long)]
     json: bool,
     /// Taken only to be refused without being printed, as it would be if it were unknown.
@@ -83,20 +83,20 @@ pub(super) struct Input {
     argument: Vec<OsString>,
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let (Verb::Inspect { input, .. } | Verb::Reseal { input } | Verb::Revoke { input, .. }) = verb;
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+    let (Command::Inspect { input, .. } | Command::Reseal { input } | Command::Revoke { input, .. }) = command;
     if !input.argument.is_empty() {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
-        return Err(Misuse(advice.to_owned()).into());
+        return Err(UsageError(advice.to_owned()).into());
     }
     let (config, json) = (input.file.load()?, input.json);
     let text = read()?;
     block_on(async {
         let (tokens, providers) = rooms(config)?;
-        let done = match verb {
-            Verb::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
-            Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
-            Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
+        let done = match command {
+            Command::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
+            Command::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
+            Command::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
         tokens.settle(PATIENCE).await;
         done
@@ -174,7 +174,7 @@ async fn revoke(
         println!("refused by this server: {}", if done.here.is_ok() { "yes, durably" } else { "no" });
         let name = provider.map_or(done.service.as_str(), |provider| provider.name());
         let todo = todo.map_or_else(String::new, |url| format!("; its owner can do it at {url}"));
-        println!("withdrawn at {name}: {}{todo}", done.at_provider.words());
+        println!("withdrawn at {name}: {}{todo}", done.at_provider.describe());
     }
     if let Err(error) = done.here {
         return Err(anyhow!("{}", error.cause).context("the denylist could not be written"));

@@ -1,7 +1,7 @@
-//! `authseal healthcheck`: a container has no curl.
+//! `authseal healthcheck`: the readiness probe of a container that has no curl.
 
 use super::block_on;
-use super::configured::{ConfigFile, seen_from_here};
+use super::config_args::{ConfigFile, seen_from_here};
 use crate::config::Config;
 use crate::net::names_loopback;
 use crate::provider::bundled_tls;

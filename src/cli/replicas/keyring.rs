@@ -8,7 +8,7 @@ use std::fmt;
 
 /// The body of `GET /keyring`; what else it may hold is not looked at.
 #[derive(Clone, Deserialize)]
-pub(in crate::cli) struct Answer {
+pub(in crate::cli) struct ReplicaKeyring {
     pub(super) digest: Hex,
     min_epoch: Option<u32>,
     watching_since: Time,
@@ -31,7 +31,7 @@ struct State(Option<KeyState>);
 
 impl From<String> for State {
     fn from(word: String) -> Self {
-        Self(KeyState::ALL.into_iter().find(|state| state.word() == word))
+        Self(KeyState::ALL.into_iter().find(|state| state.label() == word))
     }
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for State {
 /// A digest or fingerprint.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(try_from = "String")]
-pub(super) struct Hex(String);
+pub(in crate::cli) struct Hex(String);
 
 impl TryFrom<String> for Hex {
     type Error = &'static str;
@@ -109,9 +109,9 @@ impl fmt::Display for Difference {
     }
 }
 
-impl Answer {
+impl ReplicaKeyring {
     /// `None` for what is no answer of an admin listener.
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+    pub(in crate::cli) fn parse(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok()
     }
 
@@ -120,17 +120,17 @@ impl Answer {
     }
 
     /// Since when the replica has noted which epochs are in use.
-    pub(super) fn watching_since(&self) -> UnixTime {
+    pub(in crate::cli) fn watching_since(&self) -> UnixTime {
         self.watching_since.0
     }
 
     /// When something sealed under an epoch was last used there.
-    pub(super) fn last_seen(&self, epoch: u32) -> Option<UnixTime> {
+    pub(in crate::cli) fn last_seen(&self, epoch: u32) -> Option<UnixTime> {
         self.epoch(epoch)?.last_seen.map(|time| time.0)
     }
 
     /// Whether the replica seals with this epoch.
-    pub(super) fn seals_with(&self, epoch: u32) -> bool {
+    pub(in crate::cli) fn seals_with(&self, epoch: u32) -> bool {
         self.epoch(epoch).is_some_and(|epoch| epoch.is(KeyState::Primary))
     }
 
@@ -181,7 +181,7 @@ impl Answer {
     ///
     /// # Errors
     /// Why it cannot: the end of a sentence that begins with the replica.
-    pub(super) fn opens(&self, keys: &EpochKeys) -> Result<(), String> {
+    pub(in crate::cli) fn opens(&self, keys: &EpochKeys) -> Result<(), String> {
         let number = keys.epoch().number();
         let epoch = self.epoch(number).ok_or_else(|| format!("lacks epoch {number}"))?;
         if ![KeyState::Staged, KeyState::Primary, KeyState::Open].iter().any(|state| epoch.is(*state)) {

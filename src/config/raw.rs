@@ -1,5 +1,5 @@
-//! The keys as they are written, with their types; the facts about providers are in their own room. What a key means
-//! stands in docs/configuration.md. A test compares this list with that page and with the example file.
+//! The keys as they are written, with their types, not yet validated; those of providers are in `provider`. What a
+//! key means is in docs/configuration.md. A test compares this list with that page and with the example file.
 
 use super::LogFormat;
 use crate::provider::{ClientRegistration, ProviderSettings, ServiceSettings};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Written {
+pub(super) struct RawConfig {
     pub(super) public_url: Option<String>,
     pub(super) listen: Vec<String>,
     pub(super) tls: Tls,
