@@ -1,4 +1,5 @@
-//! The AuthID as text: one way to write it, everything else refused.
+//! The AuthID as text: one way to write it, everything else refused. A second spelling would slip past lists of revoked
+//! ones.
 
 use super::MAX_LEN;
 use super::ids::{GrantId, ServiceId};

@@ -1,9 +1,10 @@
-//! What is known of a visitor, and the login that follows from it, sealed into URL parameters, so that any replica can
+//! Stateless login: what is known of a visitor, and the OAuth `state`, as sealed URL parameters, so that any replica can
 //! continue what another one began and nothing is stored for logins that never finish.
 //!
-//! Two things are sealed: the [`LoginContext`] in our own page's login links, and the [`State`] that goes to the provider
-//! and comes back (RFC 6749 section 10.12). Both are sealed parameters ([`crate::seal::OpenedParam`])
-//! under keys of their own.
+//! Two things are sealed ([`crate::seal::OpenedParam`]) under keys of their own: the [`LoginContext`] in our own page's
+//! login links, and the [`State`] that goes to the provider and comes back (RFC 6749 section 10.12). Both hold a hash of
+//! the browser cookie, against login CSRF. The PKCE verifier (RFC 7636; authorization code injection, RFC 9700 section
+//! 4.5) is derived from the key and the state's nonce and travels nowhere.
 
 use super::browser_cookie::CookieHash;
 use super::fetch_token::FetchToken;
