@@ -6,20 +6,13 @@ mod model;
 use super::pending_writes::Pending;
 use super::*;
 use crate::authid::ServiceId;
-use crate::seal::{Keyring, NoKey, new_secret_text};
+pub(super) use crate::seal::testing::keyring_text;
+use crate::seal::{Keyring, NoKey};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-pub(super) fn keyring_text(primary: i64, epochs: &[i64]) -> String {
-    let keys = epochs.iter().map(|epoch| {
-        let secret = new_secret_text(Epoch::try_from(*epoch).unwrap()).unwrap();
-        format!("[[key]]\nepoch = {epoch}\nsecret = \"{}\"\n", *secret)
-    });
-    format!("primary = {primary}\n{}", keys.collect::<String>())
-}
 
 pub(super) fn login() -> Grant {
     Grant::new(ServiceId::parse("box.com").unwrap(), "token-0".to_owned().into(), 1_795_428_000).unwrap()
