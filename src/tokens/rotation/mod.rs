@@ -154,7 +154,7 @@ impl Rotation {
     ) -> Result<AccessToken, ExchangeError> {
         let mut run = self.run(login, manner, deadline, ask);
         let end = run.go(if recall { Wanted::Any } else { Wanted::NotFirst }).await;
-        self.meter.rotation(end.word());
+        self.meter.rotation(end.label());
         let access = |record: Option<Record>| {
             record.map(|record| record.access(&self.records.clock)).ok_or(ExchangeError::Internal)
         };

@@ -24,7 +24,7 @@ struct Page<'a> {
 /// Whether this browser has to give the password before a login.
 pub(in crate::web) fn is_shut(request: &HttpRequest, app: &App) -> bool {
     let admits = |shared: &SharedPassword| Cookie::Pass.read(request, app).is_some_and(|pass| shared.admits(pass));
-    mitigation::on(Mitigation::Password) && app.password().is_some_and(|access| !admits(access))
+    mitigation::on(Mitigation::Password) && app.password().is_some_and(|shared| !admits(shared))
 }
 
 /// The page that asks for the password, once more if it was `refused`.
