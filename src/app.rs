@@ -15,7 +15,7 @@ use crate::provider::{Catalogue, Providers, Visit};
 use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
-use crate::tokens::Tokens;
+use crate::tokens::TokenService;
 use crate::watch::Watch;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
@@ -29,7 +29,7 @@ use url::Url;
 
 /// A server's rooms and what the handlers ask of the configuration.
 pub struct App {
-    tokens: Tokens,
+    tokens: TokenService,
     logins: Logins,
     limits: Limits,
     store: Arc<Store>,
@@ -129,7 +129,7 @@ impl App {
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
         tokio::spawn(tend::tend(Arc::downgrade(&store)));
-        let tokens = Tokens::new(
+        let tokens = TokenService::new(
             keyring.clone(),
             denylist.clone(),
             providers.clone(),
@@ -172,7 +172,7 @@ impl App {
     }
 
     /// AuthIDs to access tokens.
-    pub fn tokens(&self) -> &Tokens {
+    pub fn tokens(&self) -> &TokenService {
         &self.tokens
     }
 

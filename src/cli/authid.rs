@@ -10,7 +10,7 @@ use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::Providers;
 use crate::store::Store;
-use crate::tokens::{AtProvider, Opened, Patience, Refused, Tokens, Withdrawal};
+use crate::tokens::{AtProvider, Opened, Patience, Refused, TokenService, Withdrawal};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -104,7 +104,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
 }
 
 async fn inspect(
-    tokens: &Tokens,
+    tokens: &TokenService,
     providers: &Providers,
     opened: &Opened,
     test: bool,
@@ -130,7 +130,7 @@ async fn inspect(
     Ok(())
 }
 
-async fn reseal(tokens: &Tokens, opened: &Opened, json: bool) -> anyhow::Result<()> {
+async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::Result<()> {
     let anew = tokens.anew(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
     let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.grant);
     if json {
@@ -155,7 +155,7 @@ async fn reseal(tokens: &Tokens, opened: &Opened, json: bool) -> anyhow::Result<
 }
 
 async fn revoke(
-    tokens: &Tokens,
+    tokens: &TokenService,
     providers: &Providers,
     text: &SecretString,
     at_provider: bool,
@@ -192,7 +192,7 @@ fn print_json(mut answer: Value) -> anyhow::Result<()> {
 }
 
 /// What works on AuthIDs, with the files that the configuration names.
-fn rooms(config: Config) -> anyhow::Result<(Tokens, Arc<Providers>)> {
+fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>)> {
     let keyring = match &config.keyring {
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
@@ -202,13 +202,21 @@ fn rooms(config: Config) -> anyhow::Result<(Tokens, Arc<Providers>)> {
     let providers = Arc::new(Providers::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
     Ok((
-        Tokens::new(keyring, denylist, Arc::clone(&providers), store, Patience::default(), clock, Meter::default()),
+        TokenService::new(
+            keyring,
+            denylist,
+            Arc::clone(&providers),
+            store,
+            Patience::default(),
+            clock,
+            Meter::default(),
+        ),
         providers,
     ))
 }
 
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.
-fn open(tokens: &Tokens, text: &SecretString) -> anyhow::Result<Opened> {
+fn open(tokens: &TokenService, text: &SecretString) -> anyhow::Result<Opened> {
     tokens.open(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))
 }
 

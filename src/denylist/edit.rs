@@ -1,12 +1,11 @@
-//! Changing the denylist from outside a server: adding rules of every kind, taking some out, and telling which are needed
-//! no more. Safe beside running servers, which add lines to the same file and follow it.
+//! Changing the denylist from outside a server: adding rules of every kind, and taking some out. Safe beside running
+//! servers, which add lines to the same file and follow it.
 
-use super::file::Locked;
-use super::parse::{Ends, Fault, Faults, HEADER, Line, Rule, each_line};
-use super::{DenylistError, WRITES, open, read, replaced_time_and_again, unread};
-use crate::seal::{Entry, Epoch, Keyring, NoKey};
+use super::error::{DenylistError, FaultyLine, FaultyLines};
+use super::file::{Locked, WRITES, open_to_read, read, replaced_time_and_again, unread};
+use super::parse::{Line, each_line};
+use super::rule::{HEADER, Rule};
 use std::collections::HashSet;
-use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -30,9 +29,10 @@ pub fn read_rules(mut reader: impl BufRead) -> io::Result<Result<Vec<(Rule, Stri
     })?;
     Ok(match read {
         Err(faults) if begins => Err(faults.to_string()),
-        Err(Faults { first, more }) => {
-            let first = first.into_iter().map(|Fault { line, wrong }| Fault { line: line - 1, wrong }).collect();
-            Err(Faults { first, more }.to_string())
+        Err(FaultyLines { first, more }) => {
+            let first =
+                first.into_iter().map(|FaultyLine { line, wrong }| FaultyLine { line: line - 1, wrong }).collect();
+            Err(FaultyLines { first, more }.to_string())
         }
         Ok(_) if cut => Err("the last line has no end; was it cut short?".to_owned()),
         Ok(_) if rules.is_empty() && !begins => Err("there is no rule in it".to_owned()),
@@ -45,7 +45,7 @@ pub fn read_rules(mut reader: impl BufRead) -> io::Result<Result<Vec<(Rule, Stri
 /// # Errors
 /// When it is missing, unreadable or faulty, or `visit` fails.
 pub fn lines(path: &Path, visit: impl FnMut(Line<'_>) -> io::Result<()>) -> Result<bool, DenylistError> {
-    let (file, _) = open(path)?;
+    let (file, _) = open_to_read(path)?;
     let read = each_line(BufReader::new(file), visit).map_err(|error| unread(path, error))?;
     read.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))
 }
@@ -123,65 +123,11 @@ pub fn remove(path: &Path, mut goes: impl FnMut(&Rule) -> bool, dry_run: bool) -
     Err(failed(replaced_time_and_again(path)))
 }
 
-/// Why a rule is still needed with a keyring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Needed {
-    /// This epoch, which it is about, opens.
-    Opens(Epoch),
-    /// This epoch, which it is about, is not in the keyring and could come back: it is neither retired nor below the floor.
-    Unknown(Epoch),
-    /// This epoch is newer than the line, but not known to have been made after it.
-    NotNewer(Epoch),
-    /// It does not say when it was written and which epochs there were.
-    Undated,
-}
-
-impl fmt::Display for Needed {
-    /// The end of a sentence that begins with "this line stays, since".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Opens(epoch) => write!(f, "epoch {epoch} is not retired"),
-            Self::Unknown(epoch) => write!(
-                f,
-                "epoch {epoch} is not in the keyring and could come back; if it never will, set `min_epoch` above it"
-            ),
-            Self::NotNewer(epoch) => write!(f, "epoch {epoch} may have been there when the line was written"),
-            Self::Undated => f.write_str("the line has no `through` and `at`; it stays until it is taken out by hand"),
-        }
-    }
-}
-
-/// Why `rule` is still needed with `keyring`; `None` if all that it refuses does not open any more.
-///
-/// A login that was revoked is not sealed anew, so nothing of it is under an epoch that was made after its line. Before
-/// that it may have been, up to the newest epoch of that day.
-pub fn needed(rule: &Rule, keyring: &Keyring) -> Option<Needed> {
-    let closed = |epoch| match keyring.opener(epoch) {
-        Err(NoKey::Retired | NoKey::BelowFloor) => None,
-        Err(NoKey::Absent | NoKey::Newer) => Some(Needed::Unknown(epoch)),
-        Ok(_) => Some(Needed::Opens(epoch)),
-    };
-    let (through, at) = match rule {
-        Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => return closed(*epoch),
-        Rule::Grant(_, Ends { through: Some(through), at: Some(at) }) => (*through, *at),
-        Rule::Grant(..) => return Some(Needed::Undated),
-    };
-    // Ends at the first that is not in the keyring, so it takes no longer than the keyring is.
-    let floor = keyring.min_epoch().map_or(1, Epoch::number);
-    let mut up_to = (floor..=through.number()).filter_map(|number| Epoch::try_from(i64::from(number)).ok());
-    up_to.find_map(closed).or_else(|| {
-        let not_newer = |entry: &Entry| entry.keys.is_ok() && entry.created.is_none_or(|made| made <= at);
-        let mut later = keyring.entries().filter(|(epoch, _, _)| *epoch > through);
-        later.find(|(_, _, entry)| not_newer(entry)).map(|(epoch, _, _)| Needed::NotNewer(epoch))
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Denylist;
+    use super::super::live::Denylist;
     use super::super::tests::{epoch, grant};
     use super::*;
-    use crate::seal::new_secret_text;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::PathBuf;
@@ -203,21 +149,6 @@ mod tests {
 
     fn read_back(path: &Path) -> String {
         fs::read_to_string(path).unwrap().strip_prefix(HEAD).unwrap().to_owned()
-    }
-
-    /// A keyring of these epochs, each with its state and the hour of 2026-11-23 when it was made; `-` for none.
-    fn keyring(head: &str, epochs: &[(i64, &str)]) -> Keyring {
-        let table = |(number, made): &(i64, &str)| {
-            let epoch = epoch(*number);
-            let created = if *made == "-" { String::new() } else { format!("created = 2026-11-23T{made}:00:00Z\n") };
-            match made.strip_prefix("retired ") {
-                Some(hour) => format!("[[key]]\nepoch = {epoch}\nretired = 2026-11-23T{hour}:00:00Z\n"),
-                None => {
-                    format!("[[key]]\nepoch = {epoch}\n{created}secret = \"{}\"\n", *new_secret_text(epoch).unwrap())
-                }
-            }
-        };
-        Keyring::parse(&(head.to_owned() + &epochs.iter().map(table).collect::<String>())).unwrap()
     }
 
     #[test]
@@ -302,32 +233,5 @@ mod tests {
         for number in (0..3u8).flat_map(|adder| (0..30).map(move |number| adder * 64 + number)) {
             assert_eq!(text.matches(&grant(number).to_string()).count(), 1, "{text}");
         }
-    }
-
-    #[test]
-    fn a_login_s_line_is_needed_until_nothing_older_than_it_opens() {
-        let rule = |tail: &str| Rule::parse(&format!("grant {} {tail}", grant(1))).unwrap();
-        let line = rule("through 2 at 2026-11-23T10:00:00Z");
-        let with = |head: &str, epochs: &[(i64, &str)]| needed(&line, &keyring(head, epochs));
-        let [one, two, three] = [1, 2, 3].map(epoch);
-        assert_eq!(with("primary = 3\n", &[(1, "retired 11"), (2, "retired 11"), (3, "11")]), None);
-        assert_eq!(with("primary = 3\nmin_epoch = 3\n", &[(2, "09"), (3, "11")]), None);
-        assert_eq!(with("primary = 3\n", &[(1, "retired 11"), (2, "09"), (3, "11")]), Some(Needed::Opens(two)));
-        assert_eq!(with("primary = 3\n", &[(2, "retired 11"), (3, "11")]), Some(Needed::Unknown(one)));
-        assert_eq!(with("primary = 1\n", &[(1, "11")]), Some(Needed::Opens(one)));
-        for made in ["09", "10", "-"] {
-            let of_three = [(1, "retired 11"), (2, "retired 11"), (3, made)];
-            assert_eq!(with("primary = 3\n", &of_three), Some(Needed::NotNewer(three)), "{made}");
-        }
-        let all_new = keyring("primary = 3\n", &[(1, "retired 11"), (2, "retired 11"), (3, "11")]);
-        for undated in ["", "through 2", "at 2026-11-23T10:00:00Z"] {
-            assert_eq!(needed(&rule(undated), &all_new), Some(Needed::Undated));
-        }
-        let far = rule("through 4294967295 at 2026-11-23T10:00:00Z");
-        assert_eq!(needed(&far, &all_new), Some(Needed::Opens(three)), "without counting to four billions");
-        let newest = keyring("primary = 1\n", &[(1, "11"), (2, "retired 11")]);
-        assert_eq!(needed(&Rule::Epoch(two), &newest), None);
-        assert_eq!(needed(&Rule::Epoch(one), &newest), Some(Needed::Opens(one)));
-        assert_eq!(needed(&Rule::Epoch(three), &newest), Some(Needed::Unknown(three)));
     }
 }

@@ -1,11 +1,14 @@
-//! The denylist as a file: making it, adding a line so that it outlives a power cut, and taking lines out.
+//! The denylist as a file: making it, reading it, adding a line so that it outlives a power cut, and taking lines out.
 //!
 //! All of it happens under the [lock](Place::lock) beside the file, and the file is opened after the lock is held,
 //! since taking lines out puts a new file in its place. Editors do not ask for the lock: after writing, whoever writes
 //! asks whether the file [is in place](Locked::in_place) still.
 
-use super::parse::{Faults, HEADER, Line, MAX_LINE, each_line, header, rule};
-use crate::files::{self, Place};
+use super::error::{DenylistError, FaultyLines};
+use super::parse::{Line, Parsed, each_line, parse};
+use super::rule::{HEADER, MAX_LINE, header, parse_line};
+use super::rules::Rules;
+use crate::files::{self, Place, Readers, Unread};
 use crate::watch::Signature;
 use rustix::fs::OFlags;
 use std::fs::File;
@@ -18,6 +21,9 @@ const MODE: u32 = 0o640;
 /// How a denylist is opened to be changed. Never created: a list that vanished must not come back with one line for all
 /// of it.
 const CHANGE: OFlags = OFlags::RDWR.union(OFlags::APPEND);
+
+/// How often a line is written to a file that was replaced meanwhile.
+pub(super) const WRITES: usize = 3;
 
 const EXPLANATION: &str = "\
 # AuthIDs that are refused, one rule a line; a change is in force within two seconds. Behind # stand notes.
@@ -34,6 +40,31 @@ const EXPLANATION: &str = "\
 /// Makes a denylist without rules. It appears whole or not at all.
 pub(super) fn create(path: &Path) -> io::Result<()> {
     files::create(path, MODE, &format!("{HEADER}\n{EXPLANATION}"))
+}
+
+/// Opens the denylist to be read.
+pub(super) fn open_to_read(path: &Path) -> Result<(File, Signature), DenylistError> {
+    match files::open(path, Readers::All) {
+        Ok((file, metadata)) => Ok((file, Signature::of(&metadata))),
+        Err(Unread::Missing) => Err(DenylistError::Missing(path.to_owned())),
+        Err(error) => Err(DenylistError::Unread(path.to_owned(), error)),
+    }
+}
+
+/// What reading an open denylist says.
+pub(super) fn unread(path: &Path, error: io::Error) -> DenylistError {
+    DenylistError::Unread(path.to_owned(), Unread::Failed(error))
+}
+
+/// Reads the rules of the denylist `path`.
+pub(super) fn read(path: &Path) -> Result<(Rules, Signature), DenylistError> {
+    let (file, signature) = open_to_read(path)?;
+    let parsed = parse(BufReader::with_capacity(64 * 1024, file)).map_err(|error| unread(path, error))?;
+    let Parsed { rules, torn } = parsed.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))?;
+    if torn {
+        tracing::warn!(file = %path.display(), "the denylist's last line is cut short and left out");
+    }
+    Ok((rules, signature))
 }
 
 /// The denylist, open to be changed; nobody else changes it until this is dropped.
@@ -92,7 +123,7 @@ impl Locked {
 
     /// Puts a file with the lines that `keep` wants in the place of this one, all else as it was. When this returns true,
     /// it is on the disk; false: an editor has replaced the file meanwhile, and nothing was done.
-    pub(super) fn rewrite(&self, mut keep: impl FnMut(&Line<'_>) -> bool) -> io::Result<Result<bool, Faults>> {
+    pub(super) fn rewrite(&self, mut keep: impl FnMut(&Line<'_>) -> bool) -> io::Result<Result<bool, FaultyLines>> {
         let before = self.file.metadata()?;
         let aside = self.place.aside(MODE)?;
         let mut new = BufWriter::new(aside.file());
@@ -121,7 +152,7 @@ impl Locked {
         let newline = match self.unended_line()? {
             None => "",
             Some((start, text)) => {
-                if start > 0 && rule(&text).is_err() {
+                if start > 0 && parse_line(&text).is_err() {
                     self.comment_out(start)?;
                 }
                 "\n"
@@ -153,6 +184,11 @@ impl Locked {
         }
         file.write_all_at(b"#", start)
     }
+}
+
+/// What is said after [`WRITES`].
+pub(super) fn replaced_time_and_again(path: &Path) -> io::Error {
+    io::Error::other(format!("{} was replaced time and again while it was written to", path.display()))
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {

@@ -2,7 +2,8 @@
 //! lost, and without it what was revoked would work again: so one is made in an empty folder alone, where nothing tells
 //! that a server was there before.
 
-use super::{Denylist, DenylistError};
+use super::error::DenylistError;
+use super::live::Denylist;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;

@@ -1,147 +1,13 @@
 //! The denylist's text, line by line. It is read as a stream, since a million lines need not lie in memory to become
-//! sixteen bytes each. Nothing of a faulty line is quoted: somebody may have pasted an AuthID there.
+//! sixteen bytes each.
 
-use super::Rules;
-use crate::authid::{GrantId, ServiceId};
-use crate::clock::{UnixTime, rfc3339};
-use crate::seal::Epoch;
-use crate::unseen;
-use jiff::Timestamp;
-use std::borrow::Cow;
-use std::fmt;
+use super::error::{FaultyLine, FaultyLines};
+use super::rule::{LineError, MAX_LINE, Rule, header, parse_line};
+use super::rules::Rules;
 use std::io::{self, BufRead, Read};
-use thiserror::Error;
 
-/// The first line of every denylist.
-pub(super) const HEADER: &str = "authseal-denylist 1";
-/// The longest line, in bytes, comments included.
-pub(super) const MAX_LINE: usize = 64 * 1024;
 /// How many faults are told one by one.
 const MAX_FAULTS: usize = 20;
-
-/// One rule, as a line holds it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
-    /// Every AuthID of an epoch.
-    Epoch(Epoch),
-    /// Those for one service.
-    Service(Epoch, ServiceId),
-    /// Those of logins older than a time.
-    LoginBefore(Epoch, UnixTime),
-    /// One login, in every epoch.
-    Grant(GrantId, Ends),
-}
-
-/// What tells when the line of a grant is no longer needed; `None` for what was left out of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Ends {
-    /// The newest epoch when the line was written.
-    pub through: Option<Epoch>,
-    /// When it was written.
-    pub at: Option<Timestamp>,
-}
-
-impl Rule {
-    /// Reads a rule as a line holds it, without a note.
-    ///
-    /// # Errors
-    /// What is wrong with it, and how it should look.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
-        rule(text.as_bytes())?.ok_or(Wrong::Verb)
-    }
-
-    /// What it refuses, and nothing else: two rules that refuse the same are equal.
-    pub fn bare(&self) -> Self {
-        match self {
-            Self::Grant(grant, _) => Self::Grant(*grant, Ends::default()),
-            other => other.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Rule {
-    /// As a line holds it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Epoch(epoch) => write!(f, "epoch {epoch}"),
-            Self::Service(epoch, service) => write!(f, "epoch {epoch} service {service}"),
-            Self::LoginBefore(epoch, time) => write!(f, "epoch {epoch} login-before {}", rfc3339(*time)),
-            Self::Grant(grant, Ends { through, at }) => {
-                write!(f, "grant {grant}")?;
-                through.map_or(Ok(()), |epoch| write!(f, " through {epoch}"))?;
-                at.map_or(Ok(()), |time| write!(f, " at {time}"))
-            }
-        }
-    }
-}
-
-/// What is wrong with a line, and how it should look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[allow(missing_docs, reason = "each message is its variant's description")]
-pub enum Wrong {
-    #[error(
-        "the file does not begin with `authseal-denylist 1`; if it was emptied or replaced by accident, put a copy back, else remove it and run `authseal denylist init`"
-    )]
-    Header,
-    #[error("the file is text in UTF-16, as some editors of Windows write it; save it as UTF-8")]
-    Utf16,
-    #[error("a rule begins with `epoch` or `grant`, as in `epoch 3`; notes are behind `#`")]
-    Verb,
-    #[error("`epoch` needs a number from 1, without leading zeros, as in `epoch 3`")]
-    Epoch,
-    #[error(
-        "an epoch can be followed by one service or one time, as in `epoch 3 service dropbox` or `epoch 3 login-before 2026-11-01T00:00:00Z`"
-    )]
-    EpochTail,
-    #[error("`service` needs a service's id, as in `epoch 3 service dropbox`; `authseal providers` lists them")]
-    Service,
-    #[error("`login-before` needs a time with its zone, as in `epoch 3 login-before 2026-11-01T00:00:00Z`")]
-    LoginBefore,
-    #[error(
-        "`grant` needs the login's 32 hex digits, in lower case, as in `grant 00112233445566778899aabbccddeeff`; `authseal authid inspect` shows those of an AuthID"
-    )]
-    Grant,
-    #[error(
-        "a grant can be followed by `through` an epoch and `at` a time, in this order, as in `grant 00112233445566778899aabbccddeeff through 4 at 2026-11-23T10:00:00Z`"
-    )]
-    GrantTail,
-    #[error("`through` needs an epoch's number, as in `through 4`")]
-    Through,
-    #[error("`at` needs a time with its zone, as in `at 2026-11-23T10:00:00Z`")]
-    At,
-    #[error("the line is longer than {MAX_LINE} bytes, and the rest of the file was not looked at")]
-    TooLong,
-}
-
-/// A faulty line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Its number, from 1.
-    pub line: usize,
-    /// What is wrong with it.
-    pub wrong: Wrong,
-}
-
-/// All that is wrong with a denylist.
-#[derive(Debug, Default)]
-pub struct Faults {
-    /// The first twenty.
-    pub first: Vec<Fault>,
-    /// How many more there are.
-    pub more: usize,
-}
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, Fault { line, wrong }) in self.first.iter().enumerate() {
-            write!(f, "{}line {line}: {wrong}", if i == 0 { "" } else { "\n" })?;
-        }
-        match self.more {
-            0 => Ok(()),
-            more => write!(f, "\nand {more} more faulty lines"),
-        }
-    }
-}
 
 /// A denylist that was read without fault.
 #[derive(Debug)]
@@ -156,13 +22,13 @@ pub struct Parsed {
 ///
 /// # Errors
 /// The outer one when `reader` fails, the inner one with all faults of the text.
-pub fn parse(reader: impl BufRead) -> io::Result<Result<Parsed, Faults>> {
+pub fn parse(reader: impl BufRead) -> io::Result<Result<Parsed, FaultyLines>> {
     let mut rules = Rules::default();
     let torn = each_line(reader, |line| {
         rules.extend(line.rule);
         Ok(())
     })?;
-    rules.settle();
+    rules.finish();
     Ok(torn.map(|torn| Parsed { rules, torn }))
 }
 
@@ -184,8 +50,8 @@ pub struct Line<'a> {
 pub(super) fn each_line(
     mut reader: impl BufRead,
     mut visit: impl FnMut(Line<'_>) -> io::Result<()>,
-) -> io::Result<Result<bool, Faults>> {
-    let (mut faults, mut torn) = (Faults::default(), false);
+) -> io::Result<Result<bool, FaultyLines>> {
+    let (mut faults, mut torn) = (FaultyLines::default(), false);
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();
@@ -195,15 +61,15 @@ pub(super) fn each_line(
         }
         let ended = bytes.ends_with(b"\n");
         let rule = match number {
-            _ if bytes.len() > MAX_LINE => Err(Wrong::TooLong),
+            _ if bytes.len() > MAX_LINE => Err(LineError::TooLong),
             1 => header(&bytes).map(|()| None),
-            _ => rule(&bytes),
+            _ => parse_line(&bytes),
         };
         match rule {
             Ok(rule) => visit(Line { number, bytes: &bytes, rule })?,
-            Err(wrong) if ended || matches!(wrong, Wrong::Header | Wrong::Utf16 | Wrong::TooLong) => {
+            Err(wrong) if ended || matches!(wrong, LineError::Header | LineError::Utf16 | LineError::TooLong) => {
                 match faults.first.len() < MAX_FAULTS {
-                    true => faults.first.push(Fault { line: number, wrong }),
+                    true => faults.first.push(FaultyLine { line: number, wrong }),
                     false => faults.more += 1,
                 }
             }
@@ -219,83 +85,13 @@ pub(super) fn each_line(
     Ok(if faults.first.is_empty() { Ok(torn) } else { Err(faults) })
 }
 
-/// Checks the first line. A byte order mark, which some editors add, is no fault.
-pub(super) fn header(line: &[u8]) -> Result<(), Wrong> {
-    if unseen::is_utf16(line) {
-        return Err(Wrong::Utf16);
-    }
-    let text = readable(line);
-    if text.split_whitespace().eq(HEADER.split(' ')) { Ok(()) } else { Err(Wrong::Header) }
-}
-
-/// What of a line is no note. Bytes that are not UTF-8 become a character that no rule holds; what pages and editors put
-/// between words or round them without its being seen is no fault.
-fn readable(line: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(before_note(line));
-    match text.is_ascii() {
-        true => text,
-        false => text.chars().filter(|char| char.is_whitespace() || !unseen::is_blank(*char)).collect(),
-    }
-}
-
-/// Reads any later line; `None` for one that holds nothing but white space or a note.
-pub(super) fn rule(line: &[u8]) -> Result<Option<Rule>, Wrong> {
-    let text = readable(line);
-    let mut words = text.split_whitespace();
-    match words.next() {
-        None => Ok(None),
-        Some("epoch") => epoch_rule(words).map(Some),
-        // People call it by what pages call it, the login id.
-        Some("grant" | "login") => grant_rule(words).map(Some),
-        Some(_) => Err(Wrong::Verb),
-    }
-}
-
-fn before_note(line: &[u8]) -> &[u8] {
-    line.split(|byte| *byte == b'#').next().unwrap_or_default()
-}
-
-fn epoch_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, Wrong> {
-    let epoch = words.next().and_then(Epoch::parse).ok_or(Wrong::Epoch)?;
-    let rule = match words.next() {
-        None => return Ok(Rule::Epoch(epoch)),
-        Some("service") => Rule::Service(epoch, words.next().and_then(ServiceId::parse).ok_or(Wrong::Service)?),
-        Some("login-before") => {
-            let time = words.next().and_then(parse_time).ok_or(Wrong::LoginBefore)?;
-            // Logins are known to the second: one in the second that `time` falls into may be older.
-            Rule::LoginBefore(epoch, time.as_second().saturating_add(i64::from(time.subsec_nanosecond() > 0)))
-        }
-        Some(_) => return Err(Wrong::EpochTail),
-    };
-    if words.next().is_none() { Ok(rule) } else { Err(Wrong::EpochTail) }
-}
-
-fn grant_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, Wrong> {
-    let grant = words.next().and_then(GrantId::parse).ok_or(Wrong::Grant)?;
-    let mut word = words.next();
-    let mut ends = Ends::default();
-    if word == Some("through") {
-        ends.through = Some(words.next().and_then(Epoch::parse).ok_or(Wrong::Through)?);
-        word = words.next();
-    }
-    if word == Some("at") {
-        ends.at = Some(words.next().and_then(parse_time).ok_or(Wrong::At)?);
-        word = words.next();
-    }
-    if word.is_none() { Ok(Rule::Grant(grant, ends)) } else { Err(Wrong::GrantTail) }
-}
-
-fn parse_time(word: &str) -> Option<Timestamp> {
-    word.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Denied;
+    use super::super::rules::Denied;
     use super::super::tests::{AT, LINE, epoch, grant, service};
     use super::*;
 
-    fn parsed(text: impl AsRef<[u8]>) -> Result<Parsed, Faults> {
+    fn parsed(text: impl AsRef<[u8]>) -> Result<Parsed, FaultyLines> {
         parse(text.as_ref()).unwrap()
     }
 
@@ -364,46 +160,46 @@ mod tests {
         let utf16: Vec<u8> =
             "\u{feff}authseal-denylist 1\nepoch 3\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         for bytes in [&utf16[..], &utf16[2..]] {
-            assert_eq!(parsed(bytes).unwrap_err().first[0], Fault { line: 1, wrong: Wrong::Utf16 });
+            assert_eq!(parsed(bytes).unwrap_err().first[0], FaultyLine { line: 1, wrong: LineError::Utf16 });
         }
     }
 
     #[test]
     fn every_fault_is_told_with_its_line_and_the_right_form() {
         let cases = [
-            ("deny 3", Wrong::Verb, "`epoch 3`"),
-            ("Epoch 3", Wrong::Verb, "`epoch 3`"),
-            ("authseal-denylist 1", Wrong::Verb, "`epoch 3`"),
-            ("\u{fffd}", Wrong::Verb, "`epoch 3`"),
-            ("epoch", Wrong::Epoch, "`epoch 3`"),
-            ("epoch 03", Wrong::Epoch, "without leading zeros"),
-            ("epoch 0", Wrong::Epoch, "from 1"),
-            ("epoch 4294967296", Wrong::Epoch, "`epoch 3`"),
-            ("epoch 3 dropbox", Wrong::EpochTail, "`epoch 3 service dropbox`"),
-            ("epoch 3 service box.com dropbox", Wrong::EpochTail, "one service"),
-            ("epoch 3 login-before 2026-11-01T00:00:00Z x", Wrong::EpochTail, "one time"),
-            ("epoch 3 service", Wrong::Service, "`epoch 3 service dropbox`"),
-            ("epoch 3 service Dropbox", Wrong::Service, "`authseal providers`"),
-            ("epoch 3 login-before", Wrong::LoginBefore, "2026-11-01T00:00:00Z"),
-            ("epoch 3 login-before 2026-11-01", Wrong::LoginBefore, "with its zone"),
-            ("epoch 3 login-before 2026-11-01T00:00:00", Wrong::LoginBefore, "with its zone"),
-            ("grant", Wrong::Grant, "32 hex digits"),
-            ("grant 00112233445566778899AABBCCDDEEFF", Wrong::Grant, "lower case"),
-            ("grant 00112233445566778899aabbccddeef", Wrong::Grant, "`grant 00112233445566778899aabbccddeeff`"),
-            ("grant v3:dropbox:1:c2VjcmV0", Wrong::Grant, "`authseal authid inspect`"),
-            ("grant 00112233445566778899aabbccddeeff 4", Wrong::GrantTail, "through 4 at 2026"),
-            ("grant 00112233445566778899aabbccddeeff through", Wrong::Through, "`through 4`"),
-            ("grant 00112233445566778899aabbccddeeff through x", Wrong::Through, "`through 4`"),
-            ("grant 00112233445566778899aabbccddeeff at noon", Wrong::At, "`at 2026-11-23T10:00:00Z`"),
+            ("deny 3", LineError::Verb, "`epoch 3`"),
+            ("Epoch 3", LineError::Verb, "`epoch 3`"),
+            ("authseal-denylist 1", LineError::Verb, "`epoch 3`"),
+            ("\u{fffd}", LineError::Verb, "`epoch 3`"),
+            ("epoch", LineError::Epoch, "`epoch 3`"),
+            ("epoch 03", LineError::Epoch, "without leading zeros"),
+            ("epoch 0", LineError::Epoch, "from 1"),
+            ("epoch 4294967296", LineError::Epoch, "`epoch 3`"),
+            ("epoch 3 dropbox", LineError::EpochTail, "`epoch 3 service dropbox`"),
+            ("epoch 3 service box.com dropbox", LineError::EpochTail, "one service"),
+            ("epoch 3 login-before 2026-11-01T00:00:00Z x", LineError::EpochTail, "one time"),
+            ("epoch 3 service", LineError::Service, "`epoch 3 service dropbox`"),
+            ("epoch 3 service Dropbox", LineError::Service, "`authseal providers`"),
+            ("epoch 3 login-before", LineError::LoginBefore, "2026-11-01T00:00:00Z"),
+            ("epoch 3 login-before 2026-11-01", LineError::LoginBefore, "with its zone"),
+            ("epoch 3 login-before 2026-11-01T00:00:00", LineError::LoginBefore, "with its zone"),
+            ("grant", LineError::Grant, "32 hex digits"),
+            ("grant 00112233445566778899AABBCCDDEEFF", LineError::Grant, "lower case"),
+            ("grant 00112233445566778899aabbccddeef", LineError::Grant, "`grant 00112233445566778899aabbccddeeff`"),
+            ("grant v3:dropbox:1:c2VjcmV0", LineError::Grant, "`authseal authid inspect`"),
+            ("grant 00112233445566778899aabbccddeeff 4", LineError::GrantTail, "through 4 at 2026"),
+            ("grant 00112233445566778899aabbccddeeff through", LineError::Through, "`through 4`"),
+            ("grant 00112233445566778899aabbccddeeff through x", LineError::Through, "`through 4`"),
+            ("grant 00112233445566778899aabbccddeeff at noon", LineError::At, "`at 2026-11-23T10:00:00Z`"),
             (
                 "grant 00112233445566778899aabbccddeeff at 2026-11-23T10:00:00Z through 4",
-                Wrong::GrantTail,
+                LineError::GrantTail,
                 "in this order",
             ),
         ];
         for (line, wrong, form) in cases {
             let faults = parsed(format!("authseal-denylist 1\nepoch 9\n{line}\n")).expect_err(line);
-            assert_eq!(faults.first, [Fault { line: 3, wrong }], "{line}");
+            assert_eq!(faults.first, [FaultyLine { line: 3, wrong }], "{line}");
             let text = faults.to_string();
             assert!(text.starts_with("line 3: ") && text.contains(form), "{text:?} should say {form:?}");
             assert!(!text.contains("c2VjcmV0"), "{text:?} quotes the line");
@@ -416,7 +212,7 @@ mod tests {
             ["", "\n", "authseal-denylist", "authseal-denylist 2\n", "epoch 3\n", "# authseal-denylist 1\n", "\0\0"];
         for text in others {
             let faults = parsed(text).err().unwrap();
-            assert_eq!(faults.first, [Fault { line: 1, wrong: Wrong::Header }], "{text:?}");
+            assert_eq!(faults.first, [FaultyLine { line: 1, wrong: LineError::Header }], "{text:?}");
             assert!(faults.to_string().contains("`authseal denylist init`"));
         }
         assert!(parsed("authseal-denylist 1").is_ok());
@@ -426,8 +222,8 @@ mod tests {
     fn faults_are_reported_together_and_counted_beyond_twenty() {
         let faults = parsed(format!("epoch 3\n{}", "bad\n".repeat(22))).err().unwrap();
         assert_eq!(faults.first.len(), 20);
-        assert_eq!(faults.first.first(), Some(&Fault { line: 1, wrong: Wrong::Header }));
-        assert_eq!(faults.first.last(), Some(&Fault { line: 20, wrong: Wrong::Verb }));
+        assert_eq!(faults.first.first(), Some(&FaultyLine { line: 1, wrong: LineError::Header }));
+        assert_eq!(faults.first.last(), Some(&FaultyLine { line: 20, wrong: LineError::Verb }));
         let text = faults.to_string();
         assert!(text.ends_with("\nand 3 more faulty lines"), "{text}");
         assert_eq!(text.lines().count(), 21);
@@ -437,6 +233,6 @@ mod tests {
     fn an_endless_line_is_refused_without_reading_it_all() {
         let endless = std::io::Read::chain(&b"authseal-denylist 1\n"[..], std::io::repeat(b'x'));
         let faults = parse(io::BufReader::new(endless)).unwrap().err().unwrap();
-        assert_eq!(faults.first, [Fault { line: 2, wrong: Wrong::TooLong }]);
+        assert_eq!(faults.first, [FaultyLine { line: 2, wrong: LineError::TooLong }]);
     }
 }

@@ -1,6 +1,6 @@
 //! The rules in force, laid out for the question that is asked on every request.
 
-use super::parse::Rule;
+use super::rule::Rule;
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::UnixTime;
 use crate::seal::Epoch;
@@ -38,7 +38,7 @@ impl fmt::Display for Denied {
 #[derive(Debug, Default)]
 pub struct Rules {
     epochs: BTreeMap<Epoch, EpochRules>,
-    /// Sorted, each once, after [`Rules::settle`]. As numbers they are found in half the time that bytes take.
+    /// Sorted, each once, after [`Rules::finish`]. As numbers they are found in half the time that bytes take.
     grants: Vec<u128>,
 }
 
@@ -110,7 +110,7 @@ impl Rules {
     }
 
     /// To be called after the last [`Rules::extend`].
-    pub(super) fn settle(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.grants.sort_unstable();
         self.grants.dedup();
         self.grants.shrink_to_fit();

@@ -8,7 +8,7 @@ use super::{Caution, LoggedIn, Logins};
 use crate::authid::{self, Login, RevokeCode};
 use crate::guard::{self, Guard};
 use crate::net::Client;
-use crate::provider::{Rotation, Service, Tokens};
+use crate::provider::{Rotation, Service, TokenResponse};
 use crate::store::Shelf;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Logins {
     pub(super) async fn hand_out(
         &self,
         service: Arc<Service>,
-        tokens: Tokens,
+        tokens: TokenResponse,
         context: Context,
         client: Client,
         callback: &[(String, String)],
@@ -120,7 +120,7 @@ impl Logins {
 }
 
 /// Why no refresh token came; said to the operator, who alone can change most of it.
-fn why_none(service: &Service, tokens: &Tokens) -> NoRefreshToken {
+fn why_none(service: &Service, tokens: &TokenResponse) -> NoRefreshToken {
     let offline =
         |scopes: &[String]| scopes.iter().flat_map(|scope| scope.split(',')).any(|scope| scope == "offline_access");
     let why = match &tokens.scopes {

@@ -49,7 +49,7 @@ const SEEN: Duration = Duration::from_secs(900);
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
     providers: Arc<Providers>,
-    tokens: tokens::Tokens,
+    tokens: tokens::TokenService,
     store: Arc<Store>,
     rules: DeliveryRules,
     redirect_uri: String,
@@ -127,7 +127,7 @@ impl Logins {
     pub fn new(
         keyring: Arc<LiveKeyring>,
         providers: Arc<Providers>,
-        tokens: tokens::Tokens,
+        tokens: tokens::TokenService,
         store: Arc<Store>,
         rules: DeliveryRules,
         redirect_uri: String,

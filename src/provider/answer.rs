@@ -38,7 +38,7 @@ pub(super) struct Answer {
 }
 
 /// What a token endpoint gave (RFC 6749 section 5.1).
-pub struct Tokens {
+pub struct TokenResponse {
     /// The access token, never empty.
     pub access_token: SecretString,
     /// How long it lives from now, 1 second to a day. `None`: it does not expire.
@@ -53,7 +53,7 @@ pub struct Tokens {
 }
 
 /// Reads the answer of a token endpoint.
-pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fault> {
+pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<TokenResponse, Fault> {
     if !(200..300).contains(&answer.status) {
         return Err(error(provider, answer));
     }
@@ -87,7 +87,7 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<Tokens, Fau
         let parts = scopes.iter().flat_map(|text| text.split(between)).filter(|scope| !scope.is_empty());
         parts.map(str::to_owned).collect()
     };
-    Ok(Tokens {
+    Ok(TokenResponse {
         access_token,
         expires_in,
         refresh_token,
@@ -152,12 +152,17 @@ mod tests {
     use super::super::stranger::built_in;
     use super::*;
 
-    fn read(provider: &str, status: u16, body: &str) -> Result<Tokens, Failure> {
+    fn read(provider: &str, status: u16, body: &str) -> Result<TokenResponse, Failure> {
         let facts = built_in().0.remove(provider).unwrap();
         read_as(facts, status, body, None).map_err(|fault| fault.failure)
     }
 
-    fn read_as(facts: ProviderFacts, status: u16, body: &str, retry_after: Option<u64>) -> Result<Tokens, Fault> {
+    fn read_as(
+        facts: ProviderFacts,
+        status: u16,
+        body: &str,
+        retry_after: Option<u64>,
+    ) -> Result<TokenResponse, Fault> {
         let provider = Provider::unchecked("p", facts);
         let retry_after = retry_after.map(Duration::from_secs);
         tokens(

@@ -1,7 +1,7 @@
 //! The calls to providers: from a person's consent to tokens, from a refresh token to an access token, and the end of
 //! both. What differs between providers is read from their facts.
 
-use super::answer::{self, Tokens};
+use super::answer::{self, TokenResponse};
 use super::authorization::Request;
 use super::client_auth::{ClientAuths, Form, Repeatable};
 use super::discovery::Discovery;
@@ -104,7 +104,7 @@ impl Providers {
         redirect_uri: &str,
         verifier: Option<&str>,
         callback: &[(String, String)],
-    ) -> Result<Tokens, Failure> {
+    ) -> Result<TokenResponse, Failure> {
         let provider = offered(service)?.0;
         let mut fields = vec![("grant_type", "authorization_code"), ("code", code.expose_secret())];
         if provider.facts.send_redirect_uri.unwrap_or(true) {
@@ -120,7 +120,7 @@ impl Providers {
     ///
     /// # Errors
     /// Any [`Failure`]. The token is sent a second time only if the first never left.
-    pub async fn trade(&self, service: &Service, pasted: &PastedToken) -> Result<Tokens, Failure> {
+    pub async fn trade(&self, service: &Service, pasted: &PastedToken) -> Result<TokenResponse, Failure> {
         let scope = service.joined_scopes();
         let mut fields = vec![("grant_type", "password"), ("username", pasted.username.as_str())];
         fields.push(("password", pasted.auth_token.expose_secret()));
@@ -143,7 +143,7 @@ impl Providers {
         service: &Service,
         refresh_token: &SecretString,
         budget: Duration,
-    ) -> Result<Tokens, RefreshFailure> {
+    ) -> Result<TokenResponse, RefreshFailure> {
         let fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
         let repeatable = match service.provider.rotation() {
             Rotation::None | Rotation::Rolling => Repeatable::Yes,
@@ -205,7 +205,7 @@ impl Providers {
         callback: &[(String, String)],
         deadline: Instant,
         repeatable: Repeatable,
-    ) -> Result<Tokens, Fault> {
+    ) -> Result<TokenResponse, Fault> {
         let (provider, client) = offered(service)?;
         let metadata = self.discovery.metadata(provider, &self.wire, deadline).await;
         // The token has not been sent yet.
@@ -293,7 +293,7 @@ mod tests {
         }
     }
 
-    async fn refresh(providers: &Providers, service: &Service) -> Result<Tokens, Failure> {
+    async fn refresh(providers: &Providers, service: &Service) -> Result<TokenResponse, Failure> {
         providers.refresh(service, &"r/t".into(), BUDGET).await.map_err(|failed| failed.failure)
     }
 

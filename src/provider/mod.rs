@@ -1,7 +1,7 @@
 //! Services and providers: who they are, as data, and the calls to them.
 //!
 //! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
-//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`Tokens`],
+//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
 //! a [`Failure`], or a [`CallbackError`] with its code.
 
 mod address;
@@ -34,7 +34,7 @@ mod visit;
 mod wire;
 
 pub use address::names_loopback;
-pub use answer::Tokens;
+pub use answer::TokenResponse;
 pub use availability::Availability;
 pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;

@@ -2,7 +2,7 @@
 
 use super::meaning::CallbackError;
 use super::report::printable;
-use super::{Flow, ProviderFacts, Rotation, Tokens};
+use super::{Flow, ProviderFacts, Rotation, TokenResponse};
 use crate::authid::{AppId, ServiceId};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -253,7 +253,7 @@ impl Service {
     /// Which of the scopes asked for were not granted. Empty when the answer names no scopes: then all were (RFC 6749
     /// section 5.1). Compared as sets, without regard to case, [`Provider`]'s prefix and scopes that are not echoed; some
     /// part them by commas, but a comma may also belong to a scope.
-    pub fn missing_scopes(&self, tokens: &Tokens) -> Vec<&str> {
+    pub fn missing_scopes(&self, tokens: &TokenResponse) -> Vec<&str> {
         let Some(granted) = &tokens.scopes else { return Vec::new() };
         let prefix = self.provider.facts.scope_prefix.as_deref().unwrap_or_default();
         let bare = |scope: &str| scope.strip_prefix(prefix).unwrap_or(scope).to_ascii_lowercase();
@@ -267,7 +267,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::super::stranger::{built_in, clients};
-    use super::super::{CallbackError, Catalogue, Meaning, Tokens};
+    use super::super::{CallbackError, Catalogue, Meaning, TokenResponse};
     use super::Provider;
 
     fn provider(id: &str) -> Provider {
@@ -328,7 +328,7 @@ mod tests {
         let catalogue = Catalogue::build(providers, services, clients([]), true).unwrap();
         let missing = |service: &str, granted: Option<&str>| {
             let scopes = granted.map(|scopes| scopes.split(' ').map(str::to_owned).collect());
-            let tokens = Tokens {
+            let tokens = TokenResponse {
                 access_token: "t".into(),
                 expires_in: None,
                 refresh_token: None,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 mod in_folder;
 mod in_redis;
-#[path = "../../tests/product/redis_server.rs"]
+#[path = "../../tests/server/redis_server.rs"]
 mod redis_server;
-#[path = "../../tests/product/relay.rs"]
+#[path = "../../tests/server/relay.rs"]
 mod relay;
 
 const MINUTE: Duration = Duration::from_secs(60);

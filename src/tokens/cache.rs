@@ -7,7 +7,7 @@
 use super::revoke::Withdrawal;
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
-use crate::provider::{Failure, Tokens};
+use crate::provider::{Failure, TokenResponse};
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -59,7 +59,7 @@ pub struct Access {
 
 impl Access {
     /// What a provider just gave.
-    pub(super) fn new(tokens: Tokens, clock: &Clock) -> Self {
+    pub(super) fn new(tokens: TokenResponse, clock: &Clock) -> Self {
         let life = life(&tokens);
         let (token, successor) = (tokens.access_token, tokens.refresh_token);
         Self { token, successor, fetched_at: clock.now(), came: clock.uptime(), life }
@@ -92,7 +92,7 @@ impl Access {
 }
 
 /// How long an access token is taken to live.
-pub(super) fn life(tokens: &Tokens) -> Duration {
+pub(super) fn life(tokens: &TokenResponse) -> Duration {
     tokens.expires_in.unwrap_or(ENDLESS)
 }
 
@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn access(token: &str, life: u64, clock: &Clock) -> Arc<Access> {
-        let tokens = Tokens {
+        let tokens = TokenResponse {
             access_token: token.to_owned().into(),
             expires_in: Some(Duration::from_secs(life)),
             refresh_token: None,

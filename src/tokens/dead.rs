@@ -3,12 +3,12 @@
 //!
 //! A provider's own token, handed out as it is, is no AuthID, and no rule concerns it.
 
-use super::{Opened, Refused, Tokens};
+use super::{Opened, Refused, TokenService};
 use crate::authid::Envelope;
 use crate::provider::Service;
 use crate::seal::{EpochKeys, Keyring};
 
-impl Tokens {
+impl TokenService {
     /// Why every AuthID that a login at `service` would bring now is refused, if so.
     pub fn paused(&self, service: &Service) -> Option<Refused> {
         let epoch = self.0.keyring.load().primary().epoch();

@@ -2,7 +2,7 @@
 //! page and the command line show the same.
 
 use super::obtain::{Asker, BUDGET};
-use super::{Opened, Refused, Tokens};
+use super::{Opened, Refused, TokenService};
 use crate::authid::{self, AuthId, GrantId, RevokeCode, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
 use crate::denylist::Denied;
@@ -56,7 +56,7 @@ pub struct Anew {
     pub epoch: Epoch,
 }
 
-impl Tokens {
+impl TokenService {
     /// What an AuthID is, revoked or not.
     pub fn facts(&self, opened: &Opened) -> Facts {
         let (login, epoch, keyring) = (&opened.login, opened.epoch, self.0.keyring.load());

@@ -45,7 +45,7 @@ const SOON: i64 = 14;
 
 /// Hands out access tokens.
 #[derive(Clone)]
-pub struct Tokens(Arc<Inner>);
+pub struct TokenService(Arc<Inner>);
 
 struct Inner {
     keyring: Arc<LiveKeyring>,
@@ -112,7 +112,7 @@ pub struct Opened {
     pub epoch: Epoch,
 }
 
-impl Tokens {
+impl TokenService {
     /// Puts the parts together. Provider calls are made on the runtime that is current here.
     pub fn new(
         keyring: Arc<LiveKeyring>,
@@ -171,7 +171,12 @@ impl Tokens {
     ///
     /// # Errors
     /// When the state store fails and the AuthID would be of no use without it.
-    pub async fn begin(&self, login: &Login, service: &Service, tokens: provider::Tokens) -> Result<(), StoreError> {
+    pub async fn begin(
+        &self,
+        login: &Login,
+        service: &Service,
+        tokens: provider::TokenResponse,
+    ) -> Result<(), StoreError> {
         let Some((rotation, manner)) = self.0.rotation_of(service) else { return Ok(()) };
         match rotation.begin(login, tokens, manner).await {
             Err(error) if manner.single_use => Err(error),

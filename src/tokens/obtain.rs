@@ -3,7 +3,7 @@
 
 use super::cache::{Access, TokenName};
 use super::waiting::Place;
-use super::{Granted, Inner, Opened, Refused, Source, Tokens};
+use super::{Granted, Inner, Opened, Refused, Source, TokenService};
 use crate::authid::Login;
 use crate::provider::{Failure, Service};
 use crate::seal::NoKey;
@@ -33,7 +33,7 @@ pub(super) enum Asker {
     Tester,
 }
 
-impl Tokens {
+impl TokenService {
     /// Until when a request must be answered that comes now.
     pub fn deadline(&self) -> Instant {
         let wait = self.0.patience.wait;
@@ -59,7 +59,7 @@ impl Tokens {
         opened
     }
 
-    /// Exchanges an AuthID for an access token until `deadline`, which is [`Tokens::deadline`] of its request. When
+    /// Exchanges an AuthID for an access token until `deadline`, which is [`TokenService::deadline`] of its request. When
     /// neither provider nor store can help, a remembered token is handed out until half a minute before its end.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! time join, and a login that is both on the denylist and ended at its provider is answered from memory.
 
 use super::rotation::Acted;
-use super::{Opened, Refused, Tokens};
+use super::{Opened, Refused, TokenService};
 use crate::authid::{GrantId, Login, OpenError, RevokeCode, ServiceId};
 use crate::clock::UnixTime;
 use crate::denylist::{Denied, NotDurable};
@@ -134,7 +134,7 @@ impl Revocation {
     }
 }
 
-impl Tokens {
+impl TokenService {
     /// Reads what names a login: its AuthID, revoked or not, or its revoke code.
     ///
     /// # Errors

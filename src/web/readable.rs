@@ -2,7 +2,7 @@
 //! product's tests have. A reason without a row here does not compile.
 
 #[allow(dead_code, reason = "the product's tests use the rest")]
-#[path = "../../tests/product/reading.rs"]
+#[path = "../../tests/server/reading.rs"]
 mod reading;
 
 use super::authid::NoAuthId;

@@ -4,7 +4,7 @@ use super::found::{Files, Found};
 use crate::cli::keys::{Against, Replica};
 use crate::cli::{Misuse, json};
 use crate::clock::Clock;
-use crate::denylist::{self, Ends, Needed, Rule, needed, read_rules};
+use crate::denylist::{self, KeepReason, Recorded, Rule, keep_reason, read_rules};
 use crate::seal::Keyring;
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -123,14 +123,14 @@ pub(super) fn compact(Compact { against, alone, how }: &Compact) -> anyhow::Resu
     if !alone && !how.dry_run {
         all_hold(keyring, &against.ask(found.own_listener.as_ref())?)?;
     }
-    let mut stay: BTreeMap<Needed, usize> = BTreeMap::new();
+    let mut stay: BTreeMap<KeepReason, usize> = BTreeMap::new();
     // Counted on a first reading, since what is removed may take several.
     denylist::lines(&found.denylist, |line| {
-        let why = line.rule.as_ref().and_then(|rule| needed(rule, keyring));
+        let why = line.rule.as_ref().and_then(|rule| keep_reason(rule, keyring));
         why.into_iter().for_each(|why| *stay.entry(why).or_default() += 1);
         Ok(())
     })?;
-    let gone = denylist::remove(&found.denylist, |rule| needed(rule, keyring).is_none(), how.dry_run)?;
+    let gone = denylist::remove(&found.denylist, |rule| keep_reason(rule, keyring).is_none(), how.dry_run)?;
     let mut says = vec![match (gone, how.dry_run) {
         (0, _) => "nothing to drop: every rule is needed".to_owned(),
         (_, true) => format!("nothing is changed; {} would be dropped, all about retired epochs", lines(gone)),
@@ -194,14 +194,14 @@ impl Found {
         let at = Timestamp::from_second(Clock::system().now()).ok();
         let through = self.keyring.as_ref().map(Keyring::newest);
         let logins = rules.filter_map(|rule| match rule {
-            Rule::Grant(_, ends) => Some(ends),
+            Rule::Grant(_, recorded) => Some(recorded),
             _ => None,
         });
         let mut undated = 0;
-        for ends in logins {
-            *ends = match &through {
-                Ok(newest) => Ends { through: ends.through.max(Some(*newest)), at },
-                Err(_) => Ends::default(),
+        for recorded in logins {
+            *recorded = match &through {
+                Ok(newest) => Recorded { through: recorded.through.max(Some(*newest)), at },
+                Err(_) => Recorded::default(),
             };
             undated += usize::from(through.is_err());
         }

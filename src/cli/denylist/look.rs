@@ -4,7 +4,7 @@ use super::found::Files;
 use crate::cli::json;
 use crate::cli::plain::plain;
 use crate::clock::{Clock, rfc3339};
-use crate::denylist::{DenylistError, Ends, Fault, Line, Rule, lines};
+use crate::denylist::{DenylistError, FaultyLine, Line, Recorded, Rule, lines};
 use crate::seal::Epoch;
 use crate::watch;
 use anyhow::Context;
@@ -88,7 +88,7 @@ fn as_json(number: usize, rule: &Rule, text: &str) -> Value {
             row["epoch"] = epoch.number().into();
             row["login_before"] = rfc3339(*time).into();
         }
-        Rule::Grant(grant, Ends { through, at }) => {
+        Rule::Grant(grant, Recorded { through, at }) => {
             row["grant"] = grant.to_string().into();
             row["login"] = row["grant"].clone();
             row["through"] = through.map(Epoch::number).into();
@@ -161,6 +161,6 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fault(fault: &Fault) -> Value {
+fn fault(fault: &FaultyLine) -> Value {
     json!({ "line": fault.line, "says": fault.wrong.to_string() })
 }

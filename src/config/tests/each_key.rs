@@ -5,7 +5,7 @@ use super::{known_keys, sources};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource, Sources};
 use crate::meter::Meter;
-use crate::provider::{Providers, Tokens};
+use crate::provider::{Providers, TokenResponse};
 use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -358,8 +358,8 @@ async fn travelled(config: Config) -> Vec<String> {
     let authorize = providers.authorize_url(service, "https://x.example/", "st", None).await;
     lines.push(format!("authorize: {:?}", authorize.map(String::from)));
     let redeemed = providers.redeem(service, &"c".into(), "https://x.example/", None, &callback).await;
-    let life = |tokens: &Tokens| {
-        let Tokens { expires_in, refresh_token_expires_in, .. } = tokens;
+    let life = |tokens: &TokenResponse| {
+        let TokenResponse { expires_in, refresh_token_expires_in, .. } = tokens;
         format!("access token for {expires_in:?}, refresh token for {refresh_token_expires_in:?}")
     };
     lines.push(format!("redeemed: {:?}", redeemed.as_ref().map(life)));

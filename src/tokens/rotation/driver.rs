@@ -6,7 +6,7 @@ use super::steps::{Command, End, Event, Exchange, Now, Outcome, RENEW, Wanted};
 use super::unwritten::{Pending, Unwritten};
 use super::{Ask, Manner, UnderWay};
 use crate::authid::Login;
-use crate::provider::{Failure, RefreshFailure, Tokens};
+use crate::provider::{Failure, RefreshFailure, TokenResponse};
 use crate::seal::{Epoch, NoKey};
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -161,7 +161,7 @@ impl Run<'_, '_> {
     }
 
     /// What the provider gave when it was asked at `begun`: it may have done so long before its answer was here.
-    fn answer(&self, before: Option<Record>, tokens: Tokens, begun: Duration) -> Record {
+    fn answer(&self, before: Option<Record>, tokens: TokenResponse, begun: Duration) -> Record {
         let Records { clock, boot, .. } = self.records;
         let took = clock.uptime().saturating_sub(begun).as_secs();
         let asked_at = clock.now().saturating_sub_unsigned(took);

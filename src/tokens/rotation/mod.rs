@@ -17,7 +17,7 @@ use crate::authid::{GrantId, Login};
 use crate::clock::Clock;
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{Failure, Meaning, RefreshFailure, Tokens};
+use crate::provider::{Failure, Meaning, RefreshFailure, TokenResponse};
 use crate::seal::Epoch;
 use crate::store::{Shelf, Store, StoreError};
 use driver::Run;
@@ -56,7 +56,7 @@ impl Manner {
 
 /// Asks a provider with a refresh token, in a given time.
 pub(super) type Ask<'a> =
-    dyn Fn(SecretString, Duration) -> BoxFuture<'a, Result<Tokens, RefreshFailure>> + Send + Sync + 'a;
+    dyn Fn(SecretString, Duration) -> BoxFuture<'a, Result<TokenResponse, RefreshFailure>> + Send + Sync + 'a;
 
 /// The newest refresh tokens, remembered.
 pub(super) struct Rotation {
@@ -93,7 +93,7 @@ impl Rotation {
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn begin(&self, login: &Login, tokens: Tokens, manner: Manner) -> Result<(), StoreError> {
+    pub(super) async fn begin(&self, login: &Login, tokens: TokenResponse, manner: Manner) -> Result<(), StoreError> {
         let (now, boot) = (self.records.clock.now(), self.records.boot);
         let record = Record::new(None, &login.refresh_token, tokens, now, boot);
         self.records.begin(login, &record, manner.record_life()).await

@@ -9,7 +9,7 @@ use super::super::cache::{self, Access};
 use super::steps::SKEW;
 use crate::authid::{GrantId, Login};
 use crate::clock::{Clock, UnixTime};
-use crate::provider::Tokens;
+use crate::provider::TokenResponse;
 use crate::seal::{Epoch, Key, Keyring, NoKey, Purpose, SealError, derive_from};
 use crate::store::Name;
 use secrecy::{ExposeSecret, SecretString};
@@ -78,7 +78,7 @@ impl Record {
     pub(super) fn new(
         before: Option<&Self>,
         own_token: &SecretString,
-        tokens: Tokens,
+        tokens: TokenResponse,
         fetched_at: UnixTime,
         boot: Option<u64>,
     ) -> Self {
@@ -270,10 +270,10 @@ mod tests {
 
     #[test]
     fn without_a_new_refresh_token_the_old_one_stays() {
-        let none = Tokens { refresh_token: None, ..tokens("x") };
+        let none = TokenResponse { refresh_token: None, ..tokens("x") };
         let first = record("first");
         assert_eq!(Record::new(Some(&first), &"own".into(), none, 0, None).token.expose_secret(), "first");
-        let none = Tokens { refresh_token: None, ..tokens("x") };
+        let none = TokenResponse { refresh_token: None, ..tokens("x") };
         assert_eq!(Record::new(None, &"own".into(), none, 0, None).token.expose_secret(), "own");
     }
 }

@@ -25,8 +25,8 @@ pub(super) fn login() -> Login {
     Login::new(ServiceId::parse("box.com").unwrap(), "token-0".to_owned().into(), 1_795_428_000).unwrap()
 }
 
-pub(super) fn tokens(refresh: &str) -> Tokens {
-    Tokens {
+pub(super) fn tokens(refresh: &str) -> TokenResponse {
+    TokenResponse {
         access_token: format!("access-of-{refresh}").into(),
         expires_in: Some(Duration::from_secs(3600)),
         refresh_token: Some(refresh.to_owned().into()),
@@ -62,7 +62,7 @@ impl Provider {
     }
 
     /// The provider's part of a refresh.
-    pub(super) fn refresh(&self, token: &SecretString) -> Result<Tokens, RefreshFailure> {
+    pub(super) fn refresh(&self, token: &SecretString) -> Result<TokenResponse, RefreshFailure> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut family = self.family();
         let number: u64 = token.expose_secret().strip_prefix("token-").unwrap().parse().unwrap();
@@ -138,7 +138,7 @@ impl Replicas {
     async fn exchange(
         &self,
         manner: Manner,
-        answer: impl Fn(Result<Tokens, RefreshFailure>) -> Result<Tokens, RefreshFailure> + Send + Sync,
+        answer: impl Fn(Result<TokenResponse, RefreshFailure>) -> Result<TokenResponse, RefreshFailure> + Send + Sync,
     ) -> Result<String, Refused> {
         self.exchange_on(&self.replica(), manner, answer).await
     }
@@ -147,7 +147,7 @@ impl Replicas {
         &self,
         replica: &Rotation,
         manner: Manner,
-        answer: impl Fn(Result<Tokens, RefreshFailure>) -> Result<Tokens, RefreshFailure> + Send + Sync,
+        answer: impl Fn(Result<TokenResponse, RefreshFailure>) -> Result<TokenResponse, RefreshFailure> + Send + Sync,
     ) -> Result<String, Refused> {
         let ask = |token: SecretString, _| {
             let answer = answer(self.provider.refresh(&token));

@@ -1,0 +1,179 @@
+//! One line of a denylist: its grammar, and the rule that it holds. Nothing of a faulty line is quoted: somebody may have
+//! pasted an AuthID there.
+
+use crate::authid::{GrantId, ServiceId};
+use crate::clock::{UnixTime, rfc3339};
+use crate::seal::Epoch;
+use crate::unseen;
+use jiff::Timestamp;
+use std::borrow::Cow;
+use std::fmt;
+use thiserror::Error;
+
+/// The first line of every denylist.
+pub(super) const HEADER: &str = "authseal-denylist 1";
+/// The longest line, in bytes, comments included.
+pub(super) const MAX_LINE: usize = 64 * 1024;
+/// One rule, as a line holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// Every AuthID of an epoch.
+    Epoch(Epoch),
+    /// Those for one service.
+    Service(Epoch, ServiceId),
+    /// Those of logins older than a time.
+    LoginBefore(Epoch, UnixTime),
+    /// One login, in every epoch.
+    Grant(GrantId, Recorded),
+}
+
+/// What tells when the line of a grant is no longer needed; `None` for what was left out of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Recorded {
+    /// The newest epoch when the line was written.
+    pub through: Option<Epoch>,
+    /// When it was written.
+    pub at: Option<Timestamp>,
+}
+
+impl Rule {
+    /// Reads a rule as a line holds it, without a note.
+    ///
+    /// # Errors
+    /// What is wrong with it, and how it should look.
+    pub fn parse(text: &str) -> Result<Self, LineError> {
+        parse_line(text.as_bytes())?.ok_or(LineError::Verb)
+    }
+
+    /// What it refuses, and nothing else: two rules that refuse the same are equal.
+    pub fn bare(&self) -> Self {
+        match self {
+            Self::Grant(grant, _) => Self::Grant(*grant, Recorded::default()),
+            other => other.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    /// As a line holds it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epoch(epoch) => write!(f, "epoch {epoch}"),
+            Self::Service(epoch, service) => write!(f, "epoch {epoch} service {service}"),
+            Self::LoginBefore(epoch, time) => write!(f, "epoch {epoch} login-before {}", rfc3339(*time)),
+            Self::Grant(grant, Recorded { through, at }) => {
+                write!(f, "grant {grant}")?;
+                through.map_or(Ok(()), |epoch| write!(f, " through {epoch}"))?;
+                at.map_or(Ok(()), |time| write!(f, " at {time}"))
+            }
+        }
+    }
+}
+
+/// What is wrong with a line, and how it should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "each message is its variant's description")]
+pub enum LineError {
+    #[error(
+        "the file does not begin with `authseal-denylist 1`; if it was emptied or replaced by accident, put a copy back, else remove it and run `authseal denylist init`"
+    )]
+    Header,
+    #[error("the file is text in UTF-16, as some editors of Windows write it; save it as UTF-8")]
+    Utf16,
+    #[error("a rule begins with `epoch` or `grant`, as in `epoch 3`; notes are behind `#`")]
+    Verb,
+    #[error("`epoch` needs a number from 1, without leading zeros, as in `epoch 3`")]
+    Epoch,
+    #[error(
+        "an epoch can be followed by one service or one time, as in `epoch 3 service dropbox` or `epoch 3 login-before 2026-11-01T00:00:00Z`"
+    )]
+    EpochTail,
+    #[error("`service` needs a service's id, as in `epoch 3 service dropbox`; `authseal providers` lists them")]
+    Service,
+    #[error("`login-before` needs a time with its zone, as in `epoch 3 login-before 2026-11-01T00:00:00Z`")]
+    LoginBefore,
+    #[error(
+        "`grant` needs the login's 32 hex digits, in lower case, as in `grant 00112233445566778899aabbccddeeff`; `authseal authid inspect` shows those of an AuthID"
+    )]
+    Grant,
+    #[error(
+        "a grant can be followed by `through` an epoch and `at` a time, in this order, as in `grant 00112233445566778899aabbccddeeff through 4 at 2026-11-23T10:00:00Z`"
+    )]
+    GrantTail,
+    #[error("`through` needs an epoch's number, as in `through 4`")]
+    Through,
+    #[error("`at` needs a time with its zone, as in `at 2026-11-23T10:00:00Z`")]
+    At,
+    #[error("the line is longer than {MAX_LINE} bytes, and the rest of the file was not looked at")]
+    TooLong,
+}
+
+/// Checks the first line. A byte order mark, which some editors add, is no fault.
+pub(super) fn header(line: &[u8]) -> Result<(), LineError> {
+    if unseen::is_utf16(line) {
+        return Err(LineError::Utf16);
+    }
+    let text = readable(line);
+    if text.split_whitespace().eq(HEADER.split(' ')) { Ok(()) } else { Err(LineError::Header) }
+}
+
+/// What of a line is no note. Bytes that are not UTF-8 become a character that no rule holds; what pages and editors put
+/// between words or round them without its being seen is no fault.
+fn readable(line: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(before_note(line));
+    match text.is_ascii() {
+        true => text,
+        false => text.chars().filter(|char| char.is_whitespace() || !unseen::is_blank(*char)).collect(),
+    }
+}
+
+/// Reads any later line; `None` for one that holds nothing but white space or a note.
+pub(super) fn parse_line(line: &[u8]) -> Result<Option<Rule>, LineError> {
+    let text = readable(line);
+    let mut words = text.split_whitespace();
+    match words.next() {
+        None => Ok(None),
+        Some("epoch") => epoch_rule(words).map(Some),
+        // People call it by what pages call it, the login id.
+        Some("grant" | "login") => grant_rule(words).map(Some),
+        Some(_) => Err(LineError::Verb),
+    }
+}
+
+fn before_note(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b'#').next().unwrap_or_default()
+}
+
+fn epoch_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, LineError> {
+    let epoch = words.next().and_then(Epoch::parse).ok_or(LineError::Epoch)?;
+    let rule = match words.next() {
+        None => return Ok(Rule::Epoch(epoch)),
+        Some("service") => Rule::Service(epoch, words.next().and_then(ServiceId::parse).ok_or(LineError::Service)?),
+        Some("login-before") => {
+            let time = words.next().and_then(parse_time).ok_or(LineError::LoginBefore)?;
+            // Logins are known to the second: one in the second that `time` falls into may be older.
+            Rule::LoginBefore(epoch, time.as_second().saturating_add(i64::from(time.subsec_nanosecond() > 0)))
+        }
+        Some(_) => return Err(LineError::EpochTail),
+    };
+    if words.next().is_none() { Ok(rule) } else { Err(LineError::EpochTail) }
+}
+
+fn grant_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, LineError> {
+    let grant = words.next().and_then(GrantId::parse).ok_or(LineError::Grant)?;
+    let mut word = words.next();
+    let mut recorded = Recorded::default();
+    if word == Some("through") {
+        recorded.through = Some(words.next().and_then(Epoch::parse).ok_or(LineError::Through)?);
+        word = words.next();
+    }
+    if word == Some("at") {
+        recorded.at = Some(words.next().and_then(parse_time).ok_or(LineError::At)?);
+        word = words.next();
+    }
+    if word.is_none() { Ok(Rule::Grant(grant, recorded)) } else { Err(LineError::GrantTail) }
+}
+
+fn parse_time(word: &str) -> Option<Timestamp> {
+    word.parse().ok()
+}
