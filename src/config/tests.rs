@@ -165,7 +165,7 @@ fn raw_text_takes_the_type_that_its_key_wants() {
     assert_eq!(config.delivery.trusted_origins, ["https://nas.lan:8200", "http://b.lan"]);
     let provider = &config.providers["example"];
     assert_eq!(provider.refresh_token_days, Some(90));
-    assert_eq!(provider.rotation, Some(crate::provider::Rotation::SingleUse));
+    assert_eq!(provider.rotation, Some(crate::provider::RefreshTokenPolicy::SingleUse));
     assert_eq!(provider.authorize_params["access_type"], "offline");
     assert_eq!(provider.token_hosts["us"], "a.example");
     let service = &config.services["exampledrive"];

@@ -8,7 +8,7 @@ use super::{Caution, LoggedIn, Logins};
 use crate::authid::{self, Login, RevokeCode};
 use crate::guard::{self, Guard};
 use crate::net::Client;
-use crate::provider::{Rotation, Service, TokenResponse};
+use crate::provider::{RefreshTokenPolicy, Service, TokenResponse};
 use crate::store::Shelf;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Logins {
     /// Asks the store, before anything is spent, where a login is of no use that is not remembered.
     pub(super) async fn can_be_kept(&self, service: &Arc<Service>) -> Result<(), LoginError> {
-        if service.provider.rotation() != Rotation::SingleUse {
+        if service.provider.rotation() != RefreshTokenPolicy::SingleUse {
             return Ok(());
         }
         match self.store.read(Shelf::Records, &[0; 32]).await {

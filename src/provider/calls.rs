@@ -11,7 +11,7 @@ use super::outbound::{Outbound, SetupError};
 use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, Wire};
-use super::{Availability, Catalogue, Meaning, RevokeStyle, Rotation};
+use super::{Availability, Catalogue, Meaning, RefreshTokenPolicy, RevokeStyle};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use secrecy::{ExposeSecret, SecretString};
@@ -146,8 +146,8 @@ impl Providers {
     ) -> Result<TokenResponse, RefreshFailure> {
         let fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
         let repeatable = match service.provider.rotation() {
-            Rotation::None | Rotation::Rolling => Repeatable::Yes,
-            Rotation::SingleUse => Repeatable::Unspent,
+            RefreshTokenPolicy::Static | RefreshTokenPolicy::Rolling => Repeatable::Yes,
+            RefreshTokenPolicy::SingleUse => Repeatable::Unspent,
         };
         let outcome = self.grant(service, fields, &[], Instant::now() + budget, repeatable).await;
         match &outcome {

@@ -57,7 +57,7 @@ pub struct ProviderFacts {
     /// A client id that everybody uses, for providers where nothing is registered.
     pub public_client_id: Option<String>,
     /// What becomes of a refresh token when it is used. No default: the wrong one costs logins.
-    pub rotation: Option<Rotation>,
+    pub rotation: Option<RefreshTokenPolicy>,
     /// How many seconds an access token is taken to live when the answer does not say. Default: half an hour.
     pub default_expires_in: Option<u32>,
     /// How many days a refresh token lives from its own issue, however often it is used.
@@ -128,9 +128,10 @@ pub enum ClientAuth {
 /// What becomes of a refresh token when it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Rotation {
+pub enum RefreshTokenPolicy {
     /// It stays.
-    None,
+    #[serde(rename = "none")]
+    Static,
     /// A new one comes, the old one lives on for a time.
     Rolling,
     /// A new one comes, the old one dies.

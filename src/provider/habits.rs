@@ -5,7 +5,7 @@
 
 use super::doubt::{Doubts, TokenName};
 use super::service::{Provider, Service};
-use super::{Failure, Rotation};
+use super::{Failure, RefreshTokenPolicy};
 use crate::clock::Clock;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
@@ -46,10 +46,10 @@ impl Habits {
         self.doubts.worked(&client(service), &name);
         if self.replaced.contains_key(&name) {
             self.learn(provider, Habit::OldOnes);
-        } else if replaced && provider.rotation() != Rotation::SingleUse {
+        } else if replaced && provider.rotation() != RefreshTokenPolicy::SingleUse {
             self.replaced.insert(name, ());
         }
-        if replaced && provider.rotation() == Rotation::None && self.learn(provider, Habit::Replaces) {
+        if replaced && provider.rotation() == RefreshTokenPolicy::Static && self.learn(provider, Habit::Replaces) {
             tracing::warn!(
                 provider = provider.id,
                 "the provider gave a new refresh token although its rotation is \"none\"; set providers.<id>.rotation"

@@ -39,7 +39,9 @@ pub use availability::Availability;
 pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
 pub use check::is_client_id;
-pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
+pub use facts::{
+    ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RefreshTokenPolicy, RevokeStyle, ServiceFacts,
+};
 pub use failure::{Failure, RefreshFailure};
 pub use meaning::CallbackError;
 pub use outbound::{Outbound, SetupError, bundled_tls};

@@ -2,7 +2,7 @@
 
 use super::meaning::CallbackError;
 use super::report::printable;
-use super::{Flow, ProviderFacts, Rotation, TokenResponse};
+use super::{Flow, ProviderFacts, RefreshTokenPolicy, TokenResponse};
 use crate::authid::{AppId, ServiceId};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -96,9 +96,9 @@ impl Provider {
     }
 
     /// What becomes of a refresh token when it is used.
-    pub fn rotation(&self) -> Rotation {
+    pub fn rotation(&self) -> RefreshTokenPolicy {
         // `check` lets only a provider be without one that has ended.
-        self.facts.rotation.unwrap_or(Rotation::None)
+        self.facts.rotation.unwrap_or(RefreshTokenPolicy::Static)
     }
 
     /// Whether the access token itself is what the user keeps.

@@ -44,11 +44,11 @@ const LONG: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(
 const REVOKED: Duration = Duration::from_secs(600);
 
 /// An access token, and the refresh token that came with it.
-pub struct Access {
+pub struct AccessToken {
     /// The provider's access token.
     pub token: SecretString,
     /// A new refresh token that replaces the sealed one.
-    pub successor: Option<SecretString>,
+    pub new_refresh_token: Option<SecretString>,
     /// When both came.
     pub fetched_at: UnixTime,
     /// When they came to this process, by [`Clock::uptime`].
@@ -57,17 +57,17 @@ pub struct Access {
     life: Duration,
 }
 
-impl Access {
+impl AccessToken {
     /// What a provider just gave.
     pub(super) fn new(tokens: TokenResponse, clock: &Clock) -> Self {
         let life = life(&tokens);
-        let (token, successor) = (tokens.access_token, tokens.refresh_token);
-        Self { token, successor, fetched_at: clock.now(), came: clock.uptime(), life }
+        let (token, new_refresh_token) = (tokens.access_token, tokens.refresh_token);
+        Self { token, new_refresh_token, fetched_at: clock.now(), came: clock.uptime(), life }
     }
 
     /// What a provider gave some time ago, perhaps to another replica.
-    pub(super) fn recalled(token: SecretString, fetched_at: UnixTime, life: Duration, clock: &Clock) -> Self {
-        Self { token, successor: None, fetched_at, came: clock.uptime(), life }
+    pub(super) fn from_record(token: SecretString, fetched_at: UnixTime, life: Duration, clock: &Clock) -> Self {
+        Self { token, new_refresh_token: None, fetched_at, came: clock.uptime(), life }
     }
 
     /// What is left of its life, by the clock that says less.
@@ -114,7 +114,7 @@ struct Failed {
 
 /// Recent outcomes of provider calls.
 pub(super) struct Outcomes {
-    tokens: Cache<GrantId, Arc<Access>>,
+    tokens: Cache<GrantId, Arc<AccessToken>>,
     failures: Cache<TokenName, Failed>,
     revocations: Cache<GrantId, (Withdrawal, Duration)>,
     clock: Clock,
@@ -128,7 +128,7 @@ impl Outcomes {
     fn with_room(bytes: u64, clock: Clock) -> Self {
         let tokens = Cache::builder()
             .max_capacity(bytes)
-            .weigher(|_, access: &Arc<Access>| weight(access))
+            .weigher(|_, access: &Arc<AccessToken>| weight(access))
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(Lifetime(clock.clone()));
         Self {
@@ -140,17 +140,17 @@ impl Outcomes {
     }
 
     /// A token for this login that can be handed out again.
-    pub(super) fn token(&self, grant: GrantId) -> Option<Arc<Access>> {
+    pub(super) fn token(&self, grant: GrantId) -> Option<Arc<AccessToken>> {
         self.tokens.get(&grant).filter(|access| access.is_fresh(&self.clock))
     }
 
     /// A token for this login that lives for a while yet, for when there is no other.
-    pub(super) fn spare(&self, grant: GrantId) -> Option<Arc<Access>> {
+    pub(super) fn spare(&self, grant: GrantId) -> Option<Arc<AccessToken>> {
         self.tokens.get(&grant).filter(|access| access.left(&self.clock) >= SPARE)
     }
 
     /// Remembers what the provider gave; its failures are forgotten.
-    pub(super) fn keep(&self, name: &TokenName, access: Arc<Access>) {
+    pub(super) fn keep(&self, name: &TokenName, access: Arc<AccessToken>) {
         self.failures.invalidate(name);
         self.tokens.insert(name.0, access);
     }
@@ -203,23 +203,23 @@ impl Outcomes {
 }
 
 /// In bytes, roughly.
-fn weight(access: &Access) -> u32 {
-    let successor = access.successor.as_ref().map_or(0, |token| token.expose_secret().len());
-    u32::try_from(ENTRY + access.token.expose_secret().len() + successor).unwrap_or(u32::MAX)
+fn weight(access: &AccessToken) -> u32 {
+    let new_refresh_token = access.new_refresh_token.as_ref().map_or(0, |token| token.expose_secret().len());
+    u32::try_from(ENTRY + access.token.expose_secret().len() + new_refresh_token).unwrap_or(u32::MAX)
 }
 
 /// An entry ends with its token.
 struct Lifetime(Clock);
 
-impl Expiry<GrantId, Arc<Access>> for Lifetime {
-    fn expire_after_create(&self, _: &GrantId, access: &Arc<Access>, _: Instant) -> Option<Duration> {
+impl Expiry<GrantId, Arc<AccessToken>> for Lifetime {
+    fn expire_after_create(&self, _: &GrantId, access: &Arc<AccessToken>, _: Instant) -> Option<Duration> {
         Some(access.left(&self.0))
     }
 
     fn expire_after_update(
         &self,
         _: &GrantId,
-        access: &Arc<Access>,
+        access: &Arc<AccessToken>,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -239,7 +239,7 @@ mod tests {
         (Outcomes::new(clock.clone()), clock)
     }
 
-    fn access(token: &str, life: u64, clock: &Clock) -> Arc<Access> {
+    fn access(token: &str, life: u64, clock: &Clock) -> Arc<AccessToken> {
         let tokens = TokenResponse {
             access_token: token.to_owned().into(),
             expires_in: Some(Duration::from_secs(life)),
@@ -247,7 +247,7 @@ mod tests {
             scopes: None,
             refresh_token_expires_in: None,
         };
-        Arc::new(Access::new(tokens, clock))
+        Arc::new(AccessToken::new(tokens, clock))
     }
 
     #[test]
@@ -288,7 +288,8 @@ mod tests {
         for (what, both, wall, is_fresh, left) in cases {
             let clock = Clock::system();
             let fetched = access("t", 3600, &clock);
-            let stored = Access::recalled("t".to_owned().into(), clock.now(), Duration::from_secs(3600), &clock);
+            let stored =
+                AccessToken::from_record("t".to_owned().into(), clock.now(), Duration::from_secs(3600), &clock);
             clock.advance(Duration::from_secs(both));
             clock.step(wall);
             for access in [&*fetched, &stored] {
@@ -305,7 +306,7 @@ mod tests {
         for (ago, left) in [(0, 3600), (1000, 2600), (3600, 0), (90_000, 0), (i64::MAX, 0), (-30, 3600), (-90, 0)] {
             let clock = Clock::system();
             let fetched_at = clock.now().saturating_sub(ago);
-            let access = Access::recalled("t".to_owned().into(), fetched_at, Duration::from_secs(3600), &clock);
+            let access = AccessToken::from_record("t".to_owned().into(), fetched_at, Duration::from_secs(3600), &clock);
             let seconds = access.seconds_left(&clock);
             assert!(seconds <= left && seconds + 3 >= left, "{ago} s ago: {seconds} instead of {left}");
             assert_eq!(access.is_fresh(&clock), left > 120, "{ago} s ago");

@@ -1,11 +1,11 @@
 //! One exchange with a provider: by the rotation's rules where refresh tokens change, plainly where they stay; and what is
 //! remembered of its outcome.
 
-use super::cache::{Access, TokenName};
+use super::cache::{AccessToken, TokenName};
 use super::rotation::{Manner, Rotation};
 use super::{Inner, Refused, SOON};
 use crate::authid::Login;
-use crate::provider::{Failure, RefreshFailure, Rotation as Rule, Service};
+use crate::provider::{Failure, RefreshFailure, RefreshTokenPolicy, Service};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
@@ -19,9 +19,9 @@ impl Inner {
     /// How the store keeps up with a service's refresh tokens, if it has to.
     pub(super) fn rotation_of(&self, service: &Service) -> Option<(&Rotation, Manner)> {
         let single_use = match service.provider.rotation() {
-            Rule::None => return None,
-            Rule::Rolling => false,
-            Rule::SingleUse => true,
+            RefreshTokenPolicy::Static => return None,
+            RefreshTokenPolicy::Rolling => false,
+            RefreshTokenPolicy::SingleUse => true,
         };
         Some((self.rotation.as_ref()?, Manner { single_use, days: service.refresh_token_days() }))
     }
@@ -33,7 +33,7 @@ impl Inner {
 
     /// A remembered access token that can be handed out again. Where a new one may end the old one (Box), and another
     /// replica may have fetched one, the store must have agreed lately.
-    pub(super) fn recall(&self, login: &Login, service: &Service) -> Option<Arc<Access>> {
+    pub(super) fn recall(&self, login: &Login, service: &Service) -> Option<Arc<AccessToken>> {
         let current = match self.rotation_of(service) {
             Some((rotation, manner)) if manner.single_use => rotation.is_current(login),
             _ => true,
@@ -57,7 +57,7 @@ impl Inner {
         service: &Arc<Service>,
         login: &Login,
         recall: bool,
-    ) -> Result<Arc<Access>, Refused> {
+    ) -> Result<Arc<AccessToken>, Refused> {
         let outcome = match self.rotation_of(service) {
             Some((rotation, manner)) => {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
@@ -66,7 +66,7 @@ impl Inner {
             }
             None => {
                 let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
-                let access = tokens.map(|tokens| Access::new(tokens, &self.clock));
+                let access = tokens.map(|tokens| AccessToken::new(tokens, &self.clock));
                 access.map_err(|RefreshFailure { failure, status, .. }| Refused::Provider(failure, status))
             }
         };

@@ -6,7 +6,7 @@ use super::{Opened, Refused, TokenService};
 use crate::authid::{self, AuthId, GrantId, RevokeCode, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
 use crate::denylist::Denied;
-use crate::provider::Rotation;
+use crate::provider::RefreshTokenPolicy;
 use crate::seal::{Epoch, KeyState};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ impl TokenService {
             login_at: login.login_at,
             sealed_at: login.sealed_at,
             end: service.and_then(|service| {
-                let without_store = service.provider.rotation() == Rotation::Rolling;
+                let without_store = service.provider.rotation() == RefreshTokenPolicy::Rolling;
                 Some(End { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),

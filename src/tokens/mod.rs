@@ -15,7 +15,7 @@ mod revoke;
 mod rotation;
 mod waiting;
 
-pub use cache::Access;
+pub use cache::AccessToken;
 pub use inspect::{Anew, End, Facts};
 pub use refused::Refused;
 pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
@@ -52,10 +52,10 @@ struct Inner {
     denylist: Arc<Denylist>,
     providers: Arc<Providers>,
     outcomes: Outcomes,
-    flights: Flights<TokenName, Result<Arc<Access>, Refused>>,
+    flights: Flights<TokenName, Result<Arc<AccessToken>, Refused>>,
     patience: Patience,
     room: Room,
-    loops: Loops<TokenName, Arc<Access>>,
+    loops: Loops<TokenName, Arc<AccessToken>>,
     /// Of all waiting, but not of calls under way.
     ending: CancellationToken,
     /// By login, and what is not asked of its provider.
@@ -69,7 +69,7 @@ struct Inner {
 /// What an AuthID gave.
 pub struct Granted {
     /// The access token.
-    pub access: Arc<Access>,
+    pub access: Arc<AccessToken>,
     /// Seconds it has left.
     pub expires_in: u64,
     /// What the AuthID is for.
@@ -221,14 +221,14 @@ impl TokenService {
         }
     }
 
-    fn grant(&self, opened: &Opened, access: Arc<Access>, source: Source) -> Granted {
+    fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
         let resealed = if source == Source::Fetched { self.reseal(opened, &access) } else { None };
         let expires_in = access.seconds_left(&self.0.clock);
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
 
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
-    fn reseal(&self, opened: &Opened, access: &Access) -> Option<AuthId> {
+    fn reseal(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
         let keys = self.newest_keys(&keyring, opened);
         if renewed.is_none() && opened.epoch >= keys.epoch() {
@@ -266,8 +266,8 @@ impl TokenService {
 
 /// The login around the refresh token that came with an access token, if that is another one and not older: another
 /// replica may have sealed a newer one than is remembered here.
-fn renewed(login: &Login, access: &Access) -> Option<Login> {
-    let newer = access.successor.as_ref()?;
+fn renewed(login: &Login, access: &AccessToken) -> Option<Login> {
+    let newer = access.new_refresh_token.as_ref()?;
     let sent = login.refresh_token.expose_secret().as_bytes();
     let same = bool::from(newer.expose_secret().as_bytes().ct_eq(sent));
     (!same && access.fetched_at >= login.sealed_at).then(|| login.renewed(newer.clone(), access.fetched_at))

@@ -1,7 +1,7 @@
 //! From an AuthID to an access token within the time that a client has: one try, and waiting where that may be of use.
 //! Never for who is better served at once: with a spare token, or with a reason that will stay.
 
-use super::cache::{Access, TokenName};
+use super::cache::{AccessToken, TokenName};
 use super::waiting::Place;
 use super::{Granted, Inner, Opened, Refused, Source, TokenService};
 use crate::authid::Login;
@@ -77,7 +77,7 @@ impl TokenService {
         opened: &Opened,
         service: &Arc<Service>,
         deadline: Instant,
-    ) -> Result<(Arc<Access>, Source), Refused> {
+    ) -> Result<(Arc<AccessToken>, Source), Refused> {
         let (inner, login) = (&self.0, &opened.login);
         let spare = || inner.outcomes.spare(login.grant);
         // An exchange that is under way may end the spare token, where refresh tokens work once.
@@ -112,7 +112,7 @@ impl TokenService {
         deadline: Instant,
         failed: Option<Refused>,
         _place: Place<'_>,
-    ) -> Result<Arc<Access>, Refused> {
+    ) -> Result<Arc<AccessToken>, Refused> {
         let name = self.0.name_of(&opened.login, service);
         let (inner, login, theirs) = (self.0.clone(), opened.login.clone(), service.clone());
         let attempt = move || {
@@ -150,7 +150,7 @@ impl Inner {
         login: &Login,
         service: &Arc<Service>,
         asker: Asker,
-    ) -> Result<Arc<Access>, Refused> {
+    ) -> Result<Arc<AccessToken>, Refused> {
         let name = self.name_of(login, service);
         let work = || {
             let (inner, login, service) = (self.clone(), login.clone(), service.clone());
@@ -165,7 +165,7 @@ impl Inner {
         login: &Login,
         service: &Arc<Service>,
         asker: Asker,
-    ) -> Result<Arc<Access>, Refused> {
+    ) -> Result<Arc<AccessToken>, Refused> {
         let recall = asker != Asker::Tester;
         // Whoever came here after an earlier flight had landed finds its result.
         if let Some(access) = self.recall(login, service).filter(|_| recall) {

@@ -1,5 +1,5 @@
 //! `authseal init` with flags: what it makes, what it leaves alone, and what it refuses. The questions that it asks on a
-//! terminal are tried by tests/python/test_init.py.
+//! terminal are tried by tests/cli/test_init.py.
 
 use crate::{Done, authseal, done, run};
 use std::fs;

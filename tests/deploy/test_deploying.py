@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from certificate import make_certificate
 from machine import BINARY, PATIENCE, ROOT, address, ask, blocks_by_section, pretend_system, script, status, until
-from test_proxies import make_certificate, replaced
+from test_proxies import replaced
 
 NAME = "oauth.example.com"
 HERE = f"cd {ROOT}"  # as the page says

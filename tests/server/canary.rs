@@ -3,7 +3,7 @@
 
 use crate::admin::ADMIN;
 use crate::browser::From;
-use crate::emulator::{CANARY, Consent, Emulator, Fault, Personality, secret};
+use crate::emulator::{CANARY, Consent, Emulator, Fault, Profile, secret};
 use crate::spawn::{OLD, RETIRED, UNKNOWN, spawn_app};
 use std::fs;
 use std::io::{self, Write};
@@ -61,8 +61,8 @@ fn piece(secret: &str) -> &str {
 
 #[tokio::test]
 async fn no_secret_is_ever_logged_or_shown_to_operators() {
-    let google = Emulator::start(Personality::google());
-    let others = [Personality::microsoft(), Personality::dropbox(), Personality::pcloud(), Personality::jottacloud()];
+    let google = Emulator::start(Profile::google());
+    let others = [Profile::microsoft(), Profile::dropbox(), Profile::pcloud(), Profile::jottacloud()];
     let others = others.map(Emulator::start);
     let tables: String = others.iter().map(Emulator::provider_toml).collect();
     let app = spawn_app(&format!("{}{tables}{ADMIN}", google.provider_toml()));

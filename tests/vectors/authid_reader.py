@@ -1,6 +1,6 @@
 """Opens AuthIDs and checks revoke codes. Written from docs/authid-format.md alone, to prove that the page is enough.
 
-    target/venv/bin/python tests/python/authid_reader.py keys.toml < authid.txt
+    target/venv/bin/python tests/vectors/authid_reader.py keys.toml < authid.txt
 """
 
 import base64

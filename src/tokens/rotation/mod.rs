@@ -11,7 +11,7 @@ mod steps;
 mod tests;
 mod unwritten;
 
-use super::cache::Access;
+use super::cache::AccessToken;
 use super::refused::Refused;
 use crate::authid::{GrantId, Login};
 use crate::clock::Clock;
@@ -151,7 +151,7 @@ impl Rotation {
         recall: bool,
         deadline: Instant,
         ask: &Ask<'_>,
-    ) -> Result<Access, Refused> {
+    ) -> Result<AccessToken, Refused> {
         let mut run = self.run(login, manner, deadline, ask);
         let end = run.go(if recall { Wanted::Any } else { Wanted::NotFirst }).await;
         self.meter.rotation(end.word());
@@ -229,10 +229,10 @@ impl Rotation {
     }
 
     /// An exchange with the login's own token, for a provider where that stays good for some time.
-    async fn without_store(&self, login: &Login, deadline: Instant, ask: &Ask<'_>) -> Result<Access, Refused> {
+    async fn without_store(&self, login: &Login, deadline: Instant, ask: &Ask<'_>) -> Result<AccessToken, Refused> {
         let time = deadline.saturating_duration_since(Instant::now());
         match ask(login.refresh_token.clone(), time).await {
-            Ok(tokens) => Ok(Access::new(tokens, &self.records.clock)),
+            Ok(tokens) => Ok(AccessToken::new(tokens, &self.records.clock)),
             // A newer token, which the store has, may be better.
             Err(RefreshFailure { failure: Failure::Refused(_), .. }) => Err(Refused::StoreDown),
             Err(RefreshFailure { failure, status, .. }) => Err(Refused::Provider(failure, status)),

@@ -5,7 +5,7 @@
 //! nothing without the AuthID. The name comes from `bind` alone, so no rotation of keys orphans a record. Grant id, epoch
 //! and generation are associated data, so no record passes for that of another login or time.
 
-use super::super::cache::{self, Access};
+use super::super::cache::{self, AccessToken};
 use super::steps::SKEW;
 use crate::authid::{GrantId, Login};
 use crate::clock::{Clock, UnixTime};
@@ -111,8 +111,8 @@ impl Record {
     }
 
     /// The access token in it, to be handed out.
-    pub(super) fn access(&self, clock: &Clock) -> Access {
-        Access::recalled(self.access.clone(), self.fetched_at, Duration::from_secs(self.life), clock)
+    pub(super) fn access(&self, clock: &Clock) -> AccessToken {
+        AccessToken::from_record(self.access.clone(), self.fetched_at, Duration::from_secs(self.life), clock)
     }
 
     /// Seals it for a login: under the keyring's primary, or under the newer epoch that it was under before.
