@@ -5,9 +5,11 @@
 //! both are derived from what is secret in it, so that every replica derives the same.
 
 mod aes_crypt;
+mod folder;
 mod old;
 mod stored;
 
 pub use aes_crypt::{AesCryptError, decrypt};
-pub use old::OldAuthId;
+pub use folder::{Folder, FolderError};
+pub use old::{Digest, OldAuthId, Version, may_be_old};
 pub use stored::{Stored, StoredError, open};

@@ -8,7 +8,8 @@ use crate::authid::{Bind, GrantId, ServiceId};
 use hkdf::Hkdf;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
 use zeroize::Zeroizing;
 
 /// The shortest refresh token that the old server took, in bytes.
@@ -40,12 +41,33 @@ impl Version {
     }
 }
 
-/// The login of an old AuthID with this [digest](OldAuthId::digest).
-pub fn grant_of(digest: &[u8; 32]) -> GrantId {
-    let mut bytes = [0; 16];
-    derive(digest, &[b"authseal legacy grant"], &mut bytes[OLD.len()..]);
-    bytes[..OLD.len()].copy_from_slice(&OLD);
-    GrantId::new(bytes)
+/// SHA-256 of an old AuthID in its one spelling: what it is denied by. Not secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Reads 64 lower-case hex digits, as `sha256sum` writes them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (one, other) = text.split_at_checked(32)?;
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(GrantId::parse(one)?.as_bytes());
+        bytes[16..].copy_from_slice(GrantId::parse(other)?.as_bytes());
+        Some(Self(bytes))
+    }
+
+    /// The login of its AuthID.
+    pub fn grant(&self) -> GrantId {
+        let mut bytes = [0; 16];
+        derive(&self.0, &[b"authseal legacy grant"], &mut bytes[OLD.len()..]);
+        bytes[..OLD.len()].copy_from_slice(&OLD);
+        GrantId::new(bytes)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// Whether a login may be one of an old AuthID; of those that are not, one in 65,536 looks like it.
@@ -99,21 +121,22 @@ impl OldAuthId {
 
     /// The id of its login.
     pub fn grant(&self) -> GrantId {
-        grant_of(&self.digest())
+        self.digest().grant()
     }
 
     /// What a record of its login is named by and kept with.
     pub fn bind(&self) -> Bind {
         let mut bytes = Zeroizing::new([0; 32]);
-        let info = [b"authseal legacy bind", b"\0".as_slice(), self.public().as_bytes()];
+        let public = self.public();
+        let info: [&[u8]; 3] = [b"authseal legacy bind", b"\0", public.as_bytes()];
         derive(self.secret().as_bytes(), &info, bytes.as_mut_slice());
         Bind::new(bytes)
     }
 
     /// What it is denied by: SHA-256 of its one spelling.
-    pub fn digest(&self) -> [u8; 32] {
+    pub fn digest(&self) -> Digest {
         let hash = Sha256::new_with_prefix(self.public()).chain_update(self.secret());
-        hash.finalize().into()
+        Digest(hash.finalize().into())
     }
 
     /// What is not secret in it, as its one spelling begins.
@@ -193,8 +216,13 @@ mod tests {
         // Frozen: records and denylists of running servers are named by them.
         assert_eq!(derived[0].grant().to_string(), "G0");
         assert_eq!(derived[3].grant().to_string(), "G3");
-        assert_eq!(derived[3].digest()[..], Sha256::digest(V2)[..], "as `sha256sum` says of the AuthID");
-        assert_eq!(derived[3].grant(), grant_of(&Sha256::digest(V2).into()));
+        let digest = derived[3].digest();
+        assert_eq!(digest.0[..], Sha256::digest(V2)[..], "as `sha256sum` says of the AuthID");
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        let hex = digest.to_string();
+        for text in ["", &hex[1..], &hex.to_uppercase(), &format!("{hex}0"), &hex.replace(&hex[60..], "zzzz")] {
+            assert_eq!(Digest::parse(text), None, "{text}");
+        }
         assert!(derived.iter().all(|old| may_be_old(old.grant())) && !may_be_old(GrantId::new([1; 16])));
     }
 }

@@ -30,7 +30,7 @@ struct How {
 
 #[derive(Args)]
 pub(in crate::cli) struct Add {
-    /// As a line of the file holds it: `epoch …` or `login …`; `-` for lines on standard input
+    /// As a line of the file holds it: `epoch …`, `login …` or `legacy …`; `-` for lines on standard input
     #[arg(required = true, value_name = "RULE")]
     words: Vec<String>,
     /// Add it even if it names a service that is not known here; lines on standard input always are
