@@ -6,6 +6,7 @@ use super::layers::Layers;
 use super::written::{self, Written};
 use super::{Config, Delivery, KeyringSource, Log};
 use crate::keyfile;
+use crate::legacy::Accepted;
 use crate::login::Origin;
 use crate::provider::{Catalogue, names_loopback};
 use crate::store::StorePlace;
@@ -72,6 +73,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
     let (outbound, own_authorities) = keys.outbound(written.outbound, &mut written.providers);
     let site = keys.site(written.site, written.privacy);
     let level = keys.judge(&["log", "level"], written.log.level, log_level);
+    let v1_dir = keys.folder(&["legacy", "v1_dir"], written.legacy.v1_dir);
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
     let templates_dir = keys.folder(&["templates_dir"], written.templates_dir);
     let catalogue = Catalogue::build(written.providers, written.services, written.clients, store.is_durable());
@@ -105,6 +107,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         catalogue,
         rates,
         patience,
+        legacy: Accepted { v2: written.legacy.v2, v1_dir },
         allow_query_authid: written.refresh.allow_query_authid,
         site,
         log: Log { level: level.unwrap_or_default(), format: written.log.format },

@@ -33,6 +33,7 @@ pub use site::{Contact, Site};
 pub use sources::{FILE_LIMIT, Sources};
 
 use crate::clock::UnixTime;
+use crate::legacy::Accepted;
 use crate::meter::Names;
 use crate::provider::{Availability, Catalogue, Outbound};
 use crate::rate_limit::Rates;
@@ -101,6 +102,8 @@ pub struct Config {
     pub rates: Rates,
     /// How long requests for an access token may wait, and how many.
     pub patience: Patience,
+    /// Which AuthIDs of duplicati/oauth-server are served.
+    pub legacy: Accepted,
     /// Whether `GET /refresh?authid=` is answered.
     pub allow_query_authid: bool,
     /// Who runs this server.

@@ -9,7 +9,18 @@ mod folder;
 mod old;
 mod stored;
 
+use std::path::PathBuf;
+
 pub use aes_crypt::{AesCryptError, decrypt};
 pub use folder::{Folder, FolderError};
 pub use old::{Digest, OldAuthId, Version, may_be_old};
 pub use stored::{Stored, StoredError, open};
+
+/// Which old AuthIDs are served; none by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Those of version 2.
+    pub v2: bool,
+    /// Those of version 1 that have a file in this folder.
+    pub v1_dir: Option<PathBuf>,
+}

@@ -39,6 +39,13 @@ pub enum StoredError {
     Other,
 }
 
+impl StoredError {
+    /// Whether the AuthID may have been made up.
+    pub fn is_guess(&self) -> bool {
+        matches!(self, Self::Missing | Self::Closed(AesCryptError::WrongPassword))
+    }
+}
+
 impl From<Unread> for StoredError {
     fn from(unread: Unread) -> Self {
         match unread {

@@ -61,6 +61,15 @@ pub enum Refused {
     /// Nothing can be said yet, and too many wait already.
     #[error("too many requests wait already")]
     NoRoom,
+    /// An old AuthID that the old server's folder has no file for, or another password.
+    #[error("an AuthID of version 1: {0}")]
+    NotInOldStore(String),
+    /// The old server's folder, or its file for this AuthID, is not as it should be.
+    #[error("an AuthID of version 1: {0}")]
+    OldStore(String),
+    /// Too many wrong passwords were tried for the file of an old AuthID; the time until the next may be.
+    #[error("too many wrong passwords for a file of the old store")]
+    Guessed(Duration),
     /// A fault of this server's own.
     #[error("internal fault")]
     Internal,
@@ -70,7 +79,7 @@ impl Refused {
     /// The kind in a word, for what is counted.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Parse(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
+            Self::Parse(_) | Self::NotInOldStore(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
             Self::NoKey(..) | Self::NoKeyForRevokeCode(..) | Self::NoKeyForRecord(..) => "no_key",
             Self::Denied(_) => "denied",
             Self::NotOffered(_) => "not_offered",
@@ -79,9 +88,9 @@ impl Refused {
             Self::Forgotten => "forgotten",
             Self::Unclear(failure, _) => failure.word(),
             Self::InDoubt => "in_doubt",
-            Self::StoreDown => "store",
+            Self::StoreDown | Self::OldStore(_) => "store",
             Self::TimedOut => "timed_out",
-            Self::NoRoom => "no_room",
+            Self::NoRoom | Self::Guessed(_) => "no_room",
             Self::Internal => "internal",
         }
     }
@@ -96,7 +105,7 @@ impl Refused {
 
     /// Whether it may be a guess: nobody here ever made it.
     pub fn is_guess(&self) -> bool {
-        matches!(self, Self::Parse(ParseError::Malformed) | Self::Forged | Self::BadRevokeCode)
+        matches!(self, Self::Parse(ParseError::Malformed) | Self::NotInOldStore(_) | Self::Forged | Self::BadRevokeCode)
     }
 
     /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.
