@@ -195,7 +195,9 @@ async fn log_in(folder: &Path) -> (web::Data<App>, SocketAddr, String) {
     let sources =
         Sources { file: Some(folder.join("authseal.toml")), working_dir: folder.to_owned(), ..Sources::default() };
     let Ok((config, public_url)) = Config::load_to_serve(&sources) else { panic!("the configuration has a fault") };
-    let server = Server::on(App::build(config, public_url.clone(), Clock::system()).unwrap(), vec![listener]);
+    let listeners = config.listeners.clone();
+    let app = App::build(config, public_url.clone(), Clock::system()).unwrap();
+    let server = Server::on(app, vec![listener], listeners);
     let app = server.app();
     tokio::spawn(provider.server);
     server.run().unwrap(); // for as long as the runtime lives

@@ -4,7 +4,7 @@ mod tend;
 
 use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
-use crate::config::{Config, KeyringSource};
+use crate::config::{Config, HttpSettings, KeyringSource};
 use crate::denylist::Denylist;
 use crate::health::Health;
 use crate::keyfile::LiveKeyring;
@@ -17,17 +17,13 @@ use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
 use crate::tokens::TokenService;
 use crate::watch::Watch;
-use ipnet::IpNet;
 use secrecy::ExposeSecret;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 use url::Url;
 
-/// A server's rooms and what the handlers ask of the configuration.
+/// A server's modules, its address, and how it reads and answers requests.
 pub struct App {
     tokens: TokenService,
     logins: Logins,
@@ -42,15 +38,7 @@ pub struct App {
     meter: Meter,
     public_url: Url,
     own_origin: Origin,
-    listen: Vec<SocketAddr>,
-    redirect_listen: Vec<SocketAddr>,
-    admin_listen: Vec<SocketAddr>,
-    admin_names: Vec<String>,
-    drain: Duration,
-    max_connections: Option<u64>,
-    trusted_proxies: Vec<IpNet>,
-    allow_query_authid: bool,
-    acme_challenge_dir: Option<PathBuf>,
+    http: HttpSettings,
 }
 
 /// Everything that keeps the server from starting, beyond its configuration: one sentence each.
@@ -159,15 +147,7 @@ impl App {
             meter,
             public_url,
             own_origin,
-            listen: config.listen,
-            redirect_listen: config.redirect_listen,
-            admin_listen: config.admin_listen,
-            admin_names: config.admin_names,
-            drain: config.drain,
-            max_connections: config.max_connections,
-            trusted_proxies: config.trusted_proxies,
-            allow_query_authid: config.allow_query_authid,
-            acme_challenge_dir: config.acme_challenge_dir,
+            http: config.http,
         })
     }
 
@@ -236,54 +216,14 @@ impl App {
         &self.own_origin
     }
 
-    /// Where to listen.
-    pub fn listen(&self) -> &[SocketAddr] {
-        &self.listen
-    }
-
-    /// What the listeners of [`App::listen`] speak TLS with; plain http without it.
+    /// What the public listeners speak TLS with; plain http without it.
     pub fn certificate(&self) -> Option<&Arc<LiveCertificate>> {
         self.certificate.as_ref()
     }
 
-    /// Where visitors are sent from http to https.
-    pub fn redirect_listen(&self) -> &[SocketAddr] {
-        &self.redirect_listen
-    }
-
-    /// Where operators ask; nowhere if there is no such listener.
-    pub fn admin_listen(&self) -> &[SocketAddr] {
-        &self.admin_listen
-    }
-
-    /// The names that operators may ask under, beside addresses and `localhost`.
-    pub fn admin_names(&self) -> &[String] {
-        &self.admin_names
-    }
-
-    /// How long to go on serving after being told to end.
-    pub fn drain_time(&self) -> Duration {
-        self.drain
-    }
-
-    /// The most connections at one time; `None` for as many as can be had.
-    pub fn max_connections(&self) -> Option<u64> {
-        self.max_connections
-    }
-
-    /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(&peer))
-    }
-
-    /// Whether `/refresh?authid=` is answered.
-    pub fn allow_query_authid(&self) -> bool {
-        self.allow_query_authid
-    }
-
-    /// Where an ACME client leaves its answers.
-    pub fn acme_challenge_dir(&self) -> Option<&Path> {
-        self.acme_challenge_dir.as_deref()
+    /// How requests are read and answered.
+    pub fn http(&self) -> &HttpSettings {
+        &self.http
     }
 }
 

@@ -15,16 +15,17 @@ const FORWARDED: &str = "forwarded";
 const PROXY_HEADERS: [&str; 5] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED, "x-forwarded-host", "x-real-ip"];
 
 /// Where the request comes from.
-pub(super) fn of(request: &HttpRequest, app: &App) -> Client {
+pub(in crate::web) fn of(request: &HttpRequest, app: &App) -> Client {
     let peer = peer(request);
     Client { address: address(request, app, peer).map(Into::into), peer: peer.into() }
 }
 
 /// Whether a trusted proxy says that the client used plain http, while browsers are to use https.
-pub(super) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
+pub(in crate::web) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
     let peer = peer(request);
     let said = || scheme(request).filter(|(_, scheme)| scheme.eq_ignore_ascii_case("http"));
-    let Some((header, _)) = (app.public_url().scheme() == "https" && app.trusts(peer)).then(said).flatten() else {
+    let Some((header, _)) = (app.public_url().scheme() == "https" && app.http().trusts(peer)).then(said).flatten()
+    else {
         return false;
     };
     static TOLD: Once = Once::new();
@@ -38,8 +39,8 @@ pub(super) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
 }
 
 /// Whether one of the operator's own proxies sends it.
-pub(super) fn is_from_a_trusted_proxy(request: &HttpRequest, app: &App) -> bool {
-    !guard::on(Guard::TrustedProxy) || app.trusts(peer(request))
+pub(in crate::web) fn is_from_a_trusted_proxy(request: &HttpRequest, app: &App) -> bool {
+    !guard::on(Guard::TrustedProxy) || app.http().trusts(peer(request))
 }
 
 fn peer(request: &HttpRequest) -> IpAddr {
@@ -91,7 +92,7 @@ fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
 /// without such an address, or with something illegible before it.
 fn nearest(list: Vec<Option<IpAddr>>, app: &App) -> Option<Option<IpAddr>> {
     (!list.is_empty()).then(|| {
-        let stranger = list.into_iter().rev().find(|node| node.is_none_or(|address| !app.trusts(address)));
+        let stranger = list.into_iter().rev().find(|node| node.is_none_or(|address| !app.http().trusts(address)));
         stranger.flatten()
     })
 }

@@ -178,4 +178,4 @@ for (const name of ENGINES) {
     });
 }
 
-const OLD_LIBSOUP = 'libsoup enforces the prefix from 3.3 on: then this and docs/security.md can be simplified';
+const OLD_LIBSOUP = 'libsoup enforces the prefix from 3.3 on: then this and docs/threat-model.md can be simplified';

@@ -164,7 +164,8 @@ fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHa
             let system_file = dir.join("none");
             let sources = Sources { file, system_file, working_dir: dir, flags, ..Sources::default() };
             let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
-            let server = Server::bind(App::build(config, public_url, clock).unwrap()).unwrap();
+            let listeners = config.listeners.clone();
+            let server = Server::bind(App::build(config, public_url, clock).unwrap(), listeners).unwrap();
             let admin = server.admin_addresses().first().map(|address| format!("http://{address}"));
             let base = format!("http://{}", server.addresses()[0]);
             let running = server.run().unwrap();
