@@ -15,7 +15,7 @@ use crate::provider::{Catalogue, Providers, Visit};
 use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
-use crate::tokens::TokenService;
+use crate::tokens::{Settings, TokenService};
 use crate::watch::Watch;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -122,7 +122,7 @@ impl App {
             denylist.clone(),
             providers.clone(),
             store.clone(),
-            config.patience,
+            Settings { patience: config.patience, legacy: config.legacy },
             clock.clone(),
             meter.clone(),
         );

@@ -9,8 +9,9 @@ use crate::denylist::Denylist;
 use crate::keyfile::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::Providers;
+use crate::seal::Epoch;
 use crate::store::Store;
-use crate::tokens::{AtProvider, Opened, Patience, Refused, TokenService, Withdrawal};
+use crate::tokens::{AtProvider, Opened, Refused, Settings, TokenService, Withdrawal};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -94,8 +95,14 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     block_on(async {
         let (tokens, providers) = rooms(config)?;
         let done = match verb {
-            Verb::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
-            Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
+            Verb::Inspect { test, .. } => match open(&tokens, &text).await {
+                Ok(opened) => inspect(&tokens, &providers, &opened, *test, json).await,
+                Err(error) => Err(error),
+            },
+            Verb::Reseal { .. } => match open(&tokens, &text).await {
+                Ok(opened) => reseal(&tokens, &opened, json).await,
+                Err(error) => Err(error),
+            },
             Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
         tokens.settle(PATIENCE).await;
@@ -134,15 +141,16 @@ async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::R
     let anew = tokens.anew(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
     let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.grant);
     if json {
-        let (epoch, before) = (anew.epoch.number(), opened.epoch.number());
+        let (epoch, before) = (anew.epoch.number(), opened.epoch().map(Epoch::number));
         let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
         return print_json(answer);
     }
-    match opened.epoch {
-        before if before == anew.epoch => {
+    match opened.epoch() {
+        None => eprintln!("login {grant}: sealed under epoch {} now; the old AuthID stays good as long as it is taken", anew.epoch),
+        Some(before) if before == anew.epoch => {
             eprintln!("login {grant}: sealed once more under epoch {before}; the AuthID that was read stays good")
         }
-        before => {
+        Some(before) => {
             eprintln!(
                 "login {grant}: sealed under epoch {} now; the AuthID under epoch {before} stays good",
                 anew.epoch
@@ -161,7 +169,7 @@ async fn revoke(
     at_provider: bool,
     json: bool,
 ) -> anyhow::Result<()> {
-    let revocable = tokens.revocable(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let revocable = tokens.revocable(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
     let at_provider = if at_provider { AtProvider::Always } else { AtProvider::Never };
     let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
@@ -207,7 +215,7 @@ fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>)> {
             denylist,
             Arc::clone(&providers),
             store,
-            Patience::default(),
+            Settings { legacy: config.legacy, ..Settings::default() },
             clock,
             Meter::default(),
         ),
@@ -216,8 +224,8 @@ fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>)> {
 }
 
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.
-fn open(tokens: &TokenService, text: &SecretString) -> anyhow::Result<Opened> {
-    tokens.open(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))
+async fn open(tokens: &TokenService, text: &SecretString) -> anyhow::Result<Opened> {
+    tokens.open(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))
 }
 
 /// What is typed or pasted, or all that is piped in.
@@ -255,7 +263,7 @@ fn in_words(refused: &Refused) -> String {
             "not an AuthID; one of this server begins with `v3:` and is copied whole".to_owned()
         }
         Refused::Parse(error @ (ParseError::Version1 | ParseError::Version2(_))) => {
-            format!("{error}, from another kind of server; it must be made anew: log in at this server")
+            format!("{error}; as it is, its owner has to log in at this server")
         }
         Refused::IsRevokeCode => "a revoke code, not an AuthID; `authseal authid revoke` takes it".to_owned(),
         Refused::BadRevokeCode => "not a revoke code of this server, or mistyped; copy it whole".to_owned(),

@@ -16,6 +16,7 @@ mod healthcheck;
 mod init;
 mod json;
 mod keys;
+mod legacy;
 mod log;
 mod man;
 mod online;
@@ -81,6 +82,9 @@ enum Verb {
     /// Make the denylist, look at it, and change it beside running servers
     #[command(subcommand)]
     Denylist(denylist::Verb),
+    /// Say how many AuthIDs of duplicati/oauth-server still come, as running servers have seen
+    #[command(after_help = legacy::EXAMPLES)]
+    Legacy(legacy::Legacy),
     /// Make the hash for `access.password_file`
     #[command(subcommand)]
     Access(password::Verb),
@@ -149,6 +153,7 @@ pub fn main() -> ExitCode {
         Verb::Keys(verb) => keys::run(&verb),
         Verb::Authid(verb) => authid::run(&verb),
         Verb::Denylist(verb) => denylist::run(&verb),
+        Verb::Legacy(legacy) => legacy::legacy(&legacy),
         Verb::Access(verb) => password::run(&verb),
         Verb::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
         Verb::Completions(completions) => completions::completions(&completions),

@@ -7,7 +7,7 @@
 use crate::authid::{Bind, GrantId, ServiceId};
 use hkdf::Hkdf;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -22,7 +22,7 @@ const MAX_LEN: usize = 16 * 1024;
 const OLD: [u8; 2] = [0x01, 0xd0];
 
 /// Which kind of AuthID of the old server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Version {
     /// `<32 hex digits>:<password>`.

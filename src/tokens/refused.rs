@@ -108,6 +108,11 @@ impl Refused {
         matches!(self, Self::Parse(ParseError::Malformed) | Self::NotInOldStore(_) | Self::Forged | Self::BadRevokeCode)
     }
 
+    /// Whether the login of an old AuthID may be nobody's.
+    pub fn is_nobodys(&self) -> bool {
+        matches!(self, Self::Provider(Failure::Refused(_), _) | Self::NotOffered(_) | Self::Gone(..))
+    }
+
     /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.
     pub(super) fn passes(&self) -> bool {
         match self {

@@ -4,13 +4,14 @@
 use crate::app::App;
 use crate::authid::{Envelope, ParseError};
 use crate::provider::Service;
+use crate::seal::Epoch;
 use crate::tokens::{Granted, Opened, Refused};
 use crate::web::middleware::{self, milliseconds};
 use crate::web::response::errors::{self, Answer};
 use crate::web::{audit, client};
 use actix_web::HttpRequest;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::field;
 
 /// It went well.
@@ -20,7 +21,7 @@ pub(in crate::web) fn refreshed(opened: &Opened, granted: &Granted, begun: Insta
             tracing::debug!(
                 service = %granted.service,
                 grant = %opened.login.grant,
-                epoch = opened.epoch.number(),
+                epoch = opened.epoch().map(Epoch::number),
                 source = granted.source.word(),
                 duration_ms = milliseconds(begun),
                 "refreshed"
@@ -33,7 +34,20 @@ pub(in crate::web) fn refreshed(opened: &Opened, granted: &Granted, begun: Insta
 pub(in crate::web) fn refused(refused: &Refused, opened: &Opened, request: &HttpRequest, app: &App) -> Answer {
     let answer = Answer::of(refused, &errors::provider_name(&opened.login.service, app.catalogue()));
     let service = app.catalogue().find(opened.login.service.as_str());
-    log(refused, answer, service, Some(opened.epoch.number()), request, app)
+    if opened.old().is_some() && refused.is_nobodys() {
+        // It is told and logged all the same: only the next of them has to wait.
+        let _ = app.limits().invalid_authid(client::of(request, app));
+    }
+    log(refused, answer, service, opened.epoch().map(Epoch::number), request, app)
+}
+
+/// Whether a provider may be asked about an AuthID now: about one that may be made up, not by a client that came with many
+/// that were.
+///
+/// # Errors
+/// The time until it may.
+pub(in crate::web) fn may_ask(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), Duration> {
+    if app.tokens().is_unproven(opened) { app.limits().may_guess(client::of(request, app)) } else { Ok(()) }
 }
 
 /// The same for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.

@@ -21,6 +21,7 @@ pub use server::{Server, listen, service};
 use crate::app::App;
 use crate::meter::Meter;
 use crate::provider::{Availability, Service};
+use crate::seal::Epoch;
 use crate::texts::Text;
 use crate::tokens::{Granted, Refused};
 use actix_web::http::{StatusCode, header};
@@ -72,14 +73,18 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
         app.meter().refreshed(None, None, refused.word(), begun.elapsed());
         middleware::span(request).in_scope(|| exchange::unopened(&refused, authid, request, app))
     })?;
-    let epoch = opened.epoch.number();
-    let count =
-        |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), Some(epoch), outcome, begun.elapsed());
+    let epoch = opened.epoch().map(Epoch::number);
+    let count = |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), epoch, outcome, begun.elapsed());
+    let saw_epoch = || epoch.into_iter().for_each(|epoch| app.meter().saw_epoch(epoch));
     if let Some(granted) = app.tokens().recall(&opened) {
         count(granted.source.word());
-        app.meter().saw_epoch(epoch);
+        saw_epoch();
         exchange::refreshed(&opened, &granted, begun, request);
         return Ok(granted);
+    }
+    if let Err(wait) = exchange::may_ask(&opened, request, app) {
+        count("no_room");
+        return Err(Answer::too_many(wait));
     }
     let span = middleware::span(request);
     span.record("grant", tracing::field::display(opened.login.grant));
@@ -89,7 +94,7 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
         return Err(Answer::of(refused, ""));
     }
-    app.meter().saw_epoch(epoch);
+    saw_epoch();
     let granted = outcome.map_err(|refused| span.in_scope(|| exchange::refused(&refused, &opened, request, app)))?;
     exchange::refreshed(&opened, &granted, begun, request);
     Ok(granted)

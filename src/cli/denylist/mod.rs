@@ -36,7 +36,7 @@ Examples:
   authseal denylist add epoch 3
   authseal denylist add epoch 3 service dropbox
   authseal denylist add epoch 3 login-before 2026-11-01T00:00:00Z
-  authseal denylist add legacy $(printf %s "$OLD" | sha256sum | cut -c-64)
+  printf %s $OLD | sha256sum         # of an old AuthID: add legacy and these 64 digits
   authseal denylist add - < lines    # many; another denylist will do")]
     Add(change::Add),
     /// Take a rule out: what it refused works again

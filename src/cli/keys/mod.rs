@@ -11,7 +11,9 @@ mod usage;
 mod verify;
 
 pub(super) use new::{new_keyring, no_traces};
-pub(super) use replicas::{Against, Replica, own_listener};
+pub(super) use answer::Time;
+pub(super) use replicas::{Against, Replica, Told, own_listener};
+pub(super) use usage::span;
 
 use crate::seal::Epoch;
 use clap::Subcommand;

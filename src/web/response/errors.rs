@@ -130,7 +130,7 @@ impl Answer {
         const INVALID: &str =
             "This AuthID is not valid here: it is damaged, incomplete or from another server. Please create a new one";
         match refused {
-            Refused::Parse(ParseError::Malformed) | Refused::Forged => Self::permanent(INVALID),
+            Refused::Parse(ParseError::Malformed) | Refused::NotInOldStore(_) | Refused::Forged => Self::permanent(INVALID),
             Refused::Parse(ParseError::Version1 | ParseError::Version2(_)) => Self::permanent(
                 "This AuthID was made by an older kind of server and cannot be used here. Please create a new one",
             ),
@@ -196,6 +196,10 @@ impl Answer {
             Refused::NoRoom => Self::passing(
                 "This server has no room to wait for an answer: too many requests wait already. Your AuthID should be fine; please try again in half a minute",
             ),
+            Refused::OldStore(_) => Self::operator(
+                "This server cannot read what the server before it kept of this login. Please try again later; if it stays, tell the server's operator",
+            ),
+            Refused::Guessed(wait) => Self::too_many(*wait),
             Refused::Internal => Self::internal(),
         }
     }

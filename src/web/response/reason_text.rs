@@ -38,7 +38,7 @@ pub(in crate::web) fn gone(reason: &str) -> Text {
 /// Why an AuthID gives no access, or cannot be opened. The provider's name is for the caller to fill in.
 pub(in crate::web) fn refused(refused: &Refused) -> Text {
     Text::new(match refused {
-        Refused::Parse(ParseError::Malformed) | Refused::Forged => "reason.invalid",
+        Refused::Parse(ParseError::Malformed) | Refused::NotInOldStore(_) | Refused::Forged => "reason.invalid",
         Refused::Parse(ParseError::Version1 | ParseError::Version2(_)) => "reason.old_kind",
         Refused::IsRevokeCode => "reason.is_revoke_code",
         Refused::NoKey(_, NoKey::Newer) => "reason.newer_key",
@@ -60,6 +60,8 @@ pub(in crate::web) fn refused(refused: &Refused) -> Text {
         Refused::StoreDown => "reason.store_down",
         Refused::TimedOut => "reason.timed_out",
         Refused::NoRoom => "reason.no_room",
+        Refused::OldStore(_) => "reason.old_store",
+        Refused::Guessed(_) => "reason.too_many",
         Refused::Internal => "reason.fault",
     })
 }

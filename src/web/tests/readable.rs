@@ -102,6 +102,9 @@ rows! { refusals, Refused,
     Refused::StoreDown => Refused::StoreDown, Later;
     Refused::TimedOut => Refused::TimedOut, Later;
     Refused::NoRoom => Refused::NoRoom, Later;
+    Refused::NotInOldStore(_) => Refused::NotInOldStore(String::new()), User;
+    Refused::OldStore(_) => Refused::OldStore(String::new()), Operator;
+    Refused::Guessed(_) => Refused::Guessed(Duration::from_secs(60)), Later;
     Refused::Internal => Refused::Internal, Operator;
 }
 
