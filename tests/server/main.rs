@@ -21,6 +21,7 @@ mod fetch_metadata;
 mod http;
 mod http_rules;
 mod inspect;
+mod legacy;
 mod limits;
 mod login;
 mod metrics;
