@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::config::{Config, HttpSettings, KeyringSource};
 use crate::denylist::Denylist;
 use crate::health::Health;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;
@@ -44,7 +44,7 @@ pub struct App {
 /// Everything that keeps the server from starting, beyond its configuration: one sentence each.
 #[derive(Debug, Error)]
 #[error("{}", .0.join("\n"))]
-pub struct Unbuildable(Vec<String>);
+pub struct StartupError(Vec<String>);
 
 impl App {
     /// Opens the keyring, the denylist and what else there is, starts to follow these files, and wires everything together. Calls no
@@ -52,7 +52,7 @@ impl App {
     ///
     /// # Errors
     /// All files that are missing or faulty.
-    pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, Unbuildable> {
+    pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, StartupError> {
         Self::with_store(Store::open, config, public_url, clock)
     }
 
@@ -60,7 +60,7 @@ impl App {
     ///
     /// # Errors
     /// As [`App::build`].
-    pub fn examine(config: Config, public_url: Url, clock: Clock) -> Result<Self, Unbuildable> {
+    pub fn examine(config: Config, public_url: Url, clock: Clock) -> Result<Self, StartupError> {
         Self::with_store(Store::attach, config, public_url, clock)
     }
 
@@ -69,26 +69,26 @@ impl App {
         config: Config,
         public_url: Url,
         clock: Clock,
-    ) -> Result<Self, Unbuildable> {
+    ) -> Result<Self, StartupError> {
         let mut faults = Vec::new();
-        let keyring = note(
+        let keyring = collect(
             &mut faults,
             match &config.keyring {
                 KeyringSource::File(path) => LiveKeyring::open(path),
                 KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret()),
             },
         );
-        let denylist = note(&mut faults, Denylist::open(&config.denylist));
-        let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
+        let denylist = collect(&mut faults, Denylist::open(&config.denylist));
+        let pages = collect(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
         let meter = Meter::new(clock.clone(), config.names());
         let providers =
-            note(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
-        let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
-        let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
+            collect(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
+        let own_origin = collect(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
+        let password = collect(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
         let host = public_url.host().map(|host| host.to_owned());
         let certificate = config.tls.zip(host).map(|(files, host)| LiveCertificate::open(files, host, clock.clone()));
-        let certificate = note(&mut faults, certificate.transpose());
-        let store = note(&mut faults, open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
+        let certificate = collect(&mut faults, certificate.transpose());
+        let store = collect(&mut faults, open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
         let (
             Some(keyring),
             Some(denylist),
@@ -100,7 +100,7 @@ impl App {
             Some(store),
         ) = (keyring, denylist, pages, providers, own_origin, password, certificate, store)
         else {
-            return Err(Unbuildable(faults));
+            return Err(StartupError(faults));
         };
         let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
         let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
@@ -108,7 +108,7 @@ impl App {
         let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
         let files = [keyring.follow(), denylist.follow(), access.as_ref().and_then(Access::follow), certificate_file];
         let watch = Watch::start(files.into_iter().flatten().collect());
-        let watch = watch.map_err(|error| Unbuildable(vec![format!("cannot follow changed files: {error}")]))?;
+        let watch = watch.map_err(|error| StartupError(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
             loopback: config.delivery.loopback,
@@ -132,7 +132,7 @@ impl App {
                 denylist.clone(),
                 store.clone(),
                 certificate.clone(),
-                access.as_ref().map(|access| access.readings().clone()),
+                access.as_ref().map(|access| access.load_status().clone()),
                 meter.clone(),
             ),
             limits: Limits::new(config.rates, &clock),
@@ -228,6 +228,6 @@ impl App {
 }
 
 /// What a step gave; its fault goes to the list, so that an operator reads of all at once.
-fn note<T, E: ToString>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
+fn collect<T, E: ToString>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
     outcome.map_err(|fault| faults.push(fault.to_string())).ok()
 }

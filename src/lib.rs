@@ -7,7 +7,7 @@
 
 pub mod unseen;
 pub mod clock;
-pub mod guard;
+pub mod mitigation;
 pub mod net;
 pub mod meter;
 pub mod seal;
@@ -17,7 +17,7 @@ pub mod watch;
 pub mod files;
 pub mod legacy;
 pub mod provider;
-pub mod keyfile;
+pub mod keyring_file;
 pub mod tls;
 pub mod denylist;
 pub mod store;

@@ -6,12 +6,12 @@ use crate::authid::ParseError;
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::Providers;
 use crate::seal::Epoch;
 use crate::store::Store;
-use crate::tokens::{AtProvider, Opened, Refused, Settings, TokenService, Withdrawal};
+use crate::tokens::{AtProvider, Opened, ExchangeError, Settings, TokenService, Withdrawal};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -118,7 +118,7 @@ async fn inspect(
     json: bool,
 ) -> anyhow::Result<()> {
     let verdict = |outcome| verdict(outcome, &opened.login.service, providers.catalogue());
-    let facts = tokens.facts(opened);
+    let facts = tokens.info(opened);
     let tested = if test { Some(tokens.test(opened).await) } else { None };
     if json {
         let mut answer = facts.json();
@@ -138,8 +138,8 @@ async fn inspect(
 }
 
 async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::Result<()> {
-    let anew = tokens.anew(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.grant);
+    let anew = tokens.reseal(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.id);
     if json {
         let (epoch, before) = (anew.epoch.number(), opened.epoch().map(Epoch::number));
         let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
@@ -257,23 +257,23 @@ fn typed() -> anyhow::Result<String> {
 }
 
 /// For operators, who can look at the keyring.
-fn in_words(refused: &Refused) -> String {
+fn in_words(refused: &ExchangeError) -> String {
     match refused {
-        Refused::Parse(ParseError::Malformed) => {
+        ExchangeError::Parse(ParseError::Malformed) => {
             "not an AuthID; one of this server begins with `v3:` and is copied whole".to_owned()
         }
-        Refused::Parse(error @ (ParseError::Version1 | ParseError::Version2(_))) => {
+        ExchangeError::Parse(error @ (ParseError::Version1 | ParseError::Version2(_))) => {
             format!("{error}; as it is, its owner has to log in at this server")
         }
-        Refused::IsRevokeCode => "a revoke code, not an AuthID; `authseal authid revoke` takes it".to_owned(),
-        Refused::BadRevokeCode => "not a revoke code of this server, or mistyped; copy it whole".to_owned(),
-        Refused::NoKey(epoch, why) => format!("it does not open: epoch {epoch}, which it names, is {why}"),
-        Refused::NoKeyForRevokeCode(epoch, why) => {
+        ExchangeError::IsRevokeCode => "a revoke code, not an AuthID; `authseal authid revoke` takes it".to_owned(),
+        ExchangeError::BadRevokeCode => "not a revoke code of this server, or mistyped; copy it whole".to_owned(),
+        ExchangeError::NoKey(epoch, why) => format!("it does not open: epoch {epoch}, which it names, is {why}"),
+        ExchangeError::NoKeyForRevokeCode(epoch, why) => {
             format!("the revoke code does not count: epoch {epoch}, which it names, is {why}")
         }
-        Refused::Forged => format!("it does not open: {refused}"),
-        Refused::Denied(rule) => format!("it is revoked, by a rule for {rule}; its owner can log in anew"),
-        Refused::Gone(_, reason) => reason.clone(),
+        ExchangeError::Forged => format!("it does not open: {refused}"),
+        ExchangeError::Denied(rule) => format!("it is revoked, by a rule for {rule}; its owner can log in anew"),
+        ExchangeError::Gone(_, reason) => reason.clone(),
         other => other.to_string(),
     }
 }

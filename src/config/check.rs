@@ -5,7 +5,7 @@ use super::faults::Faults;
 use super::layers::Layers;
 use super::written::{self, Written};
 use super::{Config, Delivery, HttpSettings, KeyringSource, Log};
-use crate::keyfile;
+use crate::keyring_file;
 use crate::legacy::Accepted;
 use crate::login::Origin;
 use crate::provider::{Catalogue, names_loopback};
@@ -141,7 +141,7 @@ impl Keys<'_> {
                 None
             }
             (Some(file), None) => Some(KeyringSource::File(file)),
-            (None, Some(text)) => Some(KeyringSource::Text(keyfile::unpack(text.expose_secret()).as_str().into())),
+            (None, Some(text)) => Some(KeyringSource::Text(keyring_file::unpack(text.expose_secret()).as_str().into())),
             (None, None) => None,
         }
     }

@@ -9,7 +9,7 @@ use super::stored::{Stored, StoredError, open};
 use crate::clock::Clock;
 use crate::files::Unread;
 use crate::rate_limit::Limit;
-use crate::watch::Signature;
+use crate::watch::FileStamp;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use secrecy::SecretString;
@@ -55,7 +55,7 @@ pub enum FolderError {
 pub struct Folder {
     path: PathBuf,
     good: Cache<Digest, Arc<Known>>,
-    wrong: Cache<Digest, Signature>,
+    wrong: Cache<Digest, FileStamp>,
     /// Wrong passwords, by the file's name.
     guesses: Limit<u128>,
     queue: Semaphore,
@@ -65,7 +65,7 @@ pub struct Folder {
 
 /// What a file holds.
 struct Known {
-    file: Signature,
+    file: FileStamp,
     looked_at: Duration,
     stored: Arc<Stored>,
 }
@@ -124,7 +124,7 @@ impl Folder {
             return Ok(stored);
         }
         let signature = match fs::metadata(self.path.join(file)) {
-            Ok(metadata) => Signature::of(&metadata),
+            Ok(metadata) => FileStamp::new(&metadata),
             Err(error) if error.kind() == ErrorKind::NotFound && !self.path.is_dir() => return Err(FolderError::Gone),
             Err(error) => return Err(StoredError::from(Unread::from(error)).into()),
         };

@@ -4,7 +4,7 @@
 //! The id of the login comes from the AuthID's SHA-256 alone: whoever has that, an operator with a leaked text and no
 //! server at hand, denies the login with all that was sealed of it later.
 
-use crate::authid::{Bind, GrantId, ServiceId};
+use crate::authid::{GrantId, RecordSecret, ServiceId};
 use hkdf::Hkdf;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -125,12 +125,12 @@ impl OldAuthId {
     }
 
     /// What a record of its login is named by and kept with.
-    pub fn bind(&self) -> Bind {
+    pub fn record_secret(&self) -> RecordSecret {
         let mut bytes = Zeroizing::new([0; 32]);
         let public = self.public();
         let info: [&[u8]; 3] = [b"authseal legacy bind", b"\0", public.as_bytes()];
         derive(self.secret().as_bytes(), &info, bytes.as_mut_slice());
-        Bind::new(bytes)
+        RecordSecret::new(bytes)
     }
 
     /// What it is denied by: SHA-256 of its one spelling.
@@ -206,10 +206,10 @@ mod tests {
         let all = [V1, &V1.replace("c0b4", "d0b4"), &V1.replace("e6_d", "f6_d"), V2, &V2.replace("google", "other")];
         let derived: Vec<_> = all.iter().map(|text| OldAuthId::parse(text).unwrap()).collect();
         for (at, one) in derived.iter().enumerate() {
-            assert_ne!(one.grant().as_bytes().as_slice(), &one.bind().expose()[..16]);
+            assert_ne!(one.grant().as_bytes().as_slice(), &one.record_secret().expose()[..16]);
             for other in &derived[at + 1..] {
                 assert_ne!(one.grant(), other.grant());
-                assert_ne!(one.bind().expose(), other.bind().expose());
+                assert_ne!(one.record_secret().expose(), other.record_secret().expose());
                 assert_ne!(one.digest(), other.digest());
             }
         }

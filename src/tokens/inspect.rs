@@ -2,7 +2,7 @@
 //! page and the command line show the same.
 
 use super::obtain::{Asker, BUDGET};
-use super::{Opened, Refused, TokenService};
+use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{self, AuthId, GrantId, RevokeCode, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
 use crate::denylist::Denied;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 /// What an AuthID is.
-pub struct Facts {
+pub struct AuthIdInfo {
     /// What it is for.
     pub service: ServiceId,
     /// What people call that; `None` when this server does not know the service.
@@ -34,7 +34,7 @@ pub struct Facts {
     /// When the refresh token in it came from the provider, if that is known.
     pub sealed_at: Option<UnixTime>,
     /// When the provider will no longer take it because of its age, if it does so.
-    pub end: Option<End>,
+    pub end: Option<Expiry>,
     /// By which kind of rule it is refused, if it is.
     pub denied: Option<Denied>,
     /// The revoke code that was shown at the login; `None` when its epoch left the keyring at this moment.
@@ -42,7 +42,7 @@ pub struct Facts {
 }
 
 /// When a refresh token ends of age.
-pub struct End {
+pub struct Expiry {
     /// About then.
     pub at: UnixTime,
     /// Whether a server that remembers the newer ones gets around it.
@@ -50,7 +50,7 @@ pub struct End {
 }
 
 /// A login sealed anew.
-pub struct Anew {
+pub struct Resealed {
     /// Its AuthID. The old one stays good.
     pub authid: AuthId,
     /// Its revoke code, which lives as long as the new AuthID's key.
@@ -61,14 +61,14 @@ pub struct Anew {
 
 impl TokenService {
     /// What an AuthID is, revoked or not.
-    pub fn facts(&self, opened: &Opened) -> Facts {
+    pub fn info(&self, opened: &Opened) -> AuthIdInfo {
         let (login, epoch, keyring) = (&opened.login, opened.epoch(), self.0.keyring.load());
         let known = |time: UnixTime| (time > 0).then_some(time);
         let service = self.0.providers.catalogue().find(login.service.as_str());
-        Facts {
+        AuthIdInfo {
             service: login.service.clone(),
             service_name: service.map(|service| service.name.clone()),
-            grant: login.grant,
+            grant: login.id,
             epoch,
             old: opened.old(),
             state: keyring.entries().find(|(other, ..)| Some(*other) == epoch).map(|(_, state, _)| state),
@@ -77,12 +77,12 @@ impl TokenService {
             sealed_at: known(login.sealed_at),
             end: service.filter(|_| !login.is_unsealed()).and_then(|service| {
                 let without_store = service.provider.rotation() == RefreshTokenPolicy::Rolling;
-                Some(End { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
+                Some(Expiry { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
             revoke_code: epoch
                 .and_then(|epoch| keyring.opener(epoch).ok())
-                .map(|keys| RevokeCode::new(keys, &login.service, login.grant).print()),
+                .map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
         }
     }
 
@@ -91,7 +91,7 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it does not.
-    pub async fn test(&self, opened: &Opened) -> Result<(), Refused> {
+    pub async fn test(&self, opened: &Opened) -> Result<(), ExchangeError> {
         let service = self.check(opened)?.clone();
         let outcome = timeout(BUDGET, self.0.once(&opened.login, &service, Asker::Tester)).await;
         self.check(opened)?;
@@ -103,23 +103,23 @@ impl TokenService {
     ///
     /// # Errors
     /// When the login is revoked, or cannot be sealed.
-    pub async fn anew(&self, opened: &Opened) -> Result<Anew, Refused> {
+    pub async fn reseal(&self, opened: &Opened) -> Result<Resealed, ExchangeError> {
         if let Some(denied) = self.denied(opened) {
-            return Err(Refused::Denied(denied));
+            return Err(ExchangeError::Denied(denied));
         }
         let login = self.0.to_be_sealed(self.newest(&opened.login).await?);
         let keyring = self.0.keyring.load();
         let keys = self.newest_keys(&keyring, opened)?;
         let authid = authid::seal(keys, &login).map_err(|error| {
-            tracing::warn!(grant = %login.grant, %error, "could not seal anew");
-            Refused::Internal
+            tracing::warn!(grant = %login.id, %error, "could not seal anew");
+            ExchangeError::Internal
         })?;
-        let revoke_code = RevokeCode::new(keys, &login.service, login.grant).print();
-        Ok(Anew { authid, revoke_code, epoch: keys.epoch() })
+        let revoke_code = RevokeCode::new(keys, &login.service, login.id).print();
+        Ok(Resealed { authid, revoke_code, epoch: keys.epoch() })
     }
 }
 
-impl Facts {
+impl AuthIdInfo {
     /// In words for people: what each is called, in one or two words, and what it is.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let Self { service, grant, epoch, .. } = self;

@@ -17,17 +17,17 @@ mod rotation;
 mod waiting;
 
 pub use cache::AccessToken;
-pub use inspect::{Anew, End, Facts};
+pub use inspect::{Resealed, Expiry, AuthIdInfo};
 pub use old::{OldRow, OldView};
-pub use refused::Refused;
+pub use refused::ExchangeError;
 pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
-use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, RevokeCode, ServiceId};
+use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::legacy::{Accepted, Version};
 use crate::meter::Meter;
 use crate::provider::{self, Availability, Providers, Service};
@@ -56,7 +56,7 @@ struct Inner {
     denylist: Arc<Denylist>,
     providers: Arc<Providers>,
     outcomes: Outcomes,
-    flights: Flights<TokenName, Result<Arc<AccessToken>, Refused>>,
+    flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     old: OldAuthIds,
     room: Room,
@@ -112,7 +112,7 @@ impl Source {
 /// An AuthID that opened. It may be revoked all the same.
 pub struct Opened {
     /// What was in it.
-    pub login: Login,
+    pub login: Grant,
     /// What kept it.
     pub seal: Seal,
 }
@@ -216,7 +216,7 @@ impl TokenService {
     /// When the state store fails and the AuthID would be of no use without it.
     pub async fn begin(
         &self,
-        login: &Login,
+        login: &Grant,
         service: &Service,
         tokens: provider::TokenResponse,
     ) -> Result<(), StoreError> {
@@ -231,10 +231,10 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it does not open.
-    pub fn open_sealed(&self, authid: &str) -> Result<Opened, Refused> {
+    pub fn open_sealed(&self, authid: &str) -> Result<Opened, ExchangeError> {
         let envelope = Envelope::find(authid).map_err(|error| self.explain(error, authid))?;
         let opened = envelope.open(&self.0.keyring.load());
-        let login = opened.map_err(|error| Refused::unopened(envelope.epoch, error))?;
+        let login = opened.map_err(|error| ExchangeError::unopened(envelope.epoch, error))?;
         Ok(Opened { login, seal: Seal::Epoch(envelope.epoch) })
     }
 
@@ -242,8 +242,8 @@ impl TokenService {
     pub fn denied(&self, opened: &Opened) -> Option<Denied> {
         let login = &opened.login;
         match opened.seal {
-            Seal::Epoch(epoch) => self.0.denylist.denies(&login.service, epoch, login.grant, login.login_at),
-            Seal::Old(_) => self.0.denylist.denies_grant(login.grant).then_some(Denied::Grant),
+            Seal::Epoch(epoch) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
+            Seal::Old(_) => self.0.denylist.denies_grant(login.id).then_some(Denied::Grant),
         }
     }
 
@@ -254,28 +254,28 @@ impl TokenService {
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
-    fn check(&self, opened: &Opened) -> Result<&Arc<Service>, Refused> {
+    fn check(&self, opened: &Opened) -> Result<&Arc<Service>, ExchangeError> {
         if let Some(denied) = self.denied(opened) {
-            return Err(Refused::Denied(denied));
+            return Err(ExchangeError::Denied(denied));
         }
         let id = &opened.login.service;
         let service = self.0.providers.catalogue().find(id.as_str());
         match service.map(|service| (service, service.availability())) {
             Some((service, Availability::Offered)) => Ok(service),
-            Some((_, Availability::Gone { reason, .. })) => Err(Refused::Gone(id.clone(), reason.to_owned())),
-            _ => Err(Refused::NotOffered(id.clone())),
+            Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
+            _ => Err(ExchangeError::NotOffered(id.clone())),
         }
     }
 
     fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
-        let resealed = if source == Source::Fetched { self.reseal(opened, &access) } else { None };
+        let resealed = if source == Source::Fetched { self.resealed(opened, &access) } else { None };
         self.0.came(opened);
         let expires_in = access.seconds_left(&self.0.clock);
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
 
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
-    fn reseal(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
+    fn resealed(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
         let keys = self.newest_keys(&keyring, opened).ok()?;
         if renewed.is_none() && opened.epoch() >= Some(keys.epoch()) {
@@ -283,33 +283,33 @@ impl TokenService {
         }
         let login = self.0.to_be_sealed(renewed.unwrap_or_else(|| opened.login.clone()));
         let sealed = authid::seal(keys, &login);
-        sealed.inspect_err(|error| tracing::warn!(grant = %login.grant, %error, "could not seal anew")).ok()
+        sealed.inspect_err(|error| tracing::warn!(grant = %login.id, %error, "could not seal anew")).ok()
     }
 
     /// The login with the newest refresh token that is known here, for what is to be done with that one alone.
     ///
     /// # Errors
     /// When the state store fails and what would be sealed is of no use without it.
-    async fn newest(&self, login: &Login) -> Result<Login, Refused> {
+    async fn newest(&self, login: &Grant) -> Result<Grant, ExchangeError> {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         if let Some((rotation, manner)) = service.and_then(|service| self.0.rotation_of(service)) {
-            rotation.adopt(login, manner).await.map_err(|_| Refused::StoreDown)?;
+            rotation.adopt(login, manner).await.map_err(|_| ExchangeError::StoreDown)?;
             return Ok(rotation.newest(login, manner).await.unwrap_or_else(|| login.clone()));
         }
-        let access = self.0.outcomes.token(login.grant);
+        let access = self.0.outcomes.token(login.id);
         Ok(access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone()))
     }
 
     /// Turns the AuthID of an ended service into that service's own reason, also when it is of an older kind.
-    fn explain(&self, error: ParseError, text: &str) -> Refused {
+    fn explain(&self, error: ParseError, text: &str) -> ExchangeError {
         if RevokeCode::is_meant_by(text) {
-            return Refused::IsRevokeCode;
+            return ExchangeError::IsRevokeCode;
         }
         if let ParseError::Version2(Some(id)) = &error
             && let Some(service) = self.0.providers.catalogue().find(id.as_str())
             && let Availability::Gone { reason, .. } = service.availability()
         {
-            return Refused::Gone(id.clone(), reason.to_owned());
+            return ExchangeError::Gone(id.clone(), reason.to_owned());
         }
         error.into()
     }
@@ -317,7 +317,7 @@ impl TokenService {
 
 /// The login around the refresh token that came with an access token, if that is another one and not older: another
 /// replica may have sealed a newer one than is remembered here.
-fn renewed(login: &Login, access: &AccessToken) -> Option<Login> {
+fn renewed(login: &Grant, access: &AccessToken) -> Option<Grant> {
     let newer = access.new_refresh_token.as_ref()?;
     let sent = login.refresh_token.expose_secret().as_bytes();
     let same = bool::from(newer.expose_secret().as_bytes().ct_eq(sent));

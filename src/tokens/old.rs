@@ -4,8 +4,8 @@
 //!
 //! What still comes is remembered for the operator, who wants to know when the old ones can be turned off.
 
-use super::{Inner, Opened, Refused, Seal, TokenService};
-use crate::authid::{GrantId, Login, ServiceId, strip};
+use super::{Inner, Opened, ExchangeError, Seal, TokenService};
+use crate::authid::{GrantId, Grant, ServiceId, strip};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::legacy::{Accepted, Folder, FolderError, OldAuthId, Version};
 use secrecy::SecretString;
@@ -80,13 +80,13 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it does not open.
-    pub async fn open(&self, authid: &str) -> Result<Opened, Refused> {
+    pub async fn open(&self, authid: &str) -> Result<Opened, ExchangeError> {
         let taken = &self.0.old;
         if let Some(old) = taken.parse(authid) {
             return self.open_old(old).await;
         }
         let opened = self.open_sealed(authid);
-        if let Err(Refused::Parse(_)) = opened
+        if let Err(ExchangeError::Parse(_)) = opened
             // As people paste it. What is left out could belong to it, so only where it is none as it is.
             && let Some(old) = taken.parse(&strip(authid))
         {
@@ -95,8 +95,8 @@ impl TokenService {
         opened
     }
 
-    async fn open_old(&self, old: OldAuthId) -> Result<Opened, Refused> {
-        let (grant, bind, version) = (old.grant(), old.bind(), old.version());
+    async fn open_old(&self, old: OldAuthId) -> Result<Opened, ExchangeError> {
+        let (grant, record_secret, version) = (old.grant(), old.record_secret(), old.version());
         let (service, refresh_token) = match &old {
             OldAuthId::Version2 { service, refresh_token } => (service.clone(), refresh_token.clone()),
             OldAuthId::Version1 { file, password } => self.stored(&old, file, password).await?,
@@ -104,7 +104,7 @@ impl TokenService {
         // The old server had its own id for a service, which is an alias here.
         let known = self.0.providers.catalogue().find(service.as_str());
         let service = known.map_or(service, |known| known.id.clone());
-        Ok(Opened { login: Login::unsealed(service, grant, refresh_token, bind), seal: Seal::Old(version) })
+        Ok(Opened { login: Grant::unsealed(service, grant, refresh_token, record_secret), seal: Seal::Old(version) })
     }
 
     async fn stored(
@@ -112,27 +112,27 @@ impl TokenService {
         old: &OldAuthId,
         file: &str,
         password: &SecretString,
-    ) -> Result<(ServiceId, SecretString), Refused> {
-        let folder = self.0.old.folder.as_ref().ok_or(Refused::Internal)?;
+    ) -> Result<(ServiceId, SecretString), ExchangeError> {
+        let folder = self.0.old.folder.as_ref().ok_or(ExchangeError::Internal)?;
         match folder.open(old.digest(), file, password).await {
             Ok(stored) => Ok((stored.service_id.clone(), stored.refresh_token.clone())),
-            Err(FolderError::Stored(error)) if error.is_guess() => Err(Refused::NotInOldStore(error.to_string())),
-            Err(FolderError::Guessed(wait)) => Err(Refused::Guessed(wait)),
-            Err(FolderError::Busy) => Err(Refused::NoRoom),
-            Err(error) => Err(Refused::OldStore(error.to_string())),
+            Err(FolderError::Stored(error)) if error.is_guess() => Err(ExchangeError::NotInOldStore(error.to_string())),
+            Err(FolderError::Guessed(wait)) => Err(ExchangeError::Guessed(wait)),
+            Err(FolderError::Busy) => Err(ExchangeError::NoRoom),
+            Err(error) => Err(ExchangeError::OldStore(error.to_string())),
         }
     }
 
     /// Whether an AuthID may be made up, as far as is known.
     pub fn is_unproven(&self, opened: &Opened) -> bool {
-        opened.seal == Seal::Old(Version::V2) && !self.0.old.has_seen(opened.login.grant)
+        opened.seal == Seal::Old(Version::V2) && !self.0.old.has_seen(opened.login.id)
     }
 
     /// Asks the provider about an AuthID that may be made up. One that is revoked is proven: somebody had it.
     ///
     /// # Errors
     /// When it is, or that cannot be told now.
-    pub async fn prove(&self, opened: &Opened) -> Result<(), Refused> {
+    pub async fn prove(&self, opened: &Opened) -> Result<(), ExchangeError> {
         if !self.is_unproven(opened) || self.denied(opened).is_some() {
             return Ok(());
         }
@@ -166,7 +166,7 @@ impl Inner {
         let Seal::Old(version) = opened.seal else { return };
         let (login, now) = (&opened.login, self.clock.now());
         let mut seen = self.old.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = seen.grants.len() < MOST_SEEN && seen.grants.insert(login.grant);
+        let is_new = seen.grants.len() < MOST_SEEN && seen.grants.insert(login.id);
         let (authids, last) = seen.rows.entry((login.service.clone(), version)).or_default();
         *authids += u64::from(is_new);
         *last = now;

@@ -80,7 +80,7 @@ pub(in crate::web) fn denied(opened: &Opened, by: Denied, request: &HttpRequest,
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "denied", client, %peer, service = %opened.login.service,
-        grant = %opened.login.grant, epoch = opened.epoch().map(Epoch::number), rule = %by,
+        grant = %opened.login.id, epoch = opened.epoch().map(Epoch::number), rule = %by,
         "an AuthID on the denylist was used"
     );
 }
@@ -103,7 +103,7 @@ pub(in crate::web) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpReq
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "made_anew", client, %peer, service = %opened.login.service,
-        grant = %opened.login.grant, epoch = epoch.number(), before = opened.epoch().map(Epoch::number),
+        grant = %opened.login.id, epoch = epoch.number(), before = opened.epoch().map(Epoch::number),
         "an AuthID was sealed again"
     );
 }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn the_documentation_lists_every_event_and_no_other() {
         let sources =
-            [include_str!("audit.rs"), include_str!("../keyfile/mod.rs"), include_str!("../denylist/live.rs")];
+            [include_str!("audit.rs"), include_str!("../keyring_file/mod.rs"), include_str!("../denylist/live.rs")];
         let code = sources.map(|source| source.split("#[cfg(test)]").next().unwrap_or_default()).concat();
         let events = code.split("event = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
         let mut events: Vec<_> = events.map(|event| format!("| `{event}` |")).collect();

@@ -2,7 +2,7 @@
 //! those of the operator's own proxies count. Where there is doubt the client is unknown, never somebody else.
 
 use crate::app::App;
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
 use actix_web::HttpRequest;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -40,7 +40,7 @@ pub(in crate::web) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bo
 
 /// Whether one of the operator's own proxies sends it.
 pub(in crate::web) fn is_from_a_trusted_proxy(request: &HttpRequest, app: &App) -> bool {
-    !guard::on(Guard::TrustedProxy) || app.http().trusts(peer(request))
+    !mitigation::on(Mitigation::TrustedProxy) || app.http().trusts(peer(request))
 }
 
 fn peer(request: &HttpRequest) -> IpAddr {
@@ -60,7 +60,10 @@ fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
             return None;
         }
         // Browsers use https and this server does not speak it: something in between does, and hides who they are.
-        if guard::on(Guard::HiddenProxy) && app.public_url().scheme() == "https" && app.certificate().is_none() {
+        if mitigation::on(Mitigation::HiddenProxy)
+            && app.public_url().scheme() == "https"
+            && app.certificate().is_none()
+        {
             static TOLD: Once = Once::new();
             TOLD.call_once(|| {
                 tracing::warn!(

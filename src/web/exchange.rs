@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::authid::{Envelope, ParseError};
 use crate::provider::Service;
 use crate::seal::Epoch;
-use crate::tokens::{Granted, Opened, Refused};
+use crate::tokens::{Granted, Opened, ExchangeError};
 use crate::web::middleware::{self, milliseconds};
 use crate::web::response::errors::{self, Answer};
 use crate::web::{audit, client};
@@ -20,7 +20,7 @@ pub(in crate::web) fn refreshed(opened: &Opened, granted: &Granted, begun: Insta
         middleware::span(request).in_scope(|| {
             tracing::debug!(
                 service = %granted.service,
-                grant = %opened.login.grant,
+                grant = %opened.login.id,
                 epoch = opened.epoch().map(Epoch::number),
                 source = granted.source.word(),
                 duration_ms = milliseconds(begun),
@@ -31,7 +31,7 @@ pub(in crate::web) fn refreshed(opened: &Opened, granted: &Granted, begun: Insta
 }
 
 /// An AuthID that opened brought no access token. Returns what the client is told.
-pub(in crate::web) fn refused(refused: &Refused, opened: &Opened, request: &HttpRequest, app: &App) -> Answer {
+pub(in crate::web) fn refused(refused: &ExchangeError, opened: &Opened, request: &HttpRequest, app: &App) -> Answer {
     let answer = Answer::of(refused, &errors::provider_name(&opened.login.service, app.catalogue()));
     let service = app.catalogue().find(opened.login.service.as_str());
     if opened.old().is_some() && refused.is_nobodys() {
@@ -51,14 +51,14 @@ pub(in crate::web) fn may_ask(opened: &Opened, request: &HttpRequest, app: &App)
 }
 
 /// The same for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
-pub(in crate::web) fn unopened(refused: &Refused, authid: &str, request: &HttpRequest, app: &App) -> Answer {
+pub(in crate::web) fn unopened(refused: &ExchangeError, authid: &str, request: &HttpRequest, app: &App) -> Answer {
     let counted = || app.limits().invalid_authid(client::of(request, app));
     match refused.is_guess().then(counted) {
         Some(Err(wait)) => Answer::too_many(wait),
         _ => {
             // What it says of itself may be made up, so only a service that there is gets into the log.
             let named = match (refused, Envelope::parse(authid)) {
-                (Refused::Parse(ParseError::Version2(id)), _) => id.clone(),
+                (ExchangeError::Parse(ParseError::Version2(id)), _) => id.clone(),
                 (_, Ok(envelope)) => Some(envelope.service),
                 _ => None,
             };
@@ -69,7 +69,7 @@ pub(in crate::web) fn unopened(refused: &Refused, authid: &str, request: &HttpRe
 }
 
 fn log(
-    refused: &Refused,
+    refused: &ExchangeError,
     answer: Answer,
     service: Option<&Arc<Service>>,
     epoch: Option<u32>,

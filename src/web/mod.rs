@@ -23,7 +23,7 @@ use crate::meter::Meter;
 use crate::provider::{Availability, Service};
 use crate::seal::Epoch;
 use crate::texts::Text;
-use crate::tokens::{Granted, Refused};
+use crate::tokens::{ExchangeError, Granted};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 use handlers::{acme, cli_token, deliver, fetch, index, inspect, login, password, refresh, revoke, token};
@@ -87,10 +87,10 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
         return Err(Answer::too_many(wait));
     }
     let span = middleware::span(request);
-    span.record("grant", tracing::field::display(opened.login.grant));
+    span.record("grant", tracing::field::display(opened.login.id));
     let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
-    count(outcome.as_ref().map_or_else(Refused::word, |granted| granted.source.word()));
-    if let Err(refused @ Refused::Denied(rule)) = &outcome {
+    count(outcome.as_ref().map_or_else(ExchangeError::word, |granted| granted.source.word()));
+    if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
         return Err(Answer::of(refused, ""));
     }

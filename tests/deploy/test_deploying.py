@@ -1,4 +1,4 @@
-"""docs/deploying.md and what it hands out: its `sh` blocks run as they stand, with stand-ins for what changes a machine
+"""docs/deploying.md and what it hands out: its `sh` blocks run as they are, with stand-ins for what changes a machine
 or asks the internet; the unit as systemd rates it; the compose file and the Containerfile against the binary.
 """
 

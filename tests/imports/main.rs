@@ -229,7 +229,7 @@ fn bad_imports(rooms: &[String], file: &Path, code: &str) -> Vec<String> {
     let inside: Vec<_> =
         file.with_extension("").iter().skip(1).map(|part| part.to_string_lossy().into_owned()).collect();
     let Some(own) = rooms.iter().position(|room| *room == inside[0]) else {
-        return Vec::new(); // lib.rs and main.rs stand above the rooms
+        return Vec::new(); // lib.rs and main.rs are above the rooms
     };
     let code = blank(code, true);
     let own_name = &rooms[own];
@@ -238,7 +238,7 @@ fn bad_imports(rooms: &[String], file: &Path, code: &str) -> Vec<String> {
         let place = format!("{}:{}", file.display(), line(&code, at));
         match rooms.iter().position(|room| *room == name) {
             Some(other) if other > own => {
-                faults.push(format!("{place}: {own_name} imports {name}, which stands below it"))
+                faults.push(format!("{place}: {own_name} imports {name}, which is below it"))
             }
             Some(_) => {}
             None => {

@@ -1,4 +1,4 @@
-//! The shared password that a login begins with: what does not go on without it, what does, and who cannot get around it.
+//! The shared password that a login begins with: what does not continue without it, what does, and who cannot get around it.
 
 use crate::browser::{From, Page, Person};
 use crate::emulator::{Emulator, Profile, secret};

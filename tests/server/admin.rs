@@ -88,8 +88,8 @@ async fn readyz_tells_what_is_in_force_and_a_faulty_file_does_not_end_readiness(
     );
     fs::write(&keys, good).unwrap();
     fs::write(&denylist, "authseal-denylist 1\nepoch 7\n").unwrap();
-    let mended = |now: &Value| now["keyring"]["last_load_failed"] == false && now["denylist"]["entries"] == 1;
-    until(SOON, async || mended(&readyz().await.1)).await;
+    let corrected = |now: &Value| now["keyring"]["last_load_failed"] == false && now["denylist"]["entries"] == 1;
+    until(SOON, async || corrected(&readyz().await.1)).await;
     assert_eq!(readyz().await.1["denylist"]["last_load_failed"], false);
 }
 

@@ -99,7 +99,7 @@ async fn no_secret_is_ever_logged_or_shown_to_operators() {
     person.submit(person.at("/cli-token-login"), &fields, index.as_source()).await;
     secrets.push(pasted);
 
-    // Refreshes, right and wrong, in every place where an AuthID could stand.
+    // Refreshes, right and wrong, in every place where an AuthID could be.
     for epoch in [RETIRED, OLD, UNKNOWN] {
         secrets.push(app.seal_under(epoch, "googledrive", &google.log_in().refresh.unwrap()));
     }

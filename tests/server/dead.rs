@@ -117,8 +117,8 @@ async fn nothing_is_sealed_again_under_an_epoch_that_is_refused() {
     assert_eq!((answer.status, answer.json().get("v2_authid")), (200, None), "{answer:?}");
     let page = app.post("/inspect", &[("authid", &old)]).await;
     assert!(page.body.contains("I want a new AuthID"), "nothing newer is to be had: {}", page.body);
-    let anew = app.post("/inspect", &[("authid", &old), ("act", "anew")]).await;
-    let (_, text) = anew.body.split_once("v3:googledrive:").unwrap_or_else(|| panic!("{}", anew.body));
+    let again = app.post("/inspect", &[("authid", &old), ("act", "anew")]).await;
+    let (_, text) = again.body.split_once("v3:googledrive:").unwrap_or_else(|| panic!("{}", again.body));
     assert!(text.starts_with(&format!("{OLD}:")), "{text}");
     let authid = format!("v3:googledrive:{}", text.split('<').next().unwrap());
     assert_eq!(app.refresh(&authid).await.status, 200);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server that goes on for some seconds after it was told to end, and an AuthID whose access token it remembers.
+/// A server that continues for some seconds after it was told to end, and an AuthID whose access token it remembers.
 async fn start(seconds: u32) -> (Emulator, TestApp, String) {
     let google = Emulator::start(Profile::google());
     let app = spawn_app(&format!("{}{ADMIN}[server]\ndrain_seconds = {seconds}\n", google.provider_toml()));

@@ -1,4 +1,4 @@
-//! `/inspect`: what an AuthID is, tested and made anew, and what none of that gives away.
+//! `/inspect`: what an AuthID is, tested and sealed again, and what none of that gives away.
 
 use crate::browser::From;
 use crate::emulator::{CANARY, Emulator, Fault, Profile, Renewal};
@@ -106,9 +106,9 @@ async fn a_refused_authid_is_told_with_its_rule_and_offered_nothing() {
     let page = inspect(&app, &authid).await;
     has(&page, &["status bad", "It is revoked: this server does not accept it", "log in again"]);
     assert!(!page.body.contains("<form"), "{}", page.body);
-    let anew = act(&app, &authid, "anew").await;
-    assert_eq!(anew.status, 400);
-    has(&anew, &["has been revoked"]);
+    let page = act(&app, &authid, "anew").await;
+    assert_eq!(page.status, 400);
+    has(&page, &["has been revoked"]);
     has(&act(&app, &authid, "test").await, &["It is revoked"]);
     assert!(emulator.calls().is_empty());
     let list = app.dir.path().join("denylist");
@@ -196,7 +196,7 @@ async fn an_eleventh_test_within_a_minute_goes_to_no_provider() {
 }
 
 #[tokio::test]
-async fn an_authid_made_anew_is_the_same_login_under_the_primary_with_a_code_of_its_own() {
+async fn an_authid_sealed_again_is_the_same_login_under_the_primary_with_a_code_of_its_own() {
     let (emulator, app) = start(Profile::google());
     for (before, after) in [(OLD, PRIMARY), (PRIMARY, PRIMARY), (STAGED, STAGED)] {
         let old = app.seal_under(before, "googledrive", &emulator.log_in().refresh.unwrap());
@@ -217,7 +217,7 @@ async fn an_authid_made_anew_is_the_same_login_under_the_primary_with_a_code_of_
 }
 
 #[tokio::test]
-async fn what_is_made_anew_holds_the_newest_refresh_token_that_is_known() {
+async fn what_is_sealed_again_holds_the_newest_refresh_token_that_is_known() {
     let emulator = Emulator::start(Profile { renewal: Renewal::Rolling, ..Profile::oidc() });
     let app = spawn_app(&emulator.provider_toml().replace("rotation = \"none\"", "rotation = \"rolling\""));
     let login = emulator.log_in().refresh.unwrap();

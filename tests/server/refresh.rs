@@ -303,7 +303,7 @@ async fn microsofts_numbers_say_what_its_codes_do_not() {
         ("consent missing", Fault::microsoft(400, "invalid_grant", 65001), AdminConsent),
         ("an administrator's consent", graph(90094), AdminConsent),
         ("passing", graph(90033), Busy),
-        ("passing whatever stands beside it", Fault::microsoft(401, "invalid_client", 90033), Busy),
+        ("passing whatever is beside it", Fault::microsoft(401, "invalid_client", 90033), Busy),
         ("interaction", Fault::microsoft(400, "interaction_required", 1), Consent),
         ("loop detected", graph(50196), Busy),
         ("tenant throttled", graph(90055), Busy),
@@ -494,7 +494,7 @@ async fn a_microsoft_login_lives_on_in_the_client_and_ages_in_its_configuration(
     let stored = app.log_in(&emulator);
     let mut running = app.duplicati("onedrivev2", &stored);
     for day in 0..120 {
-        assert!(running.access_token().await.is_ok(), "day {day}: a process that goes on has the newest");
+        assert!(running.access_token().await.is_ok(), "day {day}: a process that continues has the newest");
         if day < 90 {
             assert!(app.duplicati("onedrivev2", &stored).access_token().await.is_ok(), "day {day}");
         }
@@ -689,7 +689,7 @@ async fn no_changed_authid_opens_and_none_reaches_the_provider() {
         for bit in 0..8 {
             let mut bytes = authid.clone().into_bytes();
             bytes[at] ^= 1 << bit;
-            // What cannot stand in a header never gets that far.
+            // What cannot be in a header never gets that far.
             if bytes[at] > 0x20 && bytes[at] != 0x7f {
                 flips.push((at, bytes));
             }

@@ -124,7 +124,7 @@ fn generation(record: &[u8]) -> Option<u64> {
 async fn a_server_that_is_killed_after_it_kept_the_answer_costs_no_login_with_a_folder() {
     for who in [Profile::jottacloud(), Profile::box_com()] {
         let (emulator, app, authid) = logged_in(who, "dir:state").await;
-        // The end of the entry stands before it.
+        // The end of the entry is before it.
         let kept = || generation(fs::read(records(&app).first()?).ok()?.get(8..)?);
         killed_after_keeping(&emulator, &app, &authid, kept).await;
     }

@@ -223,7 +223,7 @@ async fn a_code_that_was_not_made_here_revokes_nothing_and_says_so_in_one_senten
     app.refresh(&authid).await.access_token();
 }
 
-/// The revoke code under some epoch of the login that an AuthID stands for.
+/// The revoke code under some epoch of the login that an AuthID belongs to.
 fn code_of(app: &TestApp, number: u32, authid: &str) -> String {
     let Envelope { service, grant, .. } = Envelope::parse(authid).unwrap();
     RevokeCode::new(app.keys_of(number), &service, grant).print().expose_secret().to_owned()

@@ -356,7 +356,7 @@ async fn while_the_store_fails_nothing_is_spent_and_rolling_logins_go_on() {
         fs::remove_file(&good).unwrap();
         fs::rename(&aside, &good).unwrap();
         app.clock.advance(HOUR);
-        assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "it mends itself");
+        assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "it repairs itself");
     }
 }
 

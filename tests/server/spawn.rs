@@ -6,7 +6,7 @@ use crate::duplicati::Duplicati;
 use crate::emulator::Emulator;
 use crate::http;
 use authseal::app::App;
-use authseal::authid::{self, Envelope, Login, ServiceId};
+use authseal::authid::{self, Envelope, Grant, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
 use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
@@ -176,7 +176,7 @@ fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHa
             running.stop().await.unwrap();
         });
     });
-    let addresses = start.recv().expect("the server starts; its own message stands above");
+    let addresses = start.recv().expect("the server starts; its own message is above");
     (addresses, end, thread)
 }
 
@@ -221,12 +221,12 @@ impl TestApp {
     pub(crate) fn seal_under(&self, number: u32, service: &str, refresh_token: &str) -> String {
         let now = self.clock.now();
         let service = ServiceId::parse(service).unwrap();
-        let login = Login::new(service, refresh_token.to_owned().into(), now).unwrap();
+        let login = Grant::new(service, refresh_token.to_owned().into(), now).unwrap();
         authid::seal(self.keys_of(number), &login).unwrap().expose().to_owned()
     }
 
     /// What is sealed in an AuthID.
-    pub(crate) fn open(&self, authid: &str) -> Login {
+    pub(crate) fn open(&self, authid: &str) -> Grant {
         Envelope::parse(authid).unwrap().open(&self.keyring).unwrap()
     }
 

@@ -69,7 +69,7 @@ def derive(secret, info=LABEL):
 
 
 class Keyring:
-    """The secrets of a keyring file's text; None stands for a retired one."""
+    """The secrets of a keyring file's text; None means a retired one."""
 
     def __init__(self, text):
         file = tomllib.loads(text)

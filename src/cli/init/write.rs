@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{Config, FILE_LIMIT, Faults, Sources, keys_of};
 use crate::denylist::{self, Denylist};
 use crate::files::{self, Readers, Unread};
-use crate::keyfile::read_text;
+use crate::keyring_file::read_text;
 use crate::provider::{Availability, Catalogue, Service};
 use crate::watch::directory;
 use anyhow::{Context, bail};

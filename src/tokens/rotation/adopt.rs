@@ -5,12 +5,12 @@
 use super::record::{self, Record};
 use super::records::Unread;
 use super::{Manner, Rotation};
-use crate::authid::Login;
+use crate::authid::Grant;
 use crate::store::{Shelf, StoreError};
 
 impl Rotation {
     /// Whether a login may have no record although it was never used here.
-    pub(super) fn is_adopted(login: &Login, manner: Manner) -> bool {
+    pub(super) fn is_adopted(login: &Grant, manner: Manner) -> bool {
         login.is_unsealed() && manner.single_use
     }
 
@@ -18,7 +18,7 @@ impl Rotation {
     ///
     /// # Errors
     /// When the store fails.
-    pub(in crate::tokens) async fn adopt(&self, login: &Login, manner: Manner) -> Result<(), StoreError> {
+    pub(in crate::tokens) async fn adopt(&self, login: &Grant, manner: Manner) -> Result<(), StoreError> {
         if !Self::is_adopted(login, manner) {
             return Ok(());
         }
@@ -37,7 +37,7 @@ impl Rotation {
     }
 
     /// Takes out what [`Rotation::adopt`] put there, unless anything came of it.
-    pub(super) async fn disown(&self, login: &Login, manner: Manner, blob: Option<&[u8]>) {
+    pub(super) async fn disown(&self, login: &Grant, manner: Manner, blob: Option<&[u8]>) {
         let Some(blob) = blob.filter(|blob| record::generation_of(blob) == Some(0)) else { return };
         let name = record::name(login);
         // If it stays, it ends by itself.

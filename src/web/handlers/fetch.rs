@@ -1,8 +1,8 @@
 //! `/fetch` and `/token-state`: Duplicati's page asks for the AuthID that waits for it, by JSON or JSONP.
 
 use crate::app::App;
-use crate::guard::{self, Guard};
 use crate::login::{FetchToken, Origin};
+use crate::mitigation::{self, Mitigation};
 use crate::web::middleware::https_and_host;
 use crate::web::request::csrf::{self, Cause};
 use crate::web::request::form;
@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 pub(in crate::web) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let callback = form::query(&request, "callback");
     // No page of ours loads it as a script: there it could only serve somebody who got markup into one.
-    if guard::on(Guard::OwnJsonp)
+    if mitigation::on(Mitigation::OwnJsonp)
         && callback.is_some()
         && csrf::header(&request, "sec-fetch-site") == Some("same-origin")
     {
         return HttpResponse::BadRequest().json(json!({ "error": "Scripts are for other pages than our own." }));
     }
-    if guard::on(Guard::JsonpCallback) && callback.as_deref().is_some_and(|callback| !is_callback(callback)) {
+    if mitigation::on(Mitigation::JsonpCallback) && callback.as_deref().is_some_and(|callback| !is_callback(callback)) {
         return HttpResponse::BadRequest().json(json!({ "error": "The callback is not a plain JavaScript name." }));
     }
     let answer = match form::query(&request, "token").and_then(|token| FetchToken::parse(&token)) {
@@ -59,7 +59,7 @@ pub(in crate::web) async fn state(request: HttpRequest, app: web::Data<App>) -> 
 
 /// Asks the mailbox for those who can read the answer: an AuthID is given once.
 async fn pick_up(token: &FetchToken, request: &HttpRequest, app: &App) -> Option<SecretString> {
-    if guard::on(Guard::MailboxAsker) && !can_read(request) {
+    if mitigation::on(Mitigation::MailboxAsker) && !can_read(request) {
         return None;
     }
     app.logins().pick_up(token, client::of(request, app), origin(request)).await

@@ -3,10 +3,10 @@
 
 use crate::app::App;
 use crate::denylist::Denied;
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::seal::{Epoch, KeyState};
 use crate::texts::Text;
-use crate::tokens::{Facts, Opened, Refused};
+use crate::tokens::{AuthIdInfo, ExchangeError, Opened};
 use crate::web::request::form::Form;
 use crate::web::request::{authid, csrf};
 use crate::web::response::page::{self, ErrorPage, When, alone};
@@ -78,7 +78,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         Ok(Some("test")) if !may_test(&opened, &request, &app) => too_many(&request, &app),
         Ok(Some("test")) => {
             let span = middleware::span(&request);
-            span.record("grant", tracing::field::display(opened.login.grant));
+            span.record("grant", tracing::field::display(opened.login.id));
             let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
             if let Err(refused) = &outcome {
                 span.in_scope(|| exchange::refused(refused, &opened, &request, &app));
@@ -96,17 +96,17 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
 /// Whether this client may have an AuthID tested at its provider now.
 fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> bool {
     let client = client::of(request, app);
-    !guard::on(Guard::TestLimit) || app.limits().tests.admits(client, Some(opened.login.grant))
+    !mitigation::on(Mitigation::TestLimit) || app.limits().tests.admits(client, Some(opened.login.id))
 }
 
 fn show(
     opened: &Opened,
     pasted: &str,
-    tested: Option<&Result<(), Refused>>,
+    tested: Option<&Result<(), ExchangeError>>,
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {
-    let facts = app.tokens().facts(opened);
+    let facts = app.tokens().info(opened);
     let provider = provider(opened, app);
     let fault = tested
         .and_then(|outcome| outcome.as_ref().err())
@@ -132,10 +132,10 @@ fn show(
 }
 
 async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
-    let Facts { service, service_name, grant, .. } = app.tokens().facts(opened);
+    let AuthIdInfo { service, service_name, grant, .. } = app.tokens().info(opened);
     let proven = app.tokens().prove(opened).await;
     let anew = match proven {
-        Ok(()) => app.tokens().anew(opened).await,
+        Ok(()) => app.tokens().reseal(opened).await,
         Err(refused) => Err(refused),
     };
     match anew {

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::login::{Context, LoginError, NoRefreshToken};
-use crate::provider::{Failure, Flow, Meaning, Service};
+use crate::provider::{ErrorClass, Flow, ProviderError, Service};
 use crate::web::audit;
 use crate::web::handlers::index;
 use crate::web::response::errors::Answer;
@@ -65,14 +65,14 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
 }
 
 /// The provider sent the person back with an error.
-fn provider_error(service: &Service, meaning: Option<Meaning>, code: &str) -> (StatusCode, ErrorPage) {
+fn provider_error(service: &Service, meaning: Option<ErrorClass>, code: &str) -> (StatusCode, ErrorPage) {
     let (status, name) = match meaning {
-        Some(Meaning::AdminConsent) => (StatusCode::BAD_REQUEST, "admin_consent"),
-        Some(Meaning::Policy) => (StatusCode::BAD_REQUEST, "policy"),
-        Some(Meaning::Locked) => (StatusCode::BAD_REQUEST, "locked"),
-        Some(Meaning::Operator | Meaning::Unclear) => (StatusCode::BAD_GATEWAY, "registration"),
-        Some(Meaning::Later) => (StatusCode::BAD_GATEWAY, "busy"),
-        Some(Meaning::LoginAgain | Meaning::AnswerLost | Meaning::Expired | Meaning::Consent) => {
+        Some(ErrorClass::AdminConsent) => (StatusCode::BAD_REQUEST, "admin_consent"),
+        Some(ErrorClass::Policy) => (StatusCode::BAD_REQUEST, "policy"),
+        Some(ErrorClass::Locked) => (StatusCode::BAD_REQUEST, "locked"),
+        Some(ErrorClass::Operator | ErrorClass::Unclear) => (StatusCode::BAD_GATEWAY, "registration"),
+        Some(ErrorClass::Later) => (StatusCode::BAD_GATEWAY, "busy"),
+        Some(ErrorClass::LoginAgain | ErrorClass::AnswerLost | ErrorClass::Expired | ErrorClass::Consent) => {
             (StatusCode::BAD_REQUEST, "sign_in")
         }
         None => (StatusCode::BAD_REQUEST, "provider_error"),
@@ -81,25 +81,25 @@ fn provider_error(service: &Service, meaning: Option<Meaning>, code: &str) -> (S
 }
 
 /// The call to the provider failed. What is not the person's part is told with the status that `/refresh` has for it.
-fn call_failed(service: &Service, failure: Failure) -> (StatusCode, ErrorPage) {
+fn call_failed(service: &Service, failure: ProviderError) -> (StatusCode, ErrorPage) {
     let page = again(
         service,
         match failure {
-            Failure::Refused(Meaning::Policy | Meaning::AdminConsent | Meaning::Locked) => "call_policy",
-            Failure::Refused(_) => match service.provider.flow() {
+            ProviderError::Refused(ErrorClass::Policy | ErrorClass::AdminConsent | ErrorClass::Locked) => "call_policy",
+            ProviderError::Refused(_) => match service.provider.flow() {
                 Flow::Code => "call_refused",
                 Flow::Paste => "call_refused_paste",
             },
-            Failure::Unclear { .. } => "call_unclear",
-            Failure::Operator | Failure::NotOffered => "call_registration",
-            Failure::Later { .. } => "call_busy",
-            Failure::Unreachable | Failure::TimedOut => "call_unreachable",
-            Failure::Disturbed => "call_disturbed",
-            Failure::BadAnswer => "call_bad_answer",
-            Failure::BadCallback => "call_bad_callback",
+            ProviderError::Unclear { .. } => "call_unclear",
+            ProviderError::Misconfigured | ProviderError::NotOffered => "call_registration",
+            ProviderError::Busy { .. } => "call_busy",
+            ProviderError::Unreachable | ProviderError::TimedOut => "call_unreachable",
+            ProviderError::Disturbed => "call_disturbed",
+            ProviderError::BadAnswer => "call_bad_answer",
+            ProviderError::BadCallback => "call_bad_callback",
         },
     );
-    let page = if let Failure::Unclear { status } = failure { page.with("status", status) } else { page };
+    let page = if let ProviderError::Unclear { status } = failure { page.with("status", status) } else { page };
     let status = Answer::of_failure(failure, None, service.provider.name()).status;
     // Never a 401, which browsers answer with a dialogue.
     let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
@@ -133,7 +133,7 @@ mod tests {
     use crate::authid::SealLoginError;
     use crate::provider::Catalogue;
     use crate::texts::{FILES, Texts};
-    use crate::tokens::Refused;
+    use crate::tokens::ExchangeError;
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -145,33 +145,33 @@ mod tests {
         let catalogue = Catalogue::build(providers, services, BTreeMap::new(), true).unwrap();
         let service = || catalogue.find("googledrive").unwrap().clone();
         let meanings = [
-            Meaning::LoginAgain,
-            Meaning::Expired,
-            Meaning::Consent,
-            Meaning::Policy,
-            Meaning::Locked,
-            Meaning::AdminConsent,
-            Meaning::Unclear,
-            Meaning::Operator,
-            Meaning::Later,
-            Meaning::AnswerLost,
+            ErrorClass::LoginAgain,
+            ErrorClass::Expired,
+            ErrorClass::Consent,
+            ErrorClass::Policy,
+            ErrorClass::Locked,
+            ErrorClass::AdminConsent,
+            ErrorClass::Unclear,
+            ErrorClass::Operator,
+            ErrorClass::Later,
+            ErrorClass::AnswerLost,
         ];
         let failures = [
-            Failure::Operator,
-            Failure::Unclear { status: 418 },
-            Failure::Later { retry_after: Some(Duration::from_secs(9)) },
-            Failure::Unreachable,
-            Failure::BadAnswer,
-            Failure::TimedOut,
-            Failure::BadCallback,
-            Failure::NotOffered,
+            ProviderError::Misconfigured,
+            ProviderError::Unclear { status: 418 },
+            ProviderError::Busy { retry_after: Some(Duration::from_secs(9)) },
+            ProviderError::Unreachable,
+            ProviderError::BadAnswer,
+            ProviderError::TimedOut,
+            ProviderError::BadCallback,
+            ProviderError::NotOffered,
         ];
         let mut errors = vec![
             LoginError::StaleLink,
             LoginError::Unavailable(service()),
             LoginError::NoCookie,
-            LoginError::Paused(None, Refused::Forged),
-            LoginError::Paused(Some(service()), Refused::Forged),
+            LoginError::Paused(None, ExchangeError::Forged),
+            LoginError::Paused(Some(service()), ExchangeError::Forged),
             LoginError::NoCode(service()),
             LoginError::TooLate(service()),
             LoginError::BadState,
@@ -196,7 +196,7 @@ mod tests {
                 .map(|why| LoginError::NoRefreshToken(service(), why)),
         );
         errors.extend(meanings.map(|meaning| LoginError::ProviderError(service(), Some(meaning), "E-3".to_owned())));
-        errors.extend(meanings.map(|meaning| LoginError::Provider(service(), Failure::Refused(meaning))));
+        errors.extend(meanings.map(|meaning| LoginError::Provider(service(), ProviderError::Refused(meaning))));
         errors.extend(failures.map(|failure| LoginError::Provider(service(), failure)));
 
         let texts = Texts::built_in().unwrap();

@@ -5,8 +5,8 @@
 
 use crate::access::{Access, Refused};
 use crate::app::App;
-use crate::guard::{self, Guard};
 use crate::login::{Binder, LoginError};
+use crate::mitigation::{self, Mitigation};
 use crate::web::client;
 use crate::web::cookie::Cookie;
 use crate::web::handlers::index::{self, Wanted};
@@ -32,7 +32,7 @@ struct Page<'a> {
 /// Whether this browser has to give the password before a login.
 pub(in crate::web) fn is_shut(request: &HttpRequest, app: &App) -> bool {
     let admits = |access: &Access| Cookie::Pass.read(request, app).is_some_and(|pass| access.admits(pass));
-    guard::on(Guard::Password) && app.access().is_some_and(|access| !admits(access))
+    mitigation::on(Mitigation::Password) && app.access().is_some_and(|access| !admits(access))
 }
 
 /// The page that asks for the password, once more if it was `refused`.

@@ -2,8 +2,8 @@
 //! http where https is meant to be, and a step of a login that a browser asked for ahead of time (Fetch Metadata).
 
 use crate::app::App;
-use crate::guard::{self, Guard};
 use crate::login::Origin;
+use crate::mitigation::{self, Mitigation};
 use crate::web::client;
 use crate::web::handlers::{refresh, token};
 use crate::web::request::authid;
@@ -42,13 +42,16 @@ pub(in crate::web) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpRe
     // As the router sees it: `%6C` is an `l`.
     let path = request.match_info().as_str();
     let has_authid = request.headers().contains_key(&authid::HEADER);
-    if guard::on(Guard::PlainHttp) && (has_authid || is_private(path)) && client::came_by_plain_http(request, app) {
+    if mitigation::on(Mitigation::PlainHttp)
+        && (has_authid || is_private(path))
+        && client::came_by_plain_http(request, app)
+    {
         return Some(plain_http(request, app));
     }
     if has_authid && !authid::is_taken_at(request, path) {
         return Some(authid::wrong_address(request, app));
     }
-    if guard::on(Guard::Navigation) && matches!(path, "/login" | "/logged-in") {
+    if mitigation::on(Mitigation::Navigation) && matches!(path, "/login" | "/logged-in") {
         if is_prefetch(request) {
             return Some(not_navigated(request, app, StatusCode::SERVICE_UNAVAILABLE));
         }
@@ -56,7 +59,8 @@ pub(in crate::web) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpRe
             return Some(not_navigated(request, app, StatusCode::FORBIDDEN));
         }
     }
-    (guard::on(Guard::HostName) && is_page(path) && !has_our_name(request, app)).then(|| wrong_name(request, app))
+    (mitigation::on(Mitigation::HostName) && is_page(path) && !has_our_name(request, app))
+        .then(|| wrong_name(request, app))
 }
 
 /// Whether a browser asks ahead of time. `Sec-Purpose` is the standard's name (Fetch, section 3.7); older browsers send

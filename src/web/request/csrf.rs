@@ -1,8 +1,8 @@
 //! What a browser tells about itself: the binder cookie, where it comes from, whether a form is our own.
 
 use crate::app::App;
-use crate::guard::{self, Guard};
 use crate::login::Binder;
+use crate::mitigation::{self, Mitigation};
 use crate::web::cookie::Cookie;
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderValue;
@@ -29,12 +29,12 @@ pub(in crate::web) fn is_foreign_form(request: &HttpRequest, app: &App) -> bool 
             origins.any(|origin| origin.as_bytes() != app.own_origin().as_str().as_bytes())
         }
     };
-    guard::on(Guard::ForeignForm) && is_foreign()
+    mitigation::on(Mitigation::ForeignForm) && is_foreign()
 }
 
 /// Whether the request is known to come from another place than our own pages.
 pub(in crate::web) fn is_not_from_our_page(request: &HttpRequest) -> bool {
-    guard::on(Guard::OwnPageOnly) && sites(request).any(|site| site != b"same-origin")
+    mitigation::on(Mitigation::OwnPageOnly) && sites(request).any(|site| site != b"same-origin")
 }
 
 /// What made the browser send a request.

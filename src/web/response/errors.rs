@@ -6,9 +6,9 @@
 
 use crate::authid::{ParseError, ServiceId};
 use crate::denylist::Denied;
-use crate::provider::{Catalogue, Failure, Meaning};
+use crate::provider::{Catalogue, ErrorClass, ProviderError};
 use crate::seal::NoKey;
-use crate::tokens::Refused;
+use crate::tokens::ExchangeError;
 use actix_web::http::StatusCode;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(in crate::web) struct Answer {
 }
 
 /// What a test of an AuthID for `service` has found, in a sentence for its owner.
-pub fn verdict(outcome: &Result<(), Refused>, service: &ServiceId, catalogue: &Catalogue) -> String {
+pub fn verdict(outcome: &Result<(), ExchangeError>, service: &ServiceId, catalogue: &Catalogue) -> String {
     let name = provider_name(service, catalogue);
     match outcome {
         Ok(()) => format!("It works: {name} gave access just now."),
@@ -125,82 +125,84 @@ impl Answer {
     }
 
     /// Of an AuthID for a service of `provider`, or of one that did not open.
-    pub(in crate::web) fn of(refused: &Refused, provider: &str) -> Self {
+    pub(in crate::web) fn of(refused: &ExchangeError, provider: &str) -> Self {
         // Damaged, forged and foreign AuthIDs are not told apart.
         const INVALID: &str =
             "This AuthID is not valid here: it is damaged, incomplete or from another server. Please create a new one";
         match refused {
-            Refused::Parse(ParseError::Malformed) | Refused::NotInOldStore(_) | Refused::Forged => Self::permanent(INVALID),
-            Refused::Parse(ParseError::Version1 | ParseError::Version2(_)) => Self::permanent(
+            ExchangeError::Parse(ParseError::Malformed) | ExchangeError::NotInOldStore(_) | ExchangeError::Forged => Self::permanent(INVALID),
+            ExchangeError::Parse(ParseError::Version1 | ParseError::Version2(_)) => Self::permanent(
                 "This AuthID was made by an older kind of server and cannot be used here. Please create a new one",
             ),
-            Refused::IsRevokeCode => Self::permanent(
+            ExchangeError::IsRevokeCode => Self::permanent(
                 "This is a revoke code, not an AuthID: it gives no access. Please use it on the page that revokes",
             ),
-            Refused::NoKey(_, NoKey::Newer) => Self::passing(
+            ExchangeError::NoKey(_, NoKey::Newer) => Self::passing(
                 "This AuthID was sealed with a newer key than this server has. Please try again in a moment; if it stays, tell the server's operator",
             ),
-            Refused::NoKey(_, NoKey::Absent) => {
+            ExchangeError::NoKey(_, NoKey::Absent) => {
                 Self::permanent("The key that sealed this AuthID is not on this server. Please create a new AuthID")
             }
-            Refused::NoKey(_, NoKey::Retired | NoKey::BelowFloor) => Self::permanent(
+            ExchangeError::NoKey(_, NoKey::Retired | NoKey::BelowFloor) => Self::permanent(
                 "The key that sealed this AuthID has been retired by the server's operator. Please create a new AuthID",
             ),
-            Refused::BadRevokeCode => {
+            ExchangeError::BadRevokeCode => {
                 Self::permanent("This revoke code is not valid here: it is mistyped, incomplete or from another server")
             }
-            Refused::NoKeyForRevokeCode(_, NoKey::Newer) => Self::passing(
+            ExchangeError::NoKeyForRevokeCode(_, NoKey::Newer) => Self::passing(
                 "This revoke code was made with a newer key than this server has. Please try again in a moment",
             ),
-            Refused::NoKeyForRevokeCode(_, NoKey::Absent) => {
+            ExchangeError::NoKeyForRevokeCode(_, NoKey::Absent) => {
                 Self::permanent("The key that made this revoke code is not on this server")
             }
-            Refused::NoKeyForRevokeCode(_, NoKey::Retired | NoKey::BelowFloor) => Self::permanent(
+            ExchangeError::NoKeyForRevokeCode(_, NoKey::Retired | NoKey::BelowFloor) => Self::permanent(
                 "The key of this revoke code has been retired, and every AuthID under it with it. For an AuthID that was made again since, use the code shown with that",
             ),
-            Refused::Denied(Denied::Grant) => Self::permanent("This AuthID has been revoked. Please create a new one"),
-            Refused::Denied(_) => Self::permanent(
+            ExchangeError::Denied(Denied::Grant) => {
+                Self::permanent("This AuthID has been revoked. Please create a new one")
+            }
+            ExchangeError::Denied(_) => Self::permanent(
                 "The server's operator has revoked all AuthIDs of this age or kind. Please create a new one",
             ),
-            Refused::NotOffered(_) => Self::of_failure(Failure::NotOffered, None, provider),
+            ExchangeError::NotOffered(_) => Self::of_failure(ProviderError::NotOffered, None, provider),
             // The configuration sees to the rest of its shape.
-            Refused::Gone(_, reason) => Self::permanent(reason.trim_end_matches(['.', ' ']).to_owned()),
+            ExchangeError::Gone(_, reason) => Self::permanent(reason.trim_end_matches(['.', ' ']).to_owned()),
             // The call goes on, and its answer is kept whenever it comes.
-            Refused::Unclear(Failure::TimedOut, _) => Self {
+            ExchangeError::Unclear(ProviderError::TimedOut, _) => Self {
                 reason: format!(
                     "{provider} has not answered yet. Your AuthID should be fine; please try again in half a minute"
                 )
                 .into(),
-                ..Self::of_failure(Failure::TimedOut, None, provider)
+                ..Self::of_failure(ProviderError::TimedOut, None, provider)
             },
-            Refused::Unclear(Failure::Unreachable, _) => Self::broke_off(String::new(), provider),
-            Refused::Provider(failure, status) | Refused::Unclear(failure, status) => {
+            ExchangeError::Unclear(ProviderError::Unreachable, _) => Self::broke_off(String::new(), provider),
+            ExchangeError::Provider(failure, status) | ExchangeError::Unclear(failure, status) => {
                 Self::of_failure(*failure, *status, provider)
             }
-            Refused::NoKeyForRecord(_, NoKey::Newer) => Self::passing(
+            ExchangeError::NoKeyForRecord(_, NoKey::Newer) => Self::passing(
                 "What this server remembers of this login is sealed with a newer key than it has. Please try again in a moment; if it stays, tell the server's operator",
             ),
-            Refused::NoKeyForRecord(..) => Self::permanent(
+            ExchangeError::NoKeyForRecord(..) => Self::permanent(
                 "What this server remembers of this login was sealed with a key that it no longer has. Please create a new AuthID",
             ),
-            Refused::Forgotten => Self::permanent(
+            ExchangeError::NoRecord => Self::permanent(
                 "This server's memory of this login is gone: its state store was emptied or set back. Please create a new AuthID",
             ),
-            Refused::InDoubt => Self::passing(format!(
+            ExchangeError::MaybeSpent => Self::passing(format!(
                 "The last exchange with {provider} broke off. Your AuthID should be fine; please try again in half a minute"
             )),
-            Refused::StoreDown => Self::passing(
+            ExchangeError::StoreDown => Self::passing(
                 "This server's state store, which this service needs, fails or cannot be reached. Your AuthID should be fine; please try again soon, and if it stays, tell the server's operator",
             ),
-            Refused::TimedOut => Self::of_failure(Failure::TimedOut, None, provider),
-            Refused::NoRoom => Self::passing(
+            ExchangeError::TimedOut => Self::of_failure(ProviderError::TimedOut, None, provider),
+            ExchangeError::NoRoom => Self::passing(
                 "This server has no room to wait for an answer: too many requests wait already. Your AuthID should be fine; please try again in half a minute",
             ),
-            Refused::OldStore(_) => Self::operator(
+            ExchangeError::OldStore(_) => Self::operator(
                 "This server cannot read what the server before it kept of this login. Please try again later; if it stays, tell the server's operator",
             ),
-            Refused::Guessed(wait) => Self::too_many(*wait),
-            Refused::Internal => Self::internal(),
+            ExchangeError::Guessed(wait) => Self::too_many(*wait),
+            ExchangeError::Internal => Self::internal(),
         }
     }
 
@@ -221,58 +223,58 @@ impl Answer {
 
     /// Of a call to `provider`, which answered with `status` if at all. Where a token works once it may be spent, so no
     /// sentence says that the AuthID is fine but those for which it was not looked at.
-    pub(in crate::web) fn of_failure(failure: Failure, status: Option<u16>, provider: &str) -> Self {
+    pub(in crate::web) fn of_failure(failure: ProviderError, status: Option<u16>, provider: &str) -> Self {
         let http = status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
         match (failure, status) {
-            (Failure::Refused(meaning), _) => Self::permanent(match meaning {
-                Meaning::Expired => format!(
+            (ProviderError::Refused(meaning), _) => Self::permanent(match meaning {
+                ErrorClass::Expired => format!(
                     "{provider} says that this login has expired from age or disuse{http}. Please create a new AuthID"
                 ),
-                Meaning::Consent => {
+                ErrorClass::Consent => {
                     format!("{provider} wants a new consent or another sign-in step{http}. Please create a new AuthID")
                 }
-                Meaning::Policy => format!(
+                ErrorClass::Policy => format!(
                     "A rule of your organisation at {provider} wants a sign-in step that no backup can take{http}. Please ask its administrator, or create a new AuthID"
                 ),
-                Meaning::Locked => format!(
+                ErrorClass::Locked => format!(
                     "{provider} says that this account is locked or may not be used{http}. Please sign in there or ask its administrator, then create a new AuthID"
                 ),
-                Meaning::AdminConsent => format!(
+                ErrorClass::AdminConsent => format!(
                     "An administrator of your organisation has to allow this server's app at {provider}{http}. Please ask, then create a new AuthID"
                 ),
-                Meaning::AnswerLost => format!(
+                ErrorClass::AnswerLost => format!(
                     "An exchange with {provider} broke off, and this login is no longer accepted since{http}. Please create a new AuthID"
                 ),
-                Meaning::LoginAgain | Meaning::Operator | Meaning::Unclear | Meaning::Later => format!(
+                ErrorClass::LoginAgain | ErrorClass::Operator | ErrorClass::Unclear | ErrorClass::Later => format!(
                     "{provider} no longer accepts this login: it was withdrawn or replaced{http}. Please create a new AuthID"
                 ),
             }),
-            (Failure::Operator, Some(_)) => Self::operator(format!(
+            (ProviderError::Misconfigured, Some(_)) => Self::operator(format!(
                 "{provider} refused this server's own credentials or settings{http}. A new AuthID does not help; please tell the server's operator"
             )),
-            (Failure::Operator, None) => Self::operator(format!(
+            (ProviderError::Misconfigured, None) => Self::operator(format!(
                 "This server's settings for {provider} do not work. A new AuthID does not help; please tell the server's operator"
             )),
-            (Failure::NotOffered, _) => Self::operator(format!(
+            (ProviderError::NotOffered, _) => Self::operator(format!(
                 "{provider} is not set up on this server (any more). A new AuthID does not help; please tell the server's operator"
             )),
             // Some servers answer so to a dead login.
-            (Failure::Unclear { status: 500.. }, _) => Self::passing(format!(
+            (ProviderError::Unclear { status: 500.. }, _) => Self::passing(format!(
                 "{provider} has an outage{http}. Please try again later; if it stays, tell the server's operator"
             )),
-            (Failure::Disturbed, _) => Self::passing(format!(
+            (ProviderError::Disturbed, _) => Self::passing(format!(
                 "{provider} has an outage{http}. Your AuthID should be fine; please try again later"
             )),
-            (Failure::BadAnswer, Some(300..400)) => Self::passing(format!(
+            (ProviderError::BadAnswer, Some(300..400)) => Self::passing(format!(
                 "{provider} answered with a redirect where there has to be a token{http}. Please tell the server's operator"
             )),
-            (Failure::BadAnswer, _) => Self::passing(format!(
+            (ProviderError::BadAnswer, _) => Self::passing(format!(
                 "{provider} gave an answer that makes no sense{http}. Please try again later; if it stays, tell the server's operator"
             )),
-            (Failure::Unclear { status }, _) => Self::passing(format!(
+            (ProviderError::Unclear { status }, _) => Self::passing(format!(
                 "{provider} answered with an error that does not say what is wrong (HTTP {status}). Please try again later; if it stays, tell the server's operator"
             )),
-            (Failure::Later { retry_after: Some(time) }, _) => {
+            (ProviderError::Busy { retry_after: Some(time) }, _) => {
                 // At least a second, so that nobody comes back at once.
                 let seconds = time.as_secs().max(1);
                 let answer = Self::passing(format!(
@@ -281,20 +283,20 @@ impl Answer {
                 let status = if time > LONG { StatusCode::SERVICE_UNAVAILABLE } else { answer.status };
                 Self { status, retry_after: Some(seconds), ..answer }
             }
-            (Failure::Later { retry_after: None }, _) => {
+            (ProviderError::Busy { retry_after: None }, _) => {
                 Self::passing(format!("{provider} is busy{http}. Your AuthID is fine; please try again soon"))
             }
-            (Failure::Unreachable, None) => Self::passing(format!(
+            (ProviderError::Unreachable, None) => Self::passing(format!(
                 "{provider} cannot be reached. Your AuthID should be fine; please try again in half a minute"
             )),
-            (Failure::Unreachable, Some(_)) => Self::broke_off(http, provider),
-            (Failure::TimedOut, _) => Self {
+            (ProviderError::Unreachable, Some(_)) => Self::broke_off(http, provider),
+            (ProviderError::TimedOut, _) => Self {
                 status: StatusCode::GATEWAY_TIMEOUT,
                 ..Self::passing(format!(
                     "{provider} did not answer in time{http}. Your AuthID should be fine; please try again in half a minute"
                 ))
             },
-            (Failure::BadCallback, _) => Self::permanent(format!(
+            (ProviderError::BadCallback, _) => Self::permanent(format!(
                 "{provider} sent this login to an address that is not its own. Please create a new AuthID"
             )),
         }

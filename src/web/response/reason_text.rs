@@ -4,10 +4,10 @@
 use crate::app::App;
 use crate::authid::ParseError;
 use crate::denylist::Denied;
-use crate::provider::{Failure, Meaning};
+use crate::provider::{ErrorClass, ProviderError};
 use crate::seal::NoKey;
 use crate::texts::Text;
-use crate::tokens::Refused;
+use crate::tokens::ExchangeError;
 use crate::web::exchange;
 use crate::web::request::authid::NoAuthId;
 use crate::web::response::errors::Answer;
@@ -23,7 +23,12 @@ pub(in crate::web) fn no_authid(why: NoAuthId) -> Text {
 }
 
 /// [`exchange::unopened`], and what the page says.
-pub(in crate::web) fn unopened(refused: &Refused, pasted: &str, request: &HttpRequest, app: &App) -> (Answer, Text) {
+pub(in crate::web) fn unopened(
+    refused: &ExchangeError,
+    pasted: &str,
+    request: &HttpRequest,
+    app: &App,
+) -> (Answer, Text) {
     let answer = exchange::unopened(refused, pasted, request, app);
     // Nothing else that does not open has to wait.
     let is_limited = answer.retry_after.is_some();
@@ -36,53 +41,53 @@ pub(in crate::web) fn gone(reason: &str) -> Text {
 }
 
 /// Why an AuthID gives no access, or cannot be opened. The provider's name is for the caller to fill in.
-pub(in crate::web) fn refused(refused: &Refused) -> Text {
+pub(in crate::web) fn refused(refused: &ExchangeError) -> Text {
     Text::new(match refused {
-        Refused::Parse(ParseError::Malformed) | Refused::NotInOldStore(_) | Refused::Forged => "reason.invalid",
-        Refused::Parse(ParseError::Version1 | ParseError::Version2(_)) => "reason.old_kind",
-        Refused::IsRevokeCode => "reason.is_revoke_code",
-        Refused::NoKey(_, NoKey::Newer) => "reason.newer_key",
-        Refused::NoKey(_, NoKey::Absent) => "reason.no_key",
-        Refused::NoKey(_, NoKey::Retired | NoKey::BelowFloor) => "reason.retired_key",
-        Refused::BadRevokeCode => "reason.bad_revoke_code",
-        Refused::NoKeyForRevokeCode(_, NoKey::Newer) => "reason.code_newer_key",
-        Refused::NoKeyForRevokeCode(_, NoKey::Absent) => "reason.code_no_key",
-        Refused::NoKeyForRevokeCode(_, NoKey::Retired | NoKey::BelowFloor) => "reason.code_retired_key",
-        Refused::Denied(Denied::Grant) => "reason.revoked",
-        Refused::Denied(_) => "reason.revoked_kind",
-        Refused::NotOffered(_) => "reason.not_offered",
-        Refused::Gone(_, reason) => return gone(reason),
-        Refused::Provider(failure, _) | Refused::Unclear(failure, _) => return failed(failure),
-        Refused::NoKeyForRecord(_, NoKey::Newer) => "reason.record_newer_key",
-        Refused::NoKeyForRecord(..) => "reason.record_no_key",
-        Refused::Forgotten => "reason.forgotten",
-        Refused::InDoubt => "reason.in_doubt",
-        Refused::StoreDown => "reason.store_down",
-        Refused::TimedOut => "reason.timed_out",
-        Refused::NoRoom => "reason.no_room",
-        Refused::OldStore(_) => "reason.old_store",
-        Refused::Guessed(_) => "reason.too_many",
-        Refused::Internal => "reason.fault",
+        ExchangeError::Parse(ParseError::Malformed) | ExchangeError::NotInOldStore(_) | ExchangeError::Forged => "reason.invalid",
+        ExchangeError::Parse(ParseError::Version1 | ParseError::Version2(_)) => "reason.old_kind",
+        ExchangeError::IsRevokeCode => "reason.is_revoke_code",
+        ExchangeError::NoKey(_, NoKey::Newer) => "reason.newer_key",
+        ExchangeError::NoKey(_, NoKey::Absent) => "reason.no_key",
+        ExchangeError::NoKey(_, NoKey::Retired | NoKey::BelowFloor) => "reason.retired_key",
+        ExchangeError::BadRevokeCode => "reason.bad_revoke_code",
+        ExchangeError::NoKeyForRevokeCode(_, NoKey::Newer) => "reason.code_newer_key",
+        ExchangeError::NoKeyForRevokeCode(_, NoKey::Absent) => "reason.code_no_key",
+        ExchangeError::NoKeyForRevokeCode(_, NoKey::Retired | NoKey::BelowFloor) => "reason.code_retired_key",
+        ExchangeError::Denied(Denied::Grant) => "reason.revoked",
+        ExchangeError::Denied(_) => "reason.revoked_kind",
+        ExchangeError::NotOffered(_) => "reason.not_offered",
+        ExchangeError::Gone(_, reason) => return gone(reason),
+        ExchangeError::Provider(failure, _) | ExchangeError::Unclear(failure, _) => return failed(failure),
+        ExchangeError::NoKeyForRecord(_, NoKey::Newer) => "reason.record_newer_key",
+        ExchangeError::NoKeyForRecord(..) => "reason.record_no_key",
+        ExchangeError::NoRecord => "reason.forgotten",
+        ExchangeError::MaybeSpent => "reason.in_doubt",
+        ExchangeError::StoreDown => "reason.store_down",
+        ExchangeError::TimedOut => "reason.timed_out",
+        ExchangeError::NoRoom => "reason.no_room",
+        ExchangeError::OldStore(_) => "reason.old_store",
+        ExchangeError::Guessed(_) => "reason.too_many",
+        ExchangeError::Internal => "reason.fault",
     })
 }
 
-fn failed(failure: &Failure) -> Text {
+fn failed(failure: &ProviderError) -> Text {
     Text::new(match failure {
-        Failure::Refused(Meaning::Expired) => "reason.expired",
-        Failure::Refused(Meaning::Consent) => "reason.consent",
-        Failure::Refused(Meaning::Policy) => "reason.policy",
-        Failure::Refused(Meaning::Locked) => "reason.locked",
-        Failure::Refused(Meaning::AdminConsent) => "reason.admin_consent",
-        Failure::Refused(Meaning::AnswerLost) => "reason.answer_lost",
-        Failure::Refused(_) => "reason.withdrawn",
-        Failure::Operator => "reason.credentials",
-        Failure::Unclear { status } => return Text::new("reason.unclear").with("status", *status),
-        Failure::Later { .. } => "reason.busy",
-        Failure::Unreachable => "reason.unreachable",
-        Failure::Disturbed => "reason.disturbed",
-        Failure::BadAnswer => "reason.bad_answer",
-        Failure::BadCallback => "reason.bad_callback",
-        Failure::NotOffered => "reason.not_offered",
-        Failure::TimedOut => "reason.timed_out",
+        ProviderError::Refused(ErrorClass::Expired) => "reason.expired",
+        ProviderError::Refused(ErrorClass::Consent) => "reason.consent",
+        ProviderError::Refused(ErrorClass::Policy) => "reason.policy",
+        ProviderError::Refused(ErrorClass::Locked) => "reason.locked",
+        ProviderError::Refused(ErrorClass::AdminConsent) => "reason.admin_consent",
+        ProviderError::Refused(ErrorClass::AnswerLost) => "reason.answer_lost",
+        ProviderError::Refused(_) => "reason.withdrawn",
+        ProviderError::Misconfigured => "reason.credentials",
+        ProviderError::Unclear { status } => return Text::new("reason.unclear").with("status", *status),
+        ProviderError::Busy { .. } => "reason.busy",
+        ProviderError::Unreachable => "reason.unreachable",
+        ProviderError::Disturbed => "reason.disturbed",
+        ProviderError::BadAnswer => "reason.bad_answer",
+        ProviderError::BadCallback => "reason.bad_callback",
+        ProviderError::NotOffered => "reason.not_offered",
+        ProviderError::TimedOut => "reason.timed_out",
     })
 }

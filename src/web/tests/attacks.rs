@@ -1,12 +1,12 @@
-//! One attack for each guard, made twice: with the guard switched off it succeeds, with the guard it fails. So every
-//! guard is known to be what keeps its attack out.
+//! One attack for each mitigation, made twice: with it switched off the attack succeeds, with it the attack fails. So
+//! every mitigation is known to be what keeps its attack out.
 
 mod callback;
 mod delivery;
 mod site;
 
 use crate::authid::{GrantId, RevokeCode};
-use crate::guard::Guard;
+use crate::mitigation::Mitigation;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use secrecy::ExposeSecret;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 #[test]
 fn every_guard_has_its_attack() {
-    let (_, guards) = include_str!("../../guard.rs").split_once("enum Guard {").unwrap();
+    let (_, guards) = include_str!("../../mitigation.rs").split_once("enum Mitigation {").unwrap();
     let (guards, _) = guards.split_once("\n}").unwrap();
     let names: Vec<_> = guards.lines().filter_map(|line| line.trim().strip_suffix(',')).collect();
     assert!(names.contains(&"Binder"), "{names:?}");
@@ -23,7 +23,7 @@ fn every_guard_has_its_attack() {
         assert!(
             [include_str!("attacks.rs"), include_str!("attacks/callback.rs"), include_str!("attacks/delivery.rs")]
                 .concat()
-                .contains(&format!("Guard::{name}, ")),
+                .contains(&format!("Mitigation::{name}, ")),
             "{name} is not proved"
         );
     }
@@ -31,7 +31,7 @@ fn every_guard_has_its_attack() {
 
 #[tokio::test]
 async fn a_login_does_not_end_in_another_browser() {
-    prove(Guard::Binder, 400, async |site| {
+    prove(Mitigation::Binder, 400, async |site| {
         let state = site.browser(ELSEWHERE).await.leave(UI, TOKEN).await;
         let page = site.browser(HOME).await.come_back(&state).await;
         page.won(page.has_authid())
@@ -41,7 +41,7 @@ async fn a_login_does_not_end_in_another_browser() {
 
 #[tokio::test]
 async fn a_login_link_is_of_no_use_in_another_browser() {
-    prove(Guard::Binder, 303, async |site| {
+    prove(Mitigation::Binder, 303, async |site| {
         let ctx = site.browser(ELSEWHERE).await.open(UI, TOKEN).await;
         let away = site.browser(HOME).await.get(&format!("/login?id=drive&ctx={ctx}"), &[]).await;
         away.won(away.leads_to_provider())
@@ -51,7 +51,7 @@ async fn a_login_link_is_of_no_use_in_another_browser() {
 
 #[tokio::test]
 async fn a_stolen_ticket_is_of_no_use_in_another_browser() {
-    prove(Guard::Binder, 400, async |site| {
+    prove(Mitigation::Binder, 400, async |site| {
         let page = site.browser(HOME).await.log_in(EVIL, TOKEN).await;
         let ticket = page.between("data-ticket=\"", "\"");
         let sent = site.browser(ELSEWHERE).await.post("/deliver", &[("grant", &ticket)], &[]).await;
@@ -62,7 +62,7 @@ async fn a_stolen_ticket_is_of_no_use_in_another_browser() {
 
 #[tokio::test]
 async fn an_old_state_ends_no_login() {
-    prove(Guard::Age, 400, async |site| {
+    prove(Mitigation::Age, 400, async |site| {
         let mut browser = site.browser(HOME).await;
         let state = browser.leave(UI, TOKEN).await;
         site.clock.advance(Duration::from_secs(1200));
@@ -74,7 +74,7 @@ async fn an_old_state_ends_no_login() {
 
 #[tokio::test]
 async fn another_site_begins_no_login() {
-    prove(Guard::OwnPageOnly, 303, async |site| {
+    prove(Mitigation::OwnPageOnly, 303, async |site| {
         let mut browser = site.browser(HOME).await;
         let ctx = browser.open(UI, TOKEN).await;
         let away = browser.get(&format!("/login?id=drive&ctx={ctx}"), FROM_EVIL).await;
@@ -85,7 +85,7 @@ async fn another_site_begins_no_login() {
 
 #[tokio::test]
 async fn a_guess_of_the_browser_spends_no_login() {
-    prove(Guard::Navigation, 503, async |site| {
+    prove(Mitigation::Navigation, 503, async |site| {
         let mut browser = site.browser(HOME).await;
         let state = browser.leave(UI, TOKEN).await;
         let uri = format!("/logged-in?code=code&state={state}");
@@ -98,7 +98,7 @@ async fn a_guess_of_the_browser_spends_no_login() {
 
 #[tokio::test]
 async fn what_is_no_page_of_its_own_spends_no_login() {
-    prove(Guard::Navigation, 403, async |site| {
+    prove(Mitigation::Navigation, 403, async |site| {
         let mut browser = site.browser(HOME).await;
         let state = browser.leave(UI, TOKEN).await;
         let uri = format!("/logged-in?code=code&state={state}");
@@ -111,7 +111,7 @@ async fn what_is_no_page_of_its_own_spends_no_login() {
 
 #[tokio::test]
 async fn no_page_is_shown_under_a_foreign_name() {
-    prove(Guard::HostName, 421, async |site| {
+    prove(Mitigation::HostName, 421, async |site| {
         let page = site.browser(HOME).await.get("/", &[("host", "evil.test")]).await;
         page.won(page.body.contains("ctx="))
     })
@@ -120,7 +120,7 @@ async fn no_page_is_shown_under_a_foreign_name() {
 
 #[tokio::test]
 async fn another_site_revokes_nothing() {
-    prove(Guard::ForeignForm, 403, async |site| {
+    prove(Mitigation::ForeignForm, 403, async |site| {
         let mut browser = site.browser(HOME).await;
         let page = browser.log_in(UI, TOKEN).await;
         let authid = format!("v3:{}", page.between("v3:", "<"));
@@ -132,7 +132,7 @@ async fn another_site_revokes_nothing() {
 
 #[tokio::test]
 async fn another_site_has_no_authid_tested() {
-    prove(Guard::ForeignForm, 403, async |site| {
+    prove(Mitigation::ForeignForm, 403, async |site| {
         let mut browser = site.browser(HOME).await;
         let authid = format!("v3:{}", browser.log_in(UI, TOKEN).await.between("v3:", "<"));
         let fields = [("authid", authid.as_str()), ("act", "test")];
@@ -144,7 +144,7 @@ async fn another_site_has_no_authid_tested() {
 
 #[tokio::test]
 async fn nobody_revokes_a_login_by_its_id_alone() {
-    prove(Guard::RevokeCodeTag, 400, async |site| {
+    prove(Mitigation::RevokeCodeTag, 400, async |site| {
         let victims =
             site.browser(HOME).await.log_in(UI, TOKEN).await.between("Login id</summary>\n      <p><code>", "<");
         let mut browser = site.browser(ELSEWHERE).await;
@@ -159,7 +159,7 @@ async fn nobody_revokes_a_login_by_its_id_alone() {
 
 #[tokio::test]
 async fn nobody_sends_test_after_test_to_a_provider() {
-    prove(Guard::TestLimit, 429, async |site| {
+    prove(Mitigation::TestLimit, 429, async |site| {
         let mut browser = site.browser(HOME).await;
         let authid = format!("v3:{}", browser.log_in(UI, TOKEN).await.between("v3:", "<"));
         let fields = [("authid", authid.as_str()), ("act", "test")];
@@ -174,7 +174,7 @@ async fn nobody_sends_test_after_test_to_a_provider() {
 
 #[tokio::test]
 async fn another_site_presses_no_button() {
-    prove(Guard::ForeignForm, 403, async |site| {
+    prove(Mitigation::ForeignForm, 403, async |site| {
         let mut browser = site.browser(HOME).await;
         let ticket = browser.log_in(EVIL, TOKEN).await.between("data-ticket=\"", "\"");
         let sent = browser.post("/deliver", &[("grant", &ticket)], FROM_EVIL).await;
@@ -185,7 +185,7 @@ async fn another_site_presses_no_button() {
 
 #[tokio::test]
 async fn another_site_pastes_no_token_of_its_own() {
-    prove(Guard::ForeignForm, 403, async |site| {
+    prove(Mitigation::ForeignForm, 403, async |site| {
         let mut browser = site.browser(HOME).await;
         let ctx = browser.open(UI, TOKEN).await;
         let token = BASE64URL.encode(r#"{"username":"mallory","auth_token":"of-the-attacker"}"#);
@@ -198,7 +198,8 @@ async fn another_site_pastes_no_token_of_its_own() {
 
 #[tokio::test]
 async fn another_site_gives_no_password() {
-    prove_with(ASKS_FOR_PASSWORD, Guard::ForeignForm, 403, async |site| give_password(site, FROM_EVIL).await).await;
+    prove_with(ASKS_FOR_PASSWORD, Mitigation::ForeignForm, 403, async |site| give_password(site, FROM_EVIL).await)
+        .await;
 }
 
 /// Whether the password opens this server when its form is sent with these headers.
@@ -211,7 +212,7 @@ async fn give_password(site: &Site, headers: &[(&str, &str)]) -> Outcome {
 
 #[tokio::test]
 async fn no_login_begins_around_the_password() {
-    prove_with(ASKS_FOR_PASSWORD, Guard::Password, 303, async |site| {
+    prove_with(ASKS_FOR_PASSWORD, Mitigation::Password, 303, async |site| {
         let mut browser = site.browser(HOME).await;
         let ctx = browser.open(UI, TOKEN).await;
         let away = browser.get(&format!("/login?id=drive&ctx={ctx}"), &[]).await;
@@ -222,7 +223,7 @@ async fn no_login_begins_around_the_password() {
 
 #[tokio::test]
 async fn no_login_ends_by_plain_http() {
-    prove(Guard::PlainHttp, 403, async |site| {
+    prove(Mitigation::PlainHttp, 403, async |site| {
         let mut browser = site.browser(HOME).await;
         let state = browser.leave(UI, TOKEN).await;
         let uri = format!("/logged-in?code=code&state={state}");
@@ -234,7 +235,7 @@ async fn no_login_ends_by_plain_http() {
 
 #[tokio::test]
 async fn no_password_is_taken_by_plain_http() {
-    prove_with(ASKS_FOR_PASSWORD, Guard::PlainHttp, 403, async |site| {
+    prove_with(ASKS_FOR_PASSWORD, Mitigation::PlainHttp, 403, async |site| {
         give_password(site, &[("x-forwarded-proto", "http")]).await
     })
     .await;
@@ -242,7 +243,7 @@ async fn no_password_is_taken_by_plain_http() {
 
 #[tokio::test]
 async fn no_password_is_taken_under_a_foreign_name() {
-    prove_with(ASKS_FOR_PASSWORD, Guard::HostName, 421, async |site| {
+    prove_with(ASKS_FOR_PASSWORD, Mitigation::HostName, 421, async |site| {
         give_password(site, &[("host", "evil.test")]).await
     })
     .await;

@@ -7,9 +7,9 @@ mod reading;
 
 use crate::authid::{ParseError, ServiceId};
 use crate::denylist::Denied;
-use crate::provider::{Failure, Meaning};
+use crate::provider::{ErrorClass, ProviderError};
 use crate::seal::{Epoch, NoKey};
-use crate::tokens::Refused;
+use crate::tokens::ExchangeError;
 use crate::web::handlers::refresh;
 use crate::web::request::authid::NoAuthId;
 use crate::web::response::errors::Answer;
@@ -49,63 +49,63 @@ fn service() -> ServiceId {
     ServiceId::parse("example").unwrap()
 }
 
-fn refused(meaning: Meaning) -> Refused {
-    Refused::Provider(Failure::Refused(meaning), Some(400))
+fn refused(meaning: ErrorClass) -> ExchangeError {
+    ExchangeError::Provider(ProviderError::Refused(meaning), Some(400))
 }
 
-rows! { refusals, Refused,
-    Refused::Parse(ParseError::Malformed) => Refused::Parse(ParseError::Malformed), User;
-    Refused::Parse(ParseError::Version1) => Refused::Parse(ParseError::Version1), User;
-    Refused::Parse(ParseError::Version2(_)) => Refused::Parse(ParseError::Version2(None)), User;
-    Refused::Forged => Refused::Forged, User;
-    Refused::IsRevokeCode => Refused::IsRevokeCode, User;
-    Refused::NoKey(_, NoKey::Newer) => Refused::NoKey(epoch(), NoKey::Newer), Later;
-    Refused::NoKey(_, NoKey::Absent) => Refused::NoKey(epoch(), NoKey::Absent), User;
-    Refused::NoKey(_, NoKey::Retired) => Refused::NoKey(epoch(), NoKey::Retired), User;
-    Refused::NoKey(_, NoKey::BelowFloor) => Refused::NoKey(epoch(), NoKey::BelowFloor), User;
+rows! { refusals, ExchangeError,
+    ExchangeError::Parse(ParseError::Malformed) => ExchangeError::Parse(ParseError::Malformed), User;
+    ExchangeError::Parse(ParseError::Version1) => ExchangeError::Parse(ParseError::Version1), User;
+    ExchangeError::Parse(ParseError::Version2(_)) => ExchangeError::Parse(ParseError::Version2(None)), User;
+    ExchangeError::Forged => ExchangeError::Forged, User;
+    ExchangeError::IsRevokeCode => ExchangeError::IsRevokeCode, User;
+    ExchangeError::NoKey(_, NoKey::Newer) => ExchangeError::NoKey(epoch(), NoKey::Newer), Later;
+    ExchangeError::NoKey(_, NoKey::Absent) => ExchangeError::NoKey(epoch(), NoKey::Absent), User;
+    ExchangeError::NoKey(_, NoKey::Retired) => ExchangeError::NoKey(epoch(), NoKey::Retired), User;
+    ExchangeError::NoKey(_, NoKey::BelowFloor) => ExchangeError::NoKey(epoch(), NoKey::BelowFloor), User;
     // These two come at `/revoked` and `/inspect` alone.
-    Refused::BadRevokeCode => Refused::BadRevokeCode, User;
-    Refused::NoKeyForRevokeCode(..) => Refused::NoKeyForRevokeCode(epoch(), NoKey::Newer), Later;
-    Refused::Denied(Denied::Grant) => Refused::Denied(Denied::Grant), User;
-    Refused::Denied(_) => Refused::Denied(Denied::Epoch), User;
-    Refused::NotOffered(_) => Refused::NotOffered(service()), Operator;
-    Refused::Gone(..) => Refused::Gone(service(), "It has ended. Use gcs instead.".to_owned()), User;
-    Refused::Provider(Failure::Refused(Meaning::LoginAgain), _) => refused(Meaning::LoginAgain), User;
-    Refused::Provider(Failure::Refused(Meaning::Expired), _) => refused(Meaning::Expired), User;
-    Refused::Provider(Failure::Refused(Meaning::Consent), _) => refused(Meaning::Consent), User;
-    Refused::Provider(Failure::Refused(Meaning::Policy), _) => refused(Meaning::Policy), User;
-    Refused::Provider(Failure::Refused(Meaning::Locked), _) => refused(Meaning::Locked), User;
-    Refused::Provider(Failure::Refused(Meaning::AdminConsent), _) => refused(Meaning::AdminConsent), User;
-    Refused::Provider(Failure::Refused(Meaning::AnswerLost), _) => refused(Meaning::AnswerLost), User;
-    Refused::Provider(Failure::Refused(Meaning::Operator | Meaning::Unclear | Meaning::Later), _) => refused(Meaning::Later), User;
-    Refused::Provider(Failure::Operator, Some(_)) => Refused::Provider(Failure::Operator, Some(401)), Operator;
-    Refused::Provider(Failure::Operator, None) => Refused::Provider(Failure::Operator, None), Operator;
-    Refused::Provider(Failure::Unclear { status: 500.. }, _) => Refused::Provider(Failure::Unclear { status: 500 }, Some(500)), Later;
-    Refused::Provider(Failure::Unclear { .. }, _) => Refused::Provider(Failure::Unclear { status: 418 }, Some(418)), Later;
-    Refused::Provider(Failure::Later { retry_after: None }, _) => Refused::Provider(Failure::Later { retry_after: None }, Some(429)), Later;
-    Refused::Provider(Failure::Later { retry_after: Some(_) }, _) => Refused::Provider(Failure::Later { retry_after: Some(Duration::from_secs(86_400)) }, Some(429)), Later;
-    Refused::Provider(Failure::Unreachable, None) => Refused::Provider(Failure::Unreachable, None), Later;
-    Refused::Provider(Failure::Unreachable, Some(_)) => Refused::Provider(Failure::Unreachable, Some(200)), Later;
-    Refused::Provider(Failure::Disturbed, _) => Refused::Provider(Failure::Disturbed, Some(503)), Later;
-    Refused::Provider(Failure::BadAnswer, Some(300..400)) => Refused::Provider(Failure::BadAnswer, Some(302)), Operator;
-    Refused::Provider(Failure::BadAnswer, _) => Refused::Provider(Failure::BadAnswer, Some(200)), Later;
-    Refused::Provider(Failure::TimedOut, _) => Refused::Provider(Failure::TimedOut, None), Later;
-    Refused::Provider(Failure::BadCallback, _) => Refused::Provider(Failure::BadCallback, None), User;
-    Refused::Provider(Failure::NotOffered, _) => Refused::Provider(Failure::NotOffered, None), Operator;
-    Refused::Unclear(Failure::TimedOut, _) => Refused::Unclear(Failure::TimedOut, None), Later;
-    Refused::Unclear(Failure::Unreachable, _) => Refused::Unclear(Failure::Unreachable, None), Later;
-    Refused::Unclear(..) => Refused::Unclear(Failure::Disturbed, Some(502)), Later;
-    Refused::Forgotten => Refused::Forgotten, User;
-    Refused::InDoubt => Refused::InDoubt, Later;
-    Refused::NoKeyForRecord(_, NoKey::Newer) => Refused::NoKeyForRecord(epoch(), NoKey::Newer), Later;
-    Refused::NoKeyForRecord(..) => Refused::NoKeyForRecord(epoch(), NoKey::Retired), User;
-    Refused::StoreDown => Refused::StoreDown, Later;
-    Refused::TimedOut => Refused::TimedOut, Later;
-    Refused::NoRoom => Refused::NoRoom, Later;
-    Refused::NotInOldStore(_) => Refused::NotInOldStore(String::new()), User;
-    Refused::OldStore(_) => Refused::OldStore(String::new()), Operator;
-    Refused::Guessed(_) => Refused::Guessed(Duration::from_secs(60)), Later;
-    Refused::Internal => Refused::Internal, Operator;
+    ExchangeError::BadRevokeCode => ExchangeError::BadRevokeCode, User;
+    ExchangeError::NoKeyForRevokeCode(..) => ExchangeError::NoKeyForRevokeCode(epoch(), NoKey::Newer), Later;
+    ExchangeError::Denied(Denied::Grant) => ExchangeError::Denied(Denied::Grant), User;
+    ExchangeError::Denied(_) => ExchangeError::Denied(Denied::Epoch), User;
+    ExchangeError::NotOffered(_) => ExchangeError::NotOffered(service()), Operator;
+    ExchangeError::Gone(..) => ExchangeError::Gone(service(), "It has ended. Use gcs instead.".to_owned()), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::LoginAgain), _) => refused(ErrorClass::LoginAgain), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::Expired), _) => refused(ErrorClass::Expired), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::Consent), _) => refused(ErrorClass::Consent), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::Policy), _) => refused(ErrorClass::Policy), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::Locked), _) => refused(ErrorClass::Locked), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::AdminConsent), _) => refused(ErrorClass::AdminConsent), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::AnswerLost), _) => refused(ErrorClass::AnswerLost), User;
+    ExchangeError::Provider(ProviderError::Refused(ErrorClass::Operator | ErrorClass::Unclear | ErrorClass::Later), _) => refused(ErrorClass::Later), User;
+    ExchangeError::Provider(ProviderError::Misconfigured, Some(_)) => ExchangeError::Provider(ProviderError::Misconfigured, Some(401)), Operator;
+    ExchangeError::Provider(ProviderError::Misconfigured, None) => ExchangeError::Provider(ProviderError::Misconfigured, None), Operator;
+    ExchangeError::Provider(ProviderError::Unclear { status: 500.. }, _) => ExchangeError::Provider(ProviderError::Unclear { status: 500 }, Some(500)), Later;
+    ExchangeError::Provider(ProviderError::Unclear { .. }, _) => ExchangeError::Provider(ProviderError::Unclear { status: 418 }, Some(418)), Later;
+    ExchangeError::Provider(ProviderError::Busy { retry_after: None }, _) => ExchangeError::Provider(ProviderError::Busy { retry_after: None }, Some(429)), Later;
+    ExchangeError::Provider(ProviderError::Busy { retry_after: Some(_) }, _) => ExchangeError::Provider(ProviderError::Busy { retry_after: Some(Duration::from_secs(86_400)) }, Some(429)), Later;
+    ExchangeError::Provider(ProviderError::Unreachable, None) => ExchangeError::Provider(ProviderError::Unreachable, None), Later;
+    ExchangeError::Provider(ProviderError::Unreachable, Some(_)) => ExchangeError::Provider(ProviderError::Unreachable, Some(200)), Later;
+    ExchangeError::Provider(ProviderError::Disturbed, _) => ExchangeError::Provider(ProviderError::Disturbed, Some(503)), Later;
+    ExchangeError::Provider(ProviderError::BadAnswer, Some(300..400)) => ExchangeError::Provider(ProviderError::BadAnswer, Some(302)), Operator;
+    ExchangeError::Provider(ProviderError::BadAnswer, _) => ExchangeError::Provider(ProviderError::BadAnswer, Some(200)), Later;
+    ExchangeError::Provider(ProviderError::TimedOut, _) => ExchangeError::Provider(ProviderError::TimedOut, None), Later;
+    ExchangeError::Provider(ProviderError::BadCallback, _) => ExchangeError::Provider(ProviderError::BadCallback, None), User;
+    ExchangeError::Provider(ProviderError::NotOffered, _) => ExchangeError::Provider(ProviderError::NotOffered, None), Operator;
+    ExchangeError::Unclear(ProviderError::TimedOut, _) => ExchangeError::Unclear(ProviderError::TimedOut, None), Later;
+    ExchangeError::Unclear(ProviderError::Unreachable, _) => ExchangeError::Unclear(ProviderError::Unreachable, None), Later;
+    ExchangeError::Unclear(..) => ExchangeError::Unclear(ProviderError::Disturbed, Some(502)), Later;
+    ExchangeError::NoRecord => ExchangeError::NoRecord, User;
+    ExchangeError::MaybeSpent => ExchangeError::MaybeSpent, Later;
+    ExchangeError::NoKeyForRecord(_, NoKey::Newer) => ExchangeError::NoKeyForRecord(epoch(), NoKey::Newer), Later;
+    ExchangeError::NoKeyForRecord(..) => ExchangeError::NoKeyForRecord(epoch(), NoKey::Retired), User;
+    ExchangeError::StoreDown => ExchangeError::StoreDown, Later;
+    ExchangeError::TimedOut => ExchangeError::TimedOut, Later;
+    ExchangeError::NoRoom => ExchangeError::NoRoom, Later;
+    ExchangeError::NotInOldStore(_) => ExchangeError::NotInOldStore(String::new()), User;
+    ExchangeError::OldStore(_) => ExchangeError::OldStore(String::new()), Operator;
+    ExchangeError::Guessed(_) => ExchangeError::Guessed(Duration::from_secs(60)), Later;
+    ExchangeError::Internal => ExchangeError::Internal, Operator;
 }
 
 rows! { without, NoAuthId,
@@ -187,11 +187,11 @@ fn every_reason_has_the_same_form_and_says_whose_turn_it_is() {
         }
     }
     for (refused, _) in refusals() {
-        if let Refused::Provider(_, status) | Refused::Unclear(_, status) = &refused {
+        if let ExchangeError::Provider(_, status) | ExchangeError::Unclear(_, status) = &refused {
             let reason = Answer::of(&refused, "Google").reason;
             assert!(reason.contains("Google"), "{reason}");
             assert!(status.is_none_or(|status| reason.contains(&format!("(HTTP {status})"))), "{reason}");
-            let doubt = matches!(refused, Refused::Unclear(..));
+            let doubt = matches!(refused, ExchangeError::Unclear(..));
             assert!(!(doubt && reason.contains("is fine")), "{reason}");
         }
     }

@@ -71,7 +71,7 @@ impl Fault {
     /// A body that calls itself compressed and would unpack to a gigabyte.
     pub(crate) fn gzip_bomb() -> Self {
         let headers = vec![("content-type", "application/json".to_owned()), ("content-encoding", "gzip".to_owned())];
-        // The head of a long run of zeros as gzip writes it; every further byte stands for a thousand of them: 60 MB.
+        // The head of a long run of zeros as gzip writes it; every further byte means a thousand of them: 60 MB.
         let mut body = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 0xff, 0xec, 0xc1, 1, 1, 0, 0, 0, 0x80, 0x90, 0xfe];
         body.extend([0xaf, 0xee, 8, 0x0a]);
         body.resize(60_000, 0);

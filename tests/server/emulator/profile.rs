@@ -10,7 +10,7 @@ pub(crate) struct Profile {
     pub(crate) provider: &'static str,
     /// A service of it, for tests that need one.
     pub(crate) service: &'static str,
-    /// Paths; a part in braces stands for any one segment. An empty one is not there.
+    /// Paths; a part in braces matches any one segment. An empty one is not there.
     pub(crate) authorize: &'static str,
     pub(crate) token: &'static str,
     pub(crate) revoke: &'static str,

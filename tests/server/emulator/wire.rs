@@ -74,7 +74,7 @@ pub(crate) fn need<'a>(form: &'a Form, name: &'static str) -> Result<&'a str, Re
     form.get(name).map(String::as_str).filter(|value| !value.is_empty()).ok_or(Refusal::Missing(name))
 }
 
-/// The segments that stand for the braces of `pattern`, when `path` is of its shape.
+/// The segments that match the braces of `pattern`, when `path` is of its shape.
 pub(crate) fn route<'a>(pattern: &str, path: &'a str) -> Option<Vec<(String, &'a str)>> {
     let (pattern, path): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
     if pattern.len() != path.len() || pattern.len() < 2 {

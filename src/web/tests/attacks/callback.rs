@@ -1,11 +1,11 @@
 //! Attacks on the way back from the provider.
 
 use super::site::*;
-use crate::guard::Guard;
+use crate::mitigation::Mitigation;
 
 #[tokio::test]
 async fn a_planted_state_cookie_ends_no_login_where_the_provider_returns_the_state() {
-    prove(Guard::StateOptional, 400, async |site| {
+    prove(Mitigation::StateOptional, 400, async |site| {
         let mut browser = site.browser(HOME).await;
         let state = browser.leave(UI, TOKEN).await;
         browser.cookies.insert("__Host-authseal-state".to_owned(), state);
@@ -21,7 +21,7 @@ async fn a_callback_without_a_state_is_not_redeemed_before_its_person_says_where
         [providers.loose]\nname = \"Loose\"\nrotation = \"none\"\nstate_optional = true\n\
         authorize_url = \"https://loose.test/authorize\"\ntoken_url = \"PROVIDER/token\"\n\
         [services.loosedrive]\nprovider = \"loose\"\nname = \"Loose Drive\"\nscopes = [\"files\"]\n";
-    prove_with(tables, Guard::Confirmation, 200, async |site| {
+    prove_with(tables, Mitigation::Confirmation, 200, async |site| {
         let mut browser = site.browser(HOME).await;
         browser.leave_for("loosedrive", UI, TOKEN).await;
         let page = browser.get("/logged-in?code=of-the-attacker", &[("sec-fetch-site", "cross-site")]).await;
@@ -32,7 +32,7 @@ async fn a_callback_without_a_state_is_not_redeemed_before_its_person_says_where
 
 #[tokio::test]
 async fn a_planted_cookie_brings_no_foreign_authid_into_the_mailbox() {
-    prove(Guard::OtherAddress, 200, async |site| {
+    prove(Mitigation::OtherAddress, 200, async |site| {
         let mut attacker = site.browser(ELSEWHERE).await;
         let state = attacker.leave(UI, TOKEN).await;
         // A browser that does not enforce `__Host-`, with the attacker's cookie in it.
@@ -46,7 +46,7 @@ async fn a_planted_cookie_brings_no_foreign_authid_into_the_mailbox() {
 
 #[tokio::test]
 async fn an_answer_from_another_issuer_is_not_redeemed() {
-    prove(Guard::Issuer, 400, async |site| {
+    prove(Mitigation::Issuer, 400, async |site| {
         let mut browser = site.browser(HOME).await;
         let state = browser.leave(UI, TOKEN).await;
         let page = browser.come_back(&format!("{state}&iss={EVIL}")).await;
@@ -57,7 +57,7 @@ async fn an_answer_from_another_issuer_is_not_redeemed() {
 
 #[tokio::test]
 async fn a_callback_from_the_history_shows_no_authid_again() {
-    prove(Guard::Replay, 400, async |site| {
+    prove(Mitigation::Replay, 400, async |site| {
         let mut browser = site.browser(HOME).await;
         let state = browser.leave(UI, TOKEN).await;
         assert!(browser.come_back(&state).await.has_authid());

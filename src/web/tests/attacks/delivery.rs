@@ -1,11 +1,11 @@
 //! Attacks on the way of an AuthID to Duplicati's page.
 
 use super::site::*;
-use crate::guard::Guard;
+use crate::mitigation::Mitigation;
 
 #[tokio::test]
 async fn an_authid_does_not_wait_for_an_unknown_opener() {
-    prove(Guard::TrustedOpener, 200, async |site| {
+    prove(Mitigation::TrustedOpener, 200, async |site| {
         site.browser(HOME).await.log_in(EVIL, TOKEN).await;
         // By a script on the opener's page, in the same browser.
         site.fetch_as(HOME, TOKEN, &[("referer", EVIL)]).await
@@ -15,7 +15,7 @@ async fn an_authid_does_not_wait_for_an_unknown_opener() {
 
 #[tokio::test]
 async fn a_planted_token_fetches_nothing_from_elsewhere() {
-    prove(Guard::MailboxAddress, 200, async |site| {
+    prove(Mitigation::MailboxAddress, 200, async |site| {
         site.browser(HOME).await.log_in(UI, TOKEN).await;
         site.fetch(ELSEWHERE, TOKEN).await
     })
@@ -24,7 +24,7 @@ async fn a_planted_token_fetches_nothing_from_elsewhere() {
 
 #[tokio::test]
 async fn a_token_planted_through_a_trusted_page_fetches_nothing_for_another_page() {
-    prove(Guard::MailboxOrigin, 200, async |site| {
+    prove(Mitigation::MailboxOrigin, 200, async |site| {
         // A page on the person's own machine led the browser here, with the attacker's token.
         site.browser(HOME).await.log_in(UI, TOKEN).await;
         site.fetch_as(HOME, TOKEN, &[("referer", EVIL)]).await
@@ -35,7 +35,7 @@ async fn a_token_planted_through_a_trusted_page_fetches_nothing_for_another_page
 #[tokio::test]
 async fn a_guessed_token_fetches_nothing() {
     for guess in ["0", "1111111111111111", "abcdefgh"] {
-        prove(Guard::FetchTokenStrength, 200, async |site| {
+        prove(Mitigation::FetchTokenStrength, 200, async |site| {
             site.browser(HOME).await.log_in(UI, guess).await;
             site.fetch(HOME, guess).await
         })
@@ -45,7 +45,7 @@ async fn a_guessed_token_fetches_nothing() {
 
 #[tokio::test]
 async fn a_hostile_callback_is_not_reflected() {
-    prove(Guard::JsonpCallback, 400, async |site| {
+    prove(Mitigation::JsonpCallback, 400, async |site| {
         let uri = format!("/fetch?callback=alert(document.cookie)//&token={TOKEN}");
         let script = site.browser(HOME).await.get(&uri, &[]).await;
         script.won(script.body.contains("alert(document.cookie)"))
@@ -55,7 +55,7 @@ async fn a_hostile_callback_is_not_reflected() {
 
 #[tokio::test]
 async fn nobody_but_a_trusted_proxy_says_who_asks() {
-    prove(Guard::TrustedProxy, 200, async |site| {
+    prove(Mitigation::TrustedProxy, 200, async |site| {
         site.browser(HOME).await.log_in(UI, TOKEN).await;
         let as_home = &[("referer", UI), ("x-forwarded-for", HOME)];
         let answer = site.direct(ELSEWHERE).await.get(&format!("/fetch?token={TOKEN}"), as_home).await;
@@ -66,7 +66,7 @@ async fn nobody_but_a_trusted_proxy_says_who_asks() {
 
 #[tokio::test]
 async fn what_ends_tls_and_does_not_say_for_whom_is_not_everybody() {
-    prove(Guard::HiddenProxy, 200, async |site| {
+    prove(Mitigation::HiddenProxy, 200, async |site| {
         let terminator = "192.0.2.99:5000";
         site.direct(terminator).await.log_in(UI, TOKEN).await;
         let answer = site.direct(terminator).await.get(&format!("/fetch?token={TOKEN}"), &[("referer", UI)]).await;
@@ -77,7 +77,7 @@ async fn what_ends_tls_and_does_not_say_for_whom_is_not_everybody() {
 
 #[tokio::test]
 async fn who_knows_a_token_does_not_replace_what_waits_for_it() {
-    prove(Guard::MailboxOwner, 200, async |site| {
+    prove(Mitigation::MailboxOwner, 200, async |site| {
         site.browser(HOME).await.log_in(UI, TOKEN).await;
         let mut attacker = site.browser(ELSEWHERE).await;
         let page = attacker.log_in(UI, TOKEN).await;
@@ -92,7 +92,7 @@ async fn who_knows_a_token_does_not_replace_what_waits_for_it() {
 
 #[tokio::test]
 async fn markup_in_a_page_of_ours_finds_no_script_there() {
-    prove(Guard::OwnJsonp, 400, async |site| {
+    prove(Mitigation::OwnJsonp, 400, async |site| {
         let uri = format!("/fetch?callback=a.b.c&token={TOKEN}");
         let script = site.browser(HOME).await.get(&uri, &[("sec-fetch-site", "same-origin")]).await;
         script.won(script.body.contains("a.b.c("))
@@ -102,7 +102,7 @@ async fn markup_in_a_page_of_ours_finds_no_script_there() {
 
 #[tokio::test]
 async fn a_page_that_a_browser_was_sent_to_fetches_nothing() {
-    prove(Guard::MailboxAsker, 200, async |site| {
+    prove(Mitigation::MailboxAsker, 200, async |site| {
         site.browser(HOME).await.log_in(UI, TOKEN).await;
         site.fetch_as(HOME, TOKEN, &[("sec-fetch-dest", "document")]).await
     })
@@ -111,7 +111,7 @@ async fn a_page_that_a_browser_was_sent_to_fetches_nothing() {
 
 #[tokio::test]
 async fn who_tries_many_tokens_does_not_find_the_right_one() {
-    prove(Guard::FetchLimit, 200, async |site| {
+    prove(Mitigation::FetchLimit, 200, async |site| {
         site.browser(HOME).await.log_in(UI, TOKEN).await;
         for guess in 100..120 {
             assert!(site.fetch(HOME, &format!("abcdefghijklm{guess}")).await.is_err());

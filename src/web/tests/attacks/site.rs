@@ -4,7 +4,7 @@ use crate::access::hash;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::seal::{Epoch, new_secret_text};
 use crate::web::service;
 use actix_web::http::header;
@@ -34,17 +34,22 @@ pub(super) const FROM_EVIL: &[(&str, &str)] = &[("origin", EVIL), ("sec-fetch-si
 /// Nothing when the attacker got what he wanted, otherwise the status that he got instead.
 pub(super) type Outcome = Result<(), u16>;
 
-/// Makes an attack at a fresh server without the guard, and at another one with it, which answers `status`.
-pub(super) async fn prove(guard: Guard, status: u16, attack: impl AsyncFn(&Site) -> Outcome) {
-    prove_with("", guard, status, attack).await;
+/// Makes an attack at a fresh server without the mitigation, and at another one with it, which answers `status`.
+pub(super) async fn prove(mitigation: Mitigation, status: u16, attack: impl AsyncFn(&Site) -> Outcome) {
+    prove_with("", mitigation, status, attack).await;
 }
 
 /// [`prove`] at servers with further configuration.
-pub(super) async fn prove_with(tables: &str, guard: Guard, status: u16, attack: impl AsyncFn(&Site) -> Outcome) {
-    let off = guard::without(guard);
-    assert_eq!(attack(&Site::start(tables)).await, Ok(()), "even without {guard:?} the attack fails");
+pub(super) async fn prove_with(
+    tables: &str,
+    mitigation: Mitigation,
+    status: u16,
+    attack: impl AsyncFn(&Site) -> Outcome,
+) {
+    let off = mitigation::without(mitigation);
+    assert_eq!(attack(&Site::start(tables)).await, Ok(()), "even without {mitigation:?} the attack fails");
     drop(off);
-    assert_eq!(attack(&Site::start(tables)).await, Err(status), "{guard:?}");
+    assert_eq!(attack(&Site::start(tables)).await, Err(status), "{mitigation:?}");
 }
 
 /// A server, and a provider that gives tokens to whoever asks.

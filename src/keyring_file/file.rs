@@ -1,10 +1,10 @@
 //! The keyring's file itself: reading it, making it, and putting a new text in its place. A symlink is followed and its
 //! target replaced, since the link may be what a deployment manages.
 
-use super::KeyfileError;
+use super::KeyringFileError;
 use crate::files::{self, Place, Readers, Unread};
 use crate::seal::Keyring;
-use crate::watch::Signature;
+use crate::watch::FileStamp;
 use std::io::{self, Write};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -18,32 +18,32 @@ const MODE: u32 = 0o600;
 ///
 /// # Errors
 /// When it is missing, unreadable, open to others, or faulty.
-pub fn read_text(path: &Path) -> Result<(Zeroizing<String>, Keyring), KeyfileError> {
+pub fn read_text(path: &Path) -> Result<(Zeroizing<String>, Keyring), KeyringFileError> {
     let (text, _) =
-        files::read_text(path, MAX_LEN, Readers::Group).map_err(|error| KeyfileError::unread(path, error))?;
+        files::read_text(path, MAX_LEN, Readers::Group).map_err(|error| KeyringFileError::unread(path, error))?;
     let keyring = parse(path, &text)?;
     Ok((text, keyring))
 }
 
 /// Reads and checks a keyring file.
-pub(super) fn read(path: &Path) -> Result<(Keyring, Signature), KeyfileError> {
+pub(super) fn read(path: &Path) -> Result<(Keyring, FileStamp), KeyringFileError> {
     let (text, metadata) =
-        files::read_text(path, MAX_LEN, Readers::Group).map_err(|error| KeyfileError::unread(path, error))?;
-    Ok((parse(path, &text)?, Signature::of(&metadata)))
+        files::read_text(path, MAX_LEN, Readers::Group).map_err(|error| KeyringFileError::unread(path, error))?;
+    Ok((parse(path, &text)?, FileStamp::new(&metadata)))
 }
 
-fn parse(path: &Path, text: &str) -> Result<Keyring, KeyfileError> {
-    Keyring::parse(text).map_err(|error| KeyfileError::InFile(path.to_owned(), error))
+fn parse(path: &Path, text: &str) -> Result<Keyring, KeyringFileError> {
+    Keyring::parse(text).map_err(|error| KeyringFileError::InFile(path.to_owned(), error))
 }
 
 /// Makes a keyring file that its owner alone can read. It appears whole or not at all.
 ///
 /// # Errors
 /// When there is a file already, whatever it holds, or none can be made.
-pub fn create(path: &Path, text: &str) -> Result<(), KeyfileError> {
+pub fn create(path: &Path, text: &str) -> Result<(), KeyringFileError> {
     files::create(path, MODE, text).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => KeyfileError::Exists(path.to_owned()),
-        _ => KeyfileError::NotMade(path.to_owned(), error),
+        io::ErrorKind::AlreadyExists => KeyringFileError::Exists(path.to_owned()),
+        _ => KeyringFileError::NotMade(path.to_owned(), error),
     })
 }
 
@@ -52,24 +52,24 @@ pub fn create(path: &Path, text: &str) -> Result<(), KeyfileError> {
 ///
 /// # Errors
 /// When the file holds something else by now or cannot be replaced, or `new` is no keyring. It then stays as it is.
-pub fn replace(path: &Path, old: &str, new: &str) -> Result<(), KeyfileError> {
-    let failed = |error| KeyfileError::NotReplaced(path.to_owned(), error);
+pub fn replace(path: &Path, old: &str, new: &str) -> Result<(), KeyringFileError> {
+    let failed = |error| KeyringFileError::NotReplaced(path.to_owned(), error);
     let place = Place::of_target(path).map_err(failed)?;
     let _lock = place.lock().map_err(failed)?;
     let (text, metadata) =
-        place.read_text(MAX_LEN, Readers::Group).map_err(|error| KeyfileError::unread(path, error))?;
+        place.read_text(MAX_LEN, Readers::Group).map_err(|error| KeyringFileError::unread(path, error))?;
     if *text != old {
-        return Err(KeyfileError::Changed(path.to_owned()));
+        return Err(KeyringFileError::Changed(path.to_owned()));
     }
     if new.len() as u64 > MAX_LEN {
-        return Err(KeyfileError::unread(path, Unread::TooLong(MAX_LEN)));
+        return Err(KeyringFileError::unread(path, Unread::TooLong(MAX_LEN)));
     }
     parse(path, new)?;
     let aside = place.aside(MODE).map_err(failed)?;
     aside.file().write_all(new.as_bytes()).map_err(failed)?;
     match aside.replace(&metadata).map_err(failed)? {
         true => Ok(()),
-        false => Err(KeyfileError::Changed(path.to_owned())),
+        false => Err(KeyringFileError::Changed(path.to_owned())),
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
         assert!(error.ends_with("already; it stays as it is"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         let nowhere = create(&dir.path().join("none/keys.toml"), &text).err().unwrap();
-        assert!(matches!(nowhere, KeyfileError::NotMade(..)), "{nowhere}");
+        assert!(matches!(nowhere, KeyringFileError::NotMade(..)), "{nowhere}");
         assert_eq!(names(dir.path()), ["keys.toml"], "nothing is left beside it");
     }
 
@@ -151,7 +151,7 @@ mod tests {
     fn what_cannot_be_put_into_place_leaves_the_file_as_it_was() {
         let (dir, path, old) = fresh();
         let new = keyring_text(1, 2, &[]);
-        let unchanged = |error: KeyfileError, expected: &str| {
+        let unchanged = |error: KeyringFileError, expected: &str| {
             assert!(error.to_string().contains(expected), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), old);
             assert_eq!(names(dir.path()), ["keys.toml", "keys.toml.lock"]);

@@ -18,7 +18,7 @@ pub use packed::{pack, unpack};
 
 use crate::files::Unread;
 use crate::seal::{Keyring, KeyringError};
-use crate::watch::{Live, Signature, Source};
+use crate::watch::{FileStamp, Live, Source};
 use file::read;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use thiserror::Error;
 /// Why a keyring could not be had. Says what to do; never holds a secret.
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "each message is its variant's description")]
-pub enum KeyfileError {
+pub enum KeyringFileError {
     #[error(
         "there is no keyring file {0}; make one with `authseal keys new {0}`, or if there was one, put it back: without it, every AuthID is worthless"
     )]
@@ -50,7 +50,7 @@ pub enum KeyfileError {
     Changed(PathBuf),
 }
 
-impl KeyfileError {
+impl KeyringFileError {
     fn unread(path: &Path, error: Unread) -> Self {
         match error {
             Unread::Missing => Self::Missing(path.to_owned()),
@@ -89,7 +89,7 @@ impl LiveKeyring {
     ///
     /// # Errors
     /// When it is missing, unreadable, open to others, or faulty.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self, KeyfileError> {
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, KeyringFileError> {
         Self::read(KeyringFile(path.into()))
     }
 
@@ -97,33 +97,33 @@ impl LiveKeyring {
     ///
     /// # Errors
     /// When it is faulty.
-    pub fn from_text(text: &str) -> Result<Self, KeyfileError> {
-        let keyring = Keyring::parse(text).map_err(KeyfileError::InText)?;
+    pub fn from_text(text: &str) -> Result<Self, KeyringFileError> {
+        let keyring = Keyring::parse(text).map_err(KeyringFileError::InText)?;
         Ok(Self::new(KeyringFile(PathBuf::new()), keyring, Vec::new()))
     }
 }
 
 impl Source for KeyringFile {
     type Value = Keyring;
-    type Fault = KeyfileError;
+    type Fault = KeyringFileError;
 
     fn files(&self) -> Vec<PathBuf> {
         vec![self.0.clone()]
     }
 
-    fn read(&self) -> Result<(Keyring, Vec<Signature>), KeyfileError> {
-        read(&self.0).map(|(keyring, signature)| (keyring, vec![signature]))
+    fn read(&self) -> Result<(Keyring, Vec<FileStamp>), KeyringFileError> {
+        read(&self.0).map(|(keyring, stamp)| (keyring, vec![stamp]))
     }
 
-    fn is_unread(fault: &KeyfileError) -> bool {
+    fn is_unread(fault: &KeyringFileError) -> bool {
         match fault {
-            KeyfileError::Missing(_) => true,
-            KeyfileError::Unread(_, why) => why.may_pass(),
+            KeyringFileError::Missing(_) => true,
+            KeyringFileError::Unread(_, why) => why.may_pass(),
             _ => false,
         }
     }
 
-    fn loaded(&mut self, old: &Keyring, new: &Keyring, _: &[Signature]) {
+    fn loaded(&mut self, old: &Keyring, new: &Keyring, _: &[FileStamp]) {
         let (epochs, digest) = (describe(new), new.digest());
         if digest == old.digest() {
             tracing::info!(?epochs, "keyring loaded; it does what it did before");
@@ -132,7 +132,7 @@ impl Source for KeyringFile {
         }
     }
 
-    fn not_loaded(&self, error: &KeyfileError) {
+    fn not_loaded(&self, error: &KeyringFileError) {
         tracing::error!(%error, "keyring not loaded; the one loaded before stays in force");
     }
 }
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_keyring_that_may_not_be_read_names_the_ways_of_each_container_engine() {
         for why in [Unread::from(io::Error::from(io::ErrorKind::PermissionDenied)), Unread::OpenToOthers(0o444)] {
-            let error = KeyfileError::unread(Path::new("/run/secrets/keys.toml"), why).to_string();
+            let error = KeyringFileError::unread(Path::new("/run/secrets/keys.toml"), why).to_string();
             assert!(error.contains("Compose or Swarm") && error.contains("`mode: 0400`"), "{error}");
             assert!(error.contains("`keyring.text`"), "{error}");
         }
@@ -261,7 +261,7 @@ mod tests {
         let live = Arc::new(LiveKeyring::open(&path).unwrap());
         let _watch = Watch::start(vec![live.follow().unwrap()]).unwrap();
         let becomes = |primary, failed| {
-            until(|| (live.load().primary().epoch().number(), live.readings().failed()) == (primary, failed));
+            until(|| (live.load().primary().epoch().number(), live.load_status().failed()) == (primary, failed));
         };
         write(&path, keyring(2), 0o600);
         becomes(2, false);

@@ -1,11 +1,11 @@
-//! The guards: single decisions that keep an attacker out. Each one is asked for by name, so that a test of this crate
-//! can switch one off, see its attack succeed, and so know that the attack fails because of that guard and no other.
+//! The mitigations: single decisions that keep an attacker out. Each one is asked for by name, so that a test of this
+//! crate can switch one off, see its attack succeed, and so know that the attack fails because of it and nothing else.
 //!
 //! There is no switch outside this crate's own tests: in every other build `on` is the constant `true`.
 
 /// A decision that keeps an attacker out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Guard {
+pub(crate) enum Mitigation {
     /// A login ends in the browser where it began, and what was sealed for one browser is of no use in another.
     Binder,
     /// A state, a login link or a ticket ends after its time.
@@ -60,9 +60,9 @@ pub(crate) enum Guard {
     TestLimit,
 }
 
-/// Whether a guard does its work: always.
+/// Whether a mitigation does its work: always.
 #[cfg(not(test))]
-pub(crate) const fn on(_: Guard) -> bool {
+pub(crate) const fn on(_: Mitigation) -> bool {
     true
 }
 
@@ -71,21 +71,21 @@ pub(crate) use switch::{on, without};
 
 #[cfg(test)]
 mod switch {
-    use super::Guard;
+    use super::Mitigation;
     use std::cell::Cell;
 
     thread_local! {
         // Of the thread, so that tests that run side by side do not disarm each other.
-        static OFF: Cell<Option<Guard>> = const { Cell::new(None) };
+        static OFF: Cell<Option<Mitigation>> = const { Cell::new(None) };
     }
 
-    /// Until this is dropped, a guard is off on this thread.
+    /// Until this is dropped, a mitigation is off on this thread.
     #[must_use]
     pub(crate) struct Without;
 
-    /// Switches a guard off.
-    pub(crate) fn without(guard: Guard) -> Without {
-        OFF.set(Some(guard));
+    /// Switches a mitigation off.
+    pub(crate) fn without(mitigation: Mitigation) -> Without {
+        OFF.set(Some(mitigation));
         Without
     }
 
@@ -95,7 +95,7 @@ mod switch {
         }
     }
 
-    pub(crate) fn on(guard: Guard) -> bool {
-        OFF.get() != Some(guard)
+    pub(crate) fn on(mitigation: Mitigation) -> bool {
+        OFF.get() != Some(mitigation)
     }
 }

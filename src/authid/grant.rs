@@ -66,9 +66,9 @@ impl fmt::Debug for GrantId {
 /// 32 random bytes known only to the holder of the AuthID (and to this server while it is open): what a stored record
 /// of this login is named by and sealed with. Kept by re-sealing.
 #[derive(Clone)]
-pub struct Bind(Zeroizing<[u8; 32]>);
+pub struct RecordSecret(Zeroizing<[u8; 32]>);
 
-impl Bind {
+impl RecordSecret {
     /// A new one.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Bind {
         &self.0
     }
 
-    /// Reads what [`Bind::print`] writes.
+    /// Reads what [`RecordSecret::print`] writes.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
         (BASE64URL.decode_slice(text, bytes.as_mut_slice()).ok()? == 32).then_some(Self(bytes))
@@ -128,11 +128,11 @@ impl fmt::Display for AppId {
 
 /// One person's login at one service.
 #[derive(Clone)]
-pub struct Login {
+pub struct Grant {
     /// Where.
     pub service: ServiceId,
     /// Which login.
-    pub grant: GrantId,
+    pub id: GrantId,
     /// The provider's refresh token.
     pub refresh_token: SecretString,
     /// When the refresh token came from the provider; 0 where that is not known, since it was never sealed. A move to a
@@ -140,8 +140,8 @@ pub struct Login {
     pub sealed_at: UnixTime,
     /// When the person logged in; 0 where that is not known: earlier than whatever a rule about old logins names.
     pub login_at: UnixTime,
-    /// See [`Bind`].
-    pub bind: Bind,
+    /// See [`RecordSecret`].
+    pub record_secret: RecordSecret,
     /// The app registration that it was made with, if that is known.
     pub app: Option<AppId>,
     /// When the refresh token ends, if the provider said so at the login.
@@ -150,7 +150,7 @@ pub struct Login {
     pub unknown: Unknown,
 }
 
-impl Login {
+impl Grant {
     /// A new one.
     ///
     /// # Errors
@@ -158,11 +158,11 @@ impl Login {
     pub fn new(service: ServiceId, refresh_token: SecretString, now: UnixTime) -> Result<Self, SealError> {
         Ok(Self {
             service,
-            grant: GrantId::random()?,
+            id: GrantId::random()?,
             refresh_token,
             sealed_at: now,
             login_at: now,
-            bind: Bind::random()?,
+            record_secret: RecordSecret::random()?,
             app: None,
             ends_at: None,
             unknown: Unknown::default(),
@@ -170,9 +170,9 @@ impl Login {
     }
 
     /// One that another server made and did not seal.
-    pub fn unsealed(service: ServiceId, grant: GrantId, refresh_token: SecretString, bind: Bind) -> Self {
+    pub fn unsealed(service: ServiceId, id: GrantId, refresh_token: SecretString, record_secret: RecordSecret) -> Self {
         let (app, ends_at, unknown) = (None, None, Unknown::default());
-        Self { service, grant, refresh_token, sealed_at: 0, login_at: 0, bind, app, ends_at, unknown }
+        Self { service, id, refresh_token, sealed_at: 0, login_at: 0, record_secret, app, ends_at, unknown }
     }
 
     /// Whether it was never sealed.
