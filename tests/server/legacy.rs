@@ -131,7 +131,8 @@ async fn each_login_of_the_old_server_s_store_is_served_sealed_and_served_again(
                 assert!(client.authid.starts_with(&format!("v3:{}:{PRIMARY}:", who.service)), "{}", client.authid);
                 let login = app.open(&client.authid);
                 let grant = OldAuthId::parse(&authid).unwrap().grant();
-                assert!(emulator.is_alive(login.refresh_token.expose_secret()));
+                let spends = who.service == "box.com";
+                assert!(spends || emulator.is_alive(login.refresh_token.expose_secret()));
                 assert_eq!(format!("{}", grant), login_id(&app, &client.authid));
             }
             let answer = app.refresh(&authid.replacen(':', "%3A", 1)).await;
@@ -224,9 +225,8 @@ async fn hostile_old_authids_are_refused_with_a_reason_and_ask_nobody() {
         "v2:googledrive:12345".to_owned(),
         "v2:Google Drive:1//refresh".to_owned(),
         "v2:../googledrive:1//refresh".to_owned(),
-        "v2:googledrive'--:1//refresh".to_owned(),
+        "v2:google;drive:1//refresh".to_owned(),
         format!("v2:{}:1//refresh", &long[..33]),
-        format!("v2:googledrive:{long}"),
         "V2:googledrive:1//refresh".to_owned(),
         "v2::1//refresh".to_owned(),
     ];
@@ -239,6 +239,7 @@ async fn hostile_old_authids_are_refused_with_a_reason_and_ask_nobody() {
             assert_eq!(app.post(path, &[("authid", &authid)]).await.status, 400, "{path} {authid}");
         }
     }
+    assert_eq!(app.refresh(&format!("v2:googledrive:{long}")).await.status, 401);
     assert!(emulator.calls().is_empty());
     assert!(!denylist(&app).contains("grant "));
 }
@@ -413,7 +414,7 @@ async fn operators_see_what_is_left() {
 async fn old_server(who: Profile, provider: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let client = reqwest::Client::new();
+    let client = crate::http::client();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let (client, provider) = (client.clone(), provider.clone());
