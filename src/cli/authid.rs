@@ -11,7 +11,7 @@ use crate::meter::Meter;
 use crate::provider::Providers;
 use crate::seal::Epoch;
 use crate::store::Store;
-use crate::tokens::{AtProvider, Opened, ExchangeError, Settings, TokenService, Withdrawal};
+use crate::tokens::{AtProvider, ExchangeError, Opened, Settings, TokenService, Withdrawal};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -146,7 +146,10 @@ async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::R
         return print_json(answer);
     }
     match opened.epoch() {
-        None => eprintln!("login {grant}: sealed under epoch {} now; the old AuthID stays good as long as it is taken", anew.epoch),
+        None => eprintln!(
+            "login {grant}: sealed under epoch {} now; the old AuthID stays good as long as it is taken",
+            anew.epoch
+        ),
         Some(before) if before == anew.epoch => {
             eprintln!("login {grant}: sealed once more under epoch {before}; the AuthID that was read stays good")
         }
@@ -169,7 +172,8 @@ async fn revoke(
     at_provider: bool,
     json: bool,
 ) -> anyhow::Result<()> {
-    let revocable = tokens.revocable(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let revocable =
+        tokens.revocable(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
     let at_provider = if at_provider { AtProvider::Always } else { AtProvider::Never };
     let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);

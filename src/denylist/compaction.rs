@@ -30,7 +30,9 @@ impl fmt::Display for KeepReason {
                 "epoch {epoch} is not in the keyring and could come back; if it never will, set `min_epoch` above it"
             ),
             Self::NotNewer(epoch) => write!(f, "epoch {epoch} may have been there when the line was written"),
-            Self::Old => f.write_str("an old AuthID needs no key, so it would work again as long as `[legacy]` takes it"),
+            Self::Old => {
+                f.write_str("an old AuthID needs no key, so it would work again as long as `[legacy]` takes it")
+            }
             Self::Undated => f.write_str("the line has no `through` and `at`; it stays until it is taken out by hand"),
         }
     }
@@ -103,7 +105,9 @@ mod tests {
         for undated in ["", "through 2", "at 2026-11-23T10:00:00Z"] {
             assert_eq!(keep_reason(&rule(undated), &all_new), Some(KeepReason::Undated));
         }
-        for old in ["grant 01d00000000000000000000000000000 through 2 at 2026-11-23T10:00:00Z", &format!("legacy {:064}", 7)] {
+        for old in
+            ["grant 01d00000000000000000000000000000 through 2 at 2026-11-23T10:00:00Z", &format!("legacy {:064}", 7)]
+        {
             assert_eq!(keep_reason(&Rule::parse(old).unwrap(), &all_new), Some(KeepReason::Old));
         }
         let far = rule("through 4294967295 at 2026-11-23T10:00:00Z");

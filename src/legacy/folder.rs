@@ -245,11 +245,16 @@ mod tests {
         let put = |number: u8| (dir.path().join(format!("{number:032x}")), format!("{number:032x}:password"));
         let (long, authid) = put(1);
         fs::write(&long, [b"AES\x02\0\0\0".as_slice(), &vec![7; 1 << 20]].concat()).unwrap();
-        assert!(matches!(ask(&folder, &authid).await, Err(FolderError::Stored(StoredError::Unread(Unread::TooLong(_))))));
+        assert!(matches!(
+            ask(&folder, &authid).await,
+            Err(FolderError::Stored(StoredError::Unread(Unread::TooLong(_))))
+        ));
         let (text, authid) = put(2);
         fs::write(text, "{\"ServiceId\":\"googledrive\",\"RefreshToken\":\"clear-text\"}").unwrap();
         let not_one = AesCryptError::NotAesCrypt;
-        assert!(matches!(ask(&folder, &authid).await, Err(FolderError::Stored(StoredError::Closed(error))) if error == not_one));
+        assert!(
+            matches!(ask(&folder, &authid).await, Err(FolderError::Stored(StoredError::Closed(error))) if error == not_one)
+        );
         let (link, authid) = put(3);
         symlink("/dev/zero", link).unwrap();
         assert!(matches!(ask(&folder, &authid).await, Err(FolderError::Stored(StoredError::Unread(Unread::NoFile)))));
@@ -259,7 +264,10 @@ mod tests {
         let (open, authid) = put(5);
         fs::copy(dir.path().join(&AUTHID[..32]), &open).unwrap();
         fs::set_permissions(&open, Permissions::from_mode(0o666)).unwrap();
-        assert!(matches!(ask(&folder, &authid).await, Err(FolderError::Stored(StoredError::Unread(Unread::Untrusted(_))))));
+        assert!(matches!(
+            ask(&folder, &authid).await,
+            Err(FolderError::Stored(StoredError::Unread(Unread::Untrusted(_))))
+        ));
         let stored = ask(&folder, AUTHID).await.unwrap();
         assert!(stored.refresh_token.expose_secret().starts_with("rt-"));
     }

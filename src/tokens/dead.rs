@@ -3,7 +3,7 @@
 //!
 //! A provider's own token, handed out as it is, is no AuthID, and no rule concerns it.
 
-use super::{Inner, Opened, ExchangeError, TokenService};
+use super::{ExchangeError, Inner, Opened, TokenService};
 use crate::authid::{Envelope, Grant};
 use crate::provider::Service;
 use crate::seal::{EpochKeys, Keyring};
@@ -30,7 +30,11 @@ impl TokenService {
     ///
     /// # Errors
     /// The rule that refuses the primary's, of an old AuthID, which has no epoch of its own.
-    pub(super) fn newest_keys<'k>(&self, keyring: &'k Keyring, opened: &Opened) -> Result<&'k EpochKeys, ExchangeError> {
+    pub(super) fn newest_keys<'k>(
+        &self,
+        keyring: &'k Keyring,
+        opened: &Opened,
+    ) -> Result<&'k EpochKeys, ExchangeError> {
         let (login, primary) = (&opened.login, keyring.primary());
         let refused = self.0.denylist.denies(&login.service, primary.epoch(), login.id, login.login_at);
         let epoch = match (opened.epoch(), refused) {

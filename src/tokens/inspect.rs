@@ -131,11 +131,14 @@ impl AuthIdInfo {
         let rows = [
             ("service", self.service_name.as_ref().map_or(service.to_string(), |name| format!("{name} ({service})"))),
             ("login id", grant.to_string()),
-            ("epoch", match (epoch, self.state) {
-                (Some(epoch), Some(state)) => format!("{epoch} ({state})"),
-                (Some(epoch), None) => epoch.to_string(),
-                (None, _) => "none: it is not sealed, and was made by another server".to_owned(),
-            }),
+            (
+                "epoch",
+                match (epoch, self.state) {
+                    (Some(epoch), Some(state)) => format!("{epoch} ({state})"),
+                    (Some(epoch), None) => epoch.to_string(),
+                    (None, _) => "none: it is not sealed, and was made by another server".to_owned(),
+                },
+            ),
             ("login", self.login_at.map_or_else(unknown, rfc3339)),
             ("sealed", self.sealed_at.map_or_else(unknown, rfc3339)),
         ];

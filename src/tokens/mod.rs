@@ -17,7 +17,7 @@ mod rotation;
 mod waiting;
 
 pub use cache::AccessToken;
-pub use inspect::{Resealed, Expiry, AuthIdInfo};
+pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use old::{OldRow, OldView};
 pub use refused::ExchangeError;
 pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};

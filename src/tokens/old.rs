@@ -4,8 +4,8 @@
 //!
 //! What still comes is remembered for the operator, who wants to know when the old ones can be turned off.
 
-use super::{Inner, Opened, ExchangeError, Seal, TokenService};
-use crate::authid::{GrantId, Grant, ServiceId, strip};
+use super::{ExchangeError, Inner, Opened, Seal, TokenService};
+use crate::authid::{Grant, GrantId, ServiceId, strip};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::legacy::{Accepted, Folder, FolderError, OldAuthId, Version};
 use secrecy::SecretString;

@@ -79,7 +79,9 @@ impl ExchangeError {
     /// The kind in a word, for what is counted.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Parse(_) | Self::NotInOldStore(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
+            Self::Parse(_) | Self::NotInOldStore(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => {
+                "invalid"
+            }
             Self::NoKey(..) | Self::NoKeyForRevokeCode(..) | Self::NoKeyForRecord(..) => "no_key",
             Self::Denied(_) => "denied",
             Self::NotOffered(_) => "not_offered",

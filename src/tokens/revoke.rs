@@ -5,8 +5,8 @@
 //! time join, and a login that is both on the denylist and ended at its provider is answered from memory.
 
 use super::rotation::Acted;
-use super::{Opened, ExchangeError, TokenService};
-use crate::authid::{GrantId, Grant, OpenError, RevokeCode, ServiceId};
+use super::{ExchangeError, Opened, TokenService};
+use crate::authid::{Grant, GrantId, OpenError, RevokeCode, ServiceId};
 use crate::denylist::NotDurable;
 use crate::provider::{Availability, ProviderError, Revoked, Service};
 use crate::seal::Epoch;
@@ -241,7 +241,9 @@ impl TokenService {
         // By now no new one begins here.
         let _ = timeout_at(deadline, self.0.flights.landed(&name)).await;
         let Some((rotation, manner)) = self.0.rotation_of(service) else {
-            return providers.revoke(service, &self.newest(login).await.map_err(|_| ProviderError::TimedOut)?.refresh_token).await;
+            return providers
+                .revoke(service, &self.newest(login).await.map_err(|_| ProviderError::TimedOut)?.refresh_token)
+                .await;
         };
         let revoke = |token: SecretString| async move { providers.revoke(service, &token).await }.boxed();
         let outcome = match rotation.alone(login, manner, deadline, revoke).await {

@@ -7,7 +7,7 @@
 
 use crate::access::PASS_LIFETIME;
 use crate::app::App;
-use crate::login::{BINDER_LIFETIME, STATE_LIFETIME};
+use crate::login::{BINDER_LIFETIME, Binder, STATE_LIFETIME};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use std::str;
@@ -59,6 +59,11 @@ impl Cookie {
             Self::Pass => PASS_LIFETIME,
         }
     }
+}
+
+/// The browser's binder, if its cookie holds one.
+pub(in crate::web) fn binder(request: &HttpRequest, app: &App) -> Option<Binder> {
+    Binder::parse(Cookie::Binder.read(request, app)?)
 }
 
 fn is_https(app: &App) -> bool {

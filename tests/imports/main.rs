@@ -237,9 +237,7 @@ fn bad_imports(rooms: &[String], file: &Path, code: &str) -> Vec<String> {
     for (at, name) in crate_paths(&code) {
         let place = format!("{}:{}", file.display(), line(&code, at));
         match rooms.iter().position(|room| *room == name) {
-            Some(other) if other > own => {
-                faults.push(format!("{place}: {own_name} imports {name}, which is below it"))
-            }
+            Some(other) if other > own => faults.push(format!("{place}: {own_name} imports {name}, which is below it")),
             Some(_) => {}
             None => {
                 faults.push(format!("{place}: {own_name} imports crate::{name}, and there is no room of that name"))

@@ -149,7 +149,8 @@ fn login_id(app: &TestApp, authid: &str) -> String {
 
 #[tokio::test]
 async fn a_token_in_clear_is_carried_forward_however_the_provider_changes_it() {
-    for who in [Profile::google(), Profile::dropbox(), Profile::microsoft(), Profile::box_com(), Profile::jottacloud()] {
+    for who in [Profile::google(), Profile::dropbox(), Profile::microsoft(), Profile::box_com(), Profile::jottacloud()]
+    {
         let (emulator, one) = start(who, V2);
         let two = spawn_beside(&one);
         let (old, token) = version_2(&emulator);
@@ -162,7 +163,8 @@ async fn a_token_in_clear_is_carried_forward_however_the_provider_changes_it() {
             let again = b.refresh(&newest).await;
             let tokens: Vec<_> = both.iter().chain([&again]).map(Answer::access_token).collect();
             assert!(emulator.use_access_token(&tokens[0]), "{} in turn {turn}", who.service);
-            if let Some(better) = both.iter().find_map(|answer| answer.json()["v2_authid"].as_str().map(str::to_owned)) {
+            if let Some(better) = both.iter().find_map(|answer| answer.json()["v2_authid"].as_str().map(str::to_owned))
+            {
                 newest = better;
             }
         }
@@ -234,7 +236,10 @@ async fn hostile_old_authids_are_refused_with_a_reason_and_ask_nobody() {
         let answer = app.post("/refresh", &[("authid", &authid)]).await;
         assert_eq!(answer.status, 401, "{authid}: {answer:?}");
         assert!(answer.reason().contains("Please create a new one"), "{authid}: {answer:?}");
-        assert_eq!(app.post("/token", &[("grant_type", "refresh_token"), ("refresh_token", &authid)]).await.status, 400);
+        assert_eq!(
+            app.post("/token", &[("grant_type", "refresh_token"), ("refresh_token", &authid)]).await.status,
+            400
+        );
         for path in ["/inspect", "/revoked"] {
             assert_eq!(app.post(path, &[("authid", &authid)]).await.status, 400, "{path} {authid}");
         }
@@ -313,7 +318,10 @@ async fn revoking_an_old_authid_or_what_was_sealed_of_it_ends_both() {
         assert_eq!((answer.status, &answer.json()["revoked"]), (200, &json!(true)), "{answer:?}");
         for authid in [&old, &sealed] {
             let answer = app.refresh(authid).await;
-            assert_eq!((answer.status, answer.reason()), (401, "This AuthID has been revoked. Please create a new one"));
+            assert_eq!(
+                (answer.status, answer.reason()),
+                (401, "This AuthID has been revoked. Please create a new one")
+            );
             assert!(act(&app, authid, "look").await.status == 400);
             assert!(app.post("/inspect", &[("authid", authid)]).await.body.contains("It is revoked"));
             assert_eq!(revoke(&app, authid).await.json()["already"], json!(true));

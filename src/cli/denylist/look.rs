@@ -165,7 +165,11 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
         let kinds = format!(
             "{epoch} of epochs, {service} of services, {login_before} of older logins, {grant} of single logins{old}"
         );
-        println!("{}: good; {} rules: {kinds}", found.denylist.display(), epoch + service + login_before + grant + legacy);
+        println!(
+            "{}: good; {} rules: {kinds}",
+            found.denylist.display(),
+            epoch + service + login_before + grant + legacy
+        );
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ mod step;
 mod usage;
 mod verify;
 
-pub(super) use new::{new_keyring, no_traces};
 pub(super) use answer::Time;
+pub(super) use new::{new_keyring, no_traces};
 pub(super) use replicas::{Against, Replica, Told, own_listener};
 pub(super) use usage::span;
 

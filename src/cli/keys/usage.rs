@@ -86,7 +86,10 @@ mod tests {
         let seen = seen.map(|ago| rfc3339(NOW - ago));
         let epochs = serde_json::json!([{ "epoch": 3, "state": "open", "fingerprint": "0", "last_seen": seen }]);
         let body = serde_json::json!({ "digest": "0", "watching_since": rfc3339(NOW - since), "epochs": epochs });
-        Replica { url: String::new(), answer: Ok(serde_json::from_slice::<Answer>(body.to_string().as_bytes()).unwrap()) }
+        Replica {
+            url: String::new(),
+            answer: Ok(serde_json::from_slice::<Answer>(body.to_string().as_bytes()).unwrap()),
+        }
     }
 
     fn silent() -> Replica {

@@ -3,7 +3,6 @@
 use crate::app::App;
 use crate::login::{FetchToken, Origin};
 use crate::mitigation::{self, Mitigation};
-use crate::web::middleware::https_and_host;
 use crate::web::request::csrf::{self, Cause};
 use crate::web::request::form;
 use crate::web::{audit, client};
@@ -73,7 +72,7 @@ fn can_read(request: &HttpRequest) -> bool {
         let is_plain = csrf::header(request, "sec-fetch-mode").is_none_or(|mode| mode == "no-cors");
         is_plain && form::query(request, "callback").is_some()
     };
-    !https_and_host::is_prefetch(request)
+    !csrf::is_prefetch(request)
         && match csrf::header(request, "sec-fetch-dest") {
             None => true,
             Some("script") => is_ours || is_jsonp(),

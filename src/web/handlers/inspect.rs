@@ -11,7 +11,7 @@ use crate::web::request::form::Form;
 use crate::web::request::{authid, csrf};
 use crate::web::response::page::{self, ErrorPage, When, alone};
 use crate::web::response::{reason_text, rejection};
-use crate::web::{audit, client, exchange, middleware};
+use crate::web::{audit, client, exchange, request_id};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -64,12 +64,12 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     }
     let pasted = match authid::of(&request, &form.0, false) {
         Ok(authid) => authid,
-        Err(why) => return refuse(StatusCode::BAD_REQUEST, &reason_text::no_authid(why), &request, &app),
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, &why.text(), &request, &app),
     };
     let opened = match app.tokens().open(&pasted).await {
         Ok(opened) => opened,
         Err(refused) => {
-            let (answer, why) = reason_text::unopened(&refused, &pasted, &request, &app);
+            let (answer, why) = exchange::unopened_on_page(&refused, &pasted, &request, &app);
             return refuse(answer.status, &why, &request, &app);
         }
     };
@@ -77,11 +77,11 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         Ok(None) => show(&opened, &pasted, None, &request, &app),
         Ok(Some("test")) if !may_test(&opened, &request, &app) => too_many(&request, &app),
         Ok(Some("test")) => {
-            let span = middleware::span(&request);
+            let span = request_id::span(&request);
             span.record("grant", tracing::field::display(opened.login.id));
             let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
             if let Err(refused) = &outcome {
-                span.in_scope(|| exchange::refused(refused, &opened, &request, &app));
+                span.in_scope(|| exchange::log_refused(refused, &opened, &request, &app));
             }
             show(&opened, &pasted, Some(&outcome), &request, &app)
         }
@@ -152,7 +152,7 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
             alone(page::show(request, app, StatusCode::OK, "anew.html", page))
         }
         Err(refused) => {
-            let status = exchange::refused(&refused, opened, request, app).status;
+            let status = exchange::log_refused(&refused, opened, request, app).status;
             refuse(status, &reason_text::refused(&refused).with("provider", provider(opened, app)), request, app)
         }
     }

@@ -3,9 +3,8 @@
 use crate::app::App;
 use crate::login::{Callback, Caution, Context, FetchToken, LoggedIn, LoginError, Opener, Origin, Silence};
 use crate::provider::Service;
-use crate::web::cookie::Cookie;
-use crate::web::handlers::login_errors;
-use crate::web::handlers::{index, password};
+use crate::web::cookie::{self, Cookie};
+use crate::web::handlers::{login_errors, password_prompt, start_link};
 use crate::web::request::{csrf, form};
 use crate::web::response::page::{self, When};
 use crate::web::response::rejection;
@@ -86,13 +85,13 @@ struct Shown<'a> {
 pub(in crate::web) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let service = form::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
     let Some(service) = service else {
-        return crate::web::unknown_service(&request, &app);
+        return login_errors::unknown_service(&request, &app);
     };
     let ctx = form::query(&request, "ctx").unwrap_or_default();
-    if ctx.is_empty() || password::is_shut(&request, &app) || csrf::is_not_from_our_page(&request) {
-        return index::redirect(&service.id, &ctx, &request, &app);
+    if ctx.is_empty() || password_prompt::is_shut(&request, &app) || csrf::is_not_from_our_page(&request) {
+        return start_link::redirect(&service.id, &ctx, &request, &app);
     }
-    let binder = csrf::binder(&request, &app);
+    let binder = cookie::binder(&request, &app);
     match app.logins().begin(&service, &ctx, binder.as_ref(), client::of(&request, &app)).await {
         Ok(begun) => {
             let mut response = HttpResponse::SeeOther().insert_header((header::LOCATION, begun.url)).finish();
@@ -105,8 +104,8 @@ pub(in crate::web) async fn begin(request: HttpRequest, app: web::Data<App>) -> 
             }
             response
         }
-        Err(LoginError::StaleLink) => index::redirect(&service.id, &ctx, &request, &app),
-        Err(error) => login_errors::show(error, index::resumed(&ctx, &request, &app).as_ref(), &request, &app),
+        Err(LoginError::StaleLink) => start_link::redirect(&service.id, &ctx, &request, &app),
+        Err(error) => login_errors::show(error, start_link::resumed(&ctx, &request, &app).as_ref(), &request, &app),
     }
 }
 
@@ -134,7 +133,7 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
         iss: first("iss"),
         all,
     };
-    let (binder, client) = (csrf::binder(request, app), client::of(request, app));
+    let (binder, client) = (cookie::binder(request, app), client::of(request, app));
     let done = match callback.all.is_empty() {
         // The address that the page with the AuthID has given itself.
         true => Err(LoginError::Replayed(None)),
@@ -154,7 +153,7 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
 /// The page that asks whether the person comes from the provider. Its form goes to the address that it has itself.
 fn ask(service: &Service, resumed: Option<&Context>, request: &HttpRequest, app: &App) -> HttpResponse {
     let provider = service.provider.name();
-    let again_url = index::address(Some(service.id.as_str()), index::seal(resumed, app).as_deref());
+    let again_url = start_link::address(Some(service.id.as_str()), start_link::seal(resumed, app).as_deref());
     let page = Confirm { service: Named::of(service), provider, again_url };
     page::show(request, app, StatusCode::OK, "confirm.html", page)
 }
@@ -197,7 +196,7 @@ pub(in crate::web) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &Ap
         send_to_trusted: matches!(logged_in.opener, Opener::Trusted(_)),
         send_plainly: clicked.is_some_and(Origin::is_plain),
         ticket: logged_in.ticket.as_deref(),
-        again_url: index::address(Some(service.id.as_str()), logged_in.again.as_deref()),
+        again_url: start_link::address(Some(service.id.as_str()), logged_in.again.as_deref()),
         raw_token: service.provider.raw_token(),
         withdraw_url: service.provider.withdraw_url(),
         shown: logged_in.shown.iter().map(|(label, value)| Shown { label, value }).collect(),

@@ -4,11 +4,12 @@ use crate::app::App;
 use crate::authid::RevokeCode;
 use crate::texts::Text;
 use crate::tokens::{AtProvider, Opened, Revocable, Revocation, Withdrawal};
+use crate::web::audience::AUTHID_HEADER;
 use crate::web::request::{authid, csrf, form};
 use crate::web::response::errors::{self, Answer};
 use crate::web::response::page::{self, alone};
 use crate::web::response::{reason_text, rejection};
-use crate::web::{audit, client, exchange, middleware};
+use crate::web::{audit, client, exchange, request_id};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use form::Form;
@@ -47,14 +48,14 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     if csrf::is_foreign_form(&request, &app) {
         return alone(rejection::answer(&request, StatusCode::FORBIDDEN));
     }
-    let as_json = request.headers().contains_key(&authid::HEADER);
+    let as_json = request.headers().contains_key(&AUTHID_HEADER);
     let refuse = |answer: &Answer, why: &Text, sent: &str| match as_json {
         true => refuse_program(answer),
         false => refuse_person(answer, why, sent, &request, &app),
     };
     let authid = match authid::of(&request, &form.0, false) {
         Ok(authid) => authid,
-        Err(why) => return refuse(&why.into(), &reason_text::no_authid(why), ""),
+        Err(why) => return refuse(&why.into(), &why.text(), ""),
     };
     let Some(at_provider) = at_provider(&request, &form) else {
         let answer = Answer::bad_request("at_provider must be yes or no, or left out");
@@ -63,7 +64,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     let revocable = match app.tokens().revocable(&authid).await {
         Ok(revocable) => revocable,
         Err(refused) => {
-            let (answer, why) = reason_text::unopened(&refused, &authid, &request, &app);
+            let (answer, why) = exchange::unopened_on_page(&refused, &authid, &request, &app);
             return refuse(&answer, &why, &authid);
         }
     };
@@ -86,7 +87,7 @@ async fn prove(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), 
     }
     let proven = app.tokens().prove(opened).await;
     proven.map_err(|refused| {
-        let answer = exchange::refused(&refused, opened, request, app);
+        let answer = exchange::log_refused(&refused, opened, request, app);
         let provider = errors::provider_name(&opened.login.service, app.catalogue());
         (answer, reason_text::refused(&refused).with("provider", provider))
     })
@@ -119,7 +120,7 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
         outcome: done.at_provider.word(),
         withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
         pasted: (done.at_provider == Withdrawal::WouldEndAllLogins).then_some(pasted),
-        request_id: middleware::request_id(request),
+        request_id: request_id::of(request),
     };
     page::show(request, app, status, "revoked.html", page)
 }

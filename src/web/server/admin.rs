@@ -29,7 +29,7 @@ fn routes(config: &mut web::ServiceConfig) {
     };
     let get = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
     at("/metrics", get().to(metrics));
-    at("/healthz", get().to(crate::web::handlers::acme::healthz));
+    at("/healthz", get().to(crate::web::handlers::probes::healthz));
     at("/readyz", get().to(readyz));
     at("/keyring", get().to(keyring));
     at("/legacy", get().to(legacy));
