@@ -214,8 +214,8 @@ mod tests {
             }
         }
         // Frozen: records and denylists of running servers are named by them.
-        assert_eq!(derived[0].grant().to_string(), "G0");
-        assert_eq!(derived[3].grant().to_string(), "G3");
+        assert_eq!(derived[0].grant().to_string(), "01d00938201f08330e6c78670aa713d4");
+        assert_eq!(derived[3].grant().to_string(), "01d027be0b912800c861a07b589147d8");
         let digest = derived[3].digest();
         assert_eq!(digest.0[..], Sha256::digest(V2)[..], "as `sha256sum` says of the AuthID");
         assert_eq!(Digest::parse(&digest.to_string()), Some(digest));

@@ -116,7 +116,7 @@ impl TokenService {
         let folder = self.0.old.folder.as_ref().ok_or(ExchangeError::Internal)?;
         match folder.open(old.digest(), file, password).await {
             Ok(stored) => Ok((stored.service_id.clone(), stored.refresh_token.clone())),
-            Err(FolderError::Stored(error)) if error.is_guess() => Err(ExchangeError::NotInOldStore(error.to_string())),
+            Err(FolderError::Stored(error)) if error.is_guess() => Err(ExchangeError::NotStored(error.to_string())),
             Err(FolderError::Guessed(wait)) => Err(ExchangeError::Guessed(wait)),
             Err(FolderError::Busy) => Err(ExchangeError::NoRoom),
             Err(error) => Err(ExchangeError::OldStore(error.to_string())),

@@ -63,7 +63,7 @@ pub enum ExchangeError {
     NoRoom,
     /// An old AuthID that the old server's folder has no file for, or another password.
     #[error("an AuthID of version 1: {0}")]
-    NotInOldStore(String),
+    NotStored(String),
     /// The old server's folder, or its file for this AuthID, is not as it should be.
     #[error("an AuthID of version 1: {0}")]
     OldStore(String),
@@ -79,9 +79,7 @@ impl ExchangeError {
     /// The kind in a word, for what is counted.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Parse(_) | Self::NotInOldStore(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => {
-                "invalid"
-            }
+            Self::Parse(_) | Self::NotStored(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
             Self::NoKey(..) | Self::NoKeyForRevokeCode(..) | Self::NoKeyForRecord(..) => "no_key",
             Self::Denied(_) => "denied",
             Self::NotOffered(_) => "not_offered",
@@ -107,7 +105,7 @@ impl ExchangeError {
 
     /// Whether it may be a guess: nobody here ever made it.
     pub fn is_guess(&self) -> bool {
-        matches!(self, Self::Parse(ParseError::Malformed) | Self::NotInOldStore(_) | Self::Forged | Self::BadRevokeCode)
+        matches!(self, Self::Parse(ParseError::Malformed) | Self::NotStored(_) | Self::Forged | Self::BadRevokeCode)
     }
 
     /// Whether the login of an old AuthID may be nobody's.

@@ -130,7 +130,7 @@ impl Answer {
         const INVALID: &str =
             "This AuthID is not valid here: it is damaged, incomplete or from another server. Please create a new one";
         match refused {
-            ExchangeError::Parse(ParseError::Malformed) | ExchangeError::NotInOldStore(_) | ExchangeError::Forged => {
+            ExchangeError::Parse(ParseError::Malformed) | ExchangeError::NotStored(_) | ExchangeError::Forged => {
                 Self::permanent(INVALID)
             }
             ExchangeError::Parse(ParseError::Version1 | ParseError::Version2(_)) => Self::permanent(

@@ -16,7 +16,7 @@ pub(in crate::web) fn gone(reason: &str) -> Text {
 /// Why an AuthID gives no access, or cannot be opened. The provider's name is for the caller to fill in.
 pub(in crate::web) fn refused(refused: &ExchangeError) -> Text {
     Text::new(match refused {
-        ExchangeError::Parse(ParseError::Malformed) | ExchangeError::NotInOldStore(_) | ExchangeError::Forged => {
+        ExchangeError::Parse(ParseError::Malformed) | ExchangeError::NotStored(_) | ExchangeError::Forged => {
             "reason.invalid"
         }
         ExchangeError::Parse(ParseError::Version1 | ParseError::Version2(_)) => "reason.old_kind",
