@@ -32,7 +32,7 @@ fn main() {
     configure(at);
     let keyring = Keyring::parse(&fs::read_to_string(at.join("keys.toml")).unwrap()).unwrap();
     let authid = |epoch: i64| {
-        let keys = keyring.opener(Epoch::try_from(epoch).unwrap()).unwrap();
+        let keys = keyring.keys(Epoch::try_from(epoch).unwrap()).unwrap();
         let service = ServiceId::parse("exampledrive").unwrap();
         let login = Grant::new(service, "t".repeat(100).into(), 1_795_420_000).unwrap();
         seal(keys, &login).unwrap().expose().to_owned()

@@ -69,7 +69,7 @@ impl Envelope {
     /// # Errors
     /// When that key is not here or does not fit.
     pub fn open(&self, keyring: &Keyring) -> Result<Grant, OpenError> {
-        let keys = keyring.opener(self.epoch).map_err(OpenError::NoKey)?;
+        let keys = keyring.keys(self.epoch).map_err(OpenError::NoKey)?;
         let associated = associated_data(&self.service, self.epoch, self.grant);
         let plaintext = keys.authid().open(&associated, self.sealed()).ok_or(OpenError::Forged)?;
         // What opens was sealed here, so other content is a fault of ours; no one else can tell, so say the same.

@@ -48,7 +48,7 @@ impl RevokeCode {
     /// # Errors
     /// When that key is not here or the code is not of its making.
     pub fn check(&self, keyring: &Keyring) -> Result<(), OpenError> {
-        let keys = keyring.opener(self.epoch).map_err(OpenError::NoKey)?;
+        let keys = keyring.keys(self.epoch).map_err(OpenError::NoKey)?;
         let right = tag(keys, &self.service, self.grant).ct_eq(&self.tag);
         if mitigation::on(Mitigation::RevokeCodeTag) && !bool::from(right) { Err(OpenError::Forged) } else { Ok(()) }
     }

@@ -1,17 +1,17 @@
-//! `authseal authid …`: what the pages /inspect and /revoke do, for whoever has the server's files. Works beside a running
-//! server and without one.
+//! `authseal authid …`: inspect, reseal and revoke AuthIDs with the server's files, as the pages /inspect and /revoke do.
+//! Works beside a running server and without one.
 
-use super::{ConfigFile, Misuse, block_on, json};
+use super::{ConfigFile, UsageError, block_on, json};
 use crate::authid::ParseError;
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::Providers;
+use crate::provider::ProviderClient;
 use crate::seal::Epoch;
 use crate::store::Store;
-use crate::tokens::{AtProvider, ExchangeError, Opened, Settings, TokenService, Withdrawal};
+use crate::tokens::{ExchangeError, Opened, ProviderRevocation, ProviderRevocationMode, Settings, TokenService};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PASTED: Duration = Duration::from_millis(100);
 
 #[derive(Subcommand)]
-pub(super) enum Verb {
+pub(super) enum Command {
     /// Read an AuthID from standard input and say what it is: service, login id, epoch, times, revoked or not
     ///
     /// The AuthID is not taken as an argument, because other users of this machine can read those. Nothing secret is
@@ -40,7 +40,7 @@ Examples:
     Inspect {
         #[command(flatten)]
         input: Input,
-        /// Ask the storage provider once whether the login still works; it is an error if not
+        /// One request to the storage provider, whether the login still works; an error if not
         #[arg(long)]
         test: bool,
     },
@@ -66,7 +66,7 @@ Examples:
     Revoke {
         #[command(flatten)]
         input: Input,
-        /// End the login at the storage provider too, even where that ends every login of that person at this app
+        /// Revocation at the storage provider too, even where that ends every login of that user at this app
         #[arg(long)]
         at_provider: bool,
     },
@@ -76,7 +76,7 @@ Examples:
 pub(super) struct Input {
     #[command(flatten)]
     file: ConfigFile,
-    /// Print JSON
+    /// Output as JSON
     #[arg(long)]
     json: bool,
     /// Taken only to be refused without being printed, as it would be if it were unknown.
@@ -84,26 +84,26 @@ pub(super) struct Input {
     argument: Vec<OsString>,
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let (Verb::Inspect { input, .. } | Verb::Reseal { input } | Verb::Revoke { input, .. }) = verb;
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+    let (Command::Inspect { input, .. } | Command::Reseal { input } | Command::Revoke { input, .. }) = command;
     if !input.argument.is_empty() {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
-        return Err(Misuse(advice.to_owned()).into());
+        return Err(UsageError(advice.to_owned()).into());
     }
     let (config, json) = (input.file.load()?, input.json);
     let text = read()?;
     block_on(async {
         let (tokens, providers) = rooms(config)?;
-        let done = match verb {
-            Verb::Inspect { test, .. } => match open(&tokens, &text).await {
+        let done = match command {
+            Command::Inspect { test, .. } => match open(&tokens, &text).await {
                 Ok(opened) => inspect(&tokens, &providers, &opened, *test, json).await,
                 Err(error) => Err(error),
             },
-            Verb::Reseal { .. } => match open(&tokens, &text).await {
+            Command::Reseal { .. } => match open(&tokens, &text).await {
                 Ok(opened) => reseal(&tokens, &opened, json).await,
                 Err(error) => Err(error),
             },
-            Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
+            Command::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
         tokens.settle(PATIENCE).await;
         done
@@ -112,7 +112,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
 
 async fn inspect(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     opened: &Opened,
     test: bool,
     json: bool,
@@ -167,21 +167,21 @@ async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::R
 
 async fn revoke(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     text: &SecretString,
     at_provider: bool,
     json: bool,
 ) -> anyhow::Result<()> {
     let revocable =
         tokens.revocable(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let at_provider = if at_provider { AtProvider::Always } else { AtProvider::Never };
+    let at_provider = if at_provider { ProviderRevocationMode::Always } else { ProviderRevocationMode::Never };
     let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
     if json {
         print_json(done.json(withdraw_url))?;
     } else {
-        let todo = withdraw_url.filter(|_| done.at_provider != Withdrawal::Done);
+        let todo = withdraw_url.filter(|_| done.at_provider != ProviderRevocation::Done);
         println!("login id: {}", done.grant);
         println!("refused by this server: {}", if done.here.is_ok() { "yes, durably" } else { "no" });
         let name = provider.map_or(done.service.as_str(), |provider| provider.name());
@@ -191,7 +191,7 @@ async fn revoke(
     if let Err(error) = done.here {
         return Err(anyhow!("{}", error.cause).context("the denylist could not be written"));
     }
-    if done.at_provider == Withdrawal::Failed {
+    if done.at_provider == ProviderRevocation::Failed {
         bail!("the login is refused here, but the storage provider did not end it; try again");
     }
     Ok(())
@@ -204,14 +204,14 @@ fn print_json(mut answer: Value) -> anyhow::Result<()> {
 }
 
 /// What works on AuthIDs, with the files that the configuration names.
-fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>)> {
+fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> {
     let keyring = match &config.keyring {
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
     };
     let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
-    let providers = Arc::new(Providers::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
+    let providers = Arc::new(ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
     Ok((
         TokenService::new(

@@ -1,8 +1,10 @@
 //! `authseal legacy`: how much is left of the AuthIDs that duplicati/oauth-server made, as far as running servers have seen.
 
 use super::json;
-use super::keys::{Against, Replica, Time, Told, own_listener, span};
-use super::{ConfigFile, Misuse};
+use super::config_args::ConfigFile;
+use super::keys::span;
+use super::replicas::{Against, Replica, Time, Told, own_listener};
+use super::UsageError;
 use crate::authid::ServiceId;
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::legacy::Version;
@@ -82,7 +84,7 @@ pub(super) fn legacy(legacy: &Legacy) -> anyhow::Result<()> {
     let replicas: Vec<Replica<Answer>> = legacy.against.ask(own.as_ref())?;
     if replicas.is_empty() {
         let advice = "nobody was asked; name the replicas' admin listeners with `--against URL…`";
-        return Err(Misuse(advice.to_owned()).into());
+        return Err(UsageError(advice.to_owned()).into());
     }
     let report = report(&replicas);
     let silent = report.errors.len();

@@ -1,10 +1,10 @@
 //! When client secrets end, as the operator wrote it down: providers do not tell, and a secret that has ended stops
 //! every backup at once.
 
-use super::faults::{Faults, line};
+use super::error::{ConfigErrors, line};
 use super::layers::Layers;
 use crate::clock::UnixTime;
-use crate::provider::ClientFacts;
+use crate::provider::ClientRegistration;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ const DAY: i64 = 86_400;
 
 /// Reads every `clients.<id>.secret_expires`; warns of those that are near at `now`, or past.
 pub(super) fn judge(
-    clients: &BTreeMap<String, ClientFacts>,
+    clients: &BTreeMap<String, ClientRegistration>,
     layers: &Layers,
     now: UnixTime,
-    faults: &mut Faults,
+    faults: &mut ConfigErrors,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     for (id, client) in clients {
@@ -33,8 +33,9 @@ pub(super) fn judge(
 }
 
 /// When they end, by the clients' ids.
-pub(super) fn ends(clients: &BTreeMap<String, ClientFacts>) -> BTreeMap<String, UnixTime> {
-    let end = |(id, client): (&String, &ClientFacts)| Some((id.clone(), day(client.secret_expires.as_deref()?)?));
+pub(super) fn ends(clients: &BTreeMap<String, ClientRegistration>) -> BTreeMap<String, UnixTime> {
+    let end =
+        |(id, client): (&String, &ClientRegistration)| Some((id.clone(), day(client.secret_expires.as_deref()?)?));
     clients.iter().filter_map(end).collect()
 }
 

@@ -141,7 +141,7 @@ async fn consent(
 
 /// `GET /<stand>/login-token`: what a person pastes where there is no browser login, as such a provider makes it.
 async fn login_token(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    let Some(stand) = state.stand(&request).filter(|stand| stand.flow == Flow::Paste) else {
+    let Some(stand) = state.stand(&request).filter(|stand| stand.flow == Flow::LoginToken) else {
         return HttpResponse::NotFound().finish();
     };
     match state.grants.login_token() {
@@ -185,7 +185,7 @@ async fn exchange(
                 state.grants.begin(stand)
             })
         }
-        "password" if stand.flow == Flow::Paste => {
+        "password" if stand.flow == Flow::LoginToken => {
             state.grants.spend_login_token(field("password")).then(|| state.grants.begin(stand))
         }
         "refresh_token" => state.grants.renew(stand, field("refresh_token")),

@@ -40,10 +40,10 @@ impl fmt::Display for KeepReason {
 
 /// Why `rule` is still needed with `keyring`; `None` if all that it refuses does not open any more.
 ///
-/// A login that was revoked is not sealed anew, so nothing of it is under an epoch that was made after its line. Before
+/// A login that was revoked is not sealed again, so nothing of it is under an epoch that was made after its line. Before
 /// that it may have been, up to the newest epoch of that day.
 pub fn keep_reason(rule: &Rule, keyring: &Keyring) -> Option<KeepReason> {
-    let closed = |epoch| match keyring.opener(epoch) {
+    let closed = |epoch| match keyring.keys(epoch) {
         Err(NoKey::Retired | NoKey::BelowFloor) => None,
         Err(NoKey::Absent | NoKey::Newer) => Some(KeepReason::Unknown(epoch)),
         Ok(_) => Some(KeepReason::Opens(epoch)),

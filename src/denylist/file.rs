@@ -1,4 +1,4 @@
-//! The denylist as a file: making it, reading it, adding a line so that it outlives a power cut, and taking lines out.
+//! The denylist as a file: making it, reading it, adding a line so that it survives a power cut, and taking lines out.
 //!
 //! All of it happens under the [lock](Place::lock) beside the file, and the file is opened after the lock is held,
 //! since taking lines out puts a new file in its place. Editors do not ask for the lock: after writing, whoever writes

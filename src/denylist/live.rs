@@ -192,7 +192,7 @@ impl Denylist {
         self.write_in_place(file, &mut self.rules.hold(), entry)
     }
 
-    /// Writes until the line is on the disk in the file that stands at the path, which an editor may have replaced
+    /// Writes until the line is on the disk in the file that is at the path, which an editor may have replaced
     /// meanwhile.
     fn write_in_place(&self, mut file: Locked, rules: &mut Held<'_, OnDisk>, entry: Entry) -> io::Result<()> {
         for _ in 0..WRITES {

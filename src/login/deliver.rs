@@ -1,15 +1,15 @@
 //! The ways of an AuthID to Duplicati's page: waiting in the mailbox, picked up there, or sent on by a click.
 
 use super::Logins;
-use super::binder::Binder;
-use super::context::Context;
+use super::browser_cookie::BrowserCookie;
 use super::error::LoginError;
 use super::fetch_token::FetchToken;
+use super::login_context::LoginContext;
 use super::mailbox::{self, Asker, Receiver};
-use super::origin::{Opener, Origin};
+use super::opener::Opener;
 use super::ticket::Ticket;
 use crate::mitigation::{self, Mitigation};
-use crate::net::Client;
+use crate::net::{Client, Origin};
 use crate::seal::SealError;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -24,17 +24,17 @@ impl Logins {
     pub async fn deliver(
         &self,
         ticket: &str,
-        binder: Option<&Binder>,
+        browser_cookie: Option<&BrowserCookie>,
         to_asker: bool,
     ) -> Result<(Origin, SecretString), LoginError> {
         let ticket = Ticket::open(ticket, &self.keyring.load(), self.clock.now()).ok_or(LoginError::StaleLink)?;
-        if !binder.is_some_and(|binder| binder.fits(&ticket.context.binder)) {
+        if !browser_cookie.is_some_and(|cookie| cookie.matches(&ticket.context.browser_cookie)) {
             return Err(LoginError::OtherBrowser);
         }
         if let Some(why) = self.tokens.dead(ticket.authid.expose_secret()) {
             return Err(LoginError::Paused(None, why));
         }
-        let Context { opener, fetch_token, binder, client } = ticket.context;
+        let LoginContext { opener, fetch_token, browser_cookie, client } = ticket.context;
         let (origin, to_anybody) = match opener {
             // It goes to the opener by itself; only the click is meant for somebody else who asks.
             Opener::Trusted(origin) => (origin, to_asker && client.is_none()),
@@ -51,7 +51,7 @@ impl Logins {
                 None if to_anybody => Receiver::Anybody,
                 None => Receiver::Only(Asker { address: client, origin: Some(origin.clone()) }),
             };
-            mailbox::leave(&self.store, &keyring, &token, &binder, &receiver, &ticket.authid).await?;
+            mailbox::leave(&self.store, &keyring, &token, &browser_cookie, &receiver, &ticket.authid).await?;
         }
         Ok((origin, ticket.authid))
     }
@@ -84,9 +84,9 @@ impl Logins {
     }
 
     /// Puts the AuthID into the mailbox, for trusted openers only; whether it is there.
-    pub(super) async fn leave(&self, context: &Context, authid: &SecretString) -> Result<bool, SealError> {
+    pub(super) async fn leave(&self, context: &LoginContext, authid: &SecretString) -> Result<bool, SealError> {
         let (Opener::Trusted(origin), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(false) };
         let receiver = Receiver::Only(Asker { address: context.client, origin: Some(origin.clone()) });
-        mailbox::leave(&self.store, &self.keyring.load(), token, &context.binder, &receiver, authid).await
+        mailbox::leave(&self.store, &self.keyring.load(), token, &context.browser_cookie, &receiver, authid).await
     }
 }

@@ -1,8 +1,8 @@
 //! The last step of a login: from the provider's tokens to an AuthID that its person can keep.
 
-use super::context::Context;
 use super::error::{LoginError, NoRefreshToken};
-use super::origin::{Opener, Silence};
+use super::login_context::LoginContext;
+use super::opener::{Opener, Silence};
 use super::ticket::Ticket;
 use super::{Caution, LoggedIn, Logins};
 use crate::authid::{self, Grant, RevokeCode};
@@ -35,7 +35,7 @@ impl Logins {
         &self,
         service: Arc<Service>,
         tokens: TokenResponse,
-        context: Context,
+        context: LoginContext,
         client: Client,
         callback: &[(String, String)],
         caution: Option<Caution>,
@@ -79,9 +79,9 @@ impl Logins {
         let shown = service.provider.shown(callback);
         let moved = mitigation::on(Mitigation::OtherAddress) && context.has_moved(client);
         let caution = if moved { Some(Caution::OtherAddress) } else { caution };
-        let again = caution.is_none().then(|| self.welcome(&context)).transpose()?;
+        let again = caution.is_none().then(|| self.seal_context(&context)).transpose()?;
         let opener = if caution.is_some() { Opener::None(Silence::Distrusted) } else { context.opener };
-        let context = Context { opener, client: client.address, ..context };
+        let context = LoginContext { opener, client: client.address, ..context };
         let waits = shown.is_empty() && self.leave(&context, &authid).await?;
         let mailbox_failed = shown.is_empty() && !waits && context.expects_mail();
         let sendable = waits
@@ -92,7 +92,7 @@ impl Logins {
             };
         let ticket = Ticket { context, authid };
         let sealed = sendable.then(|| ticket.seal(&self.keyring.load(), self.clock.now())).transpose()?;
-        let Ticket { context: Context { opener, fetch_token, .. }, authid } = ticket;
+        let Ticket { context: LoginContext { opener, fetch_token, .. }, authid } = ticket;
         let fetch_token = fetch_token.filter(|_| sendable);
         Ok(LoggedIn {
             service,

@@ -5,12 +5,11 @@
 //! who asks must be the page that opened the login, in a browser where the login's is, or the person must have agreed.
 //! Nor may another browser's login take the place of an AuthID that waits: whoever knows a token could log in with it.
 
-use super::binder::BinderHash;
-use super::context::{self, Reader};
+use super::browser_cookie::CookieHash;
 use super::fetch_token::FetchToken;
-use super::origin::Origin;
+use super::login_context::{self, Reader};
 use crate::mitigation::{self, Mitigation};
-use crate::net::{self, ClientNet};
+use crate::net::{self, ClientNet, Origin};
 use crate::seal::{EpochKeys, Key, Keyring, Purpose, SealError};
 use crate::store::{Name, Shelf, Store};
 use secrecy::{ExposeSecret, SecretString};
@@ -58,8 +57,8 @@ impl Receiver {
     }
 }
 
-/// Leaves an AuthID of a login in the browser `binder` for the receiver who asks with `token`. Returns whether it waits:
-/// not if the store fails, or if an AuthID of another browser's login waits already.
+/// Leaves an AuthID of a login in the browser of `browser_cookie` for the receiver who asks with `token`. Returns whether
+/// it waits: not if the store fails, or if an AuthID of another browser's login waits already.
 ///
 /// # Errors
 /// When the operating system has no randomness.
@@ -67,17 +66,19 @@ pub(super) async fn leave(
     store: &Store,
     keyring: &Keyring,
     token: &FetchToken,
-    binder: &BinderHash,
+    browser_cookie: &CookieHash,
     receiver: &Receiver,
     authid: &SecretString,
 ) -> Result<bool, SealError> {
     let (name, key) = entry(keyring.primary(), token);
     let Ok(before) = store.read(Shelf::Mailbox, &name).await else { return Ok(false) };
     let before = before.and_then(|blob| read(&key.open(&name, &blob)?));
-    if before.is_some_and(|waiting| mitigation::on(Mitigation::MailboxOwner) && waiting.binder.0 != binder.0) {
+    if before
+        .is_some_and(|waiting| mitigation::on(Mitigation::MailboxOwner) && waiting.browser_cookie.0 != browser_cookie.0)
+    {
         return Ok(false);
     }
-    let entry = key.seal(&name, &write(binder, receiver, authid))?;
+    let entry = key.seal(&name, &write(browser_cookie, receiver, authid))?;
     Ok(store.put(Shelf::Mailbox, &name, &entry, WAITS).await.is_ok())
 }
 
@@ -149,13 +150,13 @@ fn note(keys: &EpochKeys, purpose: Purpose, token: &FetchToken) -> (Name, Key) {
 /// An AuthID that waits.
 struct Waiting {
     /// The browser of its login.
-    binder: BinderHash,
+    browser_cookie: CookieHash,
     receiver: Receiver,
     authid: SecretString,
 }
 
-/// `binder hash (16) | kind of receiver (1) | address (16) | origin, with its length (1) before it | AuthID`.
-fn write(binder: &BinderHash, receiver: &Receiver, authid: &SecretString) -> Zeroizing<Vec<u8>> {
+/// `browser cookie hash (16) | kind of receiver (1) | address (16) | origin, with its length (1) before it | AuthID`.
+fn write(browser_cookie: &CookieHash, receiver: &Receiver, authid: &SecretString) -> Zeroizing<Vec<u8>> {
     let (kind, address, origin) = match receiver {
         Receiver::Only(asker) => (0, asker.address, asker.origin.as_ref()),
         Receiver::Anybody => (1, None, None),
@@ -163,23 +164,23 @@ fn write(binder: &BinderHash, receiver: &Receiver, authid: &SecretString) -> Zer
     };
     let (origin, authid) = (origin.map_or("", Origin::as_str), authid.expose_secret());
     let mut bytes = Zeroizing::new(Vec::with_capacity(34 + origin.len() + authid.len()));
-    bytes.extend(binder.0);
+    bytes.extend(browser_cookie.0);
     bytes.push(kind);
     bytes.extend(net::to_bytes(address));
-    context::write(&mut bytes, origin.as_bytes());
+    login_context::write(&mut bytes, origin.as_bytes());
     bytes.extend_from_slice(authid.as_bytes());
     bytes
 }
 
 fn read(bytes: &[u8]) -> Option<Waiting> {
     let mut reader = Reader(bytes);
-    let binder = BinderHash(reader.array()?);
+    let browser_cookie = CookieHash(reader.array()?);
     let ([kind], address) = (reader.array()?, net::from_bytes(reader.array()?));
-    let origin = Origin::of(reader.text()?);
+    let origin = Origin::parse(reader.text()?);
     let receiver = match kind {
         0 => Receiver::Only(Asker { address, origin }),
         1 => Receiver::Anybody,
         _ => Receiver::Address(address?),
     };
-    Some(Waiting { binder, receiver, authid: std::str::from_utf8(reader.0).ok()?.to_owned().into() })
+    Some(Waiting { browser_cookie, receiver, authid: std::str::from_utf8(reader.0).ok()?.to_owned().into() })
 }

@@ -1,32 +1,32 @@
 //! From a person's consent to a delivered AuthID: begin, complete (or trade a pasted token), deliver.
 //!
 //! Nothing is stored before a login succeeds. What has to survive the trip to the provider travels sealed in `state`;
-//! the browser's binder cookie proves that the one who comes back is the one who left.
+//! the browser cookie proves that the one who comes back is the one who left.
 
-mod binder;
-mod context;
+mod browser_cookie;
+mod login_context;
 mod deliver;
 mod error;
 mod fetch_token;
 mod hand_out;
 mod limit;
 mod mailbox;
-mod origin;
+mod opener;
 mod resume;
 mod ticket;
 
-pub use binder::Binder;
-pub use context::Context;
+pub use browser_cookie::BrowserCookie;
 pub use error::{LoginError, NoRefreshToken};
 pub use fetch_token::FetchToken;
-pub use origin::{DeliveryRules, Opener, Origin, Silence};
+pub use login_context::LoginContext;
+pub use opener::{DeliveryRules, Opener, Silence};
 
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::keyring_file::LiveKeyring;
 use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
-use crate::provider::{Availability, CallbackError, Flow, PastedToken, ProviderError, Providers, Service};
+use crate::provider::{Availability, CallbackError, Flow, LoginToken, ProviderClient, ProviderError, Service};
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
@@ -36,10 +36,10 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the binder cookie lives, in seconds.
-pub const BINDER_LIFETIME: i64 = context::CONTEXT_LIFETIME;
+/// How long the browser cookie lives, in seconds.
+pub const BROWSER_COOKIE_LIFETIME: i64 = login_context::CONTEXT_LIFETIME;
 /// How long a person may take at the provider, in seconds.
-pub const STATE_LIFETIME: i64 = context::STATE_LIFETIME;
+pub const STATE_LIFETIME: i64 = login_context::STATE_LIFETIME;
 /// How many finished logins are remembered, to tell a reloaded callback from a first one.
 const MAX_SEEN: u64 = 10_000;
 /// How long: longer than a state lives.
@@ -48,7 +48,7 @@ const SEEN: Duration = Duration::from_secs(900);
 /// Logs people in.
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     tokens: tokens::TokenService,
     store: Arc<Store>,
     rules: DeliveryRules,
@@ -106,7 +106,7 @@ pub struct LoggedIn {
     pub mailbox_failed: bool,
     /// What [`Logins::deliver`] takes, where a person's click can still have the AuthID sent.
     pub ticket: Option<String>,
-    /// The opener once more, sealed as by [`Logins::welcome`] for the next login.
+    /// The opener once more, sealed as by [`Logins::seal_context`] for the next login.
     pub again: Option<String>,
     /// What else the person needs: label and value.
     pub shown: Vec<(String, String)>,
@@ -126,7 +126,7 @@ impl Logins {
     /// Puts the parts together. `redirect_uri` is the registered callback.
     pub fn new(
         keyring: Arc<LiveKeyring>,
-        providers: Arc<Providers>,
+        providers: Arc<ProviderClient>,
         tokens: tokens::TokenService,
         store: Arc<Store>,
         rules: DeliveryRules,
@@ -142,7 +142,7 @@ impl Logins {
     ///
     /// # Errors
     /// When the operating system has no randomness.
-    pub fn welcome(&self, context: &Context) -> Result<String, SealError> {
+    pub fn seal_context(&self, context: &LoginContext) -> Result<String, SealError> {
         context.seal(&self.keyring.load(), self.clock.now())
     }
 
@@ -159,10 +159,10 @@ impl Logins {
         &self,
         service: &Arc<Service>,
         ctx: &str,
-        binder: Option<&Binder>,
+        browser_cookie: Option<&BrowserCookie>,
         client: Client,
     ) -> Result<Begun, LoginError> {
-        let context = Context { client: client.address, ..self.context(ctx, binder)? };
+        let context = LoginContext { client: client.address, ..self.context(ctx, browser_cookie)? };
         self.offered(service, Flow::Code)?;
         self.can_be_kept(service).await?;
         let (state, challenge) = context.begin(&service.id, &self.keyring.load(), self.clock.now())?;
@@ -180,7 +180,7 @@ impl Logins {
     pub async fn complete(
         &self,
         callback: &Callback,
-        binder: Option<&Binder>,
+        browser_cookie: Option<&BrowserCookie>,
         client: Client,
     ) -> Result<LoggedIn, LoginError> {
         let (state, dropped) = self.state(callback);
@@ -189,7 +189,7 @@ impl Logins {
             true => LoginError::Stray(CallbackError::stray(&callback.all).code),
             false => LoginError::BadState,
         })?;
-        if !binder.is_some_and(|binder| binder.fits(&state.context.binder)) {
+        if !browser_cookie.is_some_and(|cookie| cookie.matches(&state.context.browser_cookie)) {
             return Err(LoginError::OtherBrowser);
         }
         let service = self.providers.catalogue().find(state.service.as_str()).cloned().ok_or(LoginError::BadState)?;
@@ -238,23 +238,23 @@ impl Logins {
     ///
     /// # Errors
     /// Everything is checked before the token is spent.
-    pub async fn trade(
+    pub async fn exchange_login_token(
         &self,
         service: &Arc<Service>,
         ctx: &str,
-        binder: Option<&Binder>,
+        browser_cookie: Option<&BrowserCookie>,
         client: Client,
         pasted: &SecretString,
         admit: impl FnOnce() -> bool,
     ) -> Result<LoggedIn, LoginError> {
-        let context = self.context(ctx, binder)?;
-        self.offered(service, Flow::Paste)?;
-        let pasted = PastedToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
+        let context = self.context(ctx, browser_cookie)?;
+        self.offered(service, Flow::LoginToken)?;
+        let pasted = LoginToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
         if !admit() {
             return Err(LoginError::TooMany);
         }
         self.can_be_kept(service).await?;
-        let tokens = self.providers.trade(service, &pasted).await;
+        let tokens = self.providers.exchange_login_token(service, &pasted).await;
         let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
         self.hand_out(service.clone(), tokens, context, client, &[], None).await
     }

@@ -68,8 +68,8 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<TokenRespon
     }
     let expires_in = match life(&members, "expires_in") {
         _ if provider.raw_token() => None,
-        None if provider.facts.default_expires_in.is_some() => {
-            provider.facts.default_expires_in.map(|seconds| Duration::from_secs(seconds.into()))
+        None if provider.settings.default_expires_in.is_some() => {
+            provider.settings.default_expires_in.map(|seconds| Duration::from_secs(seconds.into()))
         }
         None => {
             tracing::warn!(
@@ -80,8 +80,8 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<TokenRespon
         }
         Some(life) => Some(life.min(MAX_LIFE)),
     };
-    let refresh_life = provider.facts.refresh_life_field.as_ref();
-    let between = |character: char| character.is_whitespace() || Some(character) == provider.facts.scope_separator;
+    let refresh_life = provider.settings.refresh_life_field.as_ref();
+    let between = |character: char| character.is_whitespace() || Some(character) == provider.settings.scope_separator;
     let scopes = members.string("scope").map(|text| vec![text]).or_else(|| members.list("scope"));
     let parts = |scopes: Vec<String>| {
         let parts = scopes.iter().flat_map(|text| text.split(between)).filter(|scope| !scope.is_empty());
@@ -119,8 +119,9 @@ pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
     if status == 429 || status == 503 && answer.retry_after.is_some() {
         return Fault::later(answer.retry_after);
     }
-    let told = Told::by_body(&provider.facts, &answer.body);
-    let by_status = || provider.facts.errors.get(&format!("http-{status}")).copied().filter(|_| told.codes.is_empty());
+    let told = Told::by_body(&provider.settings, &answer.body);
+    let by_status =
+        || provider.settings.errors.get(&format!("http-{status}")).copied().filter(|_| told.codes.is_empty());
     match (told.meaning.filter(|_| status < 500).or_else(by_status), status) {
         (Some(ErrorClass::Operator), _) => ProviderError::Misconfigured.into(),
         (Some(ErrorClass::Later), _) => Fault::later(answer.retry_after),
@@ -137,7 +138,7 @@ pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
 
 /// The number that stands in for an HTTP status, where a provider has one.
 fn result_code(provider: &Provider, members: &Members) -> Option<String> {
-    members.text(provider.facts.result_field.as_ref()?)
+    members.text(provider.settings.result_field.as_ref()?)
 }
 
 /// A life in seconds, as a number or, from some, as a string; what is less than a second or absurd was not said.
@@ -148,22 +149,22 @@ fn life(members: &Members, name: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ProviderFacts;
+    use super::super::ProviderSettings;
     use super::super::stranger::built_in;
     use super::*;
 
     fn read(provider: &str, status: u16, body: &str) -> Result<TokenResponse, ProviderError> {
-        let facts = built_in().0.remove(provider).unwrap();
-        read_as(facts, status, body, None).map_err(|fault| fault.failure)
+        let settings = built_in().0.remove(provider).unwrap();
+        read_as(settings, status, body, None).map_err(|fault| fault.failure)
     }
 
     fn read_as(
-        facts: ProviderFacts,
+        settings: ProviderSettings,
         status: u16,
         body: &str,
         retry_after: Option<u64>,
     ) -> Result<TokenResponse, Fault> {
-        let provider = Provider::unchecked("p", facts);
+        let provider = Provider::unchecked("p", settings);
         let retry_after = retry_after.map(Duration::from_secs);
         tokens(
             &provider,
@@ -308,7 +309,7 @@ mod tests {
                 body: body.to_owned().into(),
                 cut: Some(Fault::bad_answer()),
             };
-            tokens(&Provider::unchecked("p", ProviderFacts::default()), &answer)
+            tokens(&Provider::unchecked("p", ProviderSettings::default()), &answer)
         };
         let whole = r#"{"access_token":"at","refresh_token":"rt","expires_in":3600,"x":"y"}"#;
         for cut in 1..whole.len() {
@@ -378,8 +379,9 @@ mod tests {
 
     #[test]
     fn a_status_without_a_code_means_what_the_configuration_says() {
-        let facts = |errors: &str| toml::from_str::<ProviderFacts>(&format!("errors = {errors}")).unwrap();
-        let read = |errors: &str, status, body: &str| read_as(facts(errors), status, body, None).err().unwrap().failure;
+        let settings = |errors: &str| toml::from_str::<ProviderSettings>(&format!("errors = {errors}")).unwrap();
+        let read =
+            |errors: &str, status, body: &str| read_as(settings(errors), status, body, None).err().unwrap().failure;
         let dead = ProviderError::Refused(ErrorClass::LoginAgain);
         let errors = "{ http-400 = 'login_again', http-500 = 'expired', http-302 = 'operator', http-403 = 'later' }";
         assert_eq!(read(errors, 400, ""), dead);
@@ -431,10 +433,10 @@ mod tests {
     #[test]
     fn a_time_to_come_back_is_kept() {
         for status in [429, 503] {
-            let fault = read_as(ProviderFacts::default(), status, "", Some(60)).err().unwrap();
+            let fault = read_as(ProviderSettings::default(), status, "", Some(60)).err().unwrap();
             assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))), "{status}");
         }
-        let fault = read_as(ProviderFacts::default(), 502, "", Some(60)).err().unwrap();
+        let fault = read_as(ProviderSettings::default(), 502, "", Some(60)).err().unwrap();
         assert_eq!(fault.failure, ProviderError::Disturbed);
     }
 }

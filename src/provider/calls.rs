@@ -1,5 +1,5 @@
 //! The calls to providers: from a person's consent to tokens, from a refresh token to an access token, and the end of
-//! both. What differs between providers is read from their facts.
+//! both. What differs between providers is read from their settings.
 
 use super::answer::{self, TokenResponse};
 use super::authorization::Request;
@@ -7,8 +7,8 @@ use super::client_auth::{ClientAuths, Form, Repeatable};
 use super::discovery::Discovery;
 use super::failure::{Fault, ProviderError, RefreshError, Repeat};
 use super::habits::Habits;
+use super::login_token::LoginToken;
 use super::outbound::{Outbound, SetupError};
-use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, Wire};
 use super::{Availability, Catalogue, ErrorClass, RefreshTokenPolicy, RevokeStyle};
@@ -27,7 +27,7 @@ const BUDGET: Duration = Duration::from_secs(20);
 const CODE_BUDGET: Duration = Duration::from_secs(55);
 
 /// All providers, ready to be called.
-pub struct Providers {
+pub struct ProviderClient {
     catalogue: Catalogue,
     wire: Wire,
     discovery: Discovery,
@@ -44,7 +44,7 @@ pub enum Revoked {
     NotSupported,
 }
 
-impl Providers {
+impl ProviderClient {
     /// Sets up the HTTP client; calls nobody.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Providers {
     ) -> Result<TokenResponse, ProviderError> {
         let provider = offered(service)?.0;
         let mut fields = vec![("grant_type", "authorization_code"), ("code", code.expose_secret())];
-        if provider.facts.send_redirect_uri.unwrap_or(true) {
+        if provider.settings.send_redirect_uri.unwrap_or(true) {
             fields.push(("redirect_uri", redirect_uri));
         }
         fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
@@ -120,7 +120,11 @@ impl Providers {
     ///
     /// # Errors
     /// Any [`ProviderError`]. The token is sent a second time only if the first never left.
-    pub async fn trade(&self, service: &Service, pasted: &PastedToken) -> Result<TokenResponse, ProviderError> {
+    pub async fn exchange_login_token(
+        &self,
+        service: &Service,
+        pasted: &LoginToken,
+    ) -> Result<TokenResponse, ProviderError> {
         let scope = service.joined_scopes();
         let mut fields = vec![("grant_type", "password"), ("username", pasted.username.as_str())];
         fields.push(("password", pasted.auth_token.expose_secret()));
@@ -176,7 +180,7 @@ impl Providers {
         };
         let token = vec![("token", refresh_token.expose_secret())];
         let access_token;
-        let payload = match provider.facts.revoke_style {
+        let payload = match provider.settings.revoke_style {
             RevokeStyle::Rfc7009 => {
                 let (metadata, repeatable) = (metadata.as_deref(), Repeatable::Yes);
                 let (service, name) = (service.id.as_str(), "revocation");
@@ -259,7 +263,7 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn local(stranger: &Stranger, more: &str) -> (Providers, Arc<Service>) {
+    fn local(stranger: &Stranger, more: &str) -> (ProviderClient, Arc<Service>) {
         let url = &stranger.url;
         example(&format!("authorize_url = \"{url}/authorize?keep=1\"\ntoken_url = \"{url}/token\"\n{more}"))
     }
@@ -293,7 +297,7 @@ mod tests {
         }
     }
 
-    async fn refresh(providers: &Providers, service: &Service) -> Result<TokenResponse, ProviderError> {
+    async fn refresh(providers: &ProviderClient, service: &Service) -> Result<TokenResponse, ProviderError> {
         providers.refresh(service, &"r/t".into(), BUDGET).await.map_err(|failed| failed.failure)
     }
 
@@ -343,7 +347,7 @@ mod tests {
         let stranger = Stranger::with([ok()]).await;
         let (providers, service) = moved("jottacloud", "jottacloud", &format!("token_url = \"{}\"", stranger.url));
         let pasted = base64::prelude::BASE64_STANDARD.encode(r#"{"username":"u","auth_token":"p"}"#);
-        providers.trade(&service, &PastedToken::parse(&pasted).unwrap()).await.unwrap();
+        providers.exchange_login_token(&service, &LoginToken::parse(&pasted).unwrap()).await.unwrap();
         let form = "grant_type=password&username=u&password=p&scope=openid+offline_access&client_id=";
         assert!(stranger.bodies()[0].starts_with(form), "{:?}", stranger.bodies());
     }

@@ -1,8 +1,8 @@
-//! What can be wrong with the facts about a provider and with a client, each fault in a sentence for the operator.
+//! What can be wrong with the settings about a provider and with a client, each fault in a sentence for the operator.
 
 use super::meaning::{self, Code};
 use super::service::{Client, Provider, TokenUrl};
-use super::{ClientFacts, Flow, ProviderFacts, ServiceFacts, endpoint};
+use super::{ClientRegistration, Flow, ProviderSettings, ServiceSettings, endpoint};
 use regex_lite::Regex;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
@@ -12,11 +12,16 @@ const RESERVED: &[&str] =
     &["client_id", "code_challenge", "code_challenge_method", "redirect_uri", "response_type", "scope", "state"];
 
 /// Checks a provider. What is faulty is left out of the result, which is then not to be used.
-pub(super) fn provider(id: &str, facts: ProviderFacts, tenant: Option<&str>, faults: &mut Vec<String>) -> Provider {
+pub(super) fn provider(
+    id: &str,
+    settings: ProviderSettings,
+    tenant: Option<&str>,
+    faults: &mut Vec<String>,
+) -> Provider {
     let mut fault = |key: &str, text: &str| faults.push(format!("providers.{id}.{key} {text}"));
-    let mut provider = Provider::unchecked(id, facts);
-    let facts = &provider.facts;
-    if let Some(gone) = &facts.gone {
+    let mut provider = Provider::unchecked(id, settings);
+    let settings = &provider.settings;
+    if let Some(gone) = &settings.gone {
         let reason = &gone.reason;
         if !(1..=200).contains(&reason.len())
             || !reason.bytes().all(|b| (b' '..=b'~').contains(&b))
@@ -26,43 +31,43 @@ pub(super) fn provider(id: &str, facts: ProviderFacts, tenant: Option<&str>, fau
         }
         return provider;
     }
-    let values = tenant_value(facts, tenant, &mut fault);
-    let allow_private = facts.allow_private_addresses;
+    let values = tenant_value(settings, tenant, &mut fault);
+    let allow_private = settings.allow_private_addresses;
     let mut fill = |key: &str, template: &Option<String>, values: &BTreeMap<&str, &str>| {
         let read = |text: String| endpoint::read(&text, allow_private).map(|url| (text, url));
         let filled = endpoint::fill(template.as_ref()?, values).and_then(read);
         filled.map_err(|text| fault(key, &text)).ok()
     };
     let values = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    provider.issuer = fill("issuer", &facts.issuer, &values).map(|(text, _)| text);
-    provider.authorize = fill("authorize_url", &facts.authorize_url, &values).map(|(_, url)| url);
-    provider.revoke = fill("revoke_url", &facts.revoke_url, &values).map(|(_, url)| url);
-    provider.pushed = fill("par_url", &facts.par_url, &values).map(|(_, url)| url);
-    provider.token = if facts.token_hosts.is_empty() {
-        fill("token_url", &facts.token_url, &values).map(|(_, url)| TokenUrl::One(url))
+    provider.issuer = fill("issuer", &settings.issuer, &values).map(|(text, _)| text);
+    provider.authorize = fill("authorize_url", &settings.authorize_url, &values).map(|(_, url)| url);
+    provider.revoke = fill("revoke_url", &settings.revoke_url, &values).map(|(_, url)| url);
+    provider.pushed = fill("par_url", &settings.par_url, &values).map(|(_, url)| url);
+    provider.token = if settings.token_hosts.is_empty() {
+        fill("token_url", &settings.token_url, &values).map(|(_, url)| TokenUrl::One(url))
     } else {
-        let chosen = facts.token_hosts.iter().filter_map(|(name, host)| {
+        let chosen = settings.token_hosts.iter().filter_map(|(name, host)| {
             let mut values = values.clone();
             values.insert("host", host);
-            Some((name.clone(), fill("token_url", &facts.token_url, &values)?.1))
+            Some((name.clone(), fill("token_url", &settings.token_url, &values)?.1))
         });
         Some(TokenUrl::Chosen(chosen.collect()))
     };
-    rest(facts, &mut fault);
+    rest(settings, &mut fault);
     // Codes are compared without regard to case.
     let key = |key: &String| Code::parse(key).map_or_else(|| key.to_ascii_lowercase(), |code| code.to_string());
-    let errors = provider.facts.errors.iter().map(|(code, meaning)| (key(code), *meaning)).collect();
-    provider.facts.errors = errors;
+    let errors = provider.settings.errors.iter().map(|(code, meaning)| (key(code), *meaning)).collect();
+    provider.settings.errors = errors;
     provider
 }
 
 /// What `{tenant}` stands for.
 fn tenant_value(
-    facts: &ProviderFacts,
+    settings: &ProviderSettings,
     tenant: Option<&str>,
     fault: &mut impl FnMut(&str, &str),
 ) -> Option<(&'static str, String)> {
-    let tenant = tenant.or(facts.default_tenant.as_deref())?;
+    let tenant = tenant.or(settings.default_tenant.as_deref())?;
     if tenant.is_empty() || !tenant.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-') {
         fault("default_tenant", "or the client's `tenant` must be an id or a domain");
     }
@@ -70,61 +75,64 @@ fn tenant_value(
 }
 
 /// All that needs no placeholders.
-fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
-    let links =
-        [("paste_url", &facts.paste_url), ("withdraw_url", &facts.withdraw_url), ("console_url", &facts.console_url)];
+fn rest(settings: &ProviderSettings, fault: &mut impl FnMut(&str, &str)) {
+    let links = [
+        ("paste_url", &settings.paste_url),
+        ("withdraw_url", &settings.withdraw_url),
+        ("console_url", &settings.console_url),
+    ];
     for (key, link) in links {
         if let Some(Err(text)) = link.as_ref().map(|link| endpoint::read(link, true)) {
             fault(key, &text);
         }
     }
-    if !facts.token_hosts.is_empty() {
-        if !names(&facts.token_url, "{host}") || facts.token_host_from.is_empty() {
+    if !settings.token_hosts.is_empty() {
+        if !names(&settings.token_url, "{host}") || settings.token_host_from.is_empty() {
             fault("token_hosts", "needs `{host}` in `token_url`, and `token_host_from` with the callback's parameters");
         }
-        if !facts.raw_token {
+        if !settings.raw_token {
             fault(
                 "token_hosts",
                 "needs `raw_token = true`: a refresh could not tell the host, which only the callback names",
             );
         }
     }
-    if facts.par == Some(true) && facts.par_url.is_none() && facts.issuer.is_none() {
+    if settings.par == Some(true) && settings.par_url.is_none() && settings.issuer.is_none() {
         fault("par", "needs `par_url`, or `issuer` to have it discovered");
     }
-    if facts.scope_separator.is_some_and(|separator| separator.is_alphanumeric() || separator.is_control()) {
+    if settings.scope_separator.is_some_and(|separator| separator.is_alphanumeric() || separator.is_control()) {
         fault("scope_separator", "must be a space or a mark like `,`");
     }
-    if facts.default_expires_in.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
+    if settings.default_expires_in.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
         fault("default_expires_in", "must be 1 to 86400 seconds");
     }
-    if facts.authorize_params.get("response_mode").is_some_and(|mode| !["", "query"].contains(&mode.as_str())) {
+    if settings.authorize_params.get("response_mode").is_some_and(|mode| !["", "query"].contains(&mode.as_str())) {
         fault("authorize_params.response_mode", "must be `query`; answers in a form or a fragment are not supported");
     }
     let missing = "is missing; give it, or give `issuer` to have it discovered";
-    if facts.issuer.is_none() && facts.token_url.is_none() {
+    if settings.issuer.is_none() && settings.token_url.is_none() {
         fault("token_url", missing);
     }
-    if facts.issuer.is_none() && facts.authorize_url.is_none() && facts.flow == Flow::Code {
+    if settings.issuer.is_none() && settings.authorize_url.is_none() && settings.flow == Flow::Code {
         fault("authorize_url", missing);
     }
-    if facts.rotation.is_none() {
+    if settings.rotation.is_none() {
         fault(
             "rotation",
             "is missing; write \"none\" if a refresh brings no new refresh token, \"rolling\" if it brings one and the old \
             one lives on, \"single_use\" if it brings one and the old one ends: docs/providers/other.md tells how to find out",
         );
     }
-    if facts.revoke_ends_all_logins && facts.revoke_url.is_none() && facts.issuer.is_none() {
+    if settings.revoke_ends_all_logins && settings.revoke_url.is_none() && settings.issuer.is_none() {
         fault("revoke_ends_all_logins", "is of no use without `revoke_url`; give that too, or leave it out");
     }
-    for name in facts.authorize_params.keys().filter(|name| RESERVED.contains(&name.as_str())) {
+    for name in settings.authorize_params.keys().filter(|name| RESERVED.contains(&name.as_str())) {
         fault(&format!("authorize_params.{name}"), "is made by the server; leave it out");
     }
-    if facts.client_id_pattern.as_deref().is_some_and(|pattern| Regex::new(pattern).is_err()) {
+    if settings.client_id_pattern.as_deref().is_some_and(|pattern| Regex::new(pattern).is_err()) {
         fault("client_id_pattern", "is no regular expression like `^[0-9a-f]{32}$`");
     }
-    for code in facts.errors.keys().filter(|code| !meaning::is_key(code)) {
+    for code in settings.errors.keys().filter(|code| !meaning::is_key(code)) {
         fault(
             "errors",
             &format!(
@@ -136,30 +144,30 @@ fn rest(facts: &ProviderFacts, fault: &mut impl FnMut(&str, &str)) {
 }
 
 /// Whether a text looks like a client id of a provider; `None` where nobody knows what they look like.
-pub fn is_client_id(facts: &ProviderFacts, text: &str) -> Option<bool> {
-    Regex::new(facts.client_id_pattern.as_deref()?).ok().map(|pattern| pattern.is_match(text))
+pub fn is_client_id(settings: &ProviderSettings, text: &str) -> Option<bool> {
+    Regex::new(settings.client_id_pattern.as_deref()?).ok().map(|pattern| pattern.is_match(text))
 }
 
 /// The client that is registered for all services of a provider, if there is one.
-pub(super) fn client(provider: &Provider, facts: &ClientFacts, faults: &mut Vec<String>) -> Option<Client> {
+pub(super) fn client(provider: &Provider, settings: &ClientRegistration, faults: &mut Vec<String>) -> Option<Client> {
     let key = format!("clients.{}", provider.id);
-    let ProviderFacts { authorize_url, token_url, revoke_url, par_url, issuer, .. } = &provider.facts;
+    let ProviderSettings { authorize_url, token_url, revoke_url, par_url, issuer, .. } = &provider.settings;
     let templates = [authorize_url, token_url, revoke_url, par_url, issuer];
-    if facts.tenant.is_some() && !templates.iter().any(|template| names(template, "{tenant}")) {
+    if settings.tenant.is_some() && !templates.iter().any(|template| names(template, "{tenant}")) {
         let id = &provider.id;
         faults
             .push(format!("{key}.tenant is of no use, since no URL of providers.{id} has `{{tenant}}`; leave it out"));
     }
-    if facts.refresh_token_days == Some(0) {
+    if settings.refresh_token_days == Some(0) {
         faults.push(format!("{key}.refresh_token_days must be at least 1; leave it out if logins do not end of age"));
     }
-    let public = provider.facts.public_client_id.as_ref();
-    if facts.enabled == Some(false) {
+    let public = provider.settings.public_client_id.as_ref();
+    if settings.enabled == Some(false) {
         return None;
     }
-    let (id, secret) = (filled(facts.id.as_ref()), filled_secret(facts.secret.as_ref()));
-    let Some(id) = id.or(public.filter(|_| facts.enabled == Some(true))) else {
-        if facts.enabled == Some(true) {
+    let (id, secret) = (filled(settings.id.as_ref()), filled_secret(settings.secret.as_ref()));
+    let Some(id) = id.or(public.filter(|_| settings.enabled == Some(true))) else {
+        if settings.enabled == Some(true) {
             faults.push(format!("{key}.enabled = true is not enough here; give {key}.id"));
         } else if secret.is_some() {
             faults.push(format!("{key}.secret stands alone; give {key}.id too"));
@@ -173,14 +181,14 @@ pub(super) fn client(provider: &Provider, facts: &ClientFacts, faults: &mut Vec<
 pub(super) fn service_client(
     service: &str,
     provider: &Provider,
-    facts: &ServiceFacts,
-    client: &ClientFacts,
+    settings: &ServiceSettings,
+    client: &ClientRegistration,
     registered: Option<&Client>,
     faults: &mut Vec<String>,
 ) -> Option<Client> {
     let key = format!("services.{service}");
-    let secret = filled_secret(facts.client_secret.as_ref());
-    match filled(facts.client_id.as_ref()) {
+    let secret = filled_secret(settings.client_secret.as_ref());
+    match filled(settings.client_id.as_ref()) {
         _ if client.enabled == Some(false) => None,
         Some(id) => checked_client(&key, "client_secret", provider, id, secret, faults),
         None => {
@@ -200,9 +208,9 @@ fn checked_client(
     secret: Option<&SecretString>,
     faults: &mut Vec<String>,
 ) -> Option<Client> {
-    let required = provider.facts.secret_required.unwrap_or(!provider.pkce());
-    let public = provider.facts.public_client_id.as_deref() == Some(id);
-    if required && !public && secret.is_none() && provider.facts.gone.is_none() {
+    let required = provider.settings.secret_required.unwrap_or(!provider.pkce());
+    let public = provider.settings.public_client_id.as_deref() == Some(id);
+    if required && !public && secret.is_none() && provider.settings.gone.is_none() {
         faults.push(format!("{key}.{secret_key} is missing; providers.{} wants a client with a secret", provider.id));
     }
     Some(Client { id: id.to_owned(), secret: secret.cloned() })

@@ -35,18 +35,18 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::super::stranger::{built_in, clients};
-    use super::super::{Catalogue, ClientFacts, ProviderFacts, RefreshTokenPolicy};
+    use super::super::{Catalogue, ClientRegistration, ProviderSettings, RefreshTokenPolicy};
     use super::*;
 
     const ISSUED: UnixTime = 1_795_428_000;
 
     /// Days that a login has left which was just made.
-    fn days(rotation: RefreshTokenPolicy, facts: Option<u32>, client: Option<u32>, durable: bool) -> Option<i64> {
+    fn days(rotation: RefreshTokenPolicy, settings: Option<u32>, client: Option<u32>, durable: bool) -> Option<i64> {
         let (mut providers, services) = built_in();
-        let provider: &mut ProviderFacts = providers.get_mut("dropbox").unwrap();
-        (provider.rotation, provider.refresh_token_days) = (Some(rotation), facts);
+        let provider: &mut ProviderSettings = providers.get_mut("dropbox").unwrap();
+        (provider.rotation, provider.refresh_token_days) = (Some(rotation), settings);
         let mut clients = clients(["dropbox"]);
-        let own = ClientFacts { refresh_token_days: client, ..clients["dropbox"].clone() };
+        let own = ClientRegistration { refresh_token_days: client, ..clients["dropbox"].clone() };
         clients.insert("dropbox".to_owned(), own);
         let catalogue = Catalogue::build(providers, services, clients, durable).unwrap();
         catalogue.find("dropbox").unwrap().days_left(ISSUED, None, ISSUED)

@@ -5,7 +5,7 @@
 //! not read, but for a known code at its start or end: descriptions change without notice, and may hold anything.
 
 use super::json::Members;
-use super::{ErrorClass, ProviderFacts};
+use super::{ErrorClass, ProviderSettings};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -109,11 +109,11 @@ pub struct CallbackError {
 impl CallbackError {
     /// Of nobody knows which provider.
     pub fn stray(callback: &[(String, String)]) -> Self {
-        Self::read(&ProviderFacts::default(), callback)
+        Self::read(&ProviderSettings::default(), callback)
     }
 
-    pub(super) fn read(facts: &ProviderFacts, callback: &[(String, String)]) -> Self {
-        let told = Told::read(facts, |name| {
+    pub(super) fn read(settings: &ProviderSettings, callback: &[(String, String)]) -> Self {
+        let told = Told::read(settings, |name| {
             let (_, value) = callback.iter().find(|(known, _)| known == name)?;
             Some(Value::String(value.clone()))
         });
@@ -121,7 +121,7 @@ impl CallbackError {
         let others = told.codes.iter().filter(|code| !denied(code));
         Self {
             declined: told.codes.iter().any(|code| denied(&code)),
-            meaning: meaning(others, facts),
+            meaning: meaning(others, settings),
             code: told.codes.first().map_or_else(|| "without a code".to_owned(), ToString::to_string),
         }
     }
@@ -149,34 +149,34 @@ pub(super) struct Told {
 
 impl Told {
     /// Reads the body of an answer: JSON, a form (as some send), or a bare code.
-    pub(super) fn by_body(facts: &ProviderFacts, body: &str) -> Self {
+    pub(super) fn by_body(settings: &ProviderSettings, body: &str) -> Self {
         let text = body.trim_start_matches('\u{feff}').trim();
         let read = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
         if text.contains('{') {
             let members = Members::read(text);
-            Self::read(facts, |name| members.as_ref()?.value(name))
+            Self::read(settings, |name| members.as_ref()?.value(name))
         } else if text.starts_with("error=") || text.contains("&error=") {
             let pairs: Vec<_> = form_urlencoded::parse(text.as_bytes()).take(32).collect();
-            Self::read(facts, |name| {
+            Self::read(settings, |name| {
                 let (_, value) = pairs.iter().find(|(known, _)| known == name)?;
                 Some(Value::String(value.to_string()))
             })
         } else {
             // Words of a page are no codes: only a known one counts.
             let mut told = Self::default();
-            texts(&read(text), &mut |text| told.codes.extend(known(facts, text)));
-            told.conclude(facts)
+            texts(&read(text), &mut |text| told.codes.extend(known(settings, text)));
+            told.conclude(settings)
         }
     }
 
-    fn read(facts: &ProviderFacts, member: impl Fn(&str) -> Option<Value>) -> Self {
+    fn read(settings: &ProviderSettings, member: impl Fn(&str) -> Option<Value>) -> Self {
         let mut told = Self::default();
-        let own = [&facts.error_codes_field, &facts.result_field].into_iter().flatten().map(String::as_str);
+        let own = [&settings.error_codes_field, &settings.result_field].into_iter().flatten().map(String::as_str);
         for name in own.chain(PRECISE.iter().copied()).chain(["error", "errors"]) {
             let Some(value) = member(name) else { continue };
             texts(&value, &mut |text| match Code::parse(text) {
                 Some(code) => told.codes.push(code),
-                None => told.codes.extend(known(facts, text)),
+                None => told.codes.extend(known(settings, text)),
             });
         }
         let error = member("error");
@@ -188,18 +188,18 @@ impl Told {
         if let Some(code) = start.filter(|word| word.starts_with("AADSTS")).and_then(Code::parse) {
             told.codes.insert(0, code);
         }
-        told.conclude(facts)
+        told.conclude(settings)
     }
 
-    fn conclude(mut self, facts: &ProviderFacts) -> Self {
+    fn conclude(mut self, settings: &ProviderSettings) -> Self {
         self.codes.truncate(MAX_CODES);
-        self.meaning = meaning(self.codes.iter(), facts);
+        self.meaning = meaning(self.codes.iter(), settings);
         self
     }
 }
 
-fn meaning<'c>(codes: impl Iterator<Item = &'c Code>, facts: &ProviderFacts) -> Option<ErrorClass> {
-    let meanings: Vec<_> = codes.filter_map(|code| code.meaning(&facts.errors)).collect();
+fn meaning<'c>(codes: impl Iterator<Item = &'c Code>, settings: &ProviderSettings) -> Option<ErrorClass> {
+    let meanings: Vec<_> = codes.filter_map(|code| code.meaning(&settings.errors)).collect();
     meanings.iter().find(|meaning| **meaning == ErrorClass::Later).or(meanings.first()).copied()
 }
 
@@ -220,7 +220,7 @@ fn texts(value: &Value, take: &mut impl FnMut(&str)) {
 }
 
 /// A code with a meaning at the start or the end of a sentence.
-fn known(facts: &ProviderFacts, text: &str) -> Option<Code> {
+fn known(settings: &ProviderSettings, text: &str) -> Option<Code> {
     let text = text.get(..MAX_TEXT).unwrap_or(text).trim();
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let mut words = text.split(|c| !is_part(c)).map(|word| word.trim_matches('.')).filter(|word| !word.is_empty());
@@ -228,7 +228,7 @@ fn known(facts: &ProviderFacts, text: &str) -> Option<Code> {
     // A number that happens to be in a sentence is none.
     let named = |word: &&str| !word.bytes().all(|b| b.is_ascii_digit());
     let codes = first.into_iter().chain(last).filter(named).filter_map(Code::parse);
-    codes.into_iter().find(|code| code.meaning(&facts.errors).is_some())
+    codes.into_iter().find(|code| code.meaning(&settings.errors).is_some())
 }
 
 #[cfg(test)]
@@ -289,8 +289,8 @@ mod tests {
     #[test]
     fn a_code_is_found_wherever_providers_put_it() {
         use ErrorClass::*;
-        let facts = built_in().0;
-        let told = |provider: &str, body: &str| Told::by_body(&facts[provider], body).meaning;
+        let settings = built_in().0;
+        let told = |provider: &str, body: &str| Told::by_body(&settings[provider], body).meaning;
         let cases = [
             ("google", r#"{"error":"invalid_grant"}"#, Some(LoginAgain)),
             ("google", r#"{"error":"INVALID_GRANT"}"#, Some(LoginAgain)),
@@ -345,8 +345,8 @@ mod tests {
             assert_eq!(told(provider, body), meaning, "{provider} {body}");
         }
         let many = format!(r#"{{"error":{}}}"#, serde_json::json!(vec!["teapot"; 99]));
-        assert!(Told::by_body(&facts["google"], &many).codes.len() <= MAX_CODES);
+        assert!(Told::by_body(&settings["google"], &many).codes.len() <= MAX_CODES);
         let deep = format!(r#"{{"error":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
-        assert!(Told::by_body(&facts["google"], &deep).codes.is_empty());
+        assert!(Told::by_body(&settings["google"], &deep).codes.is_empty());
     }
 }

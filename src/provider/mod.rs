@@ -1,10 +1,9 @@
 //! Services and providers: who they are, as data, and the calls to them.
 //!
 //! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
-//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
+//! operator adds; [`ProviderClient`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
 //! a [`ProviderError`], or a [`CallbackError`] with its code.
 
-mod address;
 mod answer;
 mod authorization;
 mod availability;
@@ -15,7 +14,7 @@ mod client_auth;
 mod discovery;
 mod doubt;
 mod endpoint;
-mod facts;
+mod settings;
 mod failure;
 mod forecast;
 mod habits;
@@ -23,7 +22,7 @@ mod json;
 mod meaning;
 mod names;
 mod outbound;
-mod pasted;
+mod login_token;
 mod probe;
 mod report;
 mod service;
@@ -33,18 +32,18 @@ mod stranger;
 mod visit;
 mod wire;
 
-pub use address::names_loopback;
 pub use answer::TokenResponse;
 pub use availability::Availability;
-pub use calls::{Providers, Revoked};
+pub use calls::{ProviderClient, Revoked};
 pub use catalogue::Catalogue;
 pub use check::is_client_id;
-pub use facts::{
-    ClientAuth, ClientFacts, ErrorClass, Flow, Gone, ProviderFacts, RefreshTokenPolicy, RevokeStyle, ServiceFacts,
-};
 pub use failure::{ProviderError, RefreshError};
+pub use login_token::LoginToken;
 pub use meaning::CallbackError;
 pub use outbound::{Outbound, SetupError, bundled_tls};
-pub use pasted::PastedToken;
 pub use service::{Provider, Service};
+pub use settings::{
+    ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, ProviderSettings, RefreshTokenPolicy, RevokeStyle,
+    ServiceSettings,
+};
 pub use visit::{Trouble, Visit};

@@ -8,7 +8,7 @@ use super::discovery::Metadata;
 use super::failure::{Fault, ProviderError};
 use super::service::{Client, Provider};
 use super::wire::{Call, Payload};
-use super::{ClientAuth, Providers, Trouble};
+use super::{ClientAuth, ProviderClient, Trouble};
 use tokio::time::Instant;
 use url::Url;
 
@@ -21,7 +21,7 @@ enum Verdict {
     NoTokenEndpoint(String),
 }
 
-impl Providers {
+impl ProviderClient {
     /// What is wrong at a token address, and whether nothing works with it; `None`: nothing, as far as can be told.
     pub(super) async fn probe(
         &self,
@@ -31,7 +31,7 @@ impl Providers {
         redirect_uri: &str,
         deadline: Instant,
     ) -> Option<(bool, Trouble)> {
-        let ways = match (provider.facts.client_auth, &client.secret) {
+        let ways = match (provider.settings.client_auth, &client.secret) {
             (Some(auth), Some(_)) => vec![auth],
             (_, None) => vec![ClientAuth::Body],
             (None, Some(_)) => candidates(client, metadata).0,

@@ -66,7 +66,7 @@ pub(super) fn broken(call: &Call<'_>, cause: &str) {
 /// Says it: loudest what this server's operator has to change.
 pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: ProviderError) {
     let provider = call.provider;
-    let told = Told::by_body(&provider.facts, &answer.body);
+    let told = Told::by_body(&provider.settings, &answer.body);
     let codes: Vec<_> = told.codes.iter().map(ToString::to_string).filter(|code| !call.sends(code)).collect();
     let codes = (!codes.is_empty()).then_some(codes);
     let Head { content_type, encoding, redirect } = &answer.head;

@@ -14,15 +14,15 @@ pub(super) fn shortcomings(services: &[&Arc<Service>], metadata: &Metadata) -> V
         list.as_ref().is_none_or(|list| list.iter().any(|listed| listed == wanted))
     };
     let mut note = |fatal: bool, text: &str| found.push((fatal, text.to_owned()));
-    let facts = &provider.facts;
+    let settings = &provider.settings;
     if provider.flow() == Flow::Code {
         if provider.authorize.is_none() && metadata.authorize.is_none() {
             note(true, "names no authorization_endpoint in its discovery document; give authorize_url");
         }
         let pushed = provider.pushed.is_some() || metadata.pushed.is_some();
-        if metadata.par_required && facts.par == Some(false) {
+        if metadata.par_required && settings.par == Some(false) {
             note(true, "requires pushed authorization requests; leave `par = false` out");
-        } else if (metadata.par_required || facts.par == Some(true)) && !pushed {
+        } else if (metadata.par_required || settings.par == Some(true)) && !pushed {
             note(true, "names no place for pushed authorization requests, which are wanted; give par_url");
         }
         if !lists(&metadata.response_types, "code") {
@@ -38,12 +38,12 @@ pub(super) fn shortcomings(services: &[&Arc<Service>], metadata: &Metadata) -> V
             note(false, "does not list the grant authorization_code");
         }
     }
-    if !facts.raw_token && !lists(&metadata.grant_types, "refresh_token") {
+    if !settings.raw_token && !lists(&metadata.grant_types, "refresh_token") {
         note(false, "does not list the grant refresh_token: a login may bring no lasting access");
     }
     let secret = services.iter().any(|service| service.client.as_ref().is_some_and(|client| client.secret.is_some()));
     let takes = |method| lists(&metadata.auth_methods, method);
-    let method = match facts.client_auth {
+    let method = match settings.client_auth {
         Some(ClientAuth::Body) => takes("client_secret_post"),
         Some(ClientAuth::Basic | ClientAuth::BasicRaw) => takes("client_secret_basic"),
         None => takes("client_secret_post") || takes("client_secret_basic"),

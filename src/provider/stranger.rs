@@ -1,7 +1,10 @@
 //! For tests: a server on this machine that gives prepared answers, one a connection, and remembers what it was asked;
-//! and the facts to call it with.
+//! and the settings to call it with.
 
-use super::{Catalogue, ClientFacts, Outbound, ProviderFacts, Providers, RefreshTokenPolicy, Service, ServiceFacts};
+use super::{
+    Catalogue, ClientRegistration, Outbound, ProviderClient, ProviderSettings, RefreshTokenPolicy, Service,
+    ServiceSettings,
+};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use serde::Deserialize;
@@ -117,53 +120,54 @@ async fn read(stream: &mut TcpStream) -> String {
 
 #[derive(Deserialize)]
 struct BuiltIn {
-    providers: BTreeMap<String, ProviderFacts>,
-    services: BTreeMap<String, ServiceFacts>,
+    providers: BTreeMap<String, ProviderSettings>,
+    services: BTreeMap<String, ServiceSettings>,
 }
 
-/// The built-in facts.
-pub(super) fn built_in() -> (BTreeMap<String, ProviderFacts>, BTreeMap<String, ServiceFacts>) {
-    let facts: BuiltIn = toml::from_str(BUILT_IN).unwrap();
-    (facts.providers, facts.services)
+/// The built-in settings.
+pub(super) fn built_in() -> (BTreeMap<String, ProviderSettings>, BTreeMap<String, ServiceSettings>) {
+    let settings: BuiltIn = toml::from_str(BUILT_IN).unwrap();
+    (settings.providers, settings.services)
 }
 
 /// A client for each provider given.
-pub(super) fn clients<const N: usize>(providers: [&str; N]) -> BTreeMap<String, ClientFacts> {
-    let client = ClientFacts { id: Some("id+1".into()), secret: Some("se&cret".into()), ..ClientFacts::default() };
+pub(super) fn clients<const N: usize>(providers: [&str; N]) -> BTreeMap<String, ClientRegistration> {
+    let client =
+        ClientRegistration { id: Some("id+1".into()), secret: Some("se&cret".into()), ..ClientRegistration::default() };
     providers.map(|provider| (provider.to_owned(), client.clone())).into()
 }
 
 /// A provider made of TOML, `rolling` if that does not say otherwise, with the service `example` that asks for `files`.
-pub(super) fn example(facts: &str) -> (Providers, Arc<Service>) {
-    example_asking(facts, &["files"])
+pub(super) fn example(settings: &str) -> (ProviderClient, Arc<Service>) {
+    example_asking(settings, &["files"])
 }
 
 /// The same for other scopes.
-pub(super) fn example_asking(facts: &str, scopes: &[&str]) -> (Providers, Arc<Service>) {
-    let mut provider: ProviderFacts = toml::from_str(facts).unwrap();
+pub(super) fn example_asking(settings: &str, scopes: &[&str]) -> (ProviderClient, Arc<Service>) {
+    let mut provider: ProviderSettings = toml::from_str(settings).unwrap();
     provider.rotation.get_or_insert(RefreshTokenPolicy::Rolling);
     let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-    let service = ServiceFacts { provider: Some("p".into()), scopes, ..ServiceFacts::default() };
+    let service = ServiceSettings { provider: Some("p".into()), scopes, ..ServiceSettings::default() };
     ready([("p".to_owned(), provider)].into(), [("example".to_owned(), service)].into(), "p", "example")
 }
 
 /// A built-in service whose provider was moved to other URLs.
-pub(super) fn moved(service: &str, provider: &str, urls: &str) -> (Providers, Arc<Service>) {
+pub(super) fn moved(service: &str, provider: &str, urls: &str) -> (ProviderClient, Arc<Service>) {
     let (mut providers, services) = built_in();
-    let moved: ProviderFacts = toml::from_str(urls).unwrap();
-    let facts = providers.get_mut(provider).unwrap();
-    facts.token_url = moved.token_url;
-    facts.revoke_url = moved.revoke_url;
+    let moved: ProviderSettings = toml::from_str(urls).unwrap();
+    let settings = providers.get_mut(provider).unwrap();
+    settings.token_url = moved.token_url;
+    settings.revoke_url = moved.revoke_url;
     ready(providers, services, provider, service)
 }
 
 fn ready(
-    providers: BTreeMap<String, ProviderFacts>,
-    services: BTreeMap<String, ServiceFacts>,
+    providers: BTreeMap<String, ProviderSettings>,
+    services: BTreeMap<String, ServiceSettings>,
     provider: &str,
     service: &str,
-) -> (Providers, Arc<Service>) {
+) -> (ProviderClient, Arc<Service>) {
     let catalogue = Catalogue::build(providers, services, clients([provider]), true).unwrap();
     let service = Arc::clone(catalogue.find(service).unwrap());
-    (Providers::new(catalogue, &Outbound::default(), Clock::system(), Meter::default()).unwrap(), service)
+    (ProviderClient::new(catalogue, &Outbound::default(), Clock::system(), Meter::default()).unwrap(), service)
 }

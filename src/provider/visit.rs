@@ -6,7 +6,7 @@ use super::calls::offered;
 use super::discovery::Metadata;
 use super::service::{Provider, Service, TokenUrl};
 use super::shortcomings::shortcomings;
-use super::{Availability, Flow, Providers};
+use super::{Availability, Flow, ProviderClient};
 use crate::clock::UnixTime;
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -59,7 +59,7 @@ pub enum Trouble {
     OtherAuth(&'static str),
 }
 
-impl Providers {
+impl ProviderClient {
     /// Asks at every host of every provider that is offered, all at once, until `deadline`. An issuer gets half of that
     /// time, so that there is some left for the hosts that it names. `redirect_uri` is the callback that is registered.
     pub async fn visit(&self, redirect_uri: &str, deadline: Instant) -> Vec<Visit> {
@@ -212,9 +212,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_hangs_costs_no_more_time_than_there_is() {
         let hanging = Stranger::with([Reply::Hang]).await;
-        let facts = format!("authorize_url = \"{0}/a\"\ntoken_url = \"{0}/t\"\nsecret_required = false", hanging.url);
+        let settings =
+            format!("authorize_url = \"{0}/a\"\ntoken_url = \"{0}/t\"\nsecret_required = false", hanging.url);
         let begun = Instant::now();
-        let visits = example(&facts).0.visit("https://x.example/", begun + Duration::from_secs(9)).await;
+        let visits = example(&settings).0.visit("https://x.example/", begun + Duration::from_secs(9)).await;
         assert_eq!(visits.len(), 1, "one host, one question: {visits:?}");
         assert!(matches!(visits[0].outcome, Err(Trouble::TimedOut)) && visits[0].essential, "{visits:?}");
         assert!(begun.elapsed() <= Duration::from_secs(10), "{:?}", begun.elapsed());
@@ -229,7 +230,7 @@ mod tests {
     }
 
     /// What is wrong, by what `visit` says, with an issuer that answers `token` to a nonsense code.
-    async fn troubles(document: &str, facts: &str, token: Vec<Reply>) -> Vec<(bool, String)> {
+    async fn troubles(document: &str, settings: &str, token: Vec<Reply>) -> Vec<(bool, String)> {
         let stranger = Stranger::with_paths(|url| {
             let document = format!(
                 r#"{{"issuer":"{url}","authorization_endpoint":"{url}/a","token_endpoint":"{url}/t"{document}}}"#
@@ -241,7 +242,7 @@ mod tests {
             ]
         })
         .await;
-        let (providers, _) = example(&format!("issuer = \"{}\"\n{facts}", stranger.url));
+        let (providers, _) = example(&format!("issuer = \"{}\"\n{settings}", stranger.url));
         let visits = providers.visit("https://x.example/", Instant::now() + Duration::from_secs(9)).await;
         let troubles = visits.into_iter().filter_map(|visit| Some((visit.essential, visit.outcome.err()?.to_string())));
         troubles.collect()
@@ -251,7 +252,7 @@ mod tests {
     async fn a_document_with_which_no_login_can_work_is_told() {
         let well = || vec![Reply::Http("400 Bad Request", r#"{"error":"invalid_grant"}"#.into())];
         let par = r#","require_pushed_authorization_requests":true"#;
-        for (document, facts, fatal, says) in [
+        for (document, settings, fatal, says) in [
             (par.to_owned(), "", true, "give par_url"),
             (
                 format!("{par},\"pushed_authorization_request_endpoint\":\"http://127.0.0.1:1/\""),
@@ -274,7 +275,7 @@ mod tests {
                 "leave client_auth out",
             ),
         ] {
-            let found = troubles(&document, facts, well()).await;
+            let found = troubles(&document, settings, well()).await;
             assert!(
                 found.iter().any(|(essential, text)| *essential == fatal && text.contains(says)),
                 "{document}: {found:?}"

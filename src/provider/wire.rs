@@ -7,7 +7,6 @@
 //! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
 
-use super::address::names_loopback;
 use super::answer::Answer;
 use super::client_auth::{Choice, with_client};
 use super::failure::{Fault, ProviderError, Repeat};
@@ -17,6 +16,7 @@ use super::report::{self, Head, report};
 use super::service::{Client, Provider};
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
+use crate::net::names_loopback;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
@@ -97,7 +97,7 @@ impl Wire {
             };
             Ok::<_, SetupError>(Clients { public: connecting(true)?, anywhere: connecting(false)? })
         };
-        let own = providers.filter_map(|provider| Some((provider.id.clone(), provider.facts.ca_file.as_deref()?)));
+        let own = providers.filter_map(|provider| Some((provider.id.clone(), provider.settings.ca_file.as_deref()?)));
         let own = own.map(|(id, file)| Ok((id, clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
         let (clients, proxy) = (clients(None)?, outbound.proxy_url());
         Ok(Self { clients, own: Arc::new(own), proxy, names, clock, meter })
@@ -136,7 +136,7 @@ impl Wire {
         // A proxy looks names up by itself; where it is, the operator said.
         let proxy = self.proxy.as_ref().filter(|_| !names_loopback(url));
         self.names.prepare(proxy.unwrap_or(url), deadline).await?;
-        let anywhere = proxy.is_some() || provider.facts.allow_private_addresses || names_loopback(url);
+        let anywhere = proxy.is_some() || provider.settings.allow_private_addresses || names_loopback(url);
         let clients = self.own.get(&provider.id).unwrap_or(&self.clients);
         let http = if anywhere { &clients.anywhere } else { &clients.public };
         Ok(http.request(method, url.clone()))
@@ -289,7 +289,7 @@ fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ProviderFacts;
+    use super::super::ProviderSettings;
     use super::super::stranger::{Reply, Stranger};
     use super::*;
 
@@ -331,7 +331,7 @@ mod tests {
         let near = Stranger::with([Reply::Http("200 OK", String::new())]).await;
         let outbound = Outbound { proxy: Some(proxy.url.replace("//", "//me:pass@").into()), ca_file: None };
         let (wire, soon) = (wire(&outbound), Instant::now() + ATTEMPT);
-        let provider = Provider::unchecked("p", ProviderFacts::default());
+        let provider = Provider::unchecked("p", ProviderSettings::default());
         for url in ["https://authseal.invalid/token", "https://authseal.invalid:444/"] {
             let request = wire.prepare(&provider, Method::GET, &Url::parse(url).unwrap(), soon).await.unwrap();
             assert!(request.send().await.is_err());
@@ -349,7 +349,7 @@ mod tests {
         let stranger = Stranger::with([Reply::Http("200 OK", String::new())]).await;
         let (wire, soon) = (wire(&Outbound::default()), Instant::now() + ATTEMPT);
         let url = Url::parse(&stranger.url.replace("127.0.0.1", "localhost")).unwrap();
-        let provider = Provider::unchecked("p", ProviderFacts::default());
+        let provider = Provider::unchecked("p", ProviderSettings::default());
         let request = wire.prepare(&provider, Method::GET, &url, soon).await.unwrap();
         assert!(wire.clients.public.get(url).send().await.unwrap_err().is_connect());
         assert!(stranger.seen().is_empty());

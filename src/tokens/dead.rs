@@ -43,7 +43,7 @@ impl TokenService {
             (Some(epoch), Some(_)) => epoch,
             (Some(epoch), None) => primary.epoch().max(epoch),
         };
-        Ok(keyring.opener(epoch).unwrap_or(primary))
+        Ok(keyring.keys(epoch).unwrap_or(primary))
     }
 }
 

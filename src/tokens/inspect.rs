@@ -81,7 +81,7 @@ impl TokenService {
             }),
             denied: self.denied(opened),
             revoke_code: epoch
-                .and_then(|epoch| keyring.opener(epoch).ok())
+                .and_then(|epoch| keyring.keys(epoch).ok())
                 .map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
         }
     }

@@ -20,7 +20,7 @@ pub use cache::AccessToken;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use old::{OldRow, OldView};
 pub use refused::ExchangeError;
-pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
+pub use revoke::{ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
@@ -30,7 +30,7 @@ use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
 use crate::legacy::{Accepted, Version};
 use crate::meter::Meter;
-use crate::provider::{self, Availability, Providers, Service};
+use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
@@ -54,7 +54,7 @@ pub struct TokenService(Arc<Inner>);
 struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
@@ -64,7 +64,7 @@ struct Inner {
     /// Of all waiting, but not of calls under way.
     ending: CancellationToken,
     /// By login, and what is not asked of its provider.
-    revocations: Flights<(GrantId, Option<Withdrawal>), Revocation>,
+    revocations: Flights<(GrantId, Option<ProviderRevocation>), Revocation>,
     /// `None` without a store that outlives the process.
     rotation: Option<Rotation>,
     clock: Clock,
@@ -158,7 +158,7 @@ impl TokenService {
     pub fn new(
         keyring: Arc<LiveKeyring>,
         denylist: Arc<Denylist>,
-        providers: Arc<Providers>,
+        providers: Arc<ProviderClient>,
         store: Arc<Store>,
         settings: Settings,
         clock: Clock,

@@ -7,8 +7,8 @@
 use crate::app::App;
 use crate::authid::{Envelope, GrantId};
 use crate::denylist::Denied;
-use crate::login::{LoggedIn, LoginError, Opener, Origin};
-use crate::net::{Client, ClientNet};
+use crate::login::{LoggedIn, LoginError, Opener};
+use crate::net::{Client, ClientNet, Origin};
 use crate::seal::Epoch;
 use crate::tokens::{Opened, Revocation};
 use crate::web::client;

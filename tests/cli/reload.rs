@@ -62,7 +62,7 @@ fn replace(folder: &Path, text: &str) {
 /// An AuthID under `epoch` of the keyring in the folder.
 pub(crate) fn authid(folder: &Path, epoch: i64) -> String {
     let keyring = Keyring::parse(&fs::read_to_string(folder.join("keys.toml")).unwrap()).unwrap();
-    sealed_with(keyring.opener(Epoch::try_from(epoch).unwrap()).unwrap(), SERVICE).0
+    sealed_with(keyring.keys(Epoch::try_from(epoch).unwrap()).unwrap(), SERVICE).0
 }
 
 /// What `/refresh` answers: the whole of it.

@@ -233,7 +233,7 @@ impl TestApp {
     /// The keys of an epoch, also of one that the server does not have.
     pub(crate) fn keys_of(&self, number: u32) -> &EpochKeys {
         let epoch = epoch(number);
-        self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap()
+        self.keyring.keys(epoch).or_else(|_| self.newer.keys(epoch)).unwrap()
     }
 
     /// Puts the epoch that the server has never heard of into its keyring file.

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::authid::RevokeCode;
 use crate::texts::Text;
-use crate::tokens::{AtProvider, Opened, Revocable, Revocation, Withdrawal};
+use crate::tokens::{ProviderRevocationMode, Opened, Revocable, Revocation, ProviderRevocation};
 use crate::web::audience::AUTHID_HEADER;
 use crate::web::request::{authid, csrf, form};
 use crate::web::response::errors::{self, Answer};
@@ -93,12 +93,12 @@ async fn prove(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), 
     })
 }
 
-fn at_provider(request: &HttpRequest, form: &Form) -> Option<AtProvider> {
+fn at_provider(request: &HttpRequest, form: &Form) -> Option<ProviderRevocationMode> {
     let named = form.only("at_provider").ok()?.map(str::to_owned).or_else(|| form::query(request, "at_provider"));
     match named.as_deref() {
-        None => Some(AtProvider::IfHarmless),
-        Some("yes") => Some(AtProvider::Always),
-        Some("no") => Some(AtProvider::Never),
+        None => Some(ProviderRevocationMode::IfHarmless),
+        Some("yes") => Some(ProviderRevocationMode::Always),
+        Some("no") => Some(ProviderRevocationMode::Never),
         Some(_) => None,
     }
 }
@@ -119,7 +119,7 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
         provider: provider.map(|provider| provider.name()),
         outcome: done.at_provider.word(),
         withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
-        pasted: (done.at_provider == Withdrawal::WouldEndAllLogins).then_some(pasted),
+        pasted: (done.at_provider == ProviderRevocation::WouldEndAllLogins).then_some(pasted),
         request_id: request_id::of(request),
     };
     page::show(request, app, status, "revoked.html", page)

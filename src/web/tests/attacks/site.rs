@@ -1,10 +1,10 @@
 //! What the attacks are made at: a server with its provider, browsers, and the proof itself.
 
-use crate::access::hash;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::mitigation::{self, Mitigation};
+use crate::password::hash;
 use crate::seal::{Epoch, new_secret_text};
 use crate::web::service;
 use actix_web::http::header;
@@ -110,7 +110,7 @@ impl Site {
         Self { app, clock, provider, _folder: folder }
     }
 
-    /// A browser somewhere that has been here before, so it has a binder of its own.
+    /// A browser somewhere that has been here before, so it has a browser cookie of its own.
     pub(super) async fn browser(&self, address: &'static str) -> Browser<'_> {
         let mut browser = Browser { site: self, address, direct: false, cookies: BTreeMap::new() };
         browser.get("/", &[]).await;

@@ -19,18 +19,18 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A pasted login token: good for one trade.
+/// A pasted login token: good for one exchange.
 ///
 /// Base64 (either alphabet, padded or not) of JSON. Only two members are read. The others name addresses, chosen by
 /// whoever made the token; requests go where the configuration says.
 #[derive(Deserialize)]
-pub struct PastedToken {
+pub struct LoginToken {
     /// The person's name at the provider.
     pub(super) username: String,
     pub(super) auth_token: SecretString,
 }
 
-impl PastedToken {
+impl LoginToken {
     /// Reads a token as people paste it: with line breaks, in quotes, behind a label. `None` when it is not one.
     pub fn parse(pasted: &str) -> Option<Self> {
         let text = strip(pasted);
@@ -68,7 +68,7 @@ mod tests {
             BASE64_STANDARD.encode(JSON).replace('+', "%2B").replace('/', "%2f").replace('=', "%3D"),
             BASE64_URL_SAFE_NO_PAD.encode(JSON).replace('-', "–"),
         ] {
-            let token = PastedToken::parse(&text).unwrap();
+            let token = LoginToken::parse(&text).unwrap();
             assert_eq!((token.username.as_str(), token.auth_token.expose_secret()), ("jörg?>~", "se/cr+et"));
         }
     }
@@ -88,11 +88,11 @@ mod tests {
             r#"{"username":"u","username":"v","auth_token":"t"}"#,
         ];
         for json in bad {
-            assert!(PastedToken::parse(&BASE64_STANDARD.encode(json)).is_none(), "{json}");
+            assert!(LoginToken::parse(&BASE64_STANDARD.encode(json)).is_none(), "{json}");
         }
         let long = format!(r#"{{"username":"u","auth_token":"{}"}}"#, "t".repeat(MAX_LEN));
-        assert!(PastedToken::parse(&BASE64_STANDARD.encode(long)).is_none());
-        assert!(PastedToken::parse("not base64!").is_none());
-        assert!(PastedToken::parse(JSON).is_none());
+        assert!(LoginToken::parse(&BASE64_STANDARD.encode(long)).is_none());
+        assert!(LoginToken::parse("not base64!").is_none());
+        assert!(LoginToken::parse(JSON).is_none());
     }
 }

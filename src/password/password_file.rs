@@ -113,7 +113,7 @@ mod tests {
             [("", "\r\n"), ("\u{feff}", "\0"), ("\u{a0}\"", "\"\n"), ("'", "'"), ("\u{200b}", "\u{200b}")]
         {
             fs::write(&path, format!("{before}{hash}{after}")).unwrap();
-            assert!(PasswordFile::open(&path).unwrap().load().fits("correct horse"), "{before:?}");
+            assert!(PasswordFile::open(&path).unwrap().load().matches("correct horse"), "{before:?}");
         }
         fs::write(&path, hash.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
         assert!(fault(&path).contains("it is text in UTF-16"));
@@ -129,11 +129,11 @@ mod tests {
         let file = PasswordFile::open(&path).unwrap();
         fs::write(&path, hash("battery staple").unwrap()).unwrap();
         file.hold().reload();
-        assert!(file.load().fits("battery staple") && !file.load().fits("correct horse"));
+        assert!(file.load().matches("battery staple") && !file.load().matches("correct horse"));
         fs::write(&path, "battery staple").unwrap();
         file.hold().reload();
         fs::remove_file(&path).unwrap();
         file.hold().reload();
-        assert!(file.load().fits("battery staple"));
+        assert!(file.load().matches("battery staple"));
     }
 }

@@ -1,5 +1,6 @@
-//! Which network addresses a provider may have. A name in a configuration, a discovery document or a DNS zone must not
-//! lead the server's requests, with secrets in them, into its own network.
+//! Defence against SSRF (server-side request forgery): which network addresses a provider may have. A name in a
+//! configuration, a discovery document or a DNS zone must not lead the server's requests, with secrets in them, into its
+//! own network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use url::{Host, Url};
@@ -15,7 +16,7 @@ pub fn names_loopback(url: &Url) -> bool {
 }
 
 /// Whether an address belongs to the public internet.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

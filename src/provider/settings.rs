@@ -1,4 +1,4 @@
-//! The facts about providers and services as they stand in `config/providers.toml` and in an operator's
+//! The settings about providers and services as they stand in `config/providers.toml` and in an operator's
 //! configuration, field by field. Every difference between providers is a field here; nothing in the program asks
 //! which provider it is talking to.
 
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// `[providers.<id>]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ProviderFacts {
+pub struct ProviderSettings {
     /// What people call it: "Google".
     pub name: Option<String>,
     /// How a login is made.
@@ -109,8 +109,9 @@ pub enum Flow {
     /// Authorization code (RFC 6749 section 4.1).
     #[default]
     Code,
-    /// The person pastes a token made at the provider, which is traded once (RFC 6749 section 4.3: no other way there).
-    Paste,
+    /// The person pastes a token made at the provider, which is exchanged once (RFC 6749 section 4.3: no other way there).
+    #[serde(rename = "paste")]
+    LoginToken,
 }
 
 /// How the client authenticates at the token endpoint.
@@ -191,7 +192,7 @@ pub struct Gone {
 /// `[services.<id>]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ServiceFacts {
+pub struct ServiceSettings {
     /// The provider's id.
     pub provider: Option<String>,
     /// What people call it: "Google Drive (full access)".
@@ -213,7 +214,7 @@ pub struct ServiceFacts {
 /// `[clients.<provider>]`: this server's registration at a provider.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ClientFacts {
+pub struct ClientRegistration {
     /// Client id.
     pub id: Option<String>,
     /// Client secret.
@@ -221,7 +222,7 @@ pub struct ClientFacts {
     /// Which tenant the URLs name, where they name one.
     pub tenant: Option<String>,
     /// How many days a refresh token of this client lives from its own issue, where the operator knows better than the
-    /// provider's facts.
+    /// provider's settings.
     pub refresh_token_days: Option<u32>,
     /// The day on which the secret ends, like `2027-05-01`. Providers do not tell; the operator writes it down.
     pub secret_expires: Option<String>,
@@ -239,8 +240,8 @@ mod tests {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Layers {
-        providers: BTreeMap<String, ProviderFacts>,
-        services: BTreeMap<String, ServiceFacts>,
+        providers: BTreeMap<String, ProviderSettings>,
+        services: BTreeMap<String, ServiceSettings>,
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Which denylist a command is about, the keyring that belongs to it, and what of a rule looks like a mistake beside both.
+//! The denylist that a command is about and the keyring that belongs to it, and what in a rule looks like a mistake beside
+//! both.
 
-use crate::cli::configured::ConfigFile;
-use crate::cli::keys::own_listener;
+use crate::cli::config_args::ConfigFile;
+use crate::cli::replicas::own_listener;
 use crate::clock::UnixTime;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Rule;
@@ -26,7 +27,7 @@ pub(super) struct Files {
 }
 
 /// The files that were found.
-pub(super) struct Found {
+pub(super) struct Target {
     pub(super) denylist: PathBuf,
     /// Or why there is none at hand.
     pub(super) keyring: Result<Keyring, String>,
@@ -37,16 +38,16 @@ pub(super) struct Found {
 }
 
 impl Files {
-    pub(super) fn find(&self) -> anyhow::Result<Found> {
+    pub(super) fn find(&self) -> anyhow::Result<Target> {
         let named = self.keyring.as_deref().map(from_file);
         if let Some(denylist) = self.denylist.clone() {
             let keyring = named.unwrap_or_else(|| Err("name it with --keyring FILE".to_owned()));
-            return Ok(Found { denylist, keyring, own_listener: None, catalogue: None });
+            return Ok(Target { denylist, keyring, own_listener: None, catalogue: None });
         }
         let config = self.config.load()?;
         let keyring = named.unwrap_or_else(|| configured(&config));
         let own_listener = own_listener(&config);
-        Ok(Found { denylist: config.denylist, keyring, own_listener, catalogue: Some(config.catalogue) })
+        Ok(Target { denylist: config.denylist, keyring, own_listener, catalogue: Some(config.catalogue) })
     }
 }
 
@@ -63,7 +64,7 @@ fn from_file(path: &Path) -> Result<Keyring, String> {
     read_text(path).map(|(_, keyring)| keyring).map_err(|error| error.to_string())
 }
 
-impl Found {
+impl Target {
     /// That `rule` is about a service that is not known here, if a configuration says which are: a slip that would pass for
     /// a revocation.
     pub(super) fn unknown(&self, rule: &Rule) -> Option<String> {
@@ -74,7 +75,7 @@ impl Found {
 
     /// What makes one doubt that `rule` does what somebody wants.
     pub(super) fn doubt(&self, rule: &Rule, now: UnixTime) -> Option<String> {
-        let of_epoch = |epoch: &Epoch| match self.keyring.as_ref().ok()?.opener(*epoch) {
+        let of_epoch = |epoch: &Epoch| match self.keyring.as_ref().ok()?.keys(*epoch) {
             Err(NoKey::Newer) => Some(format!("epoch {epoch} is newer than all in the keyring")),
             Ok(_) => None,
             Err(why) => Some(format!("epoch {epoch} is {why} and opens nothing anyway")),

@@ -1,6 +1,6 @@
 //! What a replica says of its keyring, and how that differs from the one at hand.
 
-use super::replicas::Told;
+use super::told::Told;
 use crate::clock::UnixTime;
 use crate::seal::{EpochKeys, KeyState, Keyring};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use std::fmt;
 
 /// The body of `GET /keyring`; what else it may hold is not looked at.
 #[derive(Clone, Deserialize)]
-pub(in crate::cli) struct Answer {
+pub(in crate::cli) struct ReplicaKeyring {
     pub(super) digest: Hex,
     min_epoch: Option<u32>,
     watching_since: Time,
@@ -49,7 +49,7 @@ impl fmt::Display for State {
 /// A digest or fingerprint.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(try_from = "String")]
-pub(super) struct Hex(String);
+pub(in crate::cli) struct Hex(String);
 
 impl TryFrom<String> for Hex {
     type Error = &'static str;
@@ -110,28 +110,28 @@ impl fmt::Display for Difference {
     }
 }
 
-impl Told for Answer {
+impl Told for ReplicaKeyring {
     const PATH: &'static str = "/keyring";
     const WHAT: &'static str = "a keyring";
 }
 
-impl Answer {
+impl ReplicaKeyring {
     fn epoch(&self, number: u32) -> Option<&Epoch> {
         self.epochs.iter().find(|epoch| epoch.epoch == number)
     }
 
     /// Since when the replica has noted which epochs are in use.
-    pub(super) fn watching_since(&self) -> UnixTime {
+    pub(in crate::cli) fn watching_since(&self) -> UnixTime {
         self.watching_since.0
     }
 
     /// When something sealed under an epoch was last used there.
-    pub(super) fn last_seen(&self, epoch: u32) -> Option<UnixTime> {
+    pub(in crate::cli) fn last_seen(&self, epoch: u32) -> Option<UnixTime> {
         self.epoch(epoch)?.last_seen.map(|time| time.0)
     }
 
     /// Whether the replica seals with this epoch.
-    pub(super) fn seals_with(&self, epoch: u32) -> bool {
+    pub(in crate::cli) fn seals_with(&self, epoch: u32) -> bool {
         self.epoch(epoch).is_some_and(|epoch| epoch.is(KeyState::Primary))
     }
 
@@ -182,7 +182,7 @@ impl Answer {
     ///
     /// # Errors
     /// Why it cannot: the end of a sentence that begins with the replica.
-    pub(super) fn opens(&self, keys: &EpochKeys) -> Result<(), String> {
+    pub(in crate::cli) fn opens(&self, keys: &EpochKeys) -> Result<(), String> {
         let number = keys.epoch().number();
         let epoch = self.epoch(number).ok_or_else(|| format!("lacks epoch {number}"))?;
         if ![KeyState::Staged, KeyState::Primary, KeyState::Open].iter().any(|state| epoch.is(*state)) {

@@ -1,6 +1,6 @@
 //! How many passwords may be tried in a minute: five from an address, twenty from a /48 of IPv6. A browser in which a
 //! password was given before, though it may be outdated by now, has five of its own, so that strangers at its address do
-//! not use up its tries. Who cannot be told from others is not counted here; see [`Access`](super::Access) for those.
+//! not use up its tries. Who cannot be told from others is not counted here; see [`SharedPassword`](super::SharedPassword) for those.
 
 use crate::clock::Clock;
 use crate::net::{Client, ClientNet};
@@ -16,7 +16,7 @@ const PER_SITE: u32 = 20;
 pub(super) type Pass = [u8; 24];
 
 /// The tries of the last minute.
-pub(super) struct Tries {
+pub(super) struct Attempts {
     addresses: Limit<ClientNet>,
     sites: Limit<ClientNet>,
     passes: Limit<Pass>,
@@ -24,7 +24,7 @@ pub(super) struct Tries {
 
 /// One try, and where it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Try {
+pub(super) enum Attempt {
     /// With the others of the same browser.
     Pass(Pass),
     /// With the others of the same address.
@@ -33,31 +33,31 @@ pub(super) enum Try {
     Unknown,
 }
 
-impl Tries {
+impl Attempts {
     pub(super) fn new(clock: &Clock) -> Self {
         Self { addresses: Limit::new(clock), sites: Limit::new(clock), passes: Limit::new(clock) }
     }
 
     /// Counts a try; `Err` with the time to wait if it is one too many, which then does not count.
-    pub(super) fn begin(&self, from: Client, pass: Option<Pass>) -> Result<Try, Duration> {
+    pub(super) fn begin(&self, from: Client, pass: Option<Pass>) -> Result<Attempt, Duration> {
         if let Some(pass) = pass.filter(|pass| self.passes.admit(*pass, PER_ADDRESS).is_ok()) {
-            return Ok(Try::Pass(pass));
+            return Ok(Attempt::Pass(pass));
         }
-        let Some(address) = from.address else { return Ok(Try::Unknown) };
+        let Some(address) = from.address else { return Ok(Attempt::Unknown) };
         self.addresses.admit(address, PER_ADDRESS)?;
         self.sites.admit(address.site(), PER_SITE).inspect_err(|_| self.addresses.give_back(address))?;
-        Ok(Try::Address(address))
+        Ok(Attempt::Address(address))
     }
 
     /// Takes a try back.
-    pub(super) fn forgive(&self, this: Try) {
+    pub(super) fn take_back(&self, this: Attempt) {
         match this {
-            Try::Pass(pass) => self.passes.give_back(pass),
-            Try::Address(address) => {
+            Attempt::Pass(pass) => self.passes.give_back(pass),
+            Attempt::Address(address) => {
                 self.addresses.give_back(address);
                 self.sites.give_back(address.site());
             }
-            Try::Unknown => {}
+            Attempt::Unknown => {}
         }
     }
 }
@@ -68,9 +68,9 @@ mod tests {
     use crate::rate_limit::MINUTE;
     use std::net::IpAddr;
 
-    fn tries() -> (Tries, Clock) {
+    fn tries() -> (Attempts, Clock) {
         let clock = Clock::system();
-        (Tries::new(&clock), clock)
+        (Attempts::new(&clock), clock)
     }
 
     fn at(text: &str) -> Client {
@@ -119,17 +119,20 @@ mod tests {
     fn a_browser_that_held_a_pass_has_tries_of_its_own() {
         let (tries, _) = tries();
         assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), None).is_ok()));
-        assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), Some([1; 24])) == Ok(Try::Pass([1; 24]))));
+        assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), Some([1; 24])) == Ok(Attempt::Pass([1; 24]))));
         assert!(tries.begin(at("192.0.2.1"), Some([1; 24])).is_err());
         assert!(tries.begin(at("192.0.2.1"), Some([2; 24])).is_ok());
-        assert!(matches!(tries.begin(at("192.0.2.2"), Some([1; 24])), Ok(Try::Address(_))), "and then its address's");
+        assert!(
+            matches!(tries.begin(at("192.0.2.2"), Some([1; 24])), Ok(Attempt::Address(_))),
+            "and then its address's"
+        );
     }
 
     #[test]
     fn who_cannot_be_told_from_others_is_not_counted() {
         let (tries, _) = tries();
         let unknown = Client { address: None, ..at("192.0.2.1") };
-        assert!((0..1000).all(|_| tries.begin(unknown, None) == Ok(Try::Unknown)));
+        assert!((0..1000).all(|_| tries.begin(unknown, None) == Ok(Attempt::Unknown)));
         assert!(tries.begin(at("192.0.2.1"), None).is_ok());
     }
 
@@ -138,7 +141,7 @@ mod tests {
         let (tries, _) = tries();
         let made: Vec<_> = (0..5).map(|_| tries.begin(at("2001:db8::1"), None).unwrap()).collect();
         assert!(tries.begin(at("2001:db8::1"), None).is_err());
-        tries.forgive(made[2]);
+        tries.take_back(made[2]);
         assert!(tries.begin(at("2001:db8::1"), None).is_ok() && tries.begin(at("2001:db8::1"), None).is_err());
     }
 }

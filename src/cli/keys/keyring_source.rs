@@ -1,7 +1,7 @@
 //! Which keyring a command is about, and where a changed one goes.
 
-use super::replicas::own_listener;
-use crate::cli::configured::ConfigFile;
+use crate::cli::config_args::ConfigFile;
+use crate::cli::replicas::own_listener;
 use crate::config::KeyringSource;
 use crate::keyring_file::{self, Change, KeyringFileError};
 use crate::seal::Keyring;
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 const MAX_INPUT: u64 = 1024 * 1024;
 
 #[derive(Args)]
-pub(super) struct Source {
+pub(super) struct KeyringArgs {
     /// The keyring file, or `-` for standard input [default: the configured keyring]
     #[arg(long = "keyring", value_name = "FILE")]
     named: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub(super) struct Source {
 }
 
 /// A keyring that was found.
-pub(super) struct Found {
+pub(super) struct Target {
     pub(super) place: Place,
     pub(super) keyring: Keyring,
     /// The admin listener of the server that runs with this keyring on this machine, if one is configured.
@@ -54,32 +54,32 @@ impl fmt::Display for Place {
     }
 }
 
-impl Source {
-    pub(super) fn find(&self) -> anyhow::Result<Found> {
+impl KeyringArgs {
+    pub(super) fn find(&self) -> anyhow::Result<Target> {
         match &self.named {
             Some(path) if path == Path::new("-") => {
                 let mut text = Zeroizing::new(String::new());
                 io::stdin().take(MAX_INPUT).read_to_string(&mut text).context("cannot read standard input")?;
-                Found::of_text(Place::Input, keyring_file::unpack(&text), None)
+                Target::of_text(Place::Input, keyring_file::unpack(&text), None)
             }
-            Some(path) => Found::of_file(path, None),
+            Some(path) => Target::of_file(path, None),
             None => {
                 let config = self.config.load()?;
                 let own_listener = own_listener(&config);
-                let found = match &config.keyring {
-                    KeyringSource::File(path) => Found::of_file(path, own_listener),
+                let target = match &config.keyring {
+                    KeyringSource::File(path) => Target::of_file(path, own_listener),
                     KeyringSource::Text(text) => {
                         let text = Zeroizing::new(text.expose_secret().to_owned());
-                        Found::of_text(Place::Configuration, text, own_listener)
+                        Target::of_text(Place::Configuration, text, own_listener)
                     }
                 };
-                Ok(Found { store: config.store, ..found? })
+                Ok(Target { store: config.store, ..target? })
             }
         }
     }
 }
 
-impl Found {
+impl Target {
     fn of_file(path: &Path, own_listener: Option<Url>) -> anyhow::Result<Self> {
         let (text, keyring) = keyring_file::read_text(path)?;
         Ok(Self { place: Place::File(path.to_owned()), keyring, own_listener, store: StorePlace::Memory, text })

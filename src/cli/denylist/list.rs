@@ -1,6 +1,6 @@
-//! `authseal denylist list` and `check`.
+//! `authseal denylist list` and `check`: the commands that only read the file, line by line, since there may be a million.
 
-use super::found::Files;
+use super::target::Files;
 use crate::cli::json;
 use crate::cli::plain::plain;
 use crate::clock::{Clock, rfc3339};
@@ -20,7 +20,7 @@ const MAX_DOUBTS: usize = 20;
 pub(in crate::cli) struct Look {
     #[command(flatten)]
     files: Files,
-    /// Say it as JSON
+    /// Output as JSON
     #[arg(long)]
     json: bool,
 }
@@ -115,11 +115,11 @@ struct Counts {
 }
 
 pub(super) fn check(look: &Look) -> anyhow::Result<()> {
-    let found = look.files.find()?;
+    let target = look.files.find()?;
     let (mut counts, mut warnings) = (Counts::default(), Vec::new());
     let now = Clock::system().now();
     let mut more = 0;
-    let read = lines(&found.denylist, |line| {
+    let read = lines(&target.denylist, |line| {
         let Some(rule) = &line.rule else { return Ok(()) };
         *match rule {
             Rule::Epoch(_) => &mut counts.epoch,
@@ -128,7 +128,7 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
             Rule::Grant(..) => &mut counts.grant,
             Rule::Legacy(_) => &mut counts.legacy,
         } += 1;
-        match found.doubt(rule, now) {
+        match target.doubt(rule, now) {
             Some(_) if warnings.len() >= MAX_DOUBTS => more += 1,
             Some(doubt) => warnings.push(format!("line {}: {doubt}", line.number)),
             None => {}
@@ -142,8 +142,8 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
         warnings
             .push("the last line is cut short and counts for nothing; the next rule that is added mends it".to_owned());
     }
-    warnings.extend(watch::detached(&found.denylist));
-    if let Err(why) = &found.keyring {
+    warnings.extend(watch::detached(&target.denylist));
+    if let Err(why) = &target.keyring {
         warnings.push(format!("not compared with the keyring: {why}"));
     }
     if look.json {
@@ -152,7 +152,7 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
             _ => Vec::new(),
         };
         let error = read.as_ref().err().map(ToString::to_string);
-        let file = found.denylist.display().to_string();
+        let file = target.denylist.display().to_string();
         json::print(
             &json!({ "denylist": file, "good": read.is_ok(), "error": error, "faults": faults, "rules": counts, "warnings": warnings }),
         )?;
@@ -167,7 +167,7 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
         );
         println!(
             "{}: good; {} rules: {kinds}",
-            found.denylist.display(),
+            target.denylist.display(),
             epoch + service + login_before + grant + legacy
         );
     }

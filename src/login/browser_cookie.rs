@@ -1,5 +1,6 @@
-//! The binder: a random cookie that ties a login to the browser it began in, so that nobody can finish their own login
-//! in somebody else's browser (RFC 9700 section 4.7). One per browser, used by all its tabs.
+//! Defence against login CSRF (RFC 9700 section 4.7, RFC 6749 section 10.12): a random cookie binds `state` to the
+//! browser in which the login began, so that nobody can finish their own login in somebody else's browser. One cookie per
+//! browser, used by all its tabs; sealed contexts hold a hash of it.
 
 use crate::mitigation::{self, Mitigation};
 use crate::seal::{SealError, random};
@@ -10,13 +11,13 @@ use subtle::ConstantTimeEq;
 
 /// 128 random bits in a browser's cookie.
 #[derive(Clone)]
-pub struct Binder([u8; 16]);
+pub struct BrowserCookie([u8; 16]);
 
-/// The first 16 bytes of a binder's SHA-256: what sealed contexts and states hold.
+/// The first 16 bytes of a browser cookie's SHA-256: what sealed contexts and states hold.
 #[derive(Clone, Debug)]
-pub struct BinderHash(pub(super) [u8; 16]);
+pub struct CookieHash(pub(super) [u8; 16]);
 
-impl Binder {
+impl BrowserCookie {
     /// A new one.
     ///
     /// # Errors
@@ -36,13 +37,13 @@ impl Binder {
     }
 
     /// What to seal.
-    pub fn hash(&self) -> BinderHash {
+    pub fn hash(&self) -> CookieHash {
         let hash: [u8; 32] = Sha256::digest(self.0).into();
-        BinderHash(std::array::from_fn(|i| hash[i]))
+        CookieHash(std::array::from_fn(|i| hash[i]))
     }
 
-    /// Whether `hash` was made from this binder, in constant time.
-    pub fn fits(&self, hash: &BinderHash) -> bool {
-        !mitigation::on(Mitigation::Binder) || self.hash().0.ct_eq(&hash.0).into()
+    /// Whether `hash` was made from this browser cookie, in constant time.
+    pub fn matches(&self, hash: &CookieHash) -> bool {
+        !mitigation::on(Mitigation::BrowserCookie) || self.hash().0.ct_eq(&hash.0).into()
     }
 }

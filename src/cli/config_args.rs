@@ -33,10 +33,10 @@ impl ConfigFile {
 pub(super) struct Configured {
     #[command(flatten)]
     file: ConfigFile,
-    /// Listen here instead of where the configuration says; may be given more than once
+    /// Address to listen on, instead of the configured ones; may be given more than once
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Vec<String>,
-    /// What browsers see, instead of what the configuration says
+    /// URL that browsers see, instead of the configured one
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
 }

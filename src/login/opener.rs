@@ -1,43 +1,10 @@
 //! Who opened the login page, and whether an AuthID may go to them by itself.
 //!
 //! The origin is learned from the `Referer` of the first request only, never from a parameter. Others than browsers
-//! can forge it, so it counts together with the binder cookie alone, and for `postMessage` the browser enforces it.
+//! can forge it, so it counts together with the browser cookie alone, and for `postMessage` the browser enforces it.
 
 use crate::mitigation::{self, Mitigation};
-use crate::provider::names_loopback;
-use url::Url;
-
-/// A web origin in ASCII (RFC 6454 section 6.2): `https://nas.lan:8200`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin(String);
-
-impl Origin {
-    /// The longest one in characters, so that the sealed state stays short.
-    pub const MAX_LEN: usize = 128;
-
-    /// The origin of an http or https URL of reasonable length.
-    pub fn of(url: &str) -> Option<Self> {
-        let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-        let origin = url.origin().ascii_serialization();
-        (origin.len() <= Self::MAX_LEN && url.host().is_some()).then_some(Self(origin))
-    }
-
-    /// Its ASCII serialisation, without a trailing slash.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether what is sent there can be read on the way: plain http, and not on this very machine.
-    pub fn is_plain(&self) -> bool {
-        self.0.starts_with("http:") && !self.is_loopback()
-    }
-
-    /// Whether it names this very machine: `localhost`, 127.0.0.0/8 or `[::1]`, any port. Subdomains of `localhost`
-    /// do not count: not every resolver keeps them on the machine.
-    pub fn is_loopback(&self) -> bool {
-        Url::parse(&self.0).is_ok_and(|url| names_loopback(&url))
-    }
-}
+use crate::net::Origin;
 
 /// Who opened the login page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +45,7 @@ pub struct DeliveryRules {
 impl DeliveryRules {
     /// Classifies the opener of a page by the `Referer` and `Sec-Fetch-Site` headers of its request.
     pub fn opener(&self, referer: Option<&str>, sec_fetch_site: Option<&str>) -> Opener {
-        let Some(origin) = referer.and_then(Origin::of) else {
+        let Some(origin) = referer.and_then(Origin::parse) else {
             return Opener::None(match sec_fetch_site {
                 _ if referer.is_some() => Silence::Hidden,
                 Some("cross-site" | "same-site") => Silence::Hidden,
@@ -111,9 +78,9 @@ mod tests {
 
     fn rules() -> DeliveryRules {
         DeliveryRules {
-            own: Origin::of("https://oauth.example.com").unwrap(),
+            own: Origin::parse("https://oauth.example.com").unwrap(),
             loopback: true,
-            listed: vec![Origin::of("https://nas.lan:8200").unwrap()],
+            listed: vec![Origin::parse("https://nas.lan:8200").unwrap()],
         }
     }
 

@@ -1,5 +1,5 @@
-//! What is wrong with a configuration, for an operator at a terminal: one line a fault, each with its key, where that
-//! was set, and what to write instead.
+//! Errors of a configuration, for an operator at a terminal: one line each, with its key, where that was set, and
+//! what to write instead.
 
 use serde::Serialize;
 use std::fmt;
@@ -38,15 +38,15 @@ pub(super) fn line(key: &str, place: &Place, sentence: &str) -> String {
 
 /// Everything that is wrong with a configuration. Holds no configured value.
 #[derive(Debug, Default)]
-pub struct Faults {
-    pub(super) faults: Vec<Fault>,
+pub struct ConfigErrors {
+    pub(super) faults: Vec<ConfigError>,
     /// What is no fault, but was found beside them.
     pub warnings: Vec<String>,
 }
 
 /// One of them.
 #[derive(Debug, Serialize)]
-pub struct Fault {
+pub struct ConfigError {
     /// With dots, or the path of a file.
     pub key: String,
     /// Where it was set, as `config show --origin` says it; `None` for nowhere.
@@ -57,7 +57,7 @@ pub struct Fault {
     pub says: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigError {
     /// For people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = Place { origin: self.origin.clone().unwrap_or_default(), line: self.line };
@@ -65,21 +65,21 @@ impl fmt::Display for Fault {
     }
 }
 
-impl Faults {
+impl ConfigErrors {
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.faults.is_empty()
     }
 
     /// Each of them.
-    pub fn all(&self) -> &[Fault] {
+    pub fn all(&self) -> &[ConfigError] {
         &self.faults
     }
 
     /// Notes a fault of `key`.
     pub(super) fn add(&mut self, key: &str, place: &Place, sentence: impl Into<String>) {
         let origin = Some(place.origin.clone()).filter(|origin| !origin.is_empty());
-        self.faults.push(Fault { key: key.to_owned(), origin, line: place.line, says: sentence.into() });
+        self.faults.push(ConfigError { key: key.to_owned(), origin, line: place.line, says: sentence.into() });
     }
 
     /// Notes that `key` is missing, unless it (or something in it or around it) was taken out for another fault.
@@ -104,7 +104,7 @@ impl Faults {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.faults.len() {
             1 => f.write_str("1 fault in the configuration:")?,
@@ -114,4 +114,4 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigErrors {}

@@ -1,24 +1,24 @@
 //! What is known of a visitor, and the login that follows from it, sealed into URL parameters, so that any replica can
 //! go on where another one began and nothing is stored for logins that never finish.
 //!
-//! Two things are sealed: the [`Context`] in our own page's login links, and the [`State`] that goes to the provider
-//! and comes back (RFC 6749 section 10.12). Both are parcels ([`crate::seal::Parcel`])
+//! Two things are sealed: the [`LoginContext`] in our own page's login links, and the [`State`] that goes to the provider
+//! and comes back (RFC 6749 section 10.12). Both are sealed parameters ([`crate::seal::OpenedParam`])
 //! under keys of their own.
 
-use super::binder::BinderHash;
+use super::browser_cookie::CookieHash;
 use super::fetch_token::FetchToken;
-use super::origin::{Opener, Origin, Silence};
+use super::opener::{Opener, Silence};
 use crate::authid::ServiceId;
 use crate::clock::UnixTime;
 use crate::mitigation::{self, Mitigation};
-use crate::net::{self, Client, ClientNet};
+use crate::net::{self, Client, ClientNet, Origin};
 use crate::seal::{Keyring, Purpose, SealError};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// How long a login link works, in seconds: as long as the binder cookie.
+/// How long a login link works, in seconds: as long as the browser cookie.
 pub(super) const CONTEXT_LIFETIME: i64 = 3600;
 /// How long a person may take at the provider, in seconds.
 pub(super) const STATE_LIFETIME: i64 = 600;
@@ -30,13 +30,13 @@ const MAX_STATE_LEN: usize = 480;
 
 /// What is known of the visitor of our index page.
 #[derive(Clone)]
-pub struct Context {
+pub struct LoginContext {
     /// Who opened the page.
     pub opener: Opener,
     /// The token that the opener will ask for the AuthID with.
     pub fetch_token: Option<FetchToken>,
     /// The browser.
-    pub binder: BinderHash,
+    pub browser_cookie: CookieHash,
     /// Where that browser was when this was sealed, if that is known.
     pub client: Option<ClientNet>,
 }
@@ -46,7 +46,7 @@ pub(super) struct State {
     /// Where.
     pub service: ServiceId,
     /// For whom.
-    pub context: Context,
+    pub context: LoginContext,
     /// PKCE code verifier (RFC 7636 section 4.1), 43 characters: derived, not carried.
     pub verifier: Zeroizing<String>,
     /// Names this state, to tell a replay.
@@ -55,7 +55,7 @@ pub(super) struct State {
     pub late: bool,
 }
 
-impl Context {
+impl LoginContext {
     /// Whether this is known to be another place than the one where the context was sealed.
     pub(super) fn has_moved(&self, client: Client) -> bool {
         self.client.zip(client.address).is_some_and(|(sealed, now)| sealed != now)
@@ -66,12 +66,12 @@ impl Context {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn seal(&self, keyring: &Keyring, now: UnixTime) -> Result<String, SealError> {
-        keyring.pack(Purpose::Context, b"", &self.encode(now)).map(|(text, _)| text)
+        keyring.seal_param(Purpose::Context, b"", &self.encode(now)).map(|(text, _)| text)
     }
 
-    /// Opens what [`Context::seal`] made in the last hour.
+    /// Opens what [`LoginContext::seal`] made in the last hour.
     pub fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
-        let opened = keyring.unpack(text, Purpose::Context, b"")?;
+        let opened = keyring.open_param(text, Purpose::Context, b"")?;
         let mut reader = Reader(&opened.plaintext);
         let context = Self::decode(&mut reader, now, CONTEXT_LIFETIME)?;
         reader.0.is_empty().then_some(context)
@@ -90,13 +90,13 @@ impl Context {
     pub fn begin(&self, service: &ServiceId, keyring: &Keyring, now: UnixTime) -> Result<(String, String), SealError> {
         let mut bytes = self.encode(now);
         write(&mut bytes, service.as_str().as_bytes());
-        let (text, nonce) = keyring.pack(Purpose::State, b"", &bytes)?;
+        let (text, nonce) = keyring.seal_param(Purpose::State, b"", &bytes)?;
         let verifier = verifier(&keyring.primary().derive(Purpose::PkceVerifier, &nonce));
         Ok((text, BASE64URL.encode(Sha256::digest(verifier.as_bytes()))))
     }
 
-    /// `time (8, big endian) | binder hash (16) | client (16) | opener class (1) | origin | fetch token`, the last two
-    /// with their lengths (1) before them.
+    /// `time (8, big endian) | hash of the browser cookie (16) | client (16) | opener class (1) | origin | fetch token`,
+    /// the last two with their lengths (1) before them.
     pub(super) fn encode(&self, now: UnixTime) -> Vec<u8> {
         let (class, origin) = match &self.opener {
             Opener::None(Silence::ByHand) => (0, ""),
@@ -107,7 +107,7 @@ impl Context {
             Opener::None(Silence::Distrusted) => (5, ""),
         };
         let mut bytes = now.to_be_bytes().to_vec();
-        bytes.extend(self.binder.0);
+        bytes.extend(self.browser_cookie.0);
         bytes.extend(net::to_bytes(self.client));
         bytes.push(class);
         write(&mut bytes, origin.as_bytes());
@@ -118,14 +118,14 @@ impl Context {
     pub(super) fn decode(reader: &mut Reader<'_>, now: UnixTime, lifetime: i64) -> Option<Self> {
         let age = now.checked_sub(i64::from_be_bytes(reader.array()?))?;
         (!mitigation::on(Mitigation::Age) || (-CLOCK_SKEW..lifetime).contains(&age)).then_some(())?;
-        let binder = BinderHash(reader.array()?);
+        let browser_cookie = CookieHash(reader.array()?);
         let client = net::from_bytes(reader.array()?);
         let [class] = reader.array()?;
         let origin = reader.text()?;
         let opener = match class {
             0 => Opener::None(Silence::ByHand),
-            1 => Opener::Trusted(Origin::of(origin)?),
-            2 => Opener::Unknown(Origin::of(origin)?),
+            1 => Opener::Trusted(Origin::parse(origin)?),
+            2 => Opener::Unknown(Origin::parse(origin)?),
             3 => Opener::None(Silence::Hidden),
             4 => Opener::None(Silence::Forgotten),
             5 => Opener::None(Silence::Distrusted),
@@ -135,20 +135,20 @@ impl Context {
             "" => None,
             token => Some(FetchToken::parse(token)?),
         };
-        Some(Self { opener, fetch_token, binder, client })
+        Some(Self { opener, fetch_token, browser_cookie, client })
     }
 }
 
 impl State {
-    /// Opens what [`Context::begin`] made in the last hour: after ten minutes only to tell who wanted to log in.
+    /// Opens what [`LoginContext::begin`] made in the last hour: after ten minutes only to tell who wanted to log in.
     pub(super) fn open(text: &str, keyring: &Keyring, now: UnixTime) -> Option<Self> {
-        let opened = keyring.unpack(text, Purpose::State, b"")?;
-        let late = Context::decode(&mut Reader(&opened.plaintext), now, STATE_LIFETIME).is_none();
+        let opened = keyring.open_param(text, Purpose::State, b"")?;
+        let late = LoginContext::decode(&mut Reader(&opened.plaintext), now, STATE_LIFETIME).is_none();
         let mut reader = Reader(&opened.plaintext);
-        let context = Context::decode(&mut reader, now, CONTEXT_LIFETIME)?;
+        let context = LoginContext::decode(&mut reader, now, CONTEXT_LIFETIME)?;
         let service = ServiceId::parse(reader.text()?)?;
         reader.0.is_empty().then_some(())?;
-        let keys = keyring.opener(opened.epoch).ok()?;
+        let keys = keyring.keys(opened.epoch).ok()?;
         let verifier = verifier(&keys.derive(Purpose::PkceVerifier, &opened.nonce));
         Some(Self { service, context, verifier, nonce: opened.nonce, late })
     }
@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::binder::Binder;
+    use super::super::browser_cookie::BrowserCookie;
     use super::*;
     use crate::seal::{Epoch, new_secret_text};
 
@@ -192,11 +192,11 @@ mod tests {
         Keyring::parse(&format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"\n", *secret)).unwrap()
     }
 
-    fn context(origin: &str, token: &str) -> Context {
-        Context {
-            opener: Opener::Trusted(Origin::of(origin).unwrap()),
+    fn context(origin: &str, token: &str) -> LoginContext {
+        LoginContext {
+            opener: Opener::Trusted(Origin::parse(origin).unwrap()),
             fetch_token: FetchToken::parse(token),
-            binder: Binder::random().unwrap().hash(),
+            browser_cookie: BrowserCookie::random().unwrap().hash(),
             client: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()),
         }
     }
@@ -207,12 +207,12 @@ mod tests {
     fn a_context_comes_back_for_an_hour() {
         let (keyring, context) = (keyring(), context("http://localhost:8200", TOKEN));
         let text = context.seal(&keyring, 1_000_000).unwrap();
-        let opened = Context::open(&text, &keyring, 1_003_599).unwrap();
+        let opened = LoginContext::open(&text, &keyring, 1_003_599).unwrap();
         assert_eq!(opened.opener, context.opener);
         assert_eq!(opened.fetch_token.unwrap().expose(), TOKEN);
-        assert_eq!((opened.binder.0, opened.client), (context.binder.0, context.client));
-        assert!(Context::open(&text, &keyring, 1_003_600).is_none());
-        assert!(Context::open(&text, &keyring, 1_000_000 - 121).is_none());
+        assert_eq!((opened.browser_cookie.0, opened.client), (context.browser_cookie.0, context.client));
+        assert!(LoginContext::open(&text, &keyring, 1_003_600).is_none());
+        assert!(LoginContext::open(&text, &keyring, 1_000_000 - 121).is_none());
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(BASE64URL.encode(Sha256::digest(state.verifier.as_bytes())), challenge);
         assert!(!state.late && State::open(&text, &keyring, 1_000_600).unwrap().late);
         assert!(State::open(&text, &keyring, 1_003_600).is_none());
-        assert!(Context::open(&text, &keyring, 1_000_000).is_none(), "a state is no context");
+        assert!(LoginContext::open(&text, &keyring, 1_000_000).is_none(), "a state is no context");
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! The keys as they are written, with their types; the facts about providers are in their own room. What a key means
-//! stands in docs/configuration.md. A test compares this list with that page and with the example file.
+//! The keys as they are written, with their types, not yet validated; those of providers are in `provider`. What a
+//! key means is in docs/configuration.md. A test compares this list with that page and with the example file.
 
 use super::LogFormat;
-use crate::provider::{ClientFacts, ProviderFacts, ServiceFacts};
+use crate::provider::{ClientRegistration, ProviderSettings, ServiceSettings};
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Written {
+pub(super) struct RawConfig {
     pub(super) public_url: Option<String>,
     pub(super) listen: Vec<String>,
     pub(super) tls: Tls,
@@ -21,9 +21,9 @@ pub(super) struct Written {
     pub(super) outbound: Outbound,
     pub(super) access: Access,
     pub(super) delivery: Delivery,
-    pub(super) clients: BTreeMap<String, ClientFacts>,
-    pub(super) providers: BTreeMap<String, ProviderFacts>,
-    pub(super) services: BTreeMap<String, ServiceFacts>,
+    pub(super) clients: BTreeMap<String, ClientRegistration>,
+    pub(super) providers: BTreeMap<String, ProviderSettings>,
+    pub(super) services: BTreeMap<String, ServiceSettings>,
     pub(super) refresh: Refresh,
     pub(super) legacy: Legacy,
     pub(super) limits: Limits,

@@ -1,6 +1,6 @@
-//! Where files are made: the two that a server needs, keyring and denylist, and those that go away.
+//! Default paths of the files that commands make (keyring, denylist), and temporary folders.
 
-use super::configured::{ConfigFile, beside};
+use super::config_args::{ConfigFile, beside};
 use crate::config::Config;
 use anyhow::Context;
 use std::fs::Permissions;
@@ -15,7 +15,7 @@ pub(super) fn scratch() -> anyhow::Result<TempDir> {
 }
 
 /// Where to make a file: where `named`, else where `configured` finds it. A configuration that is not finished does not
-/// stand in the way, since people make these files while they write it: then the file gets its usual name beside it.
+/// is no obstacle, since operators make these files while they write it: then the file gets its usual name beside it.
 pub(super) fn place(
     named: Option<&PathBuf>,
     config: &ConfigFile,

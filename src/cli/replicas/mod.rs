@@ -1,15 +1,23 @@
-//! Asking replicas what keyring they hold: `GET /keyring` at their admin listeners, all at once.
+//! Asking replicas at their admin listeners, all at once: above all what keyring they hold, `GET /keyring`, and how that
+//! differs from the keyring at hand.
 
-use super::answer::Answer;
+mod keyring;
+mod told;
+
+pub(super) use keyring::{Hex, ReplicaKeyring, Time};
+pub(super) use told::Told;
+
 use crate::cli::block_on;
-use crate::cli::configured::seen_from_here;
+use crate::cli::config_args::seen_from_here;
 use crate::config::Config;
 use crate::provider::bundled_tls;
+use crate::seal::Keyring;
 use anyhow::Context;
 use clap::Args;
 use futures_util::future::join_all;
+use keyring::Difference;
 use reqwest::{Client, StatusCode, redirect};
-use serde::de::DeserializeOwned;
+use serde::Serialize;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -23,7 +31,7 @@ const MORE: Duration = Duration::from_secs(3);
 const MAX_ANSWER: usize = 1024 * 1024;
 
 #[derive(Args)]
-pub(in crate::cli) struct Against {
+pub(super) struct Against {
     /// The admin listeners of all replicas, each for itself and not through a balancer [default: the configured
     /// `admin.listen`, if it answers]
     #[arg(long = "against", value_name = "URL", num_args = 1.., value_parser = admin_url)]
@@ -31,28 +39,20 @@ pub(in crate::cli) struct Against {
 }
 
 /// A replica, and what it said or why it said nothing.
-pub(in crate::cli) struct Replica<A = Answer> {
-    pub(in crate::cli) url: String,
-    pub(in crate::cli) answer: Result<A, String>,
-}
-
-/// What an admin listener answers at an address.
-pub(in crate::cli) trait Told: DeserializeOwned {
-    /// The address.
-    const PATH: &'static str;
-    /// What it is, in a word or two.
-    const WHAT: &'static str;
+pub(super) struct Replica<A = ReplicaKeyring> {
+    pub(super) url: String,
+    pub(super) answer: Result<A, String>,
 }
 
 impl Against {
     /// Whether replicas were named.
-    pub(in crate::cli) fn is_named(&self) -> bool {
+    pub(super) fn is_named(&self) -> bool {
         !self.urls.is_empty()
     }
 
     /// Asks the replicas that were named. If none were, it asks the server of this machine, and returns nothing if that
     /// does not answer.
-    pub(in crate::cli) fn ask<A: Told>(&self, own_listener: Option<&Url>) -> anyhow::Result<Vec<Replica<A>>> {
+    pub(super) fn ask<A: Told>(&self, own_listener: Option<&Url>) -> anyhow::Result<Vec<Replica<A>>> {
         if !self.urls.is_empty() {
             return ask(&self.urls);
         }
@@ -70,8 +70,53 @@ impl Against {
     }
 }
 
+/// What came of comparing one replica with the keyring at hand.
+#[derive(Serialize)]
+pub(super) struct Verdict {
+    url: String,
+    verdict: &'static str,
+    pub(super) digest: Option<Hex>,
+    differences: Vec<Difference>,
+    error: Option<String>,
+}
+
+/// What comes of comparing each replica with `keyring`.
+pub(super) fn verdicts(keyring: &Keyring, replicas: &[Replica]) -> Vec<Verdict> {
+    let verdict = |Replica { url, answer }: &Replica| {
+        let url = url.clone();
+        match answer {
+            Err(error) => {
+                Verdict { url, verdict: "no_answer", digest: None, differences: Vec::new(), error: Some(error.clone()) }
+            }
+            Ok(answer) => {
+                let differences = answer.differences(keyring);
+                let verdict = if differences.is_empty() { "same" } else { "differs" };
+                Verdict { url, verdict, digest: Some(answer.digest.clone()), differences, error: None }
+            }
+        }
+    };
+    replicas.iter().map(verdict).collect()
+}
+
+impl Verdict {
+    pub(super) fn is_same(&self) -> bool {
+        self.error.is_none() && self.differences.is_empty()
+    }
+
+    /// `http://10.0.0.5:9464 lacks epoch 5, has another secret for epoch 4`.
+    pub(super) fn line(&self) -> String {
+        let Self { url, error, differences, .. } = self;
+        let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();
+        match error {
+            Some(error) => format!("{url} {error}"),
+            None if differences.is_empty() => format!("{url} holds this keyring"),
+            None => format!("{url} {}", differences.join(", ")),
+        }
+    }
+}
+
 /// The admin listener that a configuration asks for, as seen from the machine that it is on.
-pub(in crate::cli) fn own_listener(config: &Config) -> Option<Url> {
+pub(super) fn own_listener(config: &Config) -> Option<Url> {
     let address = config.listeners.admin.first().copied().map(seen_from_here)?;
     Url::parse(&format!("http://{address}")).ok()
 }

@@ -1,10 +1,9 @@
-//! `authseal keys stage`, `promote` and `retire`: a step is decided, the replicas are asked whether it would lock anybody
-//! out, and only then the file is replaced.
+//! Key rotation, `authseal keys stage`, `promote` and `retire`: a step is decided, the replicas are asked whether it would
+//! lock anybody out, and only then the file is replaced.
 
-use super::replicas::{Against, Replica};
-use super::source::{Found, Source};
-use super::usage::Usage;
-use super::verify::{Verdict, verdicts};
+use super::epoch_usage::EpochUsage;
+use super::keyring_source::{KeyringArgs, Target};
+use crate::cli::replicas::{Against, Replica, Verdict, verdicts};
 use crate::cli::{block_on, json};
 use crate::clock::Clock;
 use crate::keyring_file::Change;
@@ -19,51 +18,51 @@ use std::iter;
 #[derive(Args)]
 pub(in crate::cli) struct Stage {
     #[command(flatten)]
-    how: How,
+    output: OutputArgs,
 }
 
 #[derive(Args)]
 pub(in crate::cli) struct Promote {
-    /// Which [default: the only one that is staged]
+    /// Epoch to promote [default: the only one that is staged]
     #[arg(value_parser = super::epoch)]
     epoch: Option<Epoch>,
     #[command(flatten)]
     against: Against,
-    /// There is no other replica: ask nobody
+    /// No questions to replicas: there is no other
     #[arg(long, conflicts_with = "urls")]
     alone: bool,
     #[command(flatten)]
-    how: How,
+    output: OutputArgs,
 }
 
 #[derive(Args)]
 pub(in crate::cli) struct Retire {
-    /// Which
+    /// Epoch to retire
     #[arg(value_parser = super::epoch)]
     epoch: Epoch,
     #[command(flatten)]
     against: Against,
-    /// For how many days the replicas must not have seen it in use
+    /// Days for which no replica may have seen it in use
     #[arg(long, value_name = "DAYS", default_value_t = 90)]
     unused_for: u32,
-    /// Retire it even if it is in use: whoever uses it has to log in again
+    /// Retirement even if it is in use: whoever uses it has to log in again
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    how: How,
+    output: OutputArgs,
 }
 
 #[derive(Args)]
-struct How {
+struct OutputArgs {
     #[command(flatten)]
-    source: Source,
-    /// Print the new keyring, with its secrets, and change no file: to be piped to where the keyring is kept
+    keyring: KeyringArgs,
+    /// New keyring, with its secrets, on standard output; no file is changed: to be piped to where the keyring is kept
     #[arg(long, conflicts_with_all = ["dry_run", "json"])]
     print: bool,
-    /// Say what would happen, and change nothing
+    /// Preview of what would happen; nothing is changed
     #[arg(long)]
     dry_run: bool,
-    /// Say it as a JSON object
+    /// Output as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -86,9 +85,9 @@ struct Report {
 }
 
 pub(super) fn stage(stage: &Stage) -> anyhow::Result<()> {
-    take(&stage.how, |found, report| {
-        let change = Change::stage(&found.keyring, Clock::system().now())?;
-        let (epoch, primary) = (change.epoch(), found.keyring.primary().epoch());
+    take(&stage.output, |target, report| {
+        let change = Change::stage(&target.keyring, Clock::system().now())?;
+        let (epoch, primary) = (change.epoch(), target.keyring.primary().epoch());
         report.epoch = Some(epoch.number());
         report.says = format!("epoch {epoch} is staged: it opens, and {primary} goes on sealing");
         report.next = vec![
@@ -101,19 +100,19 @@ pub(super) fn stage(stage: &Stage) -> anyhow::Result<()> {
 }
 
 pub(super) fn promote(promote: &Promote) -> anyhow::Result<()> {
-    take(&promote.how, |found, report| {
-        let before = found.keyring.primary().epoch();
+    take(&promote.output, |target, report| {
+        let before = target.keyring.primary().epoch();
         report.epoch = promote.epoch.map(Epoch::number);
-        let Some(change) = Change::promote(&found.keyring, promote.epoch)? else {
+        let Some(change) = Change::promote(&target.keyring, promote.epoch)? else {
             report.says = format!("epoch {before} is the primary already");
             return Ok(None);
         };
         let epoch = change.epoch();
         report.epoch = Some(epoch.number());
         if !promote.alone {
-            let replicas = promote.against.ask(found.own_listener.as_ref())?;
-            report.replicas = verdicts(found, &replicas);
-            all_open(&found.keyring, epoch, &replicas)?;
+            let replicas = promote.against.ask(target.own_listener.as_ref())?;
+            report.replicas = verdicts(&target.keyring, &replicas);
+            all_open(&target.keyring, epoch, &replicas)?;
         }
         report.says = format!("epoch {epoch} is the primary: it seals from now on, and {before} only opens");
         report.next = vec![
@@ -129,7 +128,7 @@ pub(super) fn promote(promote: &Promote) -> anyhow::Result<()> {
 
 /// Whether every replica could open what is sealed with `epoch`.
 fn all_open(keyring: &Keyring, epoch: Epoch, replicas: &[Replica]) -> anyhow::Result<()> {
-    let keys = keyring.opener(epoch).map_err(|why| anyhow!("epoch {epoch} is {why}"))?;
+    let keys = keyring.keys(epoch).map_err(|why| anyhow!("epoch {epoch} is {why}"))?;
     if replicas.is_empty() {
         bail!(
             "epoch {epoch} stays staged: nobody said whether every replica holds it; name them with `--against URL…`, or say `--alone` if there is no other than this machine's"
@@ -149,21 +148,21 @@ fn all_open(keyring: &Keyring, epoch: Epoch, replicas: &[Replica]) -> anyhow::Re
 }
 
 pub(super) fn retire(retire: &Retire) -> anyhow::Result<()> {
-    take(&retire.how, |found, report| {
+    take(&retire.output, |target, report| {
         let (epoch, now) = (retire.epoch, Clock::system().now());
         report.epoch = Some(epoch.number());
-        let Some(change) = Change::retire(&found.keyring, epoch, now)? else {
+        let Some(change) = Change::retire(&target.keyring, epoch, now)? else {
             report.says = format!("epoch {epoch} is retired already");
             return Ok(None);
         };
         // What does not open any more is used by nobody.
-        if !retire.force && found.keyring.opener(epoch).is_ok() {
-            let replicas = retire.against.ask(found.own_listener.as_ref())?;
-            report.replicas = verdicts(found, &replicas);
+        if !retire.force && target.keyring.keys(epoch).is_ok() {
+            let replicas = retire.against.ask(target.own_listener.as_ref())?;
+            report.replicas = verdicts(&target.keyring, &replicas);
             unused(epoch, &replicas, retire.unused_for, now)?;
         }
         report.says = format!("epoch {epoch} is retired: no AuthID that was sealed under it works any more");
-        if let Some(records) = records_sealed_under(epoch, &found.store)? {
+        if let Some(records) = records_sealed_under(epoch, &target.store)? {
             report.says += &format!("\nrecords in the state store that need it: {records}; those logins end, too");
         }
         report.next = vec![
@@ -184,7 +183,7 @@ fn unused(epoch: Epoch, replicas: &[Replica], days: u32, now: i64) -> anyhow::Re
     }
     let unused = match replicas {
         [] => Err("may be in use: no replica was asked".to_owned()),
-        _ => Usage::of(epoch.number(), replicas).unused_for(days, now),
+        _ => EpochUsage::new(epoch.number(), replicas).unused_for(days, now),
     };
     unused.map_err(|why| {
         anyhow!(
@@ -204,23 +203,26 @@ fn records_sealed_under(epoch: Epoch, place: &StorePlace) -> anyhow::Result<Opti
 }
 
 /// Decides a step with `decide`, takes it, and says what came of it.
-fn take(how: &How, decide: impl FnOnce(&Found, &mut Report) -> anyhow::Result<Option<Change>>) -> anyhow::Result<()> {
-    let found = how.source.find()?;
-    let mut report = Report { keyring: found.file(), dry_run: how.dry_run, ..Report::default() };
-    let taken = decide(&found, &mut report).and_then(|change| write(how, &found, change));
+fn take(
+    output: &OutputArgs,
+    decide: impl FnOnce(&Target, &mut Report) -> anyhow::Result<Option<Change>>,
+) -> anyhow::Result<()> {
+    let target = output.keyring.find()?;
+    let mut report = Report { keyring: target.file(), dry_run: output.dry_run, ..Report::default() };
+    let taken = decide(&target, &mut report).and_then(|change| write(output, &target, change));
     report.changed = matches!(&taken, Ok(Written::Changed(_)));
     report.digest = match &taken {
         Ok(Written::Changed(keyring)) => keyring.digest(),
-        _ => found.keyring.digest(),
+        _ => target.keyring.digest(),
     };
     if let Err(error) = &taken {
         report.error = Some(format!("{error:#}"));
         report.next.clear();
     }
-    if how.json {
+    if output.json {
         json::print(&report)?;
     }
-    let place = &found.place;
+    let place = &target.place;
     let headline = match taken? {
         Written::Nothing => None,
         Written::Not => Some(format!("nothing is changed; this would be so in {place}:")),
@@ -228,9 +230,9 @@ fn take(how: &How, decide: impl FnOnce(&Found, &mut Report) -> anyhow::Result<Op
         Written::Changed(_) => Some(format!("changed {place}:")),
     };
     let lines = headline.into_iter().chain(report.lines());
-    match how {
-        How { json: true, .. } => {}
-        How { print: true, .. } => lines.for_each(|line| eprintln!("{line}")),
+    match output {
+        OutputArgs { json: true, .. } => {}
+        OutputArgs { print: true, .. } => lines.for_each(|line| eprintln!("{line}")),
         _ => lines.for_each(|line| println!("{line}")),
     }
     Ok(())
@@ -249,22 +251,22 @@ enum Written {
 }
 
 /// Puts `change` where it belongs.
-fn write(how: &How, found: &Found, change: Option<Change>) -> anyhow::Result<Written> {
+fn write(output: &OutputArgs, target: &Target, change: Option<Change>) -> anyhow::Result<Written> {
     let Some(change) = change else {
-        if how.print {
-            print!("{}", found.text()); // whoever takes it for the new one loses nothing
+        if output.print {
+            print!("{}", target.text()); // whoever takes it for the new one loses nothing
         }
         return Ok(Written::Nothing);
     };
-    let new = found.changed(change)?;
-    if how.dry_run {
+    let new = target.changed(change)?;
+    if output.dry_run {
         return Ok(Written::Not);
     }
-    if how.print {
+    if output.print {
         print!("{}", *new);
         return Ok(Written::Printed);
     }
-    found.replace(&new)?;
+    target.replace(&new)?;
     Ok(Written::Changed(Keyring::parse(&new)?))
 }
 

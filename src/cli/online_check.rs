@@ -1,4 +1,5 @@
-//! What `authseal check --online` asks: the providers' hosts, the state store, and by the hosts' answers the clock.
+//! `authseal check --online`: connectivity to the providers' hosts and the state store, and clock skew by the hosts'
+//! responses.
 
 use crate::app::App;
 use crate::provider::{Trouble, Visit};
@@ -8,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// For everything together: as long as a person at a terminal waits without wondering.
+/// For everything together: as long as somebody at a terminal waits without wondering.
 const PATIENCE: Duration = Duration::from_secs(9);
 /// From how many seconds on a clock is said to be off. An access token lives an hour, and a host's own clock may be off
 /// by some seconds.
@@ -29,7 +30,7 @@ pub(super) struct Finding {
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
     Ok,
-    /// It ought to be mended.
+    /// It ought to be fixed.
     Warning,
     /// Backups fail without it.
     Failed,

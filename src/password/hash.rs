@@ -80,7 +80,7 @@ impl PasswordHash {
     }
 
     /// Whether the hash was made from this password: the same work for every password, compared in constant time.
-    pub(super) fn fits(&self, password: &str) -> bool {
+    pub(super) fn matches(&self, password: &str) -> bool {
         Argon2::default().verify_password(password.as_bytes(), &self.phc).is_ok()
     }
 
@@ -103,9 +103,9 @@ mod tests {
         let text = hash("correct horse").unwrap();
         assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
         let hash = PasswordHash::parse(&text).unwrap();
-        assert!(hash.fits("correct horse"));
+        assert!(hash.matches("correct horse"));
         for wrong in ["", "correct horsf", "correct horse ", "Correct horse", &text] {
-            assert!(!hash.fits(wrong), "{wrong}");
+            assert!(!hash.matches(wrong), "{wrong}");
         }
         assert_ne!(super::hash("correct horse").unwrap(), text, "each has a salt of its own");
     }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_hash_of_another_program_fits() {
         let text = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
-        assert!(PasswordHash::parse(text).unwrap().fits("password"));
+        assert!(PasswordHash::parse(text).unwrap().matches("password"));
     }
 
     #[test]
