@@ -186,7 +186,7 @@ async fn revoke(
         println!("refused by this server: {}", if done.here.is_ok() { "yes, durably" } else { "no" });
         let name = provider.map_or(done.service.as_str(), |provider| provider.name());
         let todo = todo.map_or_else(String::new, |url| format!("; its owner can do it at {url}"));
-        println!("withdrawn at {name}: {}{todo}", done.at_provider.words());
+        println!("withdrawn at {name}: {}{todo}", done.at_provider.describe());
     }
     if let Err(error) = done.here {
         return Err(anyhow!("{}", error.cause).context("the denylist could not be written"));

@@ -91,7 +91,7 @@ pub enum NoRefreshToken {
 
 impl LoginError {
     /// The kind in a word, for what is counted.
-    pub fn word(&self) -> &'static str {
+    pub fn label(&self) -> &'static str {
         match self {
             Self::StaleLink => "stale_link",
             Self::NoCookie => "no_cookie",
@@ -113,7 +113,7 @@ impl LoginError {
             Self::BadPaste(_) => "bad_paste",
             Self::TooMany => "too_many",
             Self::NotRemembered(_) => "store",
-            Self::Provider(_, failure) => failure.word(),
+            Self::Provider(_, failure) => failure.label(),
             Self::Seal(_) => "internal",
         }
     }

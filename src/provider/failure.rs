@@ -60,7 +60,7 @@ pub struct RefreshError {
 
 impl ProviderError {
     /// The kind in a word, for what is counted.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
             Self::Misconfigured => "operator",

@@ -180,7 +180,7 @@ impl Wire {
                 }),
                 Err(fault) => Err(*fault),
             };
-            let word = outcome.as_ref().map_or_else(|fault| fault.failure.word(), |_| "ok");
+            let word = outcome.as_ref().map_or_else(|fault| fault.failure.label(), |_| "ok");
             self.meter.provider_called(id, word, begun.elapsed().as_secs_f64());
             let fault = match outcome {
                 Ok(result) => return Ok(result),

@@ -49,7 +49,7 @@ impl KeyState {
     pub const ALL: [Self; 5] = [Self::Staged, Self::Primary, Self::Open, Self::Retired, Self::BelowFloor];
 
     /// In one word, for programs.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Staged => "staged",
             Self::Primary => "primary",
@@ -63,7 +63,7 @@ impl KeyState {
 impl fmt::Display for KeyState {
     /// In words for people, at most 15 characters; fills a width.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(if *self == Self::BelowFloor { "below min_epoch" } else { self.word() })
+        f.pad(if *self == Self::BelowFloor { "below min_epoch" } else { self.label() })
     }
 }
 
@@ -200,7 +200,7 @@ impl Keyring {
         let mut text = format!("authseal-keyring 1\nmin_epoch {floor}\n");
         for (epoch, state, entry) in self.entries() {
             let fingerprint = entry.keys.as_ref().map_or_else(|_| "-".to_owned(), EpochKeys::fingerprint);
-            text.push_str(&format!("{epoch} {} {fingerprint}\n", state.word()));
+            text.push_str(&format!("{epoch} {} {fingerprint}\n", state.label()));
         }
         hex(Sha256::digest(text).iter())
     }

@@ -100,7 +100,7 @@ pub enum Source {
 
 impl Source {
     /// The kind in a word, for what is counted.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Fetched => "fetched",
             Self::Memory => "cached",

@@ -77,16 +77,16 @@ pub enum ExchangeError {
 
 impl ExchangeError {
     /// The kind in a word, for what is counted.
-    pub fn word(&self) -> &'static str {
+    pub fn label(&self) -> &'static str {
         match self {
             Self::Parse(_) | Self::NotStored(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
             Self::NoKey(..) | Self::NoKeyForRevokeCode(..) | Self::NoKeyForRecord(..) => "no_key",
             Self::Denied(_) => "denied",
             Self::NotOffered(_) => "not_offered",
             Self::Gone(..) => "gone",
-            Self::Provider(failure, _) => failure.word(),
+            Self::Provider(failure, _) => failure.label(),
             Self::NoRecord => "forgotten",
-            Self::Unclear(failure, _) => failure.word(),
+            Self::Unclear(failure, _) => failure.label(),
             Self::MaybeSpent => "in_doubt",
             Self::StoreDown | Self::OldStore(_) => "store",
             Self::TimedOut => "timed_out",

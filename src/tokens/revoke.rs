@@ -88,7 +88,7 @@ pub enum ProviderRevocation {
 
 impl ProviderRevocation {
     /// The kind in a word, for the log and for programs.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::NotSupported => "not_supported",
@@ -101,7 +101,7 @@ impl ProviderRevocation {
     }
 
     /// In words for people: the answer to whether the provider withdrew the access.
-    pub fn words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Self::Done => "yes",
             Self::NotSupported => "not possible from here",
@@ -122,7 +122,7 @@ impl Revocation {
             "already": self.already,
             "grant": self.grant.to_string(),
             "service": self.service.as_str(),
-            "provider": self.at_provider.word(),
+            "provider": self.at_provider.label(),
             "withdraw_url": withdraw_url,
         });
         if self.here.is_err() {

@@ -43,7 +43,7 @@ pub(in crate::web) fn login(logged_in: &LoggedIn, request: &HttpRequest, app: &A
 pub(in crate::web) fn login_refused(error: &LoginError, is_fault: bool, request: &HttpRequest, app: &App) {
     let (client, peer) = whence(request, app);
     let service = error.service().map(|service| service.id.as_str());
-    app.meter().login(service, error.word());
+    app.meter().login(service, error.label());
     if is_fault {
         tracing::error!(
             target: "authseal::audit", event = "login_refused", client, %peer, service, why = %error,
@@ -93,7 +93,7 @@ pub(in crate::web) fn revoked(done: &Revocation, request: &HttpRequest, app: &Ap
     app.meter().revoked(durably);
     tracing::info!(
         target: "authseal::audit", event = "revoked", client, %peer, %service, %grant,
-        epoch = epoch.map(Epoch::number), durably, at_provider = at_provider.word(),
+        epoch = epoch.map(Epoch::number), durably, at_provider = at_provider.label(),
         "a login was revoked"
     );
 }
@@ -151,9 +151,9 @@ mod tests {
         }
     }
 
-    /// What `fn word` may return.
+    /// What `fn label` may return.
     fn words(source: &'static str) -> Vec<&'static str> {
-        let (_, words) = source.split_once("fn word(").unwrap();
+        let (_, words) = source.split_once("fn label(").unwrap();
         let (words, _) = words.split_once("\n    }\n").unwrap();
         words.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
     }

@@ -159,7 +159,7 @@ impl Rotation {
         if end == End::Missing && Self::is_adopted(login, manner) {
             (run, end) = self.go(login, manner, deadline, ask, wanted).await?;
         }
-        self.meter.rotation(end.word());
+        self.meter.rotation(end.label());
         let access = |record: Option<Record>| {
             record.map(|record| record.access(&self.records.clock)).ok_or(ExchangeError::Internal)
         };

@@ -114,7 +114,7 @@ pub(super) enum End {
 
 impl End {
     /// The kind in a word, for what is counted.
-    pub(super) fn word(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Recorded => "recorded",
             Self::Answered => "answered",

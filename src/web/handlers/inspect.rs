@@ -122,7 +122,7 @@ fn show(
         ends: facts.end.as_ref().map(|end| When::day(end.at, request, app)),
         without_store: facts.end.as_ref().is_some_and(|end| end.without_store),
         epoch: facts.epoch.map(Epoch::number),
-        key_state: facts.state.map(KeyState::word),
+        key_state: facts.state.map(KeyState::label),
         works: tested.is_some_and(Result::is_ok),
         fault: fault.map(|why| page::say(request, app, &why)),
         denied: facts.denied,

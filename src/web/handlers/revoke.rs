@@ -117,7 +117,7 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
         grant: done.grant.to_string(),
         durable,
         provider: provider.map(|provider| provider.name()),
-        outcome: done.at_provider.word(),
+        outcome: done.at_provider.label(),
         withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
         pasted: (done.at_provider == ProviderRevocation::WouldEndAllLogins).then_some(pasted),
         request_id: request_id::of(request),
