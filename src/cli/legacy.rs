@@ -1,10 +1,10 @@
 //! `authseal legacy`: how much is left of the AuthIDs that duplicati/oauth-server made, as far as running servers have seen.
 
-use super::json;
+use super::UsageError;
 use super::config_args::ConfigFile;
+use super::json;
 use super::keys::span;
 use super::replicas::{Against, Replica, Time, Told, own_listener};
-use super::UsageError;
 use crate::authid::ServiceId;
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::legacy::Version;

@@ -13,6 +13,7 @@ mod help;
 mod init;
 mod keyring_file;
 mod keys;
+mod legacy;
 mod log;
 mod online;
 mod reload;

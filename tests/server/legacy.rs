@@ -28,10 +28,10 @@ const V2: &str = "[legacy]\nv2 = true\n";
 
 /// A login of the old server, and the refresh token in its file.
 #[derive(Deserialize)]
-struct Expected {
-    authid: String,
+pub(crate) struct Expected {
+    pub(crate) authid: String,
     service: String,
-    refresh_token: String,
+    pub(crate) refresh_token: String,
 }
 
 fn start(who: Profile, tables: &str) -> (Emulator, TestApp) {
@@ -47,11 +47,11 @@ fn version_2(emulator: &Emulator) -> (String, String) {
     (format!("v2:{}:{token}", emulator.who().service), token)
 }
 
-fn fixture() -> PathBuf {
+pub(crate) fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oauth-server")
 }
 
-fn expected() -> Vec<Expected> {
+pub(crate) fn expected() -> Vec<Expected> {
     serde_json::from_slice(&fs::read(fixture().join("expected.json")).unwrap()).unwrap()
 }
 

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::authid::RevokeCode;
 use crate::texts::Text;
-use crate::tokens::{ProviderRevocationMode, Opened, Revocable, Revocation, ProviderRevocation};
+use crate::tokens::{Opened, ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
 use crate::web::audience::AUTHID_HEADER;
 use crate::web::request::{authid, csrf, form};
 use crate::web::response::errors::{self, Answer};
