@@ -32,7 +32,7 @@ const CURRENT: Duration = Duration::from_secs(60);
 const GUESSES: u32 = 10;
 /// How many may wait for a file, and how long.
 const QUEUE: usize = 512;
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why an AuthID of version 1 was not opened.
 #[derive(Debug, Error)]

@@ -48,7 +48,7 @@ pub(super) const LOGINS: Metric =
 pub(super) const LEGACY_REFRESHES: Metric = counter(
     "authseal_legacy_refresh_total",
     &[label("version", Values::Words(&words::LEGACY_VERSIONS)), SERVICE],
-    "AuthIDs of duplicati/oauth-server that brought an access token at /refresh or /token.",
+    "AuthIDs of duplicati/oauth-server that brought an access token.",
 );
 pub(super) const LEGACY_AUTHIDS: Metric = gauge(
     "authseal_legacy_authids",
