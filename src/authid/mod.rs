@@ -6,15 +6,16 @@
 
 mod content;
 mod grant;
+mod ids;
 mod pasted;
 mod revoke_code;
 mod text;
 
-pub use content::Unknown;
-pub use grant::{AppId, Grant, GrantId, RecordSecret};
+pub use grant::{Grant, RecordSecret, Unknown};
+pub use ids::{AppId, GrantId, ServiceId};
 pub use pasted::{strip, tidy};
 pub use revoke_code::RevokeCode;
-pub use text::{AuthId, Envelope, ParseError, ServiceId};
+pub use text::{AuthId, Envelope, ParseError};
 
 use crate::seal::{Epoch, EpochKeys, Keyring, NoKey, Purpose, SealError};
 use secrecy::ExposeSecret;

@@ -1,5 +1,5 @@
 //! What is known of a visitor, and the login that follows from it, sealed into URL parameters, so that any replica can
-//! go on where another one began and nothing is stored for logins that never finish.
+//! continue what another one began and nothing is stored for logins that never finish.
 //!
 //! Two things are sealed: the [`LoginContext`] in our own page's login links, and the [`State`] that goes to the provider
 //! and comes back (RFC 6749 section 10.12). Both are sealed parameters ([`crate::seal::OpenedParam`])

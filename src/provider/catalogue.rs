@@ -1,5 +1,5 @@
 //! All services, by id and alias. Made from the settings in one go, with every fault reported at once, so that an operator
-//! mends a configuration in one round.
+//! corrects a configuration in one round.
 
 use super::service::{Client, Provider, Service};
 use super::{Availability, ClientRegistration, Flow, ProviderSettings, RefreshTokenPolicy, ServiceSettings, check};

@@ -1,4 +1,4 @@
-//! When a login ends of age. A refresh token that is handed in forever dies some day, whatever its use; one that is
+//! When a login expires by age. A refresh token that is handed in forever dies some day, whatever its use; one that is
 //! replaced in time never does. The one judgement of that, for the page, the command line and the metrics.
 
 use super::{RefreshTokenPolicy, Service};

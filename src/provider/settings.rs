@@ -1,4 +1,4 @@
-//! The settings about providers and services as they stand in `config/providers.toml` and in an operator's
+//! The settings about providers and services as they are in `config/providers.toml` and in an operator's
 //! configuration, field by field. Every difference between providers is a field here; nothing in the program asks
 //! which provider it is talking to.
 

@@ -1,8 +1,8 @@
 //! What providers lately gave or said: access tokens that can be handed out again, failures, revocations.
 //!
 //! All of it lives in memory, bounded, and is gone with the process: a restart costs one provider call per login. No
-//! AuthID is ever among it. A token is as old as the older of two clocks says: the one that only goes forward stands
-//! still while the machine sleeps, the wall clock may be set.
+//! AuthID is ever among it. A token is as old as the older of two clocks says: the one that only goes forward stops
+//! while the machine sleeps, the wall clock may be set.
 
 use super::revoke::ProviderRevocation;
 use crate::authid::GrantId;

@@ -1,4 +1,4 @@
-//! What an AuthID is, told without anything secret; whether its login still works; and the same login sealed anew. The
+//! What an AuthID is, told without anything secret; whether its login still works; and the same login sealed again. The
 //! page and the command line show the same.
 
 use super::obtain::{Asker, BUDGET};

@@ -1,4 +1,4 @@
-//! `/inspect`: what an AuthID is, whether it still works, and the same login sealed anew. Shows nothing secret but the
+//! `/inspect`: what an AuthID is, whether it still works, and the same login sealed again. Shows nothing secret but the
 //! new AuthID, to whoever has the old one.
 
 use crate::app::App;
