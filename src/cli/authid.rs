@@ -8,9 +8,9 @@ use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::Providers;
+use crate::provider::ProviderClient;
 use crate::store::Store;
-use crate::tokens::{AtProvider, ExchangeError, Opened, Patience, TokenService, Withdrawal};
+use crate::tokens::{ExchangeError, Opened, Patience, ProviderRevocation, ProviderRevocationMode, TokenService};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -106,7 +106,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
 
 async fn inspect(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     opened: &Opened,
     test: bool,
     json: bool,
@@ -159,30 +159,30 @@ async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::R
 
 async fn revoke(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     text: &SecretString,
     at_provider: bool,
     json: bool,
 ) -> anyhow::Result<()> {
     let revocable = tokens.revocable(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let at_provider = if at_provider { AtProvider::Always } else { AtProvider::Never };
+    let at_provider = if at_provider { ProviderRevocationMode::Always } else { ProviderRevocationMode::Never };
     let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
     if json {
         print_json(done.json(withdraw_url))?;
     } else {
-        let todo = withdraw_url.filter(|_| done.at_provider != Withdrawal::Done);
+        let todo = withdraw_url.filter(|_| done.at_provider != ProviderRevocation::Done);
         println!("login id: {}", done.grant);
         println!("refused by this server: {}", if done.here.is_ok() { "yes, durably" } else { "no" });
         let name = provider.map_or(done.service.as_str(), |provider| provider.name());
         let todo = todo.map_or_else(String::new, |url| format!("; its owner can do it at {url}"));
-        println!("withdrawn at {name}: {}{todo}", done.at_provider.words());
+        println!("withdrawn at {name}: {}{todo}", done.at_provider.describe());
     }
     if let Err(error) = done.here {
         return Err(anyhow!("{}", error.cause).context("the denylist could not be written"));
     }
-    if done.at_provider == Withdrawal::Failed {
+    if done.at_provider == ProviderRevocation::Failed {
         bail!("the login is refused here, but the storage provider did not end it; try again");
     }
     Ok(())
@@ -195,7 +195,7 @@ fn print_json(mut answer: Value) -> anyhow::Result<()> {
 }
 
 /// What works on AuthIDs, with the files that the configuration names.
-fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>)> {
+fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> {
     let keyring = match &config.keyring {
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
@@ -203,7 +203,7 @@ fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>)> {
     let denylist = Denylist::open(&config.denylist)?;
     let clock = Clock::system();
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
-    let providers = Arc::new(Providers::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
+    let providers = Arc::new(ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let keyring = Arc::new(keyring);
     let denylist = Arc::new(denylist);
     Ok((

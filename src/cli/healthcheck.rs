@@ -3,7 +3,8 @@
 use super::block_on;
 use super::config_args::{ConfigFile, seen_from_here};
 use crate::config::Config;
-use crate::provider::{bundled_tls, names_loopback};
+use crate::net::names_loopback;
+use crate::provider::bundled_tls;
 use anyhow::anyhow;
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,7 +1,7 @@
 //! `authseal access …`: the shared password that a login begins with.
 
 use super::UsageError;
-use crate::access::hash;
+use crate::password::hash;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};

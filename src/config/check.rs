@@ -6,8 +6,8 @@ use super::layers::Layers;
 use super::raw::{self, RawConfig};
 use super::{Config, Delivery, HttpSettings, KeyringSource, Log};
 use crate::keyring_file;
-use crate::login::Origin;
-use crate::provider::{Catalogue, names_loopback};
+use crate::net::{Origin, names_loopback};
+use crate::provider::Catalogue;
 use crate::store::StorePlace;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
@@ -174,7 +174,7 @@ fn origin_url(text: &str, example: &str) -> Result<Url, String> {
     if host.ends_with('.') {
         return Err("must not end its host with a dot".to_owned());
     }
-    if Origin::of(text).is_none() {
+    if Origin::parse(text).is_none() {
         return Err(format!("is too long: scheme, host and port may have {} characters together", Origin::MAX_LEN));
     }
     Ok(url)

@@ -1,7 +1,7 @@
 //! Client ids and secrets: what is there has to have something in it, and one must not have been copied with the other.
 
 use super::check::Checker;
-use crate::provider::{ClientFacts, ServiceFacts};
+use crate::provider::{ClientRegistration, ServiceSettings};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ const ALONE: usize = 8;
 impl Checker<'_> {
     pub(super) fn credentials(
         &mut self,
-        clients: &BTreeMap<String, ClientFacts>,
-        services: &BTreeMap<String, ServiceFacts>,
+        clients: &BTreeMap<String, ClientRegistration>,
+        services: &BTreeMap<String, ServiceSettings>,
     ) {
         for (id, client) in clients {
             let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);

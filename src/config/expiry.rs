@@ -4,7 +4,7 @@
 use super::error::{ConfigErrors, line};
 use super::layers::Layers;
 use crate::clock::UnixTime;
-use crate::provider::ClientFacts;
+use crate::provider::ClientRegistration;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const DAY: i64 = 86_400;
 
 /// Reads every `clients.<id>.secret_expires`; warns of those that are near at `now`, or past.
 pub(super) fn judge(
-    clients: &BTreeMap<String, ClientFacts>,
+    clients: &BTreeMap<String, ClientRegistration>,
     layers: &Layers,
     now: UnixTime,
     faults: &mut ConfigErrors,
@@ -34,8 +34,9 @@ pub(super) fn judge(
 }
 
 /// When they end, by the clients' ids.
-pub(super) fn ends(clients: &BTreeMap<String, ClientFacts>) -> BTreeMap<String, UnixTime> {
-    let end = |(id, client): (&String, &ClientFacts)| Some((id.clone(), day(client.secret_expires.as_deref()?)?));
+pub(super) fn ends(clients: &BTreeMap<String, ClientRegistration>) -> BTreeMap<String, UnixTime> {
+    let end =
+        |(id, client): (&String, &ClientRegistration)| Some((id.clone(), day(client.secret_expires.as_deref()?)?));
     clients.iter().filter_map(end).collect()
 }
 

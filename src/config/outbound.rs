@@ -4,7 +4,7 @@
 use super::check::Checker;
 use super::raw;
 use super::sources::Sources;
-use crate::provider::{Outbound, ProviderFacts};
+use crate::provider::{Outbound, ProviderSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ impl Checker<'_> {
     pub(super) fn outbound(
         &mut self,
         outbound: raw::Outbound,
-        providers: &mut BTreeMap<String, ProviderFacts>,
+        providers: &mut BTreeMap<String, ProviderSettings>,
     ) -> (Outbound, Vec<PathBuf>) {
         let proxy = self.parse_key(&["outbound", "proxy"], outbound.proxy, Outbound::check_proxy);
         let ca_file = self.path(&["outbound", "ca_file"], outbound.ca_file);

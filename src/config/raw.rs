@@ -2,7 +2,7 @@
 //! key means is in docs/configuration.md. A test compares this list with that page and with the example file.
 
 use super::LogFormat;
-use crate::provider::{ClientFacts, ProviderFacts, ServiceFacts};
+use crate::provider::{ClientRegistration, ProviderSettings, ServiceSettings};
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -21,9 +21,9 @@ pub(super) struct RawConfig {
     pub(super) outbound: Outbound,
     pub(super) access: Access,
     pub(super) delivery: Delivery,
-    pub(super) clients: BTreeMap<String, ClientFacts>,
-    pub(super) providers: BTreeMap<String, ProviderFacts>,
-    pub(super) services: BTreeMap<String, ServiceFacts>,
+    pub(super) clients: BTreeMap<String, ClientRegistration>,
+    pub(super) providers: BTreeMap<String, ProviderSettings>,
+    pub(super) services: BTreeMap<String, ServiceSettings>,
     pub(super) refresh: Refresh,
     pub(super) limits: Limits,
     pub(super) site: Site,

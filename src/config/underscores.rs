@@ -1,4 +1,4 @@
-//! Variables whose names have an underscore too few or too many: two stand between a table and its key, one is a part of
+//! Variables whose names have an underscore too few or too many: two are between a table and its key, one is a part of
 //! a name. The commonest slip of all, since other programs take one for both.
 
 use super::raw::RawConfig;

@@ -477,7 +477,7 @@ mod tests {
         let page = include_str!("../../docs/monitoring.md");
         for Metric { name, kind, labels, help, .. } in METRICS {
             let labels = labels.iter().map(|label| format!("`{}`", label.name)).collect::<Vec<_>>().join(", ");
-            let row = format!("| `{name}` | {} | {labels} | {help} |", kind.word()).replace("|  |", "| |");
+            let row = format!("| `{name}` | {} | {labels} | {help} |", kind.label()).replace("|  |", "| |");
             assert!(page.contains(&row), "docs/monitoring.md lacks\n{row}");
         }
         let rows = page.lines().filter(|line| line.starts_with("| `authseal_") || line.starts_with("| `process_"));

@@ -1,4 +1,4 @@
-//! The words that stand in labels, where they are closed sets and not the configuration's. Whoever counts has its own
+//! The words that are in labels, where they are closed sets and not the configuration's. Whoever counts has its own
 //! words; tests compare the two.
 
 /// Two lists as one.

@@ -1,4 +1,4 @@
-//! What an AuthID is, told without anything secret; whether its login still works; and the same login sealed anew. The
+//! What an AuthID is, told without anything secret; whether its login still works; and the same login sealed again. The
 //! page and the command line show the same.
 
 use super::obtain::{Asker, BUDGET};
@@ -75,7 +75,7 @@ impl TokenService {
                 Some(Expiry { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
-            revoke_code: keyring.opener(epoch).ok().map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
+            revoke_code: keyring.keys(epoch).ok().map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
         }
     }
 

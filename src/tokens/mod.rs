@@ -5,20 +5,20 @@
 //! call runs in a task of its own and is never cancelled: a client that hangs up must not cost anybody a token.
 
 mod cache;
-mod dead;
-mod exchange;
-mod flight;
+mod denied;
+mod upstream;
+mod single_flight;
 mod inspect;
 mod obtain;
-mod refused;
+mod error;
 mod revoke;
 mod rotation;
 mod waiting;
 
 pub use cache::AccessToken;
+pub use error::ExchangeError;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
-pub use refused::ExchangeError;
-pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
+pub use revoke::{ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
@@ -27,13 +27,13 @@ use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{self, Availability, Providers, Service};
+use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
-use flight::Flights;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
+use single_flight::Flights;
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
@@ -50,7 +50,7 @@ pub struct TokenService(Arc<Inner>);
 struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
@@ -59,7 +59,7 @@ struct Inner {
     /// Of all waiting, but not of calls under way.
     ending: CancellationToken,
     /// By login, and what is not asked of its provider.
-    revocations: Flights<(GrantId, Option<Withdrawal>), Revocation>,
+    revocations: Flights<(GrantId, Option<ProviderRevocation>), Revocation>,
     /// `None` without a store that outlives the process.
     rotation: Option<Rotation>,
     clock: Clock,
@@ -95,7 +95,7 @@ pub enum Source {
 
 impl Source {
     /// The kind in a word, for what is counted.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Fetched => "fetched",
             Self::Memory => "cached",
@@ -117,7 +117,7 @@ impl TokenService {
     pub fn new(
         keyring: Arc<LiveKeyring>,
         denylist: Arc<Denylist>,
-        providers: Arc<Providers>,
+        providers: Arc<ProviderClient>,
         store: Arc<Store>,
         patience: Patience,
         clock: Clock,

@@ -135,7 +135,7 @@ impl Inner {
 
     /// Counts how a wait ended.
     fn waited(&self, refused: Option<&ExchangeError>) {
-        self.meter.waited(refused.map_or("ok", ExchangeError::word));
+        self.meter.waited(refused.map_or("ok", ExchangeError::label));
     }
 
     /// The reason when the time is over and nothing came of a call.

@@ -19,14 +19,14 @@ use tracing::{Instrument, field};
 pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
     let (begun, deadline) = (Instant::now(), app.tokens().deadline());
     let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
-        app.meter().refreshed(None, None, refused.word(), begun.elapsed());
+        app.meter().refreshed(None, None, refused.label(), begun.elapsed());
         request_id::span(request).in_scope(|| log_unopened(&refused, authid, request, app))
     })?;
     let epoch = opened.epoch.number();
     let count =
         |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), Some(epoch), outcome, begun.elapsed());
     if let Some(granted) = app.tokens().recall(&opened) {
-        count(granted.source.word());
+        count(granted.source.label());
         app.meter().saw_epoch(epoch);
         log_refreshed(&opened, &granted, begun, request);
         return Ok(granted);
@@ -34,7 +34,7 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     let span = request_id::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
     let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
-    count(outcome.as_ref().map_or_else(ExchangeError::word, |granted| granted.source.word()));
+    count(outcome.as_ref().map_or_else(ExchangeError::label, |granted| granted.source.label()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
         return Err(Answer::of(refused, ""));
@@ -53,7 +53,7 @@ fn log_refreshed(opened: &Opened, granted: &Granted, begun: Instant, request: &H
                 service = %granted.service,
                 grant = %opened.login.id,
                 epoch = opened.epoch.number(),
-                source = granted.source.word(),
+                source = granted.source.label(),
                 duration_ms = milliseconds(begun),
                 "refreshed"
             );

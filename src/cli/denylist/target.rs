@@ -75,7 +75,7 @@ impl Target {
 
     /// What makes one doubt that `rule` does what somebody wants.
     pub(super) fn doubt(&self, rule: &Rule, now: UnixTime) -> Option<String> {
-        let of_epoch = |epoch: &Epoch| match self.keyring.as_ref().ok()?.opener(*epoch) {
+        let of_epoch = |epoch: &Epoch| match self.keyring.as_ref().ok()?.keys(*epoch) {
             Err(NoKey::Newer) => Some(format!("epoch {epoch} is newer than all in the keyring")),
             Ok(_) => None,
             Err(why) => Some(format!("epoch {epoch} is {why} and opens nothing anyway")),

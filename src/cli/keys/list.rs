@@ -75,7 +75,7 @@ pub(super) fn run(list: &List) -> anyhow::Result<()> {
 fn row(epoch: Epoch, state: KeyState, entry: &Entry, usage: Option<EpochUsage>, now: UnixTime) -> Row {
     Row {
         epoch: epoch.number(),
-        state: state.word(),
+        state: state.label(),
         created: entry.created.map(|time| time.to_string()),
         retired: entry.keys.as_ref().err().map(ToString::to_string),
         fingerprint: entry.keys.as_ref().ok().map(EpochKeys::fingerprint),

@@ -128,7 +128,7 @@ pub(super) fn promote(promote: &Promote) -> anyhow::Result<()> {
 
 /// Whether every replica could open what is sealed with `epoch`.
 fn all_open(keyring: &Keyring, epoch: Epoch, replicas: &[Replica]) -> anyhow::Result<()> {
-    let keys = keyring.opener(epoch).map_err(|why| anyhow!("epoch {epoch} is {why}"))?;
+    let keys = keyring.keys(epoch).map_err(|why| anyhow!("epoch {epoch} is {why}"))?;
     if replicas.is_empty() {
         bail!(
             "epoch {epoch} stays staged: nobody said whether every replica holds it; name them with `--against URL…`, or say `--alone` if there is no other than this machine's"
@@ -157,7 +157,7 @@ pub(super) fn retire(retire: &Retire) -> anyhow::Result<()> {
             return Ok(None);
         };
         // What does not open any more is used by nobody.
-        if !retire.force && target.keyring.opener(epoch).is_ok() {
+        if !retire.force && target.keyring.keys(epoch).is_ok() {
             let replicas = retire.against.ask(target.own_listener.as_ref())?;
             report.replicas = verdicts(&target.keyring, &replicas);
             unused(epoch, &replicas, retire.unused_for, now)?;

@@ -31,7 +31,7 @@ struct State(Option<KeyState>);
 
 impl From<String> for State {
     fn from(word: String) -> Self {
-        Self(KeyState::ALL.into_iter().find(|state| state.word() == word))
+        Self(KeyState::ALL.into_iter().find(|state| state.label() == word))
     }
 }
 

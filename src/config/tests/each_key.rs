@@ -5,7 +5,7 @@ use super::{known_keys, sources};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource, Sources};
 use crate::meter::Meter;
-use crate::provider::{Providers, TokenResponse};
+use crate::provider::{ProviderClient, TokenResponse};
 use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -101,7 +101,7 @@ const ROWS: &[Row] = &[
     ("services.s.client_secret", "'own'", &[("services.s.client_id", "'own'")], "client_secret=own"),
     ("services.s.client_secret_file", "'secret'", &[("services.s.client_id", "'own'")], "client_secret=of-a-file"),
     ("providers.p.name", "'Pea'", &[], "name: Pea"),
-    ("providers.p.flow", "'paste'", &[], "flow: Paste"),
+    ("providers.p.flow", "'paste'", &[], "flow: LoginToken"),
     ("providers.p.issuer", "'AT'", &[("providers.p.token_url", "")], "POST /discovered/token"),
     ("providers.p.authorize_url", "'AT/elsewhere'", &[], "/elsewhere?"),
     ("providers.p.token_url", "'AT/elsewhere'", &[], "POST /elsewhere"),
@@ -332,7 +332,7 @@ fn built(config: &Config) -> Vec<String> {
 
 /// What became of a login at the service `s`, from consent to revocation.
 async fn travelled(config: Config) -> Vec<String> {
-    let providers = Providers::new(config.catalogue, &config.outbound, Clock::system(), Meter::default()).unwrap();
+    let providers = ProviderClient::new(config.catalogue, &config.outbound, Clock::system(), Meter::default()).unwrap();
     let service = providers.catalogue().find("s").unwrap();
     let provider = &service.provider;
     let callback = [("region".to_owned(), "eu".to_owned())];

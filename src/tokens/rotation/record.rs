@@ -6,7 +6,7 @@
 //! and generation are associated data, so no record passes for that of another login or time.
 
 use super::super::cache::{self, AccessToken};
-use super::steps::SKEW;
+use super::state_machine::SKEW;
 use crate::authid::{Grant, GrantId};
 use crate::clock::{Clock, UnixTime};
 use crate::provider::TokenResponse;
@@ -118,7 +118,7 @@ impl Record {
     /// Seals it for a login: under the keyring's primary, or under the newer epoch that it was under before.
     pub(super) fn seal(&self, login: &Grant, keyring: &Keyring) -> Result<Vec<u8>, SealError> {
         let newer = self.sealed_under.filter(|epoch| *epoch > keyring.primary().epoch());
-        let keys = newer.and_then(|epoch| keyring.opener(epoch).ok()).unwrap_or(keyring.primary());
+        let keys = newer.and_then(|epoch| keyring.keys(epoch).ok()).unwrap_or(keyring.primary());
         let content = Content {
             token: self.token.expose_secret().into(),
             access: self.access.expose_secret().into(),
@@ -143,7 +143,7 @@ impl Record {
         let (clear, sealed) = blob.split_first_chunk::<CLEAR_LEN>().ok_or_else(damaged)?;
         let epoch = epoch_of(clear).ok_or_else(damaged)?;
         let generation = generation_of(clear).ok_or_else(damaged)?;
-        let keys = keyring.opener(epoch).map_err(|why| Unopened::NoKey(epoch, why))?;
+        let keys = keyring.keys(epoch).map_err(|why| Unopened::NoKey(epoch, why))?;
         let key = Key::new(&keys.derive(Purpose::RotationRecord, login.record_secret.expose()));
         let plaintext = key.open(&associated_data(login.id, clear), sealed).ok_or_else(damaged)?;
         let content: Content<'_> = serde_json::from_slice(&plaintext).map_err(|_| Unopened::Damaged)?;

@@ -17,8 +17,8 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         return rejection::answer(&request, StatusCode::FORBIDDEN);
     }
     let field = |name| form.only(name).ok().flatten().unwrap_or_default();
-    let binder = cookie::binder(&request, &app);
-    match app.logins().deliver(field("grant"), binder.as_ref(), field("to") == "asker").await {
+    let browser_cookie = cookie::browser_cookie(&request, &app);
+    match app.logins().deliver(field("grant"), browser_cookie.as_ref(), field("to") == "asker").await {
         Ok((origin, authid)) => {
             let way = if field("to") == "replica" { "relayed" } else { "clicked" };
             audit::delivered(way, &authid, Some(&origin), &request, &app);

@@ -1,4 +1,4 @@
-//! `/inspect`: what an AuthID is, whether it still works, and the same login sealed anew. Shows nothing secret but the
+//! `/inspect`: what an AuthID is, whether it still works, and the same login sealed again. Shows nothing secret but the
 //! new AuthID, to whoever has the old one.
 
 use crate::app::App;
@@ -117,7 +117,7 @@ fn show(
         ends: facts.end.as_ref().map(|end| When::day(end.at, request, app)),
         without_store: facts.end.as_ref().is_some_and(|end| end.without_store),
         epoch: facts.epoch.number(),
-        key_state: facts.state.map(KeyState::word),
+        key_state: facts.state.map(KeyState::label),
         works: tested.is_some_and(Result::is_ok),
         fault: fault.map(|why| page::say(request, app, &why)),
         denied: facts.denied,

@@ -1,7 +1,7 @@
 //! Why a login did not work, told to the person in front of the browser: what happened and what to do next.
 
 use crate::app::App;
-use crate::login::{Context, LoginError, NoRefreshToken};
+use crate::login::{LoginContext, LoginError, NoRefreshToken};
 use crate::provider::{ErrorClass, Flow, ProviderError, Service};
 use crate::web::audit;
 use crate::web::handlers::start_link;
@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse};
 /// The page for a login that failed. Its way on leads back to who wanted to log in, if that is known.
 pub(in crate::web) fn show(
     error: LoginError,
-    resumed: Option<&Context>,
+    resumed: Option<&LoginContext>,
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {
@@ -94,7 +94,7 @@ fn call_failed(service: &Service, failure: ProviderError) -> (StatusCode, ErrorP
             ProviderError::Refused(ErrorClass::Policy | ErrorClass::AdminConsent | ErrorClass::Locked) => "call_policy",
             ProviderError::Refused(_) => match service.provider.flow() {
                 Flow::Code => "call_refused",
-                Flow::Paste => "call_refused_paste",
+                Flow::LoginToken => "call_refused_paste",
             },
             ProviderError::Unclear { .. } => "call_unclear",
             ProviderError::Misconfigured | ProviderError::NotOffered => "call_registration",

@@ -18,7 +18,7 @@ use secrecy::SecretString;
 
 /// `POST /access` with form `password` and what [`password_prompt::ask`] put beside it: `ctx`, `type`, `redirect`.
 pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
-    let Some(access) = app.access() else {
+    let Some(shared) = app.password() else {
         return rejection::answer(&request, StatusCode::NOT_FOUND);
     };
     if csrf::is_foreign_form(&request, &app) {
@@ -26,9 +26,9 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     }
     let field = |name: &str| form.only(name).ok().flatten().map(str::to_owned);
     let wanted = Wanted::read(&app, field);
-    let (ctx, binder) = (field("ctx").unwrap_or_default(), cookie::binder(&request, &app));
-    let (context, binder) = match (app.logins().context(&ctx, binder.as_ref()), binder) {
-        (Ok(context), Some(binder)) => (context, binder),
+    let (ctx, browser_cookie) = (field("ctx").unwrap_or_default(), cookie::browser_cookie(&request, &app));
+    let (context, browser_cookie) = match (app.logins().context(&ctx, browser_cookie.as_ref()), browser_cookie) {
+        (Ok(context), Some(browser_cookie)) => (context, browser_cookie),
         (Err(error @ LoginError::NoCookie), _) => return login_errors::show(error, None, &request, &app),
         // Too old: from the start, as with a login link.
         _ => {
@@ -37,17 +37,17 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         }
     };
     // Sealed anew, so that the links of the next page live as long as those of a first one.
-    let Ok(ctx) = app.logins().welcome(&context) else {
+    let Ok(ctx) = app.logins().seal_context(&context) else {
         return rejection::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
     };
     let password = SecretString::from(field("password").unwrap_or_default());
     let held = Cookie::Pass.read(&request, &app);
-    match access.check(password, client::of(&request, &app), held).await {
+    match shared.check(password, client::of(&request, &app), held).await {
         Ok(pass) => {
-            let mut response = start_page::show(&context, &ctx, &binder, wanted, &request, &app);
+            let mut response = start_page::show(&context, &ctx, &browser_cookie, wanted, &request, &app);
             Cookie::Pass.set(&pass, &mut response, &app);
             response
         }
-        Err(refused) => password_prompt::ask(Some(&refused), &ctx, &binder, &wanted, &request, &app),
+        Err(refused) => password_prompt::ask(Some(&refused), &ctx, &browser_cookie, &wanted, &request, &app),
     }
 }

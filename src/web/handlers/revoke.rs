@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::authid::RevokeCode;
 use crate::texts::Text;
-use crate::tokens::{AtProvider, Revocation, Withdrawal};
+use crate::tokens::{ProviderRevocation, ProviderRevocationMode, Revocation};
 use crate::web::audience::AUTHID_HEADER;
 use crate::web::request::{authid, csrf, form};
 use crate::web::response::errors::Answer;
@@ -75,12 +75,12 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     alone(if as_json { to_program(&done, &app) } else { to_person(&done, &authid, &request, &app) })
 }
 
-fn at_provider(request: &HttpRequest, form: &Form) -> Option<AtProvider> {
+fn at_provider(request: &HttpRequest, form: &Form) -> Option<ProviderRevocationMode> {
     let named = form.only("at_provider").ok()?.map(str::to_owned).or_else(|| form::query(request, "at_provider"));
     match named.as_deref() {
-        None => Some(AtProvider::IfHarmless),
-        Some("yes") => Some(AtProvider::Always),
-        Some("no") => Some(AtProvider::Never),
+        None => Some(ProviderRevocationMode::IfHarmless),
+        Some("yes") => Some(ProviderRevocationMode::Always),
+        Some("no") => Some(ProviderRevocationMode::Never),
         Some(_) => None,
     }
 }
@@ -99,9 +99,9 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
         grant: done.grant.to_string(),
         durable,
         provider: provider.map(|provider| provider.name()),
-        outcome: done.at_provider.word(),
+        outcome: done.at_provider.label(),
         withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
-        pasted: (done.at_provider == Withdrawal::WouldEndAllLogins).then_some(pasted),
+        pasted: (done.at_provider == ProviderRevocation::WouldEndAllLogins).then_some(pasted),
         request_id: request_id::of(request),
     };
     page::show(request, app, status, "revoked.html", page)

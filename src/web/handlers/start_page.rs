@@ -1,7 +1,7 @@
 //! The start page: the services to log in at, or the one that Duplicati asked for.
 
 use crate::app::App;
-use crate::login::{Binder, Context, LoginError, Opener};
+use crate::login::{BrowserCookie, LoginContext, LoginError, Opener};
 use crate::provider::{Availability, Flow, Service};
 use crate::texts::Text;
 use crate::web::cookie::Cookie;
@@ -45,9 +45,9 @@ struct Choice {
 
 /// The page for a visitor who may log in; `ctx` is the context, sealed.
 pub(in crate::web) fn show(
-    context: &Context,
+    context: &LoginContext,
     ctx: &str,
-    binder: &Binder,
+    browser_cookie: &BrowserCookie,
     wanted: Wanted,
     request: &HttpRequest,
     app: &App,
@@ -57,7 +57,7 @@ pub(in crate::web) fn show(
     let begins = at_once.is_some() && matches!(context.opener, Opener::Trusted(_));
     let hurry = context.fetch_token.is_some();
     let asked_for = at_once.or(only);
-    let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::Paste);
+    let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::LoginToken);
     let mut response = match (paused(asked_for.as_ref(), app), pasted) {
         (Some(error), _) => login_errors::show(error, Some(context), request, app),
         (None, Some(service)) if service.availability() == Availability::Offered => {
@@ -68,7 +68,7 @@ pub(in crate::web) fn show(
             page::show(request, app, StatusCode::OK, "index.html", page)
         }
     };
-    Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
+    Cookie::Browser.set(&browser_cookie.to_cookie(), &mut response, app);
     response
 }
 
@@ -111,7 +111,7 @@ fn is_listed(service: &Service) -> bool {
 fn choice(service: &Service, ctx: &str, request: &HttpRequest, app: &App) -> Choice {
     let path = match service.provider.flow() {
         Flow::Code => "/login",
-        Flow::Paste => "/cli-token",
+        Flow::LoginToken => "/cli-token",
     };
     let paused = || app.tokens().paused(service).map(|_| Text::new("unavailable.paused"));
     let note = reason_text::unavailable(service).or_else(paused).map(|why| page::say(request, app, &why));

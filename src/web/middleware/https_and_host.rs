@@ -2,8 +2,8 @@
 //! http where https is meant to be, and a step of a login that a browser asked for ahead of time (Fetch Metadata).
 
 use crate::app::App;
-use crate::login::Origin;
 use crate::mitigation::{self, Mitigation};
+use crate::net::Origin;
 use crate::web::audience::AUTHID_HEADER;
 use crate::web::client;
 use crate::web::request::{authid, csrf};
@@ -114,7 +114,7 @@ pub(in crate::web) fn hosts(request: &HttpRequest) -> impl Iterator<Item = Optio
 
 /// Whether it names this very machine.
 pub(in crate::web) fn is_loopback(host: &Host) -> bool {
-    Origin::of(&format!("http://{host}")).is_some_and(|origin| origin.is_loopback())
+    Origin::parse(&format!("http://{host}")).is_some_and(|origin| origin.is_loopback())
 }
 
 fn by_reference(host: &Host) -> Host<&str> {

@@ -1,4 +1,4 @@
-//! What a browser tells about itself: the binder cookie, where it comes from, whether a form is our own.
+//! What a browser tells about itself: the browser cookie, where it comes from, whether a form is our own.
 
 use crate::app::App;
 use crate::mitigation::{self, Mitigation};
