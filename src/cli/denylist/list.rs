@@ -116,7 +116,8 @@ struct Counts {
 
 pub(super) fn check(look: &Look) -> anyhow::Result<()> {
     let target = look.files.find()?;
-    let (mut counts, mut warnings) = (Counts::default(), Vec::new());
+    let mut counts = Counts::default();
+    let mut warnings = Vec::new();
     let now = Clock::system().now();
     let mut more = 0;
     let read = lines(&target.denylist, |line| {

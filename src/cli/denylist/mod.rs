@@ -2,8 +2,8 @@
 //! take it up within two seconds; how it reaches other machines is the operator's.
 
 mod edit;
-mod target;
 mod list;
+mod target;
 
 use super::config_args::ConfigFile;
 use super::default_path::place;
