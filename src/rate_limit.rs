@@ -1,5 +1,5 @@
-//! How often something may happen in a minute. What opens is never counted, nor is what succeeds: limits are for guesses,
-//! and for calls that somebody else pays for.
+//! Rate limits: how often something may happen in a minute. What opens is never counted, nor is what succeeds: limits are
+//! for guesses, and for calls that somebody else pays for.
 //!
 //! Counted by network. Where the client's address is not known, all who come through the same proxy look alike, and one
 //! of them must not lock out the others: there the count is far higher, or there is none. Everything is in memory and

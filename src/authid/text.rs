@@ -1,4 +1,5 @@
-//! The AuthID as text: one way to write it, everything else refused.
+//! The AuthID as text: one way to write it, everything else refused. A second spelling would slip past lists of revoked
+//! ones.
 
 use super::MAX_LEN;
 use super::ids::{GrantId, ServiceId};
@@ -108,15 +109,8 @@ fn predecessor(text: &str) -> ParseError {
 mod tests {
     use super::super::{Grant, OpenError, SealLoginError, seal};
     use super::*;
-    use crate::seal::{Keyring, NoKey, new_secret_text};
-
-    fn keyring(primary: i64, epochs: &[i64]) -> Keyring {
-        let keys = epochs.iter().map(|epoch| {
-            let secret = new_secret_text(Epoch::try_from(*epoch).unwrap()).unwrap();
-            format!("[[key]]\nepoch = {epoch}\nsecret = \"{}\"\n", *secret)
-        });
-        Keyring::parse(&format!("primary = {primary}\n{}", keys.collect::<String>())).unwrap()
-    }
+    use crate::seal::NoKey;
+    use crate::seal::testing::keyring;
 
     fn grant(token: &str) -> Grant {
         let service = ServiceId::parse("box.com").unwrap();

@@ -61,7 +61,7 @@ pub fn keep_reason(rule: &Rule, keyring: &Keyring) -> Option<KeepReason> {
 mod tests {
     use super::super::tests::{epoch, grant};
     use super::*;
-    use crate::seal::new_secret_text;
+    use crate::seal::testing::key_table;
 
     /// A keyring of these epochs, each with its state and the hour of 2026-11-23 when it was made; `-` for none.
     fn keyring(head: &str, epochs: &[(i64, &str)]) -> Keyring {
@@ -70,9 +70,7 @@ mod tests {
             let created = if *made == "-" { String::new() } else { format!("created = 2026-11-23T{made}:00:00Z\n") };
             match made.strip_prefix("retired ") {
                 Some(hour) => format!("[[key]]\nepoch = {epoch}\nretired = 2026-11-23T{hour}:00:00Z\n"),
-                None => {
-                    format!("[[key]]\nepoch = {epoch}\n{created}secret = \"{}\"\n", *new_secret_text(epoch).unwrap())
-                }
+                None => key_table(*number).replacen("secret", &(created + "secret"), 1),
             }
         };
         Keyring::parse(&(head.to_owned() + &epochs.iter().map(table).collect::<String>())).unwrap()

@@ -1,9 +1,10 @@
-//! What is known of a visitor, and the login that follows from it, sealed into URL parameters, so that any replica can
+//! Stateless login: what is known of a visitor, and the OAuth `state`, as sealed URL parameters, so that any replica can
 //! continue what another one began and nothing is stored for logins that never finish.
 //!
-//! Two things are sealed: the [`LoginContext`] in our own page's login links, and the [`State`] that goes to the provider
-//! and comes back (RFC 6749 section 10.12). Both are sealed parameters ([`crate::seal::OpenedParam`])
-//! under keys of their own.
+//! Two things are sealed ([`crate::seal::OpenedParam`]) under keys of their own: the [`LoginContext`] in our own page's
+//! login links, and the [`State`] that goes to the provider and comes back (RFC 6749 section 10.12). Both hold a hash of
+//! the browser cookie, against login CSRF. The PKCE verifier (RFC 7636; authorization code injection, RFC 9700 section
+//! 4.5) is derived from the key and the state's nonce and travels nowhere.
 
 use super::browser_cookie::CookieHash;
 use super::fetch_token::FetchToken;
@@ -185,12 +186,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::super::browser_cookie::BrowserCookie;
     use super::*;
-    use crate::seal::{Epoch, new_secret_text};
-
-    fn keyring() -> Keyring {
-        let secret = new_secret_text(Epoch::parse("1").unwrap()).unwrap();
-        Keyring::parse(&format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"\n", *secret)).unwrap()
-    }
+    use crate::seal::testing::keyring;
 
     fn context(origin: &str, token: &str) -> LoginContext {
         LoginContext {
@@ -205,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_context_comes_back_for_an_hour() {
-        let (keyring, context) = (keyring(), context("http://localhost:8200", TOKEN));
+        let (keyring, context) = (keyring(1, &[1]), context("http://localhost:8200", TOKEN));
         let text = context.seal(&keyring, 1_000_000).unwrap();
         let opened = LoginContext::open(&text, &keyring, 1_003_599).unwrap();
         assert_eq!(opened.opener, context.opener);
@@ -217,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_state_comes_back_for_ten_minutes_with_the_verifier_of_its_challenge() {
-        let keyring = keyring();
+        let keyring = keyring(1, &[1]);
         let service = ServiceId::parse("box.com").unwrap();
         let (text, challenge) = context("http://[::1]:8200", TOKEN).begin(&service, &keyring, 1_000_000).unwrap();
         let state = State::open(&text, &keyring, 1_000_599).unwrap();
@@ -235,13 +231,13 @@ mod tests {
         assert_eq!(origin.len(), 128);
         let context = context(&origin, &format!("{}abcdefgh", "x".repeat(56)));
         let service = ServiceId::parse(&"s".repeat(32)).unwrap();
-        let (text, _) = context.begin(&service, &keyring(), i64::MAX).unwrap();
+        let (text, _) = context.begin(&service, &keyring(1, &[1]), i64::MAX).unwrap();
         assert!(text.len() <= MAX_STATE_LEN, "{}", text.len());
     }
 
     #[test]
     fn a_changed_or_foreign_state_does_not_open() {
-        let (ours, theirs) = (keyring(), keyring());
+        let (ours, theirs) = (keyring(1, &[1]), keyring(1, &[1]));
         let service = ServiceId::parse("box.com").unwrap();
         let (text, _) = context("http://localhost:8200", TOKEN).begin(&service, &theirs, 1_000_000).unwrap();
         assert!(State::open(&text, &ours, 1_000_000).is_none());

@@ -1,7 +1,9 @@
-//! Who opened the login page, and whether an AuthID may go to them by itself.
+//! Who opened the login page, and whether an AuthID may go to them by itself: the target origin of `postMessage` (RFC 9700
+//! section 4.17) and who may use the mailbox.
 //!
-//! The origin is learned from the `Referer` of the first request only, never from a parameter. Others than browsers
-//! can forge it, so it counts together with the browser cookie alone, and for `postMessage` the browser enforces it.
+//! The origin is learned from the `Referer` of the first request only, never from a parameter. Other programs than
+//! browsers can forge it, so it counts together with the browser cookie alone, and for `postMessage` the browser
+//! enforces it.
 
 use crate::mitigation::{self, Mitigation};
 use crate::net::Origin;

@@ -1,5 +1,5 @@
-//! Who wanted to log in, read from what they bring back: the `ctx` of one of our links, or the `state` of a callback. A
-//! login that failed, took too long or is made once more still ends at the page that opened the first one.
+//! Who wanted to log in, read from what the browser brings back: the `ctx` of one of our links, or the `state` of a
+//! callback. A login that failed, expired or is made once more still ends at the page that opened the first one.
 
 use super::browser_cookie::BrowserCookie;
 use super::login_context::{LoginContext, State};
@@ -37,7 +37,7 @@ impl Logins {
     /// The state of a callback, and whether the provider dropped it.
     pub(super) fn state(&self, callback: &Callback) -> (Option<State>, bool) {
         let returned = callback.state.as_deref().filter(|state| !state.is_empty());
-        let state = returned.or(callback.kept.as_deref());
+        let state = returned.or(callback.state_cookie.as_deref());
         (state.and_then(|state| State::open(state, &self.keyring.load(), self.clock.now())), returned.is_none())
     }
 }

@@ -179,7 +179,7 @@ fn half(hash: &PasswordHash) -> &[u8] {
 mod tests {
     use super::*;
     use crate::net::ClientNet;
-    use crate::seal::{Epoch, new_secret_text};
+    use crate::seal::testing::keyring_text;
     use argon2::password_hash::PasswordHasher;
     use argon2::{Argon2, Params};
     use futures_util::FutureExt;
@@ -188,9 +188,7 @@ mod tests {
     use std::path::Path;
 
     fn keyring() -> Arc<LiveKeyring> {
-        let secret = new_secret_text(Epoch::FIRST).unwrap();
-        let text = format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"\n", *secret);
-        Arc::new(LiveKeyring::from_text(&text).unwrap())
+        Arc::new(LiveKeyring::from_text(&keyring_text(1, &[1])).unwrap())
     }
 
     fn shared(folder: &Path, password: &str, keyring: &Arc<LiveKeyring>, clock: &Clock) -> SharedPassword {

@@ -8,6 +8,8 @@ mod key;
 mod keyring;
 mod sealed_param;
 mod purpose;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use key::{EpochKeys, Key, KeyTextError, SealError, derive_from, new_secret_text, random};
 pub use keyring::{Entry, KeyState, Keyring, KeyringError, NoKey};

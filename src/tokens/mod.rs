@@ -5,19 +5,19 @@
 //! call runs in a task of its own and is never cancelled: a client that hangs up must not cost anybody a token.
 
 mod cache;
-mod dead;
-mod exchange;
-mod flight;
+mod denied;
+mod upstream;
+mod single_flight;
 mod inspect;
 mod obtain;
-mod refused;
+mod error;
 mod revoke;
 mod rotation;
 mod waiting;
 
 pub use cache::AccessToken;
+pub use error::ExchangeError;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
-pub use refused::ExchangeError;
 pub use revoke::{ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
@@ -31,9 +31,9 @@ use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
-use flight::Flights;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
+use single_flight::Flights;
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;

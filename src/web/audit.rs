@@ -127,13 +127,13 @@ mod tests {
 
     #[test]
     fn what_is_counted_under_a_word_is_on_the_list_and_in_the_documentation() {
-        let failure = include_str!("../provider/failure.rs");
+        let failure = include_str!("../provider/error.rs");
         let (login, tokens) = (include_str!("../login/error.rs"), include_str!("../tokens/mod.rs"));
-        let steps = include_str!("../tokens/rotation/steps.rs");
+        let steps = include_str!("../tokens/rotation/state_machine.rs");
         let page = include_str!("../../docs/monitoring.md");
         for (metric, sources, others) in [
             ("authseal_provider_call_seconds", &[failure][..], &["ok"][..]),
-            ("authseal_refresh_seconds", &[include_str!("../tokens/refused.rs"), failure, tokens], &[]),
+            ("authseal_refresh_seconds", &[include_str!("../tokens/error.rs"), failure, tokens], &[]),
             ("authseal_logins_total", &[login, failure], &["done"]),
             ("authseal_rotations_total", &[steps], &[]),
             ("authseal_connections_ended_total", &[include_str!("../socket/conn.rs")], &[]),

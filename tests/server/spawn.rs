@@ -5,15 +5,15 @@ use crate::browser::Person;
 use crate::duplicati::Duplicati;
 use crate::emulator::Emulator;
 use crate::http;
+use crate::keyring::key;
 use authseal::app::App;
 use authseal::authid::{self, Envelope, Grant, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
-use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
+use authseal::seal::{Epoch, EpochKeys, Keyring};
 use authseal::web::Server;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
-use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -285,11 +285,11 @@ impl TestApp {
 fn write_keyrings() -> (String, String) {
     let mut keys = format!("primary = {PRIMARY}\n[[key]]\nepoch = {RETIRED}\nretired = \"2026-01-01T00:00:00Z\"\n");
     for number in [OLD, PRIMARY, STAGED] {
-        let _ = write!(keys, "[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *new_secret_text(epoch(number)).unwrap());
+        keys += &key(i64::from(number));
     }
     let mut newer = format!("primary = {UNKNOWN}\n");
     for number in [RETIRED, UNKNOWN] {
-        let _ = write!(newer, "[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *new_secret_text(epoch(number)).unwrap());
+        newer += &key(i64::from(number));
     }
     (keys, newer)
 }

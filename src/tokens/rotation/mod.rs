@@ -1,18 +1,18 @@
 //! Logins whose refresh token changes when it is used. An AuthID cannot change at the user's, so the store remembers the
 //! newest token of each such login, and this room sees to it that no two callers, here or on other replicas, spend one
-//! twice. `steps` decides what is done in which order; `driver` does it; `records` is what it is done with.
+//! twice. `state_machine` decides what is done in which order; `driver` does it; `records` is what it is done with.
 
 mod boot;
 mod driver;
 mod record;
 mod records;
-mod steps;
+mod state_machine;
 #[cfg(test)]
 mod tests;
-mod unwritten;
+mod pending_writes;
 
 use super::cache::AccessToken;
-use super::refused::ExchangeError;
+use super::error::ExchangeError;
 use crate::authid::{Grant, GrantId};
 use crate::clock::Clock;
 use crate::keyring_file::LiveKeyring;
@@ -23,15 +23,15 @@ use crate::store::{Shelf, Store, StoreError};
 use driver::Run;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use pending_writes::Unwritten;
 use record::Record;
 use records::{Found, Records};
 use secrecy::SecretString;
+use state_machine::{End, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use steps::{End, Wanted};
 use tokio::time::Instant;
-use unwritten::Unwritten;
 
 /// A record is kept for this long after the provider would have ended an unused login; or this long, where it is not
 /// known when that is. Whoever comes after that is told to log in again.

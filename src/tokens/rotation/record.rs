@@ -6,7 +6,7 @@
 //! and generation are associated data, so no record passes for that of another login or time.
 
 use super::super::cache::{self, AccessToken};
-use super::steps::SKEW;
+use super::state_machine::SKEW;
 use crate::authid::{Grant, GrantId};
 use crate::clock::{Clock, UnixTime};
 use crate::provider::TokenResponse;

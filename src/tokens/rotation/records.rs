@@ -4,7 +4,7 @@
 
 use super::boot;
 use super::record::{self, Record, Unopened};
-use super::steps::View;
+use super::state_machine::View;
 use crate::authid::Grant;
 use crate::clock::Clock;
 use crate::keyring_file::LiveKeyring;

@@ -100,7 +100,7 @@ pub(in crate::web) async fn begin(request: HttpRequest, app: web::Data<App>) -> 
             if let Some(browser_cookie) = &browser_cookie {
                 Cookie::Browser.set(&browser_cookie.to_cookie(), &mut response, &app);
             }
-            if let Some(state) = begun.keep {
+            if let Some(state) = begun.state_cookie {
                 Cookie::State.set(&state, &mut response, &app);
             }
             response
@@ -129,7 +129,7 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
     let callback = Callback {
         code: first("code").map(SecretString::from),
         state: first("state"),
-        kept: Cookie::State.read(request, app).map(str::to_owned),
+        state_cookie: Cookie::State.read(request, app).map(str::to_owned),
         confirmed,
         iss: first("iss"),
         all,

@@ -1,4 +1,5 @@
-//! The last step of a login: from the provider's tokens to an AuthID that its person can keep.
+//! Token response to AuthID (RFC 6749 section 5.1): checks the granted scopes, seals the refresh token, writes the first
+//! record, fills the mailbox. What nobody will use is revoked at the provider (RFC 7009).
 
 use super::error::{LoginError, NoRefreshToken};
 use super::login_context::LoginContext;
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Logins {
     /// Asks the store, before anything is spent, where a login is of no use that is not remembered.
-    pub(super) async fn can_be_kept(&self, service: &Arc<Service>) -> Result<(), LoginError> {
+    pub(super) async fn check_store(&self, service: &Arc<Service>) -> Result<(), LoginError> {
         if service.provider.rotation() != RefreshTokenPolicy::SingleUse {
             return Ok(());
         }
@@ -31,7 +32,7 @@ impl Logins {
 
     /// With a `caution` the AuthID is shown for copying and goes nowhere, whoever opened the page. Where there is
     /// something that the person has to read, it goes nowhere by itself: Duplicati's pages close this window at once.
-    pub(super) async fn hand_out(
+    pub(super) async fn issue(
         &self,
         service: Arc<Service>,
         tokens: TokenResponse,
@@ -82,7 +83,7 @@ impl Logins {
         let again = caution.is_none().then(|| self.seal_context(&context)).transpose()?;
         let opener = if caution.is_some() { Opener::None(Silence::Distrusted) } else { context.opener };
         let context = LoginContext { opener, client: client.address, ..context };
-        let waits = shown.is_empty() && self.leave(&context, &authid).await?;
+        let waits = shown.is_empty() && self.put_in_mailbox(&context, &authid).await?;
         let mailbox_failed = shown.is_empty() && !waits && context.expects_mail();
         let sendable = waits
             || match context.opener {

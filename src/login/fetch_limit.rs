@@ -1,5 +1,5 @@
-//! How many different fetch tokens one client may ask with in vain in a minute. What it asks again counts once, so a page
-//! that polls is never slowed down.
+//! Rate limit for fetch tokens: how many different ones a client may ask with in vain in a minute. What it asks again
+//! counts once, so a page that polls is never slowed down.
 
 use super::fetch_token::FetchToken;
 use crate::clock::Clock;
@@ -19,14 +19,14 @@ const MAX_ASKED: u64 = 100_000;
 type Asker = (ClientNet, bool);
 
 /// What was asked for in vain. In memory: a restart begins at zero.
-pub(super) struct Fetches {
+pub(super) struct FetchLimit {
     limit: Limit<Asker>,
     asked: Cache<(Asker, u64), ()>,
     /// Makes numbers of fetch tokens that nobody can choose.
     hasher: RandomState,
 }
 
-impl Fetches {
+impl FetchLimit {
     pub(super) fn new(clock: &Clock) -> Self {
         let asked = Cache::builder()
             .max_capacity(MAX_ASKED)
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn different_tokens_are_counted_and_each_client_by_itself() {
-        let fetches = Fetches::new(&Clock::system());
+        let fetches = FetchLimit::new(&Clock::system());
         let token = |number: u32| FetchToken::parse(&format!("abcdefghijkl{number:04}")).unwrap();
         let client = |host: u32| {
             let net = format!("192.0.2.{host}").parse::<IpAddr>().unwrap().into();
