@@ -33,13 +33,13 @@ impl RecordSecret {
         &self.0
     }
 
-    /// Reads what [`RecordSecret::print`] writes.
+    /// Reads what [`RecordSecret::encode`] writes.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
         (BASE64URL.decode_slice(text, bytes.as_mut_slice()).ok()? == 32).then_some(Self(bytes))
     }
 
-    pub(super) fn print(&self) -> Zeroizing<String> {
+    pub(super) fn encode(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE64URL.encode(self.0.as_slice()))
     }
 }

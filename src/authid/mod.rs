@@ -61,7 +61,7 @@ pub fn seal(keys: &EpochKeys, grant: &Grant) -> Result<AuthId, SealLoginError> {
     let associated = associated_data(&grant.service, keys.epoch(), grant.id);
     let mut body = grant.id.as_bytes().to_vec();
     body.extend(keys.authid().seal(&associated, &plaintext)?);
-    AuthId::print(&grant.service, keys.epoch(), &body).ok_or(SealLoginError::TooLong)
+    AuthId::encode(&grant.service, keys.epoch(), &body).ok_or(SealLoginError::TooLong)
 }
 
 impl Envelope {

@@ -24,7 +24,7 @@ impl AuthId {
     }
 
     /// Puts the parts together; `None` when the result would be longer than [`MAX_LEN`].
-    pub(super) fn print(service: &ServiceId, epoch: Epoch, body: &[u8]) -> Option<Self> {
+    pub(super) fn encode(service: &ServiceId, epoch: Epoch, body: &[u8]) -> Option<Self> {
         let mut text = format!("{VERSION}:{service}:{epoch}:");
         BASE64URL.encode_string(body, &mut text);
         (text.len() <= MAX_LEN).then(|| Self(text.into()))

@@ -75,7 +75,7 @@ impl TokenService {
                 Some(Expiry { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
-            revoke_code: keyring.keys(epoch).ok().map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
+            revoke_code: keyring.keys(epoch).ok().map(|keys| RevokeCode::new(keys, &login.service, login.id).encode()),
         }
     }
 
@@ -107,7 +107,7 @@ impl TokenService {
             tracing::warn!(grant = %login.id, %error, "could not seal anew");
             ExchangeError::Internal
         })?;
-        let revoke_code = RevokeCode::new(keys, &login.service, login.id).print();
+        let revoke_code = RevokeCode::new(keys, &login.service, login.id).encode();
         Ok(Resealed { authid, revoke_code, epoch: keys.epoch() })
     }
 }
