@@ -1,5 +1,5 @@
-//! A grant: what a user granted at a provider in one login (RFC 6749 section 1.3), and what is inside an AuthID. How it is
-//! written is in `content`.
+//! A grant: what a user granted at a provider in one login (RFC 6749 section 1.3), and what is inside an AuthID. How it
+//! is written is in `content`.
 
 use super::ids::{AppId, GrantId, ServiceId};
 use crate::clock::UnixTime;
@@ -44,7 +44,7 @@ impl RecordSecret {
     }
 }
 
-/// One person's login at one service.
+/// What one user granted in one login at one service.
 #[derive(Clone)]
 pub struct Grant {
     /// Where.
@@ -55,7 +55,7 @@ pub struct Grant {
     pub refresh_token: SecretString,
     /// When the refresh token came from the provider. A move to a newer key alone keeps it.
     pub sealed_at: UnixTime,
-    /// When the person logged in.
+    /// When the user logged in.
     pub login_at: UnixTime,
     /// See [`RecordSecret`].
     pub record_secret: RecordSecret,

@@ -34,7 +34,7 @@ impl RevokeCode {
         Self { service: service.clone(), epoch: keys.epoch(), grant, tag: tag(keys, service, grant) }
     }
 
-    /// Reads a code: outer white space is dropped, and nothing else is corrected. What people paste is read with
+    /// Reads a code: outer white space is dropped, and nothing else is corrected. What users paste is read with
     /// [`RevokeCode::find`].
     pub fn parse(text: &str) -> Option<Self> {
         let (service, rest) = text.trim_ascii().strip_prefix(PREFIX)?.split_once(':')?;

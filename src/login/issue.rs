@@ -1,5 +1,5 @@
-//! Token response to AuthID (RFC 6749 section 5.1): checks the granted scopes, seals the refresh token, writes the first
-//! record, fills the mailbox. What nobody will use is revoked at the provider (RFC 7009).
+//! Token response to AuthID (RFC 6749 section 5.1): checks the granted scopes, seals the refresh token, writes the
+//! first record, fills the mailbox. What nobody will use is revoked at the provider (RFC 7009).
 
 use super::error::{LoginError, NoRefreshToken};
 use super::login_context::LoginContext;
@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a person waits for access to be given back.
+/// How long a user waits for access to be given back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Logins {
@@ -31,7 +31,7 @@ impl Logins {
     }
 
     /// With a `caution` the AuthID is shown for copying and goes nowhere, whoever opened the page. Where there is
-    /// something that the person has to read, it goes nowhere by itself: Duplicati's pages close this window at once.
+    /// something that the user has to read, it goes nowhere by itself: Duplicati's pages close this window at once.
     pub(super) async fn issue(
         &self,
         service: Arc<Service>,
