@@ -17,7 +17,7 @@ use crate::provider::{Catalogue, ProviderClient, Visit};
 use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
-use crate::tokens::TokenService;
+use crate::tokens::{Settings, TokenService};
 use crate::watch::Watch;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -125,7 +125,7 @@ impl App {
             denylist.clone(),
             providers.clone(),
             store.clone(),
-            config.patience,
+            Settings { patience: config.patience, legacy: config.legacy },
             clock.clone(),
             meter.clone(),
         );

@@ -36,6 +36,7 @@ pub use site::{Contact, Site};
 pub use sources::{FILE_LIMIT, Sources};
 
 use crate::clock::UnixTime;
+use crate::legacy::Accepted;
 use crate::meter::Names;
 use crate::provider::{Availability, Catalogue, Outbound};
 use crate::rate_limit::Rates;
@@ -91,6 +92,8 @@ pub struct Config {
     pub rates: Rates,
     /// How long requests for an access token may wait, and how many.
     pub patience: Patience,
+    /// Which AuthIDs of duplicati/oauth-server are served.
+    pub legacy: Accepted,
     /// Who runs this server.
     pub site: Site,
     /// The log.

@@ -145,6 +145,12 @@ impl Denylist {
         self.rules.load().denies(service, epoch, grant, login_at).or(revoked.then_some(Denied::Grant))
     }
 
+    /// Whether one login is refused, whatever it was sealed under.
+    pub fn denies_grant(&self, grant: GrantId) -> bool {
+        let revoked = self.revoked.load().contains(&grant);
+        revoked || self.rules.load().holds(grant)
+    }
+
     /// The rule by which every login made at `service` at `login_at` is refused if it is sealed under `epoch`.
     pub fn denies_all(&self, service: &ServiceId, epoch: Epoch, login_at: UnixTime) -> Option<Denied> {
         self.rules.load().denies_all(service, epoch, login_at)

@@ -1,12 +1,12 @@
 //! The authorization request (RFC 6749 section 4.1.1): what it carries, and how it gets to the provider, in the browser's
 //! URL or pushed beforehand (RFC 9126), so that the browser carries a reference alone.
 
-use super::answer::{self, Answer};
 use super::client_auth::{Form, Repeatable};
 use super::discovery::Metadata;
-use super::failure::{Fault, ProviderError};
+use super::error::{Fault, ProviderError};
 use super::json::Members;
 use super::service::{Client, Provider, Service};
+use super::token_response::{self, Answer};
 use super::{Flow, ProviderClient};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -106,7 +106,7 @@ fn reference(provider: &Provider, answer: &Answer) -> Result<String, Fault> {
     match pushed {
         Some(reference) => reference.filter(|reference| !reference.is_empty()).ok_or_else(Fault::bad_answer),
         None => {
-            let fault = answer::error(provider, answer);
+            let fault = token_response::error(provider, answer);
             tracing::warn!(
                 provider = provider.id,
                 status = answer.status,
@@ -124,7 +124,7 @@ fn reference(provider: &Provider, answer: &Answer) -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::{Reply, Stranger, example_asking};
+    use super::super::testing::{Reply, Stranger, example_asking};
     use super::*;
     use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //! corrects a configuration in one round.
 
 use super::service::{Client, Provider, Service};
-use super::{Availability, ClientRegistration, Flow, ProviderSettings, RefreshTokenPolicy, ServiceSettings, check};
+use super::{Availability, ClientRegistration, Flow, ProviderSettings, RefreshTokenPolicy, ServiceSettings, validate};
 use crate::authid::ServiceId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Catalogue {
             let service = services.iter().find(|(service, settings)| *service == id || settings.aliases.contains(id));
             let why = match service.and_then(|(_, settings)| settings.provider.as_ref()) {
                 Some(provider) => format!("names a service, and clients belong to providers; write clients.{provider}"),
-                None => check::unknown_provider(id, providers.keys()),
+                None => validate::unknown_provider(id, providers.keys()),
             };
             faults.push(format!("clients.{id} {why}"));
         }
@@ -39,8 +39,8 @@ impl Catalogue {
         let mut checked = BTreeMap::new();
         for (id, settings) in providers {
             let client = clients.get(&id).unwrap_or(&no_client);
-            let provider = check::provider(&id, settings, client.tenant.as_deref(), &mut faults);
-            let registered = check::client(&provider, client, &mut faults);
+            let provider = validate::provider(&id, settings, client.tenant.as_deref(), &mut faults);
+            let registered = validate::client(&provider, client, &mut faults);
             checked.insert(id, (Arc::new(provider), client, registered));
         }
         let mut catalogue = Self::default();
@@ -48,18 +48,19 @@ impl Catalogue {
         let known: Vec<String> = complete.map(|(id, _)| id.clone()).collect();
         for (id, settings) in services {
             let Some(name) = &settings.provider else {
-                let meant = check::nearest(&id, known.iter())
+                let meant = validate::nearest(&id, known.iter())
                     .map(|known| format!("; or did you mean services.{known}?"))
                     .unwrap_or_default();
                 faults.push(format!("services.{id}.provider is missing; name a table of [providers]{meant}"));
                 continue;
             };
             let Some((provider, client, registered)) = checked.get(name) else {
-                let unknown = check::unknown_provider(name, checked.keys());
+                let unknown = validate::unknown_provider(name, checked.keys());
                 faults.push(format!("services.{id}.provider {unknown}"));
                 continue;
             };
-            let registered = check::service_client(&id, provider, &settings, client, registered.as_ref(), &mut faults);
+            let registered =
+                validate::service_client(&id, provider, &settings, client, registered.as_ref(), &mut faults);
             if let Some(mut service) = service(&id, settings, provider, registered, durable_store, &mut faults) {
                 service.switched_off = client.enabled == Some(false);
                 service.refresh_token_days = client.refresh_token_days.or(service.refresh_token_days);
@@ -157,7 +158,7 @@ fn service(
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::{built_in, clients};
+    use super::super::testing::{built_in, clients};
     use super::*;
 
     fn catalogue(clients: BTreeMap<String, ClientRegistration>, durable_store: bool) -> Result<Catalogue, Vec<String>> {
@@ -231,8 +232,8 @@ mod tests {
         let client =
             ClientRegistration { id: Some("i".into()), tenant: Some("t".into()), ..ClientRegistration::default() };
         let mut faults = Vec::new();
-        let provider = check::provider("p", settings, client.tenant.as_deref(), &mut faults);
-        check::client(&provider, &client, &mut faults);
+        let provider = validate::provider("p", settings, client.tenant.as_deref(), &mut faults);
+        validate::client(&provider, &client, &mut faults);
         assert_eq!((provider.issuer(), faults), (Some("https://x.example/t"), Vec::new()));
     }
 
@@ -347,7 +348,7 @@ mod tests {
             assert!(settings.rotation.take().is_some() || settings.gone.is_some(), "{id}");
             let ended = settings.gone.is_some();
             let mut faults = Vec::new();
-            check::provider(&id, settings, None, &mut faults);
+            validate::provider(&id, settings, None, &mut faults);
             assert_eq!(faults.is_empty(), ended, "{id}: {faults:?}");
             let named =
                 |fault: &String| ["\"none\"", "\"rolling\"", "\"single_use\""].iter().all(|n| fault.contains(n));

@@ -5,12 +5,12 @@
 //! A code is never sent a second time: some servers spend it although they refuse the client. What was found out is kept
 //! in the process, by provider and client, and is bounded by these.
 
-use super::answer::Answer;
 use super::discovery::Metadata;
-use super::failure::{Fault, ProviderError};
+use super::error::{Fault, ProviderError};
+use super::http::{Call, Payload};
 use super::json::Members;
 use super::service::{Client, Provider};
-use super::wire::{Call, Payload};
+use super::token_response::Answer;
 use super::{ClientAuth, ProviderClient};
 use reqwest::RequestBuilder;
 use secrecy::ExposeSecret;
@@ -262,7 +262,7 @@ impl ProviderClient {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::{Reply, Stranger, example};
+    use super::super::testing::{Reply, Stranger, example};
     use super::super::{RefreshError, Service};
     use super::*;
     use std::time::Duration;

@@ -5,11 +5,11 @@
 //! Of a document only what is needed and not configured has to be right; what else is wrong in it is passed over. A
 //! provider whose addresses are all configured does without one.
 
-use super::answer::{self, Answer};
-use super::failure::{Fault, ProviderError};
+use super::error::{Fault, ProviderError};
+use super::http::{Call, Payload, Wire};
 use super::json::Members;
 use super::service::Provider;
-use super::wire::{Call, Payload, Wire};
+use super::token_response::{self, Answer};
 use super::{Flow, endpoint};
 use crate::clock::Clock;
 use crate::net::names_loopback;
@@ -219,7 +219,11 @@ fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fa
     if answer.status != 200 {
         let fault = wrong.fault(format!("HTTP {}", answer.status));
         // Codes of a token endpoint say nothing here, least of all that a login is dead.
-        return Err(if answer.status < 500 && answer.status != 429 { fault } else { answer::error(provider, answer) });
+        return Err(if answer.status < 500 && answer.status != 429 {
+            fault
+        } else {
+            token_response::error(provider, answer)
+        });
     }
     let document = Members::read(&answer.body).filter(|document| document.whole);
     let document = document.ok_or_else(|| wrong.fault("it is no JSON object, or too long"))?;
@@ -284,7 +288,7 @@ fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fa
 mod tests {
     use super::super::ProviderSettings;
     use super::super::outbound::Outbound;
-    use super::super::stranger::{Reply, Stranger, example};
+    use super::super::testing::{Reply, Stranger, example};
     use super::*;
     use crate::meter::Meter;
     use futures_util::future::join_all;

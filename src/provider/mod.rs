@@ -4,46 +4,46 @@
 //! operator adds; [`ProviderClient`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
 //! a [`ProviderError`], or a [`CallbackError`] with its code.
 
-mod answer;
+mod token_response;
 mod authorization;
 mod availability;
-mod calls;
+mod client;
 mod catalogue;
-mod check;
+mod validate;
 mod client_auth;
 mod discovery;
-mod doubt;
+mod unclear_errors;
 mod endpoint;
 mod settings;
-mod failure;
-mod forecast;
-mod habits;
+mod error;
+mod expiry;
+mod rotation_check;
 mod json;
-mod meaning;
-mod names;
+mod error_code;
+mod dns;
 mod outbound;
 mod login_token;
-mod probe;
+mod client_probe;
 mod report;
 mod service;
-mod shortcomings;
+mod metadata_check;
 #[cfg(test)]
-mod stranger;
-mod visit;
-mod wire;
+mod testing;
+mod probe;
+mod http;
 
-pub use answer::TokenResponse;
 pub use availability::Availability;
-pub use calls::{ProviderClient, Revoked};
 pub use catalogue::Catalogue;
-pub use check::is_client_id;
-pub use failure::{ProviderError, RefreshError};
+pub use client::{ProviderClient, Revoked};
+pub use error::{ProviderError, RefreshError};
+pub use error_code::CallbackError;
 pub use login_token::LoginToken;
-pub use meaning::CallbackError;
 pub use outbound::{Outbound, SetupError, bundled_tls};
+pub use probe::{Trouble, Visit};
 pub use service::{Provider, Service};
 pub use settings::{
     ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, ProviderSettings, RefreshTokenPolicy, RevokeStyle,
     ServiceSettings,
 };
-pub use visit::{Trouble, Visit};
+pub use token_response::TokenResponse;
+pub use validate::is_client_id;

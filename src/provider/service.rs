@@ -1,6 +1,6 @@
 //! A service and the provider behind it, checked: what the rest of the program sees of the settings.
 
-use super::meaning::CallbackError;
+use super::error_code::CallbackError;
 use super::report::printable;
 use super::{Flow, ProviderSettings, RefreshTokenPolicy, TokenResponse};
 use crate::authid::{AppId, ServiceId};
@@ -266,7 +266,7 @@ impl Service {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::{built_in, clients};
+    use super::super::testing::{built_in, clients};
     use super::super::{CallbackError, Catalogue, ErrorClass, TokenResponse};
     use super::Provider;
 

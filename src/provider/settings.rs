@@ -232,7 +232,7 @@ pub struct ClientRegistration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::BUILT_IN;
+    use super::super::testing::BUILT_IN;
     use super::*;
     use figment::Figment;
     use figment::providers::{Format, Toml};

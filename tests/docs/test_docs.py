@@ -29,7 +29,7 @@ LONGEST = 120
 BINARY = Path(os.environ.get("TESTS_BIN") or ROOT / "target" / "debug" / "authseal").resolve()
 
 # Why a login or a refresh did not work is logged as `why`, in these files' words.
-WHY = ["authid/text.rs", "login/error.rs", "provider/failure.rs", "tokens/refused.rs"]
+WHY = ["authid/text.rs", "login/error.rs", "provider/error.rs", "tokens/error.rs"]
 # What people read on the pages, in English.
 TEXTS = ROOT / "templates" / "texts" / "en.toml"
 # All sentences in these are an `X-Reason`.

@@ -8,6 +8,7 @@ mod rotate;
 mod epoch_usage;
 mod verify;
 
+pub(super) use epoch_usage::span;
 pub(super) use new::{new_keyring, no_traces};
 
 use crate::seal::Epoch;

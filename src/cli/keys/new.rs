@@ -103,6 +103,7 @@ pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow:
         let epoch = line.rule.as_ref().map(|rule| match rule {
             Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => Some(*epoch),
             Rule::Grant(_, recorded) => recorded.through,
+            Rule::Legacy(_) => None,
         });
         rules += usize::from(epoch.is_some());
         newest = newest.max(epoch.flatten());

@@ -6,7 +6,7 @@
 //! and generation are associated data, so no record passes for that of another login or time.
 
 use super::super::cache::{self, AccessToken};
-use super::steps::SKEW;
+use super::state_machine::SKEW;
 use crate::authid::{Grant, GrantId};
 use crate::clock::{Clock, UnixTime};
 use crate::provider::TokenResponse;
@@ -95,6 +95,13 @@ impl Record {
             boot,
             sealed_under: before.and_then(|before| before.sealed_under),
         }
+    }
+
+    /// One of a login that was never used here: with its own token, and no access token.
+    pub(super) fn unused(login: &Grant) -> Self {
+        let (token, access) = (login.refresh_token.clone(), SecretString::default());
+        let (asked_at, broke_off, boot, sealed_under) = (None, false, None, None);
+        Self { generation: 0, asked_at, broke_off, token, access, fetched_at: 0, boot, life: 0, sealed_under }
     }
 
     /// The same with a mark, or without.

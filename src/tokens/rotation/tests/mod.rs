@@ -3,7 +3,7 @@
 mod crash;
 mod model;
 
-use super::unwritten::Pending;
+use super::pending_writes::Pending;
 use super::*;
 use crate::authid::ServiceId;
 pub(super) use crate::seal::testing::keyring_text;
@@ -355,7 +355,7 @@ async fn a_machine_that_slept_on_its_mark_looks_again_before_it_asks() {
     run.seen = Found { blob: Some(marked), record };
     for seconds in [6, -10] {
         replicas.clock.step(seconds);
-        assert_eq!(run.ask().await, steps::Event::Late);
+        assert_eq!(run.ask().await, state_machine::Event::Late);
         replicas.clock.step(-seconds);
     }
 }

@@ -1,16 +1,16 @@
 //! The calls to providers: from a person's consent to tokens, from a refresh token to an access token, and the end of
 //! both. What differs between providers is read from their settings.
 
-use super::answer::{self, TokenResponse};
 use super::authorization::Request;
 use super::client_auth::{ClientAuths, Form, Repeatable};
 use super::discovery::Discovery;
-use super::failure::{Fault, ProviderError, RefreshError, Repeat};
-use super::habits::Habits;
+use super::error::{Fault, ProviderError, RefreshError, Repeat};
+use super::http::{Call, Payload, Wire};
 use super::login_token::LoginToken;
 use super::outbound::{Outbound, SetupError};
+use super::rotation_check::Habits;
 use super::service::{Client, Provider, Service, TokenUrl};
-use super::wire::{Call, Payload, Wire};
+use super::token_response::{self, TokenResponse};
 use super::{Availability, Catalogue, ErrorClass, RefreshTokenPolicy, RevokeStyle};
 use crate::clock::Clock;
 use crate::meter::Meter;
@@ -185,7 +185,7 @@ impl ProviderClient {
                 let (metadata, repeatable) = (metadata.as_deref(), Repeatable::Yes);
                 let (service, name) = (service.id.as_str(), "revocation");
                 let form = Form { service, name, provider, client, metadata, url, fields: token, deadline, repeatable };
-                return revoked(self.authenticated(form, answer::revoked).await);
+                return revoked(self.authenticated(form, token_response::revoked).await);
             }
             RevokeStyle::TokenOnly => Payload::Form(token, None),
             RevokeStyle::Bearer => match self.refresh(service, refresh_token, BUDGET).await {
@@ -198,7 +198,7 @@ impl ProviderClient {
             },
         };
         let call = Call { provider, service: Some(service.id.as_str()), name: "revocation", url, payload };
-        revoked(self.wire.perform(&call, deadline, true, answer::revoked).await)
+        revoked(self.wire.perform(&call, deadline, true, token_response::revoked).await)
     }
 
     /// Calls the token endpoint.
@@ -227,7 +227,7 @@ impl ProviderClient {
         let name = if fields.contains(&("grant_type", "refresh_token")) { "refresh" } else { "login" };
         let service = service.id.as_str();
         let form = Form { service, name, provider, client, metadata, url, fields, deadline, repeatable };
-        self.authenticated(form, answer::tokens).await
+        self.authenticated(form, token_response::tokens).await
     }
 }
 
@@ -250,7 +250,7 @@ pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Pr
 #[cfg(test)]
 mod tests {
     use super::super::service::PLACES;
-    use super::super::stranger::{Reply, Stranger, example, moved};
+    use super::super::testing::{Reply, Stranger, example, moved};
     use super::*;
 
     const TOKENS: &str = r#"{"access_token":"at","expires_in":3600,"refresh_token":"next"}"#;

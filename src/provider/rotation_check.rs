@@ -3,8 +3,8 @@
 //!
 //! Kept in memory and bounded; a restart forgets what was seen and said.
 
-use super::doubt::{Doubts, TokenName};
 use super::service::{Provider, Service};
+use super::unclear_errors::{Doubts, TokenName};
 use super::{ProviderError, RefreshTokenPolicy};
 use crate::clock::Clock;
 use moka::sync::Cache;

@@ -1,6 +1,6 @@
 //! What can be wrong with the settings about a provider and with a client, each fault in a sentence for the operator.
 
-use super::meaning::{self, Code};
+use super::error_code::{self, Code};
 use super::service::{Client, Provider, TokenUrl};
 use super::{ClientRegistration, Flow, ProviderSettings, ServiceSettings, endpoint};
 use regex_lite::Regex;
@@ -132,7 +132,7 @@ fn rest(settings: &ProviderSettings, fault: &mut impl FnMut(&str, &str)) {
     if settings.client_id_pattern.as_deref().is_some_and(|pattern| Regex::new(pattern).is_err()) {
         fault("client_id_pattern", "is no regular expression like `^[0-9a-f]{32}$`");
     }
-    for code in settings.errors.keys().filter(|code| !meaning::is_key(code)) {
+    for code in settings.errors.keys().filter(|code| !error_code::is_key(code)) {
         fault(
             "errors",
             &format!(

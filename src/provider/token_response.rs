@@ -2,9 +2,9 @@
 //! answer is good, whatever else is in it: at a provider whose refresh tokens work once it holds the only one there is.
 //! The content type is ignored, as providers get it wrong; what an error means is told by `meaning`.
 
-use super::failure::{Fault, Repeat};
+use super::error::{Fault, Repeat};
+use super::error_code::Told;
 use super::json::Members;
-use super::meaning::Told;
 use super::report::Head;
 use super::service::Provider;
 use super::{ErrorClass, ProviderError};
@@ -150,7 +150,7 @@ fn life(members: &Members, name: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::super::ProviderSettings;
-    use super::super::stranger::built_in;
+    use super::super::testing::built_in;
     use super::*;
 
     fn read(provider: &str, status: u16, body: &str) -> Result<TokenResponse, ProviderError> {

@@ -34,7 +34,7 @@ impl Service {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::{built_in, clients};
+    use super::super::testing::{built_in, clients};
     use super::super::{Catalogue, ClientRegistration, ProviderSettings, RefreshTokenPolicy};
     use super::*;
 

@@ -7,13 +7,13 @@
 //! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
 
-use super::answer::Answer;
 use super::client_auth::{Choice, with_client};
-use super::failure::{Fault, ProviderError, Repeat};
-use super::names::{Names, Remembered};
+use super::dns::{Names, Remembered};
+use super::error::{Fault, ProviderError, Repeat};
 use super::outbound::{Outbound, SetupError, trusting};
 use super::report::{self, Head, report};
 use super::service::{Client, Provider};
+use super::token_response::Answer;
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
 use crate::net::names_loopback;
@@ -290,7 +290,7 @@ fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::super::ProviderSettings;
-    use super::super::stranger::{Reply, Stranger};
+    use super::super::testing::{Reply, Stranger};
     use super::*;
 
     #[test]

@@ -233,7 +233,7 @@ fn known(settings: &ProviderSettings, text: &str) -> Option<Code> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::built_in;
+    use super::super::testing::built_in;
     use super::*;
 
     fn meaning_of(code: &str) -> Option<ErrorClass> {
