@@ -17,7 +17,7 @@ use crate::provider::{Catalogue, ProviderClient, Visit};
 use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
-use crate::tokens::TokenService;
+use crate::tokens::{Settings, TokenService};
 use crate::watch::Watch;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -104,7 +104,9 @@ impl App {
         else {
             return Err(StartupError(faults));
         };
-        let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
+        let keyring = Arc::new(keyring);
+        let denylist = Arc::new(denylist);
+        let providers = Arc::new(providers);
         let shared = password.map(|password| SharedPassword::new(password, keyring.clone(), clock.clone()));
         let certificate = certificate.map(Arc::new);
         let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
@@ -125,7 +127,7 @@ impl App {
             denylist.clone(),
             providers.clone(),
             store.clone(),
-            config.patience,
+            Settings { patience: config.patience, legacy: config.legacy },
             clock.clone(),
             meter.clone(),
         );

@@ -53,9 +53,10 @@ pub struct Grant {
     pub id: GrantId,
     /// The provider's refresh token.
     pub refresh_token: SecretString,
-    /// When the refresh token came from the provider. A move to a newer key alone keeps it.
+    /// When the refresh token came from the provider; 0 where that is not known, since it was never sealed. A move to a
+    /// newer key alone keeps it.
     pub sealed_at: UnixTime,
-    /// When the person logged in.
+    /// When the person logged in; 0 where that is not known: earlier than whatever a rule about old logins names.
     pub login_at: UnixTime,
     /// See [`RecordSecret`].
     pub record_secret: RecordSecret,
@@ -84,6 +85,17 @@ impl Grant {
             ends_at: None,
             unknown: Unknown::default(),
         })
+    }
+
+    /// One that another server made and did not seal.
+    pub fn unsealed(service: ServiceId, id: GrantId, refresh_token: SecretString, record_secret: RecordSecret) -> Self {
+        let (app, ends_at, unknown) = (None, None, Unknown::default());
+        Self { service, id, refresh_token, sealed_at: 0, login_at: 0, record_secret, app, ends_at, unknown }
+    }
+
+    /// Whether it was never sealed.
+    pub fn is_unsealed(&self) -> bool {
+        self.sealed_at == 0
     }
 
     /// The same login around another refresh token, which came at `sealed_at`. What was said of the old one's end is

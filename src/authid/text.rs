@@ -49,10 +49,10 @@ pub enum ParseError {
     #[error("not an AuthID")]
     Malformed,
     /// An AuthID of the older unsealed form, `v2:<service>:<refresh token>`.
-    #[error("an AuthID of version 2")]
+    #[error("an AuthID of version 2, which duplicati/oauth-server makes; `legacy.v2 = true` has them served")]
     Version2(Option<ServiceId>),
     /// An AuthID that refers to another server's database, `<32 hex digits>:<password>`.
-    #[error("an AuthID of version 1")]
+    #[error("an AuthID of version 1, which duplicati/oauth-server makes; `legacy.v1_dir` has them served")]
     Version1,
 }
 

@@ -9,8 +9,9 @@ use crate::denylist::Denylist;
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::ProviderClient;
+use crate::seal::Epoch;
 use crate::store::Store;
-use crate::tokens::{ExchangeError, Opened, Patience, ProviderRevocation, ProviderRevocationMode, TokenService};
+use crate::tokens::{ExchangeError, Opened, ProviderRevocation, ProviderRevocationMode, Settings, TokenService};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -89,13 +90,20 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
         return Err(UsageError(advice.to_owned()).into());
     }
-    let (config, json) = (input.file.load()?, input.json);
+    let config = input.file.load()?;
+    let json = input.json;
     let text = read()?;
     block_on(async {
         let (tokens, providers) = rooms(config)?;
         let done = match command {
-            Command::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
-            Command::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
+            Command::Inspect { test, .. } => match open(&tokens, &text).await {
+                Ok(opened) => inspect(&tokens, &providers, &opened, *test, json).await,
+                Err(error) => Err(error),
+            },
+            Command::Reseal { .. } => match open(&tokens, &text).await {
+                Ok(opened) => reseal(&tokens, &opened, json).await,
+                Err(error) => Err(error),
+            },
             Command::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
         tokens.settle(PATIENCE).await;
@@ -132,17 +140,23 @@ async fn inspect(
 
 async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::Result<()> {
     let anew = tokens.reseal(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.id);
+    let authid = anew.authid.expose();
+    let code = anew.revoke_code.expose_secret();
+    let grant = opened.login.id;
     if json {
-        let (epoch, before) = (anew.epoch.number(), opened.epoch.number());
+        let (epoch, before) = (anew.epoch.number(), opened.epoch().map(Epoch::number));
         let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
         return print_json(answer);
     }
-    match opened.epoch {
-        before if before == anew.epoch => {
+    match opened.epoch() {
+        None => eprintln!(
+            "login {grant}: sealed under epoch {} now; the old AuthID stays good as long as it is taken",
+            anew.epoch
+        ),
+        Some(before) if before == anew.epoch => {
             eprintln!("login {grant}: sealed once more under epoch {before}; the AuthID that was read stays good")
         }
-        before => {
+        Some(before) => {
             eprintln!(
                 "login {grant}: sealed under epoch {} now; the AuthID under epoch {before} stays good",
                 anew.epoch
@@ -161,7 +175,8 @@ async fn revoke(
     at_provider: bool,
     json: bool,
 ) -> anyhow::Result<()> {
-    let revocable = tokens.revocable(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let revocable =
+        tokens.revocable(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
     let at_provider = if at_provider { ProviderRevocationMode::Always } else { ProviderRevocationMode::Never };
     let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
@@ -197,17 +212,19 @@ fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> 
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
     };
-    let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
+    let denylist = Denylist::open(&config.denylist)?;
+    let clock = Clock::system();
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
     let providers = Arc::new(ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
-    let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
+    let keyring = Arc::new(keyring);
+    let denylist = Arc::new(denylist);
     Ok((
         TokenService::new(
             keyring,
             denylist,
             Arc::clone(&providers),
             store,
-            Patience::default(),
+            Settings { legacy: config.legacy, ..Settings::default() },
             clock,
             Meter::default(),
         ),
@@ -216,8 +233,8 @@ fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> 
 }
 
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.
-fn open(tokens: &TokenService, text: &SecretString) -> anyhow::Result<Opened> {
-    tokens.open(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))
+async fn open(tokens: &TokenService, text: &SecretString) -> anyhow::Result<Opened> {
+    tokens.open(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))
 }
 
 /// What is typed or pasted, or all that is piped in.
@@ -255,7 +272,7 @@ fn in_words(refused: &ExchangeError) -> String {
             "not an AuthID; one of this server begins with `v3:` and is copied whole".to_owned()
         }
         ExchangeError::Parse(error @ (ParseError::Version1 | ParseError::Version2(_))) => {
-            format!("{error}, from another kind of server; it must be made anew: log in at this server")
+            format!("{error}; as it is, its owner has to log in at this server")
         }
         ExchangeError::IsRevokeCode => "a revoke code, not an AuthID; `authseal authid revoke` takes it".to_owned(),
         ExchangeError::BadRevokeCode => "not a revoke code of this server, or mistyped; copy it whole".to_owned(),

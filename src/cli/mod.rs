@@ -12,13 +12,14 @@ mod check;
 mod completions;
 mod config;
 mod config_args;
+mod default_path;
 mod demo;
 mod denylist;
-mod default_path;
 mod healthcheck;
 mod init;
 mod json;
 mod keys;
+mod legacy;
 mod log;
 mod man;
 mod online_check;
@@ -85,6 +86,9 @@ enum Command {
     /// Make the denylist, look at it, and change it beside running servers
     #[command(subcommand)]
     Denylist(denylist::Command),
+    /// Say how many AuthIDs of duplicati/oauth-server still come, as running servers have seen
+    #[command(after_help = legacy::EXAMPLES)]
+    Legacy(legacy::Legacy),
     /// Make the hash for `access.password_file`
     #[command(subcommand)]
     Access(password::Command),
@@ -153,6 +157,7 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => keys::run(&command),
         Command::Authid(command) => authid::run(&command),
         Command::Denylist(command) => denylist::run(&command),
+        Command::Legacy(legacy) => legacy::legacy(&legacy),
         Command::Access(command) => password::run(&command),
         Command::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
         Command::Completions(completions) => completions::completions(&completions),

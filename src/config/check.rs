@@ -6,6 +6,7 @@ use super::layers::Layers;
 use super::raw::{self, RawConfig};
 use super::{Config, Delivery, HttpSettings, KeyringSource, Log};
 use crate::keyring_file;
+use crate::legacy::Accepted;
 use crate::net::{Origin, names_loopback};
 use crate::provider::Catalogue;
 use crate::store::StorePlace;
@@ -46,6 +47,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     let (outbound, own_authorities) = keys.outbound(raw.outbound, &mut raw.providers);
     let site = keys.site(raw.site, raw.privacy);
     let level = keys.parse_key(&["log", "level"], raw.log.level, log_level);
+    let v1_dir = keys.folder(&["legacy", "v1_dir"], raw.legacy.v1_dir);
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], raw.acme_challenge_dir);
     let templates_dir = keys.folder(&["templates_dir"], raw.templates_dir);
     let catalogue = Catalogue::build(raw.providers, raw.services, raw.clients, store.is_durable());
@@ -74,6 +76,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         catalogue,
         rates,
         patience,
+        legacy: Accepted { v2: raw.legacy.v2, v1_dir },
         site,
         log: Log { level: level.unwrap_or_default(), format: raw.log.format },
         templates_dir,

@@ -8,15 +8,16 @@
 mod check;
 mod credentials;
 mod doubts;
+mod error;
 mod expiry;
 mod extract;
-mod error;
 mod http;
 mod layers;
 mod limits;
 mod lines;
 mod listening;
 mod outbound;
+mod raw;
 mod secrets;
 mod show;
 mod site;
@@ -25,7 +26,6 @@ mod sources;
 mod tests;
 mod underscores;
 mod values;
-mod raw;
 
 pub use check::check_origin;
 pub use error::{ConfigError, ConfigErrors};
@@ -36,6 +36,7 @@ pub use site::{Contact, Site};
 pub use sources::{FILE_LIMIT, Sources};
 
 use crate::clock::UnixTime;
+use crate::legacy::Accepted;
 use crate::meter::Names;
 use crate::provider::{Availability, Catalogue, Outbound};
 use crate::rate_limit::Rates;
@@ -91,6 +92,8 @@ pub struct Config {
     pub rates: Rates,
     /// How long requests for an access token may wait, and how many.
     pub patience: Patience,
+    /// Which AuthIDs of duplicati/oauth-server are served.
+    pub legacy: Accepted,
     /// Who runs this server.
     pub site: Site,
     /// The log.

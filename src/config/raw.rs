@@ -25,6 +25,7 @@ pub(super) struct RawConfig {
     pub(super) providers: BTreeMap<String, ProviderSettings>,
     pub(super) services: BTreeMap<String, ServiceSettings>,
     pub(super) refresh: Refresh,
+    pub(super) legacy: Legacy,
     pub(super) limits: Limits,
     pub(super) site: Site,
     pub(super) privacy: Privacy,
@@ -104,6 +105,13 @@ pub(super) struct Refresh {
     pub(super) wait_seconds: u64,
     pub(super) max_waiting: Option<u64>,
     pub(super) allow_query_authid: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Legacy {
+    pub(super) v2: bool,
+    pub(super) v1_dir: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

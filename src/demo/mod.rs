@@ -249,7 +249,8 @@ impl State {
 
     /// The one page that there is, plainly somebody else's than ours.
     fn page(&self, request: &HttpRequest, stand: &Stand, more: minijinja::Value) -> HttpResponse {
-        let context = context! { language => Language::of(request).tag(), stands_for => stand.name.clone(), ..more };
+        let context =
+            context! { language => Language::from_request(request).tag(), stands_for => stand.name.clone(), ..more };
         match self.pages.get_template("demo_consent.html").and_then(|page| page.render(context)) {
             Ok(page) => HttpResponse::Ok()
                 .insert_header((

@@ -1,6 +1,7 @@
 //! Which rules a keyring makes superfluous: those whose AuthIDs do not open any more, whatever the denylist says.
 
 use super::rule::{Recorded, Rule};
+use crate::legacy::may_be_old;
 use crate::seal::{Entry, Epoch, Keyring, NoKey};
 use std::fmt;
 
@@ -13,6 +14,8 @@ pub enum KeepReason {
     Unknown(Epoch),
     /// This epoch is newer than the line, but not known to have been made after it.
     NotNewer(Epoch),
+    /// It is about an old AuthID, which opens without a key.
+    Old,
     /// It does not say when it was written and which epochs there were.
     Undated,
 }
@@ -27,6 +30,9 @@ impl fmt::Display for KeepReason {
                 "epoch {epoch} is not in the keyring and could come back; if it never will, set `min_epoch` above it"
             ),
             Self::NotNewer(epoch) => write!(f, "epoch {epoch} may have been there when the line was written"),
+            Self::Old => {
+                f.write_str("an old AuthID needs no key, so it would work again as long as `[legacy]` takes it")
+            }
             Self::Undated => f.write_str("the line has no `through` and `at`; it stays until it is taken out by hand"),
         }
     }
@@ -44,6 +50,8 @@ pub fn keep_reason(rule: &Rule, keyring: &Keyring) -> Option<KeepReason> {
     };
     let (through, at) = match rule {
         Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => return closed(*epoch),
+        Rule::Legacy(_) => return Some(KeepReason::Old),
+        Rule::Grant(grant, _) if may_be_old(*grant) => return Some(KeepReason::Old),
         Rule::Grant(_, Recorded { through: Some(through), at: Some(at) }) => (*through, *at),
         Rule::Grant(..) => return Some(KeepReason::Undated),
     };
@@ -94,6 +102,11 @@ mod tests {
         let all_new = keyring("primary = 3\n", &[(1, "retired 11"), (2, "retired 11"), (3, "11")]);
         for undated in ["", "through 2", "at 2026-11-23T10:00:00Z"] {
             assert_eq!(keep_reason(&rule(undated), &all_new), Some(KeepReason::Undated));
+        }
+        for old in
+            ["grant 01d00000000000000000000000000000 through 2 at 2026-11-23T10:00:00Z", &format!("legacy {:064}", 7)]
+        {
+            assert_eq!(keep_reason(&Rule::parse(old).unwrap(), &all_new), Some(KeepReason::Old));
         }
         let far = rule("through 4294967295 at 2026-11-23T10:00:00Z");
         assert_eq!(keep_reason(&far, &all_new), Some(KeepReason::Opens(three)), "without counting to four billions");

@@ -91,7 +91,8 @@ impl Source for OnDisk {
     fn loaded(&mut self, old: &Rules, new: &Rules, from: &[FileStamp]) {
         let stays = |grant: &GrantId| !new.holds(*grant) || self.unconfirmed.contains(grant);
         self.revoked.rcu(|revoked| revoked.iter().copied().filter(stays).collect::<BTreeSet<_>>());
-        let (before, now) = (old.count(), new.count());
+        let before = old.count();
+        let now = new.count();
         let stamp = from.first().copied();
         if self.stamp != stamp {
             tracing::info!(target: "authseal::audit", event = "denylist_changed", before, rules = now, "denylist loaded");
@@ -114,7 +115,8 @@ impl Denylist {
     /// # Errors
     /// When it is missing, unreadable or faulty: to start without it would undo every revocation.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DenylistError> {
-        let (path, revoked) = (path.into(), Revoked::default());
+        let path = path.into();
+        let revoked = Revoked::default();
         let (rules, stamp) = read(&path)?;
         let on_disk = OnDisk {
             path: path.clone(),
@@ -143,6 +145,12 @@ impl Denylist {
         // First those of this process: they leave this set only after rules that hold them are in force.
         let revoked = self.revoked.load().contains(&grant);
         self.rules.load().denies(service, epoch, grant, login_at).or(revoked.then_some(Denied::Grant))
+    }
+
+    /// Whether one login is refused, whatever it was sealed under.
+    pub fn denies_grant(&self, grant: GrantId) -> bool {
+        let revoked = self.revoked.load().contains(&grant);
+        revoked || self.rules.load().holds(grant)
     }
 
     /// The rule by which every login made at `service` at `login_at` is refused if it is sealed under `epoch`.

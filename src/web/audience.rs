@@ -15,7 +15,8 @@ pub(in crate::web) fn in_header(request: &HttpRequest) -> Option<Cow<'_, str>> {
 
 /// Whether an AuthID, good or bad, says that it is for Box.
 pub(in crate::web) fn says_box(authid: &str) -> bool {
-    tidy(authid).starts_with("v3:box.com:")
+    let authid = tidy(authid);
+    ["v3:box.com:", "v2:box.com:"].iter().any(|beginning| authid.starts_with(beginning))
 }
 
 /// A header's text, which may hold more than ASCII where an AuthID was pasted: UTF-8, or else Latin-1 (RFC 9110 section

@@ -15,6 +15,7 @@ mod init;
 mod keyring;
 mod keyring_file;
 mod keys;
+mod legacy;
 mod log;
 mod online;
 mod reload;

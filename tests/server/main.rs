@@ -23,6 +23,7 @@ mod http_rules;
 mod inspect;
 #[path = "../support/keyring.rs"]
 mod keyring;
+mod legacy;
 mod limits;
 mod login;
 mod metrics;

@@ -30,7 +30,7 @@ struct OutputArgs {
 
 #[derive(Args)]
 pub(in crate::cli) struct Add {
-    /// Rule as a line of the file has it: `epoch …` or `login …`; `-` for lines on standard input
+    /// Rule as a line of the file has it: `epoch …`, `login …` or `legacy …`; `-` for lines on standard input
     #[arg(required = true, value_name = "RULE")]
     words: Vec<String>,
     /// Addition even of a rule that names an unknown service; lines on standard input are always added

@@ -71,12 +71,13 @@ pub(super) fn list(look: &Look) -> anyhow::Result<()> {
 /// A rule for programs; what it does not have is null.
 fn as_json(number: usize, rule: &Rule, text: &str) -> Value {
     let note = text.split_once('#').map(|(_, note)| note.trim());
-    let row = |kind: &str| json!({ "line": number, "kind": kind, "epoch": null, "service": null, "login_before": null, "grant": null, "login": null, "through": null, "at": null, "note": note });
+    let row = |kind: &str| json!({ "line": number, "kind": kind, "epoch": null, "service": null, "login_before": null, "grant": null, "login": null, "legacy": null, "through": null, "at": null, "note": note });
     let mut row = row(match rule {
         Rule::Epoch(_) => "epoch",
         Rule::Service(..) => "service",
         Rule::LoginBefore(..) => "login_before",
         Rule::Grant(..) => "grant",
+        Rule::Legacy(_) => "legacy",
     });
     match rule {
         Rule::Epoch(epoch) => row["epoch"] = epoch.number().into(),
@@ -94,6 +95,11 @@ fn as_json(number: usize, rule: &Rule, text: &str) -> Value {
             row["through"] = through.map(Epoch::number).into();
             row["at"] = at.map(|time| time.to_string()).into();
         }
+        Rule::Legacy(digest) => {
+            row["legacy"] = digest.to_string().into();
+            row["grant"] = digest.grant().to_string().into();
+            row["login"] = row["grant"].clone();
+        }
     }
     row
 }
@@ -105,11 +111,13 @@ struct Counts {
     service: usize,
     login_before: usize,
     grant: usize,
+    legacy: usize,
 }
 
 pub(super) fn check(look: &Look) -> anyhow::Result<()> {
     let target = look.files.find()?;
-    let (mut counts, mut warnings) = (Counts::default(), Vec::new());
+    let mut counts = Counts::default();
+    let mut warnings = Vec::new();
     let now = Clock::system().now();
     let mut more = 0;
     let read = lines(&target.denylist, |line| {
@@ -119,6 +127,7 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
             Rule::Service(..) => &mut counts.service,
             Rule::LoginBefore(..) => &mut counts.login_before,
             Rule::Grant(..) => &mut counts.grant,
+            Rule::Legacy(_) => &mut counts.legacy,
         } += 1;
         match target.doubt(rule, now) {
             Some(_) if warnings.len() >= MAX_DOUBTS => more += 1,
@@ -152,11 +161,16 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
     read?;
     if !look.json {
         warnings.iter().for_each(|warning| println!("warning: {warning}"));
-        let Counts { epoch, service, login_before, grant } = counts;
+        let Counts { epoch, service, login_before, grant, legacy } = counts;
+        let old = if legacy > 0 { format!(", {legacy} of old AuthIDs") } else { String::new() };
         let kinds = format!(
-            "{epoch} of epochs, {service} of services, {login_before} of older logins, {grant} of single logins"
+            "{epoch} of epochs, {service} of services, {login_before} of older logins, {grant} of single logins{old}"
         );
-        println!("{}: good; {} rules: {kinds}", target.denylist.display(), epoch + service + login_before + grant);
+        println!(
+            "{}: good; {} rules: {kinds}",
+            target.denylist.display(),
+            epoch + service + login_before + grant + legacy
+        );
     }
     Ok(())
 }

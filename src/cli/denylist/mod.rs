@@ -2,8 +2,8 @@
 //! take it up within two seconds; how it reaches other machines is the operator's.
 
 mod edit;
-mod target;
 mod list;
+mod target;
 
 use super::config_args::ConfigFile;
 use super::default_path::place;
@@ -24,7 +24,8 @@ Examples:
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// Refuse an epoch, a service of it, its older logins, or one login (`login` or `grant`, and the login id)
+    /// Refuse an epoch, a service of it, its older logins, one login (`login` or `grant`, and the login id), or an old
+    /// AuthID (`legacy`, and its SHA-256)
     ///
     /// The rule is on the disk when this says so. The line of a login gets the newest epoch and the time, which tell
     /// `compact` when it is no longer needed.
@@ -35,6 +36,7 @@ Examples:
   authseal denylist add epoch 3
   authseal denylist add epoch 3 service dropbox
   authseal denylist add epoch 3 login-before 2026-11-01T00:00:00Z
+  printf %s $OLD | sha256sum         # of an old AuthID: add legacy and these 64 digits
   authseal denylist add - < lines    # many; another denylist will do")]
     Add(edit::Add),
     /// Take a rule out: what it refused works again

@@ -91,7 +91,7 @@ impl Target {
                 Some(format!("the time is to come: until then it refuses new logins under epoch {epoch}"))
             }
             Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => of_epoch(epoch),
-            Rule::Grant(..) => None,
+            Rule::Grant(..) | Rule::Legacy(_) => None,
         }
     }
 

@@ -63,7 +63,7 @@ impl EpochUsage {
 }
 
 /// A span of time in its largest unit.
-fn span(seconds: i64) -> String {
+pub(in crate::cli) fn span(seconds: i64) -> String {
     match (seconds / DAY, seconds / HOUR, seconds / MINUTE) {
         (1, ..) => "1 day".to_owned(),
         (2.., ..) => format!("{} days", seconds / DAY),
@@ -85,7 +85,7 @@ mod tests {
         let seen = seen.map(|ago| rfc3339(NOW - ago));
         let epochs = serde_json::json!([{ "epoch": 3, "state": "open", "fingerprint": "0", "last_seen": seen }]);
         let body = serde_json::json!({ "digest": "0", "watching_since": rfc3339(NOW - since), "epochs": epochs });
-        Replica { url: String::new(), answer: Ok(ReplicaKeyring::parse(body.to_string().as_bytes()).unwrap()) }
+        Replica { url: String::new(), answer: Ok(serde_json::from_value(body).unwrap()) }
     }
 
     fn silent() -> Replica {

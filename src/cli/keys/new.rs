@@ -97,12 +97,14 @@ pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow:
         Some((file, _)) if file.parent() == path.parent() => return Ok(()),
         _ => (path.with_file_name("denylist"), StorePlace::Memory),
     };
-    let (mut rules, mut newest) = (0, None);
+    let mut rules = 0;
+    let mut newest = None;
     // A list that cannot be read to its end tells what it can.
     let _ = denylist::lines(&denylist, |line| {
         let epoch = line.rule.as_ref().map(|rule| match rule {
             Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => Some(*epoch),
             Rule::Grant(_, recorded) => recorded.through,
+            Rule::Legacy(_) => None,
         });
         rules += usize::from(epoch.is_some());
         newest = newest.max(epoch.flatten());

@@ -1,5 +1,6 @@
 //! What a replica says of its keyring, and how that differs from the one at hand.
 
+use super::told::Told;
 use crate::clock::UnixTime;
 use crate::seal::{EpochKeys, KeyState, Keyring};
 use serde::{Deserialize, Serialize};
@@ -61,7 +62,7 @@ impl TryFrom<String> for Hex {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-struct Time(UnixTime);
+pub(in crate::cli) struct Time(pub(in crate::cli) UnixTime);
 
 impl TryFrom<String> for Time {
     type Error = jiff::Error;
@@ -109,12 +110,12 @@ impl fmt::Display for Difference {
     }
 }
 
-impl ReplicaKeyring {
-    /// `None` for what is no answer of an admin listener.
-    pub(in crate::cli) fn parse(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
-    }
+impl Told for ReplicaKeyring {
+    const PATH: &'static str = "/keyring";
+    const WHAT: &'static str = "a keyring";
+}
 
+impl ReplicaKeyring {
     fn epoch(&self, number: u32) -> Option<&Epoch> {
         self.epochs.iter().find(|epoch| epoch.epoch == number)
     }

@@ -1,9 +1,11 @@
-//! Asking replicas what keyring they hold, `GET /keyring` at their admin listeners, all at once; and how that differs from
-//! the keyring at hand.
+//! Asking replicas at their admin listeners, all at once: above all what keyring they hold, `GET /keyring`, and how that
+//! differs from the keyring at hand.
 
 mod keyring;
+mod told;
 
-pub(super) use keyring::{Hex, ReplicaKeyring};
+pub(super) use keyring::{Hex, ReplicaKeyring, Time};
+pub(super) use told::Told;
 
 use crate::cli::block_on;
 use crate::cli::config_args::seen_from_here;
@@ -37,15 +39,20 @@ pub(super) struct Against {
 }
 
 /// A replica, and what it said or why it said nothing.
-pub(super) struct Replica {
+pub(super) struct Replica<A = ReplicaKeyring> {
     pub(super) url: String,
-    pub(super) answer: Result<ReplicaKeyring, String>,
+    pub(super) answer: Result<A, String>,
 }
 
 impl Against {
+    /// Whether replicas were named.
+    pub(super) fn is_named(&self) -> bool {
+        !self.urls.is_empty()
+    }
+
     /// Asks the replicas that were named. If none were, it asks the server of this machine, and returns nothing if that
     /// does not answer.
-    pub(super) fn ask(&self, own_listener: Option<&Url>) -> anyhow::Result<Vec<Replica>> {
+    pub(super) fn ask<A: Told>(&self, own_listener: Option<&Url>) -> anyhow::Result<Vec<Replica<A>>> {
         if !self.urls.is_empty() {
             return ask(&self.urls);
         }
@@ -120,14 +127,14 @@ fn admin_url(text: &str) -> Result<Url, &'static str> {
     url.ok_or("must be like http://10.0.0.5:9464; an epoch goes before --against")
 }
 
-fn ask(urls: &[Url]) -> anyhow::Result<Vec<Replica>> {
+fn ask<A: Told>(urls: &[Url]) -> anyhow::Result<Vec<Replica<A>>> {
     let client = client().context("the HTTP client cannot be set up")?;
     block_on(join_all(urls.iter().map(|url| patiently(&client, url))))
 }
 
-async fn patiently(client: &Client, url: &Url) -> Replica {
+async fn patiently<A: Told>(client: &Client, url: &Url) -> Replica<A> {
     let shown = url.as_str().trim_end_matches('/').to_owned();
-    let mut exchange = pin!(exchange(client, format!("{shown}/keyring")));
+    let mut exchange = pin!(exchange(client, format!("{shown}{}", A::PATH)));
     let answer = match timeout(PATIENCE, exchange.as_mut()).await {
         Ok(answer) => answer,
         Err(_) => {
@@ -140,7 +147,7 @@ async fn patiently(client: &Client, url: &Url) -> Replica {
 }
 
 /// One request. Its error is the end of a sentence that begins with the URL.
-async fn exchange(client: &Client, url: String) -> Result<ReplicaKeyring, String> {
+async fn exchange<A: Told>(client: &Client, url: String) -> Result<A, String> {
     let no_answer = |error: reqwest::Error| {
         let error = anyhow::Error::from(error.without_url());
         format!("does not answer ({})", error.root_cause())
@@ -156,11 +163,11 @@ async fn exchange(client: &Client, url: String) -> Result<ReplicaKeyring, String
     while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_ANSWER {
-            break; // no keyring is that long
+            break; // nothing that is asked for is that long
         }
     }
-    ReplicaKeyring::parse(&body)
-        .ok_or_else(|| "answers with something else than a keyring; is that its admin listener?".to_owned())
+    serde_json::from_slice(&body)
+        .map_err(|_| format!("answers with something else than {}; is that its admin listener?", A::WHAT))
 }
 
 /// Trusts what this machine trusts; an empty container has no certificates, so there it is what is built in.

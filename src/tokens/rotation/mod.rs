@@ -2,6 +2,7 @@
 //! newest token of each such login, and this room sees to it that no two callers, here or on other replicas, spend one
 //! twice. `state_machine` decides what is done in which order; `driver` does it; `records` is what it is done with.
 
+mod adopt;
 mod boot;
 mod driver;
 mod record;
@@ -152,8 +153,12 @@ impl Rotation {
         deadline: Instant,
         ask: &Ask<'_>,
     ) -> Result<AccessToken, ExchangeError> {
-        let mut run = self.run(login, manner, deadline, ask);
-        let end = run.go(if recall { Wanted::Any } else { Wanted::NotFirst }).await;
+        let wanted = if recall { Wanted::Any } else { Wanted::NotFirst };
+        let (mut run, mut end) = self.go(login, manner, deadline, ask, wanted).await?;
+        // Another one who came with the same may just have taken it out.
+        if end == End::Missing && Self::is_adopted(login, manner) {
+            (run, end) = self.go(login, manner, deadline, ask, wanted).await?;
+        }
         self.meter.rotation(end.label());
         let access = |record: Option<Record>| {
             record.map(|record| record.access(&self.records.clock)).ok_or(ExchangeError::Internal)
@@ -162,6 +167,9 @@ impl Rotation {
             (End::Recorded, _) => access(run.seen.record),
             (End::Answered | End::Unwritten, _) => access(run.answer),
             (End::Failed, Some(RefreshError { failure, in_doubt, status })) => {
+                if Self::is_adopted(login, manner) && !in_doubt {
+                    self.disown(login, manner, run.seen.blob.as_deref()).await;
+                }
                 let broke_off = run.seen.record.is_some_and(|record| record.broke_off);
                 Err(match failure {
                     ProviderError::Refused(_) if broke_off => {
@@ -181,6 +189,20 @@ impl Rotation {
                 .no_key
                 .map_or(ExchangeError::StoreDown, |(epoch, why)| ExchangeError::NoKeyForRecord(epoch, why))),
         }
+    }
+
+    async fn go<'a, 'b>(
+        &'a self,
+        login: &'a Grant,
+        manner: Manner,
+        deadline: Instant,
+        ask: &'a Ask<'b>,
+        wanted: Wanted,
+    ) -> Result<(Run<'a, 'b>, End), ExchangeError> {
+        self.adopt(login, manner).await.map_err(|_| ExchangeError::StoreDown)?;
+        let mut run = self.run(login, manner, deadline, ask);
+        let end = run.go(wanted).await;
+        Ok((run, end))
     }
 
     /// Does something with the newest refresh token of a login, while nobody exchanges it. Exchanges under way are waited

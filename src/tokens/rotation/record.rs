@@ -97,6 +97,13 @@ impl Record {
         }
     }
 
+    /// One of a login that was never used here: with its own token, and no access token.
+    pub(super) fn unused(login: &Grant) -> Self {
+        let (token, access) = (login.refresh_token.clone(), SecretString::default());
+        let (asked_at, broke_off, boot, sealed_under) = (None, false, None, None);
+        Self { generation: 0, asked_at, broke_off, token, access, fetched_at: 0, boot, life: 0, sealed_under }
+    }
+
     /// The same with a mark, or without.
     pub(super) fn with_mark(&self, asked_at: Option<UnixTime>) -> Self {
         Self { asked_at, ..self.clone() }

@@ -4,7 +4,7 @@
 use crate::app::App;
 use crate::denylist::Denied;
 use crate::mitigation::{self, Mitigation};
-use crate::seal::KeyState;
+use crate::seal::{Epoch, KeyState};
 use crate::texts::Text;
 use crate::tokens::{AuthIdInfo, ExchangeError, Opened};
 use crate::web::request::form::Form;
@@ -26,12 +26,14 @@ struct InspectedPage<'a> {
     provider: &'a str,
     service: &'a str,
     grant: String,
-    login_at: When,
-    sealed_at: When,
+    /// When the person logged in, and when the refresh token came; none of an old AuthID.
+    login_at: Option<When>,
+    sealed_at: Option<When>,
     /// When the login ends of age, and whether a server that remembers the newer tokens gets around it.
     ends: Option<When>,
     without_store: bool,
-    epoch: u32,
+    /// None of an old AuthID.
+    epoch: Option<u32>,
     key_state: Option<&'static str>,
     /// Whether a test found that it works, and if not, why.
     works: bool,
@@ -64,7 +66,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         Ok(authid) => authid,
         Err(why) => return refuse(StatusCode::BAD_REQUEST, &why.text(), &request, &app),
     };
-    let opened = match app.tokens().open(&pasted) {
+    let opened = match app.tokens().open(&pasted).await {
         Ok(opened) => opened,
         Err(refused) => {
             let (answer, why) = exchange::unopened_on_page(&refused, &pasted, &request, &app);
@@ -82,6 +84,9 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
                 span.in_scope(|| exchange::log_refused(refused, &opened, &request, &app));
             }
             show(&opened, &pasted, Some(&outcome), &request, &app)
+        }
+        Ok(Some("anew")) if app.tokens().is_unproven(&opened) && !may_test(&opened, &request, &app) => {
+            too_many(&request, &app)
         }
         Ok(Some("anew")) => anew(&opened, &request, &app).await,
         _ => refuse(StatusCode::BAD_REQUEST, &Text::new("reason.bad_form"), &request, &app),
@@ -112,11 +117,11 @@ fn show(
         revoke_code: facts.revoke_code.as_ref().map(ExposeSecret::expose_secret),
         service: facts.service_name.as_deref().unwrap_or(facts.service.as_str()),
         grant: facts.grant.to_string(),
-        login_at: When::moment(facts.login_at, request, app),
-        sealed_at: When::moment(facts.sealed_at, request, app),
+        login_at: facts.login_at.map(|time| When::moment(time, request, app)),
+        sealed_at: facts.sealed_at.map(|time| When::moment(time, request, app)),
         ends: facts.end.as_ref().map(|end| When::day(end.at, request, app)),
         without_store: facts.end.as_ref().is_some_and(|end| end.without_store),
-        epoch: facts.epoch.number(),
+        epoch: facts.epoch.map(Epoch::number),
         key_state: facts.state.map(KeyState::label),
         works: tested.is_some_and(Result::is_ok),
         fault: fault.map(|why| page::say(request, app, &why)),
@@ -128,7 +133,12 @@ fn show(
 
 async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
     let AuthIdInfo { service, service_name, grant, .. } = app.tokens().info(opened);
-    match app.tokens().reseal(opened).await {
+    let proven = app.tokens().prove(opened).await;
+    let anew = match proven {
+        Ok(()) => app.tokens().reseal(opened).await,
+        Err(refused) => Err(refused),
+    };
+    match anew {
         Ok(anew) => {
             audit::made_anew(opened, anew.epoch, request, app);
             let service_name = service_name.as_deref().unwrap_or(service.as_str());
