@@ -40,7 +40,7 @@ impl Logins {
         callback: &[(String, String)],
         caution: Option<Caution>,
     ) -> Result<LoggedIn, LoginError> {
-        let missing: Vec<_> = service.missing_scopes(&tokens).into_iter().map(str::to_owned).collect();
+        let missing: Vec<_> = tokens.missing_scopes(&service).into_iter().map(str::to_owned).collect();
         if !missing.is_empty() {
             self.give_back(&service, tokens.refresh_token.as_ref()).await;
             return Err(LoginError::MissingScopes(service, missing));

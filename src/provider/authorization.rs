@@ -1,12 +1,13 @@
 //! The authorization request (RFC 6749 section 4.1.1): what it carries, and how it gets to the provider, in the browser's
 //! URL or pushed beforehand (RFC 9126), so that the browser carries a reference alone.
 
+use super::call::Response;
 use super::client_auth::{Form, Repeatable};
 use super::discovery::Metadata;
 use super::error::{Fault, ProviderError};
 use super::json::Members;
 use super::service::{Client, Provider, Service};
-use super::token_response::{self, Answer};
+use super::token_response;
 use super::{Flow, ProviderClient};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -101,7 +102,7 @@ impl ProviderClient {
 }
 
 /// Reads the answer to a pushed request (RFC 9126 section 2.2).
-fn reference(provider: &Provider, answer: &Answer) -> Result<String, Fault> {
+fn reference(provider: &Provider, answer: &Response) -> Result<String, Fault> {
     let pushed = (200..300).contains(&answer.status).then(|| Members::read(&answer.body)?.string("request_uri"));
     match pushed {
         Some(reference) => reference.filter(|reference| !reference.is_empty()).ok_or_else(Fault::bad_answer),

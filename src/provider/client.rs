@@ -2,10 +2,11 @@
 //! both. What differs between providers is read from their settings.
 
 use super::authorization::Request;
+use super::call::{Call, Payload};
 use super::client_auth::{ClientAuths, Form, Repeatable};
 use super::discovery::Discovery;
 use super::error::{Fault, ProviderError, RefreshError, Repeat};
-use super::http::{Call, Payload, Wire};
+use super::http::Wire;
 use super::login_token::LoginToken;
 use super::outbound::{Outbound, SetupError};
 use super::rotation_check::Habits;

@@ -5,20 +5,18 @@
 //! A code is never sent a second time: some servers spend it although they refuse the client. What was found out is kept
 //! in the process, by provider and client, and is bounded by these.
 
+use super::call::{Call, Payload, Response};
+use super::client_credentials::{Choice, encoded};
 use super::discovery::Metadata;
 use super::error::{Fault, ProviderError};
-use super::http::{Call, Payload};
 use super::json::Members;
 use super::service::{Client, Provider};
-use super::token_response::Answer;
 use super::{ClientAuth, ProviderClient};
-use reqwest::RequestBuilder;
 use secrecy::ExposeSecret;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::time::Instant;
-use url::{Url, form_urlencoded};
-use zeroize::Zeroizing;
+use url::Url;
 
 /// What is known of how clients show their secrets.
 #[derive(Default)]
@@ -30,15 +28,6 @@ pub(super) struct ClientAuths {
 struct Known {
     auth: ClientAuth,
     worked: bool,
-}
-
-/// A way, and why it is taken.
-#[derive(Clone, Copy)]
-pub(super) struct Choice {
-    pub(super) auth: ClientAuth,
-    pub(super) why: &'static str,
-    /// What to try after a refusal; `None` where the way is settled.
-    pub(super) next: Option<ClientAuth>,
 }
 
 /// Whether a request may be made again after the client was refused.
@@ -66,7 +55,7 @@ pub(super) struct Form<'a> {
 }
 
 /// Whether an answer refuses the client; `Some(true)`: by its code (RFC 6749 section 5.2), `Some(false)`: as it seems.
-pub(super) fn refuses_client(provider: &Provider, answer: &Answer) -> Option<bool> {
+pub(super) fn refuses_client(provider: &Provider, answer: &Response) -> Option<bool> {
     let code = Members::read(&answer.body).and_then(|members| members.string("error"));
     match (answer.status, code.map(|code| code.trim().to_ascii_lowercase()).as_deref()) {
         // The operator knows better.
@@ -168,53 +157,13 @@ pub(super) fn candidates(client: &Client, metadata: Option<&Metadata>) -> (Vec<C
     (ways, why)
 }
 
-/// RFC 6749 section 2.3.1. A client without a secret only names itself.
-pub(super) fn with_client(
-    request: RequestBuilder,
-    fields: &[(&str, &str)],
-    client: &Client,
-    auth: ClientAuth,
-) -> RequestBuilder {
-    let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
-    match (auth, secret) {
-        (ClientAuth::Basic, Some(secret)) => {
-            request.basic_auth(encoded(&client.id).as_str(), Some(encoded(secret).as_str())).form(fields)
-        }
-        (ClientAuth::BasicRaw, Some(secret)) => request.basic_auth(&client.id, Some(secret)).form(fields),
-        (_, secret) => {
-            let mut fields = fields.to_vec();
-            if !fields.iter().any(|(name, _)| *name == "client_id") {
-                fields.push(("client_id", &client.id));
-            }
-            fields.extend(secret.map(|secret| ("client_secret", secret)));
-            request.form(&fields)
-        }
-    }
-}
-
-/// As an id or a secret is joined to the other in HTTP Basic.
-fn encoded(text: &str) -> Zeroizing<String> {
-    Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect())
-}
-
-impl ClientAuth {
-    /// As the configuration writes it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Body => "body",
-            Self::Basic => "basic",
-            Self::BasicRaw => "basic_raw",
-        }
-    }
-}
-
 impl ProviderClient {
     /// Sends a form with the client's credentials, and once more in the next way if the client is refused and
     /// `repeatable` allows it.
     pub(super) async fn authenticated<T>(
         &self,
         form: Form<'_>,
-        read: fn(&Provider, &Answer) -> Result<T, Fault>,
+        read: fn(&Provider, &Response) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let Form { provider, client, metadata, deadline, repeatable, .. } = form;
         let mut first = true;

@@ -2,12 +2,12 @@
 //! address is one, and whether the client's id and secret are taken. Most servers look at the client first, so only a
 //! refusal of the client says something, and any other refusal of the request is well.
 
-use super::client_auth::{Choice, candidates, refuses_client};
+use super::call::{Call, Payload, Response};
+use super::client_auth::{candidates, refuses_client};
+use super::client_credentials::Choice;
 use super::discovery::Metadata;
 use super::error::{Fault, ProviderError};
-use super::http::{Call, Payload};
 use super::service::{Client, Provider};
-use super::token_response::Answer;
 use super::{ClientAuth, ProviderClient, Trouble};
 use tokio::time::Instant;
 use url::Url;
@@ -57,7 +57,7 @@ impl ProviderClient {
     }
 }
 
-fn verdict(provider: &Provider, answer: &Answer) -> Result<Verdict, Fault> {
+fn verdict(provider: &Provider, answer: &Response) -> Result<Verdict, Fault> {
     let none = |what: String| Ok(Verdict::NoTokenEndpoint(what));
     let status = answer.status;
     match (status, &answer.location) {

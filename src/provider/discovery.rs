@@ -6,11 +6,12 @@
 //! provider whose addresses are all configured does without one.
 
 use super::address::names_loopback;
+use super::call::{Call, Payload, Response};
 use super::error::{Fault, ProviderError};
-use super::http::{Call, Payload, Wire};
+use super::http::Wire;
 use super::json::Members;
 use super::service::Provider;
-use super::token_response::{self, Answer};
+use super::token_response;
 use super::{Flow, endpoint};
 use crate::clock::Clock;
 use std::collections::BTreeMap;
@@ -170,7 +171,7 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
             Call { provider, service: None, name: "discovery", url: url.clone(), payload: Payload::Nothing },
         );
         let may_be_absent = other.is_some();
-        let read = |provider: &Provider, answer: &Answer| match answer.status {
+        let read = |provider: &Provider, answer: &Response| match answer.status {
             404 if may_be_absent => Ok(Found::Nothing),
             _ => read(provider, answer, &wrong),
         };
@@ -212,7 +213,7 @@ fn places(issuer: &str) -> Option<(Url, Option<Url>)> {
 }
 
 /// Section 4.3 there: a document that speaks for another issuer is not to be used.
-fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fault> {
+fn read(provider: &Provider, answer: &Response, wrong: &Wrong) -> Result<Found, Fault> {
     if let (300..400, Some(place)) = (answer.status, &answer.location) {
         return Ok(Found::Elsewhere(place.clone()));
     }
@@ -503,7 +504,7 @@ mod tests {
     fn a_public_issuer_cannot_lead_to_this_machine() {
         let issuer = "https://example.com";
         let Reply::Http(_, body) = document(issuer, "http://127.0.0.1:1") else { unreachable!() };
-        let answer = Answer {
+        let answer = Response {
             status: 200,
             retry_after: None,
             location: None,

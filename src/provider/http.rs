@@ -8,18 +8,18 @@
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
 
 use super::address::names_loopback;
-use super::client_auth::{Choice, with_client};
+use super::call::{Call, Head, Payload, Response};
+use super::client_credentials::with_client;
 use super::dns::{Names, Remembered};
 use super::error::{Fault, ProviderError, Repeat};
 use super::outbound::{Outbound, SetupError, trusting};
-use super::report::{self, Head, report};
-use super::service::{Client, Provider};
-use super::token_response::Answer;
+use super::report::{self, report};
+use super::service::Provider;
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, redirect, retry};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -41,25 +41,6 @@ const WAIT: Duration = Duration::from_secs(5);
 const MAX_BODY: usize = 256 * 1024;
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
-
-/// One request to a provider.
-pub(super) struct Call<'a> {
-    pub(super) provider: &'a Provider,
-    /// What it is for, for the log: the service, if it is for one, and a word.
-    pub(super) service: Option<&'a str>,
-    pub(super) name: &'static str,
-    pub(super) url: Url,
-    pub(super) payload: Payload<'a>,
-}
-
-pub(super) enum Payload<'a> {
-    /// GET.
-    Nothing,
-    /// POST of a form, with the client's credentials if there are any to be shown.
-    Form(Vec<(&'a str, &'a str)>, Option<(&'a Client, Choice)>),
-    /// POST with an access token and without a body.
-    Bearer(&'a SecretString),
-}
 
 /// Clones are the same clients.
 #[derive(Clone)]
@@ -154,7 +135,7 @@ impl Wire {
         call: &Call<'_>,
         deadline: Instant,
         harmless: bool,
-        read: impl Fn(&Provider, &Answer) -> Result<T, Fault>,
+        read: impl Fn(&Provider, &Response) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let id = call.provider.id.as_str();
         let mut second = false;
@@ -198,7 +179,7 @@ impl Wire {
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>, deadline: Instant, harmless: bool) -> Result<Answer, Fault> {
+    async fn attempt(&self, call: &Call<'_>, deadline: Instant, harmless: bool) -> Result<Response, Fault> {
         let broken = |error: reqwest::Error| broken(call, &error);
         let late = |_| Fault::new(ProviderError::TimedOut, Repeat::IfHarmless);
         let request = self.request(call, deadline).await?;
@@ -224,7 +205,7 @@ impl Wire {
             }
         };
         let body = Zeroizing::new(String::from_utf8_lossy(&body).into_owned());
-        Ok(Answer { status, retry_after, location, head, body, cut })
+        Ok(Response { status, retry_after, location, head, body, cut })
     }
 
     async fn request(&self, call: &Call<'_>, deadline: Instant) -> Result<RequestBuilder, Fault> {

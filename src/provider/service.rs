@@ -1,8 +1,8 @@
 //! A service and the provider behind it, checked: what the rest of the program sees of the settings.
 
 use super::error_code::CallbackError;
-use super::report::printable;
-use super::{Flow, ProviderSettings, RefreshTokenPolicy, TokenResponse};
+use super::printable::printable;
+use super::{Flow, ProviderSettings, RefreshTokenPolicy};
 use crate::authid::{AppId, ServiceId};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -10,10 +10,6 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use url::Url;
-
-/// Standard scopes that many providers leave out of their answers although they granted them: they ask for a kind of
-/// token, not for access to anything. Their absence means nothing.
-const NOT_ECHOED: &[&str] = &["offline_access", "openid"];
 
 /// A provider: whoever runs the token endpoint.
 pub struct Provider {
@@ -249,25 +245,12 @@ impl Service {
     pub fn app(&self) -> Option<AppId> {
         self.client.as_ref().map(|client| AppId::of(&self.provider.id, &client.id))
     }
-
-    /// Which of the scopes asked for were not granted. Empty when the answer names no scopes: then all were (RFC 6749
-    /// section 5.1). Compared as sets, without regard to case, [`Provider`]'s prefix and scopes that are not echoed; some
-    /// part them by commas, but a comma may also belong to a scope.
-    pub fn missing_scopes(&self, tokens: &TokenResponse) -> Vec<&str> {
-        let Some(granted) = &tokens.scopes else { return Vec::new() };
-        let prefix = self.provider.settings.scope_prefix.as_deref().unwrap_or_default();
-        let bare = |scope: &str| scope.strip_prefix(prefix).unwrap_or(scope).to_ascii_lowercase();
-        let granted = granted.iter().flat_map(|scope| std::iter::once(scope.as_str()).chain(scope.split(',')));
-        let granted: Vec<_> = granted.map(bare).collect();
-        let missing = |scope: &&str| !NOT_ECHOED.contains(scope) && !granted.contains(&bare(scope));
-        self.scopes.iter().map(String::as_str).filter(missing).collect()
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{built_in, clients};
-    use super::super::{CallbackError, Catalogue, ErrorClass, TokenResponse};
+    use super::super::testing::built_in;
+    use super::super::{CallbackError, ErrorClass};
     use super::Provider;
 
     fn provider(id: &str) -> Provider {
@@ -328,32 +311,5 @@ mod tests {
             error("microsoft", &[("error", "x"), ("suberror", "consent_required")]).0,
             Some(ErrorClass::Consent)
         );
-    }
-
-    #[test]
-    fn scopes_that_were_not_granted_are_named() {
-        let (providers, services) = built_in();
-        let catalogue = Catalogue::build(providers, services, clients([]), true).unwrap();
-        let missing = |service: &str, granted: Option<&str>| {
-            let scopes = granted.map(|scopes| scopes.split(' ').map(str::to_owned).collect());
-            let tokens = TokenResponse {
-                access_token: "t".into(),
-                expires_in: None,
-                refresh_token: None,
-                refresh_token_expires_in: None,
-                scopes,
-            };
-            catalogue.find(service).unwrap().missing_scopes(&tokens).join(" ")
-        };
-        assert_eq!(missing("msgroup", None), "");
-        assert_eq!(
-            missing("msgroup", Some("profile https://graph.microsoft.com/Files.ReadWrite.All group.read.all")),
-            ""
-        );
-        assert_eq!(missing("msgroup", Some("Files.ReadWrite Group.Read.All")), "Files.ReadWrite.All");
-        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All,Group.Read.All")), "", "parted by commas");
-        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All, Group.Read.All,profile")), "");
-        assert_eq!(missing("msgroup", Some("Files.ReadWrite,Group.Read.All")), "Files.ReadWrite.All");
-        assert_eq!(missing("googledrive", Some("openid")), "https://www.googleapis.com/auth/drive.file");
     }
 }

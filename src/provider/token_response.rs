@@ -2,16 +2,14 @@
 //! answer is good, whatever else is in it: at a provider whose refresh tokens work once it holds the only one there is.
 //! The content type is ignored, as providers get it wrong; what an error means is told by `meaning`.
 
+use super::call::Response;
 use super::error::{Fault, Repeat};
 use super::error_code::Told;
 use super::json::Members;
-use super::report::Head;
-use super::service::Provider;
+use super::service::{Provider, Service};
 use super::{ErrorClass, ProviderError};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
-use url::Url;
-use zeroize::Zeroizing;
 
 /// The longest access token, in bytes. With a refresh token beside it, it fits into a record of the state store.
 const MAX_ACCESS_TOKEN: usize = 16 * 1024;
@@ -24,18 +22,9 @@ const MAX_LIFE: Duration = Duration::from_secs(86_400);
 /// The longest life that is believed, in seconds: a hundred years.
 const ABSURD_LIFE: f64 = 100.0 * 365.0 * 86_400.0;
 
-/// An answer as it came, at most as long as the connection lets it be.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<Duration>,
-    /// Where a redirect leads.
-    pub(super) location: Option<Url>,
-    pub(super) head: Head,
-    /// What is no UTF-8 in it was replaced by U+FFFD.
-    pub(super) body: Zeroizing<String>,
-    /// Why the body is not whole.
-    pub(super) cut: Option<Fault>,
-}
+/// Standard scopes that many providers leave out of their answers although they granted them: they ask for a kind of
+/// token, not for access to anything. Their absence means nothing.
+const NOT_ECHOED: &[&str] = &["offline_access", "openid"];
 
 /// What a token endpoint gave (RFC 6749 section 5.1).
 pub struct TokenResponse {
@@ -52,8 +41,23 @@ pub struct TokenResponse {
     pub scopes: Option<Vec<String>>,
 }
 
+impl TokenResponse {
+    /// Which of the scopes that a service asked for were not granted. Empty when the response names no scopes: then all were (RFC 6749
+    /// section 5.1). Compared as sets, without regard to case, the provider's prefix and scopes that are not echoed; some
+    /// part them by commas, but a comma may also belong to a scope.
+    pub fn missing_scopes<'s>(&self, service: &'s Service) -> Vec<&'s str> {
+        let Some(granted) = &self.scopes else { return Vec::new() };
+        let prefix = service.provider.settings.scope_prefix.as_deref().unwrap_or_default();
+        let bare = |scope: &str| scope.strip_prefix(prefix).unwrap_or(scope).to_ascii_lowercase();
+        let granted = granted.iter().flat_map(|scope| std::iter::once(scope.as_str()).chain(scope.split(',')));
+        let granted: Vec<_> = granted.map(bare).collect();
+        let missing = |scope: &&str| !NOT_ECHOED.contains(scope) && !granted.contains(&bare(scope));
+        service.scopes.iter().map(String::as_str).filter(missing).collect()
+    }
+}
+
 /// Reads the answer of a token endpoint.
-pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<TokenResponse, Fault> {
+pub(super) fn tokens(provider: &Provider, answer: &Response) -> Result<TokenResponse, Fault> {
     if !(200..300).contains(&answer.status) {
         return Err(error(provider, answer));
     }
@@ -108,12 +112,12 @@ fn token(provider: &Provider, members: &Members, name: &str, longest: usize) -> 
 }
 
 /// Reads the answer of a revocation endpoint, of which only the status counts (RFC 7009 section 2.2).
-pub(super) fn revoked(provider: &Provider, answer: &Answer) -> Result<(), Fault> {
+pub(super) fn revoked(provider: &Provider, answer: &Response) -> Result<(), Fault> {
     if (200..300).contains(&answer.status) { Ok(()) } else { Err(error(provider, answer)) }
 }
 
 /// What an answer without success means, or one with success and without what was asked for.
-pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
+pub(super) fn error(provider: &Provider, answer: &Response) -> Fault {
     let status = answer.status;
     // Whoever says when to come back has looked at nothing (RFC 9110 section 15.6.4). Without that, who knows.
     if status == 429 || status == 503 && answer.retry_after.is_some() {
@@ -149,8 +153,9 @@ fn life(members: &Members, name: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ProviderSettings;
-    use super::super::testing::built_in;
+    use super::super::call::Head;
+    use super::super::testing::{built_in, clients};
+    use super::super::{Catalogue, ProviderSettings};
     use super::*;
 
     fn read(provider: &str, status: u16, body: &str) -> Result<TokenResponse, ProviderError> {
@@ -168,7 +173,7 @@ mod tests {
         let retry_after = retry_after.map(Duration::from_secs);
         tokens(
             &provider,
-            &Answer {
+            &Response {
                 status,
                 retry_after,
                 location: None,
@@ -301,7 +306,7 @@ mod tests {
     #[test]
     fn of_an_answer_that_was_cut_off_both_tokens_are_kept_or_none() {
         let read = |body: &str| {
-            let answer = Answer {
+            let answer = Response {
                 status: 200,
                 retry_after: None,
                 location: None,
@@ -438,5 +443,32 @@ mod tests {
         }
         let fault = read_as(ProviderSettings::default(), 502, "", Some(60)).err().unwrap();
         assert_eq!(fault.failure, ProviderError::Disturbed);
+    }
+
+    #[test]
+    fn scopes_that_were_not_granted_are_named() {
+        let (providers, services) = built_in();
+        let catalogue = Catalogue::build(providers, services, clients([]), true).unwrap();
+        let missing = |service: &str, granted: Option<&str>| {
+            let scopes = granted.map(|scopes| scopes.split(' ').map(str::to_owned).collect());
+            let tokens = TokenResponse {
+                access_token: "t".into(),
+                expires_in: None,
+                refresh_token: None,
+                refresh_token_expires_in: None,
+                scopes,
+            };
+            tokens.missing_scopes(catalogue.find(service).unwrap()).join(" ")
+        };
+        assert_eq!(missing("msgroup", None), "");
+        assert_eq!(
+            missing("msgroup", Some("profile https://graph.microsoft.com/Files.ReadWrite.All group.read.all")),
+            ""
+        );
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite Group.Read.All")), "Files.ReadWrite.All");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All,Group.Read.All")), "", "parted by commas");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All, Group.Read.All,profile")), "");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite,Group.Read.All")), "Files.ReadWrite.All");
+        assert_eq!(missing("googledrive", Some("openid")), "https://www.googleapis.com/auth/drive.file");
     }
 }

@@ -4,7 +4,7 @@
 //! AuthID is ever among it. A token is as old as the older of two clocks says: the one that only goes forward stands
 //! still while the machine sleeps, the wall clock may be set.
 
-use super::revoke::ProviderRevocation;
+use super::provider_revocation::ProviderRevocation;
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::provider::{ProviderError, TokenResponse};

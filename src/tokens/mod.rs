@@ -11,6 +11,7 @@ mod single_flight;
 mod inspect;
 mod obtain;
 mod error;
+mod provider_revocation;
 mod revoke;
 mod rotation;
 mod waiting;
@@ -18,7 +19,8 @@ mod waiting;
 pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
-pub use revoke::{ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
+pub use provider_revocation::{ProviderRevocation, ProviderRevocationMode};
+pub use revoke::{Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 

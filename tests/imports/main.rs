@@ -23,16 +23,7 @@ const LONGEST: usize = 300;
 const LOOPS_LEFT: &[&[&str]] = &[
     &["authid/content", "authid/login", "authid/text"],
     &["denylist/parse", "denylist/rules"],
-    &[
-        "provider/token_response",
-        "provider/client_auth",
-        "provider/discovery",
-        "provider/report",
-        "provider/service",
-        "provider/http",
-    ],
     &["tls/fault", "tls/pair"],
-    &["tokens/cache", "tokens/revoke", "tokens/rotation"],
     &["web/access", "web/cli_token", "web/index", "web/login", "web/login_error"],
     &[
         "web/authid",
