@@ -11,7 +11,7 @@ use crate::keyring_file::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;
-use crate::provider::{Catalogue, ProviderClient, Visit};
+use crate::provider::{Catalogue, ProviderClient, Probe};
 use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
@@ -182,8 +182,8 @@ impl App {
     }
 
     /// Asks the hosts of all providers that are offered, without credentials, until `deadline`.
-    pub async fn visit_providers(&self, deadline: Instant) -> Vec<Visit> {
-        self.providers.visit(&format!("{}/logged-in", self.own_origin.as_str()), deadline).await
+    pub async fn visit_providers(&self, deadline: Instant) -> Vec<Probe> {
+        self.providers.probe(&format!("{}/logged-in", self.own_origin.as_str()), deadline).await
     }
 
     /// The pages.

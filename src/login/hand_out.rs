@@ -68,7 +68,7 @@ impl Logins {
                 self.give_back(&service, Some(&login.refresh_token)).await;
                 return Err(LoginError::NotRemembered(service));
             }
-            let ends = service.ends(now, login.ends_at);
+            let ends = service.expires_at(now, login.ends_at);
             (authid.expose().to_owned().into(), Some((login.id, revoke_code)), ends)
         };
         if let Some(why) = self.tokens.dead(authid.expose_secret()) {

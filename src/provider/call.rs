@@ -2,7 +2,7 @@
 //! Who sends it, with which limits, is decided in `http`; what a response means, by those who read it.
 
 use super::client_credentials::Choice;
-use super::error::Fault;
+use super::error::AttemptError;
 use super::printable::LONGEST;
 use super::service::{Client, Provider};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
@@ -40,7 +40,7 @@ pub(super) struct Response {
     /// What is no UTF-8 in it was replaced by U+FFFD.
     pub(super) body: Zeroizing<String>,
     /// Why the body is not whole.
-    pub(super) cut: Option<Fault>,
+    pub(super) cut: Option<AttemptError>,
 }
 
 /// What a response's headers tell of its kind.

@@ -34,7 +34,7 @@ type LookUp = Shared<BoxFuture<'static, Result<(), Arc<io::Error>>>>;
 
 /// Clones share what they know.
 #[derive(Clone)]
-pub(super) struct Names {
+pub(super) struct DnsCache {
     known: Arc<Mutex<HashMap<String, Known>>>,
     threads: Arc<Semaphore>,
     ask: Arc<Ask>,
@@ -50,7 +50,7 @@ struct Known {
     asking: Option<(Instant, LookUp)>,
 }
 
-impl Names {
+impl DnsCache {
     pub(super) fn new(clock: Clock) -> Self {
         Self::asking(clock, |name| Ok((name, 0).to_socket_addrs()?.collect()))
     }
@@ -120,12 +120,12 @@ impl Known {
 /// What a client for providers connects to: the addresses that are known of a name, all or the public ones alone. That
 /// is judged at each connection, so no later answer of a name server leads into this server's own network. URLs with an
 /// address in them do not come here; [`super::endpoint`] judges those.
-pub(super) struct Remembered {
-    pub(super) names: Names,
+pub(super) struct CachedResolver {
+    pub(super) names: DnsCache,
     pub(super) public_only: bool,
 }
 
-impl Resolve for Remembered {
+impl Resolve for CachedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let mut addresses =
             self.names.lock().get(name.as_str()).map(|known| known.addresses.clone()).unwrap_or_default();
@@ -155,7 +155,7 @@ mod tests {
 
     /// A system whose answers are handed in one by one: each look-up waits for the next.
     struct System {
-        names: Names,
+        names: DnsCache,
         clock: Clock,
         asked: Arc<AtomicUsize>,
         answers: mpsc::Sender<Option<&'static str>>,
@@ -165,7 +165,7 @@ mod tests {
         fn new() -> Self {
             let (clock, asked, (answers, waiting)) = (Clock::system(), Arc::<AtomicUsize>::default(), mpsc::channel());
             let (count, waiting) = (asked.clone(), Mutex::new(waiting));
-            let names = Names::asking(clock.clone(), move |_| {
+            let names = DnsCache::asking(clock.clone(), move |_| {
                 count.fetch_add(1, Ordering::SeqCst);
                 let answer: Option<&str> = waiting.lock().unwrap().recv().unwrap_or(None);
                 Ok(vec![answer.ok_or(io::ErrorKind::Other)?.parse().unwrap()])
@@ -186,7 +186,7 @@ mod tests {
 
         async fn known(&self, public_only: bool) -> Vec<String> {
             let names = self.names.clone();
-            let resolved = Remembered { names, public_only }.resolve("provider.example".parse().unwrap()).await;
+            let resolved = CachedResolver { names, public_only }.resolve("provider.example".parse().unwrap()).await;
             resolved.map(|addresses| addresses.map(|address| address.to_string()).collect()).unwrap_or_default()
         }
 
@@ -259,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_system_is_asked_as_everybody_asks_it() {
-        let names = Names::new(Clock::system());
+        let names = DnsCache::new(Clock::system());
         let url = Url::parse("http://localhost:1/").unwrap();
         names.prepare(&url, Instant::now() + LONG).await.unwrap();
         assert!(names.lock()["localhost"].addresses.iter().all(|address| address.ip().is_loopback()));

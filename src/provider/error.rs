@@ -94,13 +94,13 @@ impl ProviderError {
 
 /// When a failed attempt may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeat {
+pub(super) enum Retry {
     /// At once: the request never left, so even a token that works once may be sent again. Known only of requests that
     /// got no connection. That is proof because no connection is used twice, where a request could be lost on one that
     /// had just been closed, and because nothing is sent before TLS stands.
     Safe,
     /// At once, if a request that was carried out already does no harm when it comes again.
-    IfHarmless,
+    IfIdempotent,
     /// When the provider's time has passed: it was turned away without being looked at.
     After(Duration),
     /// The answer would be the same.
@@ -109,17 +109,17 @@ pub(super) enum Repeat {
 
 /// The failure of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct AttemptError {
     pub(super) failure: ProviderError,
-    pub(super) repeat: Repeat,
+    pub(super) retry: Retry,
     /// The HTTP status of the answer, if there was one.
     pub(super) status: Option<u16>,
 }
 
-impl Fault {
+impl AttemptError {
     /// Without an answer.
-    pub(super) fn new(failure: ProviderError, repeat: Repeat) -> Self {
-        Self { failure, repeat, status: None }
+    pub(super) fn new(failure: ProviderError, retry: Retry) -> Self {
+        Self { failure, retry, status: None }
     }
 
     /// As the outcome of a refresh. What was not said plainly may have happened.
@@ -132,13 +132,13 @@ impl Fault {
             ProviderError::Unclear { status } => status < 500,
             _ => true,
         };
-        let in_doubt = !plain && self.repeat != Repeat::Safe;
+        let in_doubt = !plain && self.retry != Retry::Safe;
         RefreshError { failure: self.failure, in_doubt, status: self.status }
     }
 
     /// Turned away until later.
     pub(super) fn later(retry_after: Option<Duration>) -> Self {
-        Self::new(ProviderError::Busy { retry_after }, retry_after.map_or(Repeat::Never, Repeat::After))
+        Self::new(ProviderError::Busy { retry_after }, retry_after.map_or(Retry::Never, Retry::After))
     }
 
     /// Answered without sense.
@@ -147,9 +147,9 @@ impl Fault {
     }
 }
 
-impl From<ProviderError> for Fault {
+impl From<ProviderError> for AttemptError {
     /// Not to be repeated.
     fn from(failure: ProviderError) -> Self {
-        Self::new(failure, Repeat::Never)
+        Self::new(failure, Retry::Never)
     }
 }

@@ -57,9 +57,9 @@ const MAX_CODES: usize = 8;
 /// `4xxx` or `5007x`. No other mixture: a provider that put a token in its place would get that into the log. Microsoft's
 /// `AADSTS50076` is the number in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Code(String);
+pub(super) struct ErrorCode(String);
 
-impl Code {
+impl ErrorCode {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
         let number = |text: &str| (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
@@ -89,7 +89,7 @@ impl Code {
     }
 }
 
-impl fmt::Display for Code {
+impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -117,7 +117,7 @@ impl CallbackError {
             let (_, value) = callback.iter().find(|(known, _)| known == name)?;
             Some(Value::String(value.clone()))
         });
-        let denied = |code: &&Code| code.0 == "access_denied";
+        let denied = |code: &&ErrorCode| code.0 == "access_denied";
         let others = told.codes.iter().filter(|code| !denied(code));
         Self {
             declined: told.codes.iter().any(|code| denied(&code)),
@@ -132,7 +132,7 @@ pub(super) fn is_key(key: &str) -> bool {
     match key.to_ascii_lowercase().strip_prefix("http-") {
         // With 429 a provider is busy, and says nothing of a login.
         Some(status) => status.len() == 3 && status != "429" && matches!(status.parse(), Ok(300..600_u16)),
-        None => Code::parse(key).is_some(),
+        None => ErrorCode::parse(key).is_some(),
     }
 }
 
@@ -140,7 +140,7 @@ pub(super) fn is_key(key: &str) -> bool {
 #[derive(Default)]
 pub(super) struct Told {
     /// Its codes, the most precise first.
-    pub(super) codes: Vec<Code>,
+    pub(super) codes: Vec<ErrorCode>,
     /// The most precise meaning. [`ErrorClass::Later`] wins over all: what stands beside it is not meant for good.
     pub(super) meaning: Option<ErrorClass>,
     /// The provider's description, for the log at debug level alone.
@@ -174,7 +174,7 @@ impl Told {
         let own = [&settings.error_codes_field, &settings.result_field].into_iter().flatten().map(String::as_str);
         for name in own.chain(PRECISE.iter().copied()).chain(["error", "errors"]) {
             let Some(value) = member(name) else { continue };
-            texts(&value, &mut |text| match Code::parse(text) {
+            texts(&value, &mut |text| match ErrorCode::parse(text) {
                 Some(code) => told.codes.push(code),
                 None => told.codes.extend(known(settings, text)),
             });
@@ -185,7 +185,7 @@ impl Told {
             member("error_description").or_else(message).as_ref().and_then(Value::as_str).map(str::to_owned);
         // In a callback Microsoft's number is nowhere else.
         let start = told.description.as_deref().and_then(|text| text.split([':', ' ', '+']).next());
-        if let Some(code) = start.filter(|word| word.starts_with("AADSTS")).and_then(Code::parse) {
+        if let Some(code) = start.filter(|word| word.starts_with("AADSTS")).and_then(ErrorCode::parse) {
             told.codes.insert(0, code);
         }
         told.conclude(settings)
@@ -198,7 +198,7 @@ impl Told {
     }
 }
 
-fn meaning<'c>(codes: impl Iterator<Item = &'c Code>, settings: &ProviderSettings) -> Option<ErrorClass> {
+fn meaning<'c>(codes: impl Iterator<Item = &'c ErrorCode>, settings: &ProviderSettings) -> Option<ErrorClass> {
     let meanings: Vec<_> = codes.filter_map(|code| code.meaning(&settings.errors)).collect();
     meanings.iter().find(|meaning| **meaning == ErrorClass::Later).or(meanings.first()).copied()
 }
@@ -220,14 +220,14 @@ fn texts(value: &Value, take: &mut impl FnMut(&str)) {
 }
 
 /// A code with a meaning at the start or the end of a sentence.
-fn known(settings: &ProviderSettings, text: &str) -> Option<Code> {
+fn known(settings: &ProviderSettings, text: &str) -> Option<ErrorCode> {
     let text = text.get(..MAX_TEXT).unwrap_or(text).trim();
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let mut words = text.split(|c| !is_part(c)).map(|word| word.trim_matches('.')).filter(|word| !word.is_empty());
     let (first, last) = (words.next(), words.next_back());
     // A number that happens to be in a sentence is none.
     let named = |word: &&str| !word.bytes().all(|b| b.is_ascii_digit());
-    let codes = first.into_iter().chain(last).filter(named).filter_map(Code::parse);
+    let codes = first.into_iter().chain(last).filter(named).filter_map(ErrorCode::parse);
     codes.into_iter().find(|code| code.meaning(&settings.errors).is_some())
 }
 
@@ -239,7 +239,7 @@ mod tests {
     fn meaning_of(code: &str) -> Option<ErrorClass> {
         let errors = [("50196", ErrorClass::Later), ("4xxx", ErrorClass::Later), ("4001", ErrorClass::Operator)];
         let errors = errors.into_iter().chain([("invalid_scope", ErrorClass::Consent), ("40xx", ErrorClass::Policy)]);
-        Code::parse(code).unwrap().meaning(&errors.map(|(code, meaning)| (code.to_owned(), meaning)).collect())
+        ErrorCode::parse(code).unwrap().meaning(&errors.map(|(code, meaning)| (code.to_owned(), meaning)).collect())
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
             "4x4x",
             &"a".repeat(MAX_WORD + 1),
         ] {
-            assert_eq!(Code::parse(text), None, "{text:?}");
+            assert_eq!(ErrorCode::parse(text), None, "{text:?}");
         }
         for (key, good) in [
             ("http-400", true),

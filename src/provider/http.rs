@@ -10,8 +10,8 @@
 use super::address::names_loopback;
 use super::call::{Call, Head, Payload, Response};
 use super::client_credentials::with_client;
-use super::dns::{Names, Remembered};
-use super::error::{Fault, ProviderError, Repeat};
+use super::dns::{DnsCache, CachedResolver};
+use super::error::{AttemptError, ProviderError, Retry};
 use super::outbound::{Outbound, SetupError, trusting};
 use super::report::{self, report};
 use super::service::Provider;
@@ -44,12 +44,12 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
 /// Clones are the same clients.
 #[derive(Clone)]
-pub(super) struct Wire {
+pub(super) struct HttpClient {
     clients: Clients,
     /// Those of providers that have authorities of their own, by provider.
     own: Arc<HashMap<String, Clients>>,
     proxy: Option<Url>,
-    names: Names,
+    names: DnsCache,
     clock: Clock,
     meter: Meter,
 }
@@ -62,18 +62,18 @@ struct Clients {
     anywhere: reqwest::Client,
 }
 
-impl Wire {
+impl HttpClient {
     pub(super) fn new<'a>(
         providers: impl Iterator<Item = &'a Provider>,
         outbound: &Outbound,
         clock: Clock,
         meter: Meter,
     ) -> Result<Self, SetupError> {
-        let names = Names::new(clock.clone());
+        let names = DnsCache::new(clock.clone());
         let clients = |own: Option<&Path>| {
             let tls = trusting(outbound.ca_file.as_deref().into_iter().chain(own))?;
             let connecting = |public_only| {
-                let names = Remembered { names: names.clone(), public_only };
+                let names = CachedResolver { names: names.clone(), public_only };
                 Self::builder(tls.clone(), outbound).dns_resolver(names).build()
             };
             Ok::<_, SetupError>(Clients { public: connecting(true)?, anywhere: connecting(false)? })
@@ -130,13 +130,13 @@ impl Wire {
 
     /// Makes a call, and makes it once more if that is of use, harmless and in time. `harmless`: carrying the request out
     /// twice does no damage.
-    pub(super) async fn perform<T>(
+    pub(super) async fn send<T>(
         &self,
         call: &Call<'_>,
         deadline: Instant,
-        harmless: bool,
-        read: impl Fn(&Provider, &Response) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        idempotent: bool,
+        read: impl Fn(&Provider, &Response) -> Result<T, AttemptError>,
+    ) -> Result<T, AttemptError> {
         let id = call.provider.id.as_str();
         let mut second = false;
         loop {
@@ -149,15 +149,15 @@ impl Wire {
                     call = call.name,
                     "too many calls to a provider are under way; this one was not made"
                 );
-                return Err(Fault::new(ProviderError::TimedOut, Repeat::Safe));
+                return Err(AttemptError::new(ProviderError::TimedOut, Retry::Safe));
             };
             let begun = Instant::now();
-            let answer = self.attempt(call, deadline, harmless).await;
+            let answer = self.attempt(call, deadline, idempotent).await;
             let outcome = match &answer {
                 Ok(answer) => read(call.provider, answer).map_err(|fault| {
                     // With such a status it is an outage, however much of the page came.
                     let cut = answer.cut.filter(|_| answer.status < 500);
-                    Fault { status: Some(answer.status), ..cut.unwrap_or(fault) }
+                    AttemptError { status: Some(answer.status), ..cut.unwrap_or(fault) }
                 }),
                 Err(fault) => Err(*fault),
             };
@@ -169,36 +169,36 @@ impl Wire {
             };
             let remaining = deadline.saturating_duration_since(Instant::now());
             tracing::debug!(provider = id, failure = %fault.failure, second, "a call to a provider failed");
-            let Some(pause) = pause(fault.repeat, harmless, remaining).filter(|_| !second) else {
+            let Some(delay) = retry_delay(fault.retry, idempotent, remaining).filter(|_| !second) else {
                 answer.iter().for_each(|answer| report(call, answer, fault.failure));
                 return Err(fault);
             };
             second = true;
             drop(place);
-            sleep(pause).await;
+            sleep(delay).await;
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>, deadline: Instant, harmless: bool) -> Result<Response, Fault> {
-        let broken = |error: reqwest::Error| broken(call, &error);
-        let late = |_| Fault::new(ProviderError::TimedOut, Repeat::IfHarmless);
+    async fn attempt(&self, call: &Call<'_>, deadline: Instant, idempotent: bool) -> Result<Response, AttemptError> {
+        let failed = |error: reqwest::Error| classify(call, &error);
+        let late = |_| AttemptError::new(ProviderError::TimedOut, Retry::IfIdempotent);
         let request = self.request(call, deadline).await?;
-        let until = if harmless { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
-        let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(broken)?;
+        let until = if idempotent { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
+        let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(failed)?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), self.clock.now());
         let location = response.headers().get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
         let head = Head::read(response.headers(), location.as_ref());
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_BODY)); // never grows, so no copy is left behind
         let cut = loop {
-            match timeout_at(until, response.chunk()).await.map_err(late).and_then(|chunk| chunk.map_err(broken)) {
+            match timeout_at(until, response.chunk()).await.map_err(late).and_then(|chunk| chunk.map_err(failed)) {
                 Ok(None) => break None,
                 Ok(Some(chunk)) => {
                     let room = MAX_BODY - body.len();
                     body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                     if chunk.len() > room {
                         tracing::debug!(provider = call.provider.id, status, "the answer is too long");
-                        break Some(Fault::bad_answer());
+                        break Some(AttemptError::bad_answer());
                     }
                 }
                 Err(fault) => break Some(fault),
@@ -208,12 +208,12 @@ impl Wire {
         Ok(Response { status, retry_after, location, head, body, cut })
     }
 
-    async fn request(&self, call: &Call<'_>, deadline: Instant) -> Result<RequestBuilder, Fault> {
+    async fn request(&self, call: &Call<'_>, deadline: Instant) -> Result<RequestBuilder, AttemptError> {
         let method = if matches!(call.payload, Payload::Nothing) { Method::GET } else { Method::POST };
         let request = self.prepare(call.provider, method, &call.url, deadline).await.map_err(|error| {
-            report::broken(call, &error.to_string());
+            report::no_response(call, &error.to_string());
             let timed_out = error.kind() == io::ErrorKind::TimedOut;
-            Fault::new(if timed_out { ProviderError::TimedOut } else { ProviderError::Unreachable }, Repeat::Safe)
+            AttemptError::new(if timed_out { ProviderError::TimedOut } else { ProviderError::Unreachable }, Retry::Safe)
         })?;
         let request = match &call.payload {
             Payload::Nothing => request,
@@ -227,11 +227,11 @@ impl Wire {
 }
 
 /// How long to wait before a second attempt, if there is to be one.
-fn pause(repeat: Repeat, harmless: bool, remaining: Duration) -> Option<Duration> {
-    let wait = match repeat {
-        Repeat::Safe => Duration::ZERO,
-        Repeat::IfHarmless if harmless => Duration::ZERO,
-        Repeat::After(wait) if wait <= WAIT => wait,
+fn retry_delay(retry: Retry, idempotent: bool, remaining: Duration) -> Option<Duration> {
+    let wait = match retry {
+        Retry::Safe => Duration::ZERO,
+        Retry::IfIdempotent if idempotent => Duration::ZERO,
+        Retry::After(wait) if wait <= WAIT => wait,
         _ => return None,
     };
     // Servers that failed together must not come back together.
@@ -241,18 +241,18 @@ fn pause(repeat: Repeat, harmless: bool, remaining: Duration) -> Option<Duration
 }
 
 /// What a broken connection means. Whether the request arrived is known only when there never was a connection.
-fn broken(call: &Call<'_>, error: &reqwest::Error) -> Fault {
+fn classify(call: &Call<'_>, error: &reqwest::Error) -> AttemptError {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    report::broken(call, &cause.to_string());
+    report::no_response(call, &cause.to_string());
     match () {
-        () if error.is_connect() && error.is_timeout() => Fault::new(ProviderError::TimedOut, Repeat::Safe),
-        () if error.is_connect() => Fault::new(ProviderError::Unreachable, Repeat::Safe),
-        () if error.is_builder() => Fault::bad_answer(),
-        () if error.is_timeout() => Fault::new(ProviderError::TimedOut, Repeat::IfHarmless),
-        () => Fault::new(ProviderError::Unreachable, Repeat::IfHarmless),
+        () if error.is_connect() && error.is_timeout() => AttemptError::new(ProviderError::TimedOut, Retry::Safe),
+        () if error.is_connect() => AttemptError::new(ProviderError::Unreachable, Retry::Safe),
+        () if error.is_builder() => AttemptError::bad_answer(),
+        () if error.is_timeout() => AttemptError::new(ProviderError::TimedOut, Retry::IfIdempotent),
+        () => AttemptError::new(ProviderError::Unreachable, Retry::IfIdempotent),
     }
 }
 
@@ -271,18 +271,18 @@ fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::super::ProviderSettings;
-    use super::super::testing::{Reply, Stranger};
+    use super::super::testing::{Reply, StubServer};
     use super::*;
 
     #[test]
     fn a_second_attempt_is_made_only_if_it_is_harmless_and_in_time() {
-        let second = |repeat, harmless, remaining| pause(repeat, harmless, Duration::from_secs(remaining)).is_some();
-        assert!(second(Repeat::Safe, false, 12));
-        assert!(second(Repeat::IfHarmless, true, 7));
-        assert!(!second(Repeat::IfHarmless, false, 12));
-        assert!(!second(Repeat::IfHarmless, true, 6));
-        assert!(!second(Repeat::Never, true, 12));
-        let after = |seconds| Repeat::After(Duration::from_secs(seconds));
+        let second = |retry, idempotent, remaining| retry_delay(retry, idempotent, Duration::from_secs(remaining)).is_some();
+        assert!(second(Retry::Safe, false, 12));
+        assert!(second(Retry::IfIdempotent, true, 7));
+        assert!(!second(Retry::IfIdempotent, false, 12));
+        assert!(!second(Retry::IfIdempotent, true, 6));
+        assert!(!second(Retry::Never, true, 12));
+        let after = |seconds| Retry::After(Duration::from_secs(seconds));
         assert!(second(after(5), false, 12));
         assert!(!second(after(5), false, 11));
         assert!(!second(after(6), true, 20));
@@ -301,39 +301,39 @@ mod tests {
         assert_eq!([read("-1"), read("soon"), read("")], [None; 3]);
     }
 
-    fn wire(outbound: &Outbound) -> Wire {
-        Wire::new(std::iter::empty(), outbound, Clock::system(), Meter::default()).unwrap()
+    fn http(outbound: &Outbound) -> HttpClient {
+        HttpClient::new(std::iter::empty(), outbound, Clock::system(), Meter::default()).unwrap()
     }
 
     #[tokio::test]
     async fn calls_go_through_a_proxy_that_looks_names_up_itself_and_not_to_this_machine() {
         let refused = || Reply::Http("502 Bad Gateway", String::new());
-        let proxy = Stranger::with([refused(), refused()]).await;
-        let near = Stranger::with([Reply::Http("200 OK", String::new())]).await;
+        let proxy = StubServer::with([refused(), refused()]).await;
+        let near = StubServer::with([Reply::Http("200 OK", String::new())]).await;
         let outbound = Outbound { proxy: Some(proxy.url.replace("//", "//me:pass@").into()), ca_file: None };
-        let (wire, soon) = (wire(&outbound), Instant::now() + ATTEMPT);
+        let (http, soon) = (http(&outbound), Instant::now() + ATTEMPT);
         let provider = Provider::unchecked("p", ProviderSettings::default());
         for url in ["https://authseal.invalid/token", "https://authseal.invalid:444/"] {
-            let request = wire.prepare(&provider, Method::GET, &Url::parse(url).unwrap(), soon).await.unwrap();
+            let request = http.prepare(&provider, Method::GET, &Url::parse(url).unwrap(), soon).await.unwrap();
             assert!(request.send().await.is_err());
         }
         let seen = proxy.seen().iter().map(|asked| asked.to_lowercase()).collect::<Vec<_>>();
         assert!(seen[0].starts_with("connect authseal.invalid:443 http/1.1\r\n"), "{seen:?}");
         assert!(seen[0].contains("proxy-authorization: basic bwu6cgfzcw==\r\n"), "{seen:?}");
         assert!(seen[1].starts_with("connect authseal.invalid:444 "), "{seen:?}");
-        let request = wire.prepare(&provider, Method::GET, &Url::parse(&near.url).unwrap(), soon).await.unwrap();
+        let request = http.prepare(&provider, Method::GET, &Url::parse(&near.url).unwrap(), soon).await.unwrap();
         assert!(request.send().await.is_ok());
     }
 
     #[tokio::test]
     async fn a_name_that_leads_here_is_reached_only_where_the_url_says_so() {
-        let stranger = Stranger::with([Reply::Http("200 OK", String::new())]).await;
-        let (wire, soon) = (wire(&Outbound::default()), Instant::now() + ATTEMPT);
-        let url = Url::parse(&stranger.url.replace("127.0.0.1", "localhost")).unwrap();
+        let stub = StubServer::with([Reply::Http("200 OK", String::new())]).await;
+        let (http, soon) = (http(&Outbound::default()), Instant::now() + ATTEMPT);
+        let url = Url::parse(&stub.url.replace("127.0.0.1", "localhost")).unwrap();
         let provider = Provider::unchecked("p", ProviderSettings::default());
-        let request = wire.prepare(&provider, Method::GET, &url, soon).await.unwrap();
-        assert!(wire.clients.public.get(url).send().await.unwrap_err().is_connect());
-        assert!(stranger.seen().is_empty());
+        let request = http.prepare(&provider, Method::GET, &url, soon).await.unwrap();
+        assert!(http.clients.public.get(url).send().await.unwrap_err().is_connect());
+        assert!(stub.seen().is_empty());
         assert!(request.send().await.is_ok());
     }
 }

@@ -44,7 +44,7 @@ pub use error::{ProviderError, RefreshError};
 pub use error_code::CallbackError;
 pub use login_token::LoginToken;
 pub use outbound::{Outbound, SetupError, bundled_tls};
-pub use probe::{Trouble, Visit};
+pub use probe::{ProbeError, Probe};
 pub use service::{Provider, Service};
 pub use settings::{
     ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, ProviderSettings, RefreshTokenPolicy, RevokeStyle,

@@ -8,7 +8,7 @@ use super::printable::printable;
 
 /// Says that there was no answer, or only a part of one. `cause` is the system's or the TLS library's sentence, never a
 /// part of the request or the answer.
-pub(super) fn broken(call: &Call<'_>, cause: &str) {
+pub(super) fn no_response(call: &Call<'_>, cause: &str) {
     tracing::warn!(
         provider = call.provider.id,
         service = call.service,

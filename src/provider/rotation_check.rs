@@ -4,7 +4,7 @@
 //! Kept in memory and bounded; a restart forgets what was seen and said.
 
 use super::service::{Provider, Service};
-use super::unclear_errors::{Doubts, TokenName};
+use super::unclear_errors::{UnclearErrors, TokenName};
 use super::{ProviderError, RefreshTokenPolicy};
 use crate::clock::Clock;
 use moka::sync::Cache;
@@ -16,12 +16,12 @@ use std::sync::{Mutex, PoisonError};
 /// How many refresh tokens are remembered that were replaced.
 const MAX_REPLACED: u64 = 10_000;
 
-pub(super) struct Habits {
+pub(super) struct RotationCheck {
     /// By the first half of its SHA-256, each refresh token that was used once and brought a new one.
     replaced: Cache<[u8; 16], ()>,
     /// What is known of providers, and so said already or not to be said.
     known: Mutex<BTreeSet<(String, Habit)>>,
-    doubts: Doubts,
+    doubts: UnclearErrors,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,10 +32,10 @@ enum Habit {
     OldOnes,
 }
 
-impl Habits {
+impl RotationCheck {
     pub(super) fn new(clock: Clock) -> Self {
         let replaced = Cache::builder().max_capacity(MAX_REPLACED).build();
-        Self { replaced, known: Mutex::default(), doubts: Doubts::new(clock) }
+        Self { replaced, known: Mutex::default(), doubts: UnclearErrors::new(clock) }
     }
 
     /// A refresh with the token `sent` brought `came`.

@@ -3,7 +3,7 @@
 //! The content type is ignored, as providers get it wrong; what an error means is told by `meaning`.
 
 use super::call::Response;
-use super::error::{Fault, Repeat};
+use super::error::{AttemptError, Retry};
 use super::error_code::Told;
 use super::json::Members;
 use super::service::{Provider, Service};
@@ -57,7 +57,7 @@ impl TokenResponse {
 }
 
 /// Reads the answer of a token endpoint.
-pub(super) fn tokens(provider: &Provider, answer: &Response) -> Result<TokenResponse, Fault> {
+pub(super) fn tokens(provider: &Provider, answer: &Response) -> Result<TokenResponse, AttemptError> {
     if !(200..300).contains(&answer.status) {
         return Err(error(provider, answer));
     }
@@ -68,9 +68,9 @@ pub(super) fn tokens(provider: &Provider, answer: &Response) -> Result<TokenResp
     let refresh_token = token(provider, &members, "refresh_token", MAX_REFRESH_TOKEN);
     if !members.whole && refresh_token.is_none() {
         // It may have been in the part that did not come.
-        return Err(Fault::bad_answer());
+        return Err(AttemptError::bad_answer());
     }
-    let expires_in = match life(&members, "expires_in") {
+    let expires_in = match lifetime(&members, "expires_in") {
         _ if provider.raw_token() => None,
         None if provider.settings.default_expires_in.is_some() => {
             provider.settings.default_expires_in.map(|seconds| Duration::from_secs(seconds.into()))
@@ -95,7 +95,7 @@ pub(super) fn tokens(provider: &Provider, answer: &Response) -> Result<TokenResp
         access_token,
         expires_in,
         refresh_token,
-        refresh_token_expires_in: refresh_life.and_then(|field| life(&members, field)),
+        refresh_token_expires_in: refresh_life.and_then(|field| lifetime(&members, field)),
         scopes: scopes.map(parts),
     })
 }
@@ -112,31 +112,31 @@ fn token(provider: &Provider, members: &Members, name: &str, longest: usize) -> 
 }
 
 /// Reads the answer of a revocation endpoint, of which only the status counts (RFC 7009 section 2.2).
-pub(super) fn revoked(provider: &Provider, answer: &Response) -> Result<(), Fault> {
+pub(super) fn revoked(provider: &Provider, answer: &Response) -> Result<(), AttemptError> {
     if (200..300).contains(&answer.status) { Ok(()) } else { Err(error(provider, answer)) }
 }
 
 /// What an answer without success means, or one with success and without what was asked for.
-pub(super) fn error(provider: &Provider, answer: &Response) -> Fault {
+pub(super) fn error(provider: &Provider, answer: &Response) -> AttemptError {
     let status = answer.status;
     // Whoever says when to come back has looked at nothing (RFC 9110 section 15.6.4). Without that, who knows.
     if status == 429 || status == 503 && answer.retry_after.is_some() {
-        return Fault::later(answer.retry_after);
+        return AttemptError::later(answer.retry_after);
     }
     let told = Told::by_body(&provider.settings, &answer.body);
     let by_status =
         || provider.settings.errors.get(&format!("http-{status}")).copied().filter(|_| told.codes.is_empty());
     match (told.meaning.filter(|_| status < 500).or_else(by_status), status) {
         (Some(ErrorClass::Operator), _) => ProviderError::Misconfigured.into(),
-        (Some(ErrorClass::Later), _) => Fault::later(answer.retry_after),
+        (Some(ErrorClass::Later), _) => AttemptError::later(answer.retry_after),
         (Some(ErrorClass::Unclear), _) => ProviderError::Unclear { status }.into(),
         (Some(meaning), _) => ProviderError::Refused(meaning).into(),
-        (None, 500) => Fault::new(ProviderError::Unclear { status }, Repeat::IfHarmless),
-        (None, 408 | 501..) => Fault::new(ProviderError::Disturbed, Repeat::IfHarmless),
+        (None, 500) => AttemptError::new(ProviderError::Unclear { status }, Retry::IfIdempotent),
+        (None, 408 | 501..) => AttemptError::new(ProviderError::Disturbed, Retry::IfIdempotent),
         (None, 400..500) => ProviderError::Unclear { status }.into(),
         (None, 200..300) if !told.codes.is_empty() => ProviderError::Unclear { status }.into(),
         // Redirects are not followed: one could carry the secret elsewhere.
-        (None, _) => Fault::bad_answer(),
+        (None, _) => AttemptError::bad_answer(),
     }
 }
 
@@ -146,7 +146,7 @@ fn result_code(provider: &Provider, members: &Members) -> Option<String> {
 }
 
 /// A life in seconds, as a number or, from some, as a string; what is less than a second or absurd was not said.
-fn life(members: &Members, name: &str) -> Option<Duration> {
+fn lifetime(members: &Members, name: &str) -> Option<Duration> {
     let seconds: f64 = members.text(name)?.trim().parse().ok()?;
     (1.0..ABSURD_LIFE).contains(&seconds).then(|| Duration::from_secs_f64(seconds.floor()))
 }
@@ -168,7 +168,7 @@ mod tests {
         status: u16,
         body: &str,
         retry_after: Option<u64>,
-    ) -> Result<TokenResponse, Fault> {
+    ) -> Result<TokenResponse, AttemptError> {
         let provider = Provider::unchecked("p", settings);
         let retry_after = retry_after.map(Duration::from_secs);
         tokens(
@@ -312,7 +312,7 @@ mod tests {
                 location: None,
                 head: Head::default(),
                 body: body.to_owned().into(),
-                cut: Some(Fault::bad_answer()),
+                cut: Some(AttemptError::bad_answer()),
             };
             tokens(&Provider::unchecked("p", ProviderSettings::default()), &answer)
         };
@@ -439,7 +439,7 @@ mod tests {
     fn a_time_to_come_back_is_kept() {
         for status in [429, 503] {
             let fault = read_as(ProviderSettings::default(), status, "", Some(60)).err().unwrap();
-            assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))), "{status}");
+            assert_eq!(fault, AttemptError::later(Some(Duration::from_secs(60))), "{status}");
         }
         let fault = read_as(ProviderSettings::default(), 502, "", Some(60)).err().unwrap();
         assert_eq!(fault.failure, ProviderError::Disturbed);

@@ -72,7 +72,7 @@ impl TokenService {
             sealed_at: login.sealed_at,
             end: service.and_then(|service| {
                 let without_store = service.provider.rotation() == RefreshTokenPolicy::Rolling;
-                Some(Expiry { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
+                Some(Expiry { at: service.expires_at(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
             revoke_code: keyring.opener(epoch).ok().map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
