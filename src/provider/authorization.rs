@@ -1,5 +1,5 @@
-//! The authorization request (RFC 6749 section 4.1.1): what it carries, and how it gets to the provider, in the browser's
-//! URL or pushed beforehand (RFC 9126), so that the browser carries a reference alone.
+//! The authorization request (RFC 6749 section 4.1.1): what it carries, and how it gets to the provider, in the
+//! browser's URL or pushed beforehand (RFC 9126), so that the browser carries a reference alone.
 
 use super::call::Response;
 use super::client_auth::{Form, Repeatable};
@@ -101,7 +101,7 @@ impl ProviderClient {
     }
 }
 
-/// Reads the answer to a pushed request (RFC 9126 section 2.2).
+/// Reads the response to a pushed request (RFC 9126 section 2.2).
 fn reference(provider: &Provider, answer: &Response) -> Result<String, AttemptError> {
     let pushed = (200..300).contains(&answer.status).then(|| Members::read(&answer.body)?.string("request_uri"));
     match pushed {

@@ -1,5 +1,5 @@
-//! All services, by id and alias. Made from the settings in one go, with every fault reported at once, so that an operator
-//! mends a configuration in one round.
+//! All services, by id and alias. Made from the settings in one go, with every error reported at once, so that an
+//! operator corrects a configuration in one round.
 
 use super::service::{Client, Provider, Service};
 use super::{Availability, ClientRegistration, Flow, ProviderSettings, RefreshTokenPolicy, ServiceSettings, validate};
@@ -18,7 +18,7 @@ impl Catalogue {
     /// Checks the settings. `durable_store` tells whether this server has a store that outlives the process.
     ///
     /// # Errors
-    /// All faults, each a sentence that begins with the key and says what to write instead, without what is there: a
+    /// All errors, each a sentence that begins with the key and says what to write instead, without what is there: a
     /// secret may have been put into the wrong key.
     pub fn build(
         providers: BTreeMap<String, ProviderSettings>,

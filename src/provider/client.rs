@@ -1,5 +1,6 @@
-//! The calls to providers: from a person's consent to tokens, from a refresh token to an access token, and the end of
-//! both. What differs between providers is read from their settings.
+//! The OAuth client: token requests for a code, a login token and a refresh token (RFC 6749 sections 4.1.3, 4.3.2 and
+//! 6), and revocation (RFC 7009). What differs between providers is read from their settings; how the client's
+//! credentials and the HTTP request are sent is left to `client_auth` and `http`.
 
 use super::authorization::Request;
 use super::call::{Call, Payload};
@@ -23,8 +24,8 @@ use url::Url;
 
 /// How long a call takes at most that is given no budget of its own.
 const BUDGET: Duration = Duration::from_secs(20);
-/// How long the answer to a code or a pasted token is waited for: both work once, so what comes later is lost with them.
-/// A person waits for the page; common proxies give up after 60 s.
+/// How long the response to a code or a pasted token is waited for: both work once, so what comes later is lost with
+/// them. A user waits for the page; common proxies give up after 60 s.
 const CODE_BUDGET: Duration = Duration::from_secs(55);
 
 /// All providers, ready to be called.
@@ -97,7 +98,8 @@ impl ProviderClient {
     /// Changes a code for tokens (RFC 6749 section 4.1.3). `callback` holds all parameters that came with the code.
     ///
     /// # Errors
-    /// Any [`ProviderError`]; `BadCallback` before anything is sent. A code is sent a second time only if the first never left.
+    /// Any [`ProviderError`]; `BadCallback` before anything is sent. A code is sent a second time only if the first
+    /// never left.
     pub async fn redeem(
         &self,
         service: &Service,
@@ -137,9 +139,9 @@ impl ProviderClient {
             .map_err(|fault| fault.failure)
     }
 
-    /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a refresh
-    /// token works once, its attempt may take the whole budget, and a second is made only if the first never left or was
-    /// turned away.
+    /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a
+    /// refresh token works once, its attempt may take the whole budget, and a second is made only if the first never
+    /// left or was turned away.
     ///
     /// # Errors
     /// Any [`ProviderError`], and whether the token may have been spent all the same.
@@ -166,8 +168,8 @@ impl ProviderClient {
         outcome.map_err(AttemptError::of_refresh)
     }
 
-    /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all logins
-    /// of that person at this app.
+    /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all
+    /// logins of that user at this app.
     ///
     /// # Errors
     /// Any [`ProviderError`] but `Refused`: a login that is dead already is done with.
@@ -373,13 +375,9 @@ mod tests {
         assert!(redeem(&[("locationid", "1"), ("hostname", "eapi.pcloud.com")]).await.is_ok());
         assert!(redeem(&[("hostname", "evil.example"), ("locationid", "2")]).await.is_ok());
         assert!(redeem(&[("locationid", "1")]).await.is_ok());
-        let paths: Vec<_> =
-            stub.seen().iter().map(|request| request.split(' ').nth(1).unwrap().to_owned()).collect();
+        let paths: Vec<_> = stub.seen().iter().map(|request| request.split(' ').nth(1).unwrap().to_owned()).collect();
         assert_eq!(paths, ["/eapi.pcloud.com", "/eapi.pcloud.com", "/api.pcloud.com"]);
-        assert_eq!(
-            stub.bodies()[0],
-            "grant_type=authorization_code&code=c&client_id=id%2B1&client_secret=se%26cret"
-        );
+        assert_eq!(stub.bodies()[0], "grant_type=authorization_code&code=c&client_id=id%2B1&client_secret=se%26cret");
     }
 
     #[tokio::test(start_paused = true)]

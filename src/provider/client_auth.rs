@@ -1,9 +1,9 @@
-//! How a client shows its secret where `client_auth` does not say: found out. The ways that come into question are those
-//! that the discovery document lists; the first is used until the provider refuses the client, then the next one, and so
-//! on. What a login found out serves all refreshes.
+//! Client authentication (RFC 6749 section 2.3) where `client_auth` does not say which: found out. The methods that
+//! come into question are those that the discovery document lists; the first is used until the provider refuses the
+//! client, then the next one. What a login found out serves all refreshes.
 //!
-//! A code is never sent a second time: some servers spend it although they refuse the client. What was found out is kept
-//! in the process, by provider and client, and is bounded by these.
+//! A code is never sent a second time: some servers spend it although they refuse the client. What was found out is
+//! kept in the process, by provider and client, and is bounded by these.
 
 use super::call::{Call, Payload, Response};
 use super::client_credentials::{Choice, encoded};
@@ -54,7 +54,7 @@ pub(super) struct Form<'a> {
     pub(super) repeatable: Repeatable,
 }
 
-/// Whether an answer refuses the client; `Some(true)`: by its code (RFC 6749 section 5.2), `Some(false)`: as it seems.
+/// Whether a response refuses the client; `Some(true)`: by its code (RFC 6749 section 5.2), `Some(false)`: as it seems.
 pub(super) fn refuses_client(provider: &Provider, answer: &Response) -> Option<bool> {
     let code = Members::read(&answer.body).and_then(|members| members.string("error"));
     match (answer.status, code.map(|code| code.trim().to_ascii_lowercase()).as_deref()) {

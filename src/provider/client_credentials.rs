@@ -1,5 +1,5 @@
-//! A client's credentials in a request (RFC 6749 section 2.3.1): in the body, or as HTTP Basic. Which of these a provider
-//! wants is found out in `client_auth`.
+//! A client's credentials in a request (RFC 6749 section 2.3.1): in the body, or as HTTP Basic. Which of these a
+//! provider wants is found out in `client_auth`.
 
 use super::ClientAuth;
 use super::service::Client;

@@ -1,5 +1,5 @@
-//! Asks a token address with a code that cannot be good, before anybody depends on it: the answer tells whether the
-//! address is one, and whether the client's id and secret are taken. Most servers look at the client first, so only a
+//! Asks a token endpoint with a code that cannot be good, before anybody depends on it: the response tells whether the
+//! URL is one, and whether the client's id and secret are taken. Most servers look at the client first, so only a
 //! refusal of the client says something, and any other refusal of the request is well.
 
 use super::call::{Call, Payload, Response};
@@ -8,7 +8,7 @@ use super::client_credentials::Choice;
 use super::discovery::Metadata;
 use super::error::{AttemptError, ProviderError};
 use super::service::{Client, Provider};
-use super::{ClientAuth, ProviderClient, ProbeError};
+use super::{ClientAuth, ProbeError, ProviderClient};
 use tokio::time::Instant;
 use url::Url;
 
@@ -48,7 +48,9 @@ impl ProviderClient {
                 Ok(Verdict::NoTokenEndpoint(what)) => return Some((true, ProbeError::NoTokenEndpoint(what))),
                 Ok(Verdict::Well) if at > 0 => return Some((false, ProbeError::OtherAuth(auth.name()))),
                 Ok(Verdict::Well) => return None,
-                Err(AttemptError { failure: ProviderError::TimedOut, .. }) => return Some((true, ProbeError::TimedOut)),
+                Err(AttemptError { failure: ProviderError::TimedOut, .. }) => {
+                    return Some((true, ProbeError::TimedOut));
+                }
                 Err(_) => return None,
             }
         }

@@ -1,6 +1,6 @@
 //! OpenID Connect Discovery 1.0, or else RFC 8414: endpoints by issuer. Asked for when first needed and remembered, so
-//! that a provider's outage never stops a start. An old answer keeps serving while a new one is asked for, and for as long as none can
-//! be had: only those who ask before the first answer wait for the issuer.
+//! that a provider's outage never stops a start. An old response keeps serving while a new one is asked for, and for as
+//! long as none can be had: only those who ask before the first response wait for the issuer.
 //!
 //! Of a document only what is needed and not configured has to be right; what else is wrong in it is passed over. A
 //! provider whose addresses are all configured does without one.
@@ -21,12 +21,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-/// How long an answer is good.
+/// How long a response is good.
 const FRESH: Duration = Duration::from_secs(3600);
 /// How long a failure stands before the issuer is asked again. Without it, callers that waited for the same question
 /// would ask it one after the other.
 const RETRY: Duration = Duration::from_secs(5);
-/// How long an issuer may take to renew an old answer, in which nobody else asks it.
+/// How long an issuer may take to renew an old response, in which nobody else asks it.
 const RENEWAL: Duration = Duration::from_secs(20);
 /// How long somebody waits for an issuer where all addresses are known without it.
 const EXTRA: Duration = Duration::from_secs(4);
@@ -67,7 +67,7 @@ pub(super) struct Discovery {
     clock: Clock,
 }
 
-/// The lock is held while asking for the first time: others who need the answer wait for it. It is not while an old
+/// The lock is held while asking for the first time: others who need the response wait for it. It is not while an old
 /// answer is renewed.
 #[derive(Default)]
 struct CachedMetadata {
@@ -128,7 +128,7 @@ impl Discovery {
 }
 
 impl CachedMetadata {
-    /// Takes in what a question came to. After a failure the old answer stays.
+    /// Takes in what a question came to. After a failure the old response stays.
     fn update(&mut self, asked: Result<Metadata, Unusable>, now: Duration) {
         self.ask_at = now + if asked.is_ok() { FRESH } else { RETRY };
         match asked {
@@ -145,7 +145,7 @@ enum Found {
     Nothing,
 }
 
-/// What is wrong with an answer, in words, if it is of no use.
+/// What is wrong with a response, in words, if it is of no use.
 #[derive(Default)]
 struct Wrong {
     why: OnceLock<String>,
@@ -201,8 +201,8 @@ async fn ask(provider: &Provider, http: &HttpClient, deadline: Instant) -> Resul
     Err(unusable(ProviderError::BadAnswer, why))
 }
 
-/// Where an issuer's document is: OpenID Connect Discovery 1.0 section 4, and RFC 8414 section 3 for those that have none
-/// there.
+/// Where an issuer's document is: OpenID Connect Discovery 1.0 section 4, and RFC 8414 section 3 for those that have
+/// none there.
 fn places(issuer: &str) -> Option<(Url, Option<Url>)> {
     let issuer = issuer.trim_end_matches('/');
     let openid = Url::parse(&format!("{issuer}/.well-known/openid-configuration")).ok()?;

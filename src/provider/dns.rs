@@ -1,6 +1,6 @@
-//! Host names looked up, and remembered for a short time. The system is asked (hosts file, name servers), and its resolver
-//! waits five seconds for a lost packet: longer than a connection may take to be made, so names are looked up before
-//! that, one look-up for each name at a time, and an old answer serves while the system is slow or fails.
+//! Host names looked up, and remembered for a short time. The system is asked (hosts file, name servers), and its
+//! resolver waits five seconds for a lost packet: longer than a connection may take to be made, so names are looked up
+//! before that, one look-up for each name at a time, and an old answer serves while the system is slow or fails.
 //!
 //! Lost on restart. Bounded by the names that the configuration and discovery documents have.
 

@@ -1,4 +1,4 @@
-//! Why a call to a provider failed, in the kinds that callers treat differently, and whether to make it again.
+//! Why a call to a provider failed, in the kinds that callers treat differently, and whether a retry is safe.
 
 use super::ErrorClass;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use thiserror::Error;
 /// Why a call to a provider failed. Says nothing in the provider's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ProviderError {
-    /// The login is dead, or somebody at the person's side has to act: any [`ErrorClass`] but `Unclear`, `Operator` and `Later`.
-    /// For a code or a pasted token: it is not good, or not good any more.
+    /// The login is dead, or somebody at the user's side has to act: any [`ErrorClass`] but `Unclear`, `Operator` and
+    /// `Later`. For a code or a pasted token: it is not good, or not good any more.
     #[error("the provider does not accept this login any more")]
     Refused(ErrorClass),
     /// This server's registration at the provider, or what was configured about the provider, is at fault.
     #[error("the provider does not accept this server's client, or its configuration is wrong")]
     Misconfigured,
-    /// It answered with an error that does not tell whether the login, this server or the provider is at fault: a status
-    /// from 400 to 500 without a code, a code that is not known, or one that some servers use for a dead login.
+    /// It answered with an error that does not tell whether the login, this server or the provider is at fault: a
+    /// status from 400 to 500 without a code, a code that is not known, or one that some servers use for a dead login.
     #[error("the provider answered with an error that does not say what is wrong (HTTP {status})")]
     Unclear {
         /// The HTTP status.
@@ -54,7 +54,7 @@ pub struct RefreshError {
     pub failure: ProviderError,
     /// Whether the provider may have carried it out all the same, and so have spent a token that works once.
     pub in_doubt: bool,
-    /// The HTTP status of the provider's answer, if there was one.
+    /// The HTTP status of the provider's response, if there was one.
     pub status: Option<u16>,
 }
 
@@ -103,7 +103,7 @@ pub(super) enum Retry {
     IfIdempotent,
     /// When the provider's time has passed: it was turned away without being looked at.
     After(Duration),
-    /// The answer would be the same.
+    /// The response would be the same.
     Never,
 }
 
@@ -112,12 +112,12 @@ pub(super) enum Retry {
 pub(super) struct AttemptError {
     pub(super) failure: ProviderError,
     pub(super) retry: Retry,
-    /// The HTTP status of the answer, if there was one.
+    /// The HTTP status of the response, if there was one.
     pub(super) status: Option<u16>,
 }
 
 impl AttemptError {
-    /// Without an answer.
+    /// Without a response.
     pub(super) fn new(failure: ProviderError, retry: Retry) -> Self {
         Self { failure, retry, status: None }
     }

@@ -1,8 +1,9 @@
-//! Error codes and what they mean, wherever a provider's error arrives: in an answer of its token or revocation endpoint,
-//! or in a callback. A provider's own table comes first, then the codes of the OAuth standards.
+//! Error codes (RFC 6749 sections 4.1.2.1 and 5.2) and what they mean, wherever a provider's error arrives: in an error
+//! response of its token or revocation endpoint, or in a callback. A provider's own table comes first, then the codes
+//! of the OAuth standards.
 //!
-//! Codes are looked for where providers put them, which is not only where RFC 6749 section 5.2 wants them. Free text is
-//! not read, but for a known code at its start or end: descriptions change without notice, and may hold anything.
+//! Codes are looked for where providers put them, which is not only where section 5.2 wants them. Free text is not
+//! read, but for a known code at its start or end: descriptions change without notice, and may hold anything.
 
 use super::json::Members;
 use super::{ErrorClass, ProviderSettings};
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use url::form_urlencoded;
 
-/// RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1, RFC 7009 section 2.2.1, RFC 8628 section 3.5, OpenID Connect
-/// Core section 3.1.2.6; and some that are in no standard but in common use.
+/// RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1, RFC 7009 section 2.2.1, RFC 8628 section 3.5, OpenID
+/// Connect Core section 3.1.2.6; and some that are in no standard but in common use.
 const STANDARD: &[(&str, ErrorClass)] = &[
     ("invalid_grant", ErrorClass::LoginAgain),
     ("invalid_token", ErrorClass::LoginAgain),
@@ -54,8 +55,8 @@ const MAX_TEXT: usize = 4096;
 const MAX_CODES: usize = 8;
 
 /// An error code that may be logged and shown, in lower case: letters and `_ . -`, or 1 to 9 digits, or a family like
-/// `4xxx` or `5007x`. No other mixture: a provider that put a token in its place would get that into the log. Microsoft's
-/// `AADSTS50076` is the number in it.
+/// `4xxx` or `5007x`. No other mixture: a provider that put a token in its place would get that into the log.
+/// Microsoft's `AADSTS50076` is the number in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ErrorCode(String);
 
@@ -102,7 +103,7 @@ pub struct CallbackError {
     pub meaning: Option<ErrorClass>,
     /// Its most precise code, a word or a number and no secret; or that it has none.
     pub code: String,
-    /// Whether the person, or somebody in the person's place, said no.
+    /// Whether the user, or somebody in the user's place, said no.
     pub declined: bool,
 }
 
@@ -148,7 +149,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Reads the body of an answer: JSON, a form (as some send), or a bare code.
+    /// Reads the body of a response: JSON, a form (as some send), or a bare code.
     pub(super) fn by_body(settings: &ProviderSettings, body: &str) -> Self {
         let text = body.trim_start_matches('\u{feff}').trim();
         let read = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));

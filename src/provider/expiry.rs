@@ -1,5 +1,6 @@
-//! When a login ends of age. A refresh token that is handed in forever dies some day, whatever its use; one that is
-//! replaced in time never does. The one judgement of that, for the page, the command line and the metrics.
+//! When a refresh token expires by age, if the provider has a fixed lifetime. One that is sent again and again expires
+//! some day, whatever its use; one that is replaced in time never does. The one judgement of that, for the page, the
+//! command line and the metrics.
 
 use super::{RefreshTokenPolicy, Service};
 use crate::clock::UnixTime;

@@ -1,8 +1,9 @@
-//! The HTTP client, and one exchange over it with its limits. Redirects, proxies from the environment, cookies and
-//! decompression are off: each would let somebody else decide where secrets go or how much memory an answer takes.
+//! The HTTP client for providers, with its limits: timeouts, size of a response, calls at a time, at most one retry.
+//! Redirects (open redirection, RFC 9700 sections 4.11 and 4.12), proxies from the environment, cookies and
+//! decompression are off: each would let somebody else decide where secrets go or how much memory a response takes.
 //!
-//! A call that may be repeated is cut off early, so that there is time for a second attempt. One that may not, since what
-//! it carries works once, gets all the time there is: its answer is worth more than anybody's patience.
+//! A call that may be retried is cut off early, so that there is time for a second attempt. One that may not, since
+//! what it carries works once, gets all the time there is: its response is worth more than anybody's patience.
 //!
 //! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
@@ -10,7 +11,7 @@
 use super::address::names_loopback;
 use super::call::{Call, Head, Payload, Response};
 use super::client_credentials::with_client;
-use super::dns::{DnsCache, CachedResolver};
+use super::dns::{CachedResolver, DnsCache};
 use super::error::{AttemptError, ProviderError, Retry};
 use super::outbound::{Outbound, SetupError, trusting};
 use super::report::{self, report};
@@ -31,13 +32,13 @@ use zeroize::Zeroizing;
 
 /// TCP and TLS together. Names have been looked up before.
 const CONNECT: Duration = Duration::from_secs(3);
-/// One attempt of a call that may be repeated, from connecting to the answer's last byte.
+/// One attempt of a call that may be repeated, from connecting to the response's last byte.
 const ATTEMPT: Duration = Duration::from_secs(8);
 /// A second attempt is made only with this much time left.
 const SECOND_NEEDS: Duration = Duration::from_secs(6);
 /// The longest `Retry-After` that is waited for here; longer ones are the caller's.
 const WAIT: Duration = Duration::from_secs(5);
-/// How much of an answer is read, in bytes: many times what the tokens take, as an ID token beside them may be long.
+/// How much of a response is read, in bytes: many times what the tokens take, as an ID token beside them may be long.
 const MAX_BODY: usize = 256 * 1024;
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
@@ -128,8 +129,8 @@ impl HttpClient {
         self.clock.now()
     }
 
-    /// Makes a call, and makes it once more if that is of use, harmless and in time. `harmless`: carrying the request out
-    /// twice does no damage.
+    /// Makes a call, and makes it once more if that is of use, harmless and in time. `harmless`: carrying the request
+    /// out twice does no damage.
     pub(super) async fn send<T>(
         &self,
         call: &Call<'_>,
@@ -276,7 +277,8 @@ mod tests {
 
     #[test]
     fn a_second_attempt_is_made_only_if_it_is_harmless_and_in_time() {
-        let second = |retry, idempotent, remaining| retry_delay(retry, idempotent, Duration::from_secs(remaining)).is_some();
+        let second =
+            |retry, idempotent, remaining| retry_delay(retry, idempotent, Duration::from_secs(remaining)).is_some();
         assert!(second(Retry::Safe, false, 12));
         assert!(second(Retry::IfIdempotent, true, 7));
         assert!(!second(Retry::IfIdempotent, false, 12));
@@ -286,7 +288,7 @@ mod tests {
         assert!(second(after(5), false, 12));
         assert!(!second(after(5), false, 11));
         assert!(!second(after(6), true, 20));
-        assert!(pause(after(5), true, Duration::from_secs(20)).unwrap() >= Duration::from_secs(5));
+        assert!(retry_delay(after(5), true, Duration::from_secs(20)).unwrap() >= Duration::from_secs(5));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What can be asked of providers before anybody depends on them: whether their hosts answer, with a certificate that is
-//! trusted, what time it is there, whether an issuer's discovery document can be used and fits what is configured, and
-//! whether the token address takes the client. No login is needed for it, and none is touched.
+//! Connectivity probe for `check --online`: whether providers' hosts answer, with a certificate that is trusted; how
+//! far their clocks are from ours; whether an issuer's discovery document can be used and fits what is configured; and
+//! whether the token endpoint takes the client. No login is needed for it, and none is touched.
 
 use super::client::offered;
 use super::discovery::Metadata;
@@ -28,7 +28,7 @@ pub struct Probe {
     pub place: String,
     /// Whether backups fail without it. Otherwise only browsers go there, or it is for revoking.
     pub essential: bool,
-    /// The time that the host told with its answer, in seconds, less our own; `None` where it told none.
+    /// The time that the host told with its response, in seconds, less our own; `None` where it told none.
     pub outcome: Result<Option<i64>, ProbeError>,
 }
 
@@ -68,7 +68,8 @@ impl ProviderClient {
         let offered = self.catalogue().all().filter(|service| service.availability() == Availability::Offered);
         let mut providers: BTreeMap<_, Vec<_>> = BTreeMap::new();
         offered.for_each(|service| providers.entry(service.provider.id()).or_default().push(service));
-        let probes = providers.into_values().map(|services| self.probe_provider(services, redirect_uri, half, deadline));
+        let probes =
+            providers.into_values().map(|services| self.probe_provider(services, redirect_uri, half, deadline));
         join_all(probes).await.into_iter().flatten().collect()
     }
 

@@ -1,13 +1,13 @@
-//! Why a call to a provider brought nothing, in one line of the log for its operator: what came back, from which call, and
-//! what to look at. What was sent is left out, and so is the rest of what came.
+//! Why a call to a provider brought nothing, in one line of the log for its operator: what came back, from which call,
+//! and what to look at. What was sent is left out, and so is the rest of what came.
 
 use super::call::{Call, Head, Payload, Response, place};
 use super::error::ProviderError;
 use super::error_code::Told;
 use super::printable::printable;
 
-/// Says that there was no answer, or only a part of one. `cause` is the system's or the TLS library's sentence, never a
-/// part of the request or the answer.
+/// Says that there was no response, or only a part of one. `cause` is the system's or the TLS library's sentence, never
+/// a part of the request or the response.
 pub(super) fn no_response(call: &Call<'_>, cause: &str) {
     tracing::warn!(
         provider = call.provider.id,

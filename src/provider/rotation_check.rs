@@ -1,10 +1,10 @@
-//! Whether a provider treats its refresh tokens as the configuration says. A wrong `rotation` costs logins, and at first
-//! nothing shows it; so what gives it away is said in the log, once for each provider.
+//! Whether a provider rotates its refresh tokens as the configuration says. A wrong `rotation` costs logins, and at
+//! first nothing shows it; so what gives it away is said in the log, once for each provider.
 //!
 //! Kept in memory and bounded; a restart forgets what was seen and said.
 
 use super::service::{Provider, Service};
-use super::unclear_errors::{UnclearErrors, TokenName};
+use super::unclear_errors::{TokenName, UnclearErrors};
 use super::{ProviderError, RefreshTokenPolicy};
 use crate::clock::Clock;
 use moka::sync::Cache;
@@ -57,8 +57,8 @@ impl RotationCheck {
         }
     }
 
-    /// Whether the login is dead, of which a refresh with the token `sent` failed. Of a replaced token that was used more
-    /// than once a refusal says nothing about the provider: it was withdrawn.
+    /// Whether the login is dead, of which a refresh with the token `sent` failed. Of a replaced token that was used
+    /// more than once a refusal says nothing about the provider: it was withdrawn.
     pub(super) fn is_dead(&self, service: &Service, sent: &SecretString, failure: ProviderError) -> bool {
         let (provider, name) = (&service.provider, name(sent));
         let refused = matches!(failure, ProviderError::Refused(_) | ProviderError::Unclear { status: 400 | 401 });

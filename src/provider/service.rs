@@ -23,12 +23,13 @@ pub struct Provider {
     pub(super) revoke: Option<Url>,
     /// Where authorization requests are pushed to (RFC 9126).
     pub(super) pushed: Option<Url>,
-    /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the others.
+    /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the
+    /// others.
     pub(super) places: Semaphore,
 }
 
-/// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below the
-/// 1,024 descriptors that a process has at least.
+/// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below
+/// the 1,024 descriptors that a process has at least.
 pub(super) const PLACES: usize = 64;
 
 /// Where tokens come from.
@@ -64,7 +65,7 @@ impl Provider {
         &self.settings
     }
 
-    /// What people call it.
+    /// What users call it.
     pub fn name(&self) -> &str {
         self.settings.name.as_deref().unwrap_or(&self.id)
     }
@@ -110,8 +111,8 @@ impl Provider {
         values.map(|(_, value)| value.as_str()).find(|value| self.settings.token_hosts.contains_key(*value))
     }
 
-    /// What the person needs to see of a callback: labels and values, each pair once. Of the parameters that may name the token host,
-    /// only those that name the one the code went to: nobody checked the others.
+    /// What the user needs to see of a callback: labels and values, each pair once. Of the parameters that may name the
+    /// token host, only those that name the one the code went to: nobody checked the others.
     pub fn shown(&self, callback: &[(String, String)]) -> Vec<(String, String)> {
         let host = |value: &str| self.settings.token_hosts.get(value);
         let used = self.names_host(callback).and_then(host);
@@ -140,7 +141,7 @@ impl Provider {
         CallbackError::read(&self.settings, callback)
     }
 
-    /// Whether it gives a refresh token only at a person's first consent: so Google and those who took over its
+    /// Whether it gives a refresh token only at a user's first consent: so Google and those who took over its
     /// `access_type`.
     pub fn gives_refresh_token_once(&self) -> bool {
         self.settings.authorize_params.get("access_type").is_some_and(|kind| kind == "offline")
@@ -151,17 +152,17 @@ impl Provider {
         self.settings.state_optional
     }
 
-    /// Where a person makes the token to paste.
+    /// Where a user makes the token to paste.
     pub fn paste_url(&self) -> Option<&str> {
         self.settings.paste_url.as_deref()
     }
 
-    /// Where a person withdraws this app's access.
+    /// Where a user withdraws this app's access.
     pub fn withdraw_url(&self) -> Option<&str> {
         self.settings.withdraw_url.as_deref()
     }
 
-    /// Whether a revocation at the provider ends every login of that person at this app.
+    /// Whether a revocation at the provider ends every login of that user at this app.
     pub fn revoke_ends_all_logins(&self) -> bool {
         self.settings.revoke_ends_all_logins
     }
@@ -199,7 +200,7 @@ pub(super) struct Client {
 pub struct Service {
     /// Its key in the configuration, and in AuthIDs.
     pub id: ServiceId,
-    /// What people call it.
+    /// What users call it.
     pub name: String,
     /// Other ids that mean it.
     pub aliases: Vec<ServiceId>,

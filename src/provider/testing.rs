@@ -1,5 +1,5 @@
-//! For tests: a server on this machine that gives prepared answers, one a connection, and remembers what it was asked;
-//! and the settings to call it with.
+//! For tests: a stub server on this machine that gives prepared responses, one a connection, and remembers what it was
+//! asked; and the settings to call it with.
 
 use super::{
     Catalogue, ClientRegistration, Outbound, ProviderClient, ProviderSettings, RefreshTokenPolicy, Service,

@@ -1,6 +1,7 @@
-//! A provider's answer turned into ours: tokens, or what went wrong. With a successful status and an access token the
-//! answer is good, whatever else is in it: at a provider whose refresh tokens work once it holds the only one there is.
-//! The content type is ignored, as providers get it wrong; what an error means is told by `meaning`.
+//! Parses token responses (RFC 6749 section 5.1) and tells error responses (section 5.2) from them. With a successful
+//! status and an access token the response is good, whatever else is in it: at a provider whose refresh tokens work
+//! once it holds the only one there is. The content type is ignored, as providers get it wrong; what an error means is
+//! told by `error_code`.
 
 use super::call::Response;
 use super::error::{AttemptError, Retry};
@@ -15,14 +16,14 @@ use std::time::Duration;
 const MAX_ACCESS_TOKEN: usize = 16 * 1024;
 /// The longest refresh token, in bytes.
 const MAX_REFRESH_TOKEN: usize = 8 * 1024;
-/// How long an access token is taken to live when the answer does not say.
+/// How long an access token is taken to live when the response does not say.
 const DEFAULT_LIFE: Duration = Duration::from_secs(1800);
 /// The longest that an access token is taken to live.
 const MAX_LIFE: Duration = Duration::from_secs(86_400);
 /// The longest life that is believed, in seconds: a hundred years.
 const ABSURD_LIFE: f64 = 100.0 * 365.0 * 86_400.0;
 
-/// Standard scopes that many providers leave out of their answers although they granted them: they ask for a kind of
+/// Standard scopes that many providers leave out of their responses although they granted them: they ask for a kind of
 /// token, not for access to anything. Their absence means nothing.
 const NOT_ECHOED: &[&str] = &["offline_access", "openid"];
 
@@ -34,17 +35,17 @@ pub struct TokenResponse {
     pub expires_in: Option<Duration>,
     /// The refresh token, if one came; never empty.
     pub refresh_token: Option<SecretString>,
-    /// How long the refresh token lives from now, as far as the provider says: at least a second. `None`: it did not say,
-    /// or said 0, which some use for no fixed end.
+    /// How long the refresh token lives from now, as far as the provider says: at least a second. `None`: it did not
+    /// say, or said 0, which some use for no fixed end.
     pub refresh_token_expires_in: Option<Duration>,
-    /// The scopes granted, if the answer names them.
+    /// The scopes granted, if the response names them.
     pub scopes: Option<Vec<String>>,
 }
 
 impl TokenResponse {
-    /// Which of the scopes that a service asked for were not granted. Empty when the response names no scopes: then all were (RFC 6749
-    /// section 5.1). Compared as sets, without regard to case, the provider's prefix and scopes that are not echoed; some
-    /// part them by commas, but a comma may also belong to a scope.
+    /// Which of the scopes that a service asked for were not granted. Empty when the response names no scopes: then all
+    /// were (RFC 6749 section 5.1). Compared as sets, without regard to case, the provider's prefix and scopes that are
+    /// not echoed; some part them by commas, but a comma may also belong to a scope.
     pub fn missing_scopes<'s>(&self, service: &'s Service) -> Vec<&'s str> {
         let Some(granted) = &self.scopes else { return Vec::new() };
         let prefix = service.provider.settings.scope_prefix.as_deref().unwrap_or_default();
@@ -56,7 +57,7 @@ impl TokenResponse {
     }
 }
 
-/// Reads the answer of a token endpoint.
+/// Reads the response of a token endpoint.
 pub(super) fn tokens(provider: &Provider, answer: &Response) -> Result<TokenResponse, AttemptError> {
     if !(200..300).contains(&answer.status) {
         return Err(error(provider, answer));
@@ -111,12 +112,12 @@ fn token(provider: &Provider, members: &Members, name: &str, longest: usize) -> 
     token
 }
 
-/// Reads the answer of a revocation endpoint, of which only the status counts (RFC 7009 section 2.2).
+/// Reads the response of a revocation endpoint, of which only the status counts (RFC 7009 section 2.2).
 pub(super) fn revoked(provider: &Provider, answer: &Response) -> Result<(), AttemptError> {
     if (200..300).contains(&answer.status) { Ok(()) } else { Err(error(provider, answer)) }
 }
 
-/// What an answer without success means, or one with success and without what was asked for.
+/// What a response without success means, or one with success and without what was asked for.
 pub(super) fn error(provider: &Provider, answer: &Response) -> AttemptError {
     let status = answer.status;
     // Whoever says when to come back has looked at nothing (RFC 9110 section 15.6.4). Without that, who knows.

@@ -1,10 +1,10 @@
 //! When an error that does not say what is wrong is the end of a login. Some servers answer a dead refresh token with a
-//! bare 400, others with a page for a crash of their own; both also come of outages, which must never make people log in
-//! again. So a login is taken for dead only if the same answer comes for it once more while others of its client work; a
-//! crash a minute later or more.
+//! bare 400, others with a page for a crash of their own; both also come of outages, which must never make users log in
+//! again. So a login is taken for dead only if the same response comes for it once more while others of its client
+//! work; a crash a minute later or more.
 //!
-//! What speaks for an outage: a login that had such an answer works again, or more than a few have it at the same time.
-//! Kept in memory and bounded; a restart, which forgets it, only takes longer to be sure.
+//! What speaks for an outage: a login that had such a response works again, or more than a few have it at the same
+//! time. Kept in memory and bounded; a restart, which forgets it, only takes longer to be sure.
 
 use super::ProviderError;
 use crate::clock::Clock;
@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How many logins are remembered that had such an answer.
+/// How many logins are remembered that had such a response.
 const MAX_DOUBTS: u64 = 10_000;
-/// How long: a backup that runs once a day must come to the same answer twice.
+/// How long: a backup that runs once a day must come to the same response twice.
 const KEPT: Duration = Duration::from_secs(3 * 86_400);
 /// How much later the same crash has to come: what is tried again within seconds tells nothing new.
 const APART: Duration = Duration::from_secs(60);
-/// With more other logins than these that had such an answer in the last hour, it is an outage.
+/// With more other logins than these that had such a response in the last hour, it is an outage.
 const FEW: usize = 3;
 const LATELY: Duration = Duration::from_secs(3600);
 
@@ -36,7 +36,7 @@ pub(super) struct UnclearErrors {
 struct UnclearError {
     client: String,
     failure: ProviderError,
-    /// How many refreshes of its client had worked when the answer came last.
+    /// How many refreshes of its client had worked when the response came last.
     worked: u64,
     /// When that was, by the clock's uptime.
     at: Duration,

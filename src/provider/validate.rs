@@ -1,4 +1,4 @@
-//! What can be wrong with the settings about a provider and with a client, each fault in a sentence for the operator.
+//! What can be wrong with the settings of a provider and with a client, each error in a sentence for the operator.
 
 use super::error_code::{self, ErrorCode};
 use super::service::{Client, Provider, TokenUrl};

@@ -1,4 +1,5 @@
-//! Why there is no access token. What each reason becomes on the wire is decided in `web`.
+//! Why an exchange of an AuthID gave no access token, by kind, and whether a retry may help. Which HTTP status and
+//! sentence each becomes is decided in `web`.
 
 use crate::authid::{OpenError, ParseError, ServiceId};
 use crate::denylist::Denied;

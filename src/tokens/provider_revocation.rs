@@ -1,10 +1,10 @@
-//! Revocation at the provider (RFC 7009), beside the denylist's: whether it is wanted, and what came of it. `revoke` does it;
-//! `cache` remembers it.
+//! Revocation at the provider (RFC 7009), beside the denylist's: whether it is wanted, and what came of it. `revoke`
+//! does it; `cache` remembers it.
 
 /// Whether a login shall be ended at its provider too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProviderRevocationMode {
-    /// Unless that ends other logins of the same person as well.
+    /// Unless that ends other logins of the same user as well.
     IfHarmless,
     /// Whatever else ends with it.
     Always,
@@ -21,7 +21,7 @@ pub enum ProviderRevocation {
     NotSupported,
     /// The provider could not be reached or refused.
     Failed,
-    /// Not tried: it would end every login of that person at this app, so it takes their word.
+    /// Not tried: it would end every login of that user at this app, so it takes their word.
     WouldEndAllLogins,
     /// Not tried, as was asked.
     NotAsked,
@@ -45,7 +45,7 @@ impl ProviderRevocation {
         }
     }
 
-    /// In words for people: the answer to whether the provider withdrew the access.
+    /// In words for users: the answer to whether the provider withdrew the access.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Done => "yes",

@@ -1,8 +1,8 @@
-//! Revoking a login: durably on the denylist, and at its provider as far as that can be done from here. The two are told
-//! apart, since either can fail without the other, and a failure of one does not keep the other from being tried.
+//! Revoking a login: durably on the denylist, and at its provider as far as that can be done from here. The two are
+//! told apart, since either can fail without the other, and a failure of one does not keep the other from being tried.
 //!
-//! Whoever holds an AuthID may revoke it as often as they like, so what is done is done once: those who come at the same
-//! time join, and a login that is both on the denylist and ended at its provider is answered from memory.
+//! Whoever holds an AuthID may revoke it as often as they like, so what is done is done once: those who come at the
+//! same time join, and a login that is both on the denylist and ended at its provider is answered from memory.
 
 use super::provider_revocation::{ProviderRevocation, ProviderRevocationMode};
 use super::rotation::Acted;
@@ -59,7 +59,7 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// For programs. `withdraw_url` is where a person withdraws the access at the provider.
+    /// For programs. `withdraw_url` is where a user withdraws the access at the provider.
     pub fn json(&self, withdraw_url: Option<&str>) -> Value {
         let mut answer = json!({
             "revoked": self.here.is_ok(),
@@ -98,8 +98,8 @@ impl TokenService {
         }
     }
 
-    /// Revokes a login. Doing so again changes nothing, but for what failed before. `admit` is asked before the provider
-    /// is; if it says no, the login is revoked here alone.
+    /// Revokes a login. Doing so again changes nothing, but for what failed before. `admit` is asked before the
+    /// provider is; if it says no, the login is revoked here alone.
     pub async fn revoke(
         &self,
         revocable: Revocable,
@@ -112,7 +112,7 @@ impl TokenService {
         };
         // No rule about old logins refuses one of the last day of all.
         let already = self.0.denylist.denies(&service, epoch, grant, UnixTime::MAX) == Some(Denied::Grant);
-        let known = self.0.outcomes.revocation(grant).filter(|_| already);
+        let known = self.0.cache.revocation(grant).filter(|_| already);
         let at_provider = match revocable {
             Revocable::Code(_) => Err(ProviderRevocation::NeedsAuthid),
             Revocable::Login(_) if at_provider == ProviderRevocationMode::Never => Err(ProviderRevocation::NotAsked),
@@ -136,7 +136,7 @@ impl TokenService {
                     Ok((service, login)) => this.revoke_at_provider(&service, &login).await,
                     Err(withdrawal) => withdrawal,
                 };
-                this.0.outcomes.revoked(grant, here.is_ok().then_some(at_provider));
+                this.0.cache.revoked(grant, here.is_ok().then_some(at_provider));
                 done(here, at_provider)
             }
         };
@@ -189,11 +189,11 @@ impl TokenService {
         let name = self.0.name_of(login, service);
         // By now no new one begins here.
         let _ = timeout_at(deadline, self.0.flights.landed(&name)).await;
-        let Some((rotation, manner)) = self.0.rotation_of(service) else {
-            return providers.revoke(service, &self.newest(login).await.refresh_token).await;
+        let Some((rotation, policy)) = self.0.rotation_of(service) else {
+            return providers.revoke(service, &self.with_newest_token(login).await.refresh_token).await;
         };
         let revoke = |token: SecretString| async move { providers.revoke(service, &token).await }.boxed();
-        let outcome = match rotation.alone(login, manner, deadline, revoke).await {
+        let outcome = match rotation.alone(login, policy, deadline, revoke).await {
             Acted::Surely(outcome) => outcome,
             // Ended before, or never written down.
             Acted::Unknown => providers.revoke(service, &login.refresh_token).await,

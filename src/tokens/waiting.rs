@@ -1,9 +1,9 @@
-//! Waiting in the client's place. Most clients of Duplicati read no reason but one that comes with the first answer, and
-//! repeat nothing that fails for longer than half a minute: so what may get better within seconds is tried again here.
+//! Retries in the client's place. Most clients of Duplicati read no error but one that comes with the first response,
+//! and retry nothing that fails for longer than half a minute: so what may get better within seconds is retried here.
 //!
-//! However many wait for a login, one loop tries for all of them, with growing pauses; it ends when nobody waits for it any
-//! longer, and at once when the server ends. Who waits holds a place in a room of bounded size. What is tried, and what
-//! may get better, is left to others.
+//! However many wait for a login, one loop retries for all of them, with growing pauses; it ends when nobody waits for
+//! it any longer, and at once when the server ends. Who waits holds a place in a room of bounded size. What is tried,
+//! and what may get better, is left to others.
 
 use super::ExchangeError;
 use crate::meter::Meter;
@@ -75,7 +75,7 @@ impl Drop for Place<'_> {
 /// How far the tries of a loop are.
 #[derive(Clone)]
 enum Tries<V> {
-    /// They go on; why the last one failed, if there was one.
+    /// They continue; why the last one failed, if there was one.
     GoOn(Option<ExchangeError>),
     Ended(Result<V, ExchangeError>),
 }
@@ -209,8 +209,8 @@ impl<K: Copy + Eq + Hash, V: Clone> Task<K, V> {
         }
     }
 
-    /// How long to wait before the next try; `None`, and the loop is given up, if that would be of no use to anybody who
-    /// waits.
+    /// How long to wait before the next try; `None`, and the loop is given up, if that would be of no use to anybody
+    /// who waits.
     fn pause(&self, number: u32, refused: &ExchangeError, rest: Option<Duration>) -> Option<Duration> {
         let mut under_way = lock(&self.under_way);
         let until = under_way.get(&self.key).map(|this| this.until);

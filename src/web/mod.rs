@@ -75,7 +75,7 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
     let epoch = opened.epoch.number();
     let count =
         |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), Some(epoch), outcome, begun.elapsed());
-    if let Some(granted) = app.tokens().recall(&opened) {
+    if let Some(granted) = app.tokens().cached(&opened) {
         count(granted.source.label());
         app.meter().saw_epoch(epoch);
         exchange::refreshed(&opened, &granted, begun, request);
@@ -83,7 +83,7 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
     }
     let span = middleware::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
-    let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
+    let outcome = app.tokens().refresh(&opened, deadline).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(ExchangeError::label, |granted| granted.source.label()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));

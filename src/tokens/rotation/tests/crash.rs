@@ -212,7 +212,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
     let asked = provider.calls.load(Ordering::SeqCst) > 0;
     let ended = disk.has_ended();
     // Whether the client got its token before the end: then it used it.
-    let written = first.is_ok() && process.unwritten() == 0;
+    let written = first.is_ok() && process.pending_writes() == 0;
     let delivered = first.is_ok() && !ended;
     provider.family().used = delivered;
     drop(process);
@@ -272,12 +272,12 @@ async fn an_answer_whose_sync_failed_is_written_again_before_it_counts_as_writte
         async { answer }.boxed()
     };
     rotation.exchange(&login, STRICT, true, deadline(), &ask).await.unwrap();
-    assert_eq!(rotation.unwritten(), 1);
+    assert_eq!(rotation.pending_writes(), 1);
     let there = rotation.records.store.read(Shelf::Records, &record::name(&login)).await.unwrap().unwrap();
     assert_eq!(record::generation_of(&there), Some(1), "it can be read");
     disk.2.store(false, Ordering::Release);
-    rotation.unwritten.write(&record::name(&login)).await.unwrap();
-    assert_eq!(rotation.unwritten(), 0);
+    rotation.pending_writes.write(&record::name(&login)).await.unwrap();
+    assert_eq!(rotation.pending_writes(), 0);
     for _ in 0..20 {
         let disk = disk.after(true, &mut dice);
         let store = Store::on_disk(Arc::new(disk), Path::new("/state"), clock.clone()).unwrap();

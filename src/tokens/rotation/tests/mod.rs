@@ -35,8 +35,8 @@ pub(super) fn tokens(refresh: &str) -> TokenResponse {
     }
 }
 
-pub(super) const STRICT: Manner = Manner { single_use: true, days: None };
-const ROLLING: Manner = Manner { single_use: false, days: Some(90) };
+pub(super) const STRICT: RotationPolicy = RotationPolicy { single_use: true, days: None };
+const ROLLING: RotationPolicy = RotationPolicy { single_use: false, days: Some(90) };
 
 /// A provider whose refresh tokens work once: `token-0`, `token-1`, … Using a spent one ends the login, unless it is
 /// kind and its answer was not used yet.
@@ -130,30 +130,30 @@ impl Replicas {
         Rotation::new(self.store.clone(), self.keyring.clone(), clock.clone(), meter())
     }
 
-    async fn begin(&self, manner: Manner) {
-        self.replica().begin(&self.login, tokens("token-0"), manner).await.unwrap();
+    async fn begin(&self, policy: RotationPolicy) {
+        self.replica().begin(&self.login, tokens("token-0"), policy).await.unwrap();
     }
 
     /// One exchange on a replica of its own; `answer` is what becomes of the provider's answer on its way.
     async fn exchange(
         &self,
-        manner: Manner,
+        policy: RotationPolicy,
         answer: impl Fn(Result<TokenResponse, RefreshError>) -> Result<TokenResponse, RefreshError> + Send + Sync,
     ) -> Result<String, ExchangeError> {
-        self.exchange_on(&self.replica(), manner, answer).await
+        self.exchange_on(&self.replica(), policy, answer).await
     }
 
     async fn exchange_on(
         &self,
         replica: &Rotation,
-        manner: Manner,
+        policy: RotationPolicy,
         answer: impl Fn(Result<TokenResponse, RefreshError>) -> Result<TokenResponse, RefreshError> + Send + Sync,
     ) -> Result<String, ExchangeError> {
         let ask = |token: SecretString, _| {
             let answer = answer(self.provider.refresh(&token));
             async move { answer }.boxed()
         };
-        let access = replica.exchange(&self.login, manner, true, deadline(), &ask).await?;
+        let access = replica.exchange(&self.login, policy, true, deadline(), &ask).await?;
         Ok(access.token.expose_secret().to_owned())
     }
 
@@ -628,11 +628,11 @@ async fn one_token_that_cannot_be_written_down_does_not_keep_others_out() {
     let rotation = replicas.replica();
     let too_long = vec![0; crate::store::MAX_BLOB_LEN + 1].into();
     for name in [[0; 32], [1; 32], [2; 32]] {
-        rotation.unwritten.keep(name, Pending { blob: Arc::clone(&too_long), ..pending(&replicas, 1) });
+        rotation.pending_writes.keep(name, Pending { blob: Arc::clone(&too_long), ..pending(&replicas, 1) });
     }
-    rotation.unwritten.keep(record::name(&replicas.login), pending(&replicas, 1));
+    rotation.pending_writes.keep(record::name(&replicas.login), pending(&replicas, 1));
     let written = async {
-        while rotation.unwritten() > 3 {
+        while rotation.pending_writes() > 3 {
             tokio::task::yield_now().await;
         }
     };
@@ -648,9 +648,9 @@ async fn what_waits_to_be_written_down_takes_the_place_of_older_records_only() {
         let rotation = replicas.replica();
         let before = sealed(&replicas, there, &replicas.keyring.load());
         replicas.put_back(&before).await;
-        rotation.unwritten.keep(name(&replicas), pending(&replicas, 2));
-        rotation.unwritten.write(&name(&replicas)).await.unwrap();
-        assert_eq!((replicas.record().await.unwrap().generation, rotation.unwritten()), (after, 0));
+        rotation.pending_writes.keep(name(&replicas), pending(&replicas, 2));
+        rotation.pending_writes.write(&name(&replicas)).await.unwrap();
+        assert_eq!((replicas.record().await.unwrap().generation, rotation.pending_writes()), (after, 0));
         assert_eq!(replicas.blob().await.unwrap() == before, there >= 2, "one as new stays as it is, with its mark");
     }
     // Under a key that is not here yet.
@@ -658,10 +658,10 @@ async fn what_waits_to_be_written_down_takes_the_place_of_older_records_only() {
     let rotation = replicas.replica();
     let theirs = sealed(&replicas, 1, &keyring(2, &[2]));
     replicas.put_back(&theirs).await;
-    rotation.unwritten.keep(name(&replicas), pending(&replicas, 2));
-    assert!(rotation.unwritten.write(&name(&replicas)).await.is_err());
-    assert_eq!((replicas.blob().await, rotation.unwritten()), (Some(theirs), 1));
+    rotation.pending_writes.keep(name(&replicas), pending(&replicas, 2));
+    assert!(rotation.pending_writes.write(&name(&replicas)).await.is_err());
+    assert_eq!((replicas.blob().await, rotation.pending_writes()), (Some(theirs), 1));
     replicas.store.take(Shelf::Records, &name(&replicas)).await.unwrap();
-    rotation.unwritten.write(&name(&replicas)).await.unwrap();
-    assert_eq!((replicas.record().await.unwrap().generation, rotation.unwritten()), (2, 0));
+    rotation.pending_writes.write(&name(&replicas)).await.unwrap();
+    assert_eq!((replicas.record().await.unwrap().generation, rotation.pending_writes()), (2, 0));
 }
