@@ -96,7 +96,8 @@ impl Catalogue {
         let service = Arc::new(service);
         for id in std::iter::once(&service.id).chain(&service.aliases) {
             if let Some(other) = self.by_id.insert(id.as_str().to_owned(), Arc::clone(&service)) {
-                let (one, two) = (&other.id, &service.id);
+                let one = &other.id;
+                let two = &service.id;
                 faults.push(format!("services.{two} and services.{one} share an id or an alias; give it to one only"));
             }
         }

@@ -185,8 +185,10 @@ impl ProviderClient {
         let access_token;
         let payload = match provider.settings.revoke_style {
             RevokeStyle::Rfc7009 => {
-                let (metadata, repeatable) = (metadata.as_deref(), Repeatable::Yes);
-                let (service, name) = (service.id.as_str(), "revocation");
+                let metadata = metadata.as_deref();
+                let repeatable = Repeatable::Yes;
+                let service = service.id.as_str();
+                let name = "revocation";
                 let form = Form { service, name, provider, client, metadata, url, fields: token, deadline, repeatable };
                 return revoked(self.authenticated(form, token_response::revoked).await);
             }
@@ -226,7 +228,8 @@ impl ProviderClient {
                 metadata.as_ref().and_then(|metadata| metadata.token.as_ref()).ok_or(ProviderError::Misconfigured)?
             }
         };
-        let (url, metadata) = (url.clone(), metadata.as_deref());
+        let url = url.clone();
+        let metadata = metadata.as_deref();
         let name = if fields.contains(&("grant_type", "refresh_token")) { "refresh" } else { "login" };
         let service = service.id.as_str();
         let form = Form { service, name, provider, client, metadata, url, fields, deadline, repeatable };
@@ -462,7 +465,8 @@ mod tests {
         let (others, other) = local(&well, "");
         let calls = futures_util::future::join_all((0..500).map(|_| {
             let token = SecretString::from("r");
-            let (providers, service) = (&providers, &service);
+            let providers = &providers;
+            let service = &service;
             async move { providers.refresh(service, &token, BUDGET).await.err().unwrap() }
         }));
         let begun = Instant::now();

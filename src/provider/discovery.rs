@@ -435,7 +435,8 @@ mod tests {
         let stub =
             StubServer::with_url(|url| vec![document(url, url), Reply::Close, Reply::Close, document(url, url)]).await;
         let provider = provider(&stub.url);
-        let (http, discovery) = (http(&clock), Discovery::new([&*provider].into_iter(), clock.clone()));
+        let http = http(&clock);
+        let discovery = Discovery::new([&*provider].into_iter(), clock.clone());
         let ask = async || discovery.metadata(&provider, &http, soon()).await.map(Option::unwrap);
         for metadata in join_all((0..8).map(|_| ask())).await {
             assert_eq!(metadata.unwrap().token.as_ref().unwrap().as_str(), format!("{}/t", stub.url));
@@ -457,7 +458,8 @@ mod tests {
         let moved = |url: &str| document(url, &format!("{url}/new"));
         let stub = StubServer::with_url(|url| vec![document(url, url), Reply::Hang, moved(url)]).await;
         let provider = provider(&stub.url);
-        let (http, discovery) = (http(&clock), Discovery::new([&*provider].into_iter(), clock.clone()));
+        let http = http(&clock);
+        let discovery = Discovery::new([&*provider].into_iter(), clock.clone());
         let ask = async || {
             discovery
                 .metadata(&provider, &http, soon())

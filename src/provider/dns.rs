@@ -66,7 +66,8 @@ impl DnsCache {
     pub(super) async fn prepare(&self, url: &Url, deadline: Instant) -> Result<(), Arc<io::Error>> {
         let Some(Host::Domain(name)) = url.host() else { return Ok(()) };
         let (began, asking, old) = {
-            let (now, mut known) = (self.clock.uptime(), self.lock());
+            let now = self.clock.uptime();
+            let mut known = self.lock();
             known.retain(|_, known| known.asking.is_some() || known.is_younger(STALE, now));
             let known = known.entry(name.to_owned()).or_default();
             if known.is_younger(FRESH, now) {
@@ -91,7 +92,8 @@ impl DnsCache {
     fn look_up(&self, name: String) -> LookUp {
         let names = self.clone();
         let task = tokio::spawn(async move {
-            let (ask, asked) = (names.ask.clone(), name.clone());
+            let ask = names.ask.clone();
+            let asked = name.clone();
             let answer = match names.threads.acquire().await {
                 Ok(_thread) => tokio::task::spawn_blocking(move || ask(&asked)).await.map_err(io::Error::other),
                 Err(closed) => Err(io::Error::other(closed)),
@@ -164,7 +166,8 @@ mod tests {
     impl System {
         fn new() -> Self {
             let (clock, asked, (answers, waiting)) = (Clock::system(), Arc::<AtomicUsize>::default(), mpsc::channel());
-            let (count, waiting) = (asked.clone(), Mutex::new(waiting));
+            let count = asked.clone();
+            let waiting = Mutex::new(waiting);
             let names = DnsCache::asking(clock.clone(), move |_| {
                 count.fetch_add(1, Ordering::SeqCst);
                 let answer: Option<&str> = waiting.lock().unwrap().recv().unwrap_or(None);

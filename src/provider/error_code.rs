@@ -225,7 +225,8 @@ fn known(settings: &ProviderSettings, text: &str) -> Option<ErrorCode> {
     let text = text.get(..MAX_TEXT).unwrap_or(text).trim();
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let mut words = text.split(|c| !is_part(c)).map(|word| word.trim_matches('.')).filter(|word| !word.is_empty());
-    let (first, last) = (words.next(), words.next_back());
+    let first = words.next();
+    let last = words.next_back();
     // A number that happens to be in a sentence is none.
     let named = |word: &&str| !word.bytes().all(|b| b.is_ascii_digit());
     let codes = first.into_iter().chain(last).filter(named).filter_map(ErrorCode::parse);

@@ -81,7 +81,8 @@ impl HttpClient {
         };
         let own = providers.filter_map(|provider| Some((provider.id.clone(), provider.settings.ca_file.as_deref()?)));
         let own = own.map(|(id, file)| Ok((id, clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
-        let (clients, proxy) = (clients(None)?, outbound.proxy_url());
+        let clients = clients(None)?;
+        let proxy = outbound.proxy_url();
         Ok(Self { clients, own: Arc::new(own), proxy, names, clock, meter })
     }
 
@@ -313,7 +314,8 @@ mod tests {
         let proxy = StubServer::with([refused(), refused()]).await;
         let near = StubServer::with([Reply::Http("200 OK", String::new())]).await;
         let outbound = Outbound { proxy: Some(proxy.url.replace("//", "//me:pass@").into()), ca_file: None };
-        let (http, soon) = (http(&outbound), Instant::now() + ATTEMPT);
+        let http = http(&outbound);
+        let soon = Instant::now() + ATTEMPT;
         let provider = Provider::unchecked("p", ProviderSettings::default());
         for url in ["https://authseal.invalid/token", "https://authseal.invalid:444/"] {
             let request = http.prepare(&provider, Method::GET, &Url::parse(url).unwrap(), soon).await.unwrap();
@@ -330,7 +332,8 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_here_is_reached_only_where_the_url_says_so() {
         let stub = StubServer::with([Reply::Http("200 OK", String::new())]).await;
-        let (http, soon) = (http(&Outbound::default()), Instant::now() + ATTEMPT);
+        let http = http(&Outbound::default());
+        let soon = Instant::now() + ATTEMPT;
         let url = Url::parse(&stub.url.replace("127.0.0.1", "localhost")).unwrap();
         let provider = Provider::unchecked("p", ProviderSettings::default());
         let request = http.prepare(&provider, Method::GET, &url, soon).await.unwrap();

@@ -22,7 +22,8 @@ impl<'a> Members<'a> {
     /// Finds the members of the object in `text`, whatever is before and after it; `None` if there is no object. One
     /// that was cut off has the members before the cut.
     pub(super) fn read(text: &'a str) -> Option<Self> {
-        let (mut members, mut name) = (Vec::new(), None);
+        let mut members = Vec::new();
+        let mut name = None;
         let mut rest = text.split_once('{')?.1;
         loop {
             let (piece, after) = rest.split_at(end(rest));
@@ -94,7 +95,9 @@ fn word(value: Value) -> Option<String> {
 
 /// Where a name or a value ends: before the colon, comma or bracket that is not inside it.
 fn end(text: &str) -> usize {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    let mut depth = 0_usize;
+    let mut in_text = false;
+    let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,

@@ -122,7 +122,8 @@ impl ProviderClient {
         let hosts = tokens.iter().copied().chain(authorize).chain(revoke).chain(pushed);
         let hosts: BTreeMap<_, _> = hosts.map(|url| (origin(url), url)).collect();
         let hosts = hosts.into_iter().map(async |(place, url)| {
-            let (is_essential, outcome) = (essential.contains(&place), self.probe_host(provider, url, deadline).await);
+            let is_essential = essential.contains(&place);
+            let outcome = self.probe_host(provider, url, deadline).await;
             probe(place, is_essential, outcome)
         });
         let hosts = join_all(hosts).await;
@@ -308,8 +309,10 @@ mod tests {
         }
         let found = troubles("", "", vec![refused(), grant()]).await;
         assert!(matches!(found.as_slice(), [(false, text)] if text.contains("client_auth = \"body\"")), "{found:?}");
-        let (unauthorized, odd) = (r#"{"error":"unauthorized_client"}"#, r#"{"error":"x"}"#);
-        let (bad, forbidden) = ("400 Bad Request", "403 Forbidden");
+        let unauthorized = r#"{"error":"unauthorized_client"}"#;
+        let odd = r#"{"error":"x"}"#;
+        let bad = "400 Bad Request";
+        let forbidden = "403 Forbidden";
         for (body, head) in [("", bad), ("{}", forbidden), (odd, bad), (unauthorized, forbidden)] {
             assert_eq!(troubles("", "", vec![http(head, body)]).await, [], "{head} {body}");
         }

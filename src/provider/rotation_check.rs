@@ -60,7 +60,8 @@ impl RotationCheck {
     /// Whether the login is dead, of which a refresh with the token `sent` failed. Of a replaced token that was used
     /// more than once a refusal says nothing about the provider: it was withdrawn.
     pub(super) fn is_dead(&self, service: &Service, sent: &SecretString, failure: ProviderError) -> bool {
-        let (provider, name) = (&service.provider, name(sent));
+        let provider = &service.provider;
+        let name = name(sent);
         let refused = matches!(failure, ProviderError::Refused(_) | ProviderError::Unclear { status: 400 | 401 });
         let spent_here = refused && self.replaced.contains_key(&name);
         if spent_here && self.learn(provider, Habit::OldOnes) {

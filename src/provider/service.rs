@@ -265,7 +265,8 @@ mod tests {
             provider("pcloud").shown(&callback).into_iter().map(|(_, value)| value).collect::<Vec<_>>()
         };
         let code = ("code", "c");
-        let (global, europe) = ("pCloud Global (api.pcloud.com)", "pCloud Europe (eapi.pcloud.com)");
+        let global = "pCloud Global (api.pcloud.com)";
+        let europe = "pCloud Europe (eapi.pcloud.com)";
         assert_eq!(shown(&[code, ("locationid", "2"), ("hostname", "eapi.pcloud.com")]), [europe], "once");
         assert_eq!(shown(&[("hostname", "evil.example"), code, ("locationid", "2")]), [europe]);
         let twice = [("hostname", "api.pcloud.com"), ("hostname", "evil.example"), ("locationid", "2")];

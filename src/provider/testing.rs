@@ -106,7 +106,8 @@ impl Drop for StubServer {
 }
 
 async fn read(stream: &mut TcpStream) -> String {
-    let (mut request, mut chunk) = (String::new(), [0; 4096]);
+    let mut request = String::new();
+    let mut chunk = [0; 4096];
     loop {
         let count = stream.read(&mut chunk).await.unwrap_or(0);
         request.push_str(&String::from_utf8_lossy(&chunk[..count]));

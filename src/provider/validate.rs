@@ -165,7 +165,8 @@ pub(super) fn client(provider: &Provider, settings: &ClientRegistration, faults:
     if settings.enabled == Some(false) {
         return None;
     }
-    let (id, secret) = (filled(settings.id.as_ref()), filled_secret(settings.secret.as_ref()));
+    let id = filled(settings.id.as_ref());
+    let secret = filled_secret(settings.secret.as_ref());
     let Some(id) = id.or(public.filter(|_| settings.enabled == Some(true))) else {
         if settings.enabled == Some(true) {
             faults.push(format!("{key}.enabled = true is not enough here; give {key}.id"));

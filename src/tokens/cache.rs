@@ -62,7 +62,8 @@ impl AccessToken {
     /// What a provider just gave.
     pub(super) fn new(tokens: TokenResponse, clock: &Clock) -> Self {
         let life = lifetime(&tokens);
-        let (token, new_refresh_token) = (tokens.access_token, tokens.refresh_token);
+        let token = tokens.access_token;
+        let new_refresh_token = tokens.refresh_token;
         Self { token, new_refresh_token, fetched_at: clock.now(), came: clock.uptime(), life }
     }
 
@@ -254,7 +255,8 @@ mod tests {
     #[test]
     fn a_token_is_reused_until_two_minutes_before_its_end_or_for_half_its_life() {
         let (cache, clock) = cache();
-        let (long, short) = (GrantId::new([1; 16]), GrantId::new([2; 16]));
+        let long = GrantId::new([1; 16]);
+        let short = GrantId::new([2; 16]);
         cache.keep(&(long, [0; 16]), access("t", 3600, &clock));
         cache.keep(&(short, [0; 16]), access("t", 60, &clock));
         clock.advance(Duration::from_secs(28));

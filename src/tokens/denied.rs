@@ -28,7 +28,8 @@ impl TokenService {
     /// What to seal an opened AuthID's login with: the primary, or its own epoch where that is newer (a staged one), or
     /// where the primary's AuthIDs are refused.
     pub(super) fn newest_keys<'k>(&self, keyring: &'k Keyring, opened: &Opened) -> &'k EpochKeys {
-        let (login, primary) = (&opened.login, keyring.primary());
+        let login = &opened.login;
+        let primary = keyring.primary();
         let refused = self.0.denylist.denies(&login.service, primary.epoch(), login.id, login.login_at).is_some();
         let epoch = if refused { opened.epoch } else { primary.epoch().max(opened.epoch) };
         keyring.opener(epoch).unwrap_or(primary)

@@ -59,7 +59,9 @@ pub struct Resealed {
 impl TokenService {
     /// What an AuthID is, revoked or not.
     pub fn info(&self, opened: &Opened) -> AuthIdInfo {
-        let (login, epoch, keyring) = (&opened.login, opened.epoch, self.0.keyring.load());
+        let login = &opened.login;
+        let epoch = opened.epoch;
+        let keyring = self.0.keyring.load();
         let service = self.0.providers.catalogue().find(login.service.as_str());
         AuthIdInfo {
             service: login.service.clone(),

@@ -243,7 +243,8 @@ impl TokenService {
 
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
     fn resealed(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
-        let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
+        let renewed = renewed(&opened.login, access);
+        let keyring = self.0.keyring.load();
         let keys = self.newest_keys(&keyring, opened);
         if renewed.is_none() && opened.epoch >= keys.epoch() {
             return None;

@@ -79,7 +79,8 @@ impl TokenService {
         service: &Arc<Service>,
         deadline: Instant,
     ) -> Result<(Arc<AccessToken>, Source), ExchangeError> {
-        let (inner, login) = (&self.0, &opened.login);
+        let inner = &self.0;
+        let login = &opened.login;
         let spare = || inner.cache.spare(login.id);
         // An exchange that is under way may end the spare token, where refresh tokens work once.
         let rotates = inner.is_single_use(service);
@@ -115,9 +116,13 @@ impl TokenService {
         _place: Place<'_>,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
         let name = self.0.name_of(&opened.login, service);
-        let (inner, login, theirs) = (self.0.clone(), opened.login.clone(), service.clone());
+        let inner = self.0.clone();
+        let login = opened.login.clone();
+        let theirs = service.clone();
         let attempt = move || {
-            let (inner, login, service) = (inner.clone(), login.clone(), theirs.clone());
+            let inner = inner.clone();
+            let login = login.clone();
+            let service = theirs.clone();
             async move { inner.once(&login, &service, Requester::Loop).await }.boxed()
         };
         let inner = self.0.clone();
@@ -158,7 +163,9 @@ impl Inner {
     ) -> Result<Arc<AccessToken>, ExchangeError> {
         let name = self.name_of(login, service);
         let work = || {
-            let (inner, login, service) = (self.clone(), login.clone(), service.clone());
+            let inner = self.clone();
+            let login = login.clone();
+            let service = service.clone();
             async move { inner.ask(name, &login, &service, requester).await }
         };
         self.flights.join(name, work).await.unwrap_or(Err(ExchangeError::Internal))

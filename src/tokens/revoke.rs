@@ -128,7 +128,8 @@ impl TokenService {
         };
         let name = (grant, to_do.as_ref().err().copied());
         let work = || {
-            let (this, done) = (self.clone(), done.clone());
+            let this = self.clone();
+            let done = done.clone();
             let to_do = to_do.and_then(|login| admit().then_some(login).ok_or(ProviderRevocation::TooMany));
             async move {
                 let here = if known.is_some() { Ok(()) } else { this.deny(grant).await };
@@ -148,7 +149,9 @@ impl TokenService {
     }
 
     async fn deny(&self, grant: GrantId) -> Result<(), Arc<NotDurable>> {
-        let (denylist, newest, now) = (self.0.denylist.clone(), self.0.keyring.load().newest(), self.0.clock.now());
+        let denylist = self.0.denylist.clone();
+        let newest = self.0.keyring.load().newest();
+        let now = self.0.clock.now();
         let append = tokio::task::spawn_blocking(move || denylist.append(grant, newest, now)).await;
         let append = append.unwrap_or_else(|interrupted| Err(NotDurable { grant, cause: interrupted.into() }));
         append.map_err(Arc::new).inspect_err(|error| {
@@ -185,7 +188,8 @@ impl TokenService {
     /// Ends the newest refresh token of a login at the provider: not while an exchange brings a newer one, which would
     /// live on.
     async fn revoke_newest(&self, login: &Grant, service: &Service) -> Result<Revoked, ProviderError> {
-        let (providers, deadline) = (&self.0.providers, Instant::now() + PATIENCE);
+        let providers = &self.0.providers;
+        let deadline = Instant::now() + PATIENCE;
         let name = self.0.name_of(login, service);
         // By now no new one begins here.
         let _ = timeout_at(deadline, self.0.flights.landed(&name)).await;

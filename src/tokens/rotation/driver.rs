@@ -206,7 +206,9 @@ impl Run<'_, '_> {
             grant = %self.login.id,
             "a new refresh token could not be written down; it is kept in memory and tried again every second"
         );
-        let (grant, generation, life) = (self.login.id, answer.generation, self.policy.record_life());
+        let grant = self.login.id;
+        let generation = answer.generation;
+        let life = self.policy.record_life();
         match self.records.seal(self.login, answer) {
             Ok(blob) => {
                 let name = record::name(self.login);

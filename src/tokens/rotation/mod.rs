@@ -102,7 +102,8 @@ impl Rotation {
         tokens: TokenResponse,
         policy: RotationPolicy,
     ) -> Result<(), StoreError> {
-        let (now, boot) = (self.records.clock.now(), self.records.boot);
+        let now = self.records.clock.now();
+        let boot = self.records.boot;
         let record = Record::new(None, &login.refresh_token, tokens, now, boot);
         self.records.begin(login, &record, policy.record_life()).await
     }
@@ -201,7 +202,8 @@ impl Rotation {
         deadline: Instant,
         act: impl Fn(SecretString) -> BoxFuture<'a, T> + Send + Sync,
     ) -> Acted<T> {
-        let (act, done) = (&act, &Mutex::new(None));
+        let act = &act;
+        let done = &Mutex::new(None);
         let ask = |token, _| {
             async move {
                 let outcome = act(token).await;
@@ -240,7 +242,10 @@ impl Rotation {
         ask: &'a Ask<'b>,
     ) -> Run<'a, 'b> {
         let Self { records, pending_writes, under_way, .. } = self;
-        let (seen, answer, failure, no_key) = (Found::default(), None, None, None);
+        let seen = Found::default();
+        let answer = None;
+        let failure = None;
+        let no_key = None;
         Run { records, pending_writes, under_way, login, policy, deadline, ask, seen, answer, failure, no_key }
     }
 

@@ -200,7 +200,9 @@ mod tests {
 
     #[test]
     fn a_record_opens_with_its_authid_only_and_only_unchanged() {
-        let (keyring, login, other) = (keyring(1, &[1]), login(), login());
+        let keyring = keyring(1, &[1]);
+        let login = login();
+        let other = login();
         let blob = record("secret-token").seal(&login, &keyring).unwrap();
         let opened = Record::open(&blob, &login, &keyring).unwrap();
         assert_eq!(opened.token.expose_secret(), "secret-token");
@@ -222,7 +224,8 @@ mod tests {
     #[test]
     fn a_record_moves_to_newer_epochs_and_never_back() {
         let text = keyring_text(1, &[1, 2]);
-        let (old, new) = (Keyring::parse(&text).unwrap(), keyring(2, &[1, 2]));
+        let old = Keyring::parse(&text).unwrap();
+        let new = keyring(2, &[1, 2]);
         // The same two secrets: only the primary differs.
         let moved = Keyring::parse(&text.replace("primary = 1", "primary = 2")).unwrap();
         let login = login();
@@ -248,7 +251,8 @@ mod tests {
 
     #[test]
     fn a_token_from_the_future_or_from_before_a_restart_is_not_fresh() {
-        let (life, now) = (3600 - 120, 1_795_428_000);
+        let life = 3600 - 120;
+        let now = 1_795_428_000;
         let fetched = |at, boot| Record::new(None, &"own".into(), tokens("t"), at, boot);
         for (age, fresh) in
             [(0, true), (-SKEW, true), (-SKEW - 1, false), (-86_400, false), (life - 1, true), (life, false)]

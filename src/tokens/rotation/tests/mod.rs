@@ -471,7 +471,8 @@ async fn after_a_refusal_a_newer_token_of_another_replica_is_adopted() {
         async move {
             assert_eq!(token.expose_secret(), "token-0");
             let old = replicas.record().await.unwrap();
-            let (now, boot) = (replicas.clock.now(), boot::id());
+            let now = replicas.clock.now();
+            let boot = boot::id();
             let new = Record::new(Some(&old), &token, tokens("token-9"), now, boot);
             replicas.put_back(&new.seal(&replicas.login, &replicas.keyring.load()).unwrap()).await;
             Err(refused())
@@ -499,7 +500,8 @@ async fn a_test_of_a_login_asks_the_provider_though_a_token_is_remembered() {
 #[tokio::test]
 async fn a_record_under_a_key_that_is_not_here_is_left_alone() {
     let replicas = Replicas::new();
-    let (text, newer) = (keyring_text(1, &[1]), keyring_text(2, &[2]));
+    let text = keyring_text(1, &[1]);
+    let newer = keyring_text(2, &[2]);
     let theirs = Rotation::new(replicas.store.clone(), live(&newer), replicas.clock.clone(), meter());
     theirs.begin(&replicas.login, tokens("token-0"), STRICT).await.unwrap();
     let ours = Rotation::new(replicas.store.clone(), live(&text), replicas.clock.clone(), meter());
@@ -554,7 +556,8 @@ async fn what_ends_a_login_waits_for_the_exchange_under_way_and_gets_the_newest_
         }
         .boxed()
     };
-    let (one, two) = (replicas.replica(), replicas.replica());
+    let one = replicas.replica();
+    let two = replicas.replica();
     let act = |token: SecretString| async move { token.expose_secret().to_owned() }.boxed();
     let asking = one.exchange(&replicas.login, STRICT, true, deadline(), &ask);
     let ending = async {

@@ -260,8 +260,11 @@ impl Model for Protocol {
         // Who does not remember what the store has forgotten cannot know better.
         let lost = token(self.record) < newest && callers.len() > 1;
         let now = 1000;
-        let (reused, refused, unlearned) = (false, false, false);
-        let (record, faults_left) = (self.record, self.faults);
+        let reused = false;
+        let refused = false;
+        let unlearned = false;
+        let record = self.record;
+        let faults_left = self.faults;
         vec![World { now, record, before: record, newest, reused, refused, lost, unlearned, callers, faults_left }]
     }
 
