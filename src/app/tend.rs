@@ -1,4 +1,4 @@
-//! Looks after the state store beside the requests: whether it answers again, and how it is set up.
+//! A background task for the state store: whether it works again after an outage, and how it is set up.
 
 use crate::store::Store;
 use std::sync::Weak;

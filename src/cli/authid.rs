@@ -1,7 +1,7 @@
-//! `authseal authid …`: what the pages /inspect and /revoke do, for whoever has the server's files. Works beside a running
-//! server and without one.
+//! `authseal authid …`: inspect, reseal and revoke AuthIDs with the server's files, as the pages /inspect and /revoke do.
+//! Works beside a running server and without one.
 
-use super::{ConfigFile, Misuse, block_on, json};
+use super::{ConfigFile, UsageError, block_on, json};
 use crate::authid::ParseError;
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
@@ -9,8 +9,9 @@ use crate::denylist::Denylist;
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::ProviderClient;
+use crate::seal::Epoch;
 use crate::store::Store;
-use crate::tokens::{ExchangeError, Opened, Patience, ProviderRevocation, ProviderRevocationMode, TokenService};
+use crate::tokens::{ExchangeError, Opened, ProviderRevocation, ProviderRevocationMode, Settings, TokenService};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PASTED: Duration = Duration::from_millis(100);
 
 #[derive(Subcommand)]
-pub(super) enum Verb {
+pub(super) enum Command {
     /// Read an AuthID from standard input and say what it is: service, login id, epoch, times, revoked or not
     ///
     /// The AuthID is not taken as an argument, because other users of this machine can read those. Nothing secret is
@@ -39,7 +40,7 @@ Examples:
     Inspect {
         #[command(flatten)]
         input: Input,
-        /// Ask the storage provider once whether the login still works; it is an error if not
+        /// One request to the storage provider, whether the login still works; an error if not
         #[arg(long)]
         test: bool,
     },
@@ -65,7 +66,7 @@ Examples:
     Revoke {
         #[command(flatten)]
         input: Input,
-        /// End the login at the storage provider too, even where that ends every login of that person at this app
+        /// Revocation at the storage provider too, even where that ends every login of that user at this app
         #[arg(long)]
         at_provider: bool,
     },
@@ -75,7 +76,7 @@ Examples:
 pub(super) struct Input {
     #[command(flatten)]
     file: ConfigFile,
-    /// Print JSON
+    /// Output as JSON
     #[arg(long)]
     json: bool,
     /// Taken only to be refused without being printed, as it would be if it were unknown.
@@ -83,20 +84,26 @@ pub(super) struct Input {
     argument: Vec<OsString>,
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let (Verb::Inspect { input, .. } | Verb::Reseal { input } | Verb::Revoke { input, .. }) = verb;
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+    let (Command::Inspect { input, .. } | Command::Reseal { input } | Command::Revoke { input, .. }) = command;
     if !input.argument.is_empty() {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
-        return Err(Misuse(advice.to_owned()).into());
+        return Err(UsageError(advice.to_owned()).into());
     }
     let (config, json) = (input.file.load()?, input.json);
     let text = read()?;
     block_on(async {
         let (tokens, providers) = rooms(config)?;
-        let done = match verb {
-            Verb::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
-            Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
-            Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
+        let done = match command {
+            Command::Inspect { test, .. } => match open(&tokens, &text).await {
+                Ok(opened) => inspect(&tokens, &providers, &opened, *test, json).await,
+                Err(error) => Err(error),
+            },
+            Command::Reseal { .. } => match open(&tokens, &text).await {
+                Ok(opened) => reseal(&tokens, &opened, json).await,
+                Err(error) => Err(error),
+            },
+            Command::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
         tokens.settle(PATIENCE).await;
         done
@@ -134,15 +141,19 @@ async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::R
     let anew = tokens.reseal(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
     let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.id);
     if json {
-        let (epoch, before) = (anew.epoch.number(), opened.epoch.number());
+        let (epoch, before) = (anew.epoch.number(), opened.epoch().map(Epoch::number));
         let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
         return print_json(answer);
     }
-    match opened.epoch {
-        before if before == anew.epoch => {
+    match opened.epoch() {
+        None => eprintln!(
+            "login {grant}: sealed under epoch {} now; the old AuthID stays good as long as it is taken",
+            anew.epoch
+        ),
+        Some(before) if before == anew.epoch => {
             eprintln!("login {grant}: sealed once more under epoch {before}; the AuthID that was read stays good")
         }
-        before => {
+        Some(before) => {
             eprintln!(
                 "login {grant}: sealed under epoch {} now; the AuthID under epoch {before} stays good",
                 anew.epoch
@@ -161,7 +172,8 @@ async fn revoke(
     at_provider: bool,
     json: bool,
 ) -> anyhow::Result<()> {
-    let revocable = tokens.revocable(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let revocable =
+        tokens.revocable(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
     let at_provider = if at_provider { ProviderRevocationMode::Always } else { ProviderRevocationMode::Never };
     let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
@@ -207,7 +219,7 @@ fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> 
             denylist,
             Arc::clone(&providers),
             store,
-            Patience::default(),
+            Settings { legacy: config.legacy, ..Settings::default() },
             clock,
             Meter::default(),
         ),
@@ -216,8 +228,8 @@ fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> 
 }
 
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.
-fn open(tokens: &TokenService, text: &SecretString) -> anyhow::Result<Opened> {
-    tokens.open(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))
+async fn open(tokens: &TokenService, text: &SecretString) -> anyhow::Result<Opened> {
+    tokens.open(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))
 }
 
 /// What is typed or pasted, or all that is piped in.
@@ -255,7 +267,7 @@ fn in_words(refused: &ExchangeError) -> String {
             "not an AuthID; one of this server begins with `v3:` and is copied whole".to_owned()
         }
         ExchangeError::Parse(error @ (ParseError::Version1 | ParseError::Version2(_))) => {
-            format!("{error}, from another kind of server; it must be made anew: log in at this server")
+            format!("{error}; as it is, its owner has to log in at this server")
         }
         ExchangeError::IsRevokeCode => "a revoke code, not an AuthID; `authseal authid revoke` takes it".to_owned(),
         ExchangeError::BadRevokeCode => "not a revoke code of this server, or mistyped; copy it whole".to_owned(),

@@ -1,6 +1,6 @@
 //! Client ids and secrets: what is there has to have something in it, and one must not have been copied with the other.
 
-use super::check::Keys;
+use super::check::Checker;
 use crate::provider::{ClientRegistration, ServiceSettings};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// From how many bytes on a text is not by chance a part of another.
 const ALONE: usize = 8;
 
-impl Keys<'_> {
+impl Checker<'_> {
     pub(super) fn credentials(
         &mut self,
         clients: &BTreeMap<String, ClientRegistration>,

@@ -1,11 +1,11 @@
 //! Values that can be used and are hardly meant: a warning each, with the key and never with the value. What a provider
 //! would answer with "invalid client" alone is found here.
 
-use super::faults::line;
+use super::error::line;
 use super::layers::Layers;
+use super::raw::RawConfig;
 use super::secrets;
 use super::values::each_text;
-use super::written::Written;
 use crate::provider::is_client_id;
 use figment::value::Value;
 use secrecy::ExposeSecret;
@@ -24,7 +24,7 @@ const RESERVED: [&str; 3] = ["test", "example", "invalid"];
 const RESERVED_BELOW: [&str; 3] = ["com", "net", "org"];
 
 /// A line for each.
-pub(super) fn judge(written: &Written, layers: &Layers) -> Vec<String> {
+pub(super) fn judge(written: &RawConfig, layers: &Layers) -> Vec<String> {
     let mut doubts = Vec::new();
     each_text(layers, layers.root(), &mut Vec::new(), &mut |path, _, text| {
         let sentence = if secrets::is_credential(path) { of_credential(text) } else { of_address(text) };
@@ -90,7 +90,7 @@ fn of_client(
     id: Option<&str>,
     secret: Option<&str>,
     provider: &str,
-    written: &Written,
+    written: &RawConfig,
     layers: &Layers,
     doubts: &mut Vec<String>,
 ) {

@@ -1,7 +1,7 @@
 //! When client secrets end, as the operator wrote it down: providers do not tell, and a secret that has ended stops
 //! every backup at once.
 
-use super::faults::{Faults, line};
+use super::error::{ConfigErrors, line};
 use super::layers::Layers;
 use crate::clock::UnixTime;
 use crate::provider::ClientRegistration;
@@ -17,7 +17,7 @@ pub(super) fn judge(
     clients: &BTreeMap<String, ClientRegistration>,
     layers: &Layers,
     now: UnixTime,
-    faults: &mut Faults,
+    faults: &mut ConfigErrors,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     for (id, client) in clients {

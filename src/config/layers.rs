@@ -1,6 +1,7 @@
-//! The layers, merged by figment into one tree of values that still knows, for each value, where it was set.
+//! The layers (built in, file, environment, command line), merged by figment into one tree of values that still knows, for
+//! each value, where it was set.
 
-use super::faults::{Faults, Place};
+use super::error::{ConfigErrors, Place};
 use super::lines::{Lines, Unparsed, parse_toml};
 use super::sources::{Found, Sources};
 use figment::value::{Dict, Map, Tag, Value};
@@ -59,11 +60,11 @@ impl Provider for Layer {
 
 impl Layers {
     /// Reads and merges all layers.
-    pub(super) fn stack(sources: &Sources) -> Result<Self, Faults> {
+    pub(super) fn stack(sources: &Sources) -> Result<Self, ConfigErrors> {
         let mut figment = Figment::new();
         for text in [DEFAULTS, PROVIDERS] {
             let dict = parse_toml(text).map_err(|Unparsed { line, sentence }| {
-                let mut faults = Faults::default();
+                let mut faults = ConfigErrors::default();
                 faults.add("what is built in", &Place::in_line(line), sentence);
                 faults
             })?;
@@ -161,7 +162,7 @@ impl Layers {
         self.figment.get_metadata(tag).is_some_and(|layer| layer.source.is_none())
     }
 
-    /// Whether a value stands in the configuration file.
+    /// Whether a value is from the configuration file.
     pub(super) fn is_in_file(&self, tag: Tag) -> bool {
         self.file_of(tag).is_some()
     }

@@ -2,7 +2,7 @@
 //! cannot be meant is refused by the key's name, never with the value. A provider would say no more than "invalid
 //! client" to an id in quotes, and the operator would look for the fault there.
 
-use super::faults::Faults;
+use super::error::ConfigErrors;
 use super::layers::Layers;
 use super::secrets;
 use crate::unseen;
@@ -19,7 +19,7 @@ const MAX_LABEL: usize = 40;
 
 /// Drops what is blank at the ends of each text, and takes out those that cannot be meant, so that they are not
 /// complained about a second time.
-pub(super) fn clean(layers: &mut Layers, faults: &mut Faults) {
+pub(super) fn clean(layers: &mut Layers, faults: &mut ConfigErrors) {
     let (mut trimmed, mut refused) = (Vec::new(), Vec::new());
     each_text(layers, layers.root(), &mut Vec::new(), &mut |path, value, written| {
         let text = unseen::trim(written);

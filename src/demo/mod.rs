@@ -1,6 +1,6 @@
-//! Pretend cloud storages that speak OAuth over HTTP like any stranger: for `authseal demo` and for trying things out
-//! without an account anywhere. One is the demo's own, the others take the places of the real ones, so that Duplicati's
-//! own links work. Nothing behind them is real.
+//! Demo OAuth providers for `authseal demo`, and for trying things out without an account anywhere: pretend cloud storages
+//! that speak OAuth over HTTP like any other. One is the demo's own, the others take the places of the real ones, so that
+//! Duplicati's own links work. Nothing behind them is real.
 //!
 //! Refresh tokens are sealed with a key of the demo's own, so that they survive a restart when the key does; codes and
 //! revocations live in memory.

@@ -1,5 +1,5 @@
-//! Changing the denylist from outside a server: adding rules of every kind, and taking some out. Safe beside running
-//! servers, which add lines to the same file and follow it.
+//! Changing the denylist from the command line, beside running servers: adding rules of every kind, and taking some
+//! out. Safe beside running servers, which add lines to the same file and follow it.
 
 use super::error::{DenylistError, FaultyLine, FaultyLines};
 use super::file::{Locked, WRITES, open_to_read, read, replaced_time_and_again, unread};

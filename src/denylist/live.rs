@@ -145,6 +145,12 @@ impl Denylist {
         self.rules.load().denies(service, epoch, grant, login_at).or(revoked.then_some(Denied::Grant))
     }
 
+    /// Whether one login is refused, whatever it was sealed under.
+    pub fn denies_grant(&self, grant: GrantId) -> bool {
+        let revoked = self.revoked.load().contains(&grant);
+        revoked || self.rules.load().holds(grant)
+    }
+
     /// The rule by which every login made at `service` at `login_at` is refused if it is sealed under `epoch`.
     pub fn denies_all(&self, service: &ServiceId, epoch: Epoch, login_at: UnixTime) -> Option<Denied> {
         self.rules.load().denies_all(service, epoch, login_at)
@@ -186,7 +192,7 @@ impl Denylist {
         self.write_in_place(file, &mut self.rules.hold(), entry)
     }
 
-    /// Writes until the line is on the disk in the file that stands at the path, which an editor may have replaced
+    /// Writes until the line is on the disk in the file that is at the path, which an editor may have replaced
     /// meanwhile.
     fn write_in_place(&self, mut file: Locked, rules: &mut Held<'_, OnDisk>, entry: Entry) -> io::Result<()> {
         for _ in 0..WRITES {

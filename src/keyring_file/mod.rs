@@ -145,6 +145,7 @@ fn describe(keyring: &Keyring) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::testing::key_table;
     use crate::seal::{Epoch, new_secret_text};
     use crate::watch::Watch;
     use std::fs::{self, Permissions};
@@ -161,7 +162,7 @@ mod tests {
     pub(super) fn keyring_text(primary: i64, newest: i64, retired: &[i64]) -> String {
         let key = |number: i64| match retired.contains(&number) {
             true => format!("[[key]]\nepoch = {number}\nretired = 2026-11-23T10:00:00Z\n"),
-            false => format!("[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *secret_text(number)),
+            false => key_table(number),
         };
         (1..=newest).fold(format!("primary = {primary}\n"), |text, number| text + &key(number))
     }

@@ -1,4 +1,4 @@
-//! Why a login did not work. What each reason becomes on a page is decided in `web`.
+//! Why a login did not work: one enum for the room. What each reason becomes on a page is decided in `web`.
 
 use crate::authid::SealLoginError;
 use crate::provider::{ErrorClass, ProviderError, Service};

@@ -161,11 +161,11 @@ impl ProviderClient {
             Ok(tokens) => self.habits.refreshed(service, refresh_token, tokens.refresh_token.as_ref()),
             Err(fault) if self.habits.is_dead(service, refresh_token, fault.failure) => {
                 let dead = AttemptError::from(ProviderError::Refused(ErrorClass::LoginAgain));
-                return Err(AttemptError { status: fault.status, ..dead }.of_refresh());
+                return Err(AttemptError { status: fault.status, ..dead }.as_refresh_error());
             }
             Err(_) => {}
         }
-        outcome.map_err(AttemptError::of_refresh)
+        outcome.map_err(AttemptError::as_refresh_error)
     }
 
     /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all

@@ -5,7 +5,6 @@
 //! Of a document only what is needed and not configured has to be right; what else is wrong in it is passed over. A
 //! provider whose addresses are all configured does without one.
 
-use super::address::names_loopback;
 use super::call::{Call, Payload, Response};
 use super::error::{AttemptError, ProviderError};
 use super::http::HttpClient;
@@ -14,6 +13,7 @@ use super::service::Provider;
 use super::token_response;
 use super::{Flow, endpoint};
 use crate::clock::Clock;
+use crate::net::names_loopback;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -4,8 +4,8 @@
 //!
 //! Lost on restart. Bounded by the names that the configuration and discovery documents have.
 
-use super::address::is_public;
 use crate::clock::Clock;
+use crate::net::is_public;
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::HashMap;

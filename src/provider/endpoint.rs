@@ -1,7 +1,7 @@
 //! What a provider's URLs must look like before anything is sent there: https, and no address of a private network
 //! (SSRF).
 
-use super::address::{is_public, names_loopback};
+use crate::net::{is_public, names_loopback};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use url::{Host, Url};

@@ -123,7 +123,7 @@ impl AttemptError {
     }
 
     /// As the outcome of a refresh. What was not said plainly may have happened.
-    pub(super) fn of_refresh(self) -> RefreshError {
+    pub(super) fn as_refresh_error(self) -> RefreshError {
         let plain = match self.failure {
             ProviderError::Unreachable
             | ProviderError::Disturbed

@@ -8,7 +8,6 @@
 //! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
 
-use super::address::names_loopback;
 use super::call::{Call, Head, Payload, Response};
 use super::client_credentials::with_client;
 use super::dns::{CachedResolver, DnsCache};
@@ -18,6 +17,7 @@ use super::report::{self, report};
 use super::service::Provider;
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
+use crate::net::names_loopback;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, redirect, retry};
 use secrecy::ExposeSecret;

@@ -20,7 +20,6 @@
 //! Data: `settings` as written, `validate` and `endpoint` check them, `service` and `catalogue` as checked. Calls:
 //! `client` → `client_auth` → `http` (limits, retry) → `call` (one request, one response), with addresses from `dns`.
 
-mod address;
 mod authorization;
 mod availability;
 mod call;
@@ -52,7 +51,6 @@ mod token_response;
 mod unclear_errors;
 mod validate;
 
-pub use address::names_loopback;
 pub use availability::Availability;
 pub use catalogue::Catalogue;
 pub use client::{ProviderClient, Revoked};

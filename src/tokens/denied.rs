@@ -3,8 +3,8 @@
 //!
 //! A provider's own token, handed out as it is, is no AuthID, and no rule concerns it.
 
-use super::{ExchangeError, Opened, TokenService};
-use crate::authid::Envelope;
+use super::{ExchangeError, Inner, Opened, TokenService};
+use crate::authid::{Envelope, Grant};
 use crate::provider::Service;
 use crate::seal::{EpochKeys, Keyring};
 
@@ -19,7 +19,7 @@ impl TokenService {
     /// Why an AuthID that is about to be handed out is of no use, if so.
     pub fn dead(&self, authid: &str) -> Option<ExchangeError> {
         Envelope::parse(authid).ok()?;
-        match self.open(authid) {
+        match self.open_sealed(authid) {
             Ok(opened) => self.denied(&opened).map(ExchangeError::Denied),
             Err(refused) => Some(refused),
         }
@@ -27,11 +27,29 @@ impl TokenService {
 
     /// What to seal an opened AuthID's login with: the primary, or its own epoch where that is newer (a staged one), or
     /// where the primary's AuthIDs are refused.
-    pub(super) fn newest_keys<'k>(&self, keyring: &'k Keyring, opened: &Opened) -> &'k EpochKeys {
-        let login = &opened.login;
-        let primary = keyring.primary();
-        let refused = self.0.denylist.denies(&login.service, primary.epoch(), login.id, login.login_at).is_some();
-        let epoch = if refused { opened.epoch } else { primary.epoch().max(opened.epoch) };
-        keyring.opener(epoch).unwrap_or(primary)
+    ///
+    /// # Errors
+    /// The rule that refuses the primary's, of an old AuthID, which has no epoch of its own.
+    pub(super) fn newest_keys<'k>(
+        &self,
+        keyring: &'k Keyring,
+        opened: &Opened,
+    ) -> Result<&'k EpochKeys, ExchangeError> {
+        let (login, primary) = (&opened.login, keyring.primary());
+        let refused = self.0.denylist.denies(&login.service, primary.epoch(), login.id, login.login_at);
+        let epoch = match (opened.epoch(), refused) {
+            (None, Some(rule)) => return Err(ExchangeError::Denied(rule)),
+            (None, None) => primary.epoch(),
+            (Some(epoch), Some(_)) => epoch,
+            (Some(epoch), None) => primary.epoch().max(epoch),
+        };
+        Ok(keyring.keys(epoch).unwrap_or(primary))
+    }
+}
+
+impl Inner {
+    /// The login as it is to be sealed: of one that never was, the refresh token is at least as old as this moment.
+    pub(super) fn to_be_sealed(&self, login: Grant) -> Grant {
+        if login.is_unsealed() { Grant { sealed_at: self.clock.now(), ..login } } else { login }
     }
 }

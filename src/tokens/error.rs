@@ -62,7 +62,16 @@ pub enum ExchangeError {
     /// Nothing can be said yet, and too many wait already.
     #[error("too many requests wait already")]
     NoRoom,
-    /// A fault of this server's own.
+    /// An old AuthID that the old server's folder has no file for, or another password.
+    #[error("an AuthID of version 1: {0}")]
+    NotStored(String),
+    /// The old server's folder, or its file for this AuthID, is not as it should be.
+    #[error("an AuthID of version 1: {0}")]
+    OldStore(String),
+    /// Too many wrong passwords were tried for the file of an old AuthID; the time until the next may be.
+    #[error("too many wrong passwords for a file of the old store")]
+    Guessed(Duration),
+    /// An error of this server's own.
     #[error("internal fault")]
     Internal,
 }
@@ -71,7 +80,7 @@ impl ExchangeError {
     /// The kind in a word, for what is counted.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Parse(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
+            Self::Parse(_) | Self::NotStored(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
             Self::NoKey(..) | Self::NoKeyForRevokeCode(..) | Self::NoKeyForRecord(..) => "no_key",
             Self::Denied(_) => "denied",
             Self::NotOffered(_) => "not_offered",
@@ -80,9 +89,9 @@ impl ExchangeError {
             Self::NoRecord => "forgotten",
             Self::Unclear(failure, _) => failure.label(),
             Self::MaybeSpent => "in_doubt",
-            Self::StoreDown => "store",
+            Self::StoreDown | Self::OldStore(_) => "store",
             Self::TimedOut => "timed_out",
-            Self::NoRoom => "no_room",
+            Self::NoRoom | Self::Guessed(_) => "no_room",
             Self::Internal => "internal",
         }
     }
@@ -97,7 +106,12 @@ impl ExchangeError {
 
     /// Whether it may be a guess: nobody here ever made it.
     pub fn is_guess(&self) -> bool {
-        matches!(self, Self::Parse(ParseError::Malformed) | Self::Forged | Self::BadRevokeCode)
+        matches!(self, Self::Parse(ParseError::Malformed) | Self::NotStored(_) | Self::Forged | Self::BadRevokeCode)
+    }
+
+    /// Whether the login of an old AuthID may be nobody's.
+    pub fn is_nobodys(&self) -> bool {
+        matches!(self, Self::Provider(ProviderError::Refused(_), _) | Self::NotOffered(_) | Self::Gone(..))
     }
 
     /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.

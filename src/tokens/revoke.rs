@@ -8,8 +8,7 @@ use super::provider_revocation::{ProviderRevocation, ProviderRevocationMode};
 use super::rotation::Acted;
 use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{Grant, GrantId, OpenError, RevokeCode, ServiceId};
-use crate::clock::UnixTime;
-use crate::denylist::{Denied, NotDurable};
+use crate::denylist::NotDurable;
 use crate::provider::{Availability, ProviderError, Revoked, Service};
 use crate::seal::Epoch;
 use futures_util::FutureExt;
@@ -48,8 +47,8 @@ pub struct Revocation {
     pub service: ServiceId,
     /// Which login.
     pub grant: GrantId,
-    /// The epoch of what named it.
-    pub epoch: Epoch,
+    /// The epoch of what named it; `None` of an old AuthID.
+    pub epoch: Option<Epoch>,
     /// Whether it was revoked before.
     pub already: bool,
     /// Whether it is written down. If not, this process refuses the login until it ends, and nobody else does.
@@ -82,8 +81,8 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it names none.
-    pub fn revocable(&self, text: &str) -> Result<Revocable, ExchangeError> {
-        match self.open(text) {
+    pub async fn revocable(&self, text: &str) -> Result<Revocable, ExchangeError> {
+        match self.open(text).await {
             Err(ExchangeError::IsRevokeCode) => self.open_code(text).map(Revocable::Code),
             opened => opened.map(Revocable::Login),
         }
@@ -107,11 +106,10 @@ impl TokenService {
         admit: impl FnOnce() -> bool,
     ) -> Revocation {
         let (service, epoch, grant) = match &revocable {
-            Revocable::Login(Opened { login, epoch }) => (login.service.clone(), *epoch, login.id),
-            Revocable::Code(code) => (code.service.clone(), code.epoch, code.grant),
+            Revocable::Login(opened) => (opened.login.service.clone(), opened.epoch(), opened.login.id),
+            Revocable::Code(code) => (code.service.clone(), Some(code.epoch), code.grant),
         };
-        // No rule about old logins refuses one of the last day of all.
-        let already = self.0.denylist.denies(&service, epoch, grant, UnixTime::MAX) == Some(Denied::Grant);
+        let already = self.0.denylist.denies_grant(grant);
         let known = self.0.cache.revocation(grant).filter(|_| already);
         let at_provider = match revocable {
             Revocable::Code(_) => Err(ProviderRevocation::NeedsAuthid),
@@ -194,7 +192,12 @@ impl TokenService {
         // By now no new one begins here.
         let _ = timeout_at(deadline, self.0.flights.landed(&name)).await;
         let Some((rotation, policy)) = self.0.rotation_of(service) else {
-            return providers.revoke(service, &self.with_newest_token(login).await.refresh_token).await;
+            return providers
+                .revoke(
+                    service,
+                    &self.with_newest_token(login).await.map_err(|_| ProviderError::TimedOut)?.refresh_token,
+                )
+                .await;
         };
         let revoke = |token: SecretString| async move { providers.revoke(service, &token).await }.boxed();
         let outcome = match rotation.alone(login, policy, deadline, revoke).await {

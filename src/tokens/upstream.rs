@@ -87,6 +87,9 @@ impl Inner {
 
     /// Counts how long a login has to live that was just refreshed, and warns while there is time to make a new one.
     pub(super) fn forecast(&self, service: &Service, login: &Grant) {
+        if login.is_unsealed() {
+            return; // nobody knows how old it is
+        }
         let Some(days) = service.days_left(login.sealed_at, login.ends_at, self.clock.now()) else { return };
         let grant = login.id;
         self.meter.days_left(service.id.as_str(), days);

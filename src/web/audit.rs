@@ -1,14 +1,14 @@
 //! The audit trail: what people did, a line each under the target `authseal::audit`, counted beside. Every line has
 //! `event`, `client` (an address, a /64 of IPv6, or `unknown`) and `peer` (who opened the connection), and names login
-//! and epoch where they are known. No secret ever stands in one. docs/monitoring.md lists the events.
+//! and epoch where they are known. No secret is ever in one. docs/monitoring.md lists the events.
 //!
 //! What happens to keyring and denylist is told where it happens, under the same target.
 
 use crate::app::App;
 use crate::authid::{Envelope, GrantId};
 use crate::denylist::Denied;
-use crate::login::{LoggedIn, LoginError, Opener, Origin};
-use crate::net::{Client, ClientNet};
+use crate::login::{LoggedIn, LoginError, Opener};
+use crate::net::{Client, ClientNet, Origin};
 use crate::seal::Epoch;
 use crate::tokens::{Opened, Revocation};
 use crate::web::client;
@@ -80,7 +80,7 @@ pub(in crate::web) fn denied(opened: &Opened, by: Denied, request: &HttpRequest,
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "denied", client, %peer, service = %opened.login.service,
-        grant = %opened.login.id, epoch = opened.epoch.number(), rule = %by,
+        grant = %opened.login.id, epoch = opened.epoch().map(Epoch::number), rule = %by,
         "an AuthID on the denylist was used"
     );
 }
@@ -93,7 +93,7 @@ pub(in crate::web) fn revoked(done: &Revocation, request: &HttpRequest, app: &Ap
     app.meter().revoked(durably);
     tracing::info!(
         target: "authseal::audit", event = "revoked", client, %peer, %service, %grant,
-        epoch = epoch.number(), durably, at_provider = at_provider.label(),
+        epoch = epoch.map(Epoch::number), durably, at_provider = at_provider.label(),
         "a login was revoked"
     );
 }
@@ -103,7 +103,7 @@ pub(in crate::web) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpReq
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "made_anew", client, %peer, service = %opened.login.service,
-        grant = %opened.login.id, epoch = epoch.number(), before = opened.epoch.number(),
+        grant = %opened.login.id, epoch = epoch.number(), before = opened.epoch().map(Epoch::number),
         "an AuthID was sealed again"
     );
 }

@@ -1,4 +1,4 @@
-//! What `authseal init` will write, and its text.
+//! What `authseal init` will write, decided before anything is written, and the text of the configuration.
 
 use crate::cli::DOCS;
 use crate::provider::Provider;

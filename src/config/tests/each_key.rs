@@ -70,6 +70,8 @@ const ROWS: &[Row] = &[
     ("access.password_file", "'hash'", &[], "/hash\")"),
     ("delivery.trusted_origins", "['https://nas.lan:8200']", &[], "[\"https://nas.lan:8200\"]"),
     ("delivery.loopback", "false", &[], "loopback: false"),
+    ("legacy.v2", "true", &[], "v2: true"),
+    ("legacy.v1_dir", "'folder'", &[], "v1_dir: Some(\"/"),
     ("limits.invalid_authids", "7", &[], "invalid_authids: 7"),
     ("limits.provider_calls", "7", &[], "provider_calls: 7"),
     ("limits.provider_calls_in_all", "7", &[], "provider_calls_in_all: 7"),
@@ -319,6 +321,7 @@ fn built(config: &Config) -> Vec<String> {
         format!("{:?}", config.rates),
         serde_json::to_string(&config.site).unwrap(),
         format!("log: {:?}", config.log),
+        format!("{:?}", config.legacy),
         format!("acme_challenge_dir: {:?}", config.http.acme_challenge_dir),
         format!("templates_dir: {:?}", config.templates_dir),
     ];

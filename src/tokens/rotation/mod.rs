@@ -5,6 +5,7 @@
 //! `state_machine` decides what is done in which order, without I/O; `driver` does it; `records` and `record` are what
 //! it is done with; `pending_writes` keeps what the store did not take.
 
+mod adopt;
 mod boot;
 mod driver;
 mod record;
@@ -162,8 +163,12 @@ impl Rotation {
         deadline: Instant,
         ask: &Ask<'_>,
     ) -> Result<AccessToken, ExchangeError> {
-        let mut run = self.run(login, policy, deadline, ask);
-        let end = run.go(if use_cached { Wanted::Any } else { Wanted::NotFirst }).await;
+        let wanted = if use_cached { Wanted::Any } else { Wanted::NotFirst };
+        let (mut run, mut end) = self.go(login, policy, deadline, ask, wanted).await?;
+        // Another one who came with the same may just have taken it out.
+        if end == Outcome::Missing && Self::is_adopted(login, policy) {
+            (run, end) = self.go(login, policy, deadline, ask, wanted).await?;
+        }
         self.meter.rotation(end.label());
         let access = |record: Option<Record>| {
             record.map(|record| record.access(&self.records.clock)).ok_or(ExchangeError::Internal)
@@ -172,6 +177,9 @@ impl Rotation {
             (Outcome::Recorded, _) => access(run.seen.record),
             (Outcome::Answered | Outcome::Unwritten, _) => access(run.answer),
             (Outcome::Failed, Some(RefreshError { failure, in_doubt, status })) => {
+                if Self::is_adopted(login, policy) && !in_doubt {
+                    self.disown(login, policy, run.seen.blob.as_deref()).await;
+                }
                 let broke_off = run.seen.record.is_some_and(|record| record.broke_off);
                 Err(match failure {
                     ProviderError::Refused(_) if broke_off => {
@@ -193,8 +201,22 @@ impl Rotation {
         }
     }
 
-    /// Does something with the newest refresh token of a login, while nobody exchanges it. Exchanges under way are
-    /// waited for until `deadline`.
+    async fn go<'a, 'b>(
+        &'a self,
+        login: &'a Grant,
+        policy: RotationPolicy,
+        deadline: Instant,
+        ask: &'a Ask<'b>,
+        wanted: Wanted,
+    ) -> Result<(Run<'a, 'b>, Outcome), ExchangeError> {
+        self.adopt(login, policy).await.map_err(|_| ExchangeError::StoreDown)?;
+        let mut run = self.run(login, policy, deadline, ask);
+        let end = run.go(wanted).await;
+        Ok((run, end))
+    }
+
+    /// Does something with the newest refresh token of a login, while nobody exchanges it. Exchanges under way are waited
+    /// for until `deadline`.
     pub(super) async fn alone<'a, T: Send>(
         &self,
         login: &Grant,

@@ -99,7 +99,7 @@ impl PendingWrites {
             // as it is: somebody may have set a mark.
             let new = if is_newer { there.as_deref().unwrap_or(&blob) } else { &blob };
             let epoch = there.as_deref().and_then(record::epoch_of);
-            if !is_newer && epoch.is_some_and(|epoch| self.records.keyring.load().opener(epoch).is_err()) {
+            if !is_newer && epoch.is_some_and(|epoch| self.records.keyring.load().keys(epoch).is_err()) {
                 // Whoever has its key knows more of it than is known here.
                 return Err(StoreError::Interrupted);
             }

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::clock::{UnixTime, rfc3339};
 use crate::texts::{Language, Text};
-use crate::web::middleware::request_id;
+use crate::web::request_id;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
@@ -32,6 +32,15 @@ pub(in crate::web) fn show(
                 .body("This page cannot be shown. The operator finds the cause in the log.")
         }
     }
+}
+
+/// Sends a browser on to another page of ours. With the policy of our pages, `same-origin`, it would forget which page
+/// opened the window, and with it where the AuthID may go.
+pub(in crate::web) fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
+        .finish()
 }
 
 /// A text without markup, in the browser's language.
@@ -155,7 +164,7 @@ impl ErrorPage {
             next,
             action_url: self.action_url,
             action_text: say(request, app, &self.action_text),
-            request_id: request_id(request),
+            request_id: request_id::of(request),
         };
         show(request, app, status, "error.html", page)
     }

@@ -1,4 +1,4 @@
-//! The room as a whole: callers who race, crash and meet a failing store; the model of the protocol is beside this.
+//! The module as a whole: callers who race, crash and meet a failing store; the model of the protocol is beside this.
 
 mod crash;
 mod model;
@@ -6,20 +6,13 @@ mod model;
 use super::pending_writes::Pending;
 use super::*;
 use crate::authid::ServiceId;
-use crate::seal::{Keyring, NoKey, new_secret_text};
+pub(super) use crate::seal::testing::keyring_text;
+use crate::seal::{Keyring, NoKey};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-pub(super) fn keyring_text(primary: i64, epochs: &[i64]) -> String {
-    let keys = epochs.iter().map(|epoch| {
-        let secret = new_secret_text(Epoch::try_from(*epoch).unwrap()).unwrap();
-        format!("[[key]]\nepoch = {epoch}\nsecret = \"{}\"\n", *secret)
-    });
-    format!("primary = {primary}\n{}", keys.collect::<String>())
-}
 
 pub(super) fn login() -> Grant {
     Grant::new(ServiceId::parse("box.com").unwrap(), "token-0".to_owned().into(), 1_795_428_000).unwrap()
@@ -387,7 +380,7 @@ async fn without_a_record_a_single_use_login_is_not_spent_and_a_rolling_one_goes
     assert_eq!(replicas.exchange(ROLLING, |a| a).await.unwrap(), "access-of-token-1");
     replicas.clock.advance(HOUR);
     assert_eq!(replicas.exchange(ROLLING, |a| a).await.unwrap(), "access-of-token-2");
-    let newest = replicas.replica().newest(&replicas.login, ROLLING).await.unwrap();
+    let newest = replicas.replica().with_newest_token(&replicas.login, ROLLING).await.unwrap();
     assert_eq!(newest.refresh_token.expose_secret(), "token-2");
 }
 
