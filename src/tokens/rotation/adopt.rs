@@ -22,7 +22,7 @@ impl Rotation {
         if !Self::is_adopted(login, policy) {
             return Ok(());
         }
-        self.unwritten.write(&record::name(login)).await?;
+        self.pending_writes.write(&record::name(login)).await?;
         let life = policy.record_life();
         let found = match self.records.read(login, life).await {
             Ok(found) => found,
