@@ -104,7 +104,9 @@ impl App {
         else {
             return Err(StartupError(faults));
         };
-        let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
+        let keyring = Arc::new(keyring);
+        let denylist = Arc::new(denylist);
+        let providers = Arc::new(providers);
         let shared = password.map(|password| SharedPassword::new(password, keyring.clone(), clock.clone()));
         let certificate = certificate.map(Arc::new);
         let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());

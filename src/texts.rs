@@ -60,7 +60,7 @@ pub enum TextFault {
 impl Language {
     /// The language for this browser: of those that its `Accept-Language` (RFC 9110 section 12.5.4) takes, the one it
     /// likes best. `de-AT` is served with `de`.
-    pub fn of(request: &HttpRequest) -> Self {
+    pub fn from_request(request: &HttpRequest) -> Self {
         let AcceptLanguage(mut ranges) = AcceptLanguage::parse(request).unwrap_or_else(|_| AcceptLanguage(Vec::new()));
         ranges.truncate(MAX_RANGES);
         ranges.sort_by_key(|range| std::cmp::Reverse(range.quality)); // stable: of equals the first

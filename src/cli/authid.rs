@@ -90,7 +90,8 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
         return Err(UsageError(advice.to_owned()).into());
     }
-    let (config, json) = (input.file.load()?, input.json);
+    let config = input.file.load()?;
+    let json = input.json;
     let text = read()?;
     block_on(async {
         let (tokens, providers) = rooms(config)?;
@@ -139,7 +140,9 @@ async fn inspect(
 
 async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::Result<()> {
     let anew = tokens.reseal(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.id);
+    let authid = anew.authid.expose();
+    let code = anew.revoke_code.expose_secret();
+    let grant = opened.login.id;
     if json {
         let (epoch, before) = (anew.epoch.number(), opened.epoch().map(Epoch::number));
         let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
@@ -209,10 +212,12 @@ fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> 
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
     };
-    let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
+    let denylist = Denylist::open(&config.denylist)?;
+    let clock = Clock::system();
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
     let providers = Arc::new(ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
-    let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
+    let keyring = Arc::new(keyring);
+    let denylist = Arc::new(denylist);
     Ok((
         TokenService::new(
             keyring,

@@ -68,7 +68,8 @@ fn of_address(text: &str) -> Option<&'static str> {
     let url = Url::parse(text).ok().filter(|url| url.has_host())?;
     if let Some(Host::Domain(host)) = url.host().map(|host| host.to_owned()) {
         let mut labels = host.trim_end_matches('.').rsplit('.');
-        let (last, above) = (labels.next().unwrap_or_default(), labels.next());
+        let last = labels.next().unwrap_or_default();
+        let above = labels.next();
         if RESERVED.contains(&last) || RESERVED_BELOW.contains(&last) && above == Some("example") {
             return Some("names a host that is reserved for examples (RFC 2606); put the real one there");
         }

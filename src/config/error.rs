@@ -32,7 +32,8 @@ impl fmt::Display for Place {
 /// A line about `key`, for people.
 pub(super) fn line(key: &str, place: &Place, sentence: &str) -> String {
     // Quoted keys of TOML and names of variables may hold anything, line breaks too.
-    let (key, place) = (key.escape_debug(), place.to_string());
+    let key = key.escape_debug();
+    let place = place.to_string();
     if place.is_empty() { format!("{key} {sentence}") } else { format!("{key} ({place}) {sentence}") }
 }
 

@@ -23,7 +23,8 @@ pub(super) fn judge(
     for (id, client) in clients {
         let Some(text) = &client.secret_expires else { continue };
         let path = ["clients", id, "secret_expires"];
-        let (key, place) = (layers.name(&path), layers.place(&path));
+        let key = layers.name(&path);
+        let place = layers.place(&path);
         match day(text) {
             None => faults.add(&key, &place, "is not a day; write it like \"2027-05-01\""),
             Some(end) => warnings.extend(warning((end - now).div_euclid(DAY)).map(|text| line(&key, &place, &text))),

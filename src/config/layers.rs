@@ -70,7 +70,9 @@ impl Layers {
             })?;
             figment = figment.merge(Layer { metadata: Metadata::from(BUILT_IN, BUILT_IN), dict });
         }
-        let (mut file, mut everybody_reads, mut lines) = (None, false, Lines::new());
+        let mut file = None;
+        let mut everybody_reads = false;
+        let mut lines = Lines::new();
         if let Some(found) = sources.read_file()? {
             let Found { path, dict, .. } = found;
             let metadata = Metadata::from(format!("in {}", path.display()), path.as_path());
@@ -206,7 +208,8 @@ impl Layers {
 
     /// Where the key is that is called `name`, with dots; an id in it may have some, too.
     pub(super) fn place_of_name(&self, name: &str) -> Place {
-        let (mut path, mut rest) = (Vec::new(), name);
+        let mut path = Vec::new();
+        let mut rest = name;
         while let Some(Value::Dict(_, dict)) = self.at(&path).filter(|_| !rest.is_empty()) {
             let left = |key: &String| Some((key.clone(), rest.strip_prefix(key.as_str())?));
             let ends = |(_, left): &(String, &str)| left.is_empty() || left.starts_with('.');

@@ -8,15 +8,16 @@
 mod check;
 mod credentials;
 mod doubts;
+mod error;
 mod expiry;
 mod extract;
-mod error;
 mod http;
 mod layers;
 mod limits;
 mod lines;
 mod listening;
 mod outbound;
+mod raw;
 mod secrets;
 mod show;
 mod site;
@@ -25,7 +26,6 @@ mod sources;
 mod tests;
 mod underscores;
 mod values;
-mod raw;
 
 pub use check::check_origin;
 pub use error::{ConfigError, ConfigErrors};

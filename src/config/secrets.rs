@@ -68,7 +68,8 @@ pub(super) fn is_credential(path: &[String]) -> bool {
 /// warnings: about files with secrets, the configuration file too, that every user of the machine can read. That is no
 /// fault, since container systems hand out secrets with such modes and keep other users out.
 pub(super) fn read_files(layers: &mut Layers, faults: &mut ConfigErrors) -> (Vec<PathBuf>, Vec<String>) {
-    let (mut files, mut warnings) = (Vec::new(), Vec::from_iter(judge_inline(layers)));
+    let mut files = Vec::new();
+    let mut warnings = Vec::from_iter(judge_inline(layers));
     for secret in places(layers) {
         let secret: Vec<&str> = secret.iter().map(String::as_str).collect();
         let Some((key, table)) = secret.split_last() else { continue };
@@ -78,7 +79,8 @@ pub(super) fn read_files(layers: &mut Layers, faults: &mut ConfigErrors) -> (Vec
             continue;
         }
         let result = read_file(layers, &path, &secret);
-        let (name, place) = (path.join("."), layers.place(&path));
+        let name = path.join(".");
+        let place = layers.place(&path);
         let file = layers.remove(&path);
         match (result, file) {
             (Ok((text, everybody_reads)), Some(file)) => {

@@ -17,7 +17,8 @@ use std::path::Path;
 pub fn read_rules(mut reader: impl BufRead) -> io::Result<Result<Vec<(Rule, String)>, String>> {
     let begins = reader.fill_buf()?.starts_with(b"\xef\xbb\xbf") || reader.fill_buf()?.starts_with(HEADER.as_bytes());
     let header = if begins { String::new() } else { format!("{HEADER}\n") };
-    let (mut rules, mut cut) = (Vec::new(), false);
+    let mut rules = Vec::new();
+    let mut cut = false;
     let read = each_line(BufReader::new(header.as_bytes().chain(reader)), |line| {
         cut = !line.bytes.ends_with(b"\n");
         if let Some(rule) = line.rule {

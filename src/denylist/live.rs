@@ -91,7 +91,8 @@ impl Source for OnDisk {
     fn loaded(&mut self, old: &Rules, new: &Rules, from: &[FileStamp]) {
         let stays = |grant: &GrantId| !new.holds(*grant) || self.unconfirmed.contains(grant);
         self.revoked.rcu(|revoked| revoked.iter().copied().filter(stays).collect::<BTreeSet<_>>());
-        let (before, now) = (old.count(), new.count());
+        let before = old.count();
+        let now = new.count();
         let stamp = from.first().copied();
         if self.stamp != stamp {
             tracing::info!(target: "authseal::audit", event = "denylist_changed", before, rules = now, "denylist loaded");
@@ -114,7 +115,8 @@ impl Denylist {
     /// # Errors
     /// When it is missing, unreadable or faulty: to start without it would undo every revocation.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DenylistError> {
-        let (path, revoked) = (path.into(), Revoked::default());
+        let path = path.into();
+        let revoked = Revoked::default();
         let (rules, stamp) = read(&path)?;
         let on_disk = OnDisk {
             path: path.clone(),

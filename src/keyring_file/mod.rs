@@ -124,7 +124,8 @@ impl Source for KeyringFile {
     }
 
     fn loaded(&mut self, old: &Keyring, new: &Keyring, _: &[FileStamp]) {
-        let (epochs, digest) = (describe(new), new.digest());
+        let epochs = describe(new);
+        let digest = new.digest();
         if digest == old.digest() {
             tracing::info!(?epochs, "keyring loaded; it does what it did before");
         } else {

@@ -82,7 +82,7 @@ impl TokenService {
             denied: self.denied(opened),
             revoke_code: epoch
                 .and_then(|epoch| keyring.keys(epoch).ok())
-                .map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
+                .map(|keys| RevokeCode::new(keys, &login.service, login.id).encode()),
         }
     }
 
@@ -114,7 +114,7 @@ impl TokenService {
             tracing::warn!(grant = %login.id, %error, "could not seal anew");
             ExchangeError::Internal
         })?;
-        let revoke_code = RevokeCode::new(keys, &login.service, login.id).print();
+        let revoke_code = RevokeCode::new(keys, &login.service, login.id).encode();
         Ok(Resealed { authid, revoke_code, epoch: keys.epoch() })
     }
 }

@@ -22,6 +22,7 @@ mod error;
 mod inspect;
 mod obtain;
 mod old;
+mod opened;
 mod provider_revocation;
 mod revoke;
 mod rotation;
@@ -33,6 +34,7 @@ pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use old::{OldRow, OldView};
+pub use opened::{Opened, Seal, Settings};
 pub use provider_revocation::{ProviderRevocation, ProviderRevocationMode};
 pub use revoke::{Revocable, Revocation};
 pub use rotation::records_by_epoch;
@@ -42,10 +44,8 @@ use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCo
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
-use crate::legacy::{Accepted, Version};
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
-use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{TokenCache, TokenName};
 use old::OldAuthIds;
@@ -121,50 +121,6 @@ impl Source {
             Self::Spare => "spare",
         }
     }
-}
-
-/// An AuthID that opened. It may be revoked all the same.
-pub struct Opened {
-    /// What was in it.
-    pub login: Grant,
-    /// What kept it.
-    pub seal: Seal,
-}
-
-/// What keeps the login of an AuthID from others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seal {
-    /// It is sealed under this epoch.
-    Epoch(Epoch),
-    /// Nothing of this server's: it is an old one of this version.
-    Old(Version),
-}
-
-impl Opened {
-    /// The epoch it was sealed under, if it was.
-    pub fn epoch(&self) -> Option<Epoch> {
-        match self.seal {
-            Seal::Epoch(epoch) => Some(epoch),
-            Seal::Old(_) => None,
-        }
-    }
-
-    /// Its version, if it is an old one.
-    pub fn old(&self) -> Option<Version> {
-        match self.seal {
-            Seal::Epoch(_) => None,
-            Seal::Old(version) => Some(version),
-        }
-    }
-}
-
-/// How AuthIDs are served.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// How long clients are kept waiting.
-    pub patience: Patience,
-    /// Which old AuthIDs are served.
-    pub legacy: Accepted,
 }
 
 impl TokenService {

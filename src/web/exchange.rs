@@ -8,7 +8,8 @@ use crate::seal::Epoch;
 use crate::texts::Text;
 use crate::tokens::{ExchangeError, Granted, Opened};
 use crate::web::request_id::{self, milliseconds};
-use crate::web::response::errors::{self, Answer};
+use crate::web::response::errors::Answer;
+use crate::web::response::names;
 use crate::web::response::reason_text;
 use crate::web::{audit, client};
 use actix_web::HttpRequest;
@@ -73,7 +74,7 @@ pub(in crate::web) fn log_refused(
     request: &HttpRequest,
     app: &App,
 ) -> Answer {
-    let answer = Answer::of(refused, &errors::provider_name(&opened.login.service, app.catalogue()));
+    let answer = Answer::of(refused, &names::provider_name(&opened.login.service, app.catalogue()));
     let service = app.catalogue().find(opened.login.service.as_str());
     if opened.old().is_some() && refused.is_nobodys() {
         // It is told and logged all the same: only the next of them has to wait.

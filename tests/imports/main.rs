@@ -1,6 +1,6 @@
-//! The shape of the source, checked: a room of `src/` imports only rooms above it in `src/lib.rs`, no two files of a room
-//! import each other, a file stays short enough to be read in one go, and no code knows a built-in provider or service
-//! by its id.
+//! The shape of the source, checked: a room of `src/` imports only rooms above it in `src/lib.rs`, no two files of a
+//! room import each other, a file stays short enough to be read in one go, and no code knows a built-in provider or
+//! service by its id.
 //!
 //! Tests at the foot of a file are left out: they may look anywhere. The source is read as text with comments and
 //! string contents blanked, which is exact enough here and needs no parser.

@@ -1,9 +1,10 @@
 //! `authseal denylist …`: the file that says which AuthIDs are refused. Every change is safe beside running servers, which
 //! take it up within two seconds; how it reaches other machines is the operator's.
 
+mod check;
 mod edit;
-mod target;
 mod list;
+mod target;
 
 use super::config_args::ConfigFile;
 use super::default_path::place;
@@ -50,13 +51,13 @@ Examples:
 Examples:
   authseal denylist list
   authseal denylist list --json | jq length")]
-    List(list::Look),
+    List(target::Look),
     /// Check whether servers would take the file up, and what in it looks like a mistake
     #[command(after_help = "\
 Examples:
   authseal denylist check
   authseal denylist check --denylist copy  # before it takes the other's place")]
-    Check(list::Look),
+    Check(target::Look),
     /// Drop rules that are about nothing but retired epochs
     ///
     /// The servers are asked whether they have retired them, too: those named with --against, else the server of this
@@ -74,7 +75,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
         Command::Add(add) => edit::add(add),
         Command::Remove(remove) => edit::remove(remove),
         Command::List(args) => list::list(args),
-        Command::Check(args) => list::check(args),
+        Command::Check(args) => check::check(args),
         Command::Compact(compact) => edit::compact(compact),
     }
 }

@@ -174,8 +174,10 @@ fn register(
     providers: &Known,
 ) -> anyhow::Result<()> {
     let Some(console) = provider.console_url() else { return Ok(()) };
-    let (name, id) = (provider.name(), provider.id());
-    let (id_key, secret_key) = (format!("clients.{id}.id"), format!("clients.{id}.secret"));
+    let name = provider.name();
+    let id = provider.id();
+    let id_key = format!("clients.{id}.id");
+    let secret_key = format!("clients.{id}.secret");
     if registration.client_id.is_none() {
         eprintln!("\n{name}: register an app at {console} with the callback {callback}");
         let prompt = format!("{name} client ID (leave empty to fill in later)");

@@ -197,7 +197,8 @@ fn tell(plan: &Plan, path: &Path, keyring: &Path, catalogue: &Catalogue, public_
             Availability::NotConfigured => match registration(service) {
                 None => continue,
                 Some(it) if matches!(it.secret, Secret::Later) => {
-                    let (file, path) = (plan.dir.join(it.secret_file()), path.display());
+                    let file = plan.dir.join(it.secret_file());
+                    let path = path.display();
                     let file = file.display();
                     Some(format!("then put the client secret into {file}, and switch on [clients.{id}] in {path}"))
                 }

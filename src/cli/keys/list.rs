@@ -94,7 +94,8 @@ impl Report {
         println!("{:<12}{:<17}{:<22}{:<18}IN USE", "EPOCH", "STATE", "CREATED", "FINGERPRINT");
         for row in &self.epochs {
             let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-            let (created, fingerprint) = (or_none(&row.created), or_none(&row.fingerprint));
+            let created = or_none(&row.created);
+            let fingerprint = or_none(&row.fingerprint);
             println!("{:<12}{:<17}{created:<22}{fingerprint:<18}{}", row.epoch, row.shown, row.usage);
         }
         println!("digest {}", self.digest);

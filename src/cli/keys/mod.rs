@@ -1,11 +1,11 @@
 //! `authseal keys …`: the keyring, as an operator lives with it. Promoting is routine; retiring is the exception, which
 //! ends every AuthID of an epoch.
 
+mod epoch_usage;
+mod keyring_source;
 mod list;
 mod new;
-mod keyring_source;
 mod rotate;
-mod epoch_usage;
 mod verify;
 
 pub(super) use epoch_usage::span;

@@ -97,7 +97,8 @@ pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow:
         Some((file, _)) if file.parent() == path.parent() => return Ok(()),
         _ => (path.with_file_name("denylist"), StorePlace::Memory),
     };
-    let (mut rules, mut newest) = (0, None);
+    let mut rules = 0;
+    let mut newest = None;
     // A list that cannot be read to its end tells what it can.
     let _ = denylist::lines(&denylist, |line| {
         let epoch = line.rule.as_ref().map(|rule| match rule {

@@ -149,7 +149,8 @@ fn all_open(keyring: &Keyring, epoch: Epoch, replicas: &[Replica]) -> anyhow::Re
 
 pub(super) fn retire(retire: &Retire) -> anyhow::Result<()> {
     take(&retire.output, |target, report| {
-        let (epoch, now) = (retire.epoch, Clock::system().now());
+        let epoch = retire.epoch;
+        let now = Clock::system().now();
         report.epoch = Some(epoch.number());
         let Some(change) = Change::retire(&target.keyring, epoch, now)? else {
             report.says = format!("epoch {epoch} is retired already");

@@ -38,7 +38,8 @@ pub(super) fn run(verify: &Verify) -> anyhow::Result<()> {
     }
     let verdicts = verdicts(&target.keyring, &replicas);
     let differ = verdicts.iter().filter(|verdict| !verdict.is_same()).count();
-    let (all, digest) = (verdicts.len(), target.keyring.digest());
+    let all = verdicts.len();
+    let digest = target.keyring.digest();
     let theirs: BTreeSet<_> = verdicts.iter().map(|verdict| verdict.digest.clone()).collect();
     let agree = differ == all && all > 1 && theirs.len() == 1 && !theirs.contains(&None);
     if verify.json {

@@ -6,7 +6,8 @@ use crate::texts::Text;
 use crate::tokens::{Opened, ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
 use crate::web::audience::AUTHID_HEADER;
 use crate::web::request::{authid, csrf, form};
-use crate::web::response::errors::{self, Answer};
+use crate::web::response::errors::Answer;
+use crate::web::response::names;
 use crate::web::response::page::{self, alone};
 use crate::web::response::{reason_text, rejection};
 use crate::web::{audit, client, exchange, request_id};
@@ -88,7 +89,7 @@ async fn prove(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), 
     let proven = app.tokens().prove(opened).await;
     proven.map_err(|refused| {
         let answer = exchange::log_refused(&refused, opened, request, app);
-        let provider = errors::provider_name(&opened.login.service, app.catalogue());
+        let provider = names::provider_name(&opened.login.service, app.catalogue());
         (answer, reason_text::refused(&refused).with("provider", provider))
     })
 }

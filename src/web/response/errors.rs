@@ -9,6 +9,7 @@ use crate::denylist::Denied;
 use crate::provider::{Catalogue, ErrorClass, ProviderError};
 use crate::seal::NoKey;
 use crate::tokens::ExchangeError;
+use crate::web::response::names::provider_name;
 use actix_web::http::StatusCode;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -18,8 +19,6 @@ use tracing::Level;
 const LONG: Duration = Duration::from_secs(30);
 /// Seconds until another try where nobody named a time.
 const SOON: u64 = 30;
-/// The longest name of a provider that is put into a sentence, in bytes.
-const MAX_NAME: usize = 60;
 
 /// An answer without a token.
 pub(in crate::web) struct Answer {
@@ -40,20 +39,6 @@ pub fn verdict(outcome: &Result<(), ExchangeError>, service: &ServiceId, catalog
         Ok(()) => format!("It works: {name} gave access just now."),
         Err(refused) => Answer::of(refused, &name).sentence(),
     }
-}
-
-/// What a provider is called in a sentence: its name, or its key where the name cannot be printed everywhere; begins with
-/// a letter.
-pub(in crate::web) fn provider_name(service: &ServiceId, catalogue: &Catalogue) -> String {
-    let Some(service) = catalogue.find(service.as_str()) else { return named(service.as_str()) };
-    let name = service.provider.name().trim();
-    let fits = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| (b' '..=b'~').contains(&b));
-    named(if fits { name } else { service.provider.id() })
-}
-
-fn named(name: &str) -> String {
-    let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic());
-    if begins_well { name.to_owned() } else { format!("Provider {name}") }
 }
 
 impl Answer {
