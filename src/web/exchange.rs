@@ -27,7 +27,7 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     let epoch = opened.epoch().map(Epoch::number);
     let count = |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), epoch, outcome, begun.elapsed());
     let saw_epoch = || epoch.into_iter().for_each(|epoch| app.meter().saw_epoch(epoch));
-    if let Some(granted) = app.tokens().recall(&opened) {
+    if let Some(granted) = app.tokens().cached(&opened) {
         count(granted.source.label());
         saw_epoch();
         log_refreshed(&opened, &granted, begun, request);
@@ -39,7 +39,7 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     }
     let span = request_id::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
-    let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
+    let outcome = app.tokens().refresh(&opened, deadline).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(ExchangeError::label, |granted| granted.source.label()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));

@@ -79,7 +79,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         Ok(Some("test")) => {
             let span = request_id::span(&request);
             span.record("grant", tracing::field::display(opened.login.id));
-            let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
+            let outcome = app.tokens().check_upstream(&opened).instrument(span.clone()).await;
             if let Err(refused) = &outcome {
                 span.in_scope(|| exchange::log_refused(refused, &opened, &request, &app));
             }
