@@ -29,7 +29,9 @@ pub(in crate::web) enum SentAuthId {
 
 impl SentAuthId {
     pub(in crate::web) fn new(authid: &str) -> Self {
-        if tidy(authid).starts_with("v3:box.com:") { Self::ForBox } else { Self::Other }
+        let authid = tidy(authid);
+        let is_for_box = ["v3:box.com:", "v2:box.com:"].iter().any(|beginning| authid.starts_with(beginning));
+        if is_for_box { Self::ForBox } else { Self::Other }
     }
 
     /// That of the AuthID in the header, if one is.

@@ -30,7 +30,7 @@ struct Page<'a> {
 /// `GET /cli-token` with `id` and `ctx`: the page to paste into.
 pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Rejection> {
     let service = form::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
-    let Some(service) = service.filter(|service| service.provider.flow() == Flow::Paste) else {
+    let Some(service) = service.filter(|service| service.provider.flow() == Flow::LoginToken) else {
         return Err(login_errors::unknown_service());
     };
     let ctx = form::query(&request, "ctx").unwrap_or_default();
@@ -54,9 +54,9 @@ pub(in crate::web) async fn post(
     if password_prompt::is_shut(&request, &app) {
         return Ok(start_link::redirect(&service.id, ctx, &request, &app));
     }
-    let (binder, client) = (cookie::binder(&request, &app), client::of(&request, &app));
+    let (browser_cookie, client) = (cookie::browser_cookie(&request, &app), client::of(&request, &app));
     let (pastes, admit) = (&app.limits().pastes, || app.limits().pastes.admits(client, None));
-    match app.logins().trade(&service, ctx, binder.as_ref(), client, &token, admit).await {
+    match app.logins().exchange_login_token(&service, ctx, browser_cookie.as_ref(), client, &token, admit).await {
         Ok(logged_in) => {
             pastes.give_back(client);
             Ok(login::show(&logged_in, &request, &app))

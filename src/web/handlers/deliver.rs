@@ -10,8 +10,8 @@ use serde_json::json;
 /// `POST /deliver` with form `grant`, and `to=asker` for a program at another address: `{"deliver_to": origin}`, or
 /// `{"error": …}`.
 pub(in crate::web) async fn post(request: HttpRequest, form: OwnForm, app: web::Data<App>) -> HttpResponse {
-    let binder = cookie::binder(&request, &app);
-    match app.logins().deliver(form.field("grant"), binder.as_ref(), form.field("to") == "asker").await {
+    let browser_cookie = cookie::browser_cookie(&request, &app);
+    match app.logins().deliver(form.field("grant"), browser_cookie.as_ref(), form.field("to") == "asker").await {
         Ok((origin, authid)) => {
             let way = if form.field("to") == "replica" { "relayed" } else { "clicked" };
             audit::delivered(way, &authid, Some(&origin), &request, &app);

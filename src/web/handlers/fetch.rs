@@ -2,8 +2,9 @@
 //! given once, and only to a page that a browser lets read it.
 
 use crate::app::App;
-use crate::login::{FetchToken, Origin};
+use crate::login::FetchToken;
 use crate::mitigation::{self, Mitigation};
+use crate::net::Origin;
 use crate::web::request::csrf::{self, Cause};
 use crate::web::request::form;
 use crate::web::{audit, client};
@@ -83,7 +84,7 @@ fn can_read(request: &HttpRequest) -> bool {
 
 /// Which page asks, as its browser says.
 fn origin(request: &HttpRequest) -> Option<Origin> {
-    csrf::header(request, "referer").or_else(|| csrf::header(request, "origin")).and_then(Origin::of)
+    csrf::header(request, "referer").or_else(|| csrf::header(request, "origin")).and_then(Origin::parse)
 }
 
 /// A script that calls `callback`. The comment in front keeps the answer from beginning with chosen bytes, the escapes

@@ -4,7 +4,7 @@
 use crate::app::App;
 use crate::denylist::Denied;
 use crate::mitigation::{self, Mitigation};
-use crate::seal::KeyState;
+use crate::seal::{Epoch, KeyState};
 use crate::texts::Text;
 use crate::tokens::{AuthIdInfo, ExchangeError, Opened};
 use crate::web::audience::Audience;
@@ -28,12 +28,14 @@ struct InspectedPage<'a> {
     provider: &'a str,
     service: &'a str,
     grant: String,
-    login_at: When,
-    sealed_at: When,
+    /// When the person logged in, and when the refresh token came; none of an old AuthID.
+    login_at: Option<When>,
+    sealed_at: Option<When>,
     /// When the login ends of age, and whether a server that remembers the newer tokens gets around it.
     ends: Option<When>,
     without_store: bool,
-    epoch: u32,
+    /// None of an old AuthID.
+    epoch: Option<u32>,
     key_state: Option<&'static str>,
     /// Whether a test found that it works, and if not, why.
     works: bool,
@@ -67,7 +69,7 @@ pub(in crate::web) async fn post(
         Ok(authid) => authid,
         Err(why) => return Ok(ask_again(StatusCode::BAD_REQUEST, &why.text(), &request, &app)),
     };
-    let opened = match app.tokens().open(&pasted) {
+    let opened = match app.tokens().open(&pasted).await {
         Ok(opened) => opened,
         Err(refused) => {
             let (rejection, why) = exchange::unopened_on_page(&refused, &pasted, &request, &app);
@@ -77,28 +79,39 @@ pub(in crate::web) async fn post(
     match form.only("act") {
         Ok(None) => Ok(show(&opened, &pasted, None, &request, &app)),
         Ok(Some("test")) => {
-            let outcome = test(&opened, &request, &app).await?;
+            may_test(&opened, &request, &app)?;
+            let outcome = test(&opened, &request, &app).await;
             Ok(show(&opened, &pasted, Some(&outcome), &request, &app))
         }
-        Ok(Some("anew")) => Ok(anew(&opened, &request, &app).await),
+        Ok(Some("anew")) => {
+            if app.tokens().is_unproven(&opened) {
+                may_test(&opened, &request, &app)?;
+            }
+            Ok(anew(&opened, &request, &app).await)
+        }
         _ => Ok(ask_again(StatusCode::BAD_REQUEST, &Text::new("reason.bad_form"), &request, &app)),
     }
 }
 
-/// Asks the provider whether the AuthID works, unless this client has had too many tests.
-async fn test(opened: &Opened, request: &HttpRequest, app: &App) -> Result<Result<(), ExchangeError>, Rejection> {
+/// Whether this client may have an AuthID tested at its provider now.
+fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), Rejection> {
     let client = client::of(request, app);
-    if mitigation::on(Mitigation::TestLimit) && !app.limits().tests.admits(client, Some(opened.login.id)) {
-        let page = ErrorPage::new("too_many_tests").action("/inspect", "action.inspect");
-        return Err(Rejection::page(StatusCode::TOO_MANY_REQUESTS, page).to(Audience::Browser));
+    if !mitigation::on(Mitigation::TestLimit) || app.limits().tests.admits(client, Some(opened.login.id)) {
+        return Ok(());
     }
+    let page = ErrorPage::new("too_many_tests").action("/inspect", "action.inspect");
+    Err(Rejection::page(StatusCode::TOO_MANY_REQUESTS, page).to(Audience::Browser))
+}
+
+/// Asks the provider whether the AuthID works.
+async fn test(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), ExchangeError> {
     let span = request_id::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
     let outcome = app.tokens().test(opened).instrument(span.clone()).await;
     if let Err(refused) = &outcome {
         span.in_scope(|| exchange::log_refused(refused, opened, request, app));
     }
-    Ok(outcome)
+    outcome
 }
 
 fn show(
@@ -119,12 +132,12 @@ fn show(
         revoke_code: facts.revoke_code.as_ref().map(ExposeSecret::expose_secret),
         service: facts.service_name.as_deref().unwrap_or(facts.service.as_str()),
         grant: facts.grant.to_string(),
-        login_at: When::moment(facts.login_at, request, app),
-        sealed_at: When::moment(facts.sealed_at, request, app),
+        login_at: facts.login_at.map(|time| When::moment(time, request, app)),
+        sealed_at: facts.sealed_at.map(|time| When::moment(time, request, app)),
         ends: facts.end.as_ref().map(|end| When::day(end.at, request, app)),
         without_store: facts.end.as_ref().is_some_and(|end| end.without_store),
-        epoch: facts.epoch.number(),
-        key_state: facts.state.map(KeyState::word),
+        epoch: facts.epoch.map(Epoch::number),
+        key_state: facts.state.map(KeyState::label),
         works: tested.is_some_and(Result::is_ok),
         fault: fault.map(|why| page::say(request, app, &why)),
         denied: facts.denied,
@@ -135,7 +148,12 @@ fn show(
 
 async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
     let AuthIdInfo { service, service_name, grant, .. } = app.tokens().info(opened);
-    match app.tokens().reseal(opened).await {
+    let proven = app.tokens().prove(opened).await;
+    let anew = match proven {
+        Ok(()) => app.tokens().reseal(opened).await,
+        Err(refused) => Err(refused),
+    };
+    match anew {
         Ok(anew) => {
             audit::made_anew(opened, anew.epoch, request, app);
             let service_name = service_name.as_deref().unwrap_or(service.as_str());

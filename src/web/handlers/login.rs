@@ -3,7 +3,8 @@
 //! [`crate::login`].
 
 use crate::app::App;
-use crate::login::{Callback, Caution, Context, FetchToken, LoggedIn, LoginError, Opener, Origin, Silence};
+use crate::login::{Callback, Caution, FetchToken, LoggedIn, LoginContext, LoginError, Opener, Silence};
+use crate::net::Origin;
 use crate::provider::Service;
 use crate::web::cookie::{self, Cookie};
 use crate::web::handlers::{login_errors, password_prompt, start_link};
@@ -94,15 +95,15 @@ pub(in crate::web) async fn begin(request: HttpRequest, app: web::Data<App>) -> 
     if ctx.is_empty() || password_prompt::is_shut(&request, &app) || csrf::is_not_from_our_page(&request) {
         return Ok(start_link::redirect(&service.id, &ctx, &request, &app));
     }
-    let binder = cookie::binder(&request, &app);
-    match app.logins().begin(&service, &ctx, binder.as_ref(), client::of(&request, &app)).await {
+    let browser_cookie = cookie::browser_cookie(&request, &app);
+    match app.logins().begin(&service, &ctx, browser_cookie.as_ref(), client::of(&request, &app)).await {
         Ok(begun) => {
             let mut response = HttpResponse::SeeOther().insert_header((header::LOCATION, begun.url)).finish();
             // Otherwise it might end while the person is at the provider.
-            if let Some(binder) = &binder {
-                Cookie::Binder.set(&binder.to_cookie(), &mut response, &app);
+            if let Some(browser_cookie) = &browser_cookie {
+                Cookie::Browser.set(&browser_cookie.to_cookie(), &mut response, &app);
             }
-            if let Some(state) = begun.keep {
+            if let Some(state) = begun.state_cookie {
                 Cookie::State.set(&state, &mut response, &app);
             }
             Ok(response)
@@ -137,18 +138,18 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> Result<Htt
     let callback = Callback {
         code: first("code").map(SecretString::from),
         state: first("state"),
-        kept: Cookie::State.read(request, app).map(str::to_owned),
+        state_cookie: Cookie::State.read(request, app).map(str::to_owned),
         confirmed,
         iss: first("iss"),
         all,
     };
-    let (binder, client) = (cookie::binder(request, app), client::of(request, app));
+    let (browser_cookie, client) = (cookie::browser_cookie(request, app), client::of(request, app));
     let done = match callback.all.is_empty() {
         // The address that the page with the AuthID has given itself.
         true => Err(LoginError::Replayed(None)),
-        false => app.logins().complete(&callback, binder.as_ref(), client).await,
+        false => app.logins().complete(&callback, browser_cookie.as_ref(), client).await,
     };
-    let resumed = || app.logins().resumed_after(&callback, binder.as_ref(), client);
+    let resumed = || app.logins().resumed_after(&callback, browser_cookie.as_ref(), client);
     match done {
         Ok(logged_in) => Ok(show(&logged_in, request, app)),
         Err(ref error @ LoginError::Unconfirmed(ref service)) => {
@@ -160,7 +161,7 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> Result<Htt
 }
 
 /// The page that asks whether the person comes from the provider. Its form goes to the address that it has itself.
-fn ask(service: &Service, resumed: Option<&Context>, request: &HttpRequest, app: &App) -> HttpResponse {
+fn ask(service: &Service, resumed: Option<&LoginContext>, request: &HttpRequest, app: &App) -> HttpResponse {
     let provider = service.provider.name();
     let again_url = start_link::address(Some(service.id.as_str()), start_link::seal(resumed, app).as_deref());
     let page = Confirm { service: Named::of(service), provider, again_url };

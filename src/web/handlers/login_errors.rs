@@ -1,7 +1,7 @@
 //! Error pages of logins: for each [`LoginError`] what happened and what its user does next.
 
 use crate::app::App;
-use crate::login::{Context, LoginError, NoRefreshToken};
+use crate::login::{LoginContext, LoginError, NoRefreshToken};
 use crate::provider::{ErrorClass, Flow, ProviderError, Service};
 use crate::web::audit;
 use crate::web::handlers::start_link;
@@ -14,7 +14,7 @@ use actix_web::http::StatusCode;
 /// A login that failed. The way on leads back to who wanted to log in, if that is known.
 pub(in crate::web) fn reject(
     error: &LoginError,
-    resumed: Option<&Context>,
+    resumed: Option<&LoginContext>,
     request: &HttpRequest,
     app: &App,
 ) -> Rejection {
@@ -94,7 +94,7 @@ fn call_failed(service: &Service, failure: ProviderError) -> (StatusCode, ErrorP
             ProviderError::Refused(ErrorClass::Policy | ErrorClass::AdminConsent | ErrorClass::Locked) => "call_policy",
             ProviderError::Refused(_) => match service.provider.flow() {
                 Flow::Code => "call_refused",
-                Flow::Paste => "call_refused_paste",
+                Flow::LoginToken => "call_refused_paste",
             },
             ProviderError::Unclear { .. } => "call_unclear",
             ProviderError::Misconfigured | ProviderError::NotOffered => "call_registration",

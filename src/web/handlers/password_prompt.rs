@@ -1,9 +1,9 @@
 //! The page that asks for the password, where the operator wants one before a login.
 
-use crate::access::{Access, Refused};
 use crate::app::App;
-use crate::login::Binder;
+use crate::login::BrowserCookie;
 use crate::mitigation::{self, Mitigation};
+use crate::password::{PasswordError, SharedPassword};
 use crate::web::cookie::Cookie;
 use crate::web::handlers::start_link::Wanted;
 use crate::web::response::page;
@@ -23,25 +23,25 @@ struct Page<'a> {
 
 /// Whether this browser has to give the password before a login.
 pub(in crate::web) fn is_shut(request: &HttpRequest, app: &App) -> bool {
-    let admits = |access: &Access| Cookie::Pass.read(request, app).is_some_and(|pass| access.admits(pass));
-    mitigation::on(Mitigation::Password) && app.access().is_some_and(|access| !admits(access))
+    let admits = |shared: &SharedPassword| Cookie::Pass.read(request, app).is_some_and(|pass| shared.admits(pass));
+    mitigation::on(Mitigation::Password) && app.password().is_some_and(|shared| !admits(shared))
 }
 
 /// The page that asks for the password, once more if it was `refused`.
 pub(in crate::web) fn ask(
-    refused: Option<&Refused>,
+    refused: Option<&PasswordError>,
     ctx: &str,
-    binder: &Binder,
+    browser_cookie: &BrowserCookie,
     wanted: &Wanted,
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {
     let (status, error) = match refused {
         None => (StatusCode::OK, None),
-        Some(Refused::Wrong) => (StatusCode::FORBIDDEN, Some("password.wrong")),
-        Some(Refused::TooMany { .. }) => (StatusCode::TOO_MANY_REQUESTS, Some("password.too_many")),
-        Some(Refused::Busy) => (StatusCode::SERVICE_UNAVAILABLE, Some("password.busy")),
-        Some(Refused::Fault) => (StatusCode::INTERNAL_SERVER_ERROR, Some("password.fault")),
+        Some(PasswordError::Wrong) => (StatusCode::FORBIDDEN, Some("password.wrong")),
+        Some(PasswordError::TooMany { .. }) => (StatusCode::TOO_MANY_REQUESTS, Some("password.too_many")),
+        Some(PasswordError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, Some("password.busy")),
+        Some(PasswordError::Fault) => (StatusCode::INTERNAL_SERVER_ERROR, Some("password.fault")),
     };
     let page = Page {
         ctx,
@@ -51,13 +51,13 @@ pub(in crate::web) fn ask(
     };
     let mut response = page::show(request, app, status, "password.html", page);
     let retry_after = match refused {
-        Some(Refused::TooMany { retry_after }) => Some(retry_after.as_secs() + 1),
-        Some(Refused::Busy) => Some(1),
+        Some(PasswordError::TooMany { retry_after }) => Some(retry_after.as_secs() + 1),
+        Some(PasswordError::Busy) => Some(1),
         _ => None,
     };
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
-    Cookie::Binder.set(&binder.to_cookie(), &mut response, app);
+    Cookie::Browser.set(&browser_cookie.to_cookie(), &mut response, app);
     response
 }

@@ -4,12 +4,12 @@
 use crate::app::App;
 use crate::authid::RevokeCode;
 use crate::texts::Text;
-use crate::tokens::{AtProvider, Revocation, Withdrawal};
+use crate::tokens::{Opened, ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
 use crate::web::audience::AUTHID_HEADER;
 use crate::web::request::csrf::OwnForm;
 use crate::web::request::{authid, form};
-use crate::web::response::page;
 use crate::web::response::rejection::Rejection;
+use crate::web::response::{errors, page, reason_text};
 use crate::web::{audit, client, exchange, request_id};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -58,7 +58,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: OwnForm, app: web::
         let rejection = Rejection::bad_request("at_provider must be yes or no, or left out");
         return refuse(&rejection, &Text::new("reason.bad_form"), "");
     };
-    let revocable = match app.tokens().revocable(&authid) {
+    let revocable = match app.tokens().revocable(&authid).await {
         Ok(revocable) => revocable,
         Err(refused) => {
             let (rejection, why) = exchange::unopened_on_page(&refused, &authid, &request, &app);
@@ -66,18 +66,36 @@ pub(in crate::web) async fn post(request: HttpRequest, form: OwnForm, app: web::
         }
     };
     let (client, grant) = (client::of(&request, &app), revocable.grant());
+    if let Revocable::Login(opened) = &revocable
+        && let Err((answer, why)) = prove(opened, &request, &app).await
+    {
+        return refuse(&answer, &why, &authid);
+    }
     let admit = || app.limits().revocations.admits(client, Some(grant));
     let done = app.tokens().revoke(revocable, at_provider, admit).await;
     audit::revoked(&done, &request, &app);
     if as_json { to_program(&done, &app) } else { to_person(&done, &authid, &request, &app) }
 }
 
-fn at_provider(request: &HttpRequest, form: &OwnForm) -> Option<AtProvider> {
+/// An old AuthID may be made up, and each would leave a line for ever: its provider is asked first.
+async fn prove(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), (Rejection, Text)> {
+    if let Err(wait) = exchange::may_ask(opened, request, app) {
+        return Err((Rejection::too_many(wait), Text::new("reason.too_many")));
+    }
+    let proven = app.tokens().prove(opened).await;
+    proven.map_err(|refused| {
+        let rejection = exchange::log_refused(&refused, opened, request, app);
+        let provider = errors::provider_name(&opened.login.service, app.catalogue());
+        (rejection, reason_text::refused(&refused).with("provider", provider))
+    })
+}
+
+fn at_provider(request: &HttpRequest, form: &OwnForm) -> Option<ProviderRevocationMode> {
     let named = form.only("at_provider").ok()?.map(str::to_owned).or_else(|| form::query(request, "at_provider"));
     match named.as_deref() {
-        None => Some(AtProvider::IfHarmless),
-        Some("yes") => Some(AtProvider::Always),
-        Some("no") => Some(AtProvider::Never),
+        None => Some(ProviderRevocationMode::IfHarmless),
+        Some("yes") => Some(ProviderRevocationMode::Always),
+        Some("no") => Some(ProviderRevocationMode::Never),
         Some(_) => None,
     }
 }
@@ -96,9 +114,9 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
         grant: done.grant.to_string(),
         durable,
         provider: provider.map(|provider| provider.name()),
-        outcome: done.at_provider.word(),
+        outcome: done.at_provider.label(),
         withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
-        pasted: (done.at_provider == Withdrawal::WouldEndAllLogins).then_some(pasted),
+        pasted: (done.at_provider == ProviderRevocation::WouldEndAllLogins).then_some(pasted),
         request_id: request_id::of(request),
     };
     page::show(request, app, status, "revoked.html", page)

@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::authid::ServiceId;
-use crate::login::Context;
+use crate::login::LoginContext;
 use crate::provider::Service;
 use crate::web::request::csrf::{self, Cause};
 use crate::web::response::page;
@@ -47,13 +47,13 @@ pub(in crate::web) fn redirect(service: &ServiceId, ctx: &str, request: &HttpReq
 }
 
 /// What a `ctx` of this browser says of the one who brings it back, unless another site's page sent them with it.
-pub(in crate::web) fn resumed(ctx: &str, request: &HttpRequest, app: &App) -> Option<Context> {
+pub(in crate::web) fn resumed(ctx: &str, request: &HttpRequest, app: &App) -> Option<LoginContext> {
     let ours = csrf::cause(request) != Cause::OtherPage;
-    let resume = || app.logins().resumed(ctx, cookie::binder(request, app).as_ref(), client::of(request, app));
+    let resume = || app.logins().resumed(ctx, cookie::browser_cookie(request, app).as_ref(), client::of(request, app));
     if ours { resume() } else { None }
 }
 
 /// A context for the next link. Without randomness the link works all the same.
-pub(in crate::web) fn seal(context: Option<&Context>, app: &App) -> Option<String> {
-    app.logins().welcome(context?).ok()
+pub(in crate::web) fn seal(context: Option<&LoginContext>, app: &App) -> Option<String> {
+    app.logins().seal_context(context?).ok()
 }

@@ -1,7 +1,7 @@
 //! The start page: the services to log in at, or the one that Duplicati asked for.
 
 use crate::app::App;
-use crate::login::{Context, LoginError, Opener};
+use crate::login::{LoginContext, LoginError, Opener};
 use crate::provider::{Availability, Flow, Service};
 use crate::texts::Text;
 use crate::web::handlers::start_link::{Wanted, address};
@@ -46,7 +46,7 @@ struct Choice {
 
 /// The page for a visitor who may log in; `ctx` is the context, sealed. Whatever comes of it carries `cookies`.
 pub(in crate::web) fn show(
-    context: &Context,
+    context: &LoginContext,
     ctx: &str,
     cookies: Vec<(HeaderName, HeaderValue)>,
     wanted: Wanted,
@@ -61,7 +61,7 @@ pub(in crate::web) fn show(
     if let Some(error) = paused(asked_for.as_ref(), app) {
         return Err(login_errors::reject(&error, Some(context), request, app).with(cookies));
     }
-    let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::Paste);
+    let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::LoginToken);
     let mut response = match pasted {
         Some(service) if service.availability() == Availability::Offered => {
             cli_token::show(service, ctx, hurry, false, request, app)
@@ -116,7 +116,7 @@ fn is_listed(service: &Service) -> bool {
 fn choice(service: &Service, ctx: &str, request: &HttpRequest, app: &App) -> Choice {
     let path = match service.provider.flow() {
         Flow::Code => "/login",
-        Flow::Paste => "/cli-token",
+        Flow::LoginToken => "/cli-token",
     };
     let paused = || app.tokens().paused(service).map(|_| Text::new("unavailable.paused"));
     let note = reason_text::unavailable(service).or_else(paused).map(|why| page::say(request, app, &why));

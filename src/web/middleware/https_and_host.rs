@@ -3,8 +3,8 @@
 //! Metadata). What holds for which route is in [`crate::web::routes`].
 
 use crate::app::App;
-use crate::login::Origin;
 use crate::mitigation::{self, Mitigation};
+use crate::net::Origin;
 use crate::web::audience::{AUTHID_HEADER, Audience};
 use crate::web::client;
 use crate::web::middleware::rejections::X_REASON;
@@ -96,7 +96,7 @@ pub(in crate::web) fn hosts(request: &HttpRequest) -> impl Iterator<Item = Optio
 
 /// Whether it names this very machine.
 pub(in crate::web) fn is_loopback(host: &Host) -> bool {
-    Origin::of(&format!("http://{host}")).is_some_and(|origin| origin.is_loopback())
+    Origin::parse(&format!("http://{host}")).is_some_and(|origin| origin.is_loopback())
 }
 
 fn by_reference(host: &Host) -> Host<&str> {

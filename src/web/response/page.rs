@@ -19,7 +19,7 @@ pub(in crate::web) fn show(
     page: impl Serialize,
 ) -> HttpResponse {
     let content_type = if template.ends_with(".txt") { ContentType::plaintext() } else { ContentType::html() };
-    let language = Language::of(request);
+    let language = Language::from_request(request);
     match app.pages().render(language, template, page) {
         Ok(page) => HttpResponse::build(status)
             .content_type(content_type)
@@ -45,7 +45,7 @@ pub(in crate::web) fn see_other(location: &str) -> HttpResponse {
 
 /// A text without markup, in the browser's language.
 pub(in crate::web) fn say(request: &HttpRequest, app: &App, text: &Text) -> String {
-    app.pages().say(Language::of(request), text).unwrap_or_else(|error| {
+    app.pages().say(Language::from_request(request), text).unwrap_or_else(|error| {
         cannot_be_rendered(text.key(), &error);
         String::new()
     })

@@ -16,7 +16,9 @@ pub(in crate::web) fn gone(reason: &str) -> Text {
 /// Why an AuthID gives no access, or cannot be opened. The provider's name is for the caller to fill in.
 pub(in crate::web) fn refused(refused: &ExchangeError) -> Text {
     Text::new(match refused {
-        ExchangeError::Parse(ParseError::Malformed) | ExchangeError::Forged => "reason.invalid",
+        ExchangeError::Parse(ParseError::Malformed) | ExchangeError::NotStored(_) | ExchangeError::Forged => {
+            "reason.invalid"
+        }
         ExchangeError::Parse(ParseError::Version1 | ParseError::Version2(_)) => "reason.old_kind",
         ExchangeError::IsRevokeCode => "reason.is_revoke_code",
         ExchangeError::NoKey(_, NoKey::Newer) => "reason.newer_key",
@@ -38,6 +40,8 @@ pub(in crate::web) fn refused(refused: &ExchangeError) -> Text {
         ExchangeError::StoreDown => "reason.store_down",
         ExchangeError::TimedOut => "reason.timed_out",
         ExchangeError::NoRoom => "reason.no_room",
+        ExchangeError::OldStore(_) => "reason.old_store",
+        ExchangeError::Guessed(_) => "reason.too_many",
         ExchangeError::Internal => "reason.fault",
     })
 }

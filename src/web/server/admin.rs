@@ -33,6 +33,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/healthz", get().to(crate::web::handlers::probes::healthz));
     at("/readyz", get().to(readyz));
     at("/keyring", get().to(keyring));
+    at("/legacy", get().to(legacy));
 }
 
 /// The names that it may be asked for under, beside addresses and `localhost`.
@@ -100,4 +101,9 @@ async fn readyz(app: web::Data<App>) -> HttpResponse {
 /// `GET /keyring`: what `authseal keys` compares.
 async fn keyring(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(app.health().keyring())
+}
+
+/// `GET /legacy`: what `authseal legacy` adds up.
+async fn legacy(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(app.tokens().old_authids())
 }

@@ -103,6 +103,9 @@ rows! { refusals, ExchangeError,
     ExchangeError::StoreDown => ExchangeError::StoreDown, Later;
     ExchangeError::TimedOut => ExchangeError::TimedOut, Later;
     ExchangeError::NoRoom => ExchangeError::NoRoom, Later;
+    ExchangeError::NotStored(_) => ExchangeError::NotStored(String::new()), User;
+    ExchangeError::OldStore(_) => ExchangeError::OldStore(String::new()), Operator;
+    ExchangeError::Guessed(_) => ExchangeError::Guessed(Duration::from_secs(60)), Later;
     ExchangeError::Internal => ExchangeError::Internal, Operator;
 }
 
