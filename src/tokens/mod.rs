@@ -12,6 +12,7 @@ mod inspect;
 mod obtain;
 mod error;
 mod old;
+mod opened;
 mod revoke;
 mod rotation;
 mod waiting;
@@ -20,6 +21,7 @@ pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use old::{OldRow, OldView};
+pub use opened::{Opened, Seal, Settings};
 pub use revoke::{ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
@@ -28,10 +30,8 @@ use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCo
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
-use crate::legacy::{Accepted, Version};
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
-use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
 use old::OldAuthIds;
@@ -107,50 +107,6 @@ impl Source {
             Self::Spare => "spare",
         }
     }
-}
-
-/// An AuthID that opened. It may be revoked all the same.
-pub struct Opened {
-    /// What was in it.
-    pub login: Grant,
-    /// What kept it.
-    pub seal: Seal,
-}
-
-/// What keeps the login of an AuthID from others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seal {
-    /// It is sealed under this epoch.
-    Epoch(Epoch),
-    /// Nothing of this server's: it is an old one of this version.
-    Old(Version),
-}
-
-impl Opened {
-    /// The epoch it was sealed under, if it was.
-    pub fn epoch(&self) -> Option<Epoch> {
-        match self.seal {
-            Seal::Epoch(epoch) => Some(epoch),
-            Seal::Old(_) => None,
-        }
-    }
-
-    /// Its version, if it is an old one.
-    pub fn old(&self) -> Option<Version> {
-        match self.seal {
-            Seal::Epoch(_) => None,
-            Seal::Old(version) => Some(version),
-        }
-    }
-}
-
-/// How AuthIDs are served.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// How long clients are kept waiting.
-    pub patience: Patience,
-    /// Which old AuthIDs are served.
-    pub legacy: Accepted,
 }
 
 impl TokenService {

@@ -10,7 +10,7 @@ use crate::texts::Text;
 use crate::tokens::{ExchangeError, Granted, Opened};
 use crate::web::request_id::{self, milliseconds};
 use crate::web::response::rejection::Rejection;
-use crate::web::response::{errors, reason_text};
+use crate::web::response::{names, reason_text};
 use crate::web::{audit, client};
 use actix_web::HttpRequest;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ pub(in crate::web) fn log_refused(
     request: &HttpRequest,
     app: &App,
 ) -> Rejection {
-    let rejection = Rejection::of(refused, &errors::provider_name(&opened.login.service, app.catalogue()));
+    let rejection = Rejection::of(refused, &names::provider_name(&opened.login.service, app.catalogue()));
     let service = app.catalogue().find(opened.login.service.as_str());
     if opened.old().is_some() && refused.is_nobodys() {
         // It is told and logged all the same: only the next of them has to wait.

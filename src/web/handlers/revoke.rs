@@ -9,7 +9,7 @@ use crate::web::audience::AUTHID_HEADER;
 use crate::web::request::csrf::OwnForm;
 use crate::web::request::{authid, form};
 use crate::web::response::rejection::Rejection;
-use crate::web::response::{errors, page, reason_text};
+use crate::web::response::{names, page, reason_text};
 use crate::web::{audit, client, exchange, request_id};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -85,7 +85,7 @@ async fn prove(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), 
     let proven = app.tokens().prove(opened).await;
     proven.map_err(|refused| {
         let rejection = exchange::log_refused(&refused, opened, request, app);
-        let provider = errors::provider_name(&opened.login.service, app.catalogue());
+        let provider = names::provider_name(&opened.login.service, app.catalogue());
         (rejection, reason_text::refused(&refused).with("provider", provider))
     })
 }

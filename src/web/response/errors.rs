@@ -10,6 +10,7 @@ use crate::denylist::Denied;
 use crate::provider::{Catalogue, ErrorClass, ProviderError};
 use crate::seal::NoKey;
 use crate::tokens::ExchangeError;
+use crate::web::response::names::provider_name;
 use crate::web::response::rejection::Rejection;
 use actix_web::http::StatusCode;
 use std::borrow::Cow;
@@ -18,8 +19,6 @@ use tracing::Level;
 
 /// A pause above which a page says 503 instead of 502.
 const LONG: Duration = Duration::from_secs(30);
-/// The longest name of a provider that is put into a sentence, in bytes.
-const MAX_NAME: usize = 60;
 
 /// What a test of an AuthID for `service` has found, in a sentence for its owner.
 pub fn verdict(outcome: &Result<(), ExchangeError>, service: &ServiceId, catalogue: &Catalogue) -> String {
@@ -28,20 +27,6 @@ pub fn verdict(outcome: &Result<(), ExchangeError>, service: &ServiceId, catalog
         Ok(()) => format!("It works: {name} gave access just now."),
         Err(refused) => Rejection::of(refused, &name).sentence(),
     }
-}
-
-/// What a provider is called in a sentence: its name, or its key where the name cannot be printed everywhere; begins with
-/// a letter.
-pub(in crate::web) fn provider_name(service: &ServiceId, catalogue: &Catalogue) -> String {
-    let Some(service) = catalogue.find(service.as_str()) else { return named(service.as_str()) };
-    let name = service.provider.name().trim();
-    let fits = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| (b' '..=b'~').contains(&b));
-    named(if fits { name } else { service.provider.id() })
-}
-
-fn named(name: &str) -> String {
-    let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic());
-    if begins_well { name.to_owned() } else { format!("Provider {name}") }
 }
 
 impl Rejection {

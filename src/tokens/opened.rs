@@ -1,0 +1,50 @@
+//! An AuthID that opened, sealed or old, and which of them are served.
+
+use super::waiting::Patience;
+use crate::authid::Grant;
+use crate::legacy::{Accepted, Version};
+use crate::seal::Epoch;
+
+/// An AuthID that opened. It may be revoked all the same.
+pub struct Opened {
+    /// What was in it.
+    pub login: Grant,
+    /// What kept it.
+    pub seal: Seal,
+}
+
+/// What keeps the login of an AuthID from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// It is sealed under this epoch.
+    Epoch(Epoch),
+    /// Nothing of this server's: it is an old one of this version.
+    Old(Version),
+}
+
+impl Opened {
+    /// The epoch it was sealed under, if it was.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self.seal {
+            Seal::Epoch(epoch) => Some(epoch),
+            Seal::Old(_) => None,
+        }
+    }
+
+    /// Its version, if it is an old one.
+    pub fn old(&self) -> Option<Version> {
+        match self.seal {
+            Seal::Epoch(_) => None,
+            Seal::Old(version) => Some(version),
+        }
+    }
+}
+
+/// How AuthIDs are served.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// How long clients are kept waiting.
+    pub patience: Patience,
+    /// Which old AuthIDs are served.
+    pub legacy: Accepted,
+}
