@@ -42,7 +42,7 @@ fn keyring() -> Keyring {
 
 fn login(token_len: usize) -> Grant {
     let service = ServiceId::parse("googledrive").unwrap();
-    let app = Some(AppId::of("google", "1234567890-abc.apps.googleusercontent.com"));
+    let app = Some(AppId::new("google", "1234567890-abc.apps.googleusercontent.com"));
     Grant { app, ..Grant::new(service, "t".repeat(token_len).into(), 1_795_420_000).unwrap() }
 }
 

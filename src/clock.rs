@@ -55,7 +55,7 @@ impl Clock {
     }
 }
 
-/// `time` as RFC 3339 in UTC, for people: `2026-11-23T10:00:00Z`.
+/// `time` as RFC 3339 in UTC, for users: `2026-11-23T10:00:00Z`.
 pub fn rfc3339(time: UnixTime) -> String {
     jiff::Timestamp::from_second(time).map_or_else(|_| "an impossible time".to_owned(), |t| t.to_string())
 }

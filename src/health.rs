@@ -27,7 +27,7 @@ pub struct Health {
 #[derive(Serialize)]
 pub struct Readiness {
     /// Whether it wants more requests. A file that became faulty or a store that fails does not change that: what was
-    /// read before is in force, and the services that need no store go on.
+    /// read before is in force, and the services that need no store continue.
     pub ready: bool,
     /// Whether it was told to end.
     pub draining: bool,
@@ -53,7 +53,7 @@ pub struct Reading {
     pub entries: Option<usize>,
     /// When it was read, RFC 3339.
     pub since: String,
-    /// Whether the file could not be read since, or has a fault.
+    /// Whether the file could not be read since, or has an error.
     pub last_load_failed: bool,
     /// Since when that is so, RFC 3339; `None` if it is not.
     pub stale_since: Option<String>,

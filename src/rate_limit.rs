@@ -1,5 +1,5 @@
-//! Rate limits: how often something may happen in a minute. What opens is never counted, nor is what succeeds: limits are
-//! for guesses, and for calls that somebody else pays for.
+//! Rate limits: how often something may happen in a minute. What opens is never counted, nor is what succeeds: limits
+//! are for guesses, and for calls that somebody else pays for.
 //!
 //! Counted by network. Where the client's address is not known, all who come through the same proxy look alike, and one
 //! of them must not lock out the others: there the count is far higher, or there is none. Everything is in memory and
@@ -106,7 +106,7 @@ pub struct Limits {
     pub revocations: CallLimit,
     /// AuthIDs that are tested at their provider.
     pub tests: CallLimit,
-    /// Tokens that people made at the provider and pasted here.
+    /// Tokens that users made at the provider and pasted here.
     pub pastes: CallLimit,
 }
 
@@ -153,7 +153,8 @@ impl CallLimit {
         Self { rates, networks: Limit::new(clock), logins: Limit::new(clock), all: Limit::new(clock) }
     }
 
-    /// Counts a call, unless there were too many; returns whether there were not. `login` is whose it is, if that is known.
+    /// Counts a call, unless there were too many; returns whether there were not. `login` is whose it is, if that is
+    /// known.
     pub fn admits(&self, client: Client, login: Option<GrantId>) -> bool {
         let (network, most) = share(client.site(), self.rates.provider_calls);
         login.is_none_or(|login| self.logins.admit(login, self.rates.provider_calls).is_ok())

@@ -95,7 +95,7 @@ impl Serialize for Grant {
         map.serialize_entry("token", self.refresh_token.expose_secret())?;
         map.serialize_entry("sealed", &self.sealed_at)?;
         map.serialize_entry("login", &self.login_at)?;
-        map.serialize_entry("bind", self.record_secret.print().as_str())?;
+        map.serialize_entry("bind", self.record_secret.encode().as_str())?;
         if let Some(app) = self.app {
             map.serialize_entry("app", &app.to_string())?;
         }

@@ -1,5 +1,5 @@
-//! A grant: what a user granted at a provider in one login (RFC 6749 section 1.3), and what is inside an AuthID. How it is
-//! written is in `content`.
+//! A grant: what a user granted at a provider in one login (RFC 6749 section 1.3), and what is inside an AuthID. How it
+//! is written is in `content`.
 
 use super::ids::{AppId, GrantId, ServiceId};
 use crate::clock::UnixTime;
@@ -33,18 +33,18 @@ impl RecordSecret {
         &self.0
     }
 
-    /// Reads what [`RecordSecret::print`] writes.
+    /// Reads what [`RecordSecret::encode`] writes.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
         (BASE64URL.decode_slice(text, bytes.as_mut_slice()).ok()? == 32).then_some(Self(bytes))
     }
 
-    pub(super) fn print(&self) -> Zeroizing<String> {
+    pub(super) fn encode(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE64URL.encode(self.0.as_slice()))
     }
 }
 
-/// One person's login at one service.
+/// What one user granted in one login at one service.
 #[derive(Clone)]
 pub struct Grant {
     /// Where.
@@ -56,7 +56,7 @@ pub struct Grant {
     /// When the refresh token came from the provider; 0 where that is not known, since it was never sealed. A move to a
     /// newer key alone keeps it.
     pub sealed_at: UnixTime,
-    /// When the person logged in; 0 where that is not known: earlier than whatever a rule about old logins names.
+    /// When the user logged in; 0 where that is not known: earlier than whatever a rule about old logins names.
     pub login_at: UnixTime,
     /// See [`RecordSecret`].
     pub record_secret: RecordSecret,

@@ -102,7 +102,7 @@ pub struct AppId([u8; 6]);
 
 impl AppId {
     /// That of a client at a provider, by their ids.
-    pub fn of(provider: &str, client_id: &str) -> Self {
+    pub fn new(provider: &str, client_id: &str) -> Self {
         let mut hash = Sha256::new_with_prefix("authseal app v1\0");
         hash.update(provider);
         hash.update([0]);

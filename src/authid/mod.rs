@@ -61,7 +61,7 @@ pub fn seal(keys: &EpochKeys, grant: &Grant) -> Result<AuthId, SealLoginError> {
     let associated = associated_data(&grant.service, keys.epoch(), grant.id);
     let mut body = grant.id.as_bytes().to_vec();
     body.extend(keys.authid().seal(&associated, &plaintext)?);
-    AuthId::print(&grant.service, keys.epoch(), &body).ok_or(SealLoginError::TooLong)
+    AuthId::encode(&grant.service, keys.epoch(), &body).ok_or(SealLoginError::TooLong)
 }
 
 impl Envelope {
@@ -73,7 +73,7 @@ impl Envelope {
         let keys = keyring.keys(self.epoch).map_err(OpenError::NoKey)?;
         let associated = associated_data(&self.service, self.epoch, self.grant);
         let plaintext = keys.authid().open(&associated, self.sealed()).ok_or(OpenError::Forged)?;
-        // What opens was sealed here, so other content is a fault of ours; no one else can tell, so say the same.
+        // What opens was sealed here, so other content is an error of ours; no one else can tell, so say the same.
         Grant::from_json(&plaintext, self.service.clone(), self.grant).ok_or(OpenError::Forged)
     }
 }

@@ -1,4 +1,4 @@
-//! AuthIDs, revoke codes and login tokens as people paste them: wrapped by a mail program, in quotes, behind a label, as
+//! AuthIDs, revoke codes and login tokens as users paste them: wrapped by a mail program, in quotes, behind a label, as
 //! a part of a URL, with dashes that an editor made of hyphens.
 //!
 //! Only what cannot belong to the text is dropped; what is still not well formed is damaged, and nothing is guessed. The
@@ -32,7 +32,7 @@ const ENDS: &str = "&#,;)]}|?!<";
 const LONG_DASH: &str = "\u{2014}";
 
 impl Envelope {
-    /// Reads an AuthID as people paste it.
+    /// Reads an AuthID as users paste it.
     ///
     /// # Errors
     /// As [`Envelope::parse`].
@@ -53,7 +53,7 @@ impl RevokeCode {
         tidy(pasted).starts_with(REVOKE_CODE)
     }
 
-    /// Reads a revoke code as people paste it.
+    /// Reads a revoke code as users paste it.
     pub fn find(pasted: &str) -> Option<Self> {
         Self::parse(pasted).or_else(|| Self::parse(&tidy(pasted)))
     }
@@ -102,7 +102,7 @@ mod tests {
     const AUTHID: &str = "v3:box.com:12:AAAAAAAAAAAAAAAAAAAAAAAA-BBBB_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB--CCCCCCCCCCC";
     const CODE: &str = "revoke:googledrive:5:bgbj8sne-rrze7gba-dgw88xqr-3x3hmwdc-d50ghtwc-c4agj3v3";
 
-    /// The forms in which people have a text at hand.
+    /// The forms in which users have a text at hand.
     fn pasted(text: &str) -> Vec<String> {
         let at = text.len() / 2;
         let (one, two) = text.split_at(at);

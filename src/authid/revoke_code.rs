@@ -34,7 +34,7 @@ impl RevokeCode {
         Self { service: service.clone(), epoch: keys.epoch(), grant, tag: tag(keys, service, grant) }
     }
 
-    /// Reads a code: outer white space is dropped, and nothing else is corrected. What people paste is read with
+    /// Reads a code: outer white space is dropped, and nothing else is corrected. What users paste is read with
     /// [`RevokeCode::find`].
     pub fn parse(text: &str) -> Option<Self> {
         let (service, rest) = text.trim_ascii().strip_prefix(PREFIX)?.split_once(':')?;
@@ -54,7 +54,7 @@ impl RevokeCode {
     }
 
     /// The text, to hand to the login's owner.
-    pub fn print(&self) -> SecretString {
+    pub fn encode(&self) -> SecretString {
         let bytes = [self.grant.as_bytes().as_slice(), &self.tag].concat();
         let groups: Vec<_> = bytes.chunks(GROUP).map(encode_group).collect();
         format!("{PREFIX}{}:{}:{}", self.service, self.epoch, groups.join("-")).into()
@@ -97,7 +97,7 @@ mod tests {
 
     fn code(keyring: &Keyring) -> String {
         let service = ServiceId::parse("box.com").unwrap();
-        RevokeCode::new(keyring.primary(), &service, GrantId::random().unwrap()).print().expose_secret().to_owned()
+        RevokeCode::new(keyring.primary(), &service, GrantId::random().unwrap()).encode().expose_secret().to_owned()
     }
 
     fn holds(keyring: &Keyring, text: &str) -> bool {
@@ -108,13 +108,13 @@ mod tests {
     fn a_code_names_its_login_and_reads_back() {
         let keyring = keyring(7, &[7]);
         let (service, grant) = (ServiceId::parse("box.com").unwrap(), GrantId::random().unwrap());
-        let printed = RevokeCode::new(keyring.primary(), &service, grant).print();
+        let printed = RevokeCode::new(keyring.primary(), &service, grant).encode();
         let text = printed.expose_secret();
         assert!(text.starts_with("revoke:box.com:7:") && text.len() == 17 + 48 + 5, "{text}");
         let code = RevokeCode::parse(&format!(" {text}\n")).unwrap();
         assert_eq!((&code.service, code.epoch.number(), code.grant), (&service, 7, grant));
         assert_eq!(code.check(&keyring), Ok(()));
-        assert_eq!(code.print().expose_secret(), text);
+        assert_eq!(code.encode().expose_secret(), text);
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl AuthId {
     }
 
     /// Puts the parts together; `None` when the result would be longer than [`MAX_LEN`].
-    pub(super) fn print(service: &ServiceId, epoch: Epoch, body: &[u8]) -> Option<Self> {
+    pub(super) fn encode(service: &ServiceId, epoch: Epoch, body: &[u8]) -> Option<Self> {
         let mut text = format!("{VERSION}:{service}:{epoch}:");
         BASE64URL.encode_string(body, &mut text);
         (text.len() <= MAX_LEN).then(|| Self(text.into()))
@@ -57,8 +57,8 @@ pub enum ParseError {
 }
 
 impl Envelope {
-    /// Reads an AuthID: outer white space is dropped and `%3A` read as a colon, and nothing else is corrected. What people
-    /// paste is read with [`Envelope::find`].
+    /// Reads an AuthID: outer white space is dropped and `%3A` read as a colon, and nothing else is corrected. What
+    /// users paste is read with [`Envelope::find`].
     ///
     /// # Errors
     /// Tells the predecessors' AuthIDs from other text.
@@ -135,8 +135,8 @@ mod tests {
         let keyring = keyring(1, &[1]);
         let authid = seal(keyring.primary(), &grant("token")).unwrap();
         let text = authid.expose();
-        for mended in [format!(" {text}\r\n"), text.replace(':', "%3A"), text.replace(':', "%3a")] {
-            assert!(Envelope::parse(&mended).unwrap().open(&keyring).is_ok(), "{mended}");
+        for corrected in [format!(" {text}\r\n"), text.replace(':', "%3A"), text.replace(':', "%3a")] {
+            assert!(Envelope::parse(&corrected).unwrap().open(&keyring).is_ok(), "{corrected}");
         }
         let (head, body) = text.rsplit_once(':').unwrap();
         let refused = [

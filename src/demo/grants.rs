@@ -67,7 +67,7 @@ impl Grants {
         Self { key, codes, login_tokens, access, revoked: Cache::new(MAX) }
     }
 
-    /// A code for a request that the person allowed.
+    /// A code for a request that the user allowed.
     pub(super) fn code(&self, request: Request) -> Result<String, SealError> {
         let code = token()?;
         self.codes.insert(code.clone(), request);

@@ -1,6 +1,6 @@
-//! Demo OAuth providers for `authseal demo`, and for trying things out without an account anywhere: pretend cloud storages
-//! that speak OAuth over HTTP like any other. One is the demo's own, the others take the places of the real ones, so that
-//! Duplicati's own links work. Nothing behind them is real.
+//! Demo OAuth providers for `authseal demo`, and for trying things out without an account anywhere: pretend cloud
+//! storages that speak OAuth over HTTP like any other. One is the demo's own, the others take the places of the real
+//! ones, so that Duplicati's own links work. Nothing behind them is real.
 //!
 //! Refresh tokens are sealed with a key of the demo's own, so that they survive a restart when the key does; codes and
 //! revocations live in memory.
@@ -53,8 +53,8 @@ struct State {
 const CLIENT_ID: &str = "authseal-demo";
 
 impl DemoProvider {
-    /// Starts the providers at a free loopback port, for one client that is called back at `redirect_uri`: the demo's own,
-    /// and one for each of `catalogue` that has not ended. `key` seals their refresh tokens.
+    /// Starts the providers at a free loopback port, for one client that is called back at `redirect_uri`: the demo's
+    /// own, and one for each of `catalogue` that has not ended. `key` seals their refresh tokens.
     ///
     /// # Errors
     /// When there is no port or no randomness to be had.
@@ -97,7 +97,7 @@ impl DemoProvider {
     }
 }
 
-/// `GET /<stand>/authorize` (RFC 6749 section 4.1.1): asks the person.
+/// `GET /<stand>/authorize` (RFC 6749 section 4.1.1): asks the user.
 async fn authorize(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let query = request.query_string();
     let (Some(stand), Some(wanted)) = (state.stand(&request), state.read(query)) else {
@@ -108,7 +108,7 @@ async fn authorize(request: HttpRequest, state: web::Data<State>) -> HttpRespons
     state.page(&request, stand, context! { client_name => "authseal", scopes, request => query, action })
 }
 
-/// `POST /<stand>/consent`: the person's decision.
+/// `POST /<stand>/consent`: the user's decision.
 async fn consent(
     request: HttpRequest,
     form: web::Form<Vec<(String, String)>>,
@@ -139,7 +139,7 @@ async fn consent(
     HttpResponse::Found().insert_header((header::LOCATION, back.as_str())).finish()
 }
 
-/// `GET /<stand>/login-token`: what a person pastes where there is no browser login, as such a provider makes it.
+/// `GET /<stand>/login-token`: what a user pastes where there is no browser login, as such a provider makes it.
 async fn login_token(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let Some(stand) = state.stand(&request).filter(|stand| stand.flow == Flow::LoginToken) else {
         return HttpResponse::NotFound().finish();

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 pub(super) struct Stand {
     /// Its key in the configuration, and the first part of its paths.
     pub(super) id: String,
-    /// What people call it; `None` for the demo's own.
+    /// What users call it; `None` for the demo's own.
     pub(super) name: Option<String>,
     pub(super) flow: Flow,
     pub(super) rotation: RefreshTokenPolicy,

@@ -22,7 +22,7 @@ pub enum WalkError {
     /// The HTTP client failed.
     #[error("{0}: {1}")]
     Http(&'static str, reqwest::Error),
-    /// An answer was not what a person would have needed.
+    /// A response was not what a user would have needed.
     #[error("{0}: the answer ({1}) has not what was looked for")]
     Lost(&'static str, u16),
 }

@@ -1,6 +1,6 @@
 //! Defence against login CSRF (RFC 9700 section 4.7, RFC 6749 section 10.12): a random cookie binds `state` to the
-//! browser in which the login began, so that nobody can finish their own login in somebody else's browser. One cookie per
-//! browser, used by all its tabs; sealed contexts hold a hash of it.
+//! browser in which the login began, so that nobody can finish their own login in somebody else's browser. One cookie
+//! per browser, used by all its tabs; sealed contexts hold a hash of it.
 
 use crate::mitigation::{self, Mitigation};
 use crate::seal::{SealError, random};

@@ -1,6 +1,6 @@
-//! In-browser communication (RFC 9700 section 4.17): the ways of an AuthID to Duplicati's page. It waits in the mailbox and
-//! is picked up there, or is sent after a click that names who gets it. To origins that nobody listed it never goes by
-//! itself; the script that calls `postMessage` is in `templates/static/`.
+//! In-browser communication (RFC 9700 section 4.17): the ways of an AuthID to Duplicati's page. It waits in the mailbox
+//! and is picked up there, or is sent after a click that names who gets it. To origins that nobody listed it never goes
+//! by itself; the script that calls `postMessage` is in `templates/static/`.
 
 use super::Logins;
 use super::browser_cookie::BrowserCookie;
@@ -16,10 +16,10 @@ use crate::seal::SealError;
 use secrecy::{ExposeSecret, SecretString};
 
 impl Logins {
-    /// Sends an AuthID on because its person pressed a button: into the mailbox, if somebody asks there; and to the
-    /// opener of the page, whose origin is returned with it, by the page's own script. `to_requester` says that the person
-    /// agreed to somebody at another address: it is given to the address that asked, or to everybody where no address is
-    /// known. To a trusted opener it may go without a button.
+    /// Sends an AuthID on because its user pressed a button: into the mailbox, if somebody asks there; and to the
+    /// opener of the page, whose origin is returned with it, by the page's own script. `to_requester` says that the
+    /// user agreed to somebody at another address: it is given to the address that asked, or to everybody where no
+    /// address is known. To a trusted opener it may go without a button.
     ///
     /// # Errors
     /// When the ticket is not of this browser, or older than ten minutes, or the AuthID was revoked meanwhile.
@@ -75,7 +75,7 @@ impl Logins {
         Some(authid)
     }
 
-    /// Whether somebody asked for the AuthID of a fetch token who does not get it without the person's word.
+    /// Whether somebody asked for the AuthID of a fetch token who does not get it without the user's word.
     pub async fn was_asked_for(&self, token: &FetchToken) -> bool {
         mailbox::asked_from(&self.store, &self.keyring.load(), token).await.is_some()
     }

@@ -22,7 +22,7 @@ pub enum LoginError {
     /// The login's AuthID would be refused from its first moment on, by the denylist or for want of its key.
     #[error("an AuthID made now would be refused: {1}")]
     Paused(Option<Arc<Service>>, ExchangeError),
-    /// The provider sent the person back with a state of ours and neither a code nor an error.
+    /// The provider sent the user back with a state of ours and neither a code nor an error.
     #[error("the callback has no code")]
     NoCode(Arc<Service>),
     /// No `state`, or none of ours.
@@ -40,10 +40,10 @@ pub enum LoginError {
     /// The callback was seen before; of which service is not known where the page's own cleaned address was loaded.
     #[error("the callback was used before")]
     Replayed(Option<Arc<Service>>),
-    /// The answer came from another provider than the one asked (RFC 9207).
+    /// Mix-up attack (RFC 9700 section 4.4): the response came from another issuer than the one asked (RFC 9207).
     #[error("the answer came from another issuer")]
     WrongIssuer,
-    /// The person, or the provider's rules, said no.
+    /// The user, or the provider's rules, said no.
     #[error("consent was not given")]
     Declined(Arc<Service>),
     /// The provider reported an error instead of a code: what it means, and its own code.
@@ -61,7 +61,7 @@ pub enum LoginError {
     /// What was pasted is not such a token.
     #[error("not a login token")]
     BadPaste(Arc<Service>),
-    /// More pasted tokens were tried in a minute than a person would.
+    /// More pasted tokens were tried in a minute than a user would.
     #[error("too many pasted tokens")]
     TooMany,
     /// The call to the provider failed.
@@ -81,7 +81,7 @@ pub enum NoRefreshToken {
     /// `offline_access` was asked for and is not among the scopes granted.
     #[error("offline_access was not granted")]
     NotOffline,
-    /// The provider gives one at a person's first consent only.
+    /// The provider gives one at a user's first consent only.
     #[error("the provider gives one at the first consent only")]
     OnlyAtFirst,
     /// The provider gave none.

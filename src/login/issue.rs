@@ -1,5 +1,5 @@
-//! Token response to AuthID (RFC 6749 section 5.1): checks the granted scopes, seals the refresh token, writes the first
-//! record, fills the mailbox. What nobody will use is revoked at the provider (RFC 7009).
+//! Token response to AuthID (RFC 6749 section 5.1): checks the granted scopes, seals the refresh token, writes the
+//! first record, fills the mailbox. What nobody will use is revoked at the provider (RFC 7009).
 
 use super::error::{LoginError, NoRefreshToken};
 use super::login_context::LoginContext;
@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a person waits for access to be given back.
+/// How long a user waits for access to be given back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Logins {
@@ -31,7 +31,7 @@ impl Logins {
     }
 
     /// With a `caution` the AuthID is shown for copying and goes nowhere, whoever opened the page. Where there is
-    /// something that the person has to read, it goes nowhere by itself: Duplicati's pages close this window at once.
+    /// something that the user has to read, it goes nowhere by itself: Duplicati's pages close this window at once.
     pub(super) async fn issue(
         &self,
         service: Arc<Service>,
@@ -56,27 +56,27 @@ impl Logins {
             };
             let now = self.clock.now();
             let life = tokens.refresh_token_expires_in;
-            let login = Grant {
+            let grant = Grant {
                 app: service.app(),
                 ends_at: life.map(|life| now.saturating_add_unsigned(life.as_secs())),
                 ..Grant::new(service.id.clone(), refresh_token, now)?
             };
             let keyring = self.keyring.load();
-            let authid = authid::seal(keyring.primary(), &login)?;
-            let revoke_code = RevokeCode::new(keyring.primary(), &service.id, login.id).print();
-            if let Err(error) = self.tokens.begin(&login, &service, tokens).await {
-                tracing::error!(grant = %login.id, %error, "a login could not be remembered, so it is of no use");
-                self.give_back(&service, Some(&login.refresh_token)).await;
+            let authid = authid::seal(keyring.primary(), &grant)?;
+            let revoke_code = RevokeCode::new(keyring.primary(), &service.id, grant.id).encode();
+            if let Err(error) = self.tokens.begin(&grant, &service, tokens).await {
+                tracing::error!(grant = %grant.id, %error, "a login could not be remembered, so it is of no use");
+                self.give_back(&service, Some(&grant.refresh_token)).await;
                 return Err(LoginError::NotRemembered(service));
             }
-            let ends = service.ends(now, login.ends_at);
-            (authid.expose().to_owned().into(), Some((login.id, revoke_code)), ends)
+            let ends = service.ends(now, grant.ends_at);
+            (authid.expose().to_owned().into(), Some((grant.id, revoke_code)), ends)
         };
         if let Some(why) = self.tokens.dead(authid.expose_secret()) {
             self.give_back(&service, refresh_token.as_ref()).await;
             return Err(LoginError::Paused(Some(service), why));
         }
-        let (grant, revoke_code) = named.unzip();
+        let (grant_id, revoke_code) = named.unzip();
         let shown = service.provider.shown(callback);
         let moved = mitigation::on(Mitigation::OtherAddress) && context.has_moved(client);
         let caution = if moved { Some(Caution::OtherAddress) } else { caution };
@@ -98,7 +98,7 @@ impl Logins {
         Ok(LoggedIn {
             service,
             authid,
-            grant,
+            grant: grant_id,
             revoke_code,
             ends,
             opener,

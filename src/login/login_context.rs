@@ -1,10 +1,10 @@
-//! Stateless login: what is known of a visitor, and the OAuth `state`, as sealed URL parameters, so that any replica can
-//! continue what another one began and nothing is stored for logins that never finish.
+//! Stateless login: what is known of a visitor, and the OAuth `state`, as sealed URL parameters, so that any replica
+//! can continue what another one began and nothing is stored for logins that never finish.
 //!
 //! Two things are sealed ([`crate::seal::OpenedParam`]) under keys of their own: the [`LoginContext`] in our own page's
-//! login links, and the [`State`] that goes to the provider and comes back (RFC 6749 section 10.12). Both hold a hash of
-//! the browser cookie, against login CSRF. The PKCE verifier (RFC 7636; authorization code injection, RFC 9700 section
-//! 4.5) is derived from the key and the state's nonce and travels nowhere.
+//! login links, and the [`State`] that goes to the provider and comes back (RFC 6749 section 10.12). Both hold a hash
+//! of the browser cookie, against login CSRF. The PKCE verifier (RFC 7636; authorization code injection, RFC 9700
+//! section 4.5) is derived from the key and the state's nonce and travels nowhere.
 
 use super::browser_cookie::CookieHash;
 use super::fetch_token::FetchToken;
@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 /// How long a login link works, in seconds: as long as the browser cookie.
 pub(super) const CONTEXT_LIFETIME: i64 = 3600;
-/// How long a person may take at the provider, in seconds.
+/// How long a user may take at the provider, in seconds.
 pub(super) const STATE_LIFETIME: i64 = 600;
 /// How far apart two replicas' clocks may be, in seconds.
 const CLOCK_SKEW: i64 = 120;
@@ -52,7 +52,7 @@ pub(super) struct State {
     pub verifier: Zeroizing<String>,
     /// Names this state, to tell a replay.
     pub nonce: [u8; 24],
-    /// Whether the person took longer than [`STATE_LIFETIME`], so that it ends no login any more.
+    /// Whether the user took longer than [`STATE_LIFETIME`], so that it ends no login any more.
     pub late: bool,
 }
 
@@ -96,8 +96,8 @@ impl LoginContext {
         Ok((text, BASE64URL.encode(Sha256::digest(verifier.as_bytes()))))
     }
 
-    /// `time (8, big endian) | hash of the browser cookie (16) | client (16) | opener class (1) | origin | fetch token`,
-    /// the last two with their lengths (1) before them.
+    /// `time (8, big endian) | hash of the browser cookie (16) | client (16) | opener class (1) | origin | fetch
+    /// token`, the last two with their lengths (1) before them.
     pub(super) fn encode(&self, now: UnixTime) -> Vec<u8> {
         let (class, origin) = match &self.opener {
             Opener::None(Silence::ByHand) => (0, ""),

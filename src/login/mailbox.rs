@@ -2,9 +2,9 @@
 //!
 //! An entry's name is a keyed hash of the token and its key comes from the token, so neither the store's content nor
 //! the server's keys alone give an AuthID away. A token can be planted in somebody else's login (login CSRF), so it is
-//! not enough: the request must come from the page that opened the login, in a browser where the login's is, or the user
-//! must have agreed. Nor may another browser's login replace an AuthID that waits: whoever knows a token could log in
-//! with it.
+//! not enough: the request must come from the page that opened the login, in a browser where the login's is, or the
+//! user must have agreed. Nor may another browser's login replace an AuthID that waits: whoever knows a token could log
+//! in with it.
 
 use super::browser_cookie::CookieHash;
 use super::fetch_token::FetchToken;
@@ -19,15 +19,15 @@ use zeroize::Zeroizing;
 
 /// How long an AuthID waits. The page polls every 3 s; browsers slow down pages in the background.
 const WAITS: Duration = Duration::from_secs(90);
-/// How long it is remembered that it was asked for or picked up, for our page to tell the person.
+/// How long it is remembered that it was asked for or picked up, for our page to tell the user.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Who may pick an AuthID up with the right token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Recipient {
-    /// Everybody: the person agreed, and nobody's address is known.
+    /// Everybody: the user agreed, and nobody's address is known.
     Anybody,
-    /// Whoever asks from this address: the person agreed.
+    /// Whoever asks from this address: the user agreed.
     Address(ClientNet),
     /// This page.
     Only(Requester),
@@ -116,7 +116,7 @@ pub(super) async fn asked_from(store: &Store, keyring: &Keyring, token: &FetchTo
     noted(store, keyring, Purpose::MailboxAsked, token).await
 }
 
-/// The address of a note; sealed, like all that tells of a person.
+/// The address of a note; sealed, like all that tells of a user.
 async fn noted(store: &Store, keyring: &Keyring, purpose: Purpose, token: &FetchToken) -> Option<Option<ClientNet>> {
     for keys in keyring.around_primary() {
         let (name, key) = note(keys, purpose, token);

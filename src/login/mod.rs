@@ -5,21 +5,21 @@
 //!
 //! | Step | Function | RFC |
 //! | --- | --- | --- |
-//! | the start page is opened: by whom, for which browser | [`Logins::opener`], [`Logins::seal_context`] | RFC 9700 section 4.7, login CSRF |
-//! | authorization request | [`Logins::begin`], `State` in `login_context` | RFC 6749 section 4.1.1, RFC 7636 section 4.3 |
-//! | authorization response: `state`, `iss`, errors | [`Logins::complete`] | RFC 6749 sections 4.1.2 and 10.12; RFC 9207, mix-up attack |
-//! | access token request with the code and the PKCE verifier | `ProviderClient::redeem` | RFC 6749 section 4.1.3, RFC 7636 section 4.5 |
-//! | the same with a login token that the user pasted | [`Logins::exchange_login_token`] | none |
-//! | token response to AuthID: scopes, sealing, the first record | `issue` | RFC 6749 sections 4.1.4 and 5.1 |
-//! | the AuthID to the page that opened ours | [`Logins::deliver`], [`Logins::pick_up`], `mailbox` | RFC 9700 section 4.17, `postMessage` |
+//! | who opened the start page, in which browser | [`Logins::seal_context`] | login CSRF: 9700 section 4.7 |
+//! | authorization request | [`Logins::begin`] | 6749 section 4.1.1, PKCE: 7636 section 4.3 |
+//! | authorization response: `state`, `iss`, errors | [`Logins::complete`] | 6749 section 4.1.2, mix-up attack: 9207 |
+//! | access token request | `ProviderClient::redeem` | 6749 section 4.1.3, 7636 section 4.5 |
+//! | the same with a login token | [`Logins::exchange_login_token`] | none |
+//! | token response to AuthID | `issue` | 6749 sections 4.1.4 and 5.1 |
+//! | the AuthID to the page that opened ours | [`Logins::deliver`], [`Logins::pick_up`] | `postMessage`: 9700 section 4.17 |
 
 mod browser_cookie;
-mod login_context;
 mod deliver;
 mod error;
+mod fetch_limit;
 mod fetch_token;
 mod issue;
-mod fetch_limit;
+mod login_context;
 mod mailbox;
 mod opener;
 mod resume;
@@ -84,7 +84,7 @@ pub struct Callback {
     pub state: Option<String>,
     /// The state from the cookie, see [`Begun::state_cookie`].
     pub state_cookie: Option<String>,
-    /// Whether the person said on our own page that they come from the provider.
+    /// Whether the user said on our own page that they come from the provider.
     pub confirmed: bool,
     /// The issuer (RFC 9207).
     pub iss: Option<String>,
@@ -114,15 +114,15 @@ pub struct LoggedIn {
     pub waits: bool,
     /// Whether it should wait there and does not: the state store fails, or another browser's AuthID is there.
     pub mailbox_failed: bool,
-    /// What [`Logins::deliver`] takes, where a person's click can still have the AuthID sent.
+    /// What [`Logins::deliver`] takes, where a user's click can still have the AuthID sent.
     pub ticket: Option<String>,
     /// The opener once more, sealed as by [`Logins::seal_context`] for the next login.
     pub again: Option<String>,
-    /// What else the person needs: label and value.
+    /// What else the user needs: label and value.
     pub shown: Vec<(String, String)>,
 }
 
-/// Why an AuthID may be another person's than the one in front of the browser (login CSRF, RFC 9700 section 4.7), and so
+/// Why an AuthID may be another user's than the one in front of the browser (login CSRF, RFC 9700 section 4.7), and so
 /// goes nowhere by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caution {
@@ -244,7 +244,8 @@ impl Logins {
         }
     }
 
-    /// Ends a login with a login token that the user made at the provider and pasted. `admit` is asked before the provider is.
+    /// Ends a login with a login token that the user made at the provider and pasted. `admit` is asked before the
+    /// provider is.
     ///
     /// # Errors
     /// Everything is checked before the token is spent.

@@ -1,5 +1,5 @@
-//! Who opened the login page, and whether an AuthID may go to them by itself: the target origin of `postMessage` (RFC 9700
-//! section 4.17) and who may use the mailbox.
+//! Who opened the login page, and whether an AuthID may go to them by itself: the target origin of `postMessage` (RFC
+//! 9700 section 4.17) and who may use the mailbox.
 //!
 //! The origin is learned from the `Referer` of the first request only, never from a parameter. Other programs than
 //! browsers can forge it, so it counts together with the browser cookie alone, and for `postMessage` the browser
@@ -19,13 +19,13 @@ pub enum Opener {
     None(Silence),
 }
 
-/// Why nobody can be told, so that the person is.
+/// Why nobody can be told, so that the user is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
     /// No page led here: a typed address, a bookmark.
     ByHand,
-    /// A page led here and its browser does not say which: it leaves that out from https to http, and where an extension
-    /// or that page's own policy wants it.
+    /// A page led here and its browser does not say which: it leaves that out from https to http, and where an
+    /// extension or that page's own policy wants it.
     Hidden,
     /// Our own pages led here, with a link that does not know any more who opened the first one.
     Forgotten,

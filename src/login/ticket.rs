@@ -1,6 +1,6 @@
-//! The ticket: what the page with the AuthID hands back when its user presses a button to have the AuthID sent. It holds
-//! the AuthID itself, so nothing is stored for those who never press; and it is of use in the browser of the login alone
-//! (CSRF).
+//! The ticket: what the page with the AuthID hands back when its user presses a button to have the AuthID sent. It
+//! holds the AuthID itself, so nothing is stored for those who never press; and it is of use in the browser of the
+//! login alone (CSRF).
 //!
 //! `context | AuthID`, sealed as contexts are, under a key of its own.
 

@@ -63,7 +63,7 @@ pub(super) const LEGACY_LAST_SEEN: Metric = gauge(
 pub(super) const DELIVERIES: Metric = counter(
     "authseal_deliveries_total",
     &[label("way", Values::Words(&["waiting", "relayed", "fetched", "clicked"]))],
-    "AuthIDs on their way to Duplicati's page: left to wait for it, handed to the replica that it asks, fetched by it, or sent by a user's click.",
+    "AuthIDs on their way to Duplicati's page: left to wait for it, handed to the replica that it asks, fetched by it, or sent by a person's click.",
 );
 pub(super) const REVOCATIONS: Metric = counter(
     "authseal_revocations_total",

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What stands in a label for a service or an epoch that is not known.
+/// What a label says for a service or an epoch that is not known.
 const NONE: &str = "none";
 /// And for a method that HTTP does not define.
 const OTHER: &str = "other";

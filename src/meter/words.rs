@@ -99,7 +99,7 @@ pub(super) const OPENING: [&str; 3] = ["staged", "primary", "open"];
 /// The methods of HTTP that anybody uses.
 pub(super) const METHODS: [&str; 7] = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"];
 
-/// Statuses of faults.
+/// Statuses of errors.
 pub(super) const SERVER_ERRORS: [&str; 4] = ["500", "502", "503", "504"];
 
 /// Why a connection was ended, or its request could not be read.

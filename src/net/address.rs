@@ -1,6 +1,6 @@
 //! Defence against SSRF (server-side request forgery): which network addresses a provider may have. A name in a
-//! configuration, a discovery document or a DNS zone must not lead the server's requests, with secrets in them, into its
-//! own network.
+//! configuration, a discovery document or a DNS zone must not lead the server's requests, with secrets in them, into
+//! its own network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use url::{Host, Url};

@@ -1,5 +1,5 @@
-//! Where a request comes from, as far as that tells one client from another: by this rate limits count, and an AuthID is
-//! picked up where its login was.
+//! Where a request comes from, as far as that tells one client from another: by this rate limits count, and an AuthID
+//! is picked up where its login was.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,5 +1,5 @@
-//! Where requests come from and go to, as types: the network of a client, the origin of a page, and the addresses that a
-//! provider may have. No I/O.
+//! Where requests come from and go to, as types: the network of a client, the origin of a page, and the addresses that
+//! a provider may have. No I/O.
 
 mod address;
 mod client;

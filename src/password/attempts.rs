@@ -1,6 +1,6 @@
 //! Rate limit for passwords: five attempts a minute from an address, twenty from a /48 of IPv6. A browser in which a
-//! password was given before, though it may be outdated by now, has five of its own, so that strangers at its address do
-//! not use up its attempts. Who cannot be told from others is not counted here; see
+//! password was given before, though it may be outdated by now, has five of its own, so that strangers at its address
+//! do not use up its attempts. Who cannot be told from others is not counted here; see
 //! [`SharedPassword`](super::SharedPassword) for those.
 
 use crate::clock::Clock;

@@ -1,4 +1,4 @@
-//! The shared password's hash: argon2id (RFC 9106) in a PHC string. Memory-hard, because people choose the password and
+//! The shared password's hash: argon2id (RFC 9106) in a PHC string. Memory-hard, because users choose the password and
 //! somebody who reads the file should not find it by trying.
 
 use crate::seal::random;

@@ -98,8 +98,8 @@ impl SharedPassword {
         self.password.load_status()
     }
 
-    /// Checks a password that a visitor gave; the pass that it earns. `held` is the pass that the browser brought along. A
-    /// right password does not count as a try: many people may be behind one address.
+    /// Checks a password that a visitor gave; the pass that it earns. `held` is the pass that the browser brought
+    /// along. A right password does not count as an attempt: many users may be behind one address.
     ///
     /// # Errors
     /// When it is wrong, or was not looked at.

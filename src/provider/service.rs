@@ -247,7 +247,7 @@ impl fmt::Debug for Service {
 impl Service {
     /// The app registration that logins are made with; `None` where there is none.
     pub fn app(&self) -> Option<AppId> {
-        self.client.as_ref().map(|client| AppId::of(&self.provider.id, &client.id))
+        self.client.as_ref().map(|client| AppId::new(&self.provider.id, &client.id))
     }
 
     /// Which of the scopes asked for were not granted. Empty when the answer names no scopes: then all were (RFC 6749

@@ -61,7 +61,7 @@ impl KeyState {
 }
 
 impl fmt::Display for KeyState {
-    /// In words for people, at most 15 characters; fills a width.
+    /// In words for operators, at most 15 characters; fills a width.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(if *self == Self::BelowFloor { "below min_epoch" } else { self.label() })
     }
@@ -92,7 +92,7 @@ impl fmt::Display for NoKey {
     }
 }
 
-/// Why a keyring was refused. Names what to mend; never holds a secret.
+/// Why a keyring was refused. Names what to fix; never holds a secret.
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "each message is its variant's description")]
 pub enum KeyringError {
@@ -122,7 +122,7 @@ impl Keyring {
     /// Reads and checks a keyring.
     ///
     /// # Errors
-    /// The first fault found.
+    /// The first error found.
     pub fn parse(text: &str) -> Result<Self, KeyringError> {
         let file: File = toml::from_str(text).map_err(|error| KeyringError::Toml(place(text, &error)))?;
         let mut entries: BTreeMap<Epoch, Entry> = BTreeMap::new();
@@ -238,7 +238,7 @@ struct FileKey {
     retired: Option<TextOrTime>,
 }
 
-/// TOML has times of its own; people quote them or not.
+/// TOML has times of its own; operators quote them or not.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum TextOrTime {

@@ -1,5 +1,5 @@
-//! All labels of key derivation, the `info` of HKDF (RFC 5869 section 2.3), on one screen: domain separation, so that what
-//! was sealed for one purpose never opens for another.
+//! All labels of key derivation, the `info` of HKDF (RFC 5869 section 2.3), on one screen: domain separation, so that
+//! what was sealed for one purpose never opens for another.
 
 /// What a key is for. Each purpose has its own HKDF info string, so no key serves two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +22,16 @@ pub enum Purpose {
     AccessPass,
     /// The name of the note that somebody at another address asked for a mailbox entry, derived from the fetch token.
     MailboxAsked,
-    /// The record of a login whose refresh token changes: its key, derived from the epoch's secret and the AuthID's `bind`.
+    /// The record of a login whose refresh token changes: its key, derived from the epoch's secret and the AuthID's
+    /// `bind`.
     RotationRecord,
     /// The same record's name, derived from `bind` alone.
     RotationName,
-    /// What the page with the AuthID hands back when its person has it sent.
+    /// What the page with the AuthID hands back when its user has it sent.
     DeliveryTicket,
     /// The tag of a revoke code, derived from service and grant id.
     RevokeCode,
-    /// What an epoch's secret is known by to people and other replicas; it tells nothing of the secret.
+    /// What an epoch's secret is known by to users and other replicas; it tells nothing of the secret.
     Fingerprint,
 }
 

@@ -1,6 +1,6 @@
-//! URL and cookie values that only this server can read: sealed to travel as text through browsers and to be opened here
-//! again, by any replica. `base64url(epoch (4, big endian) | nonce (24) | ciphertext | tag (16))`, under the primary's key
-//! for one purpose. The epoch and what the caller adds are associated data.
+//! URL and cookie values that only this server can read: sealed to travel as text through browsers and to be opened
+//! here again, by any replica. `base64url(epoch (4, big endian) | nonce (24) | ciphertext | tag (16))`, under the
+//! primary's key for one purpose. The epoch and what the caller adds are associated data.
 
 use super::{Epoch, Keyring, Purpose, SealError};
 use base64::Engine;

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 /// The most bytes of a request: 4 KiB of address, 16 of form, and twice that for headers and chunk sizes.
 const MAX_REQUEST: usize = 40 * 1024;
-/// The most bytes of a body that nobody wanted and that is read only so that the client comes to read its answer.
+/// The most bytes of a body that nobody wanted and that is read only so that the client comes to read its response.
 const MAX_UNWANTED: usize = 1024 * 1024;
 /// How long a connection that was told to read no more may take to be gone.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Who has waited for less than this is not closed in favour of others: requests and answers may be on their way.
+/// Who has waited for less than this is not closed in favour of others: requests and responses may be on their way.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The length of a body that comes in chunks, which say where it ends.
@@ -35,7 +35,7 @@ pub(super) enum Phase {
     Body,
     /// Us.
     Serving,
-    /// The rest of a body that the answer did not wait for.
+    /// The rest of a body that the response did not wait for.
     Unwanted,
     /// The client, to read what was written.
     Writing,
@@ -64,7 +64,7 @@ impl Phase {
         Some((Duration::from_secs(seconds), reason))
     }
 
-    /// Whether more is read: not while an answer is owed or waits to be written.
+    /// Whether more is read: not while a response is owed or waits to be written.
     pub(super) fn reads(self) -> bool {
         !matches!(self, Self::Serving | Self::Writing)
     }
@@ -134,7 +134,7 @@ pub(super) struct Conn {
     clock: Clock,
     /// When the phase began, in milliseconds of the clock, and in the lowest four bits the phase.
     state: AtomicU64,
-    /// Bytes handed out since the last answer.
+    /// Bytes handed out since the last response.
     taken: AtomicUsize,
     /// Bytes of the body that were not handed out yet.
     left: AtomicUsize,
@@ -209,7 +209,7 @@ impl Conn {
         }
     }
 
-    /// Its answer is there, to be written next.
+    /// Its response is there, to be written next.
     pub(super) fn answered(&self) {
         self.taken.store(0, Ordering::Relaxed);
         self.enter(if self.phase() == Phase::Body { Phase::Unwanted } else { Phase::Idle });

@@ -1,6 +1,6 @@
 //! Defence against slow clients and floods (slowloris, pipelining): how long a client may take before a request of its
-//! connection is served, how much it may send ahead of its responses, how many connections there are. The same for plain
-//! http and TLS, on every listener.
+//! connection is served, how much it may send ahead of its responses, how many connections there are. The same for
+//! plain http and TLS, on every listener.
 //!
 //! The HTTP library bounds the first head of a connection and nothing after it. So each socket is wrapped (`stream`),
 //! each wrapper keeps what its connection waits for (`conn`), and one task goes over all of them four times a second

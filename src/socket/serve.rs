@@ -31,11 +31,11 @@ use tokio_util::either::Either;
 /// Plain, or with TLS.
 type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// How long what a client still sends is read after an answer that did not wait for it, so that it comes to read that.
+/// How long what a client still sends is read after a response that did not wait for it, so that it comes to read that.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What the kernel may keep of a connection each way, in bytes: more than a request has, and almost all answers. By itself
-/// it lets who reads nothing have megabytes.
+/// What the kernel may keep of a connection each way, in bytes: more than a request has, and almost all responses. By
+/// itself it lets who reads nothing have megabytes.
 const BUFFER: usize = 64 * 1024;
 
 /// A server of `app` on these listeners: `workers` threads, and at most as many connections as the crowd may have.

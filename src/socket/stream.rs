@@ -1,6 +1,6 @@
-//! A socket whose bytes are handed out one request at a time. A client may send requests ahead of its answers; they wait
-//! here and in the kernel, as bytes, until the answer before is written. The HTTP library would make requests of all of
-//! them at once, at some kilobytes each.
+//! A socket whose bytes are handed out one request at a time. A client may send requests ahead of its responses; they
+//! wait here and in the kernel, as bytes, until the response before is written. The HTTP library would make requests of
+//! all of them at once, at some kilobytes each.
 
 use super::conn::{Phase, Reason, Told};
 use super::crowd::Place;

@@ -1,5 +1,5 @@
-//! The store in a folder, for one machine: a file for each blob, `<folder>/<shelf>/<2 hex digits>/<64 hex digits>`. Several
-//! processes may share it; a network file system may not be under it, since its locks and renames promise less.
+//! The store in a folder, for one machine: a file for each blob, `<folder>/<shelf>/<2 hex digits>/<64 hex digits>`.
+//! Several processes may share it; a network file system may not be under it, since its locks and renames promise less.
 //!
 //! Work whose caller was told [`StoreError::TimedOut`] may be done later, when the disk moves again. That is harmless:
 //! compare-and-swap compares under the lock, and whoever gets the lock too late does nothing. So only a call that hangs

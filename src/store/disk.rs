@@ -30,7 +30,7 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes a folder and those above it, whose names survive; it is no fault if it is there.
+    /// Makes a folder and those above it, whose names survive; it is no error if it is there.
     fn make_folder(&self, folder: &Path) -> io::Result<()>;
     /// The paths of what is in a folder; none if there is no such folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
@@ -65,7 +65,7 @@ impl Files {
         })
     }
 
-    /// Does something with a path's folder and its name there. A fault names the path.
+    /// Does something with a path's folder and its name there. An error names the path.
     fn at<T>(&self, path: &Path, act: impl FnOnce(&OwnedFd, &OsStr) -> io::Result<T>) -> io::Result<T> {
         let name = path.file_name().unwrap_or_default();
         let folder = self.folder(path.parent().unwrap_or(path));

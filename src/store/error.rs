@@ -22,7 +22,7 @@ pub enum StoreError {
     Interrupted,
 }
 
-/// A fault of the disk.
+/// An error of the disk.
 pub(super) fn in_folder(path: &Path, cause: io::Error) -> StoreError {
     match cause.kind() {
         io::ErrorKind::TimedOut => StoreError::TimedOut,

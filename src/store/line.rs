@@ -79,7 +79,7 @@ impl Line {
         }
     }
 
-    /// Replaces a connection that a request failed on, unless the fault was the request's own. Returns whether another
+    /// Replaces a connection that a request failed on, unless the error was the request's own. Returns whether another
     /// one is there now.
     fn replace(&self, failed: &Arc<Connection>, error: &RedisError) -> bool {
         // A primary that has become a replica is the wrong server.

@@ -46,7 +46,7 @@ pub type Name = [u8; 32];
 /// What kind of blob it is. Shelves have names of their own and differ in how much care they are owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shelf {
-    /// AuthIDs that wait to be fetched, for minutes. If one is lost, its person copies it from the page.
+    /// AuthIDs that wait to be fetched, for minutes. If one is lost, its user copies it from the page.
     Mailbox,
     /// The newest refresh token of a login, for as long as the login lives. If one is lost, so is the login.
     Records,
@@ -104,7 +104,7 @@ impl Store {
         self
     }
 
-    /// What people call this kind of store.
+    /// What users call this kind of store.
     pub fn name(&self) -> &'static str {
         match self.kind {
             Kind::Memory(_) => "memory",

@@ -23,7 +23,7 @@ use std::time::Duration;
 const MAX_CA_FILE: u64 = 1024 * 1024;
 /// How many keys a look at all of them asks for at a time.
 const BATCH: usize = 500;
-/// Compare and set: KEYS the key; ARGV whether something is expected, what, whether something is to be set, what, and for
+/// Compare-and-swap: KEYS the key; ARGV whether something is expected, what, whether something is to be set, what, and for
 /// how many milliseconds.
 const SWAP: &str = "
 local there = redis.call('GET', KEYS[1])

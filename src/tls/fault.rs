@@ -1,5 +1,5 @@
-//! What can be wrong with a certificate and its key: one sentence for each error, with the key of the configuration, the
-//! file and what to do. Nothing of a file's content is in it.
+//! What can be wrong with a certificate and its key: one sentence for each error, with the key of the configuration,
+//! the file and what to do. Nothing of a file's content is in it.
 
 use super::files::PairFiles;
 use crate::files::Unread;
@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// One fault of one of the two files.
+/// What is wrong with one of the two files.
 #[derive(Debug, Error)]
 #[error("`{key}`, {file}: {fault}", file = .file.display())]
 pub struct TlsFault {

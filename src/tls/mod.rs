@@ -1,9 +1,9 @@
 //! TLS of our own, where no proxy ends it: the certificate and key that the public listeners use, followed while the
 //! server runs.
 //!
-//! A pair that is faulty, or whose halves do not belong together, never replaces a good one; the fault goes to the log.
+//! A pair that is faulty, or whose halves do not belong together, never replaces a good one; the error goes to the log.
 //! Open connections keep the certificate that they began with. Who issues certificates and renews them is left to ACME
-//! clients and people: they write two files, one after the other, and between the two there is a pair that does not fit.
+//! clients and users: they write two files, one after the other, and between the two there is a pair that does not fit.
 
 mod fault;
 mod files;

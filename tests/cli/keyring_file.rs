@@ -1,11 +1,16 @@
 //! Every way to break a keyring file that we could think of: what `check` and `serve` say of it, and that neither says a
 //! secret.
 
-use crate::keyring::{key, secret};
+use crate::keyring::{self, secret};
 use crate::{Done, GOOD, authseal, done, folder};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+
+/// A keyring's table for one epoch, with the time when it was made.
+pub(crate) fn key(number: i64) -> String {
+    keyring::key(number).replacen("secret", "created = 2026-11-23T10:00:00Z\nsecret", 1)
+}
 
 /// Texts that are no keyring, each with what is said of it.
 pub(crate) fn faulty_texts() -> Vec<(String, &'static str)> {

@@ -2,8 +2,7 @@
 //! nobody who asks meanwhile notices.
 
 use crate::denylist_file::faulty_lists;
-use crate::keyring::key;
-use crate::keyring_file::faulty_texts;
+use crate::keyring_file::{faulty_texts, key};
 use crate::token_endpoint;
 use crate::{Served, folder, sealed_with};
 use authseal::seal::{Epoch, Keyring};

@@ -31,7 +31,7 @@ fn the_command_line_reads_what_people_paste() {
     }
     let keyring = Keyring::parse(&fs::read_to_string(folder.path().join("keys.toml")).unwrap()).unwrap();
     let service = authseal::authid::ServiceId::parse("onedrivev2").unwrap();
-    let code = RevokeCode::new(keyring.primary(), &service, grant).print();
+    let code = RevokeCode::new(keyring.primary(), &service, grant).encode();
     let code = code.expose_secret();
     let pasted = format!("Revoke code:\n„{}\r\n {}“", &code[..30], &code[30..]);
     let done = run_with_input(folder.path(), &["authid", "revoke"], &pasted);

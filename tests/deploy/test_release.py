@@ -300,4 +300,4 @@ def test_two_builds_in_two_folders_give_the_same_bytes(tmp_path):
         ["cargo", "tree", "--locked", "--edges=normal", "--prefix=none", "--format={p}"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
     crates = set(re.findall(r"^(\S+) v(\S+)(?: \(proc-macro\))?(?: \(\*\))?$", tree, re.MULTILINE))
-    assert crates <= components
+    assert len(crates) > 100 and crates <= components

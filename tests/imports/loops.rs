@@ -1,9 +1,10 @@
 //! Which files of one room import each other.
 //!
-//! An arrow leads from a file to each file whose names it writes, in a `use` or in a path. A name that another file only
-//! passes on, as a `mod.rs` does with `pub use` and with `use`, leads to the file that declares it. A module and what
-//! lies below it may know each other, so such arrows do not count. Between two files of different folders the arrow is
-//! drawn between the entries of the folder that holds both: `web/page/form.rs` to `web/index.rs` is `page` to `index`.
+//! An arrow leads from a file to each file whose names it writes, in a `use` or in a path. A name that another file
+//! only passes on, as a `mod.rs` does with `pub use` and with `use`, leads to the file that declares it. A module and
+//! what lies below it may know each other, so such arrows do not count. Between two files of different folders the
+//! arrow is drawn between the entries of the folder that holds both: `web/page/form.rs` to `web/index.rs` is `page` to
+//! `index`.
 
 use crate::source::{Source, blank, is_name, line};
 use std::collections::{BTreeMap, BTreeSet};

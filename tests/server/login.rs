@@ -66,7 +66,7 @@ async fn a_login_at_each_provider_ends_with_an_authid_that_works() {
         assert_eq!(page.status, 200, "{}: {}", who.provider, page.body);
         let authid = page.authid().unwrap();
         assert!(authid.starts_with(&format!("v3:{}:3:", who.service)), "{authid}");
-        let (login, app_id) = (app.open(&authid), AppId::of(who.provider, who.client_id));
+        let (login, app_id) = (app.open(&authid), AppId::new(who.provider, who.client_id));
         assert_eq!((login.app, login.ends_at.map(|end| end - login.login_at)), (Some(app_id), ends), "{}", who.service);
         assert_eq!(page.delivers_to().as_deref(), Some(UI));
         let calls = emulator.calls();

@@ -226,7 +226,7 @@ async fn a_code_that_was_not_made_here_revokes_nothing_and_says_so_in_one_senten
 /// The revoke code under some epoch of the login that an AuthID belongs to.
 fn code_of(app: &TestApp, number: u32, authid: &str) -> String {
     let Envelope { service, grant, .. } = Envelope::parse(authid).unwrap();
-    RevokeCode::new(app.keys_of(number), &service, grant).print().expose_secret().to_owned()
+    RevokeCode::new(app.keys_of(number), &service, grant).encode().expose_secret().to_owned()
 }
 
 #[tokio::test]

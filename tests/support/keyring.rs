@@ -9,5 +9,5 @@ pub(crate) fn secret(number: i64) -> String {
 
 /// The table of an epoch in a keyring's file, with a new secret.
 pub(crate) fn key(number: i64) -> String {
-    format!("[[key]]\nepoch = {number}\ncreated = 2026-11-23T10:00:00Z\nsecret = \"{}\"\n", secret(number))
+    format!("[[key]]\nepoch = {number}\nsecret = \"{}\"\n", secret(number))
 }

@@ -1,6 +1,7 @@
 //! `authseal denylist …`: the file that says which AuthIDs are refused. Every change is safe beside running servers, which
 //! take it up within two seconds; how it reaches other machines is the operator's.
 
+mod check;
 mod edit;
 mod list;
 mod target;
@@ -36,7 +37,8 @@ Examples:
   authseal denylist add epoch 3
   authseal denylist add epoch 3 service dropbox
   authseal denylist add epoch 3 login-before 2026-11-01T00:00:00Z
-  printf %s $OLD | sha256sum         # of an old AuthID: add legacy and these 64 digits
+  authseal denylist add legacy \\
+      8004c36d8f6e482ccec48f95fd037448548961d2a84f62ecaa38e6f5594eb6c0
   authseal denylist add - < lines    # many; another denylist will do")]
     Add(edit::Add),
     /// Take a rule out: what it refused works again
@@ -50,13 +52,13 @@ Examples:
 Examples:
   authseal denylist list
   authseal denylist list --json | jq length")]
-    List(list::Look),
+    List(target::Look),
     /// Check whether servers would take the file up, and what in it looks like a mistake
     #[command(after_help = "\
 Examples:
   authseal denylist check
   authseal denylist check --denylist copy  # before it takes the other's place")]
-    Check(list::Look),
+    Check(target::Look),
     /// Drop rules that are about nothing but retired epochs
     ///
     /// The servers are asked whether they have retired them, too: those named with --against, else the server of this
@@ -74,7 +76,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
         Command::Add(add) => edit::add(add),
         Command::Remove(remove) => edit::remove(remove),
         Command::List(args) => list::list(args),
-        Command::Check(args) => list::check(args),
+        Command::Check(args) => check::check(args),
         Command::Compact(compact) => edit::compact(compact),
     }
 }

@@ -26,6 +26,16 @@ pub(super) struct Files {
     config: ConfigFile,
 }
 
+/// Of the commands that only read.
+#[derive(Args)]
+pub(in crate::cli) struct Look {
+    #[command(flatten)]
+    pub(super) files: Files,
+    /// Output as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// The files that were found.
 pub(super) struct Target {
     pub(super) denylist: PathBuf,

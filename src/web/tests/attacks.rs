@@ -150,7 +150,7 @@ async fn nobody_revokes_a_login_by_its_id_alone() {
         let own = browser.log_in(UI, TOKEN).await.between("revoke:", "<");
         let mut code = RevokeCode::parse(&format!("revoke:{own}")).unwrap();
         code.grant = GrantId::parse(&victims).unwrap();
-        let revoked = browser.post("/revoked", &[("authid", code.print().expose_secret())], &[]).await;
+        let revoked = browser.post("/revoked", &[("authid", code.encode().expose_secret())], &[]).await;
         revoked.won(revoked.status == 200 && revoked.body.contains(&victims))
     })
     .await;
