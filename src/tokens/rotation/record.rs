@@ -208,8 +208,8 @@ mod tests {
     #[test]
     fn a_record_opens_with_its_authid_only_and_only_unchanged() {
         let keyring = keyring(1, &[1]);
-        let login = login();
         let other = login();
+        let login = login();
         let blob = record("secret-token").seal(&login, &keyring).unwrap();
         let opened = Record::open(&blob, &login, &keyring).unwrap();
         assert_eq!(opened.token.expose_secret(), "secret-token");
