@@ -271,9 +271,8 @@ fn in_words(refused: &ExchangeError) -> String {
         ExchangeError::Parse(ParseError::Malformed) => {
             "not an AuthID; one of this server begins with `v3:` and is copied whole".to_owned()
         }
-        ExchangeError::Parse(error @ (ParseError::Version1 | ParseError::Version2(_))) => {
-            format!("{error}; as it is, its owner has to log in at this server")
-        }
+        ExchangeError::Parse(ParseError::Version1) => of_another_server(1, "legacy.v1_dir"),
+        ExchangeError::Parse(ParseError::Version2(_)) => of_another_server(2, "legacy.v2 = true"),
         ExchangeError::IsRevokeCode => "a revoke code, not an AuthID; `authseal authid revoke` takes it".to_owned(),
         ExchangeError::BadRevokeCode => "not a revoke code of this server, or mistyped; copy it whole".to_owned(),
         ExchangeError::NoKey(epoch, why) => format!("it does not open: epoch {epoch}, which it names, is {why}"),
@@ -285,4 +284,10 @@ fn in_words(refused: &ExchangeError) -> String {
         ExchangeError::Gone(_, reason) => reason.clone(),
         other => other.to_string(),
     }
+}
+
+fn of_another_server(version: u8, key: &str) -> String {
+    format!(
+        "an AuthID of version {version}, from another kind of server; it must be made anew: log in at this server; or if it is of your own duplicati/oauth-server, `{key}` has it served"
+    )
 }

@@ -84,7 +84,7 @@ pub enum LineError {
     Header,
     #[error("the file is text in UTF-16, as some editors of Windows write it; save it as UTF-8")]
     Utf16,
-    #[error("a rule begins with `epoch`, `grant` or `legacy`, as in `epoch 3`; notes are behind `#`")]
+    #[error("a rule begins with `epoch` or `grant` (or `legacy`), as in `epoch 3`; notes are behind `#`")]
     Verb,
     #[error("`epoch` needs a number from 1, without leading zeros, as in `epoch 3`")]
     Epoch,

@@ -146,18 +146,21 @@ impl AuthIdInfo {
         rows.into_iter().chain(end.map(|end| ("ends", end))).chain([("revoked", denied)]).collect()
     }
 
-    /// For programs. Times are RFC 3339 in UTC.
+    /// For programs. Times are RFC 3339 in UTC. `version` is there of an old AuthID alone.
     pub fn json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "service": self.service.as_str(),
             "grant": self.grant.to_string(),
             "epoch": self.epoch.map(Epoch::number),
-            "version": self.old.map_or("v3", Version::as_str),
             "epoch_state": self.state.map(|state| state.to_string()),
             "login_at": self.login_at.map(rfc3339),
             "sealed_at": self.sealed_at.map(rfc3339),
             "ends_at": self.end.as_ref().map(|end| rfc3339(end.at)),
             "denied_by": self.denied,
-        })
+        });
+        if let Some(version) = self.old {
+            json["version"] = version.as_str().into();
+        }
+        json
     }
 }

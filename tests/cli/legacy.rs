@@ -44,7 +44,7 @@ fn the_commands_for_authids_take_old_ones_where_the_configuration_does() {
         let resealed = run_with_input(on.path(), &["authid", "reseal"], authid);
         assert!(resealed.out.starts_with("v3:googledrive:1:"), "{resealed:?}");
         let sealed = run_with_input(on.path(), &["authid", "inspect", "--json"], &resealed.out);
-        assert!(sealed.out.contains(&grant) && sealed.out.contains("\"version\": \"v3\""), "{sealed:?}");
+        assert!(sealed.out.contains(&grant) && !sealed.out.contains("version"), "{sealed:?}");
 
         assert_eq!(run_with_input(on.path(), &["authid", "revoke"], authid).code, 0);
         for authid in [authid, &resealed.out] {

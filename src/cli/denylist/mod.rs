@@ -37,7 +37,8 @@ Examples:
   authseal denylist add epoch 3
   authseal denylist add epoch 3 service dropbox
   authseal denylist add epoch 3 login-before 2026-11-01T00:00:00Z
-  printf %s $OLD | sha256sum         # of an old AuthID: add legacy and these 64 digits
+  authseal denylist add legacy \\
+      8004c36d8f6e482ccec48f95fd037448548961d2a84f62ecaa38e6f5594eb6c0
   authseal denylist add - < lines    # many; another denylist will do")]
     Add(edit::Add),
     /// Take a rule out: what it refused works again
