@@ -1,5 +1,5 @@
 //! Every order of events, checked: callers follow the product's own steps in a world of a store, a provider whose
-//! refresh tokens work once, and time. Callers may start late, stand still or crash at any point; answers come late or
+//! refresh tokens work once, and time. Callers may start late, stop or crash at any point; answers come late or
 //! are lost; renewals of a mark do not get through; the store fails, or forgets what it had acknowledged; clocks
 //! differ.
 
