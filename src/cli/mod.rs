@@ -13,6 +13,7 @@ mod demo;
 mod denylist;
 mod files;
 mod healthcheck;
+mod import;
 mod init;
 mod json;
 mod keys;
@@ -63,6 +64,9 @@ enum Verb {
     /// Write a first configuration, a keyring and a denylist; asks, and never overwrites
     #[command(after_help = init::EXAMPLES)]
     Init(init::Init),
+    /// Take over what runs today
+    #[command(subcommand)]
+    Import(import::Verb),
     /// Say whether `serve` would start with this configuration, and what it would offer
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
@@ -143,6 +147,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(configured) => serve::serve(&configured),
         Verb::Demo(demo) => demo::demo(&demo),
         Verb::Init(init) => init::init(&init),
+        Verb::Import(verb) => import::run(&verb),
         Verb::Check(configured) => check::check(&configured),
         Verb::Providers(providers) => providers::providers(&providers),
         Verb::Config(verb) => config::run(&verb),

@@ -2,7 +2,7 @@
 
 use super::faults::{Faults, Place};
 use super::lines::{Lines, Unparsed, parse_toml};
-use super::sources::{Found, Sources};
+use super::sources::Sources;
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,10 +71,9 @@ impl Layers {
         }
         let (mut file, mut everybody_reads, mut lines) = (None, false, Lines::new());
         if let Some(found) = sources.read_file()? {
-            let Found { path, dict, .. } = found;
-            let metadata = Metadata::from(format!("in {}", path.display()), path.as_path());
-            figment = figment.merge(Layer { metadata, dict });
-            (file, everybody_reads, lines) = (Some(path), found.everybody_reads, found.lines);
+            let metadata = found.metadata();
+            figment = figment.merge(Layer { metadata, dict: found.dict });
+            (file, everybody_reads, lines) = (found.path, found.everybody_reads, found.lines);
         }
         let below = tree(&figment);
         for (name, mut path, text) in sources.variables() {

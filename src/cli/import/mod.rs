@@ -1,0 +1,30 @@
+//! `authseal import …`: from what runs today to an authseal. Everything is read and judged before anything is written, what
+//! is there already is never overwritten, and nothing secret is shown but what a command is asked for.
+
+mod compose;
+mod entries;
+mod oauth_server;
+mod report;
+mod services;
+mod settings;
+mod shapes;
+mod site;
+mod tables;
+mod translate;
+
+pub(super) use oauth_server::{OauthServer, from_process};
+
+use clap::Subcommand;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Take over a duplicati/oauth-server: its command line, environment, services and secrets
+    #[command(after_help = oauth_server::EXAMPLES)]
+    OauthServer(OauthServer),
+}
+
+pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::OauthServer(import) => oauth_server::import(import),
+    }
+}
