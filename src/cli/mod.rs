@@ -58,7 +58,7 @@ struct Cli {
 enum Verb {
     /// Run the server
     #[command(after_help = serve::EXAMPLES)]
-    Serve(Configured),
+    Serve(serve::Serve),
     /// Try everything with a pretend provider; needs no configuration
     Demo(demo::Demo),
     /// Write a first configuration, a keyring and a denylist; asks, and never overwrites
@@ -144,7 +144,7 @@ pub fn main() -> ExitCode {
     let verb = Cli::parse().verb;
     let is_check = matches!(verb, Verb::Check(_));
     let outcome = match verb {
-        Verb::Serve(configured) => serve::serve(&configured),
+        Verb::Serve(serve) => serve::serve(&serve),
         Verb::Demo(demo) => demo::demo(&demo),
         Verb::Init(init) => init::init(&init),
         Verb::Import(verb) => import::run(&verb),

@@ -12,9 +12,11 @@ mod site;
 mod tables;
 mod translate;
 
-pub(super) use oauth_server::{OauthServer, from_process};
+pub(super) use oauth_server::{from_process, no_keyring};
+pub(super) use report::Report;
 
 use clap::Subcommand;
+use oauth_server::OauthServer;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {

@@ -1,7 +1,7 @@
 //! `authseal import oauth-server`, and the same for a server that runs from such settings at once.
 
 use super::compose;
-use super::report::{Became, Report};
+use super::report::Report;
 use super::services;
 use super::settings::{Given, Settings, Word};
 use super::site::{self, Instead};
@@ -98,9 +98,9 @@ pub(super) fn import(import: &OauthServer) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Says what has to be fixed.
-pub(in crate::cli) fn from_process(words_: &[OsString], dir: &Path) -> anyhow::Result<(Zeroizing<String>, Report)> {
+pub(in crate::cli) fn from_process(line: &[OsString], dir: &Path) -> anyhow::Result<(Zeroizing<String>, Report)> {
     let given =
-        Given { words: words(words_)?, variables: compose::own().collect(), here: true, ..Given::default() };
+        Given { words: words(line)?, variables: compose::own().collect(), here: true, ..Given::default() };
     let instead = Instead { public_url: None, v1_dir: None };
     let mut found = find(given, instead, Secrets::Inline, Report::default())?;
     let tables = &mut found.made.tables;
