@@ -1,6 +1,7 @@
 //! `authseal authid …`: what the pages /inspect and /revoke do, for whoever has the server's files. Works beside a running
 //! server and without one.
 
+use super::export::{To, export};
 use super::{ConfigFile, Misuse, block_on, json};
 use crate::authid::ParseError;
 use crate::clock::Clock;
@@ -55,6 +56,21 @@ Examples:
         #[command(flatten)]
         input: Input,
     },
+    /// Read an AuthID from standard input and print the provider's refresh token in it, in plain
+    ///
+    /// For leaving: rclone, or any other program, works with it and this server's client id and secret. Nothing here can
+    /// revoke it afterwards.
+    #[command(after_help = "\
+Examples:
+  authseal authid export --rclone    # asks for the AuthID, prints a remote
+  authseal authid export --json < file")]
+    Export {
+        #[command(flatten)]
+        input: Input,
+        /// As a remote of an rclone.conf, with the client's id and secret
+        #[arg(long, conflicts_with = "json", required_unless_present = "json")]
+        rclone: bool,
+    },
     /// Read an AuthID or a revoke code from standard input and revoke the login, durably
     ///
     /// Adds a line to the denylist, which running servers take up by themselves.
@@ -84,7 +100,7 @@ pub(super) struct Input {
 }
 
 pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let (Verb::Inspect { input, .. } | Verb::Reseal { input } | Verb::Revoke { input, .. }) = verb;
+    let (Verb::Inspect { input, .. } | Verb::Reseal { input } | Verb::Export { input, .. } | Verb::Revoke { input, .. }) = verb;
     if !input.argument.is_empty() {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
         return Err(Misuse(advice.to_owned()).into());
@@ -92,10 +108,14 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     let (config, json) = (input.file.load()?, input.json);
     let text = read()?;
     block_on(async {
-        let (tokens, providers) = rooms(config)?;
+        let (tokens, providers, _) = rooms(config)?;
         let done = match verb {
             Verb::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
             Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
+            Verb::Export { rclone, .. } => {
+                let to = if *rclone { To::Rclone } else { To::Json };
+                export(&tokens, &providers, &open(&tokens, &text)?, to).await
+            }
             Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
         tokens.settle(PATIENCE).await;
@@ -192,7 +212,7 @@ fn print_json(mut answer: Value) -> anyhow::Result<()> {
 }
 
 /// What works on AuthIDs, with the files that the configuration names.
-fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>)> {
+pub(super) fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>, Arc<LiveKeyring>)> {
     let keyring = match &config.keyring {
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
@@ -201,18 +221,10 @@ fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>)> {
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
     let providers = Arc::new(Providers::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
-    Ok((
-        TokenService::new(
-            keyring,
-            denylist,
-            Arc::clone(&providers),
-            store,
-            Patience::default(),
-            clock,
-            Meter::default(),
-        ),
-        providers,
-    ))
+    let (patience, meter) = (Patience::default(), Meter::default());
+    let tokens =
+        TokenService::new(Arc::clone(&keyring), denylist, Arc::clone(&providers), store, patience, clock, meter);
+    Ok((tokens, providers, keyring))
 }
 
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.

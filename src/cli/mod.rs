@@ -11,6 +11,7 @@ mod config;
 mod configured;
 mod demo;
 mod denylist;
+mod export;
 mod files;
 mod healthcheck;
 mod import;
@@ -22,6 +23,7 @@ mod man;
 mod online;
 mod password;
 mod providers;
+mod remotes;
 mod serve;
 
 use crate::app::Unbuildable;

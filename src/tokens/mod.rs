@@ -240,7 +240,7 @@ impl TokenService {
     }
 
     /// The login with the newest refresh token that is known here, for what is to be done with that one alone.
-    async fn newest(&self, login: &Login) -> Login {
+    pub async fn newest(&self, login: &Login) -> Login {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         if let Some((rotation, manner)) = service.and_then(|service| self.0.rotation_of(service)) {
             return rotation.newest(login, manner).await.unwrap_or_else(|| login.clone());

@@ -4,6 +4,7 @@
 mod compose;
 mod entries;
 mod oauth_server;
+mod rclone;
 mod report;
 mod services;
 mod settings;
@@ -23,10 +24,14 @@ pub(super) enum Verb {
     /// Take over a duplicati/oauth-server: its command line, environment, services and secrets
     #[command(after_help = oauth_server::EXAMPLES)]
     OauthServer(OauthServer),
+    /// Make AuthIDs from the logins in an rclone.conf, where they were made with the client id that is configured here
+    #[command(after_help = rclone::EXAMPLES)]
+    Rclone(rclone::Rclone),
 }
 
 pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
     match verb {
         Verb::OauthServer(import) => oauth_server::import(import),
+        Verb::Rclone(import) => rclone::import(import),
     }
 }
