@@ -7,7 +7,7 @@
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{HttpRequest, HttpResponse, HttpServer, web};
 use authseal::app::App;
-use authseal::authid::{AppId, Envelope, GrantId, Login, ServiceId, seal};
+use authseal::authid::{AppId, Envelope, Grant, GrantId, ServiceId, seal};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
 use authseal::demo::{DemoProvider, walk};
@@ -37,10 +37,10 @@ fn keyring() -> Keyring {
     Keyring::parse(&format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"", *secret)).unwrap()
 }
 
-fn login(token_len: usize) -> Login {
+fn login(token_len: usize) -> Grant {
     let service = ServiceId::parse("googledrive").unwrap();
     let app = Some(AppId::of("google", "1234567890-abc.apps.googleusercontent.com"));
-    Login { app, ..Login::new(service, "t".repeat(token_len).into(), 1_795_420_000).unwrap() }
+    Grant { app, ..Grant::new(service, "t".repeat(token_len).into(), 1_795_420_000).unwrap() }
 }
 
 /// Parse, open and seal an AuthID, beside the one cipher call that each must at least make: the figure to divide by.
@@ -195,7 +195,9 @@ async fn log_in(folder: &Path) -> (web::Data<App>, SocketAddr, String) {
     let sources =
         Sources { file: Some(folder.join("authseal.toml")), working_dir: folder.to_owned(), ..Sources::default() };
     let Ok((config, public_url)) = Config::load_to_serve(&sources) else { panic!("the configuration has a fault") };
-    let server = Server::on(App::build(config, public_url.clone(), Clock::system()).unwrap(), vec![listener]);
+    let listeners = config.listeners.clone();
+    let app = App::build(config, public_url.clone(), Clock::system()).unwrap();
+    let server = Server::on(app, vec![listener], listeners);
     let app = server.app();
     tokio::spawn(provider.server);
     server.run().unwrap(); // for as long as the runtime lives

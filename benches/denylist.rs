@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark has no one to return an error to")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
-use authseal::authid::{Login, ServiceId, seal};
+use authseal::authid::{Grant, ServiceId, seal};
 use authseal::seal::{Epoch, Keyring, new_secret_text};
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -34,7 +34,7 @@ fn main() {
     let authid = |epoch: i64| {
         let keys = keyring.opener(Epoch::try_from(epoch).unwrap()).unwrap();
         let service = ServiceId::parse("exampledrive").unwrap();
-        let login = Login::new(service, "t".repeat(100).into(), 1_795_420_000).unwrap();
+        let login = Grant::new(service, "t".repeat(100).into(), 1_795_420_000).unwrap();
         seal(keys, &login).unwrap().expose().to_owned()
     };
     let (allowed, denied) = (authid(1), authid(2));

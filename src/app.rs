@@ -4,10 +4,10 @@ mod tend;
 
 use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
-use crate::config::{Config, KeyringSource};
+use crate::config::{Config, HttpSettings, KeyringSource};
 use crate::denylist::Denylist;
 use crate::health::Health;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::login::{DeliveryRules, Logins, Origin};
 use crate::meter::Meter;
 use crate::pages::Pages;
@@ -17,17 +17,13 @@ use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
 use crate::tokens::TokenService;
 use crate::watch::Watch;
-use ipnet::IpNet;
 use secrecy::ExposeSecret;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 use url::Url;
 
-/// A server's rooms and what the handlers ask of the configuration.
+/// A server's modules, its address, and how it reads and answers requests.
 pub struct App {
     tokens: TokenService,
     logins: Logins,
@@ -42,21 +38,13 @@ pub struct App {
     meter: Meter,
     public_url: Url,
     own_origin: Origin,
-    listen: Vec<SocketAddr>,
-    redirect_listen: Vec<SocketAddr>,
-    admin_listen: Vec<SocketAddr>,
-    admin_names: Vec<String>,
-    drain: Duration,
-    max_connections: Option<u64>,
-    trusted_proxies: Vec<IpNet>,
-    allow_query_authid: bool,
-    acme_challenge_dir: Option<PathBuf>,
+    http: HttpSettings,
 }
 
 /// Everything that keeps the server from starting, beyond its configuration: one sentence each.
 #[derive(Debug, Error)]
 #[error("{}", .0.join("\n"))]
-pub struct Unbuildable(Vec<String>);
+pub struct StartupError(Vec<String>);
 
 impl App {
     /// Opens the keyring, the denylist and what else there is, starts to follow these files, and wires everything together. Calls no
@@ -64,7 +52,7 @@ impl App {
     ///
     /// # Errors
     /// All files that are missing or faulty.
-    pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, Unbuildable> {
+    pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, StartupError> {
         Self::with_store(Store::open, config, public_url, clock)
     }
 
@@ -72,7 +60,7 @@ impl App {
     ///
     /// # Errors
     /// As [`App::build`].
-    pub fn examine(config: Config, public_url: Url, clock: Clock) -> Result<Self, Unbuildable> {
+    pub fn examine(config: Config, public_url: Url, clock: Clock) -> Result<Self, StartupError> {
         Self::with_store(Store::attach, config, public_url, clock)
     }
 
@@ -81,26 +69,26 @@ impl App {
         config: Config,
         public_url: Url,
         clock: Clock,
-    ) -> Result<Self, Unbuildable> {
+    ) -> Result<Self, StartupError> {
         let mut faults = Vec::new();
-        let keyring = note(
+        let keyring = collect(
             &mut faults,
             match &config.keyring {
                 KeyringSource::File(path) => LiveKeyring::open(path),
                 KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret()),
             },
         );
-        let denylist = note(&mut faults, Denylist::open(&config.denylist));
-        let pages = note(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
+        let denylist = collect(&mut faults, Denylist::open(&config.denylist));
+        let pages = collect(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
         let meter = Meter::new(clock.clone(), config.names());
         let providers =
-            note(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
-        let own_origin = note(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
-        let password = note(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
+            collect(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
+        let own_origin = collect(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
+        let password = collect(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
         let host = public_url.host().map(|host| host.to_owned());
         let certificate = config.tls.zip(host).map(|(files, host)| LiveCertificate::open(files, host, clock.clone()));
-        let certificate = note(&mut faults, certificate.transpose());
-        let store = note(&mut faults, open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
+        let certificate = collect(&mut faults, certificate.transpose());
+        let store = collect(&mut faults, open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
         let (
             Some(keyring),
             Some(denylist),
@@ -112,7 +100,7 @@ impl App {
             Some(store),
         ) = (keyring, denylist, pages, providers, own_origin, password, certificate, store)
         else {
-            return Err(Unbuildable(faults));
+            return Err(StartupError(faults));
         };
         let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
         let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
@@ -120,7 +108,7 @@ impl App {
         let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
         let files = [keyring.follow(), denylist.follow(), access.as_ref().and_then(Access::follow), certificate_file];
         let watch = Watch::start(files.into_iter().flatten().collect());
-        let watch = watch.map_err(|error| Unbuildable(vec![format!("cannot follow changed files: {error}")]))?;
+        let watch = watch.map_err(|error| StartupError(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
             loopback: config.delivery.loopback,
@@ -144,7 +132,7 @@ impl App {
                 denylist.clone(),
                 store.clone(),
                 certificate.clone(),
-                access.as_ref().map(|access| access.readings().clone()),
+                access.as_ref().map(|access| access.load_status().clone()),
                 meter.clone(),
             ),
             limits: Limits::new(config.rates, &clock),
@@ -159,15 +147,7 @@ impl App {
             meter,
             public_url,
             own_origin,
-            listen: config.listen,
-            redirect_listen: config.redirect_listen,
-            admin_listen: config.admin_listen,
-            admin_names: config.admin_names,
-            drain: config.drain,
-            max_connections: config.max_connections,
-            trusted_proxies: config.trusted_proxies,
-            allow_query_authid: config.allow_query_authid,
-            acme_challenge_dir: config.acme_challenge_dir,
+            http: config.http,
         })
     }
 
@@ -236,58 +216,18 @@ impl App {
         &self.own_origin
     }
 
-    /// Where to listen.
-    pub fn listen(&self) -> &[SocketAddr] {
-        &self.listen
-    }
-
-    /// What the listeners of [`App::listen`] speak TLS with; plain http without it.
+    /// What the public listeners speak TLS with; plain http without it.
     pub fn certificate(&self) -> Option<&Arc<LiveCertificate>> {
         self.certificate.as_ref()
     }
 
-    /// Where visitors are sent from http to https.
-    pub fn redirect_listen(&self) -> &[SocketAddr] {
-        &self.redirect_listen
-    }
-
-    /// Where operators ask; nowhere if there is no such listener.
-    pub fn admin_listen(&self) -> &[SocketAddr] {
-        &self.admin_listen
-    }
-
-    /// The names that operators may ask under, beside addresses and `localhost`.
-    pub fn admin_names(&self) -> &[String] {
-        &self.admin_names
-    }
-
-    /// How long to go on serving after being told to end.
-    pub fn drain_time(&self) -> Duration {
-        self.drain
-    }
-
-    /// The most connections at one time; `None` for as many as can be had.
-    pub fn max_connections(&self) -> Option<u64> {
-        self.max_connections
-    }
-
-    /// Whether a peer is one of the operator's own proxies, whose `X-Forwarded-*` and `Forwarded` count.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(&peer))
-    }
-
-    /// Whether `/refresh?authid=` is answered.
-    pub fn allow_query_authid(&self) -> bool {
-        self.allow_query_authid
-    }
-
-    /// Where an ACME client leaves its answers.
-    pub fn acme_challenge_dir(&self) -> Option<&Path> {
-        self.acme_challenge_dir.as_deref()
+    /// How requests are read and answered.
+    pub fn http(&self) -> &HttpSettings {
+        &self.http
     }
 }
 
 /// What a step gave; its fault goes to the list, so that an operator reads of all at once.
-fn note<T, E: ToString>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
+fn collect<T, E: ToString>(faults: &mut Vec<String>, outcome: Result<T, E>) -> Option<T> {
     outcome.map_err(|fault| faults.push(fault.to_string())).ok()
 }

@@ -3,11 +3,11 @@
 
 use crate::clock::rfc3339;
 use crate::denylist::Denylist;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::{File, Meter};
 use crate::store::Store;
 use crate::tls::LiveCertificate;
-use crate::watch::Readings;
+use crate::watch::LoadStatus;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ pub struct Health {
     denylist: Arc<Denylist>,
     store: Arc<Store>,
     certificate: Option<Arc<LiveCertificate>>,
-    password: Option<Arc<Readings>>,
+    password: Option<Arc<LoadStatus>>,
     meter: Meter,
     draining: AtomicBool,
 }
@@ -111,7 +111,7 @@ impl Health {
         denylist: Arc<Denylist>,
         store: Arc<Store>,
         certificate: Option<Arc<LiveCertificate>>,
-        password: Option<Arc<Readings>>,
+        password: Option<Arc<LoadStatus>>,
         meter: Meter,
     ) -> Self {
         let health = Self { keyring, denylist, store, certificate, password, meter, draining: AtomicBool::new(false) };
@@ -136,10 +136,10 @@ impl Health {
         Readiness {
             ready: !draining,
             draining,
-            keyring: reading(Some(self.keyring.load().entries().count()), self.keyring.readings()),
-            denylist: reading(Some(self.denylist.count()), self.denylist.readings()),
-            certificate: self.certificate.as_ref().map(|certificate| reading(None, certificate.readings())),
-            password: self.password.as_ref().map(|readings| reading(None, readings)),
+            keyring: reading(Some(self.keyring.load().entries().count()), self.keyring.load_status()),
+            denylist: reading(Some(self.denylist.count()), self.denylist.load_status()),
+            certificate: self.certificate.as_ref().map(|certificate| reading(None, certificate.load_status())),
+            password: self.password.as_ref().map(|load_status| reading(None, load_status)),
             store: StoreState {
                 durable: self.store.is_durable(),
                 failing_since: store.failing().map(rfc3339),
@@ -172,14 +172,14 @@ impl Health {
     pub fn metrics(&self) -> String {
         self.count_epochs();
         self.meter.denylist(self.denylist.count());
-        self.file(&File::KEYRING, self.keyring.readings());
-        self.file(&File::DENYLIST, self.denylist.readings());
+        self.file(&File::KEYRING, self.keyring.load_status());
+        self.file(&File::DENYLIST, self.denylist.load_status());
         if let Some(certificate) = &self.certificate {
             self.meter.certificate(certificate.ends());
-            self.file(&File::CERTIFICATE, certificate.readings());
+            self.file(&File::CERTIFICATE, certificate.load_status());
         }
-        if let Some(readings) = &self.password {
-            self.file(&File::PASSWORD, readings);
+        if let Some(load_status) = &self.password {
+            self.file(&File::PASSWORD, load_status);
         }
         let store = self.store.health();
         self.meter.store(store.reading.is_some(), store.writing.is_some());
@@ -192,18 +192,18 @@ impl Health {
         self.meter.keyring(&states);
     }
 
-    fn file(&self, file: &File, readings: &Readings) {
-        self.meter.file(file, readings.good_at(), readings.stale_since().is_some(), readings.looked_at());
+    fn file(&self, file: &File, load_status: &LoadStatus) {
+        self.meter.file(file, load_status.good_at(), load_status.stale_since().is_some(), load_status.looked_at());
     }
 }
 
-fn reading(entries: Option<usize>, readings: &Readings) -> Reading {
-    let stale_since = readings.stale_since().map(rfc3339);
+fn reading(entries: Option<usize>, load_status: &LoadStatus) -> Reading {
+    let stale_since = load_status.stale_since().map(rfc3339);
     Reading {
         entries,
-        since: rfc3339(readings.good_at()),
+        since: rfc3339(load_status.good_at()),
         last_load_failed: stale_since.is_some(),
         stale_since,
-        last_look: readings.looked_at().map(rfc3339),
+        last_look: load_status.looked_at().map(rfc3339),
     }
 }

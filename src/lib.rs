@@ -3,11 +3,11 @@
 //! A person logs in once, in a browser; the provider's refresh token is sealed into a string, the *AuthID*, with a
 //! key that only this server holds. Later a backup client sends the AuthID to `/refresh` and gets an access token.
 //!
-//! The rooms, in reading order. A room imports only what stands above it (`tests/imports.rs` checks that).
+//! The rooms, in reading order. A room imports only what stands above it (`tests/imports/` checks that).
 
 pub mod unseen;
 pub mod clock;
-pub mod guard;
+pub mod mitigation;
 pub mod net;
 pub mod meter;
 pub mod seal;
@@ -17,7 +17,7 @@ pub mod watch;
 pub mod files;
 pub mod legacy;
 pub mod provider;
-pub mod keyfile;
+pub mod keyring_file;
 pub mod tls;
 pub mod denylist;
 pub mod store;

@@ -3,7 +3,7 @@
 //!
 //! inotify watches the parent directory, not the file: editors and Kubernetes swap files by renaming, and a watch on
 //! the old inode would sleep through that. The poll is for all that inotify does not see: network file systems,
-//! symlinks that lead elsewhere, an exhausted watch limit. Both only prompt a look at the file's [`Signature`]; what
+//! symlinks that lead elsewhere, an exhausted watch limit. Both only prompt a look at the file's [`FileStamp`]; what
 //! is read, and what comes of it, is [`Live`]'s.
 
 mod live;
@@ -28,7 +28,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// What tells one state of a file from another without reading it: device, inode, size and when it was written to or
 /// its mode changed, in nanoseconds. The mode counts because a file may be refused for it and mended by `chmod`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signature {
+pub struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -37,9 +37,9 @@ pub struct Signature {
     links: u64,
 }
 
-impl Signature {
-    /// The signature of the open file that `metadata` is of.
-    pub fn of(metadata: &Metadata) -> Self {
+impl FileStamp {
+    /// The stamp of the open file that `metadata` is of.
+    pub fn new(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -56,17 +56,17 @@ impl Signature {
         self.links == 0
     }
 
-    /// The signature of what stands at `path`, symlinks followed; `None` when that cannot be told.
+    /// The stamp of what stands at `path`, symlinks followed; `None` when that cannot be told.
     fn at(path: &Path) -> Option<Self> {
-        std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
+        std::fs::metadata(path).ok().map(|metadata| Self::new(&metadata))
     }
 }
 
 /// A sentence about the file at `path` if it was replaced where this process cannot see it; `None` for every other.
 pub fn detached(path: &Path) -> Option<String> {
     // What a shell hands over as standard input may have no name from the beginning.
-    let signature = Signature::at(path).filter(|_| !path.starts_with("/dev"))?;
-    signature.is_detached().then(|| {
+    let stamp = FileStamp::at(path).filter(|_| !path.starts_with("/dev"))?;
+    stamp.is_detached().then(|| {
         format!(
             "{} was replaced or removed outside this container, which goes by the old file; mount its folder instead of the \
              file alone, and start the container again",
@@ -76,7 +76,7 @@ pub fn detached(path: &Path) -> Option<String> {
 }
 
 /// A [`Live`] to be followed: its files, and how it is told to look at them. The look may block.
-pub struct Follow {
+pub struct WatchedFile {
     files: Vec<PathBuf>,
     look: Box<dyn Fn(bool) + Send>,
 }
@@ -88,7 +88,7 @@ const NEVER: i64 = i64::MIN;
 
 /// How the readings of a file went.
 #[derive(Debug)]
-pub struct Readings {
+pub struct LoadStatus {
     good_at: AtomicI64,
     failing_since: AtomicI64,
     /// When the look that is under way began.
@@ -96,7 +96,7 @@ pub struct Readings {
     looked_at: AtomicI64,
 }
 
-impl Readings {
+impl LoadStatus {
     /// The first one went well, just now. A file that is not `followed` is never looked at.
     fn begun(followed: bool) -> Self {
         let now = Clock::system().now();
@@ -170,11 +170,11 @@ impl Watch {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(files: Vec<Follow>) -> std::io::Result<Self> {
+    pub fn start(files: Vec<WatchedFile>) -> std::io::Result<Self> {
         Self::start_polling_every(POLL, files)
     }
 
-    fn start_polling_every(poll: Duration, files: Vec<Follow>) -> std::io::Result<Self> {
+    fn start_polling_every(poll: Duration, files: Vec<WatchedFile>) -> std::io::Result<Self> {
         let directories: Vec<_> =
             files.iter().flat_map(|follow| &follow.files).map(|path| directory(path).to_owned()).collect();
         // One place is enough: who finds it taken knows that a look is still to come.
@@ -207,7 +207,7 @@ impl Watch {
     }
 }
 
-impl Follow {
+impl WatchedFile {
     /// Looks whenever it is prompted, until nobody can prompt it any more.
     fn follow(&self, prompts: &Receiver<()>, poll: Duration, told: &AtomicBool) {
         loop {

@@ -93,15 +93,15 @@ fn outcome(keyring: &Keyring, text: &str) -> Result<Content, (&'static str, Opti
         ParseError::Version2(service) => ("version2", service.map(|id| id.as_str().to_owned())),
     })?;
     let login = envelope.open(keyring).map_err(|error| (fault(error), None))?;
-    assert_eq!((&login.service, login.grant), (&envelope.service, envelope.grant));
+    assert_eq!((&login.service, login.id), (&envelope.service, envelope.grant));
     Ok(Content {
         service: login.service.to_string(),
         epoch: envelope.epoch.number(),
-        grant: login.grant.to_string(),
+        grant: login.id.to_string(),
         token: login.refresh_token.expose_secret().to_owned(),
         sealed: login.sealed_at,
         login: login.login_at,
-        bind: hex(login.bind.expose()),
+        bind: hex(login.record_secret.expose()),
         app: login.app.map(|app| app.to_string()),
         ends: login.ends_at,
     })
@@ -189,9 +189,9 @@ fn decode_leniently(body: &str) -> Option<Vec<u8>> {
     GeneralPurpose::new(&URL_SAFE, config).decode(body).ok()
 }
 
-/// The parts of `text`, read leniently and printed anew in the one right spelling.
-fn printed_again(envelope: &Envelope, mended: &str) -> Option<String> {
-    let body = decode_leniently(mended.rsplit(':').next()?)?;
+/// The parts of `text`, read leniently and printed again in the one right spelling.
+fn printed_again(envelope: &Envelope, corrected: &str) -> Option<String> {
+    let body = decode_leniently(corrected.rsplit(':').next()?)?;
     assert_eq!(body.get(..16), Some(envelope.grant.as_bytes().as_slice()));
     Some(format!("v3:{}:{}:{}", envelope.service, envelope.epoch, BASE64URL.encode(body)))
 }
@@ -236,7 +236,7 @@ fn an_edited_authid_opens_only_when_mending_gives_the_authid_back() {
     let edits = if std::env::var_os("TESTS_FULL").is_some() { 100_000 } else { 2_000 };
     for vector in vectors::<Valid>("valid.json") {
         let keyring = keyring(&vector.keyring);
-        let mend = |text: &str| text.trim_ascii().replace("%3A", ":").replace("%3a", ":");
+        let correct = |text: &str| text.trim_ascii().replace("%3A", ":").replace("%3a", ":");
         for _ in 0..edits {
             let mut text = dice.edit(&vector.authid);
             if dice.roll(4) == 0 && text.len() > 20 {
@@ -244,11 +244,11 @@ fn an_edited_authid_opens_only_when_mending_gives_the_authid_back() {
             }
             let Ok(envelope) = Envelope::parse(&text) else { continue };
             parsed += 1;
-            let mended = mend(&text);
-            assert_eq!(printed_again(&envelope, &mended).as_deref(), Some(mended.as_str()), "{text:?}");
+            let corrected = correct(&text);
+            assert_eq!(printed_again(&envelope, &corrected).as_deref(), Some(corrected.as_str()), "{text:?}");
             if envelope.open(&keyring).is_ok() {
                 opened += 1;
-                assert_eq!(mended, mend(&vector.authid), "{text:?}");
+                assert_eq!(corrected, correct(&vector.authid), "{text:?}");
             }
         }
     }

@@ -13,10 +13,10 @@ pub use hash::{MIN_LEN, Unhashable, hash};
 pub use password_file::{PasswordFile, PasswordFileError};
 
 use crate::clock::Clock;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::net::Client;
 use crate::seal::{Parcel, Purpose, SealError};
-use crate::watch::{Follow, Readings};
+use crate::watch::{LoadStatus, WatchedFile};
 use hash::PasswordHash;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -89,13 +89,13 @@ impl Access {
     }
 
     /// What to hand to [`Watch::start`](crate::watch::Watch::start).
-    pub fn follow(&self) -> Option<Follow> {
+    pub fn follow(&self) -> Option<WatchedFile> {
         self.password.follow()
     }
 
     /// When the password in force was read, and how later readings went.
-    pub fn readings(&self) -> &Arc<Readings> {
-        self.password.readings()
+    pub fn load_status(&self) -> &Arc<LoadStatus> {
+        self.password.load_status()
     }
 
     /// Checks a password that a visitor gave; the pass that it earns. `held` is the pass that the browser brought along. A

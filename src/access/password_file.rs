@@ -3,7 +3,7 @@
 use super::hash::{HashFault, PasswordHash};
 use crate::files::{self, Readers, Unread};
 use crate::unseen;
-use crate::watch::{Live, Signature, Source};
+use crate::watch::{FileStamp, Live, Source};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -46,8 +46,8 @@ impl Source for HashFile {
         vec![self.0.clone()]
     }
 
-    fn read(&self) -> Result<(PasswordHash, Vec<Signature>), PasswordFileError> {
-        read(&self.0).map(|(hash, signature)| (hash, vec![signature]))
+    fn read(&self) -> Result<(PasswordHash, Vec<FileStamp>), PasswordFileError> {
+        read(&self.0).map(|(hash, stamp)| (hash, vec![stamp]))
     }
 
     fn is_unread(fault: &PasswordFileError) -> bool {
@@ -58,7 +58,7 @@ impl Source for HashFile {
         }
     }
 
-    fn loaded(&mut self, old: &PasswordHash, new: &PasswordHash, _: &[Signature]) {
+    fn loaded(&mut self, old: &PasswordHash, new: &PasswordHash, _: &[FileStamp]) {
         if new.fingerprint() == old.fingerprint() {
             tracing::info!("password loaded; it is the same as before");
         } else {
@@ -72,7 +72,7 @@ impl Source for HashFile {
 }
 
 /// Reads and checks the file. That others may read it is not refused: the hash is made to be of no use to its readers.
-fn read(path: &Path) -> Result<(PasswordHash, Signature), PasswordFileError> {
+fn read(path: &Path) -> Result<(PasswordHash, FileStamp), PasswordFileError> {
     let not_a_hash = |fault| PasswordFileError::NotAHash(path.to_owned(), fault);
     let (text, metadata) = files::read_text(path, MAX_LEN, Readers::All).map_err(|error| match error {
         Unread::Missing => PasswordFileError::Missing(path.to_owned()),
@@ -81,7 +81,7 @@ fn read(path: &Path) -> Result<(PasswordHash, Signature), PasswordFileError> {
     })?;
     let hash = PasswordHash::parse(text.trim_matches(|char| unseen::is_blank(char) || unseen::is_quote(char)))
         .map_err(not_a_hash)?;
-    Ok((hash, Signature::of(&metadata)))
+    Ok((hash, FileStamp::new(&metadata)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The plaintext of an AuthID: a compact JSON object. Members that are not known are kept as they are written when the
 //! login is sealed again, so that servers of two versions can serve the same AuthIDs side by side.
 
-use super::login::{AppId, Bind, GrantId, Login};
+use super::grant::{AppId, Grant, GrantId, RecordSecret};
 use super::text::ServiceId;
 use crate::clock::UnixTime;
 use secrecy::ExposeSecret;
@@ -93,13 +93,13 @@ impl Unknown {
 }
 
 /// In the order that the format's page has.
-impl Serialize for Login {
+impl Serialize for Grant {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("token", self.refresh_token.expose_secret())?;
         map.serialize_entry("sealed", &self.sealed_at)?;
         map.serialize_entry("login", &self.login_at)?;
-        map.serialize_entry("bind", self.bind.print().as_str())?;
+        map.serialize_entry("bind", self.record_secret.print().as_str())?;
         if let Some(app) = self.app {
             map.serialize_entry("app", &app.to_string())?;
         }
@@ -113,22 +113,22 @@ impl Serialize for Login {
     }
 }
 
-impl Login {
+impl Grant {
     pub(super) fn to_json(&self) -> Zeroizing<Vec<u8>> {
         // Strings, numbers and what was JSON before always serialise.
         Zeroizing::new(serde_json::to_vec(self).unwrap_or_default())
     }
 
-    pub(super) fn from_json(json: &[u8], service: ServiceId, grant: GrantId) -> Option<Self> {
+    pub(super) fn from_json(json: &[u8], service: ServiceId, id: GrantId) -> Option<Self> {
         let content: Content<'_> = serde_json::from_slice(json).ok().filter(|_| json.starts_with(b"{"))?;
         let time = |time: UnixTime| TIMES.contains(&time).then_some(time);
         Some(Self {
             service,
-            grant,
+            id,
             refresh_token: content.token.filter(|token| !token.is_empty())?.into_owned().into(),
             sealed_at: time(content.sealed?)?,
             login_at: time(content.login?)?,
-            bind: Bind::parse(content.bind?)?,
+            record_secret: RecordSecret::parse(content.bind?)?,
             app: content.app.map(|app| AppId::parse(app).ok_or(())).transpose().ok()?,
             ends_at: content.ends.map(|ends| time(ends).ok_or(())).transpose().ok()?,
             unknown: content.unknown,
@@ -142,8 +142,8 @@ mod tests {
 
     const KNOWN: &str = r#""token":"t","sealed":1795428000,"login":1795420000,"bind":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","app":"AAAAAAAA","ends":1796000000"#;
 
-    fn read(json: &str) -> Option<Login> {
-        Login::from_json(json.as_bytes(), ServiceId::parse("box.com").unwrap(), GrantId::new([0; 16]))
+    fn read(json: &str) -> Option<Grant> {
+        Grant::from_json(json.as_bytes(), ServiceId::parse("box.com").unwrap(), GrantId::new([0; 16]))
     }
 
     #[test]

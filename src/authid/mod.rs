@@ -5,13 +5,13 @@
 //! would slip past lists of revoked ones. `docs/authid-format.md` describes the format for other implementations.
 
 mod content;
-mod login;
+mod grant;
 mod pasted;
 mod revoke_code;
 mod text;
 
 pub use content::Unknown;
-pub use login::{AppId, Bind, GrantId, Login};
+pub use grant::{AppId, Grant, GrantId, RecordSecret};
 pub use pasted::{strip, tidy};
 pub use revoke_code::RevokeCode;
 pub use text::{AuthId, Envelope, ParseError, ServiceId};
@@ -48,19 +48,19 @@ pub enum SealLoginError {
     Seal(#[from] SealError),
 }
 
-/// Seals a login under the keyring's primary.
+/// Seals a grant under the keyring's primary.
 ///
 /// # Errors
 /// When the refresh token is empty or too long, or there is no randomness.
-pub fn seal(keys: &EpochKeys, login: &Login) -> Result<AuthId, SealLoginError> {
-    if login.refresh_token.expose_secret().is_empty() {
+pub fn seal(keys: &EpochKeys, grant: &Grant) -> Result<AuthId, SealLoginError> {
+    if grant.refresh_token.expose_secret().is_empty() {
         return Err(SealLoginError::NoToken);
     }
-    let plaintext = login.to_json();
-    let associated = associated_data(&login.service, keys.epoch(), login.grant);
-    let mut body = login.grant.as_bytes().to_vec();
+    let plaintext = grant.to_json();
+    let associated = associated_data(&grant.service, keys.epoch(), grant.id);
+    let mut body = grant.id.as_bytes().to_vec();
     body.extend(keys.authid().seal(&associated, &plaintext)?);
-    AuthId::print(&login.service, keys.epoch(), &body).ok_or(SealLoginError::TooLong)
+    AuthId::print(&grant.service, keys.epoch(), &body).ok_or(SealLoginError::TooLong)
 }
 
 impl Envelope {
@@ -68,12 +68,12 @@ impl Envelope {
     ///
     /// # Errors
     /// When that key is not here or does not fit.
-    pub fn open(&self, keyring: &Keyring) -> Result<Login, OpenError> {
+    pub fn open(&self, keyring: &Keyring) -> Result<Grant, OpenError> {
         let keys = keyring.opener(self.epoch).map_err(OpenError::NoKey)?;
         let associated = associated_data(&self.service, self.epoch, self.grant);
         let plaintext = keys.authid().open(&associated, self.sealed()).ok_or(OpenError::Forged)?;
         // What opens was sealed here, so other content is a fault of ours; no one else can tell, so say the same.
-        Login::from_json(&plaintext, self.service.clone(), self.grant).ok_or(OpenError::Forged)
+        Grant::from_json(&plaintext, self.service.clone(), self.grant).ok_or(OpenError::Forged)
     }
 }
 

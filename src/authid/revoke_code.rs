@@ -4,7 +4,7 @@
 //! `revoke:<service>:<epoch>:<grant id (16) | tag (14), base32, in groups of 8>`. There is one spelling for each code.
 
 use super::{GrantId, OpenError, ServiceId};
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::seal::{Epoch, EpochKeys, Keyring, Purpose};
 use secrecy::SecretString;
 use subtle::ConstantTimeEq;
@@ -50,7 +50,7 @@ impl RevokeCode {
     pub fn check(&self, keyring: &Keyring) -> Result<(), OpenError> {
         let keys = keyring.opener(self.epoch).map_err(OpenError::NoKey)?;
         let right = tag(keys, &self.service, self.grant).ct_eq(&self.tag);
-        if guard::on(Guard::RevokeCodeTag) && !bool::from(right) { Err(OpenError::Forged) } else { Ok(()) }
+        if mitigation::on(Mitigation::RevokeCodeTag) && !bool::from(right) { Err(OpenError::Forged) } else { Ok(()) }
     }
 
     /// The text, to hand to the login's owner.

@@ -143,7 +143,7 @@ fn predecessor(text: &str) -> ParseError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Login, OpenError, SealLoginError, seal};
+    use super::super::{Grant, OpenError, SealLoginError, seal};
     use super::*;
     use crate::seal::{Keyring, NoKey, new_secret_text};
 
@@ -155,28 +155,28 @@ mod tests {
         Keyring::parse(&format!("primary = {primary}\n{}", keys.collect::<String>())).unwrap()
     }
 
-    fn login(token: &str) -> Login {
+    fn grant(token: &str) -> Grant {
         let service = ServiceId::parse("box.com").unwrap();
-        Login { sealed_at: 1_795_428_000, ..Login::new(service, token.to_owned().into(), 1_795_420_000).unwrap() }
+        Grant { sealed_at: 1_795_428_000, ..Grant::new(service, token.to_owned().into(), 1_795_420_000).unwrap() }
     }
 
     #[test]
     fn a_login_comes_back_as_it_was_sealed() {
         let keyring = keyring(2, &[1, 2, 3]);
-        let login = login("M.C1_*!-.\"\\\u{1F511}");
-        let authid = seal(keyring.primary(), &login).unwrap();
+        let grant = grant("M.C1_*!-.\"\\\u{1F511}");
+        let authid = seal(keyring.primary(), &grant).unwrap();
         let envelope = Envelope::parse(authid.expose()).unwrap();
         assert_eq!(envelope.epoch.number(), 2);
         let opened = envelope.open(&keyring).unwrap();
-        assert_eq!(opened.refresh_token.expose_secret(), login.refresh_token.expose_secret());
-        assert_eq!((opened.service, opened.grant), (login.service, login.grant));
-        assert_eq!((opened.sealed_at, opened.login_at), (login.sealed_at, login.login_at));
+        assert_eq!(opened.refresh_token.expose_secret(), grant.refresh_token.expose_secret());
+        assert_eq!((opened.service, opened.id), (grant.service, grant.id));
+        assert_eq!((opened.sealed_at, opened.login_at), (grant.sealed_at, grant.login_at));
     }
 
     #[test]
     fn what_people_paste_is_mended_and_nothing_else_is() {
         let keyring = keyring(1, &[1]);
-        let authid = seal(keyring.primary(), &login("token")).unwrap();
+        let authid = seal(keyring.primary(), &grant("token")).unwrap();
         let text = authid.expose();
         for mended in [format!(" {text}\r\n"), text.replace(':', "%3A"), text.replace(':', "%3a")] {
             assert!(Envelope::parse(&mended).unwrap().open(&keyring).is_ok(), "{mended}");
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn no_character_of_an_authid_can_be_changed() {
         let keyring = keyring(1, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        let authid = seal(keyring.primary(), &login("token")).unwrap();
+        let authid = seal(keyring.primary(), &grant("token")).unwrap();
         for (at, old) in authid.expose().char_indices() {
             for new in "A-_0z9:%b2".chars().filter(|new| *new != old) {
                 let mut text = authid.expose().to_owned();
@@ -224,24 +224,24 @@ mod tests {
     #[test]
     fn an_authid_opens_only_with_the_key_of_its_epoch() {
         let (ours, theirs) = (keyring(1, &[1]), keyring(1, &[1]));
-        let envelope = Envelope::parse(seal(theirs.primary(), &login("token")).unwrap().expose()).unwrap();
+        let envelope = Envelope::parse(seal(theirs.primary(), &grant("token")).unwrap().expose()).unwrap();
         assert_eq!(envelope.open(&ours).err(), Some(OpenError::Forged));
         let newer = keyring(2, &[2]);
-        let envelope = Envelope::parse(seal(newer.primary(), &login("token")).unwrap().expose()).unwrap();
+        let envelope = Envelope::parse(seal(newer.primary(), &grant("token")).unwrap().expose()).unwrap();
         assert_eq!(envelope.open(&ours).err(), Some(OpenError::NoKey(NoKey::Newer)));
     }
 
     #[test]
     fn a_token_too_long_for_an_authid_is_refused_at_once() {
         let keyring = keyring(1, &[1]);
-        assert!(seal(keyring.primary(), &login(&"x".repeat(4000))).is_ok());
-        assert!(matches!(seal(keyring.primary(), &login(&"x".repeat(5000))), Err(SealLoginError::TooLong)));
+        assert!(seal(keyring.primary(), &grant(&"x".repeat(4000))).is_ok());
+        assert!(matches!(seal(keyring.primary(), &grant(&"x".repeat(5000))), Err(SealLoginError::TooLong)));
     }
 
     #[test]
     fn a_login_without_a_token_is_not_sealed() {
         let keyring = keyring(1, &[1]);
-        assert!(matches!(seal(keyring.primary(), &login("")), Err(SealLoginError::NoToken)));
+        assert!(matches!(seal(keyring.primary(), &grant("")), Err(SealLoginError::NoToken)));
     }
 
     #[test]

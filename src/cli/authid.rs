@@ -7,11 +7,11 @@ use crate::authid::ParseError;
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::Providers;
 use crate::store::Store;
-use crate::tokens::{AtProvider, Opened, Patience, Refused, TokenService, Withdrawal};
+use crate::tokens::{AtProvider, ExchangeError, Opened, Patience, TokenService, Withdrawal};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -100,7 +100,10 @@ pub(super) struct Input {
 }
 
 pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let (Verb::Inspect { input, .. } | Verb::Reseal { input } | Verb::Export { input, .. } | Verb::Revoke { input, .. }) = verb;
+    let (Verb::Inspect { input, .. }
+    | Verb::Reseal { input }
+    | Verb::Export { input, .. }
+    | Verb::Revoke { input, .. }) = verb;
     if !input.argument.is_empty() {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
         return Err(Misuse(advice.to_owned()).into());
@@ -131,7 +134,7 @@ async fn inspect(
     json: bool,
 ) -> anyhow::Result<()> {
     let verdict = |outcome| verdict(outcome, &opened.login.service, providers.catalogue());
-    let facts = tokens.facts(opened);
+    let facts = tokens.info(opened);
     let tested = if test { Some(tokens.test(opened).await) } else { None };
     if json {
         let mut answer = facts.json();
@@ -151,8 +154,8 @@ async fn inspect(
 }
 
 async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::Result<()> {
-    let anew = tokens.anew(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.grant);
+    let anew = tokens.reseal(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.id);
     if json {
         let (epoch, before) = (anew.epoch.number(), opened.epoch.number());
         let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
@@ -261,23 +264,23 @@ fn typed() -> anyhow::Result<String> {
 }
 
 /// For operators, who can look at the keyring.
-fn in_words(refused: &Refused) -> String {
+fn in_words(refused: &ExchangeError) -> String {
     match refused {
-        Refused::Parse(ParseError::Malformed) => {
+        ExchangeError::Parse(ParseError::Malformed) => {
             "not an AuthID; one of this server begins with `v3:` and is copied whole".to_owned()
         }
-        Refused::Parse(error @ (ParseError::Version1 | ParseError::Version2(_))) => {
+        ExchangeError::Parse(error @ (ParseError::Version1 | ParseError::Version2(_))) => {
             format!("{error}, from another kind of server; it must be made anew: log in at this server")
         }
-        Refused::IsRevokeCode => "a revoke code, not an AuthID; `authseal authid revoke` takes it".to_owned(),
-        Refused::BadRevokeCode => "not a revoke code of this server, or mistyped; copy it whole".to_owned(),
-        Refused::NoKey(epoch, why) => format!("it does not open: epoch {epoch}, which it names, is {why}"),
-        Refused::NoKeyForRevokeCode(epoch, why) => {
+        ExchangeError::IsRevokeCode => "a revoke code, not an AuthID; `authseal authid revoke` takes it".to_owned(),
+        ExchangeError::BadRevokeCode => "not a revoke code of this server, or mistyped; copy it whole".to_owned(),
+        ExchangeError::NoKey(epoch, why) => format!("it does not open: epoch {epoch}, which it names, is {why}"),
+        ExchangeError::NoKeyForRevokeCode(epoch, why) => {
             format!("the revoke code does not count: epoch {epoch}, which it names, is {why}")
         }
-        Refused::Forged => format!("it does not open: {refused}"),
-        Refused::Denied(rule) => format!("it is revoked, by a rule for {rule}; its owner can log in anew"),
-        Refused::Gone(_, reason) => reason.clone(),
+        ExchangeError::Forged => format!("it does not open: {refused}"),
+        ExchangeError::Denied(rule) => format!("it is revoked, by a rule for {rule}; its owner can log in anew"),
+        ExchangeError::Gone(_, reason) => reason.clone(),
         other => other.to_string(),
     }
 }

@@ -113,8 +113,9 @@ fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<(DemoProvider, Ser
     let (mut config, public_url) = load(folder, &text)?;
     config.site.demo = true;
     log::start(&config.log)?;
+    let listeners = config.listeners.clone();
     let app = App::build(config, public_url.clone(), Clock::system())?;
-    Ok((provider, Server::on(app, vec![listener]), public_url))
+    Ok((provider, Server::on(app, vec![listener], listeners), public_url))
 }
 
 fn load(folder: &Path, text: &str) -> anyhow::Result<(Config, Url)> {

@@ -2,7 +2,7 @@
 //! this server. What comes out is the provider's own refresh token, in plain.
 
 use super::{Misuse, json, remotes};
-use crate::provider::{Providers, Rotation};
+use crate::provider::{Providers, RefreshTokenPolicy};
 use crate::tokens::{Opened, TokenService};
 use anyhow::anyhow;
 use secrecy::ExposeSecret;
@@ -17,7 +17,12 @@ pub(super) enum To {
 
 /// # Errors
 /// When the login is revoked, its service is not here any more, or rclone knows no such.
-pub(super) async fn export(tokens: &TokenService, providers: &Providers, opened: &Opened, to: To) -> anyhow::Result<()> {
+pub(super) async fn export(
+    tokens: &TokenService,
+    providers: &Providers,
+    opened: &Opened,
+    to: To,
+) -> anyhow::Result<()> {
     if tokens.denied(opened).is_some() {
         return Err(anyhow!("the login is revoked; nothing is exported"));
     }
@@ -33,7 +38,7 @@ pub(super) async fn export(tokens: &TokenService, providers: &Providers, opened:
          owner gave; no key of this server and no denylist stops that. Keep it in no file that others read.",
         provider.name()
     );
-    if provider.rotation() == Rotation::SingleUse {
+    if provider.rotation() == RefreshTokenPolicy::SingleUse {
         eprintln!(
             "warning: it works once. From its first use on the AuthID is dead here, and every backup that has it: give it up, or do \
              not use what was exported."
@@ -46,7 +51,7 @@ pub(super) async fn export(tokens: &TokenService, providers: &Providers, opened:
             "client_id": client_id,
             "scopes": service.scopes,
             "refresh_token": login.refresh_token.expose_secret(),
-            "login": login.grant.to_string(),
+            "login": login.id.to_string(),
         })),
         (To::Rclone, Some(kind)) => {
             let section = kind.section((client_id, service.client_secret()), &login.refresh_token, true);
@@ -54,8 +59,6 @@ pub(super) async fn export(tokens: &TokenService, providers: &Providers, opened:
             kind.todo.iter().for_each(|todo| eprintln!("then: {todo}"));
             Ok(())
         }
-        (To::Rclone, None) => {
-            Err(Misuse(format!("rclone has no remote for service {id}; take --json")).into())
-        }
+        (To::Rclone, None) => Err(Misuse(format!("rclone has no remote for service {id}; take --json")).into()),
     }
 }

@@ -67,7 +67,7 @@ fn listens(file: &ConfigFile) -> String {
     if config.is_err() {
         eprintln!("authseal: the configuration has faults (`authseal check` lists them); asking {DEFAULT}");
     }
-    let first = |config: &Config| config.listen.first().copied();
+    let first = |config: &Config| config.listeners.public.first().copied();
     let scheme = if config.as_ref().is_ok_and(|config| config.tls.is_some()) { "https" } else { "http" };
     format!("{scheme}://{}", seen_from_here(config.ok().as_ref().and_then(first).unwrap_or(DEFAULT)))
 }

@@ -26,7 +26,7 @@ mod providers;
 mod remotes;
 mod serve;
 
-use crate::app::Unbuildable;
+use crate::app::StartupError;
 use crate::config::Faults;
 use crate::denylist::DenylistError;
 use anyhow::Context;
@@ -181,7 +181,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     let faulty = |error: &DenylistError| matches!(error, DenylistError::Faulty(..));
     let to_mend = error.is::<Misuse>()
         || error.is::<Faults>()
-        || error.is::<Unbuildable>()
+        || error.is::<StartupError>()
         || error.downcast_ref().is_some_and(faulty);
     ExitCode::from(if to_mend { 2 } else { 1 })
 }

@@ -71,7 +71,8 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Remote>> {
     let wrong = |why: &str| Misuse(format!("{}: {why}", path.display()));
     let (text, _) = files::read_text(path, LIMIT, Readers::All).map_err(|error| wrong(&error.to_string()))?;
     if text.lines().any(|line| line.trim() == ENCRYPTED) {
-        let advice = "is encrypted by rclone; `rclone config show` prints it in plain: give that, in a file that is yours alone";
+        let advice =
+            "is encrypted by rclone; `rclone config show` prints it in plain: give that, in a file that is yours alone";
         return Err(wrong(advice).into());
     }
     let mut ini = Ini::new_cs();
@@ -123,7 +124,12 @@ impl Remote {
 impl Known {
     /// A remote of this kind, as `rclone.conf` has it. A token that does not end is an access token, any other one a
     /// refresh token.
-    pub(super) fn section(&self, client: (&str, Option<&SecretString>), token: &SecretString, ends: bool) -> Zeroizing<String> {
+    pub(super) fn section(
+        &self,
+        client: (&str, Option<&SecretString>),
+        token: &SecretString,
+        ends: bool,
+    ) -> Zeroizing<String> {
         let token = token.expose_secret();
         let token = match ends {
             true => json!({ "access_token": "ended", "token_type": "Bearer", "refresh_token": token, "expiry": ENDED }),
@@ -135,7 +141,9 @@ impl Known {
         if let Some(secret) = secret {
             let _ = writeln!(text, "client_secret = {}", secret.expose_secret());
         }
-        self.keys.iter().for_each(|(key, value)| drop(writeln!(text, "{key} = {value}")));
+        for (key, value) in &self.keys {
+            let _ = writeln!(text, "{key} = {value}");
+        }
         let _ = writeln!(text, "token = {token}");
         text
     }

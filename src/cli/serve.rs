@@ -77,10 +77,11 @@ pub(super) fn serve(serve: &Serve) -> anyhow::Result<()> {
     first_denylist(&config)?;
     block_on(async {
         let file = config.file.clone();
+        let listeners = config.listeners.clone();
         let app = App::build(config, public_url, Clock::system())?;
         starts(file.as_deref(), &app);
         let tls = app.certificate().is_some();
-        let server = Server::bind(app)?;
+        let server = Server::bind(app, listeners)?;
         // Before anybody reads where it listens and sends one.
         let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
         let signals = Signals::new(if attended { Hangup::Ends } else { Hangup::Reloads })?;

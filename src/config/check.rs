@@ -4,52 +4,27 @@
 use super::faults::Faults;
 use super::layers::Layers;
 use super::written::{self, Written};
-use super::{Config, Delivery, KeyringSource, Log};
-use crate::keyfile;
+use super::{Config, Delivery, HttpSettings, KeyringSource, Log};
+use crate::keyring_file;
 use crate::login::Origin;
 use crate::provider::{Catalogue, names_loopback};
 use crate::store::StorePlace;
-use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use url::{Host, Url};
-
-/// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
-/// needed to finish.
-const MAX_DRAIN: u64 = 60;
-/// The least number of connections that is of use.
-const MIN_CONNECTIONS: u64 = 16;
+use url::Url;
 
 /// Checks each key. What was faulty has some empty value in the result.
 pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) -> Config {
     let mut keys = Keys { layers, faults };
     let public_url = keys.judge(&["public_url"], written.public_url, |text| public_url(&text));
-    let listen = keys.listen(&["listen"], &written.listen, &[]);
-    if listen.is_empty() {
-        keys.faults.missing("listen", "name at least one address, like 127.0.0.1:8080");
-    }
-    let tls = keys.tls(&written.tls, public_url.as_ref());
-    let redirect_listen = keys.listen(&["tls", "redirect_listen"], &written.tls.redirect_listen, &listen);
-    let taken = [listen.as_slice(), &redirect_listen].concat();
-    let admin_listen = keys.listen(&["admin", "listen"], &written.admin.listen, &taken);
-    let names = |(at, text): (usize, _)| {
-        keys.judge(&["admin", "names", &at.to_string()], Some(text), |text: String| host_name(&text))
-    };
-    let admin_names = written.admin.names.into_iter().enumerate().filter_map(names).collect();
-    let drain = keys.judge(&["server", "drain_seconds"], Some(written.server.drain_seconds), drain);
-    let max_connections = keys.judge(&["server", "max_connections"], written.server.max_connections, connections);
+    let (listeners, tls) =
+        keys.listeners(written.listen, written.tls, written.admin, &written.server, public_url.as_ref());
     let rates = keys.rates(&written.limits);
     let patience = keys.patience(&written.refresh);
-    let proxies = written.server.trusted_proxies.into_iter().enumerate();
-    let proxies = proxies.filter_map(|(at, text)| {
-        keys.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
-    });
-    let trusted_proxies = proxies.collect();
+    let trusted_proxies = keys.trusted_proxies(written.server.trusted_proxies);
     let keyring = keys.keyring(written.keyring);
     let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
     let denylist = keys.path(&["denylist", "file"], written.denylist.file);
@@ -86,14 +61,13 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         warnings: Vec::new(),
         doubts: Vec::new(),
         public_url,
-        listen,
+        listeners,
         tls,
-        redirect_listen,
-        admin_listen,
-        admin_names,
-        drain: drain.unwrap_or_default(),
-        max_connections,
-        trusted_proxies,
+        http: HttpSettings {
+            trusted_proxies,
+            allow_query_authid: written.refresh.allow_query_authid,
+            acme_challenge_dir,
+        },
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
         create_denylist: written.denylist.create,
@@ -105,10 +79,8 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         catalogue,
         rates,
         patience,
-        allow_query_authid: written.refresh.allow_query_authid,
         site,
         log: Log { level: level.unwrap_or_default(), format: written.log.format },
-        acme_challenge_dir,
         templates_dir,
     }
 }
@@ -116,7 +88,7 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
 /// The faults so far, and what is needed to say where the next one was set.
 pub(super) struct Keys<'a> {
     layers: &'a Layers,
-    faults: &'a mut Faults,
+    pub(super) faults: &'a mut Faults,
 }
 
 impl Keys<'_> {
@@ -166,23 +138,9 @@ impl Keys<'_> {
                 None
             }
             (Some(file), None) => Some(KeyringSource::File(file)),
-            (None, Some(text)) => Some(KeyringSource::Text(keyfile::unpack(text.expose_secret()).as_str().into())),
+            (None, Some(text)) => Some(KeyringSource::Text(keyring_file::unpack(text.expose_secret()).as_str().into())),
             (None, None) => None,
         }
-    }
-}
-
-fn drain(seconds: u64) -> Result<Duration, String> {
-    match seconds {
-        0..=MAX_DRAIN => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!("must be at most {MAX_DRAIN}: whoever runs this server would have it killed meanwhile")),
-    }
-}
-
-fn connections(number: u64) -> Result<u64, String> {
-    match number {
-        MIN_CONNECTIONS.. => Ok(number),
-        _ => Err(format!("must be at least {MIN_CONNECTIONS}: a browser alone opens six")),
     }
 }
 
@@ -232,26 +190,6 @@ pub(super) fn web_url(text: &str) -> Result<Url, String> {
     let web = text.starts_with("https://") || text.starts_with("http://");
     let url = Url::parse(text).ok().filter(|url| web && url.has_host());
     url.ok_or_else(|| "is not a URL that begins with `https://` or `http://`".to_owned())
-}
-
-/// A network in CIDR notation (RFC 4632), or one address.
-fn host_name(text: &str) -> Result<String, String> {
-    match Host::parse(text) {
-        Ok(Host::Domain(name)) => Ok(name),
-        Ok(_) => Err("is an address, and those need not be listed; leave it out".to_owned()),
-        Err(_) => Err("is not a name alone, like authseal or metrics.example.com".to_owned()),
-    }
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    match network {
-        Ok(network) if network.prefix_len() == 0 => {
-            Err("names every address there is; name the proxies alone, or anybody can claim any address".to_owned())
-        }
-        Ok(network) => Ok(network),
-        Err(_) => Err("is not an address like 127.0.0.1 or ::1, or a network like 10.1.2.0/24".to_owned()),
-    }
 }
 
 fn log_level(text: String) -> Result<String, String> {

@@ -1,15 +1,66 @@
 //! Where to listen, and how: the addresses, and the certificate of a server that speaks TLS itself. What is in its files is
-//! looked at by the room that reads them.
+//! looked at by the module that reads them.
 
 use super::check::Keys;
 use super::written;
 use crate::tls::PairFiles;
 use std::net::SocketAddr;
-use url::Url;
+use std::time::Duration;
+use url::{Host, Url};
+
+/// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
+/// needed to finish.
+const MAX_DRAIN: u64 = 60;
+/// The least number of connections that is of use.
+const MIN_CONNECTIONS: u64 = 16;
+
+/// Where the server listens, and until when. Only [`Server`](crate::web::Server) asks for it.
+#[derive(Clone, Debug)]
+pub struct Listeners {
+    /// The addresses for everybody, at least one, none twice.
+    pub public: Vec<SocketAddr>,
+    /// The addresses that send visitors from http to https, none twice; none at all where there is no certificate.
+    pub redirect: Vec<SocketAddr>,
+    /// The addresses for operators, none twice; none at all where there is to be no such listener.
+    pub admin: Vec<SocketAddr>,
+    /// The names that operators may ask under, in lower case, beside addresses and `localhost`.
+    pub admin_names: Vec<String>,
+    /// How long to continue to serve after being told to end.
+    pub drain: Duration,
+    /// The most connections at one time, over all listeners; `None` for what the limit on descriptors leaves.
+    pub max_connections: Option<u64>,
+}
 
 impl Keys<'_> {
+    /// All listeners, and the certificate of the public ones.
+    pub(super) fn listeners(
+        &mut self,
+        public: Vec<String>,
+        tls: written::Tls,
+        admin: written::Admin,
+        server: &written::Server,
+        public_url: Option<&Url>,
+    ) -> (Listeners, Option<PairFiles>) {
+        let public = self.listen(&["listen"], &public, &[]);
+        if public.is_empty() {
+            self.faults.missing("listen", "name at least one address, like 127.0.0.1:8080");
+        }
+        let pair = self.tls(&tls, public_url);
+        let redirect = self.listen(&["tls", "redirect_listen"], &tls.redirect_listen, &public);
+        let taken = [public.as_slice(), &redirect].concat();
+        let operators = self.listen(&["admin", "listen"], &admin.listen, &taken);
+        let names = admin.names.into_iter().enumerate().filter_map(|(at, text)| {
+            self.judge(&["admin", "names", &at.to_string()], Some(text), |text| host_name(&text))
+        });
+        let admin_names = names.collect();
+        let drain = self.judge(&["server", "drain_seconds"], Some(server.drain_seconds), drain);
+        let max_connections = self.judge(&["server", "max_connections"], server.max_connections, connections);
+        let drain = drain.unwrap_or_default();
+        (Listeners { public, redirect, admin: operators, admin_names, drain, max_connections }, pair)
+    }
+
     /// Addresses to listen on, beside those that are `taken`. Port 0 is any free one, so it is never taken.
-    pub(super) fn listen(&mut self, path: &[&str], texts: &[String], taken: &[SocketAddr]) -> Vec<SocketAddr> {
+    fn listen(&mut self, path: &[&str], texts: &[String], taken: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut listen = Vec::new();
         for (at, text) in texts.iter().enumerate() {
             let at = at.to_string();
@@ -31,7 +82,7 @@ impl Keys<'_> {
     }
 
     /// The files of `[tls]`; none where there is no such table.
-    pub(super) fn tls(&mut self, tls: &written::Tls, public_url: Option<&Url>) -> Option<PairFiles> {
+    fn tls(&mut self, tls: &written::Tls, public_url: Option<&Url>) -> Option<PairFiles> {
         let cert = self.path(&["tls", "cert_file"], tls.cert_file.clone());
         let key = self.path(&["tls", "key_file"], tls.key_file.clone());
         let (present, absent) = match (cert, key) {
@@ -48,5 +99,27 @@ impl Keys<'_> {
         };
         self.fault(&["tls", present], format!("is of use only together with `tls.{absent}`"));
         None
+    }
+}
+
+fn drain(seconds: u64) -> Result<Duration, String> {
+    match seconds {
+        0..=MAX_DRAIN => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("must be at most {MAX_DRAIN}: whoever runs this server would have it killed meanwhile")),
+    }
+}
+
+fn connections(number: u64) -> Result<u64, String> {
+    match number {
+        MIN_CONNECTIONS.. => Ok(number),
+        _ => Err(format!("must be at least {MIN_CONNECTIONS}: a browser alone opens six")),
+    }
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) => Ok(name),
+        Ok(_) => Err("is an address, and those need not be listed; leave it out".to_owned()),
+        Err(_) => Err("is not a name alone, like authseal or metrics.example.com".to_owned()),
     }
 }

@@ -11,6 +11,7 @@ mod doubts;
 mod expiry;
 mod extract;
 mod faults;
+mod http;
 mod layers;
 mod limits;
 mod lines;
@@ -28,6 +29,8 @@ mod written;
 
 pub use check::check_origin;
 pub use faults::{Fault, Faults};
+pub use http::HttpSettings;
+pub use listening::Listeners;
 pub use show::{Shown, keys_of, show};
 pub use site::{Contact, Site};
 pub use sources::{FILE_LIMIT, Sources};
@@ -39,14 +42,11 @@ use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
 use crate::tokens::Patience;
-use ipnet::IpNet;
 use layers::Layers;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use url::Url;
 
 /// A checked configuration. Paths are absolute when [`Sources::working_dir`] is.
@@ -63,22 +63,12 @@ pub struct Config {
     pub doubts: Vec<String>,
     /// What browsers see: scheme, host and port, no path.
     pub public_url: Option<Url>,
-    /// The addresses to listen on, at least one, none twice.
-    pub listen: Vec<SocketAddr>,
-    /// The certificate that these addresses speak TLS with; plain http without it.
+    /// Where the server listens, and until when.
+    pub listeners: Listeners,
+    /// The certificate that the public listeners speak TLS with; plain http without it.
     pub tls: Option<PairFiles>,
-    /// The addresses that send visitors from http to https, none twice; none at all where there is no certificate.
-    pub redirect_listen: Vec<SocketAddr>,
-    /// The addresses of the admin listener, none twice; none at all where there is to be none.
-    pub admin_listen: Vec<SocketAddr>,
-    /// The names that the admin listener may be asked for under, in lower case, beside addresses and `localhost`.
-    pub admin_names: Vec<String>,
-    /// How long to go on serving after being told to end.
-    pub drain: Duration,
-    /// The most connections at one time, over all listeners; `None` for what the limit on descriptors leaves.
-    pub max_connections: Option<u64>,
-    /// The proxies whose word on the client's address and scheme is taken.
-    pub trusted_proxies: Vec<IpNet>,
+    /// How requests are read and answered.
+    pub http: HttpSettings,
     /// Where the keyring is.
     pub keyring: KeyringSource,
     /// The denylist file.
@@ -101,14 +91,10 @@ pub struct Config {
     pub rates: Rates,
     /// How long requests for an access token may wait, and how many.
     pub patience: Patience,
-    /// Whether `GET /refresh?authid=` is answered.
-    pub allow_query_authid: bool,
     /// Who runs this server.
     pub site: Site,
     /// The log.
     pub log: Log,
-    /// The folder that `/.well-known/acme-challenge/` is answered from.
-    pub acme_challenge_dir: Option<PathBuf>,
     /// A folder of pages that replace built-in ones of the same name.
     pub templates_dir: Option<PathBuf>,
 }

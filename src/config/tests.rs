@@ -60,13 +60,13 @@ fn a_configuration_of_two_keys_is_enough() {
     let (folder, sources) = sources(GOOD);
     let (config, public_url) = Config::load_to_serve(&sources).unwrap();
     assert_eq!(public_url.as_str(), "https://oauth.example.com/");
-    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
-    assert_eq!((config.admin_listen.len(), config.drain.as_secs()), (0, 5));
+    assert_eq!(config.listeners.public, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!((config.listeners.admin.len(), config.listeners.drain.as_secs()), (0, 5));
     assert!(matches!(config.keyring, KeyringSource::File(file) if file == folder.path().join("keys.toml")));
     assert_eq!(config.denylist, folder.path().join("denylist"));
     assert_eq!(config.file, Some(folder.path().join("authseal.toml")));
     assert_eq!(config.access_password_file, None);
-    assert!(config.delivery.loopback && config.delivery.trusted_origins.is_empty() && !config.allow_query_authid);
+    assert!(config.delivery.loopback && config.delivery.trusted_origins.is_empty() && !config.http.allow_query_authid);
     assert_eq!((config.log.level.as_str(), config.log.format), ("info", LogFormat::Auto));
 }
 
@@ -90,9 +90,9 @@ fn a_later_layer_wins_key_by_key() {
     ];
     let sources = sources(toml);
     let config = Config::load(&with(sources.1.clone(), &env, &[("listen", "127.0.0.1:3, [::1]:3")])).unwrap();
-    assert_eq!(config.listen, ["127.0.0.1:3".parse().unwrap(), "[::1]:3".parse().unwrap()]);
+    assert_eq!(config.listeners.public, ["127.0.0.1:3".parse().unwrap(), "[::1]:3".parse().unwrap()]);
     let first = Config::load(&with(sources.1.clone(), &[("AUTHSEAL_LISTEN", "[::]:8080, 127.0.0.1:1")], &[])).unwrap();
-    assert_eq!(first.listen, ["[::]:8080".parse().unwrap(), "127.0.0.1:1".parse().unwrap()]);
+    assert_eq!(first.listeners.public, ["[::]:8080".parse().unwrap(), "127.0.0.1:1".parse().unwrap()]);
     assert_eq!((config.log.level.as_str(), config.log.format), ("debug", LogFormat::Json));
     let clients = written(&with(sources.1.clone(), &env, &[])).clients;
     let google = &clients["google"];
@@ -165,7 +165,7 @@ fn raw_text_takes_the_type_that_its_key_wants() {
     assert_eq!(config.delivery.trusted_origins, ["https://nas.lan:8200", "http://b.lan"]);
     let provider = &config.providers["example"];
     assert_eq!(provider.refresh_token_days, Some(90));
-    assert_eq!(provider.rotation, Some(crate::provider::Rotation::SingleUse));
+    assert_eq!(provider.rotation, Some(crate::provider::RefreshTokenPolicy::SingleUse));
     assert_eq!(provider.authorize_params["access_type"], "offline");
     assert_eq!(provider.token_hosts["us"], "a.example");
     let service = &config.services["exampledrive"];
@@ -208,7 +208,7 @@ fn relative_paths_start_where_they_were_written() {
     assert_eq!(config.denylist, conf.join("denylist"));
     assert_eq!(config.access_password_file, Some(conf.join("hash")));
     assert_eq!(config.templates_dir, Some(conf.join("pages")));
-    assert_eq!(config.acme_challenge_dir, Some(folder.path().join("acme")));
+    assert_eq!(config.http.acme_challenge_dir, Some(folder.path().join("acme")));
     let flags = [("denylist.file", "/var/lib/authseal/denylist"), ("keyring.file", "k")];
     let config = Config::load(&with(sources, &[], &flags)).unwrap();
     assert_eq!(config.denylist.to_str(), Some("/var/lib/authseal/denylist"));

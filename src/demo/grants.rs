@@ -2,7 +2,7 @@
 
 use super::stand::Stand;
 use super::token;
-use crate::provider::Rotation;
+use crate::provider::RefreshTokenPolicy;
 use crate::seal::{Key, SealError, random};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -105,11 +105,11 @@ impl Grants {
         if !self.is_alive(stand, refresh_token) {
             return None;
         }
-        if stand.rotation == Rotation::None {
+        if stand.rotation == RefreshTokenPolicy::Static {
             return Some(Ok(refresh_token.to_owned().into()));
         }
         let next = self.begin(stand);
-        if stand.rotation == Rotation::SingleUse && next.is_ok() {
+        if stand.rotation == RefreshTokenPolicy::SingleUse && next.is_ok() {
             self.revoke(stand, refresh_token);
         }
         Some(next)

@@ -1,6 +1,6 @@
 //! A provider that the demo takes the place of: what its clients are told, and how its tokens behave.
 
-use crate::provider::{Flow, Provider, ProviderFacts, Rotation};
+use crate::provider::{Flow, Provider, ProviderFacts, RefreshTokenPolicy};
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ pub(super) struct Stand {
     /// What people call it; `None` for the demo's own.
     pub(super) name: Option<String>,
     pub(super) flow: Flow,
-    pub(super) rotation: Rotation,
+    pub(super) rotation: RefreshTokenPolicy,
     /// A client that has no secret.
     pub(super) public_client_id: Option<String>,
     /// What comes back beside the code: the parameter that names a token host, and one that there is.
@@ -26,7 +26,7 @@ impl Stand {
             id: "demo".to_owned(),
             name: None,
             flow: Flow::Code,
-            rotation: Rotation::None,
+            rotation: RefreshTokenPolicy::Static,
             public_client_id: None,
             token_host: None,
             revokes: true,

@@ -9,7 +9,7 @@ use super::parse::{Line, Parsed, each_line, parse};
 use super::rule::{HEADER, MAX_LINE, header, parse_line};
 use super::rules::Rules;
 use crate::files::{self, Place, Readers, Unread};
-use crate::watch::Signature;
+use crate::watch::FileStamp;
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -43,9 +43,9 @@ pub(super) fn create(path: &Path) -> io::Result<()> {
 }
 
 /// Opens the denylist to be read.
-pub(super) fn open_to_read(path: &Path) -> Result<(File, Signature), DenylistError> {
+pub(super) fn open_to_read(path: &Path) -> Result<(File, FileStamp), DenylistError> {
     match files::open(path, Readers::All) {
-        Ok((file, metadata)) => Ok((file, Signature::of(&metadata))),
+        Ok((file, metadata)) => Ok((file, FileStamp::new(&metadata))),
         Err(Unread::Missing) => Err(DenylistError::Missing(path.to_owned())),
         Err(error) => Err(DenylistError::Unread(path.to_owned(), error)),
     }
@@ -57,14 +57,14 @@ pub(super) fn unread(path: &Path, error: io::Error) -> DenylistError {
 }
 
 /// Reads the rules of the denylist `path`.
-pub(super) fn read(path: &Path) -> Result<(Rules, Signature), DenylistError> {
-    let (file, signature) = open_to_read(path)?;
+pub(super) fn read(path: &Path) -> Result<(Rules, FileStamp), DenylistError> {
+    let (file, stamp) = open_to_read(path)?;
     let parsed = parse(BufReader::with_capacity(64 * 1024, file)).map_err(|error| unread(path, error))?;
     let Parsed { rules, torn } = parsed.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))?;
     if torn {
         tracing::warn!(file = %path.display(), "the denylist's last line is cut short and left out");
     }
-    Ok((rules, signature))
+    Ok((rules, stamp))
 }
 
 /// The denylist, open to be changed; nobody else changes it until this is dropped.
@@ -179,7 +179,7 @@ impl Locked {
     fn comment_out(&self, start: u64) -> io::Result<()> {
         // The file as it is open can only append; what is opened here must be the same.
         let file = self.place.open(OFlags::WRONLY)?;
-        if Signature::of(&file.metadata()?) != Signature::of(&self.file.metadata()?) {
+        if FileStamp::new(&file.metadata()?) != FileStamp::new(&self.file.metadata()?) {
             return Err(io::Error::other("the file was replaced at this very moment; try again"));
         }
         file.write_all_at(b"#", start)

@@ -10,7 +10,7 @@ use super::rules::{Denied, Rules};
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::UnixTime;
 use crate::seal::Epoch;
-use crate::watch::{Follow, Held, Live, Readings, Signature, Source};
+use crate::watch::{FileStamp, Held, Live, LoadStatus, Source, WatchedFile};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -60,7 +60,7 @@ type Revoked = Arc<ArcSwap<BTreeSet<GrantId>>>;
 struct OnDisk {
     path: PathBuf,
     /// Of the file that holds the rules in force and the lines of `added`.
-    signature: Option<Signature>,
+    stamp: Option<FileStamp>,
     added: BTreeSet<GrantId>,
     /// Grants whose lines the disk refused. They may be read back from the page cache all the same, and a later sync
     /// may say nothing more of it: only writing them again helps.
@@ -76,8 +76,8 @@ impl Source for OnDisk {
         vec![self.path.clone()]
     }
 
-    fn read(&self) -> Result<(Rules, Vec<Signature>), DenylistError> {
-        read(&self.path).map(|(rules, signature)| (rules, vec![signature]))
+    fn read(&self) -> Result<(Rules, Vec<FileStamp>), DenylistError> {
+        read(&self.path).map(|(rules, stamp)| (rules, vec![stamp]))
     }
 
     fn is_unread(fault: &DenylistError) -> bool {
@@ -88,15 +88,15 @@ impl Source for OnDisk {
         }
     }
 
-    fn loaded(&mut self, old: &Rules, new: &Rules, from: &[Signature]) {
+    fn loaded(&mut self, old: &Rules, new: &Rules, from: &[FileStamp]) {
         let stays = |grant: &GrantId| !new.holds(*grant) || self.unconfirmed.contains(grant);
         self.revoked.rcu(|revoked| revoked.iter().copied().filter(stays).collect::<BTreeSet<_>>());
         let (before, now) = (old.count(), new.count());
-        let signature = from.first().copied();
-        if self.signature != signature {
+        let stamp = from.first().copied();
+        if self.stamp != stamp {
             tracing::info!(target: "authseal::audit", event = "denylist_changed", before, rules = now, "denylist loaded");
         }
-        self.signature = signature;
+        self.stamp = stamp;
         self.added.clear();
         if now < before {
             tracing::warn!(before, now, "the denylist has fewer rules than before; those that are left are in force");
@@ -115,15 +115,15 @@ impl Denylist {
     /// When it is missing, unreadable or faulty: to start without it would undo every revocation.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DenylistError> {
         let (path, revoked) = (path.into(), Revoked::default());
-        let (rules, signature) = read(&path)?;
+        let (rules, stamp) = read(&path)?;
         let on_disk = OnDisk {
             path: path.clone(),
-            signature: Some(signature),
+            stamp: Some(stamp),
             added: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
             revoked: Arc::clone(&revoked),
         };
-        Ok(Self { path, rules: Arc::new(Live::new(on_disk, rules, vec![signature])), revoked })
+        Ok(Self { path, rules: Arc::new(Live::new(on_disk, rules, vec![stamp])), revoked })
     }
 
     /// Makes a denylist without rules, with the ways to write one explained in it. Mode 0640.
@@ -156,12 +156,12 @@ impl Denylist {
     }
 
     /// When the rules in force were read, and how later readings went.
-    pub fn readings(&self) -> &Readings {
-        self.rules.readings()
+    pub fn load_status(&self) -> &LoadStatus {
+        self.rules.load_status()
     }
 
     /// What to hand to [`Watch::start`](crate::watch::Watch::start).
-    pub fn follow(&self) -> Option<Follow> {
+    pub fn follow(&self) -> Option<WatchedFile> {
         self.rules.follow()
     }
 
@@ -192,7 +192,7 @@ impl Denylist {
         for _ in 0..WRITES {
             let known = self.write_once(&mut file, rules, entry)?;
             if file.in_place()? {
-                return match known || !self.readings().failed() {
+                return match known || !self.load_status().failed() {
                     true => Ok(()),
                     false => Err(io::Error::new(io::ErrorKind::InvalidData, FAULTY)),
                 };
@@ -205,12 +205,12 @@ impl Denylist {
     /// Writes the line unless it is there; tells whether all of the file is known, so that none of it is faulty.
     fn write_once(&self, file: &mut Locked, rules: &mut Held<'_, OnDisk>, entry: Entry) -> io::Result<bool> {
         let Entry { grant, recorded } = entry;
-        let signature = |file: &Locked| file.file().metadata().map(|metadata| Some(Signature::of(&metadata)));
-        if signature(file)? != rules.source().signature {
+        let stamp = |file: &Locked| file.file().metadata().map(|metadata| Some(FileStamp::new(&metadata)));
+        if stamp(file)? != rules.source().stamp {
             rules.reload();
         }
         let on_disk = rules.source();
-        let known = signature(file)? == on_disk.signature;
+        let known = stamp(file)? == on_disk.stamp;
         let there = self.rules.load().holds(grant) || on_disk.added.contains(&grant);
         if known && there && !on_disk.unconfirmed.contains(&grant) {
             return file.sync().map(|()| true);
@@ -219,7 +219,7 @@ impl Denylist {
         file.append(&format!("{}\n", Rule::Grant(grant, recorded)))?;
         on_disk.unconfirmed.remove(&grant);
         if known {
-            on_disk.signature = signature(file)?;
+            on_disk.stamp = stamp(file)?;
             on_disk.added.insert(grant);
         }
         Ok(known)
@@ -457,7 +457,7 @@ mod tests {
         let (_dir, path, denylist) = fresh();
         let _watch = watched(&denylist);
         let refused = |number| denylist.denies(&service("dropbox"), epoch(number), grant(1), AT);
-        let failed = || denylist.readings().failed();
+        let failed = || denylist.load_status().failed();
         replace(&path, "authseal-denylist 1\nepoch 3\n");
         until(|| (refused(3), refused(4)) == (Some(Denied::Epoch), None));
         replace(&path, "authseal-denylist 1\nepoch 3\nepoch 4 login-before tomorrow\n");

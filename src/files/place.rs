@@ -4,7 +4,7 @@
 use super::read::{Readers, Unread, as_text, bytes, check};
 use super::trust::Way;
 use crate::seal::random;
-use crate::watch::{Signature, directory};
+use crate::watch::{FileStamp, directory};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, linkat, openat, openat2, renameat, renameat_with, unlinkat,
 };
@@ -166,7 +166,7 @@ impl Aside<'_> {
         })?;
         self.file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
         self.file.sync_all()?;
-        if Signature::of(&self.place.open(OFlags::PATH)?.metadata()?) != Signature::of(old) {
+        if FileStamp::new(&self.place.open(OFlags::PATH)?.metadata()?) != FileStamp::new(old) {
             return Ok(false);
         }
         let folder = &self.place.folder;

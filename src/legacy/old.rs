@@ -1,7 +1,7 @@
 //! An old AuthID as text, and what is derived from it: the id of its login, and the secret that its record is kept with.
 //! Both come from what only its owner has, so they are the same on every replica and after every change of keys.
 
-use crate::authid::{Bind, GrantId, ServiceId};
+use crate::authid::{GrantId, RecordSecret, ServiceId};
 use hkdf::Hkdf;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -56,10 +56,10 @@ impl OldAuthId {
     }
 
     /// What a record of its login is named by and kept with.
-    pub fn bind(&self) -> Bind {
+    pub fn record_secret(&self) -> RecordSecret {
         let mut bytes = Zeroizing::new([0; 32]);
         self.derive(b"authseal legacy bind", bytes.as_mut_slice());
-        Bind::new(bytes)
+        RecordSecret::new(bytes)
     }
 
     /// What it is denied by: SHA-256 of its one spelling.
@@ -137,10 +137,10 @@ mod tests {
         let all = [V1, &V1.replace("c0b4", "d0b4"), &V1.replace("e6_d", "f6_d"), V2, &V2.replace("google", "other")];
         let derived: Vec<_> = all.iter().map(|text| OldAuthId::parse(text).unwrap()).collect();
         for (at, one) in derived.iter().enumerate() {
-            assert_ne!(one.grant().as_bytes().as_slice(), &one.bind().expose()[..16]);
+            assert_ne!(one.grant().as_bytes().as_slice(), &one.record_secret().expose()[..16]);
             for other in &derived[at + 1..] {
                 assert_ne!(one.grant(), other.grant());
-                assert_ne!(one.bind().expose(), other.bind().expose());
+                assert_ne!(one.record_secret().expose(), other.record_secret().expose());
                 assert_ne!(one.digest(), other.digest());
             }
         }

@@ -1,7 +1,7 @@
 //! The binder: a random cookie that ties a login to the browser it began in, so that nobody can finish their own login
 //! in somebody else's browser (RFC 9700 section 4.7). One per browser, used by all its tabs.
 
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::seal::{SealError, random};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -43,6 +43,6 @@ impl Binder {
 
     /// Whether `hash` was made from this binder, in constant time.
     pub fn fits(&self, hash: &BinderHash) -> bool {
-        !guard::on(Guard::Binder) || self.hash().0.ct_eq(&hash.0).into()
+        !mitigation::on(Mitigation::Binder) || self.hash().0.ct_eq(&hash.0).into()
     }
 }

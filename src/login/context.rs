@@ -10,7 +10,7 @@ use super::fetch_token::FetchToken;
 use super::origin::{Opener, Origin, Silence};
 use crate::authid::ServiceId;
 use crate::clock::UnixTime;
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::net::{self, Client, ClientNet};
 use crate::seal::{Keyring, Purpose, SealError};
 use base64::Engine;
@@ -117,7 +117,7 @@ impl Context {
 
     pub(super) fn decode(reader: &mut Reader<'_>, now: UnixTime, lifetime: i64) -> Option<Self> {
         let age = now.checked_sub(i64::from_be_bytes(reader.array()?))?;
-        (!guard::on(Guard::Age) || (-CLOCK_SKEW..lifetime).contains(&age)).then_some(())?;
+        (!mitigation::on(Mitigation::Age) || (-CLOCK_SKEW..lifetime).contains(&age)).then_some(())?;
         let binder = BinderHash(reader.array()?);
         let client = net::from_bytes(reader.array()?);
         let [class] = reader.array()?;

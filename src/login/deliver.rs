@@ -8,7 +8,7 @@ use super::fetch_token::FetchToken;
 use super::mailbox::{self, Asker, Receiver};
 use super::origin::{Opener, Origin};
 use super::ticket::Ticket;
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
 use crate::seal::SealError;
 use secrecy::{ExposeSecret, SecretString};
@@ -60,7 +60,7 @@ impl Logins {
     /// Who tries too many tokens finds nothing.
     pub async fn pick_up(&self, token: &FetchToken, client: Client, origin: Option<Origin>) -> Option<SecretString> {
         let trusted = origin.as_ref().is_some_and(|origin| self.rules.trusts(origin));
-        if guard::on(Guard::FetchLimit) && !self.fetches.admits(client, trusted, token) {
+        if mitigation::on(Mitigation::FetchLimit) && !self.fetches.admits(client, trusted, token) {
             return None;
         }
         let asker = Asker { address: client.address, origin };

@@ -1,9 +1,9 @@
 //! Why a login did not work. What each reason becomes on a page is decided in `web`.
 
 use crate::authid::SealLoginError;
-use crate::provider::{Failure, Meaning, Service};
+use crate::provider::{ErrorClass, ProviderError, Service};
 use crate::seal::SealError;
-use crate::tokens::Refused;
+use crate::tokens::ExchangeError;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -21,7 +21,7 @@ pub enum LoginError {
     Unavailable(Arc<Service>),
     /// The login's AuthID would be refused from its first moment on, by the denylist or for want of its key.
     #[error("an AuthID made now would be refused: {1}")]
-    Paused(Option<Arc<Service>>, Refused),
+    Paused(Option<Arc<Service>>, ExchangeError),
     /// The provider sent the person back with a state of ours and neither a code nor an error.
     #[error("the callback has no code")]
     NoCode(Arc<Service>),
@@ -48,7 +48,7 @@ pub enum LoginError {
     Declined(Arc<Service>),
     /// The provider reported an error instead of a code: what it means, and its own code.
     #[error("the provider reported an error: {2}")]
-    ProviderError(Arc<Service>, Option<Meaning>, String),
+    ProviderError(Arc<Service>, Option<ErrorClass>, String),
     /// A provider reported an error without a state of ours, so nobody knows of which login; with its code.
     #[error("a provider reported an error without a login of ours: {0}")]
     Stray(String),
@@ -66,7 +66,7 @@ pub enum LoginError {
     TooMany,
     /// The call to the provider failed.
     #[error("provider: {1}")]
-    Provider(Arc<Service>, Failure),
+    Provider(Arc<Service>, ProviderError),
     /// The state store did not take the login, and without it the AuthID would be of no use.
     #[error("the state store did not take the login")]
     NotRemembered(Arc<Service>),
@@ -105,8 +105,8 @@ impl LoginError {
             Self::Replayed(_) => "replayed",
             Self::WrongIssuer => "wrong_issuer",
             Self::Declined(_) => "declined",
-            Self::ProviderError(_, Some(Meaning::Operator), _) => "operator",
-            Self::ProviderError(_, Some(Meaning::Later), _) => "busy",
+            Self::ProviderError(_, Some(ErrorClass::Operator), _) => "operator",
+            Self::ProviderError(_, Some(ErrorClass::Later), _) => "busy",
             Self::ProviderError(..) | Self::Stray(_) => "provider_error",
             Self::NoRefreshToken(..) => "no_refresh_token",
             Self::MissingScopes(..) => "missing_scopes",

@@ -1,6 +1,6 @@
 //! The fetch token: made by Duplicati's page, which asks for the AuthID by it.
 
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::unseen;
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ impl FetchToken {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         let fits = text.len() <= Self::MAX_LEN && text.bytes().all(allowed);
         let guessable = text.len() < 16 || text.bytes().collect::<BTreeSet<_>>().len() < 8;
-        let strong = !guard::on(Guard::FetchTokenStrength) || !guessable;
+        let strong = !mitigation::on(Mitigation::FetchTokenStrength) || !guessable;
         (fits && strong).then(|| Self(text.to_owned()))
     }
 

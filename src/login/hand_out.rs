@@ -5,10 +5,10 @@ use super::error::{LoginError, NoRefreshToken};
 use super::origin::{Opener, Silence};
 use super::ticket::Ticket;
 use super::{Caution, LoggedIn, Logins};
-use crate::authid::{self, Login, RevokeCode};
-use crate::guard::{self, Guard};
+use crate::authid::{self, Grant, RevokeCode};
+use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
-use crate::provider::{Rotation, Service, TokenResponse};
+use crate::provider::{RefreshTokenPolicy, Service, TokenResponse};
 use crate::store::Shelf;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Logins {
     /// Asks the store, before anything is spent, where a login is of no use that is not remembered.
     pub(super) async fn can_be_kept(&self, service: &Arc<Service>) -> Result<(), LoginError> {
-        if service.provider.rotation() != Rotation::SingleUse {
+        if service.provider.rotation() != RefreshTokenPolicy::SingleUse {
             return Ok(());
         }
         match self.store.read(Shelf::Records, &[0; 32]).await {
@@ -55,21 +55,21 @@ impl Logins {
             };
             let now = self.clock.now();
             let life = tokens.refresh_token_expires_in;
-            let login = Login {
+            let login = Grant {
                 app: service.app(),
                 ends_at: life.map(|life| now.saturating_add_unsigned(life.as_secs())),
-                ..Login::new(service.id.clone(), refresh_token, now)?
+                ..Grant::new(service.id.clone(), refresh_token, now)?
             };
             let keyring = self.keyring.load();
             let authid = authid::seal(keyring.primary(), &login)?;
-            let revoke_code = RevokeCode::new(keyring.primary(), &service.id, login.grant).print();
+            let revoke_code = RevokeCode::new(keyring.primary(), &service.id, login.id).print();
             if let Err(error) = self.tokens.begin(&login, &service, tokens).await {
-                tracing::error!(grant = %login.grant, %error, "a login could not be remembered, so it is of no use");
+                tracing::error!(grant = %login.id, %error, "a login could not be remembered, so it is of no use");
                 self.give_back(&service, Some(&login.refresh_token)).await;
                 return Err(LoginError::NotRemembered(service));
             }
             let ends = service.ends(now, login.ends_at);
-            (authid.expose().to_owned().into(), Some((login.grant, revoke_code)), ends)
+            (authid.expose().to_owned().into(), Some((login.id, revoke_code)), ends)
         };
         if let Some(why) = self.tokens.dead(authid.expose_secret()) {
             self.give_back(&service, refresh_token.as_ref()).await;
@@ -77,7 +77,7 @@ impl Logins {
         }
         let (grant, revoke_code) = named.unzip();
         let shown = service.provider.shown(callback);
-        let moved = guard::on(Guard::OtherAddress) && context.has_moved(client);
+        let moved = mitigation::on(Mitigation::OtherAddress) && context.has_moved(client);
         let caution = if moved { Some(Caution::OtherAddress) } else { caution };
         let again = caution.is_none().then(|| self.welcome(&context)).transpose()?;
         let opener = if caution.is_some() { Opener::None(Silence::Distrusted) } else { context.opener };

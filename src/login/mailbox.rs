@@ -9,7 +9,7 @@ use super::binder::BinderHash;
 use super::context::{self, Reader};
 use super::fetch_token::FetchToken;
 use super::origin::Origin;
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::net::{self, ClientNet};
 use crate::seal::{EpochKeys, Key, Keyring, Purpose, SealError};
 use crate::store::{Name, Shelf, Store};
@@ -51,7 +51,8 @@ impl Receiver {
             Self::Only(wanted) => {
                 let same_place = wanted.address.is_some() && wanted.address == asker.address;
                 let same_page = wanted.origin.is_some() && wanted.origin == asker.origin;
-                (same_place || !guard::on(Guard::MailboxAddress)) && (same_page || !guard::on(Guard::MailboxOrigin))
+                (same_place || !mitigation::on(Mitigation::MailboxAddress))
+                    && (same_page || !mitigation::on(Mitigation::MailboxOrigin))
             }
         }
     }
@@ -73,7 +74,7 @@ pub(super) async fn leave(
     let (name, key) = entry(keyring.primary(), token);
     let Ok(before) = store.read(Shelf::Mailbox, &name).await else { return Ok(false) };
     let before = before.and_then(|blob| read(&key.open(&name, &blob)?));
-    if before.is_some_and(|waiting| guard::on(Guard::MailboxOwner) && waiting.binder.0 != binder.0) {
+    if before.is_some_and(|waiting| mitigation::on(Mitigation::MailboxOwner) && waiting.binder.0 != binder.0) {
         return Ok(false);
     }
     let entry = key.seal(&name, &write(binder, receiver, authid))?;

@@ -23,10 +23,10 @@ pub use origin::{DeliveryRules, Opener, Origin, Silence};
 
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
-use crate::guard::{self, Guard};
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
+use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
-use crate::provider::{Availability, CallbackError, Failure, Flow, PastedToken, Providers, Service};
+use crate::provider::{Availability, CallbackError, Flow, PastedToken, ProviderError, Providers, Service};
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
@@ -193,12 +193,12 @@ impl Logins {
             return Err(LoginError::OtherBrowser);
         }
         let service = self.providers.catalogue().find(state.service.as_str()).cloned().ok_or(LoginError::BadState)?;
-        if guard::on(Guard::StateOptional) && dropped && !service.provider.state_optional() {
+        if mitigation::on(Mitigation::StateOptional) && dropped && !service.provider.state_optional() {
             return Err(LoginError::BadState);
         }
         self.offered(&service, Flow::Code)?;
         let other_issuer = callback.iss.as_deref().is_some_and(|issuer| !service.provider.is_issuer(issuer));
-        if guard::on(Guard::Issuer) && other_issuer {
+        if mitigation::on(Mitigation::Issuer) && other_issuer {
             return Err(LoginError::WrongIssuer);
         }
         if failed {
@@ -212,10 +212,10 @@ impl Logins {
         }
         let code = callback.code.as_ref().filter(|code| !code.expose_secret().trim().is_empty());
         let code = code.ok_or_else(|| LoginError::NoCode(service.clone()))?;
-        if guard::on(Guard::Confirmation) && dropped && !callback.confirmed {
+        if mitigation::on(Mitigation::Confirmation) && dropped && !callback.confirmed {
             return Err(LoginError::Unconfirmed(service));
         }
-        if guard::on(Guard::Replay) && !self.seen.entry(state.nonce).or_insert(()).is_fresh() {
+        if mitigation::on(Mitigation::Replay) && !self.seen.entry(state.nonce).or_insert(()).is_fresh() {
             return Err(LoginError::Replayed(Some(service)));
         }
         let verifier = service.provider.pkce().then_some(state.verifier.as_str());
@@ -226,7 +226,7 @@ impl Logins {
             }
             Err(failure) => {
                 // The code was not spent: reloading the page may still work.
-                if matches!(failure, Failure::Unreachable | Failure::NotOffered) {
+                if matches!(failure, ProviderError::Unreachable | ProviderError::NotOffered) {
                     self.seen.invalidate(&state.nonce);
                 }
                 Err(LoginError::Provider(service, failure))

@@ -3,7 +3,7 @@
 //! The origin is learned from the `Referer` of the first request only, never from a parameter. Others than browsers
 //! can forge it, so it counts together with the binder cookie alone, and for `postMessage` the browser enforces it.
 
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::provider::names_loopback;
 use url::Url;
 
@@ -92,7 +92,7 @@ impl DeliveryRules {
         let contradiction = sec_fetch_site == Some("same-origin");
         if contradiction || origin == self.own {
             Opener::None(Silence::Forgotten)
-        } else if !guard::on(Guard::TrustedOpener) || self.trusts(&origin) {
+        } else if !mitigation::on(Mitigation::TrustedOpener) || self.trusts(&origin) {
             Opener::Trusted(origin)
         } else {
             Opener::Unknown(origin)

@@ -7,7 +7,7 @@ use super::json::Members;
 use super::meaning::Told;
 use super::report::Head;
 use super::service::Provider;
-use super::{Failure, Meaning};
+use super::{ErrorClass, ProviderError};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use url::Url;
@@ -122,14 +122,14 @@ pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
     let told = Told::by_body(&provider.facts, &answer.body);
     let by_status = || provider.facts.errors.get(&format!("http-{status}")).copied().filter(|_| told.codes.is_empty());
     match (told.meaning.filter(|_| status < 500).or_else(by_status), status) {
-        (Some(Meaning::Operator), _) => Failure::Operator.into(),
-        (Some(Meaning::Later), _) => Fault::later(answer.retry_after),
-        (Some(Meaning::Unclear), _) => Failure::Unclear { status }.into(),
-        (Some(meaning), _) => Failure::Refused(meaning).into(),
-        (None, 500) => Fault::new(Failure::Unclear { status }, Repeat::IfHarmless),
-        (None, 408 | 501..) => Fault::new(Failure::Disturbed, Repeat::IfHarmless),
-        (None, 400..500) => Failure::Unclear { status }.into(),
-        (None, 200..300) if !told.codes.is_empty() => Failure::Unclear { status }.into(),
+        (Some(ErrorClass::Operator), _) => ProviderError::Misconfigured.into(),
+        (Some(ErrorClass::Later), _) => Fault::later(answer.retry_after),
+        (Some(ErrorClass::Unclear), _) => ProviderError::Unclear { status }.into(),
+        (Some(meaning), _) => ProviderError::Refused(meaning).into(),
+        (None, 500) => Fault::new(ProviderError::Unclear { status }, Repeat::IfHarmless),
+        (None, 408 | 501..) => Fault::new(ProviderError::Disturbed, Repeat::IfHarmless),
+        (None, 400..500) => ProviderError::Unclear { status }.into(),
+        (None, 200..300) if !told.codes.is_empty() => ProviderError::Unclear { status }.into(),
         // Redirects are not followed: one could carry the secret elsewhere.
         (None, _) => Fault::bad_answer(),
     }
@@ -152,7 +152,7 @@ mod tests {
     use super::super::stranger::built_in;
     use super::*;
 
-    fn read(provider: &str, status: u16, body: &str) -> Result<TokenResponse, Failure> {
+    fn read(provider: &str, status: u16, body: &str) -> Result<TokenResponse, ProviderError> {
         let facts = built_in().0.remove(provider).unwrap();
         read_as(facts, status, body, None).map_err(|fault| fault.failure)
     }
@@ -200,7 +200,7 @@ mod tests {
     fn an_access_token_that_no_header_can_carry_is_none() {
         for token in ["a\\nb", "a\\r\\n", "a\\u0000", "a\\u007f", "caf\u{e9}", "\u{1f600}", "\\u200ba"] {
             let body = format!(r#"{{"access_token":"{token}","refresh_token":"r","expires_in":60}}"#);
-            assert_eq!(read("google", 200, &body).err(), Some(Failure::BadAnswer), "{token}");
+            assert_eq!(read("google", 200, &body).err(), Some(ProviderError::BadAnswer), "{token}");
         }
         let body = r#"{"access_token":"~!/+= \"\\a","refresh_token":"caf\u00e9","expires_in":60}"#;
         let tokens = read("google", 200, body).unwrap();
@@ -344,13 +344,21 @@ mod tests {
             &long_token,
         ];
         for body in bad {
-            assert_eq!(read("google", 200, body).err(), Some(Failure::BadAnswer), "{body}");
+            assert_eq!(read("google", 200, body).err(), Some(ProviderError::BadAnswer), "{body}");
         }
         for status in [101, 301, 302, 307, 308] {
-            assert_eq!(read("google", status, r#"{"access_token":"a"}"#).err(), Some(Failure::BadAnswer), "{status}");
+            assert_eq!(
+                read("google", status, r#"{"access_token":"a"}"#).err(),
+                Some(ProviderError::BadAnswer),
+                "{status}"
+            );
         }
         for status in [408, 501, 502, 503, 504, 599] {
-            assert_eq!(read("google", status, r#"{"access_token":"a"}"#).err(), Some(Failure::Disturbed), "{status}");
+            assert_eq!(
+                read("google", status, r#"{"access_token":"a"}"#).err(),
+                Some(ProviderError::Disturbed),
+                "{status}"
+            );
         }
     }
 
@@ -359,58 +367,61 @@ mod tests {
         let bodies = ["", "<html>error=invalid_grant</html>", "{}", r#"{"access_token":"a"}"#, r#"{"error":"teapot"}"#];
         for (status, body) in [400, 401, 403, 404, 405, 418, 499, 500].into_iter().flat_map(|s| bodies.map(|b| (s, b)))
         {
-            assert_eq!(read("google", status, body).err(), Some(Failure::Unclear { status }), "{status} {body}");
+            assert_eq!(read("google", status, body).err(), Some(ProviderError::Unclear { status }), "{status} {body}");
         }
-        assert_eq!(read("google", 500, r#"{"error":"invalid_grant"}"#).err(), Some(Failure::Unclear { status: 500 }));
-        assert_eq!(read("google", 200, r#"{"error":"teapot"}"#).err(), Some(Failure::Unclear { status: 200 }));
+        assert_eq!(
+            read("google", 500, r#"{"error":"invalid_grant"}"#).err(),
+            Some(ProviderError::Unclear { status: 500 })
+        );
+        assert_eq!(read("google", 200, r#"{"error":"teapot"}"#).err(), Some(ProviderError::Unclear { status: 200 }));
     }
 
     #[test]
     fn a_status_without_a_code_means_what_the_configuration_says() {
         let facts = |errors: &str| toml::from_str::<ProviderFacts>(&format!("errors = {errors}")).unwrap();
         let read = |errors: &str, status, body: &str| read_as(facts(errors), status, body, None).err().unwrap().failure;
-        let dead = Failure::Refused(Meaning::LoginAgain);
+        let dead = ProviderError::Refused(ErrorClass::LoginAgain);
         let errors = "{ http-400 = 'login_again', http-500 = 'expired', http-302 = 'operator', http-403 = 'later' }";
         assert_eq!(read(errors, 400, ""), dead);
         assert_eq!(read(errors, 400, "<html>"), dead);
-        assert_eq!(read(errors, 400, r#"{"error":"teapot"}"#), Failure::Unclear { status: 400 });
-        assert_eq!(read(errors, 400, r#"{"error":"invalid_client"}"#), Failure::Operator);
-        assert_eq!(read(errors, 401, ""), Failure::Unclear { status: 401 });
-        assert_eq!(read(errors, 500, "<html>"), Failure::Refused(Meaning::Expired));
-        assert_eq!(read(errors, 302, ""), Failure::Operator);
-        assert_eq!(read(errors, 403, ""), Failure::Later { retry_after: None });
+        assert_eq!(read(errors, 400, r#"{"error":"teapot"}"#), ProviderError::Unclear { status: 400 });
+        assert_eq!(read(errors, 400, r#"{"error":"invalid_client"}"#), ProviderError::Misconfigured);
+        assert_eq!(read(errors, 401, ""), ProviderError::Unclear { status: 401 });
+        assert_eq!(read(errors, 500, "<html>"), ProviderError::Refused(ErrorClass::Expired));
+        assert_eq!(read(errors, 302, ""), ProviderError::Misconfigured);
+        assert_eq!(read(errors, 403, ""), ProviderError::Busy { retry_after: None });
     }
 
     #[test]
     fn codes_tell_a_dead_login_from_an_operators_fault_and_a_bad_moment() {
-        use Meaning::*;
-        let refused = Failure::Refused;
-        let later = Failure::Later { retry_after: None };
+        use ErrorClass::*;
+        let refused = ProviderError::Refused;
+        let later = ProviderError::Busy { retry_after: None };
         let cases = [
             ("google", 400, r#"{"error":"invalid_grant","error_description":"Bad Request"}"#, refused(LoginAgain)),
             ("google", 400, r#"{"error":"Invalid_Grant","error_description":"x"}"#, refused(LoginAgain)),
-            ("google", 401, r#"{"error":"deleted_client"}"#, Failure::Operator),
-            ("google", 401, r#"{"error":"invalid_client"}"#, Failure::Operator),
-            ("google", 400, r#"{"error":"unauthorized_client"}"#, Failure::Operator),
-            ("google", 403, r#"{"error":"forbidden"}"#, Failure::Unclear { status: 403 }),
-            ("google", 400, r#"{"error":{"code":400}}"#, Failure::Unclear { status: 400 }),
+            ("google", 401, r#"{"error":"deleted_client"}"#, ProviderError::Misconfigured),
+            ("google", 401, r#"{"error":"invalid_client"}"#, ProviderError::Misconfigured),
+            ("google", 400, r#"{"error":"unauthorized_client"}"#, ProviderError::Misconfigured),
+            ("google", 403, r#"{"error":"forbidden"}"#, ProviderError::Unclear { status: 403 }),
+            ("google", 400, r#"{"error":{"code":400}}"#, ProviderError::Unclear { status: 400 }),
             ("google", 429, "busy", later),
             ("google", 429, r#"{"error":"invalid_grant"}"#, later),
-            ("google", 503, "", Failure::Disturbed),
+            ("google", 503, "", ProviderError::Disturbed),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[700082]}"#, refused(Expired)),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50076]}"#, refused(Policy)),
             ("microsoft", 400, r#"{"error":"invalid_client","error_codes":[65005]}"#, refused(Consent)),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50173]}"#, refused(LoginAgain)),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[50196]}"#, later),
             ("microsoft", 400, r#"{"error":"invalid_grant","error_codes":[1,2]}"#, refused(LoginAgain)),
-            ("microsoft", 401, r#"{"error":"invalid_client","error_codes":[7000222]}"#, Failure::Operator),
+            ("microsoft", 401, r#"{"error":"invalid_client","error_codes":[7000222]}"#, ProviderError::Misconfigured),
             ("box", 400, r#"{"error":"access_denied"}"#, refused(LoginAgain)),
             ("dropbox", 400, r#"{"error":"access_denied"}"#, refused(Locked)),
             ("pcloud", 200, r#"{"result":2094,"error":"Invalid 'access_token' provided."}"#, refused(LoginAgain)),
             ("pcloud", 200, r#"{"result":4000,"error":"slow"}"#, later),
             ("pcloud", 200, r#"{"result":5000}"#, later),
-            ("pcloud", 200, r#"{"result":1000,"access_token":"a"}"#, Failure::Operator),
-            ("pcloud", 200, r#"{"result":7}"#, Failure::Unclear { status: 200 }),
+            ("pcloud", 200, r#"{"result":1000,"access_token":"a"}"#, ProviderError::Misconfigured),
+            ("pcloud", 200, r#"{"result":7}"#, ProviderError::Unclear { status: 200 }),
         ];
         for (provider, status, body, failure) in cases {
             assert_eq!(read(provider, status, body).err(), Some(failure), "{provider} {status} {body}");
@@ -424,6 +435,6 @@ mod tests {
             assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))), "{status}");
         }
         let fault = read_as(ProviderFacts::default(), 502, "", Some(60)).err().unwrap();
-        assert_eq!(fault.failure, Failure::Disturbed);
+        assert_eq!(fault.failure, ProviderError::Disturbed);
     }
 }

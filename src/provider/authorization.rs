@@ -4,7 +4,7 @@
 use super::answer::{self, Answer};
 use super::client_auth::{Form, Repeatable};
 use super::discovery::Metadata;
-use super::failure::{Failure, Fault};
+use super::failure::{Fault, ProviderError};
 use super::json::Members;
 use super::service::{Client, Provider, Service};
 use super::{Flow, Providers};
@@ -58,7 +58,7 @@ impl<'a> Request<'a> {
 }
 
 /// Where authorization requests are pushed to, if they are.
-fn pushed_to<'a>(provider: &'a Provider, metadata: Option<&'a Metadata>) -> Result<Option<&'a Url>, Failure> {
+fn pushed_to<'a>(provider: &'a Provider, metadata: Option<&'a Metadata>) -> Result<Option<&'a Url>, ProviderError> {
     let required = provider.pushed.is_some() || metadata.is_some_and(|metadata| metadata.par_required);
     if !provider.facts.par.unwrap_or(required) {
         return Ok(None);
@@ -70,7 +70,7 @@ fn pushed_to<'a>(provider: &'a Provider, metadata: Option<&'a Metadata>) -> Resu
             "authorization requests are to be pushed, but there is no address for it; set providers.<id>.par_url"
         );
     }
-    place.map(Some).ok_or(Failure::Operator)
+    place.map(Some).ok_or(ProviderError::Misconfigured)
 }
 
 impl Providers {
@@ -81,10 +81,10 @@ impl Providers {
         metadata: Option<&Metadata>,
         request: Request<'_>,
         deadline: Instant,
-    ) -> Result<Url, Failure> {
+    ) -> Result<Url, ProviderError> {
         let discovered = metadata.and_then(|metadata| metadata.authorize.as_ref());
         let url = provider.authorize.as_ref().or(discovered).filter(|_| provider.flow() == Flow::Code);
-        let mut url = url.cloned().ok_or(Failure::NotOffered)?;
+        let mut url = url.cloned().ok_or(ProviderError::NotOffered)?;
         let Some(place) = pushed_to(provider, metadata)? else {
             url.query_pairs_mut().extend_pairs(&request.0);
             return Ok(url);
@@ -113,7 +113,11 @@ fn reference(provider: &Provider, answer: &Answer) -> Result<String, Fault> {
                 "the provider did not take the pushed authorization request"
             );
             // No login is there yet that could be dead.
-            Err(if matches!(fault.failure, Failure::Refused(_)) { Failure::Operator.into() } else { fault })
+            Err(if matches!(fault.failure, ProviderError::Refused(_)) {
+                ProviderError::Misconfigured.into()
+            } else {
+                fault
+            })
         }
     }
 }
@@ -124,7 +128,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    async fn asked(facts: &str, scopes: &[&str], replies: Vec<Reply>) -> (Result<Url, Failure>, Stranger) {
+    async fn asked(facts: &str, scopes: &[&str], replies: Vec<Reply>) -> (Result<Url, ProviderError>, Stranger) {
         let stranger = Stranger::with(replies).await;
         let facts = facts.replace("AT", &stranger.url);
         let facts = format!("authorize_url = \"{0}/a?keep=1\"\ntoken_url = \"{0}/t\"\n{facts}", stranger.url);
@@ -195,16 +199,20 @@ mod tests {
     async fn a_pushed_request_that_is_not_taken_is_told() {
         let error = |code: &str| Reply::Http("400 Bad Request", format!(r#"{{"error":"{code}"}}"#));
         for (replies, failure) in [
-            (vec![error("invalid_grant")], Failure::Operator),
-            (vec![error("invalid_client"), error("invalid_client")], Failure::Operator),
-            (vec![Reply::Http("201 Created", r#"{"request_uri":""}"#.into())], Failure::BadAnswer),
-            (vec![Reply::Http("200 OK", "<html>".into())], Failure::BadAnswer),
-            (vec![Reply::Http("429 No", String::new())], Failure::Later { retry_after: None }),
+            (vec![error("invalid_grant")], ProviderError::Misconfigured),
+            (vec![error("invalid_client"), error("invalid_client")], ProviderError::Misconfigured),
+            (vec![Reply::Http("201 Created", r#"{"request_uri":""}"#.into())], ProviderError::BadAnswer),
+            (vec![Reply::Http("200 OK", "<html>".into())], ProviderError::BadAnswer),
+            (vec![Reply::Http("429 No", String::new())], ProviderError::Busy { retry_after: None }),
         ] {
             assert_eq!(asked("par_url = \"AT/par\"", &["files"], replies).await.0.err(), Some(failure));
         }
         let (url, stranger) =
             asked("issuer = \"AT\"\npar = true", &["files"], vec![Reply::Http("200 OK", "{}".into())]).await;
-        assert_eq!((url.err(), stranger.seen().len()), (Some(Failure::Operator), 1), "there is no address for it");
+        assert_eq!(
+            (url.err(), stranger.seen().len()),
+            (Some(ProviderError::Misconfigured), 1),
+            "there is no address for it"
+        );
     }
 }

@@ -5,13 +5,13 @@ use super::answer::{self, TokenResponse};
 use super::authorization::Request;
 use super::client_auth::{ClientAuths, Form, Repeatable};
 use super::discovery::Discovery;
-use super::failure::{Failure, Fault, RefreshFailure, Repeat};
+use super::failure::{Fault, ProviderError, RefreshError, Repeat};
 use super::habits::Habits;
 use super::outbound::{Outbound, SetupError};
 use super::pasted::PastedToken;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::wire::{Call, Payload, Wire};
-use super::{Availability, Catalogue, Meaning, RevokeStyle, Rotation};
+use super::{Availability, Catalogue, ErrorClass, RefreshTokenPolicy, RevokeStyle};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use secrecy::{ExposeSecret, SecretString};
@@ -85,7 +85,7 @@ impl Providers {
         redirect_uri: &str,
         state: &str,
         challenge: Option<&str>,
-    ) -> Result<Url, Failure> {
+    ) -> Result<Url, ProviderError> {
         let (provider, client) = offered(service)?;
         let deadline = Instant::now() + BUDGET;
         let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
@@ -96,7 +96,7 @@ impl Providers {
     /// Changes a code for tokens (RFC 6749 section 4.1.3). `callback` holds all parameters that came with the code.
     ///
     /// # Errors
-    /// Any [`Failure`]; `BadCallback` before anything is sent. A code is sent a second time only if the first never left.
+    /// Any [`ProviderError`]; `BadCallback` before anything is sent. A code is sent a second time only if the first never left.
     pub async fn redeem(
         &self,
         service: &Service,
@@ -104,7 +104,7 @@ impl Providers {
         redirect_uri: &str,
         verifier: Option<&str>,
         callback: &[(String, String)],
-    ) -> Result<TokenResponse, Failure> {
+    ) -> Result<TokenResponse, ProviderError> {
         let provider = offered(service)?.0;
         let mut fields = vec![("grant_type", "authorization_code"), ("code", code.expose_secret())];
         if provider.facts.send_redirect_uri.unwrap_or(true) {
@@ -119,8 +119,8 @@ impl Providers {
     /// Changes a pasted token for tokens (RFC 6749 section 4.3.2).
     ///
     /// # Errors
-    /// Any [`Failure`]. The token is sent a second time only if the first never left.
-    pub async fn trade(&self, service: &Service, pasted: &PastedToken) -> Result<TokenResponse, Failure> {
+    /// Any [`ProviderError`]. The token is sent a second time only if the first never left.
+    pub async fn trade(&self, service: &Service, pasted: &PastedToken) -> Result<TokenResponse, ProviderError> {
         let scope = service.joined_scopes();
         let mut fields = vec![("grant_type", "password"), ("username", pasted.username.as_str())];
         fields.push(("password", pasted.auth_token.expose_secret()));
@@ -137,23 +137,23 @@ impl Providers {
     /// turned away.
     ///
     /// # Errors
-    /// Any [`Failure`], and whether the token may have been spent all the same.
+    /// Any [`ProviderError`], and whether the token may have been spent all the same.
     pub async fn refresh(
         &self,
         service: &Service,
         refresh_token: &SecretString,
         budget: Duration,
-    ) -> Result<TokenResponse, RefreshFailure> {
+    ) -> Result<TokenResponse, RefreshError> {
         let fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
         let repeatable = match service.provider.rotation() {
-            Rotation::None | Rotation::Rolling => Repeatable::Yes,
-            Rotation::SingleUse => Repeatable::Unspent,
+            RefreshTokenPolicy::Static | RefreshTokenPolicy::Rolling => Repeatable::Yes,
+            RefreshTokenPolicy::SingleUse => Repeatable::Unspent,
         };
         let outcome = self.grant(service, fields, &[], Instant::now() + budget, repeatable).await;
         match &outcome {
             Ok(tokens) => self.habits.refreshed(service, refresh_token, tokens.refresh_token.as_ref()),
             Err(fault) if self.habits.is_dead(service, refresh_token, fault.failure) => {
-                let dead = Fault::from(Failure::Refused(Meaning::LoginAgain));
+                let dead = Fault::from(ProviderError::Refused(ErrorClass::LoginAgain));
                 return Err(Fault { status: fault.status, ..dead }.of_refresh());
             }
             Err(_) => {}
@@ -165,8 +165,8 @@ impl Providers {
     /// of that person at this app.
     ///
     /// # Errors
-    /// Any [`Failure`] but `Refused`: a login that is dead already is done with.
-    pub async fn revoke(&self, service: &Service, refresh_token: &SecretString) -> Result<Revoked, Failure> {
+    /// Any [`ProviderError`] but `Refused`: a login that is dead already is done with.
+    pub async fn revoke(&self, service: &Service, refresh_token: &SecretString) -> Result<Revoked, ProviderError> {
         let (provider, client) = offered(service)?;
         let deadline = Instant::now() + BUDGET;
         let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
@@ -189,8 +189,8 @@ impl Providers {
                     access_token = tokens.access_token;
                     Payload::Bearer(&access_token)
                 }
-                Err(RefreshFailure { failure: Failure::Refused(_), .. }) => return Ok(Revoked::Done),
-                Err(RefreshFailure { failure, .. }) => return Err(failure),
+                Err(RefreshError { failure: ProviderError::Refused(_), .. }) => return Ok(Revoked::Done),
+                Err(RefreshError { failure, .. }) => return Err(failure),
             },
         };
         let call = Call { provider, service: Some(service.id.as_str()), name: "revocation", url, payload };
@@ -213,10 +213,10 @@ impl Providers {
         let url = match (&provider.token, &metadata) {
             (Some(TokenUrl::One(url)), _) => url,
             (Some(TokenUrl::Chosen(hosts)), _) => {
-                provider.names_host(callback).and_then(|value| hosts.get(value)).ok_or(Failure::BadCallback)?
+                provider.names_host(callback).and_then(|value| hosts.get(value)).ok_or(ProviderError::BadCallback)?
             }
             (None, metadata) => {
-                metadata.as_ref().and_then(|metadata| metadata.token.as_ref()).ok_or(Failure::Operator)?
+                metadata.as_ref().and_then(|metadata| metadata.token.as_ref()).ok_or(ProviderError::Misconfigured)?
             }
         };
         let (url, metadata) = (url.clone(), metadata.as_deref());
@@ -227,19 +227,19 @@ impl Providers {
     }
 }
 
-fn revoked(outcome: Result<(), Fault>) -> Result<Revoked, Failure> {
+fn revoked(outcome: Result<(), Fault>) -> Result<Revoked, ProviderError> {
     match outcome {
-        Ok(()) | Err(Fault { failure: Failure::Refused(_), .. }) => Ok(Revoked::Done),
+        Ok(()) | Err(Fault { failure: ProviderError::Refused(_), .. }) => Ok(Revoked::Done),
         Err(fault) => Err(fault.failure),
     }
 }
 
 /// Nothing is sent for a service that is not offered: without a store, a call would end a login at a provider whose
 /// tokens work once.
-pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Failure> {
+pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), ProviderError> {
     match (service.availability(), &service.client) {
         (Availability::Offered, Some(client)) => Ok((&service.provider, client)),
-        _ => Err(Failure::NotOffered),
+        _ => Err(ProviderError::NotOffered),
     }
 }
 
@@ -293,7 +293,7 @@ mod tests {
         }
     }
 
-    async fn refresh(providers: &Providers, service: &Service) -> Result<TokenResponse, Failure> {
+    async fn refresh(providers: &Providers, service: &Service) -> Result<TokenResponse, ProviderError> {
         providers.refresh(service, &"r/t".into(), BUDGET).await.map_err(|failed| failed.failure)
     }
 
@@ -360,10 +360,10 @@ mod tests {
             api.pcloud.com%2f [::1] 127.0.0.1 ..%2f api。pcloud。com api.pcloud.com#x";
         for host in hostile.split(' ').chain(["", " api.pcloud.com", "api.pcloud.com\r\n"]) {
             for callback in [&[("hostname", host)][..], &[("hostname", host), ("locationid", "3")]] {
-                assert_eq!(redeem(callback).await.err(), Some(Failure::BadCallback), "{callback:?}");
+                assert_eq!(redeem(callback).await.err(), Some(ProviderError::BadCallback), "{callback:?}");
             }
         }
-        assert_eq!(redeem(&[]).await.err(), Some(Failure::BadCallback));
+        assert_eq!(redeem(&[]).await.err(), Some(ProviderError::BadCallback));
         assert!(stranger.seen().is_empty());
         assert!(redeem(&[("locationid", "1"), ("hostname", "eapi.pcloud.com")]).await.is_ok());
         assert!(redeem(&[("hostname", "evil.example"), ("locationid", "2")]).await.is_ok());
@@ -380,9 +380,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_token_that_works_once_is_never_sent_twice_after_it_may_have_arrived() {
         let disturbed = Reply::Http("503 Service Unavailable", String::new());
-        for (reply, failure) in
-            [(Reply::Hang, Failure::TimedOut), (Reply::Close, Failure::Unreachable), (disturbed, Failure::Disturbed)]
-        {
+        for (reply, failure) in [
+            (Reply::Hang, ProviderError::TimedOut),
+            (Reply::Close, ProviderError::Unreachable),
+            (disturbed, ProviderError::Disturbed),
+        ] {
             let stranger = Stranger::with([reply.clone(), ok()]).await;
             let (providers, service) = local(&stranger, "rotation = \"single_use\"");
             assert_eq!(refresh(&providers, &service).await.err(), Some(failure), "{reply:?}");
@@ -406,7 +408,7 @@ mod tests {
         let (providers, service) = local(&stranger, "rotation = \"rolling\"");
         assert!(refresh(&providers, &service).await.is_ok());
         assert_eq!(stranger.seen().len(), 2);
-        for (seconds, outcome) in [(54, None), (56, Some(Failure::TimedOut))] {
+        for (seconds, outcome) in [(54, None), (56, Some(ProviderError::TimedOut))] {
             let stranger = Stranger::with([late(seconds), ok()]).await;
             let (providers, service) = local(&stranger, "");
             let tokens = providers.redeem(&service, &"c".into(), "https://x.example/", None, &[]).await;
@@ -429,7 +431,7 @@ mod tests {
         let stranger = Stranger::with([Reply::Raw(format!("{cut}{}", &both[..30]).into())]).await;
         let (providers, service) = local(&stranger, "rotation = \"single_use\"");
         let failed = providers.refresh(&service, &"r".into(), BUDGET).await.err().unwrap();
-        assert_eq!(failed, RefreshFailure { failure: Failure::Unreachable, in_doubt: true, status: Some(200) });
+        assert_eq!(failed, RefreshError { failure: ProviderError::Unreachable, in_doubt: true, status: Some(200) });
     }
 
     #[tokio::test]
@@ -444,9 +446,9 @@ mod tests {
         let stranger = Stranger::with(answers).await;
         let (providers, service) = local(&stranger, "");
         assert_eq!(refresh(&providers, &service).await.ok().unwrap().refresh_token.unwrap().expose_secret(), "next");
-        let refused = Failure::Refused(Meaning::LoginAgain);
+        let refused = ProviderError::Refused(ErrorClass::LoginAgain);
         assert_eq!(refresh(&providers, &service).await.err(), Some(refused));
-        assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::BadAnswer));
+        assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::BadAnswer));
     }
 
     #[tokio::test(start_paused = true)]
@@ -473,7 +475,7 @@ mod tests {
         assert!(beside < Duration::from_secs(1), "{beside:?}");
         assert!(begun.elapsed() <= BUDGET + Duration::from_secs(1), "{:?}", begun.elapsed());
         assert_eq!(hanging.seen().len(), PLACES);
-        assert!(failed.iter().all(|failed| failed.failure == Failure::TimedOut));
+        assert!(failed.iter().all(|failed| failed.failure == ProviderError::TimedOut));
         assert_eq!(failed.iter().filter(|failed| failed.in_doubt).count(), PLACES);
     }
 
@@ -537,7 +539,7 @@ mod tests {
         // It answers no TLS handshake.
         let accept = async { [listener.accept().await.unwrap(), listener.accept().await.unwrap()] };
         let (answer, _connections) = tokio::join!(refresh(&providers, &service), accept);
-        assert_eq!(answer.err(), Some(Failure::TimedOut));
+        assert_eq!(answer.err(), Some(ProviderError::TimedOut));
     }
 
     #[tokio::test(start_paused = true)]
@@ -545,7 +547,7 @@ mod tests {
         let stranger = Stranger::with([Reply::Hang, Reply::Hang, ok()]).await;
         let (providers, service) = local(&stranger, "");
         let start = Instant::now();
-        assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::TimedOut));
+        assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::TimedOut));
         assert!((16..18).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
         let short =
             providers.refresh(&service, &"t".into(), Duration::from_secs(2)).await.map_err(|failed| failed.failure);
@@ -566,7 +568,7 @@ mod tests {
             let stranger = Stranger::with([throttled(head), ok()]).await;
             let (providers, service) = local(&stranger, "");
             let retry_after = seconds.map(Duration::from_secs);
-            assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::Later { retry_after }));
+            assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::Busy { retry_after }));
             assert_eq!(stranger.seen().len(), 1);
         }
     }
@@ -576,7 +578,7 @@ mod tests {
         let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         for url in [format!("http://{gone}/"), "https://authseal.invalid/".to_owned()] {
             let (providers, service) = example(&format!("authorize_url = \"{url}\"\ntoken_url = \"{url}\""));
-            assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::Unreachable), "{url}");
+            assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::Unreachable), "{url}");
         }
     }
 
@@ -596,7 +598,7 @@ mod tests {
             }
         };
         let (answer, ()) = tokio::join!(refresh(&providers, &service), serve);
-        assert_eq!(answer.err(), Some(Failure::Unreachable));
+        assert_eq!(answer.err(), Some(ProviderError::Unreachable));
     }
 
     #[tokio::test]
@@ -607,7 +609,7 @@ mod tests {
         for reply in [Reply::Http(head.leak(), String::new()), Reply::Raw(long.into_bytes())] {
             let stranger = Stranger::with([reply]).await;
             let (providers, service) = local(&stranger, "");
-            assert_eq!(refresh(&providers, &service).await.err(), Some(Failure::BadAnswer));
+            assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::BadAnswer));
             assert_eq!(stranger.seen().len(), 1);
         }
         assert!(trap.seen().is_empty());
@@ -639,8 +641,8 @@ mod tests {
     async fn a_service_that_is_not_offered_is_not_called() {
         let (providers, _) = local(&Stranger::with([]).await, "");
         let (others, service) = moved("onedrive", "live", "");
-        assert_eq!(refresh(&others, &service).await.err(), Some(Failure::NotOffered));
-        assert_eq!(providers.authorize_url(&service, "x", "s", None).await.err(), Some(Failure::NotOffered));
+        assert_eq!(refresh(&others, &service).await.err(), Some(ProviderError::NotOffered));
+        assert_eq!(providers.authorize_url(&service, "x", "s", None).await.err(), Some(ProviderError::NotOffered));
     }
 
     #[tokio::test]

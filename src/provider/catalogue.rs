@@ -2,7 +2,7 @@
 //! mends a configuration in one round.
 
 use super::service::{Client, Provider, Service};
-use super::{Availability, ClientFacts, Flow, ProviderFacts, Rotation, ServiceFacts, check};
+use super::{Availability, ClientFacts, Flow, ProviderFacts, RefreshTokenPolicy, ServiceFacts, check};
 use crate::authid::ServiceId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -149,8 +149,8 @@ fn service(
         provider: Arc::clone(provider),
         client,
         switched_off: false,
-        needs_store: provider.rotation() == Rotation::SingleUse && !durable_store,
-        renewed: provider.rotation() != Rotation::None && durable_store,
+        needs_store: provider.rotation() == RefreshTokenPolicy::SingleUse && !durable_store,
+        renewed: provider.rotation() != RefreshTokenPolicy::Static && durable_store,
         refresh_token_days: provider.facts.refresh_token_days,
     })
 }
@@ -222,7 +222,7 @@ mod tests {
         let catalogue = catalogue(clients, false).unwrap();
         let url = catalogue.find("msgroup").unwrap().provider.authorize.clone().unwrap();
         assert_eq!(url.as_str(), "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/authorize");
-        let rotation = Some(Rotation::None);
+        let rotation = Some(RefreshTokenPolicy::Static);
         let issuer = Some("https://x.example/{tenant}".into());
         let facts = ProviderFacts { issuer, rotation, ..ProviderFacts::default() };
         let client = ClientFacts { id: Some("i".into()), tenant: Some("t".into()), ..ClientFacts::default() };

@@ -7,7 +7,7 @@
 
 use super::answer::Answer;
 use super::discovery::Metadata;
-use super::failure::{Failure, Fault};
+use super::failure::{Fault, ProviderError};
 use super::json::Members;
 use super::service::{Client, Provider};
 use super::wire::{Call, Payload};
@@ -245,7 +245,9 @@ impl Providers {
                 _ if provider.facts.client_auth.is_some() => {}
                 Some(Ok(_)) => self.client_auths().worked(provider, client, choice.auth),
                 // Some servers do not call it by its name when the secret is not where they look for it.
-                Some(Err(fault)) if matches!(fault.failure, Failure::Operator | Failure::Unclear { .. }) => {
+                Some(Err(fault))
+                    if matches!(fault.failure, ProviderError::Misconfigured | ProviderError::Unclear { .. }) =>
+                {
                     self.client_auths().pass_over(provider, client, choice);
                 }
                 _ => {}
@@ -261,7 +263,7 @@ impl Providers {
 #[cfg(test)]
 mod tests {
     use super::super::stranger::{Reply, Stranger, example};
-    use super::super::{RefreshFailure, Service};
+    use super::super::{RefreshError, Service};
     use super::*;
     use std::time::Duration;
 
@@ -277,7 +279,7 @@ mod tests {
         Reply::Http("401 Unauthorized", r#"{"error":"invalid_grant"}"#.into())
     }
 
-    async fn refresh(providers: &Providers, service: &Service) -> Result<(), RefreshFailure> {
+    async fn refresh(providers: &Providers, service: &Service) -> Result<(), RefreshError> {
         providers.refresh(service, &"r".into(), Duration::from_secs(20)).await.map(|_| ())
     }
 
@@ -339,7 +341,10 @@ mod tests {
         }
         let stranger = Stranger::with([refused(), refused(), ok()]).await;
         let (providers, service) = by_urls(&stranger, "");
-        assert_eq!(refresh(&providers, &service).await.err().map(|failed| failed.failure), Some(Failure::Operator));
+        assert_eq!(
+            refresh(&providers, &service).await.err().map(|failed| failed.failure),
+            Some(ProviderError::Misconfigured)
+        );
         assert!(refresh(&providers, &service).await.is_ok());
         assert_eq!(ways(&stranger), "body basic raw", "twice at most");
     }

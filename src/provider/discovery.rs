@@ -7,7 +7,7 @@
 
 use super::address::names_loopback;
 use super::answer::{self, Answer};
-use super::failure::{Failure, Fault};
+use super::failure::{Fault, ProviderError};
 use super::json::Members;
 use super::service::Provider;
 use super::wire::{Call, Payload, Wire};
@@ -53,7 +53,7 @@ pub(super) struct Metadata {
 /// Why there is no document that can be used.
 #[derive(Clone)]
 pub(super) struct Unusable {
-    pub(super) failure: Failure,
+    pub(super) failure: ProviderError,
     /// For the operator: what is wrong with it.
     pub(super) why: String,
     /// The issuer that it names, where that is another one.
@@ -88,12 +88,12 @@ impl Discovery {
         provider: &Arc<Provider>,
         wire: &Wire,
         deadline: Instant,
-    ) -> Result<Option<Arc<Metadata>>, Failure> {
+    ) -> Result<Option<Arc<Metadata>>, ProviderError> {
         let Some(shared) = self.known.get(&provider.id) else { return Ok(None) };
         let needed = provider.discovers();
         let deadline = if needed { deadline } else { deadline.min(Instant::now() + EXTRA) };
         let Ok(mut known) = tokio::time::timeout_at(deadline, shared.lock()).await else {
-            return if needed { Err(Failure::TimedOut) } else { Ok(None) };
+            return if needed { Err(ProviderError::TimedOut) } else { Ok(None) };
         };
         if self.clock.uptime() >= known.ask_at {
             if known.metadata.is_some() || (!needed && known.trouble.is_some()) {
@@ -107,7 +107,7 @@ impl Discovery {
         match (&known.metadata, &known.trouble) {
             (Some(metadata), _) => Ok(Some(Arc::clone(metadata))),
             (None, _) if !needed => Ok(None),
-            (None, trouble) => Err(trouble.as_ref().map_or(Failure::Unreachable, |trouble| trouble.failure)),
+            (None, trouble) => Err(trouble.as_ref().map_or(ProviderError::Unreachable, |trouble| trouble.failure)),
         }
     }
 
@@ -160,8 +160,8 @@ impl Wrong {
 
 /// Redirects within the same scheme, host and port are followed: the request carries no secret.
 async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Metadata, Unusable> {
-    let unusable = |failure: Failure, why: String| Unusable { failure, why, other: None };
-    let no_url = || unusable(Failure::Operator, "its address is no URL".to_owned());
+    let unusable = |failure: ProviderError, why: String| Unusable { failure, why, other: None };
+    let no_url = || unusable(ProviderError::Misconfigured, "its address is no URL".to_owned());
     let (mut url, mut other) = places(provider.issuer().unwrap_or_default()).ok_or_else(no_url)?;
     let mut redirects = 0;
     while redirects <= REDIRECTS {
@@ -183,7 +183,7 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
             Ok(Found::Elsewhere(place)) => {
                 let why = format!("it is redirected to another place, {}", place.origin().ascii_serialization());
                 tracing::warn!(provider = provider.id, why, "the discovery document cannot be used");
-                return Err(unusable(Failure::BadAnswer, why));
+                return Err(unusable(ProviderError::BadAnswer, why));
             }
             Err(Fault { failure, .. }) => {
                 let Wrong { why, other } = wrong;
@@ -197,7 +197,7 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
     }
     let why = "it is redirected too often".to_owned();
     tracing::warn!(provider = provider.id, why, "the discovery document cannot be used");
-    Err(unusable(Failure::BadAnswer, why))
+    Err(unusable(ProviderError::BadAnswer, why))
 }
 
 /// Where an issuer's document is: OpenID Connect Discovery 1.0 section 4, and RFC 8414 section 3 for those that have none
@@ -233,7 +233,7 @@ fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fa
             "the discovery document names another issuer; write `issuer` exactly as it does"
         );
         wrong.other.get_or_init(|| shown);
-        return Err(Failure::Operator.into());
+        return Err(ProviderError::Misconfigured.into());
     }
     // Only an issuer on this machine may lead to other places on it.
     let local = provider.issuer().and_then(|issuer| Url::parse(issuer).ok()).is_some_and(|url| names_loopback(&url));
@@ -406,7 +406,10 @@ mod tests {
     #[tokio::test]
     async fn an_issuer_is_told_as_it_was_written_and_as_its_document_says() {
         let other = learnt("", |url| vec![document("https://Other.example/x", url)]).await.err().unwrap();
-        assert_eq!((other.failure, other.other.as_deref()), (Failure::Operator, Some("https://Other.example/x")));
+        assert_eq!(
+            (other.failure, other.other.as_deref()),
+            (ProviderError::Misconfigured, Some("https://Other.example/x"))
+        );
         for end in ["", "/"] {
             assert!(learnt("", |url| vec![document(&format!("{url}{end}"), url)]).await.is_ok());
         }
@@ -482,8 +485,8 @@ mod tests {
             failed.zip(discovery.trouble(&provider).await.map(|trouble| trouble.why))
         };
         let fails = async |document| fails(document).await.unwrap();
-        let bad = |why: &str| (Failure::BadAnswer, why.to_owned());
-        assert_eq!(fails(|url| document(&format!("{url}/x"), url)).await.0, Failure::Operator);
+        let bad = |why: &str| (ProviderError::BadAnswer, why.to_owned());
+        assert_eq!(fails(|url| document(&format!("{url}/x"), url)).await.0, ProviderError::Misconfigured);
         let unsafe_place = bad("its token_endpoint is neither https nor public");
         assert_eq!(fails(|url| document(url, "http://example.com")).await, unsafe_place);
         assert_eq!(fails(|url| document(url, "https://10.0.0.1")).await, unsafe_place);

@@ -6,7 +6,7 @@
 //! What speaks for an outage: a login that had such an answer works again, or more than a few have it at the same time.
 //! Kept in memory and bounded; a restart, which forgets it, only takes longer to be sure.
 
-use super::Failure;
+use super::ProviderError;
 use crate::clock::Clock;
 use moka::sync::Cache;
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub(super) struct Doubts {
 #[derive(Clone)]
 struct Doubt {
     client: String,
-    failure: Failure,
+    failure: ProviderError,
     /// How many refreshes of its client had worked when the answer came last.
     worked: u64,
     /// When that was, by the clock's uptime.
@@ -68,8 +68,8 @@ impl Doubts {
     }
 
     /// Whether a failure means that the login is dead.
-    pub(super) fn is_dead(&self, client: &str, token: TokenName, failure: Failure) -> bool {
-        if !matches!(failure, Failure::Unclear { .. }) {
+    pub(super) fn is_dead(&self, client: &str, token: TokenName, failure: ProviderError) -> bool {
+        if !matches!(failure, ProviderError::Unclear { .. }) {
             return false;
         }
         let now = self.clock.uptime();
@@ -96,8 +96,8 @@ impl Doubts {
 mod tests {
     use super::*;
 
-    const BARE: Failure = Failure::Unclear { status: 400 };
-    const CRASH: Failure = Failure::Unclear { status: 500 };
+    const BARE: ProviderError = ProviderError::Unclear { status: 400 };
+    const CRASH: ProviderError = ProviderError::Unclear { status: 500 };
 
     fn name(login: u16) -> TokenName {
         u128::from(login).to_be_bytes()
@@ -116,7 +116,7 @@ mod tests {
             doubts.worked("other", &name(3));
             assert!(!doubts.is_dead("c", name(1), failure), "another client says nothing");
             doubts.worked("c", &name(2));
-            assert!(!doubts.is_dead("c", name(1), Failure::BadAnswer));
+            assert!(!doubts.is_dead("c", name(1), ProviderError::BadAnswer));
             clock.advance(APART);
             assert!(doubts.is_dead("c", name(1), failure));
             assert!(doubts.is_dead("c", name(1), failure), "and stays");

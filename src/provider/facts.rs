@@ -57,7 +57,7 @@ pub struct ProviderFacts {
     /// A client id that everybody uses, for providers where nothing is registered.
     pub public_client_id: Option<String>,
     /// What becomes of a refresh token when it is used. No default: the wrong one costs logins.
-    pub rotation: Option<Rotation>,
+    pub rotation: Option<RefreshTokenPolicy>,
     /// How many seconds an access token is taken to live when the answer does not say. Default: half an hour.
     pub default_expires_in: Option<u32>,
     /// How many days a refresh token lives from its own issue, however often it is used.
@@ -97,7 +97,7 @@ pub struct ProviderFacts {
     pub error_codes_field: Option<String>,
     /// What error codes mean, by code, before the standard meanings; `4xxx` stands for all of four digits that begin
     /// with 4, `http-400` for an answer with that status and without a code.
-    pub errors: BTreeMap<String, Meaning>,
+    pub errors: BTreeMap<String, ErrorClass>,
     /// For a provider that ended: what to say, and the service to use instead.
     pub gone: Option<Gone>,
 }
@@ -128,9 +128,10 @@ pub enum ClientAuth {
 /// What becomes of a refresh token when it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Rotation {
+pub enum RefreshTokenPolicy {
     /// It stays.
-    None,
+    #[serde(rename = "none")]
+    Static,
     /// A new one comes, the old one lives on for a time.
     Rolling,
     /// A new one comes, the old one dies.
@@ -153,7 +154,7 @@ pub enum RevokeStyle {
 /// What an error of a provider means for the three people concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Meaning {
+pub enum ErrorClass {
     /// The login is dead; its owner must log in again.
     LoginAgain,
     /// The login is dead from not being used or from age.
@@ -259,6 +260,6 @@ mod tests {
         assert_eq!(dropbox.authorize_params["force_reapprove"], "");
         assert!(services["box.com"].hidden && services["box.com"].aliases == ["box"]);
         assert_eq!(providers["pcloud"].token_hosts["eapi.pcloud.com"], "eapi.pcloud.com");
-        assert_eq!(providers["microsoft"].errors["50196"], Meaning::Later);
+        assert_eq!(providers["microsoft"].errors["50196"], ErrorClass::Later);
     }
 }

@@ -1,19 +1,19 @@
 //! Why a call to a provider failed, in the kinds that callers treat differently, and whether to make it again.
 
-use super::Meaning;
+use super::ErrorClass;
 use std::time::Duration;
 use thiserror::Error;
 
 /// Why a call to a provider failed. Says nothing in the provider's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Failure {
-    /// The login is dead, or somebody at the person's side has to act: any [`Meaning`] but `Unclear`, `Operator` and `Later`.
+pub enum ProviderError {
+    /// The login is dead, or somebody at the person's side has to act: any [`ErrorClass`] but `Unclear`, `Operator` and `Later`.
     /// For a code or a pasted token: it is not good, or not good any more.
     #[error("the provider does not accept this login any more")]
-    Refused(Meaning),
+    Refused(ErrorClass),
     /// This server's registration at the provider, or what was configured about the provider, is at fault.
     #[error("the provider does not accept this server's client, or its configuration is wrong")]
-    Operator,
+    Misconfigured,
     /// It answered with an error that does not tell whether the login, this server or the provider is at fault: a status
     /// from 400 to 500 without a code, a code that is not known, or one that some servers use for a dead login.
     #[error("the provider answered with an error that does not say what is wrong (HTTP {status})")]
@@ -23,7 +23,7 @@ pub enum Failure {
     },
     /// The provider is busy; it may have said for how long.
     #[error("the provider is busy")]
-    Later {
+    Busy {
         /// Its `Retry-After`, at most a day.
         retry_after: Option<Duration>,
     },
@@ -49,23 +49,23 @@ pub enum Failure {
 
 /// A refresh that brought no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RefreshFailure {
+pub struct RefreshError {
     /// Why.
-    pub failure: Failure,
+    pub failure: ProviderError,
     /// Whether the provider may have carried it out all the same, and so have spent a token that works once.
     pub in_doubt: bool,
     /// The HTTP status of the provider's answer, if there was one.
     pub status: Option<u16>,
 }
 
-impl Failure {
+impl ProviderError {
     /// The kind in a word, for what is counted.
     pub fn word(self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
-            Self::Operator => "operator",
+            Self::Misconfigured => "operator",
             Self::Unclear { .. } => "unclear",
-            Self::Later { .. } => "busy",
+            Self::Busy { .. } => "busy",
             Self::Unreachable => "unreachable",
             Self::Disturbed => "disturbed",
             Self::BadAnswer => "bad_answer",
@@ -81,10 +81,10 @@ impl Failure {
             Self::Unreachable | Self::Disturbed | Self::TimedOut | Self::Unclear { status: 500.. } => {
                 Some(Duration::ZERO)
             }
-            Self::Later { retry_after } => Some(retry_after.unwrap_or_default()),
+            Self::Busy { retry_after } => Some(retry_after.unwrap_or_default()),
             Self::Unclear { .. }
             | Self::Refused(_)
-            | Self::Operator
+            | Self::Misconfigured
             | Self::BadAnswer
             | Self::BadCallback
             | Self::NotOffered => None,
@@ -110,7 +110,7 @@ pub(super) enum Repeat {
 /// The failure of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    pub(super) failure: Failure,
+    pub(super) failure: ProviderError,
     pub(super) repeat: Repeat,
     /// The HTTP status of the answer, if there was one.
     pub(super) status: Option<u16>,
@@ -118,35 +118,38 @@ pub(super) struct Fault {
 
 impl Fault {
     /// Without an answer.
-    pub(super) fn new(failure: Failure, repeat: Repeat) -> Self {
+    pub(super) fn new(failure: ProviderError, repeat: Repeat) -> Self {
         Self { failure, repeat, status: None }
     }
 
     /// As the outcome of a refresh. What was not said plainly may have happened.
-    pub(super) fn of_refresh(self) -> RefreshFailure {
+    pub(super) fn of_refresh(self) -> RefreshError {
         let plain = match self.failure {
-            Failure::Unreachable | Failure::Disturbed | Failure::BadAnswer | Failure::TimedOut => false,
-            Failure::Unclear { status } => status < 500,
+            ProviderError::Unreachable
+            | ProviderError::Disturbed
+            | ProviderError::BadAnswer
+            | ProviderError::TimedOut => false,
+            ProviderError::Unclear { status } => status < 500,
             _ => true,
         };
         let in_doubt = !plain && self.repeat != Repeat::Safe;
-        RefreshFailure { failure: self.failure, in_doubt, status: self.status }
+        RefreshError { failure: self.failure, in_doubt, status: self.status }
     }
 
     /// Turned away until later.
     pub(super) fn later(retry_after: Option<Duration>) -> Self {
-        Self::new(Failure::Later { retry_after }, retry_after.map_or(Repeat::Never, Repeat::After))
+        Self::new(ProviderError::Busy { retry_after }, retry_after.map_or(Repeat::Never, Repeat::After))
     }
 
     /// Answered without sense.
     pub(super) fn bad_answer() -> Self {
-        Failure::BadAnswer.into()
+        ProviderError::BadAnswer.into()
     }
 }
 
-impl From<Failure> for Fault {
+impl From<ProviderError> for Fault {
     /// Not to be repeated.
-    fn from(failure: Failure) -> Self {
+    fn from(failure: ProviderError) -> Self {
         Self::new(failure, Repeat::Never)
     }
 }

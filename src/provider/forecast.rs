@@ -1,7 +1,7 @@
 //! When a login ends of age. A refresh token that is handed in forever dies some day, whatever its use; one that is
 //! replaced in time never does. The one judgement of that, for the page, the command line and the metrics.
 
-use super::{Rotation, Service};
+use super::{RefreshTokenPolicy, Service};
 use crate::clock::UnixTime;
 
 const DAY: i64 = 86_400;
@@ -11,11 +11,11 @@ impl Service {
     /// when the refresh token in its AuthID came, `told` when it ends, as the provider said.
     pub fn ends(&self, issued: UnixTime, told: Option<UnixTime>) -> Option<UnixTime> {
         let stays = match self.provider.rotation() {
-            Rotation::None => true,
+            RefreshTokenPolicy::Static => true,
             // The old one is handed in again and again, unless the new one can be remembered.
-            Rotation::Rolling => !self.renewed,
+            RefreshTokenPolicy::Rolling => !self.renewed,
             // Offered only where the new one is remembered.
-            Rotation::SingleUse => false,
+            RefreshTokenPolicy::SingleUse => false,
         };
         let by_days = || self.refresh_token_days.map(|days| issued.saturating_add(i64::from(days) * DAY));
         told.or_else(by_days).filter(|_| stays)
@@ -23,7 +23,7 @@ impl Service {
 
     /// Whether refresh tokens change here, and the new ones are not remembered for longer than the process lives.
     pub fn forgets_new_tokens(&self) -> bool {
-        self.provider.rotation() == Rotation::Rolling && !self.renewed && !self.provider.raw_token()
+        self.provider.rotation() == RefreshTokenPolicy::Rolling && !self.renewed && !self.provider.raw_token()
     }
 
     /// Whole days that a login has left at `now`, by the same judgement; below 0 if it ought to be dead already.
@@ -35,13 +35,13 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::super::stranger::{built_in, clients};
-    use super::super::{Catalogue, ClientFacts, ProviderFacts, Rotation};
+    use super::super::{Catalogue, ClientFacts, ProviderFacts, RefreshTokenPolicy};
     use super::*;
 
     const ISSUED: UnixTime = 1_795_428_000;
 
     /// Days that a login has left which was just made.
-    fn days(rotation: Rotation, facts: Option<u32>, client: Option<u32>, durable: bool) -> Option<i64> {
+    fn days(rotation: RefreshTokenPolicy, facts: Option<u32>, client: Option<u32>, durable: bool) -> Option<i64> {
         let (mut providers, services) = built_in();
         let provider: &mut ProviderFacts = providers.get_mut("dropbox").unwrap();
         (provider.rotation, provider.refresh_token_days) = (Some(rotation), facts);
@@ -54,24 +54,24 @@ mod tests {
 
     #[test]
     fn a_token_that_stays_ends_at_its_age_and_one_that_is_renewed_does_not() {
-        use Rotation::*;
+        use RefreshTokenPolicy::{Rolling, SingleUse, Static};
         for (rotation, durable, expected) in [
-            (None, false, Some(90)),
-            (None, true, Some(90)),
+            (Static, false, Some(90)),
+            (Static, true, Some(90)),
             (Rolling, false, Some(90)),
-            (Rolling, true, Option::None),
-            (SingleUse, true, Option::None),
+            (Rolling, true, None),
+            (SingleUse, true, None),
         ] {
-            assert_eq!(days(rotation, Some(90), Option::None, durable), expected, "{rotation:?} {durable}");
-            assert_eq!(days(rotation, Option::None, Option::None, durable), Option::None, "{rotation:?} {durable}");
+            assert_eq!(days(rotation, Some(90), None, durable), expected, "{rotation:?} {durable}");
+            assert_eq!(days(rotation, None, None, durable), None, "{rotation:?} {durable}");
         }
     }
 
     #[test]
     fn what_the_operator_knows_of_a_client_goes_before_the_provider() {
-        assert_eq!(days(Rotation::None, None, Some(7), true), Some(7));
-        assert_eq!(days(Rotation::Rolling, Some(90), Some(7), false), Some(7));
-        assert_eq!(days(Rotation::Rolling, Some(90), Some(7), true), None);
+        assert_eq!(days(RefreshTokenPolicy::Static, None, Some(7), true), Some(7));
+        assert_eq!(days(RefreshTokenPolicy::Rolling, Some(90), Some(7), false), Some(7));
+        assert_eq!(days(RefreshTokenPolicy::Rolling, Some(90), Some(7), true), None);
     }
 
     #[test]

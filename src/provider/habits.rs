@@ -5,7 +5,7 @@
 
 use super::doubt::{Doubts, TokenName};
 use super::service::{Provider, Service};
-use super::{Failure, Rotation};
+use super::{ProviderError, RefreshTokenPolicy};
 use crate::clock::Clock;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
@@ -46,10 +46,10 @@ impl Habits {
         self.doubts.worked(&client(service), &name);
         if self.replaced.contains_key(&name) {
             self.learn(provider, Habit::OldOnes);
-        } else if replaced && provider.rotation() != Rotation::SingleUse {
+        } else if replaced && provider.rotation() != RefreshTokenPolicy::SingleUse {
             self.replaced.insert(name, ());
         }
-        if replaced && provider.rotation() == Rotation::None && self.learn(provider, Habit::Replaces) {
+        if replaced && provider.rotation() == RefreshTokenPolicy::Static && self.learn(provider, Habit::Replaces) {
             tracing::warn!(
                 provider = provider.id,
                 "the provider gave a new refresh token although its rotation is \"none\"; set providers.<id>.rotation"
@@ -59,9 +59,9 @@ impl Habits {
 
     /// Whether the login is dead, of which a refresh with the token `sent` failed. Of a replaced token that was used more
     /// than once a refusal says nothing about the provider: it was withdrawn.
-    pub(super) fn is_dead(&self, service: &Service, sent: &SecretString, failure: Failure) -> bool {
+    pub(super) fn is_dead(&self, service: &Service, sent: &SecretString, failure: ProviderError) -> bool {
         let (provider, name) = (&service.provider, name(sent));
-        let refused = matches!(failure, Failure::Refused(_) | Failure::Unclear { status: 400 | 401 });
+        let refused = matches!(failure, ProviderError::Refused(_) | ProviderError::Unclear { status: 400 | 401 });
         let spent_here = refused && self.replaced.contains_key(&name);
         if spent_here && self.learn(provider, Habit::OldOnes) {
             tracing::error!(
@@ -76,7 +76,7 @@ impl Habits {
                 "the same error came again for a login while others work; the login counts as dead"
             );
         }
-        in_doubt || spent_here && !matches!(failure, Failure::Refused(_))
+        in_doubt || spent_here && !matches!(failure, ProviderError::Refused(_))
     }
 
     /// Whether this is new.

@@ -5,7 +5,7 @@
 //! not read, but for a known code at its start or end: descriptions change without notice, and may hold anything.
 
 use super::json::Members;
-use super::{Meaning, ProviderFacts};
+use super::{ErrorClass, ProviderFacts};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,35 +13,35 @@ use url::form_urlencoded;
 
 /// RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1, RFC 7009 section 2.2.1, RFC 8628 section 3.5, OpenID Connect
 /// Core section 3.1.2.6; and some that are in no standard but in common use.
-const STANDARD: &[(&str, Meaning)] = &[
-    ("invalid_grant", Meaning::LoginAgain),
-    ("invalid_token", Meaning::LoginAgain),
-    ("expired_token", Meaning::Expired),
-    ("token_expired", Meaning::Expired),
-    ("interaction_required", Meaning::Consent),
-    ("login_required", Meaning::Consent),
-    ("account_selection_required", Meaning::Consent),
-    ("consent_required", Meaning::Consent),
-    ("admin_policy_enforced", Meaning::AdminConsent),
-    ("invalid_rapt", Meaning::Policy),
-    ("rapt_required", Meaning::Policy),
-    ("access_denied", Meaning::Locked),
-    ("account_disabled", Meaning::Locked),
-    ("account_locked", Meaning::Locked),
-    ("user_disabled", Meaning::Locked),
-    ("invalid_client", Meaning::Operator),
-    ("unauthorized_client", Meaning::Operator),
-    ("unsupported_response_type", Meaning::Operator),
-    ("redirect_uri_mismatch", Meaning::Operator),
-    ("invalid_request", Meaning::Unclear),
-    ("invalid_scope", Meaning::Unclear),
-    ("unsupported_grant_type", Meaning::Unclear),
-    ("server_error", Meaning::Later),
-    ("temporarily_unavailable", Meaning::Later),
-    ("service_unavailable", Meaning::Later),
-    ("slow_down", Meaning::Later),
-    ("rate_limit_exceeded", Meaning::Later),
-    ("too_many_requests", Meaning::Later),
+const STANDARD: &[(&str, ErrorClass)] = &[
+    ("invalid_grant", ErrorClass::LoginAgain),
+    ("invalid_token", ErrorClass::LoginAgain),
+    ("expired_token", ErrorClass::Expired),
+    ("token_expired", ErrorClass::Expired),
+    ("interaction_required", ErrorClass::Consent),
+    ("login_required", ErrorClass::Consent),
+    ("account_selection_required", ErrorClass::Consent),
+    ("consent_required", ErrorClass::Consent),
+    ("admin_policy_enforced", ErrorClass::AdminConsent),
+    ("invalid_rapt", ErrorClass::Policy),
+    ("rapt_required", ErrorClass::Policy),
+    ("access_denied", ErrorClass::Locked),
+    ("account_disabled", ErrorClass::Locked),
+    ("account_locked", ErrorClass::Locked),
+    ("user_disabled", ErrorClass::Locked),
+    ("invalid_client", ErrorClass::Operator),
+    ("unauthorized_client", ErrorClass::Operator),
+    ("unsupported_response_type", ErrorClass::Operator),
+    ("redirect_uri_mismatch", ErrorClass::Operator),
+    ("invalid_request", ErrorClass::Unclear),
+    ("invalid_scope", ErrorClass::Unclear),
+    ("unsupported_grant_type", ErrorClass::Unclear),
+    ("server_error", ErrorClass::Later),
+    ("temporarily_unavailable", ErrorClass::Later),
+    ("service_unavailable", ErrorClass::Later),
+    ("slow_down", ErrorClass::Later),
+    ("rate_limit_exceeded", ErrorClass::Later),
+    ("too_many_requests", ErrorClass::Later),
 ];
 
 /// Members with codes that are more precise than the one in `error`.
@@ -78,7 +78,7 @@ impl Code {
     }
 
     /// Looks itself up in a provider's table, by itself and by its family, then in the standards.
-    fn meaning(&self, errors: &BTreeMap<String, Meaning>) -> Option<Meaning> {
+    fn meaning(&self, errors: &BTreeMap<String, ErrorClass>) -> Option<ErrorClass> {
         // The closest family first.
         let families = (1..self.0.len()).rev().filter(|_| self.is_number());
         let family = || {
@@ -99,7 +99,7 @@ impl fmt::Display for Code {
 #[derive(Debug, PartialEq, Eq)]
 pub struct CallbackError {
     /// What it means, if that is known; nothing for a plain `access_denied`.
-    pub meaning: Option<Meaning>,
+    pub meaning: Option<ErrorClass>,
     /// Its most precise code, a word or a number and no secret; or that it has none.
     pub code: String,
     /// Whether the person, or somebody in the person's place, said no.
@@ -141,8 +141,8 @@ pub(super) fn is_key(key: &str) -> bool {
 pub(super) struct Told {
     /// Its codes, the most precise first.
     pub(super) codes: Vec<Code>,
-    /// The most precise meaning. [`Meaning::Later`] wins over all: what stands beside it is not meant for good.
-    pub(super) meaning: Option<Meaning>,
+    /// The most precise meaning. [`ErrorClass::Later`] wins over all: what stands beside it is not meant for good.
+    pub(super) meaning: Option<ErrorClass>,
     /// The provider's description, for the log at debug level alone.
     pub(super) description: Option<String>,
 }
@@ -198,9 +198,9 @@ impl Told {
     }
 }
 
-fn meaning<'c>(codes: impl Iterator<Item = &'c Code>, facts: &ProviderFacts) -> Option<Meaning> {
+fn meaning<'c>(codes: impl Iterator<Item = &'c Code>, facts: &ProviderFacts) -> Option<ErrorClass> {
     let meanings: Vec<_> = codes.filter_map(|code| code.meaning(&facts.errors)).collect();
-    meanings.iter().find(|meaning| **meaning == Meaning::Later).or(meanings.first()).copied()
+    meanings.iter().find(|meaning| **meaning == ErrorClass::Later).or(meanings.first()).copied()
 }
 
 /// The texts of a member that may hold a code: a string or a number, those in a list, and `code` of an object.
@@ -236,21 +236,21 @@ mod tests {
     use super::super::stranger::built_in;
     use super::*;
 
-    fn meaning_of(code: &str) -> Option<Meaning> {
-        let errors = [("50196", Meaning::Later), ("4xxx", Meaning::Later), ("4001", Meaning::Operator)];
-        let errors = errors.into_iter().chain([("invalid_scope", Meaning::Consent), ("40xx", Meaning::Policy)]);
+    fn meaning_of(code: &str) -> Option<ErrorClass> {
+        let errors = [("50196", ErrorClass::Later), ("4xxx", ErrorClass::Later), ("4001", ErrorClass::Operator)];
+        let errors = errors.into_iter().chain([("invalid_scope", ErrorClass::Consent), ("40xx", ErrorClass::Policy)]);
         Code::parse(code).unwrap().meaning(&errors.map(|(code, meaning)| (code.to_owned(), meaning)).collect())
     }
 
     #[test]
     fn a_code_is_looked_up_by_itself_then_by_its_family_then_in_the_standards() {
-        assert_eq!(meaning_of("50196"), Some(Meaning::Later));
-        assert_eq!(meaning_of("4001"), Some(Meaning::Operator));
-        assert_eq!(meaning_of("4100"), Some(Meaning::Later));
-        assert_eq!(meaning_of("4000"), Some(Meaning::Policy), "the closest family");
-        assert_eq!(meaning_of("invalid_scope"), Some(Meaning::Consent));
-        assert_eq!(meaning_of("invalid_grant"), Some(Meaning::LoginAgain));
-        assert_eq!(meaning_of("INVALID_Grant"), Some(Meaning::LoginAgain));
+        assert_eq!(meaning_of("50196"), Some(ErrorClass::Later));
+        assert_eq!(meaning_of("4001"), Some(ErrorClass::Operator));
+        assert_eq!(meaning_of("4100"), Some(ErrorClass::Later));
+        assert_eq!(meaning_of("4000"), Some(ErrorClass::Policy), "the closest family");
+        assert_eq!(meaning_of("invalid_scope"), Some(ErrorClass::Consent));
+        assert_eq!(meaning_of("invalid_grant"), Some(ErrorClass::LoginAgain));
+        assert_eq!(meaning_of("INVALID_Grant"), Some(ErrorClass::LoginAgain));
         for unknown in ["40001", "400", "2000", "teapot"] {
             assert_eq!(meaning_of(unknown), None, "{unknown}");
         }
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_code_is_found_wherever_providers_put_it() {
-        use Meaning::*;
+        use ErrorClass::*;
         let facts = built_in().0;
         let told = |provider: &str, body: &str| Told::by_body(&facts[provider], body).meaning;
         let cases = [

@@ -2,7 +2,7 @@
 //!
 //! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
 //! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
-//! a [`Failure`], or a [`CallbackError`] with its code.
+//! a [`ProviderError`], or a [`CallbackError`] with its code.
 
 mod address;
 mod answer;
@@ -38,9 +38,11 @@ pub use answer::TokenResponse;
 pub use availability::Availability;
 pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
-pub use check::is_client_id;
-pub use facts::{ClientAuth, ClientFacts, Flow, Gone, Meaning, ProviderFacts, RevokeStyle, Rotation, ServiceFacts};
-pub use failure::{Failure, RefreshFailure};
+pub use check::{RESERVED, is_client_id};
+pub use facts::{
+    ClientAuth, ClientFacts, ErrorClass, Flow, Gone, ProviderFacts, RefreshTokenPolicy, RevokeStyle, ServiceFacts,
+};
+pub use failure::{ProviderError, RefreshError};
 pub use meaning::CallbackError;
 pub use outbound::{Outbound, SetupError, bundled_tls};
 pub use pasted::PastedToken;

@@ -5,7 +5,7 @@
 use super::answer::Answer;
 use super::client_auth::{Choice, candidates, refuses_client};
 use super::discovery::Metadata;
-use super::failure::{Failure, Fault};
+use super::failure::{Fault, ProviderError};
 use super::service::{Client, Provider};
 use super::wire::{Call, Payload};
 use super::{ClientAuth, Providers, Trouble};
@@ -48,7 +48,7 @@ impl Providers {
                 Ok(Verdict::NoTokenEndpoint(what)) => return Some((true, Trouble::NoTokenEndpoint(what))),
                 Ok(Verdict::Well) if at > 0 => return Some((false, Trouble::OtherAuth(auth.name()))),
                 Ok(Verdict::Well) => return None,
-                Err(Fault { failure: Failure::TimedOut, .. }) => return Some((true, Trouble::TimedOut)),
+                Err(Fault { failure: ProviderError::TimedOut, .. }) => return Some((true, Trouble::TimedOut)),
                 Err(_) => return None,
             }
         }

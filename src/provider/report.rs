@@ -2,7 +2,7 @@
 //! what to look at. What was sent is left out, and so is the rest of what came.
 
 use super::answer::Answer;
-use super::failure::Failure;
+use super::failure::ProviderError;
 use super::meaning::Told;
 use super::wire::{Call, Payload};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
@@ -64,7 +64,7 @@ pub(super) fn broken(call: &Call<'_>, cause: &str) {
 }
 
 /// Says it: loudest what this server's operator has to change.
-pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
+pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: ProviderError) {
     let provider = call.provider;
     let told = Told::by_body(&provider.facts, &answer.body);
     let codes: Vec<_> = told.codes.iter().map(ToString::to_string).filter(|code| !call.sends(code)).collect();
@@ -95,8 +95,8 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
         };
     }
     match failure {
-        Failure::Operator => tell!(error, "the provider does not accept this server's client; check it"),
-        Failure::Refused(_) => tell!(info, "the provider does not accept the login"),
+        ProviderError::Misconfigured => tell!(error, "the provider does not accept this server's client; check it"),
+        ProviderError::Refused(_) => tell!(info, "the provider does not accept the login"),
         _ => tell!(warn, "the provider's answer is of no use"),
     }
     if let Some(description) = told.description {
@@ -111,14 +111,14 @@ pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: Failure) {
 }
 
 /// What to look at first. `guessed`: there is another way to send the client's secret than the one that was taken.
-fn hint(answer: &Answer, failure: Failure, guessed: bool) -> Option<&'static str> {
+fn hint(answer: &Answer, failure: ProviderError, guessed: bool) -> Option<&'static str> {
     let page = answer.head.content_type.as_deref().is_some_and(|kind| kind.contains("html"));
     match answer.status {
         300..400 => {
             Some("the address is redirected: a slash at its end is missing or one too many, or it is http for https")
         }
         404 | 405 => Some("the address is probably wrong"),
-        _ if failure == Failure::Operator && guessed => {
+        _ if failure == ProviderError::Misconfigured && guessed => {
             Some("id or secret is wrong or has ended, or the provider wants the secret sent otherwise: client_auth")
         }
         200..500 if page => Some("a page in place of JSON: a wrong address, or a firewall or login page on the way"),

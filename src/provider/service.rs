@@ -2,7 +2,7 @@
 
 use super::meaning::CallbackError;
 use super::report::printable;
-use super::{Flow, ProviderFacts, Rotation, TokenResponse};
+use super::{Flow, ProviderFacts, RefreshTokenPolicy, TokenResponse};
 use crate::authid::{AppId, ServiceId};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -96,9 +96,9 @@ impl Provider {
     }
 
     /// What becomes of a refresh token when it is used.
-    pub fn rotation(&self) -> Rotation {
+    pub fn rotation(&self) -> RefreshTokenPolicy {
         // `check` lets only a provider be without one that has ended.
-        self.facts.rotation.unwrap_or(Rotation::None)
+        self.facts.rotation.unwrap_or(RefreshTokenPolicy::Static)
     }
 
     /// Whether the access token itself is what the user keeps.
@@ -277,7 +277,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::super::stranger::{built_in, clients};
-    use super::super::{CallbackError, Catalogue, Meaning, TokenResponse};
+    use super::super::{CallbackError, Catalogue, ErrorClass, TokenResponse};
     use super::Provider;
 
     fn provider(id: &str) -> Provider {
@@ -312,24 +312,32 @@ mod tests {
         };
         let told = |meaning, code: &str, declined| (meaning, code.to_owned(), declined);
         let cases = [
-            ("google", "invalid_scope", "", told(Some(Meaning::Unclear), "invalid_scope", false)),
-            ("google", "admin_policy_enforced", "", told(Some(Meaning::AdminConsent), "admin_policy_enforced", false)),
-            ("google", "org_internal", "", told(Some(Meaning::Operator), "org_internal", false)),
+            ("google", "invalid_scope", "", told(Some(ErrorClass::Unclear), "invalid_scope", false)),
+            (
+                "google",
+                "admin_policy_enforced",
+                "",
+                told(Some(ErrorClass::AdminConsent), "admin_policy_enforced", false),
+            ),
+            ("google", "org_internal", "", told(Some(ErrorClass::Operator), "org_internal", false)),
             ("dropbox", "org_internal", "", told(None, "org_internal", false)),
-            ("google", "temporarily_unavailable", "", told(Some(Meaning::Later), "temporarily_unavailable", false)),
+            ("google", "temporarily_unavailable", "", told(Some(ErrorClass::Later), "temporarily_unavailable", false)),
             ("google", "no\ncode", "", told(None, "without a code", false)),
-            ("google", "consent_required", "", told(Some(Meaning::Consent), "consent_required", false)),
+            ("google", "consent_required", "", told(Some(ErrorClass::Consent), "consent_required", false)),
             ("box", "access_denied", "", told(None, "access_denied", true)),
             ("dropbox", "Access_Denied: the user said no", "", told(None, "access_denied", true)),
             ("microsoft", "access_denied", "AADSTS65004: declined", told(None, "65004", true)),
-            ("microsoft", "access_denied", "AADSTS90094: Admin", told(Some(Meaning::AdminConsent), "90094", true)),
-            ("microsoft", "invalid_client", "AADSTS650052: x", told(Some(Meaning::Operator), "650052", false)),
+            ("microsoft", "access_denied", "AADSTS90094: Admin", told(Some(ErrorClass::AdminConsent), "90094", true)),
+            ("microsoft", "invalid_client", "AADSTS650052: x", told(Some(ErrorClass::Operator), "650052", false)),
         ];
         for (id, code, description, expected) in cases {
             let seen = error(id, &[("state", "s"), ("error", code), ("error_description", description)]);
             assert_eq!(seen, expected, "{id} {code} {description}");
         }
-        assert_eq!(error("microsoft", &[("error", "x"), ("suberror", "consent_required")]).0, Some(Meaning::Consent));
+        assert_eq!(
+            error("microsoft", &[("error", "x"), ("suberror", "consent_required")]).0,
+            Some(ErrorClass::Consent)
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! For tests: a server on this machine that gives prepared answers, one a connection, and remembers what it was asked;
 //! and the facts to call it with.
 
-use super::{Catalogue, ClientFacts, Outbound, ProviderFacts, Providers, Rotation, Service, ServiceFacts};
+use super::{Catalogue, ClientFacts, Outbound, ProviderFacts, Providers, RefreshTokenPolicy, Service, ServiceFacts};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use serde::Deserialize;
@@ -141,7 +141,7 @@ pub(super) fn example(facts: &str) -> (Providers, Arc<Service>) {
 /// The same for other scopes.
 pub(super) fn example_asking(facts: &str, scopes: &[&str]) -> (Providers, Arc<Service>) {
     let mut provider: ProviderFacts = toml::from_str(facts).unwrap();
-    provider.rotation.get_or_insert(Rotation::Rolling);
+    provider.rotation.get_or_insert(RefreshTokenPolicy::Rolling);
     let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
     let service = ServiceFacts { provider: Some("p".into()), scopes, ..ServiceFacts::default() };
     ready([("p".to_owned(), provider)].into(), [("example".to_owned(), service)].into(), "p", "example")

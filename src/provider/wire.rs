@@ -10,7 +10,7 @@
 use super::address::names_loopback;
 use super::answer::Answer;
 use super::client_auth::{Choice, with_client};
-use super::failure::{Failure, Fault, Repeat};
+use super::failure::{Fault, ProviderError, Repeat};
 use super::names::{Names, Remembered};
 use super::outbound::{Outbound, SetupError, trusting};
 use super::report::{self, Head, report};
@@ -168,7 +168,7 @@ impl Wire {
                     call = call.name,
                     "too many calls to a provider are under way; this one was not made"
                 );
-                return Err(Fault::new(Failure::TimedOut, Repeat::Safe));
+                return Err(Fault::new(ProviderError::TimedOut, Repeat::Safe));
             };
             let begun = Instant::now();
             let answer = self.attempt(call, deadline, harmless).await;
@@ -200,7 +200,7 @@ impl Wire {
 
     async fn attempt(&self, call: &Call<'_>, deadline: Instant, harmless: bool) -> Result<Answer, Fault> {
         let broken = |error: reqwest::Error| broken(call, &error);
-        let late = |_| Fault::new(Failure::TimedOut, Repeat::IfHarmless);
+        let late = |_| Fault::new(ProviderError::TimedOut, Repeat::IfHarmless);
         let request = self.request(call, deadline).await?;
         let until = if harmless { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
         let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(broken)?;
@@ -232,7 +232,7 @@ impl Wire {
         let request = self.prepare(call.provider, method, &call.url, deadline).await.map_err(|error| {
             report::broken(call, &error.to_string());
             let timed_out = error.kind() == io::ErrorKind::TimedOut;
-            Fault::new(if timed_out { Failure::TimedOut } else { Failure::Unreachable }, Repeat::Safe)
+            Fault::new(if timed_out { ProviderError::TimedOut } else { ProviderError::Unreachable }, Repeat::Safe)
         })?;
         let request = match &call.payload {
             Payload::Nothing => request,
@@ -267,11 +267,11 @@ fn broken(call: &Call<'_>, error: &reqwest::Error) -> Fault {
     }
     report::broken(call, &cause.to_string());
     match () {
-        () if error.is_connect() && error.is_timeout() => Fault::new(Failure::TimedOut, Repeat::Safe),
-        () if error.is_connect() => Fault::new(Failure::Unreachable, Repeat::Safe),
+        () if error.is_connect() && error.is_timeout() => Fault::new(ProviderError::TimedOut, Repeat::Safe),
+        () if error.is_connect() => Fault::new(ProviderError::Unreachable, Repeat::Safe),
         () if error.is_builder() => Fault::bad_answer(),
-        () if error.is_timeout() => Fault::new(Failure::TimedOut, Repeat::IfHarmless),
-        () => Fault::new(Failure::Unreachable, Repeat::IfHarmless),
+        () if error.is_timeout() => Fault::new(ProviderError::TimedOut, Repeat::IfHarmless),
+        () => Fault::new(ProviderError::Unreachable, Repeat::IfHarmless),
     }
 }
 

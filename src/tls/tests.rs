@@ -87,7 +87,7 @@ fn a_good_pair_takes_the_old_ones_place_and_a_bad_one_is_refused_by_its_fault() 
     ];
     let refused = |expected: &str| {
         live.live.hold().reload();
-        assert!(live.readings().failed() && served(&live) == first, "{expected}");
+        assert!(live.load_status().failed() && served(&live) == first, "{expected}");
         let faults = folder.open().unwrap_err().to_string();
         let expected = expected.replace("DIR", folder.0.path().to_str().unwrap());
         assert!(faults.contains(&expected) && faults.lines().count() == 1, "{faults}");
@@ -108,7 +108,7 @@ fn a_good_pair_takes_the_old_ones_place_and_a_bad_one_is_refused_by_its_fault() 
 
     folder.put(&whole, &key);
     live.live.hold().reload();
-    assert!(!live.readings().failed() && served(&live) != first);
+    assert!(!live.load_status().failed() && served(&live) != first);
     folder.put(&other, other_key.serialize_pem());
     live.live.hold().reload();
     assert_eq!(rfc3339(live.ends()), "2202-01-01T00:00:00Z");

@@ -7,7 +7,7 @@
 use super::revoke::Withdrawal;
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
-use crate::provider::{Failure, TokenResponse};
+use crate::provider::{ProviderError, TokenResponse};
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -106,7 +106,7 @@ pub(super) type TokenName = (GrantId, [u8; 16]);
 
 #[derive(Clone, Copy)]
 struct Failed {
-    failure: Failure,
+    failure: ProviderError,
     status: Option<u16>,
     at: Duration,
     pause: Duration,
@@ -156,12 +156,12 @@ impl Outcomes {
     }
 
     /// What was lately said of this refresh token, with which status, if it still counts; of a pause, the rest of it.
-    pub(super) fn failure(&self, name: &TokenName) -> Option<(Failure, Option<u16>)> {
+    pub(super) fn failure(&self, name: &TokenName) -> Option<(ProviderError, Option<u16>)> {
         let Failed { failure, status, at, pause } = self.failures.get(name)?;
         let passed = self.clock.uptime().saturating_sub(at);
         let failure = match failure {
-            Failure::Later { retry_after: Some(time) } => {
-                Failure::Later { retry_after: Some(time.saturating_sub(passed)) }
+            ProviderError::Busy { retry_after: Some(time) } => {
+                ProviderError::Busy { retry_after: Some(time.saturating_sub(passed)) }
             }
             other => other,
         };
@@ -175,12 +175,12 @@ impl Outcomes {
     }
 
     /// Remembers a failure. One that is `in_doubt` is remembered for a moment only: a late answer may end it.
-    pub(super) fn failed(&self, name: TokenName, failure: Failure, status: Option<u16>, in_doubt: bool) {
+    pub(super) fn failed(&self, name: TokenName, failure: ProviderError, status: Option<u16>, in_doubt: bool) {
         let (first, last) = if failure.passes_after().is_some() { SHORT } else { LONG };
-        let before = || self.failures.get(&name).filter(|before| !matches!(before.failure, Failure::Refused(_)));
+        let before = || self.failures.get(&name).filter(|before| !matches!(before.failure, ProviderError::Refused(_)));
         let pause = match failure {
-            Failure::Refused(_) => PAUSE,
-            Failure::Later { retry_after: Some(time) } => time.min(LONGEST),
+            ProviderError::Refused(_) => PAUSE,
+            ProviderError::Busy { retry_after: Some(time) } => time.min(LONGEST),
             _ if in_doubt => first,
             _ => before().map_or(first, |before| (2 * before.pause).clamp(first, last)),
         };
@@ -230,7 +230,7 @@ impl Expiry<GrantId, Arc<AccessToken>> for Lifetime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Meaning;
+    use crate::provider::ErrorClass;
 
     const NAME: TokenName = (GrantId::new([1; 16]), [1; 16]);
 
@@ -365,10 +365,10 @@ mod tests {
     #[test]
     fn of_a_pause_the_rest_is_told() {
         let (outcomes, clock) = outcomes();
-        let pause = |seconds| Failure::Later { retry_after: Some(Duration::from_secs(seconds)) };
+        let pause = |seconds| ProviderError::Busy { retry_after: Some(Duration::from_secs(seconds)) };
         outcomes.failed(NAME, pause(40), Some(503), false);
         clock.advance(Duration::from_secs(15));
-        let Some((Failure::Later { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+        let Some((ProviderError::Busy { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
             panic!("forgotten")
         };
         assert!(rest <= Duration::from_secs(25) && rest > Duration::from_secs(20), "{rest:?}");
@@ -377,7 +377,7 @@ mod tests {
 
         outcomes.failed(NAME, pause(3600), Some(503), false);
         clock.advance(Duration::from_secs(290));
-        let Some((Failure::Later { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+        let Some((ProviderError::Busy { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
             panic!("forgotten")
         };
         assert!(rest > Duration::from_secs(3300), "the provider's word, not the bound of this memory: {rest:?}");
@@ -390,14 +390,14 @@ mod tests {
         const SOON: &[u64] = &[500, 1000, 2000, 4000, 5000, 5000];
         const LASTING: &[u64] = &[2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000];
         for (failure, pauses) in [
-            (Failure::Unreachable, SOON),
-            (Failure::Disturbed, SOON),
-            (Failure::TimedOut, SOON),
-            (Failure::Unclear { status: 500 }, SOON),
-            (Failure::Later { retry_after: None }, SOON),
-            (Failure::BadAnswer, LASTING),
-            (Failure::Unclear { status: 400 }, LASTING),
-            (Failure::Operator, LASTING),
+            (ProviderError::Unreachable, SOON),
+            (ProviderError::Disturbed, SOON),
+            (ProviderError::TimedOut, SOON),
+            (ProviderError::Unclear { status: 500 }, SOON),
+            (ProviderError::Busy { retry_after: None }, SOON),
+            (ProviderError::BadAnswer, LASTING),
+            (ProviderError::Unclear { status: 400 }, LASTING),
+            (ProviderError::Misconfigured, LASTING),
         ] {
             let (outcomes, clock) = outcomes();
             let lasts = |millis: &u64| {
@@ -418,7 +418,7 @@ mod tests {
             assert_eq!(outcomes.failure(&NAME), None, "in doubt, so for a moment only");
         }
         let (outcomes, clock) = outcomes();
-        outcomes.failed(NAME, Failure::Refused(Meaning::LoginAgain), Some(503), true);
+        outcomes.failed(NAME, ProviderError::Refused(ErrorClass::LoginAgain), Some(503), true);
         clock.advance(Duration::from_secs(9));
         assert!(outcomes.failure(&NAME).is_some() && outcomes.failure(&(NAME.0, [2; 16])).is_none());
     }

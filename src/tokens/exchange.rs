@@ -3,9 +3,9 @@
 
 use super::cache::{AccessToken, TokenName};
 use super::rotation::{Manner, Rotation};
-use super::{Inner, Refused, SOON};
-use crate::authid::Login;
-use crate::provider::{Failure, RefreshFailure, Rotation as Rule, Service};
+use super::{ExchangeError, Inner, SOON};
+use crate::authid::Grant;
+use crate::provider::{ProviderError, RefreshError, RefreshTokenPolicy, Service};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
@@ -19,9 +19,9 @@ impl Inner {
     /// How the store keeps up with a service's refresh tokens, if it has to.
     pub(super) fn rotation_of(&self, service: &Service) -> Option<(&Rotation, Manner)> {
         let single_use = match service.provider.rotation() {
-            Rule::None => return None,
-            Rule::Rolling => false,
-            Rule::SingleUse => true,
+            RefreshTokenPolicy::Static => return None,
+            RefreshTokenPolicy::Rolling => false,
+            RefreshTokenPolicy::SingleUse => true,
         };
         Some((self.rotation.as_ref()?, Manner { single_use, days: service.refresh_token_days() }))
     }
@@ -33,21 +33,21 @@ impl Inner {
 
     /// A remembered access token that can be handed out again. Where a new one may end the old one (Box), and another
     /// replica may have fetched one, the store must have agreed lately.
-    pub(super) fn recall(&self, login: &Login, service: &Service) -> Option<Arc<AccessToken>> {
+    pub(super) fn recall(&self, login: &Grant, service: &Service) -> Option<Arc<AccessToken>> {
         let current = match self.rotation_of(service) {
             Some((rotation, manner)) if manner.single_use => rotation.is_current(login),
             _ => true,
         };
-        self.outcomes.token(login.grant).filter(|_| current)
+        self.outcomes.token(login.id).filter(|_| current)
     }
 
     /// What makes two requests the same: the login, and where nobody keeps up with its refresh token, that token.
-    pub(super) fn name_of(&self, login: &Login, service: &Service) -> TokenName {
+    pub(super) fn name_of(&self, login: &Grant, service: &Service) -> TokenName {
         if self.rotation_of(service).is_some() {
-            return (login.grant, [0; 16]);
+            return (login.id, [0; 16]);
         }
         let hash: [u8; 32] = Sha256::digest(login.refresh_token.expose_secret().as_bytes()).into();
-        (login.grant, std::array::from_fn(|i| hash[i]))
+        (login.id, std::array::from_fn(|i| hash[i]))
     }
 
     /// One exchange with the provider, its outcome remembered. `recall`: an access token that is remembered will do.
@@ -55,9 +55,9 @@ impl Inner {
         &self,
         name: TokenName,
         service: &Arc<Service>,
-        login: &Login,
+        login: &Grant,
         recall: bool,
-    ) -> Result<Arc<AccessToken>, Refused> {
+    ) -> Result<Arc<AccessToken>, ExchangeError> {
         let outcome = match self.rotation_of(service) {
             Some((rotation, manner)) => {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
@@ -67,16 +67,16 @@ impl Inner {
             None => {
                 let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
                 let access = tokens.map(|tokens| AccessToken::new(tokens, &self.clock));
-                access.map_err(|RefreshFailure { failure, status, .. }| Refused::Provider(failure, status))
+                access.map_err(|RefreshError { failure, status, .. }| ExchangeError::Provider(failure, status))
             }
         };
         let outcome = outcome.map(Arc::new);
         match &outcome {
             Ok(access) => self.outcomes.keep(&name, access.clone()),
-            Err(Refused::Provider(failure, status)) => {
+            Err(ExchangeError::Provider(failure, status)) => {
                 let single_use = self.is_single_use(service);
                 // A refresh token that may be spent is the rotation's to guard, and its answer may still come.
-                let in_doubt = single_use && *failure != Failure::Operator;
+                let in_doubt = single_use && *failure != ProviderError::Misconfigured;
                 self.outcomes.failed(name, *failure, *status, in_doubt);
             }
             Err(_) => {}
@@ -85,9 +85,9 @@ impl Inner {
     }
 
     /// Counts how long a login has to live that was just refreshed, and warns while there is time to make it anew.
-    pub(super) fn forecast(&self, service: &Service, login: &Login) {
+    pub(super) fn forecast(&self, service: &Service, login: &Grant) {
         let Some(days) = service.days_left(login.sealed_at, login.ends_at, self.clock.now()) else { return };
-        let grant = login.grant;
+        let grant = login.id;
         self.meter.days_left(service.id.as_str(), days);
         if days < SOON {
             tracing::warn!(%grant, service = %service.id, days, "a login ends soon; its owner has to log in again before");

@@ -2,18 +2,18 @@
 //! page and the command line show the same.
 
 use super::obtain::{Asker, BUDGET};
-use super::{Opened, Refused, TokenService};
+use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{self, AuthId, GrantId, RevokeCode, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
 use crate::denylist::Denied;
-use crate::provider::Rotation;
+use crate::provider::RefreshTokenPolicy;
 use crate::seal::{Epoch, KeyState};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 /// What an AuthID is.
-pub struct Facts {
+pub struct AuthIdInfo {
     /// What it is for.
     pub service: ServiceId,
     /// What people call that; `None` when this server does not know the service.
@@ -31,7 +31,7 @@ pub struct Facts {
     /// When the refresh token in it came from the provider.
     pub sealed_at: UnixTime,
     /// When the provider will no longer take it because of its age, if it does so.
-    pub end: Option<End>,
+    pub end: Option<Expiry>,
     /// By which kind of rule it is refused, if it is.
     pub denied: Option<Denied>,
     /// The revoke code that was shown at the login; `None` when its epoch left the keyring at this moment.
@@ -39,7 +39,7 @@ pub struct Facts {
 }
 
 /// When a refresh token ends of age.
-pub struct End {
+pub struct Expiry {
     /// About then.
     pub at: UnixTime,
     /// Whether a server that remembers the newer ones gets around it.
@@ -47,7 +47,7 @@ pub struct End {
 }
 
 /// A login sealed anew.
-pub struct Anew {
+pub struct Resealed {
     /// Its AuthID. The old one stays good.
     pub authid: AuthId,
     /// Its revoke code, which lives as long as the new AuthID's key.
@@ -58,27 +58,24 @@ pub struct Anew {
 
 impl TokenService {
     /// What an AuthID is, revoked or not.
-    pub fn facts(&self, opened: &Opened) -> Facts {
+    pub fn info(&self, opened: &Opened) -> AuthIdInfo {
         let (login, epoch, keyring) = (&opened.login, opened.epoch, self.0.keyring.load());
         let service = self.0.providers.catalogue().find(login.service.as_str());
-        Facts {
+        AuthIdInfo {
             service: login.service.clone(),
             service_name: service.map(|service| service.name.clone()),
-            grant: login.grant,
+            grant: login.id,
             epoch,
             state: keyring.entries().find(|(other, ..)| *other == epoch).map(|(_, state, _)| state),
             is_older: epoch < self.newest_keys(&keyring, opened).epoch(),
             login_at: login.login_at,
             sealed_at: login.sealed_at,
             end: service.and_then(|service| {
-                let without_store = service.provider.rotation() == Rotation::Rolling;
-                Some(End { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
+                let without_store = service.provider.rotation() == RefreshTokenPolicy::Rolling;
+                Some(Expiry { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
-            revoke_code: keyring
-                .opener(epoch)
-                .ok()
-                .map(|keys| RevokeCode::new(keys, &login.service, login.grant).print()),
+            revoke_code: keyring.opener(epoch).ok().map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
         }
     }
 
@@ -87,7 +84,7 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it does not.
-    pub async fn test(&self, opened: &Opened) -> Result<(), Refused> {
+    pub async fn test(&self, opened: &Opened) -> Result<(), ExchangeError> {
         let service = self.check(opened)?.clone();
         let outcome = timeout(BUDGET, self.0.once(&opened.login, &service, Asker::Tester)).await;
         self.check(opened)?;
@@ -99,23 +96,23 @@ impl TokenService {
     ///
     /// # Errors
     /// When the login is revoked, or cannot be sealed.
-    pub async fn anew(&self, opened: &Opened) -> Result<Anew, Refused> {
+    pub async fn reseal(&self, opened: &Opened) -> Result<Resealed, ExchangeError> {
         if let Some(denied) = self.denied(opened) {
-            return Err(Refused::Denied(denied));
+            return Err(ExchangeError::Denied(denied));
         }
         let login = self.newest(&opened.login).await;
         let keyring = self.0.keyring.load();
         let keys = self.newest_keys(&keyring, opened);
         let authid = authid::seal(keys, &login).map_err(|error| {
-            tracing::warn!(grant = %login.grant, %error, "could not seal anew");
-            Refused::Internal
+            tracing::warn!(grant = %login.id, %error, "could not seal anew");
+            ExchangeError::Internal
         })?;
-        let revoke_code = RevokeCode::new(keys, &login.service, login.grant).print();
-        Ok(Anew { authid, revoke_code, epoch: keys.epoch() })
+        let revoke_code = RevokeCode::new(keys, &login.service, login.id).print();
+        Ok(Resealed { authid, revoke_code, epoch: keys.epoch() })
     }
 }
 
-impl Facts {
+impl AuthIdInfo {
     /// In words for people: what each is called, in one or two words, and what it is.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let Self { service, grant, epoch, .. } = self;

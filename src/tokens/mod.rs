@@ -16,16 +16,16 @@ mod rotation;
 mod waiting;
 
 pub use cache::AccessToken;
-pub use inspect::{Anew, End, Facts};
-pub use refused::Refused;
+pub use inspect::{AuthIdInfo, Expiry, Resealed};
+pub use refused::ExchangeError;
 pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
-use crate::authid::{self, AuthId, Envelope, GrantId, Login, ParseError, RevokeCode, ServiceId};
+use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{self, Availability, Providers, Service};
 use crate::seal::Epoch;
@@ -52,7 +52,7 @@ struct Inner {
     denylist: Arc<Denylist>,
     providers: Arc<Providers>,
     outcomes: Outcomes,
-    flights: Flights<TokenName, Result<Arc<AccessToken>, Refused>>,
+    flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     room: Room,
     loops: Loops<TokenName, Arc<AccessToken>>,
@@ -107,7 +107,7 @@ impl Source {
 /// An AuthID that opened. It may be revoked all the same.
 pub struct Opened {
     /// What was in it.
-    pub login: Login,
+    pub login: Grant,
     /// The epoch it was sealed under.
     pub epoch: Epoch,
 }
@@ -173,7 +173,7 @@ impl TokenService {
     /// When the state store fails and the AuthID would be of no use without it.
     pub async fn begin(
         &self,
-        login: &Login,
+        login: &Grant,
         service: &Service,
         tokens: provider::TokenResponse,
     ) -> Result<(), StoreError> {
@@ -188,17 +188,17 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it does not open.
-    pub fn open(&self, authid: &str) -> Result<Opened, Refused> {
+    pub fn open(&self, authid: &str) -> Result<Opened, ExchangeError> {
         let envelope = Envelope::find(authid).map_err(|error| self.explain(error, authid))?;
         let opened = envelope.open(&self.0.keyring.load());
-        let login = opened.map_err(|error| Refused::unopened(envelope.epoch, error))?;
+        let login = opened.map_err(|error| ExchangeError::unopened(envelope.epoch, error))?;
         Ok(Opened { login, epoch: envelope.epoch })
     }
 
     /// Whether a login is revoked, and by which kind of rule.
     pub fn denied(&self, opened: &Opened) -> Option<Denied> {
         let login = &opened.login;
-        self.0.denylist.denies(&login.service, opened.epoch, login.grant, login.login_at)
+        self.0.denylist.denies(&login.service, opened.epoch, login.id, login.login_at)
     }
 
     /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
@@ -208,27 +208,27 @@ impl TokenService {
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
-    fn check(&self, opened: &Opened) -> Result<&Arc<Service>, Refused> {
+    fn check(&self, opened: &Opened) -> Result<&Arc<Service>, ExchangeError> {
         if let Some(denied) = self.denied(opened) {
-            return Err(Refused::Denied(denied));
+            return Err(ExchangeError::Denied(denied));
         }
         let id = &opened.login.service;
         let service = self.0.providers.catalogue().find(id.as_str());
         match service.map(|service| (service, service.availability())) {
             Some((service, Availability::Offered)) => Ok(service),
-            Some((_, Availability::Gone { reason, .. })) => Err(Refused::Gone(id.clone(), reason.to_owned())),
-            _ => Err(Refused::NotOffered(id.clone())),
+            Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
+            _ => Err(ExchangeError::NotOffered(id.clone())),
         }
     }
 
     fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
-        let resealed = if source == Source::Fetched { self.reseal(opened, &access) } else { None };
+        let resealed = if source == Source::Fetched { self.resealed(opened, &access) } else { None };
         let expires_in = access.seconds_left(&self.0.clock);
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
 
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
-    fn reseal(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
+    fn resealed(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
         let keys = self.newest_keys(&keyring, opened);
         if renewed.is_none() && opened.epoch >= keys.epoch() {
@@ -236,29 +236,29 @@ impl TokenService {
         }
         let login = renewed.as_ref().unwrap_or(&opened.login);
         let sealed = authid::seal(keys, login);
-        sealed.inspect_err(|error| tracing::warn!(grant = %login.grant, %error, "could not seal anew")).ok()
+        sealed.inspect_err(|error| tracing::warn!(grant = %login.id, %error, "could not seal anew")).ok()
     }
 
     /// The login with the newest refresh token that is known here, for what is to be done with that one alone.
-    pub async fn newest(&self, login: &Login) -> Login {
+    pub async fn newest(&self, login: &Grant) -> Grant {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         if let Some((rotation, manner)) = service.and_then(|service| self.0.rotation_of(service)) {
             return rotation.newest(login, manner).await.unwrap_or_else(|| login.clone());
         }
-        let access = self.0.outcomes.token(login.grant);
+        let access = self.0.outcomes.token(login.id);
         access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone())
     }
 
     /// Turns the AuthID of an ended service into that service's own reason, also when it is of an older kind.
-    fn explain(&self, error: ParseError, text: &str) -> Refused {
+    fn explain(&self, error: ParseError, text: &str) -> ExchangeError {
         if RevokeCode::is_meant_by(text) {
-            return Refused::IsRevokeCode;
+            return ExchangeError::IsRevokeCode;
         }
         if let ParseError::Version2(Some(id)) = &error
             && let Some(service) = self.0.providers.catalogue().find(id.as_str())
             && let Availability::Gone { reason, .. } = service.availability()
         {
-            return Refused::Gone(id.clone(), reason.to_owned());
+            return ExchangeError::Gone(id.clone(), reason.to_owned());
         }
         error.into()
     }
@@ -266,7 +266,7 @@ impl TokenService {
 
 /// The login around the refresh token that came with an access token, if that is another one and not older: another
 /// replica may have sealed a newer one than is remembered here.
-fn renewed(login: &Login, access: &AccessToken) -> Option<Login> {
+fn renewed(login: &Grant, access: &AccessToken) -> Option<Grant> {
     let newer = access.new_refresh_token.as_ref()?;
     let sent = login.refresh_token.expose_secret().as_bytes();
     let same = bool::from(newer.expose_secret().as_bytes().ct_eq(sent));

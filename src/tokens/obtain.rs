@@ -3,9 +3,9 @@
 
 use super::cache::{AccessToken, TokenName};
 use super::waiting::Place;
-use super::{Granted, Inner, Opened, Refused, Source, TokenService};
-use crate::authid::Login;
-use crate::provider::{Failure, Service};
+use super::{ExchangeError, Granted, Inner, Opened, Source, TokenService};
+use crate::authid::Grant;
+use crate::provider::{ProviderError, Service};
 use crate::seal::NoKey;
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -44,11 +44,11 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it does not open.
-    pub async fn open_until(&self, authid: &str, deadline: Instant) -> Result<Opened, Refused> {
+    pub async fn open_until(&self, authid: &str, deadline: Instant) -> Result<Opened, ExchangeError> {
         let mut opened = self.open(authid);
-        let is_newer = |opened: &_| matches!(opened, Err(Refused::NoKey(_, NoKey::Newer)));
+        let is_newer = |opened: &_| matches!(opened, Err(ExchangeError::NoKey(_, NoKey::Newer)));
         // A keyring without a file never changes.
-        if is_newer(&opened) && self.0.waits() && self.0.keyring.readings().looked_at().is_some() {
+        if is_newer(&opened) && self.0.waits() && self.0.keyring.load_status().looked_at().is_some() {
             let Some(_place) = self.0.room.enter(UNPROVEN) else { return opened };
             let look = || self.0.ending.run_until_cancelled(sleep(LOOK));
             while is_newer(&opened) && Instant::now() + LOOK < deadline && look().await.is_some() {
@@ -64,7 +64,7 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why not.
-    pub async fn access(&self, opened: &Opened, deadline: Instant) -> Result<Granted, Refused> {
+    pub async fn access(&self, opened: &Opened, deadline: Instant) -> Result<Granted, ExchangeError> {
         let service = self.check(opened)?;
         let obtained = self.obtain(opened, service, deadline).await;
         // That took its time; a revocation may have come meanwhile.
@@ -77,9 +77,9 @@ impl TokenService {
         opened: &Opened,
         service: &Arc<Service>,
         deadline: Instant,
-    ) -> Result<(Arc<AccessToken>, Source), Refused> {
+    ) -> Result<(Arc<AccessToken>, Source), ExchangeError> {
         let (inner, login) = (&self.0, &opened.login);
-        let spare = || inner.outcomes.spare(login.grant);
+        let spare = || inner.outcomes.spare(login.id);
         // An exchange that is under way may end the spare token, where refresh tokens work once.
         let rotates = inner.is_single_use(service);
         let hurries = inner.waits() || spare().is_some() && !rotates;
@@ -89,7 +89,7 @@ impl TokenService {
             Ok(Err(refused)) => Some(refused),
             Err(_) => None,
         };
-        if failed.as_ref().map_or(!rotates, Refused::passes)
+        if failed.as_ref().map_or(!rotates, ExchangeError::passes)
             && let Some(access) = spare()
         {
             tracing::debug!(why = ?failed.map(|why| why.to_string()), "the remembered access token is handed out");
@@ -99,7 +99,7 @@ impl TokenService {
         if !inner.waits() || failed.as_ref().is_some_and(|refused| !refused.may_pass(left)) {
             return Err(failed.unwrap_or_else(|| inner.late(service)));
         }
-        let place = inner.room.enter(1).ok_or(Refused::NoRoom)?;
+        let place = inner.room.enter(1).ok_or(ExchangeError::NoRoom)?;
         let waited = self.wait(opened, service, deadline, failed, place).await;
         inner.waited(waited.as_ref().err());
         waited.map(|access| (access, Source::Fetched))
@@ -110,9 +110,9 @@ impl TokenService {
         opened: &Opened,
         service: &Arc<Service>,
         deadline: Instant,
-        failed: Option<Refused>,
+        failed: Option<ExchangeError>,
         _place: Place<'_>,
-    ) -> Result<Arc<AccessToken>, Refused> {
+    ) -> Result<Arc<AccessToken>, ExchangeError> {
         let name = self.0.name_of(&opened.login, service);
         let (inner, login, theirs) = (self.0.clone(), opened.login.clone(), service.clone());
         let attempt = move || {
@@ -134,51 +134,55 @@ impl Inner {
     }
 
     /// Counts how a wait ended.
-    fn waited(&self, refused: Option<&Refused>) {
-        self.meter.waited(refused.map_or("ok", Refused::word));
+    fn waited(&self, refused: Option<&ExchangeError>) {
+        self.meter.waited(refused.map_or("ok", ExchangeError::word));
     }
 
     /// The reason when the time is over and nothing came of a call.
-    pub(super) fn late(&self, service: &Service) -> Refused {
+    pub(super) fn late(&self, service: &Service) -> ExchangeError {
         // It continues, and its answer is kept whenever it comes.
-        if self.is_single_use(service) { Refused::Unclear(Failure::TimedOut, None) } else { Refused::TimedOut }
+        if self.is_single_use(service) {
+            ExchangeError::Unclear(ProviderError::TimedOut, None)
+        } else {
+            ExchangeError::TimedOut
+        }
     }
 
     /// Asks the provider once, together with whoever else does.
     pub(super) async fn once(
         self: &Arc<Self>,
-        login: &Login,
+        login: &Grant,
         service: &Arc<Service>,
         asker: Asker,
-    ) -> Result<Arc<AccessToken>, Refused> {
+    ) -> Result<Arc<AccessToken>, ExchangeError> {
         let name = self.name_of(login, service);
         let work = || {
             let (inner, login, service) = (self.clone(), login.clone(), service.clone());
             async move { inner.ask(name, &login, &service, asker).await }
         };
-        self.flights.join(name, work).await.unwrap_or(Err(Refused::Internal))
+        self.flights.join(name, work).await.unwrap_or(Err(ExchangeError::Internal))
     }
 
     async fn ask(
         &self,
         name: TokenName,
-        login: &Login,
+        login: &Grant,
         service: &Arc<Service>,
         asker: Asker,
-    ) -> Result<Arc<AccessToken>, Refused> {
+    ) -> Result<Arc<AccessToken>, ExchangeError> {
         let recall = asker != Asker::Tester;
         // Whoever came here after an earlier flight had landed finds its result.
         if let Some(access) = self.recall(login, service).filter(|_| recall) {
             return Ok(access);
         }
-        let counts = |failure: &Failure| match asker {
+        let counts = |failure: &ProviderError| match asker {
             Asker::Client => true,
             Asker::Loop => failure.passes_after() != Some(Duration::ZERO),
             // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
-            Asker::Tester => matches!(failure, Failure::Later { .. }),
+            Asker::Tester => matches!(failure, ProviderError::Busy { .. }),
         };
         if let Some((failure, status)) = self.outcomes.failure(&name).filter(|(failure, _)| counts(failure)) {
-            return Err(Refused::Provider(failure, status));
+            return Err(ExchangeError::Provider(failure, status));
         }
         let outcome = self.call(name, service, login, recall).await;
         if outcome.is_ok() {

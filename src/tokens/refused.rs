@@ -2,14 +2,14 @@
 
 use crate::authid::{OpenError, ParseError, ServiceId};
 use crate::denylist::Denied;
-use crate::provider::Failure;
+use crate::provider::ProviderError;
 use crate::seal::{Epoch, NoKey};
 use std::time::Duration;
 use thiserror::Error;
 
 /// Why there is no access token, or what was sent cannot be taken at all.
 #[derive(Clone, Debug, Error)]
-pub enum Refused {
+pub enum ExchangeError {
     /// Not an AuthID, one of an older kind, or not spelled as it was handed out.
     #[error(transparent)]
     Parse(#[from] ParseError),
@@ -39,16 +39,16 @@ pub enum Refused {
     Gone(ServiceId, String),
     /// The provider gave none; the HTTP status of its answer, if there was one.
     #[error("provider: {0}")]
-    Provider(Failure, Option<u16>),
+    Provider(ProviderError, Option<u16>),
     /// The state store has no record of this login, whose refresh token has changed since it was sealed.
     #[error("no record of this login in the state store")]
-    Forgotten,
+    NoRecord,
     /// The provider gave none, and nobody can say yet whether it spent a refresh token that works once.
     #[error("provider, and the refresh token may be spent: {0}")]
-    Unclear(Failure, Option<u16>),
+    Unclear(ProviderError, Option<u16>),
     /// The refresh token may have been spent by an exchange that broke off; it is left alone for some seconds.
     #[error("an exchange broke off; its refresh token is left alone for a while")]
-    InDoubt,
+    MaybeSpent,
     /// There is no key for what the state store remembers of this login.
     #[error("no key for the login's record, which is of epoch {0}: {1}")]
     NoKeyForRecord(Epoch, NoKey),
@@ -66,7 +66,7 @@ pub enum Refused {
     Internal,
 }
 
-impl Refused {
+impl ExchangeError {
     /// The kind in a word, for what is counted.
     pub fn word(&self) -> &'static str {
         match self {
@@ -76,9 +76,9 @@ impl Refused {
             Self::NotOffered(_) => "not_offered",
             Self::Gone(..) => "gone",
             Self::Provider(failure, _) => failure.word(),
-            Self::Forgotten => "forgotten",
+            Self::NoRecord => "forgotten",
             Self::Unclear(failure, _) => failure.word(),
-            Self::InDoubt => "in_doubt",
+            Self::MaybeSpent => "in_doubt",
             Self::StoreDown => "store",
             Self::TimedOut => "timed_out",
             Self::NoRoom => "no_room",
@@ -102,10 +102,10 @@ impl Refused {
     /// Whether it says nothing against the login, so that a token fetched earlier may still be handed out.
     pub(super) fn passes(&self) -> bool {
         match self {
-            Self::Provider(failure, _) => !matches!(failure, Failure::Refused(_)),
+            Self::Provider(failure, _) => !matches!(failure, ProviderError::Refused(_)),
             Self::Unclear(..)
             | Self::NoKeyForRecord(_, NoKey::Newer)
-            | Self::InDoubt
+            | Self::MaybeSpent
             | Self::StoreDown
             | Self::TimedOut
             | Self::Internal => true,
@@ -119,7 +119,7 @@ impl Refused {
             Self::Provider(failure, _) | Self::Unclear(failure, _) => failure.passes_after(),
             Self::NoKey(_, NoKey::Newer)
             | Self::NoKeyForRecord(_, NoKey::Newer)
-            | Self::InDoubt
+            | Self::MaybeSpent
             | Self::StoreDown
             | Self::TimedOut => Some(Duration::ZERO),
             _ => None,

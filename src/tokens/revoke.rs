@@ -5,11 +5,11 @@
 //! time join, and a login that is both on the denylist and ended at its provider is answered from memory.
 
 use super::rotation::Acted;
-use super::{Opened, Refused, TokenService};
-use crate::authid::{GrantId, Login, OpenError, RevokeCode, ServiceId};
+use super::{ExchangeError, Opened, TokenService};
+use crate::authid::{Grant, GrantId, OpenError, RevokeCode, ServiceId};
 use crate::clock::UnixTime;
 use crate::denylist::{Denied, NotDurable};
-use crate::provider::{Availability, Failure, Revoked, Service};
+use crate::provider::{Availability, ProviderError, Revoked, Service};
 use crate::seal::Epoch;
 use futures_util::FutureExt;
 use secrecy::SecretString;
@@ -34,7 +34,7 @@ impl Revocable {
     /// Which login it is.
     pub fn grant(&self) -> GrantId {
         match self {
-            Self::Login(opened) => opened.login.grant,
+            Self::Login(opened) => opened.login.id,
             Self::Code(code) => code.grant,
         }
     }
@@ -139,19 +139,19 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it names none.
-    pub fn revocable(&self, text: &str) -> Result<Revocable, Refused> {
+    pub fn revocable(&self, text: &str) -> Result<Revocable, ExchangeError> {
         match self.open(text) {
-            Err(Refused::IsRevokeCode) => self.open_code(text).map(Revocable::Code),
+            Err(ExchangeError::IsRevokeCode) => self.open_code(text).map(Revocable::Code),
             opened => opened.map(Revocable::Login),
         }
     }
 
-    fn open_code(&self, text: &str) -> Result<RevokeCode, Refused> {
-        let code = RevokeCode::find(text).ok_or(Refused::BadRevokeCode)?;
+    fn open_code(&self, text: &str) -> Result<RevokeCode, ExchangeError> {
+        let code = RevokeCode::find(text).ok_or(ExchangeError::BadRevokeCode)?;
         match code.check(&self.0.keyring.load()) {
             Ok(()) => Ok(code),
-            Err(OpenError::NoKey(why)) => Err(Refused::NoKeyForRevokeCode(code.epoch, why)),
-            Err(OpenError::Forged) => Err(Refused::BadRevokeCode),
+            Err(OpenError::NoKey(why)) => Err(ExchangeError::NoKeyForRevokeCode(code.epoch, why)),
+            Err(OpenError::Forged) => Err(ExchangeError::BadRevokeCode),
         }
     }
 
@@ -164,7 +164,7 @@ impl TokenService {
         admit: impl FnOnce() -> bool,
     ) -> Revocation {
         let (service, epoch, grant) = match &revocable {
-            Revocable::Login(Opened { login, epoch }) => (login.service.clone(), *epoch, login.grant),
+            Revocable::Login(Opened { login, epoch }) => (login.service.clone(), *epoch, login.id),
             Revocable::Code(code) => (code.service.clone(), code.epoch, code.grant),
         };
         // No rule about old logins refuses one of the last day of all.
@@ -214,7 +214,7 @@ impl TokenService {
     }
 
     /// The service at whose provider a login can be ended, or why it is not.
-    fn revocable_at(&self, login: &Login, at_provider: AtProvider) -> Result<Arc<Service>, Withdrawal> {
+    fn revocable_at(&self, login: &Grant, at_provider: AtProvider) -> Result<Arc<Service>, Withdrawal> {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         let service = service.filter(|service| service.availability() == Availability::Offered);
         let service = service.ok_or(Withdrawal::NotSupported)?;
@@ -224,12 +224,12 @@ impl TokenService {
         }
     }
 
-    async fn withdraw(&self, service: &Service, login: &Login) -> Withdrawal {
+    async fn withdraw(&self, service: &Service, login: &Grant) -> Withdrawal {
         match self.revoke_newest(login, service).await {
             Ok(Revoked::Done) => Withdrawal::Done,
-            Ok(Revoked::NotSupported) | Err(Failure::NotOffered) => Withdrawal::NotSupported,
+            Ok(Revoked::NotSupported) | Err(ProviderError::NotOffered) => Withdrawal::NotSupported,
             Err(failure) => {
-                tracing::warn!(grant = %login.grant, %failure, "revoked here, but not at the provider");
+                tracing::warn!(grant = %login.id, %failure, "revoked here, but not at the provider");
                 Withdrawal::Failed
             }
         }
@@ -237,7 +237,7 @@ impl TokenService {
 
     /// Ends the newest refresh token of a login at the provider: not while an exchange brings a newer one, which would
     /// live on.
-    async fn revoke_newest(&self, login: &Login, service: &Service) -> Result<Revoked, Failure> {
+    async fn revoke_newest(&self, login: &Grant, service: &Service) -> Result<Revoked, ProviderError> {
         let (providers, deadline) = (&self.0.providers, Instant::now() + PATIENCE);
         let name = self.0.name_of(login, service);
         // By now no new one begins here.
@@ -253,10 +253,10 @@ impl TokenService {
             Acted::Perhaps(Ok(Revoked::NotSupported)) => return Ok(Revoked::NotSupported),
             Acted::Perhaps(_) | Acted::Not => {
                 tracing::warn!(
-                    grant = %login.grant,
+                    grant = %login.id,
                     "revoked here; at the provider a newer refresh token may live on, since an exchange broke off or is under way"
                 );
-                return Err(Failure::TimedOut);
+                return Err(ProviderError::TimedOut);
             }
         };
         if outcome == Ok(Revoked::Done) {

@@ -5,7 +5,7 @@
 //! longer, and at once when the server ends. Who waits holds a place in a room of bounded size. What is tried, and what
 //! may get better, is left to others.
 
-use super::Refused;
+use super::ExchangeError;
 use crate::meter::Meter;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
@@ -76,8 +76,8 @@ impl Drop for Place<'_> {
 #[derive(Clone)]
 enum Tries<V> {
     /// They go on; why the last one failed, if there was one.
-    GoOn(Option<Refused>),
-    Ended(Result<V, Refused>),
+    GoOn(Option<ExchangeError>),
+    Ended(Result<V, ExchangeError>),
 }
 
 /// A loop, as those see it who wait for it.
@@ -90,7 +90,7 @@ struct Loop<V> {
 type Under<K, V> = Arc<Mutex<HashMap<K, Loop<V>>>>;
 
 /// One try: what came of it.
-pub(super) type Try<V> = BoxFuture<'static, Result<V, Refused>>;
+pub(super) type Try<V> = BoxFuture<'static, Result<V, ExchangeError>>;
 
 /// The loops under way, by what they try for.
 pub(super) struct Loops<K, V> {
@@ -119,11 +119,11 @@ where
         &self,
         key: K,
         deadline: Instant,
-        failed: Option<Refused>,
+        failed: Option<ExchangeError>,
         attempt: impl Fn() -> Try<V> + Send + Sync + 'static,
         rest: impl Fn() -> Option<Duration> + Send + Sync + 'static,
         may: impl Fn() -> bool,
-    ) -> Result<V, Option<Refused>> {
+    ) -> Result<V, Option<ExchangeError>> {
         let mut tries = {
             let mut under_way = lock(&self.under_way);
             // One whose task has panicked tries no more.
@@ -148,13 +148,13 @@ where
             Tries::GoOn(None) => false,
         });
         let ended = timeout_at(deadline, ended).await;
-        let ended = ended.map(|tries| tries.map_or(Err(Some(Refused::Internal)), |tries| tries.outcome()));
+        let ended = ended.map(|tries| tries.map_or(Err(Some(ExchangeError::Internal)), |tries| tries.outcome()));
         ended.unwrap_or_else(|_| tries.borrow().outcome())
     }
 }
 
 impl<V: Clone> Tries<V> {
-    fn outcome(&self) -> Result<V, Option<Refused>> {
+    fn outcome(&self) -> Result<V, Option<ExchangeError>> {
         match self {
             Self::Ended(outcome) => outcome.clone().map_err(Some),
             Self::GoOn(failed) => Err(failed.clone()),
@@ -171,7 +171,12 @@ struct Task<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V: Clone> Task<K, V> {
-    async fn run(self, mut failed: Option<Refused>, attempt: impl Fn() -> Try<V>, rest: impl Fn() -> Option<Duration>) {
+    async fn run(
+        self,
+        mut failed: Option<ExchangeError>,
+        attempt: impl Fn() -> Try<V>,
+        rest: impl Fn() -> Option<Duration>,
+    ) {
         let mut number = 0;
         let outcome = loop {
             if let Some(refused) = &failed {
@@ -206,7 +211,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Task<K, V> {
 
     /// How long to wait before the next try; `None`, and the loop is given up, if that would be of no use to anybody who
     /// waits.
-    fn pause(&self, number: u32, refused: &Refused, rest: Option<Duration>) -> Option<Duration> {
+    fn pause(&self, number: u32, refused: &ExchangeError, rest: Option<Duration>) -> Option<Duration> {
         let mut under_way = lock(&self.under_way);
         let until = under_way.get(&self.key).map(|this| this.until);
         // One of the receivers is the list's own.
@@ -246,7 +251,7 @@ fn lock<K, V>(under_way: &Under<K, V>) -> MutexGuard<'_, HashMap<K, Loop<V>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::{Failure, Meaning};
+    use crate::provider::{ErrorClass, ProviderError};
     use futures_util::FutureExt;
     use futures_util::future::join_all;
     use tokio::time::advance;
@@ -257,13 +262,13 @@ mod tests {
     #[derive(Clone)]
     struct Broken {
         works_at: Instant,
-        reason: Refused,
+        reason: ExchangeError,
         tries: Arc<Mutex<Vec<Duration>>>,
         begun: Instant,
     }
 
     impl Broken {
-        fn for_seconds(seconds: f64, reason: Refused) -> Self {
+        fn for_seconds(seconds: f64, reason: ExchangeError) -> Self {
             let begun = Instant::now();
             Self { works_at: begun + Duration::from_secs_f64(seconds), reason, tries: Arc::default(), begun }
         }
@@ -297,8 +302,8 @@ mod tests {
         Arc::new(Loops::new(CancellationToken::new()))
     }
 
-    fn busy(seconds: u64) -> Refused {
-        Refused::Provider(Failure::Later { retry_after: Some(Duration::from_secs(seconds)) }, None)
+    fn busy(seconds: u64) -> ExchangeError {
+        ExchangeError::Provider(ProviderError::Busy { retry_after: Some(Duration::from_secs(seconds)) }, None)
     }
 
     fn is_empty(loops: &Loops<u8, u8>) -> bool {
@@ -325,7 +330,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_loop_tries_for_all_who_wait_until_it_works() {
         for (down, tries) in [(0.1, 1..=1), (3.0, 2..=4), (12.0, 4..=7), (19.0, 5..=8)] {
-            let (loops, broken) = (loops(), Broken::for_seconds(down, Refused::StoreDown));
+            let (loops, broken) = (loops(), Broken::for_seconds(down, ExchangeError::StoreDown));
             for (answer, after) in join_all((0..500).map(|_| broken.wait(&loops))).await {
                 assert_eq!(answer, Ok(7), "{down}");
                 assert!(after.as_secs_f64() >= down && after < WAIT, "{down}: {after:?}");
@@ -337,17 +342,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_is_told_the_last_reason_at_the_end_of_its_own_time() {
-        let (loops, broken) = (loops(), Broken::for_seconds(26.0, Refused::StoreDown));
+        let (loops, broken) = (loops(), Broken::for_seconds(26.0, ExchangeError::StoreDown));
         let later = async {
             tokio::time::sleep(WAIT / 2).await;
             broken.wait(&loops).await
         };
         let (first, second) = tokio::join!(broken.wait(&loops), later);
-        assert_eq!(first, (Err(Refused::StoreDown.to_string()), WAIT));
+        assert_eq!(first, (Err(ExchangeError::StoreDown.to_string()), WAIT));
         assert_eq!(second.0, Ok(7));
         assert!(broken.count() < 12, "one loop: {:?}", broken.tries.lock().unwrap());
         // Where nobody waits longer, it ends with the last try.
-        let broken = Broken::for_seconds(99.0, Refused::InDoubt);
+        let broken = Broken::for_seconds(99.0, ExchangeError::MaybeSpent);
         let (answer, after) = broken.wait(&loops).await;
         assert!(answer.is_err() && after <= WAIT && after > WAIT - Duration::from_secs(1), "{answer:?} {after:?}");
         assert!(is_empty(&loops));
@@ -378,15 +383,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_reason_that_will_stay_ends_all_waiting() {
-        for reason in [Refused::Forgotten, Refused::Provider(Failure::Refused(Meaning::Locked), None), Refused::NoRoom]
-        {
+        for reason in [
+            ExchangeError::NoRecord,
+            ExchangeError::Provider(ProviderError::Refused(ErrorClass::Locked), None),
+            ExchangeError::NoRoom,
+        ] {
             let (loops, last) = (loops(), reason.clone());
             let attempt = move || {
                 let last = last.clone();
                 async move { Err(last) }.boxed()
             };
             let deadline = Instant::now() + WAIT;
-            let failed = Some(Refused::StoreDown);
+            let failed = Some(ExchangeError::StoreDown);
             let all = (0..9).map(|_| loops.wait(1, deadline, failed.clone(), attempt.clone(), || None, || true));
             for answer in join_all(all).await {
                 assert_eq!(answer.unwrap_err().unwrap().to_string(), reason.to_string());
@@ -398,17 +406,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_server_ends_all_waiting_at_once_but_not_a_first_try() {
         let loops = loops();
-        let (broken, hangs) = (Broken::for_seconds(99.0, Refused::StoreDown), Instant::now() + WAIT);
+        let (broken, hangs) = (Broken::for_seconds(99.0, ExchangeError::StoreDown), Instant::now() + WAIT);
         let end = async {
             advance(Duration::from_secs(3)).await;
             loops.ending.cancel();
         };
-        let hanging = loops.wait(2, hangs, Some(Refused::InDoubt), || std::future::pending().boxed(), || None, || true);
+        let hanging =
+            loops.wait(2, hangs, Some(ExchangeError::MaybeSpent), || std::future::pending().boxed(), || None, || true);
         let first = || tokio::time::sleep(Duration::from_secs(9)).map(|()| Ok(1)).boxed();
         let first = loops.wait(3, hangs, None, first, || None, || true);
         let waiting = async { (broken.wait(&loops).await, hanging.await, hangs - Instant::now()) };
         let ((waited, hung, left), first, ()) = tokio::join!(waiting, first, end);
-        assert_eq!(waited.0, Err(Refused::StoreDown.to_string()));
+        assert_eq!(waited.0, Err(ExchangeError::StoreDown.to_string()));
         assert!(hung.is_err() && waited.1 < Duration::from_secs(4) && left > WAIT / 2, "{waited:?} {left:?}");
         assert_eq!(first.ok(), Some(1), "what is under way is finished");
         assert_eq!(broken.wait(&loops).await.1, Duration::ZERO, "and nobody else is kept waiting");
@@ -417,14 +426,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn when_nobody_waits_any_longer_nothing_is_tried() {
-        let (loops, broken) = (loops(), Broken::for_seconds(99.0, Refused::StoreDown));
+        let (loops, broken) = (loops(), Broken::for_seconds(99.0, ExchangeError::StoreDown));
         let gone = tokio::time::timeout(Duration::from_secs(2), broken.wait(&loops)).await;
         assert!(gone.is_err());
         let tries = broken.count();
         tokio::time::sleep(3 * WAIT).await;
         assert!(broken.count() <= tries + 1 && is_empty(&loops), "{:?}", broken.tries.lock().unwrap());
         // One that was revoked meanwhile is answered at the next failure.
-        let (deadline, failed) = (Instant::now() + WAIT, Some(Refused::StoreDown));
+        let (deadline, failed) = (Instant::now() + WAIT, Some(ExchangeError::StoreDown));
         let revoked = loops.wait(1, deadline, failed, broken.attempt(), || None, || false).await;
         assert!(revoked.is_err() && Instant::now() < deadline);
     }
@@ -434,9 +443,9 @@ mod tests {
         let loops = loops();
         let deadline = Instant::now() + WAIT;
         let panics = || panic!("on purpose");
-        let answer = loops.wait(1, deadline, Some(Refused::StoreDown), panics, || None, || true).await;
-        assert!(matches!(answer, Err(Some(Refused::Internal))));
-        assert_eq!(Broken::for_seconds(0.0, Refused::StoreDown).wait(&loops).await.0, Ok(7));
+        let answer = loops.wait(1, deadline, Some(ExchangeError::StoreDown), panics, || None, || true).await;
+        assert!(matches!(answer, Err(Some(ExchangeError::Internal))));
+        assert_eq!(Broken::for_seconds(0.0, ExchangeError::StoreDown).wait(&loops).await.0, Ok(7));
     }
 
     #[test]

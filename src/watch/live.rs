@@ -4,7 +4,7 @@
 //! be read at all (no descriptors left, a disk that fails, no such file), the change would be lost if it were taken for
 //! seen: it is read again at every look until that succeeds, and the log hears of it at growing distances.
 
-use super::{Follow, Readings, Signature};
+use super::{FileStamp, LoadStatus, WatchedFile};
 use arc_swap::{ArcSwap, Guard};
 use std::fmt::{self, Display};
 use std::fs::File;
@@ -22,17 +22,17 @@ pub trait Source: Send + 'static {
     /// The files that are read, together; always the same.
     fn files(&self) -> Vec<PathBuf>;
 
-    /// Reads them; with the signatures that they had before.
+    /// Reads them; with the stamps that they had before.
     ///
     /// # Errors
     /// When a file could not be read or has a fault.
-    fn read(&self) -> Result<(Self::Value, Vec<Signature>), Self::Fault>;
+    fn read(&self) -> Result<(Self::Value, Vec<FileStamp>), Self::Fault>;
 
     /// Whether a file could not be read, so that only another try tells what is in it.
     fn is_unread(fault: &Self::Fault) -> bool;
 
-    /// `new` has taken the place of `old`, and was read from files with these signatures.
-    fn loaded(&mut self, old: &Self::Value, new: &Self::Value, from: &[Signature]);
+    /// `new` has taken the place of `old`, and was read from files with these stamps.
+    fn loaded(&mut self, old: &Self::Value, new: &Self::Value, from: &[FileStamp]);
 
     /// Says so in the log.
     fn not_loaded(&self, fault: &Self::Fault);
@@ -41,7 +41,7 @@ pub trait Source: Send + 'static {
 /// A value that follows its files.
 pub struct Live<S: Source> {
     value: ArcSwap<S::Value>,
-    readings: Arc<Readings>,
+    load_status: Arc<LoadStatus>,
     turn: Mutex<Turn<S>>,
 }
 
@@ -49,8 +49,8 @@ pub struct Live<S: Source> {
 struct Turn<S> {
     source: S,
     files: Vec<PathBuf>,
-    /// The signatures at the last reading that came to an end.
-    seen: Vec<Option<Signature>>,
+    /// The stamps at the last reading that came to an end.
+    seen: Vec<Option<FileStamp>>,
     /// Which of them were replaced outside of the container that this runs in, as far as the log was told.
     detached: Vec<bool>,
     /// How often in a row a file could not be read, and why.
@@ -69,16 +69,16 @@ impl<S: Source> Live<S> {
         Ok(Self::new(source, value, from))
     }
 
-    /// Begins with a value that was read from files with these signatures; without any it never changes.
-    pub fn new(source: S, value: S::Value, from: Vec<Signature>) -> Self {
+    /// Begins with a value that was read from files with these stamps; without any it never changes.
+    pub fn new(source: S, value: S::Value, from: Vec<FileStamp>) -> Self {
         let files = if from.is_empty() { Vec::new() } else { source.files() };
         Self {
             value: ArcSwap::from_pointee(value),
-            readings: Arc::new(Readings::begun(!files.is_empty())),
+            load_status: Arc::new(LoadStatus::begun(!files.is_empty())),
             turn: Mutex::new(Turn {
                 source,
                 files,
-                detached: from.iter().map(|signature| signature.is_detached()).collect(),
+                detached: from.iter().map(|stamp| stamp.is_detached()).collect(),
                 seen: from.into_iter().map(Some).collect(),
                 unread: (0, String::new()),
                 reserve: None,
@@ -92,8 +92,8 @@ impl<S: Source> Live<S> {
     }
 
     /// When the value in force was read, and how later readings went.
-    pub fn readings(&self) -> &Arc<Readings> {
-        &self.readings
+    pub fn load_status(&self) -> &Arc<LoadStatus> {
+        &self.load_status
     }
 
     /// Waits until nobody else reads or holds it.
@@ -102,24 +102,24 @@ impl<S: Source> Live<S> {
     }
 
     /// What to hand to [`Watch::start`](super::Watch::start); `None` without files.
-    pub fn follow(self: &Arc<Self>) -> Option<Follow> {
+    pub fn follow(self: &Arc<Self>) -> Option<WatchedFile> {
         let (live, files) = (Arc::clone(self), self.hold().turn.files.clone());
-        (!files.is_empty()).then(|| Follow { files, look: Box::new(move |told| live.look(told)) })
+        (!files.is_empty()).then(|| WatchedFile { files, look: Box::new(move |told| live.look(told)) })
     }
 
     /// Reads the files again if one of them differs from what was read last, or if `told` to.
     pub(super) fn look(&self, told: bool) {
-        self.readings.look_begins();
+        self.load_status.look_begins();
         // A panic would end the thread, and nobody would look any more. What made it is taken for seen.
         if catch_unwind(AssertUnwindSafe(|| self.hold().look(told))).is_err() {
-            self.readings.note(false);
+            self.load_status.note(false);
             let files = self.hold().turn.files.clone();
             tracing::error!(
                 ?files,
                 "reading these files ran into a defect of authseal; they are read again when they change"
             );
         }
-        self.readings.look_ends();
+        self.load_status.look_ends();
     }
 }
 
@@ -148,11 +148,11 @@ impl<S: Source> Held<'_, S> {
             return;
         }
         // Before the reading: a file that changes while it is read differs at the next look.
-        turn.seen = turn.signatures();
+        turn.seen = turn.stamps();
         turn.reserve = None;
         let outcome = turn.source.read();
         turn.reserve = reserve();
-        self.live.readings.note(outcome.is_ok());
+        self.live.load_status.note(outcome.is_ok());
         let fault = match outcome {
             Ok((value, from)) => {
                 turn.unread = (0, String::new());
@@ -179,7 +179,7 @@ impl<S: Source> Held<'_, S> {
     fn look(&mut self, told: bool) {
         let turn = &mut *self.turn;
         turn.reserve = turn.reserve.take().or_else(reserve);
-        let now = turn.signatures();
+        let now = turn.stamps();
         turn.tell_detached(&now);
         if told {
             turn.unread.0 = 0;
@@ -193,9 +193,9 @@ impl<S: Source> Held<'_, S> {
 
 impl<S: Source> Turn<S> {
     /// Tells the log of files that were replaced outside of the container since the last look.
-    fn tell_detached(&mut self, now: &[Option<Signature>]) {
+    fn tell_detached(&mut self, now: &[Option<FileStamp>]) {
         for ((file, told), now) in self.files.iter().zip(&mut self.detached).zip(now) {
-            let detached = now.is_some_and(Signature::is_detached);
+            let detached = now.is_some_and(FileStamp::is_detached);
             if detached && !*told {
                 tracing::warn!(
                     file = %file.display(),
@@ -206,8 +206,8 @@ impl<S: Source> Turn<S> {
         }
     }
 
-    fn signatures(&self) -> Vec<Option<Signature>> {
-        self.files.iter().map(|path| Signature::at(path)).collect()
+    fn stamps(&self) -> Vec<Option<FileStamp>> {
+        self.files.iter().map(|path| FileStamp::at(path)).collect()
     }
 }
 

@@ -26,8 +26,8 @@ impl Source for Texts {
         self.files.clone()
     }
 
-    fn read(&self) -> Result<(String, Vec<Signature>), String> {
-        let signatures = self.files.iter().filter_map(|path| Signature::at(path)).collect();
+    fn read(&self) -> Result<(String, Vec<FileStamp>), String> {
+        let stamps = self.files.iter().filter_map(|path| FileStamp::at(path)).collect();
         let texts: io::Result<Vec<_>> = self.files.iter().map(fs::read_to_string).collect();
         let text = texts.map(|texts| texts.concat());
         let _ = self.reads.send(text.as_ref().ok().cloned());
@@ -36,7 +36,7 @@ impl Source for Texts {
             Err(error) => Err(format!("unread: {error}")),
             Ok(text) if text.contains("panic") => panic!("as asked for"),
             Ok(text) if text.contains("faulty") => Err(text),
-            Ok(text) => Ok((text, signatures)),
+            Ok(text) => Ok((text, stamps)),
         }
     }
 
@@ -44,7 +44,7 @@ impl Source for Texts {
         fault.starts_with("unread")
     }
 
-    fn loaded(&mut self, old: &String, new: &String, _: &[Signature]) {
+    fn loaded(&mut self, old: &String, new: &String, _: &[FileStamp]) {
         let _ = self.logged.send(format!("{old} -> {new}"));
     }
 
@@ -63,7 +63,7 @@ impl Followed {
     /// As if `files` had been read just now.
     fn new<const N: usize>(files: [&Path; N], meanwhile: impl Fn() + Send + 'static) -> Self {
         let ((send_reads, reads), (send_logged, logged)) = (channel(), channel());
-        let from = files.iter().map(|path| Signature::at(path).unwrap_or(NOTHING)).collect();
+        let from = files.iter().map(|path| FileStamp::at(path).unwrap_or(NOTHING)).collect();
         let files = files.map(Path::to_owned).into();
         let source = Texts { files, reads: send_reads, logged: send_logged, meanwhile: Box::new(meanwhile) };
         Self { live: Arc::new(Live::new(source, "first".to_owned(), from)), reads, logged }
@@ -74,11 +74,11 @@ impl Followed {
     }
 }
 
-/// The signature of no file.
-const NOTHING: Signature = Signature { device: 0, inode: 0, size: 0, written: (0, 0), changed: (0, 0), links: 1 };
+/// The stamp of no file.
+const NOTHING: FileStamp = FileStamp { device: 0, inode: 0, size: 0, written: (0, 0), changed: (0, 0), links: 1 };
 
 /// Follows `path` and sends what it holds at each reading.
-fn follow(path: &Path) -> (Follow, Receiver<Option<String>>) {
+fn follow(path: &Path) -> (WatchedFile, Receiver<Option<String>>) {
     let followed = Followed::new([path], || {});
     (followed.live.follow().unwrap(), followed.reads)
 }
@@ -201,14 +201,14 @@ fn a_file_that_could_not_be_read_is_read_again_until_it_can_be_and_the_log_is_no
             usize::from(looks == 1 || looks % 2 == 0 && looks & (looks - 1) == 0),
             "{looks}"
         );
-        assert!(file.live.readings().failed() && file.live.readings().stale_since().is_some());
+        assert!(file.live.load_status().failed() && file.live.load_status().stale_since().is_some());
     }
     file.live.look(true);
     assert_eq!(file.logged().len(), 1, "who asks is told");
-    // The same file as before, to the last bit of its signature.
+    // The same file as before, to the last bit of its stamp.
     fs::rename(&aside, &path).unwrap();
     file.live.look(false);
-    assert!(!file.live.readings().failed() && file.live.readings().stale_since().is_none());
+    assert!(!file.live.load_status().failed() && file.live.load_status().stale_since().is_none());
     assert_eq!((file.live.load().as_str(), file.logged().len()), ("a", 1));
     // A folder in its place can be looked at and not be read.
     fs::remove_file(&path).unwrap();
@@ -225,11 +225,11 @@ fn a_faulty_file_is_told_of_once_and_stays_known_as_faulty_until_it_is_good() {
         replace(&path, text);
         (0..5).for_each(|_| file.live.look(false));
         assert_eq!((file.reads.try_iter().count(), file.logged()), (1, vec![text.to_owned()]));
-        assert!(file.live.readings().failed());
+        assert!(file.live.load_status().failed());
     }
     replace(&path, "a");
     file.live.look(false);
-    assert!(!file.live.readings().failed());
+    assert!(!file.live.load_status().failed());
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_reading_that_failed_for_somebody_else_is_not_taken_for_seen() {
     file.live.hold().reload();
     fs::rename(&aside, &path).unwrap();
     file.live.look(false);
-    assert_eq!((file.reads.try_iter().count(), file.live.readings().failed()), (2, false));
+    assert_eq!((file.reads.try_iter().count(), file.live.load_status().failed()), (2, false));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn what_made_a_panic_is_not_read_again_and_stays_known_as_faulty() {
     replace(&path, "panic");
     (0..3).for_each(|_| file.live.look(false));
     assert_eq!(file.reads.try_iter().count(), 1);
-    assert!(file.live.readings().stale_since().is_some() && *file.live.load().as_str() == *"first");
+    assert!(file.live.load_status().stale_since().is_some() && *file.live.load().as_str() == *"first");
 }
 
 #[test]
@@ -282,10 +282,10 @@ fn a_file_whose_reading_hangs_stops_no_other_and_is_known_to_hang() {
     assert_eq!(hanging.reads.recv_timeout(PATIENCE), Ok(Some("b".to_owned())));
     replace(&other, "changed");
     wait_for(&reloads, "changed");
-    let readings = hanging.live.readings();
-    assert_eq!(readings.stale_since(), None, "a moment is not long");
-    let began = readings.began.fetch_sub(LONG + 1, Ordering::Relaxed) - LONG - 1;
-    assert_eq!(readings.stale_since(), Some(began));
+    let load_status = hanging.live.load_status();
+    assert_eq!(load_status.stale_since(), None, "a moment is not long");
+    let began = load_status.began.fetch_sub(LONG + 1, Ordering::Relaxed) - LONG - 1;
+    assert_eq!(load_status.stale_since(), Some(began));
     drop(release);
     assert_eq!(hanging.logged.recv_timeout(PATIENCE), Ok("first -> b".to_owned()));
 }

@@ -4,7 +4,6 @@
 //!
 //! What happens to keyring and denylist is told where it happens, under the same target.
 
-use super::client;
 use crate::app::App;
 use crate::authid::{Envelope, GrantId};
 use crate::denylist::Denied;
@@ -12,12 +11,13 @@ use crate::login::{LoggedIn, LoginError, Opener, Origin};
 use crate::net::{Client, ClientNet};
 use crate::seal::Epoch;
 use crate::tokens::{Opened, Revocation};
+use crate::web::client;
 use actix_web::HttpRequest;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::field;
 
 /// A login ended with an AuthID; where Duplicati's page is trusted, it waits for that page already.
-pub(super) fn login(logged_in: &LoggedIn, request: &HttpRequest, app: &App) {
+pub(in crate::web) fn login(logged_in: &LoggedIn, request: &HttpRequest, app: &App) {
     let (client, peer) = whence(request, app);
     let LoggedIn { service, grant, authid, opener, .. } = logged_in;
     let opener = match opener {
@@ -40,7 +40,7 @@ pub(super) fn login(logged_in: &LoggedIn, request: &HttpRequest, app: &App) {
 }
 
 /// A login did not begin, or did not end well.
-pub(super) fn login_refused(error: &LoginError, is_fault: bool, request: &HttpRequest, app: &App) {
+pub(in crate::web) fn login_refused(error: &LoginError, is_fault: bool, request: &HttpRequest, app: &App) {
     let (client, peer) = whence(request, app);
     let service = error.service().map(|service| service.id.as_str());
     app.meter().login(service, error.word());
@@ -58,7 +58,7 @@ pub(super) fn login_refused(error: &LoginError, is_fault: bool, request: &HttpRe
 }
 
 /// An AuthID got on its way to a page: see [`Meter::delivered`](crate::meter::Meter::delivered) for `way`.
-pub(super) fn delivered(
+pub(in crate::web) fn delivered(
     way: &'static str,
     authid: &SecretString,
     to: Option<&Origin>,
@@ -76,17 +76,17 @@ pub(super) fn delivered(
 }
 
 /// Somebody used an AuthID that is on the denylist.
-pub(super) fn denied(opened: &Opened, by: Denied, request: &HttpRequest, app: &App) {
+pub(in crate::web) fn denied(opened: &Opened, by: Denied, request: &HttpRequest, app: &App) {
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "denied", client, %peer, service = %opened.login.service,
-        grant = %opened.login.grant, epoch = opened.epoch.number(), rule = %by,
+        grant = %opened.login.id, epoch = opened.epoch.number(), rule = %by,
         "an AuthID on the denylist was used"
     );
 }
 
 /// A login was revoked, by its AuthID or its revoke code; `durably` tells whether that was written down.
-pub(super) fn revoked(done: &Revocation, request: &HttpRequest, app: &App) {
+pub(in crate::web) fn revoked(done: &Revocation, request: &HttpRequest, app: &App) {
     let (client, peer) = whence(request, app);
     let Revocation { service, grant, epoch, here, at_provider, .. } = done;
     let durably = here.is_ok();
@@ -99,17 +99,17 @@ pub(super) fn revoked(done: &Revocation, request: &HttpRequest, app: &App) {
 }
 
 /// A login was sealed anew under `epoch`.
-pub(super) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpRequest, app: &App) {
+pub(in crate::web) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpRequest, app: &App) {
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "made_anew", client, %peer, service = %opened.login.service,
-        grant = %opened.login.grant, epoch = epoch.number(), before = opened.epoch.number(),
+        grant = %opened.login.id, epoch = epoch.number(), before = opened.epoch.number(),
         "an AuthID was sealed again"
     );
 }
 
 /// Where a request comes from, as far as that is known, and who opened the connection.
-pub(super) fn whence(request: &HttpRequest, app: &App) -> (String, ClientNet) {
+pub(in crate::web) fn whence(request: &HttpRequest, app: &App) -> (String, ClientNet) {
     let Client { address, peer } = client::of(request, app);
     (address.map_or_else(|| "unknown".to_owned(), |address| address.to_string()), peer)
 }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn the_documentation_lists_every_event_and_no_other() {
         let sources =
-            [include_str!("audit.rs"), include_str!("../keyfile/mod.rs"), include_str!("../denylist/live.rs")];
+            [include_str!("audit.rs"), include_str!("../keyring_file/mod.rs"), include_str!("../denylist/live.rs")];
         let code = sources.map(|source| source.split("#[cfg(test)]").next().unwrap_or_default()).concat();
         let events = code.split("event = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
         let mut events: Vec<_> = events.map(|event| format!("| `{event}` |")).collect();

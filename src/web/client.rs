@@ -2,7 +2,7 @@
 //! those of the operator's own proxies count. Where there is doubt the client is unknown, never somebody else.
 
 use crate::app::App;
-use crate::guard::{self, Guard};
+use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
 use actix_web::HttpRequest;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,16 +15,17 @@ const FORWARDED: &str = "forwarded";
 const PROXY_HEADERS: [&str; 5] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED, "x-forwarded-host", "x-real-ip"];
 
 /// Where the request comes from.
-pub(super) fn of(request: &HttpRequest, app: &App) -> Client {
+pub(in crate::web) fn of(request: &HttpRequest, app: &App) -> Client {
     let peer = peer(request);
     Client { address: address(request, app, peer).map(Into::into), peer: peer.into() }
 }
 
 /// Whether a trusted proxy says that the client used plain http, while browsers are to use https.
-pub(super) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
+pub(in crate::web) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
     let peer = peer(request);
     let said = || scheme(request).filter(|(_, scheme)| scheme.eq_ignore_ascii_case("http"));
-    let Some((header, _)) = (app.public_url().scheme() == "https" && app.trusts(peer)).then(said).flatten() else {
+    let Some((header, _)) = (app.public_url().scheme() == "https" && app.http().trusts(peer)).then(said).flatten()
+    else {
         return false;
     };
     static TOLD: Once = Once::new();
@@ -38,8 +39,8 @@ pub(super) fn came_by_plain_http(request: &HttpRequest, app: &App) -> bool {
 }
 
 /// Whether one of the operator's own proxies sends it.
-pub(super) fn is_from_a_trusted_proxy(request: &HttpRequest, app: &App) -> bool {
-    !guard::on(Guard::TrustedProxy) || app.trusts(peer(request))
+pub(in crate::web) fn is_from_a_trusted_proxy(request: &HttpRequest, app: &App) -> bool {
+    !mitigation::on(Mitigation::TrustedProxy) || app.http().trusts(peer(request))
 }
 
 fn peer(request: &HttpRequest) -> IpAddr {
@@ -59,7 +60,10 @@ fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
             return None;
         }
         // Browsers use https and this server does not speak it: something in between does, and hides who they are.
-        if guard::on(Guard::HiddenProxy) && app.public_url().scheme() == "https" && app.certificate().is_none() {
+        if mitigation::on(Mitigation::HiddenProxy)
+            && app.public_url().scheme() == "https"
+            && app.certificate().is_none()
+        {
             static TOLD: Once = Once::new();
             TOLD.call_once(|| {
                 tracing::warn!(
@@ -91,7 +95,7 @@ fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
 /// without such an address, or with something illegible before it.
 fn nearest(list: Vec<Option<IpAddr>>, app: &App) -> Option<Option<IpAddr>> {
     (!list.is_empty()).then(|| {
-        let stranger = list.into_iter().rev().find(|node| node.is_none_or(|address| !app.trusts(address)));
+        let stranger = list.into_iter().rev().find(|node| node.is_none_or(|address| !app.http().trusts(address)));
         stranger.flatten()
     })
 }

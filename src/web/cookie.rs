@@ -14,7 +14,7 @@ use std::str;
 
 /// A cookie of ours.
 #[derive(Clone, Copy)]
-pub(super) enum Cookie {
+pub(in crate::web) enum Cookie {
     /// Ties a login to the browser in which it began.
     Binder,
     /// Holds the login under way at a provider that may drop `state`.
@@ -25,13 +25,13 @@ pub(super) enum Cookie {
 
 impl Cookie {
     /// Its value, if the request has exactly one cookie of that name.
-    pub(super) fn read<'a>(self, request: &'a HttpRequest, app: &App) -> Option<&'a str> {
+    pub(in crate::web) fn read<'a>(self, request: &'a HttpRequest, app: &App) -> Option<&'a str> {
         let headers = request.headers().get_all(header::COOKIE);
         only(headers.map(HeaderValue::as_bytes), &self.name(app))
     }
 
     /// Sends it along. `Lax`, not `Strict`: it must be there when the provider sends the browser back.
-    pub(super) fn set(self, value: &str, response: &mut HttpResponse, app: &App) {
+    pub(in crate::web) fn set(self, value: &str, response: &mut HttpResponse, app: &App) {
         let (name, lifetime) = (self.name(app), self.lifetime());
         let secure = if is_https(app) { "; Secure" } else { "" };
         let cookie = format!("{name}={value}; Path=/; Max-Age={lifetime}; HttpOnly; SameSite=Lax{secure}");

@@ -1,25 +1,25 @@
 //! What the log says of exchanges of AuthIDs: a line for each that failed, with all that its operator needs to find the
 //! machine that sent it, and one at debug for each that went well.
 
-use super::headers::{self, milliseconds};
-use super::reason::{self, Answer};
-use super::{audit, client};
 use crate::app::App;
 use crate::authid::{Envelope, ParseError};
 use crate::provider::Service;
-use crate::tokens::{Granted, Opened, Refused};
+use crate::tokens::{ExchangeError, Granted, Opened};
+use crate::web::middleware::{self, milliseconds};
+use crate::web::response::errors::{self, Answer};
+use crate::web::{audit, client};
 use actix_web::HttpRequest;
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::field;
 
 /// It went well.
-pub(super) fn refreshed(opened: &Opened, granted: &Granted, begun: Instant, request: &HttpRequest) {
+pub(in crate::web) fn refreshed(opened: &Opened, granted: &Granted, begun: Instant, request: &HttpRequest) {
     if tracing::enabled!(tracing::Level::DEBUG) {
-        headers::span(request).in_scope(|| {
+        middleware::span(request).in_scope(|| {
             tracing::debug!(
                 service = %granted.service,
-                grant = %opened.login.grant,
+                grant = %opened.login.id,
                 epoch = opened.epoch.number(),
                 source = granted.source.word(),
                 duration_ms = milliseconds(begun),
@@ -30,21 +30,21 @@ pub(super) fn refreshed(opened: &Opened, granted: &Granted, begun: Instant, requ
 }
 
 /// An AuthID that opened brought no access token. Returns what the client is told.
-pub(super) fn refused(refused: &Refused, opened: &Opened, request: &HttpRequest, app: &App) -> Answer {
-    let answer = Answer::of(refused, &reason::provider_name(&opened.login.service, app.catalogue()));
+pub(in crate::web) fn refused(refused: &ExchangeError, opened: &Opened, request: &HttpRequest, app: &App) -> Answer {
+    let answer = Answer::of(refused, &errors::provider_name(&opened.login.service, app.catalogue()));
     let service = app.catalogue().find(opened.login.service.as_str());
     log(refused, answer, service, Some(opened.epoch.number()), request, app)
 }
 
 /// The same for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
-pub(super) fn unopened(refused: &Refused, authid: &str, request: &HttpRequest, app: &App) -> Answer {
+pub(in crate::web) fn unopened(refused: &ExchangeError, authid: &str, request: &HttpRequest, app: &App) -> Answer {
     let counted = || app.limits().invalid_authid(client::of(request, app));
     match refused.is_guess().then(counted) {
         Some(Err(wait)) => Answer::too_many(wait),
         _ => {
             // What it says of itself may be made up, so only a service that there is gets into the log.
             let named = match (refused, Envelope::parse(authid)) {
-                (Refused::Parse(ParseError::Version2(id)), _) => id.clone(),
+                (ExchangeError::Parse(ParseError::Version2(id)), _) => id.clone(),
                 (_, Ok(envelope)) => Some(envelope.service),
                 _ => None,
             };
@@ -55,7 +55,7 @@ pub(super) fn unopened(refused: &Refused, authid: &str, request: &HttpRequest, a
 }
 
 fn log(
-    refused: &Refused,
+    refused: &ExchangeError,
     answer: Answer,
     service: Option<&Arc<Service>>,
     epoch: Option<u32>,

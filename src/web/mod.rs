@@ -4,51 +4,31 @@
 //! Errors for Duplicati are made in `reason`, for visitors in `page` and `login_error`; errors for operators are
 //! log lines.
 
-mod access;
-mod admin;
 mod audit;
-mod authid;
-mod cli_token;
 mod client;
 mod cookie;
-mod deliver;
 mod exchange;
-mod fetch;
-mod fixed;
-mod form;
-mod gate;
-mod headers;
-mod index;
-mod inspect;
-mod login;
-mod login_error;
-mod oauth_url;
-mod page;
-mod reason;
-mod redirect;
-mod refresh;
-mod repeats;
-mod revoke;
-mod running;
+mod handlers;
+mod middleware;
+mod request;
+mod response;
 mod server;
-mod token;
-mod told;
-mod unfit;
-mod visitor;
 
-pub use reason::verdict;
-pub use running::Running;
+pub use response::errors::verdict;
+pub use server::running::Running;
 pub use server::{Server, listen, service};
 
 use crate::app::App;
 use crate::meter::Meter;
 use crate::provider::{Availability, Service};
 use crate::texts::Text;
-use crate::tokens::{Granted, Refused};
+use crate::tokens::{ExchangeError, Granted};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
-use page::ErrorPage;
-use reason::Answer;
+use handlers::{acme, cli_token, deliver, fetch, index, inspect, login, password, refresh, revoke, token};
+use response::errors::Answer;
+use response::page::ErrorPage;
+use response::{reason_text, rejection};
 use std::time::Instant;
 use tracing::Instrument;
 
@@ -58,11 +38,11 @@ fn routes(config: &mut web::ServiceConfig, meter: &Meter) {
     let head_too = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
     let mut at = |path: &str, allow: &'static str, methods: Vec<Route>| {
         let resource = methods.into_iter().fold(web::resource(path), Resource::route);
-        config.service(resource.default_service(unfit::method_not_allowed(allow)));
+        config.service(resource.default_service(rejection::method_not_allowed(allow)));
         meter.route(path, allow);
     };
     at("/", "GET, HEAD", vec![head_too().to(index::get)]);
-    at("/access", "POST", vec![post().to(access::post)]);
+    at("/access", "POST", vec![post().to(password::post)]);
     at("/login", "GET", vec![get().to(login::begin)]);
     at("/logged-in", "GET, POST", vec![get().to(login::complete), post().to(login::confirm)]);
     at("/cli-token", "GET", vec![get().to(cli_token::get)]);
@@ -75,14 +55,14 @@ fn routes(config: &mut web::ServiceConfig, meter: &Meter) {
     at("/revoke", "GET, HEAD", vec![head_too().to(revoke::get)]);
     at("/revoked", "POST", vec![post().to(revoke::post)]);
     at("/inspect", "GET, HEAD, POST", vec![head_too().to(inspect::get), post().to(inspect::post)]);
-    at("/privacy-policy", "GET, HEAD", vec![head_too().to(fixed::privacy)]);
-    at("/privacy-policy.txt", "GET, HEAD", vec![head_too().to(fixed::privacy)]);
-    at("/static/{name}", "GET, HEAD", vec![head_too().to(fixed::asset)]);
-    at("/favicon.ico", "GET, HEAD", vec![head_too().to(fixed::favicon)]);
-    at("/isalive", "GET, HEAD", vec![head_too().to(fixed::isalive)]);
-    at("/healthz", "GET, HEAD", vec![head_too().to(fixed::healthz)]);
-    at("/readyz", "GET, HEAD", vec![head_too().to(fixed::readyz)]);
-    at("/.well-known/acme-challenge/{token}", "GET, HEAD", vec![head_too().to(fixed::acme)]);
+    at("/privacy-policy", "GET, HEAD", vec![head_too().to(acme::privacy)]);
+    at("/privacy-policy.txt", "GET, HEAD", vec![head_too().to(acme::privacy)]);
+    at("/static/{name}", "GET, HEAD", vec![head_too().to(acme::asset)]);
+    at("/favicon.ico", "GET, HEAD", vec![head_too().to(acme::favicon)]);
+    at("/isalive", "GET, HEAD", vec![head_too().to(acme::isalive)]);
+    at("/healthz", "GET, HEAD", vec![head_too().to(acme::healthz)]);
+    at("/readyz", "GET, HEAD", vec![head_too().to(acme::readyz)]);
+    at("/.well-known/acme-challenge/{token}", "GET, HEAD", vec![head_too().to(acme::acme)]);
 }
 
 /// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
@@ -90,7 +70,7 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
     let (begun, deadline) = (Instant::now(), app.tokens().deadline());
     let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
         app.meter().refreshed(None, None, refused.word(), begun.elapsed());
-        headers::span(request).in_scope(|| exchange::unopened(&refused, authid, request, app))
+        middleware::span(request).in_scope(|| exchange::unopened(&refused, authid, request, app))
     })?;
     let epoch = opened.epoch.number();
     let count =
@@ -101,11 +81,11 @@ async fn access(request: &HttpRequest, app: &App, authid: &str) -> Result<Grante
         exchange::refreshed(&opened, &granted, begun, request);
         return Ok(granted);
     }
-    let span = headers::span(request);
-    span.record("grant", tracing::field::display(opened.login.grant));
+    let span = middleware::span(request);
+    span.record("grant", tracing::field::display(opened.login.id));
     let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
-    count(outcome.as_ref().map_or_else(Refused::word, |granted| granted.source.word()));
-    if let Err(refused @ Refused::Denied(rule)) = &outcome {
+    count(outcome.as_ref().map_or_else(ExchangeError::word, |granted| granted.source.word()));
+    if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
         return Err(Answer::of(refused, ""));
     }
@@ -121,7 +101,7 @@ fn unavailable(service: &Service) -> Option<Text> {
         Availability::Offered => None,
         Availability::NotConfigured | Availability::SwitchedOff => Some(Text::new("unavailable.not_configured")),
         Availability::NeedsStore => Some(Text::new("unavailable.needs_store")),
-        Availability::Gone { reason, .. } => Some(told::gone(reason)),
+        Availability::Gone { reason, .. } => Some(reason_text::gone(reason)),
     }
 }
 
@@ -139,6 +119,4 @@ fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {
 }
 
 #[cfg(test)]
-mod attacks;
-#[cfg(test)]
-mod readable;
+mod tests;

@@ -1,5 +1,5 @@
 // The pages that show an AuthID: copy it, hand it to the page that opened this window, and take it off the screen again.
-// All texts stand in the page. Without this script the AuthID is there all the same, to be copied by hand.
+// All texts are in the page. Without this script the AuthID is there all the same, to be copied by hand.
 'use strict';
 
 const HIDE_AFTER_MS = 10 * 60 * 1000;

@@ -162,7 +162,7 @@ for (const name of ENGINES) {
 
     attackTest('a login begun elsewhere goes nowhere by itself, even in a browser that takes a planted cookie', async (parts) => {
         const login = await begin(parts, ELSEWHERE);
-        // No binder of the person's own stands beside it.
+        // There is no binder of the user's own beside it.
         const context = await parts.stranger();
         const cookie = `${NAME}=${login.binder}; Domain=example.test; Path=/logged-in; Secure; SameSite=Lax`;
         const page = await context.visit(bait(evil.https, cookie, login.consent));
@@ -178,4 +178,4 @@ for (const name of ENGINES) {
     });
 }
 
-const OLD_LIBSOUP = 'libsoup enforces the prefix from 3.3 on: then this and docs/security.md can be simplified';
+const OLD_LIBSOUP = 'libsoup enforces the prefix from 3.3 on: then this and docs/threat-model.md can be simplified';

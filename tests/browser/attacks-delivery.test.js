@@ -1,4 +1,4 @@
-// Attacks on the way of the AuthID from our page to the page that asked for it, in three engines. Beside each stands the
+// Attacks on the way of the AuthID from our page to the page that asked for it, in three engines. Beside each is the
 // same act by somebody entitled, which must succeed.
 
 import assert from 'node:assert/strict';

@@ -1,5 +1,5 @@
 // What a browser does, as far as the ways of the AuthID are built on it: no authseal is asked here. When one of these
-// fails, a new browser has changed a rule, and docs/security.md has to be thought through again.
+// fails, a new browser has changed a rule, and docs/threat-model.md has to be thought through again.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

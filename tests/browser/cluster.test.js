@@ -73,7 +73,7 @@ clusterTest(
             for (let round = 0; round < rounds; round += 1) {
                 // A moment that has nothing to do with what the provider is doing.
                 const moment = answers + 100 + Math.floor(Math.random() * 200);
-                await eventually('answers go on', 40_000, () => answers > moment);
+                await eventually('answers continue', 40_000, () => answers > moment);
                 const victim = round % 4 === 3 ? redis : replicas[round % 3];
                 await victim.kill();
                 await victim.start();
@@ -101,7 +101,7 @@ clusterTest(
                 if (answer.status === 401) lost.set(authid, answer.reason);
                 return answer.status === 200 || answer.status === 401;
             };
-            await eventually('the others go on', 40_000, good);
+            await eventually('the others continue', 40_000, good);
         }
         assert.ok(lost.size < authids.length || FULL, 'not all are lost');
         const { authid } = await person.logIn(server);
@@ -153,11 +153,11 @@ for (const hashed of ['haproxy', 'nginx']) {
     });
 }
 
-clusterTest('without Redis services whose tokens stay go on, and those that rotate say why not', { ...ONCE }, async ({ url, server, person, replicas, redis }) => {
+clusterTest('without Redis services whose tokens stay continue to work, and those that rotate say why not', { ...ONCE }, async ({ url, server, person, replicas, redis }) => {
     const { authid } = await person.logIn(server);
     assert.equal((await refresh(url, authid)).status, 200);
     await redis.kill();
-    // What a replica remembers is still good; one that starts anew remembers nothing.
+    // What a replica remembers is still good; one that starts again remembers nothing.
     await replicas[0].kill();
     await replicas[0].start();
     const direct = `http://127.0.0.1:${replicas[0].port}`;

@@ -91,7 +91,7 @@ clusterTest(
             for (const replica of replicas) {
                 await give(replica);
                 const before = answers;
-                await eventually('the clients go on', 10_000, () => answers > before + 100);
+                await eventually('the clients continue', 10_000, () => answers > before + 100);
             }
         };
         await Promise.all([load(), change().finally(() => (over = pastedOver = true))]);

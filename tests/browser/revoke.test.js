@@ -69,5 +69,5 @@ serverTest('a broken edit leaves the old rules in force, and is said', {}, async
 
     await server.rewriteDenylist(`authseal-denylist 1\n${rule(other)}`);
     await isRefused(server, other);
-    assert.equal((await server.refresh(authid)).status, 200, 'the mended file is what counts');
+    assert.equal((await server.refresh(authid)).status, 200, 'the corrected file is what counts');
 });

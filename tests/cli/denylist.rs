@@ -83,7 +83,7 @@ fn the_line_of_a_login_tells_until_when_it_is_needed() {
     assert_eq!((row["grant"].as_str(), row["through"].as_u64()), (Some(GRANT), Some(5)));
     assert_eq!((row["note"].as_str(), row["epoch"].as_u64()), (Some("laptop stolen"), None));
     good(at, &["remove", "login", GRANT]);
-    // What it says of an earlier time is not believed: until now the login may have been sealed anew.
+    // What it says of an earlier time is not believed: until now the login may have been sealed again.
     good(at, &["add", "grant", GRANT, "through", "2", "at", "2026-10-01T00:00:00Z"]);
     assert!(rules(at)[0].contains(" through 5 at 20") && !rules(at)[0].contains("2026-10-01"), "{:?}", rules(at));
     good(at, &["remove", "grant", GRANT, "through", "9"]);

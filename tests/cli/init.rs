@@ -1,5 +1,5 @@
 //! `authseal init` with flags: what it makes, what it leaves alone, and what it refuses. The questions that it asks on a
-//! terminal are tried by tests/python/test_init.py.
+//! terminal are tried by tests/cli/test_init.py.
 
 use crate::{Done, authseal, done, run};
 use std::fs;
@@ -194,7 +194,7 @@ fn a_dry_run_makes_nothing_and_shows_the_text() {
     assert!(done.code == 0 && done.out.contains("public_url = \"https://oauth.example.com\"\n"), "{done:?}");
     assert!(done.out.contains("#id = \"…\"\n") && done.out.contains("would make etc/keys.toml\n"), "{done:?}");
     assert!(!at.join("etc").exists());
-    // It tells what is wrong and what differs as well as the run that it stands for.
+    // It tells what is wrong and what differs as well as the run that it replaces.
     let wrong = init(at, &["--public-url", "https://oauth.example.com/path", "--store", "postgres", "--dry-run"]);
     assert!(wrong.code == 2 && wrong.err.matches(" (in authseal.toml, line ").count() == 2, "{wrong:?}");
     assert_eq!(init(at, &URL).code, 0);

@@ -22,7 +22,7 @@ mod terminal;
 mod tls;
 mod values;
 
-use authseal::authid::{self, GrantId, Login, ServiceId};
+use authseal::authid::{self, Grant, GrantId, ServiceId};
 use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -180,8 +180,8 @@ fn sealed(folder: &Path, service: &str) -> (String, GrantId) {
 fn sealed_with(keys: &EpochKeys, service: &str) -> (String, GrantId) {
     let service = ServiceId::parse(service).unwrap();
     let login =
-        Login { sealed_at: 1_795_428_000, ..Login::new(service, "hunter2".to_owned().into(), 1_795_420_000).unwrap() };
-    (authid::seal(keys, &login).unwrap().expose().to_owned(), login.grant)
+        Grant { sealed_at: 1_795_428_000, ..Grant::new(service, "hunter2".to_owned().into(), 1_795_420_000).unwrap() };
+    (authid::seal(keys, &login).unwrap().expose().to_owned(), login.id)
 }
 
 #[test]

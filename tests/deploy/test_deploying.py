@@ -1,4 +1,4 @@
-"""docs/deploying.md and what it hands out: its `sh` blocks run as they stand, with stand-ins for what changes a machine
+"""docs/deploying.md and what it hands out: its `sh` blocks run as they are, with stand-ins for what changes a machine
 or asks the internet; the unit as systemd rates it; the compose file and the Containerfile against the binary.
 """
 
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from certificate import make_certificate
 from machine import BINARY, PATIENCE, ROOT, address, ask, blocks_by_section, pretend_system, script, status, until
-from test_proxies import make_certificate, replaced
+from test_proxies import replaced
 
 NAME = "oauth.example.com"
 HERE = f"cd {ROOT}"  # as the page says
@@ -454,6 +455,6 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
 
 def test_every_block_is_run():
     assert {name: len(blocks) for name, blocks in list(sections().items())[1:]} == {
-        "systemd": 2, "TLS of its own": 2, "A container": 3, "One with compose": 1, "Two replicas with compose": 1,
+        "systemd": 2, "TLS of its own": 2, "A container": 3, "One with compose": 1, "Two replicas with compose": 1, "Kubernetes": 1,
         "Upgrading, and going back": 2, "Giving the configuration to root": 2,
     }

@@ -19,7 +19,7 @@ import subprocess
 import time
 
 import pytest
-from machine import BINARY, PATIENCE, ROOT, Machine, Moody, address, ask, status, until
+from machine import BINARY, PATIENCE, ROOT, Machine, Moody, address, ask, redis, status, until
 
 RULES = ROOT / "config" / "prometheus" / "rules.yaml"
 DASHBOARD = ROOT / "config" / "grafana" / "authseal.json"
@@ -178,27 +178,9 @@ def not_durable(start):
     return before, Scrape(machine)
 
 
-@contextlib.contextmanager
-def redis():
-    """A Redis of the test's own; the configuration for it, and the process."""
-    host, port = address()
-    process = subprocess.Popen(["redis-server", "--bind", host, "--port", str(port), "--save", ""], stdout=subprocess.DEVNULL)
-
-    def listens():
-        with socket.socket() as one:
-            return one.connect_ex((host, port)) == 0
-
-    try:
-        until(listens)
-        yield f'state.store = "redis://{host}:{port}"\n', process
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
 def store_failing(start):
-    with redis() as (store, process):
-        machine = start(store, PROVIDERS__EXAMPLE__ROTATION="rolling")
+    with redis() as (url, process):
+        machine = start(f'state.store = "{url}"\n', PROVIDERS__EXAMPLE__ROTATION="rolling")
         answered(200)(machine.refresh(machine.authid(1)))
         before = Scrape(machine)
         process.terminate()
@@ -328,8 +310,8 @@ def login_expires(start):
 
 
 def unacknowledged(start):
-    with redis() as (store, _):
-        machine = start(f"{store}state.redis_wait = 1", PROVIDERS__EXAMPLE__ROTATION="rolling")
+    with redis() as (url, _):
+        machine = start(f'state = {{ store = "{url}", redis_wait = 1 }}', PROVIDERS__EXAMPLE__ROTATION="rolling")
         Moody.mood = lambda _: (200, {"access_token": "at", "refresh_token": "b", "token_type": "bearer", "expires_in": 3600})
         before = Scrape(machine)
         machine.refresh(machine.authid(1))

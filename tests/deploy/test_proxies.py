@@ -1,7 +1,6 @@
 """The proxies of config/proxies, each the real program in front of a real server. Of its configuration only names of
 files, addresses and ports are changed, and for Caddy where its certificate comes from."""
 
-import datetime
 import http.client
 import re
 import shutil
@@ -13,33 +12,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificate import make_certificate
 from machine import PATIENCE, ROOT, Machine, address, status, until
 
 KINDS = ["nginx", "haproxy", "caddy"]
 NAME = "oauth.example.com"
 VISITOR = "127.77.0.9"  # not where the proxy itself comes from; all of 127.0.0.0/8 is shown as 127.0.0.1
-
-
-def make_certificate(folder, name):
-    """A certificate of its own authority, chain and key in PEM."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "fullchain.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "privkey.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
-    return folder
 
 
 def replaced(text, *changes):

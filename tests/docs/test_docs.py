@@ -32,7 +32,7 @@ WHY = ["authid/text.rs", "login/error.rs", "provider/failure.rs", "tokens/refuse
 # What people read on the pages, in English.
 TEXTS = ROOT / "templates" / "texts" / "en.toml"
 # All sentences in these are an `X-Reason`.
-REASONS = ["web/authid.rs", "web/reason.rs"]
+REASONS = ["web/request/authid.rs", "web/response/errors.rs"]
 
 
 def named(path):
@@ -280,7 +280,7 @@ def test_the_table_for_users_of_duplicati_has_every_reason_and_no_other():
     rows = [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
     parts = [part for row in rows for part in row]
     code = sources()
-    known = [text for file in [*REASONS, "web/gate.rs"] for text in strings(code[file])]
+    known = [text for file in [*REASONS, "web/middleware/https_and_host.rs"] for text in strings(code[file])]
     # Told at /revoked and after a test alone.
     elsewhere = ("This revoke code", "The key that made this revoke code", "The key of this revoke code", "It works")
     reasons = [text for file in REASONS for text in strings(code[file]) if len(text.split()) > 4]
@@ -303,7 +303,7 @@ def test_the_source_is_read_as_it_is_meant():
     """
     assert list(log_messages(without_comments(code))) == ['it … "failed"', "one two", "…"]
     assert plain("has `{{tenant}}` and {id:?}") == "has `{tenant}` and …"
-    assert "web/reason.rs" in sources() and "config/tests.rs" not in sources() and "web/attacks/site.rs" not in sources()
+    assert "web/response/errors.rs" in sources() and "config/tests.rs" not in sources() and "web/tests/attacks/site.rs" not in sources()
     assert anchors(ROOT / "docs" / "configuration.md") >= {"clients-your-registrations-at-providers", "the-server"}
 
 

@@ -1,4 +1,4 @@
-"""The procedures of docs/operating.md, run as they stand there against real servers: each `sh` block of a section, in
+"""The procedures of docs/operating.md, run as they are there against real servers: each `sh` block of a section, in
 bash, from top to bottom. Only the variables that the page declares at its top are set to something else.
 
 What is not on every machine is pretended by short scripts on the PATH: rsync (machines are folders), kubectl and the
@@ -163,16 +163,16 @@ def test_a_leaked_key_whose_authids_were_sealed_anew(machine, run):
     machine.authseal("keys", "stage")
     machine.authseal("keys", "promote", "--alone")
     until(lambda: machine.seals() == 2)
-    anew = machine.exchanged(old)
-    assert anew.startswith(f"v3:{SERVICE}:2:") and machine.works(anew)
+    again = machine.exchanged(old)
+    assert again.startswith(f"v3:{SERVICE}:2:") and machine.works(again)
     after = machine.authid(2)
     deny, rotate, deny_anew = sections()["A leaked key"]
     run([deny, rotate], FOLDER=str(machine.folder))
     until(lambda: machine.refresh(old)[0] == 401)
-    assert machine.works(anew), "as the page says, the epoch's rule does not cover it"
+    assert machine.works(again), "as the page says, the epoch's rule does not cover it"
     yesterday = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - DAY))
     run([set_to(deny_anew, PROMOTED=yesterday)], FOLDER=str(machine.folder))
-    until(lambda: machine.refresh(anew)[0] == 401)
+    until(lambda: machine.refresh(again)[0] == 401)
     assert machine.works(after), "a login of after the promotion was never under the leaked key"
     until(lambda: machine.seals() == 3)
 
@@ -283,7 +283,7 @@ def test_a_lost_keyring(machine, run):
     until(lambda: machine.seals() == 2)
     old = [machine.authid(1), machine.authid(2)]
     (machine.folder / "keys.toml").unlink()
-    assert all(map(machine.works, old)), "a running server goes on with what it has"
+    assert all(map(machine.works, old)), "a running server continues with what it has"
     run(sections()["The keyring is lost"], FOLDER=str(machine.folder))
     until(lambda: machine.seals() == 8)
     assert [machine.refresh(authid)[0] for authid in old] == [401, 401]

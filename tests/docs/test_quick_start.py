@@ -16,8 +16,8 @@ import threading
 import pytest
 import requests
 import urllib3.util.connection
+from certificate import make_certificate
 from machine import ROOT, address, pretend_system, script
-from test_proxies import make_certificate
 
 PAGE = ROOT / "docs" / "quick-start.md"
 NAME = "oauth.example.com"
@@ -27,7 +27,7 @@ PATIENCE = 120
 @pytest.fixture
 def cloud():
     """The provider: its addresses and the client that it knows."""
-    command = ["node", ROOT / "tests" / "python" / "oidc_provider.mjs", f"https://{NAME}/logged-in"]
+    command = ["node", ROOT / "tests" / "interop" / "oidc_provider.mjs", f"https://{NAME}/logged-in"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield json.loads(process.stdout.readline())
         process.stdin.close()

@@ -1,7 +1,7 @@
-//! The shared password that a login begins with: what does not go on without it, what does, and who cannot get around it.
+//! The shared password that a login begins with: what does not continue without it, what does, and who cannot get around it.
 
 use crate::browser::{From, Page, Person};
-use crate::emulator::{Emulator, Personality, secret};
+use crate::emulator::{Emulator, Profile, secret};
 use crate::spawn::{Answer, TestApp, spawn_app, until};
 use authseal::access::hash;
 use serde_json::json;
@@ -25,7 +25,7 @@ struct Guarded {
     folder: TempDir,
 }
 
-fn start(who: Personality) -> Guarded {
+fn start(who: Profile) -> Guarded {
     let emulator = Emulator::start(who);
     let folder = tempfile::tempdir().unwrap();
     write_hash(folder.path(), PASSWORD);
@@ -74,7 +74,7 @@ fn around(person: &Person, page: &Page, path: &str, service: &str) -> Url {
 
 #[tokio::test]
 async fn nothing_begins_without_the_password() {
-    let Guarded { emulator, app, folder: _folder } = start(Personality::google());
+    let Guarded { emulator, app, folder: _folder } = start(Profile::google());
     let mut person = app.person();
     for query in ["", "type=googledrive", "redirect=googledrive", "redir=googledrive", "type=nowhere"] {
         let page = person.open_index(query, UI).await;
@@ -95,7 +95,7 @@ async fn nothing_begins_without_the_password() {
 
 #[tokio::test]
 async fn nothing_is_pasted_without_the_password() {
-    let Guarded { emulator, app, folder: _folder } = start(Personality::jottacloud());
+    let Guarded { emulator, app, folder: _folder } = start(Profile::jottacloud());
     let mut person = app.person();
     let index = person.open_index("type=jottacloud", UI).await;
     let paste = around(&person, &index, "/cli-token", "jottacloud");
@@ -112,7 +112,7 @@ async fn nothing_is_pasted_without_the_password() {
 
 #[tokio::test]
 async fn the_opener_is_still_known_after_the_password() {
-    let guarded = start(Personality::google());
+    let guarded = start(Profile::google());
     let app = &guarded.app;
     let mut person = app.person();
     let query = format!("type=googledrive&token={FETCH_TOKEN}");
@@ -140,7 +140,7 @@ async fn the_opener_is_still_known_after_the_password() {
 
 #[tokio::test]
 async fn links_live_a_whole_hour_from_the_password_on() {
-    let guarded = start(Personality::google());
+    let guarded = start(Profile::google());
     let app = &guarded.app;
     let mut person = app.person();
     let page = person.open_index("type=googledrive", UI).await;
@@ -153,7 +153,7 @@ async fn links_live_a_whole_hour_from_the_password_on() {
 
 #[tokio::test]
 async fn a_wrong_password_opens_nothing() {
-    let guarded = start(Personality::google());
+    let guarded = start(Profile::google());
     let app = &guarded.app;
     let mut person = app.person();
     let page = person.open_index("type=googledrive", UI).await;
@@ -169,7 +169,7 @@ async fn a_wrong_password_opens_nothing() {
 
 #[tokio::test]
 async fn the_cookie_is_of_this_host_alone_and_lives_thirty_days() {
-    let guarded = start(Personality::google());
+    let guarded = start(Profile::google());
     let app = &guarded.app;
     let mut person = app.person();
     let page = person.open_index("", UI).await;
@@ -205,7 +205,7 @@ async fn earn(app: &TestApp, password: &str) -> String {
 
 #[tokio::test]
 async fn a_cookie_of_another_server_or_for_another_password_is_worth_nothing() {
-    let ours = start(Personality::google());
+    let ours = start(Profile::google());
     let theirs = spawn_app(&access_toml(ours.folder.path()));
     let (good, foreign) = (earn(&ours.app, PASSWORD).await, earn(&theirs, PASSWORD).await);
     let admitted = async |cookie: &str| answer_to(&ours.app, cookie).await.body.contains("login?id=googledrive");
@@ -227,7 +227,7 @@ async fn a_cookie_of_another_server_or_for_another_password_is_worth_nothing() {
 
 #[tokio::test]
 async fn a_sixth_password_within_a_minute_from_one_address_is_not_looked_at() {
-    let guarded = start(Personality::google());
+    let guarded = start(Profile::google());
     let app = &guarded.app;
     let mut person = app.person();
     let page = person.open_index(&format!("type=googledrive&token={FETCH_TOKEN}"), UI).await;
@@ -260,7 +260,7 @@ async fn a_sixth_password_within_a_minute_from_one_address_is_not_looked_at() {
 
 #[tokio::test]
 async fn a_form_from_elsewhere_or_of_another_browser_is_no_try() {
-    let guarded = start(Personality::google());
+    let guarded = start(Profile::google());
     let app = &guarded.app;
     let (mut person, mut stranger) = (app.person(), app.person());
     let page = person.open_index("type=googledrive", UI).await;
@@ -285,7 +285,7 @@ async fn a_form_from_elsewhere_or_of_another_browser_is_no_try() {
 
 #[tokio::test]
 async fn backups_and_everything_else_go_on_without_it() {
-    let Guarded { emulator, app, folder } = start(Personality::google());
+    let Guarded { emulator, app, folder } = start(Profile::google());
     let authid = app.log_in(&emulator);
     app.refresh(&authid).await.access_token();
     let form = [("grant_type", "refresh_token"), ("refresh_token", authid.as_str())];
@@ -314,13 +314,13 @@ async fn backups_and_everything_else_go_on_without_it() {
 
 #[tokio::test]
 async fn without_the_setting_nothing_of_it_is_there() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_app(&emulator.provider_toml());
     let mut person = app.person();
     let index = person.open_index("type=googledrive", UI).await;
     assert!(!asks(&index) && index.link("/login?").is_some());
     assert_eq!(app.post("/access", &[("password", PASSWORD)]).await.status, 404);
-    let guarded = start(Personality::google());
+    let guarded = start(Profile::google());
     for (app, told) in [(&app, false), (&guarded.app, true)] {
         for path in ["/privacy-policy", "/privacy-policy.txt"] {
             assert_eq!(app.get(path).await.body.contains("30 days"), told, "{path}");
@@ -330,7 +330,7 @@ async fn without_the_setting_nothing_of_it_is_there() {
 
 #[tokio::test]
 async fn parameters_are_not_echoed_on_the_page_that_asks() {
-    let guarded = start(Personality::google());
+    let guarded = start(Profile::google());
     let app = &guarded.app;
     let mut person = app.person();
     let payload = secret("<script>alert(1)</script>\"'", "echo");
@@ -351,7 +351,7 @@ async fn parameters_are_not_echoed_on_the_page_that_asks() {
 
 #[tokio::test]
 async fn no_password_is_ever_logged() {
-    let Guarded { app, folder, emulator: _emulator } = start(Personality::google());
+    let Guarded { app, folder, emulator: _emulator } = start(Profile::google());
     let (right, wrong) = (secret("right ", "password"), secret("wrong ", "password"));
     let before = fs::read_to_string(folder.path().join("password")).unwrap();
     write_hash(folder.path(), &right);

@@ -1,6 +1,6 @@
 //! The admin listener: what operators ask, and that nobody else's questions are answered there.
 
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::spawn::{OLD, PRIMARY, STAGED, TestApp, spawn_app, until};
 use serde_json::{Value, json};
 use std::fs;
@@ -88,8 +88,8 @@ async fn readyz_tells_what_is_in_force_and_a_faulty_file_does_not_end_readiness(
     );
     fs::write(&keys, good).unwrap();
     fs::write(&denylist, "authseal-denylist 1\nepoch 7\n").unwrap();
-    let mended = |now: &Value| now["keyring"]["last_load_failed"] == false && now["denylist"]["entries"] == 1;
-    until(SOON, async || mended(&readyz().await.1)).await;
+    let corrected = |now: &Value| now["keyring"]["last_load_failed"] == false && now["denylist"]["entries"] == 1;
+    until(SOON, async || corrected(&readyz().await.1)).await;
     assert_eq!(readyz().await.1["denylist"]["last_load_failed"], false);
 }
 
@@ -135,7 +135,7 @@ async fn two_replicas_compare_their_keyrings_by_a_digest() {
 
 #[tokio::test]
 async fn an_epoch_is_seen_when_one_of_its_authids_is_used_and_not_when_it_is_refused() {
-    let google = Emulator::start(Personality::google());
+    let google = Emulator::start(Profile::google());
     let app = spawn_app(&format!("{}{ADMIN}", google.provider_toml()));
     let seen = async |number| epoch(&keyring(&app).await, number)["last_seen"].clone();
     assert_eq!([seen(OLD).await, seen(PRIMARY).await], [Value::Null, Value::Null]);

@@ -2,7 +2,7 @@
 //! that opened the first one, and to nobody who should not have it. And browsers that keep no cookies.
 
 use crate::browser::{From, Page, Person};
-use crate::emulator::{Consent, Emulator, Fault, Personality};
+use crate::emulator::{Consent, Emulator, Fault, Profile};
 use crate::spawn::{TestApp, spawn_app, spawn_for};
 use std::time::Duration;
 use url::Url;
@@ -12,7 +12,7 @@ const TOKEN: &str = "x7c2mq0z5v9k1hj3bd8f";
 const QUERY: &str = "type=googledrive&token=x7c2mq0z5v9k1hj3bd8f";
 
 fn start() -> (Emulator, TestApp, Person) {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let person = app.person();
     (emulator, app, person)
@@ -156,7 +156,7 @@ async fn who_opens_the_page_now_counts_more_than_what_its_address_brings_along()
 
 #[tokio::test]
 async fn a_pasted_token_that_was_refused_is_tried_again_for_the_same_page() {
-    let emulator = Emulator::start(Personality::jottacloud());
+    let emulator = Emulator::start(Profile::jottacloud());
     let toml = emulator.provider_toml();
     let app = spawn_app(&toml.replacen("[providers.jottacloud]\n", "[providers.jottacloud]\nrotation = \"none\"\n", 1));
     let mut person = app.person();

@@ -1,7 +1,7 @@
 //! The audit trail: one line for each act, with who, which login and which epoch.
 
 use crate::browser::Person;
-use crate::emulator::{Consent, Emulator, Personality};
+use crate::emulator::{Consent, Emulator, Profile};
 use crate::spawn::{TestApp, spawn_app, until};
 use authseal::authid::Envelope;
 use std::fs;
@@ -30,7 +30,7 @@ async fn log_in(person: &mut Person, opener: &str) -> crate::browser::Page {
 
 /// A server behind a proxy, and somebody at an address that no other test has.
 fn start(address: &str) -> (Emulator, TestApp, Person) {
-    let google = Emulator::start(Personality::google());
+    let google = Emulator::start(Profile::google());
     let app = spawn_app(&format!("{}[server]\ntrusted_proxies = [\"127.0.0.1\"]\n", google.provider_toml()));
     let mut person = app.person();
     person.behind("x-forwarded-for", address);

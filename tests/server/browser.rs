@@ -216,7 +216,7 @@ impl Person {
         self.visit(self.at(&format!("/?{query}")), From::opener(opener)).await
     }
 
-    /// Opens the index, clicks the login, says yes, and stands on the last page.
+    /// Opens the index, clicks the login, says yes, and is on the last page.
     pub(crate) async fn log_in(&mut self, service: &str) -> Page {
         let index = self.open_index(&format!("type={service}"), "http://localhost:8200").await;
         let login = index.link("/login?").unwrap_or_else(|| panic!("no login for {service}: {}", index.body));

@@ -3,7 +3,7 @@
 
 use crate::admin::ADMIN;
 use crate::browser::From;
-use crate::emulator::{CANARY, Consent, Emulator, Fault, Personality, secret};
+use crate::emulator::{CANARY, Consent, Emulator, Fault, Profile, secret};
 use crate::spawn::{OLD, RETIRED, UNKNOWN, spawn_app};
 use std::fs;
 use std::io::{self, Write};
@@ -61,8 +61,8 @@ fn piece(secret: &str) -> &str {
 
 #[tokio::test]
 async fn no_secret_is_ever_logged_or_shown_to_operators() {
-    let google = Emulator::start(Personality::google());
-    let others = [Personality::microsoft(), Personality::dropbox(), Personality::pcloud(), Personality::jottacloud()];
+    let google = Emulator::start(Profile::google());
+    let others = [Profile::microsoft(), Profile::dropbox(), Profile::pcloud(), Profile::jottacloud()];
     let others = others.map(Emulator::start);
     let tables: String = others.iter().map(Emulator::provider_toml).collect();
     let app = spawn_app(&format!("{}{tables}{ADMIN}", google.provider_toml()));
@@ -99,7 +99,7 @@ async fn no_secret_is_ever_logged_or_shown_to_operators() {
     person.submit(person.at("/cli-token-login"), &fields, index.as_source()).await;
     secrets.push(pasted);
 
-    // Refreshes, right and wrong, in every place where an AuthID could stand.
+    // Refreshes, right and wrong, in every place where an AuthID could be.
     for epoch in [RETIRED, OLD, UNKNOWN] {
         secrets.push(app.seal_under(epoch, "googledrive", &google.log_in().refresh.unwrap()));
     }

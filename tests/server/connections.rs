@@ -2,7 +2,7 @@
 //! sockets, and a clock that is moved.
 
 use crate::admin::ADMIN;
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::spawn::{TestApp, spawn_app, until};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -153,7 +153,7 @@ async fn a_byte_now_and_then_buys_no_time() {
 
 #[tokio::test]
 async fn who_waits_for_us_is_never_ended() {
-    let google = Emulator::start(Personality::google());
+    let google = Emulator::start(Profile::google());
     let app = spawn_app(&google.provider_toml());
     let authid = app.log_in(&google);
     google.hold();

@@ -2,7 +2,7 @@
 //! text. Sent over a bare connection, since no HTTP library would.
 
 use crate::browser::From;
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::spawn::{TestApp, spawn_for};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -45,7 +45,7 @@ fn has_authid(page: &str) -> bool {
 
 #[tokio::test]
 async fn no_spelling_of_the_name_plants_a_binder() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let (callback, binder) = attack(&app).await;
     let names: Vec<Vec<u8>> = [
@@ -106,7 +106,7 @@ async fn no_spelling_of_the_name_plants_a_binder() {
 
 #[tokio::test]
 async fn a_value_with_something_around_it_is_no_binder() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let (callback, binder) = attack(&app).await;
     let huge = "A".repeat(2000);
@@ -141,7 +141,7 @@ async fn a_value_with_something_around_it_is_no_binder() {
 
 #[tokio::test]
 async fn two_binders_are_none_wherever_they_stand() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let (callback, binder) = attack(&app).await;
     let (planted, own) = (format!("{NAME}={binder}"), format!("{NAME}={OWN}"));
@@ -186,7 +186,7 @@ async fn foreign_cookies_never_keep_a_login_from_its_end() {
     others.extend([b"city=M\xfcnchen".to_vec(), b"\xff\xfe=\x80".to_vec(), (0x80..=0xff).collect()]);
     for other in others {
         for first in [true, false] {
-            let emulator = Emulator::start(Personality::google());
+            let emulator = Emulator::start(Profile::google());
             let app = spawn_for(&[&emulator]);
             let (callback, binder) = attack(&app).await;
             let own = format!("{NAME}={binder}").into_bytes();
@@ -200,7 +200,7 @@ async fn foreign_cookies_never_keep_a_login_from_its_end() {
 
 #[tokio::test]
 async fn the_state_that_a_provider_drops_is_read_from_the_literal_cookie_alone() {
-    let emulator = Emulator::start(Personality::pcloud());
+    let emulator = Emulator::start(Profile::pcloud());
     let app = spawn_for(&[&emulator]);
     let mut person = app.person();
     let index = person.open_index("type=pcloud", UI).await;

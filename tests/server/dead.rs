@@ -2,7 +2,7 @@
 //! under way, not by what waits, and not by what is sealed again.
 
 use crate::browser::{From, Page, Person};
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::spawn::{OLD, PRIMARY, TestApp, spawn_app, spawn_for, until};
 use serde_json::Value;
 use std::fs;
@@ -13,7 +13,7 @@ const TOKEN: &str = "x7c2mq0z5v9k1hj3bd8f";
 const HEADING: &str = "New logins are paused";
 
 fn start() -> (Emulator, TestApp, Person) {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let person = app.person();
     (emulator, app, person)
@@ -117,8 +117,8 @@ async fn nothing_is_sealed_again_under_an_epoch_that_is_refused() {
     assert_eq!((answer.status, answer.json().get("v2_authid")), (200, None), "{answer:?}");
     let page = app.post("/inspect", &[("authid", &old)]).await;
     assert!(page.body.contains("I want a new AuthID"), "nothing newer is to be had: {}", page.body);
-    let anew = app.post("/inspect", &[("authid", &old), ("act", "anew")]).await;
-    let (_, text) = anew.body.split_once("v3:googledrive:").unwrap_or_else(|| panic!("{}", anew.body));
+    let again = app.post("/inspect", &[("authid", &old), ("act", "anew")]).await;
+    let (_, text) = again.body.split_once("v3:googledrive:").unwrap_or_else(|| panic!("{}", again.body));
     assert!(text.starts_with(&format!("{OLD}:")), "{text}");
     let authid = format!("v3:googledrive:{}", text.split('<').next().unwrap());
     assert_eq!(app.refresh(&authid).await.status, 200);
@@ -126,7 +126,7 @@ async fn nothing_is_sealed_again_under_an_epoch_that_is_refused() {
 
 #[tokio::test]
 async fn a_providers_own_token_is_no_authid_and_goes_on_being_handed_out() {
-    let emulator = Emulator::start(Personality::pcloud());
+    let emulator = Emulator::start(Profile::pcloud());
     let app = spawn_app(&emulator.provider_toml());
     refuse(&app, &rules()[0]).await;
     assert!(app.person().log_in("pcloud").await.authid().is_some());

@@ -1,7 +1,7 @@
 //! Who gets an AuthID: across proxies, with planted fetch tokens, by clicks, and by guessing.
 
 use crate::browser::{From, Page, Person};
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::spawn::{Answer, TestApp, spawn_app};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -17,7 +17,7 @@ const ELSEWHERE: &str = "198.51.100.9";
 const BEHIND_PROXY: &str = "[server]\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\n";
 
 fn start(server: &str) -> (Emulator, TestApp) {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_app(&format!("{}{server}", emulator.provider_toml()));
     (emulator, app)
 }
@@ -265,7 +265,7 @@ async fn a_page_that_polls_one_token_is_never_slowed_down() {
 
 #[tokio::test]
 async fn pasted_tokens_are_tried_ten_times_a_minute_for_each_network() {
-    let jottacloud = Emulator::start(Personality::jottacloud());
+    let jottacloud = Emulator::start(Profile::jottacloud());
     let toml = jottacloud.provider_toml();
     let toml = toml.replacen("[providers.jottacloud]\n", "[providers.jottacloud]\nrotation = \"none\"\n", 1);
     let app = spawn_app(&format!("{toml}{BEHIND_PROXY}[limits]\nprovider_calls_in_all = 40\n"));

@@ -1,7 +1,7 @@
 //! The end of a process: it says so first, loses nothing, and then is gone.
 
 use crate::admin::ADMIN;
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::http;
 use crate::spawn::{Answer, TestApp, spawn_app, until};
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server that goes on for some seconds after it was told to end, and an AuthID whose access token it remembers.
+/// A server that continues for some seconds after it was told to end, and an AuthID whose access token it remembers.
 async fn start(seconds: u32) -> (Emulator, TestApp, String) {
-    let google = Emulator::start(Personality::google());
+    let google = Emulator::start(Profile::google());
     let app = spawn_app(&format!("{}{ADMIN}[server]\ndrain_seconds = {seconds}\n", google.provider_toml()));
     let authid = app.log_in(&google);
     app.refresh(&authid).await.access_token();

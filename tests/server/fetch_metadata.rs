@@ -2,7 +2,7 @@
 //! count as ours, who gets what waits in the mailbox, and whom a page by plain http is for.
 
 use crate::browser::Page;
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::spawn::{Answer, TestApp, spawn_for};
 
 const UI: &str = "http://localhost:8200";
@@ -10,7 +10,7 @@ const OURS: &str = "https://authseal.test";
 const TOKEN: &str = "x7c2mq0z5v9k1hj3bd8f";
 
 fn start() -> (Emulator, TestApp) {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     (emulator, app)
 }

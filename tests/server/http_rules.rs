@@ -1,6 +1,6 @@
 //! What holds for every answer: security headers, methods, sizes, and errors in the language of who asked.
 
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::spawn::{Answer, TestApp, spawn_app, spawn_for};
 use reqwest::Method;
 use std::time::Duration;
@@ -103,7 +103,7 @@ async fn every_answer_of_every_route_carries_the_same_protection() {
 
 #[tokio::test]
 async fn a_fault_of_the_server_is_told_with_the_same_protection() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let authid = app.log_in(&emulator);
     std::fs::remove_file(app.dir.path().join("denylist")).unwrap();
@@ -133,7 +133,7 @@ fn assert_readable(answer: &Answer, what: &str) {
 
 #[tokio::test]
 async fn whoever_sends_an_authid_gets_one_of_three_statuses_whatever_else_is_asked() {
-    let app = spawn_for(&[&Emulator::start(Personality::google())]);
+    let app = spawn_for(&[&Emulator::start(Profile::google())]);
     let long = format!("/refresh?{}", "x".repeat(5000));
     let large = format!("authid={}", "x".repeat(20_000));
     let paths = "/ /access /login /login?id=googledrive /logged-in /logged-in?code=x&state=y /cli-token /cli-token-login \
@@ -230,7 +230,7 @@ async fn without_an_authid_the_reason_is_told_with_400_as_text_or_as_json_where_
 
 #[tokio::test]
 async fn an_address_is_one_and_the_same_in_every_spelling() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let authid = app.log_in(&emulator);
     for path in
@@ -283,7 +283,7 @@ async fn a_method_that_is_not_taken_is_answered_with_those_that_are() {
 
 #[tokio::test]
 async fn a_form_is_known_by_its_type_in_any_spelling_and_not_needed_beside_the_header() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let authid = app.log_in(&emulator);
     let body = format!("authid={authid}");

@@ -1,13 +1,13 @@
-//! `/inspect`: what an AuthID is, tested and made anew, and what none of that gives away.
+//! `/inspect`: what an AuthID is, tested and sealed again, and what none of that gives away.
 
 use crate::browser::From;
-use crate::emulator::{CANARY, Emulator, Fault, Personality, Renewal};
+use crate::emulator::{CANARY, Emulator, Fault, Profile, Renewal};
 use crate::spawn::{Answer, OLD, PRIMARY, RETIRED, STAGED, TestApp, UNKNOWN, spawn_app, spawn_for};
 use authseal::authid::Envelope;
 use std::fs;
 use std::time::Duration;
 
-fn start(who: Personality) -> (Emulator, TestApp) {
+fn start(who: Profile) -> (Emulator, TestApp) {
     let emulator = Emulator::start(who);
     let app = spawn_for(&[&emulator]);
     (emulator, app)
@@ -39,7 +39,7 @@ fn has(page: &Answer, texts: &[&str]) {
 
 #[tokio::test]
 async fn the_page_says_what_an_authid_is_and_asks_no_provider() {
-    let (emulator, app) = start(Personality::microsoft());
+    let (emulator, app) = start(Profile::microsoft());
     let authid = app.log_in(&emulator);
     let grant = Envelope::parse(&authid).unwrap().grant.to_string();
     let page = inspect(&app, &format!(" {authid}\n")).await;
@@ -69,7 +69,7 @@ async fn the_page_says_what_an_authid_is_and_asks_no_provider() {
 
 #[tokio::test]
 async fn a_pasted_authid_is_read_wherever_it_is_sent() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let authid = app.log_in(&emulator);
     let half = authid.len() / 2;
     let forms = [
@@ -100,15 +100,15 @@ async fn a_pasted_authid_is_read_wherever_it_is_sent() {
 
 #[tokio::test]
 async fn a_refused_authid_is_told_with_its_rule_and_offered_nothing() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let authid = app.log_in(&emulator);
     app.post("/revoked", &[("authid", &authid)]).await;
     let page = inspect(&app, &authid).await;
     has(&page, &["status bad", "It is revoked: this server does not accept it", "log in again"]);
     assert!(!page.body.contains("<form"), "{}", page.body);
-    let anew = act(&app, &authid, "anew").await;
-    assert_eq!(anew.status, 400);
-    has(&anew, &["has been revoked"]);
+    let page = act(&app, &authid, "anew").await;
+    assert_eq!(page.status, 400);
+    has(&page, &["has been revoked"]);
     has(&act(&app, &authid, "test").await, &["It is revoked"]);
     assert!(emulator.calls().is_empty());
     let list = app.dir.path().join("denylist");
@@ -122,7 +122,7 @@ async fn a_refused_authid_is_told_with_its_rule_and_offered_nothing() {
 
 #[tokio::test]
 async fn nothing_is_said_of_what_does_not_open() {
-    let (_emulator, app) = start(Personality::google());
+    let (_emulator, app) = start(Profile::google());
     let other = spawn_app("");
     let broken = |authid: String| {
         let (rest, last) = authid.split_at(authid.len() - 1);
@@ -151,7 +151,7 @@ async fn nothing_is_said_of_what_does_not_open() {
 
 #[tokio::test]
 async fn a_test_asks_the_provider_whatever_is_remembered_and_gives_the_verdict_in_plain_words() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let login = emulator.log_in().refresh.unwrap();
     let authid = app.seal("googledrive", &login);
     let token = app.refresh(&authid).await.access_token();
@@ -182,7 +182,7 @@ async fn a_test_of_a_service_that_is_not_set_up_says_so() {
 
 #[tokio::test]
 async fn an_eleventh_test_within_a_minute_goes_to_no_provider() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let authid = app.log_in(&emulator);
     for _ in 0..10 {
         assert_eq!(act(&app, &authid, "test").await.status, 200);
@@ -196,8 +196,8 @@ async fn an_eleventh_test_within_a_minute_goes_to_no_provider() {
 }
 
 #[tokio::test]
-async fn an_authid_made_anew_is_the_same_login_under_the_primary_with_a_code_of_its_own() {
-    let (emulator, app) = start(Personality::google());
+async fn an_authid_sealed_again_is_the_same_login_under_the_primary_with_a_code_of_its_own() {
+    let (emulator, app) = start(Profile::google());
     for (before, after) in [(OLD, PRIMARY), (PRIMARY, PRIMARY), (STAGED, STAGED)] {
         let old = app.seal_under(before, "googledrive", &emulator.log_in().refresh.unwrap());
         let page = act(&app, &old, "anew").await;
@@ -217,8 +217,8 @@ async fn an_authid_made_anew_is_the_same_login_under_the_primary_with_a_code_of_
 }
 
 #[tokio::test]
-async fn what_is_made_anew_holds_the_newest_refresh_token_that_is_known() {
-    let emulator = Emulator::start(Personality { renewal: Renewal::Rolling, ..Personality::oidc() });
+async fn what_is_sealed_again_holds_the_newest_refresh_token_that_is_known() {
+    let emulator = Emulator::start(Profile { renewal: Renewal::Rolling, ..Profile::oidc() });
     let app = spawn_app(&emulator.provider_toml().replace("rotation = \"none\"", "rotation = \"rolling\""));
     let login = emulator.log_in().refresh.unwrap();
     let old = app.seal("exampledrive", &login);
@@ -233,7 +233,7 @@ async fn what_is_made_anew_holds_the_newest_refresh_token_that_is_known() {
 
 #[tokio::test]
 async fn a_form_from_elsewhere_is_not_answered() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let authid = app.log_in(&emulator);
     let mut person = app.person();
     for act in ["test", "anew"] {
@@ -253,7 +253,7 @@ async fn a_form_from_elsewhere_is_not_answered() {
 
 #[tokio::test]
 async fn no_secret_is_shown_whatever_is_done() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let login = emulator.log_in().refresh.unwrap();
     let authid = app.seal_under(OLD, "googledrive", &login);
     let token = app.refresh(&authid).await.access_token();

@@ -2,7 +2,7 @@
 //! else notices.
 
 use crate::browser::Person;
-use crate::emulator::{Emulator, Fault, Personality};
+use crate::emulator::{Emulator, Fault, Profile};
 use crate::spawn::{Answer, OLD, TestApp, spawn_app, spawn_for, until};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -12,14 +12,14 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 const PROXY: &str = "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n";
 
-fn start(who: Personality) -> (Emulator, TestApp) {
+fn start(who: Profile) -> (Emulator, TestApp) {
     let emulator = Emulator::start(who);
     let app = spawn_for(&[&emulator]);
     (emulator, app)
 }
 
 /// A server behind a proxy that says where its clients are.
-fn behind_a_proxy(who: Personality, tables: &str) -> (Emulator, TestApp) {
+fn behind_a_proxy(who: Profile, tables: &str) -> (Emulator, TestApp) {
     let emulator = Emulator::start(who);
     let app = spawn_app(&format!("{}{PROXY}{tables}", emulator.provider_toml()));
     (emulator, app)
@@ -44,7 +44,7 @@ async fn a_client_in_a_loop_does_not_spend_the_quota_of_a_provider_that_fails() 
         (Fault::CloseBeforeHeaders, 503, 2),
         (Fault::json(200, "{}"), 503, 2),
     ] {
-        let (emulator, app) = start(Personality::google());
+        let (emulator, app) = start(Profile::google());
         let (authid, other) = (app.log_in(&emulator), app.log_in(&emulator));
         emulator.misbehave(fault.clone());
         let mut seen = 0;
@@ -67,7 +67,7 @@ async fn a_client_in_a_loop_does_not_spend_the_quota_of_a_provider_that_fails() 
 
 #[tokio::test]
 async fn a_success_ends_what_is_remembered_of_failures() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     emulator.set_access_life(Some(100));
     let authid = app.log_in(&emulator);
     for _ in 0..3 {
@@ -84,7 +84,7 @@ async fn a_success_ends_what_is_remembered_of_failures() {
 async fn while_the_provider_fails_a_token_is_handed_out_until_half_a_minute_before_its_end() {
     for fault in [Fault::html(500), Fault::too_many("3600"), Fault::oauth(401, "invalid_client", "x")] {
         let admin = "[admin]\nlisten = [\"127.0.0.1:0\"]\n";
-        let emulator = Emulator::start(Personality::google());
+        let emulator = Emulator::start(Profile::google());
         let app = spawn_app(&format!("{}{admin}", emulator.provider_toml()));
         let (authid, revoked) = (app.log_in(&emulator), app.log_in(&emulator));
         let token = app.refresh(&authid).await.access_token();
@@ -108,7 +108,7 @@ async fn while_the_provider_fails_a_token_is_handed_out_until_half_a_minute_befo
 
 #[tokio::test]
 async fn a_login_that_the_provider_refuses_is_not_kept_alive_by_a_remembered_token() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let token = emulator.log_in().refresh.unwrap();
     let authid = app.seal("googledrive", &token);
     app.refresh(&authid).await.access_token();
@@ -121,7 +121,7 @@ async fn a_login_that_the_provider_refuses_is_not_kept_alive_by_a_remembered_tok
 #[tokio::test]
 async fn a_machine_that_slept_or_whose_clock_was_set_hands_out_no_token_that_has_ended() {
     for (step, calls) in [(7200, 2), (1800, 1), (-20, 1), (-7200, 2)] {
-        let (emulator, app) = start(Personality::google());
+        let (emulator, app) = start(Profile::google());
         let authid = app.log_in(&emulator);
         let first = app.refresh(&authid).await.access_token();
         app.clock.step(step);
@@ -136,7 +136,7 @@ async fn a_machine_that_slept_or_whose_clock_was_set_hands_out_no_token_that_has
 #[tokio::test]
 async fn an_answer_from_memory_carries_no_authid_and_the_next_one_that_is_fetched_does() {
     // Under an older epoch, and around a token that the provider replaced.
-    for (who, epoch) in [(Personality::google(), OLD), (Personality::microsoft(), crate::spawn::PRIMARY)] {
+    for (who, epoch) in [(Profile::google(), OLD), (Profile::microsoft(), crate::spawn::PRIMARY)] {
         let (emulator, app) = start(who);
         let mut authid = String::new();
         // Whoever waits for the same call gets it too. Not all of them come in time, so it may take several rounds.
@@ -168,7 +168,7 @@ async fn an_answer_from_memory_carries_no_authid_and_the_next_one_that_is_fetche
 
 #[tokio::test]
 async fn a_login_that_is_revoked_and_withdrawn_is_not_revoked_again() {
-    let (emulator, app) = start(Personality::dropbox());
+    let (emulator, app) = start(Profile::dropbox());
     let authid = app.log_in(&emulator);
     let all = join_all((0..10).map(|_| revoke_from(&app, "", &authid, ""))).await;
     for answer in all {
@@ -191,7 +191,7 @@ async fn a_login_that_is_revoked_and_withdrawn_is_not_revoked_again() {
 
 #[tokio::test]
 async fn a_provider_is_told_of_ten_revocations_a_minute_and_the_denylist_of_all() {
-    let (emulator, app) = behind_a_proxy(Personality::dropbox(), "");
+    let (emulator, app) = behind_a_proxy(Profile::dropbox(), "");
     emulator.misbehave(Fault::html(503));
     let authid = app.log_in(&emulator);
     let mut told = Vec::new();
@@ -224,7 +224,7 @@ async fn a_provider_is_told_of_ten_revocations_a_minute_and_the_denylist_of_all(
 
 #[tokio::test]
 async fn bad_authids_reach_no_provider_and_do_not_disturb_a_good_one_at_the_same_address() {
-    let (emulator, app) = behind_a_proxy(Personality::google(), "[limits]\ninvalid_authids = 50\n");
+    let (emulator, app) = behind_a_proxy(Profile::google(), "[limits]\ninvalid_authids = 50\n");
     let good = app.log_in(&emulator);
     let (mut invalid, mut too_many) = (0, 0);
     for number in 0..300 {
@@ -268,7 +268,7 @@ async fn strangers_who_guess_do_not_lock_out_who_knows_the_password() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("password"), authseal::access::hash("correct horse").unwrap()).unwrap();
     let tables = format!("[access]\npassword_file = {:?}\n", folder.path().join("password"));
-    let (_emulator, app) = behind_a_proxy(Personality::google(), &tables);
+    let (_emulator, app) = behind_a_proxy(Profile::google(), &tables);
     for network in 0..6 {
         let mut stranger = app.person();
         stranger.behind("x-forwarded-for", &format!("2001:db8:0:{network}::1"));

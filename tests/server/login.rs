@@ -1,7 +1,7 @@
 //! Logins from the start page to an access token, and attempts to end them in somebody else's favour.
 
 use crate::browser::{From, Page, Person};
-use crate::emulator::{Consent, Emulator, Personality, secret};
+use crate::emulator::{Consent, Emulator, Profile, secret};
 use crate::spawn::{TestApp, spawn_app, spawn_for};
 use authseal::authid::AppId;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use url::Url;
 const UI: &str = "http://localhost:8200";
 const FETCH_TOKEN: &str = "x7c2mq0z5v9k1hj3bd8f";
 
-fn start(who: Personality) -> (Emulator, TestApp, Person) {
+fn start(who: Profile) -> (Emulator, TestApp, Person) {
     let emulator = Emulator::start(who);
     let app = spawn_for(&[&emulator]);
     let person = app.person();
@@ -49,16 +49,16 @@ async fn come_back(person: &mut Person, emulator: &Emulator, callback: Url) -> P
 async fn a_login_at_each_provider_ends_with_an_authid_that_works() {
     let cases = [
         (
-            Personality::google(),
+            Profile::google(),
             vec!["client_id", "client_secret", "code", "code_verifier", "grant_type", "redirect_uri"],
             Some(604_799),
         ),
         (
-            Personality::microsoft(),
+            Profile::microsoft(),
             vec!["client_id", "client_secret", "code", "code_verifier", "grant_type", "redirect_uri"],
             None,
         ),
-        (Personality::dropbox(), vec!["client_id", "client_secret", "code", "grant_type", "redirect_uri"], None),
+        (Profile::dropbox(), vec!["client_id", "client_secret", "code", "grant_type", "redirect_uri"], None),
     ];
     for (who, names, ends) in cases {
         let (emulator, app, mut person) = start(who);
@@ -81,7 +81,7 @@ async fn a_login_at_each_provider_ends_with_an_authid_that_works() {
 
 #[tokio::test]
 async fn a_login_at_a_provider_known_by_its_issuer_alone() {
-    let (emulator, app, mut person) = start(Personality::oidc());
+    let (emulator, app, mut person) = start(Profile::oidc());
     let page = person.log_in("exampledrive").await;
     let authid = page.authid().unwrap_or_else(|| panic!("{}", page.body));
     assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()));
@@ -90,7 +90,7 @@ async fn a_login_at_a_provider_known_by_its_issuer_alone() {
 
 #[tokio::test]
 async fn an_issuer_that_is_down_keeps_no_server_from_starting_and_is_asked_again() {
-    let emulator = Emulator::start(Personality::oidc());
+    let emulator = Emulator::start(Profile::oidc());
     emulator.set_discovery(false);
     let app = spawn_for(&[&emulator]);
     assert_eq!(app.get("/healthz").await.status, 200);
@@ -104,7 +104,7 @@ async fn an_issuer_that_is_down_keeps_no_server_from_starting_and_is_asked_again
 
 #[tokio::test]
 async fn the_state_fits_and_says_nothing() {
-    for who in [Personality::google(), Personality::dropbox(), Personality::pcloud()] {
+    for who in [Profile::google(), Profile::dropbox(), Profile::pcloud()] {
         let (emulator, _app, mut person) = start(who);
         let index = person.open_index(&format!("type={}&token={FETCH_TOKEN}", who.service), UI).await;
         let login = index.link("/login?id=").unwrap();
@@ -119,7 +119,7 @@ async fn the_state_fits_and_says_nothing() {
 #[tokio::test]
 async fn pcloud_gives_its_token_as_the_authid_and_tells_the_region() {
     for (location, host) in [("1", "api.pcloud.com"), ("2", "eapi.pcloud.com")] {
-        let (emulator, app, mut person) = start(Personality::pcloud());
+        let (emulator, app, mut person) = start(Profile::pcloud());
         emulator.set_region(Some((location, host)));
         let page = person.log_in("pcloud").await;
         assert_eq!(page.status, 200, "{}", page.body);
@@ -159,7 +159,7 @@ async fn a_forged_api_host_gets_neither_secret_nor_code() {
         "{host}",
         "3",
     ];
-    let (emulator, _app, mut person) = start(Personality::pcloud());
+    let (emulator, _app, mut person) = start(Profile::pcloud());
     for host in hosts {
         let callback = person.log_in_until_callback("pcloud").await;
         let callback = changed(&callback, &[("hostname", Some(host)), ("locationid", Some(host))]);
@@ -179,7 +179,7 @@ async fn a_forged_api_host_gets_neither_secret_nor_code() {
 
 #[tokio::test]
 async fn pclouds_errors_come_with_status_200_and_are_seen_all_the_same() {
-    let (emulator, _app, mut person) = start(Personality::pcloud());
+    let (emulator, _app, mut person) = start(Profile::pcloud());
     let callback = person.log_in_until_callback("pcloud").await;
     let page = come_back(&mut person, &emulator, changed(&callback, &[("code", Some("wrong"))])).await;
     assert_refused(&page, 400);
@@ -189,7 +189,7 @@ async fn pclouds_errors_come_with_status_200_and_are_seen_all_the_same() {
 #[tokio::test]
 async fn a_callback_that_lost_its_state_is_redeemed_after_a_click_and_its_authid_goes_nowhere_by_itself() {
     for empty in [false, true] {
-        let (emulator, app, mut person) = start(Personality::pcloud());
+        let (emulator, app, mut person) = start(Profile::pcloud());
         emulator.next_person(Consent::DropsState);
         let index = person.open_index(&format!("type=pcloud&token={FETCH_TOKEN}"), UI).await;
         let login = index.link("/login?").unwrap();
@@ -223,11 +223,11 @@ async fn a_callback_that_lost_its_state_is_redeemed_after_a_click_and_its_authid
         let again = person.submit(callback, &[], page.as_source()).await;
         assert_refused(&again, 400);
     }
-    let (emulator, _app, mut person) = start(Personality::pcloud());
+    let (emulator, _app, mut person) = start(Profile::pcloud());
     let page = person.log_in("pcloud").await;
     assert_eq!((page.element("send").is_some(), emulator.calls().len()), (true, 1), "with its state nobody asks");
 
-    let (emulator, _app, mut person) = start(Personality::google());
+    let (emulator, _app, mut person) = start(Profile::google());
     emulator.next_person(Consent::DropsState);
     let callback = person.log_in_until_callback("googledrive").await;
     let index = person.open_index("type=googledrive", UI).await;
@@ -257,7 +257,7 @@ async fn a_login_that_was_begun_at_another_address_is_shown_with_a_warning_and_g
         ("2001:db8:1:2::1", "2001:db8:1:3::1"),
         ("127.0.0.5", "203.0.113.7"),
     ] {
-        let (_emulator, app, mut person) = start(Personality::google());
+        let (_emulator, app, mut person) = start(Profile::google());
         let page = log_in_on_the_way(&app, &mut person, begun, ended).await;
         assert!(page.body.contains(sentence), "{begun} {ended}: {}", page.body);
         assert_eq!((page.delivers_to(), page.element("send").is_some()), (None, false));
@@ -277,7 +277,7 @@ async fn a_login_that_was_begun_at_another_address_is_shown_with_a_warning_and_g
         ("unknown", "203.0.113.7"),
         ("203.0.113.7", "unknown"),
     ] {
-        let (_emulator, app, mut person) = start(Personality::google());
+        let (_emulator, app, mut person) = start(Profile::google());
         let page = log_in_on_the_way(&app, &mut person, begun, ended).await;
         assert!(!page.body.contains(sentence), "{begun} {ended}: {}", page.body);
         assert_eq!(page.delivers_to().as_deref(), Some(UI), "{begun} {ended}");
@@ -286,7 +286,7 @@ async fn a_login_that_was_begun_at_another_address_is_shown_with_a_warning_and_g
 
 #[tokio::test]
 async fn a_pasted_token_ends_a_login_with_a_warning_where_its_page_was_opened_elsewhere() {
-    let emulator = Emulator::start(Personality::jottacloud());
+    let emulator = Emulator::start(Profile::jottacloud());
     let toml = emulator.provider_toml();
     let app = spawn_app(&toml.replacen("[providers.jottacloud]\n", "[providers.jottacloud]\nrotation = \"none\"\n", 1));
     let mut person = app.person();
@@ -302,7 +302,7 @@ async fn a_pasted_token_ends_a_login_with_a_warning_where_its_page_was_opened_el
 
 #[tokio::test]
 async fn single_use_services_are_off_without_a_store_and_say_why() {
-    let (box_com, jottacloud) = (Emulator::start(Personality::box_com()), Emulator::start(Personality::jottacloud()));
+    let (box_com, jottacloud) = (Emulator::start(Profile::box_com()), Emulator::start(Profile::jottacloud()));
     let app = spawn_app(&format!("{}{}", box_com.provider_toml(), jottacloud.provider_toml()));
     let mut person = app.person();
     for (asked, service) in [("box.com", "box.com"), ("box", "box.com"), ("jottacloud", "jottacloud")] {
@@ -327,7 +327,7 @@ async fn single_use_services_are_off_without_a_store_and_say_why() {
 
 #[tokio::test]
 async fn a_person_who_says_no_gets_a_friendly_page() {
-    let (emulator, _app, mut person) = start(Personality::google());
+    let (emulator, _app, mut person) = start(Profile::google());
     emulator.next_person(Consent::Denies);
     let page = person.log_in("googledrive").await;
     assert_refused(&page, 400);
@@ -362,9 +362,9 @@ async fn a_scope_that_was_unticked_is_named_and_no_authid_is_given() {
         ("https://www.googleapis.com/auth/drive.file", "https://www.googleapis.com/auth/devstorage.read_write");
     let both = format!("[services.both]\nprovider = \"google\"\nname = \"Both\"\nscopes = [\"{drive}\", \"{gcs}\"]\n");
     for (who, service, scope) in [
-        (Personality::google(), "both", gcs),
-        (Personality::microsoft(), "msgroup", "Group.Read.All"),
-        (Personality::dropbox(), "dropbox", "files.content.write"),
+        (Profile::google(), "both", gcs),
+        (Profile::microsoft(), "msgroup", "Group.Read.All"),
+        (Profile::dropbox(), "dropbox", "files.content.write"),
     ] {
         let emulator = Emulator::start(who);
         let app = spawn_app(&format!("{}{both}", emulator.provider_toml()));
@@ -381,12 +381,12 @@ async fn a_scope_that_was_unticked_is_named_and_no_authid_is_given() {
 
 #[tokio::test]
 async fn without_a_refresh_token_the_person_is_told_where_to_withdraw_the_access() {
-    let (emulator, _app, mut person) = start(Personality::google());
+    let (emulator, _app, mut person) = start(Profile::google());
     emulator.next_person(Consent::AgreedBefore);
     let page = person.log_in("googledrive").await;
     assert_refused(&page, 400);
     assert!(page.link("https://myaccount.google.com/permissions").is_some(), "{}", page.body);
-    for (who, service) in [(Personality::dropbox(), "dropbox"), (Personality::microsoft(), "onedrivev2")] {
+    for (who, service) in [(Profile::dropbox(), "dropbox"), (Profile::microsoft(), "onedrivev2")] {
         let (emulator, _app, mut person) = start(who);
         emulator.next_person(Consent::AgreedBefore);
         let page = person.log_in(service).await;
@@ -397,7 +397,7 @@ async fn without_a_refresh_token_the_person_is_told_where_to_withdraw_the_access
 
 #[tokio::test]
 async fn offline_access_that_was_left_out_is_named_and_nobody_is_sent_to_withdraw_anything() {
-    let (emulator, _app, mut person) = start(Personality::oidc());
+    let (emulator, _app, mut person) = start(Profile::oidc());
     emulator.next_person(Consent::Unticks("offline_access"));
     let page = person.log_in("exampledrive").await;
     assert_refused(&page, 400);
@@ -408,7 +408,7 @@ async fn offline_access_that_was_left_out_is_named_and_nobody_is_sent_to_withdra
 
 #[tokio::test]
 async fn an_error_without_a_login_is_shown_by_its_code_and_an_empty_one_is_none() {
-    let (emulator, _app, mut person) = start(Personality::google());
+    let (emulator, _app, mut person) = start(Profile::google());
     for (query, says) in [
         ("error=access_denied&error_description=CANARY", "(access_denied)"),
         ("error=admin_policy_enforced&state=forged", "(admin_policy_enforced)"),
@@ -430,7 +430,7 @@ async fn an_error_without_a_login_is_shown_by_its_code_and_an_empty_one_is_none(
 
 #[tokio::test]
 async fn nobody_finishes_their_login_in_somebody_elses_browser() {
-    let (emulator, app, mut attacker) = start(Personality::google());
+    let (emulator, app, mut attacker) = start(Profile::google());
     let (mut victim, mut nobody) = (app.person(), app.person());
     let callback = attacker.log_in_until_callback("googledrive").await;
     victim.open_index("type=googledrive", UI).await;
@@ -448,7 +448,7 @@ async fn nobody_finishes_their_login_in_somebody_elses_browser() {
 
 #[tokio::test]
 async fn a_state_works_once_for_ten_minutes_and_unchanged() {
-    let (emulator, app, mut person) = start(Personality::google());
+    let (emulator, app, mut person) = start(Profile::google());
     let callback = person.log_in_until_callback("googledrive").await;
     let state = param(&callback, "state").unwrap();
     for at in (0..state.len()).step_by(7) {
@@ -474,7 +474,7 @@ async fn a_state_works_once_for_ten_minutes_and_unchanged() {
 
 #[tokio::test]
 async fn an_answer_from_another_issuer_is_refused() {
-    let (emulator, _app, mut person) = start(Personality::oidc());
+    let (emulator, _app, mut person) = start(Profile::oidc());
     emulator.next_person(Consent::OtherIssuer("https://evil.test".to_owned()));
     assert_refused(&person.log_in("exampledrive").await, 400);
     assert!(emulator.calls().is_empty());
@@ -482,7 +482,7 @@ async fn an_answer_from_another_issuer_is_refused() {
 
 #[tokio::test]
 async fn a_login_begins_on_our_own_page_in_this_browser() {
-    let (emulator, app, mut person) = start(Personality::google());
+    let (emulator, app, mut person) = start(Profile::google());
     let index = person.open_index("type=googledrive", UI).await;
     let login = index.link("/login?id=googledrive").unwrap();
     let mut other = app.person();
@@ -513,7 +513,7 @@ async fn a_login_begins_on_our_own_page_in_this_browser() {
 
 #[tokio::test]
 async fn a_link_clicked_in_its_last_minute_leaves_ten_more_at_the_provider() {
-    let (emulator, app, mut person) = start(Personality::google());
+    let (emulator, app, mut person) = start(Profile::google());
     let index = person.open_index("type=googledrive", UI).await;
     app.clock.advance(Duration::from_secs(3540));
     let login = index.link("/login?id=googledrive").unwrap();
@@ -524,7 +524,7 @@ async fn a_link_clicked_in_its_last_minute_leaves_ten_more_at_the_provider() {
 
 #[tokio::test]
 async fn tabs_side_by_side_do_not_disturb_each_other() {
-    let (emulator, _app, mut person) = start(Personality::google());
+    let (emulator, _app, mut person) = start(Profile::google());
     let mut callbacks = Vec::new();
     for _ in 0..10 {
         callbacks.push(person.log_in_until_callback("googledrive").await);
@@ -550,7 +550,7 @@ async fn fetch_from(person: &Person, token: &str, page: &str) -> Value {
 
 #[tokio::test]
 async fn a_waiting_interface_on_this_machine_gets_the_authid_once() {
-    let (_emulator, app, mut person) = start(Personality::google());
+    let (_emulator, app, mut person) = start(Profile::google());
     let index = person.open_index(&format!("type=googledrive&token={FETCH_TOKEN}"), UI).await;
     assert!(fetch(&person, FETCH_TOKEN).await["wait"].is_string());
     let login = index.link("/login?").unwrap();
@@ -564,7 +564,7 @@ async fn a_waiting_interface_on_this_machine_gets_the_authid_once() {
 
 #[tokio::test]
 async fn an_interface_elsewhere_gets_nothing_by_itself() {
-    let (_emulator, _app, mut person) = start(Personality::google());
+    let (_emulator, _app, mut person) = start(Profile::google());
     for (opener, named) in
         [("http://nas.lan:8200", true), ("https://evil.test", true), ("https://authseal.test", false)]
     {
@@ -585,7 +585,7 @@ async fn an_interface_elsewhere_gets_nothing_by_itself() {
 
 #[tokio::test]
 async fn a_listed_interface_gets_it_like_one_on_this_machine() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let tables = format!("{}[delivery]\ntrusted_origins = [\"https://nas.lan:8200\"]\n", emulator.provider_toml());
     let app = spawn_app(&tables);
     let mut person = app.person();
@@ -602,7 +602,7 @@ async fn a_listed_interface_gets_it_like_one_on_this_machine() {
 
 #[tokio::test]
 async fn a_form_from_elsewhere_revokes_nothing() {
-    let (emulator, app, mut person) = start(Personality::google());
+    let (emulator, app, mut person) = start(Profile::google());
     let authid = person.log_in("googledrive").await.authid().unwrap();
     let fields = [("authid", authid.as_str()), ("at_provider", "yes")];
     let foreign = person.submit(person.at("/revoked"), &fields, From::opener("https://evil.test")).await;
@@ -618,7 +618,7 @@ async fn a_form_from_elsewhere_revokes_nothing() {
 
 #[tokio::test]
 async fn parameters_of_pages_are_never_echoed() {
-    let (_emulator, app, mut person) = start(Personality::google());
+    let (_emulator, app, mut person) = start(Profile::google());
     let payload = secret("<script>alert(1)</script>\"'", "echo");
     for name in
         ["type", "token", "redirect", "redir", "id", "ctx", "code", "state", "error", "error_description", "iss"]

@@ -2,7 +2,7 @@
 
 use crate::admin::ADMIN;
 use crate::browser::From;
-use crate::emulator::{Consent, Emulator, Fault, Personality};
+use crate::emulator::{Consent, Emulator, Fault, Profile};
 use crate::spawn::{OLD, RETIRED, TestApp, spawn_app, spawn_at};
 use authseal::clock::Clock;
 use authseal::meter::{Kind, METRICS, Metric};
@@ -66,7 +66,7 @@ fn moved(before: &Samples, after: &Samples, metrics: &[&str]) -> Vec<(String, f6
 
 #[tokio::test]
 async fn counts_move_by_exactly_what_was_done() {
-    let google = Emulator::start(Personality::google());
+    let google = Emulator::start(Profile::google());
     let app = spawn_app(&format!("{}{ADMIN}", google.provider_toml()));
     let before = samples(&app).await;
 
@@ -184,8 +184,8 @@ async fn no_stranger_can_make_a_series() {
 #[tokio::test]
 async fn how_long_logins_have_to_live_is_counted_at_each_call_to_their_provider() {
     let clock = Clock::system();
-    let microsoft = Emulator::start_at(Personality::microsoft(), clock.clone());
-    let google = Emulator::start_at(Personality::google(), clock.clone());
+    let microsoft = Emulator::start_at(Profile::microsoft(), clock.clone());
+    let google = Emulator::start_at(Profile::google(), clock.clone());
     let tables = format!("{}{}refresh_token_days = 7\n", microsoft.provider_toml(), google.provider_toml());
     let app = spawn_at(&format!("{tables}{ADMIN}"), clock.clone());
     let (ages, testing) = (app.log_in(&microsoft), app.log_in(&google));

@@ -1,7 +1,7 @@
 //! The pretend providers themselves: each accepts what the real one documents and refuses the rest. A small OAuth
 //! client does here what authseal's own will do.
 
-use crate::emulator::{Consent, Emulator, Fault, Personality, REDIRECT_URI, Tokens};
+use crate::emulator::{Consent, Emulator, Fault, Profile, REDIRECT_URI, Tokens};
 use crate::http;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as BASE64URL};
@@ -16,7 +16,7 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 type Params = BTreeMap<String, String>;
 
 /// What a right authorization request of each provider says.
-fn authorize_params(who: &Personality) -> Params {
+fn authorize_params(who: &Profile) -> Params {
     let mut params = Params::new();
     let mut set = |name: &str, value: &str| params.insert(name.to_owned(), value.to_owned());
     set("client_id", who.client_id);
@@ -37,7 +37,7 @@ fn authorize_params(who: &Personality) -> Params {
 }
 
 /// What a right code exchange says.
-fn code_params(who: &Personality, code: &str) -> Params {
+fn code_params(who: &Profile, code: &str) -> Params {
     let mut params = Params::new();
     let mut set = |name: &str, value: &str| params.insert(name.to_owned(), value.to_owned());
     set("grant_type", "authorization_code");
@@ -53,7 +53,7 @@ fn code_params(who: &Personality, code: &str) -> Params {
     params
 }
 
-fn refresh_params(who: &Personality, token: &str) -> Params {
+fn refresh_params(who: &Profile, token: &str) -> Params {
     let mut params = Params::new();
     let mut set = |name: &str, value: &str| params.insert(name.to_owned(), value.to_owned());
     set("grant_type", "refresh_token");
@@ -119,7 +119,7 @@ fn refresh_token(tokens: &Tokens) -> &str {
 
 #[tokio::test]
 async fn a_right_login_succeeds_at_every_provider() {
-    for who in Personality::with_code_flow() {
+    for who in Profile::with_code_flow() {
         let emulator = Emulator::start(who);
         let callback = authorize(&emulator, &authorize_params(&who)).await.unwrap();
         assert_eq!(callback["state"], "the state & more", "{}", who.provider);
@@ -151,7 +151,7 @@ async fn a_client_that_is_not_registered_gets_nowhere() {
     ];
     let wrong_secret = [401, 401, 400, 400, 200, 401];
     for (who, ((provider, status, error), secret_status)) in
-        Personality::with_code_flow().into_iter().zip(wrong_client.into_iter().zip(wrong_secret))
+        Profile::with_code_flow().into_iter().zip(wrong_client.into_iter().zip(wrong_secret))
     {
         assert_eq!(who.provider, provider);
         let emulator = Emulator::start(who);
@@ -170,7 +170,7 @@ async fn a_client_that_is_not_registered_gets_nowhere() {
 
 #[tokio::test]
 async fn redirect_uris_are_compared_letter_by_letter() {
-    for who in Personality::with_code_flow() {
+    for who in Profile::with_code_flow() {
         let emulator = Emulator::start(who);
         for other in [
             "https://authseal.test/logged-in/",
@@ -201,7 +201,7 @@ async fn redirect_uris_are_compared_letter_by_letter() {
 
 #[tokio::test]
 async fn microsoft_takes_no_query_in_a_redirect_uri_even_if_it_is_registered() {
-    let emulator = Emulator::start(Personality::microsoft());
+    let emulator = Emulator::start(Profile::microsoft());
     let uri = format!("{REDIRECT_URI}?token=1");
     emulator.register(&uri);
     assert!(authorize(&emulator, &with(authorize_params(emulator.who()), "redirect_uri", &uri)).await.is_err());
@@ -209,8 +209,8 @@ async fn microsoft_takes_no_query_in_a_redirect_uri_even_if_it_is_registered() {
 
 #[tokio::test]
 async fn a_challenge_must_be_met_by_its_verifier() {
-    for who in Personality::with_code_flow().into_iter().filter(|who| who.code_params.contains(&"code_verifier")) {
-        let who = Personality { secret_beside_pkce: true, ..who };
+    for who in Profile::with_code_flow().into_iter().filter(|who| who.code_params.contains(&"code_verifier")) {
+        let who = Profile { secret_beside_pkce: true, ..who };
         let emulator = Emulator::start(who);
         for wrong in [
             without(code_params(&who, &code(&emulator).await), "code_verifier"),
@@ -230,7 +230,7 @@ async fn a_challenge_must_be_met_by_its_verifier() {
 
 #[tokio::test]
 async fn box_and_pcloud_know_nothing_of_pkce() {
-    for who in [Personality::box_com(), Personality::pcloud()] {
+    for who in [Profile::box_com(), Profile::pcloud()] {
         let emulator = Emulator::start(who);
         assert!(authorize(&emulator, &with(authorize_params(&who), "code_challenge", VERIFIER)).await.is_err());
         let (_, answer) =
@@ -241,9 +241,9 @@ async fn box_and_pcloud_know_nothing_of_pkce() {
 
 #[tokio::test]
 async fn dropbox_with_pkce_wants_no_secret() {
-    let who = Personality::dropbox();
+    let who = Profile::dropbox();
     let emulator = Emulator::start(who);
-    let pkce = authorize_params(&Personality { secret_beside_pkce: true, ..who });
+    let pkce = authorize_params(&Profile { secret_beside_pkce: true, ..who });
     let code = authorize(&emulator, &pkce).await.unwrap()["code"].clone();
     let params = with(code_params(&who, &code), "code_verifier", VERIFIER);
     assert_eq!(token(&emulator, &params).await.0, 400);
@@ -252,7 +252,7 @@ async fn dropbox_with_pkce_wants_no_secret() {
 
 #[tokio::test]
 async fn a_code_works_once_and_not_for_long() {
-    for who in Personality::with_code_flow() {
+    for who in Profile::with_code_flow() {
         let emulator = Emulator::start(who);
         let code_ = code(&emulator).await;
         let first = token(&emulator, &code_params(&who, &code_)).await.1;
@@ -275,7 +275,7 @@ async fn a_code_works_once_and_not_for_long() {
 
 #[tokio::test]
 async fn an_unexpected_parameter_is_an_error_everywhere() {
-    for who in Personality::with_code_flow() {
+    for who in Profile::with_code_flow() {
         let emulator = Emulator::start(who);
         for (name, value) in [("state", "s"), ("nonsense", "1"), ("access_token", "a")] {
             let code = code(&emulator).await;
@@ -298,7 +298,7 @@ async fn an_unexpected_parameter_is_an_error_everywhere() {
 
 #[tokio::test]
 async fn dropbox_names_the_field_that_it_does_not_know() {
-    let emulator = Emulator::start(Personality::dropbox());
+    let emulator = Emulator::start(Profile::dropbox());
     let refresh = emulator.log_in().refresh.unwrap();
     let (status, answer) = token(&emulator, &with(refresh_params(emulator.who(), &refresh), "redirect_uri", "x")).await;
     assert_eq!((status, &answer["error_description"]), (400, &json!("unknown field \"redirect_uri\"")));
@@ -310,7 +310,7 @@ async fn dropbox_names_the_field_that_it_does_not_know() {
 
 #[tokio::test]
 async fn a_token_request_is_a_form_and_nothing_else() {
-    for who in [Personality::google(), Personality::jottacloud(), Personality::oidc()] {
+    for who in [Profile::google(), Profile::jottacloud(), Profile::oidc()] {
         let emulator = Emulator::start(who);
         let refresh = emulator.log_in().refresh.unwrap();
         let url = format!("{}{}", emulator.base(), who.token);
@@ -331,7 +331,7 @@ async fn a_token_request_is_a_form_and_nothing_else() {
 
 #[tokio::test]
 async fn google_gives_a_refresh_token_only_after_a_consent_for_offline_use() {
-    let who = Personality::google();
+    let who = Profile::google();
     let emulator = Emulator::start(who);
     for missing in ["access_type", "prompt"] {
         let params = without(authorize_params(&who), missing);
@@ -347,7 +347,7 @@ async fn google_gives_a_refresh_token_only_after_a_consent_for_offline_use() {
 
 #[tokio::test]
 async fn google_tells_which_scopes_were_granted() {
-    let who = Personality::google();
+    let who = Profile::google();
     let emulator = Emulator::start(who);
     emulator.next_person(Consent::Unticks("https://www.googleapis.com/auth/drive"));
     let callback = authorize(&emulator, &authorize_params(&who)).await.unwrap();
@@ -359,7 +359,7 @@ async fn google_tells_which_scopes_were_granted() {
 
 #[tokio::test]
 async fn the_hundred_and_first_login_of_a_google_account_kills_the_first() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let tokens: Vec<_> = (0..101).map(|_| emulator.log_in().refresh.unwrap()).collect();
     let (status, answer) = refresh(&emulator, &tokens[0]).await;
     assert_eq!((status, &answer["error"]), (400, &json!("invalid_grant")));
@@ -369,7 +369,7 @@ async fn the_hundred_and_first_login_of_a_google_account_kills_the_first() {
 
 #[tokio::test]
 async fn google_forgets_a_token_that_is_not_used_for_half_a_year() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let token = emulator.log_in().refresh.unwrap();
     for _ in 0..3 {
         emulator.clock.advance(Duration::from_secs(180 * 86_400));
@@ -381,7 +381,7 @@ async fn google_forgets_a_token_that_is_not_used_for_half_a_year() {
 
 #[tokio::test]
 async fn microsoft_keeps_the_old_token_for_ninety_days_from_its_issue() {
-    let emulator = Emulator::start(Personality::microsoft());
+    let emulator = Emulator::start(Profile::microsoft());
     let first = emulator.log_in().refresh.unwrap();
     let day = Duration::from_secs(86_400);
     let mut newest = String::new();
@@ -399,7 +399,7 @@ async fn microsoft_keeps_the_old_token_for_ninety_days_from_its_issue() {
 
 #[tokio::test]
 async fn microsoft_wants_its_tenant_its_scopes_and_no_commas() {
-    let who = Personality::microsoft();
+    let who = Profile::microsoft();
     let emulator = Emulator::start(who);
     let commas = with(authorize_params(&who), "scope", "offline_access,Files.ReadWrite");
     assert_eq!(authorize(&emulator, &commas).await.unwrap_err()["error"], "invalid_scope");
@@ -421,7 +421,7 @@ async fn microsoft_wants_its_tenant_its_scopes_and_no_commas() {
 
 #[tokio::test]
 async fn box_repeats_its_answer_until_the_new_token_is_used() {
-    let emulator = Emulator::start(Personality::box_com());
+    let emulator = Emulator::start(Profile::box_com());
     let first = emulator.log_in();
     let old = refresh_token(&first);
     let one = refresh(&emulator, old).await.1;
@@ -439,7 +439,7 @@ async fn box_repeats_its_answer_until_the_new_token_is_used() {
 
 #[tokio::test]
 async fn box_ends_the_grace_when_the_new_refresh_token_is_used() {
-    let emulator = Emulator::start(Personality::box_com());
+    let emulator = Emulator::start(Profile::box_com());
     let first = emulator.log_in().refresh.unwrap();
     let second = refresh(&emulator, &first).await.1["refresh_token"].as_str().unwrap().to_owned();
     assert_eq!(refresh(&emulator, &second).await.0, 200);
@@ -451,7 +451,7 @@ async fn box_ends_the_grace_when_the_new_refresh_token_is_used() {
 
 #[tokio::test]
 async fn jottacloud_takes_a_login_token_once_and_only_the_right_request() {
-    let who = Personality::jottacloud();
+    let who = Profile::jottacloud();
     let emulator = Emulator::start(who);
     let pasted: Value = serde_json::from_slice(&BASE64URL.decode(emulator.login_token()).unwrap()).unwrap();
     let mut params = Params::new();
@@ -484,7 +484,7 @@ async fn jottacloud_takes_a_login_token_once_and_only_the_right_request() {
 
 #[tokio::test]
 async fn jottacloud_kills_the_whole_line_when_an_old_token_comes_back() {
-    let emulator = Emulator::start(Personality::jottacloud());
+    let emulator = Emulator::start(Profile::jottacloud());
     let (first, other) = (emulator.log_in().refresh.unwrap(), emulator.log_in().refresh.unwrap());
     let second = refresh(&emulator, &first).await.1["refresh_token"].as_str().unwrap().to_owned();
     let third = refresh(&emulator, &second).await.1["refresh_token"].as_str().unwrap().to_owned();
@@ -498,7 +498,7 @@ async fn jottacloud_kills_the_whole_line_when_an_old_token_comes_back() {
 
 #[tokio::test]
 async fn pcloud_answers_200_and_says_in_the_body_what_went_wrong() {
-    let who = Personality::pcloud();
+    let who = Profile::pcloud();
     let emulator = Emulator::start(who);
     emulator.set_region(Some(("2", "eapi.pcloud.com")));
     let callback = authorize(&emulator, &authorize_params(&who)).await.unwrap();
@@ -517,7 +517,7 @@ async fn pcloud_answers_200_and_says_in_the_body_what_went_wrong() {
 
 #[tokio::test]
 async fn revoking_one_google_login_ends_them_all() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let (one, two) = (emulator.log_in().refresh.unwrap(), emulator.log_in().refresh.unwrap());
     let form = Params::from([("token".to_owned(), one.clone())]);
     let signed = with(form.clone(), "client_id", emulator.who().client_id);
@@ -530,7 +530,7 @@ async fn revoking_one_google_login_ends_them_all() {
 
 #[tokio::test]
 async fn box_and_issuers_revoke_one_login_for_a_client_that_signs() {
-    for who in [Personality::box_com(), Personality::oidc()] {
+    for who in [Profile::box_com(), Profile::oidc()] {
         let emulator = Emulator::start(who);
         let (one, two) = (emulator.log_in().refresh.unwrap(), emulator.log_in().refresh.unwrap());
         let bare = Params::from([("token".to_owned(), one.clone())]);
@@ -543,7 +543,7 @@ async fn box_and_issuers_revoke_one_login_for_a_client_that_signs() {
 
 #[tokio::test]
 async fn dropbox_revokes_what_the_bearer_holds() {
-    let emulator = Emulator::start(Personality::dropbox());
+    let emulator = Emulator::start(Profile::dropbox());
     let tokens = emulator.log_in();
     let url = format!("{}/2/auth/token/revoke", emulator.base());
     let call = |token: &str| http::client().post(&url).bearer_auth(token).send();
@@ -557,7 +557,7 @@ async fn dropbox_revokes_what_the_bearer_holds() {
 
 #[tokio::test]
 async fn an_issuer_takes_basic_or_the_body_but_not_both() {
-    let who = Personality::oidc();
+    let who = Profile::oidc();
     let emulator = Emulator::start(who);
     let refresh = emulator.log_in().refresh.unwrap();
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
@@ -579,7 +579,7 @@ async fn an_issuer_takes_basic_or_the_body_but_not_both() {
 
 #[tokio::test]
 async fn people_can_refuse_and_providers_can_forget() {
-    let who = Personality::oidc();
+    let who = Profile::oidc();
     let emulator = Emulator::start(who);
     let other = "https://evil.test".to_owned();
     for consent in
@@ -598,7 +598,7 @@ async fn people_can_refuse_and_providers_can_forget() {
 
 #[tokio::test]
 async fn misbehaviour_hits_as_many_calls_as_asked_for() {
-    let emulator = Emulator::start(Personality::dropbox());
+    let emulator = Emulator::start(Profile::dropbox());
     let token = emulator.log_in().refresh.unwrap();
     emulator.misbehave_times(2, Fault::html(503));
     let statuses =
@@ -614,7 +614,7 @@ async fn misbehaviour_hits_as_many_calls_as_asked_for() {
 
 #[tokio::test]
 async fn connections_can_break_at_every_place() {
-    let emulator = Emulator::start(Personality::dropbox());
+    let emulator = Emulator::start(Profile::dropbox());
     let token = emulator.log_in().refresh.unwrap();
     let params = refresh_params(emulator.who(), &token);
     let url = format!("{}{}", emulator.base(), emulator.who().token);
@@ -639,7 +639,7 @@ async fn connections_can_break_at_every_place() {
 
 #[tokio::test]
 async fn answers_can_be_held_back() {
-    let emulator = Emulator::start(Personality::dropbox());
+    let emulator = Emulator::start(Profile::dropbox());
     let token = emulator.log_in().refresh.unwrap();
     emulator.hold();
     let waiting = refresh(&emulator, &token);
@@ -654,7 +654,7 @@ async fn answers_can_be_held_back() {
 
 #[tokio::test]
 async fn an_answer_can_be_lost_after_the_work_was_done() {
-    let emulator = Emulator::start(Personality::jottacloud());
+    let emulator = Emulator::start(Profile::jottacloud());
     let token = emulator.log_in().refresh.unwrap();
     emulator.lose_answers(1, Fault::CloseBeforeHeaders);
     let url = format!("{}{}", emulator.base(), emulator.who().token);
@@ -665,7 +665,7 @@ async fn an_answer_can_be_lost_after_the_work_was_done() {
 #[test]
 fn an_emulator_ends_at_once_even_while_it_hangs() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     emulator.misbehave(Fault::HangBeforeHeaders);
     let url = format!("{}/token", emulator.base());
     let hanging = runtime.spawn(async move { http::client().post(url).form(&Params::new()).send().await.is_err() });

@@ -38,7 +38,7 @@ impl RedisServer {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Lets it stand still, or go on.
+    /// Stops it, or lets it continue.
     pub(crate) fn stop(&self, stop: bool) {
         let signal = if stop { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
         let pid = rustix::process::Pid::from_child(&self.child);

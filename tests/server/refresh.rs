@@ -1,6 +1,6 @@
 //! `/refresh`: AuthID in, access token out, and every way in which that can go wrong.
 
-use crate::emulator::{CANARY, Emulator, Fault, Personality};
+use crate::emulator::{CANARY, Emulator, Fault, Profile};
 use crate::spawn::{Answer, OLD, PRIMARY, RETIRED, STAGED, TestApp, UNKNOWN, spawn_app, spawn_at, spawn_for, until};
 use authseal::clock::{Clock, rfc3339};
 use futures_util::future::join_all;
@@ -17,7 +17,7 @@ const FORGOTTEN: Duration = Duration::from_secs(601);
 
 /// A provider whose refresh tokens stay, and a server for it.
 fn google() -> (Emulator, TestApp) {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     (emulator, app)
 }
@@ -41,7 +41,7 @@ async fn an_authid_brings_an_access_token_and_says_how_long_it_lives() {
 
 #[tokio::test]
 async fn every_provider_without_single_use_tokens_is_served() {
-    for who in [Personality::google(), Personality::microsoft(), Personality::dropbox(), Personality::oidc()] {
+    for who in [Profile::google(), Profile::microsoft(), Profile::dropbox(), Profile::oidc()] {
         let emulator = Emulator::start(who);
         let app = spawn_for(&[&emulator]);
         let answer = app.refresh(&app.log_in(&emulator)).await;
@@ -53,7 +53,7 @@ async fn every_provider_without_single_use_tokens_is_served() {
 
 #[tokio::test]
 async fn single_use_tokens_are_not_touched_without_a_store() {
-    let (box_com, jottacloud) = (Emulator::start(Personality::box_com()), Emulator::start(Personality::jottacloud()));
+    let (box_com, jottacloud) = (Emulator::start(Profile::box_com()), Emulator::start(Profile::jottacloud()));
     let app = spawn_for(&[&box_com, &jottacloud]);
     for emulator in [&box_com, &jottacloud] {
         let token = emulator.log_in().refresh.unwrap();
@@ -161,7 +161,7 @@ impl Class {
 }
 
 /// One fault after the other; reasons of a class must be one sentence, and classes must differ.
-async fn check_faults(who: Personality, faults: Vec<(&str, Fault, Class)>) -> BTreeMap<Class, String> {
+async fn check_faults(who: Profile, faults: Vec<(&str, Fault, Class)>) -> BTreeMap<Class, String> {
     let emulator = Emulator::start(who);
     let app = spawn_for(&[&emulator]);
     let mut reasons = BTreeMap::<Class, String>::new();
@@ -244,7 +244,7 @@ async fn every_error_of_a_provider_gets_its_status_and_its_reason() {
         ("a lasting one", Fault::RedirectToTrap(308), Redirect),
         ("a plain one", Fault::RedirectToTrap(302), Redirect),
     ];
-    let reasons = check_faults(Personality::google(), faults).await;
+    let reasons = check_faults(Profile::google(), faults).await;
     assert!(reasons[&Operator].contains("operator"), "{}", reasons[&Operator]);
 }
 
@@ -303,7 +303,7 @@ async fn microsofts_numbers_say_what_its_codes_do_not() {
         ("consent missing", Fault::microsoft(400, "invalid_grant", 65001), AdminConsent),
         ("an administrator's consent", graph(90094), AdminConsent),
         ("passing", graph(90033), Busy),
-        ("passing whatever stands beside it", Fault::microsoft(401, "invalid_client", 90033), Busy),
+        ("passing whatever is beside it", Fault::microsoft(401, "invalid_client", 90033), Busy),
         ("interaction", Fault::microsoft(400, "interaction_required", 1), Consent),
         ("loop detected", graph(50196), Busy),
         ("tenant throttled", graph(90055), Busy),
@@ -314,7 +314,7 @@ async fn microsofts_numbers_say_what_its_codes_do_not() {
         ("secret expired", Fault::microsoft(401, "invalid_client", 7_000_222), Operator),
         ("wrong kind of app", Fault::microsoft(400, "invalid_request", 9_002_332), Operator),
     ];
-    check_faults(Personality::microsoft(), faults).await;
+    check_faults(Profile::microsoft(), faults).await;
 }
 
 #[tokio::test]
@@ -325,12 +325,12 @@ async fn dropbox_words_are_understood() {
         ("wrong secret", Fault::oauth(400, "invalid_client", "Invalid client_id or client_secret"), Class::Operator),
         ("too many", Fault::too_many("25"), Class::Pause),
     ];
-    check_faults(Personality::dropbox(), faults).await;
+    check_faults(Profile::dropbox(), faults).await;
 }
 
 #[tokio::test]
 async fn what_the_provider_really_says_of_a_dead_login_is_understood() {
-    for who in [Personality::google(), Personality::microsoft(), Personality::dropbox(), Personality::oidc()] {
+    for who in [Profile::google(), Profile::microsoft(), Profile::dropbox(), Profile::oidc()] {
         let emulator = Emulator::start(who);
         let app = spawn_for(&[&emulator]);
         let token = emulator.log_in().refresh.unwrap();
@@ -489,12 +489,12 @@ async fn an_authid_of_an_older_epoch_is_answered_with_a_newer_one() {
 #[tokio::test]
 async fn a_microsoft_login_lives_on_in_the_client_and_ages_in_its_configuration() {
     let clock = Clock::system();
-    let emulator = Emulator::start_at(Personality::microsoft(), clock.clone());
+    let emulator = Emulator::start_at(Profile::microsoft(), clock.clone());
     let app = spawn_at(&emulator.provider_toml(), clock.clone());
     let stored = app.log_in(&emulator);
     let mut running = app.duplicati("onedrivev2", &stored);
     for day in 0..120 {
-        assert!(running.access_token().await.is_ok(), "day {day}: a process that goes on has the newest");
+        assert!(running.access_token().await.is_ok(), "day {day}: a process that continues has the newest");
         if day < 90 {
             assert!(app.duplicati("onedrivev2", &stored).access_token().await.is_ok(), "day {day}");
         }
@@ -547,7 +547,7 @@ async fn a_revocation_while_the_provider_is_asked_counts() {
 
 #[tokio::test]
 async fn a_new_refresh_token_that_does_not_fit_costs_nobody_the_access_token() {
-    let emulator = Emulator::start(Personality::microsoft());
+    let emulator = Emulator::start(Profile::microsoft());
     let app = spawn_for(&[&emulator]);
     let huge = json!({"access_token": "at", "expires_in": 3600, "refresh_token": "x".repeat(5000)});
     emulator.misbehave(Fault::json(200, huge.to_string()));
@@ -689,7 +689,7 @@ async fn no_changed_authid_opens_and_none_reaches_the_provider() {
         for bit in 0..8 {
             let mut bytes = authid.clone().into_bytes();
             bytes[at] ^= 1 << bit;
-            // What cannot stand in a header never gets that far.
+            // What cannot be in a header never gets that far.
             if bytes[at] > 0x20 && bytes[at] != 0x7f {
                 flips.push((at, bytes));
             }

@@ -1,7 +1,7 @@
 //! Four equal requests within milliseconds: .NET sends one again, at once and three times, when its connection ends before
 //! the first byte of an answer. At services whose refresh tokens work once, and with servers that are killed meanwhile.
 
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::redis_server::RedisServer;
 use crate::rotation::{log_in, records, spent};
 use crate::spawn::{Answer, PUBLIC_URL, TestApp, spawn_at, until};
@@ -62,7 +62,7 @@ impl Drop for Process {
 }
 
 /// A provider, and the folder of a server where somebody logged in two hours ago.
-async fn logged_in(who: Personality, store: &str) -> (Emulator, TestApp, String) {
+async fn logged_in(who: Profile, store: &str) -> (Emulator, TestApp, String) {
     let (emulator, clock) = (Emulator::start(who), Clock::system());
     clock.step(-7200);
     let tables = format!("[state]\nstore = \"{store}\"\n[refresh]\nwait_seconds = 20\n{}", emulator.provider_toml());
@@ -73,7 +73,7 @@ async fn logged_in(who: Personality, store: &str) -> (Emulator, TestApp, String)
 
 #[tokio::test]
 async fn four_requests_whose_connections_are_cut_are_one_call_and_cost_no_login() {
-    for who in [Personality::jottacloud(), Personality::box_com(), Personality::google(), Personality::microsoft()] {
+    for who in [Profile::jottacloud(), Profile::box_com(), Profile::google(), Profile::microsoft()] {
         let (emulator, app, authid) = logged_in(who, "dir:state").await;
         let server = Process::start(app.dir.path());
         emulator.hold();
@@ -122,9 +122,9 @@ fn generation(record: &[u8]) -> Option<u64> {
 
 #[tokio::test]
 async fn a_server_that_is_killed_after_it_kept_the_answer_costs_no_login_with_a_folder() {
-    for who in [Personality::jottacloud(), Personality::box_com()] {
+    for who in [Profile::jottacloud(), Profile::box_com()] {
         let (emulator, app, authid) = logged_in(who, "dir:state").await;
-        // The end of the entry stands before it.
+        // The end of the entry is before it.
         let kept = || generation(fs::read(records(&app).first()?).ok()?.get(8..)?);
         killed_after_keeping(&emulator, &app, &authid, kept).await;
     }
@@ -133,7 +133,7 @@ async fn a_server_that_is_killed_after_it_kept_the_answer_costs_no_login_with_a_
 #[tokio::test]
 async fn a_server_that_is_killed_after_it_kept_the_answer_costs_no_login_with_redis() {
     let redis = RedisServer::start(&[]);
-    let (emulator, app, authid) = logged_in(Personality::jottacloud(), &format!("redis://{}/0", redis.address())).await;
+    let (emulator, app, authid) = logged_in(Profile::jottacloud(), &format!("redis://{}/0", redis.address())).await;
     let mut connection = TcpStream::connect(redis.address()).unwrap();
     let mut ask = move |command: String| {
         connection.write_all(command.as_bytes()).unwrap();

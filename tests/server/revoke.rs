@@ -1,6 +1,6 @@
 //! Revoking a login, as its owner does it: each outcome, by AuthID and by revoke code, on the page and for programs.
 
-use crate::emulator::{Emulator, Fault, Personality};
+use crate::emulator::{Emulator, Fault, Profile};
 use crate::spawn::{Answer, OLD, PRIMARY, RETIRED, STAGED, TestApp, spawn_app, spawn_for};
 use authseal::authid::{Envelope, GrantId, RevokeCode};
 use secrecy::ExposeSecret;
@@ -8,7 +8,7 @@ use serde_json::json;
 use std::fs;
 use std::time::Duration;
 
-fn start(who: Personality) -> (Emulator, TestApp) {
+fn start(who: Profile) -> (Emulator, TestApp) {
     let emulator = Emulator::start(who);
     let app = spawn_for(&[&emulator]);
     (emulator, app)
@@ -39,7 +39,7 @@ fn grant_of(authid: &str) -> GrantId {
 
 #[tokio::test]
 async fn a_provider_that_ends_every_login_is_told_only_when_the_person_says_so() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let (authid, other) = (app.log_in(&emulator), app.log_in(&emulator));
     let page = app.post("/revoked", &[("authid", &authid)]).await;
     assert_eq!(page.status, 200);
@@ -62,11 +62,9 @@ async fn a_provider_that_ends_every_login_is_told_only_when_the_person_says_so()
 
 #[tokio::test]
 async fn each_provider_is_told_in_its_own_way_and_the_answer_says_what_came_of_it() {
-    for (who, outcome, calls) in [
-        (Personality::dropbox(), "done", 1),
-        (Personality::oidc(), "done", 1),
-        (Personality::microsoft(), "not_supported", 0),
-    ] {
+    for (who, outcome, calls) in
+        [(Profile::dropbox(), "done", 1), (Profile::oidc(), "done", 1), (Profile::microsoft(), "not_supported", 0)]
+    {
         let (emulator, app) = start(who);
         let login = emulator.log_in().refresh.unwrap();
         let authid = app.seal(who.service, &login);
@@ -85,7 +83,7 @@ async fn each_provider_is_told_in_its_own_way_and_the_answer_says_what_came_of_i
 
 #[tokio::test]
 async fn where_a_provider_cannot_be_told_the_page_says_where_to_do_it() {
-    let (emulator, app) = start(Personality::microsoft());
+    let (emulator, app) = start(Profile::microsoft());
     let page = app.post("/revoked", &[("authid", &app.log_in(&emulator))]).await;
     assert!(page.body.contains("Withdrawn at Microsoft</dt><dd>not possible from here<"), "{}", page.body);
     assert!(page.body.contains("https:&#x2f;&#x2f;account.live.com&#x2f;consent&#x2f;Manage"), "{}", page.body);
@@ -94,7 +92,7 @@ async fn where_a_provider_cannot_be_told_the_page_says_where_to_do_it() {
 #[tokio::test]
 async fn a_provider_that_is_down_does_not_keep_the_login_from_being_revoked_here() {
     for (at, fault) in [("token", Some(Fault::html(500))), ("nobody", None)] {
-        let emulator = Emulator::start(Personality::dropbox());
+        let emulator = Emulator::start(Profile::dropbox());
         let mut tables = emulator.provider_toml();
         if fault.is_none() {
             // A port that nobody listens at.
@@ -118,7 +116,7 @@ async fn a_provider_that_is_down_does_not_keep_the_login_from_being_revoked_here
 
 #[tokio::test]
 async fn a_denylist_that_cannot_be_written_does_not_keep_the_provider_from_being_told() {
-    let (emulator, app) = start(Personality::dropbox());
+    let (emulator, app) = start(Profile::dropbox());
     let login = emulator.log_in().refresh.unwrap();
     let authid = app.seal("dropbox", &login);
     fs::remove_file(app.dir.path().join("denylist")).unwrap();
@@ -138,7 +136,7 @@ async fn a_denylist_that_cannot_be_written_does_not_keep_the_provider_from_being
 
 #[tokio::test]
 async fn a_program_can_leave_the_provider_alone() {
-    let (emulator, app) = start(Personality::dropbox());
+    let (emulator, app) = start(Profile::dropbox());
     let authid = app.log_in(&emulator);
     assert_eq!(revoke(&app, &authid, "?at_provider=no").await.json()["provider"], "not_asked");
     assert_eq!((revocations(&emulator), app.refresh(&authid).await.status), (0, 401));
@@ -149,7 +147,7 @@ async fn a_program_can_leave_the_provider_alone() {
 
 #[tokio::test]
 async fn the_newest_refresh_token_is_the_one_that_is_revoked() {
-    let emulator = Emulator::start(Personality { renewal: crate::emulator::Renewal::Rolling, ..Personality::oidc() });
+    let emulator = Emulator::start(Profile { renewal: crate::emulator::Renewal::Rolling, ..Profile::oidc() });
     let app = spawn_app(&emulator.provider_toml().replace("rotation = \"none\"", "rotation = \"rolling\""));
     let login = emulator.log_in().refresh.unwrap();
     let authid = app.seal("exampledrive", &login);
@@ -169,7 +167,7 @@ async fn log_in(app: &TestApp, service: &str) -> (String, String) {
 
 #[tokio::test]
 async fn the_revoke_code_of_a_login_withdraws_it_without_the_authid() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let (code, authid) = log_in(&app, "googledrive").await;
     assert!(code.starts_with(&format!("revoke:googledrive:{PRIMARY}:")) && !authid.contains(&code), "{code}");
     app.refresh(&authid).await.access_token();
@@ -189,7 +187,7 @@ async fn the_revoke_code_of_a_login_withdraws_it_without_the_authid() {
 
 #[tokio::test]
 async fn a_code_that_was_not_made_here_revokes_nothing_and_says_so_in_one_sentence() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let (code, authid) = log_in(&app, "googledrive").await;
     let (other_code, _) = log_in(&app, "googledrive").await;
     let (foreign_code, _) = log_in(&spawn_for(&[&emulator]), "googledrive").await;
@@ -225,7 +223,7 @@ async fn a_code_that_was_not_made_here_revokes_nothing_and_says_so_in_one_senten
     app.refresh(&authid).await.access_token();
 }
 
-/// The revoke code under some epoch of the login that an AuthID stands for.
+/// The revoke code under some epoch of the login that an AuthID belongs to.
 fn code_of(app: &TestApp, number: u32, authid: &str) -> String {
     let Envelope { service, grant, .. } = Envelope::parse(authid).unwrap();
     RevokeCode::new(app.keys_of(number), &service, grant).print().expose_secret().to_owned()
@@ -233,7 +231,7 @@ fn code_of(app: &TestApp, number: u32, authid: &str) -> String {
 
 #[tokio::test]
 async fn a_code_ends_with_its_epoch_and_says_that() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let authid = app.seal_under(OLD, "googledrive", &emulator.log_in().refresh.unwrap());
     let code = code_of(&app, OLD, &authid);
     let retired = code.replacen(&format!(":{OLD}:"), &format!(":{RETIRED}:"), 1);
@@ -259,7 +257,7 @@ async fn a_code_ends_with_its_epoch_and_says_that() {
 
 #[tokio::test]
 async fn a_code_is_no_authid() {
-    let (_emulator, app) = start(Personality::google());
+    let (_emulator, app) = start(Profile::google());
     let (code, authid) = log_in(&app, "googledrive").await;
     let answer = app.refresh(&code).await;
     assert_eq!(answer.status, 401);
@@ -272,7 +270,7 @@ async fn a_code_is_no_authid() {
 
 #[tokio::test]
 async fn what_was_wrong_is_told_in_the_form_with_the_code_that_was_typed_and_never_an_authid() {
-    let (_emulator, app) = start(Personality::google());
+    let (_emulator, app) = start(Profile::google());
     let (code, authid) = log_in(&app, "googledrive").await;
     let cut = |text: &str| text[..text.len() - 1].to_owned();
     for (sent, kept) in [(cut(&code), true), (cut(&authid), false), ("<b>x".to_owned(), false), (String::new(), false)]
@@ -293,7 +291,7 @@ async fn what_was_wrong_is_told_in_the_form_with_the_code_that_was_typed_and_nev
 
 #[tokio::test]
 async fn garbage_leaves_the_denylist_as_it_is() {
-    let (emulator, app) = start(Personality::google());
+    let (emulator, app) = start(Profile::google());
     let before = denylist(&app);
     let authid = app.log_in(&emulator);
     for at in 0..200 {

@@ -2,7 +2,7 @@
 //! with everything that can go wrong between here and the provider.
 
 use crate::browser::{From, Person};
-use crate::emulator::{Emulator, Fault, Personality};
+use crate::emulator::{Emulator, Fault, Profile};
 use crate::spawn::{Answer, OLD, PRIMARY, STAGED, TestApp, spawn_at, spawn_beside, until};
 use authseal::clock::Clock;
 use authseal::store::{Store, StorePlace};
@@ -24,11 +24,11 @@ const HELD: Duration = Duration::from_secs(21);
 const FORGOTTEN: Duration = Duration::from_secs(301);
 
 /// A provider and a server with a store, with one time.
-fn start(who: Personality) -> (Emulator, TestApp) {
+fn start(who: Profile) -> (Emulator, TestApp) {
     start_with(who, STORE)
 }
 
-fn start_with(who: Personality, tables: &str) -> (Emulator, TestApp) {
+fn start_with(who: Profile, tables: &str) -> (Emulator, TestApp) {
     let clock = Clock::system();
     let emulator = Emulator::start_at(who, clock.clone());
     let app = spawn_at(&format!("{}{tables}", emulator.provider_toml()), clock);
@@ -74,7 +74,7 @@ fn full() -> bool {
 
 #[tokio::test]
 async fn services_with_single_use_tokens_are_offered_with_a_store() {
-    for who in [Personality::box_com(), Personality::jottacloud()] {
+    for who in [Profile::box_com(), Profile::jottacloud()] {
         let (emulator, app) = start(who);
         let index = app.person().visit(app.person().at("/"), From::Typed).await;
         assert!(index.body.contains(emulator.who().service), "{}", index.body);
@@ -94,7 +94,7 @@ async fn services_with_single_use_tokens_are_offered_with_a_store() {
 
 #[tokio::test]
 async fn a_second_server_adopts_what_the_first_one_got() {
-    for who in [Personality::box_com(), Personality::jottacloud(), Personality::microsoft()] {
+    for who in [Profile::box_com(), Profile::jottacloud(), Profile::microsoft()] {
         let (emulator, one) = start(who);
         let two = spawn_beside(&one);
         let authid = log_in(&emulator, &one).await;
@@ -111,7 +111,7 @@ async fn a_second_server_adopts_what_the_first_one_got() {
 }
 
 /// Backs up daily for `days`, with a pause of `pause` days now and then, and restarts now and then.
-async fn years(who: Personality, days: u32, pause: u32) {
+async fn years(who: Profile, days: u32, pause: u32) {
     let (emulator, first) = start(who);
     let authid = log_in(&emulator, &first).await;
     let mut app = spawn_beside(&first);
@@ -134,22 +134,22 @@ const THREE_YEARS: u32 = 3 * 365;
 
 #[tokio::test]
 async fn three_years_of_backups_to_something_like_box() {
-    years(Personality::box_com(), THREE_YEARS, 55).await;
+    years(Profile::box_com(), THREE_YEARS, 55).await;
 }
 
 #[tokio::test]
 async fn three_years_of_backups_to_something_like_jottacloud() {
-    years(Personality::jottacloud(), THREE_YEARS, 40).await;
+    years(Profile::jottacloud(), THREE_YEARS, 40).await;
 }
 
 #[tokio::test]
 async fn three_years_of_backups_to_something_like_microsoft() {
-    years(Personality::microsoft(), THREE_YEARS, 85).await;
+    years(Profile::microsoft(), THREE_YEARS, 85).await;
 }
 
 #[tokio::test]
 async fn beyond_the_providers_own_limit_a_new_login_is_asked_for() {
-    for (who, days) in [(Personality::box_com(), 61), (Personality::microsoft(), 91)] {
+    for (who, days) in [(Profile::box_com(), 61), (Profile::microsoft(), 91)] {
         let (emulator, app) = start(who);
         let authid = log_in(&emulator, &app).await;
         app.clock.advance(DAY * days);
@@ -162,7 +162,7 @@ async fn beyond_the_providers_own_limit_a_new_login_is_asked_for() {
 #[tokio::test]
 async fn without_a_durable_store_the_page_names_the_last_day_and_with_one_there_is_none() {
     for (tables, named) in [("", true), (STORE, false)] {
-        let (emulator, app) = start_with(Personality::microsoft(), tables);
+        let (emulator, app) = start_with(Profile::microsoft(), tables);
         let page = log_in_page(&mut app.person(), &emulator).await;
         assert_eq!(page.body.contains("It works until about"), named, "{tables}");
     }
@@ -170,7 +170,7 @@ async fn without_a_durable_store_the_page_names_the_last_day_and_with_one_there_
 
 #[tokio::test]
 async fn twenty_clients_of_two_servers_cause_one_call_and_one_who_hangs_up_costs_nothing() {
-    let (emulator, one) = start(Personality::jottacloud());
+    let (emulator, one) = start(Profile::jottacloud());
     let two = spawn_beside(&one);
     let authid = log_in(&emulator, &one).await;
     for _ in 0..if full() { 50 } else { 5 } {
@@ -191,7 +191,7 @@ async fn twenty_clients_of_two_servers_cause_one_call_and_one_who_hangs_up_costs
 
 #[tokio::test]
 async fn a_lost_answer_is_waited_out_and_costs_a_login_only_at_a_strict_provider() {
-    for (who, survives) in [(Personality::box_com(), true), (Personality::jottacloud(), false)] {
+    for (who, survives) in [(Profile::box_com(), true), (Profile::jottacloud(), false)] {
         let (emulator, app) = start(who);
         let authid = log_in(&emulator, &app).await;
         app.clock.advance(HOUR);
@@ -243,7 +243,7 @@ async fn a_good_answer_in_an_odd_form_costs_no_login() {
         |answer| beside(answer, format!("\"x\":{}{}", "[".repeat(30_000), "]".repeat(30_000)).as_bytes()),
         |answer| beside(answer, b"\"refresh_token\":null"),
     ];
-    let (emulator, app) = start(Personality::jottacloud());
+    let (emulator, app) = start(Profile::jottacloud());
     let authid = log_in(&emulator, &app).await;
     for (number, form) in forms.into_iter().enumerate() {
         app.clock.advance(HOUR);
@@ -257,7 +257,7 @@ async fn a_good_answer_in_an_odd_form_costs_no_login() {
 
 #[tokio::test]
 async fn a_later_operation_of_duplicati_survives_the_time_in_doubt() {
-    let (emulator, app) = start(Personality::box_com());
+    let (emulator, app) = start(Profile::box_com());
     let authid = log_in(&emulator, &app).await;
     app.clock.advance(HOUR);
     emulator.lose_answers(1, Fault::CloseBeforeHeaders);
@@ -270,7 +270,7 @@ async fn a_later_operation_of_duplicati_survives_the_time_in_doubt() {
 
 #[tokio::test]
 async fn what_the_provider_turns_away_costs_nothing() {
-    for who in [Personality::box_com(), Personality::jottacloud()] {
+    for who in [Profile::box_com(), Profile::jottacloud()] {
         let (emulator, app) = start(who);
         let authid = log_in(&emulator, &app).await;
         let faults = [Fault::oauth(401, "invalid_client", ""), Fault::oauth(429, "slow_down", "")];
@@ -295,7 +295,7 @@ async fn what_the_provider_turns_away_costs_nothing() {
 
 #[tokio::test]
 async fn a_store_that_was_emptied_edited_or_set_back_yields_no_wrong_token() {
-    let (emulator, app) = start(Personality::jottacloud());
+    let (emulator, app) = start(Profile::jottacloud());
     let authid = log_in(&emulator, &app).await;
     let record = records(&app).remove(0);
     let first = fs::read(&record).unwrap();
@@ -334,7 +334,7 @@ async fn a_store_that_was_emptied_edited_or_set_back_yields_no_wrong_token() {
 
 #[tokio::test]
 async fn while_the_store_fails_nothing_is_spent_and_rolling_logins_go_on() {
-    for who in [Personality::jottacloud(), Personality::box_com(), Personality::microsoft()] {
+    for who in [Profile::jottacloud(), Profile::box_com(), Profile::microsoft()] {
         let (emulator, app) = start(who);
         let authid = log_in(&emulator, &app).await;
         app.clock.advance(HOUR);
@@ -356,13 +356,13 @@ async fn while_the_store_fails_nothing_is_spent_and_rolling_logins_go_on() {
         fs::remove_file(&good).unwrap();
         fs::rename(&aside, &good).unwrap();
         app.clock.advance(HOUR);
-        assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "it mends itself");
+        assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "it repairs itself");
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_written_down_is_kept_handed_out_and_written_later() {
-    let (emulator, app) = start(Personality::jottacloud());
+    let (emulator, app) = start(Profile::jottacloud());
     let authid = log_in(&emulator, &app).await;
     app.clock.advance(HOUR);
     let (good, aside) = (app.dir.path().join("state/records"), app.dir.path().join("aside"));
@@ -392,7 +392,7 @@ fn aside_record(shelf: &std::path::Path) -> PathBuf {
 
 #[tokio::test]
 async fn revoking_ends_the_newest_token_and_its_record() {
-    let (emulator, app) = start(Personality::box_com());
+    let (emulator, app) = start(Profile::box_com());
     let authid = log_in(&emulator, &app).await;
     app.clock.advance(HOUR);
     let access = app.refresh(&authid).await.access_token();
@@ -407,7 +407,7 @@ async fn revoking_ends_the_newest_token_and_its_record() {
 
 #[tokio::test]
 async fn a_record_moves_to_the_newer_key_when_it_is_used() {
-    let (emulator, app) = start(Personality::box_com());
+    let (emulator, app) = start(Profile::box_com());
     let keys = app.dir.path().join("keys.toml");
     let now = fs::read_to_string(&keys).unwrap();
     fs::write(&keys, now.replace(&format!("primary = {PRIMARY}"), &format!("primary = {OLD}"))).unwrap();
@@ -435,7 +435,7 @@ async fn a_record_moves_to_the_newer_key_when_it_is_used() {
 
 #[tokio::test]
 async fn what_another_server_fetched_is_found_within_a_minute() {
-    let (emulator, one) = start(Personality::box_com());
+    let (emulator, one) = start(Profile::box_com());
     let two = spawn_beside(&one);
     let authid = log_in(&emulator, &one).await;
     let first = one.refresh(&authid).await.access_token();
@@ -457,7 +457,7 @@ async fn test_login(app: &TestApp, authid: &str) -> String {
 
 #[tokio::test]
 async fn revoking_waits_for_the_exchange_under_way_and_ends_what_it_brings() {
-    let (emulator, one) = start(Personality::box_com());
+    let (emulator, one) = start(Profile::box_com());
     let two = spawn_beside(&one);
     for revoker in [&one, &two] {
         let authid = log_in(&emulator, &one).await;
@@ -489,7 +489,7 @@ async fn revoking_waits_for_the_exchange_under_way_and_ends_what_it_brings() {
 #[tokio::test]
 async fn a_login_or_refresh_while_the_clock_is_wrong_hands_out_no_old_token_and_loses_nothing() {
     for wrong in [86_400, -86_400] {
-        let (emulator, app) = start(Personality::jottacloud());
+        let (emulator, app) = start(Profile::jottacloud());
         app.clock.step(wrong);
         let authid = log_in(&emulator, &app).await;
         app.clock.step(-wrong);
@@ -504,7 +504,7 @@ async fn a_login_or_refresh_while_the_clock_is_wrong_hands_out_no_old_token_and_
 
 #[tokio::test]
 async fn what_is_sealed_again_never_gets_an_older_key_than_it_had() {
-    let (emulator, app) = start_with(Personality::microsoft(), "");
+    let (emulator, app) = start_with(Profile::microsoft(), "");
     let authid = app.seal_under(STAGED, emulator.who().service, &emulator.log_in().refresh.unwrap());
     let answer = app.refresh(&authid).await;
     let resealed = answer.json()["v2_authid"].as_str().unwrap().to_owned();
@@ -513,7 +513,7 @@ async fn what_is_sealed_again_never_gets_an_older_key_than_it_had() {
 
 #[tokio::test]
 async fn an_answer_that_takes_longer_than_any_client_waits_is_kept_for_the_next_one() {
-    let (emulator, app) = start(Personality::jottacloud());
+    let (emulator, app) = start(Profile::jottacloud());
     let two = spawn_beside(&app);
     let authid = log_in(&emulator, &app).await;
     app.clock.advance(HOUR);

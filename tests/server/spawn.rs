@@ -6,7 +6,7 @@ use crate::duplicati::Duplicati;
 use crate::emulator::Emulator;
 use crate::http;
 use authseal::app::App;
-use authseal::authid::{self, Envelope, Login, ServiceId};
+use authseal::authid::{self, Envelope, Grant, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
 use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
@@ -164,7 +164,8 @@ fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHa
             let system_file = dir.join("none");
             let sources = Sources { file, system_file, working_dir: dir, flags, ..Sources::default() };
             let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
-            let server = Server::bind(App::build(config, public_url, clock).unwrap()).unwrap();
+            let listeners = config.listeners.clone();
+            let server = Server::bind(App::build(config, public_url, clock).unwrap(), listeners).unwrap();
             let admin = server.admin_addresses().first().map(|address| format!("http://{address}"));
             let base = format!("http://{}", server.addresses()[0]);
             let running = server.run().unwrap();
@@ -175,7 +176,7 @@ fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHa
             running.stop().await.unwrap();
         });
     });
-    let addresses = start.recv().expect("the server starts; its own message stands above");
+    let addresses = start.recv().expect("the server starts; its own message is above");
     (addresses, end, thread)
 }
 
@@ -220,12 +221,12 @@ impl TestApp {
     pub(crate) fn seal_under(&self, number: u32, service: &str, refresh_token: &str) -> String {
         let now = self.clock.now();
         let service = ServiceId::parse(service).unwrap();
-        let login = Login::new(service, refresh_token.to_owned().into(), now).unwrap();
+        let login = Grant::new(service, refresh_token.to_owned().into(), now).unwrap();
         authid::seal(self.keys_of(number), &login).unwrap().expose().to_owned()
     }
 
     /// What is sealed in an AuthID.
-    pub(crate) fn open(&self, authid: &str) -> Login {
+    pub(crate) fn open(&self, authid: &str) -> Grant {
         Envelope::parse(authid).unwrap().open(&self.keyring).unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use crate::admin::ADMIN;
 use crate::browser::From;
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::redis_server::RedisServer;
 use crate::relay::{Relay, Swallow};
 use crate::spawn::{spawn_at, spawn_beside, until};
@@ -18,7 +18,7 @@ async fn a_connection_to_redis_that_hangs_at_any_moment_costs_no_login() {
     let redis = RedisServer::start(&[]);
     let relay = Relay::start(redis.address());
     let clock = Clock::system();
-    let emulator = Emulator::start_at(Personality::box_com(), clock.clone());
+    let emulator = Emulator::start_at(Profile::box_com(), clock.clone());
     let store = format!("[state]\nstore = \"redis://{}/0\"\n", relay.address());
     let one = spawn_at(&format!("{}{store}", emulator.provider_toml()), clock);
     let two = spawn_beside(&one);
@@ -49,7 +49,7 @@ async fn a_connection_to_redis_that_hangs_at_any_moment_costs_no_login() {
 #[tokio::test]
 async fn a_store_that_takes_nothing_is_told_apart_from_one_that_cannot_be_read_and_is_asked_until_it_does() {
     let clock = Clock::system();
-    let emulator = Emulator::start_at(Personality::box_com(), clock.clone());
+    let emulator = Emulator::start_at(Profile::box_com(), clock.clone());
     let app = spawn_at(&format!("{}[state]\nstore = \"dir:state\"\n{ADMIN}", emulator.provider_toml()), clock);
     let authid = app.person().log_in(emulator.who().service).await.authid().unwrap();
     let store = async || app.ask("/readyz").await.json()["store"].take();
@@ -84,8 +84,8 @@ async fn a_store_that_takes_nothing_is_told_apart_from_one_that_cannot_be_read_a
 #[tokio::test]
 async fn a_lock_that_is_held_is_an_answer_of_two_seconds_and_the_other_logins_go_on() {
     let clock = Clock::system();
-    let emulator = Emulator::start_at(Personality::jottacloud(), clock.clone());
-    let google = Emulator::start_at(Personality::google(), clock.clone());
+    let emulator = Emulator::start_at(Profile::jottacloud(), clock.clone());
+    let google = Emulator::start_at(Profile::google(), clock.clone());
     let tables = format!("{}{}[state]\nstore = \"dir:state\"\n", emulator.provider_toml(), google.provider_toml());
     let app = spawn_at(&tables, clock);
     let kept = app.person().log_in(google.who().service).await.authid().unwrap();

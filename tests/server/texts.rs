@@ -1,6 +1,6 @@
 //! The language of the pages: the browser's, while what programs read is English.
 
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::spawn::{Answer, TestApp, spawn_app, spawn_for};
 
 async fn get(app: &TestApp, path: &str, languages: &[&str]) -> Answer {
@@ -16,7 +16,7 @@ async fn post(app: &TestApp, path: &str, form: &[(&str, &str)]) -> Answer {
 
 #[tokio::test]
 async fn pages_are_in_the_language_that_the_browser_asks_for() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     for (languages, tag, privacy) in [
         (&[][..], "en", ">Privacy<"),
@@ -47,7 +47,7 @@ async fn pages_are_in_the_language_that_the_browser_asks_for() {
 
 #[tokio::test]
 async fn forms_answer_in_the_persons_language_too() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let authid = app.log_in(&emulator);
     let shown = post(&app, "/inspect", &[("authid", &authid)]).await;
@@ -64,7 +64,7 @@ async fn forms_answer_in_the_persons_language_too() {
 
 #[tokio::test]
 async fn programs_read_english_whatever_they_ask_for() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let ask = |path: &str, authid: &'static str| {
         let request = app.client.get(app.at(path)).header("accept-language", "de").header("x-authid", authid);
@@ -84,7 +84,7 @@ async fn programs_read_english_whatever_they_ask_for() {
 async fn each_page_says_who_runs_the_server() {
     let site = "[site]\nname = \"Backups of <Example> & Co\"\ncontact = \"help@example.com\"\n";
     let imprint = "imprint_url = \"https://example.com/imprint\"\n[privacy]\nurl = \"https://example.com/privacy\"\n";
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_app(&format!("{}{site}{imprint}", emulator.provider_toml()));
     let bare = spawn_for(&[&emulator]);
     for path in ["/", "/?type=googledrive", "/revoke", "/inspect", "/privacy-policy", "/nothing", "/logged-in?error=x"]
@@ -111,7 +111,7 @@ async fn each_page_says_who_runs_the_server() {
 
 #[tokio::test]
 async fn a_service_that_is_not_known_is_told_above_the_list_and_not_repeated() {
-    let app = spawn_for(&[&Emulator::start(Personality::google())]);
+    let app = spawn_for(&[&Emulator::start(Profile::google())]);
     for (query, told) in [
         ("type=nosuch%3Cb%3E", true),
         ("type=GoogleDrive", true),

@@ -2,7 +2,7 @@
 //! Time is real here, since the server's pauses are; so waits are short where no more is needed.
 
 use crate::admin::ADMIN;
-use crate::emulator::{Emulator, Fault, Personality};
+use crate::emulator::{Emulator, Fault, Profile};
 use crate::reading::{Backend, Generation, Operation};
 use crate::rotation;
 use crate::spawn::{Answer, TestApp, UNKNOWN, spawn_app, spawn_at, until};
@@ -22,7 +22,7 @@ const STORE: &str = "[state]\nstore = \"dir:state\"\n";
 const LONG: &str = "[refresh]\nwait_seconds = 20\n";
 const SHORT: &str = "[refresh]\nwait_seconds = 2\n";
 
-fn start(who: Personality, tables: &str) -> (Emulator, TestApp) {
+fn start(who: Profile, tables: &str) -> (Emulator, TestApp) {
     let clock = Clock::system();
     let emulator = Emulator::start_at(who, clock.clone());
     let app = spawn_at(&format!("{}{tables}", emulator.provider_toml()), clock);
@@ -53,7 +53,7 @@ async fn waiting(app: &TestApp) -> u32 {
 #[tokio::test]
 async fn a_client_does_not_notice_what_passes() {
     let moment = |status| Fault::json(status, r#"{"error":"server_error"}"#);
-    for who in [Personality::google(), Personality::microsoft()] {
+    for who in [Profile::google(), Profile::microsoft()] {
         let (emulator, app) = start(who, LONG);
         for fault in [
             Fault::html(500),
@@ -85,7 +85,7 @@ async fn a_client_does_not_notice_what_passes() {
 
 #[tokio::test]
 async fn what_will_stay_is_told_at_once() {
-    let (emulator, app) = start(Personality::google(), LONG);
+    let (emulator, app) = start(Profile::google(), LONG);
     for fault in [
         Fault::html(200),
         Fault::json(200, ""),
@@ -120,7 +120,7 @@ async fn what_will_stay_is_told_at_once() {
 
 #[tokio::test]
 async fn at_the_end_of_the_time_the_last_reason_is_told_and_the_next_client_is_held_too() {
-    let (emulator, app) = start(Personality::google(), SHORT);
+    let (emulator, app) = start(Profile::google(), SHORT);
     let authid = app.log_in(&emulator);
     emulator.misbehave(Fault::html(503));
     for _ in 0..2 {
@@ -139,13 +139,13 @@ async fn at_the_end_of_the_time_the_last_reason_is_told_and_the_next_client_is_h
 
 #[tokio::test]
 async fn a_pause_that_the_provider_asks_for_is_waited_out_as_far_as_there_is_time() {
-    let (emulator, app) = start(Personality::google(), LONG);
+    let (emulator, app) = start(Profile::google(), LONG);
     let authid = app.log_in(&emulator);
     emulator.misbehave_times(1, Fault::too_many("7"));
     let (answer, after) = ask(&app, &authid).await.unwrap();
     answer.access_token();
     assert!(after >= 7 * SECOND && emulator.calls().len() == 2, "{after:?}");
-    let (emulator, app) = start(Personality::google(), SHORT);
+    let (emulator, app) = start(Profile::google(), SHORT);
     let authid = app.log_in(&emulator);
     emulator.misbehave(Fault::too_many("7"));
     let begun = Instant::now();
@@ -156,7 +156,7 @@ async fn a_pause_that_the_provider_asks_for_is_waited_out_as_far_as_there_is_tim
 
 #[tokio::test]
 async fn a_provider_that_is_slow_is_waited_for_and_given_up_in_time() {
-    let (emulator, app) = start(Personality::google(), "[refresh]\nwait_seconds = 4\n");
+    let (emulator, app) = start(Profile::google(), "[refresh]\nwait_seconds = 4\n");
     let authid = app.log_in(&emulator);
     emulator.hold();
     let (answer, after) = ask(&app, &authid).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_provider_that_is_slow_is_waited_for_and_given_up_in_time() {
 
 #[tokio::test]
 async fn a_lost_answer_of_a_single_use_token_is_waited_out_and_the_token_tried_once() {
-    let (emulator, app) = start(Personality::box_com(), &format!("{STORE}{LONG}"));
+    let (emulator, app) = start(Profile::box_com(), &format!("{STORE}{LONG}"));
     let authid = rotation::log_in(&emulator, &app).await;
     app.clock.advance(HOUR);
     emulator.lose_answers(1, Fault::CloseBeforeHeaders);
@@ -186,7 +186,7 @@ async fn a_lost_answer_of_a_single_use_token_is_waited_out_and_the_token_tried_o
 
 #[tokio::test]
 async fn a_single_use_token_that_was_turned_away_is_tried_again_and_survives() {
-    for who in [Personality::box_com(), Personality::jottacloud()] {
+    for who in [Profile::box_com(), Profile::jottacloud()] {
         let (emulator, app) = start(who, &format!("{STORE}{LONG}"));
         let authid = rotation::log_in(&emulator, &app).await;
         for fault in [Fault::too_many("6"), Fault::oauth(429, "slow_down", "")] {
@@ -202,7 +202,7 @@ async fn a_single_use_token_that_was_turned_away_is_tried_again_and_survives() {
 
 #[tokio::test]
 async fn a_state_store_that_is_away_is_waited_for() {
-    let (emulator, app) = start(Personality::jottacloud(), &format!("{STORE}{LONG}"));
+    let (emulator, app) = start(Profile::jottacloud(), &format!("{STORE}{LONG}"));
     let authid = rotation::log_in(&emulator, &app).await;
     app.clock.advance(HOUR);
     let (good, aside) = (app.dir.path().join("state/records"), app.dir.path().join("aside"));
@@ -219,14 +219,14 @@ async fn a_state_store_that_is_away_is_waited_for() {
 
 #[tokio::test]
 async fn an_authid_under_a_key_that_is_still_to_come_waits_for_it() {
-    let (emulator, app) = start(Personality::google(), LONG);
+    let (emulator, app) = start(Profile::google(), LONG);
     let authid = app.seal_under(UNKNOWN, "googledrive", &emulator.log_in().refresh.unwrap());
     let request = ask(&app, &authid);
     tokio::time::sleep(SECOND).await;
     assert!(!request.is_finished());
     app.stage_the_unknown();
     request.await.unwrap().0.access_token();
-    let (_, app) = start(Personality::google(), SHORT);
+    let (_, app) = start(Profile::google(), SHORT);
     let (answer, after) = ask(&app, &app.seal_under(UNKNOWN, "googledrive", "x")).await.unwrap();
     assert!(answer.status == 503 && answer.reason().contains("newer key"), "{answer:?}");
     assert!(after >= SECOND && after < SOON, "{after:?}");
@@ -238,7 +238,7 @@ async fn an_authid_under_a_key_that_is_still_to_come_waits_for_it() {
 
 #[tokio::test]
 async fn a_login_that_is_revoked_meanwhile_gets_nothing() {
-    let (emulator, app) = start(Personality::google(), LONG);
+    let (emulator, app) = start(Profile::google(), LONG);
     let authid = app.log_in(&emulator);
     emulator.misbehave(Fault::html(503));
     let request = ask(&app, &authid);
@@ -256,7 +256,7 @@ async fn a_login_that_is_revoked_meanwhile_gets_nothing() {
 #[tokio::test]
 async fn nobody_waits_who_has_a_token_of_use() {
     for fault in [Fault::html(503), Fault::HangBeforeHeaders, Fault::too_many("15")] {
-        let (emulator, app) = start(Personality::google(), LONG);
+        let (emulator, app) = start(Profile::google(), LONG);
         let authid = app.log_in(&emulator);
         let token = app.refresh(&authid).await.access_token();
         app.clock.advance(3500 * SECOND);
@@ -269,7 +269,7 @@ async fn nobody_waits_who_has_a_token_of_use() {
 
 #[tokio::test]
 async fn a_room_that_is_full_is_said_at_once() {
-    let (emulator, app) = start(Personality::google(), &format!("{ADMIN}{LONG}max_waiting = 5\n"));
+    let (emulator, app) = start(Profile::google(), &format!("{ADMIN}{LONG}max_waiting = 5\n"));
     let token = app.log_in(&emulator);
     app.refresh(&token).await.access_token();
     emulator.misbehave(Fault::html(503));
@@ -293,7 +293,7 @@ async fn a_room_that_is_full_is_said_at_once() {
 
 #[tokio::test]
 async fn five_hundred_are_held_and_let_go_when_the_provider_is_back() {
-    let (emulator, app) = start(Personality::google(), &format!("{ADMIN}{LONG}"));
+    let (emulator, app) = start(Profile::google(), &format!("{ADMIN}{LONG}"));
     let threads = || fs::read_dir("/proc/self/task").unwrap().count();
     let shared = app.log_in(&emulator);
     emulator.misbehave(Fault::html(503));
@@ -312,7 +312,7 @@ async fn five_hundred_are_held_and_let_go_when_the_provider_is_back() {
 #[tokio::test]
 async fn a_server_that_ends_tells_all_who_wait_at_once() {
     let drains = format!("{ADMIN}{LONG}[server]\ndrain_seconds = 1\ntrusted_proxies = [\"127.0.0.1\"]\n");
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let mut app = spawn_app(&format!("{}{drains}", emulator.provider_toml()));
     emulator.misbehave(Fault::html(503));
     let newer = app.seal_under(UNKNOWN, "googledrive", "x");
@@ -331,7 +331,7 @@ async fn a_server_that_ends_tells_all_who_wait_at_once() {
 
 #[tokio::test]
 async fn a_backup_goes_on_after_an_outage_of_seconds_in_one_attempt() {
-    let (emulator, app) = start(Personality::google(), LONG);
+    let (emulator, app) = start(Profile::google(), LONG);
     let emulator = Arc::new(emulator);
     for (generation, operation) in [(Generation::V2_1, Operation::List), (Generation::V2_2, Operation::Delete)] {
         let authid = app.log_in(&emulator);

@@ -1,7 +1,7 @@
 //! Duplicati's windows: what its two interfaces open, what a person reads in them and when, and where the AuthID goes.
 
 use crate::browser::{From, Page, Person, Policy};
-use crate::emulator::{Emulator, Personality};
+use crate::emulator::{Emulator, Profile};
 use crate::spawn::{TestApp, spawn_app, spawn_for};
 use serde_json::{Value, json};
 use url::Url;
@@ -10,7 +10,7 @@ const UI: &str = "http://localhost:8200";
 const NAS: &str = "http://nas.lan:8200";
 const TOKEN: &str = "x7c2mq0z5v9k1hj3bd8f";
 
-fn start(who: Personality) -> (Emulator, TestApp, Person) {
+fn start(who: Profile) -> (Emulator, TestApp, Person) {
     let emulator = Emulator::start(who);
     let app = spawn_for(&[&emulator]);
     let person = app.person();
@@ -48,7 +48,7 @@ async fn what_has_to_be_chosen_in_duplicati_is_read_before_the_authid_goes_there
             (format!("/?type=pcloud&token={TOKEN}"), UI),
             (format!("/?type=pcloud&token={TOKEN}"), NAS),
         ] {
-            let (emulator, _app, mut person) = start(Personality::pcloud());
+            let (emulator, _app, mut person) = start(Profile::pcloud());
             emulator.set_region(Some((location, host)));
             let page = log_in(&mut person, &query, From::opener(opener)).await;
             assert_eq!(page.delivers_to(), None, "{query} {opener}");
@@ -71,7 +71,7 @@ async fn what_has_to_be_chosen_in_duplicati_is_read_before_the_authid_goes_there
 
 #[tokio::test]
 async fn what_is_not_available_says_what_is_and_keeps_the_opener() {
-    let emulator = Emulator::start(Personality::google());
+    let emulator = Emulator::start(Profile::google());
     let app = spawn_for(&[&emulator]);
     let mut person = app.person();
     for missing in ["dropbox", "box", "jottacloud", "onedrive", "pcloud"] {
@@ -90,7 +90,7 @@ async fn what_is_not_available_says_what_is_and_keeps_the_opener() {
 
 #[tokio::test]
 async fn a_pasted_login_begins_with_its_form_and_ends_at_who_opened_it() {
-    let emulator = Emulator::start(Personality::jottacloud());
+    let emulator = Emulator::start(Profile::jottacloud());
     let app = spawn_app(&format!("{}[state]\nstore = \"dir:state\"\n", emulator.provider_toml()));
     for query in ["/?type=jottacloud", "/?redirect=jottacloud", "/refresh?type=jottacloud"] {
         for (token, opener) in [("", UI), (TOKEN, UI), ("", NAS)] {
@@ -120,7 +120,7 @@ async fn a_pasted_login_begins_with_its_form_and_ends_at_who_opened_it() {
 
 #[tokio::test]
 async fn a_page_for_copying_says_why_it_is_one() {
-    let (_emulator, _app, mut person) = start(Personality::google());
+    let (_emulator, _app, mut person) = start(Profile::google());
     let query = format!("/?type=googledrive&token={TOKEN}");
     let (ui, ours) = (Url::parse(UI).unwrap(), person.at("/privacy-policy"));
     let sentences = ["was not opened by Duplicati", "did not say where it is", "nobody knows any more who opened"];
@@ -138,7 +138,7 @@ async fn a_page_for_copying_says_why_it_is_one() {
         }
     }
     // An AuthID of another browser waits for the same token, and is not replaced.
-    let (_emulator, app, mut first) = start(Personality::google());
+    let (_emulator, app, mut first) = start(Profile::google());
     log_in(&mut first, &query, From::opener(UI)).await;
     let page = log_in(&mut app.person(), &query, From::opener(UI)).await;
     assert!(page.body.contains("cannot be used at the moment") && page.delivers_to().is_none(), "{}", page.body);
@@ -146,9 +146,7 @@ async fn a_page_for_copying_says_why_it_is_one() {
 
 #[tokio::test]
 async fn only_what_duplicati_has_is_to_be_pasted_there() {
-    for (who, query, duplicati) in
-        [(Personality::google(), "/?type=googledrive", true), (Personality::oidc(), "", false)]
-    {
+    for (who, query, duplicati) in [(Profile::google(), "/?type=googledrive", true), (Profile::oidc(), "", false)] {
         let (emulator, _app, mut person) = start(who);
         let query = if query.is_empty() { format!("/?type={}", emulator.who().service) } else { query.to_owned() };
         let index = person.visit(person.at(&query), From::Typed).await;
@@ -161,7 +159,7 @@ async fn only_what_duplicati_has_is_to_be_pasted_there() {
 
 #[tokio::test]
 async fn the_revoke_code_and_the_last_day_can_be_had_from_the_authid_later() {
-    let (_emulator, _app, mut person) = start(Personality::microsoft());
+    let (_emulator, _app, mut person) = start(Profile::microsoft());
     let page = log_in(&mut person, "/?type=onedrivev2", From::opener(UI)).await;
     let code = page.element("revoke-code").unwrap().text;
     let authid = page.authid().unwrap();
@@ -181,7 +179,7 @@ async fn the_revoke_code_and_the_last_day_can_be_had_from_the_authid_later() {
 
 #[tokio::test]
 async fn a_callback_with_a_good_state_and_no_code_is_the_browsers_fault_and_costs_nothing() {
-    let (emulator, _app, mut person) = start(Personality::google());
+    let (emulator, _app, mut person) = start(Profile::google());
     let callback = person.log_in_until_callback("googledrive").await;
     let state = callback.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     for more in ["", "&code=", "&code=%20", "&error=", "&iss="] {

@@ -1,12 +1,14 @@
 """A folder with a configuration and the server that runs there, a pretend provider, and the blocks of a page."""
 
 import base64
+import contextlib
 import itertools
 import json
 import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import time
 import urllib.error
@@ -177,6 +179,24 @@ def until(holds):
     while not holds():
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def redis():
+    """A Redis of the test's own; its URL, and the process."""
+    host, port = address()
+    process = subprocess.Popen(["redis-server", "--bind", host, "--port", str(port), "--save", ""], stdout=subprocess.DEVNULL)
+
+    def listens():
+        with socket.socket() as one:
+            return one.connect_ex((host, port)) == 0
+
+    try:
+        until(listens)
+        yield f"redis://{host}:{port}", process
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
 
 
 def script(tools, name, text):

@@ -1,6 +1,6 @@
 """Opens AuthIDs and checks revoke codes. Written from docs/authid-format.md alone, to prove that the page is enough.
 
-    target/venv/bin/python tests/python/authid_reader.py keys.toml < authid.txt
+    target/venv/bin/python tests/vectors/authid_reader.py keys.toml < authid.txt
 """
 
 import base64
@@ -69,7 +69,7 @@ def derive(secret, info=LABEL):
 
 
 class Keyring:
-    """The secrets of a keyring file's text; None stands for a retired one."""
+    """The secrets of a keyring file's text; None means a retired one."""
 
     def __init__(self, text):
         file = tomllib.loads(text)

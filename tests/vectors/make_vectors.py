@@ -3,7 +3,7 @@
 It shares no line with the server or with authid_reader.py. Nothing here is random: secrets, nonces and grant ids are
 hashes of the vector's name, so the files come out the same on every run (test_vectors.py checks that).
 
-    target/venv/bin/python tests/python/make_vectors.py
+    target/venv/bin/python tests/vectors/make_vectors.py
 """
 
 import base64
@@ -15,7 +15,7 @@ from Crypto.Cipher import ChaCha20_Poly1305
 from Crypto.Hash import SHA256
 from Crypto.Protocol.KDF import HKDF
 
-FOLDER = Path(__file__).parent.parent / "vectors"
+FOLDER = Path(__file__).parent
 LABEL = b"authseal authid v3"
 LIMIT = 6144
 PRIMARY, OPEN, RETIRED, FLOORED, ABSENT, STAGED, HIGHEST = 5, 2, 3, 1, 4, 6, 2**32 - 1

@@ -9,7 +9,7 @@ from authid_reader import Fault, Keyring, check_code, open_authid, read_secret
 from authid_reader import derive as reader_derive
 from make_vectors import Sealed, associated, derive, files, secret
 
-VECTORS = Path(__file__).parent.parent / "vectors"
+VECTORS = Path(__file__).parent
 PAGE = Path(__file__).parent.parent.parent / "docs" / "authid-format.md"
 
 

@@ -5,7 +5,7 @@ use crate::cli::keys::own_listener;
 use crate::clock::UnixTime;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Rule;
-use crate::keyfile::{KeyfileError, read_text};
+use crate::keyring_file::{KeyringFileError, read_text};
 use crate::provider::Catalogue;
 use crate::seal::{Epoch, Keyring, NoKey};
 use clap::Args;
@@ -54,7 +54,7 @@ fn configured(config: &Config) -> Result<Keyring, String> {
     match &config.keyring {
         KeyringSource::File(path) => from_file(path),
         KeyringSource::Text(text) => {
-            Keyring::parse(text.expose_secret()).map_err(|error| KeyfileError::InText(error).to_string())
+            Keyring::parse(text.expose_secret()).map_err(|error| KeyringFileError::InText(error).to_string())
         }
     }
 }

@@ -81,7 +81,9 @@ pub(super) fn read(path: &Path, name: Option<&str>, report: &mut Report) -> anyh
     for file in &service.env_file {
         let (file, required) = match file {
             Several::Text(file) => (Some(file), true),
-            Several::Table(table) => (table.get("path"), table.get("required").is_none_or(|required| required != "false")),
+            Several::Table(table) => {
+                (table.get("path"), table.get("required").is_none_or(|required| required != "false"))
+            }
         };
         let Some(file) = file.map(|file| folder.join(file)) else { continue };
         if required || file.exists() {

@@ -48,11 +48,29 @@ pub(super) struct Known {
 
 /// The properties of an entry, in lower case; that server takes them in any.
 const TEXTS: &[&str] = &[
-    "id", "serviceid", "name", "clientid", "clientsecret", "authurl", "loginurl", "scope", "redirecturi", "extraurl",
-    "servicelink", "deauthlink", "brandimage", "notes", "additionalelements",
+    "id",
+    "serviceid",
+    "name",
+    "clientid",
+    "clientsecret",
+    "authurl",
+    "loginurl",
+    "scope",
+    "redirecturi",
+    "extraurl",
+    "servicelink",
+    "deauthlink",
+    "brandimage",
+    "notes",
+    "additionalelements",
 ];
 const FLAGS: &[&str] = &[
-    "hidden", "nostatefortokenrequest", "noredirecturiforrefreshrequest", "clitoken", "preferv2", "accesstokenonly",
+    "hidden",
+    "nostatefortokenrequest",
+    "noredirecturiforrefreshrequest",
+    "clitoken",
+    "preferv2",
+    "accesstokenonly",
     "usehostnamefromcallback",
 ];
 /// Those that say nothing here.
@@ -119,4 +137,3 @@ fn entry(number: usize, object: Map<String, Json>, from: &str, report: &mut Repo
     }
     Ok(entry)
 }
-

@@ -4,6 +4,7 @@
 mod compose;
 mod entries;
 mod oauth_server;
+mod own;
 mod rclone;
 mod report;
 mod services;

@@ -87,7 +87,7 @@ pub(super) fn import(import: &OauthServer) -> anyhow::Result<()> {
     if let Some(folder) = import.v1_dir.as_deref().filter(|folder| !folder.is_dir()) {
         return Err(Misuse(format!("{} is no folder", folder.display())).into());
     }
-    let v1_dir = import.v1_dir.as_deref().map(std::path::absolute).transpose()?;
+    let v1_dir = import.v1_dir.as_deref().map(std::fs::canonicalize).transpose()?;
     let instead = Instead { public_url: import.public_url.clone(), v1_dir };
     let found = find(given, instead, Secrets::Files, report)?;
     write(import, &found)
@@ -99,8 +99,7 @@ pub(super) fn import(import: &OauthServer) -> anyhow::Result<()> {
 /// # Errors
 /// Says what has to be fixed.
 pub(in crate::cli) fn from_process(line: &[OsString], dir: &Path) -> anyhow::Result<(Zeroizing<String>, Report)> {
-    let given =
-        Given { words: words(line)?, variables: compose::own().collect(), here: true, ..Given::default() };
+    let given = Given { words: words(line)?, variables: compose::own().collect(), here: true, ..Given::default() };
     let instead = Instead { public_url: None, v1_dir: None };
     let mut found = find(given, instead, Secrets::Inline, Report::default())?;
     let tables = &mut found.made.tables;
@@ -136,7 +135,9 @@ fn find(given: Given, instead: Instead, how: Secrets, mut report: Report) -> any
         if made.origins.is_empty() {
             report.append(&more);
             eprint!("{report}");
-            return Err(Misuse("that server offered no service that there can be here; nothing is written".to_owned()).into());
+            return Err(
+                Misuse("that server offered no service that there can be here; nothing is written".to_owned()).into()
+            );
         }
         let judged = translate(&site, &services, &impossible, &catalogue, Secrets::Inline, &mut Report::default());
         let Err(faults) = Config::load_to_serve(&sources(Some(judged.tables.text()))?) else {

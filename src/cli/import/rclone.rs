@@ -2,14 +2,14 @@
 //! that is configured here. A refresh token belongs to its client id: with another one it cannot be used.
 
 use super::report::shown;
-use crate::authid::{self, Login};
+use crate::authid::{self, Grant};
 use crate::cli::authid::rooms;
 use crate::cli::configured::ConfigFile;
 use crate::cli::remotes::{self, Known, Remote};
 use crate::cli::{block_on, json};
 use crate::clock::Clock;
-use crate::keyfile::LiveKeyring;
-use crate::provider::{self, Availability, Catalogue, Rotation, Service};
+use crate::keyring_file::LiveKeyring;
+use crate::provider::{self, Availability, Catalogue, RefreshTokenPolicy, Service};
 use crate::tokens::TokenService;
 use anyhow::bail;
 use clap::Args;
@@ -111,7 +111,9 @@ async fn take(
         Some(id) if Some(id) == service.client_id() => {}
         Some(_) => return Err(format!("it was made with another client id than that of {} here", service.id)),
         None => {
-            return Err("it was made with rclone's own client id, which nobody else can use; log in here instead".to_owned());
+            return Err(
+                "it was made with rclone's own client id, which nobody else can use; log in here instead".to_owned()
+            );
         }
     }
     let token = remote.token().ok_or("it has no token; log in here instead")?;
@@ -125,8 +127,8 @@ async fn take(
         return Ok(Made { service: Arc::clone(service), authid: kept, login: None, says });
     }
     let internal = |_| "it could not be sealed".to_owned();
-    let login = Login::new(service.id.clone(), kept, Clock::system().now()).map_err(internal)?;
-    let login = Login { app: service.app(), ..login };
+    let login = Grant::new(service.id.clone(), kept, Clock::system().now()).map_err(internal)?;
+    let login = Grant { app: service.app(), ..login };
     let authid = authid::seal(keyring.load().primary(), &login).map_err(|error| error.to_string())?;
     // What rclone has of an access token may have ended: the first request fetches one.
     let known = provider::TokenResponse {
@@ -139,9 +141,9 @@ async fn take(
     let begun = tokens.begin(&login, service, known).await;
     begun.map_err(|error| format!("the state store does not take it: {error}"))?;
     let says = match service.provider.rotation() {
-        Rotation::SingleUse => "its token works once: from now on rclone must not use this remote",
-        Rotation::Rolling | Rotation::None => "rclone goes on working",
+        RefreshTokenPolicy::SingleUse => "its token works once: from now on rclone must not use this remote",
+        RefreshTokenPolicy::Rolling | RefreshTokenPolicy::Static => "rclone goes on working",
     };
     let authid = authid.expose().to_owned().into();
-    Ok(Made { service: Arc::clone(service), authid, login: Some(login.grant.to_string()), says })
+    Ok(Made { service: Arc::clone(service), authid, login: Some(login.id.to_string()), says })
 }

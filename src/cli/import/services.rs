@@ -54,6 +54,7 @@ pub(super) fn read(settings: &Settings, hostname: &str, report: &mut Report) -> 
     }
     entries.extend(known.iter().map(entries::built_in));
     let wanted: Option<Vec<String>> = settings.value("--services", report).map(|value| {
+        report.add(Became::Taken, format!("{}: which services there are", value.from));
         value.text.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect()
     });
     for id in wanted.iter().flatten() {
@@ -90,8 +91,11 @@ pub(super) fn read(settings: &Settings, hostname: &str, report: &mut Report) -> 
         let client_id = fill(entry.text("clientid"));
         let client_secret = fill(entry.text("clientsecret"));
         let missing = [("client id", &client_id), ("client secret", &client_secret)];
-        let missing: Vec<_> =
-            missing.iter().filter(|(_, text)| text.trim().is_empty() || is_placeholder(text)).map(|(name, _)| *name).collect();
+        let missing: Vec<_> = missing
+            .iter()
+            .filter(|(_, text)| text.trim().is_empty() || is_placeholder(text))
+            .map(|(name, _)| *name)
+            .collect();
         if !missing.is_empty() {
             if entry.own {
                 let line = format!("service {}: it has no {}, so it was left out", shown(id), missing.join(" and no "));

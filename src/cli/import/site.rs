@@ -28,8 +28,7 @@ pub(super) struct Instead {
 }
 
 pub(super) fn read(settings: &Settings, instead: Instead, report: &mut Report) -> Site {
-    let (named, redirected) =
-        (settings.value("--hostname", report), settings.value("--redirect-hostname", report));
+    let (named, redirected) = (settings.value("--hostname", report), settings.value("--redirect-hostname", report));
     if let (Some(named), Some(_)) = (&named, &redirected) {
         report.add(Became::Idle, format!("{}: REDIRECT_HOSTNAME goes before it", named.from));
     }
@@ -51,7 +50,9 @@ pub(super) fn read(settings: &Settings, instead: Instead, report: &mut Report) -
         let line = format!("{}: site.name, at the head of each page", name.from);
         match fits {
             true => report.add(Became::Taken, line),
-            false => report.add(Became::Left, format!("{}: longer than the {MAX_NAME} characters of site.name", name.from)),
+            false => {
+                report.add(Became::Left, format!("{}: longer than the {MAX_NAME} characters of site.name", name.from))
+            }
         }
         fits
     });
@@ -141,7 +142,7 @@ fn storage(settings: &Settings, report: &mut Report) -> Option<PathBuf> {
             false => report.add(
                 Became::ToDo,
                 "without --storage that server kept its tokens in `tokens/` beside the program: copy them out of the \
-                 container while it is there, and name the folder with --v1-dir",
+                 container while it is there, and name the folder with --v1-dir: AuthIDs that do not begin with `v2:` need it",
             ),
         }
         return None;
@@ -161,10 +162,10 @@ fn storage(settings: &Settings, report: &mut Report) -> Option<PathBuf> {
     match settings.path(&Value { text: place.to_owned(), ..value.clone() }) {
         Ok(folder) if folder.is_dir() => {
             report.add(Became::Taken, format!("{}: legacy.v1_dir", value.from));
-            Some(std::path::absolute(&folder).unwrap_or(folder))
+            Some(std::fs::canonicalize(&folder).unwrap_or(folder))
         }
         Ok(_) | Err(_) => {
-            let line = "its folder of tokens is not on this machine: copy it here, and name it with --v1-dir";
+            let line = "its folder of tokens is not on this machine: copy it here, and name it with --v1-dir: AuthIDs that do not begin with `v2:` need it";
             report.add(Became::ToDo, format!("{}: {line}", value.from));
             None
         }

@@ -2,16 +2,16 @@
 //! provider here, whose facts are better than what that server knew; one with addresses of its own gets a provider of
 //! its own. What cannot be is named with its reason.
 
+use super::own;
 use super::report::{Became, Report, shown};
 use super::services::OldService;
 use super::site::Site;
 use super::tables::{Secrets, Tables};
 use crate::authid::ServiceId;
-use crate::provider::{Catalogue, Provider, Rotation, Service};
+use crate::provider::{Catalogue, Provider, RefreshTokenPolicy, Service};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use url::{Url, form_urlencoded};
 
 /// What is to be written, and which old services each table is for.
 pub(super) struct Made {
@@ -120,7 +120,7 @@ impl<'a> Work<'a> {
             None => self.own_provider(old, base.as_deref())?,
         };
         self.rotates |= match &base {
-            Some(base) => base.rotation() != Rotation::None,
+            Some(base) => base.rotation() != RefreshTokenPolicy::Static,
             None => !old.raw_token,
         };
         self.service_table(&id, old, ours.as_deref(), &provider_id);
@@ -128,7 +128,7 @@ impl<'a> Work<'a> {
         self.origin(&format!("services.{id}"), old);
         self.origin(&format!("providers.{provider_id}"), old);
         self.origin(&format!("clients.{provider_id}"), old);
-        let line = format!("service {} at {provider_id}, with its client id and secret", shown(&old.id));
+        let line = format!("service {}: at {provider_id}, with its registration", shown(&old.id));
         self.report.add(Became::Taken, line);
         self.notice(&id, old);
         self.taken.insert(id);
@@ -203,61 +203,12 @@ impl<'a> Work<'a> {
             return Ok(id.clone());
         }
         let wish = own.base.map_or_else(|| old.id.clone(), |base| format!("{base}-own"));
-        let is_free = |id: &String| provider(self.catalogue, id).is_none() && !self.own.iter().any(|(own, _)| own == id);
+        // What is known here has facts and clients of its own.
+        let is_free =
+            |id: &String| provider(self.catalogue, id).is_none() && !self.own.iter().any(|(own, _)| own == id);
         let numbered = (2..).map(|number| format!("{wish}-{number}"));
         let id = std::iter::once(wish.clone()).chain(numbered).find(is_free).unwrap_or_default();
-        let tables = &mut self.made.tables;
-        let path = |key| ["providers", id.as_str(), key];
-        tables.set(&path("name"), old.name.as_deref().or(base.map(Provider::name)).unwrap_or(&old.id));
-        tables.set(&path("authorize_url"), old.authorize_url.as_str());
-        tables.set(&path("token_url"), old.token_url.as_str());
-        tables.set(&path("client_auth"), "body");
-        let facts = base.map(Provider::facts);
-        let rotation = match facts.and_then(|facts| facts.rotation) {
-            Some(Rotation::None) => "none",
-            Some(Rotation::SingleUse) => "single_use",
-            None if old.raw_token => "none",
-            Some(Rotation::Rolling) | None => "rolling",
-        };
-        tables.set(&path("rotation"), rotation);
-        if old.raw_token {
-            tables.set(&path("raw_token"), true);
-        }
-        if old.scope.trim().is_empty() {
-            tables.set(&path("send_scope"), false);
-        }
-        if base.is_some_and(|base| !base.pkce()) {
-            tables.set(&path("pkce"), false);
-        }
-        if let Some(field) = facts.and_then(|facts| facts.error_codes_field.as_deref()) {
-            tables.set(&path("error_codes_field"), field);
-        }
-        if let Some(days) = facts.and_then(|facts| facts.refresh_token_days) {
-            tables.set(&path("refresh_token_days"), i64::from(days));
-        }
-        if let Some(url) = old.withdraw_url.as_deref().filter(|url| Url::parse(url).is_ok_and(|url| url.scheme() == "https")) {
-            tables.set(&path("withdraw_url"), url);
-        }
-        let usual = old.kind.as_ref().is_some_and(|kind| kind.params == old.params);
-        let given: Vec<_> = form_urlencoded::parse(old.params.trim_start_matches(['&', '?']).as_bytes()).collect();
-        let known = facts.filter(|_| usual).map(|facts| facts.authorize_params.clone()).unwrap_or_default();
-        let known = known.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let params: Vec<_> = known.chain(given.iter().filter(|_| !usual).map(|(name, value)| (&**name, &**value))).collect();
-        for (name, value) in params {
-            tables.set(&["providers", id.as_str(), "authorize_params", name], value);
-        }
-        tables.set(&["clients", &id, "id"], old.client_id.as_str());
-        tables.set_secret(["clients", &id], "secret", format!("{id}-secret"), &old.client_secret);
-        self.report.add(
-            Became::Differs,
-            format!("service {}: its addresses are its own, so it has a provider of its own, providers.{id}", shown(&old.id)),
-        );
-        if rotation == "rolling" && base.is_none() {
-            self.report.add(
-                Became::ToDo,
-                format!("providers.{id}.rotation: say what becomes of a refresh token when it is used; docs/providers/other.md tells how to find out"),
-            );
-        }
+        own::tables(&id, old, base, &mut self.made.tables, self.report);
         self.own.push((id.clone(), own));
         Ok(id)
     }
@@ -273,7 +224,9 @@ impl<'a> Work<'a> {
         }
         let scopes: Vec<_> = old.scope.split_whitespace().collect();
         let set: BTreeSet<_> = scopes.iter().copied().collect();
-        if ours.is_none_or(|ours| ours.scopes.iter().map(String::as_str).collect::<BTreeSet<_>>() != set) && !set.is_empty() {
+        if ours.is_none_or(|ours| ours.scopes.iter().map(String::as_str).collect::<BTreeSet<_>>() != set)
+            && !set.is_empty()
+        {
             tables.set_list(&path("scopes"), scopes);
         }
         if ours.map_or(old.hidden, |ours| ours.hidden != old.hidden) {
@@ -315,14 +268,19 @@ impl<'a> Work<'a> {
                 if !service.hidden {
                     tables.set(&["services", service_id, "hidden"], true);
                 }
-                let line = format!("service `{service_id}`: whoever knows it can log in there too, with the registration at {id}");
+                let line = format!(
+                    "service `{service_id}`: whoever knows it can log in there too, with the registration at {id}"
+                );
                 self.report.add(Became::Differs, line);
             }
         }
     }
 
     fn notice(&mut self, id: &str, old: &OldService) {
-        let unknown = "nothing, if its rotation is set right";
+        let unknown = match old.raw_token {
+            true => "nothing: their backups hold the provider's own token and ask no server",
+            false => "nothing, if its rotation is set right",
+        };
         let users = old.kind.as_ref().map_or(unknown, |kind| kind.users.as_str());
         self.report.add(Became::Noticed, format!("{id}: {users}"));
     }

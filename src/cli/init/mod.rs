@@ -11,7 +11,7 @@ use super::Misuse;
 use super::files::scratch;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
-use crate::provider::{Availability, Catalogue, Provider, Rotation};
+use crate::provider::{Availability, Catalogue, Provider, RefreshTokenPolicy};
 use clap::Args;
 use plan::{Plan, Registration, Secret};
 use std::collections::BTreeMap;
@@ -209,11 +209,11 @@ fn usual_store(dir: &Path, denylist: &Path) -> String {
 
 /// Why these providers need a store that outlives a restart, or are better with one; `None` if they do not care.
 fn reason_for_store<'a>(chosen: impl Iterator<Item = &'a Provider>) -> Option<String> {
-    let mut changing: Vec<_> = chosen.filter(|provider| provider.rotation() != Rotation::None).collect();
+    let mut changing: Vec<_> = chosen.filter(|provider| provider.rotation() != RefreshTokenPolicy::Static).collect();
     changing.sort_by_key(|provider| provider.id().to_owned());
     changing.dedup_by_key(|provider| provider.id().to_owned());
     let names: Vec<_> = changing.iter().map(|provider| provider.name()).collect();
-    let single = changing.iter().any(|provider| provider.rotation() == Rotation::SingleUse);
+    let single = changing.iter().any(|provider| provider.rotation() == RefreshTokenPolicy::SingleUse);
     let (verb, lost) = (
         if names.len() == 1 { "replaces" } else { "replace" },
         if single { "the logins do not work" } else { "each login ends with its first one" },

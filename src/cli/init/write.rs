@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{Config, FILE_LIMIT, Faults, Sources, keys_of};
 use crate::denylist::{self, Denylist};
 use crate::files::{self, Readers, Unread};
-use crate::keyfile::read_text;
+use crate::keyring_file::read_text;
 use crate::provider::{Availability, Catalogue, Service};
 use crate::watch::directory;
 use anyhow::{Context, bail};
@@ -95,7 +95,11 @@ fn stays(path: &Path) -> bool {
 }
 
 /// Makes a file that is not there.
-pub(in crate::cli) fn once(path: &Path, dry_run: bool, make: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(in crate::cli) fn once(
+    path: &Path,
+    dry_run: bool,
+    make: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     match (path.exists(), dry_run) {
         (true, _) => drop(stays(path)),
         (false, true) => println!("would make {}", path.display()),

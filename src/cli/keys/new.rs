@@ -6,7 +6,7 @@ use crate::cli::{Misuse, json};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::config::{Config, KeyringSource};
 use crate::denylist::{self, Rule};
-use crate::keyfile;
+use crate::keyring_file;
 use crate::seal::{Epoch, new_secret_text};
 use crate::store::StorePlace;
 use anyhow::bail;
@@ -47,7 +47,7 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
         return Ok(());
     }
     if new.one_line {
-        println!("{}", *keyfile::pack(&text(epoch, Clock::system().now())?));
+        println!("{}", *keyring_file::pack(&text(epoch, Clock::system().now())?));
         return Ok(());
     }
     let configured = |config: Config| match config.keyring {
@@ -62,7 +62,7 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
         no_traces(&path, new.config.load().ok().as_ref())?;
     }
     if !new.dry_run {
-        keyfile::create(&path, &text(epoch, Clock::system().now())?)?;
+        keyring_file::create(&path, &text(epoch, Clock::system().now())?)?;
     } else if path.exists() {
         bail!("there is a keyring {} already; it would stay as it is", path.display());
     }
@@ -129,7 +129,7 @@ pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow:
 /// # Errors
 /// When the file exists, or cannot be written.
 pub(in crate::cli) fn new_keyring(path: &Path, now: UnixTime) -> anyhow::Result<()> {
-    Ok(keyfile::create(path, &text(Epoch::FIRST, now)?)?)
+    Ok(keyring_file::create(path, &text(Epoch::FIRST, now)?)?)
 }
 
 /// A keyring of one fresh key.

@@ -58,7 +58,7 @@ impl Against {
 
 /// The admin listener that a configuration asks for, as seen from the machine that it is on.
 pub(in crate::cli) fn own_listener(config: &Config) -> Option<Url> {
-    let address = config.admin_listen.first().copied().map(seen_from_here)?;
+    let address = config.listeners.admin.first().copied().map(seen_from_here)?;
     Url::parse(&format!("http://{address}")).ok()
 }
 

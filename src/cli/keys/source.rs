@@ -3,7 +3,7 @@
 use super::replicas::own_listener;
 use crate::cli::configured::ConfigFile;
 use crate::config::KeyringSource;
-use crate::keyfile::{self, Change, KeyfileError};
+use crate::keyring_file::{self, Change, KeyringFileError};
 use crate::seal::Keyring;
 use crate::store::StorePlace;
 use anyhow::{Context, bail};
@@ -60,7 +60,7 @@ impl Source {
             Some(path) if path == Path::new("-") => {
                 let mut text = Zeroizing::new(String::new());
                 io::stdin().take(MAX_INPUT).read_to_string(&mut text).context("cannot read standard input")?;
-                Found::of_text(Place::Input, keyfile::unpack(&text), None)
+                Found::of_text(Place::Input, keyring_file::unpack(&text), None)
             }
             Some(path) => Found::of_file(path, None),
             None => {
@@ -81,12 +81,12 @@ impl Source {
 
 impl Found {
     fn of_file(path: &Path, own_listener: Option<Url>) -> anyhow::Result<Self> {
-        let (text, keyring) = keyfile::read_text(path)?;
+        let (text, keyring) = keyring_file::read_text(path)?;
         Ok(Self { place: Place::File(path.to_owned()), keyring, own_listener, store: StorePlace::Memory, text })
     }
 
     fn of_text(place: Place, text: Zeroizing<String>, own_listener: Option<Url>) -> anyhow::Result<Self> {
-        let keyring = Keyring::parse(&text).map_err(KeyfileError::InText)?;
+        let keyring = Keyring::parse(&text).map_err(KeyringFileError::InText)?;
         Ok(Self { place, keyring, own_listener, store: StorePlace::Memory, text })
     }
 
@@ -105,13 +105,13 @@ impl Found {
 
     /// The text with `change` in it, which nobody has seen yet.
     pub(super) fn changed(&self, change: Change) -> anyhow::Result<Zeroizing<String>> {
-        keyfile::apply(&self.text, change).with_context(|| format!("{} is not changed", self.place))
+        keyring_file::apply(&self.text, change).with_context(|| format!("{} is not changed", self.place))
     }
 
     /// Puts `new` in the place of the file.
     pub(super) fn replace(&self, new: &str) -> anyhow::Result<()> {
         match &self.place {
-            Place::File(path) => Ok(keyfile::replace(path, &self.text, new)?),
+            Place::File(path) => Ok(keyring_file::replace(path, &self.text, new)?),
             Place::Input | Place::Configuration => bail!(
                 "{} cannot be changed from here; with `--print` the new text goes to standard output, to be put where the old one is kept",
                 self.place

@@ -7,7 +7,7 @@ use super::usage::Usage;
 use super::verify::{Verdict, verdicts};
 use crate::cli::{block_on, json};
 use crate::clock::Clock;
-use crate::keyfile::Change;
+use crate::keyring_file::Change;
 use crate::seal::{Epoch, Keyring};
 use crate::store::{Store, StorePlace};
 use crate::tokens::records_by_epoch;

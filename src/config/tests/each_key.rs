@@ -291,14 +291,14 @@ fn answer(issuer: &str, path: &str, body: &str) -> HttpResponse {
 fn built(config: &Config) -> Vec<String> {
     let mut lines = vec![
         format!("public_url: {:?}", config.public_url.as_ref().map(ToString::to_string)),
-        format!("listen: {:?}", config.listen),
+        format!("listen: {:?}", config.listeners.public),
         format!("tls: {:?}", config.tls),
-        format!("redirect_listen: {:?}", config.redirect_listen),
-        format!("admin_listen: {:?}", config.admin_listen),
-        format!("admin_names: {:?}", config.admin_names),
-        format!("drain: {:?}", config.drain),
-        format!("max_connections: {:?}", config.max_connections),
-        format!("trusted_proxies: {:?}", config.trusted_proxies),
+        format!("redirect_listen: {:?}", config.listeners.redirect),
+        format!("admin_listen: {:?}", config.listeners.admin),
+        format!("admin_names: {:?}", config.listeners.admin_names),
+        format!("drain: {:?}", config.listeners.drain),
+        format!("max_connections: {:?}", config.listeners.max_connections),
+        format!("trusted_proxies: {:?}", config.http.trusted_proxies),
         match &config.keyring {
             KeyringSource::File(file) => format!("keyring: File({file:?})"),
             KeyringSource::Text(text) => format!("keyring: Text, {}", text.expose_secret()),
@@ -315,11 +315,11 @@ fn built(config: &Config) -> Vec<String> {
         format!("own authorities: {:?}", config.own_authorities),
         format!("delivery: {:?}", config.delivery),
         format!("{:?}", config.patience),
-        format!("allow_query_authid: {}", config.allow_query_authid),
+        format!("allow_query_authid: {}", config.http.allow_query_authid),
         format!("{:?}", config.rates),
         serde_json::to_string(&config.site).unwrap(),
         format!("log: {:?}", config.log),
-        format!("acme_challenge_dir: {:?}", config.acme_challenge_dir),
+        format!("acme_challenge_dir: {:?}", config.http.acme_challenge_dir),
         format!("templates_dir: {:?}", config.templates_dir),
     ];
     // The folder is another one for each tour.

@@ -257,7 +257,7 @@ fn a_client_for_a_service_is_told_its_provider() {
 #[test]
 fn a_keyring_is_taken_on_one_line() {
     let text = "primary = 1\n[[key]]\nepoch = 1\n";
-    let packed = crate::keyfile::pack(text);
+    let packed = crate::keyring_file::pack(text);
     for one_line in [&*packed, "primary = 1\\n[[key]]\\nepoch = 1\\n", text] {
         let (_folder, sources) = sources(None);
         let config = Config::load(&with(sources, &[("AUTHSEAL_KEYRING__TEXT", one_line)], &[])).unwrap();

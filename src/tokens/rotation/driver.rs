@@ -5,8 +5,8 @@ use super::records::{Found, Records, Unread};
 use super::steps::{Command, End, Event, Exchange, Now, Outcome, RENEW, Wanted};
 use super::unwritten::{Pending, Unwritten};
 use super::{Ask, Manner, UnderWay};
-use crate::authid::Login;
-use crate::provider::{Failure, RefreshFailure, TokenResponse};
+use crate::authid::Grant;
+use crate::provider::{ProviderError, RefreshError, TokenResponse};
 use crate::seal::{Epoch, NoKey};
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) struct Run<'a, 'b> {
     pub(super) records: &'a Records,
     pub(super) unwritten: &'a Arc<Unwritten>,
     pub(super) under_way: &'a UnderWay,
-    pub(super) login: &'a Login,
+    pub(super) login: &'a Grant,
     pub(super) manner: Manner,
     /// Until when others are waited for. A call that has begun with a token that works once may take longer.
     pub(super) deadline: Instant,
@@ -34,7 +34,7 @@ pub(super) struct Run<'a, 'b> {
     /// What the provider gave.
     pub(super) answer: Option<Record>,
     /// What it said instead.
-    pub(super) failure: Option<RefreshFailure>,
+    pub(super) failure: Option<RefreshError>,
     /// The key that is missing for the record.
     pub(super) no_key: Option<(Epoch, NoKey)>,
 }
@@ -66,7 +66,7 @@ impl Run<'_, '_> {
                 Command::Ask => self.ask().await,
                 Command::WriteAnswer => self.write(self.answer.clone()).await,
                 Command::Finish(end) => {
-                    tracing::debug!(grant = %self.login.grant, ?end, "an exchange ended");
+                    tracing::debug!(grant = %self.login.id, ?end, "an exchange ended");
                     if end == End::Unwritten {
                         self.keep_answer();
                     }
@@ -137,7 +137,7 @@ impl Run<'_, '_> {
         let token = before.as_ref().map_or(&self.login.refresh_token, |record| &record.token).clone();
         let begun = self.records.clock.uptime();
         let answer = {
-            let _under_way = self.manner.single_use.then(|| self.under_way.begin(self.login.grant));
+            let _under_way = self.manner.single_use.then(|| self.under_way.begin(self.login.id));
             let (call, renews) = ((self.ask)(token, time), before.as_ref().is_some_and(|b| b.asked_at.is_some()));
             tokio::select! {
                 answer = call => answer,
@@ -149,11 +149,11 @@ impl Run<'_, '_> {
                 self.answer = Some(self.answer(before, tokens, begun));
                 Event::Asked(Outcome::Answered)
             }
-            Err(failed @ RefreshFailure { failure, in_doubt, .. }) => {
+            Err(failed @ RefreshError { failure, in_doubt, .. }) => {
                 self.failure = Some(failed);
                 Event::Asked(match failure {
                     _ if in_doubt => Outcome::Unknown,
-                    Failure::Refused(_) => Outcome::Refused,
+                    ProviderError::Refused(_) => Outcome::Refused,
                     _ => Outcome::TurnedAway,
                 })
             }
@@ -203,10 +203,10 @@ impl Run<'_, '_> {
     fn keep_answer(&mut self) {
         let Some(answer) = &self.answer else { return };
         tracing::error!(
-            grant = %self.login.grant,
+            grant = %self.login.id,
             "a new refresh token could not be written down; it is kept in memory and tried again every second"
         );
-        let (grant, generation, life) = (self.login.grant, answer.generation, self.manner.record_life());
+        let (grant, generation, life) = (self.login.id, answer.generation, self.manner.record_life());
         match self.records.seal(self.login, answer) {
             Ok(blob) => {
                 let name = record::name(self.login);

@@ -12,12 +12,12 @@ mod tests;
 mod unwritten;
 
 use super::cache::AccessToken;
-use super::refused::Refused;
-use crate::authid::{GrantId, Login};
+use super::refused::ExchangeError;
+use crate::authid::{Grant, GrantId};
 use crate::clock::Clock;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::{Failure, Meaning, RefreshFailure, TokenResponse};
+use crate::provider::{ErrorClass, ProviderError, RefreshError, TokenResponse};
 use crate::seal::Epoch;
 use crate::store::{Shelf, Store, StoreError};
 use driver::Run;
@@ -56,7 +56,7 @@ impl Manner {
 
 /// Asks a provider with a refresh token, in a given time.
 pub(super) type Ask<'a> =
-    dyn Fn(SecretString, Duration) -> BoxFuture<'a, Result<TokenResponse, RefreshFailure>> + Send + Sync + 'a;
+    dyn Fn(SecretString, Duration) -> BoxFuture<'a, Result<TokenResponse, RefreshError>> + Send + Sync + 'a;
 
 /// The newest refresh tokens, remembered.
 pub(super) struct Rotation {
@@ -93,14 +93,14 @@ impl Rotation {
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn begin(&self, login: &Login, tokens: TokenResponse, manner: Manner) -> Result<(), StoreError> {
+    pub(super) async fn begin(&self, login: &Grant, tokens: TokenResponse, manner: Manner) -> Result<(), StoreError> {
         let (now, boot) = (self.records.clock.now(), self.records.boot);
         let record = Record::new(None, &login.refresh_token, tokens, now, boot);
         self.records.begin(login, &record, manner.record_life()).await
     }
 
     /// A login around its newest refresh token; `None` where nothing newer is known.
-    pub(super) async fn newest(&self, login: &Login, manner: Manner) -> Option<Login> {
+    pub(super) async fn newest(&self, login: &Grant, manner: Manner) -> Option<Grant> {
         // What waits to be written down is remembered too; the store is set right with it if it can be.
         let _ = self.unwritten.write(&record::name(login)).await;
         let record = self.records.read(login, manner.record_life()).await.ok()?.record?;
@@ -108,14 +108,14 @@ impl Rotation {
     }
 
     /// Forgets a login that was ended at its provider.
-    pub(super) async fn forget(&self, login: &Login) {
+    pub(super) async fn forget(&self, login: &Grant) {
         self.unwritten.drop_until(&record::name(login), u64::MAX);
         // If it stays, it ends by itself.
         let _ = self.records.remove(login).await;
     }
 
     /// Whether what this process remembers of a login was in the store within the last minute.
-    pub(super) fn is_current(&self, login: &Login) -> bool {
+    pub(super) fn is_current(&self, login: &Grant) -> bool {
         self.records.is_current(login)
     }
 
@@ -146,39 +146,40 @@ impl Rotation {
     /// Says why there is none.
     pub(super) async fn exchange(
         &self,
-        login: &Login,
+        login: &Grant,
         manner: Manner,
         recall: bool,
         deadline: Instant,
         ask: &Ask<'_>,
-    ) -> Result<AccessToken, Refused> {
+    ) -> Result<AccessToken, ExchangeError> {
         let mut run = self.run(login, manner, deadline, ask);
         let end = run.go(if recall { Wanted::Any } else { Wanted::NotFirst }).await;
         self.meter.rotation(end.word());
-        let access =
-            |record: Option<Record>| record.map(|record| record.access(&self.records.clock)).ok_or(Refused::Internal);
+        let access = |record: Option<Record>| {
+            record.map(|record| record.access(&self.records.clock)).ok_or(ExchangeError::Internal)
+        };
         match (end, run.failure) {
             (End::Recorded, _) => access(run.seen.record),
             (End::Answered | End::Unwritten, _) => access(run.answer),
-            (End::Failed, Some(RefreshFailure { failure, in_doubt, status })) => {
+            (End::Failed, Some(RefreshError { failure, in_doubt, status })) => {
                 let broke_off = run.seen.record.is_some_and(|record| record.broke_off);
                 Err(match failure {
-                    Failure::Refused(_) if broke_off => {
-                        Refused::Provider(Failure::Refused(Meaning::AnswerLost), status)
+                    ProviderError::Refused(_) if broke_off => {
+                        ExchangeError::Provider(ProviderError::Refused(ErrorClass::AnswerLost), status)
                     }
-                    _ if in_doubt && manner.single_use => Refused::Unclear(failure, status),
-                    _ => Refused::Provider(failure, status),
+                    _ if in_doubt && manner.single_use => ExchangeError::Unclear(failure, status),
+                    _ => ExchangeError::Provider(failure, status),
                 })
             }
-            (End::Failed, None) => Err(Refused::Internal),
-            (End::Missing, _) => Err(Refused::Forgotten),
-            (End::HeldOff, _) => Err(Refused::InDoubt),
-            (End::Busy, _) => Err(Refused::Unclear(Failure::TimedOut, None)),
+            (End::Failed, None) => Err(ExchangeError::Internal),
+            (End::Missing, _) => Err(ExchangeError::NoRecord),
+            (End::HeldOff, _) => Err(ExchangeError::MaybeSpent),
+            (End::Busy, _) => Err(ExchangeError::Unclear(ProviderError::TimedOut, None)),
             // A token that lives on when it is used needs neither the store nor the record today.
             (End::StoreDown, _) if !manner.single_use => self.without_store(login, deadline, ask).await,
-            (End::StoreDown, _) => {
-                Err(run.no_key.map_or(Refused::StoreDown, |(epoch, why)| Refused::NoKeyForRecord(epoch, why)))
-            }
+            (End::StoreDown, _) => Err(run
+                .no_key
+                .map_or(ExchangeError::StoreDown, |(epoch, why)| ExchangeError::NoKeyForRecord(epoch, why))),
         }
     }
 
@@ -186,7 +187,7 @@ impl Rotation {
     /// for until `deadline`.
     pub(super) async fn alone<'a, T: Send>(
         &self,
-        login: &Login,
+        login: &Grant,
         manner: Manner,
         deadline: Instant,
         act: impl Fn(SecretString) -> BoxFuture<'a, T> + Send + Sync,
@@ -197,7 +198,7 @@ impl Rotation {
                 let outcome = act(token).await;
                 *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
                 // So that the mark is taken out again.
-                Err(RefreshFailure { failure: Failure::NotOffered, in_doubt: false, status: None })
+                Err(RefreshError { failure: ProviderError::NotOffered, in_doubt: false, status: None })
             }
             .boxed()
         };
@@ -222,20 +223,25 @@ impl Rotation {
         }
     }
 
-    fn run<'a, 'b>(&'a self, login: &'a Login, manner: Manner, deadline: Instant, ask: &'a Ask<'b>) -> Run<'a, 'b> {
+    fn run<'a, 'b>(&'a self, login: &'a Grant, manner: Manner, deadline: Instant, ask: &'a Ask<'b>) -> Run<'a, 'b> {
         let Self { records, unwritten, under_way, .. } = self;
         let (seen, answer, failure, no_key) = (Found::default(), None, None, None);
         Run { records, unwritten, under_way, login, manner, deadline, ask, seen, answer, failure, no_key }
     }
 
     /// An exchange with the login's own token, for a provider where that stays good for some time.
-    async fn without_store(&self, login: &Login, deadline: Instant, ask: &Ask<'_>) -> Result<AccessToken, Refused> {
+    async fn without_store(
+        &self,
+        login: &Grant,
+        deadline: Instant,
+        ask: &Ask<'_>,
+    ) -> Result<AccessToken, ExchangeError> {
         let time = deadline.saturating_duration_since(Instant::now());
         match ask(login.refresh_token.clone(), time).await {
             Ok(tokens) => Ok(AccessToken::new(tokens, &self.records.clock)),
             // A newer token, which the store has, may be better.
-            Err(RefreshFailure { failure: Failure::Refused(_), .. }) => Err(Refused::StoreDown),
-            Err(RefreshFailure { failure, status, .. }) => Err(Refused::Provider(failure, status)),
+            Err(RefreshError { failure: ProviderError::Refused(_), .. }) => Err(ExchangeError::StoreDown),
+            Err(RefreshError { failure, status, .. }) => Err(ExchangeError::Provider(failure, status)),
         }
     }
 }

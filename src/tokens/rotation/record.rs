@@ -7,7 +7,7 @@
 
 use super::super::cache::{self, AccessToken};
 use super::steps::SKEW;
-use crate::authid::{GrantId, Login};
+use crate::authid::{Grant, GrantId};
 use crate::clock::{Clock, UnixTime};
 use crate::provider::TokenResponse;
 use crate::seal::{Epoch, Key, Keyring, NoKey, Purpose, SealError, derive_from};
@@ -116,7 +116,7 @@ impl Record {
     }
 
     /// Seals it for a login: under the keyring's primary, or under the newer epoch that it was under before.
-    pub(super) fn seal(&self, login: &Login, keyring: &Keyring) -> Result<Vec<u8>, SealError> {
+    pub(super) fn seal(&self, login: &Grant, keyring: &Keyring) -> Result<Vec<u8>, SealError> {
         let newer = self.sealed_under.filter(|epoch| *epoch > keyring.primary().epoch());
         let keys = newer.and_then(|epoch| keyring.opener(epoch).ok()).unwrap_or(keyring.primary());
         let content = Content {
@@ -133,19 +133,19 @@ impl Record {
         let mut blob = vec![VERSION];
         blob.extend(keys.epoch().number().to_be_bytes());
         blob.extend(self.generation.to_be_bytes());
-        let key = Key::new(&keys.derive(Purpose::RotationRecord, login.bind.expose()));
-        blob.extend(key.seal(&associated_data(login.grant, &blob), &plaintext)?);
+        let key = Key::new(&keys.derive(Purpose::RotationRecord, login.record_secret.expose()));
+        blob.extend(key.seal(&associated_data(login.id, &blob), &plaintext)?);
         Ok(blob)
     }
 
-    pub(super) fn open(blob: &[u8], login: &Login, keyring: &Keyring) -> Result<Self, Unopened> {
+    pub(super) fn open(blob: &[u8], login: &Grant, keyring: &Keyring) -> Result<Self, Unopened> {
         let damaged = || Unopened::Damaged;
         let (clear, sealed) = blob.split_first_chunk::<CLEAR_LEN>().ok_or_else(damaged)?;
         let epoch = epoch_of(clear).ok_or_else(damaged)?;
         let generation = generation_of(clear).ok_or_else(damaged)?;
         let keys = keyring.opener(epoch).map_err(|why| Unopened::NoKey(epoch, why))?;
-        let key = Key::new(&keys.derive(Purpose::RotationRecord, login.bind.expose()));
-        let plaintext = key.open(&associated_data(login.grant, clear), sealed).ok_or_else(damaged)?;
+        let key = Key::new(&keys.derive(Purpose::RotationRecord, login.record_secret.expose()));
+        let plaintext = key.open(&associated_data(login.id, clear), sealed).ok_or_else(damaged)?;
         let content: Content<'_> = serde_json::from_slice(&plaintext).map_err(|_| Unopened::Damaged)?;
         Ok(Self {
             generation,
@@ -162,8 +162,8 @@ impl Record {
 }
 
 /// Where the record of a login is stored.
-pub(super) fn name(login: &Login) -> Name {
-    *derive_from(login.bind.expose(), Purpose::RotationName)
+pub(super) fn name(login: &Grant) -> Name {
+    *derive_from(login.record_secret.expose(), Purpose::RotationName)
 }
 
 /// The epoch that a record was sealed under, of its first [`HEAD_LEN`] bytes.
@@ -206,9 +206,9 @@ mod tests {
         assert_eq!(opened.token.expose_secret(), "secret-token");
         assert_eq!((opened.generation, opened.asked_at), (0, None));
         assert!(!String::from_utf8_lossy(&blob).contains("token"));
-        let other_bind = Login { bind: other.bind.clone(), ..login.clone() };
-        let other_grant = Login { grant: other.grant, ..login.clone() };
-        for wrong in [&other, &other_bind, &other_grant] {
+        let other_secret = Grant { record_secret: other.record_secret.clone(), ..login.clone() };
+        let other_grant = Grant { id: other.id, ..login.clone() };
+        for wrong in [&other, &other_secret, &other_grant] {
             assert_eq!(Record::open(&blob, wrong, &keyring).err(), Some(Unopened::Damaged));
         }
         for at in 0..blob.len() {

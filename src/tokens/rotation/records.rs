@@ -5,9 +5,9 @@
 use super::boot;
 use super::record::{self, Record, Unopened};
 use super::steps::View;
-use crate::authid::Login;
+use crate::authid::Grant;
 use crate::clock::Clock;
-use crate::keyfile::LiveKeyring;
+use crate::keyring_file::LiveKeyring;
 use crate::seal::{Epoch, NoKey};
 use crate::store::{Name, Shelf, Store, StoreError};
 use moka::policy::EvictionPolicy;
@@ -71,7 +71,7 @@ impl Records {
     }
 
     /// Puts the first record of a login in its place.
-    pub(super) async fn begin(&self, login: &Login, record: &Record, life: Duration) -> Result<(), StoreError> {
+    pub(super) async fn begin(&self, login: &Grant, record: &Record, life: Duration) -> Result<(), StoreError> {
         let name = record::name(login);
         let blob = self.seal(login, record)?;
         self.store.put(Shelf::Records, &name, &blob, life).await?;
@@ -80,7 +80,7 @@ impl Records {
     }
 
     /// Reads the record of a login. If the store is behind what is remembered here, it is set right first.
-    pub(super) async fn read(&self, login: &Login, life: Duration) -> Result<Found, Unread> {
+    pub(super) async fn read(&self, login: &Grant, life: Duration) -> Result<Found, Unread> {
         let name = record::name(login);
         loop {
             let blob = self.store.read(Shelf::Records, &name).await?;
@@ -91,7 +91,7 @@ impl Records {
                     return Err(Unread::NoKey(blob.clone(), epoch, why));
                 }
                 (Err(_), _) => {
-                    tracing::warn!(grant = %login.grant, "the store holds something else than this login's record");
+                    tracing::warn!(grant = %login.id, "the store holds something else than this login's record");
                     None
                 }
             };
@@ -100,7 +100,7 @@ impl Records {
                 // The same, of which the key was replaced since, is not worth writing.
                 Some(newest) if generation < Some(newest.generation) && blob.as_deref() != Some(&*newest.blob) => {
                     tracing::warn!(
-                        grant = %login.grant,
+                        grant = %login.id,
                         "the state store is behind what is remembered here of a login; it is set right"
                     );
                     self.store.swap(Shelf::Records, &name, blob.as_deref(), Some(&newest.blob), life).await?;
@@ -118,7 +118,7 @@ impl Records {
     /// Writes a record in the place of `expected`, and returns it as it is there now; `None` if that was not there.
     pub(super) async fn swap(
         &self,
-        login: &Login,
+        login: &Grant,
         expected: Option<&[u8]>,
         record: Record,
         life: Duration,
@@ -133,14 +133,14 @@ impl Records {
     }
 
     /// Removes the record of a login.
-    pub(super) async fn remove(&self, login: &Login) -> Result<(), StoreError> {
+    pub(super) async fn remove(&self, login: &Grant) -> Result<(), StoreError> {
         let name = record::name(login);
         self.newest.invalidate(&name);
         self.store.take(Shelf::Records, &name).await.map(drop)
     }
 
     /// Whether the store agreed within the last minute with what is remembered here.
-    pub(super) fn is_current(&self, login: &Login) -> bool {
+    pub(super) fn is_current(&self, login: &Grant) -> bool {
         let newest = self.newest.get(&record::name(login));
         newest.is_some_and(|newest| self.clock.uptime() < newest.agreed_at + CURRENT)
     }
@@ -151,7 +151,7 @@ impl Records {
         View { generation: record.generation, asked_at: record.asked_at, fresh }
     }
 
-    pub(super) fn seal(&self, login: &Login, record: &Record) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn seal(&self, login: &Grant, record: &Record) -> Result<Vec<u8>, StoreError> {
         record.seal(login, &self.keyring.load()).map_err(|_| StoreError::Interrupted)
     }
 

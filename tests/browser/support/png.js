@@ -2,8 +2,8 @@
 
 import { crc32, deflateSync, inflateSync } from 'node:zlib';
 
-// Writes an RGB PNG (as Chromium makes them) anew with a palette. Colours are rounded until 256 are enough; the commonest
-// of those that fall together stands for all, so that grounds keep theirs.
+// Writes an RGB PNG (as Chromium makes them) again, with a palette. Colours are rounded until 256 are enough; the commonest
+// of those that fall together replaces all, so that grounds keep theirs.
 export function shrink(png) {
     const { width, height, pixels } = decode(png);
     const counts = new Map();

@@ -73,7 +73,7 @@ export async function startProvider({
                     method === 'POST' && path === '/token' && (!grantType || params.grant_type === grantType),
             );
         },
-        // Asks the provider who the token stands for: the status of its answer.
+        // Asks the provider whose the token is: the status of its answer.
         async accepts(accessToken) {
             const response = await fetch(`${issuer}/me`, {
                 headers: { authorization: `Bearer ${accessToken}`, connection: 'close' },

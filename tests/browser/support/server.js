@@ -176,7 +176,7 @@ class Authseal {
     }
 }
 
-// The id of the login that an AuthID stands for: the first 16 bytes of its last part.
+// The id of the login that an AuthID belongs to: the first 16 bytes of its last part.
 export function grantOf(authid) {
     return Buffer.from(authid.split(':')[3], 'base64url').subarray(0, 16).toString('hex');
 }

@@ -3,8 +3,8 @@
 //! A request with a mistake gets an error page here, never a redirect: a test that walks into one should stop there.
 
 use super::Shared;
-use super::books::Wish;
-use super::personality::Revocation;
+use super::ledger::AuthorizationRequest;
+use super::profile::Revocation;
 use super::refusal::{Dialect, Refusal};
 use super::wire::{self, Form};
 use url::Url;
@@ -41,7 +41,7 @@ pub(crate) fn answer(shared: &Shared, path: &str, query: &str, issuer: &str) -> 
     if !shared.redirect_uris.lock().unwrap().iter().any(|registered| registered == redirect_uri) {
         return Err(Refusal::RedirectUri);
     }
-    let mut wish = wish(shared, &form)?;
+    let mut asked = authorization_request(shared, &form)?;
     let mut back = Url::parse(redirect_uri).map_err(|_| Refusal::RedirectUri)?;
     if who.tenant.is_some() && back.query().is_some() {
         return Err(Refusal::RedirectUri);
@@ -59,19 +59,19 @@ pub(crate) fn answer(shared: &Shared, path: &str, query: &str, issuer: &str) -> 
         params.push(("error_description", text.to_owned()));
     } else {
         if let Consent::Unticks(scope) = &consent {
-            wish.scope.retain(|granted| granted != scope);
-            wish.offline &= !who.offline.contains(&("scope", scope));
+            asked.scope.retain(|granted| granted != scope);
+            asked.offline &= !who.offline.contains(&("scope", scope));
         }
-        wish.offline &= consent != Consent::AgreedBefore;
+        asked.offline &= consent != Consent::AgreedBefore;
         if who.dialect == Dialect::Google {
-            params.push(("scope", wish.scope.join(" ")));
+            params.push(("scope", asked.scope.join(" ")));
         }
         if let Some((location, host)) = shared.region.lock().unwrap().clone().filter(|_| who.token.contains("{host}")) {
             params.push(("locationid", location));
             params.push(("hostname", host.clone()));
-            wish.host = Some(host);
+            asked.host = Some(host);
         }
-        params.push(("code", shared.books.lock().unwrap().code(wish)));
+        params.push(("code", shared.ledger.lock().unwrap().code(asked)));
     }
     match consent {
         Consent::OtherIssuer(other) => params.push(("iss", other)),
@@ -83,7 +83,7 @@ pub(crate) fn answer(shared: &Shared, path: &str, query: &str, issuer: &str) -> 
 }
 
 /// What is asked for, where it is asked for rightly.
-fn wish(shared: &Shared, form: &Form) -> Result<Wish, Refusal> {
+fn authorization_request(shared: &Shared, form: &Form) -> Result<AuthorizationRequest, Refusal> {
     let who = &shared.who;
     wire::only(form, who.authorize_params)?;
     if form.contains_key("prompt") && form.contains_key("approval_prompt") {
@@ -112,7 +112,13 @@ fn wish(shared: &Shared, form: &Form) -> Result<Wish, Refusal> {
         "scope" => scope.iter().any(|scope| scope == wanted),
         name => form.get(name).is_some_and(|value| value == wanted),
     });
-    Ok(Wish { redirect_uri: wire::need(form, "redirect_uri")?.to_owned(), challenge, scope, offline, host: None })
+    Ok(AuthorizationRequest {
+        redirect_uri: wire::need(form, "redirect_uri")?.to_owned(),
+        challenge,
+        scope,
+        offline,
+        host: None,
+    })
 }
 
 /// Scopes, separated by single spaces, all of them known (RFC 6749 section 3.3).

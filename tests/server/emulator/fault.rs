@@ -1,6 +1,6 @@
 //! How a provider can misbehave at its token endpoint.
 
-use super::trap::Trap;
+use super::honeypot::Honeypot;
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
@@ -71,7 +71,7 @@ impl Fault {
     /// A body that calls itself compressed and would unpack to a gigabyte.
     pub(crate) fn gzip_bomb() -> Self {
         let headers = vec![("content-type", "application/json".to_owned()), ("content-encoding", "gzip".to_owned())];
-        // The head of a long run of zeros as gzip writes it; every further byte stands for a thousand of them: 60 MB.
+        // The head of a long run of zeros as gzip writes it; every further byte means a thousand of them: 60 MB.
         let mut body = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 0xff, 0xec, 0xc1, 1, 1, 0, 0, 0, 0x80, 0x90, 0xfe];
         body.extend([0xaf, 0xee, 8, 0x0a]);
         body.resize(60_000, 0);
@@ -79,7 +79,7 @@ impl Fault {
     }
 
     /// Answers; `good` is what a provider in good health would say: status and JSON.
-    pub(crate) async fn answer(self, req: &HttpRequest, trap: &Trap, good: (u16, String)) -> HttpResponse {
+    pub(crate) async fn answer(self, req: &HttpRequest, honeypot: &Honeypot, good: (u16, String)) -> HttpResponse {
         let (status, text) = good;
         let mut ok = HttpResponse::build(status_code(status));
         ok.content_type("application/json");
@@ -126,7 +126,7 @@ impl Fault {
                 cut(req, [head.as_bytes(), &text.as_bytes()[..text.len() / 2]].concat().as_slice())
             }
             Self::RedirectToTrap(status) => {
-                HttpResponse::build(status_code(status)).append_header(("location", trap.url())).finish()
+                HttpResponse::build(status_code(status)).append_header(("location", honeypot.url())).finish()
             }
             Self::NotHttp => cut(req, b"220 mail.example ESMTP ready\r\n"),
         }

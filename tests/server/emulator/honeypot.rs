@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A listener on loopback that counts who comes.
-pub(crate) struct Trap {
+pub(crate) struct Honeypot {
     address: SocketAddr,
     caught: Arc<AtomicUsize>,
     closed: Arc<AtomicBool>,
 }
 
-impl Trap {
+impl Honeypot {
     pub(crate) fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -29,7 +29,7 @@ impl Trap {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/trap", self.address)
+        format!("http://{}/honeypot", self.address)
     }
 
     /// How many connections there were.
@@ -38,7 +38,7 @@ impl Trap {
     }
 }
 
-impl Drop for Trap {
+impl Drop for Honeypot {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::SeqCst);
         // Wakes the listener so that it sees that it is closed.

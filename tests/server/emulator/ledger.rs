@@ -1,7 +1,7 @@
 //! What a provider remembers: codes, logins, and the refresh and access tokens of each. Which token lives is decided
-//! here, by the personality's renewal rule; the wire is elsewhere.
+//! here, by the profile's renewal rule; the wire is elsewhere.
 
-use super::personality::{Personality, Renewal};
+use super::profile::{Profile, Renewal};
 use super::refusal::Refusal;
 use authseal::clock::{Clock, UnixTime};
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ pub(crate) const CANARY: &str = "CANARY";
 
 /// What an authorization request asked for and the person agreed to.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wish {
+pub(crate) struct AuthorizationRequest {
     pub(crate) redirect_uri: String,
     pub(crate) challenge: Option<String>,
     pub(crate) scope: Vec<String>,
@@ -32,7 +32,7 @@ pub(crate) struct Tokens {
 }
 
 struct Code {
-    wish: Wish,
+    asked: AuthorizationRequest,
     issued: UnixTime,
     login: Option<usize>,
 }
@@ -63,8 +63,8 @@ struct Access {
 }
 
 /// All that one provider remembers.
-pub(crate) struct Books {
-    who: Personality,
+pub(crate) struct Ledger {
+    who: Profile,
     clock: Clock,
     codes: HashMap<String, Code>,
     logins: Vec<Login>,
@@ -73,21 +73,21 @@ pub(crate) struct Books {
     pub(crate) access_life: Option<u64>,
 }
 
-impl Books {
-    pub(crate) fn new(who: Personality, clock: Clock) -> Self {
+impl Ledger {
+    pub(crate) fn new(who: Profile, clock: Clock) -> Self {
         let access_life = who.access_life;
         Self { who, clock, codes: HashMap::new(), logins: Vec::new(), login_tokens: HashMap::new(), access_life }
     }
 
-    pub(crate) fn code(&mut self, wish: Wish) -> String {
+    pub(crate) fn code(&mut self, asked: AuthorizationRequest) -> String {
         let text = secret(self.who.prefixes[0], "code");
-        self.codes.insert(text.clone(), Code { wish, issued: self.clock.now(), login: None });
+        self.codes.insert(text.clone(), Code { asked, issued: self.clock.now(), login: None });
         text
     }
 
     /// The terms of a code, before it is redeemed.
-    pub(crate) fn terms(&self, code: &str) -> Option<&Wish> {
-        self.codes.get(code).map(|code| &code.wish)
+    pub(crate) fn terms(&self, code: &str) -> Option<&AuthorizationRequest> {
+        self.codes.get(code).map(|code| &code.asked)
     }
 
     /// Gives tokens for a code, once.
@@ -102,8 +102,8 @@ impl Books {
         if now - code.issued > self.who.code_life as i64 {
             return Err(Refusal::CodeExpired);
         }
-        let wish = code.wish.clone();
-        let tokens = self.log_in(wish.scope, wish.offline);
+        let asked = code.asked.clone();
+        let tokens = self.log_in(asked.scope, asked.offline);
         let login = self.logins.len() - 1;
         self.codes.entry(text.to_owned()).and_modify(|code| code.login = Some(login));
         Ok(tokens)

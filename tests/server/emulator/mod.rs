@@ -3,19 +3,19 @@
 //! it was called with.
 
 mod authorize;
-mod books;
+mod ledger;
 mod fault;
-mod personality;
+mod profile;
 mod refusal;
 mod token;
-mod trap;
+mod honeypot;
 mod wire;
 
 pub(crate) use authorize::Consent;
-pub(crate) use books::{CANARY, Tokens, secret};
 pub(crate) use fault::Fault;
-pub(crate) use personality::{Personality, REDIRECT_URI, Renewal};
-pub(crate) use trap::Trap;
+pub(crate) use honeypot::Honeypot;
+pub(crate) use ledger::{CANARY, Tokens, secret};
+pub(crate) use profile::{Profile, REDIRECT_URI, Renewal};
 pub(crate) use wire::Call;
 
 use actix_web::dev::ServerHandle;
@@ -24,7 +24,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use authseal::clock::Clock;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
-use books::Books;
+use ledger::Ledger;
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::net::TcpListener;
@@ -34,9 +34,9 @@ use tokio::sync::watch;
 
 /// What the handle and the server's threads both hold.
 struct Shared {
-    who: Personality,
+    who: Profile,
     base: String,
-    books: Mutex<Books>,
+    ledger: Mutex<Ledger>,
     redirect_uris: Mutex<Vec<String>>,
     consents: Mutex<VecDeque<Consent>>,
     region: Mutex<Option<(String, String)>>,
@@ -45,7 +45,7 @@ struct Shared {
     held: watch::Sender<bool>,
     authorizations: Mutex<Vec<String>>,
     calls: Mutex<Vec<Call>>,
-    trap: Trap,
+    honeypot: Honeypot,
 }
 
 /// A fault that waits for calls.
@@ -68,19 +68,19 @@ pub(crate) struct Emulator {
 
 impl Emulator {
     /// Starts one with a time of its own.
-    pub(crate) fn start(who: Personality) -> Self {
+    pub(crate) fn start(who: Profile) -> Self {
         Self::start_at(who, Clock::system())
     }
 
     /// Starts one that shares a clock.
-    pub(crate) fn start_at(who: Personality, clock: Clock) -> Self {
+    pub(crate) fn start_at(who: Profile, clock: Clock) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let region = ("1".to_owned(), "api.pcloud.com".to_owned());
         let shared = Arc::new(Shared {
             who,
             base,
-            books: Mutex::new(Books::new(who, clock.clone())),
+            ledger: Mutex::new(Ledger::new(who, clock.clone())),
             redirect_uris: Mutex::new(vec![REDIRECT_URI.to_owned()]),
             consents: Mutex::default(),
             region: Mutex::new(Some(region)),
@@ -89,7 +89,7 @@ impl Emulator {
             held: watch::Sender::new(false),
             authorizations: Mutex::default(),
             calls: Mutex::default(),
-            trap: Trap::open(),
+            honeypot: Honeypot::open(),
         });
         let (handles, handle) = mpsc::channel();
         let state = Data::from(shared.clone());
@@ -106,7 +106,7 @@ impl Emulator {
     }
 
     /// Who it is.
-    pub(crate) fn who(&self) -> &Personality {
+    pub(crate) fn who(&self) -> &Profile {
         &self.shared.who
     }
 
@@ -158,7 +158,7 @@ impl Emulator {
 
     /// Seconds that access tokens live from now on; None: it does not say.
     pub(crate) fn set_access_life(&self, seconds: Option<u64>) {
-        self.shared.books.lock().unwrap().access_life = seconds;
+        self.shared.ledger.lock().unwrap().access_life = seconds;
     }
 
     /// Whether the discovery document can be had.
@@ -169,13 +169,13 @@ impl Emulator {
     /// A login that was made before the test: its tokens, with all scopes.
     pub(crate) fn log_in(&self) -> Tokens {
         let scope = self.who().scopes.iter().map(|&scope| scope.to_owned()).collect();
-        self.shared.books.lock().unwrap().log_in(scope, true)
+        self.shared.ledger.lock().unwrap().log_in(scope, true)
     }
 
-    /// A personal login token as its owner copies it: base64url of JSON. Its link leads into the trap.
+    /// A personal login token as its owner copies it: base64url of JSON. Its link leads into the honeypot.
     pub(crate) fn login_token(&self) -> String {
-        let token = self.shared.books.lock().unwrap().new_login_token();
-        let link = self.shared.trap.url();
+        let token = self.shared.ledger.lock().unwrap().new_login_token();
+        let link = self.shared.honeypot.url();
         let json = serde_json::json!({
             "username": "emulated@example.com",
             "realm": "jottacloud",
@@ -187,17 +187,17 @@ impl Emulator {
 
     /// A call to the provider's API with an access token: whether it is let in.
     pub(crate) fn use_access_token(&self, token: &str) -> bool {
-        self.shared.books.lock().unwrap().use_access(token)
+        self.shared.ledger.lock().unwrap().use_access(token)
     }
 
     /// Whether a refresh token would still bring something.
     pub(crate) fn is_alive(&self, refresh_token: &str) -> bool {
-        self.shared.books.lock().unwrap().is_alive(refresh_token)
+        self.shared.ledger.lock().unwrap().is_alive(refresh_token)
     }
 
     /// The person withdraws the access at the provider.
     pub(crate) fn withdraw(&self, refresh_token: &str) {
-        self.shared.books.lock().unwrap().revoke(refresh_token, false).unwrap();
+        self.shared.ledger.lock().unwrap().revoke(refresh_token, false).unwrap();
     }
 
     /// Every token call goes wrong like this, until [`Emulator::behave`].
@@ -242,7 +242,7 @@ impl Emulator {
 
     /// How many connections went where no connection should go.
     pub(crate) fn trapped(&self) -> usize {
-        self.shared.trap.caught()
+        self.shared.honeypot.caught()
     }
 }
 
@@ -291,7 +291,7 @@ async fn serve(req: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpRespo
                 Some((fault, done_first)) => {
                     let looks = serde_json::json!({"access_token": secret("", "torn"), "expires_in": 3600});
                     let (status, body) = if done_first { token::answer(&shared, &call) } else { (200, looks) };
-                    fault.answer(&req, &shared.trap, (status, body.to_string())).await
+                    fault.answer(&req, &shared.honeypot, (status, body.to_string())).await
                 }
             }
         }

@@ -5,12 +5,12 @@ use super::refusal::Dialect;
 
 /// One provider.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Personality {
+pub(crate) struct Profile {
     /// Its id in authseal's configuration.
     pub(crate) provider: &'static str,
     /// A service of it, for tests that need one.
     pub(crate) service: &'static str,
-    /// Paths; a part in braces stands for any one segment. An empty one is not there.
+    /// Paths; a part in braces matches any one segment. An empty one is not there.
     pub(crate) authorize: &'static str,
     pub(crate) token: &'static str,
     pub(crate) revoke: &'static str,
@@ -86,7 +86,7 @@ const CODE_WITH_PKCE: &[&str] = &["grant_type", "code", "redirect_uri", "client_
 const REFRESH: &[&str] = &["grant_type", "refresh_token", "client_id", "client_secret"];
 
 /// Where the others differ from.
-const BASE: Personality = Personality {
+const BASE: Profile = Profile {
     provider: "",
     service: "",
     authorize: "",
@@ -114,7 +114,7 @@ const BASE: Personality = Personality {
     dialect: Dialect::Plain,
 };
 
-impl Personality {
+impl Profile {
     pub(crate) fn google() -> Self {
         Self {
             provider: "google",

@@ -1,5 +1,5 @@
 //! How a provider says no: what was wrong, and each provider's words for it. Status, codes and texts are the documented
-//! or reported ones; where none is known the nearest code of RFC 6749 section 5.2 stands in.
+//! or reported ones; where none is known the nearest code of RFC 6749 section 5.2 takes its place.
 
 use serde_json::{Value, json};
 

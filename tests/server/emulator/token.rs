@@ -2,8 +2,8 @@
 
 use super::Shared;
 use super::authorize::{check_tenant, scopes};
-use super::books::{Tokens, Wish};
-use super::personality::{Renewal, Revocation};
+use super::ledger::{AuthorizationRequest, Tokens};
+use super::profile::{Renewal, Revocation};
 use super::refusal::{Dialect, Refusal};
 use super::wire::{self, Call, Form};
 use base64::Engine;
@@ -34,8 +34,8 @@ fn code(shared: &Shared, call: &Call, form: &Form) -> Result<Value, Refusal> {
     let who = &shared.who;
     wire::only(form, who.code_params)?;
     let code = wire::need(form, "code")?;
-    let mut books = shared.books.lock().unwrap();
-    let terms = books.terms(code).cloned().unwrap_or_default();
+    let mut ledger = shared.ledger.lock().unwrap();
+    let terms = ledger.terms(code).cloned().unwrap_or_default();
     let replaced = terms.challenge.is_some() && !who.secret_beside_pkce;
     wire::authenticate(who, call, form, !replaced)?;
     if replaced && form.contains_key("client_secret") {
@@ -43,7 +43,7 @@ fn code(shared: &Shared, call: &Call, form: &Form) -> Result<Value, Refusal> {
     }
     check_verifier(&terms, form)?;
     if let Some(named) = form.get("redirect_uri")
-        && books.terms(code).is_some()
+        && ledger.terms(code).is_some()
         && *named != terms.redirect_uri
     {
         return Err(Refusal::RedirectUri);
@@ -56,12 +56,12 @@ fn code(shared: &Shared, call: &Call, form: &Form) -> Result<Value, Refusal> {
     {
         return Err(Refusal::CodeUnknown); // the other region has never heard of it
     }
-    let tokens = books.redeem(code)?;
+    let tokens = ledger.redeem(code)?;
     Ok(success(shared.who.dialect, &tokens, true))
 }
 
 /// PKCE (RFC 7636 section 4.6).
-fn check_verifier(terms: &Wish, form: &Form) -> Result<(), Refusal> {
+fn check_verifier(terms: &AuthorizationRequest, form: &Form) -> Result<(), Refusal> {
     let Some(challenge) = &terms.challenge else {
         // A verifier for a code that was asked for without a challenge is a downgrade (RFC 9700 section 2.1.1).
         return if form.contains_key("code_verifier") { Err(Refusal::VerifierWrong) } else { Ok(()) };
@@ -82,7 +82,7 @@ fn refresh(shared: &Shared, call: &Call, form: &Form) -> Result<Value, Refusal> 
     if let Some(scope) = form.get("scope") {
         scopes(scope, who.scopes)?;
     }
-    let tokens = shared.books.lock().unwrap().refresh(wire::need(form, "refresh_token")?)?;
+    let tokens = shared.ledger.lock().unwrap().refresh(wire::need(form, "refresh_token")?)?;
     Ok(success(who.dialect, &tokens, false))
 }
 
@@ -95,7 +95,7 @@ fn trade(shared: &Shared, call: &Call, form: &Form) -> Result<Value, Refusal> {
         return Err(Refusal::Scope);
     }
     wire::need(form, "username")?;
-    let tokens = shared.books.lock().unwrap().trade(wire::need(form, "password")?, scope)?;
+    let tokens = shared.ledger.lock().unwrap().trade(wire::need(form, "password")?, scope)?;
     Ok(success(who.dialect, &tokens, true))
 }
 
@@ -147,20 +147,20 @@ pub(crate) fn revoke(shared: &Shared, call: &Call) -> (u16, String) {
         Revocation::None => return (404, String::new()),
         Revocation::TokenOnlyKillsAll => call.form().and_then(|form| {
             wire::only(&form, &["token"])?;
-            shared.books.lock().unwrap().revoke(wire::need(&form, "token")?, true)
+            shared.ledger.lock().unwrap().revoke(wire::need(&form, "token")?, true)
         }),
         Revocation::Rfc7009 => call.form().and_then(|form| {
             wire::only(&form, &["token", "token_type_hint", "client_id", "client_secret"])?;
             wire::authenticate(who, call, &form, true)?;
             // An unknown token is as good as revoked (RFC 7009 section 2.2).
-            let _ = shared.books.lock().unwrap().revoke(wire::need(&form, "token")?, false);
+            let _ = shared.ledger.lock().unwrap().revoke(wire::need(&form, "token")?, false);
             Ok(())
         }),
         Revocation::Bearer => {
             let header = call.headers.get("authorization").map(String::as_str).unwrap_or_default();
             let token = header.strip_prefix("Bearer ").unwrap_or_default();
             match call.params.is_empty() {
-                true => shared.books.lock().unwrap().revoke(token, false),
+                true => shared.ledger.lock().unwrap().revoke(token, false),
                 false => Err(Refusal::Invalid("body")),
             }
         }

@@ -1,6 +1,6 @@
 //! What comes over the wire, taken apart strictly: routes, forms, the client's credentials.
 
-use super::personality::Personality;
+use super::profile::Profile;
 use super::refusal::Refusal;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -74,7 +74,7 @@ pub(crate) fn need<'a>(form: &'a Form, name: &'static str) -> Result<&'a str, Re
     form.get(name).map(String::as_str).filter(|value| !value.is_empty()).ok_or(Refusal::Missing(name))
 }
 
-/// The segments that stand for the braces of `pattern`, when `path` is of its shape.
+/// The segments that match the braces of `pattern`, when `path` is of its shape.
 pub(crate) fn route<'a>(pattern: &str, path: &'a str) -> Option<Vec<(String, &'a str)>> {
     let (pattern, path): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
     if pattern.len() != path.len() || pattern.len() < 2 {
@@ -92,7 +92,7 @@ pub(crate) fn route<'a>(pattern: &str, path: &'a str) -> Option<Vec<(String, &'a
 }
 
 /// Checks who calls: by the body, or by HTTP Basic where the provider takes it, never both (RFC 6749 section 2.3).
-pub(crate) fn authenticate(who: &Personality, call: &Call, form: &Form, secret_needed: bool) -> Result<(), Refusal> {
+pub(crate) fn authenticate(who: &Profile, call: &Call, form: &Form, secret_needed: bool) -> Result<(), Refusal> {
     let (id, secret) = match call.headers.get("authorization") {
         Some(_) if !who.basic || form.contains_key("client_secret") => {
             return Err(Refusal::Unexpected("authorization".to_owned()));

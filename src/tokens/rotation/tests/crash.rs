@@ -200,7 +200,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
         // A process that has ended asks nobody, and neither does one that ends just now.
         if disk.has_ended() || end_at == EndAt::BeforeProvider {
             disk.ends_after(0);
-            return async { Err(failed(Failure::TimedOut, true)) }.boxed();
+            return async { Err(failed(ProviderError::TimedOut, true)) }.boxed();
         }
         let answer = provider.refresh(&token);
         if end_at == EndAt::AfterProvider {
@@ -234,7 +234,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
             assert_eq!(calls, 1, "{case}: what was written down is not asked for again");
         }
     } else {
-        let lost = matches!(second, Err(Refused::Provider(Failure::Refused(_), _)));
+        let lost = matches!(second, Err(ExchangeError::Provider(ProviderError::Refused(_), _)));
         assert!(lost || second.is_ok(), "{case}: {second:?}", second = second.err());
         assert!(calls <= 2, "{case}: no loop");
     }

@@ -21,8 +21,8 @@ pub(super) fn keyring_text(primary: i64, epochs: &[i64]) -> String {
     format!("primary = {primary}\n{}", keys.collect::<String>())
 }
 
-pub(super) fn login() -> Login {
-    Login::new(ServiceId::parse("box.com").unwrap(), "token-0".to_owned().into(), 1_795_428_000).unwrap()
+pub(super) fn login() -> Grant {
+    Grant::new(ServiceId::parse("box.com").unwrap(), "token-0".to_owned().into(), 1_795_428_000).unwrap()
 }
 
 pub(super) fn tokens(refresh: &str) -> TokenResponse {
@@ -62,7 +62,7 @@ impl Provider {
     }
 
     /// The provider's part of a refresh.
-    pub(super) fn refresh(&self, token: &SecretString) -> Result<TokenResponse, RefreshFailure> {
+    pub(super) fn refresh(&self, token: &SecretString) -> Result<TokenResponse, RefreshError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut family = self.family();
         let number: u64 = token.expose_secret().strip_prefix("token-").unwrap().parse().unwrap();
@@ -80,12 +80,12 @@ impl Provider {
     }
 }
 
-fn refused() -> RefreshFailure {
-    RefreshFailure { failure: Failure::Refused(Meaning::LoginAgain), in_doubt: false, status: Some(400) }
+fn refused() -> RefreshError {
+    RefreshError { failure: ProviderError::Refused(ErrorClass::LoginAgain), in_doubt: false, status: Some(400) }
 }
 
-pub(super) fn failed(failure: Failure, in_doubt: bool) -> RefreshFailure {
-    RefreshFailure { failure, in_doubt, status: None }
+pub(super) fn failed(failure: ProviderError, in_doubt: bool) -> RefreshError {
+    RefreshError { failure, in_doubt, status: None }
 }
 
 pub(super) fn meter() -> Meter {
@@ -107,7 +107,7 @@ struct Replicas {
     store: Arc<Store>,
     keyring: Arc<LiveKeyring>,
     provider: Arc<Provider>,
-    login: Login,
+    login: Grant,
     _folder: tempfile::TempDir,
 }
 
@@ -138,8 +138,8 @@ impl Replicas {
     async fn exchange(
         &self,
         manner: Manner,
-        answer: impl Fn(Result<TokenResponse, RefreshFailure>) -> Result<TokenResponse, RefreshFailure> + Send + Sync,
-    ) -> Result<String, Refused> {
+        answer: impl Fn(Result<TokenResponse, RefreshError>) -> Result<TokenResponse, RefreshError> + Send + Sync,
+    ) -> Result<String, ExchangeError> {
         self.exchange_on(&self.replica(), manner, answer).await
     }
 
@@ -147,8 +147,8 @@ impl Replicas {
         &self,
         replica: &Rotation,
         manner: Manner,
-        answer: impl Fn(Result<TokenResponse, RefreshFailure>) -> Result<TokenResponse, RefreshFailure> + Send + Sync,
-    ) -> Result<String, Refused> {
+        answer: impl Fn(Result<TokenResponse, RefreshError>) -> Result<TokenResponse, RefreshError> + Send + Sync,
+    ) -> Result<String, ExchangeError> {
         let ask = |token: SecretString, _| {
             let answer = answer(self.provider.refresh(&token));
             async move { answer }.boxed()
@@ -159,8 +159,8 @@ impl Replicas {
 
     /// An exchange whose answer does not come through.
     async fn lose_answer(&self, replica: &Rotation) {
-        let lost = self.exchange_on(replica, STRICT, |_| Err(failed(Failure::TimedOut, true))).await;
-        assert!(matches!(lost, Err(Refused::Unclear(Failure::TimedOut, None))), "{lost:?}");
+        let lost = self.exchange_on(replica, STRICT, |_| Err(failed(ProviderError::TimedOut, true))).await;
+        assert!(matches!(lost, Err(ExchangeError::Unclear(ProviderError::TimedOut, None))), "{lost:?}");
     }
 
     /// The record in the store, opened.
@@ -200,8 +200,8 @@ async fn while_time_passes<T>(clocks: &[&Clock], work: impl Future<Output = T>) 
     }
 }
 
-fn is_refused<T>(outcome: &Result<T, Refused>) -> bool {
-    matches!(outcome, Err(Refused::Provider(Failure::Refused(_), _)))
+fn is_refused<T>(outcome: &Result<T, ExchangeError>) -> bool {
+    matches!(outcome, Err(ExchangeError::Provider(ProviderError::Refused(_), _)))
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -242,7 +242,7 @@ async fn a_lost_answer_is_waited_out_and_then_the_old_token_is_tried_once() {
         } else {
             let again = replicas.exchange(STRICT, |a| a).await;
             let lost = |outcome: &Result<_, _>| {
-                matches!(outcome, Err(Refused::Provider(Failure::Refused(Meaning::AnswerLost), _)))
+                matches!(outcome, Err(ExchangeError::Provider(ProviderError::Refused(ErrorClass::AnswerLost), _)))
             };
             assert!(lost(&after) && lost(&again), "{after:?} {again:?}: it is told why, at once and later");
         }
@@ -257,14 +257,14 @@ async fn who_is_told_to_wait_by_a_mark_is_told_so_at_the_end_of_its_own_time() {
     replicas.lose_answer(&replicas.replica()).await;
     // Time stands still on the clock, so the mark stays young.
     let held = replicas.exchange(STRICT, |a| a).await;
-    assert!(matches!(held, Err(Refused::Unclear(Failure::TimedOut, None))), "{held:?}");
+    assert!(matches!(held, Err(ExchangeError::Unclear(ProviderError::TimedOut, None))), "{held:?}");
     replicas.clock.advance(Duration::from_secs(1));
     let with_little_time = async {
         let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
         replicas.replica().exchange(&replicas.login, STRICT, true, Instant::now() + Duration::from_secs(12), &ask).await
     };
     let held = while_time_passes(&[&replicas.clock], with_little_time).await;
-    assert!(matches!(held, Err(Refused::InDoubt)), "{:?}", held.err());
+    assert!(matches!(held, Err(ExchangeError::MaybeSpent)), "{:?}", held.err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,7 +291,7 @@ async fn an_answer_that_comes_after_a_minute_is_kept_and_nobody_else_asks_meanwh
                 let told = replicas.exchange(STRICT, |a| a).await;
                 match told {
                     Ok(token) => assert_eq!(token, "access-of-token-1"),
-                    Err(Refused::Unclear(Failure::TimedOut, None)) => {}
+                    Err(ExchangeError::Unclear(ProviderError::TimedOut, None)) => {}
                     other => panic!("{late}: {other:?}"),
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -326,7 +326,7 @@ async fn clocks_that_differ_let_nobody_ask_too_early_and_nobody_wait_for_ever() 
         let other = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let busy = replicas.exchange(STRICT, |a| a).await;
-            assert!(matches!(busy, Err(Refused::Unclear(Failure::TimedOut, None))), "{ahead}: {busy:?}");
+            assert!(matches!(busy, Err(ExchangeError::Unclear(ProviderError::TimedOut, None))), "{ahead}: {busy:?}");
         };
         let both = async { tokio::join!(asking, other) };
         let (answer, ()) = while_time_passes(&[&replicas.clock, &theirs], both).await;
@@ -372,8 +372,8 @@ async fn a_call_that_was_turned_away_is_made_again_at_once() {
     let replicas = Replicas::new();
     replicas.begin(STRICT).await;
     replicas.clock.advance(HOUR);
-    let away = replicas.exchange(STRICT, |_| Err(failed(Failure::Operator, false))).await;
-    assert!(matches!(away, Err(Refused::Provider(Failure::Operator, _))));
+    let away = replicas.exchange(STRICT, |_| Err(failed(ProviderError::Misconfigured, false))).await;
+    assert!(matches!(away, Err(ExchangeError::Provider(ProviderError::Misconfigured, _))));
     assert_eq!(replicas.record().await.unwrap().asked_at, None);
     *replicas.provider.family() = Family::default();
     assert_eq!(replicas.exchange(STRICT, |a| a).await.unwrap(), "access-of-token-1");
@@ -382,7 +382,7 @@ async fn a_call_that_was_turned_away_is_made_again_at_once() {
 #[tokio::test]
 async fn without_a_record_a_single_use_login_is_not_spent_and_a_rolling_one_goes_on() {
     let replicas = Replicas::new();
-    assert!(matches!(replicas.exchange(STRICT, |a| a).await, Err(Refused::Forgotten)));
+    assert!(matches!(replicas.exchange(STRICT, |a| a).await, Err(ExchangeError::NoRecord)));
     assert_eq!(replicas.calls(), 0);
     assert_eq!(replicas.exchange(ROLLING, |a| a).await.unwrap(), "access-of-token-1");
     replicas.clock.advance(HOUR);
@@ -406,10 +406,10 @@ async fn a_store_that_was_set_back_or_edited_yields_no_wrong_token() {
     edited[20] ^= 1;
     replicas.put_back(&edited).await;
     let calls = replicas.calls();
-    assert!(matches!(replicas.exchange(STRICT, |a| a).await, Err(Refused::Forgotten)));
+    assert!(matches!(replicas.exchange(STRICT, |a| a).await, Err(ExchangeError::NoRecord)));
     assert_eq!(replicas.calls(), calls);
     replicas.replica().forget(&replicas.login).await;
-    assert!(matches!(replicas.exchange(STRICT, |a| a).await, Err(Refused::Forgotten)));
+    assert!(matches!(replicas.exchange(STRICT, |a| a).await, Err(ExchangeError::NoRecord)));
 }
 
 #[tokio::test]
@@ -437,10 +437,10 @@ async fn a_replica_that_remembers_more_than_the_store_sets_it_right_before_anyth
     replicas.put_back(&dead).await;
     one.records.remember(record::name(&replicas.login), 9, &dead);
     let unopened = tokio::time::timeout(Duration::from_secs(30), replicas.exchange_on(&one, STRICT, |a| a)).await;
-    assert!(matches!(unopened.unwrap(), Err(Refused::Forgotten)));
+    assert!(matches!(unopened.unwrap(), Err(ExchangeError::NoRecord)));
     // What was ended is not brought back.
     one.forget(&replicas.login).await;
-    assert!(matches!(replicas.exchange_on(&one, STRICT, |a| a).await, Err(Refused::Forgotten)));
+    assert!(matches!(replicas.exchange_on(&one, STRICT, |a| a).await, Err(ExchangeError::NoRecord)));
 }
 
 #[tokio::test]
@@ -505,7 +505,7 @@ async fn a_record_under_a_key_that_is_not_here_is_left_alone() {
     let ours = Rotation::new(replicas.store.clone(), live(&text), replicas.clock.clone(), meter());
     let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
     let outcome = ours.exchange(&replicas.login, STRICT, true, deadline(), &ask).await;
-    assert!(matches!(outcome, Err(Refused::NoKeyForRecord(_, NoKey::Newer))));
+    assert!(matches!(outcome, Err(ExchangeError::NoKeyForRecord(_, NoKey::Newer))));
     let before = replicas.blob().await;
     let rolling = replicas.exchange_on(&ours, ROLLING, |a| a).await;
     assert_eq!(rolling.unwrap(), "access-of-token-1", "the AuthID's own token lives on");
@@ -529,7 +529,10 @@ async fn a_record_under_a_key_that_is_gone_ends_a_single_use_login_and_no_rollin
         };
         let ours = Rotation::new(replicas.store.clone(), live(&text), replicas.clock.clone(), meter());
         let outcome = replicas.exchange_on(&ours, STRICT, |a| a).await;
-        assert!(matches!(outcome, Err(Refused::NoKeyForRecord(_, NoKey::Retired | NoKey::Absent))), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(ExchangeError::NoKeyForRecord(_, NoKey::Retired | NoKey::Absent))),
+            "{outcome:?}"
+        );
         assert_eq!(replicas.calls(), 0);
         assert_eq!(replicas.exchange_on(&ours, ROLLING, |a| a).await.unwrap(), "access-of-token-1");
         replicas.clock.advance(HOUR);
@@ -616,7 +619,7 @@ fn sealed(replicas: &Replicas, generation: u64, keyring: &Keyring) -> Vec<u8> {
 
 fn pending(replicas: &Replicas, generation: u64) -> Pending {
     let blob = sealed(replicas, generation, &replicas.keyring.load()).into();
-    Pending { grant: replicas.login.grant, generation, blob, life: HOUR }
+    Pending { grant: replicas.login.id, generation, blob, life: HOUR }
 }
 
 #[tokio::test]

@@ -1,0 +1,83 @@
+//! `/cli-token` and `/cli-token-login`: a login with a token that the person made at the provider and pasted here.
+
+use crate::app::App;
+use crate::login::LoginError;
+use crate::provider::{Availability, Flow, Service};
+use crate::web::handlers::login::{self, Named};
+use crate::web::handlers::{index, login_errors, password};
+use crate::web::request::form::Form;
+use crate::web::request::{csrf, form};
+use crate::web::response::{page, rejection};
+use crate::web::{audit, client};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::SecretString;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Page<'a> {
+    service: Named<'a>,
+    paste_url: Option<&'a str>,
+    ctx: &'a str,
+    /// Whether Duplicati's page closes this window after some time.
+    hurry: bool,
+    /// Whether what was pasted is no such token.
+    bad: bool,
+}
+
+/// `GET /cli-token` with `id` and `ctx`: the page to paste into.
+pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let service = form::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
+    let Some(service) = service.filter(|service| service.provider.flow() == Flow::Paste) else {
+        return crate::web::unknown_service(&request, &app);
+    };
+    let ctx = form::query(&request, "ctx").unwrap_or_default();
+    let offered = service.availability() == Availability::Offered && app.tokens().paused(&service).is_none();
+    if ctx.is_empty() || !offered || password::is_shut(&request, &app) {
+        return index::redirect(&service.id, &ctx, &request, &app);
+    }
+    show(&service, &ctx, false, false, &request, &app)
+}
+
+/// `POST /cli-token-login` with form `id`, `token` and `ctx`.
+pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
+    if csrf::is_foreign_form(&request, &app) {
+        return rejection::answer(&request, StatusCode::FORBIDDEN);
+    }
+    let field = |name| form.only(name).ok().flatten().unwrap_or_default();
+    let Some(service) = app.catalogue().find(field("id")).cloned() else {
+        return crate::web::unknown_service(&request, &app);
+    };
+    let (ctx, token) = (field("ctx"), SecretString::from(field("token").to_owned()));
+    if password::is_shut(&request, &app) {
+        return index::redirect(&service.id, ctx, &request, &app);
+    }
+    let (binder, client) = (csrf::binder(&request, &app), client::of(&request, &app));
+    let (pastes, admit) = (&app.limits().pastes, || app.limits().pastes.admits(client, None));
+    match app.logins().trade(&service, ctx, binder.as_ref(), client, &token, admit).await {
+        Ok(logged_in) => {
+            pastes.give_back(client);
+            login::show(&logged_in, &request, &app)
+        }
+        Err(error @ LoginError::BadPaste(_)) => {
+            audit::login_refused(&error, false, &request, &app);
+            show(&service, ctx, false, true, &request, &app)
+        }
+        Err(LoginError::StaleLink) => index::redirect(&service.id, ctx, &request, &app),
+        Err(error) => login_errors::show(error, index::resumed(ctx, &request, &app).as_ref(), &request, &app),
+    }
+}
+
+/// The page to paste into, for a visitor who may log in; `ctx` is the context, sealed.
+pub(in crate::web) fn show(
+    service: &Service,
+    ctx: &str,
+    hurry: bool,
+    bad: bool,
+    request: &HttpRequest,
+    app: &App,
+) -> HttpResponse {
+    let page = Page { service: Named::of(service), paste_url: service.provider.paste_url(), ctx, hurry, bad };
+    let status = if bad { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    page::show(request, app, status, "paste.html", page)
+}

@@ -1,0 +1,36 @@
+//! `/deliver`: the person pressed a button on the page with the AuthID, so it goes where it does not go by itself.
+
+use crate::app::App;
+use crate::login::LoginError;
+use crate::web::audit;
+use crate::web::request::csrf;
+use crate::web::request::form::Form;
+use crate::web::response::rejection;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+
+/// `POST /deliver` with form `grant`, and `to=asker` for a program at another address: `{"deliver_to": origin}`, or
+/// `{"error": …}`.
+pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
+    if csrf::is_foreign_form(&request, &app) {
+        return rejection::answer(&request, StatusCode::FORBIDDEN);
+    }
+    let field = |name| form.only(name).ok().flatten().unwrap_or_default();
+    let binder = csrf::binder(&request, &app);
+    match app.logins().deliver(field("grant"), binder.as_ref(), field("to") == "asker").await {
+        Ok((origin, authid)) => {
+            let way = if field("to") == "replica" { "relayed" } else { "clicked" };
+            audit::delivered(way, &authid, Some(&origin), &request, &app);
+            HttpResponse::Ok().json(json!({ "deliver_to": origin.as_str() }))
+        }
+        Err(LoginError::Seal(error)) => {
+            tracing::error!(%error, "an AuthID could not be delivered");
+            HttpResponse::InternalServerError().json(json!({ "error": "The server met an unexpected fault." }))
+        }
+        Err(error) => {
+            tracing::info!(why = %error, "an AuthID was not sent on");
+            HttpResponse::BadRequest().json(json!({ "error": "This is not of a login in this browser, or too old." }))
+        }
+    }
+}

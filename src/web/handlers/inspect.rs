@@ -1,0 +1,168 @@
+//! `/inspect`: what an AuthID is, whether it still works, and the same login sealed anew. Shows nothing secret but the
+//! new AuthID, to whoever has the old one.
+
+use crate::app::App;
+use crate::denylist::Denied;
+use crate::mitigation::{self, Mitigation};
+use crate::seal::KeyState;
+use crate::texts::Text;
+use crate::tokens::{AuthIdInfo, ExchangeError, Opened};
+use crate::web::request::form::Form;
+use crate::web::request::{authid, csrf};
+use crate::web::response::page::{self, ErrorPage, When, alone};
+use crate::web::response::{reason_text, rejection};
+use crate::web::{audit, client, exchange, middleware};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::json;
+use tracing::Instrument;
+
+#[derive(Serialize)]
+struct InspectedPage<'a> {
+    /// The AuthID once more, for the page's buttons.
+    pasted: &'a str,
+    provider: &'a str,
+    service: &'a str,
+    grant: String,
+    login_at: When,
+    sealed_at: When,
+    /// When the login ends of age, and whether a server that remembers the newer tokens gets around it.
+    ends: Option<When>,
+    without_store: bool,
+    epoch: u32,
+    key_state: Option<&'static str>,
+    /// Whether a test found that it works, and if not, why.
+    works: bool,
+    revoke_code: Option<&'a str>,
+    fault: Option<String>,
+    denied: Option<Denied>,
+    is_older: bool,
+}
+
+#[derive(Serialize)]
+struct AnewPage<'a> {
+    service_name: &'a str,
+    authid: &'a str,
+    grant: String,
+    revoke_code: &'a str,
+    revoke_url: String,
+}
+
+/// `GET /inspect`: the page to paste into.
+pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    alone(page::show(&request, &app, StatusCode::OK, "inspect.html", json!({ "error": null })))
+}
+
+/// `POST /inspect` with form `authid`, and `act`: `test` to ask the provider, `anew` to seal it anew.
+pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
+    if csrf::is_foreign_form(&request, &app) {
+        return alone(rejection::answer(&request, StatusCode::FORBIDDEN));
+    }
+    let pasted = match authid::of(&request, &form.0, false) {
+        Ok(authid) => authid,
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, &reason_text::no_authid(why), &request, &app),
+    };
+    let opened = match app.tokens().open(&pasted) {
+        Ok(opened) => opened,
+        Err(refused) => {
+            let (answer, why) = reason_text::unopened(&refused, &pasted, &request, &app);
+            return refuse(answer.status, &why, &request, &app);
+        }
+    };
+    match form.only("act") {
+        Ok(None) => show(&opened, &pasted, None, &request, &app),
+        Ok(Some("test")) if !may_test(&opened, &request, &app) => too_many(&request, &app),
+        Ok(Some("test")) => {
+            let span = middleware::span(&request);
+            span.record("grant", tracing::field::display(opened.login.id));
+            let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
+            if let Err(refused) = &outcome {
+                span.in_scope(|| exchange::refused(refused, &opened, &request, &app));
+            }
+            show(&opened, &pasted, Some(&outcome), &request, &app)
+        }
+        Ok(Some("anew")) => anew(&opened, &request, &app).await,
+        _ => refuse(StatusCode::BAD_REQUEST, &Text::new("reason.bad_form"), &request, &app),
+    }
+}
+
+/// Whether this client may have an AuthID tested at its provider now.
+fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> bool {
+    let client = client::of(request, app);
+    !mitigation::on(Mitigation::TestLimit) || app.limits().tests.admits(client, Some(opened.login.id))
+}
+
+fn show(
+    opened: &Opened,
+    pasted: &str,
+    tested: Option<&Result<(), ExchangeError>>,
+    request: &HttpRequest,
+    app: &App,
+) -> HttpResponse {
+    let facts = app.tokens().info(opened);
+    let provider = provider(opened, app);
+    let fault = tested
+        .and_then(|outcome| outcome.as_ref().err())
+        .map(|refused| reason_text::refused(refused).with("provider", provider));
+    let page = InspectedPage {
+        pasted,
+        provider,
+        revoke_code: facts.revoke_code.as_ref().map(ExposeSecret::expose_secret),
+        service: facts.service_name.as_deref().unwrap_or(facts.service.as_str()),
+        grant: facts.grant.to_string(),
+        login_at: When::moment(facts.login_at, request, app),
+        sealed_at: When::moment(facts.sealed_at, request, app),
+        ends: facts.end.as_ref().map(|end| When::day(end.at, request, app)),
+        without_store: facts.end.as_ref().is_some_and(|end| end.without_store),
+        epoch: facts.epoch.number(),
+        key_state: facts.state.map(KeyState::word),
+        works: tested.is_some_and(Result::is_ok),
+        fault: fault.map(|why| page::say(request, app, &why)),
+        denied: facts.denied,
+        is_older: facts.is_older,
+    };
+    alone(page::show(request, app, StatusCode::OK, "inspected.html", page))
+}
+
+async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
+    let AuthIdInfo { service, service_name, grant, .. } = app.tokens().info(opened);
+    match app.tokens().reseal(opened).await {
+        Ok(anew) => {
+            audit::made_anew(opened, anew.epoch, request, app);
+            let service_name = service_name.as_deref().unwrap_or(service.as_str());
+            let page = AnewPage {
+                service_name,
+                authid: anew.authid.expose(),
+                grant: grant.to_string(),
+                revoke_code: anew.revoke_code.expose_secret(),
+                revoke_url: page::revoke_url(app),
+            };
+            alone(page::show(request, app, StatusCode::OK, "anew.html", page))
+        }
+        Err(refused) => {
+            let status = exchange::refused(&refused, opened, request, app).status;
+            refuse(status, &reason_text::refused(&refused).with("provider", provider(opened, app)), request, app)
+        }
+    }
+}
+
+/// What people call the provider of an AuthID.
+fn provider<'a>(opened: &'a Opened, app: &'a App) -> &'a str {
+    let id = opened.login.service.as_str();
+    app.catalogue().find(id).map_or(id, |service| service.provider.name())
+}
+
+fn too_many(request: &HttpRequest, app: &App) -> HttpResponse {
+    let page = ErrorPage::new("too_many_tests").action("/inspect", "action.inspect");
+    alone(page.show(request, app, StatusCode::TOO_MANY_REQUESTS))
+}
+
+/// The form once more, with what was wrong.
+fn refuse(status: StatusCode, why: &Text, request: &HttpRequest, app: &App) -> HttpResponse {
+    // Never a 401, which browsers answer with a dialogue.
+    let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
+    let page = json!({ "error": page::say(request, app, why) });
+    alone(page::show(request, app, status, "inspect.html", page))
+}

@@ -1,0 +1,14 @@
+//! The handlers: one file for each endpoint, named as it is.
+
+pub(in crate::web) mod acme;
+pub(in crate::web) mod cli_token;
+pub(in crate::web) mod deliver;
+pub(in crate::web) mod fetch;
+pub(in crate::web) mod index;
+pub(in crate::web) mod inspect;
+pub(in crate::web) mod login;
+pub(in crate::web) mod login_errors;
+pub(in crate::web) mod password;
+pub(in crate::web) mod refresh;
+pub(in crate::web) mod revoke;
+pub(in crate::web) mod token;

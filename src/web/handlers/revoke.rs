@@ -1,0 +1,134 @@
+//! `/revoke` and `/revoked`: the owner of an AuthID or of its revoke code revokes the login.
+
+use crate::app::App;
+use crate::authid::RevokeCode;
+use crate::texts::Text;
+use crate::tokens::{AtProvider, Revocation, Withdrawal};
+use crate::web::request::{authid, csrf, form};
+use crate::web::response::errors::Answer;
+use crate::web::response::page::{self, alone};
+use crate::web::response::{reason_text, rejection};
+use crate::web::{audit, client, middleware};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use form::Form;
+use serde::Serialize;
+use serde_json::json;
+
+#[derive(Default, Serialize)]
+struct FormPage<'a> {
+    /// What was wrong with what was sent.
+    error: Option<String>,
+    /// It once more, where it is a code that people type and not an AuthID.
+    typed: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct RevokedPage<'a> {
+    grant: String,
+    /// Whether the revocation is written down.
+    durable: bool,
+    provider: Option<&'a str>,
+    outcome: &'static str,
+    withdraw_url: Option<&'a str>,
+    /// The AuthID once more, for the button that ends all logins at the provider.
+    pasted: Option<&'a str>,
+    request_id: String,
+}
+
+/// `GET /revoke`: the page to paste into.
+pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    alone(page::show(&request, &app, StatusCode::OK, "revoke.html", FormPage::default()))
+}
+
+/// `POST /revoked` with form field `authid` (a page comes back) or header `X-AuthID` (JSON comes back): an AuthID or a
+/// revoke code. `at_provider` in form or query is `yes`, even if that ends other logins too, or `no`.
+pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
+    if csrf::is_foreign_form(&request, &app) {
+        return alone(rejection::answer(&request, StatusCode::FORBIDDEN));
+    }
+    let as_json = request.headers().contains_key(&authid::HEADER);
+    let refuse = |answer: &Answer, why: &Text, sent: &str| match as_json {
+        true => refuse_program(answer),
+        false => refuse_person(answer, why, sent, &request, &app),
+    };
+    let authid = match authid::of(&request, &form.0, false) {
+        Ok(authid) => authid,
+        Err(why) => return refuse(&why.into(), &reason_text::no_authid(why), ""),
+    };
+    let Some(at_provider) = at_provider(&request, &form) else {
+        let answer = Answer::bad_request("at_provider must be yes or no, or left out");
+        return refuse(&answer, &Text::new("reason.bad_form"), "");
+    };
+    let revocable = match app.tokens().revocable(&authid) {
+        Ok(revocable) => revocable,
+        Err(refused) => {
+            let (answer, why) = reason_text::unopened(&refused, &authid, &request, &app);
+            return refuse(&answer, &why, &authid);
+        }
+    };
+    let (client, grant) = (client::of(&request, &app), revocable.grant());
+    let admit = || app.limits().revocations.admits(client, Some(grant));
+    let done = app.tokens().revoke(revocable, at_provider, admit).await;
+    audit::revoked(&done, &request, &app);
+    alone(if as_json { to_program(&done, &app) } else { to_person(&done, &authid, &request, &app) })
+}
+
+fn at_provider(request: &HttpRequest, form: &Form) -> Option<AtProvider> {
+    let named = form.only("at_provider").ok()?.map(str::to_owned).or_else(|| form::query(request, "at_provider"));
+    match named.as_deref() {
+        None => Some(AtProvider::IfHarmless),
+        Some("yes") => Some(AtProvider::Always),
+        Some("no") => Some(AtProvider::Never),
+        Some(_) => None,
+    }
+}
+
+fn to_program(done: &Revocation, app: &App) -> HttpResponse {
+    let service = app.catalogue().find(done.service.as_str());
+    let status = if done.here.is_ok() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    HttpResponse::build(status).json(done.json(service.and_then(|service| service.provider.withdraw_url())))
+}
+
+fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) -> HttpResponse {
+    let provider = app.catalogue().find(done.service.as_str()).map(|service| &service.provider);
+    let durable = done.here.is_ok();
+    let status = if durable { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let page = RevokedPage {
+        grant: done.grant.to_string(),
+        durable,
+        provider: provider.map(|provider| provider.name()),
+        outcome: done.at_provider.word(),
+        withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
+        pasted: (done.at_provider == Withdrawal::WouldEndAllLogins).then_some(pasted),
+        request_id: middleware::request_id(request),
+    };
+    page::show(request, app, status, "revoked.html", page)
+}
+
+fn refuse_program(answer: &Answer) -> HttpResponse {
+    let response =
+        HttpResponse::build(refusal_status(answer)).json(json!({ "revoked": false, "error": answer.sentence() }));
+    alone(with_wait(response, answer))
+}
+
+/// The form once more, with what was wrong.
+fn refuse_person(answer: &Answer, why: &Text, sent: &str, request: &HttpRequest, app: &App) -> HttpResponse {
+    let page = FormPage {
+        error: Some(page::say(request, app, why)),
+        typed: Some(sent).filter(|sent| RevokeCode::is_meant_by(sent)),
+    };
+    alone(with_wait(page::show(request, app, refusal_status(answer), "revoke.html", page), answer))
+}
+
+/// Nothing to log in to here, so never 401.
+fn refusal_status(answer: &Answer) -> StatusCode {
+    if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status }
+}
+
+fn with_wait(mut response: HttpResponse, answer: &Answer) -> HttpResponse {
+    if let Some(seconds) = answer.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}

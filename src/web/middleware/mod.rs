@@ -1,0 +1,210 @@
+//! What every answer carries: security headers, a request id, and one log line.
+//!
+//! A handler that needs another value sets the header itself; here only what is missing is added.
+
+pub(in crate::web) mod https_and_host;
+pub(in crate::web) mod log_limit;
+pub(in crate::web) mod oauth_url;
+
+use crate::app::App;
+use crate::meter;
+use crate::web::client;
+use crate::web::handlers::refresh;
+use crate::web::response::errors::Answer;
+use crate::web::response::rejection;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, web};
+use futures_util::FutureExt;
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tracing::{Instrument, Span};
+
+/// No script, style, image or connection but our own; framed by nobody; forms only to ourselves.
+pub(in crate::web) const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
+/// The longest `X-Request-Id` that is taken over, in bytes.
+const MAX_ID: usize = 128;
+/// The longest path and query, in bytes.
+pub(in crate::web) const MAX_URI: usize = 4 * 1024;
+/// What balancers and containers ask.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+/// One year, in seconds.
+const HSTS: &str = "max-age=31536000";
+
+static PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Tells one request from the others of this process.
+#[derive(Clone, Copy)]
+struct Number(u64);
+
+impl Number {
+    fn next() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        Self(COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for Number {
+    /// `5f3a9c21d07b664e`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SipHash with a key of this process: strangers are not told how many requests there were, and processes whose
+        // lines meet in one log are told apart.
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        write!(f, "{:016x}", KEY.hash_one(self.0))
+    }
+}
+
+/// Names a request, in the log, in answers with an error and on their pages: as a trusted proxy does that sends
+/// `X-Request-Id`, otherwise by its number. Made only when there is something to say.
+pub(in crate::web) fn request_id(request: &HttpRequest) -> String {
+    let number = || request.extensions().get::<Number>().map(Number::to_string).unwrap_or_default();
+    proxys_id(request).map_or_else(number, str::to_owned)
+}
+
+/// What a trusted proxy calls the request. Two names are none: one of them may be the client's.
+fn proxys_id(request: &HttpRequest) -> Option<&str> {
+    let mut values = request.headers().get_all(&REQUEST_ID);
+    let (value, None) = (values.next()?.to_str().ok()?, values.next()) else { return None };
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@".contains(&byte);
+    let well_formed = (1..=MAX_ID).contains(&value.len()) && value.bytes().all(usual);
+    let app = request.app_data::<web::Data<App>>()?;
+    (well_formed && client::is_from_a_trusted_proxy(request, app)).then_some(value)
+}
+
+/// The span of a request, made where there is something to say: it costs as much as opening an AuthID.
+pub(in crate::web) fn span(request: &HttpRequest) -> Span {
+    tracing::info_span!("request", request_id = request_id(request), grant = tracing::field::Empty)
+}
+
+/// The outermost layer around every route.
+pub(in crate::web) async fn around(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    request.extensions_mut().insert(Number::next());
+    let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
+    https_and_host::fold(&mut request);
+    oauth_url::read(&mut request);
+    let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
+    // These two make their own span when there is something to say.
+    let fast = ["/refresh", "/token"].into_iter().find(|path| *path == request.path());
+    let span = if fast.is_some() { Span::none() } else { span(request.request()) };
+    let begun = Instant::now();
+    let refused = match request.app_data::<web::Data<App>>() {
+        _ if too_long => Some(rejection::answer(request.request(), StatusCode::URI_TOO_LONG)),
+        Some(app) => https_and_host::refusal(request.request(), app),
+        None => None,
+    };
+    let mut response = match refused {
+        Some(answer) => request.into_response(answer).map_into_right_body(),
+        None => {
+            let call = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
+            call.await.unwrap_or_else(|_| Err(panicked(https)))?.map_into_left_body()
+        }
+    };
+
+    protect(response.headers_mut(), https);
+    let route = fast.map_or_else(|| pattern(&response), Cow::Borrowed);
+    if let Some(app) = response.request().app_data::<web::Data<App>>() {
+        app.meter().answered(&route, response.request().method().as_str(), response.status().as_str());
+        if app.health().is_draining() {
+            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        }
+    }
+    let failed = !response.status().is_success() && !response.status().is_redirection();
+    if failed && let Ok(value) = HeaderValue::try_from(request_id(response.request())) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    if failed || tracing::enabled!(tracing::Level::DEBUG) {
+        let span = if fast.is_some() { self::span(response.request()) } else { span };
+        span.in_scope(|| log(&route, response.request().method(), response.status(), begun));
+    }
+    Ok(response)
+}
+
+/// What is told when a handler panics; without it the connection would just end, and Duplicati ask three times more.
+fn panicked(https: bool) -> Error {
+    tracing::error!("a request met a fault of this program, which the line before this one names; please report it");
+    let mut response = refresh::refusal(&Answer::internal(), StatusCode::SERVICE_UNAVAILABLE);
+    protect(response.headers_mut(), https);
+    InternalError::from_response("a panic", response).into()
+}
+
+/// Adds what is missing.
+fn protect(headers: &mut HeaderMap, https: bool) {
+    let mut add = |name: &HeaderName, value: &'static str| {
+        if !headers.contains_key(name) {
+            headers.insert(name.clone(), HeaderValue::from_static(value));
+        }
+    };
+    add(&header::CACHE_CONTROL, "no-store");
+    add(&header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    add(&header::X_FRAME_OPTIONS, "DENY");
+    add(&header::CONTENT_SECURITY_POLICY, CSP);
+    // Not `no-referrer`: that would turn the Origin of our own forms into `null`.
+    add(&header::REFERRER_POLICY, "same-origin");
+    add(&PERMISSIONS_POLICY, PERMISSIONS);
+    add(&RESOURCE_POLICY, "same-origin");
+    if https {
+        add(&header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+}
+
+/// The route's pattern, never the URI: queries and paths may hold what must not be logged.
+fn pattern<B>(response: &ServiceResponse<B>) -> Cow<'static, str> {
+    response.request().match_pattern().map_or(Cow::Borrowed("none"), Cow::Owned)
+}
+
+fn log(route: &str, method: &Method, status: StatusCode, begun: Instant) {
+    let (method, duration_ms) = (meter::method(method.as_str()), milliseconds(begun));
+    let (status, is_fault, is_refusal) = (status.as_u16(), status.is_server_error(), status.is_client_error());
+    // A process that ends says so to every probe; that is no fault.
+    if is_fault && !PROBES.contains(&route) {
+        tracing::warn!(method, route, status, duration_ms, "answered");
+    } else if is_refusal {
+        if log_limit::is_to_be_logged(route, status) {
+            tracing::info!(method, route, status, duration_ms, "answered");
+        }
+    } else {
+        tracing::debug!(method, route, status, duration_ms, "answered");
+    }
+}
+
+/// How long ago that was, as all durations in the log are told: in milliseconds, to the microsecond.
+pub(in crate::web) fn milliseconds(begun: Instant) -> f64 {
+    begun.elapsed().as_micros() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, init_service};
+    use actix_web::{App, dev::Service};
+
+    #[tokio::test]
+    async fn a_panic_is_told_with_a_reason_and_the_same_protection() {
+        let broken = web::to(|| async { if true { panic!("on purpose") } else { "ok" } });
+        let app = init_service(App::new().wrap(from_fn(around)).default_service(broken)).await;
+        let error = app.call(TestRequest::get().uri("/refresh").to_request()).await.err().unwrap();
+        let response = error.error_response();
+        assert_eq!(response.status(), 503);
+        for name in ["x-reason", "retry-after", "content-security-policy", "cache-control"] {
+            assert!(response.headers().contains_key(name), "{name}");
+        }
+    }
+}

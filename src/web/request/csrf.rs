@@ -1,0 +1,64 @@
+//! What a browser tells about itself: the binder cookie, where it comes from, whether a form is our own.
+
+use crate::app::App;
+use crate::login::Binder;
+use crate::mitigation::{self, Mitigation};
+use crate::web::cookie::Cookie;
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderValue;
+
+/// The text of a header, if there is one and it is text.
+pub(in crate::web) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
+}
+
+/// The browser's binder, if its cookie holds one.
+pub(in crate::web) fn binder(request: &HttpRequest, app: &App) -> Option<Binder> {
+    Binder::parse(Cookie::Binder.read(request, app)?)
+}
+
+/// Whether another site's page sent this form. Where the browser says by `Sec-Fetch-Site` who did, that decides: no page
+/// can change it, while `Origin` becomes `null` where a proxy or a setting strips the referrer. Without it, and where it
+/// says that no page did (a form sent once more), `Origin` must be ours or missing.
+pub(in crate::web) fn is_foreign_form(request: &HttpRequest, app: &App) -> bool {
+    let is_foreign = || match cause(request) {
+        Cause::OurPage => false,
+        Cause::OtherPage => true,
+        Cause::Unknown => {
+            let mut origins = request.headers().get_all("origin");
+            origins.any(|origin| origin.as_bytes() != app.own_origin().as_str().as_bytes())
+        }
+    };
+    mitigation::on(Mitigation::ForeignForm) && is_foreign()
+}
+
+/// Whether the request is known to come from another place than our own pages.
+pub(in crate::web) fn is_not_from_our_page(request: &HttpRequest) -> bool {
+    mitigation::on(Mitigation::OwnPageOnly) && sites(request).any(|site| site != b"same-origin")
+}
+
+/// What made the browser send a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::web) enum Cause {
+    /// A page of ours.
+    OurPage,
+    /// Somebody else's page.
+    OtherPage,
+    /// Its user, or the browser does not say.
+    Unknown,
+}
+
+/// Told by `Sec-Fetch-Site` (Fetch Metadata section 2.3), whose other values are ignored as the standard wants. One that
+/// names somebody else's page outweighs another one beside it.
+pub(in crate::web) fn cause(request: &HttpRequest) -> Cause {
+    let all: Vec<_> = sites(request).collect();
+    match all.as_slice() {
+        all if all.iter().any(|site| matches!(*site, b"same-site" | b"cross-site")) => Cause::OtherPage,
+        [b"same-origin", rest @ ..] if rest.iter().all(|site| *site == b"same-origin") => Cause::OurPage,
+        _ => Cause::Unknown,
+    }
+}
+
+fn sites(request: &HttpRequest) -> impl Iterator<Item = &[u8]> {
+    request.headers().get_all("sec-fetch-site").map(HeaderValue::as_bytes)
+}

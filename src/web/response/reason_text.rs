@@ -1,0 +1,91 @@
+//! Why an AuthID or a revoke code is no good, as the pages tell it: the text for each reason that `reason` has an
+//! `X-Reason` for. Here a person reads it, in their language, and may paste something else.
+
+use crate::app::App;
+use crate::authid::ParseError;
+use crate::denylist::Denied;
+use crate::provider::{ErrorClass, ProviderError};
+use crate::seal::NoKey;
+use crate::texts::Text;
+use crate::tokens::ExchangeError;
+use crate::web::exchange;
+use crate::web::request::authid::NoAuthId;
+use crate::web::response::errors::Answer;
+use actix_web::HttpRequest;
+
+/// Why nothing was done with what was sent.
+pub(in crate::web) fn no_authid(why: NoAuthId) -> Text {
+    Text::new(match why {
+        NoAuthId::Missing => "reason.missing",
+        NoAuthId::Several => "reason.several",
+        NoAuthId::InUrl => "reason.in_url",
+    })
+}
+
+/// [`exchange::unopened`], and what the page says.
+pub(in crate::web) fn unopened(
+    refused: &ExchangeError,
+    pasted: &str,
+    request: &HttpRequest,
+    app: &App,
+) -> (Answer, Text) {
+    let answer = exchange::unopened(refused, pasted, request, app);
+    // Nothing else that does not open has to wait.
+    let is_limited = answer.retry_after.is_some();
+    (answer, if is_limited { Text::new("reason.too_many") } else { self::refused(refused) })
+}
+
+/// The reason that the configuration gives for the end of a service.
+pub(in crate::web) fn gone(reason: &str) -> Text {
+    Text::new("unavailable.gone").with("reason", reason)
+}
+
+/// Why an AuthID gives no access, or cannot be opened. The provider's name is for the caller to fill in.
+pub(in crate::web) fn refused(refused: &ExchangeError) -> Text {
+    Text::new(match refused {
+        ExchangeError::Parse(ParseError::Malformed) | ExchangeError::Forged => "reason.invalid",
+        ExchangeError::Parse(ParseError::Version1 | ParseError::Version2(_)) => "reason.old_kind",
+        ExchangeError::IsRevokeCode => "reason.is_revoke_code",
+        ExchangeError::NoKey(_, NoKey::Newer) => "reason.newer_key",
+        ExchangeError::NoKey(_, NoKey::Absent) => "reason.no_key",
+        ExchangeError::NoKey(_, NoKey::Retired | NoKey::BelowFloor) => "reason.retired_key",
+        ExchangeError::BadRevokeCode => "reason.bad_revoke_code",
+        ExchangeError::NoKeyForRevokeCode(_, NoKey::Newer) => "reason.code_newer_key",
+        ExchangeError::NoKeyForRevokeCode(_, NoKey::Absent) => "reason.code_no_key",
+        ExchangeError::NoKeyForRevokeCode(_, NoKey::Retired | NoKey::BelowFloor) => "reason.code_retired_key",
+        ExchangeError::Denied(Denied::Grant) => "reason.revoked",
+        ExchangeError::Denied(_) => "reason.revoked_kind",
+        ExchangeError::NotOffered(_) => "reason.not_offered",
+        ExchangeError::Gone(_, reason) => return gone(reason),
+        ExchangeError::Provider(failure, _) | ExchangeError::Unclear(failure, _) => return failed(failure),
+        ExchangeError::NoKeyForRecord(_, NoKey::Newer) => "reason.record_newer_key",
+        ExchangeError::NoKeyForRecord(..) => "reason.record_no_key",
+        ExchangeError::NoRecord => "reason.forgotten",
+        ExchangeError::MaybeSpent => "reason.in_doubt",
+        ExchangeError::StoreDown => "reason.store_down",
+        ExchangeError::TimedOut => "reason.timed_out",
+        ExchangeError::NoRoom => "reason.no_room",
+        ExchangeError::Internal => "reason.fault",
+    })
+}
+
+fn failed(failure: &ProviderError) -> Text {
+    Text::new(match failure {
+        ProviderError::Refused(ErrorClass::Expired) => "reason.expired",
+        ProviderError::Refused(ErrorClass::Consent) => "reason.consent",
+        ProviderError::Refused(ErrorClass::Policy) => "reason.policy",
+        ProviderError::Refused(ErrorClass::Locked) => "reason.locked",
+        ProviderError::Refused(ErrorClass::AdminConsent) => "reason.admin_consent",
+        ProviderError::Refused(ErrorClass::AnswerLost) => "reason.answer_lost",
+        ProviderError::Refused(_) => "reason.withdrawn",
+        ProviderError::Misconfigured => "reason.credentials",
+        ProviderError::Unclear { status } => return Text::new("reason.unclear").with("status", *status),
+        ProviderError::Busy { .. } => "reason.busy",
+        ProviderError::Unreachable => "reason.unreachable",
+        ProviderError::Disturbed => "reason.disturbed",
+        ProviderError::BadAnswer => "reason.bad_answer",
+        ProviderError::BadCallback => "reason.bad_callback",
+        ProviderError::NotOffered => "reason.not_offered",
+        ProviderError::TimedOut => "reason.timed_out",
+    })
+}

@@ -1,0 +1,102 @@
+//! What operators ask, on a listener of its own: metrics, health, the keyring's state. None of the public routes is
+//! here, and of these only `/healthz` and `/readyz` answer there, without detail.
+//!
+//! Nothing here is secret, so there is no password; where it listens is the operator's choice, and off by default. A page
+//! of somebody else's must not read it through an operator's browser all the same: a name that was made to lead here (DNS
+//! rebinding) is refused, since nobody else can have a browser ask for an address or for a name that is listed.
+
+use crate::app::App;
+use crate::socket::{Crowd, serve};
+use crate::web::middleware::https_and_host;
+use crate::web::server::running::FINISH;
+use actix_web::body::MessageBody;
+use actix_web::dev::{self, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, ContentType};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
+use actix_web::{Error, HttpResponse, Route, guard, web};
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use url::Host;
+
+/// Prometheus's text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Every route of the admin listener.
+fn routes(config: &mut web::ServiceConfig) {
+    let mut at = |path: &str, route: Route| {
+        config.service(web::resource(path).route(route).default_service(web::to(read_only)));
+    };
+    let get = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
+    at("/metrics", get().to(metrics));
+    at("/healthz", get().to(crate::web::handlers::acme::healthz));
+    at("/readyz", get().to(readyz));
+    at("/keyring", get().to(keyring));
+}
+
+/// The names that it may be asked for under, beside addresses and `localhost`.
+struct Names(Vec<String>);
+
+/// A server of these routes; one worker does.
+pub(in crate::web) fn server(
+    app: web::Data<App>,
+    listeners: Vec<TcpListener>,
+    names: Vec<String>,
+    crowd: &Arc<Crowd>,
+) -> io::Result<dev::Server> {
+    let names = web::Data::new(Names(names));
+    let service = move || {
+        let headers = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
+        let headers = headers.add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+        actix_web::App::new()
+            .app_data(app.clone())
+            .app_data(names.clone())
+            .wrap(from_fn(under_a_known_name))
+            .wrap(headers)
+            .configure(routes)
+    };
+    serve(service, listeners, None, crowd, 1, FINISH)
+}
+
+/// Lets a request through that is for an address, `localhost` or a listed name. Probes by HTTP/1.0 name no host; browsers
+/// always do.
+async fn under_a_known_name(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let listed = |name: &str| {
+        let names = request.app_data::<web::Data<Names>>();
+        names.is_some_and(|names| names.0.iter().any(|listed| listed == name))
+    };
+    let known = |host: Host| match &host {
+        Host::Domain(name) => https_and_host::is_loopback(&host) || listed(name.strip_suffix('.').unwrap_or(name)),
+        Host::Ipv4(_) | Host::Ipv6(_) => true,
+    };
+    if https_and_host::hosts(request.request()).all(|host| host.is_some_and(known)) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let says = "This listener answers for addresses, for localhost and for the names in admin.names.\n";
+    let answer = HttpResponse::MisdirectedRequest().content_type(ContentType::plaintext()).body(says);
+    Ok(request.into_response(answer).map_into_right_body())
+}
+
+async fn read_only() -> HttpResponse {
+    HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "GET, HEAD")).finish()
+}
+
+/// `GET /metrics`: for Prometheus.
+async fn metrics(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, METRICS_TYPE)).body(app.health().metrics())
+}
+
+/// `GET /readyz`: whether this process wants requests, and what it has to serve them with.
+async fn readyz(app: web::Data<App>) -> HttpResponse {
+    let readiness = app.health().readiness();
+    let mut answer = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(readiness)
+}
+
+/// `GET /keyring`: what `authseal keys` compares.
+async fn keyring(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(app.health().keyring())
+}

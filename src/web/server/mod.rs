@@ -1,0 +1,206 @@
+//! The listeners, and what all of them share: how many connections, and the end. What a connection may do is left to
+//! [`crate::socket`].
+
+mod admin;
+mod redirect;
+pub(in crate::web) mod running;
+
+use crate::app::App;
+use crate::config::Listeners;
+use crate::socket::{self, Crowd};
+use crate::web::request::form::MAX_FORM;
+use crate::web::response::rejection;
+use crate::web::{middleware, routes};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::middleware::from_fn;
+use actix_web::web;
+use running::{FINISH, Listening, Running};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+/// Of all connections, one in so many is for each of the listeners beside the public ones.
+const BESIDE: usize = 8;
+
+/// Listens at an address.
+///
+/// # Errors
+/// Names the address, the cause and the way out.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    listen_for("with --listen", address)
+}
+
+/// The same at an address that is said `there`.
+fn listen_for(there: &str, address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = if address.is_ipv6() { bind_ipv6_alone(address) } else { TcpListener::bind(address) };
+    // As many waiting connections as the machine allows: std asks for 128, and one more costs its client a second.
+    let listener = listener.and_then(|listener| Ok(net::listen(&listener, i32::MAX).map(|()| listener)?));
+    listener.map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!("; something listens there: stop it, or choose another address {there}")
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!("; ports below 1024 need a right of their own: choose a higher one {there}")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                format!("; this machine has no such address: choose one {there}, where 0.0.0.0 and [::] are all it has")
+            }
+            _ => String::new(),
+        };
+        io::Error::new(error.kind(), format!("cannot listen at {address}: {error}{hint}"))
+    })
+}
+
+/// `[::]` would take IPv4 too, or not, as the machine is set; then `0.0.0.0` beside it could not be had.
+fn bind_ipv6_alone(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = net::socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_ipv6_v6only(&socket, true)?;
+    net::bind(&socket, &address)?;
+    Ok(socket.into())
+}
+
+/// Everything from a request to its answer, without a listener.
+pub fn service(
+    app: web::Data<App>,
+) -> actix_web::App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let meter = app.meter().clone();
+    actix_web::App::new()
+        .app_data(app)
+        .app_data(web::PayloadConfig::new(MAX_FORM))
+        .wrap(from_fn(middleware::around))
+        .configure(|config| routes(config, &meter))
+        .default_service(web::route().to(rejection::not_found))
+}
+
+/// A server that listens and does not answer yet.
+pub struct Server {
+    public: Vec<TcpListener>,
+    redirect: Vec<TcpListener>,
+    admin: Vec<TcpListener>,
+    app: web::Data<App>,
+    /// One worker for each processor.
+    workers: usize,
+    max_connections: usize,
+    drain: Duration,
+    admin_names: Vec<String>,
+}
+
+impl Server {
+    /// Listens at all addresses that the configuration names. Port 0 means any free one.
+    ///
+    /// # Errors
+    /// Names the address that cannot be had.
+    pub fn bind(app: App, listeners: Listeners) -> io::Result<Self> {
+        let at = |there: &str, addresses: &[SocketAddr]| {
+            addresses.iter().map(|address| listen_for(there, *address)).collect::<io::Result<Vec<_>>>()
+        };
+        let public = at("with --listen", &listeners.public)?;
+        let redirect = at("in `tls.redirect_listen`", &listeners.redirect)?;
+        let admin = at("in `admin.listen`", &listeners.admin)?;
+        Ok(Self { redirect, admin, ..Self::on(app, public, listeners) })
+    }
+
+    /// Listens on `public`, which are there already, and at none of the addresses that `listeners` names.
+    pub fn on(app: App, public: Vec<TcpListener>, listeners: Listeners) -> Self {
+        let workers = available_parallelism().map_or(1, NonZeroUsize::get);
+        let max_connections = socket::max_connections(listeners.max_connections, workers);
+        app.tokens().set_connections(max_connections);
+        let app = web::Data::new(app);
+        let Listeners { drain, admin_names, .. } = listeners;
+        Self { public, redirect: Vec::new(), admin: Vec::new(), app, workers, max_connections, drain, admin_names }
+    }
+
+    /// How many connections there may be at one time, over all listeners.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    /// What it serves.
+    pub fn app(&self) -> web::Data<App> {
+        self.app.clone()
+    }
+
+    /// Where it listens really.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        addresses(&self.public)
+    }
+
+    /// Where it sends visitors to https.
+    pub fn redirect_addresses(&self) -> Vec<SocketAddr> {
+        addresses(&self.redirect)
+    }
+
+    /// Where it listens for operators.
+    pub fn admin_addresses(&self) -> Vec<SocketAddr> {
+        addresses(&self.admin)
+    }
+
+    /// Begins to answer, on the current runtime. Signals are left to the caller.
+    ///
+    /// # Errors
+    /// When the listeners cannot be used.
+    pub fn run(self) -> io::Result<Running> {
+        let Self { public: listeners, redirect, admin, app, workers, max_connections, drain, admin_names } = self;
+        let beside = (max_connections / BESIDE).max(1);
+        let taken = beside * [&redirect, &admin].into_iter().filter(|listeners| !listeners.is_empty()).count();
+        let tls =
+            app.certificate().map(|certificate| certificate.server_config()).transpose().map_err(io::Error::other)?;
+        let public = crowd("public", max_connections - taken, &app);
+        let served = app.clone();
+        let server = socket::serve(move || service(served.clone()), listeners, tls, &public, workers, FINISH)?;
+        let public = Listening::start(server, public);
+        let mut others = Vec::new();
+        if !redirect.is_empty() {
+            let crowd = crowd("redirect", beside, &app);
+            others.push(Listening::start(redirect::server(app.clone(), redirect, &crowd)?, crowd));
+        }
+        if !admin.is_empty() {
+            let crowd = crowd("admin", beside, &app);
+            others.push(Listening::start(admin::server(app.clone(), admin, admin_names, &crowd)?, crowd));
+        }
+        Ok(Running::start(public, others, app, drain))
+    }
+}
+
+/// The connections of a listener. The operator's own proxies may have any share of them.
+fn crowd(listener: &'static str, max: usize, app: &web::Data<App>) -> Arc<Crowd> {
+    let proxies = app.clone();
+    Crowd::new(listener, max, move |peer| proxies.http().trusts(peer), app.meter().clone())
+}
+
+fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn all_of_ipv6_leaves_all_of_ipv4_to_another_listener_at_the_same_port() {
+        let both = || {
+            let four = listen((Ipv4Addr::UNSPECIFIED, 0).into())?;
+            let six = listen((Ipv6Addr::UNSPECIFIED, four.local_addr()?.port()).into())?;
+            Ok::<_, io::Error>((four, six))
+        };
+        // Some tries: another process may have that port by IPv6.
+        let tries: Vec<_> = (0..5).map(|_| both()).collect();
+        assert!(tries.iter().any(Result::is_ok), "{tries:?}");
+    }
+}

@@ -1,0 +1,78 @@
+//! Those who come by http where this server speaks https itself: visitors are sent on, and nobody else is. What was sent
+//! with an AuthID has been readable on its way; to send it on would keep that from being noticed.
+
+use crate::app::App;
+use crate::authid::ServiceId;
+use crate::socket::{Crowd, serve};
+use crate::web::handlers::acme;
+use crate::web::middleware;
+use crate::web::middleware::{https_and_host, oauth_url};
+use crate::web::request::{authid, form};
+use crate::web::response::rejection;
+use crate::web::server::running::FINISH;
+use actix_web::body::MessageBody;
+use actix_web::dev::{self, ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
+use actix_web::{Error, HttpRequest, HttpResponse, web};
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+/// A server that does this; one worker does.
+pub(in crate::web) fn server(
+    app: web::Data<App>,
+    listeners: Vec<TcpListener>,
+    crowd: &Arc<Crowd>,
+) -> io::Result<dev::Server> {
+    let service = move || {
+        // No HSTS: over http it would mean nothing (RFC 6797 section 7.2).
+        let headers = DefaultHeaders::new()
+            .add((header::CACHE_CONTROL, "no-store"))
+            .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .add((header::CONTENT_SECURITY_POLICY, middleware::CSP))
+            .add((header::REFERRER_POLICY, "no-referrer"));
+        actix_web::App::new()
+            .app_data(app.clone())
+            .wrap(from_fn(at_the_door))
+            .wrap(headers)
+            .route("/.well-known/acme-challenge/{token}", web::get().to(acme::acme))
+            .route("/healthz", web::get().to(acme::healthz))
+            .default_service(web::to(redirect))
+    };
+    serve(service, listeners, None, crowd, 1, FINISH)
+}
+
+/// Refuses an AuthID, at whatever address.
+async fn at_the_door(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    https_and_host::fold(&mut request);
+    oauth_url::read(&mut request);
+    match request.app_data::<web::Data<App>>() {
+        Some(app) if request.headers().contains_key(&authid::HEADER) => {
+            let answer = https_and_host::plain_http(request.request(), app);
+            Ok(request.into_response(answer).map_into_right_body())
+        }
+        _ => Ok(next.call(request).await?.map_into_left_body()),
+    }
+}
+
+/// Sends a visitor to the same path by https. Of the query only the service goes along: what others could read on the
+/// way, a fetch token perhaps, is not to be of use any more. Who opened the window is still told.
+async fn redirect(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    if form::query(&request, "authid").is_some() || !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return https_and_host::plain_http(&request, &app);
+    }
+    if request.path().len() > middleware::MAX_URI {
+        return rejection::answer(&request, StatusCode::URI_TOO_LONG);
+    }
+    let service = form::query(&request, "type").and_then(|id| ServiceId::parse(&id));
+    let query = service.map_or_else(String::new, |id| format!("?type={id}"));
+    let location = format!("{}{}{query}", app.own_origin().as_str(), request.path());
+    HttpResponse::PermanentRedirect()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
+        .finish()
+}

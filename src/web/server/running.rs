@@ -1,0 +1,92 @@
+//! A server that answers, and its end. Told to end, it first says so at `/readyz` and with `Connection: close` in every
+//! answer, and goes on serving until balancers have seen it; then it takes no more, and finishes what is under way.
+
+use crate::app::App;
+use crate::socket::Crowd;
+use actix_web::dev::{self, ServerHandle};
+use actix_web::web;
+use futures_util::future::select_all;
+use std::io;
+use std::iter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long what is under way may take when the server ends: more than the budget of a refresh.
+pub(in crate::web) const FINISH: Duration = Duration::from_secs(25);
+
+/// A server that answers, on its listeners.
+pub struct Running {
+    public: Listening,
+    /// What answers to the last: for operators, and for those who come by http.
+    beside: Vec<Listening>,
+    app: web::Data<App>,
+    /// How long it continues to serve after being told to end.
+    drain: Duration,
+}
+
+/// A server that answers, and its connections.
+pub(in crate::web) struct Listening {
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+    crowd: Arc<Crowd>,
+}
+
+impl Listening {
+    pub(in crate::web) fn start(server: dev::Server, crowd: Arc<Crowd>) -> Self {
+        Self { handle: server.handle(), task: tokio::spawn(server), crowd }
+    }
+
+    async fn ended(&mut self) -> io::Result<()> {
+        let ended = (&mut self.task).await;
+        ended.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+    }
+}
+
+impl Running {
+    pub(in crate::web) fn start(
+        public: Listening,
+        beside: Vec<Listening>,
+        app: web::Data<App>,
+        drain: Duration,
+    ) -> Self {
+        Self { public, beside, app, drain }
+    }
+
+    /// Waits for an end that nobody asked for.
+    ///
+    /// # Errors
+    /// What made it end.
+    pub async fn ended(&mut self) -> io::Result<()> {
+        let all = iter::once(&mut self.public).chain(&mut self.beside);
+        select_all(all.map(|listening| Box::pin(listening.ended()))).await.0
+    }
+
+    /// Ends it without losing anything: whoever waits is answered at once, and it serves for [`Listeners::drain`](crate::config::Listeners::drain) more, then finishes what is under way, detached
+    /// calls to providers included, in 25 s at most, and tries for 5 s more to write down what they brought. The admin listener answers to the last.
+    pub async fn drain(&self) {
+        self.app.health().drain();
+        self.app.tokens().end_waiting();
+        sleep(self.drain).await;
+        let end = Instant::now() + FINISH;
+        self.public.crowd.leave();
+        let answered = timeout_at(end, self.public.handle.stop(true)).await.is_ok();
+        let settled = self.app.tokens().settle(end.saturating_duration_since(Instant::now())).await;
+        if !(answered && settled) {
+            tracing::warn!("not everything under way was finished in time");
+        }
+    }
+
+    /// Ends it at once.
+    ///
+    /// # Errors
+    /// When a listener had ended badly before.
+    pub async fn stop(self) -> io::Result<()> {
+        for mut listening in iter::once(self.public).chain(self.beside) {
+            listening.handle.stop(false).await;
+            listening.ended().await?;
+        }
+        Ok(())
+    }
+}
