@@ -56,7 +56,7 @@ pub(super) fn tables(id: &str, old: &OldService, base: Option<&Provider>, tables
     for (name, value) in params {
         tables.set(&["providers", id, "authorize_params", name], value);
     }
-    tables.set(&["clients", id, "id"], old.client_id);
+    tables.set(&["clients", id, "id"], old.client_id.as_str());
     tables.set_secret(["clients", id], "secret", format!("{id}-secret"), &old.client_secret);
     report.add(
         Became::Differs,
