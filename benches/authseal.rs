@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark has no one to return an error to")]
 #![allow(missing_docs, reason = "criterion_group makes a public function")]
 
+#[path = "../tests/support/keyring.rs"]
+mod keyring;
+
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{HttpRequest, HttpResponse, HttpServer, web};
 use authseal::app::App;
@@ -13,11 +16,12 @@ use authseal::config::{Config, Sources};
 use authseal::demo::{DemoProvider, walk};
 use authseal::denylist::parse;
 use authseal::provider::Catalogue;
-use authseal::seal::{Epoch, EpochKeys, Key, Keyring, new_secret_text};
+use authseal::seal::{Epoch, EpochKeys, Key, Keyring};
 use authseal::web::Server;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use keyring::{key, secret};
 use std::fmt::Write;
 use std::fs::Permissions;
 use std::hint::black_box;
@@ -33,8 +37,7 @@ const SHORT_TOKEN: usize = 103;
 const LONG_TOKEN: usize = 1_500;
 
 fn keyring() -> Keyring {
-    let secret = new_secret_text(Epoch::parse("1").unwrap()).unwrap();
-    Keyring::parse(&format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"", *secret)).unwrap()
+    Keyring::parse(&format!("primary = 1\n{}", key(1))).unwrap()
 }
 
 fn login(token_len: usize) -> Grant {
@@ -84,7 +87,7 @@ fn refused(criterion: &mut Criterion) {
 
 /// Reading a keyring's secret, key derivation included: once per epoch and reload.
 fn keys(criterion: &mut Criterion) {
-    let secret = new_secret_text(Epoch::parse("1").unwrap()).unwrap();
+    let secret = secret(1);
     criterion.bench_function("keys/from_text", |b| b.iter(|| EpochKeys::from_text(black_box(&secret))));
 }
 
@@ -184,12 +187,11 @@ async fn log_in(folder: &Path) -> (web::Data<App>, SocketAddr, String) {
     let url = format!("http://{address}");
     let provider = DemoProvider::start(&Zeroizing::new([7; 32]), format!("{url}/logged-in"), &Catalogue::default());
     let provider = provider.unwrap();
-    let secret_text = new_secret_text(Epoch::FIRST).unwrap();
     let write = |name: &str, text: String| {
         std::fs::write(folder.join(name), text).unwrap();
         std::fs::set_permissions(folder.join(name), Permissions::from_mode(0o600)).unwrap();
     };
-    write("keys.toml", format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"", *secret_text));
+    write("keys.toml", format!("primary = 1\n{}", key(1)));
     write("denylist", "authseal-denylist 1\n".to_owned());
     write("authseal.toml", format!("public_url = \"{url}\"\n{}", provider.configuration));
     let sources =

@@ -4,11 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark has no one to return an error to")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
+#[path = "../tests/support/keyring.rs"]
+mod keyring;
+#[path = "../tests/support/token_endpoint.rs"]
+mod token_endpoint;
+
 use authseal::authid::{Grant, ServiceId, seal};
-use authseal::seal::{Epoch, Keyring, new_secret_text};
+use authseal::seal::{Epoch, Keyring};
+use keyring::key;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -32,7 +38,7 @@ fn main() {
     configure(at);
     let keyring = Keyring::parse(&fs::read_to_string(at.join("keys.toml")).unwrap()).unwrap();
     let authid = |epoch: i64| {
-        let keys = keyring.opener(Epoch::try_from(epoch).unwrap()).unwrap();
+        let keys = keyring.keys(Epoch::try_from(epoch).unwrap()).unwrap();
         let service = ServiceId::parse("exampledrive").unwrap();
         let login = Grant::new(service, "t".repeat(100).into(), 1_795_420_000).unwrap();
         seal(keys, &login).unwrap().expose().to_owned()
@@ -72,9 +78,7 @@ fn main() {
 
 /// A server's configuration, a keyring of two epochs, and a provider that always answers.
 fn configure(folder: &Path) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = listener.local_addr().unwrap();
-    thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(|stream| answer(&stream)));
+    let at = token_endpoint::start(360_000);
     fs::write(
         folder.join("authseal.toml"),
         format!(
@@ -85,24 +89,8 @@ fn configure(folder: &Path) {
         ),
     )
     .unwrap();
-    let secret = |epoch: &str| new_secret_text(Epoch::parse(epoch).unwrap()).unwrap().to_string();
-    let key = |epoch| format!("[[key]]\nepoch = {epoch}\nsecret = \"{}\"\n", secret(epoch));
-    fs::write(folder.join("keys.toml"), format!("primary = 1\n{}{}", key("1"), key("2"))).unwrap();
+    fs::write(folder.join("keys.toml"), format!("primary = 1\n{}{}", key(1), key(2))).unwrap();
     fs::set_permissions(folder.join("keys.toml"), Permissions::from_mode(0o600)).unwrap();
-}
-
-fn answer(mut stream: &TcpStream) {
-    let mut reader = BufReader::new(stream);
-    let mut length = 0;
-    for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let _ = reader.take(length).read_to_end(&mut Vec::new());
-    let body = r#"{"access_token":"an-access-token","token_type":"bearer","expires_in":360000}"#;
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
-    let _ = write!(stream, "{head} {}\r\n\r\n{body}", body.len());
 }
 
 /// A denylist that refuses epoch 2, a hundred others and as many logins; `more` makes two lists differ.

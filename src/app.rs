@@ -1,21 +1,23 @@
-//! The whole, built from a checked configuration: every room, wired once.
+//! The composition root: a checked [`Config`] becomes the modules of a server, each wired once. What only one of them
+//! asks for passes through whole, as [`HttpSettings`] does; where to listen is left to the server.
 
 mod tend;
 
-use crate::access::{Access, PasswordFile};
 use crate::clock::Clock;
 use crate::config::{Config, HttpSettings, KeyringSource};
 use crate::denylist::Denylist;
 use crate::health::Health;
 use crate::keyring_file::LiveKeyring;
-use crate::login::{DeliveryRules, Logins, Origin};
+use crate::login::{DeliveryRules, Logins};
 use crate::meter::Meter;
+use crate::net::Origin;
 use crate::pages::Pages;
-use crate::provider::{Catalogue, Providers, Visit};
+use crate::password::{PasswordFile, SharedPassword};
+use crate::provider::{Catalogue, ProviderClient, Visit};
 use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
-use crate::tokens::TokenService;
+use crate::tokens::{Settings, TokenService};
 use crate::watch::Watch;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -29,9 +31,9 @@ pub struct App {
     logins: Logins,
     limits: Limits,
     store: Arc<Store>,
-    access: Option<Access>,
+    password: Option<SharedPassword>,
     certificate: Option<Arc<LiveCertificate>>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     pages: Pages,
     watch: Watch,
     health: Health,
@@ -82,8 +84,8 @@ impl App {
         let pages = collect(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
         let meter = Meter::new(clock.clone(), config.names());
         let providers =
-            collect(&mut faults, Providers::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
-        let own_origin = collect(&mut faults, Origin::of(public_url.as_str()).ok_or("`public_url` is too long"));
+            collect(&mut faults, ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
+        let own_origin = collect(&mut faults, Origin::parse(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = collect(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
         let host = public_url.host().map(|host| host.to_owned());
         let certificate = config.tls.zip(host).map(|(files, host)| LiveCertificate::open(files, host, clock.clone()));
@@ -102,17 +104,20 @@ impl App {
         else {
             return Err(StartupError(faults));
         };
-        let (keyring, denylist, providers) = (Arc::new(keyring), Arc::new(denylist), Arc::new(providers));
-        let access = password.map(|password| Access::new(password, keyring.clone(), clock.clone()));
+        let keyring = Arc::new(keyring);
+        let denylist = Arc::new(denylist);
+        let providers = Arc::new(providers);
+        let shared = password.map(|password| SharedPassword::new(password, keyring.clone(), clock.clone()));
         let certificate = certificate.map(Arc::new);
         let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
-        let files = [keyring.follow(), denylist.follow(), access.as_ref().and_then(Access::follow), certificate_file];
+        let files =
+            [keyring.follow(), denylist.follow(), shared.as_ref().and_then(SharedPassword::follow), certificate_file];
         let watch = Watch::start(files.into_iter().flatten().collect());
         let watch = watch.map_err(|error| StartupError(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = DeliveryRules {
             own: own_origin.clone(),
             loopback: config.delivery.loopback,
-            listed: config.delivery.trusted_origins.iter().filter_map(|origin| Origin::of(origin)).collect(),
+            listed: config.delivery.trusted_origins.iter().filter_map(|origin| Origin::parse(origin)).collect(),
         };
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
@@ -122,7 +127,7 @@ impl App {
             denylist.clone(),
             providers.clone(),
             store.clone(),
-            config.patience,
+            Settings { patience: config.patience, legacy: config.legacy },
             clock.clone(),
             meter.clone(),
         );
@@ -132,14 +137,14 @@ impl App {
                 denylist.clone(),
                 store.clone(),
                 certificate.clone(),
-                access.as_ref().map(|access| access.load_status().clone()),
+                shared.as_ref().map(|shared| shared.load_status().clone()),
                 meter.clone(),
             ),
             limits: Limits::new(config.rates, &clock),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
-            access,
+            password: shared,
             certificate,
             pages,
             providers,
@@ -172,8 +177,8 @@ impl App {
     }
 
     /// Who may begin a login; `None` where everybody may.
-    pub fn access(&self) -> Option<&Access> {
-        self.access.as_ref()
+    pub fn password(&self) -> Option<&SharedPassword> {
+        self.password.as_ref()
     }
 
     /// What there is to log in to.

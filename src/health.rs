@@ -94,7 +94,7 @@ pub struct KeyringView {
 pub struct EpochView {
     /// Its number.
     pub epoch: u32,
-    /// See [`KeyState::word`](crate::seal::KeyState::word).
+    /// See [`KeyState::label`](crate::seal::KeyState::label).
     pub state: &'static str,
     /// When its key was made, RFC 3339.
     pub created: Option<String>,
@@ -154,7 +154,7 @@ impl Health {
         let keyring = self.keyring.load();
         let epochs = keyring.entries().map(|(epoch, state, entry)| EpochView {
             epoch: epoch.number(),
-            state: state.word(),
+            state: state.label(),
             created: entry.created.map(|time| time.to_string()),
             fingerprint: entry.keys.as_ref().ok().map(|keys| keys.fingerprint()),
             last_seen: self.meter.last_seen(epoch.number()).map(rfc3339),
@@ -188,7 +188,7 @@ impl Health {
     }
 
     fn count_epochs(&self) {
-        let states = self.keyring.load().entries().map(|(epoch, state, _)| (epoch.number(), state.word())).collect();
+        let states = self.keyring.load().entries().map(|(epoch, state, _)| (epoch.number(), state.label())).collect();
         self.meter.keyring(&states);
     }
 

@@ -3,7 +3,7 @@
 //! A person logs in once, in a browser; the provider's refresh token is sealed into a string, the *AuthID*, with a
 //! key that only this server holds. Later a backup client sends the AuthID to `/refresh` and gets an access token.
 //!
-//! The rooms, in reading order. A room imports only what stands above it (`tests/imports/` checks that).
+//! The rooms, in reading order. A room imports only what is above it (`tests/imports/` checks that).
 
 pub mod unseen;
 pub mod clock;
@@ -23,9 +23,9 @@ pub mod denylist;
 pub mod store;
 pub mod health;
 pub mod tokens;
-pub mod login;
-pub mod access;
+pub mod password;
 pub mod config;
+pub mod login;
 pub mod texts;
 pub mod pages;
 pub mod app;

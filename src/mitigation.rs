@@ -7,7 +7,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mitigation {
     /// A login ends in the browser where it began, and what was sealed for one browser is of no use in another.
-    Binder,
+    BrowserCookie,
     /// A state, a login link or a ticket ends after its time.
     Age,
     /// A callback counts once.

@@ -1,4 +1,5 @@
-//! Pages: templates and texts from the binary, or an operator's own in their place. Knows nothing of what is shown on them.
+//! Pages: HTML templates and texts from the binary, or an operator's own in their place. Knows nothing of what is shown on
+//! them.
 
 use crate::config::Site;
 use crate::files::{self, Readers, Unread};

@@ -1,5 +1,5 @@
-//! How often something may happen in a minute. What opens is never counted, nor is what succeeds: limits are for guesses,
-//! and for calls that somebody else pays for.
+//! Rate limits: how often something may happen in a minute. What opens is never counted, nor is what succeeds: limits are
+//! for guesses, and for calls that somebody else pays for.
 //!
 //! Counted by network. Where the client's address is not known, all who come through the same proxy look alike, and one
 //! of them must not lock out the others: there the count is far higher, or there is none. Everything is in memory and
@@ -63,6 +63,16 @@ impl<K: Copy + Eq + Hash + Send + Sync + 'static> Limit<K> {
         outcome
     }
 
+    /// What [`Limit::admit`] would say, without counting.
+    ///
+    /// # Errors
+    /// As [`Limit::admit`].
+    pub fn would_admit(&self, who: K, most: u32) -> Result<(), Duration> {
+        let now = self.clock.uptime();
+        let window = self.windows.get(&who).filter(|window| now < window.began + MINUTE && window.count >= most);
+        window.map_or(Ok(()), |window| Err((window.began + MINUTE).saturating_sub(now)))
+    }
+
     /// Takes one back that was counted.
     pub fn give_back(&self, who: K) {
         self.windows.entry(who).and_compute_with(|entry| match entry.map(|entry| entry.into_value()) {
@@ -107,17 +117,27 @@ impl Limits {
         Self { rates, invalid: Limit::new(clock), revocations: calls(), tests: calls(), pastes: calls() }
     }
 
+    /// Whether an AuthID that may be a guess may cost anything: whether there were not too many that did not open.
+    ///
+    /// # Errors
+    /// When there were: the time until the count starts again.
+    pub fn may_guess(&self, client: Client) -> Result<(), Duration> {
+        counted(client).map_or(Ok(()), |address| self.invalid.would_admit(address, self.rates.invalid_authids))
+    }
+
     /// Counts an AuthID that does not open. A refusal costs this server next to nothing, so nothing is counted where it might
     /// hit others: of a client that is not known, or on this machine, where a proxy may be that says nothing of clients.
     ///
     /// # Errors
     /// When there were too many: the time until the count starts again.
     pub fn invalid_authid(&self, client: Client) -> Result<(), Duration> {
-        client
-            .address
-            .filter(|address| !address.is_loopback())
-            .map_or(Ok(()), |address| self.invalid.admit(address, self.rates.invalid_authids))
+        counted(client).map_or(Ok(()), |address| self.invalid.admit(address, self.rates.invalid_authids))
     }
+}
+
+/// Whose AuthIDs that do not open are counted.
+fn counted(client: Client) -> Option<ClientNet> {
+    client.address.filter(|address| !address.is_loopback())
 }
 
 /// A limit for what is a call to a provider each time: for each network, a /48 of IPv6; for each login; and for all.
@@ -189,6 +209,8 @@ mod tests {
         let limits = Limits::new(RATES, &Clock::system());
         let admits = |client| limits.invalid_authid(client).is_ok();
         assert!((0..3).all(|_| admits(known("2001:db8::1"))) && !admits(known("2001:db8::2")));
+        let may = |address| limits.may_guess(known(address)).is_ok();
+        assert!(!may("2001:db8::3") && may("192.0.2.1") && may("192.0.2.1") && limits.may_guess(unknown()).is_ok());
         assert!(admits(known("2001:db8:0:1::1")) && admits(known("192.0.2.1")));
         assert!((0..1000).all(|_| admits(unknown()) && admits(known("127.0.0.1")) && admits(known("::1"))));
     }

@@ -1,4 +1,4 @@
-//! What people read in a browser: one file of texts for each language, and which language a browser asks for.
+//! Localization, what users read in a browser: one file of texts for each language, and which language a browser asks for.
 //!
 //! A text is found by its key and filled in by the template engine that the pages have, so that a page needs no other
 //! syntax. An operator may have other words for some keys. `X-Reason`, JSON and the log are English and not from here.
@@ -60,11 +60,11 @@ pub enum TextFault {
 impl Language {
     /// The language for this browser: of those that its `Accept-Language` (RFC 9110 section 12.5.4) takes, the one it
     /// likes best. `de-AT` is served with `de`.
-    pub fn of(request: &HttpRequest) -> Self {
+    pub fn from_request(request: &HttpRequest) -> Self {
         let AcceptLanguage(mut ranges) = AcceptLanguage::parse(request).unwrap_or_else(|_| AcceptLanguage(Vec::new()));
         ranges.truncate(MAX_RANGES);
         ranges.sort_by_key(|range| std::cmp::Reverse(range.quality)); // stable: of equals the first
-        // `None` is `*`, which stands for every language that has no range of its own.
+        // `None` is `*`, which means every language that has no range of its own.
         let ranges: Vec<_> = ranges
             .iter()
             .map(|range| (range.item.item().map(|tag| tag.primary_language().to_ascii_lowercase()), range.quality))

@@ -1,5 +1,5 @@
-//! "Call me when this file may have changed": a thread for each followed file, woken by inotify, by a poll every second
-//! and when told to (SIGHUP). One thread for all would stop at the first file whose disk hangs.
+//! "Call me when this file may have changed": a thread for each followed file, woken by inotify, by a poll every
+//! second and when told to (SIGHUP). One thread for all would stop at the first file whose disk hangs.
 //!
 //! inotify watches the parent directory, not the file: editors and Kubernetes swap files by renaming, and a watch on
 //! the old inode would sleep through that. The poll is for all that inotify does not see: network file systems,
@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// What tells one state of a file from another without reading it: device, inode, size and when it was written to or
-/// its mode changed, in nanoseconds. The mode counts because a file may be refused for it and mended by `chmod`.
+/// its mode changed, in nanoseconds. The mode counts because a file may be refused for it and fixed by `chmod`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStamp {
     device: u64,
@@ -56,7 +56,7 @@ impl FileStamp {
         self.links == 0
     }
 
-    /// The stamp of what stands at `path`, symlinks followed; `None` when that cannot be told.
+    /// The stamp of what is at `path`, symlinks followed; `None` when that cannot be told.
     fn at(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::new(&metadata))
     }
@@ -151,7 +151,7 @@ impl LoadStatus {
     }
 }
 
-/// The directory that `path` stands in.
+/// The directory that `path` is in.
 pub(crate) fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,

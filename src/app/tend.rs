@@ -1,4 +1,4 @@
-//! Looks after the state store beside the requests: whether it answers again, and how it is set up.
+//! A background task for the state store: whether it works again after an outage, and how it is set up.
 
 use crate::store::Store;
 use std::sync::Weak;
@@ -12,7 +12,8 @@ const ADVICE: u32 = 12;
 /// Tells the log how the store should be set up, as soon as it can be asked, and when that changes: after a failover
 /// another Redis answers. While it fails it is asked whether it still does.
 pub(super) async fn tend(store: Weak<Store>) {
-    let (mut told, mut wait) = (Vec::new(), 0);
+    let mut told = Vec::new();
+    let mut wait = 0;
     while let Some(store) = store.upgrade() {
         store.probe().await;
         wait = if store.was_replaced() { 0 } else { wait };

@@ -1,8 +1,8 @@
 //! The plaintext of an AuthID: a compact JSON object. Members that are not known are kept as they are written when the
 //! login is sealed again, so that servers of two versions can serve the same AuthIDs side by side.
 
-use super::grant::{AppId, Grant, GrantId, RecordSecret};
-use super::text::ServiceId;
+use super::grant::{Grant, RecordSecret, Unknown};
+use super::ids::{AppId, GrantId, ServiceId};
 use crate::clock::UnixTime;
 use secrecy::ExposeSecret;
 use serde::de::{Error, MapAccess, Visitor};
@@ -16,10 +16,6 @@ use zeroize::Zeroizing;
 
 /// The times that an AuthID can hold: what RFC 3339 can write, from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59Z.
 const TIMES: RangeInclusive<UnixTime> = 0..=253_402_300_799;
-
-/// Members that are not known here: names, and values as JSON. They may be secret.
-#[derive(Clone, Default)]
-pub struct Unknown(Vec<(String, Zeroizing<String>)>);
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "lowercase")]

@@ -1,67 +1,13 @@
-//! A login: what is inside an AuthID. How it is written is in `content`.
+//! A grant: what a user granted at a provider in one login (RFC 6749 section 1.3), and what is inside an AuthID. How it is
+//! written is in `content`.
 
-use super::ServiceId;
-use super::content::Unknown;
+use super::ids::{AppId, GrantId, ServiceId};
 use crate::clock::UnixTime;
 use crate::seal::{SealError, random};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use secrecy::SecretString;
-use sha2::{Digest, Sha256};
-use std::fmt;
 use zeroize::Zeroizing;
-
-/// 16 random bytes that name one login. Not secret: they are logged, reported and revoked by. Kept by re-sealing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GrantId([u8; 16]);
-
-impl GrantId {
-    /// A new one.
-    ///
-    /// # Errors
-    /// When the operating system has no randomness.
-    pub fn random() -> Result<Self, SealError> {
-        random().map(Self)
-    }
-
-    /// From its bytes.
-    pub const fn new(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// Reads 32 lower-case hex digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        let digit = |b: u8| match b {
-            b'0'..=b'9' => Some(b - b'0'),
-            b'a'..=b'f' => Some(b - b'a' + 10),
-            _ => None,
-        };
-        let text: &[u8; 32] = text.as_bytes().try_into().ok()?;
-        let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            let [high, low] = pair else { return None };
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Some(Self(bytes))
-    }
-}
-
-impl fmt::Display for GrantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for GrantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// 32 random bytes known only to the holder of the AuthID (and to this server while it is open): what a stored record
 /// of this login is named by and sealed with. Kept by re-sealing.
@@ -98,34 +44,6 @@ impl RecordSecret {
     }
 }
 
-/// Which app registration at the provider a login was made with: the only client that its refresh token is good for.
-/// Not secret. Client ids differ in much more than 48 bits hold, and only those of one provider are told apart by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AppId([u8; 6]);
-
-impl AppId {
-    /// That of a client at a provider, by their ids.
-    pub fn of(provider: &str, client_id: &str) -> Self {
-        let mut hash = Sha256::new_with_prefix("authseal app v1\0");
-        hash.update(provider);
-        hash.update([0]);
-        hash.update(client_id);
-        let hash: [u8; 32] = hash.finalize().into();
-        Self(std::array::from_fn(|i| hash[i]))
-    }
-
-    /// Reads 8 characters of base64url.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        BASE64URL.decode(text).ok()?.try_into().ok().map(Self)
-    }
-}
-
-impl fmt::Display for AppId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64URL.encode(self.0))
-    }
-}
-
 /// One person's login at one service.
 #[derive(Clone)]
 pub struct Grant {
@@ -135,9 +53,10 @@ pub struct Grant {
     pub id: GrantId,
     /// The provider's refresh token.
     pub refresh_token: SecretString,
-    /// When the refresh token came from the provider. A move to a newer key alone keeps it.
+    /// When the refresh token came from the provider; 0 where that is not known, since it was never sealed. A move to a
+    /// newer key alone keeps it.
     pub sealed_at: UnixTime,
-    /// When the person logged in.
+    /// When the person logged in; 0 where that is not known: earlier than whatever a rule about old logins names.
     pub login_at: UnixTime,
     /// See [`RecordSecret`].
     pub record_secret: RecordSecret,
@@ -168,9 +87,24 @@ impl Grant {
         })
     }
 
+    /// One that another server made and did not seal.
+    pub fn unsealed(service: ServiceId, id: GrantId, refresh_token: SecretString, record_secret: RecordSecret) -> Self {
+        let (app, ends_at, unknown) = (None, None, Unknown::default());
+        Self { service, id, refresh_token, sealed_at: 0, login_at: 0, record_secret, app, ends_at, unknown }
+    }
+
+    /// Whether it was never sealed.
+    pub fn is_unsealed(&self) -> bool {
+        self.sealed_at == 0
+    }
+
     /// The same login around another refresh token, which came at `sealed_at`. What was said of the old one's end is
     /// not true of it.
     pub fn renewed(&self, refresh_token: SecretString, sealed_at: UnixTime) -> Self {
         Self { refresh_token, sealed_at, ends_at: None, ..self.clone() }
     }
 }
+
+/// Members that are not known here: names, and values as JSON. They may be secret.
+#[derive(Clone, Default)]
+pub struct Unknown(pub(super) Vec<(String, Zeroizing<String>)>);

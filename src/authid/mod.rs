@@ -6,15 +6,16 @@
 
 mod content;
 mod grant;
+mod ids;
 mod pasted;
 mod revoke_code;
 mod text;
 
-pub use content::Unknown;
-pub use grant::{AppId, Grant, GrantId, RecordSecret};
+pub use grant::{Grant, RecordSecret, Unknown};
+pub use ids::{AppId, GrantId, ServiceId};
 pub use pasted::{strip, tidy};
 pub use revoke_code::RevokeCode;
-pub use text::{AuthId, Envelope, ParseError, ServiceId};
+pub use text::{AuthId, Envelope, ParseError};
 
 use crate::seal::{Epoch, EpochKeys, Keyring, NoKey, Purpose, SealError};
 use secrecy::ExposeSecret;
@@ -69,7 +70,7 @@ impl Envelope {
     /// # Errors
     /// When that key is not here or does not fit.
     pub fn open(&self, keyring: &Keyring) -> Result<Grant, OpenError> {
-        let keys = keyring.opener(self.epoch).map_err(OpenError::NoKey)?;
+        let keys = keyring.keys(self.epoch).map_err(OpenError::NoKey)?;
         let associated = associated_data(&self.service, self.epoch, self.grant);
         let plaintext = keys.authid().open(&associated, self.sealed()).ok_or(OpenError::Forged)?;
         // What opens was sealed here, so other content is a fault of ours; no one else can tell, so say the same.

@@ -48,7 +48,7 @@ impl RevokeCode {
     /// # Errors
     /// When that key is not here or the code is not of its making.
     pub fn check(&self, keyring: &Keyring) -> Result<(), OpenError> {
-        let keys = keyring.opener(self.epoch).map_err(OpenError::NoKey)?;
+        let keys = keyring.keys(self.epoch).map_err(OpenError::NoKey)?;
         let right = tag(keys, &self.service, self.grant).ct_eq(&self.tag);
         if mitigation::on(Mitigation::RevokeCodeTag) && !bool::from(right) { Err(OpenError::Forged) } else { Ok(()) }
     }
@@ -91,17 +91,9 @@ fn decode(body: &str) -> Option<([u8; 16], [u8; TAG_LEN])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seal::{NoKey, new_secret_text};
+    use crate::seal::NoKey;
+    use crate::seal::testing::keyring;
     use secrecy::ExposeSecret;
-
-    fn keyring(epochs: &[u32]) -> Keyring {
-        let key = |epoch: &u32| {
-            let secret = new_secret_text(Epoch::parse(&epoch.to_string()).unwrap()).unwrap();
-            format!("[[key]]\nepoch = {epoch}\nsecret = \"{}\"\n", *secret)
-        };
-        let keys: String = epochs.iter().map(key).collect();
-        Keyring::parse(&format!("primary = {}\n{keys}", epochs[0])).unwrap()
-    }
 
     fn code(keyring: &Keyring) -> String {
         let service = ServiceId::parse("box.com").unwrap();
@@ -114,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_code_names_its_login_and_reads_back() {
-        let keyring = keyring(&[7]);
+        let keyring = keyring(7, &[7]);
         let (service, grant) = (ServiceId::parse("box.com").unwrap(), GrantId::random().unwrap());
         let printed = RevokeCode::new(keyring.primary(), &service, grant).print();
         let text = printed.expose_secret();
@@ -127,7 +119,7 @@ mod tests {
 
     #[test]
     fn no_character_of_a_code_can_be_changed() {
-        let keyring = keyring(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        let keyring = keyring(1, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
         let text = code(&keyring);
         for (at, old) in text.char_indices() {
             for new in "0o1il9zu-:Ab ".chars().filter(|new| *new != old) {
@@ -145,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_code_counts_with_the_key_of_its_epoch_alone() {
-        let (ours, theirs, newer) = (keyring(&[1]), keyring(&[1]), keyring(&[2]));
+        let (ours, theirs, newer) = (keyring(1, &[1]), keyring(1, &[1]), keyring(2, &[2]));
         let check = |text: &str| RevokeCode::parse(text).unwrap().check(&ours);
         assert_eq!(check(&code(&theirs)), Err(OpenError::Forged));
         assert_eq!(check(&code(&newer)), Err(OpenError::NoKey(NoKey::Newer)));

@@ -1,53 +1,17 @@
-//! The AuthID as text: one way to write it, everything else refused.
+//! The AuthID as text: one way to write it, everything else refused. A second spelling would slip past lists of revoked
+//! ones.
 
-use super::{GrantId, MAX_LEN};
+use super::MAX_LEN;
+use super::ids::{GrantId, ServiceId};
 use crate::seal::Epoch;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
-use std::fmt;
 use thiserror::Error;
 
 const VERSION: &str = "v3";
 /// Grant id, nonce and tag: the shortest body, around an empty ciphertext.
 const MIN_BODY: usize = 16 + 24 + 16;
-
-/// The short name of a service, as clients ask for it: `googledrive`, `box.com`. 1 to 32 of `a-z 0-9 . _ -`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(try_from = "String")]
-pub struct ServiceId(String);
-
-impl ServiceId {
-    /// Most characters in a service id.
-    pub const MAX_LEN: usize = 32;
-
-    /// Reads a service id; there is no second spelling.
-    pub fn parse(text: &str) -> Option<Self> {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-        let fits = (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(allowed);
-        fits.then(|| Self(text.to_owned()))
-    }
-
-    /// The id itself.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for ServiceId {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| format!("`{text}` is not a service id: 1 to 32 of a-z, 0-9, `.`, `_` and `-`"))
-    }
-}
-
-impl fmt::Display for ServiceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// A whole AuthID. A secret: whoever holds it can get access tokens.
 #[derive(Clone)]
@@ -85,10 +49,10 @@ pub enum ParseError {
     #[error("not an AuthID")]
     Malformed,
     /// An AuthID of the older unsealed form, `v2:<service>:<refresh token>`.
-    #[error("an AuthID of version 2")]
+    #[error("an AuthID of version 2, which duplicati/oauth-server makes; `legacy.v2 = true` has them served")]
     Version2(Option<ServiceId>),
     /// An AuthID that refers to another server's database, `<32 hex digits>:<password>`.
-    #[error("an AuthID of version 1")]
+    #[error("an AuthID of version 1, which duplicati/oauth-server makes; `legacy.v1_dir` has them served")]
     Version1,
 }
 
@@ -145,15 +109,8 @@ fn predecessor(text: &str) -> ParseError {
 mod tests {
     use super::super::{Grant, OpenError, SealLoginError, seal};
     use super::*;
-    use crate::seal::{Keyring, NoKey, new_secret_text};
-
-    fn keyring(primary: i64, epochs: &[i64]) -> Keyring {
-        let keys = epochs.iter().map(|epoch| {
-            let secret = new_secret_text(Epoch::try_from(*epoch).unwrap()).unwrap();
-            format!("[[key]]\nepoch = {epoch}\nsecret = \"{}\"\n", *secret)
-        });
-        Keyring::parse(&format!("primary = {primary}\n{}", keys.collect::<String>())).unwrap()
-    }
+    use crate::seal::NoKey;
+    use crate::seal::testing::keyring;
 
     fn grant(token: &str) -> Grant {
         let service = ServiceId::parse("box.com").unwrap();

@@ -1,17 +1,18 @@
-//! `authseal authid …`: what the pages /inspect and /revoke do, for whoever has the server's files. Works beside a running
-//! server and without one.
+//! `authseal authid …`: inspect, reseal and revoke AuthIDs with the server's files, as the pages /inspect and /revoke do.
+//! Works beside a running server and without one.
 
 use super::export::{To, export};
-use super::{ConfigFile, Misuse, block_on, json};
+use super::{ConfigFile, UsageError, block_on, json};
 use crate::authid::ParseError;
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
-use crate::provider::Providers;
+use crate::provider::ProviderClient;
+use crate::seal::Epoch;
 use crate::store::Store;
-use crate::tokens::{AtProvider, ExchangeError, Opened, Patience, TokenService, Withdrawal};
+use crate::tokens::{ExchangeError, Opened, ProviderRevocation, ProviderRevocationMode, Settings, TokenService};
 use crate::web::verdict;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -28,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PASTED: Duration = Duration::from_millis(100);
 
 #[derive(Subcommand)]
-pub(super) enum Verb {
+pub(super) enum Command {
     /// Read an AuthID from standard input and say what it is: service, login id, epoch, times, revoked or not
     ///
     /// The AuthID is not taken as an argument, because other users of this machine can read those. Nothing secret is
@@ -40,7 +41,7 @@ Examples:
     Inspect {
         #[command(flatten)]
         input: Input,
-        /// Ask the storage provider once whether the login still works; it is an error if not
+        /// One request to the storage provider, whether the login still works; an error if not
         #[arg(long)]
         test: bool,
     },
@@ -81,7 +82,7 @@ Examples:
     Revoke {
         #[command(flatten)]
         input: Input,
-        /// End the login at the storage provider too, even where that ends every login of that person at this app
+        /// Revocation at the storage provider too, even where that ends every login of that user at this app
         #[arg(long)]
         at_provider: bool,
     },
@@ -91,7 +92,7 @@ Examples:
 pub(super) struct Input {
     #[command(flatten)]
     file: ConfigFile,
-    /// Print JSON
+    /// Output as JSON
     #[arg(long)]
     json: bool,
     /// Taken only to be refused without being printed, as it would be if it were unknown.
@@ -99,27 +100,34 @@ pub(super) struct Input {
     argument: Vec<OsString>,
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let (Verb::Inspect { input, .. }
-    | Verb::Reseal { input }
-    | Verb::Export { input, .. }
-    | Verb::Revoke { input, .. }) = verb;
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+    let (Command::Inspect { input, .. }
+    | Command::Reseal { input }
+    | Command::Export { input, .. }
+    | Command::Revoke { input, .. }) = command;
     if !input.argument.is_empty() {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
-        return Err(Misuse(advice.to_owned()).into());
+        return Err(UsageError(advice.to_owned()).into());
     }
-    let (config, json) = (input.file.load()?, input.json);
+    let config = input.file.load()?;
+    let json = input.json;
     let text = read()?;
     block_on(async {
         let (tokens, providers, _) = rooms(config)?;
-        let done = match verb {
-            Verb::Inspect { test, .. } => inspect(&tokens, &providers, &open(&tokens, &text)?, *test, json).await,
-            Verb::Reseal { .. } => reseal(&tokens, &open(&tokens, &text)?, json).await,
-            Verb::Export { rclone, .. } => {
-                let to = if *rclone { To::Rclone } else { To::Json };
-                export(&tokens, &providers, &open(&tokens, &text)?, to).await
-            }
-            Verb::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
+        let done = match command {
+            Command::Inspect { test, .. } => match open(&tokens, &text).await {
+                Ok(opened) => inspect(&tokens, &providers, &opened, *test, json).await,
+                Err(error) => Err(error),
+            },
+            Command::Reseal { .. } => match open(&tokens, &text).await {
+                Ok(opened) => reseal(&tokens, &opened, json).await,
+                Err(error) => Err(error),
+            },
+            Command::Export { rclone, .. } => match open(&tokens, &text).await {
+                Ok(opened) => export(&tokens, &providers, &opened, if *rclone { To::Rclone } else { To::Json }).await,
+                Err(error) => Err(error),
+            },
+            Command::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
         };
         tokens.settle(PATIENCE).await;
         done
@@ -128,7 +136,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
 
 async fn inspect(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     opened: &Opened,
     test: bool,
     json: bool,
@@ -155,17 +163,23 @@ async fn inspect(
 
 async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::Result<()> {
     let anew = tokens.reseal(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let (authid, code, grant) = (anew.authid.expose(), anew.revoke_code.expose_secret(), opened.login.id);
+    let authid = anew.authid.expose();
+    let code = anew.revoke_code.expose_secret();
+    let grant = opened.login.id;
     if json {
-        let (epoch, before) = (anew.epoch.number(), opened.epoch.number());
+        let (epoch, before) = (anew.epoch.number(), opened.epoch().map(Epoch::number));
         let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
         return print_json(answer);
     }
-    match opened.epoch {
-        before if before == anew.epoch => {
+    match opened.epoch() {
+        None => eprintln!(
+            "login {grant}: sealed under epoch {} now; the old AuthID stays good as long as it is taken",
+            anew.epoch
+        ),
+        Some(before) if before == anew.epoch => {
             eprintln!("login {grant}: sealed once more under epoch {before}; the AuthID that was read stays good")
         }
-        before => {
+        Some(before) => {
             eprintln!(
                 "login {grant}: sealed under epoch {} now; the AuthID under epoch {before} stays good",
                 anew.epoch
@@ -179,30 +193,31 @@ async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::R
 
 async fn revoke(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     text: &SecretString,
     at_provider: bool,
     json: bool,
 ) -> anyhow::Result<()> {
-    let revocable = tokens.revocable(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let at_provider = if at_provider { AtProvider::Always } else { AtProvider::Never };
+    let revocable =
+        tokens.revocable(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let at_provider = if at_provider { ProviderRevocationMode::Always } else { ProviderRevocationMode::Never };
     let done = tokens.revoke(revocable, at_provider, || true).await;
     let provider = providers.catalogue().find(done.service.as_str()).map(|service| &service.provider);
     let withdraw_url = provider.and_then(|provider| provider.withdraw_url());
     if json {
         print_json(done.json(withdraw_url))?;
     } else {
-        let todo = withdraw_url.filter(|_| done.at_provider != Withdrawal::Done);
+        let todo = withdraw_url.filter(|_| done.at_provider != ProviderRevocation::Done);
         println!("login id: {}", done.grant);
         println!("refused by this server: {}", if done.here.is_ok() { "yes, durably" } else { "no" });
         let name = provider.map_or(done.service.as_str(), |provider| provider.name());
         let todo = todo.map_or_else(String::new, |url| format!("; its owner can do it at {url}"));
-        println!("withdrawn at {name}: {}{todo}", done.at_provider.words());
+        println!("withdrawn at {name}: {}{todo}", done.at_provider.describe());
     }
     if let Err(error) = done.here {
         return Err(anyhow!("{}", error.cause).context("the denylist could not be written"));
     }
-    if done.at_provider == Withdrawal::Failed {
+    if done.at_provider == ProviderRevocation::Failed {
         bail!("the login is refused here, but the storage provider did not end it; try again");
     }
     Ok(())
@@ -215,24 +230,27 @@ fn print_json(mut answer: Value) -> anyhow::Result<()> {
 }
 
 /// What works on AuthIDs, with the files that the configuration names.
-pub(super) fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Providers>, Arc<LiveKeyring>)> {
+pub(super) fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>, Arc<LiveKeyring>)> {
     let keyring = match &config.keyring {
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
     };
-    let (denylist, clock) = (Denylist::open(&config.denylist)?, Clock::system());
+    let denylist = Denylist::open(&config.denylist)?;
+    let clock = Clock::system();
     let store = Arc::new(Store::attach(&config.store, clock.clone())?);
-    let providers = Arc::new(Providers::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
-    let (keyring, denylist) = (Arc::new(keyring), Arc::new(denylist));
-    let (patience, meter) = (Patience::default(), Meter::default());
+    let providers = Arc::new(ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
+    let keyring = Arc::new(keyring);
+    let denylist = Arc::new(denylist);
+    let settings = Settings { legacy: config.legacy, ..Settings::default() };
+    let meter = Meter::default();
     let tokens =
-        TokenService::new(Arc::clone(&keyring), denylist, Arc::clone(&providers), store, patience, clock, meter);
+        TokenService::new(Arc::clone(&keyring), denylist, Arc::clone(&providers), store, settings, clock, meter);
     Ok((tokens, providers, keyring))
 }
 
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.
-fn open(tokens: &TokenService, text: &SecretString) -> anyhow::Result<Opened> {
-    tokens.open(text.expose_secret()).map_err(|refused| anyhow!("{}", in_words(&refused)))
+async fn open(tokens: &TokenService, text: &SecretString) -> anyhow::Result<Opened> {
+    tokens.open(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))
 }
 
 /// What is typed or pasted, or all that is piped in.
@@ -270,7 +288,7 @@ fn in_words(refused: &ExchangeError) -> String {
             "not an AuthID; one of this server begins with `v3:` and is copied whole".to_owned()
         }
         ExchangeError::Parse(error @ (ParseError::Version1 | ParseError::Version2(_))) => {
-            format!("{error}, from another kind of server; it must be made anew: log in at this server")
+            format!("{error}; as it is, its owner has to log in at this server")
         }
         ExchangeError::IsRevokeCode => "a revoke code, not an AuthID; `authseal authid revoke` takes it".to_owned(),
         ExchangeError::BadRevokeCode => "not a revoke code of this server, or mistyped; copy it whole".to_owned(),

@@ -1,13 +1,13 @@
 //! `authseal check`: does everything that `serve` does before it listens, and says what it would offer; with `--online`
 //! it also asks whom `serve` would depend on.
 
-use super::files::scratch;
-use super::online::{Finding, State, look};
+use super::default_path::scratch;
+use super::online_check::{Finding, State, look};
 use super::providers::{advice, as_json};
-use super::{Configured, Misuse, block_on, json};
+use super::{Configured, UsageError, block_on, json};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{Config, Faults};
+use crate::config::{Config, ConfigErrors};
 use crate::denylist::Denylist;
 use crate::files;
 use crate::provider::{Availability, Catalogue};
@@ -33,22 +33,22 @@ Exit codes: 0 good, warnings or not; 1 `--online` found something that backups n
 pub(super) struct Check {
     #[command(flatten)]
     configured: Configured,
-    /// Ask the providers' hosts and the state store, too; takes 10 seconds at most. Sends the clients'
-    /// ids and secrets to their providers' token addresses, with a code that is none; touches no login
+    /// Questions to the providers' hosts and the state store, too; 10 seconds at most. Sends the clients'
+    /// ids and secrets to their providers' token endpoints, with a code that is none; touches no login
     #[arg(long)]
     online: bool,
-    /// Say it as a JSON object
+    /// Output as a JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn check(check: &Check) -> anyhow::Result<()> {
     let outcome = check.configured.load(None);
-    let outcome = outcome.and_then(|(config, public_url)| Judgement::of(config, public_url, check.online));
-    let judgement = match outcome {
-        Ok(judgement) => judgement,
+    let outcome = outcome.and_then(|(config, public_url)| CheckReport::new(config, public_url, check.online));
+    let report = match outcome {
+        Ok(report) => report,
         Err(error) => {
-            let found = error.downcast_ref::<Faults>();
+            let found = error.downcast_ref::<ConfigErrors>();
             let warnings = found.map(|faults| faults.warnings.as_slice()).unwrap_or_default();
             if check.json {
                 let line = |line| json!({ "key": null, "origin": null, "line": null, "says": line });
@@ -64,10 +64,10 @@ pub(super) fn check(check: &Check) -> anyhow::Result<()> {
         }
     };
     match check.json {
-        true => json::print(&judgement.as_json())?,
-        false => judgement.print(),
+        true => json::print(&report.as_json())?,
+        false => report.print(),
     }
-    let online = judgement.online.unwrap_or_default();
+    let online = report.online.unwrap_or_default();
     match online.iter().filter(|finding| finding.state == State::Failed).count() {
         0 => Ok(()),
         failed => bail!("online: {failed} of {} failed; backups need them", online.len()),
@@ -75,7 +75,7 @@ pub(super) fn check(check: &Check) -> anyhow::Result<()> {
 }
 
 /// What is to be said of a configuration that `serve` would start with.
-struct Judgement {
+struct CheckReport {
     file: Option<String>,
     warnings: Vec<String>,
     callback: String,
@@ -88,8 +88,8 @@ struct Judgement {
     online: Option<Vec<Finding>>,
 }
 
-impl Judgement {
-    fn of(mut config: Config, public_url: Url, online: bool) -> anyhow::Result<Self> {
+impl CheckReport {
+    fn new(mut config: Config, public_url: Url, online: bool) -> anyhow::Result<Self> {
         let file = config.file.as_ref().map(|file| file.display().to_string());
         let mut warnings = [config.warnings.as_slice(), &config.doubts].concat();
         warnings.extend(config.file.as_deref().and_then(files::rewritable));
@@ -102,7 +102,8 @@ impl Judgement {
         // In its place another, empty one is looked at.
         let empty = scratch()?;
         let mut denylist_to_be_made = None;
-        let would_be_first = |path: &Path| Denylist::would_be_first(path).map_err(|error| Misuse(error.to_string()));
+        let would_be_first =
+            |path: &Path| Denylist::would_be_first(path).map_err(|error| UsageError(error.to_string()));
         if config.create_denylist && would_be_first(&config.denylist)? {
             denylist_to_be_made = Some(config.denylist.display().to_string());
             config.denylist = empty.path().join("denylist");

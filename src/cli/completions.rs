@@ -1,4 +1,4 @@
-//! `authseal completions …`: what a shell has to know to complete this command line.
+//! `authseal completions …`: completion scripts for shells.
 
 use super::Cli;
 use anyhow::Context;
@@ -15,7 +15,7 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Completions {
-    /// For which shell
+    /// Shell to complete for
     shell: Shell,
 }
 

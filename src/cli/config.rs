@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 #[derive(Subcommand)]
-pub(super) enum Verb {
+pub(super) enum Command {
     /// Print every key that has a value, as TOML; secrets are masked
     #[command(after_help = "\
 Examples:
@@ -15,20 +15,20 @@ Examples:
     Show {
         #[command(flatten)]
         file: ConfigFile,
-        /// Say behind each where it was set
+        /// Origin of each value, behind it
         #[arg(long)]
         origin: bool,
-        /// Show the built-in facts about providers and services too
+        /// Built-in facts about providers and services too
         #[arg(long)]
         all: bool,
-        /// Print a JSON list of `key`, `value` and `origin`
+        /// Output as a JSON list of `key`, `value` and `origin`
         #[arg(long)]
         json: bool,
     },
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let Verb::Show { file, origin, all, json } = verb;
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+    let Command::Show { file, origin, all, json } = command;
     let mut shown = show(&file.sources(Vec::new())?)?;
     shown.retain(|key| *all || !key.is_built_in_fact);
     if *json {

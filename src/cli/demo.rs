@@ -1,6 +1,6 @@
-//! `authseal demo`: the whole product and a pretend provider, with nothing to set up.
+//! `authseal demo`: a server and a demo OAuth provider in one process, with nothing to set up.
 
-use super::files::scratch;
+use super::default_path::scratch;
 use super::keys::new_keyring;
 use super::{block_on, log, serve};
 use crate::app::App;
@@ -23,10 +23,10 @@ const SERVICE: &str = "demodrive";
 
 #[derive(Args)]
 pub(super) struct Demo {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
-    /// Log in and refresh once without a browser, print {"authid": …, "refresh": {…}} and end
+    /// One login and refresh without a browser, printed as {"authid": …, "refresh": {…}}; then the end
     #[arg(long)]
     once: bool,
 }

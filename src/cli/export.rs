@@ -1,8 +1,8 @@
 //! `authseal authid export`: the login in an AuthID, for whoever has the AuthID and the server's key: nobody is bound to
 //! this server. What comes out is the provider's own refresh token, in plain.
 
-use super::{Misuse, json, remotes};
-use crate::provider::{Providers, RefreshTokenPolicy};
+use super::{UsageError, json, remotes};
+use crate::provider::{ProviderClient, RefreshTokenPolicy};
 use crate::tokens::{Opened, TokenService};
 use anyhow::anyhow;
 use secrecy::ExposeSecret;
@@ -19,7 +19,7 @@ pub(super) enum To {
 /// When the login is revoked, its service is not here any more, or rclone knows no such.
 pub(super) async fn export(
     tokens: &TokenService,
-    providers: &Providers,
+    providers: &ProviderClient,
     opened: &Opened,
     to: To,
 ) -> anyhow::Result<()> {
@@ -29,7 +29,7 @@ pub(super) async fn export(
     let id = opened.login.service.as_str();
     let service = providers.catalogue().find(id).ok_or_else(|| anyhow!("there is no service {id} here any more"))?;
     let client_id = service.client_id().ok_or_else(|| anyhow!("service {id} has no client id here any more"))?;
-    let login = tokens.newest(&opened.login).await;
+    let login = tokens.newest(&opened.login).await.map_err(|refused| anyhow!("{refused}"))?;
     let known = remotes::known()?;
     let kind = known.iter().find(|kind| kind.service == service.id.as_str());
     let provider = &service.provider;
@@ -59,6 +59,6 @@ pub(super) async fn export(
             kind.todo.iter().for_each(|todo| eprintln!("then: {todo}"));
             Ok(())
         }
-        (To::Rclone, None) => Err(Misuse(format!("rclone has no remote for service {id}; take --json")).into()),
+        (To::Rclone, None) => Err(UsageError(format!("rclone has no remote for service {id}; take --json")).into()),
     }
 }

@@ -1,9 +1,10 @@
-//! `authseal healthcheck`: a container has no curl.
+//! `authseal healthcheck`: the readiness probe of a container that has no curl.
 
 use super::block_on;
-use super::configured::{ConfigFile, seen_from_here};
+use super::config_args::{ConfigFile, seen_from_here};
 use crate::config::Config;
-use crate::provider::{bundled_tls, names_loopback};
+use crate::net::names_loopback;
+use crate::provider::bundled_tls;
 use anyhow::anyhow;
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! JSON on standard output, in one shape: a program gets it on one line, a person at a terminal indented.
+//! JSON on standard output, in one shape: a program gets it on one line, a terminal indented.
 
 use serde::Serialize;
 use std::io::{self, IsTerminal};

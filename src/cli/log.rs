@@ -5,7 +5,7 @@ mod lines;
 
 pub(super) use lines::{Finish, say};
 
-use super::Misuse;
+use super::UsageError;
 use crate::config::{Log, LogFormat};
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
@@ -26,7 +26,7 @@ pub(super) fn start(log: &Log) -> anyhow::Result<()> {
         None => EnvFilter::new(&log.level),
         Some(text) => filter(&text).ok_or_else(|| {
             let advice = "must be error, warn, info, debug, trace or off, or directives like `info,authseal=debug`";
-            Misuse(format!("RUST_LOG {advice}"))
+            UsageError(format!("RUST_LOG {advice}"))
         })?,
     };
     // Libraries may log what they send and receive when asked for detail. Secrets pass through them, so they are never

@@ -1,4 +1,7 @@
-//! The command line: what can be typed, and what it does. The one room that prints.
+//! The command line: its commands, one file or folder each, and the exit code. The one module that prints.
+//!
+//! Shared by several commands: `config_args` (where the configuration comes from), `default_path` (where files are made),
+//! `replicas` (asking running servers), `json` and `plain` (output), `log`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
@@ -8,37 +11,39 @@ mod authid;
 mod check;
 mod completions;
 mod config;
-mod configured;
+mod config_args;
+mod default_path;
 mod demo;
 mod denylist;
 mod export;
-mod files;
 mod healthcheck;
 mod import;
 mod init;
 mod json;
 mod keys;
+mod legacy;
 mod log;
 mod man;
-mod online;
+mod online_check;
 mod password;
 mod providers;
 mod remotes;
+mod replicas;
 mod serve;
 
 use crate::app::StartupError;
-use crate::config::Faults;
+use crate::config::ConfigErrors;
 use crate::denylist::DenylistError;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use configured::{ConfigFile, Configured};
+use config_args::{ConfigFile, Configured};
 use std::process::ExitCode;
 use std::time::Duration;
 use thiserror::Error;
 
 /// An OAuth handler for Duplicati that keeps no database.
 ///
-/// A person logs in once at their storage provider, in a browser. authseal seals the provider's refresh token into a
+/// A user logs in once at their storage provider, in a browser. authseal seals the provider's refresh token into a
 /// string, the AuthID, with a key that only this server holds. Duplicati keeps the AuthID and exchanges it at
 /// /refresh for short-lived access tokens.
 ///
@@ -53,11 +58,11 @@ use thiserror::Error;
 )]
 struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum Command {
     /// Run the server
     #[command(after_help = serve::EXAMPLES)]
     Serve(serve::Serve),
@@ -68,8 +73,8 @@ enum Verb {
     Init(init::Init),
     /// Take over what runs today
     #[command(subcommand)]
-    Import(import::Verb),
-    /// Say whether `serve` would start with this configuration, and what it would offer
+    Import(import::Command),
+    /// Check whether `serve` would start with this configuration, and what it would offer
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
     /// List the services: which are offered, and what the others need
@@ -77,19 +82,22 @@ enum Verb {
     Providers(providers::Providers),
     /// Look at the configuration
     #[command(subcommand)]
-    Config(config::Verb),
+    Config(config::Command),
     /// Make the keyring, look at it, and change keys
     #[command(subcommand)]
-    Keys(keys::Verb),
+    Keys(keys::Command),
     /// Look at an AuthID
     #[command(subcommand)]
-    Authid(authid::Verb),
+    Authid(authid::Command),
     /// Make the denylist, look at it, and change it beside running servers
     #[command(subcommand)]
-    Denylist(denylist::Verb),
+    Denylist(denylist::Command),
+    /// Say how many AuthIDs of duplicati/oauth-server still come, as running servers have seen
+    #[command(after_help = legacy::EXAMPLES)]
+    Legacy(legacy::Legacy),
     /// Make the hash for `access.password_file`
     #[command(subcommand)]
-    Access(password::Verb),
+    Access(password::Command),
     /// Ask a running server whether it is ready; for containers
     #[command(after_help = healthcheck::EXAMPLES)]
     Healthcheck(healthcheck::Healthcheck),
@@ -135,7 +143,7 @@ fixed first. Documentation: ",
 /// A command that was not given as it has to be, in a sentence that says how.
 #[derive(Debug, Error)]
 #[error("{0}")]
-struct Misuse(String);
+struct UsageError(String);
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -143,26 +151,27 @@ pub fn main() -> ExitCode {
     let _finish = log::Finish;
     // For the HTTP clients that are not told which to use. Fails only when there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let verb = Cli::parse().verb;
-    let is_check = matches!(verb, Verb::Check(_));
-    let outcome = match verb {
-        Verb::Serve(serve) => serve::serve(&serve),
-        Verb::Demo(demo) => demo::demo(&demo),
-        Verb::Init(init) => init::init(&init),
-        Verb::Import(verb) => import::run(&verb),
-        Verb::Check(configured) => check::check(&configured),
-        Verb::Providers(providers) => providers::providers(&providers),
-        Verb::Config(verb) => config::run(&verb),
-        Verb::Keys(verb) => keys::run(&verb),
-        Verb::Authid(verb) => authid::run(&verb),
-        Verb::Denylist(verb) => denylist::run(&verb),
-        Verb::Access(verb) => password::run(&verb),
-        Verb::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
-        Verb::Completions(completions) => completions::completions(&completions),
-        Verb::Man(man) => man::man(&man),
+    let command = Cli::parse().command;
+    let is_check = matches!(command, Command::Check(_));
+    let outcome = match command {
+        Command::Serve(serve) => serve::serve(&serve),
+        Command::Demo(demo) => demo::demo(&demo),
+        Command::Init(init) => init::init(&init),
+        Command::Import(command) => import::run(&command),
+        Command::Check(configured) => check::check(&configured),
+        Command::Providers(providers) => providers::providers(&providers),
+        Command::Config(command) => config::run(&command),
+        Command::Keys(command) => keys::run(&command),
+        Command::Authid(command) => authid::run(&command),
+        Command::Denylist(command) => denylist::run(&command),
+        Command::Legacy(legacy) => legacy::legacy(&legacy),
+        Command::Access(command) => password::run(&command),
+        Command::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
+        Command::Completions(completions) => completions::completions(&completions),
+        Command::Man(man) => man::man(&man),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    log::say(&match error.downcast_ref::<Faults>() {
+    log::say(&match error.downcast_ref::<ConfigErrors>() {
         Some(faults) => format!("{faults}\n{}", to_do(faults, is_check)), // begins with a headline of its own
         None => format!("authseal: {error:#}"),
     });
@@ -170,7 +179,7 @@ pub fn main() -> ExitCode {
 }
 
 /// What to do about faults; whoever ran `check` knows that it exists.
-fn to_do(faults: &Faults, is_check: bool) -> String {
+fn to_do(faults: &ConfigErrors, is_check: bool) -> String {
     let them = if faults.all().len() == 1 { "it" } else { "them" };
     let then = if is_check { "" } else { ", then run `authseal check`" };
     format!("Fix {them}{then}. {DOCS}/configuration.md explains every key.")
@@ -179,8 +188,8 @@ fn to_do(faults: &Faults, is_check: bool) -> String {
 /// 2 for what has to be fixed before another try, the same as clap's own for what it cannot read; 1 for the rest.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     let faulty = |error: &DenylistError| matches!(error, DenylistError::Faulty(..));
-    let to_mend = error.is::<Misuse>()
-        || error.is::<Faults>()
+    let to_mend = error.is::<UsageError>()
+        || error.is::<ConfigErrors>()
         || error.is::<StartupError>()
         || error.downcast_ref().is_some_and(faulty);
     ExitCode::from(if to_mend { 2 } else { 1 })

@@ -1,7 +1,7 @@
 //! `authseal access …`: the shared password that a login begins with.
 
-use super::Misuse;
-use crate::access::hash;
+use super::UsageError;
+use crate::password::hash;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 const LIMIT: u64 = 4 * 1024;
 
 #[derive(Subcommand)]
-pub(super) enum Verb {
+pub(super) enum Command {
     /// Read a password from standard input and print its hash, to be put into the file that `access.password_file` names
     ///
     /// The password is not taken as an argument, because other users of this machine can read those.
@@ -28,11 +28,11 @@ Examples:
     },
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    let Verb::Hash { argument } = verb;
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+    let Command::Hash { argument } = command;
     if !argument.is_empty() {
         let advice = "send the password on standard input; on the command line other users of this machine can read it, and the shell keeps it";
-        return Err(Misuse(advice.to_owned()).into());
+        return Err(UsageError(advice.to_owned()).into());
     }
     let password = read()?;
     println!("{}", hash(&password)?);

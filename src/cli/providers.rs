@@ -1,6 +1,6 @@
 //! `authseal providers`: each service with whether it is offered, and for those of one provider, what to do.
 
-use super::{ConfigFile, Misuse, json};
+use super::{ConfigFile, UsageError, json};
 use crate::provider::{Availability, Catalogue, Provider, Service};
 use clap::Args;
 use serde_json::{Value, json};
@@ -13,11 +13,11 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Providers {
-    /// Provider or service to say more about
+    /// Provider or service to describe
     id: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
-    /// Print a JSON list
+    /// Output as a JSON list
     #[arg(long)]
     json: bool,
 }
@@ -34,7 +34,7 @@ pub(super) fn providers(providers: &Providers) -> anyhow::Result<()> {
     let services: Vec<_> = catalogue.all().map(|service| &**service).filter(is_asked).collect();
     if services.is_empty() {
         let what = "no provider and no service is called so; `authseal providers` lists them";
-        return Err(Misuse(what.to_owned()).into());
+        return Err(UsageError(what.to_owned()).into());
     }
     match (providers.json, asked) {
         (true, _) => return json::print(&services.into_iter().map(as_json).collect::<Value>()),
@@ -47,7 +47,7 @@ pub(super) fn providers(providers: &Providers) -> anyhow::Result<()> {
 /// One line a service, under a line of headings; each column as wide as what is in it, and all within 80.
 fn print(catalogue: &Catalogue) {
     let rows = catalogue.all().map(|service| {
-        [service.id.as_str(), &service.name, service.provider.name(), word(service.availability(), &service.provider)]
+        [service.id.as_str(), &service.name, service.provider.name(), label(service.availability(), &service.provider)]
     });
     let rows: Vec<_> = iter::once(["SERVICE", "NAME", "PROVIDER", "STATE"]).chain(rows).collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)?.chars().count().into()).max();
@@ -63,7 +63,7 @@ fn print(catalogue: &Catalogue) {
 /// All of one service.
 fn tell(service: &Service) {
     let provider = &service.provider;
-    println!("{}, {} at {}: {}", service.id, service.name, provider.name(), word(service.availability(), provider));
+    println!("{}, {} at {}: {}", service.id, service.name, provider.name(), label(service.availability(), provider));
     advice(service.availability(), provider).into_iter().for_each(|advice| println!("  {advice}"));
     if !matches!(service.availability(), Availability::Gone { .. }) {
         provider.console_url().into_iter().for_each(|url| println!("  register at {url}"));
@@ -71,10 +71,10 @@ fn tell(service: &Service) {
     }
 }
 
-/// A service for scripts: `state` is one of five words, `advice` the sentence for people.
+/// A service for scripts: `state` is one of five labels, `advice` the sentence for people.
 pub(super) fn as_json(service: &Service) -> Value {
     let availability = service.availability();
-    let word = match availability {
+    let label = match availability {
         Availability::Offered => "offered",
         Availability::NotConfigured => "not_configured",
         Availability::SwitchedOff => "switched_off",
@@ -86,13 +86,13 @@ pub(super) fn as_json(service: &Service) -> Value {
         "name": service.name,
         "provider": service.provider.id(),
         "hidden": service.hidden,
-        "state": word,
+        "state": label,
         "advice": advice(availability, &service.provider),
     })
 }
 
 /// Whether a service can be used here, in words that are short enough for a table.
-fn word(availability: Availability<'_>, provider: &Provider) -> &'static str {
+fn label(availability: Availability<'_>, provider: &Provider) -> &'static str {
     match availability {
         Availability::Offered => "offered",
         Availability::NotConfigured if provider.needs_registration() => "no client id",

@@ -1,7 +1,7 @@
 //! Remotes of rclone: an `rclone.conf` read, and one remote written. What is the same here and there is data, in
 //! `config/rclone.toml`.
 
-use super::Misuse;
+use super::UsageError;
 use crate::files::{self, Readers};
 use configparser::ini::Ini;
 use secrecy::{ExposeSecret, SecretString};
@@ -68,7 +68,7 @@ pub(super) fn known() -> anyhow::Result<Vec<Known>> {
 /// # Errors
 /// Says what is wrong with the file, without its content.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Remote>> {
-    let wrong = |why: &str| Misuse(format!("{}: {why}", path.display()));
+    let wrong = |why: &str| UsageError(format!("{}: {why}", path.display()));
     let (text, _) = files::read_text(path, LIMIT, Readers::All).map_err(|error| wrong(&error.to_string()))?;
     if text.lines().any(|line| line.trim() == ENCRYPTED) {
         let advice =

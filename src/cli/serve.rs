@@ -1,7 +1,8 @@
-//! `authseal serve`.
+//! `authseal serve`: starts the server, and ends it by signals: SIGTERM after everything under way is done, SIGINT at
+//! once. SIGHUP reads all files again.
 
 use super::import::{self, Report};
-use super::{Configured, Misuse, block_on, log};
+use super::{Configured, UsageError, block_on, log};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource};
@@ -123,7 +124,9 @@ fn starts(file: Option<&Path>, app: &App) {
 
 /// Makes the denylist on a first start, where the configuration lets it.
 fn first_denylist(config: &Config) -> anyhow::Result<()> {
-    if config.create_denylist && Denylist::init_first(&config.denylist).map_err(|error| Misuse(error.to_string()))? {
+    if config.create_denylist
+        && Denylist::init_first(&config.denylist).map_err(|error| UsageError(error.to_string()))?
+    {
         let path = config.denylist.display().to_string();
         tracing::warn!(
             path,

@@ -1,13 +1,14 @@
-//! From keys of the right type to a checked [`Config`]. What concerns providers, services and clients among each other
-//! is left to the room that knows them.
+//! Validation: from keys of the right type to a checked [`Config`]. What concerns providers, services and clients among
+//! each other is left to `provider`.
 
-use super::faults::Faults;
+use super::error::ConfigErrors;
 use super::layers::Layers;
-use super::written::{self, Written};
+use super::raw::{self, RawConfig};
 use super::{Config, Delivery, HttpSettings, KeyringSource, Log};
 use crate::keyring_file;
-use crate::login::Origin;
-use crate::provider::{Catalogue, names_loopback};
+use crate::legacy::Accepted;
+use crate::net::{Origin, names_loopback};
+use crate::provider::Catalogue;
 use crate::store::StorePlace;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
@@ -17,39 +18,39 @@ use tracing_subscriber::filter::LevelFilter;
 use url::Url;
 
 /// Checks each key. What was faulty has some empty value in the result.
-pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) -> Config {
-    let mut keys = Keys { layers, faults };
-    let public_url = keys.judge(&["public_url"], written.public_url, |text| public_url(&text));
-    let (listeners, tls) =
-        keys.listeners(written.listen, written.tls, written.admin, &written.server, public_url.as_ref());
-    let rates = keys.rates(&written.limits);
-    let patience = keys.patience(&written.refresh);
-    let trusted_proxies = keys.trusted_proxies(written.server.trusted_proxies);
-    let keyring = keys.keyring(written.keyring);
+pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErrors) -> Config {
+    let mut keys = Checker { layers, faults };
+    let public_url = keys.parse_key(&["public_url"], raw.public_url, |text| public_url(&text));
+    let (listeners, tls) = keys.listeners(raw.listen, raw.tls, raw.admin, &raw.server, public_url.as_ref());
+    let rates = keys.rates(&raw.limits);
+    let patience = keys.patience(&raw.refresh);
+    let trusted_proxies = keys.trusted_proxies(raw.server.trusted_proxies);
+    let keyring = keys.keyring(raw.keyring);
     let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
-    let denylist = keys.path(&["denylist", "file"], written.denylist.file);
-    let access_password_file = keys.path(&["access", "password_file"], written.access.password_file);
-    let ca_file = keys.path(&["state", "ca_file"], written.state.ca_file);
+    let denylist = keys.path(&["denylist", "file"], raw.denylist.file);
+    let access_password_file = keys.path(&["access", "password_file"], raw.access.password_file);
+    let ca_file = keys.path(&["state", "ca_file"], raw.state.ca_file);
     let wait =
-        keys.judge(&["state", "redis_wait"], Some(written.state.redis_wait), StorePlace::wait).unwrap_or_default();
+        keys.parse_key(&["state", "redis_wait"], Some(raw.state.redis_wait), StorePlace::wait).unwrap_or_default();
     let folder = layers.at(&["state", "store"]).map(|value| layers.folder(value.tag()));
     let folder = folder.unwrap_or(layers.working_dir()).to_owned();
-    let store = keys.judge(&["state", "store"], written.state.store, |text| {
+    let store = keys.parse_key(&["state", "store"], raw.state.store, |text| {
         StorePlace::parse(text.expose_secret(), &folder, ca_file, wait)
     });
     let store = store.unwrap_or_default();
-    let origins = written.delivery.trusted_origins.into_iter().enumerate();
+    let origins = raw.delivery.trusted_origins.into_iter().enumerate();
     let origins = origins.filter_map(|(at, origin)| {
-        keys.judge(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
+        keys.parse_key(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
     });
     let trusted_origins = origins.collect();
-    keys.credentials(&written.clients, &written.services);
-    let (outbound, own_authorities) = keys.outbound(written.outbound, &mut written.providers);
-    let site = keys.site(written.site, written.privacy);
-    let level = keys.judge(&["log", "level"], written.log.level, log_level);
-    let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], written.acme_challenge_dir);
-    let templates_dir = keys.folder(&["templates_dir"], written.templates_dir);
-    let catalogue = Catalogue::build(written.providers, written.services, written.clients, store.is_durable());
+    keys.credentials(&raw.clients, &raw.services);
+    let (outbound, own_authorities) = keys.outbound(raw.outbound, &mut raw.providers);
+    let site = keys.site(raw.site, raw.privacy);
+    let level = keys.parse_key(&["log", "level"], raw.log.level, log_level);
+    let v1_dir = keys.folder(&["legacy", "v1_dir"], raw.legacy.v1_dir);
+    let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], raw.acme_challenge_dir);
+    let templates_dir = keys.folder(&["templates_dir"], raw.templates_dir);
+    let catalogue = Catalogue::build(raw.providers, raw.services, raw.clients, store.is_durable());
     let catalogue = catalogue.unwrap_or_else(|sentences| {
         faults.follow(&sentences, |name| layers.place_of_name(name));
         Catalogue::default()
@@ -63,40 +64,37 @@ pub(super) fn check(mut written: Written, layers: &Layers, faults: &mut Faults) 
         public_url,
         listeners,
         tls,
-        http: HttpSettings {
-            trusted_proxies,
-            allow_query_authid: written.refresh.allow_query_authid,
-            acme_challenge_dir,
-        },
+        http: HttpSettings { trusted_proxies, allow_query_authid: raw.refresh.allow_query_authid, acme_challenge_dir },
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
-        create_denylist: written.denylist.create,
+        create_denylist: raw.denylist.create,
         access_password_file,
         store,
         outbound,
         own_authorities,
-        delivery: Delivery { trusted_origins, loopback: written.delivery.loopback },
+        delivery: Delivery { trusted_origins, loopback: raw.delivery.loopback },
         catalogue,
         rates,
         patience,
+        legacy: Accepted { v2: raw.legacy.v2, v1_dir },
         site,
-        log: Log { level: level.unwrap_or_default(), format: written.log.format },
+        log: Log { level: level.unwrap_or_default(), format: raw.log.format },
         templates_dir,
     }
 }
 
 /// The faults so far, and what is needed to say where the next one was set.
-pub(super) struct Keys<'a> {
+pub(super) struct Checker<'a> {
     layers: &'a Layers,
-    pub(super) faults: &'a mut Faults,
+    pub(super) faults: &'a mut ConfigErrors,
 }
 
-impl Keys<'_> {
+impl Checker<'_> {
     pub(super) fn fault(&mut self, path: &[&str], sentence: impl Into<String>) {
         self.faults.add(&self.layers.name(path), &self.layers.place(path), sentence);
     }
 
-    pub(super) fn judge<T, U>(
+    pub(super) fn parse_key<T, U>(
         &mut self,
         path: &[&str],
         value: Option<T>,
@@ -130,7 +128,7 @@ impl Keys<'_> {
         Some(folder)
     }
 
-    fn keyring(&mut self, keyring: written::Keyring) -> Option<KeyringSource> {
+    fn keyring(&mut self, keyring: raw::Keyring) -> Option<KeyringSource> {
         self.filled(&["keyring", "text"], keyring.text.as_ref().map(ExposeSecret::expose_secret));
         match (self.path(&["keyring", "file"], keyring.file), keyring.text) {
             (Some(_), Some(_)) => {
@@ -179,7 +177,7 @@ fn origin_url(text: &str, example: &str) -> Result<Url, String> {
     if host.ends_with('.') {
         return Err("must not end its host with a dot".to_owned());
     }
-    if Origin::of(text).is_none() {
+    if Origin::parse(text).is_none() {
         return Err(format!("is too long: scheme, host and port may have {} characters together", Origin::MAX_LEN));
     }
     Ok(url)

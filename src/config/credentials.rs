@@ -1,18 +1,18 @@
 //! Client ids and secrets: what is there has to have something in it, and one must not have been copied with the other.
 
-use super::check::Keys;
-use crate::provider::{ClientFacts, ServiceFacts};
+use super::check::Checker;
+use crate::provider::{ClientRegistration, ServiceSettings};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 
 /// From how many bytes on a text is not by chance a part of another.
 const ALONE: usize = 8;
 
-impl Keys<'_> {
+impl Checker<'_> {
     pub(super) fn credentials(
         &mut self,
-        clients: &BTreeMap<String, ClientFacts>,
-        services: &BTreeMap<String, ServiceFacts>,
+        clients: &BTreeMap<String, ClientRegistration>,
+        services: &BTreeMap<String, ServiceSettings>,
     ) {
         for (id, client) in clients {
             let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);

@@ -1,11 +1,11 @@
 //! Values that can be used and are hardly meant: a warning each, with the key and never with the value. What a provider
 //! would answer with "invalid client" alone is found here.
 
-use super::faults::line;
+use super::error::line;
 use super::layers::Layers;
+use super::raw::RawConfig;
 use super::secrets;
 use super::values::each_text;
-use super::written::Written;
 use crate::provider::is_client_id;
 use figment::value::Value;
 use secrecy::ExposeSecret;
@@ -24,7 +24,7 @@ const RESERVED: [&str; 3] = ["test", "example", "invalid"];
 const RESERVED_BELOW: [&str; 3] = ["com", "net", "org"];
 
 /// A line for each.
-pub(super) fn judge(written: &Written, layers: &Layers) -> Vec<String> {
+pub(super) fn judge(written: &RawConfig, layers: &Layers) -> Vec<String> {
     let mut doubts = Vec::new();
     each_text(layers, layers.root(), &mut Vec::new(), &mut |path, _, text| {
         let sentence = if secrets::is_credential(path) { of_credential(text) } else { of_address(text) };
@@ -68,7 +68,8 @@ fn of_address(text: &str) -> Option<&'static str> {
     let url = Url::parse(text).ok().filter(|url| url.has_host())?;
     if let Some(Host::Domain(host)) = url.host().map(|host| host.to_owned()) {
         let mut labels = host.trim_end_matches('.').rsplit('.');
-        let (last, above) = (labels.next().unwrap_or_default(), labels.next());
+        let last = labels.next().unwrap_or_default();
+        let above = labels.next();
         if RESERVED.contains(&last) || RESERVED_BELOW.contains(&last) && above == Some("example") {
             return Some("names a host that is reserved for examples (RFC 2606); put the real one there");
         }
@@ -90,7 +91,7 @@ fn of_client(
     id: Option<&str>,
     secret: Option<&str>,
     provider: &str,
-    written: &Written,
+    written: &RawConfig,
     layers: &Layers,
     doubts: &mut Vec<String>,
 ) {

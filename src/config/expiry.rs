@@ -1,10 +1,10 @@
 //! When client secrets end, as the operator wrote it down: providers do not tell, and a secret that has ended stops
 //! every backup at once.
 
-use super::faults::{Faults, line};
+use super::error::{ConfigErrors, line};
 use super::layers::Layers;
 use crate::clock::UnixTime;
-use crate::provider::ClientFacts;
+use crate::provider::ClientRegistration;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -14,16 +14,17 @@ const DAY: i64 = 86_400;
 
 /// Reads every `clients.<id>.secret_expires`; warns of those that are near at `now`, or past.
 pub(super) fn judge(
-    clients: &BTreeMap<String, ClientFacts>,
+    clients: &BTreeMap<String, ClientRegistration>,
     layers: &Layers,
     now: UnixTime,
-    faults: &mut Faults,
+    faults: &mut ConfigErrors,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     for (id, client) in clients {
         let Some(text) = &client.secret_expires else { continue };
         let path = ["clients", id, "secret_expires"];
-        let (key, place) = (layers.name(&path), layers.place(&path));
+        let key = layers.name(&path);
+        let place = layers.place(&path);
         match day(text) {
             None => faults.add(&key, &place, "is not a day; write it like \"2027-05-01\""),
             Some(end) => warnings.extend(warning((end - now).div_euclid(DAY)).map(|text| line(&key, &place, &text))),
@@ -33,8 +34,9 @@ pub(super) fn judge(
 }
 
 /// When they end, by the clients' ids.
-pub(super) fn ends(clients: &BTreeMap<String, ClientFacts>) -> BTreeMap<String, UnixTime> {
-    let end = |(id, client): (&String, &ClientFacts)| Some((id.clone(), day(client.secret_expires.as_deref()?)?));
+pub(super) fn ends(clients: &BTreeMap<String, ClientRegistration>) -> BTreeMap<String, UnixTime> {
+    let end =
+        |(id, client): (&String, &ClientRegistration)| Some((id.clone(), day(client.secret_expires.as_deref()?)?));
     clients.iter().filter_map(end).collect()
 }
 

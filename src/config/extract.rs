@@ -4,12 +4,12 @@
 //! Variables and flags are raw text. Only when serde wants another type is the text read as one: a client id of digits
 //! alone thus stays the text that it is.
 
-use super::faults::Faults;
+use super::error::ConfigErrors;
 use super::layers::Layers;
 use super::lines::parse_toml;
+use super::raw::RawConfig;
 use super::secrets;
 use super::underscores;
-use super::written::Written;
 use figment::error::Kind;
 use figment::value::{Dict, Tag, Value};
 use ipnet::IpNet;
@@ -22,9 +22,9 @@ const VARIABLE: &str = "in AUTHSEAL_";
 const ALIKE: f64 = 0.8;
 
 /// Reads the keys; what is faulty is taken out of `layers`.
-pub(super) fn extract(layers: &mut Layers, faults: &mut Faults) -> Written {
+pub(super) fn extract(layers: &mut Layers, faults: &mut ConfigErrors) -> RawConfig {
     loop {
-        let (path, kind) = match Written::deserialize(layers.root()) {
+        let (path, kind) = match RawConfig::deserialize(layers.root()) {
             Ok(written) => return written,
             Err(error) => (error.path, error.kind),
         };
@@ -37,7 +37,7 @@ pub(super) fn extract(layers: &mut Layers, faults: &mut Faults) -> Written {
         }
         faults.add(&layers.name(&path), &layers.place(&path), sentence(&path, &kind, layers));
         if layers.remove(&path).is_none() {
-            return Written::default(); // a fault that no key can be blamed for; without this it would come forever
+            return RawConfig::default(); // a fault that no key can be blamed for; without this it would come forever
         }
     }
 }

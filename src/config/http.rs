@@ -1,7 +1,7 @@
 //! What the web reads and answers requests by: of `[server]` and `[refresh]`, and the folder of ACME challenges. It is
 //! handed on whole, so a new key costs a field here and no more.
 
-use super::check::Keys;
+use super::check::Checker;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,10 +24,10 @@ impl HttpSettings {
     }
 }
 
-impl Keys<'_> {
+impl Checker<'_> {
     pub(super) fn trusted_proxies(&mut self, texts: Vec<String>) -> Vec<IpNet> {
         let judged = texts.into_iter().enumerate().filter_map(|(at, text)| {
-            self.judge(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
+            self.parse_key(&["server", "trusted_proxies", &at.to_string()], Some(text), |text| network(&text))
         });
         judged.collect()
     }

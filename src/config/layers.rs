@@ -1,6 +1,7 @@
-//! The layers, merged by figment into one tree of values that still knows, for each value, where it was set.
+//! The layers (built in, file, environment, command line), merged by figment into one tree of values that still knows, for
+//! each value, where it was set.
 
-use super::faults::{Faults, Place};
+use super::error::{ConfigErrors, Place};
 use super::lines::{Lines, Unparsed, parse_toml};
 use super::sources::Sources;
 use figment::value::{Dict, Map, Tag, Value};
@@ -59,17 +60,19 @@ impl Provider for Layer {
 
 impl Layers {
     /// Reads and merges all layers.
-    pub(super) fn stack(sources: &Sources) -> Result<Self, Faults> {
+    pub(super) fn stack(sources: &Sources) -> Result<Self, ConfigErrors> {
         let mut figment = Figment::new();
         for text in [DEFAULTS, PROVIDERS] {
             let dict = parse_toml(text).map_err(|Unparsed { line, sentence }| {
-                let mut faults = Faults::default();
+                let mut faults = ConfigErrors::default();
                 faults.add("what is built in", &Place::in_line(line), sentence);
                 faults
             })?;
             figment = figment.merge(Layer { metadata: Metadata::from(BUILT_IN, BUILT_IN), dict });
         }
-        let (mut file, mut everybody_reads, mut lines) = (None, false, Lines::new());
+        let mut file = None;
+        let mut everybody_reads = false;
+        let mut lines = Lines::new();
         if let Some(found) = sources.read_file()? {
             let metadata = found.metadata();
             figment = figment.merge(Layer { metadata, dict: found.dict });
@@ -160,7 +163,7 @@ impl Layers {
         self.figment.get_metadata(tag).is_some_and(|layer| layer.source.is_none())
     }
 
-    /// Whether a value stands in the configuration file.
+    /// Whether a value is from the configuration file.
     pub(super) fn is_in_file(&self, tag: Tag) -> bool {
         self.file_of(tag).is_some()
     }
@@ -204,7 +207,8 @@ impl Layers {
 
     /// Where the key is that is called `name`, with dots; an id in it may have some, too.
     pub(super) fn place_of_name(&self, name: &str) -> Place {
-        let (mut path, mut rest) = (Vec::new(), name);
+        let mut path = Vec::new();
+        let mut rest = name;
         while let Some(Value::Dict(_, dict)) = self.at(&path).filter(|_| !rest.is_empty()) {
             let left = |key: &String| Some((key.clone(), rest.strip_prefix(key.as_str())?));
             let ends = |(_, left): &(String, &str)| left.is_empty() || left.starts_with('.');

@@ -1,7 +1,7 @@
 //! `[limits]`: what may happen how often in a minute; and of `[refresh]`, how long requests wait and how many.
 
-use super::check::Keys;
-use super::written::{Limits, Refresh};
+use super::check::Checker;
+use super::raw::{Limits, Refresh};
 use crate::rate_limit::Rates;
 use crate::tokens::Patience;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const MAX_RATE: u32 = 1_000_000;
 /// The longest that a request may wait, in seconds: Duplicati gives up after 25.
 const MAX_WAIT: u64 = 22;
 
-impl Keys<'_> {
+impl Checker<'_> {
     pub(super) fn rates(&mut self, written: &Limits) -> Rates {
         let mut rate = |name, number| match u32::try_from(number) {
             Ok(rate @ 1..=MAX_RATE) => rate,
@@ -28,14 +28,15 @@ impl Keys<'_> {
     }
 
     pub(super) fn patience(&mut self, written: &Refresh) -> Patience {
-        let wait = self.judge(&["refresh", "wait_seconds"], Some(written.wait_seconds), |seconds| match seconds {
+        let wait = self.parse_key(&["refresh", "wait_seconds"], Some(written.wait_seconds), |seconds| match seconds {
             0..=MAX_WAIT => Ok(Duration::from_secs(seconds)),
             _ => Err(format!("must be at most {MAX_WAIT}: Duplicati gives up after 25 seconds")),
         });
-        let most = self.judge(&["refresh", "max_waiting"], written.max_waiting, |most| match usize::try_from(most) {
-            Ok(most @ 1..) => Ok(most),
-            _ => Err("must be at least 1; `wait_seconds = 0` lets nobody wait".to_owned()),
-        });
+        let most =
+            self.parse_key(&["refresh", "max_waiting"], written.max_waiting, |most| match usize::try_from(most) {
+                Ok(most @ 1..) => Ok(most),
+                _ => Err("must be at least 1; `wait_seconds = 0` lets nobody wait".to_owned()),
+            });
         Patience { wait: wait.unwrap_or_default(), most }
     }
 }

@@ -1,14 +1,14 @@
 //! Where to listen, and how: the addresses, and the certificate of a server that speaks TLS itself. What is in its files is
 //! looked at by the module that reads them.
 
-use super::check::Keys;
-use super::written;
+use super::check::Checker;
+use super::raw;
 use crate::tls::PairFiles;
 use std::net::SocketAddr;
 use std::time::Duration;
 use url::{Host, Url};
 
-/// The most seconds that a server goes on after being told to end. systemd waits for 90 by default, and 25 more may be
+/// The most seconds that a server continues after being told to end. systemd waits for 90 by default, and 25 more may be
 /// needed to finish.
 const MAX_DRAIN: u64 = 60;
 /// The least number of connections that is of use.
@@ -31,14 +31,14 @@ pub struct Listeners {
     pub max_connections: Option<u64>,
 }
 
-impl Keys<'_> {
+impl Checker<'_> {
     /// All listeners, and the certificate of the public ones.
     pub(super) fn listeners(
         &mut self,
         public: Vec<String>,
-        tls: written::Tls,
-        admin: written::Admin,
-        server: &written::Server,
+        tls: raw::Tls,
+        admin: raw::Admin,
+        server: &raw::Server,
         public_url: Option<&Url>,
     ) -> (Listeners, Option<PairFiles>) {
         let public = self.listen(&["listen"], &public, &[]);
@@ -50,11 +50,11 @@ impl Keys<'_> {
         let taken = [public.as_slice(), &redirect].concat();
         let operators = self.listen(&["admin", "listen"], &admin.listen, &taken);
         let names = admin.names.into_iter().enumerate().filter_map(|(at, text)| {
-            self.judge(&["admin", "names", &at.to_string()], Some(text), |text| host_name(&text))
+            self.parse_key(&["admin", "names", &at.to_string()], Some(text), |text| host_name(&text))
         });
         let admin_names = names.collect();
-        let drain = self.judge(&["server", "drain_seconds"], Some(server.drain_seconds), drain);
-        let max_connections = self.judge(&["server", "max_connections"], server.max_connections, connections);
+        let drain = self.parse_key(&["server", "drain_seconds"], Some(server.drain_seconds), drain);
+        let max_connections = self.parse_key(&["server", "max_connections"], server.max_connections, connections);
         let drain = drain.unwrap_or_default();
         (Listeners { public, redirect, admin: operators, admin_names, drain, max_connections }, pair)
     }
@@ -82,7 +82,7 @@ impl Keys<'_> {
     }
 
     /// The files of `[tls]`; none where there is no such table.
-    fn tls(&mut self, tls: &written::Tls, public_url: Option<&Url>) -> Option<PairFiles> {
+    fn tls(&mut self, tls: &raw::Tls, public_url: Option<&Url>) -> Option<PairFiles> {
         let cert = self.path(&["tls", "cert_file"], tls.cert_file.clone());
         let key = self.path(&["tls", "key_file"], tls.key_file.clone());
         let (present, absent) = match (cert, key) {

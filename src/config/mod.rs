@@ -1,22 +1,23 @@
 //! Configuration: four layers become one checked [`Config`], or a list of everything that is wrong with them.
 //!
 //! The layers, each over the one before: what is built in (with `config/providers.toml`), the TOML file, the
-//! environment, the command line. No fault ends the reading: a faulty key is noted, taken out, and the reading goes
-//! on, so that an operator sees all faults at once. No fault's text holds a configured value: it may be a secret.
-//! Nothing here reads the process's environment but [`Sources::of_process`].
+//! environment, the command line. No error ends the reading: a faulty key is noted, taken out, and the reading
+//! continues, so that an operator sees all errors at once. No error's text holds a configured value: it may be a
+//! secret. Nothing here reads the process's environment but [`Sources::of_process`].
 
 mod check;
 mod credentials;
 mod doubts;
+mod error;
 mod expiry;
 mod extract;
-mod faults;
 mod http;
 mod layers;
 mod limits;
 mod lines;
 mod listening;
 mod outbound;
+mod raw;
 mod secrets;
 mod show;
 mod site;
@@ -25,10 +26,9 @@ mod sources;
 mod tests;
 mod underscores;
 mod values;
-mod written;
 
 pub use check::check_origin;
-pub use faults::{Fault, Faults};
+pub use error::{ConfigError, ConfigErrors};
 pub use http::HttpSettings;
 pub use listening::Listeners;
 pub use show::{Shown, keys_of, show};
@@ -36,6 +36,7 @@ pub use site::{Contact, Site};
 pub use sources::{FILE_LIMIT, Sources};
 
 use crate::clock::UnixTime;
+use crate::legacy::Accepted;
 use crate::meter::Names;
 use crate::provider::{Availability, Catalogue, Outbound};
 use crate::rate_limit::Rates;
@@ -57,7 +58,7 @@ pub struct Config {
     secret_files: Vec<PathBuf>,
     /// When the secrets of clients end, as far as the configuration says so.
     secrets_end: BTreeMap<String, UnixTime>,
-    /// What is no fault, but ought to be mended: a sentence each, without configured values.
+    /// What is no fault, but ought to be fixed: a sentence each, without configured values.
     pub warnings: Vec<String>,
     /// What can be used and is hardly meant, the same way; for whoever asks, since a server may be right about it.
     pub doubts: Vec<String>,
@@ -91,6 +92,8 @@ pub struct Config {
     pub rates: Rates,
     /// How long requests for an access token may wait, and how many.
     pub patience: Patience,
+    /// Which AuthIDs of duplicati/oauth-server are served.
+    pub legacy: Accepted,
     /// Who runs this server.
     pub site: Site,
     /// The log.
@@ -172,10 +175,10 @@ impl Config {
     ///
     /// # Errors
     /// All faults that were found.
-    pub fn load(sources: &Sources) -> Result<Self, Faults> {
+    pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
         match read(sources)? {
             (config, _, faults) if faults.is_empty() => Ok(config),
-            (config, _, faults) => Err(Faults { warnings: config.warnings, ..faults }),
+            (config, _, faults) => Err(ConfigErrors { warnings: config.warnings, ..faults }),
         }
     }
 
@@ -183,14 +186,14 @@ impl Config {
     ///
     /// # Errors
     /// All faults that were found.
-    pub fn load_to_serve(sources: &Sources) -> Result<(Self, Url), Faults> {
+    pub fn load_to_serve(sources: &Sources) -> Result<(Self, Url), ConfigErrors> {
         let (config, _, mut faults) = read(sources)?;
         match config.public_url.clone() {
             Some(public_url) if faults.is_empty() => return Ok((config, public_url)),
             Some(_) => {}
             None => faults.missing("public_url", &advice(sources, &config)),
         }
-        Err(Faults { warnings: config.warnings, ..faults })
+        Err(ConfigErrors { warnings: config.warnings, ..faults })
     }
 }
 
@@ -206,9 +209,9 @@ fn advice(sources: &Sources, config: &Config) -> String {
 
 /// A configuration as far as it could be read, the layers that it was read from, and what is wrong with it; it is of use
 /// only if nothing is.
-fn read(sources: &Sources) -> Result<(Config, Layers, Faults), Faults> {
+fn read(sources: &Sources) -> Result<(Config, Layers, ConfigErrors), ConfigErrors> {
     let mut layers = Layers::stack(sources)?;
-    let mut faults = Faults::default();
+    let mut faults = ConfigErrors::default();
     values::clean(&mut layers, &mut faults);
     let (secret_files, mut warnings) = secrets::read_files(&mut layers, &mut faults);
     // Once more, for what was in these files.

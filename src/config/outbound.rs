@@ -1,10 +1,10 @@
 //! How calls to providers leave this machine: `[outbound]`, the authorities that a provider has of its own, and the
 //! variables that tell other programs such things, which are not gone by here.
 
-use super::check::Keys;
+use super::check::Checker;
+use super::raw;
 use super::sources::Sources;
-use super::written;
-use crate::provider::{Outbound, ProviderFacts};
+use crate::provider::{Outbound, ProviderSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -18,14 +18,14 @@ const NOT_READ: [(&str, &str); 6] = [
     ("REQUESTS_CA_BUNDLE", "ca_file"),
 ];
 
-impl Keys<'_> {
+impl Checker<'_> {
     /// `[outbound]`, and the files with authorities of single providers, whose paths are made whole.
     pub(super) fn outbound(
         &mut self,
-        outbound: written::Outbound,
-        providers: &mut BTreeMap<String, ProviderFacts>,
+        outbound: raw::Outbound,
+        providers: &mut BTreeMap<String, ProviderSettings>,
     ) -> (Outbound, Vec<PathBuf>) {
-        let proxy = self.judge(&["outbound", "proxy"], outbound.proxy, Outbound::check_proxy);
+        let proxy = self.parse_key(&["outbound", "proxy"], outbound.proxy, Outbound::check_proxy);
         let ca_file = self.path(&["outbound", "ca_file"], outbound.ca_file);
         for (id, provider) in &mut *providers {
             let file = provider.ca_file.take().map(|file| file.display().to_string());

@@ -1,7 +1,7 @@
 //! `<key>_file` for the secrets of `[clients]`, `[services]`, `[state]` and `[outbound]`: the file's content takes the key's place.
 //! (The keyring has `file` and `text` of its own: its file is watched, not read once.)
 
-use super::faults::{Faults, Place, line};
+use super::error::{ConfigErrors, Place, line};
 use super::layers::Layers;
 use crate::files::{self, Readers, Unread};
 use crate::unseen;
@@ -67,8 +67,9 @@ pub(super) fn is_credential(path: &[String]) -> bool {
 /// Reads every `<key>_file` and puts its text at `<key>`. Gives these files, and
 /// warnings: about files with secrets, the configuration file too, that every user of the machine can read. That is no
 /// fault, since container systems hand out secrets with such modes and keep other users out.
-pub(super) fn read_files(layers: &mut Layers, faults: &mut Faults) -> (Vec<PathBuf>, Vec<String>) {
-    let (mut files, mut warnings) = (Vec::new(), Vec::from_iter(judge_inline(layers)));
+pub(super) fn read_files(layers: &mut Layers, faults: &mut ConfigErrors) -> (Vec<PathBuf>, Vec<String>) {
+    let mut files = Vec::new();
+    let mut warnings = Vec::from_iter(judge_inline(layers));
     for secret in places(layers) {
         let secret: Vec<&str> = secret.iter().map(String::as_str).collect();
         let Some((key, table)) = secret.split_last() else { continue };
@@ -78,7 +79,8 @@ pub(super) fn read_files(layers: &mut Layers, faults: &mut Faults) -> (Vec<PathB
             continue;
         }
         let result = read_file(layers, &path, &secret);
-        let (name, place) = (path.join("."), layers.place(&path));
+        let name = path.join(".");
+        let place = layers.place(&path);
         let file = layers.remove(&path);
         match (result, file) {
             (Ok((text, everybody_reads)), Some(file)) => {

@@ -1,7 +1,7 @@
 //! What is in force, key by key, with the layer that set it; secrets are masked. For people who wonder where a value
 //! comes from, so a secret that lies in a file is shown as the name of that file.
 
-use super::faults::Faults;
+use super::error::ConfigErrors;
 use super::layers::Layers;
 use super::lines::{Unparsed, parse_toml};
 use super::sources::Sources;
@@ -10,7 +10,7 @@ use figment::value::Value;
 use std::path::Path;
 use url::Url;
 
-/// What stands in a secret's place.
+/// What is shown in a secret's place.
 const MASK: &str = "********";
 
 /// A key that has a value.
@@ -30,7 +30,7 @@ pub struct Shown {
 ///
 /// # Errors
 /// All faults of the configuration: as long as there are any, nothing is in force.
-pub fn show(sources: &Sources) -> Result<Vec<Shown>, Faults> {
+pub fn show(sources: &Sources) -> Result<Vec<Shown>, ConfigErrors> {
     let written = Layers::stack(sources)?;
     let (config, layers, faults) = read(sources)?;
     if !faults.is_empty() {

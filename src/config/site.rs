@@ -1,7 +1,7 @@
 //! `[site]` and `[privacy]`: who runs this server, as its pages say.
 
-use super::check::{Keys, web_url};
-use super::written;
+use super::check::{Checker, web_url};
+use super::raw;
 use serde::Serialize;
 use url::Host;
 
@@ -34,14 +34,14 @@ pub struct Contact {
     pub text: String,
 }
 
-impl Keys<'_> {
-    pub(super) fn site(&mut self, site: written::Site, privacy: written::Privacy) -> Site {
+impl Checker<'_> {
+    pub(super) fn site(&mut self, site: raw::Site, privacy: raw::Privacy) -> Site {
         let own = |text: String| web_url(&text).map(String::from);
         Site {
-            name: self.judge(&["site", "name"], site.name, |text| name(&text)),
-            contact: self.judge(&["site", "contact"], site.contact, |text| contact(&text)),
-            imprint_url: self.judge(&["site", "imprint_url"], site.imprint_url, own),
-            privacy_url: self.judge(&["privacy", "url"], privacy.url, own),
+            name: self.parse_key(&["site", "name"], site.name, |text| name(&text)),
+            contact: self.parse_key(&["site", "contact"], site.contact, |text| contact(&text)),
+            imprint_url: self.parse_key(&["site", "imprint_url"], site.imprint_url, own),
+            privacy_url: self.parse_key(&["privacy", "url"], privacy.url, own),
             demo: false,
         }
     }

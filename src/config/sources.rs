@@ -1,8 +1,7 @@
 //! Where a configuration comes from: which file, which variables, which flags. Reads the outer world, judges nothing
 //! but whether a text could be read at all.
 
-use super::Faults;
-use super::faults::Place;
+use super::error::{ConfigErrors, Place};
 use super::lines::{Lines, Unparsed, lines, parse_toml};
 use crate::clock::{Clock, UnixTime};
 use crate::files::{self, Readers, Unread};
@@ -86,13 +85,13 @@ impl Sources {
         }
     }
 
-    /// The configuration file; `None` when there is none. In the working directory it counts only if it is root's or the caller's own: root may stand in the folder of
+    /// The configuration file; `None` when there is none. In the working directory it counts only if it is root's or the caller's own: root may be in the folder of
     /// somebody who would like to lead him. Passing over it would be worse, since then another file is in force than the
     /// one that is seen there.
-    pub(super) fn read_file(&self) -> Result<Option<Found>, Faults> {
+    pub(super) fn read_file(&self) -> Result<Option<Found>, ConfigErrors> {
         if let Some(text) = &self.text {
             let parsed = parse_toml(text).map_err(|Unparsed { line, sentence }| {
-                let mut faults = Faults::default();
+                let mut faults = ConfigErrors::default();
                 faults.add(MADE, &Place::in_line(line), sentence);
                 faults
             })?;
@@ -101,7 +100,7 @@ impl Sources {
         let here = self.working_dir.join(FILE_NAME);
         for path in self.candidates() {
             let fault = |place: Place, sentence: String| {
-                let mut faults = Faults::default();
+                let mut faults = ConfigErrors::default();
                 faults.add(&path.display().to_string(), &place, sentence);
                 faults
             };

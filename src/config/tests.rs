@@ -4,8 +4,8 @@ mod each_key;
 mod values;
 
 use super::layers::Layers;
-use super::written::Written;
-use super::{Config, Faults, KeyringSource, LogFormat, Sources, extract};
+use super::raw::RawConfig;
+use super::{Config, ConfigErrors, KeyringSource, LogFormat, Sources, extract};
 use figment::error::Kind;
 use figment::value::{Dict, Value};
 use secrecy::ExposeSecret;
@@ -36,9 +36,9 @@ fn with(mut sources: Sources, env: &[(&str, &str)], flags: &[(&str, &str)]) -> S
 }
 
 /// The merged keys before providers, services and clients are checked together.
-fn written(sources: &Sources) -> Written {
+fn written(sources: &Sources) -> RawConfig {
     let mut layers = Layers::stack(sources).unwrap();
-    let mut faults = Faults::default();
+    let mut faults = ConfigErrors::default();
     super::values::clean(&mut layers, &mut faults);
     super::secrets::read_files(&mut layers, &mut faults);
     let written = extract::extract(&mut layers, &mut faults);
@@ -50,7 +50,7 @@ fn faults_of(sources: &Sources) -> String {
     Config::load(sources).err().unwrap().to_string()
 }
 
-fn load(toml: &'static str, env: &[(&str, &str)]) -> Result<Config, Faults> {
+fn load(toml: &'static str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let (_folder, sources) = sources(toml);
     Config::load_to_serve(&with(sources, env, &[])).map(|(config, _)| config)
 }
@@ -541,7 +541,7 @@ const BAD_FILES: &[(&str, &str)] = &[
 ];
 
 /// The faults without the numbers of lines, which tests/cli/faults.rs looks at.
-fn without_lines(faults: &Faults) -> String {
+fn without_lines(faults: &ConfigErrors) -> String {
     (1..20).fold(faults.to_string(), |text, line| text.replace(&format!(", line {line})"), ")"))
 }
 
@@ -732,7 +732,7 @@ fn collect_keys(table: &mut Vec<String>, keys: &mut Vec<String>) {
 fn known_in(table: &[String]) -> Option<&'static [&'static str]> {
     let probe = Value::from(Dict::from([("?".to_owned(), Value::from(0))]));
     let tree = table.iter().rev().fold(probe, |inner, key| Value::from(Dict::from([(key.clone(), inner)])));
-    match Written::deserialize(&tree).err()?.kind {
+    match RawConfig::deserialize(&tree).err()?.kind {
         Kind::UnknownField(_, known) => Some(known),
         _ => None,
     }
@@ -768,8 +768,8 @@ fn the_example_file_works_and_shows_every_key_there_is() {
         };
         assert!(shown, "config/authseal.toml does not show `{key}`");
     }
-    super::secrets::read_files(&mut layers, &mut Faults::default());
-    let mut faults = Faults::default();
+    super::secrets::read_files(&mut layers, &mut ConfigErrors::default());
+    let mut faults = ConfigErrors::default();
     extract::extract(&mut layers, &mut faults);
     assert!(faults.is_empty(), "{faults}");
 }

@@ -1,8 +1,8 @@
-//! Variables whose names have an underscore too few or too many: two stand between a table and its key, one is a part of
+//! Variables whose names have an underscore too few or too many: two are between a table and its key, one is a part of
 //! a name. The commonest slip of all, since other programs take one for both.
 
+use super::raw::RawConfig;
 use super::secrets;
-use super::written::Written;
 use figment::error::Kind;
 use figment::value::{Dict, Value};
 use serde::Deserialize;
@@ -39,7 +39,7 @@ fn is_key(path: &[String]) -> bool {
     if secrets::file_key(table).is_some_and(|file_key| file_key == *key) {
         return true;
     }
-    match Written::deserialize(&path.iter().rev().fold(Value::from(""), nest)) {
+    match RawConfig::deserialize(&path.iter().rev().fold(Value::from(""), nest)) {
         Ok(_) => true,
         Err(error) if error.path != path => false,
         Err(error) => match error.kind {

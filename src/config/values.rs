@@ -2,7 +2,7 @@
 //! cannot be meant is refused by the key's name, never with the value. A provider would say no more than "invalid
 //! client" to an id in quotes, and the operator would look for the fault there.
 
-use super::faults::Faults;
+use super::error::ConfigErrors;
 use super::layers::Layers;
 use super::secrets;
 use crate::unseen;
@@ -19,8 +19,9 @@ const MAX_LABEL: usize = 40;
 
 /// Drops what is blank at the ends of each text, and takes out those that cannot be meant, so that they are not
 /// complained about a second time.
-pub(super) fn clean(layers: &mut Layers, faults: &mut Faults) {
-    let (mut trimmed, mut refused) = (Vec::new(), Vec::new());
+pub(super) fn clean(layers: &mut Layers, faults: &mut ConfigErrors) {
+    let mut trimmed = Vec::new();
+    let mut refused = Vec::new();
     each_text(layers, layers.root(), &mut Vec::new(), &mut |path, value, written| {
         let text = unseen::trim(written);
         if text.len() < written.len() && !path.iter().any(|key| key == WHITE_SPACE) {
@@ -94,7 +95,8 @@ fn fault(path: &[String], text: &str, raw: bool) -> Option<String> {
 
 fn is_quoted(text: &str) -> bool {
     let mut chars = text.chars();
-    let (first, last) = (chars.next(), chars.next_back());
+    let first = chars.next();
+    let last = chars.next_back();
     [first, last].iter().all(|char| char.is_some_and(unseen::is_quote))
 }
 

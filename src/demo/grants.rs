@@ -1,4 +1,4 @@
-//! What the demo provider has granted.
+//! What the demo provider has granted: authorization codes, access tokens, refresh tokens, and which were revoked.
 
 use super::stand::Stand;
 use super::token;

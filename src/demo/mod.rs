@@ -1,6 +1,6 @@
-//! Pretend cloud storages that speak OAuth over HTTP like any stranger: for `authseal demo` and for trying things out
-//! without an account anywhere. One is the demo's own, the others take the places of the real ones, so that Duplicati's
-//! own links work. Nothing behind them is real.
+//! Demo OAuth providers for `authseal demo`, and for trying things out without an account anywhere: pretend cloud storages
+//! that speak OAuth over HTTP like any other. One is the demo's own, the others take the places of the real ones, so that
+//! Duplicati's own links work. Nothing behind them is real.
 //!
 //! Refresh tokens are sealed with a key of the demo's own, so that they survive a restart when the key does; codes and
 //! revocations live in memory.
@@ -141,7 +141,7 @@ async fn consent(
 
 /// `GET /<stand>/login-token`: what a person pastes where there is no browser login, as such a provider makes it.
 async fn login_token(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    let Some(stand) = state.stand(&request).filter(|stand| stand.flow == Flow::Paste) else {
+    let Some(stand) = state.stand(&request).filter(|stand| stand.flow == Flow::LoginToken) else {
         return HttpResponse::NotFound().finish();
     };
     match state.grants.login_token() {
@@ -185,7 +185,7 @@ async fn exchange(
                 state.grants.begin(stand)
             })
         }
-        "password" if stand.flow == Flow::Paste => {
+        "password" if stand.flow == Flow::LoginToken => {
             state.grants.spend_login_token(field("password")).then(|| state.grants.begin(stand))
         }
         "refresh_token" => state.grants.renew(stand, field("refresh_token")),
@@ -249,7 +249,8 @@ impl State {
 
     /// The one page that there is, plainly somebody else's than ours.
     fn page(&self, request: &HttpRequest, stand: &Stand, more: minijinja::Value) -> HttpResponse {
-        let context = context! { language => Language::of(request).tag(), stands_for => stand.name.clone(), ..more };
+        let context =
+            context! { language => Language::from_request(request).tag(), stands_for => stand.name.clone(), ..more };
         match self.pages.get_template("demo_consent.html").and_then(|page| page.render(context)) {
             Ok(page) => HttpResponse::Ok()
                 .insert_header((

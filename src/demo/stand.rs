@@ -1,6 +1,6 @@
 //! A provider that the demo takes the place of: what its clients are told, and how its tokens behave.
 
-use crate::provider::{Flow, Provider, ProviderFacts, RefreshTokenPolicy};
+use crate::provider::{Flow, Provider, ProviderSettings, RefreshTokenPolicy};
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -35,7 +35,7 @@ impl Stand {
 
     /// In the place of a real one.
     pub(super) fn for_real(provider: &Provider) -> Self {
-        let ProviderFacts { token_hosts, token_host_from, public_client_id, revoke_url, .. } = provider.facts();
+        let ProviderSettings { token_hosts, token_host_from, public_client_id, revoke_url, .. } = provider.settings();
         let host = token_host_from.first().zip(token_hosts.keys().next_back());
         Self {
             id: provider.id().to_owned(),
@@ -55,7 +55,7 @@ impl Stand {
         let mut text = format!("[providers.{id}]\ntoken_url = \"http://{at}/{id}{host}/token\"\n");
         let ways = match self.flow {
             Flow::Code => ["authorize", "authorize_url"],
-            Flow::Paste => ["login-token", "paste_url"],
+            Flow::LoginToken => ["login-token", "paste_url"],
         };
         let mut add = |[path, key]: [&str; 2]| {
             let _ = writeln!(text, "{key} = \"http://{at}/{id}/{path}\""); // to a String: cannot fail

@@ -1,4 +1,5 @@
-//! Walks the demo as a person with a browser would, without either: from the start page to an access token.
+//! A scripted login at the demo: what a user with a browser would do, without either, from the start page to an access
+//! token.
 
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Client, Response};

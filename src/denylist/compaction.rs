@@ -1,6 +1,7 @@
 //! Which rules a keyring makes superfluous: those whose AuthIDs do not open any more, whatever the denylist says.
 
 use super::rule::{Recorded, Rule};
+use crate::legacy::may_be_old;
 use crate::seal::{Entry, Epoch, Keyring, NoKey};
 use std::fmt;
 
@@ -13,6 +14,8 @@ pub enum KeepReason {
     Unknown(Epoch),
     /// This epoch is newer than the line, but not known to have been made after it.
     NotNewer(Epoch),
+    /// It is about an old AuthID, which opens without a key.
+    Old,
     /// It does not say when it was written and which epochs there were.
     Undated,
 }
@@ -27,6 +30,9 @@ impl fmt::Display for KeepReason {
                 "epoch {epoch} is not in the keyring and could come back; if it never will, set `min_epoch` above it"
             ),
             Self::NotNewer(epoch) => write!(f, "epoch {epoch} may have been there when the line was written"),
+            Self::Old => {
+                f.write_str("an old AuthID needs no key, so it would work again as long as `[legacy]` takes it")
+            }
             Self::Undated => f.write_str("the line has no `through` and `at`; it stays until it is taken out by hand"),
         }
     }
@@ -34,16 +40,18 @@ impl fmt::Display for KeepReason {
 
 /// Why `rule` is still needed with `keyring`; `None` if all that it refuses does not open any more.
 ///
-/// A login that was revoked is not sealed anew, so nothing of it is under an epoch that was made after its line. Before
+/// A login that was revoked is not sealed again, so nothing of it is under an epoch that was made after its line. Before
 /// that it may have been, up to the newest epoch of that day.
 pub fn keep_reason(rule: &Rule, keyring: &Keyring) -> Option<KeepReason> {
-    let closed = |epoch| match keyring.opener(epoch) {
+    let closed = |epoch| match keyring.keys(epoch) {
         Err(NoKey::Retired | NoKey::BelowFloor) => None,
         Err(NoKey::Absent | NoKey::Newer) => Some(KeepReason::Unknown(epoch)),
         Ok(_) => Some(KeepReason::Opens(epoch)),
     };
     let (through, at) = match rule {
         Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => return closed(*epoch),
+        Rule::Legacy(_) => return Some(KeepReason::Old),
+        Rule::Grant(grant, _) if may_be_old(*grant) => return Some(KeepReason::Old),
         Rule::Grant(_, Recorded { through: Some(through), at: Some(at) }) => (*through, *at),
         Rule::Grant(..) => return Some(KeepReason::Undated),
     };
@@ -61,7 +69,7 @@ pub fn keep_reason(rule: &Rule, keyring: &Keyring) -> Option<KeepReason> {
 mod tests {
     use super::super::tests::{epoch, grant};
     use super::*;
-    use crate::seal::new_secret_text;
+    use crate::seal::testing::key_table;
 
     /// A keyring of these epochs, each with its state and the hour of 2026-11-23 when it was made; `-` for none.
     fn keyring(head: &str, epochs: &[(i64, &str)]) -> Keyring {
@@ -70,9 +78,7 @@ mod tests {
             let created = if *made == "-" { String::new() } else { format!("created = 2026-11-23T{made}:00:00Z\n") };
             match made.strip_prefix("retired ") {
                 Some(hour) => format!("[[key]]\nepoch = {epoch}\nretired = 2026-11-23T{hour}:00:00Z\n"),
-                None => {
-                    format!("[[key]]\nepoch = {epoch}\n{created}secret = \"{}\"\n", *new_secret_text(epoch).unwrap())
-                }
+                None => key_table(*number).replacen("secret", &(created + "secret"), 1),
             }
         };
         Keyring::parse(&(head.to_owned() + &epochs.iter().map(table).collect::<String>())).unwrap()
@@ -96,6 +102,11 @@ mod tests {
         let all_new = keyring("primary = 3\n", &[(1, "retired 11"), (2, "retired 11"), (3, "11")]);
         for undated in ["", "through 2", "at 2026-11-23T10:00:00Z"] {
             assert_eq!(keep_reason(&rule(undated), &all_new), Some(KeepReason::Undated));
+        }
+        for old in
+            ["grant 01d00000000000000000000000000000 through 2 at 2026-11-23T10:00:00Z", &format!("legacy {:064}", 7)]
+        {
+            assert_eq!(keep_reason(&Rule::parse(old).unwrap(), &all_new), Some(KeepReason::Old));
         }
         let far = rule("through 4294967295 at 2026-11-23T10:00:00Z");
         assert_eq!(keep_reason(&far, &all_new), Some(KeepReason::Opens(three)), "without counting to four billions");

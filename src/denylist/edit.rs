@@ -1,5 +1,5 @@
-//! Changing the denylist from outside a server: adding rules of every kind, and taking some out. Safe beside running
-//! servers, which add lines to the same file and follow it.
+//! Changing the denylist from the command line, beside running servers: adding rules of every kind, and taking some
+//! out. Safe beside running servers, which add lines to the same file and follow it.
 
 use super::error::{DenylistError, FaultyLine, FaultyLines};
 use super::file::{Locked, WRITES, open_to_read, read, replaced_time_and_again, unread};
@@ -17,7 +17,8 @@ use std::path::Path;
 pub fn read_rules(mut reader: impl BufRead) -> io::Result<Result<Vec<(Rule, String)>, String>> {
     let begins = reader.fill_buf()?.starts_with(b"\xef\xbb\xbf") || reader.fill_buf()?.starts_with(HEADER.as_bytes());
     let header = if begins { String::new() } else { format!("{HEADER}\n") };
-    let (mut rules, mut cut) = (Vec::new(), false);
+    let mut rules = Vec::new();
+    let mut cut = false;
     let read = each_line(BufReader::new(header.as_bytes().chain(reader)), |line| {
         cut = !line.bytes.ends_with(b"\n");
         if let Some(rule) = line.rule {

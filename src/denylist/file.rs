@@ -1,4 +1,4 @@
-//! The denylist as a file: making it, reading it, adding a line so that it outlives a power cut, and taking lines out.
+//! The denylist as a file: making it, reading it, adding a line so that it survives a power cut, and taking lines out.
 //!
 //! All of it happens under the [lock](Place::lock) beside the file, and the file is opened after the lock is held,
 //! since taking lines out puts a new file in its place. Editors do not ask for the lock: after writing, whoever writes
@@ -32,6 +32,7 @@ const EXPLANATION: &str = "\
 #   epoch 3 service dropbox                    only those for this service
 #   epoch 3 login-before 2026-11-01T00:00:00Z  only logins older than this (no help if the key leaked)
 #   grant 00112233445566778899aabbccddeeff     one login, in every epoch
+#   legacy <SHA-256 of it>                     one AuthID of duplicati/oauth-server, and what was sealed of it
 #
 # Revoking adds `grant` lines, with `through` the newest epoch of that day and `at` the time.
 

@@ -91,7 +91,8 @@ impl Source for OnDisk {
     fn loaded(&mut self, old: &Rules, new: &Rules, from: &[FileStamp]) {
         let stays = |grant: &GrantId| !new.holds(*grant) || self.unconfirmed.contains(grant);
         self.revoked.rcu(|revoked| revoked.iter().copied().filter(stays).collect::<BTreeSet<_>>());
-        let (before, now) = (old.count(), new.count());
+        let before = old.count();
+        let now = new.count();
         let stamp = from.first().copied();
         if self.stamp != stamp {
             tracing::info!(target: "authseal::audit", event = "denylist_changed", before, rules = now, "denylist loaded");
@@ -114,7 +115,8 @@ impl Denylist {
     /// # Errors
     /// When it is missing, unreadable or faulty: to start without it would undo every revocation.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DenylistError> {
-        let (path, revoked) = (path.into(), Revoked::default());
+        let path = path.into();
+        let revoked = Revoked::default();
         let (rules, stamp) = read(&path)?;
         let on_disk = OnDisk {
             path: path.clone(),
@@ -143,6 +145,12 @@ impl Denylist {
         // First those of this process: they leave this set only after rules that hold them are in force.
         let revoked = self.revoked.load().contains(&grant);
         self.rules.load().denies(service, epoch, grant, login_at).or(revoked.then_some(Denied::Grant))
+    }
+
+    /// Whether one login is refused, whatever it was sealed under.
+    pub fn denies_grant(&self, grant: GrantId) -> bool {
+        let revoked = self.revoked.load().contains(&grant);
+        revoked || self.rules.load().holds(grant)
     }
 
     /// The rule by which every login made at `service` at `login_at` is refused if it is sealed under `epoch`.
@@ -186,7 +194,7 @@ impl Denylist {
         self.write_in_place(file, &mut self.rules.hold(), entry)
     }
 
-    /// Writes until the line is on the disk in the file that stands at the path, which an editor may have replaced
+    /// Writes until the line is on the disk in the file that is at the path, which an editor may have replaced
     /// meanwhile.
     fn write_in_place(&self, mut file: Locked, rules: &mut Held<'_, OnDisk>, entry: Entry) -> io::Result<()> {
         for _ in 0..WRITES {

@@ -51,7 +51,8 @@ pub(super) fn each_line(
     mut reader: impl BufRead,
     mut visit: impl FnMut(Line<'_>) -> io::Result<()>,
 ) -> io::Result<Result<bool, FaultyLines>> {
-    let (mut faults, mut torn) = (FaultyLines::default(), false);
+    let mut faults = FaultyLines::default();
+    let mut torn = false;
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();

@@ -3,6 +3,7 @@
 
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
+use crate::legacy::Digest;
 use crate::seal::Epoch;
 use crate::unseen;
 use jiff::Timestamp;
@@ -25,6 +26,8 @@ pub enum Rule {
     LoginBefore(Epoch, UnixTime),
     /// One login, in every epoch.
     Grant(GrantId, Recorded),
+    /// The login of one old AuthID, in every epoch, and that AuthID.
+    Legacy(Digest),
 }
 
 /// What tells when the line of a grant is no longer needed; `None` for what was left out of it.
@@ -66,6 +69,7 @@ impl fmt::Display for Rule {
                 through.map_or(Ok(()), |epoch| write!(f, " through {epoch}"))?;
                 at.map_or(Ok(()), |time| write!(f, " at {time}"))
             }
+            Self::Legacy(digest) => write!(f, "legacy {digest}"),
         }
     }
 }
@@ -80,7 +84,7 @@ pub enum LineError {
     Header,
     #[error("the file is text in UTF-16, as some editors of Windows write it; save it as UTF-8")]
     Utf16,
-    #[error("a rule begins with `epoch` or `grant`, as in `epoch 3`; notes are behind `#`")]
+    #[error("a rule begins with `epoch`, `grant` or `legacy`, as in `epoch 3`; notes are behind `#`")]
     Verb,
     #[error("`epoch` needs a number from 1, without leading zeros, as in `epoch 3`")]
     Epoch,
@@ -104,6 +108,10 @@ pub enum LineError {
     Through,
     #[error("`at` needs a time with its zone, as in `at 2026-11-23T10:00:00Z`")]
     At,
+    #[error(
+        "`legacy` needs the SHA-256 of an old AuthID, 64 hex digits in lower case, and nothing else, as `printf %s \"$AUTHID\" | sha256sum` gives it"
+    )]
+    Legacy,
     #[error("the line is longer than {MAX_LINE} bytes, and the rest of the file was not looked at")]
     TooLong,
 }
@@ -136,6 +144,7 @@ pub(super) fn parse_line(line: &[u8]) -> Result<Option<Rule>, LineError> {
         Some("epoch") => epoch_rule(words).map(Some),
         // People call it by what pages call it, the login id.
         Some("grant" | "login") => grant_rule(words).map(Some),
+        Some("legacy") => legacy_rule(words).map(Some),
         Some(_) => Err(LineError::Verb),
     }
 }
@@ -172,6 +181,11 @@ fn grant_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, Line
         word = words.next();
     }
     if word.is_none() { Ok(Rule::Grant(grant, recorded)) } else { Err(LineError::GrantTail) }
+}
+
+fn legacy_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, LineError> {
+    let digest = words.next().and_then(Digest::parse).filter(|_| words.next().is_none());
+    digest.map(Rule::Legacy).ok_or(LineError::Legacy)
 }
 
 fn parse_time(word: &str) -> Option<Timestamp> {

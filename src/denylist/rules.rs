@@ -82,6 +82,7 @@ impl Rules {
             Rule::Service(epoch, service) => of(epoch).is_some_and(|rules| rules.services.contains(service)),
             Rule::LoginBefore(epoch, time) => of(epoch).is_some_and(|rules| rules.login_before >= Some(*time)),
             Rule::Grant(grant, _) => self.holds(*grant),
+            Rule::Legacy(digest) => self.holds(digest.grant()),
         }
     }
 
@@ -98,6 +99,7 @@ impl Rules {
         match rule {
             None => {}
             Some(Rule::Grant(grant, _)) => self.grants.push(number(grant)),
+            Some(Rule::Legacy(digest)) => self.grants.push(number(digest.grant())),
             Some(Rule::Epoch(epoch)) => self.epochs.entry(epoch).or_default().whole = true,
             Some(Rule::Service(epoch, service)) => {
                 self.epochs.entry(epoch).or_default().services.insert(service);

@@ -145,7 +145,8 @@ impl Aside<'_> {
             let _ = own(&self.file, &self.place.folder.metadata()?);
         }
         self.file.sync_all()?;
-        let (folder, name) = (&self.place.folder, &self.place.name);
+        let folder = &self.place.folder;
+        let name = &self.place.name;
         match renameat_with(folder, &self.name, folder, name, RenameFlags::NOREPLACE) {
             // Not every file system can. Then the first name goes with the drop.
             Err(Errno::INVAL | Errno::NOSYS) => linkat(folder, &self.name, folder, name, AtFlags::empty())?,

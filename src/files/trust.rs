@@ -155,7 +155,8 @@ pub fn shared(path: &Path) -> Option<String> {
     let folders = Way::to(path).ok()?.folders.into_iter().map(|(folder, _)| folder);
     folders.chain([path.to_owned()]).find_map(|place| {
         let metadata = fs::metadata(&place).ok()?;
-        let (mode, group) = (metadata.mode() & 0o7777, metadata.gid());
+        let mode = metadata.mode() & 0o7777;
+        let group = metadata.gid();
         let open = mode & GROUP_WRITES != 0 && group != 0 && (metadata.is_file() || mode & STICKY == 0);
         (open && !is_sealed(&place, &metadata)).then(|| {
             format!(

@@ -52,7 +52,8 @@ pub fn apply(text: &str, change: Change) -> Result<Zeroizing<String>, EditError>
 
 /// Whether `change` is all that lies between two keyrings.
 fn is_exactly(change: Change, before: &Keyring, after: &Keyring) -> bool {
-    let (mut expected, found) = (Content::of(before), Content::of(after));
+    let mut expected = Content::of(before);
+    let found = Content::of(after);
     match change {
         Change::Stage(epoch, at) => {
             let new = found.keys.get(&epoch).filter(|key| key.created == time(at) && key.secret.is_ok());

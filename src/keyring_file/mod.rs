@@ -124,7 +124,8 @@ impl Source for KeyringFile {
     }
 
     fn loaded(&mut self, old: &Keyring, new: &Keyring, _: &[FileStamp]) {
-        let (epochs, digest) = (describe(new), new.digest());
+        let epochs = describe(new);
+        let digest = new.digest();
         if digest == old.digest() {
             tracing::info!(?epochs, "keyring loaded; it does what it did before");
         } else {
@@ -145,6 +146,7 @@ fn describe(keyring: &Keyring) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::testing::key_table;
     use crate::seal::{Epoch, new_secret_text};
     use crate::watch::Watch;
     use std::fs::{self, Permissions};
@@ -161,7 +163,7 @@ mod tests {
     pub(super) fn keyring_text(primary: i64, newest: i64, retired: &[i64]) -> String {
         let key = |number: i64| match retired.contains(&number) {
             true => format!("[[key]]\nepoch = {number}\nretired = 2026-11-23T10:00:00Z\n"),
-            false => format!("[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *secret_text(number)),
+            false => key_table(number),
         };
         (1..=newest).fold(format!("primary = {primary}\n"), |text, number| text + &key(number))
     }

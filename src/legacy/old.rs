@@ -1,16 +1,79 @@
 //! An old AuthID as text, and what is derived from it: the id of its login, and the secret that its record is kept with.
 //! Both come from what only its owner has, so they are the same on every replica and after every change of keys.
+//!
+//! The id of the login comes from the AuthID's SHA-256 alone: whoever has that, an operator with a leaked text and no
+//! server at hand, denies the login with all that was sealed of it later.
 
 use crate::authid::{GrantId, RecordSecret, ServiceId};
 use hkdf::Hkdf;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
 use zeroize::Zeroizing;
 
 /// The shortest refresh token that the old server took, in bytes.
 const MIN_TOKEN: usize = 6;
 /// The longest old AuthID that is read, in bytes: more than the old server's clients could send.
 const MAX_LEN: usize = 16 * 1024;
+
+/// What the id of each such login begins with, so that it is known where nothing else of the login is: a denylist's line
+/// about it must not end with the keys, since an old AuthID needs none.
+const OLD: [u8; 2] = [0x01, 0xd0];
+
+/// Which kind of AuthID of the old server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Version {
+    /// `<32 hex digits>:<password>`.
+    V1,
+    /// `v2:<service>:<refresh token>`.
+    V2,
+}
+
+impl Version {
+    /// The kind in a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
+
+/// SHA-256 of an old AuthID in its one spelling: what it is denied by. Not secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Reads 64 lower-case hex digits, as `sha256sum` writes them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (one, other) = text.split_at_checked(32)?;
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(GrantId::parse(one)?.as_bytes());
+        bytes[16..].copy_from_slice(GrantId::parse(other)?.as_bytes());
+        Some(Self(bytes))
+    }
+
+    /// The login of its AuthID.
+    pub fn grant(&self) -> GrantId {
+        let mut bytes = [0; 16];
+        derive(&self.0, &[b"authseal legacy grant"], &mut bytes[OLD.len()..]);
+        bytes[..OLD.len()].copy_from_slice(&OLD);
+        GrantId::new(bytes)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Whether a login may be one of an old AuthID; of those that are not, one in 65,536 looks like it.
+pub fn may_be_old(grant: GrantId) -> bool {
+    grant.as_bytes().starts_with(&OLD)
+}
 
 /// An AuthID of the old server, not yet looked at further.
 pub enum OldAuthId {
@@ -48,24 +111,32 @@ impl OldAuthId {
             .then(|| Self::Version1 { file: head.to_ascii_lowercase(), password: rest.to_owned().into() })
     }
 
+    /// Which kind it is.
+    pub fn version(&self) -> Version {
+        match self {
+            Self::Version1 { .. } => Version::V1,
+            Self::Version2 { .. } => Version::V2,
+        }
+    }
+
     /// The id of its login.
     pub fn grant(&self) -> GrantId {
-        let mut bytes = [0; 16];
-        self.derive(b"authseal legacy grant", &mut bytes);
-        GrantId::new(bytes)
+        self.digest().grant()
     }
 
     /// What a record of its login is named by and kept with.
     pub fn record_secret(&self) -> RecordSecret {
         let mut bytes = Zeroizing::new([0; 32]);
-        self.derive(b"authseal legacy bind", bytes.as_mut_slice());
+        let public = self.public();
+        let info: [&[u8]; 3] = [b"authseal legacy bind", b"\0", public.as_bytes()];
+        derive(self.secret().as_bytes(), &info, bytes.as_mut_slice());
         RecordSecret::new(bytes)
     }
 
     /// What it is denied by: SHA-256 of its one spelling.
-    pub fn digest(&self) -> [u8; 32] {
+    pub fn digest(&self) -> Digest {
         let hash = Sha256::new_with_prefix(self.public()).chain_update(self.secret());
-        hash.finalize().into()
+        Digest(hash.finalize().into())
     }
 
     /// What is not secret in it, as its one spelling begins.
@@ -82,15 +153,13 @@ impl OldAuthId {
             Self::Version2 { refresh_token, .. } => refresh_token.expose_secret(),
         }
     }
+}
 
-    /// HKDF-SHA256 (RFC 5869): the secret part as input, a label and the rest as info.
-    fn derive(&self, label: &[u8], out: &mut [u8]) {
-        let public = self.public();
-        let info: [&[u8]; 3] = [label, b"\0", public.as_bytes()];
-        if Hkdf::<Sha256>::new(None, self.secret().as_bytes()).expand_multi_info(&info, out).is_err() {
-            // Cannot be: HKDF-SHA256 gives up to 8160 bytes. What is left at zeros must never be used, so stop here.
-            unreachable!("HKDF gives 32 bytes");
-        }
+/// HKDF-SHA256 (RFC 5869) without a salt.
+fn derive(secret: &[u8], info: &[&[u8]], out: &mut [u8]) {
+    if Hkdf::<Sha256>::new(None, secret).expand_multi_info(info, out).is_err() {
+        // Cannot be: HKDF-SHA256 gives up to 8160 bytes. What is left at zeros must never be used, so stop here.
+        unreachable!("HKDF gives 32 bytes");
     }
 }
 
@@ -145,8 +214,15 @@ mod tests {
             }
         }
         // Frozen: records and denylists of running servers are named by them.
-        assert_eq!(derived[0].grant().to_string(), "84fa337a3111533f827b4799bdbaa2db");
-        assert_eq!(derived[3].grant().to_string(), "540376fabd36e25522ef05eea262db5a");
-        assert_eq!(derived[3].digest()[..], Sha256::digest(V2)[..], "as `sha256sum` says of the AuthID");
+        assert_eq!(derived[0].grant().to_string(), "01d00938201f08330e6c78670aa713d4");
+        assert_eq!(derived[3].grant().to_string(), "01d027be0b912800c861a07b589147d8");
+        let digest = derived[3].digest();
+        assert_eq!(digest.0[..], Sha256::digest(V2)[..], "as `sha256sum` says of the AuthID");
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        let hex = digest.to_string();
+        for text in ["", &hex[1..], &hex.to_uppercase(), &format!("{hex}0"), &hex.replace(&hex[60..], "zzzz")] {
+            assert_eq!(Digest::parse(text), None, "{text}");
+        }
+        assert!(derived.iter().all(|old| may_be_old(old.grant())) && !may_be_old(GrantId::new([1; 16])));
     }
 }

@@ -30,7 +30,7 @@ pub enum StoredError {
     Missing,
     /// It cannot be read.
     #[error("a file of the old store: {0}")]
-    Unread(Unread),
+    Unread(#[source] Unread),
     /// It does not open.
     #[error("a file of the old store {0}")]
     Closed(#[from] AesCryptError),
@@ -39,16 +39,29 @@ pub enum StoredError {
     Other,
 }
 
+impl StoredError {
+    /// Whether the AuthID may have been made up.
+    pub fn is_guess(&self) -> bool {
+        matches!(self, Self::Missing | Self::Closed(AesCryptError::WrongPassword))
+    }
+}
+
+impl From<Unread> for StoredError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Missing => Self::Missing,
+            unread => Self::Unread(unread),
+        }
+    }
+}
+
 /// Reads what the store in `folder` has under `file`, which is [32 hex digits](super::OldAuthId). Takes some milliseconds
 /// of computing beside the reading.
 ///
 /// # Errors
 /// See [`StoredError`].
 pub fn open(folder: &Path, file: &str, password: &SecretString) -> Result<Stored, StoredError> {
-    let (content, _) = files::read(&folder.join(file), LONGEST, Readers::All).map_err(|unread| match unread {
-        Unread::Missing => StoredError::Missing,
-        unread => StoredError::Unread(unread),
-    })?;
+    let (content, _) = files::read(&folder.join(file), LONGEST, Readers::All)?;
     let json = decrypt(&content, password.expose_secret())?;
     let stored: Stored = serde_json::from_slice(&json).map_err(|_| StoredError::Other)?;
     if stored.refresh_token.expose_secret().is_empty() { Err(StoredError::Other) } else { Ok(stored) }

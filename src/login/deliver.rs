@@ -1,21 +1,23 @@
-//! The ways of an AuthID to Duplicati's page: waiting in the mailbox, picked up there, or sent on by a click.
+//! In-browser communication (RFC 9700 section 4.17): the ways of an AuthID to Duplicati's page. It waits in the mailbox and
+//! is picked up there, or is sent after a click that names who gets it. To origins that nobody listed it never goes by
+//! itself; the script that calls `postMessage` is in `templates/static/`.
 
 use super::Logins;
-use super::binder::Binder;
-use super::context::Context;
+use super::browser_cookie::BrowserCookie;
 use super::error::LoginError;
 use super::fetch_token::FetchToken;
-use super::mailbox::{self, Asker, Receiver};
-use super::origin::{Opener, Origin};
+use super::login_context::LoginContext;
+use super::mailbox::{self, Recipient, Requester};
+use super::opener::Opener;
 use super::ticket::Ticket;
 use crate::mitigation::{self, Mitigation};
-use crate::net::Client;
+use crate::net::{Client, Origin};
 use crate::seal::SealError;
 use secrecy::{ExposeSecret, SecretString};
 
 impl Logins {
     /// Sends an AuthID on because its person pressed a button: into the mailbox, if somebody asks there; and to the
-    /// opener of the page, whose origin is returned with it, by the page's own script. `to_asker` says that the person
+    /// opener of the page, whose origin is returned with it, by the page's own script. `to_requester` says that the person
     /// agreed to somebody at another address: it is given to the address that asked, or to everybody where no address is
     /// known. To a trusted opener it may go without a button.
     ///
@@ -24,20 +26,20 @@ impl Logins {
     pub async fn deliver(
         &self,
         ticket: &str,
-        binder: Option<&Binder>,
-        to_asker: bool,
+        browser_cookie: Option<&BrowserCookie>,
+        to_requester: bool,
     ) -> Result<(Origin, SecretString), LoginError> {
         let ticket = Ticket::open(ticket, &self.keyring.load(), self.clock.now()).ok_or(LoginError::StaleLink)?;
-        if !binder.is_some_and(|binder| binder.fits(&ticket.context.binder)) {
+        if !browser_cookie.is_some_and(|cookie| cookie.matches(&ticket.context.browser_cookie)) {
             return Err(LoginError::OtherBrowser);
         }
         if let Some(why) = self.tokens.dead(ticket.authid.expose_secret()) {
             return Err(LoginError::Paused(None, why));
         }
-        let Context { opener, fetch_token, binder, client } = ticket.context;
+        let LoginContext { opener, fetch_token, browser_cookie, client } = ticket.context;
         let (origin, to_anybody) = match opener {
             // It goes to the opener by itself; only the click is meant for somebody else who asks.
-            Opener::Trusted(origin) => (origin, to_asker && client.is_none()),
+            Opener::Trusted(origin) => (origin, to_requester && client.is_none()),
             Opener::Unknown(origin) => (origin, client.is_none()),
             Opener::None(_) => return Err(LoginError::StaleLink),
         };
@@ -45,13 +47,13 @@ impl Logins {
             && !self.was_picked_up(&token).await
         {
             let keyring = self.keyring.load();
-            let asker = mailbox::asked_from(&self.store, &keyring, &token).await.flatten().filter(|_| to_asker);
-            let receiver = match asker {
-                Some(address) => Receiver::Address(address),
-                None if to_anybody => Receiver::Anybody,
-                None => Receiver::Only(Asker { address: client, origin: Some(origin.clone()) }),
+            let requester = mailbox::asked_from(&self.store, &keyring, &token).await.flatten().filter(|_| to_requester);
+            let recipient = match requester {
+                Some(address) => Recipient::Address(address),
+                None if to_anybody => Recipient::Anybody,
+                None => Recipient::Only(Requester { address: client, origin: Some(origin.clone()) }),
             };
-            mailbox::leave(&self.store, &keyring, &token, &binder, &receiver, &ticket.authid).await?;
+            mailbox::put(&self.store, &keyring, &token, &browser_cookie, &recipient, &ticket.authid).await?;
         }
         Ok((origin, ticket.authid))
     }
@@ -60,12 +62,12 @@ impl Logins {
     /// Who tries too many tokens finds nothing.
     pub async fn pick_up(&self, token: &FetchToken, client: Client, origin: Option<Origin>) -> Option<SecretString> {
         let trusted = origin.as_ref().is_some_and(|origin| self.rules.trusts(origin));
-        if mitigation::on(Mitigation::FetchLimit) && !self.fetches.admits(client, trusted, token) {
+        if mitigation::on(Mitigation::FetchLimit) && !self.fetch_limit.admits(client, trusted, token) {
             return None;
         }
-        let asker = Asker { address: client.address, origin };
-        let authid = mailbox::pick_up(&self.store, &self.keyring.load(), token, &asker).await?;
-        self.fetches.forget(client, trusted, token);
+        let requester = Requester { address: client.address, origin };
+        let authid = mailbox::take(&self.store, &self.keyring.load(), token, &requester).await?;
+        self.fetch_limit.forget(client, trusted, token);
         if let Some(why) = self.tokens.dead(authid.expose_secret()) {
             tracing::info!(%why, "an AuthID that was waiting is of no use by now, and was not handed out");
             return None;
@@ -84,9 +86,13 @@ impl Logins {
     }
 
     /// Puts the AuthID into the mailbox, for trusted openers only; whether it is there.
-    pub(super) async fn leave(&self, context: &Context, authid: &SecretString) -> Result<bool, SealError> {
+    pub(super) async fn put_in_mailbox(
+        &self,
+        context: &LoginContext,
+        authid: &SecretString,
+    ) -> Result<bool, SealError> {
         let (Opener::Trusted(origin), Some(token)) = (&context.opener, &context.fetch_token) else { return Ok(false) };
-        let receiver = Receiver::Only(Asker { address: context.client, origin: Some(origin.clone()) });
-        mailbox::leave(&self.store, &self.keyring.load(), token, &context.binder, &receiver, authid).await
+        let recipient = Recipient::Only(Requester { address: context.client, origin: Some(origin.clone()) });
+        mailbox::put(&self.store, &self.keyring.load(), token, &context.browser_cookie, &recipient, authid).await
     }
 }

@@ -1,4 +1,4 @@
-//! Why a login did not work. What each reason becomes on a page is decided in `web`.
+//! Why a login did not work: one enum for the room. What each reason becomes on a page is decided in `web`.
 
 use crate::authid::SealLoginError;
 use crate::provider::{ErrorClass, ProviderError, Service};
@@ -91,7 +91,7 @@ pub enum NoRefreshToken {
 
 impl LoginError {
     /// The kind in a word, for what is counted.
-    pub fn word(&self) -> &'static str {
+    pub fn label(&self) -> &'static str {
         match self {
             Self::StaleLink => "stale_link",
             Self::NoCookie => "no_cookie",
@@ -113,7 +113,7 @@ impl LoginError {
             Self::BadPaste(_) => "bad_paste",
             Self::TooMany => "too_many",
             Self::NotRemembered(_) => "store",
-            Self::Provider(_, failure) => failure.word(),
+            Self::Provider(_, failure) => failure.label(),
             Self::Seal(_) => "internal",
         }
     }

@@ -1,4 +1,5 @@
-//! The fetch token: made by Duplicati's page, which asks for the AuthID by it.
+//! The fetch token: made by Duplicati's page, which polls for the AuthID with it. A bearer token of its own kind, so one
+//! that could be guessed is refused.
 
 use crate::mitigation::{self, Mitigation};
 use crate::unseen;

@@ -1,16 +1,16 @@
-//! The mailbox: where the AuthID waits until Duplicati's page asks for it with its fetch token. One read, 90 seconds.
+//! The mailbox: where the AuthID waits until Duplicati's page polls for it with its fetch token. One read, 90 seconds.
 //!
 //! An entry's name is a keyed hash of the token and its key comes from the token, so neither the store's content nor
-//! the server's keys alone give an AuthID away. A token can be planted in somebody else's login, so it is not enough:
-//! who asks must be the page that opened the login, in a browser where the login's is, or the person must have agreed.
-//! Nor may another browser's login take the place of an AuthID that waits: whoever knows a token could log in with it.
+//! the server's keys alone give an AuthID away. A token can be planted in somebody else's login (login CSRF), so it is
+//! not enough: the request must come from the page that opened the login, in a browser where the login's is, or the user
+//! must have agreed. Nor may another browser's login replace an AuthID that waits: whoever knows a token could log in
+//! with it.
 
-use super::binder::BinderHash;
-use super::context::{self, Reader};
+use super::browser_cookie::CookieHash;
 use super::fetch_token::FetchToken;
-use super::origin::Origin;
+use super::login_context::{self, Reader};
 use crate::mitigation::{self, Mitigation};
-use crate::net::{self, ClientNet};
+use crate::net::{self, ClientNet, Origin};
 use crate::seal::{EpochKeys, Key, Keyring, Purpose, SealError};
 use crate::store::{Name, Shelf, Store};
 use secrecy::{ExposeSecret, SecretString};
@@ -24,18 +24,18 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Who may pick an AuthID up with the right token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Receiver {
+pub(super) enum Recipient {
     /// Everybody: the person agreed, and nobody's address is known.
     Anybody,
     /// Whoever asks from this address: the person agreed.
     Address(ClientNet),
     /// This page.
-    Only(Asker),
+    Only(Requester),
 }
 
 /// A page that asks for an AuthID.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asker {
+pub(super) struct Requester {
     /// Where its browser is, if that is known.
     pub address: Option<ClientNet>,
     /// The page's origin, if the browser tells. Without it a page that others can make lead anywhere would be enough to
@@ -43,14 +43,14 @@ pub(super) struct Asker {
     pub origin: Option<Origin>,
 }
 
-impl Receiver {
-    fn admits(&self, asker: &Asker) -> bool {
+impl Recipient {
+    fn admits(&self, requester: &Requester) -> bool {
         match self {
             Self::Anybody => true,
-            Self::Address(wanted) => asker.address == Some(*wanted),
+            Self::Address(wanted) => requester.address == Some(*wanted),
             Self::Only(wanted) => {
-                let same_place = wanted.address.is_some() && wanted.address == asker.address;
-                let same_page = wanted.origin.is_some() && wanted.origin == asker.origin;
+                let same_place = wanted.address.is_some() && wanted.address == requester.address;
+                let same_page = wanted.origin.is_some() && wanted.origin == requester.origin;
                 (same_place || !mitigation::on(Mitigation::MailboxAddress))
                     && (same_page || !mitigation::on(Mitigation::MailboxOrigin))
             }
@@ -58,47 +58,49 @@ impl Receiver {
     }
 }
 
-/// Leaves an AuthID of a login in the browser `binder` for the receiver who asks with `token`. Returns whether it waits:
-/// not if the store fails, or if an AuthID of another browser's login waits already.
+/// Puts in the AuthID of a login in the browser of `browser_cookie`, for the recipient who asks with `token`. Returns
+/// whether it waits: not if the store fails, or if an AuthID of another browser's login waits already.
 ///
 /// # Errors
 /// When the operating system has no randomness.
-pub(super) async fn leave(
+pub(super) async fn put(
     store: &Store,
     keyring: &Keyring,
     token: &FetchToken,
-    binder: &BinderHash,
-    receiver: &Receiver,
+    browser_cookie: &CookieHash,
+    recipient: &Recipient,
     authid: &SecretString,
 ) -> Result<bool, SealError> {
     let (name, key) = entry(keyring.primary(), token);
     let Ok(before) = store.read(Shelf::Mailbox, &name).await else { return Ok(false) };
     let before = before.and_then(|blob| read(&key.open(&name, &blob)?));
-    if before.is_some_and(|waiting| mitigation::on(Mitigation::MailboxOwner) && waiting.binder.0 != binder.0) {
+    if before
+        .is_some_and(|waiting| mitigation::on(Mitigation::MailboxOwner) && waiting.browser_cookie.0 != browser_cookie.0)
+    {
         return Ok(false);
     }
-    let entry = key.seal(&name, &write(binder, receiver, authid))?;
+    let entry = key.seal(&name, &write(browser_cookie, recipient, authid))?;
     Ok(store.put(Shelf::Mailbox, &name, &entry, WAITS).await.is_ok())
 }
 
-/// Takes the AuthID that waits for `token`, if there is one and the asker may have it. If not, it stays, and a note is
-/// made that somebody asked. While the store fails, nothing waits.
-pub(super) async fn pick_up(
+/// Takes the AuthID that waits for `token`, if there is one and the requester may have it. If not, it stays, and a note
+/// is made that somebody asked. While the store fails, nothing waits.
+pub(super) async fn take(
     store: &Store,
     keyring: &Keyring,
     token: &FetchToken,
-    asker: &Asker,
+    requester: &Requester,
 ) -> Option<SecretString> {
     for keys in keyring.around_primary() {
         let (name, key) = entry(keys, token);
         let unseal = |blob: Option<Vec<u8>>| read(&key.open(&name, &blob?)?);
-        let Some(Waiting { receiver, .. }) = unseal(store.read(Shelf::Mailbox, &name).await.ok()?) else { continue };
-        if !receiver.admits(asker) {
-            remember(store, keys, Purpose::MailboxAsked, token, asker.address).await;
+        let Some(Waiting { recipient, .. }) = unseal(store.read(Shelf::Mailbox, &name).await.ok()?) else { continue };
+        if !recipient.admits(requester) {
+            remember(store, keys, Purpose::MailboxAsked, token, requester.address).await;
             continue;
         }
         let Some(Waiting { authid, .. }) = unseal(store.take(Shelf::Mailbox, &name).await.ok()?) else { continue };
-        remember(store, keys, Purpose::MailboxPickedUp, token, asker.address).await;
+        remember(store, keys, Purpose::MailboxPickedUp, token, requester.address).await;
         return Some(authid);
     }
     None
@@ -149,37 +151,37 @@ fn note(keys: &EpochKeys, purpose: Purpose, token: &FetchToken) -> (Name, Key) {
 /// An AuthID that waits.
 struct Waiting {
     /// The browser of its login.
-    binder: BinderHash,
-    receiver: Receiver,
+    browser_cookie: CookieHash,
+    recipient: Recipient,
     authid: SecretString,
 }
 
-/// `binder hash (16) | kind of receiver (1) | address (16) | origin, with its length (1) before it | AuthID`.
-fn write(binder: &BinderHash, receiver: &Receiver, authid: &SecretString) -> Zeroizing<Vec<u8>> {
-    let (kind, address, origin) = match receiver {
-        Receiver::Only(asker) => (0, asker.address, asker.origin.as_ref()),
-        Receiver::Anybody => (1, None, None),
-        Receiver::Address(address) => (2, Some(*address), None),
+/// `browser cookie hash (16) | kind of recipient (1) | address (16) | origin, with its length (1) before it | AuthID`.
+fn write(browser_cookie: &CookieHash, recipient: &Recipient, authid: &SecretString) -> Zeroizing<Vec<u8>> {
+    let (kind, address, origin) = match recipient {
+        Recipient::Only(requester) => (0, requester.address, requester.origin.as_ref()),
+        Recipient::Anybody => (1, None, None),
+        Recipient::Address(address) => (2, Some(*address), None),
     };
     let (origin, authid) = (origin.map_or("", Origin::as_str), authid.expose_secret());
     let mut bytes = Zeroizing::new(Vec::with_capacity(34 + origin.len() + authid.len()));
-    bytes.extend(binder.0);
+    bytes.extend(browser_cookie.0);
     bytes.push(kind);
     bytes.extend(net::to_bytes(address));
-    context::write(&mut bytes, origin.as_bytes());
+    login_context::write(&mut bytes, origin.as_bytes());
     bytes.extend_from_slice(authid.as_bytes());
     bytes
 }
 
 fn read(bytes: &[u8]) -> Option<Waiting> {
     let mut reader = Reader(bytes);
-    let binder = BinderHash(reader.array()?);
+    let browser_cookie = CookieHash(reader.array()?);
     let ([kind], address) = (reader.array()?, net::from_bytes(reader.array()?));
-    let origin = Origin::of(reader.text()?);
-    let receiver = match kind {
-        0 => Receiver::Only(Asker { address, origin }),
-        1 => Receiver::Anybody,
-        _ => Receiver::Address(address?),
+    let origin = Origin::parse(reader.text()?);
+    let recipient = match kind {
+        0 => Recipient::Only(Requester { address, origin }),
+        1 => Recipient::Anybody,
+        _ => Recipient::Address(address?),
     };
-    Some(Waiting { binder, receiver, authid: std::str::from_utf8(reader.0).ok()?.to_owned().into() })
+    Some(Waiting { browser_cookie, recipient, authid: std::str::from_utf8(reader.0).ok()?.to_owned().into() })
 }

@@ -1,60 +1,70 @@
-//! From a person's consent to a delivered AuthID: begin, complete (or trade a pasted token), deliver.
+//! The authorization code flow (RFC 6749 section 4.1, with PKCE, RFC 7636) as a client of the provider: authorization
+//! request, callback, token request, AuthID. Jottacloud's login token takes the place of the first two.
 //!
-//! Nothing is stored before a login succeeds. What has to survive the trip to the provider travels sealed in `state`;
-//! the browser's binder cookie proves that the one who comes back is the one who left.
+//! Nothing is stored before a login succeeds. What has to survive the trip to the provider travels sealed in `state`.
+//!
+//! | Step | Function | RFC |
+//! | --- | --- | --- |
+//! | the start page is opened: by whom, for which browser | [`Logins::opener`], [`Logins::seal_context`] | RFC 9700 section 4.7, login CSRF |
+//! | authorization request | [`Logins::begin`], `State` in `login_context` | RFC 6749 section 4.1.1, RFC 7636 section 4.3 |
+//! | authorization response: `state`, `iss`, errors | [`Logins::complete`] | RFC 6749 sections 4.1.2 and 10.12; RFC 9207, mix-up attack |
+//! | access token request with the code and the PKCE verifier | `ProviderClient::redeem` | RFC 6749 section 4.1.3, RFC 7636 section 4.5 |
+//! | the same with a login token that the user pasted | [`Logins::exchange_login_token`] | none |
+//! | token response to AuthID: scopes, sealing, the first record | `issue` | RFC 6749 sections 4.1.4 and 5.1 |
+//! | the AuthID to the page that opened ours | [`Logins::deliver`], [`Logins::pick_up`], `mailbox` | RFC 9700 section 4.17, `postMessage` |
 
-mod binder;
-mod context;
+mod browser_cookie;
+mod login_context;
 mod deliver;
 mod error;
 mod fetch_token;
-mod hand_out;
-mod limit;
+mod issue;
+mod fetch_limit;
 mod mailbox;
-mod origin;
+mod opener;
 mod resume;
 mod ticket;
 
-pub use binder::Binder;
-pub use context::Context;
+pub use browser_cookie::BrowserCookie;
 pub use error::{LoginError, NoRefreshToken};
 pub use fetch_token::FetchToken;
-pub use origin::{DeliveryRules, Opener, Origin, Silence};
+pub use login_context::LoginContext;
+pub use opener::{DeliveryRules, Opener, Silence};
 
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::keyring_file::LiveKeyring;
 use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
-use crate::provider::{Availability, CallbackError, Flow, PastedToken, ProviderError, Providers, Service};
+use crate::provider::{Availability, CallbackError, Flow, LoginToken, ProviderClient, ProviderError, Service};
 use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
-use limit::Fetches;
+use fetch_limit::FetchLimit;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the binder cookie lives, in seconds.
-pub const BINDER_LIFETIME: i64 = context::CONTEXT_LIFETIME;
-/// How long a person may take at the provider, in seconds.
-pub const STATE_LIFETIME: i64 = context::STATE_LIFETIME;
+/// How long the browser cookie lives, in seconds.
+pub const BROWSER_COOKIE_LIFETIME: i64 = login_context::CONTEXT_LIFETIME;
+/// How long a user may take at the provider, in seconds.
+pub const STATE_LIFETIME: i64 = login_context::STATE_LIFETIME;
 /// How many finished logins are remembered, to tell a reloaded callback from a first one.
 const MAX_SEEN: u64 = 10_000;
 /// How long: longer than a state lives.
 const SEEN: Duration = Duration::from_secs(900);
 
-/// Logs people in.
+/// Logs users in.
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     tokens: tokens::TokenService,
     store: Arc<Store>,
     rules: DeliveryRules,
     redirect_uri: String,
     seen: Cache<[u8; 24], ()>,
-    fetches: Fetches,
+    fetch_limit: FetchLimit,
     clock: Clock,
 }
 
@@ -63,7 +73,7 @@ pub struct Begun {
     /// The provider's address to send the browser to.
     pub url: String,
     /// The state once more, to be kept in a cookie, for a provider that may drop it on the way back.
-    pub keep: Option<String>,
+    pub state_cookie: Option<String>,
 }
 
 /// What came back to `/logged-in`.
@@ -72,8 +82,8 @@ pub struct Callback {
     pub code: Option<SecretString>,
     /// Our sealed state.
     pub state: Option<String>,
-    /// The state from the cookie, see [`Begun::keep`].
-    pub kept: Option<String>,
+    /// The state from the cookie, see [`Begun::state_cookie`].
+    pub state_cookie: Option<String>,
     /// Whether the person said on our own page that they come from the provider.
     pub confirmed: bool,
     /// The issuer (RFC 9207).
@@ -92,7 +102,7 @@ pub struct LoggedIn {
     pub grant: Option<GrantId>,
     /// What withdraws it without the AuthID; none where there is no login id.
     pub revoke_code: Option<SecretString>,
-    /// When the refresh token ends of old age, whatever its use.
+    /// When the refresh token expires, whatever its use.
     pub ends: Option<UnixTime>,
     /// Who asked.
     pub opener: Opener,
@@ -106,7 +116,7 @@ pub struct LoggedIn {
     pub mailbox_failed: bool,
     /// What [`Logins::deliver`] takes, where a person's click can still have the AuthID sent.
     pub ticket: Option<String>,
-    /// The opener once more, sealed as by [`Logins::welcome`] for the next login.
+    /// The opener once more, sealed as by [`Logins::seal_context`] for the next login.
     pub again: Option<String>,
     /// What else the person needs: label and value.
     pub shown: Vec<(String, String)>,
@@ -118,7 +128,7 @@ pub struct LoggedIn {
 pub enum Caution {
     /// The login began at another address than the one where it ended.
     OtherAddress,
-    /// The provider's answer came without `state`, so nothing ties it to the login that began in this browser.
+    /// The provider's response came without `state`, so nothing ties it to the login that began in this browser.
     NoState,
 }
 
@@ -126,7 +136,7 @@ impl Logins {
     /// Puts the parts together. `redirect_uri` is the registered callback.
     pub fn new(
         keyring: Arc<LiveKeyring>,
-        providers: Arc<Providers>,
+        providers: Arc<ProviderClient>,
         tokens: tokens::TokenService,
         store: Arc<Store>,
         rules: DeliveryRules,
@@ -134,15 +144,15 @@ impl Logins {
         clock: Clock,
     ) -> Self {
         let seen = Cache::builder().max_capacity(MAX_SEEN).time_to_live(SEEN).build();
-        let fetches = Fetches::new(&clock);
-        Self { keyring, providers, tokens, store, rules, redirect_uri, seen, fetches, clock }
+        let fetch_limit = FetchLimit::new(&clock);
+        Self { keyring, providers, tokens, store, rules, redirect_uri, seen, fetch_limit, clock }
     }
 
     /// Seals what is known of a visitor of our index page into the parameter of its login links.
     ///
     /// # Errors
     /// When the operating system has no randomness.
-    pub fn welcome(&self, context: &Context) -> Result<String, SealError> {
+    pub fn seal_context(&self, context: &LoginContext) -> Result<String, SealError> {
         context.seal(&self.keyring.load(), self.clock.now())
     }
 
@@ -151,7 +161,7 @@ impl Logins {
         self.rules.opener(referer, sec_fetch_site)
     }
 
-    /// Begins a login.
+    /// The authorization request (RFC 6749 section 4.1.1): begins a login.
     ///
     /// # Errors
     /// When the link is not of this browser, the service is not offered, or the provider's addresses are not known.
@@ -159,28 +169,28 @@ impl Logins {
         &self,
         service: &Arc<Service>,
         ctx: &str,
-        binder: Option<&Binder>,
+        browser_cookie: Option<&BrowserCookie>,
         client: Client,
     ) -> Result<Begun, LoginError> {
-        let context = Context { client: client.address, ..self.context(ctx, binder)? };
+        let context = LoginContext { client: client.address, ..self.context(ctx, browser_cookie)? };
         self.offered(service, Flow::Code)?;
-        self.can_be_kept(service).await?;
+        self.check_store(service).await?;
         let (state, challenge) = context.begin(&service.id, &self.keyring.load(), self.clock.now())?;
         let challenge = service.provider.pkce().then_some(challenge.as_str());
         let url = self.providers.authorize_url(service, &self.redirect_uri, &state, challenge).await;
         let url = url.map_err(|failure| LoginError::Provider(service.clone(), failure))?.into();
-        Ok(Begun { url, keep: service.provider.state_optional().then_some(state) })
+        Ok(Begun { url, state_cookie: service.provider.state_optional().then_some(state) })
     }
 
-    /// Ends a login with what the provider sent back through the browser. Without `state` anybody may have sent it here, so
-    /// that takes the person's word.
+    /// The authorization response (RFC 6749 section 4.1.2), and the access token request that follows from it. Without
+    /// `state` anybody may have sent it here, so that takes the user's word.
     ///
     /// # Errors
     /// Everything is checked before the code is spent.
     pub async fn complete(
         &self,
         callback: &Callback,
-        binder: Option<&Binder>,
+        browser_cookie: Option<&BrowserCookie>,
         client: Client,
     ) -> Result<LoggedIn, LoginError> {
         let (state, dropped) = self.state(callback);
@@ -189,7 +199,7 @@ impl Logins {
             true => LoginError::Stray(CallbackError::stray(&callback.all).code),
             false => LoginError::BadState,
         })?;
-        if !binder.is_some_and(|binder| binder.fits(&state.context.binder)) {
+        if !browser_cookie.is_some_and(|cookie| cookie.matches(&state.context.browser_cookie)) {
             return Err(LoginError::OtherBrowser);
         }
         let service = self.providers.catalogue().find(state.service.as_str()).cloned().ok_or(LoginError::BadState)?;
@@ -222,7 +232,7 @@ impl Logins {
         match self.providers.redeem(&service, code, &self.redirect_uri, verifier, &callback.all).await {
             Ok(tokens) => {
                 let caution = dropped.then_some(Caution::NoState);
-                self.hand_out(service, tokens, state.context, client, &callback.all, caution).await
+                self.issue(service, tokens, state.context, client, &callback.all, caution).await
             }
             Err(failure) => {
                 // The code was not spent: reloading the page may still work.
@@ -234,29 +244,29 @@ impl Logins {
         }
     }
 
-    /// Ends a login with a token that the person made at the provider and pasted. `admit` is asked before the provider is.
+    /// Ends a login with a login token that the user made at the provider and pasted. `admit` is asked before the provider is.
     ///
     /// # Errors
     /// Everything is checked before the token is spent.
-    pub async fn trade(
+    pub async fn exchange_login_token(
         &self,
         service: &Arc<Service>,
         ctx: &str,
-        binder: Option<&Binder>,
+        browser_cookie: Option<&BrowserCookie>,
         client: Client,
         pasted: &SecretString,
         admit: impl FnOnce() -> bool,
     ) -> Result<LoggedIn, LoginError> {
-        let context = self.context(ctx, binder)?;
-        self.offered(service, Flow::Paste)?;
-        let pasted = PastedToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
+        let context = self.context(ctx, browser_cookie)?;
+        self.offered(service, Flow::LoginToken)?;
+        let pasted = LoginToken::parse(pasted.expose_secret()).ok_or_else(|| LoginError::BadPaste(service.clone()))?;
         if !admit() {
             return Err(LoginError::TooMany);
         }
-        self.can_be_kept(service).await?;
-        let tokens = self.providers.trade(service, &pasted).await;
+        self.check_store(service).await?;
+        let tokens = self.providers.exchange_login_token(service, &pasted).await;
         let tokens = tokens.map_err(|failure| LoginError::Provider(service.clone(), failure))?;
-        self.hand_out(service.clone(), tokens, context, client, &[], None).await
+        self.issue(service.clone(), tokens, context, client, &[], None).await
     }
 
     fn offered(&self, service: &Arc<Service>, flow: Flow) -> Result<(), LoginError> {

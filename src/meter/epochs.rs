@@ -1,4 +1,4 @@
-//! What is counted of the keyring's epochs: which there are, and when each was last in use.
+//! Metrics of the keyring's epochs: which there are, and when each was last in use.
 
 use super::{Inner, Meter, flag, list, seconds, words};
 use crate::clock::UnixTime;

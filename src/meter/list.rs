@@ -45,10 +45,25 @@ pub(super) const LAST_SEEN: Metric = gauge(
 );
 pub(super) const LOGINS: Metric =
     counter("authseal_logins_total", &[outcome(&words::LOGINS), SERVICE_OR_NONE], "Logins, by how they ended.");
+pub(super) const LEGACY_REFRESHES: Metric = counter(
+    "authseal_legacy_refresh_total",
+    &[label("version", Values::Words(&words::LEGACY_VERSIONS)), SERVICE],
+    "AuthIDs of duplicati/oauth-server that brought an access token.",
+);
+pub(super) const LEGACY_AUTHIDS: Metric = gauge(
+    "authseal_legacy_authids",
+    &[label("version", Values::Words(&words::LEGACY_VERSIONS)), SERVICE],
+    "How many different ones that was since this process started; absent if none.",
+);
+pub(super) const LEGACY_LAST_SEEN: Metric = gauge(
+    "authseal_legacy_last_seen_timestamp_seconds",
+    &[label("version", Values::Words(&words::LEGACY_VERSIONS)), SERVICE],
+    "When the last of them came; absent if none did since this process started.",
+);
 pub(super) const DELIVERIES: Metric = counter(
     "authseal_deliveries_total",
     &[label("way", Values::Words(&["waiting", "relayed", "fetched", "clicked"]))],
-    "AuthIDs on their way to Duplicati's page: left to wait for it, handed to the replica that it asks, fetched by it, or sent by a person's click.",
+    "AuthIDs on their way to Duplicati's page: left to wait for it, handed to the replica that it asks, fetched by it, or sent by a user's click.",
 );
 pub(super) const REVOCATIONS: Metric = counter(
     "authseal_revocations_total",
@@ -206,12 +221,15 @@ impl File {
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 45] = [
+pub const METRICS: [&Metric; 48] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
     &WAITED,
     &LAST_SEEN,
+    &LEGACY_REFRESHES,
+    &LEGACY_AUTHIDS,
+    &LEGACY_LAST_SEEN,
     &LOGINS,
     &DELIVERIES,
     &REVOCATIONS,

@@ -13,7 +13,7 @@ pub enum Kind {
 
 impl Kind {
     /// As Prometheus calls it.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",

@@ -118,6 +118,14 @@ impl Meter {
         self.0.refresh_time.with_label_values(&[outcome]).observe(took.as_secs_f64());
     }
 
+    /// An AuthID of duplicati/oauth-server brought an access token; so many different ones of its kind have, so far.
+    pub fn old_authid(&self, service: &str, version: &str, authids: u64) {
+        let labels = [version, self.service(Some(service))];
+        self.count(&list::LEGACY_REFRESHES, &labels);
+        self.set(&list::LEGACY_AUTHIDS, &labels, authids as f64);
+        self.set(&list::LEGACY_LAST_SEEN, &labels, seconds(self.0.clock.now()));
+    }
+
     /// A login ended, well or not.
     pub fn login(&self, service: Option<&str>, outcome: &'static str) {
         self.count(&list::LOGINS, &[outcome, self.service(service)]);
@@ -477,7 +485,7 @@ mod tests {
         let page = include_str!("../../docs/monitoring.md");
         for Metric { name, kind, labels, help, .. } in METRICS {
             let labels = labels.iter().map(|label| format!("`{}`", label.name)).collect::<Vec<_>>().join(", ");
-            let row = format!("| `{name}` | {} | {labels} | {help} |", kind.word()).replace("|  |", "| |");
+            let row = format!("| `{name}` | {} | {labels} | {help} |", kind.label()).replace("|  |", "| |");
             assert!(page.contains(&row), "docs/monitoring.md lacks\n{row}");
         }
         let rows = page.lines().filter(|line| line.starts_with("| `authseal_") || line.starts_with("| `process_"));

@@ -1,4 +1,4 @@
-//! What is counted of requests that wait.
+//! Metrics of requests that wait.
 
 use super::{Meter, list};
 

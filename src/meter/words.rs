@@ -1,4 +1,4 @@
-//! The words that stand in labels, where they are closed sets and not the configuration's. Whoever counts has its own
+//! The words that are in labels, where they are closed sets and not the configuration's. Whoever counts has its own
 //! words; tests compare the two.
 
 /// Two lists as one.
@@ -38,10 +38,13 @@ const REFUSED: [&str; 17] = [
 pub(super) const OPENED: [&str; 20] = join(["cached", "fetched", "spare"], REFUSED);
 
 /// And of one that did not.
-pub(super) const UNOPENED: [&str; 4] = ["invalid", "no_key", "gone", "no_room"];
+pub(super) const UNOPENED: [&str; 5] = ["invalid", "no_key", "gone", "store", "no_room"];
 
 /// Both.
 pub(super) const REFRESHES: [&str; 21] = join(["invalid"], OPENED);
+
+/// The versions of AuthIDs of duplicati/oauth-server.
+pub(super) const LEGACY_VERSIONS: [&str; 2] = ["v1", "v2"];
 
 /// How a request that had to wait went on.
 pub(super) const WAITS: [&str; 19] = join(["ok", "invalid"], REFUSED);

@@ -1,13 +1,13 @@
 //! The authorization request (RFC 6749 section 4.1.1): what it carries, and how it gets to the provider, in the browser's
 //! URL or pushed beforehand (RFC 9126), so that the browser carries a reference alone.
 
-use super::answer::{self, Answer};
 use super::client_auth::{Form, Repeatable};
 use super::discovery::Metadata;
-use super::failure::{Fault, ProviderError};
+use super::error::{Fault, ProviderError};
 use super::json::Members;
 use super::service::{Client, Provider, Service};
-use super::{Flow, Providers};
+use super::token_response::{self, Answer};
+use super::{Flow, ProviderClient};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::borrow::Cow;
@@ -25,14 +25,14 @@ impl<'a> Request<'a> {
         state: &'a str,
         challenge: Option<&'a str>,
     ) -> Self {
-        let facts = &service.provider.facts;
+        let settings = &service.provider.settings;
         let mut fields: Vec<(&str, Cow<'_, str>)> = vec![
             ("response_type", "code".into()),
             ("client_id", client.id.as_str().into()),
             ("redirect_uri", redirect_uri.into()),
             ("state", state.into()),
         ];
-        let sent = if facts.send_scope.unwrap_or(true) { service.scopes.as_slice() } else { &[] };
+        let sent = if settings.send_scope.unwrap_or(true) { service.scopes.as_slice() } else { &[] };
         if !sent.is_empty() {
             fields.push(("scope", service.joined_scopes().into()));
         }
@@ -41,9 +41,9 @@ impl<'a> Request<'a> {
             fields.push(("code_challenge_method", "S256".into()));
         }
         let asks = |scope: &str| sent.iter().any(|sent| sent == scope);
-        let unset = |name: &str| !facts.authorize_params.contains_key(name);
+        let unset = |name: &str| !settings.authorize_params.contains_key(name);
         // OpenID Connect Core 1.0 section 11: without it `offline_access` counts for nothing.
-        if asks("offline_access") && facts.issuer.is_some() && unset("prompt") {
+        if asks("offline_access") && settings.issuer.is_some() && unset("prompt") {
             fields.push(("prompt", "consent".into()));
         }
         // Some servers insist on one. No ID token is read here, so nothing is compared with it.
@@ -51,7 +51,7 @@ impl<'a> Request<'a> {
             let nonce: [u8; 16] = crate::seal::random().unwrap_or_default();
             fields.push(("nonce", BASE64_URL_SAFE_NO_PAD.encode(nonce).into()));
         }
-        let given = facts.authorize_params.iter().filter(|(_, value)| !value.is_empty());
+        let given = settings.authorize_params.iter().filter(|(_, value)| !value.is_empty());
         fields.extend(given.map(|(name, value)| (name.as_str(), value.as_str().into())));
         Self(fields, service.id.as_str())
     }
@@ -60,7 +60,7 @@ impl<'a> Request<'a> {
 /// Where authorization requests are pushed to, if they are.
 fn pushed_to<'a>(provider: &'a Provider, metadata: Option<&'a Metadata>) -> Result<Option<&'a Url>, ProviderError> {
     let required = provider.pushed.is_some() || metadata.is_some_and(|metadata| metadata.par_required);
-    if !provider.facts.par.unwrap_or(required) {
+    if !provider.settings.par.unwrap_or(required) {
         return Ok(None);
     }
     let place = provider.pushed.as_ref().or(metadata.and_then(|metadata| metadata.pushed.as_ref()));
@@ -73,7 +73,7 @@ fn pushed_to<'a>(provider: &'a Provider, metadata: Option<&'a Metadata>) -> Resu
     place.map(Some).ok_or(ProviderError::Misconfigured)
 }
 
-impl Providers {
+impl ProviderClient {
     /// The URL that a browser takes to the provider.
     pub(super) async fn requested(
         &self,
@@ -106,7 +106,7 @@ fn reference(provider: &Provider, answer: &Answer) -> Result<String, Fault> {
     match pushed {
         Some(reference) => reference.filter(|reference| !reference.is_empty()).ok_or_else(Fault::bad_answer),
         None => {
-            let fault = answer::error(provider, answer);
+            let fault = token_response::error(provider, answer);
             tracing::warn!(
                 provider = provider.id,
                 status = answer.status,
@@ -124,27 +124,27 @@ fn reference(provider: &Provider, answer: &Answer) -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::{Reply, Stranger, example_asking};
+    use super::super::testing::{Reply, Stranger, example_asking};
     use super::*;
     use std::collections::BTreeMap;
 
-    async fn asked(facts: &str, scopes: &[&str], replies: Vec<Reply>) -> (Result<Url, ProviderError>, Stranger) {
+    async fn asked(settings: &str, scopes: &[&str], replies: Vec<Reply>) -> (Result<Url, ProviderError>, Stranger) {
         let stranger = Stranger::with(replies).await;
-        let facts = facts.replace("AT", &stranger.url);
-        let facts = format!("authorize_url = \"{0}/a?keep=1\"\ntoken_url = \"{0}/t\"\n{facts}", stranger.url);
-        let (providers, service) = example_asking(&facts, scopes);
+        let settings = settings.replace("AT", &stranger.url);
+        let settings = format!("authorize_url = \"{0}/a?keep=1\"\ntoken_url = \"{0}/t\"\n{settings}", stranger.url);
+        let (providers, service) = example_asking(&settings, scopes);
         (providers.authorize_url(&service, "https://x.example/logged-in", "s t", Some("ch")).await, stranger)
     }
 
-    async fn query(facts: &str, scopes: &[&str]) -> BTreeMap<String, String> {
-        let url = asked(facts, scopes, Vec::new()).await.0.unwrap();
+    async fn query(settings: &str, scopes: &[&str]) -> BTreeMap<String, String> {
+        let url = asked(settings, scopes, Vec::new()).await.0.unwrap();
         url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
     }
 
     #[tokio::test]
     async fn consent_is_asked_for_with_offline_access_and_a_nonce_is_sent_with_openid() {
         let issuer = "issuer = \"AT\"";
-        let query_of = async |facts, scopes: &[&str]| query(facts, scopes).await;
+        let query_of = async |settings, scopes: &[&str]| query(settings, scopes).await;
         let full = query_of(issuer, &["openid", "offline_access"]).await;
         assert_eq!(full["prompt"], "consent");
         assert_eq!(full["nonce"].len(), 22);
@@ -164,8 +164,9 @@ mod tests {
     async fn a_request_is_pushed_and_the_browser_carries_its_reference_alone() {
         let created = || Reply::Http("201 Created", r#"{"request_uri":"urn:x:1&2","expires_in":60}"#.into());
         for (auth, id) in [("body", true), ("basic", false)] {
-            let facts = format!("par_url = \"AT/par\"\nclient_auth = \"{auth}\"\nauthorize_params = {{ a = \"b\" }}");
-            let (url, stranger) = asked(&facts, &["files"], vec![created()]).await;
+            let settings =
+                format!("par_url = \"AT/par\"\nclient_auth = \"{auth}\"\nauthorize_params = {{ a = \"b\" }}");
+            let (url, stranger) = asked(&settings, &["files"], vec![created()]).await;
             assert_eq!(url.unwrap().query(), Some("keep=1&client_id=id%2B1&request_uri=urn%3Ax%3A1%262"));
             let body = &stranger.bodies()[0];
             let sent = "response_type=code&client_id=id%2B1&redirect_uri=https%3A%2F%2Fx.example%2Flogged-in&state=s+t\

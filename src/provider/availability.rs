@@ -25,7 +25,7 @@ pub enum Availability<'a> {
 impl Service {
     /// Whether it can be used here, and if not, why.
     pub fn availability(&self) -> Availability<'_> {
-        if let Some(gone) = &self.provider.facts.gone {
+        if let Some(gone) = &self.provider.settings.gone {
             Availability::Gone { reason: &gone.reason, successor: gone.successor.as_deref() }
         } else if self.switched_off {
             Availability::SwitchedOff

@@ -1,8 +1,8 @@
-//! All services, by id and alias. Made from the facts in one go, with every fault reported at once, so that an operator
-//! mends a configuration in one round.
+//! All services, by id and alias. Made from the settings in one go, with every fault reported at once, so that an operator
+//! corrects a configuration in one round.
 
 use super::service::{Client, Provider, Service};
-use super::{Availability, ClientFacts, Flow, ProviderFacts, RefreshTokenPolicy, ServiceFacts, check};
+use super::{Availability, ClientRegistration, Flow, ProviderSettings, RefreshTokenPolicy, ServiceSettings, validate};
 use crate::authid::ServiceId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,59 +15,60 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Checks the facts. `durable_store` tells whether this server has a store that outlives the process.
+    /// Checks the settings. `durable_store` tells whether this server has a store that outlives the process.
     ///
     /// # Errors
     /// All faults, each a sentence that begins with the key and says what to write instead, without what is there: a
     /// secret may have been put into the wrong key.
     pub fn build(
-        providers: BTreeMap<String, ProviderFacts>,
-        services: BTreeMap<String, ServiceFacts>,
-        clients: BTreeMap<String, ClientFacts>,
+        providers: BTreeMap<String, ProviderSettings>,
+        services: BTreeMap<String, ServiceSettings>,
+        clients: BTreeMap<String, ClientRegistration>,
         durable_store: bool,
     ) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
         for id in clients.keys().filter(|id| !providers.contains_key(*id)) {
-            let service = services.iter().find(|(service, facts)| *service == id || facts.aliases.contains(id));
-            let why = match service.and_then(|(_, facts)| facts.provider.as_ref()) {
+            let service = services.iter().find(|(service, settings)| *service == id || settings.aliases.contains(id));
+            let why = match service.and_then(|(_, settings)| settings.provider.as_ref()) {
                 Some(provider) => format!("names a service, and clients belong to providers; write clients.{provider}"),
-                None => check::unknown_provider(id, providers.keys()),
+                None => validate::unknown_provider(id, providers.keys()),
             };
             faults.push(format!("clients.{id} {why}"));
         }
-        let no_client = ClientFacts::default();
+        let no_client = ClientRegistration::default();
         let mut checked = BTreeMap::new();
-        for (id, facts) in providers {
+        for (id, settings) in providers {
             let client = clients.get(&id).unwrap_or(&no_client);
-            let provider = check::provider(&id, facts, client.tenant.as_deref(), &mut faults);
-            let registered = check::client(&provider, client, &mut faults);
+            let provider = validate::provider(&id, settings, client.tenant.as_deref(), &mut faults);
+            let registered = validate::client(&provider, client, &mut faults);
             checked.insert(id, (Arc::new(provider), client, registered));
         }
         let mut catalogue = Self::default();
-        let complete = services.iter().filter(|(_, facts)| facts.provider.is_some());
+        let complete = services.iter().filter(|(_, settings)| settings.provider.is_some());
         let known: Vec<String> = complete.map(|(id, _)| id.clone()).collect();
-        for (id, facts) in services {
-            let Some(name) = &facts.provider else {
-                let meant = check::nearest(&id, known.iter())
+        for (id, settings) in services {
+            let Some(name) = &settings.provider else {
+                let meant = validate::nearest(&id, known.iter())
                     .map(|known| format!("; or did you mean services.{known}?"))
                     .unwrap_or_default();
                 faults.push(format!("services.{id}.provider is missing; name a table of [providers]{meant}"));
                 continue;
             };
             let Some((provider, client, registered)) = checked.get(name) else {
-                let unknown = check::unknown_provider(name, checked.keys());
+                let unknown = validate::unknown_provider(name, checked.keys());
                 faults.push(format!("services.{id}.provider {unknown}"));
                 continue;
             };
-            let registered = check::service_client(&id, provider, &facts, client, registered.as_ref(), &mut faults);
-            if let Some(mut service) = service(&id, facts, provider, registered, durable_store, &mut faults) {
+            let registered =
+                validate::service_client(&id, provider, &settings, client, registered.as_ref(), &mut faults);
+            if let Some(mut service) = service(&id, settings, provider, registered, durable_store, &mut faults) {
                 service.switched_off = client.enabled == Some(false);
                 service.refresh_token_days = client.refresh_token_days.or(service.refresh_token_days);
                 catalogue.add(service, &mut faults);
             }
         }
         for (provider, ..) in checked.values() {
-            let successor = provider.facts.gone.as_ref().and_then(|gone| gone.successor.as_deref());
+            let successor = provider.settings.gone.as_ref().and_then(|gone| gone.successor.as_deref());
             if successor.is_some_and(|id| catalogue.find(id).is_none()) {
                 faults.push(format!("providers.{}.gone.successor is not the id of a service", provider.id));
             }
@@ -105,16 +106,16 @@ impl Catalogue {
 
 fn service(
     id: &str,
-    facts: ServiceFacts,
+    settings: ServiceSettings,
     provider: &Arc<Provider>,
     client: Option<Client>,
     durable_store: bool,
     faults: &mut Vec<String>,
 ) -> Option<Service> {
-    let needs_scopes = provider.facts.gone.is_none()
+    let needs_scopes = provider.settings.gone.is_none()
         && provider.flow() == Flow::Code
-        && provider.facts.send_scope.unwrap_or(true)
-        && facts.scopes.is_empty();
+        && provider.settings.send_scope.unwrap_or(true)
+        && settings.scopes.is_empty();
     if needs_scopes {
         let provider = &provider.id;
         faults.push(format!(
@@ -124,7 +125,7 @@ fn service(
     // RFC 6749 section 3.3.
     let is_scope =
         |scope: &str| !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
-    for (at, _) in facts.scopes.iter().enumerate().filter(|(_, scope)| !is_scope(scope)) {
+    for (at, _) in settings.scopes.iter().enumerate().filter(|(_, scope)| !is_scope(scope)) {
         faults.push(format!(
             "services.{id}.scopes has no scope as its entry {}; write each as a string of its own, without spaces",
             at + 1
@@ -138,29 +139,29 @@ fn service(
         parsed
     };
     let aliases =
-        facts.aliases.iter().filter_map(|alias| parse(&format!("services.{id}.aliases has"), alias)).collect();
+        settings.aliases.iter().filter_map(|alias| parse(&format!("services.{id}.aliases has"), alias)).collect();
     Some(Service {
         id: parse(&format!("services.{id} has"), id)?,
-        name: facts.name.unwrap_or_else(|| id.to_owned()),
+        name: settings.name.unwrap_or_else(|| id.to_owned()),
         aliases,
-        hidden: facts.hidden,
-        duplicati: facts.duplicati,
-        scopes: facts.scopes,
+        hidden: settings.hidden,
+        duplicati: settings.duplicati,
+        scopes: settings.scopes,
         provider: Arc::clone(provider),
         client,
         switched_off: false,
         needs_store: provider.rotation() == RefreshTokenPolicy::SingleUse && !durable_store,
         renewed: provider.rotation() != RefreshTokenPolicy::Static && durable_store,
-        refresh_token_days: provider.facts.refresh_token_days,
+        refresh_token_days: provider.settings.refresh_token_days,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::{built_in, clients};
+    use super::super::testing::{built_in, clients};
     use super::*;
 
-    fn catalogue(clients: BTreeMap<String, ClientFacts>, durable_store: bool) -> Result<Catalogue, Vec<String>> {
+    fn catalogue(clients: BTreeMap<String, ClientRegistration>, durable_store: bool) -> Result<Catalogue, Vec<String>> {
         let (providers, services) = built_in();
         Catalogue::build(providers, services, clients, durable_store)
     }
@@ -186,8 +187,11 @@ mod tests {
     #[test]
     fn a_service_is_offered_when_it_has_a_client_and_the_store_it_needs() {
         let mut some = clients(["google", "box"]);
-        some.insert("jottacloud".into(), ClientFacts { enabled: Some(true), ..ClientFacts::default() });
-        some.insert("dropbox".into(), ClientFacts { enabled: Some(false), ..clients(["x"]).remove("x").unwrap() });
+        some.insert("jottacloud".into(), ClientRegistration { enabled: Some(true), ..ClientRegistration::default() });
+        some.insert(
+            "dropbox".into(),
+            ClientRegistration { enabled: Some(false), ..clients(["x"]).remove("x").unwrap() },
+        );
         for durable in [false, true] {
             let catalogue = catalogue(some.clone(), durable).unwrap();
             let availability = |id| catalogue.find(id).unwrap().availability();
@@ -200,7 +204,7 @@ mod tests {
             let gone = availability("onedrive");
             assert!(matches!(gone, Availability::Gone { successor: Some("onedrivev2"), .. }), "{gone:?}");
         }
-        let id = ClientFacts { id: Some("jottacli".into()), ..ClientFacts::default() };
+        let id = ClientRegistration { id: Some("jottacli".into()), ..ClientRegistration::default() };
         let catalogue = catalogue([("jottacloud".to_owned(), id)].into(), true).unwrap();
         assert_eq!(catalogue.find("jottacloud").unwrap().availability(), Availability::Offered);
     }
@@ -224,18 +228,19 @@ mod tests {
         assert_eq!(url.as_str(), "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/authorize");
         let rotation = Some(RefreshTokenPolicy::Static);
         let issuer = Some("https://x.example/{tenant}".into());
-        let facts = ProviderFacts { issuer, rotation, ..ProviderFacts::default() };
-        let client = ClientFacts { id: Some("i".into()), tenant: Some("t".into()), ..ClientFacts::default() };
+        let settings = ProviderSettings { issuer, rotation, ..ProviderSettings::default() };
+        let client =
+            ClientRegistration { id: Some("i".into()), tenant: Some("t".into()), ..ClientRegistration::default() };
         let mut faults = Vec::new();
-        let provider = check::provider("p", facts, client.tenant.as_deref(), &mut faults);
-        check::client(&provider, &client, &mut faults);
+        let provider = validate::provider("p", settings, client.tenant.as_deref(), &mut faults);
+        validate::client(&provider, &client, &mut faults);
         assert_eq!((provider.issuer(), faults), (Some("https://x.example/t"), Vec::new()));
     }
 
     #[test]
     fn all_faults_are_reported_at_once() {
         let (mut providers, mut services) = built_in();
-        let faulty: BTreeMap<String, ProviderFacts> = toml::from_str(
+        let faulty: BTreeMap<String, ProviderSettings> = toml::from_str(
             r#"
             [plain]
             rotation = "none"
@@ -264,7 +269,7 @@ mod tests {
         )
         .unwrap();
         providers.extend(faulty);
-        let more: BTreeMap<String, ServiceFacts> = toml::from_str(
+        let more: BTreeMap<String, ServiceSettings> = toml::from_str(
             r#"
             [none]
             [typo]
@@ -282,7 +287,7 @@ mod tests {
         )
         .unwrap();
         services.extend(more);
-        let clients: BTreeMap<String, ClientFacts> = toml::from_str(
+        let clients: BTreeMap<String, ClientRegistration> = toml::from_str(
             r#"
             [dropbx]
             id = "x"
@@ -339,11 +344,11 @@ mod tests {
 
     #[test]
     fn a_provider_without_a_rotation_is_a_fault_and_every_built_in_one_has_it() {
-        for (id, mut facts) in built_in().0 {
-            assert!(facts.rotation.take().is_some() || facts.gone.is_some(), "{id}");
-            let ended = facts.gone.is_some();
+        for (id, mut settings) in built_in().0 {
+            assert!(settings.rotation.take().is_some() || settings.gone.is_some(), "{id}");
+            let ended = settings.gone.is_some();
             let mut faults = Vec::new();
-            check::provider(&id, facts, None, &mut faults);
+            validate::provider(&id, settings, None, &mut faults);
             assert_eq!(faults.is_empty(), ended, "{id}: {faults:?}");
             let named =
                 |fault: &String| ["\"none\"", "\"rolling\"", "\"single_use\""].iter().all(|n| fault.contains(n));

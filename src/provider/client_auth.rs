@@ -5,13 +5,13 @@
 //! A code is never sent a second time: some servers spend it although they refuse the client. What was found out is kept
 //! in the process, by provider and client, and is bounded by these.
 
-use super::answer::Answer;
 use super::discovery::Metadata;
-use super::failure::{Fault, ProviderError};
+use super::error::{Fault, ProviderError};
+use super::http::{Call, Payload};
 use super::json::Members;
 use super::service::{Client, Provider};
-use super::wire::{Call, Payload};
-use super::{ClientAuth, Providers};
+use super::token_response::Answer;
+use super::{ClientAuth, ProviderClient};
 use reqwest::RequestBuilder;
 use secrecy::ExposeSecret;
 use std::collections::HashMap;
@@ -70,7 +70,7 @@ pub(super) fn refuses_client(provider: &Provider, answer: &Answer) -> Option<boo
     let code = Members::read(&answer.body).and_then(|members| members.string("error"));
     match (answer.status, code.map(|code| code.trim().to_ascii_lowercase()).as_deref()) {
         // The operator knows better.
-        (_, Some(code)) if provider.facts.errors.contains_key(code) => None,
+        (_, Some(code)) if provider.settings.errors.contains_key(code) => None,
         (400..500, Some("invalid_client")) => Some(true),
         (401, None) | (401 | 403, Some("unauthorized_client")) => Some(false),
         _ => None,
@@ -83,7 +83,7 @@ impl ClientAuths {
         if client.secret.is_none() {
             return Choice { auth: ClientAuth::Body, why: "the client has no secret", next: None };
         }
-        if let Some(auth) = provider.facts.client_auth {
+        if let Some(auth) = provider.settings.client_auth {
             return Choice { auth, why: "client_auth says so", next: None };
         }
         let (ways, why) = candidates(client, metadata);
@@ -208,7 +208,7 @@ impl ClientAuth {
     }
 }
 
-impl Providers {
+impl ProviderClient {
     /// Sends a form with the client's credentials, and once more in the next way if the client is refused and
     /// `repeatable` allows it.
     pub(super) async fn authenticated<T>(
@@ -242,7 +242,7 @@ impl Providers {
             match &outcome {
                 _ if client.secret.is_none() => {}
                 _ if refused.get().is_some() => self.client_auths().refused(provider, client, choice),
-                _ if provider.facts.client_auth.is_some() => {}
+                _ if provider.settings.client_auth.is_some() => {}
                 Some(Ok(_)) => self.client_auths().worked(provider, client, choice.auth),
                 // Some servers do not call it by its name when the secret is not where they look for it.
                 Some(Err(fault))
@@ -262,7 +262,7 @@ impl Providers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::{Reply, Stranger, example};
+    use super::super::testing::{Reply, Stranger, example};
     use super::super::{RefreshError, Service};
     use super::*;
     use std::time::Duration;
@@ -279,11 +279,11 @@ mod tests {
         Reply::Http("401 Unauthorized", r#"{"error":"invalid_grant"}"#.into())
     }
 
-    async fn refresh(providers: &Providers, service: &Service) -> Result<(), RefreshError> {
+    async fn refresh(providers: &ProviderClient, service: &Service) -> Result<(), RefreshError> {
         providers.refresh(service, &"r".into(), Duration::from_secs(20)).await.map(|_| ())
     }
 
-    async fn redeem(providers: &Providers, service: &Service) -> bool {
+    async fn redeem(providers: &ProviderClient, service: &Service) -> bool {
         providers.redeem(service, &"c".into(), "https://x.example/", None, &[]).await.is_ok()
     }
 
@@ -302,7 +302,7 @@ mod tests {
         ways.collect::<Vec<_>>().join(" ")
     }
 
-    fn by_urls(stranger: &Stranger, more: &str) -> (Providers, std::sync::Arc<Service>) {
+    fn by_urls(stranger: &Stranger, more: &str) -> (ProviderClient, std::sync::Arc<Service>) {
         example(&format!("authorize_url = \"{0}/a\"\ntoken_url = \"{0}/t\"\n{more}", stranger.url))
     }
 

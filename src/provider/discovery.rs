@@ -5,14 +5,14 @@
 //! Of a document only what is needed and not configured has to be right; what else is wrong in it is passed over. A
 //! provider whose addresses are all configured does without one.
 
-use super::address::names_loopback;
-use super::answer::{self, Answer};
-use super::failure::{Fault, ProviderError};
+use super::error::{Fault, ProviderError};
+use super::http::{Call, Payload, Wire};
 use super::json::Members;
 use super::service::Provider;
-use super::wire::{Call, Payload, Wire};
+use super::token_response::{self, Answer};
 use super::{Flow, endpoint};
 use crate::clock::Clock;
+use crate::net::names_loopback;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -219,7 +219,11 @@ fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fa
     if answer.status != 200 {
         let fault = wrong.fault(format!("HTTP {}", answer.status));
         // Codes of a token endpoint say nothing here, least of all that a login is dead.
-        return Err(if answer.status < 500 && answer.status != 429 { fault } else { answer::error(provider, answer) });
+        return Err(if answer.status < 500 && answer.status != 429 {
+            fault
+        } else {
+            token_response::error(provider, answer)
+        });
     }
     let document = Members::read(&answer.body).filter(|document| document.whole);
     let document = document.ok_or_else(|| wrong.fault("it is no JSON object, or too long"))?;
@@ -239,7 +243,7 @@ fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fa
     let local = provider.issuer().and_then(|issuer| Url::parse(issuer).ok()).is_some_and(|url| names_loopback(&url));
     let url = |name: &str, needed: bool| {
         let text = document.string(name).filter(|text| !text.is_empty());
-        let url = text.as_ref().and_then(|text| endpoint::read(text, provider.facts.allow_private_addresses).ok());
+        let url = text.as_ref().and_then(|text| endpoint::read(text, provider.settings.allow_private_addresses).ok());
         let url = url.filter(|url| local || !names_loopback(url));
         match (text, &url) {
             (Some(_), None) if needed => {
@@ -282,9 +286,9 @@ fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fa
 
 #[cfg(test)]
 mod tests {
-    use super::super::ProviderFacts;
+    use super::super::ProviderSettings;
     use super::super::outbound::Outbound;
-    use super::super::stranger::{Reply, Stranger, example};
+    use super::super::testing::{Reply, Stranger, example};
     use super::*;
     use crate::meter::Meter;
     use futures_util::future::join_all;
@@ -298,7 +302,7 @@ mod tests {
     }
 
     fn provider(issuer: &str) -> Arc<Provider> {
-        let unchecked = Provider::unchecked("p", ProviderFacts::default());
+        let unchecked = Provider::unchecked("p", ProviderSettings::default());
         Arc::new(Provider { issuer: Some(issuer.to_owned()), ..unchecked })
     }
 
@@ -307,10 +311,10 @@ mod tests {
     }
 
     /// What is learnt of a provider from the answers of its issuer.
-    async fn learnt(facts: &str, replies: impl FnOnce(&str) -> Vec<Reply>) -> Result<Arc<Metadata>, Unusable> {
+    async fn learnt(settings: &str, replies: impl FnOnce(&str) -> Vec<Reply>) -> Result<Arc<Metadata>, Unusable> {
         let stranger = Stranger::with_url(replies).await;
-        let facts = facts.replace("AT", &stranger.url);
-        let (providers, service) = example(&format!("issuer = \"{}/\"\n{facts}", stranger.url));
+        let settings = settings.replace("AT", &stranger.url);
+        let (providers, service) = example(&format!("issuer = \"{}/\"\n{settings}", stranger.url));
         let provider = &service.provider;
         match providers.discovery().metadata(provider, providers.wire(), soon()).await {
             Ok(Some(metadata)) => Ok(metadata),
@@ -385,21 +389,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_configured_goes_before_what_is_discovered_and_does_without() {
-        let facts = "authorize_url = \"AT/given\"\ntoken_url = \"AT/given\"";
+        let settings = "authorize_url = \"AT/given\"\ntoken_url = \"AT/given\"";
         let stranger = Stranger::with_url(|url| {
             let revoke = format!(r#"{{"issuer":"{url}","revocation_endpoint":"{url}/r","token_endpoint":"{url}/t"}}"#);
             vec![Reply::Http("200 OK", revoke), Reply::Http("200 OK", String::new())]
         })
         .await;
-        let facts = format!("issuer = \"{}\"\n{}", stranger.url, facts.replace("AT", &stranger.url));
-        let (providers, service) = example(&facts);
+        let settings = format!("issuer = \"{}\"\n{}", stranger.url, settings.replace("AT", &stranger.url));
+        let (providers, service) = example(&settings);
         let url = providers.authorize_url(&service, "https://x.example/", "s", None).await.unwrap();
         assert_eq!(url.path(), "/given");
         providers.revoke(&service, &"r".into()).await.unwrap();
         assert!(stranger.seen()[1].starts_with("POST /r "), "{:?}", stranger.seen());
         // Nobody answers any more.
         let gone = Stranger::with([Reply::Close, Reply::Close]).await;
-        let (providers, service) = example(&facts.replace(&stranger.url, &gone.url));
+        let (providers, service) = example(&settings.replace(&stranger.url, &gone.url));
         assert!(providers.authorize_url(&service, "https://x.example/", "s", None).await.is_ok());
     }
 

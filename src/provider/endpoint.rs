@@ -1,6 +1,6 @@
 //! What a provider's URLs must look like before anything is sent there.
 
-use super::address::{is_public, names_loopback};
+use crate::net::{is_public, names_loopback};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use url::{Host, Url};

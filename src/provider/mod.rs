@@ -1,50 +1,49 @@
 //! Services and providers: who they are, as data, and the calls to them.
 //!
 //! `config/providers.toml` holds every difference between providers; [`Catalogue`] checks it together with what an
-//! operator adds; [`Providers`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
+//! operator adds; [`ProviderClient`] makes the calls. A provider's own words stop here: what leaves this room is [`TokenResponse`],
 //! a [`ProviderError`], or a [`CallbackError`] with its code.
 
-mod address;
-mod answer;
+mod token_response;
 mod authorization;
 mod availability;
-mod calls;
+mod client;
 mod catalogue;
-mod check;
+mod validate;
 mod client_auth;
 mod discovery;
-mod doubt;
+mod unclear_errors;
 mod endpoint;
-mod facts;
-mod failure;
-mod forecast;
-mod habits;
+mod settings;
+mod error;
+mod expiry;
+mod rotation_check;
 mod json;
-mod meaning;
-mod names;
+mod error_code;
+mod dns;
 mod outbound;
-mod pasted;
-mod probe;
+mod login_token;
+mod client_probe;
 mod report;
 mod service;
-mod shortcomings;
+mod metadata_check;
 #[cfg(test)]
-mod stranger;
-mod visit;
-mod wire;
+mod testing;
+mod probe;
+mod http;
 
-pub use address::names_loopback;
-pub use answer::TokenResponse;
 pub use availability::Availability;
-pub use calls::{Providers, Revoked};
 pub use catalogue::Catalogue;
-pub use check::{RESERVED, is_client_id};
-pub use facts::{
-    ClientAuth, ClientFacts, ErrorClass, Flow, Gone, ProviderFacts, RefreshTokenPolicy, RevokeStyle, ServiceFacts,
-};
-pub use failure::{ProviderError, RefreshError};
-pub use meaning::CallbackError;
+pub use client::{ProviderClient, Revoked};
+pub use error::{ProviderError, RefreshError};
+pub use error_code::CallbackError;
+pub use login_token::LoginToken;
 pub use outbound::{Outbound, SetupError, bundled_tls};
-pub use pasted::PastedToken;
+pub use probe::{Trouble, Visit};
 pub use service::{Provider, Service};
-pub use visit::{Trouble, Visit};
+pub use settings::{
+    ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, ProviderSettings, RefreshTokenPolicy, RevokeStyle,
+    ServiceSettings,
+};
+pub use token_response::TokenResponse;
+pub use validate::{RESERVED, is_client_id};

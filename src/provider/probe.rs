@@ -1,79 +1,334 @@
-//! Asks a token address with a code that cannot be good, before anybody depends on it: the answer tells whether the
-//! address is one, and whether the client's id and secret are taken. Most servers look at the client first, so only a
-//! refusal of the client says something, and any other refusal of the request is well.
+//! What can be asked of providers before anybody depends on them: whether their hosts answer, with a certificate that is
+//! trusted, what time it is there, whether an issuer's discovery document can be used and fits what is configured, and
+//! whether the token address takes the client. No login is needed for it, and none is touched.
 
-use super::answer::Answer;
-use super::client_auth::{Choice, candidates, refuses_client};
+use super::client::offered;
 use super::discovery::Metadata;
-use super::failure::{Fault, ProviderError};
-use super::service::{Client, Provider};
-use super::wire::{Call, Payload};
-use super::{ClientAuth, Providers, Trouble};
-use tokio::time::Instant;
+use super::metadata_check::shortcomings;
+use super::service::{Provider, Service, TokenUrl};
+use super::{Availability, Flow, ProviderClient};
+use crate::clock::UnixTime;
+use futures_util::future::join_all;
+use reqwest::Method;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-/// As long as the shortest verifier (RFC 7636 section 4.1).
-const NONSENSE: &str = "authseal-check-this-is-no-code-of-anybody-and-never-was";
-
-enum Verdict {
-    Well,
-    ClientRefused,
-    NoTokenEndpoint(String),
+/// What came of asking at one place.
+#[derive(Debug)]
+pub struct Visit {
+    /// The provider's id.
+    pub provider: String,
+    /// `https://oauth2.example.com`, a token address, or the issuer whose discovery document was asked for.
+    pub place: String,
+    /// Whether backups fail without it. Otherwise only browsers go there, or it is for revoking.
+    pub essential: bool,
+    /// The time that the host told with its answer, in seconds, less our own; `None` where it told none.
+    pub outcome: Result<Option<i64>, Trouble>,
 }
 
-impl Providers {
-    /// What is wrong at a token address, and whether nothing works with it; `None`: nothing, as far as can be told.
-    pub(super) async fn probe(
+/// Why a place is of no use as it is: the end of a sentence that begins with the place, with what to do.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "each message is its variant's description")]
+pub enum Trouble {
+    #[error(
+        "has a certificate that is not trusted ({0}); if its authority is a private one, name that in ca_file; else is this \
+        machine's clock right, and does nothing open TLS on the way?"
+    )]
+    Certificate(String),
+    #[error("does not answer in time; may this machine go out to it, or is a firewall in the way?")]
+    TimedOut,
+    #[error("cannot be reached ({0}); is its name right, and may this machine go out to it?")]
+    Unreachable(String),
+    #[error("is another issuer than its discovery document names ({0}); write `issuer` exactly as that does")]
+    OtherIssuer(String),
+    #[error("gives no discovery document that can be used ({0}); is `issuer` right?")]
+    NoDocument(String),
+    #[error("{0}")]
+    Document(String),
+    #[error("{0}, and so is no token address; is it written as the provider has it, to the last slash?")]
+    NoTokenEndpoint(String),
+    #[error("refuses the client {0} (its secret sent as: {1}); is the secret right, and not too old?")]
+    ClientRefused(String, String),
+    #[error("takes the client's secret as `client_auth = \"{0}\"`; set that, or the first login after a start fails")]
+    OtherAuth(&'static str),
+}
+
+impl ProviderClient {
+    /// Asks at every host of every provider that is offered, all at once, until `deadline`. An issuer gets half of that
+    /// time, so that there is some left for the hosts that it names. `redirect_uri` is the callback that is registered.
+    pub async fn visit(&self, redirect_uri: &str, deadline: Instant) -> Vec<Visit> {
+        let now = Instant::now();
+        let half = now + deadline.saturating_duration_since(now) / 2;
+        let offered = self.catalogue().all().filter(|service| service.availability() == Availability::Offered);
+        let mut providers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        offered.for_each(|service| providers.entry(service.provider.id()).or_default().push(service));
+        let visits = providers.into_values().map(|services| self.visit_one(services, redirect_uri, half, deadline));
+        join_all(visits).await.into_iter().flatten().collect()
+    }
+
+    async fn visit_one(
         &self,
-        (provider, client): (&Provider, &Client),
+        services: Vec<&Arc<Service>>,
+        redirect_uri: &str,
+        half: Instant,
+        deadline: Instant,
+    ) -> Vec<Visit> {
+        let Some(provider) = services.first().map(|service| &service.provider) else { return Vec::new() };
+        let visit =
+            |place: String, essential, outcome| Visit { provider: provider.id.clone(), place, essential, outcome };
+        let mut visits = Vec::new();
+        let metadata = match provider.issuer().and_then(|issuer| Some((issuer, Url::parse(issuer).ok()?))) {
+            Some((issuer, url)) => {
+                // The host itself, too: that tells why there is no document.
+                let host = self.knock(provider, &url, half);
+                let (host, metadata) = tokio::join!(host, self.discovery().metadata(provider, self.wire(), half));
+                let metadata = metadata.ok().flatten();
+                let trouble = self.discovery().trouble(provider).await.filter(|_| metadata.is_none());
+                let outcome = match (host, trouble) {
+                    (host, None) if metadata.is_some() => host,
+                    (Err(trouble), _) => Err(trouble),
+                    (Ok(_), Some(trouble)) => Err(match trouble.other {
+                        Some(other) => Trouble::OtherIssuer(other),
+                        None => Trouble::NoDocument(trouble.why),
+                    }),
+                    (Ok(_), None) => Err(Trouble::TimedOut),
+                };
+                visits.push(visit(issuer.to_owned(), provider.discovers(), outcome));
+                let short = metadata.iter().flat_map(|metadata| shortcomings(&services, metadata));
+                let of_document = |(fatal, text)| visit(issuer.to_owned(), fatal, Err(Trouble::Document(text)));
+                visits.extend(short.map(of_document));
+                metadata
+            }
+            None => None,
+        };
+        let discovered = metadata.as_deref();
+        let tokens: Vec<&Url> = match &provider.token {
+            Some(TokenUrl::One(url)) => vec![url],
+            Some(TokenUrl::Chosen(urls)) => urls.values().collect(),
+            None => discovered.and_then(|metadata| metadata.token.as_ref()).into_iter().collect(),
+        };
+        let authorize = provider.authorize.as_ref().or(discovered.and_then(|metadata| metadata.authorize.as_ref()));
+        let revoke = provider.revoke.as_ref().or(discovered.and_then(|metadata| metadata.revoke.as_ref()));
+        let pushed = provider.pushed.as_ref().or(discovered.and_then(|metadata| metadata.pushed.as_ref()));
+        let origin = |url: &Url| url.origin().ascii_serialization();
+        let essential: BTreeSet<_> = tokens.iter().map(|url| origin(url)).collect();
+        let hosts = tokens.iter().copied().chain(authorize).chain(revoke).chain(pushed);
+        let hosts: BTreeMap<_, _> = hosts.map(|url| (origin(url), url)).collect();
+        let hosts = hosts.into_iter().map(async |(place, url)| {
+            let (is_essential, outcome) = (essential.contains(&place), self.knock(provider, url, deadline).await);
+            visit(place, is_essential, outcome)
+        });
+        let hosts = join_all(hosts).await;
+        let answers = |url: &Url| hosts.iter().any(|host| host.place == origin(url) && host.outcome.is_ok());
+        let probed = match (provider.flow(), tokens.as_slice()) {
+            (Flow::Code, [url]) if answers(url) => {
+                self.probe_all(&services, discovered, url, redirect_uri, deadline).await
+            }
+            _ => Vec::new(),
+        };
+        visits.extend(hosts);
+        visits.extend(probed);
+        visits
+    }
+
+    /// Asks a token address with each client that is sent there.
+    async fn probe_all(
+        &self,
+        services: &[&Arc<Service>],
         metadata: Option<&Metadata>,
         url: &Url,
         redirect_uri: &str,
         deadline: Instant,
-    ) -> Option<(bool, Trouble)> {
-        let ways = match (provider.facts.client_auth, &client.secret) {
-            (Some(auth), Some(_)) => vec![auth],
-            (_, None) => vec![ClientAuth::Body],
-            (None, Some(_)) => candidates(client, metadata).0,
-        };
-        for (at, auth) in ways.iter().enumerate() {
-            let mut fields =
-                vec![("grant_type", "authorization_code"), ("code", NONSENSE), ("redirect_uri", redirect_uri)];
-            fields.extend(provider.pkce().then_some(("code_verifier", NONSENSE)));
-            let payload =
-                Payload::Form(fields, Some((client, Choice { auth: *auth, why: "each is tried", next: None })));
-            let call = Call { provider, service: None, name: "check", url: url.clone(), payload };
-            match self.wire().perform(&call, deadline, true, verdict).await {
-                Ok(Verdict::ClientRefused) => {}
-                Ok(Verdict::NoTokenEndpoint(what)) => return Some((true, Trouble::NoTokenEndpoint(what))),
-                Ok(Verdict::Well) if at > 0 => return Some((false, Trouble::OtherAuth(auth.name()))),
-                Ok(Verdict::Well) => return None,
-                Err(Fault { failure: ProviderError::TimedOut, .. }) => return Some((true, Trouble::TimedOut)),
-                Err(_) => return None,
-            }
+    ) -> Vec<Visit> {
+        let clients = services.iter().filter_map(|service| offered(service).ok());
+        let clients: BTreeMap<_, _> = clients.map(|(provider, client)| (&client.id, (&**provider, client))).collect();
+        let probes = clients.into_values().map(async |client| {
+            let (essential, trouble) = self.probe(client, metadata, url, redirect_uri, deadline).await?;
+            let mut place = url.clone();
+            place.set_query(None);
+            Some(Visit { provider: client.0.id.clone(), place: place.to_string(), essential, outcome: Err(trouble) })
+        });
+        join_all(probes).await.into_iter().flatten().collect()
+    }
+
+    /// One request to the host of `url`, which may answer whatever it likes.
+    async fn knock(&self, provider: &Provider, url: &Url, deadline: Instant) -> Result<Option<i64>, Trouble> {
+        let mut root = url.clone();
+        root.set_path("/");
+        root.set_query(None);
+        let request = self.wire().prepare(provider, Method::GET, &root, deadline).await.map_err(unresolved)?;
+        let answer = timeout_at(deadline, request.send()).await.map_err(|_| Trouble::TimedOut)?;
+        let answer = answer.map_err(|error| trouble(&error))?;
+        let date = answer.headers().get(reqwest::header::DATE).and_then(|date| unix_time(date.to_str().ok()?));
+        Ok(date.map(|date| date - self.wire().now()))
+    }
+}
+
+fn unix_time(date: &str) -> Option<UnixTime> {
+    let since = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    since.as_secs().try_into().ok()
+}
+
+fn unresolved(error: Arc<io::Error>) -> Trouble {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Trouble::TimedOut,
+        _ => Trouble::Unreachable(error.to_string()),
+    }
+}
+
+/// What kept a request from being answered, by the innermost cause: the system's or the TLS library's sentence.
+fn trouble(error: &reqwest::Error) -> Trouble {
+    let mut cause: &(dyn Error + 'static) = error;
+    while let Some(inner) = deeper(cause) {
+        cause = inner;
+    }
+    match cause.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(why)) => Trouble::Certificate(why.to_string()),
+        _ if error.is_timeout() => Trouble::TimedOut,
+        _ => Trouble::Unreachable(cause.to_string()),
+    }
+}
+
+/// An I/O error gives as its source not the error that it wraps, but that one's source.
+fn deeper<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => cause.source(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Reply, Stranger, example};
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_hangs_costs_no_more_time_than_there_is() {
+        let hanging = Stranger::with([Reply::Hang]).await;
+        let settings =
+            format!("authorize_url = \"{0}/a\"\ntoken_url = \"{0}/t\"\nsecret_required = false", hanging.url);
+        let begun = Instant::now();
+        let visits = example(&settings).0.visit("https://x.example/", begun + Duration::from_secs(9)).await;
+        assert_eq!(visits.len(), 1, "one host, one question: {visits:?}");
+        assert!(matches!(visits[0].outcome, Err(Trouble::TimedOut)) && visits[0].essential, "{visits:?}");
+        assert!(begun.elapsed() <= Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(hanging.seen().iter().all(|asked| asked.starts_with("GET / HTTP/1.1") && !asked.contains("id+1")));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_offered_is_not_asked() {
+        let (providers, service) = example("gone = { reason = \"It ended.\" }");
+        assert_ne!(service.availability(), Availability::Offered);
+        assert!(providers.visit("https://x.example/", Instant::now() + Duration::from_secs(9)).await.is_empty());
+    }
+
+    /// What is wrong, by what `visit` says, with an issuer that answers `token` to a nonsense code.
+    async fn troubles(document: &str, settings: &str, token: Vec<Reply>) -> Vec<(bool, String)> {
+        let stranger = Stranger::with_paths(|url| {
+            let document = format!(
+                r#"{{"issuer":"{url}","authorization_endpoint":"{url}/a","token_endpoint":"{url}/t"{document}}}"#
+            );
+            [
+                ("GET / ", vec![Reply::Http("200 OK", String::new()); 3]),
+                ("GET /.well-known", vec![Reply::Http("200 OK", document)]),
+                ("POST /t", token),
+            ]
+        })
+        .await;
+        let (providers, _) = example(&format!("issuer = \"{}\"\n{settings}", stranger.url));
+        let visits = providers.visit("https://x.example/", Instant::now() + Duration::from_secs(9)).await;
+        let troubles = visits.into_iter().filter_map(|visit| Some((visit.essential, visit.outcome.err()?.to_string())));
+        troubles.collect()
+    }
+
+    #[tokio::test]
+    async fn a_document_with_which_no_login_can_work_is_told() {
+        let well = || vec![Reply::Http("400 Bad Request", r#"{"error":"invalid_grant"}"#.into())];
+        let par = r#","require_pushed_authorization_requests":true"#;
+        for (document, settings, fatal, says) in [
+            (par.to_owned(), "", true, "give par_url"),
+            (
+                format!("{par},\"pushed_authorization_request_endpoint\":\"http://127.0.0.1:1/\""),
+                "par = false",
+                true,
+                "leave",
+            ),
+            (r#","response_types_supported":["id_token","code id_token"]"#.into(), "", true, "`code`"),
+            (r#","response_modes_supported":["form_post"]"#.into(), "", false, "form_post"),
+            (r#","code_challenge_methods_supported":["plain"]"#.into(), "", false, "pkce = false"),
+            (r#","grant_types_supported":["authorization_code"]"#.into(), "", false, "refresh_token"),
+            (r#","grant_types_supported":["refresh_token"]"#.into(), "", false, "authorization_code"),
+            (r#","scopes_supported":["openid"]"#.into(), "", false, "`files`"),
+            (r#","token_endpoint_auth_methods_supported":["private_key_jwt"]"#.into(), "", true, "private_key_jwt"),
+            (r#","token_endpoint_auth_methods_supported":["none"]"#.into(), "", true, "lists none"),
+            (
+                r#","token_endpoint_auth_methods_supported":["client_secret_post"]"#.into(),
+                "client_auth = \"basic\"",
+                false,
+                "leave client_auth out",
+            ),
+        ] {
+            let found = troubles(&document, settings, well()).await;
+            assert!(
+                found.iter().any(|(essential, text)| *essential == fatal && text.contains(says)),
+                "{document}: {found:?}"
+            );
         }
-        let tried: Vec<_> = ways.into_iter().map(ClientAuth::name).collect();
-        Some((true, Trouble::ClientRefused(client.id.clone(), tried.join(", "))))
+        let fine = r#","code_challenge_methods_supported":["plain","S256"],"response_types_supported":["code"],
+            "grant_types_supported":["refresh_token","authorization_code"],"scopes_supported":["files"],
+            "token_endpoint_auth_methods_supported":["client_secret_post"],"require_pushed_authorization_requests":false"#;
+        assert_eq!(troubles(fine, "", well()).await, []);
+        assert_eq!(troubles(fine, "pkce = false", well()).await, []);
     }
-}
 
-fn verdict(provider: &Provider, answer: &Answer) -> Result<Verdict, Fault> {
-    let none = |what: String| Ok(Verdict::NoTokenEndpoint(what));
-    let status = answer.status;
-    match (status, &answer.location) {
-        // By its code, or without one. Some servers call any client unauthorized whose code is no good.
-        _ if refuses_client(provider, answer).is_some_and(|plain| plain || status == 401) => Ok(Verdict::ClientRefused),
-        (300..400, Some(place)) => none(format!("is redirected to {}", bare(place))),
-        (300..400 | 404 | 405 | 410, _) => none(format!("answers with HTTP {status}")),
-        _ if answer.body.trim_start().starts_with('<') => none(format!("answers with a page, HTTP {status}")),
-        _ => Ok(Verdict::Well),
+    #[tokio::test]
+    async fn a_token_address_that_is_none_and_a_client_that_is_refused_are_told() {
+        let http = |head: &'static str, body: &str| Reply::Http(head, body.to_owned());
+        let refused = || http("401 Unauthorized", r#"{"error":"invalid_client"}"#);
+        let grant = || http("400 Bad Request", r#"{"error":"invalid_grant"}"#);
+        for (replies, says) in [
+            (vec![http("404 Not Found", "<html>")], "HTTP 404"),
+            (vec![http("301 Moved\r\nLocation: /t/?secret=1", "")], "/t/, and so is no token address"),
+            (vec![http("200 OK", " <!doctype html>")], "answers with a page, HTTP 200"),
+            (
+                vec![refused(), refused(), refused()],
+                "refuses the client id+1 (its secret sent as: basic, body, basic_raw)",
+            ),
+        ] {
+            let found = troubles("", "", replies).await;
+            assert!(matches!(found.as_slice(), [(true, text)] if text.contains(says)), "{says}: {found:?}");
+        }
+        let found = troubles("", "", vec![refused(), grant()]).await;
+        assert!(matches!(found.as_slice(), [(false, text)] if text.contains("client_auth = \"body\"")), "{found:?}");
+        let (unauthorized, odd) = (r#"{"error":"unauthorized_client"}"#, r#"{"error":"x"}"#);
+        let (bad, forbidden) = ("400 Bad Request", "403 Forbidden");
+        for (body, head) in [("", bad), ("{}", forbidden), (odd, bad), (unauthorized, forbidden)] {
+            assert_eq!(troubles("", "", vec![http(head, body)]).await, [], "{head} {body}");
+        }
     }
-}
 
-/// Without its query, which may hold anything.
-fn bare(place: &Url) -> String {
-    let mut place = place.clone();
-    place.set_query(None);
-    place.set_fragment(None);
-    place.to_string()
+    #[tokio::test]
+    async fn an_issuer_is_shown_as_it_is_written() {
+        let stranger = Stranger::with_paths(|_| {
+            let other = r#"{"issuer":"https://Other.example","token_endpoint":"x"}"#.to_owned();
+            [
+                ("GET / ", vec![Reply::Http("200 OK", String::new()); 3]),
+                ("GET /.well-known", vec![Reply::Http("200 OK", other)]),
+                ("POST", vec![]),
+            ]
+        })
+        .await;
+        let (providers, _) = example(&format!("issuer = \"{}\"", stranger.url));
+        let visits = providers.visit("https://x.example/", Instant::now() + Duration::from_secs(9)).await;
+        assert_eq!(visits[0].place, stranger.url);
+        let said = visits[0].outcome.as_ref().unwrap_err().to_string();
+        assert!(said.contains("names (https://Other.example); write"), "{said}");
+    }
 }

@@ -1,10 +1,10 @@
 //! Why a call to a provider brought nothing, in one line of the log for its operator: what came back, from which call, and
 //! what to look at. What was sent is left out, and so is the rest of what came.
 
-use super::answer::Answer;
-use super::failure::ProviderError;
-use super::meaning::Told;
-use super::wire::{Call, Payload};
+use super::error::ProviderError;
+use super::error_code::Told;
+use super::http::{Call, Payload};
+use super::token_response::Answer;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use secrecy::ExposeSecret;
 use url::Url;
@@ -66,7 +66,7 @@ pub(super) fn broken(call: &Call<'_>, cause: &str) {
 /// Says it: loudest what this server's operator has to change.
 pub(super) fn report(call: &Call<'_>, answer: &Answer, failure: ProviderError) {
     let provider = call.provider;
-    let told = Told::by_body(&provider.facts, &answer.body);
+    let told = Told::by_body(&provider.settings, &answer.body);
     let codes: Vec<_> = told.codes.iter().map(ToString::to_string).filter(|code| !call.sends(code)).collect();
     let codes = (!codes.is_empty()).then_some(codes);
     let Head { content_type, encoding, redirect } = &answer.head;

@@ -1,8 +1,8 @@
-//! A service and the provider behind it, checked: what the rest of the program sees of the facts.
+//! A service and the provider behind it, checked: what the rest of the program sees of the settings.
 
-use super::meaning::CallbackError;
+use super::error_code::CallbackError;
 use super::report::printable;
-use super::{Flow, ProviderFacts, RefreshTokenPolicy, TokenResponse};
+use super::{Flow, ProviderSettings, RefreshTokenPolicy, TokenResponse};
 use crate::authid::{AppId, ServiceId};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ const NOT_ECHOED: &[&str] = &["offline_access", "openid"];
 /// A provider: whoever runs the token endpoint.
 pub struct Provider {
     pub(super) id: String,
-    pub(super) facts: ProviderFacts,
+    pub(super) settings: ProviderSettings,
     pub(super) issuer: Option<String>,
     /// `None`: to be discovered, or the flow has none.
     pub(super) authorize: Option<Url>,
@@ -45,10 +45,10 @@ pub(super) enum TokenUrl {
 
 impl Provider {
     /// A provider without endpoints.
-    pub(super) fn unchecked(id: &str, facts: ProviderFacts) -> Self {
+    pub(super) fn unchecked(id: &str, settings: ProviderSettings) -> Self {
         Self {
             id: id.to_owned(),
-            facts,
+            settings,
             issuer: None,
             authorize: None,
             token: None,
@@ -63,19 +63,19 @@ impl Provider {
         &self.id
     }
 
-    /// Its facts, as they are in the configuration.
-    pub fn facts(&self) -> &ProviderFacts {
-        &self.facts
+    /// Its settings, as they are in the configuration.
+    pub fn settings(&self) -> &ProviderSettings {
+        &self.settings
     }
 
     /// What people call it.
     pub fn name(&self) -> &str {
-        self.facts.name.as_deref().unwrap_or(&self.id)
+        self.settings.name.as_deref().unwrap_or(&self.id)
     }
 
     /// How a login is made.
     pub fn flow(&self) -> Flow {
-        self.facts.flow
+        self.settings.flow
     }
 
     /// Its issuer, as it is written in the configuration.
@@ -92,40 +92,40 @@ impl Provider {
 
     /// Whether logins carry a PKCE challenge.
     pub fn pkce(&self) -> bool {
-        self.facts.pkce.unwrap_or(true)
+        self.settings.pkce.unwrap_or(true)
     }
 
     /// What becomes of a refresh token when it is used.
     pub fn rotation(&self) -> RefreshTokenPolicy {
         // `check` lets only a provider be without one that has ended.
-        self.facts.rotation.unwrap_or(RefreshTokenPolicy::Static)
+        self.settings.rotation.unwrap_or(RefreshTokenPolicy::Static)
     }
 
     /// Whether the access token itself is what the user keeps.
     pub fn raw_token(&self) -> bool {
-        self.facts.raw_token
+        self.settings.raw_token
     }
 
     /// Which of `token_hosts` a callback names, by the value that names it: the first parameter that is allowed to name
     /// one and does.
     pub(super) fn names_host<'c>(&self, callback: &'c [(String, String)]) -> Option<&'c str> {
-        let parameters = self.facts.token_host_from.iter();
+        let parameters = self.settings.token_host_from.iter();
         let values = parameters.filter_map(|wanted| callback.iter().find(|(name, _)| name == wanted));
-        values.map(|(_, value)| value.as_str()).find(|value| self.facts.token_hosts.contains_key(*value))
+        values.map(|(_, value)| value.as_str()).find(|value| self.settings.token_hosts.contains_key(*value))
     }
 
     /// What the person needs to see of a callback: labels and values, each pair once. Of the parameters that may name the token host,
     /// only those that name the one the code went to: nobody checked the others.
     pub fn shown(&self, callback: &[(String, String)]) -> Vec<(String, String)> {
-        let host = |value: &str| self.facts.token_hosts.get(value);
+        let host = |value: &str| self.settings.token_hosts.get(value);
         let used = self.names_host(callback).and_then(host);
         let checked = |name: &String, value: &String| {
-            !self.facts.token_host_from.contains(name) || used.is_some() && host(value) == used
+            !self.settings.token_host_from.contains(name) || used.is_some() && host(value) == used
         };
         let mut shown = Vec::new();
         for (name, value) in callback.iter().filter(|(name, value)| checked(name, value)) {
-            let Some(label) = self.facts.show_callback.get(name) else { continue };
-            let row = (label.clone(), self.facts.show_as.get(value).unwrap_or(value).clone());
+            let Some(label) = self.settings.show_callback.get(name) else { continue };
+            let row = (label.clone(), self.settings.show_as.get(value).unwrap_or(value).clone());
             if !shown.contains(&row) {
                 shown.push(row);
             }
@@ -141,53 +141,53 @@ impl Provider {
                 printable(text, |word| callback.iter().any(|(name, value)| name == "state" && value == word));
             tracing::debug!(provider = self.id, description, "the provider describes its error");
         }
-        CallbackError::read(&self.facts, callback)
+        CallbackError::read(&self.settings, callback)
     }
 
     /// Whether it gives a refresh token only at a person's first consent: so Google and those who took over its
     /// `access_type`.
     pub fn gives_refresh_token_once(&self) -> bool {
-        self.facts.authorize_params.get("access_type").is_some_and(|kind| kind == "offline")
+        self.settings.authorize_params.get("access_type").is_some_and(|kind| kind == "offline")
     }
 
     /// Whether the provider may drop `state` on the way back.
     pub fn state_optional(&self) -> bool {
-        self.facts.state_optional
+        self.settings.state_optional
     }
 
     /// Where a person makes the token to paste.
     pub fn paste_url(&self) -> Option<&str> {
-        self.facts.paste_url.as_deref()
+        self.settings.paste_url.as_deref()
     }
 
     /// Where a person withdraws this app's access.
     pub fn withdraw_url(&self) -> Option<&str> {
-        self.facts.withdraw_url.as_deref()
+        self.settings.withdraw_url.as_deref()
     }
 
     /// Whether a revocation at the provider ends every login of that person at this app.
     pub fn revoke_ends_all_logins(&self) -> bool {
-        self.facts.revoke_ends_all_logins
+        self.settings.revoke_ends_all_logins
     }
 
     /// Where an operator registers the app.
     pub fn console_url(&self) -> Option<&str> {
-        self.facts.console_url.as_deref()
+        self.settings.console_url.as_deref()
     }
 
     /// Whether a server needs a client id of its own here.
     pub fn needs_registration(&self) -> bool {
-        self.facts.public_client_id.is_none()
+        self.settings.public_client_id.is_none()
     }
 
     /// What is easily missed there: whole sentences for the operator.
     pub fn console_hint(&self) -> Option<&str> {
-        self.facts.console_hint.as_deref()
+        self.settings.console_hint.as_deref()
     }
 
     /// Whether endpoints have to be asked for at the issuer; the rest of what it says is of use, but not needed.
     pub(super) fn discovers(&self) -> bool {
-        let known = self.token.is_some() && (self.authorize.is_some() || self.flow() == Flow::Paste);
+        let known = self.token.is_some() && (self.authorize.is_some() || self.flow() == Flow::LoginToken);
         self.issuer.is_some() && !known
     }
 }
@@ -228,7 +228,7 @@ pub struct Service {
 impl Service {
     /// The scopes asked for, in one text.
     pub(super) fn joined_scopes(&self) -> String {
-        self.scopes.join(self.provider.facts.scope_separator.unwrap_or(' ').encode_utf8(&mut [0; 4]))
+        self.scopes.join(self.provider.settings.scope_separator.unwrap_or(' ').encode_utf8(&mut [0; 4]))
     }
 
     /// How many days a refresh token lives from its own issue, where that is known.
@@ -265,7 +265,7 @@ impl Service {
     /// part them by commas, but a comma may also belong to a scope.
     pub fn missing_scopes(&self, tokens: &TokenResponse) -> Vec<&str> {
         let Some(granted) = &tokens.scopes else { return Vec::new() };
-        let prefix = self.provider.facts.scope_prefix.as_deref().unwrap_or_default();
+        let prefix = self.provider.settings.scope_prefix.as_deref().unwrap_or_default();
         let bare = |scope: &str| scope.strip_prefix(prefix).unwrap_or(scope).to_ascii_lowercase();
         let granted = granted.iter().flat_map(|scope| std::iter::once(scope.as_str()).chain(scope.split(',')));
         let granted: Vec<_> = granted.map(bare).collect();
@@ -276,7 +276,7 @@ impl Service {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stranger::{built_in, clients};
+    use super::super::testing::{built_in, clients};
     use super::super::{CallbackError, Catalogue, ErrorClass, TokenResponse};
     use super::Provider;
 
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(shown(&twice), [global]);
         assert!(shown(&[("hostname", "evil.example"), code]).is_empty());
         let mut other = provider("dropbox");
-        other.facts.show_callback = [("uid".to_owned(), "Account".to_owned())].into();
+        other.settings.show_callback = [("uid".to_owned(), "Account".to_owned())].into();
         let callback = [("uid".to_owned(), "7".to_owned())];
         assert_eq!(other.shown(&callback), [("Account".to_owned(), "7".to_owned())]);
     }

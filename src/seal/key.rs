@@ -1,4 +1,5 @@
-//! One epoch's secret, the keys made from it, and the two verbs: seal and open.
+//! One epoch's secret, the keys derived from it (HKDF-SHA256, RFC 5869), and the two verbs of authenticated encryption:
+//! seal and open.
 
 use super::{Epoch, Purpose};
 use base64::Engine;

@@ -49,7 +49,7 @@ impl KeyState {
     pub const ALL: [Self; 5] = [Self::Staged, Self::Primary, Self::Open, Self::Retired, Self::BelowFloor];
 
     /// In one word, for programs.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Staged => "staged",
             Self::Primary => "primary",
@@ -63,7 +63,7 @@ impl KeyState {
 impl fmt::Display for KeyState {
     /// In words for people, at most 15 characters; fills a width.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(if *self == Self::BelowFloor { "below min_epoch" } else { self.word() })
+        f.pad(if *self == Self::BelowFloor { "below min_epoch" } else { self.label() })
     }
 }
 
@@ -161,7 +161,7 @@ impl Keyring {
     ///
     /// # Errors
     /// Says why there are none.
-    pub fn opener(&self, epoch: Epoch) -> Result<&EpochKeys, NoKey> {
+    pub fn keys(&self, epoch: Epoch) -> Result<&EpochKeys, NoKey> {
         if self.min_epoch.is_some_and(|floor| epoch < floor) {
             return Err(NoKey::BelowFloor);
         }
@@ -181,7 +181,7 @@ impl Keyring {
     /// The keys under which something short-lived may have been sealed by a replica one rotation ahead or behind:
     /// the primary, then the nearest newer and the nearest older epoch that open.
     pub fn around_primary(&self) -> impl Iterator<Item = &EpochKeys> {
-        let open = |(epoch, _): (&Epoch, &Entry)| self.opener(*epoch).ok();
+        let open = |(epoch, _): (&Epoch, &Entry)| self.keys(*epoch).ok();
         let newer = self.entries.iter().filter(|(epoch, _)| **epoch > self.primary).find_map(open);
         let older = self.entries.iter().rev().filter(|(epoch, _)| **epoch < self.primary).find_map(open);
         std::iter::once(self.primary()).chain(newer).chain(older)
@@ -200,7 +200,7 @@ impl Keyring {
         let mut text = format!("authseal-keyring 1\nmin_epoch {floor}\n");
         for (epoch, state, entry) in self.entries() {
             let fingerprint = entry.keys.as_ref().map_or_else(|_| "-".to_owned(), EpochKeys::fingerprint);
-            text.push_str(&format!("{epoch} {} {fingerprint}\n", state.word()));
+            text.push_str(&format!("{epoch} {} {fingerprint}\n", state.label()));
         }
         hex(Sha256::digest(text).iter())
     }
@@ -208,7 +208,7 @@ impl Keyring {
     /// All epochs from the oldest to the newest.
     pub fn entries(&self) -> impl Iterator<Item = (Epoch, KeyState, &Entry)> {
         self.entries.iter().map(|(epoch, entry)| {
-            let state = match self.opener(*epoch) {
+            let state = match self.keys(*epoch) {
                 Err(NoKey::BelowFloor) => KeyState::BelowFloor,
                 Err(_) => KeyState::Retired,
                 Ok(_) if *epoch > self.primary => KeyState::Staged,
@@ -310,7 +310,7 @@ mod tests {
         use KeyState::*;
         assert_eq!(states, [(1, BelowFloor), (2, Open), (3, Retired), (4, Primary), (6, Staged)]);
         assert_eq!(keyring.primary().epoch(), epoch(4));
-        let why = |number| keyring.opener(epoch(number)).err();
+        let why = |number| keyring.keys(epoch(number)).err();
         assert_eq!([why(2), why(4), why(6)], [None, None, None]);
         assert_eq!(why(1), Some(NoKey::BelowFloor));
         assert_eq!(why(3), Some(NoKey::Retired));

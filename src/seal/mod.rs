@@ -6,13 +6,15 @@
 
 mod key;
 mod keyring;
-mod parcel;
+mod sealed_param;
 mod purpose;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use key::{EpochKeys, Key, KeyTextError, SealError, derive_from, new_secret_text, random};
 pub use keyring::{Entry, KeyState, Keyring, KeyringError, NoKey};
-pub use parcel::Parcel;
 pub use purpose::Purpose;
+pub use sealed_param::OpenedParam;
 
 use serde::Deserialize;
 use std::fmt;

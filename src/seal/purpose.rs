@@ -1,4 +1,5 @@
-//! All key derivation labels, on one screen.
+//! All labels of key derivation, the `info` of HKDF (RFC 5869 section 2.3), on one screen: domain separation, so that what
+//! was sealed for one purpose never opens for another.
 
 /// What a key is for. Each purpose has its own HKDF info string, so no key serves two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -89,7 +89,7 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    pub(super) fn word(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::SlowHandshake => "slow_handshake",
             Self::BadHandshake => "bad_handshake",

@@ -108,7 +108,7 @@ impl Crowd {
     }
 
     pub(super) fn count(&self, reason: Reason) {
-        self.meter.connection_ended(reason.word());
+        self.meter.connection_ended(reason.label());
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Conn>>> {

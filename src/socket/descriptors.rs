@@ -1,4 +1,4 @@
-//! How many descriptors this process may have, and how many of them connections may take.
+//! The limit of file descriptors of this process, and how many of them connections may take.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

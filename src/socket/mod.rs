@@ -1,5 +1,6 @@
-//! What a client may do to a connection before a request of it is served: how long it may take, how much it may send
-//! ahead of its answers, how many connections there are. The same for plain http and TLS, on every listener.
+//! Defence against slow clients and floods (slowloris, pipelining): how long a client may take before a request of its
+//! connection is served, how much it may send ahead of its responses, how many connections there are. The same for plain
+//! http and TLS, on every listener.
 //!
 //! The HTTP library bounds the first head of a connection and nothing after it. So each socket is wrapped (`stream`),
 //! each wrapper keeps what its connection waits for (`conn`), and one task goes over all of them four times a second

@@ -1,9 +1,9 @@
-//! In a folder, for one machine: a file for each blob, `<folder>/<shelf>/<2 hex digits>/<64 hex digits>`. Several
+//! The store in a folder, for one machine: a file for each blob, `<folder>/<shelf>/<2 hex digits>/<64 hex digits>`. Several
 //! processes may share it; a network file system may not be under it, since its locks and renames promise less.
 //!
 //! Work whose caller was told [`StoreError::TimedOut`] may be done later, when the disk moves again. That is harmless:
-//! swap compares under the lock, and whoever gets the lock too late does nothing. So only a call that hangs in its very
-//! last step takes effect late: a put of which nobody was told, or an entry taken for nobody.
+//! compare-and-swap compares under the lock, and whoever gets the lock too late does nothing. So only a call that hangs
+//! in its very last step takes effect late: a put of which nobody was told, or an entry taken for nobody.
 
 use super::disk::Disk;
 use super::folder::{Folder, hex};

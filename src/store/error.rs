@@ -1,4 +1,4 @@
-//! Why a store did not do what it was asked to.
+//! Why a store did not do what it was asked to: one enum for all kinds of store.
 
 use super::{LIMIT, MAX_BLOB_LEN};
 use std::io;

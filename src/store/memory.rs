@@ -1,4 +1,4 @@
-//! In memory: bounded, and gone with the process.
+//! The store in this process's memory: bounded, and gone with the process.
 
 use super::{Name, Shelf};
 use crate::clock::Clock;

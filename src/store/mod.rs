@@ -2,7 +2,7 @@
 //! what it holds: whoever puts a blob here has sealed it before.
 //!
 //! Three kinds with the same four verbs, held to the same tests: in this process's memory, in a folder of one machine,
-//! in a Redis that many replicas share. The one verb that takes thought is [`Store::swap`], compare and set on the
+//! in a Redis that many replicas share. The one verb that takes thought is [`Store::swap`], compare-and-swap on the
 //! whole blob: rotations are made of it, and nothing else is needed to be safe among many. Every verb ends in
 //! two seconds, whatever the disk or the network do.
 

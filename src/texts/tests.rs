@@ -239,20 +239,20 @@ fn a_browser_gets_the_language_that_it_likes_best_of_those_there_are() {
     ] {
         let Ok(value) = actix_web::http::header::HeaderValue::from_str(accept) else { continue };
         let request = TestRequest::default().insert_header(("accept-language", value)).to_http_request();
-        assert_eq!(Language::of(&request).tag(), language, "{accept:?}");
+        assert_eq!(Language::from_request(&request).tag(), language, "{accept:?}");
     }
     for (others, language) in [(50, "de"), (5000, "en")] {
         let list = format!("{}de", "fr, ".repeat(others));
         let request = TestRequest::default().insert_header(("accept-language", list)).to_http_request();
-        assert_eq!(Language::of(&request).tag(), language, "after {others} others");
+        assert_eq!(Language::from_request(&request).tag(), language, "after {others} others");
     }
     let twice =
         TestRequest::default().append_header(("accept-language", "fr")).append_header(("accept-language", "de"));
-    assert_eq!(Language::of(&twice.to_http_request()).tag(), "de");
-    assert_eq!(Language::of(&TestRequest::default().to_http_request()).tag(), "en");
+    assert_eq!(Language::from_request(&twice.to_http_request()).tag(), "de");
+    assert_eq!(Language::from_request(&TestRequest::default().to_http_request()).tag(), "en");
     let bytes = actix_web::http::header::HeaderValue::from_bytes(b"de, \xff\xfe").unwrap();
     let request = TestRequest::default().insert_header(("accept-language", bytes)).to_http_request();
-    assert_eq!(Language::of(&request).tag(), "en");
+    assert_eq!(Language::from_request(&request).tag(), "en");
 }
 
 #[test]

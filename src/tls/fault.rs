@@ -1,7 +1,7 @@
-//! What can be wrong with a certificate and its key: one sentence a fault, with the key of the configuration, the file and
-//! what to do. Nothing of a file's content is in it.
+//! What can be wrong with a certificate and its key: one sentence for each error, with the key of the configuration, the
+//! file and what to do. Nothing of a file's content is in it.
 
-use super::pair::PairFiles;
+use super::files::PairFiles;
 use crate::files::Unread;
 use std::fmt;
 use std::path::PathBuf;

@@ -6,10 +6,11 @@
 //! clients and people: they write two files, one after the other, and between the two there is a pair that does not fit.
 
 mod fault;
+mod files;
 mod pair;
 
 pub use fault::{TlsFault, TlsFaults};
-pub use pair::PairFiles;
+pub use files::PairFiles;
 
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::watch::{FileStamp, Live, LoadStatus, Source, WatchedFile};

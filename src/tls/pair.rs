@@ -2,6 +2,7 @@
 //! operator has to know. Browsers do the rest of the checking; what they would complain about is a warning here.
 
 use super::fault::{Fault, TlsFault};
+use super::files::PairFiles;
 use crate::clock::UnixTime;
 use crate::files::{self, Readers, Unread};
 use crate::watch::FileStamp;
@@ -11,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use url::Host;
 use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
@@ -20,15 +21,6 @@ use zeroize::Zeroizing;
 
 /// The largest file, in bytes; a chain has some thousand.
 const MAX_LEN: u64 = 1024 * 1024;
-
-/// The two files.
-#[derive(Clone, Debug)]
-pub struct PairFiles {
-    /// The certificate chain in PEM, the server's own certificate first.
-    pub cert: PathBuf,
-    /// Its private key in PEM.
-    pub key: PathBuf,
-}
 
 /// What of it is served, and what is known of its first certificate.
 pub(super) struct Pair {

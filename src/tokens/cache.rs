@@ -1,10 +1,10 @@
 //! What providers lately gave or said: access tokens that can be handed out again, failures, revocations.
 //!
 //! All of it lives in memory, bounded, and is gone with the process: a restart costs one provider call per login. No
-//! AuthID is ever among it. A token is as old as the older of two clocks says: the one that only goes forward stands
-//! still while the machine sleeps, the wall clock may be set.
+//! AuthID is ever among it. A token is as old as the older of two clocks says: the one that only goes forward stops
+//! while the machine sleeps, the wall clock may be set.
 
-use super::revoke::Withdrawal;
+use super::revoke::ProviderRevocation;
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::provider::{ProviderError, TokenResponse};
@@ -116,7 +116,7 @@ struct Failed {
 pub(super) struct Outcomes {
     tokens: Cache<GrantId, Arc<AccessToken>>,
     failures: Cache<TokenName, Failed>,
-    revocations: Cache<GrantId, (Withdrawal, Duration)>,
+    revocations: Cache<GrantId, (ProviderRevocation, Duration)>,
     clock: Clock,
 }
 
@@ -188,13 +188,13 @@ impl Outcomes {
     }
 
     /// What became of a login at its provider when it was lately revoked.
-    pub(super) fn revocation(&self, grant: GrantId) -> Option<Withdrawal> {
+    pub(super) fn revocation(&self, grant: GrantId) -> Option<ProviderRevocation> {
         let (withdrawal, at) = self.revocations.get(&grant)?;
         (self.clock.uptime().saturating_sub(at) < REVOKED).then_some(withdrawal)
     }
 
     /// Remembers a login that was durably revoked, and forgets its access token.
-    pub(super) fn revoked(&self, grant: GrantId, withdrawal: Option<Withdrawal>) {
+    pub(super) fn revoked(&self, grant: GrantId, withdrawal: Option<ProviderRevocation>) {
         self.tokens.invalidate(&grant);
         if let Some(withdrawal) = withdrawal {
             self.revocations.insert(grant, (withdrawal, self.clock.uptime()));
@@ -427,10 +427,10 @@ mod tests {
     fn a_revocation_is_remembered_for_ten_minutes() {
         let (outcomes, clock) = outcomes();
         outcomes.keep(&NAME, access("t", 3600, &clock));
-        outcomes.revoked(NAME.0, Some(Withdrawal::Done));
+        outcomes.revoked(NAME.0, Some(ProviderRevocation::Done));
         assert!(outcomes.spare(NAME.0).is_none());
         clock.advance(Duration::from_secs(599));
-        assert_eq!(outcomes.revocation(NAME.0), Some(Withdrawal::Done));
+        assert_eq!(outcomes.revocation(NAME.0), Some(ProviderRevocation::Done));
         clock.advance(Duration::from_secs(1));
         assert_eq!(outcomes.revocation(NAME.0), None);
     }

@@ -1,4 +1,4 @@
-//! What an AuthID is, told without anything secret; whether its login still works; and the same login sealed anew. The
+//! What an AuthID is, told without anything secret; whether its login still works; and the same login sealed again. The
 //! page and the command line show the same.
 
 use super::obtain::{Asker, BUDGET};
@@ -6,6 +6,7 @@ use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{self, AuthId, GrantId, RevokeCode, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
 use crate::denylist::Denied;
+use crate::legacy::Version;
 use crate::provider::RefreshTokenPolicy;
 use crate::seal::{Epoch, KeyState};
 use secrecy::SecretString;
@@ -20,16 +21,18 @@ pub struct AuthIdInfo {
     pub service_name: Option<String>,
     /// Which login it is.
     pub grant: GrantId,
-    /// The epoch that it was sealed under.
-    pub epoch: Epoch,
+    /// The epoch that it was sealed under; `None` of an old one.
+    pub epoch: Option<Epoch>,
+    /// Its version, if it is an old one.
+    pub old: Option<Version>,
     /// What that epoch may do; `None` when it left the keyring at this moment.
     pub state: Option<KeyState>,
     /// Whether it would be sealed with a newer key now.
     pub is_older: bool,
-    /// When the person logged in.
-    pub login_at: UnixTime,
-    /// When the refresh token in it came from the provider.
-    pub sealed_at: UnixTime,
+    /// When the person logged in, if that is known.
+    pub login_at: Option<UnixTime>,
+    /// When the refresh token in it came from the provider, if that is known.
+    pub sealed_at: Option<UnixTime>,
     /// When the provider will no longer take it because of its age, if it does so.
     pub end: Option<Expiry>,
     /// By which kind of rule it is refused, if it is.
@@ -59,23 +62,27 @@ pub struct Resealed {
 impl TokenService {
     /// What an AuthID is, revoked or not.
     pub fn info(&self, opened: &Opened) -> AuthIdInfo {
-        let (login, epoch, keyring) = (&opened.login, opened.epoch, self.0.keyring.load());
+        let (login, epoch, keyring) = (&opened.login, opened.epoch(), self.0.keyring.load());
+        let known = |time: UnixTime| (time > 0).then_some(time);
         let service = self.0.providers.catalogue().find(login.service.as_str());
         AuthIdInfo {
             service: login.service.clone(),
             service_name: service.map(|service| service.name.clone()),
             grant: login.id,
             epoch,
-            state: keyring.entries().find(|(other, ..)| *other == epoch).map(|(_, state, _)| state),
-            is_older: epoch < self.newest_keys(&keyring, opened).epoch(),
-            login_at: login.login_at,
-            sealed_at: login.sealed_at,
-            end: service.and_then(|service| {
+            old: opened.old(),
+            state: keyring.entries().find(|(other, ..)| Some(*other) == epoch).map(|(_, state, _)| state),
+            is_older: self.newest_keys(&keyring, opened).is_ok_and(|keys| epoch < Some(keys.epoch())),
+            login_at: known(login.login_at),
+            sealed_at: known(login.sealed_at),
+            end: service.filter(|_| !login.is_unsealed()).and_then(|service| {
                 let without_store = service.provider.rotation() == RefreshTokenPolicy::Rolling;
                 Some(Expiry { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
-            revoke_code: keyring.opener(epoch).ok().map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
+            revoke_code: epoch
+                .and_then(|epoch| keyring.keys(epoch).ok())
+                .map(|keys| RevokeCode::new(keys, &login.service, login.id).print()),
         }
     }
 
@@ -100,9 +107,9 @@ impl TokenService {
         if let Some(denied) = self.denied(opened) {
             return Err(ExchangeError::Denied(denied));
         }
-        let login = self.newest(&opened.login).await;
+        let login = self.0.to_be_sealed(self.newest(&opened.login).await?);
         let keyring = self.0.keyring.load();
-        let keys = self.newest_keys(&keyring, opened);
+        let keys = self.newest_keys(&keyring, opened)?;
         let authid = authid::seal(keys, &login).map_err(|error| {
             tracing::warn!(grant = %login.id, %error, "could not seal anew");
             ExchangeError::Internal
@@ -120,12 +127,20 @@ impl AuthIdInfo {
             let date: String = rfc3339(end.at).chars().take(10).collect();
             format!("about {date}{}", if end.without_store { " (without a state store)" } else { "" })
         });
+        let unknown = || "unknown".to_owned();
         let rows = [
             ("service", self.service_name.as_ref().map_or(service.to_string(), |name| format!("{name} ({service})"))),
             ("login id", grant.to_string()),
-            ("epoch", self.state.map_or(epoch.to_string(), |state| format!("{epoch} ({state})"))),
-            ("login", rfc3339(self.login_at)),
-            ("sealed", rfc3339(self.sealed_at)),
+            (
+                "epoch",
+                match (epoch, self.state) {
+                    (Some(epoch), Some(state)) => format!("{epoch} ({state})"),
+                    (Some(epoch), None) => epoch.to_string(),
+                    (None, _) => "none: it is not sealed, and was made by another server".to_owned(),
+                },
+            ),
+            ("login", self.login_at.map_or_else(unknown, rfc3339)),
+            ("sealed", self.sealed_at.map_or_else(unknown, rfc3339)),
         ];
         let denied = self.denied.map_or_else(|| "no".to_owned(), |rule| format!("yes, by a rule for {rule}"));
         rows.into_iter().chain(end.map(|end| ("ends", end))).chain([("revoked", denied)]).collect()
@@ -136,10 +151,11 @@ impl AuthIdInfo {
         json!({
             "service": self.service.as_str(),
             "grant": self.grant.to_string(),
-            "epoch": self.epoch.number(),
+            "epoch": self.epoch.map(Epoch::number),
+            "version": self.old.map_or("v3", Version::as_str),
             "epoch_state": self.state.map(|state| state.to_string()),
-            "login_at": rfc3339(self.login_at),
-            "sealed_at": rfc3339(self.sealed_at),
+            "login_at": self.login_at.map(rfc3339),
+            "sealed_at": self.sealed_at.map(rfc3339),
             "ends_at": self.end.as_ref().map(|end| rfc3339(end.at)),
             "denied_by": self.denied,
         })

@@ -5,20 +5,22 @@
 //! call runs in a task of its own and is never cancelled: a client that hangs up must not cost anybody a token.
 
 mod cache;
-mod dead;
-mod exchange;
-mod flight;
+mod denied;
+mod upstream;
+mod single_flight;
 mod inspect;
 mod obtain;
-mod refused;
+mod error;
+mod old;
 mod revoke;
 mod rotation;
 mod waiting;
 
 pub use cache::AccessToken;
+pub use error::ExchangeError;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
-pub use refused::ExchangeError;
-pub use revoke::{AtProvider, Revocable, Revocation, Withdrawal};
+pub use old::{OldRow, OldView};
+pub use revoke::{ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
@@ -26,14 +28,16 @@ use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCo
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
+use crate::legacy::{Accepted, Version};
 use crate::meter::Meter;
-use crate::provider::{self, Availability, Providers, Service};
+use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::seal::Epoch;
 use crate::store::{Store, StoreError};
 use cache::{Outcomes, TokenName};
-use flight::Flights;
+use old::OldAuthIds;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
+use single_flight::Flights;
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
@@ -50,16 +54,17 @@ pub struct TokenService(Arc<Inner>);
 struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
-    providers: Arc<Providers>,
+    providers: Arc<ProviderClient>,
     outcomes: Outcomes,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
+    old: OldAuthIds,
     room: Room,
     loops: Loops<TokenName, Arc<AccessToken>>,
     /// Of all waiting, but not of calls under way.
     ending: CancellationToken,
     /// By login, and what is not asked of its provider.
-    revocations: Flights<(GrantId, Option<Withdrawal>), Revocation>,
+    revocations: Flights<(GrantId, Option<ProviderRevocation>), Revocation>,
     /// `None` without a store that outlives the process.
     rotation: Option<Rotation>,
     clock: Clock,
@@ -95,7 +100,7 @@ pub enum Source {
 
 impl Source {
     /// The kind in a word, for what is counted.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Fetched => "fetched",
             Self::Memory => "cached",
@@ -108,8 +113,44 @@ impl Source {
 pub struct Opened {
     /// What was in it.
     pub login: Grant,
-    /// The epoch it was sealed under.
-    pub epoch: Epoch,
+    /// What kept it.
+    pub seal: Seal,
+}
+
+/// What keeps the login of an AuthID from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// It is sealed under this epoch.
+    Epoch(Epoch),
+    /// Nothing of this server's: it is an old one of this version.
+    Old(Version),
+}
+
+impl Opened {
+    /// The epoch it was sealed under, if it was.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self.seal {
+            Seal::Epoch(epoch) => Some(epoch),
+            Seal::Old(_) => None,
+        }
+    }
+
+    /// Its version, if it is an old one.
+    pub fn old(&self) -> Option<Version> {
+        match self.seal {
+            Seal::Epoch(_) => None,
+            Seal::Old(version) => Some(version),
+        }
+    }
+}
+
+/// How AuthIDs are served.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// How long clients are kept waiting.
+    pub patience: Patience,
+    /// Which old AuthIDs are served.
+    pub legacy: Accepted,
 }
 
 impl TokenService {
@@ -117,13 +158,14 @@ impl TokenService {
     pub fn new(
         keyring: Arc<LiveKeyring>,
         denylist: Arc<Denylist>,
-        providers: Arc<Providers>,
+        providers: Arc<ProviderClient>,
         store: Arc<Store>,
-        patience: Patience,
+        settings: Settings,
         clock: Clock,
         meter: Meter,
     ) -> Self {
         let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
+        let Settings { patience, legacy } = settings;
         let ending = CancellationToken::new();
         Self(Arc::new(Inner {
             keyring,
@@ -132,6 +174,7 @@ impl TokenService {
             outcomes: Outcomes::new(clock.clone()),
             flights: Flights::new(),
             patience,
+            old: OldAuthIds::new(legacy, &clock),
             room: Room::new(patience.most, meter.clone()),
             loops: Loops::new(ending.clone()),
             ending,
@@ -184,21 +227,24 @@ impl TokenService {
         }
     }
 
-    /// Opens an AuthID, revoked or not.
+    /// Opens a sealed AuthID, revoked or not.
     ///
     /// # Errors
     /// Says why it does not open.
-    pub fn open(&self, authid: &str) -> Result<Opened, ExchangeError> {
+    pub fn open_sealed(&self, authid: &str) -> Result<Opened, ExchangeError> {
         let envelope = Envelope::find(authid).map_err(|error| self.explain(error, authid))?;
         let opened = envelope.open(&self.0.keyring.load());
         let login = opened.map_err(|error| ExchangeError::unopened(envelope.epoch, error))?;
-        Ok(Opened { login, epoch: envelope.epoch })
+        Ok(Opened { login, seal: Seal::Epoch(envelope.epoch) })
     }
 
     /// Whether a login is revoked, and by which kind of rule.
     pub fn denied(&self, opened: &Opened) -> Option<Denied> {
         let login = &opened.login;
-        self.0.denylist.denies(&login.service, opened.epoch, login.id, login.login_at)
+        match opened.seal {
+            Seal::Epoch(epoch) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
+            Seal::Old(_) => self.0.denylist.denies_grant(login.id).then_some(Denied::Grant),
+        }
     }
 
     /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
@@ -223,6 +269,7 @@ impl TokenService {
 
     fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
         let resealed = if source == Source::Fetched { self.resealed(opened, &access) } else { None };
+        self.0.came(opened);
         let expires_in = access.seconds_left(&self.0.clock);
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
@@ -230,23 +277,27 @@ impl TokenService {
     /// The login sealed again where that helps its owner. If it cannot be, the owner still gets the access token.
     fn resealed(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
-        let keys = self.newest_keys(&keyring, opened);
-        if renewed.is_none() && opened.epoch >= keys.epoch() {
+        let keys = self.newest_keys(&keyring, opened).ok()?;
+        if renewed.is_none() && opened.epoch() >= Some(keys.epoch()) {
             return None;
         }
-        let login = renewed.as_ref().unwrap_or(&opened.login);
-        let sealed = authid::seal(keys, login);
+        let login = self.0.to_be_sealed(renewed.unwrap_or_else(|| opened.login.clone()));
+        let sealed = authid::seal(keys, &login);
         sealed.inspect_err(|error| tracing::warn!(grant = %login.id, %error, "could not seal anew")).ok()
     }
 
     /// The login with the newest refresh token that is known here, for what is to be done with that one alone.
-    pub async fn newest(&self, login: &Grant) -> Grant {
+    ///
+    /// # Errors
+    /// When the state store fails and what would be sealed is of no use without it.
+    pub async fn newest(&self, login: &Grant) -> Result<Grant, ExchangeError> {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         if let Some((rotation, manner)) = service.and_then(|service| self.0.rotation_of(service)) {
-            return rotation.newest(login, manner).await.unwrap_or_else(|| login.clone());
+            rotation.adopt(login, manner).await.map_err(|_| ExchangeError::StoreDown)?;
+            return Ok(rotation.newest(login, manner).await.unwrap_or_else(|| login.clone()));
         }
         let access = self.0.outcomes.token(login.id);
-        access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone())
+        Ok(access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone()))
     }
 
     /// Turns the AuthID of an ended service into that service's own reason, also when it is of an older kind.

@@ -45,14 +45,14 @@ impl TokenService {
     /// # Errors
     /// Says why it does not open.
     pub async fn open_until(&self, authid: &str, deadline: Instant) -> Result<Opened, ExchangeError> {
-        let mut opened = self.open(authid);
+        let mut opened = self.open(authid).await;
         let is_newer = |opened: &_| matches!(opened, Err(ExchangeError::NoKey(_, NoKey::Newer)));
         // A keyring without a file never changes.
         if is_newer(&opened) && self.0.waits() && self.0.keyring.load_status().looked_at().is_some() {
             let Some(_place) = self.0.room.enter(UNPROVEN) else { return opened };
             let look = || self.0.ending.run_until_cancelled(sleep(LOOK));
             while is_newer(&opened) && Instant::now() + LOOK < deadline && look().await.is_some() {
-                opened = self.open(authid);
+                opened = self.open(authid).await;
             }
             self.0.waited(opened.as_ref().err());
         }
@@ -135,7 +135,7 @@ impl Inner {
 
     /// Counts how a wait ended.
     fn waited(&self, refused: Option<&ExchangeError>) {
-        self.meter.waited(refused.map_or("ok", ExchangeError::word));
+        self.meter.waited(refused.map_or("ok", ExchangeError::label));
     }
 
     /// The reason when the time is over and nothing came of a call.

@@ -7,8 +7,7 @@
 use super::rotation::Acted;
 use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{Grant, GrantId, OpenError, RevokeCode, ServiceId};
-use crate::clock::UnixTime;
-use crate::denylist::{Denied, NotDurable};
+use crate::denylist::NotDurable;
 use crate::provider::{Availability, ProviderError, Revoked, Service};
 use crate::seal::Epoch;
 use futures_util::FutureExt;
@@ -42,7 +41,7 @@ impl Revocable {
 
 /// Whether a login shall be ended at its provider too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AtProvider {
+pub enum ProviderRevocationMode {
     /// Unless that ends other logins of the same person as well.
     IfHarmless,
     /// Whatever else ends with it.
@@ -58,19 +57,19 @@ pub struct Revocation {
     pub service: ServiceId,
     /// Which login.
     pub grant: GrantId,
-    /// The epoch of what named it.
-    pub epoch: Epoch,
+    /// The epoch of what named it; `None` of an old AuthID.
+    pub epoch: Option<Epoch>,
     /// Whether it was revoked before.
     pub already: bool,
     /// Whether it is written down. If not, this process refuses the login until it ends, and nobody else does.
     pub here: Result<(), Arc<NotDurable>>,
     /// What the provider did.
-    pub at_provider: Withdrawal,
+    pub at_provider: ProviderRevocation,
 }
 
 /// What became of a login at its provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Withdrawal {
+pub enum ProviderRevocation {
     /// The provider withdrew the access, or it had ended before.
     Done,
     /// The provider has no way to do so, or none that this server may use.
@@ -87,9 +86,9 @@ pub enum Withdrawal {
     NeedsAuthid,
 }
 
-impl Withdrawal {
+impl ProviderRevocation {
     /// The kind in a word, for the log and for programs.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::NotSupported => "not_supported",
@@ -102,7 +101,7 @@ impl Withdrawal {
     }
 
     /// In words for people: the answer to whether the provider withdrew the access.
-    pub fn words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Self::Done => "yes",
             Self::NotSupported => "not possible from here",
@@ -123,7 +122,7 @@ impl Revocation {
             "already": self.already,
             "grant": self.grant.to_string(),
             "service": self.service.as_str(),
-            "provider": self.at_provider.word(),
+            "provider": self.at_provider.label(),
             "withdraw_url": withdraw_url,
         });
         if self.here.is_err() {
@@ -139,8 +138,8 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it names none.
-    pub fn revocable(&self, text: &str) -> Result<Revocable, ExchangeError> {
-        match self.open(text) {
+    pub async fn revocable(&self, text: &str) -> Result<Revocable, ExchangeError> {
+        match self.open(text).await {
             Err(ExchangeError::IsRevokeCode) => self.open_code(text).map(Revocable::Code),
             opened => opened.map(Revocable::Login),
         }
@@ -160,20 +159,19 @@ impl TokenService {
     pub async fn revoke(
         &self,
         revocable: Revocable,
-        at_provider: AtProvider,
+        at_provider: ProviderRevocationMode,
         admit: impl FnOnce() -> bool,
     ) -> Revocation {
         let (service, epoch, grant) = match &revocable {
-            Revocable::Login(Opened { login, epoch }) => (login.service.clone(), *epoch, login.id),
-            Revocable::Code(code) => (code.service.clone(), code.epoch, code.grant),
+            Revocable::Login(opened) => (opened.login.service.clone(), opened.epoch(), opened.login.id),
+            Revocable::Code(code) => (code.service.clone(), Some(code.epoch), code.grant),
         };
-        // No rule about old logins refuses one of the last day of all.
-        let already = self.0.denylist.denies(&service, epoch, grant, UnixTime::MAX) == Some(Denied::Grant);
+        let already = self.0.denylist.denies_grant(grant);
         let known = self.0.outcomes.revocation(grant).filter(|_| already);
         let at_provider = match revocable {
-            Revocable::Code(_) => Err(Withdrawal::NeedsAuthid),
-            Revocable::Login(_) if at_provider == AtProvider::Never => Err(Withdrawal::NotAsked),
-            Revocable::Login(_) if known == Some(Withdrawal::Done) => Err(Withdrawal::Done),
+            Revocable::Code(_) => Err(ProviderRevocation::NeedsAuthid),
+            Revocable::Login(_) if at_provider == ProviderRevocationMode::Never => Err(ProviderRevocation::NotAsked),
+            Revocable::Login(_) if known == Some(ProviderRevocation::Done) => Err(ProviderRevocation::Done),
             Revocable::Login(Opened { login, .. }) => {
                 self.revocable_at(&login, at_provider).map(|service| (service, login))
             }
@@ -186,11 +184,11 @@ impl TokenService {
         let name = (grant, to_do.as_ref().err().copied());
         let work = || {
             let (this, done) = (self.clone(), done.clone());
-            let to_do = to_do.and_then(|login| admit().then_some(login).ok_or(Withdrawal::TooMany));
+            let to_do = to_do.and_then(|login| admit().then_some(login).ok_or(ProviderRevocation::TooMany));
             async move {
                 let here = if known.is_some() { Ok(()) } else { this.deny(grant).await };
                 let at_provider = match to_do {
-                    Ok((service, login)) => this.withdraw(&service, &login).await,
+                    Ok((service, login)) => this.revoke_at_provider(&service, &login).await,
                     Err(withdrawal) => withdrawal,
                 };
                 this.0.outcomes.revoked(grant, here.is_ok().then_some(at_provider));
@@ -200,7 +198,7 @@ impl TokenService {
         let joined = self.0.revocations.join(name, work).await;
         joined.unwrap_or_else(|| {
             let cause = io::ErrorKind::Interrupted.into();
-            done(Err(Arc::new(NotDurable { grant, cause })), Withdrawal::Failed)
+            done(Err(Arc::new(NotDurable { grant, cause })), ProviderRevocation::Failed)
         })
     }
 
@@ -214,23 +212,27 @@ impl TokenService {
     }
 
     /// The service at whose provider a login can be ended, or why it is not.
-    fn revocable_at(&self, login: &Grant, at_provider: AtProvider) -> Result<Arc<Service>, Withdrawal> {
+    fn revocable_at(
+        &self,
+        login: &Grant,
+        at_provider: ProviderRevocationMode,
+    ) -> Result<Arc<Service>, ProviderRevocation> {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         let service = service.filter(|service| service.availability() == Availability::Offered);
-        let service = service.ok_or(Withdrawal::NotSupported)?;
-        match service.provider.revoke_ends_all_logins() && at_provider != AtProvider::Always {
-            true => Err(Withdrawal::WouldEndAllLogins),
+        let service = service.ok_or(ProviderRevocation::NotSupported)?;
+        match service.provider.revoke_ends_all_logins() && at_provider != ProviderRevocationMode::Always {
+            true => Err(ProviderRevocation::WouldEndAllLogins),
             false => Ok(service.clone()),
         }
     }
 
-    async fn withdraw(&self, service: &Service, login: &Grant) -> Withdrawal {
+    async fn revoke_at_provider(&self, service: &Service, login: &Grant) -> ProviderRevocation {
         match self.revoke_newest(login, service).await {
-            Ok(Revoked::Done) => Withdrawal::Done,
-            Ok(Revoked::NotSupported) | Err(ProviderError::NotOffered) => Withdrawal::NotSupported,
+            Ok(Revoked::Done) => ProviderRevocation::Done,
+            Ok(Revoked::NotSupported) | Err(ProviderError::NotOffered) => ProviderRevocation::NotSupported,
             Err(failure) => {
                 tracing::warn!(grant = %login.id, %failure, "revoked here, but not at the provider");
-                Withdrawal::Failed
+                ProviderRevocation::Failed
             }
         }
     }
@@ -243,7 +245,9 @@ impl TokenService {
         // By now no new one begins here.
         let _ = timeout_at(deadline, self.0.flights.landed(&name)).await;
         let Some((rotation, manner)) = self.0.rotation_of(service) else {
-            return providers.revoke(service, &self.newest(login).await.refresh_token).await;
+            return providers
+                .revoke(service, &self.newest(login).await.map_err(|_| ProviderError::TimedOut)?.refresh_token)
+                .await;
         };
         let revoke = |token: SecretString| async move { providers.revoke(service, &token).await }.boxed();
         let outcome = match rotation.alone(login, manner, deadline, revoke).await {

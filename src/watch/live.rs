@@ -103,7 +103,8 @@ impl<S: Source> Live<S> {
 
     /// What to hand to [`Watch::start`](super::Watch::start); `None` without files.
     pub fn follow(self: &Arc<Self>) -> Option<WatchedFile> {
-        let (live, files) = (Arc::clone(self), self.hold().turn.files.clone());
+        let live = Arc::clone(self);
+        let files = self.hold().turn.files.clone();
         (!files.is_empty()).then(|| WatchedFile { files, look: Box::new(move |told| live.look(told)) })
     }
 

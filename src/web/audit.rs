@@ -1,14 +1,14 @@
 //! The audit trail: what people did, a line each under the target `authseal::audit`, counted beside. Every line has
 //! `event`, `client` (an address, a /64 of IPv6, or `unknown`) and `peer` (who opened the connection), and names login
-//! and epoch where they are known. No secret ever stands in one. docs/monitoring.md lists the events.
+//! and epoch where they are known. No secret is ever in one. docs/monitoring.md lists the events.
 //!
 //! What happens to keyring and denylist is told where it happens, under the same target.
 
 use crate::app::App;
 use crate::authid::{Envelope, GrantId};
 use crate::denylist::Denied;
-use crate::login::{LoggedIn, LoginError, Opener, Origin};
-use crate::net::{Client, ClientNet};
+use crate::login::{LoggedIn, LoginError, Opener};
+use crate::net::{Client, ClientNet, Origin};
 use crate::seal::Epoch;
 use crate::tokens::{Opened, Revocation};
 use crate::web::client;
@@ -43,7 +43,7 @@ pub(in crate::web) fn login(logged_in: &LoggedIn, request: &HttpRequest, app: &A
 pub(in crate::web) fn login_refused(error: &LoginError, is_fault: bool, request: &HttpRequest, app: &App) {
     let (client, peer) = whence(request, app);
     let service = error.service().map(|service| service.id.as_str());
-    app.meter().login(service, error.word());
+    app.meter().login(service, error.label());
     if is_fault {
         tracing::error!(
             target: "authseal::audit", event = "login_refused", client, %peer, service, why = %error,
@@ -80,7 +80,7 @@ pub(in crate::web) fn denied(opened: &Opened, by: Denied, request: &HttpRequest,
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "denied", client, %peer, service = %opened.login.service,
-        grant = %opened.login.id, epoch = opened.epoch.number(), rule = %by,
+        grant = %opened.login.id, epoch = opened.epoch().map(Epoch::number), rule = %by,
         "an AuthID on the denylist was used"
     );
 }
@@ -93,7 +93,7 @@ pub(in crate::web) fn revoked(done: &Revocation, request: &HttpRequest, app: &Ap
     app.meter().revoked(durably);
     tracing::info!(
         target: "authseal::audit", event = "revoked", client, %peer, %service, %grant,
-        epoch = epoch.number(), durably, at_provider = at_provider.word(),
+        epoch = epoch.map(Epoch::number), durably, at_provider = at_provider.label(),
         "a login was revoked"
     );
 }
@@ -103,7 +103,7 @@ pub(in crate::web) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpReq
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "made_anew", client, %peer, service = %opened.login.service,
-        grant = %opened.login.id, epoch = epoch.number(), before = opened.epoch.number(),
+        grant = %opened.login.id, epoch = epoch.number(), before = opened.epoch().map(Epoch::number),
         "an AuthID was sealed again"
     );
 }
@@ -127,13 +127,13 @@ mod tests {
 
     #[test]
     fn what_is_counted_under_a_word_is_on_the_list_and_in_the_documentation() {
-        let failure = include_str!("../provider/failure.rs");
+        let failure = include_str!("../provider/error.rs");
         let (login, tokens) = (include_str!("../login/error.rs"), include_str!("../tokens/mod.rs"));
-        let steps = include_str!("../tokens/rotation/steps.rs");
+        let steps = include_str!("../tokens/rotation/state_machine.rs");
         let page = include_str!("../../docs/monitoring.md");
         for (metric, sources, others) in [
             ("authseal_provider_call_seconds", &[failure][..], &["ok"][..]),
-            ("authseal_refresh_seconds", &[include_str!("../tokens/refused.rs"), failure, tokens], &[]),
+            ("authseal_refresh_seconds", &[include_str!("../tokens/error.rs"), failure, tokens], &[]),
             ("authseal_logins_total", &[login, failure], &["done"]),
             ("authseal_rotations_total", &[steps], &[]),
             ("authseal_connections_ended_total", &[include_str!("../socket/conn.rs")], &[]),
@@ -151,9 +151,9 @@ mod tests {
         }
     }
 
-    /// What `fn word` may return.
+    /// What `fn label` may return.
     fn words(source: &'static str) -> Vec<&'static str> {
-        let (_, words) = source.split_once("fn word(").unwrap();
+        let (_, words) = source.split_once("fn label(").unwrap();
         let (words, _) = words.split_once("\n    }\n").unwrap();
         words.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
     }

@@ -5,9 +5,9 @@
 //! Two cookies of one name count as none: a browser that does not guard the prefix sends a planted one beside ours, and
 //! whoever planted it chooses which comes first.
 
-use crate::access::PASS_LIFETIME;
 use crate::app::App;
-use crate::login::{BINDER_LIFETIME, STATE_LIFETIME};
+use crate::login::{BROWSER_COOKIE_LIFETIME, BrowserCookie, STATE_LIFETIME};
+use crate::password::PASS_LIFETIME;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use std::str;
@@ -16,7 +16,7 @@ use std::str;
 #[derive(Clone, Copy)]
 pub(in crate::web) enum Cookie {
     /// Ties a login to the browser in which it began.
-    Binder,
+    Browser,
     /// Holds the login under way at a provider that may drop `state`.
     State,
     /// Remembers that the shared password was given.
@@ -44,7 +44,7 @@ impl Cookie {
     // Browsers want https for the prefix, and plain http is for loopback.
     fn name(self, app: &App) -> String {
         let name = match self {
-            Self::Binder => "authseal",
+            Self::Browser => "authseal",
             Self::State => "authseal-state",
             Self::Pass => "authseal-access",
         };
@@ -54,11 +54,16 @@ impl Cookie {
     /// In seconds.
     fn lifetime(self) -> i64 {
         match self {
-            Self::Binder => BINDER_LIFETIME,
+            Self::Browser => BROWSER_COOKIE_LIFETIME,
             Self::State => STATE_LIFETIME,
             Self::Pass => PASS_LIFETIME,
         }
     }
+}
+
+/// The browser's binder, if its cookie holds one.
+pub(in crate::web) fn browser_cookie(request: &HttpRequest, app: &App) -> Option<BrowserCookie> {
+    BrowserCookie::parse(Cookie::Browser.read(request, app)?)
 }
 
 fn is_https(app: &App) -> bool {

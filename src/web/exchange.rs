@@ -4,24 +4,61 @@
 use crate::app::App;
 use crate::authid::{Envelope, ParseError};
 use crate::provider::Service;
+use crate::seal::Epoch;
+use crate::texts::Text;
 use crate::tokens::{ExchangeError, Granted, Opened};
-use crate::web::middleware::{self, milliseconds};
+use crate::web::request_id::{self, milliseconds};
 use crate::web::response::errors::{self, Answer};
+use crate::web::response::reason_text;
 use crate::web::{audit, client};
 use actix_web::HttpRequest;
 use std::sync::Arc;
-use std::time::Instant;
-use tracing::field;
+use std::time::{Duration, Instant};
+use tracing::{Instrument, field};
+
+/// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
+pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
+    let (begun, deadline) = (Instant::now(), app.tokens().deadline());
+    let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
+        app.meter().refreshed(None, None, refused.label(), begun.elapsed());
+        request_id::span(request).in_scope(|| log_unopened(&refused, authid, request, app))
+    })?;
+    let epoch = opened.epoch().map(Epoch::number);
+    let count = |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), epoch, outcome, begun.elapsed());
+    let saw_epoch = || epoch.into_iter().for_each(|epoch| app.meter().saw_epoch(epoch));
+    if let Some(granted) = app.tokens().recall(&opened) {
+        count(granted.source.label());
+        saw_epoch();
+        log_refreshed(&opened, &granted, begun, request);
+        return Ok(granted);
+    }
+    if let Err(wait) = may_ask(&opened, request, app) {
+        count("no_room");
+        return Err(Answer::too_many(wait));
+    }
+    let span = request_id::span(request);
+    span.record("grant", tracing::field::display(opened.login.id));
+    let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
+    count(outcome.as_ref().map_or_else(ExchangeError::label, |granted| granted.source.label()));
+    if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
+        span.in_scope(|| audit::denied(&opened, *rule, request, app));
+        return Err(Answer::of(refused, ""));
+    }
+    saw_epoch();
+    let granted = outcome.map_err(|refused| span.in_scope(|| log_refused(&refused, &opened, request, app)))?;
+    log_refreshed(&opened, &granted, begun, request);
+    Ok(granted)
+}
 
 /// It went well.
-pub(in crate::web) fn refreshed(opened: &Opened, granted: &Granted, begun: Instant, request: &HttpRequest) {
+fn log_refreshed(opened: &Opened, granted: &Granted, begun: Instant, request: &HttpRequest) {
     if tracing::enabled!(tracing::Level::DEBUG) {
-        middleware::span(request).in_scope(|| {
+        request_id::span(request).in_scope(|| {
             tracing::debug!(
                 service = %granted.service,
                 grant = %opened.login.id,
-                epoch = opened.epoch.number(),
-                source = granted.source.word(),
+                epoch = opened.epoch().map(Epoch::number),
+                source = granted.source.label(),
                 duration_ms = milliseconds(begun),
                 "refreshed"
             );
@@ -30,14 +67,32 @@ pub(in crate::web) fn refreshed(opened: &Opened, granted: &Granted, begun: Insta
 }
 
 /// An AuthID that opened brought no access token. Returns what the client is told.
-pub(in crate::web) fn refused(refused: &ExchangeError, opened: &Opened, request: &HttpRequest, app: &App) -> Answer {
+pub(in crate::web) fn log_refused(
+    refused: &ExchangeError,
+    opened: &Opened,
+    request: &HttpRequest,
+    app: &App,
+) -> Answer {
     let answer = Answer::of(refused, &errors::provider_name(&opened.login.service, app.catalogue()));
     let service = app.catalogue().find(opened.login.service.as_str());
-    log(refused, answer, service, Some(opened.epoch.number()), request, app)
+    if opened.old().is_some() && refused.is_nobodys() {
+        // It is told and logged all the same: only the next of them has to wait.
+        let _ = app.limits().invalid_authid(client::of(request, app));
+    }
+    log(refused, answer, service, opened.epoch().map(Epoch::number), request, app)
+}
+
+/// Whether a provider may be asked about an AuthID now: about one that may be made up, not by a client that came with many
+/// that were.
+///
+/// # Errors
+/// The time until it may.
+pub(in crate::web) fn may_ask(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), Duration> {
+    if app.tokens().is_unproven(opened) { app.limits().may_guess(client::of(request, app)) } else { Ok(()) }
 }
 
 /// The same for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
-pub(in crate::web) fn unopened(refused: &ExchangeError, authid: &str, request: &HttpRequest, app: &App) -> Answer {
+pub(in crate::web) fn log_unopened(refused: &ExchangeError, authid: &str, request: &HttpRequest, app: &App) -> Answer {
     let counted = || app.limits().invalid_authid(client::of(request, app));
     match refused.is_guess().then(counted) {
         Some(Err(wait)) => Answer::too_many(wait),
@@ -52,6 +107,19 @@ pub(in crate::web) fn unopened(refused: &ExchangeError, authid: &str, request: &
             log(refused, Answer::of(refused, ""), service, None, request, app)
         }
     }
+}
+
+/// [`log_unopened`], and what the page says.
+pub(in crate::web) fn unopened_on_page(
+    refused: &ExchangeError,
+    pasted: &str,
+    request: &HttpRequest,
+    app: &App,
+) -> (Answer, Text) {
+    let answer = log_unopened(refused, pasted, request, app);
+    // Nothing else that does not open has to wait.
+    let is_limited = answer.retry_after.is_some();
+    (answer, if is_limited { Text::new("reason.too_many") } else { reason_text::refused(refused) })
 }
 
 fn log(

@@ -7,7 +7,7 @@ const POLL_EVERY_MS = 3000;
 const POLLS = 33; // the mailbox keeps an AuthID for 90 s
 const LONG_AFTER_POLLS = 5; // Duplicati asks every 3 s
 const ARM_AFTER_MS = 1000;
-// In a smaller window the person cannot have seen what the button is about.
+// In a smaller window the user cannot have seen what the button is about.
 const LEAST_WIDTH = 320;
 const LEAST_HEIGHT = 400;
 const WHOLE = 0.99; // fractions of pixels get lost
@@ -71,8 +71,8 @@ async function watchMailbox(token) {
   say('not-picked-up');
 }
 
-// Lets `act` run on a click that the person can only have meant: the page was visible, in front and in its place for a
-// while, large enough and scrolled so that all of `part` was seen, and the person moved the pointer or pressed a key there.
+// Lets `act` run on a click that the user can only have meant: the page was visible, in front and in its place for a
+// while, large enough and scrolled so that all of `part` was seen, and the user moved the pointer or pressed a key there.
 // A click that was begun on somebody else's page, or that a script made, does nothing. The opener can move, resize and
 // scroll this window. Never `disabled`: that would take the button away from the keyboard.
 function arm(part, act) {
@@ -122,7 +122,7 @@ function arm(part, act) {
   begin();
 }
 
-// Has the server let go of the AuthID; gives the origin that the person was asked about. The fetch token in the address
+// Has the server let go of the AuthID; gives the origin that the user was asked about. The fetch token in the address
 // lets a balancer choose the server that Duplicati asks with it.
 async function deliver(ticket, to, fetchToken) {
   const body = new URLSearchParams({ grant: ticket, to });

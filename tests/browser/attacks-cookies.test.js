@@ -162,7 +162,7 @@ for (const name of ENGINES) {
 
     attackTest('a login begun elsewhere goes nowhere by itself, even in a browser that takes a planted cookie', async (parts) => {
         const login = await begin(parts, ELSEWHERE);
-        // There is no binder of the user's own beside it.
+        // There is no cookie of the user's own beside it.
         const context = await parts.stranger();
         const cookie = `${NAME}=${login.binder}; Domain=example.test; Path=/logged-in; Secure; SameSite=Lax`;
         const page = await context.visit(bait(evil.https, cookie, login.consent));

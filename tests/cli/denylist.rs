@@ -1,6 +1,6 @@
 //! `authseal denylist …`: what each verb does to the file, what it says, and what it does beside a running server.
 
-use crate::keyring_file::key;
+use crate::keyring::key;
 use crate::{Done, GOOD, authseal, done, ready, run, run_with_input};
 use serde_json::Value;
 use std::fs;

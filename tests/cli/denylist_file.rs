@@ -2,7 +2,7 @@
 //! disks and processes that fail while it is written to.
 
 use crate::denylist::with_epochs;
-use crate::keyring_file::key;
+use crate::keyring::key;
 use crate::reload::{authid, refresh, with_provider, within_two_seconds};
 use crate::{Done, GOOD, Served, authseal, done, ready, run, shell};
 use authseal::denylist::parse;

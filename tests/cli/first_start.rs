@@ -1,7 +1,7 @@
 //! The first start, and what must not pass for one: a keyring or a denylist that was there and is lost.
 
+use crate::keyring::key;
 use crate::{Done, GOOD, Served, authseal, done, ready, run};
-use authseal::seal::{Epoch, new_secret_text};
 use std::fs;
 use std::path::Path;
 
@@ -62,8 +62,7 @@ fn no_keyring_is_made_where_the_state_folder_shows_that_there_was_one() {
 
 /// All that a container needs, as variables.
 fn variables(denylist: &Path) -> Vec<(String, String)> {
-    let epoch = Epoch::FIRST;
-    let keyring = format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"\n", *new_secret_text(epoch).unwrap());
+    let keyring = format!("primary = 1\n{}", key(1));
     [
         ("AUTHSEAL_PUBLIC_URL", "https://oauth.example.com"),
         ("AUTHSEAL_LISTEN", "127.0.0.1:0"),

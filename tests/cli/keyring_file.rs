@@ -1,21 +1,11 @@
 //! Every way to break a keyring file that we could think of: what `check` and `serve` say of it, and that neither says a
 //! secret.
 
+use crate::keyring::{key, secret};
 use crate::{Done, GOOD, authseal, done, folder};
-use authseal::seal::{Epoch, new_secret_text};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-
-/// The secret of an epoch, in text form.
-pub(crate) fn secret(number: i64) -> String {
-    new_secret_text(Epoch::try_from(number).unwrap()).unwrap().to_string()
-}
-
-/// A keyring's table for one epoch.
-pub(crate) fn key(number: i64) -> String {
-    format!("[[key]]\nepoch = {number}\ncreated = 2026-11-23T10:00:00Z\nsecret = \"{}\"\n", secret(number))
-}
 
 /// Texts that are no keyring, each with what is said of it.
 pub(crate) fn faulty_texts() -> Vec<(String, &'static str)> {

@@ -1,6 +1,6 @@
 //! `authseal keys …`: each step, what it says, and what it refuses because it would lock people out.
 
-use crate::keyring_file::key;
+use crate::keyring::key;
 use crate::replica::{Manner, Replica};
 use crate::{Done, GOOD, folder, ready, run, run_with_input};
 use authseal::seal::Keyring;

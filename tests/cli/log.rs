@@ -1,7 +1,7 @@
 //! A log that nobody reads: requests are answered all the same, the process ends all the same, and when somebody reads
 //! again, lines come and one of them tells of those that are lost.
 
-use crate::keyring_file::key;
+use crate::keyring::key;
 use crate::reload::{authid, refresh, with_provider};
 use crate::starved::Kept;
 use crate::{GOOD, Served, authseal, ready};

@@ -13,19 +13,24 @@ mod help;
 mod import;
 mod import_rclone;
 mod init;
+#[path = "../support/keyring.rs"]
+mod keyring;
 mod keyring_file;
 mod keys;
+mod legacy;
 mod log;
 mod online;
 mod reload;
 mod replica;
 mod starved;
 mod terminal;
+#[path = "../support/token_endpoint.rs"]
+mod token_endpoint;
 mod tls;
 mod values;
 
 use authseal::authid::{self, Grant, GrantId, ServiceId};
-use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
+use authseal::seal::{EpochKeys, Keyring};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -390,9 +395,7 @@ fn inspect_says_nothing_of_an_authid_before_it_opens() {
 /// A second key in the keyring of `folder`, which seals from now on.
 fn rotate(folder: &Path) {
     let keys = fs::read_to_string(folder.join("keys.toml")).unwrap().replace("primary = 1", "primary = 2");
-    let secret = new_secret_text(Epoch::parse("2").unwrap()).unwrap();
-    let keys = format!("{keys}\n[[key]]\nepoch = 2\nsecret = \"{}\"\n", *secret);
-    fs::write(folder.join("keys.toml"), keys).unwrap();
+    fs::write(folder.join("keys.toml"), format!("{keys}\n{}", keyring::key(2))).unwrap();
 }
 
 /// A provider that answers every call alike; ends when dropped.

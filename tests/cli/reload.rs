@@ -2,12 +2,14 @@
 //! nobody who asks meanwhile notices.
 
 use crate::denylist_file::faulty_lists;
-use crate::keyring_file::{faulty_texts, key};
+use crate::keyring::key;
+use crate::keyring_file::faulty_texts;
+use crate::token_endpoint;
 use crate::{Served, folder, sealed_with};
 use authseal::seal::{Epoch, Keyring};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,14 +21,7 @@ pub(crate) const SERVICE: &str = "exampledrive";
 
 /// A folder for a server with one service, whose provider always answers with an access token.
 pub(crate) fn with_provider(keyring: &str) -> TempDir {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = listener.local_addr().unwrap();
-    // It ends with the process, like the tests that ask it.
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || answer(&stream));
-        }
-    });
+    let at = token_endpoint::start(3600);
     let folder = folder(&format!(
         "public_url = \"https://oauth.example.com\"\nlisten = [\"127.0.0.1:0\"]\n[clients.example]\nid = \"1234\"\n\
          [providers.example]\nauthorize_url = \"http://{at}/authorize\"\ntoken_url = \"http://{at}/token\"\nrotation = \"none\"\n\
@@ -35,20 +30,6 @@ pub(crate) fn with_provider(keyring: &str) -> TempDir {
     assert_eq!(crate::run(folder.path(), &["denylist", "init"]).code, 0);
     replace(folder.path(), keyring);
     folder
-}
-
-fn answer(mut stream: &TcpStream) {
-    let mut reader = BufReader::new(stream);
-    let mut length = 0;
-    for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let _ = reader.take(length).read_to_end(&mut Vec::new());
-    let body = r#"{"access_token":"an-access-token","token_type":"bearer","expires_in":3600}"#;
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
-    let _ = write!(stream, "{head} {}\r\n\r\n{body}", body.len());
 }
 
 /// Puts a keyring into place as `authseal keys` and all who know better do: whole.
@@ -62,7 +43,7 @@ fn replace(folder: &Path, text: &str) {
 /// An AuthID under `epoch` of the keyring in the folder.
 pub(crate) fn authid(folder: &Path, epoch: i64) -> String {
     let keyring = Keyring::parse(&fs::read_to_string(folder.join("keys.toml")).unwrap()).unwrap();
-    sealed_with(keyring.opener(Epoch::try_from(epoch).unwrap()).unwrap(), SERVICE).0
+    sealed_with(keyring.keys(Epoch::try_from(epoch).unwrap()).unwrap(), SERVICE).0
 }
 
 /// What `/refresh` answers: the whole of it.

@@ -56,7 +56,7 @@ impl Replica {
             let last_seen = seen.iter().find(|(number, _)| *number == epoch.number()).map(|(_, time)| *time);
             let fingerprint = entry.keys.as_ref().ok().map(EpochKeys::fingerprint);
             let created = entry.created.map(|time| time.to_string());
-            json!({ "epoch": epoch.number(), "state": state.word(), "created": created, "fingerprint": fingerprint, "last_seen": last_seen })
+            json!({ "epoch": epoch.number(), "state": state.label(), "created": created, "fingerprint": fingerprint, "last_seen": last_seen })
         });
         let body = json!({
             "digest": keyring.digest(),

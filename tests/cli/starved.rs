@@ -1,7 +1,7 @@
 //! A running server without a descriptor to open a file with: what was changed meanwhile takes effect all the same, or as
 //! soon as there are descriptors again, and the operator is told until then.
 
-use crate::keyring_file::key;
+use crate::keyring::key;
 use crate::reload::{authid, refresh, with_provider};
 use crate::tls::{renew, with_certificate};
 use crate::{Served, run, run_with_input};

@@ -1,6 +1,6 @@
 //! What others wrote cannot steer the terminal of whoever reads what the command line prints of it.
 
-use crate::keyring_file::key;
+use crate::keyring::key;
 use crate::replica::{Manner, Replica};
 use crate::{Done, GOOD, ready, run};
 use serde_json::{Value, json};

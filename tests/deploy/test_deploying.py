@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def variables(place):
 def test_the_page_declares_its_variables_before_anything_else():
     heading, blocks = next(iter(sections().items()))
     assert heading == "Deploying"
-    assert re.findall(r"^([A-Z]+)=", blocks[0], re.MULTILINE) == ["DOMAIN", "ETC", "STATE", "UNITS", "WEB", "VOLUME"]
+    assert re.findall(r"^([A-Z]+)=", blocks[0], re.MULTILINE) == ["DOMAIN", "ETC", "STATE", "UNITS", "WEB", "VOLUME", "ENGINE"]
 
 
 def test_a_service_of_systemd(server, run):
@@ -270,6 +271,22 @@ def test_systemd_knows_every_line_of_the_unit_and_of_the_files_beside_it(tmp_pat
     assert str(units) not in done.stderr and "authseal.service" not in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("name", ["compose.single.yaml", "compose.yaml"])
+def test_a_compose_file_is_well_formed_and_says_what_is_healthy(name):
+    file = ROOT / "config" / name
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", file]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    services = yaml.safe_load(file.read_text())["services"]
+    for service in services.values():
+        others = service.get("depends_on", {})
+        assert all(others[other] == {"condition": "service_healthy"} and services[other]["healthcheck"] for other in others)
+        # As the image has it, for engines whose format of images has none.
+        if service["image"] == "authseal":
+            check = re.search(r"^HEALTHCHECK .* CMD (\[.*\])$", (ROOT / "Containerfile").read_text(), re.MULTILINE)[1]
+            assert service["healthcheck"]["test"] == ["CMD", *json.loads(check)]
+
+
 def test_the_compose_file_fits_the_program_and_the_balancer(tmp_path):
     compose = yaml.safe_load((ROOT / "config" / "compose.yaml").read_text())
     services = compose["services"]
@@ -429,7 +446,7 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
         for block in sections()["A container"]
     )
     try:
-        run([HERE, build, start], DOMAIN=NAME, VOLUME=str(volume))
+        run([HERE, build, start], DOMAIN=NAME, VOLUME=str(volume), ENGINE="podman")
         assert status(f"http://{host}:{port}/readyz") == 200
         image = json.loads(podman("inspect", f"localhost/{name}").stdout)[0]
         stated = int(re.search(r"One binary of (\d+) MB", (ROOT / "README.md").read_text())[1])
@@ -446,7 +463,7 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
         assert owners == {"etc": {0}, "state": {USER}} and (volume / "state" / "state").is_dir()
         checked = podman(*before, "healthcheck", "run", name)
         assert checked.returncode == 0, checked
-        run([HERE, end])
+        run([HERE, end], ENGINE="podman")
         assert json.loads(podman("inspect", name).stdout)[0]["State"]["ExitCode"] == 0
     finally:
         podman(*before, "rm", "--force", "--time=0", name)
@@ -455,6 +472,6 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
 
 def test_every_block_is_run():
     assert {name: len(blocks) for name, blocks in list(sections().items())[1:]} == {
-        "systemd": 2, "TLS of its own": 2, "A container": 3, "One with compose": 1, "Two replicas with compose": 1, "Kubernetes": 1,
+        "Packages": 1, "systemd": 2, "TLS of its own": 2, "A container": 3, "One with compose": 1, "Two replicas with compose": 1, "Kubernetes": 1,
         "Upgrading, and going back": 2, "Giving the configuration to root": 2,
     }

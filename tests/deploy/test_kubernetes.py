@@ -268,7 +268,10 @@ class Load:
 
 
 def test_keys_are_rotated_by_a_secret_and_no_refresh_fails(tmp_path, rendered, operator, provider):
+    # Nor does one wait until a key that is not there yet comes.
     example = f"""
+[refresh]
+wait_seconds = 0
 [clients.example]
 id = "1234"
 [providers.example]

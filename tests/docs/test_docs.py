@@ -21,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 INDEX = ROOT / "docs" / "README.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # For those who run it, and for those who use Duplicati.
 TROUBLE = [ROOT / "docs" / "troubleshooting.md", ROOT / "docs" / "troubleshooting-duplicati.md"]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -28,7 +29,7 @@ LONGEST = 120
 BINARY = Path(os.environ.get("TESTS_BIN") or ROOT / "target" / "debug" / "authseal").resolve()
 
 # Why a login or a refresh did not work is logged as `why`, in these files' words.
-WHY = ["authid/text.rs", "login/error.rs", "provider/failure.rs", "tokens/refused.rs"]
+WHY = ["authid/text.rs", "login/error.rs", "provider/error.rs", "tokens/error.rs"]
 # What people read on the pages, in English.
 TEXTS = ROOT / "templates" / "texts" / "en.toml"
 # All sentences in these are an `X-Reason`.
@@ -123,6 +124,27 @@ def test_every_page_that_the_program_names_exists():
     assert not missing, "\n".join(missing)
 
 
+def test_every_room_is_on_the_page_of_the_architecture_in_the_source_s_order():
+    rooms = re.findall(r"^pub mod (\w+);", (ROOT / "src" / "lib.rs").read_text(), re.MULTILINE)
+    table = ARCHITECTURE.read_text().split("| Room |")[1].split("\n\n")[0]
+    told = [room for cell in re.findall(r"^\| ([a-z_, ]+) \|", table, re.MULTILINE) for room in cell.split(", ")]
+    assert told == rooms
+
+
+def test_what_a_page_names_of_the_source_is_there():
+    """Each path, and on the page of the architecture what follows a path as its function or type."""
+    missing = [
+        f"{named(page)} names {path}"
+        for page in PAGES
+        for path in re.findall(r"`((?:src|tests|templates|config|benches|\.ci)/[\w./-]*)`", page.read_text())
+        if not (ROOT / path).exists()
+    ]
+    for path, name in re.findall(r"`(src/[\w./]+\.rs)`: `(\w+)`", ARCHITECTURE.read_text()):
+        if not re.search(rf"\b{name}\b", (ROOT / path).read_text()):
+            missing.append(f"{path} has no {name}")
+    assert not missing, "\n".join(missing)
+
+
 @pytest.mark.parametrize("page", pages())
 def test_lines_are_short(page):
     def length(line):
@@ -143,6 +165,36 @@ def test_every_code_block_says_its_language(page):
 def test_every_toml_block_can_be_copied(page):
     for block in re.findall(r"^ *```toml\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE):
         tomllib.loads(textwrap.dedent(block))
+
+
+# Words of a dialect, each with what every reader understands at once.
+PLAIN = {
+    r"\banew\b": "again, new",
+    r"\bmend(?:s|ed|ing)?\b": "fix, correct",
+    r"\b(?:go|goes|went|going) on\b": "continue",
+    r"\b(?:stands?|stood)\b(?!-)": "is",
+    r"\bends? of age\b": "expires",
+}
+
+
+@pytest.mark.parametrize("page", pages())
+def test_words_are_plain(page):
+    """What the program says, in code and in quotes, is not looked at."""
+    prose = [(n, re.sub(r"`[^`]*`", "", line)) for n, line, kind in lines(page) if not kind and not line.startswith(">")]
+    found = [f"line {n}: {said[0]!r}, say: {plain}" for n, line in prose for said, plain in dialect(line)]
+    assert not found, "\n".join(found)
+
+
+def test_the_first_lines_of_source_files_are_plain():
+    found = []
+    for path in sorted((ROOT / "src").rglob("*.rs")):
+        head = "\n".join(itertools.takewhile(lambda line: line.startswith("//!"), path.read_text().splitlines()))
+        found += [f"{named(path)}: {said[0]!r}, say: {plain}" for said, plain in dialect(re.sub(r"`[^`]*`", "", head))]
+    assert not found, "\n".join(found)
+
+
+def dialect(text):
+    return [(said, plain) for word, plain in PLAIN.items() for said in re.finditer(word, text, re.IGNORECASE)]
 
 
 def test_every_page_says_the_same_size():

@@ -3,7 +3,7 @@
 use crate::browser::{From, Page, Person};
 use crate::emulator::{Emulator, Profile, secret};
 use crate::spawn::{Answer, TestApp, spawn_app, until};
-use authseal::access::hash;
+use authseal::password::hash;
 use serde_json::json;
 use std::fs;
 use std::io::Write;

@@ -4,6 +4,7 @@
 use crate::admin::ADMIN;
 use crate::browser::From;
 use crate::emulator::{CANARY, Consent, Emulator, Fault, Profile, secret};
+use crate::legacy::{Expected, expected, fixture};
 use crate::spawn::{OLD, RETIRED, UNKNOWN, spawn_app};
 use std::fs;
 use std::io::{self, Write};
@@ -65,7 +66,8 @@ async fn no_secret_is_ever_logged_or_shown_to_operators() {
     let others = [Profile::microsoft(), Profile::dropbox(), Profile::pcloud(), Profile::jottacloud()];
     let others = others.map(Emulator::start);
     let tables: String = others.iter().map(Emulator::provider_toml).collect();
-    let app = spawn_app(&format!("{}{tables}{ADMIN}", google.provider_toml()));
+    let legacy = format!("[legacy]\nv2 = true\nv1_dir = {:?}\n", fixture().join("tokens"));
+    let app = spawn_app(&format!("{}{tables}{ADMIN}{legacy}", google.provider_toml()));
     let mut person = app.person();
     let mut secrets = Vec::new();
 
@@ -154,6 +156,27 @@ async fn no_secret_is_ever_logged_or_shown_to_operators() {
         app.refresh(&text).await;
     }
     secrets.extend([authid, code]);
+
+    // Old AuthIDs, right and wrong, everywhere.
+    let Expected { authid: v1, refresh_token, .. } = expected().remove(0);
+    google.knows(&refresh_token);
+    let v2 = format!("v2:googledrive:{}", google.log_in().refresh.unwrap());
+    for text in
+        [v1.clone(), v2.clone(), format!("{v1}x"), format!("{v2}x"), format!("\"{v2}"), format!("v2:box.com:{CANARY}")]
+    {
+        for _ in 0..2 {
+            app.refresh(&text).await;
+            app.post("/token", &[("grant_type", "refresh_token"), ("refresh_token", &text)]).await;
+        }
+        for act in ["test", "anew", "look"] {
+            app.post("/inspect", &[("authid", &text), ("act", act)]).await;
+        }
+        app.get(&format!("/refresh?authid={text}")).await;
+        app.client.post(app.at("/revoked")).header("X-AuthID", &text).send().await.unwrap();
+        app.post("/revoked", &[("authid", &text)]).await;
+        app.refresh(&text).await;
+    }
+    secrets.extend([v1, v2, refresh_token]);
     let keys = fs::read_to_string(app.dir.path().join("keys.toml")).unwrap();
     secrets.extend(keys.lines().filter_map(|line| line.strip_prefix("secret = ")).map(|key| key[15..58].to_owned()));
 
@@ -162,7 +185,7 @@ async fn no_secret_is_ever_logged_or_shown_to_operators() {
     let leaks: Vec<_> = log.lines().filter(|line| line.contains(CANARY)).collect();
     assert!(leaks.is_empty(), "{} lines, the first: {}", leaks.len(), leaks[0]);
     let mut shown = String::new();
-    for path in ["/metrics", "/readyz", "/keyring"] {
+    for path in ["/metrics", "/readyz", "/keyring", "/legacy"] {
         let answer = app.ask(path).await;
         assert_eq!(answer.status, 200, "{path}");
         shown.push_str(&answer.body);

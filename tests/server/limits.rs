@@ -266,7 +266,7 @@ async fn bad_authids_reach_no_provider_and_do_not_disturb_a_good_one_at_the_same
 #[tokio::test]
 async fn strangers_who_guess_do_not_lock_out_who_knows_the_password() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("password"), authseal::access::hash("correct horse").unwrap()).unwrap();
+    fs::write(folder.path().join("password"), authseal::password::hash("correct horse").unwrap()).unwrap();
     let tables = format!("[access]\npassword_file = {:?}\n", folder.path().join("password"));
     let (_emulator, app) = behind_a_proxy(Profile::google(), &tables);
     for network in 0..6 {

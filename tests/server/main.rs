@@ -21,6 +21,9 @@ mod fetch_metadata;
 mod http;
 mod http_rules;
 mod inspect;
+#[path = "../support/keyring.rs"]
+mod keyring;
+mod legacy;
 mod limits;
 mod login;
 mod metrics;

@@ -24,7 +24,7 @@ async fn samples(app: &TestApp) -> Samples {
             let (word, rest) = comment.split_once(' ').unwrap();
             let (name, text) = rest.split_once(' ').unwrap();
             let metric = listed(name);
-            assert_eq!(text, if word == "HELP" { metric.help } else { metric.kind.word() }, "{line}");
+            assert_eq!(text, if word == "HELP" { metric.help } else { metric.kind.label() }, "{line}");
             told.push((word.to_owned(), name.to_owned()));
             continue;
         }

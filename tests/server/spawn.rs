@@ -5,15 +5,15 @@ use crate::browser::Person;
 use crate::duplicati::Duplicati;
 use crate::emulator::Emulator;
 use crate::http;
+use crate::keyring::key;
 use authseal::app::App;
 use authseal::authid::{self, Envelope, Grant, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
-use authseal::seal::{Epoch, EpochKeys, Keyring, new_secret_text};
+use authseal::seal::{Epoch, EpochKeys, Keyring};
 use authseal::web::Server;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
-use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -233,7 +233,7 @@ impl TestApp {
     /// The keys of an epoch, also of one that the server does not have.
     pub(crate) fn keys_of(&self, number: u32) -> &EpochKeys {
         let epoch = epoch(number);
-        self.keyring.opener(epoch).or_else(|_| self.newer.opener(epoch)).unwrap()
+        self.keyring.keys(epoch).or_else(|_| self.newer.keys(epoch)).unwrap()
     }
 
     /// Puts the epoch that the server has never heard of into its keyring file.
@@ -285,11 +285,11 @@ impl TestApp {
 fn write_keyrings() -> (String, String) {
     let mut keys = format!("primary = {PRIMARY}\n[[key]]\nepoch = {RETIRED}\nretired = \"2026-01-01T00:00:00Z\"\n");
     for number in [OLD, PRIMARY, STAGED] {
-        let _ = write!(keys, "[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *new_secret_text(epoch(number)).unwrap());
+        keys += &key(i64::from(number));
     }
     let mut newer = format!("primary = {UNKNOWN}\n");
     for number in [RETIRED, UNKNOWN] {
-        let _ = write!(newer, "[[key]]\nepoch = {number}\nsecret = \"{}\"\n", *new_secret_text(epoch(number)).unwrap());
+        newer += &key(i64::from(number));
     }
     (keys, newer)
 }

@@ -1,30 +1,31 @@
 //! `authseal denylist …`: the file that says which AuthIDs are refused. Every change is safe beside running servers, which
 //! take it up within two seconds; how it reaches other machines is the operator's.
 
-mod change;
-mod found;
-mod look;
+mod edit;
+mod list;
+mod target;
 
-use super::configured::ConfigFile;
-use super::files::place;
+use super::config_args::ConfigFile;
+use super::default_path::place;
 use crate::denylist::Denylist;
 use clap::Subcommand;
 use std::path::PathBuf;
 
 #[derive(Subcommand)]
-pub(super) enum Verb {
+pub(super) enum Command {
     /// Make an empty denylist; never overwrites
     #[command(after_help = "\
 Examples:
   authseal denylist init             # where the configuration says
   authseal denylist init /var/lib/authseal/denylist")]
     Init {
-        /// Where to [default: the configured `denylist.file`, else denylist beside the configuration]
+        /// Path of the new denylist [default: the configured `denylist.file`, else denylist beside the configuration]
         file: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// Refuse an epoch, a service of it, its older logins, or one login (`login` or `grant`, and the login id)
+    /// Refuse an epoch, a service of it, its older logins, one login (`login` or `grant`, and the login id), or an old
+    /// AuthID (`legacy`, and its SHA-256)
     ///
     /// The rule is on the disk when this says so. The line of a login gets the newest epoch and the time, which tell
     /// `compact` when it is no longer needed.
@@ -35,26 +36,27 @@ Examples:
   authseal denylist add epoch 3
   authseal denylist add epoch 3 service dropbox
   authseal denylist add epoch 3 login-before 2026-11-01T00:00:00Z
+  printf %s $OLD | sha256sum         # of an old AuthID: add legacy and these 64 digits
   authseal denylist add - < lines    # many; another denylist will do")]
-    Add(change::Add),
+    Add(edit::Add),
     /// Take a rule out: what it refused works again
     #[command(after_help = "\
 Examples:
   authseal denylist remove login 00112233445566778899aabbccddeeff
   authseal denylist remove epoch 3 --dry-run")]
-    Remove(change::Remove),
+    Remove(edit::Remove),
     /// Print all rules with the numbers of their lines, their times and notes
     #[command(after_help = "\
 Examples:
   authseal denylist list
   authseal denylist list --json | jq length")]
-    List(look::Look),
-    /// Say whether servers would take the file up, and what in it looks like a mistake
+    List(list::Look),
+    /// Check whether servers would take the file up, and what in it looks like a mistake
     #[command(after_help = "\
 Examples:
   authseal denylist check
   authseal denylist check --denylist copy  # before it takes the other's place")]
-    Check(look::Look),
+    Check(list::Look),
     /// Drop rules that are about nothing but retired epochs
     ///
     /// The servers are asked whether they have retired them, too: those named with --against, else the server of this
@@ -63,17 +65,17 @@ Examples:
 Examples:
   authseal denylist compact --dry-run
   authseal denylist compact --against http://10.0.0.5:9464 http://10.0.0.6:9464")]
-    Compact(change::Compact),
+    Compact(edit::Compact),
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    match verb {
-        Verb::Init { file, config } => init(file.as_ref(), config),
-        Verb::Add(add) => change::add(add),
-        Verb::Remove(remove) => change::remove(remove),
-        Verb::List(look) => look::list(look),
-        Verb::Check(look) => look::check(look),
-        Verb::Compact(compact) => change::compact(compact),
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init { file, config } => init(file.as_ref(), config),
+        Command::Add(add) => edit::add(add),
+        Command::Remove(remove) => edit::remove(remove),
+        Command::List(args) => list::list(args),
+        Command::Check(args) => list::check(args),
+        Command::Compact(compact) => edit::compact(compact),
     }
 }
 

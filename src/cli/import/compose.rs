@@ -5,7 +5,7 @@
 use super::report::{Became, Report, shown};
 use super::settings::{Given, Word};
 use super::shapes::{OneOrMore, Pairs, Several, Words};
-use crate::cli::Misuse;
+use crate::cli::UsageError;
 use crate::files::{self, Readers, Unread};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_saphyr::PropertySyntax;
@@ -65,12 +65,12 @@ pub(super) fn read(path: &Path, name: Option<&str>, report: &mut Report) -> anyh
     let options = options.with_properties(outer.iter().cloned().collect::<HashMap<_, _>>());
     let compose: Compose = serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
         let line = error.location().map(|at| format!(", line {}", at.line())).unwrap_or_default();
-        Misuse(format!("{}{line}: is no compose file that can be read", path.display()))
+        UsageError(format!("{}{line}: is no compose file that can be read", path.display()))
     })?;
     let (name, service) = choose(&compose.services, name, path)?;
     if service.extends {
         let advice = "its service extends another; give the whole of it, which `docker compose config` prints";
-        return Err(Misuse(format!("{}: {advice}", path.display())).into());
+        return Err(UsageError(format!("{}: {advice}", path.display())).into());
     }
     report.add(Became::Taken, format!("service {} of {}", shown(name), path.display()));
     if !service.others.is_empty() {
@@ -114,17 +114,17 @@ fn choose<'a>(
     if let Some(name) = name {
         let found = services.get_key_value(name).map(|(name, service)| (name.as_str(), service));
         return found.ok_or_else(|| {
-            Misuse(format!("{} has no service {}; there are {}", path.display(), shown(name), known())).into()
+            UsageError(format!("{} has no service {}; there are {}", path.display(), shown(name), known())).into()
         });
     }
     let likely: Vec<_> = services.iter().filter(|(_, service)| service.image.contains("oauth-server")).collect();
     let all: Vec<_> = services.iter().collect();
     match (likely.as_slice(), all.as_slice()) {
         ([(name, service)], _) | ([], [(name, service)]) => Ok((name.as_str(), *service)),
-        (_, []) => Err(Misuse(format!("{} has no services: is it a compose file?", path.display())).into()),
+        (_, []) => Err(UsageError(format!("{} has no services: is it a compose file?", path.display())).into()),
         _ => {
             let sentence = "say which service is the oauth-server, with `--service`; there are";
-            Err(Misuse(format!("{}: {sentence} {}", path.display(), known())).into())
+            Err(UsageError(format!("{}: {sentence} {}", path.display(), known())).into())
         }
     }
 }
@@ -169,7 +169,7 @@ pub(super) fn env_file(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
     // What it says quotes the line.
     pairs.map_err(|_| {
         let advice = "is no file of variables: each line is NAME=value, and a value with blanks is in quotation marks";
-        Misuse(format!("{}: {advice}", path.display())).into()
+        UsageError(format!("{}: {advice}", path.display())).into()
     })
 }
 
@@ -182,7 +182,7 @@ pub(super) fn own() -> impl Iterator<Item = (String, String)> {
 /// Says why the file cannot be read.
 fn text(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let read = files::read_text(path, LIMIT, Readers::All);
-    read.map(|(text, _)| text).map_err(|error: Unread| Misuse(format!("{}: {error}", path.display())).into())
+    read.map(|(text, _)| text).map_err(|error: Unread| UsageError(format!("{}: {error}", path.display())).into())
 }
 
 impl<'de> Deserialize<'de> for Service {

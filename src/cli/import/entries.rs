@@ -2,7 +2,7 @@
 //! in. That server takes names of properties in any case and passes over those it does not know; here these are named.
 
 use super::report::{Became, Report, shown};
-use crate::cli::Misuse;
+use crate::cli::UsageError;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,7 +109,7 @@ pub(super) fn custom(content: &[u8], from: &str, report: &mut Report) -> anyhow:
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let list: Vec<Map<String, Json>> = serde_json::from_slice(content).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        Misuse(format!("{from}: line {line}, column {column}: is no list of services in JSON"))
+        UsageError(format!("{from}: line {line}, column {column}: is no list of services in JSON"))
     })?;
     list.into_iter().enumerate().map(|(at, object)| entry(at + 1, object, from, report)).collect()
 }
@@ -124,7 +124,7 @@ fn entry(number: usize, object: Map<String, Json>, from: &str, report: &mut Repo
             Json::Bool(is) if FLAGS.contains(&key.as_str()) => drop(is.then(|| entry.flags.insert(key))),
             _ if TEXTS.contains(&key.as_str()) || FLAGS.contains(&key.as_str()) => {
                 let kind = if TEXTS.contains(&key.as_str()) { "a text in quotation marks" } else { "true or false" };
-                return Err(Misuse(format!("{from}: {} of entry {number} must be {kind}", shown(&name))).into());
+                return Err(UsageError(format!("{from}: {} of entry {number} must be {kind}", shown(&name))).into());
             }
             _ => {
                 let line = format!("{} of entry {number} of {from}: that server has no such property", shown(&name));
@@ -133,7 +133,7 @@ fn entry(number: usize, object: Map<String, Json>, from: &str, report: &mut Repo
         }
     }
     if entry.text("id").trim().is_empty() {
-        return Err(Misuse(format!("{from}: entry {number} has no `id`; that server does not start so")).into());
+        return Err(UsageError(format!("{from}: entry {number} has no `id`; that server does not start so")).into());
     }
     Ok(entry)
 }

@@ -21,7 +21,7 @@ use clap::Subcommand;
 use oauth_server::OauthServer;
 
 #[derive(Subcommand)]
-pub(super) enum Verb {
+pub(super) enum Command {
     /// Take over a duplicati/oauth-server: its command line, environment, services and secrets
     #[command(after_help = oauth_server::EXAMPLES)]
     OauthServer(OauthServer),
@@ -30,9 +30,9 @@ pub(super) enum Verb {
     Rclone(rclone::Rclone),
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
+pub(super) fn run(verb: &Command) -> anyhow::Result<()> {
     match verb {
-        Verb::OauthServer(import) => oauth_server::import(import),
-        Verb::Rclone(import) => rclone::import(import),
+        Command::OauthServer(import) => oauth_server::import(import),
+        Command::Rclone(import) => rclone::import(import),
     }
 }

@@ -9,9 +9,9 @@ use super::tables::Secrets;
 use super::translate::{Made, translate};
 use crate::cli::init::{MODE, SECRET_MODE, make_folder_of, once, place};
 use crate::cli::keys::{new_keyring, no_traces};
-use crate::cli::{Misuse, json};
+use crate::cli::{UsageError, json};
 use crate::clock::Clock;
-use crate::config::{Config, Fault, Sources};
+use crate::config::{Config, ConfigError, Sources};
 use crate::denylist::Denylist;
 use anyhow::bail;
 use clap::Args;
@@ -85,7 +85,7 @@ pub(super) fn import(import: &OauthServer) -> anyhow::Result<()> {
     };
     given.words.extend(words(&import.words)?);
     if let Some(folder) = import.v1_dir.as_deref().filter(|folder| !folder.is_dir()) {
-        return Err(Misuse(format!("{} is no folder", folder.display())).into());
+        return Err(UsageError(format!("{} is no folder", folder.display())).into());
     }
     let v1_dir = import.v1_dir.as_deref().map(std::fs::canonicalize).transpose()?;
     let instead = Instead { public_url: import.public_url.clone(), v1_dir };
@@ -117,7 +117,7 @@ pub(in crate::cli) fn from_process(line: &[OsString], dir: &Path) -> anyhow::Res
 fn words(words: &[OsString]) -> anyhow::Result<Vec<Word>> {
     let word = |word: &OsString| match word.to_str() {
         Some(text) => Ok(Word { text: text.to_owned(), here: true }),
-        None => Err(Misuse("a word of its command line is not UTF-8 text".to_owned()).into()),
+        None => Err(UsageError("a word of its command line is not UTF-8 text".to_owned()).into()),
     };
     words.iter().map(word).collect()
 }
@@ -135,9 +135,10 @@ fn find(given: Given, instead: Instead, how: Secrets, mut report: Report) -> any
         if made.origins.is_empty() {
             report.append(&more);
             eprint!("{report}");
-            return Err(
-                Misuse("that server offered no service that there can be here; nothing is written".to_owned()).into()
-            );
+            return Err(UsageError(
+                "that server offered no service that there can be here; nothing is written".to_owned(),
+            )
+            .into());
         }
         let judged = translate(&site, &services, &impossible, &catalogue, Secrets::Inline, &mut Report::default());
         let Err(faults) = Config::load_to_serve(&sources(Some(judged.tables.text()))?) else {
@@ -151,13 +152,13 @@ fn find(given: Given, instead: Instead, how: Secrets, mut report: Report) -> any
         if impossible.len() == before {
             let lines: Vec<_> = faults.all().iter().map(|fault| format!("  {} {}", fault.key, fault.says)).collect();
             let headline = "what it says is no good configuration here; nothing is written:";
-            return Err(Misuse(format!("{headline}\n{}", lines.join("\n"))).into());
+            return Err(UsageError(format!("{headline}\n{}", lines.join("\n"))).into());
         }
     }
 }
 
 /// The old services that a faulty key is for.
-fn blamed(made: &Made, fault: &Fault) -> impl Iterator<Item = String> {
+fn blamed(made: &Made, fault: &ConfigError) -> impl Iterator<Item = String> {
     let of = |(table, ids): (&String, &std::collections::BTreeSet<String>)| {
         let rest = fault.key.strip_prefix(table.as_str())?;
         (rest.is_empty() || rest.starts_with('.')).then(|| ids.clone())
@@ -230,9 +231,9 @@ fn write(import: &OauthServer, Found { made, report }: &Found) -> anyhow::Result
 }
 
 /// What a server says that runs from such settings without a keyring.
-pub(in crate::cli) fn no_keyring(file: &Path) -> Misuse {
+pub(in crate::cli) fn no_keyring(file: &Path) -> UsageError {
     let file = file.display();
-    Misuse(format!(
+    UsageError(format!(
         "there is no keyring {file}: `authseal keys new {file}` makes one, which every replica needs and which has to be kept; or give \
          one as text, in AUTHSEAL_KEYRING__TEXT, as `authseal keys new --one-line` prints it"
     ))

@@ -13,7 +13,7 @@ pub(super) fn tables(id: &str, old: &OldService, base: Option<&Provider>, tables
     tables.set(&path("authorize_url"), old.authorize_url.as_str());
     tables.set(&path("token_url"), old.token_url.as_str());
     tables.set(&path("client_auth"), "body");
-    let facts = base.map(Provider::facts);
+    let facts = base.map(Provider::settings);
     let rotation = match facts.and_then(|facts| facts.rotation) {
         Some(RefreshTokenPolicy::Static) => "none",
         Some(RefreshTokenPolicy::SingleUse) => "single_use",

@@ -3,8 +3,8 @@
 
 use super::report::shown;
 use crate::authid::{self, Grant};
+use crate::cli::ConfigFile;
 use crate::cli::authid::rooms;
-use crate::cli::configured::ConfigFile;
 use crate::cli::remotes::{self, Known, Remote};
 use crate::cli::{block_on, json};
 use crate::clock::Clock;

@@ -6,7 +6,7 @@ use super::compose::LIMIT;
 use super::entries::{self, BUILT_IN, BuiltIn, Entry, Kind, NO_EFFECT, PASSED_OVER};
 use super::report::{Became, Report, shown};
 use super::settings::{Settings, Value};
-use crate::cli::Misuse;
+use crate::cli::UsageError;
 use crate::files::{self, Readers};
 use crate::legacy;
 use base64::Engine;
@@ -157,15 +157,15 @@ fn secrets(settings: &Settings, report: &mut Report) -> anyhow::Result<BTreeMap<
     let is_encrypted = content.starts_with(b"AES");
     if let Some(passphrase) = passphrase {
         let opened = legacy::decrypt(&content, passphrase.expose_secret());
-        content = opened.map_err(|error| Misuse(format!("{from}, with its passphrase: {error}")))?;
+        content = opened.map_err(|error| UsageError(format!("{from}, with its passphrase: {error}")))?;
     } else if is_encrypted {
         let sentence = "is a file of AES Crypt; give its passphrase, as SECRETS_PASSPHRASE in the environment";
-        return Err(Misuse(format!("{from}: {sentence}")).into());
+        return Err(UsageError(format!("{from}: {sentence}")).into());
     }
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);
     let table: BTreeMap<String, SecretString> = serde_json::from_slice(content).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        Misuse(format!("{from}: line {line}, column {column}: is no JSON object with texts in it"))
+        UsageError(format!("{from}: line {line}, column {column}: is no JSON object with texts in it"))
     })?;
     let how = if is_encrypted { ", decrypted with its passphrase" } else { "" };
     report.add(Became::Taken, format!("{from}: {} secrets{how}", table.len()));
@@ -178,12 +178,12 @@ fn content(settings: &Settings, value: &Value) -> anyhow::Result<Zeroizing<Vec<u
     if prefix.is_some() {
         let packed: Zeroizing<String> = Zeroizing::new(value.text[7..].split_whitespace().collect());
         let content = STANDARD.decode(packed.as_bytes());
-        let content = content.map_err(|_| Misuse(format!("{}: is not base64 after `base64:`", value.from)))?;
+        let content = content.map_err(|_| UsageError(format!("{}: is not base64 after `base64:`", value.from)))?;
         return Ok(Zeroizing::new(content));
     }
     let path = settings.path(value)?;
     let (content, _) = files::read(&path, LIMIT, Readers::All)
-        .map_err(|error| Misuse(format!("{}, {}: {error}", value.from, path.display())))?;
+        .map_err(|error| UsageError(format!("{}, {}: {error}", value.from, path.display())))?;
     Ok(content)
 }
 

@@ -2,7 +2,7 @@
 //! which overwrite some variables, whatever its README says. Names of variables count without case.
 
 use super::report::{Became, Report};
-use crate::cli::Misuse;
+use crate::cli::UsageError;
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 
@@ -104,7 +104,9 @@ impl Settings {
                 continue;
             };
             let Some(text) = value else {
-                return Err(Misuse(format!("{} has no value; that server does not start so", setting.option)).into());
+                return Err(
+                    UsageError(format!("{} has no value; that server does not start so", setting.option)).into()
+                );
             };
             options.retain(|(option, _)| *option != setting.option);
             options.push((setting.option, Value { text, from: setting.option.to_owned(), here }));
@@ -202,7 +204,7 @@ impl Settings {
         nearest.ok_or_else(|| {
             let Value { from, .. } = value;
             let option = SETTINGS.iter().find(|it| it.variable == from || it.option == from).map_or("", |it| it.option);
-            Misuse(format!(
+            UsageError(format!(
                 "{from} names a place in the container that no folder of this machine is mounted at; copy it out with \
                  `docker cp`, and say where it is with `-- {option} PATH`"
             ))

@@ -108,7 +108,7 @@ impl<'a> Work<'a> {
             return Err(format!("here it is another name of {id}, and its AuthIDs work as those of {id}"));
         }
         let base = old.kind.as_ref().and_then(|kind| provider(self.catalogue, &kind.provider));
-        if let Some(gone) = base.as_ref().and_then(|base| base.facts().gone.as_ref()) {
+        if let Some(gone) = base.as_ref().and_then(|base| base.settings().gone.as_ref()) {
             self.notice(&id, old);
             return Err(gone.reason.clone());
         }
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
     #[allow(clippy::option_option, reason = "no tenant at all is the usual case")]
     fn tenant(&self, old: &OldService, base: &Provider) -> Option<Option<String>> {
         let kind = old.kind.as_ref()?;
-        let facts = base.facts();
+        let facts = base.settings();
         let fills = |url: &str, usual: &str, template: &Option<String>| {
             let template = template.as_deref().unwrap_or_default();
             if [usual, template].contains(&url) {
@@ -248,7 +248,8 @@ impl<'a> Work<'a> {
     fn registrations(&mut self) {
         for (id, registration) in &self.registrations {
             let tables = &mut self.made.tables;
-            let is_public = registration.provider.facts().public_client_id.as_deref() == Some(&registration.client_id);
+            let is_public =
+                registration.provider.settings().public_client_id.as_deref() == Some(&registration.client_id);
             match is_public {
                 true => tables.set(&["clients", id, "enabled"], true),
                 false => tables.set(&["clients", id, "id"], registration.client_id.as_str()),

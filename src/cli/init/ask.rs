@@ -3,7 +3,7 @@
 
 use super::plan::{CONFIGURATION, Plan, Registration, Secret};
 use super::{Init, Known, from_flags, has_password, reason_for_store, usual_denylist, usual_store};
-use crate::cli::Misuse;
+use crate::cli::UsageError;
 use crate::provider::Provider;
 use dialoguer::{Input, MultiSelect, Password};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ pub(super) fn plan(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
     let callback = format!("{}/logged-in", plan.public_url.as_deref().unwrap_or_default());
     for registration in &mut plan.registrations {
         let provider =
-            known.get(registration.provider.as_str()).ok_or_else(|| Misuse("no such provider".to_owned()))?;
+            known.get(registration.provider.as_str()).ok_or_else(|| UsageError("no such provider".to_owned()))?;
         register(registration, provider, &callback, providers)?;
     }
     Ok(plan)
@@ -72,7 +72,7 @@ fn judge_flags(init: &Init, providers: &Known) -> anyhow::Result<()> {
     });
     match faults.collect::<Vec<_>>() {
         faults if faults.is_empty() => Ok(()),
-        faults => Err(Misuse(faults.join("\n")).into()),
+        faults => Err(UsageError(faults.join("\n")).into()),
     }
 }
 
@@ -174,8 +174,10 @@ fn register(
     providers: &Known,
 ) -> anyhow::Result<()> {
     let Some(console) = provider.console_url() else { return Ok(()) };
-    let (name, id) = (provider.name(), provider.id());
-    let (id_key, secret_key) = (format!("clients.{id}.id"), format!("clients.{id}.secret"));
+    let name = provider.name();
+    let id = provider.id();
+    let id_key = format!("clients.{id}.id");
+    let secret_key = format!("clients.{id}.secret");
     if registration.client_id.is_none() {
         eprintln!("\n{name}: register an app at {console} with the callback {callback}");
         let prompt = format!("{name} client ID (leave empty to fill in later)");

@@ -7,8 +7,8 @@ mod write;
 
 pub(super) use write::{MODE, SECRET_MODE, make_folder_of, once, place};
 
-use super::Misuse;
-use super::files::scratch;
+use super::UsageError;
+use super::default_path::scratch;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::provider::{Availability, Catalogue, Provider, RefreshTokenPolicy};
@@ -43,7 +43,7 @@ pub(super) struct Init {
     /// another folder [default: /var/lib/authseal/denylist for /etc/authseal, else `denylist` in the folder]
     #[arg(long, value_name = "FILE")]
     denylist: Option<PathBuf>,
-    /// What browsers see: https, host and port, no path
+    /// URL that browsers see: https, host and port, no path
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     /// A provider to log in at: google, microsoft and so on; may be given more than once
@@ -57,14 +57,14 @@ pub(super) struct Init {
     /// Secrets are not taken as arguments: others can read those.
     #[arg(long, value_name = "PROVIDER=FILE", value_parser = pair)]
     client_secret_file: Vec<(String, String)>,
-    /// Where state is kept that outlives a request: memory, dir:FOLDER or redis://HOST [default: a folder where a
+    /// Store for state that outlives a request: memory, dir:FOLDER or redis://HOST [default: a folder where a
     /// provider's tokens change, else memory]
     #[arg(long)]
     store: Option<String>,
-    /// Ask nothing, even on a terminal
+    /// No questions, even on a terminal
     #[arg(long)]
     yes: bool,
-    /// Say what would be made, and make nothing
+    /// Preview of what would be made; nothing is made
     #[arg(long)]
     dry_run: bool,
 }
@@ -188,7 +188,7 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
             let asked = asked.into_iter().filter_map(|(key, asked)| asked.then_some(key)).collect();
             Ok(Plan { dir, denylist, public_url, registrations, store, why_store, asked })
         }
-        false => Err(Misuse(faults.join("\n")).into()),
+        false => Err(UsageError(faults.join("\n")).into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `authseal init` will write, and its text.
+//! What `authseal init` will write, decided before anything is written, and the text of the configuration.
 
 use crate::cli::DOCS;
 use crate::provider::Provider;
@@ -98,7 +98,8 @@ impl Registration {
         let mut lines = format!("\n[clients.{id}]\n");
         // What is written to a String cannot fail.
         if let (Some(client_id), Secret::Later) = (&self.client_id, &self.secret) {
-            let (id, file) = (quoted(client_id), self.secret_file());
+            let id = quoted(client_id);
+            let file = self.secret_file();
             let todo = format!("# Put the client secret into {file}, then take the # off these two lines:");
             let _ = writeln!(lines, "{todo}\n#id = {id}\n#secret_file = {}", quoted(&file));
             return lines;
@@ -149,7 +150,8 @@ fn listening(public_url: &str) -> String {
 /// A file as a configuration in `dir` names it: by its name alone where it lies there too.
 fn seen_from(dir: &Path, file: &Path) -> String {
     let whole = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let (dir, path) = (whole(dir), whole(file));
+    let dir = whole(dir);
+    let path = whole(file);
     path.strip_prefix(&dir).unwrap_or(&path).display().to_string()
 }
 

@@ -1,13 +1,13 @@
-//! What `authseal init` makes, and what it says: of the files, and of what is left to a person.
+//! What `authseal init` makes, and what it prints: about the files, and what is left to the operator.
 
 use super::Known;
 use super::plan::{CONFIGURATION, Plan, Secret};
-use crate::cli::files::scratch;
+use crate::cli::default_path::scratch;
 use crate::cli::keys::{new_keyring, no_traces};
 use crate::cli::providers::advice;
-use crate::cli::{DOCS, Misuse};
+use crate::cli::{DOCS, UsageError};
 use crate::clock::Clock;
-use crate::config::{Config, FILE_LIMIT, Faults, Sources, keys_of};
+use crate::config::{Config, ConfigErrors, FILE_LIMIT, Sources, keys_of};
 use crate::denylist::{self, Denylist};
 use crate::files::{self, Readers, Unread};
 use crate::keyring_file::read_text;
@@ -120,21 +120,21 @@ fn judge(plan: &Plan, public_url: &str, providers: &Known) -> anyhow::Result<()>
     for registration in plan.registrations.iter().filter(|other| matches!(other.secret, Secret::Typed(_))) {
         place(&folder.path().join(registration.secret_file()), SECRET_MODE, "typed")?;
     }
-    match load(&path).map_err(|error| (error.downcast_ref::<Faults>().map(lines), error)) {
+    match load(&path).map_err(|error| (error.downcast_ref::<ConfigErrors>().map(lines), error)) {
         Ok((config, _)) => config.warnings.iter().for_each(|warning| {
             println!("warning: {}", warning.replace(&path.display().to_string(), CONFIGURATION));
         }),
         Err((Some(lines), _)) => {
             let lines = lines.join("\n  ").replace(&path.display().to_string(), CONFIGURATION);
             let headline = "what was asked for is no good configuration; nothing is written:";
-            return Err(Misuse(format!("{headline}\n  {lines}")).into());
+            return Err(UsageError(format!("{headline}\n  {lines}")).into());
         }
         Err((None, error)) => return Err(error),
     }
     Ok(())
 }
 
-fn lines(faults: &Faults) -> Vec<String> {
+fn lines(faults: &ConfigErrors) -> Vec<String> {
     faults.all().iter().map(ToString::to_string).collect()
 }
 
@@ -201,7 +201,8 @@ fn tell(plan: &Plan, path: &Path, keyring: &Path, catalogue: &Catalogue, public_
             Availability::NotConfigured => match registration(service) {
                 None => continue,
                 Some(it) if matches!(it.secret, Secret::Later) => {
-                    let (file, path) = (plan.dir.join(it.secret_file()), path.display());
+                    let file = plan.dir.join(it.secret_file());
+                    let path = path.display();
                     let file = file.display();
                     Some(format!("then put the client secret into {file}, and switch on [clients.{id}] in {path}"))
                 }

@@ -1,10 +1,9 @@
-//! `authseal keys list`.
+//! `authseal keys list`: the epochs with their states, and which of them replicas have seen in use.
 
-use super::replicas::Against;
-use super::source::Source;
-use super::usage::Usage;
-use super::verify::{Verdict, verdicts};
+use super::epoch_usage::EpochUsage;
+use super::keyring_source::KeyringArgs;
 use crate::cli::json;
+use crate::cli::replicas::{Against, Verdict, verdicts};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::seal::{Entry, Epoch, EpochKeys, KeyState};
 use clap::Args;
@@ -13,10 +12,10 @@ use serde::Serialize;
 #[derive(Args)]
 pub(in crate::cli) struct List {
     #[command(flatten)]
-    source: Source,
+    keyring: KeyringArgs,
     #[command(flatten)]
     against: Against,
-    /// Say it as a JSON object
+    /// Output as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -47,21 +46,21 @@ struct Row {
 }
 
 pub(super) fn run(list: &List) -> anyhow::Result<()> {
-    let found = list.source.find()?;
-    let replicas = list.against.ask(found.own_listener.as_ref())?;
-    let verdicts = verdicts(&found, &replicas);
+    let target = list.keyring.find()?;
+    let replicas = list.against.ask(target.own_listener.as_ref())?;
+    let verdicts = verdicts(&target.keyring, &replicas);
     // On the error stream: what is wrong with a replica does not belong into the list.
     verdicts.iter().filter(|verdict| !verdict.is_same()).for_each(|verdict| eprintln!("{}", verdict.line()));
     let now = Clock::system().now();
-    let usage = |epoch: Epoch| (!replicas.is_empty()).then(|| Usage::of(epoch.number(), &replicas));
+    let usage = |epoch: Epoch| (!replicas.is_empty()).then(|| EpochUsage::new(epoch.number(), &replicas));
     let rows =
-        found.keyring.entries().map(|(epoch, state, entry)| row(epoch, state, entry, usage(epoch), now)).collect();
+        target.keyring.entries().map(|(epoch, state, entry)| row(epoch, state, entry, usage(epoch), now)).collect();
     let report = Report {
-        keyring: found.file(),
-        digest: found.keyring.digest(),
-        primary: found.keyring.primary().epoch().number(),
-        min_epoch: found.keyring.min_epoch().map(Epoch::number),
-        watched_since: usage(found.keyring.newest()).and_then(|usage| usage.watched_since).map(rfc3339),
+        keyring: target.file(),
+        digest: target.keyring.digest(),
+        primary: target.keyring.primary().epoch().number(),
+        min_epoch: target.keyring.min_epoch().map(Epoch::number),
+        watched_since: usage(target.keyring.newest()).and_then(|usage| usage.watched_since).map(rfc3339),
         epochs: rows,
         replicas: verdicts,
     };
@@ -73,10 +72,10 @@ pub(super) fn run(list: &List) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(epoch: Epoch, state: KeyState, entry: &Entry, usage: Option<Usage>, now: UnixTime) -> Row {
+fn row(epoch: Epoch, state: KeyState, entry: &Entry, usage: Option<EpochUsage>, now: UnixTime) -> Row {
     Row {
         epoch: epoch.number(),
-        state: state.word(),
+        state: state.label(),
         created: entry.created.map(|time| time.to_string()),
         retired: entry.keys.as_ref().err().map(ToString::to_string),
         fingerprint: entry.keys.as_ref().ok().map(EpochKeys::fingerprint),
@@ -84,7 +83,7 @@ fn row(epoch: Epoch, state: KeyState, entry: &Entry, usage: Option<Usage>, now: 
         usage: match (state, usage) {
             (KeyState::Retired | KeyState::BelowFloor, _) => "no longer opens".to_owned(),
             (_, None) => "unknown".to_owned(),
-            (_, Some(usage)) => usage.words(now),
+            (_, Some(usage)) => usage.describe(now),
         },
         shown: state,
     }
@@ -95,7 +94,8 @@ impl Report {
         println!("{:<12}{:<17}{:<22}{:<18}IN USE", "EPOCH", "STATE", "CREATED", "FINGERPRINT");
         for row in &self.epochs {
             let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-            let (created, fingerprint) = (or_none(&row.created), or_none(&row.fingerprint));
+            let created = or_none(&row.created);
+            let fingerprint = or_none(&row.fingerprint);
             println!("{:<12}{:<17}{created:<22}{fingerprint:<18}{}", row.epoch, row.shown, row.usage);
         }
         println!("digest {}", self.digest);

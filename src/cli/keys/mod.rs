@@ -1,23 +1,21 @@
 //! `authseal keys …`: the keyring, as an operator lives with it. Promoting is routine; retiring is the exception, which
 //! ends every AuthID of an epoch.
 
-mod answer;
+mod epoch_usage;
+mod keyring_source;
 mod list;
 mod new;
-mod replicas;
-mod source;
-mod step;
-mod usage;
+mod rotate;
 mod verify;
 
+pub(super) use epoch_usage::span;
 pub(super) use new::{new_keyring, no_traces};
-pub(super) use replicas::{Against, Replica, own_listener};
 
 use crate::seal::Epoch;
 use clap::Subcommand;
 
 #[derive(Subcommand)]
-pub(super) enum Verb {
+pub(super) enum Command {
     /// Make a keyring with one fresh key; never overwrites
     #[command(after_help = "\
 Examples:
@@ -41,7 +39,7 @@ Examples:
   authseal keys stage
   authseal keys stage --keyring keys.toml --dry-run
   authseal keys stage --keyring - --print < old > new  # it is no file here")]
-    Stage(step::Stage),
+    Stage(rotate::Stage),
     /// Make a staged epoch the one that seals: the second step
     ///
     /// Every replica has to hold the epoch first, or it could not open what the others seal. So the replicas are asked:
@@ -51,17 +49,17 @@ Examples:
 Examples:
   authseal keys promote              # one machine
   authseal keys promote 5 --against http://10.0.0.5:9464 http://10.0.0.6:9464")]
-    Promote(step::Promote),
+    Promote(rotate::Promote),
     /// Give up the secret of an epoch, which ends every AuthID that was sealed under it
     ///
-    /// Duplicati keeps the AuthID that was pasted, so an old epoch stays in use until those are made anew. An epoch that
+    /// Duplicati keeps the AuthID that was pasted, so an old epoch stays in use until those are replaced. An epoch that
     /// may be in use is retired with --force only.
     #[command(after_help = "\
 Examples:
   authseal keys retire 3 --against http://10.0.0.5:9464 http://10.0.0.6:9464
   authseal keys retire 3 --unused-for 30  # days, at the server of this machine
   authseal keys retire 3 --force     # whoever still uses it logs in again")]
-    Retire(step::Retire),
+    Retire(rotate::Retire),
     /// Ask whether all replicas hold this keyring
     #[command(after_help = "\
 Examples:
@@ -69,14 +67,14 @@ Examples:
     Verify(verify::Verify),
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<()> {
-    match verb {
-        Verb::New(new) => new::run(new),
-        Verb::List(list) => list::run(list),
-        Verb::Stage(stage) => step::stage(stage),
-        Verb::Promote(promote) => step::promote(promote),
-        Verb::Retire(retire) => step::retire(retire),
-        Verb::Verify(verify) => verify::run(verify),
+pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::New(new) => new::run(new),
+        Command::List(list) => list::run(list),
+        Command::Stage(stage) => rotate::stage(stage),
+        Command::Promote(promote) => rotate::promote(promote),
+        Command::Retire(retire) => rotate::retire(retire),
+        Command::Verify(verify) => verify::run(verify),
     }
 }
 

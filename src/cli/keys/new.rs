@@ -1,8 +1,9 @@
-//! `authseal keys new`.
+//! `authseal keys new`: a keyring of one fresh key. Refused where a lost keyring has left traces, since a new one with the
+//! same epochs would pass for it.
 
-use crate::cli::configured::ConfigFile;
-use crate::cli::files::place;
-use crate::cli::{Misuse, json};
+use crate::cli::config_args::ConfigFile;
+use crate::cli::default_path::place;
+use crate::cli::{UsageError, json};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::config::{Config, KeyringSource};
 use crate::denylist::{self, Rule};
@@ -18,7 +19,7 @@ use zeroize::Zeroizing;
 
 #[derive(Args)]
 pub(in crate::cli) struct New {
-    /// Where to [default: the configured `keyring.file`, else keys.toml beside the configuration]
+    /// Path of the new keyring [default: the configured `keyring.file`, else keys.toml beside the configuration]
     file: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigFile,
@@ -26,16 +27,16 @@ pub(in crate::cli) struct New {
     /// that the AuthIDs of that time are told from those of a newer replica
     #[arg(long, value_name = "EPOCH", value_parser = super::epoch)]
     epoch: Option<Epoch>,
-    /// Print the keyring, with its secret, and make no file: to be piped to where it is kept
+    /// Keyring, with its secret, on standard output; no file is made: to be piped to where it is kept
     #[arg(long, conflicts_with_all = ["file", "dry_run", "json"])]
     print: bool,
-    /// Print it as one line of base64 and make no file: for AUTHSEAL_KEYRING__TEXT
+    /// Keyring as one line of base64 on standard output; no file is made: for AUTHSEAL_KEYRING__TEXT
     #[arg(long, conflicts_with_all = ["file", "dry_run", "json", "print"])]
     one_line: bool,
-    /// Say where it would be made, and make nothing
+    /// Preview of where it would be made; nothing is made
     #[arg(long)]
     dry_run: bool,
-    /// Say it as a JSON object
+    /// Output as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -52,7 +53,7 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
     }
     let configured = |config: Config| match config.keyring {
         KeyringSource::File(file) => Ok(file),
-        KeyringSource::Text(_) => Err(Misuse(
+        KeyringSource::Text(_) => Err(UsageError(
             "the keyring is given as text; name a file to make, or take `--print` or `--one-line`".to_owned(),
         )
         .into()),
@@ -96,12 +97,14 @@ pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow:
         Some((file, _)) if file.parent() == path.parent() => return Ok(()),
         _ => (path.with_file_name("denylist"), StorePlace::Memory),
     };
-    let (mut rules, mut newest) = (0, None);
+    let mut rules = 0;
+    let mut newest = None;
     // A list that cannot be read to its end tells what it can.
     let _ = denylist::lines(&denylist, |line| {
         let epoch = line.rule.as_ref().map(|rule| match rule {
             Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => Some(*epoch),
             Rule::Grant(_, recorded) => recorded.through,
+            Rule::Legacy(_) => None,
         });
         rules += usize::from(epoch.is_some());
         newest = newest.max(epoch.flatten());
@@ -115,7 +118,7 @@ pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow:
         _ => return Ok(()),
     };
     let above = newest.map(|newest| newest.number().saturating_add(1).to_string());
-    Err(Misuse(format!(
+    Err(UsageError(format!(
         "{found}, so there was a keyring, and without it every AuthID is worthless: put it back as {}. If it is lost for good, \
          `authseal keys new --epoch {}` makes one; its epoch has to be above all that were ever in use",
         path.display(),

@@ -32,7 +32,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Json
         event.record(&mut members);
         let mut timestamp = String::new();
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
-        let (level, target) = (event.metadata().level(), event.metadata().target());
+        let level = event.metadata().level();
+        let target = event.metadata().target();
         write!(
             writer,
             r#"{{"timestamp":"{timestamp}","level":"{level}","target":"{target}","message":{}"#,

@@ -67,7 +67,8 @@ pub(in crate::cli) struct Finish;
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        let (mut queue, end) = (queue(), Instant::now() + PATIENCE);
+        let mut queue = queue();
+        let end = Instant::now() + PATIENCE;
         while queue.started && (queue.writing || !queue.lines.is_empty()) {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {

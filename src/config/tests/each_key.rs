@@ -5,7 +5,7 @@ use super::{known_keys, sources};
 use crate::clock::Clock;
 use crate::config::{Config, KeyringSource, Sources};
 use crate::meter::Meter;
-use crate::provider::{Providers, TokenResponse};
+use crate::provider::{ProviderClient, TokenResponse};
 use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -70,6 +70,8 @@ const ROWS: &[Row] = &[
     ("access.password_file", "'hash'", &[], "/hash\")"),
     ("delivery.trusted_origins", "['https://nas.lan:8200']", &[], "[\"https://nas.lan:8200\"]"),
     ("delivery.loopback", "false", &[], "loopback: false"),
+    ("legacy.v2", "true", &[], "v2: true"),
+    ("legacy.v1_dir", "'folder'", &[], "v1_dir: Some(\"/"),
     ("limits.invalid_authids", "7", &[], "invalid_authids: 7"),
     ("limits.provider_calls", "7", &[], "provider_calls: 7"),
     ("limits.provider_calls_in_all", "7", &[], "provider_calls_in_all: 7"),
@@ -101,7 +103,7 @@ const ROWS: &[Row] = &[
     ("services.s.client_secret", "'own'", &[("services.s.client_id", "'own'")], "client_secret=own"),
     ("services.s.client_secret_file", "'secret'", &[("services.s.client_id", "'own'")], "client_secret=of-a-file"),
     ("providers.p.name", "'Pea'", &[], "name: Pea"),
-    ("providers.p.flow", "'paste'", &[], "flow: Paste"),
+    ("providers.p.flow", "'paste'", &[], "flow: LoginToken"),
     ("providers.p.issuer", "'AT'", &[("providers.p.token_url", "")], "POST /discovered/token"),
     ("providers.p.authorize_url", "'AT/elsewhere'", &[], "/elsewhere?"),
     ("providers.p.token_url", "'AT/elsewhere'", &[], "POST /elsewhere"),
@@ -319,6 +321,7 @@ fn built(config: &Config) -> Vec<String> {
         format!("{:?}", config.rates),
         serde_json::to_string(&config.site).unwrap(),
         format!("log: {:?}", config.log),
+        format!("{:?}", config.legacy),
         format!("acme_challenge_dir: {:?}", config.http.acme_challenge_dir),
         format!("templates_dir: {:?}", config.templates_dir),
     ];
@@ -332,7 +335,7 @@ fn built(config: &Config) -> Vec<String> {
 
 /// What became of a login at the service `s`, from consent to revocation.
 async fn travelled(config: Config) -> Vec<String> {
-    let providers = Providers::new(config.catalogue, &config.outbound, Clock::system(), Meter::default()).unwrap();
+    let providers = ProviderClient::new(config.catalogue, &config.outbound, Clock::system(), Meter::default()).unwrap();
     let service = providers.catalogue().find("s").unwrap();
     let provider = &service.provider;
     let callback = [("region".to_owned(), "eu".to_owned())];

@@ -1,4 +1,4 @@
-//! The store in Redis: what is said of how it is set up, and what happens when it or the network before it stands still.
+//! The store in Redis: what is said of how it is set up, and what happens when it or the network before it stops.
 
 use super::relay::{Relay, Swallow};
 use super::*;

@@ -1,9 +1,9 @@
-//! One exchange against the real store and provider: does what `steps` says, and tells it what came of it.
+//! One exchange against the real store and provider: does what `state_machine` says, and tells it what came of it.
 
+use super::pending_writes::{Pending, Unwritten};
 use super::record::{self, Record};
 use super::records::{Found, Records, Unread};
-use super::steps::{Command, End, Event, Exchange, Now, Outcome, RENEW, Wanted};
-use super::unwritten::{Pending, Unwritten};
+use super::state_machine::{Command, End, Event, Exchange, Now, Outcome, RENEW, Wanted};
 use super::{Ask, Manner, UnderWay};
 use crate::authid::Grant;
 use crate::provider::{ProviderError, RefreshError, TokenResponse};

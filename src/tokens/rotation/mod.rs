@@ -1,18 +1,19 @@
 //! Logins whose refresh token changes when it is used. An AuthID cannot change at the user's, so the store remembers the
 //! newest token of each such login, and this room sees to it that no two callers, here or on other replicas, spend one
-//! twice. `steps` decides what is done in which order; `driver` does it; `records` is what it is done with.
+//! twice. `state_machine` decides what is done in which order; `driver` does it; `records` is what it is done with.
 
+mod adopt;
 mod boot;
 mod driver;
 mod record;
 mod records;
-mod steps;
+mod state_machine;
 #[cfg(test)]
 mod tests;
-mod unwritten;
+mod pending_writes;
 
 use super::cache::AccessToken;
-use super::refused::ExchangeError;
+use super::error::ExchangeError;
 use crate::authid::{Grant, GrantId};
 use crate::clock::Clock;
 use crate::keyring_file::LiveKeyring;
@@ -23,15 +24,15 @@ use crate::store::{Shelf, Store, StoreError};
 use driver::Run;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use pending_writes::Unwritten;
 use record::Record;
 use records::{Found, Records};
 use secrecy::SecretString;
+use state_machine::{End, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use steps::{End, Wanted};
 use tokio::time::Instant;
-use unwritten::Unwritten;
 
 /// A record is kept for this long after the provider would have ended an unused login; or this long, where it is not
 /// known when that is. Whoever comes after that is told to log in again.
@@ -152,9 +153,13 @@ impl Rotation {
         deadline: Instant,
         ask: &Ask<'_>,
     ) -> Result<AccessToken, ExchangeError> {
-        let mut run = self.run(login, manner, deadline, ask);
-        let end = run.go(if recall { Wanted::Any } else { Wanted::NotFirst }).await;
-        self.meter.rotation(end.word());
+        let wanted = if recall { Wanted::Any } else { Wanted::NotFirst };
+        let (mut run, mut end) = self.go(login, manner, deadline, ask, wanted).await?;
+        // Another one who came with the same may just have taken it out.
+        if end == End::Missing && Self::is_adopted(login, manner) {
+            (run, end) = self.go(login, manner, deadline, ask, wanted).await?;
+        }
+        self.meter.rotation(end.label());
         let access = |record: Option<Record>| {
             record.map(|record| record.access(&self.records.clock)).ok_or(ExchangeError::Internal)
         };
@@ -162,6 +167,9 @@ impl Rotation {
             (End::Recorded, _) => access(run.seen.record),
             (End::Answered | End::Unwritten, _) => access(run.answer),
             (End::Failed, Some(RefreshError { failure, in_doubt, status })) => {
+                if Self::is_adopted(login, manner) && !in_doubt {
+                    self.disown(login, manner, run.seen.blob.as_deref()).await;
+                }
                 let broke_off = run.seen.record.is_some_and(|record| record.broke_off);
                 Err(match failure {
                     ProviderError::Refused(_) if broke_off => {
@@ -181,6 +189,20 @@ impl Rotation {
                 .no_key
                 .map_or(ExchangeError::StoreDown, |(epoch, why)| ExchangeError::NoKeyForRecord(epoch, why))),
         }
+    }
+
+    async fn go<'a, 'b>(
+        &'a self,
+        login: &'a Grant,
+        manner: Manner,
+        deadline: Instant,
+        ask: &'a Ask<'b>,
+        wanted: Wanted,
+    ) -> Result<(Run<'a, 'b>, End), ExchangeError> {
+        self.adopt(login, manner).await.map_err(|_| ExchangeError::StoreDown)?;
+        let mut run = self.run(login, manner, deadline, ask);
+        let end = run.go(wanted).await;
+        Ok((run, end))
     }
 
     /// Does something with the newest refresh token of a login, while nobody exchanges it. Exchanges under way are waited

@@ -6,7 +6,7 @@
 //! and generation are associated data, so no record passes for that of another login or time.
 
 use super::super::cache::{self, AccessToken};
-use super::steps::SKEW;
+use super::state_machine::SKEW;
 use crate::authid::{Grant, GrantId};
 use crate::clock::{Clock, UnixTime};
 use crate::provider::TokenResponse;
@@ -97,6 +97,13 @@ impl Record {
         }
     }
 
+    /// One of a login that was never used here: with its own token, and no access token.
+    pub(super) fn unused(login: &Grant) -> Self {
+        let (token, access) = (login.refresh_token.clone(), SecretString::default());
+        let (asked_at, broke_off, boot, sealed_under) = (None, false, None, None);
+        Self { generation: 0, asked_at, broke_off, token, access, fetched_at: 0, boot, life: 0, sealed_under }
+    }
+
     /// The same with a mark, or without.
     pub(super) fn with_mark(&self, asked_at: Option<UnixTime>) -> Self {
         Self { asked_at, ..self.clone() }
@@ -118,7 +125,7 @@ impl Record {
     /// Seals it for a login: under the keyring's primary, or under the newer epoch that it was under before.
     pub(super) fn seal(&self, login: &Grant, keyring: &Keyring) -> Result<Vec<u8>, SealError> {
         let newer = self.sealed_under.filter(|epoch| *epoch > keyring.primary().epoch());
-        let keys = newer.and_then(|epoch| keyring.opener(epoch).ok()).unwrap_or(keyring.primary());
+        let keys = newer.and_then(|epoch| keyring.keys(epoch).ok()).unwrap_or(keyring.primary());
         let content = Content {
             token: self.token.expose_secret().into(),
             access: self.access.expose_secret().into(),
@@ -143,7 +150,7 @@ impl Record {
         let (clear, sealed) = blob.split_first_chunk::<CLEAR_LEN>().ok_or_else(damaged)?;
         let epoch = epoch_of(clear).ok_or_else(damaged)?;
         let generation = generation_of(clear).ok_or_else(damaged)?;
-        let keys = keyring.opener(epoch).map_err(|why| Unopened::NoKey(epoch, why))?;
+        let keys = keyring.keys(epoch).map_err(|why| Unopened::NoKey(epoch, why))?;
         let key = Key::new(&keys.derive(Purpose::RotationRecord, login.record_secret.expose()));
         let plaintext = key.open(&associated_data(login.id, clear), sealed).ok_or_else(damaged)?;
         let content: Content<'_> = serde_json::from_slice(&plaintext).map_err(|_| Unopened::Damaged)?;

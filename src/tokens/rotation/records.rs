@@ -4,7 +4,7 @@
 
 use super::boot;
 use super::record::{self, Record, Unopened};
-use super::steps::View;
+use super::state_machine::View;
 use crate::authid::Grant;
 use crate::clock::Clock;
 use crate::keyring_file::LiveKeyring;
@@ -132,10 +132,15 @@ impl Records {
         Ok(Some(Found { blob: Some(blob), record: Some(record) }))
     }
 
+    /// Forgets what was seen under a name.
+    pub(super) fn forget(&self, name: &Name) {
+        self.newest.invalidate(name);
+    }
+
     /// Removes the record of a login.
     pub(super) async fn remove(&self, login: &Grant) -> Result<(), StoreError> {
         let name = record::name(login);
-        self.newest.invalidate(&name);
+        self.forget(&name);
         self.store.take(Shelf::Records, &name).await.map(drop)
     }
 

@@ -1,13 +1,11 @@
-//! What does not depend on who asks: style and script, privacy policy, signs of life, files for ACME.
+//! `/.well-known/acme-challenge/`: what an ACME client left for http-01 (RFC 8555 section 8.3), so that a certificate can be
+//! had without another server on port 80.
 
 use crate::app::App;
-use crate::web::request::form;
-use crate::web::response::{page, rejection};
+use crate::web::response::rejection;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use rustix::fs::OFlags;
-use serde::Serialize;
-use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,68 +15,6 @@ use std::path::Path;
 const MAX_ACME_TOKEN: usize = 128;
 /// The longest answer to it, in bytes: a token, a dot, and a thumbprint of 43 characters (RFC 8555 section 8.1).
 const MAX_ACME_ANSWER: u64 = 1024;
-/// The longest text that `/isalive` echoes, in bytes.
-const MAX_ECHO: usize = 256;
-
-#[derive(Serialize)]
-struct Privacy<'a> {
-    providers: BTreeSet<&'a str>,
-    store: &'a str,
-    /// Whether a login begins with a password, which a cookie remembers.
-    asks_password: bool,
-    revoke_url: String,
-}
-
-/// `GET /static/{name}`.
-pub(in crate::web) async fn asset(name: web::Path<String>, request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    serve(&format!("static/{name}"), &request, &app)
-}
-
-/// `GET /favicon.ico`.
-pub(in crate::web) async fn favicon(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    serve("static/favicon.svg", &request, &app)
-}
-
-fn serve(name: &str, request: &HttpRequest, app: &App) -> HttpResponse {
-    let Some(asset) = app.pages().asset(name) else { return rejection::answer(request, StatusCode::NOT_FOUND) };
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, asset.content_type))
-        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
-        .body(asset.content.clone())
-}
-
-/// `GET /privacy-policy` and `GET /privacy-policy.txt`.
-pub(in crate::web) async fn privacy(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let providers = app.catalogue().offered().map(|service| service.provider.name()).collect();
-    let (store, asks_password) = (app.store().name(), app.access().is_some());
-    let revoke_url = page::revoke_url(&app);
-    let page = Privacy { providers, store, asks_password, revoke_url };
-    let template = if request.path().ends_with(".txt") { "privacy.txt" } else { "privacy.html" };
-    page::show(&request, &app, StatusCode::OK, template, page)
-}
-
-/// `GET /healthz`: the process is alive.
-pub(in crate::web) async fn healthz() -> &'static str {
-    "ok\n"
-}
-
-/// `GET /readyz`: whether this process wants more requests. Keys and denylist are loaded, else there would be no server.
-/// Never asks a provider: its outage must not take this server out of a load balancer.
-pub(in crate::web) async fn readyz(app: web::Data<App>) -> HttpResponse {
-    if app.health().is_draining() {
-        return HttpResponse::ServiceUnavailable().body("draining\n");
-    }
-    HttpResponse::Ok().body("ready\n")
-}
-
-/// `GET /isalive?data=…`: echoes `data`, as the predecessors' monitors expect.
-pub(in crate::web) async fn isalive(request: HttpRequest) -> HttpResponse {
-    let data = form::query(&request, "data").unwrap_or_default();
-    if data.len() > MAX_ECHO {
-        return HttpResponse::BadRequest().body("data is too long\n");
-    }
-    HttpResponse::Ok().content_type(header::ContentType::plaintext()).body(data)
-}
 
 /// `GET /.well-known/acme-challenge/{token}`: what an ACME client left for http-01 (RFC 8555 section 8.3).
 pub(in crate::web) async fn acme(token: web::Path<String>, request: HttpRequest, app: web::Data<App>) -> HttpResponse {

@@ -4,11 +4,11 @@ use crate::app::App;
 use crate::login::LoginError;
 use crate::provider::{Availability, Flow, Service};
 use crate::web::handlers::login::{self, Named};
-use crate::web::handlers::{index, login_errors, password};
+use crate::web::handlers::{login_errors, password_prompt, start_link};
 use crate::web::request::form::Form;
 use crate::web::request::{csrf, form};
 use crate::web::response::{page, rejection};
-use crate::web::{audit, client};
+use crate::web::{audit, client, cookie};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
@@ -28,13 +28,13 @@ struct Page<'a> {
 /// `GET /cli-token` with `id` and `ctx`: the page to paste into.
 pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let service = form::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
-    let Some(service) = service.filter(|service| service.provider.flow() == Flow::Paste) else {
-        return crate::web::unknown_service(&request, &app);
+    let Some(service) = service.filter(|service| service.provider.flow() == Flow::LoginToken) else {
+        return login_errors::unknown_service(&request, &app);
     };
     let ctx = form::query(&request, "ctx").unwrap_or_default();
     let offered = service.availability() == Availability::Offered && app.tokens().paused(&service).is_none();
-    if ctx.is_empty() || !offered || password::is_shut(&request, &app) {
-        return index::redirect(&service.id, &ctx, &request, &app);
+    if ctx.is_empty() || !offered || password_prompt::is_shut(&request, &app) {
+        return start_link::redirect(&service.id, &ctx, &request, &app);
     }
     show(&service, &ctx, false, false, &request, &app)
 }
@@ -46,15 +46,15 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     }
     let field = |name| form.only(name).ok().flatten().unwrap_or_default();
     let Some(service) = app.catalogue().find(field("id")).cloned() else {
-        return crate::web::unknown_service(&request, &app);
+        return login_errors::unknown_service(&request, &app);
     };
     let (ctx, token) = (field("ctx"), SecretString::from(field("token").to_owned()));
-    if password::is_shut(&request, &app) {
-        return index::redirect(&service.id, ctx, &request, &app);
+    if password_prompt::is_shut(&request, &app) {
+        return start_link::redirect(&service.id, ctx, &request, &app);
     }
-    let (binder, client) = (csrf::binder(&request, &app), client::of(&request, &app));
+    let (browser_cookie, client) = (cookie::browser_cookie(&request, &app), client::of(&request, &app));
     let (pastes, admit) = (&app.limits().pastes, || app.limits().pastes.admits(client, None));
-    match app.logins().trade(&service, ctx, binder.as_ref(), client, &token, admit).await {
+    match app.logins().exchange_login_token(&service, ctx, browser_cookie.as_ref(), client, &token, admit).await {
         Ok(logged_in) => {
             pastes.give_back(client);
             login::show(&logged_in, &request, &app)
@@ -63,8 +63,8 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
             audit::login_refused(&error, false, &request, &app);
             show(&service, ctx, false, true, &request, &app)
         }
-        Err(LoginError::StaleLink) => index::redirect(&service.id, ctx, &request, &app),
-        Err(error) => login_errors::show(error, index::resumed(ctx, &request, &app).as_ref(), &request, &app),
+        Err(LoginError::StaleLink) => start_link::redirect(&service.id, ctx, &request, &app),
+        Err(error) => login_errors::show(error, start_link::resumed(ctx, &request, &app).as_ref(), &request, &app),
     }
 }
 

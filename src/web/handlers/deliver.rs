@@ -2,10 +2,10 @@
 
 use crate::app::App;
 use crate::login::LoginError;
-use crate::web::audit;
 use crate::web::request::csrf;
 use crate::web::request::form::Form;
 use crate::web::response::rejection;
+use crate::web::{audit, cookie};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
@@ -17,8 +17,8 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         return rejection::answer(&request, StatusCode::FORBIDDEN);
     }
     let field = |name| form.only(name).ok().flatten().unwrap_or_default();
-    let binder = csrf::binder(&request, &app);
-    match app.logins().deliver(field("grant"), binder.as_ref(), field("to") == "asker").await {
+    let browser_cookie = cookie::browser_cookie(&request, &app);
+    match app.logins().deliver(field("grant"), browser_cookie.as_ref(), field("to") == "asker").await {
         Ok((origin, authid)) => {
             let way = if field("to") == "replica" { "relayed" } else { "clicked" };
             audit::delivered(way, &authid, Some(&origin), &request, &app);

@@ -1,9 +1,9 @@
 //! `/fetch` and `/token-state`: Duplicati's page asks for the AuthID that waits for it, by JSON or JSONP.
 
 use crate::app::App;
-use crate::login::{FetchToken, Origin};
+use crate::login::FetchToken;
 use crate::mitigation::{self, Mitigation};
-use crate::web::middleware::https_and_host;
+use crate::net::Origin;
 use crate::web::request::csrf::{self, Cause};
 use crate::web::request::form;
 use crate::web::{audit, client};
@@ -73,7 +73,7 @@ fn can_read(request: &HttpRequest) -> bool {
         let is_plain = csrf::header(request, "sec-fetch-mode").is_none_or(|mode| mode == "no-cors");
         is_plain && form::query(request, "callback").is_some()
     };
-    !https_and_host::is_prefetch(request)
+    !csrf::is_prefetch(request)
         && match csrf::header(request, "sec-fetch-dest") {
             None => true,
             Some("script") => is_ours || is_jsonp(),
@@ -83,7 +83,7 @@ fn can_read(request: &HttpRequest) -> bool {
 
 /// Which page asks, as its browser says.
 fn origin(request: &HttpRequest) -> Option<Origin> {
-    csrf::header(request, "referer").or_else(|| csrf::header(request, "origin")).and_then(Origin::of)
+    csrf::header(request, "referer").or_else(|| csrf::header(request, "origin")).and_then(Origin::parse)
 }
 
 /// A script that calls `callback`. The comment in front keeps the answer from beginning with chosen bytes, the escapes

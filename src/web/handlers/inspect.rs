@@ -1,17 +1,17 @@
-//! `/inspect`: what an AuthID is, whether it still works, and the same login sealed anew. Shows nothing secret but the
+//! `/inspect`: what an AuthID is, whether it still works, and the same login sealed again. Shows nothing secret but the
 //! new AuthID, to whoever has the old one.
 
 use crate::app::App;
 use crate::denylist::Denied;
 use crate::mitigation::{self, Mitigation};
-use crate::seal::KeyState;
+use crate::seal::{Epoch, KeyState};
 use crate::texts::Text;
 use crate::tokens::{AuthIdInfo, ExchangeError, Opened};
 use crate::web::request::form::Form;
 use crate::web::request::{authid, csrf};
 use crate::web::response::page::{self, ErrorPage, When, alone};
 use crate::web::response::{reason_text, rejection};
-use crate::web::{audit, client, exchange, middleware};
+use crate::web::{audit, client, exchange, request_id};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -26,12 +26,14 @@ struct InspectedPage<'a> {
     provider: &'a str,
     service: &'a str,
     grant: String,
-    login_at: When,
-    sealed_at: When,
+    /// When the person logged in, and when the refresh token came; none of an old AuthID.
+    login_at: Option<When>,
+    sealed_at: Option<When>,
     /// When the login ends of age, and whether a server that remembers the newer tokens gets around it.
     ends: Option<When>,
     without_store: bool,
-    epoch: u32,
+    /// None of an old AuthID.
+    epoch: Option<u32>,
     key_state: Option<&'static str>,
     /// Whether a test found that it works, and if not, why.
     works: bool,
@@ -62,12 +64,12 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     }
     let pasted = match authid::of(&request, &form.0, false) {
         Ok(authid) => authid,
-        Err(why) => return refuse(StatusCode::BAD_REQUEST, &reason_text::no_authid(why), &request, &app),
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, &why.text(), &request, &app),
     };
-    let opened = match app.tokens().open(&pasted) {
+    let opened = match app.tokens().open(&pasted).await {
         Ok(opened) => opened,
         Err(refused) => {
-            let (answer, why) = reason_text::unopened(&refused, &pasted, &request, &app);
+            let (answer, why) = exchange::unopened_on_page(&refused, &pasted, &request, &app);
             return refuse(answer.status, &why, &request, &app);
         }
     };
@@ -75,13 +77,16 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         Ok(None) => show(&opened, &pasted, None, &request, &app),
         Ok(Some("test")) if !may_test(&opened, &request, &app) => too_many(&request, &app),
         Ok(Some("test")) => {
-            let span = middleware::span(&request);
+            let span = request_id::span(&request);
             span.record("grant", tracing::field::display(opened.login.id));
             let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
             if let Err(refused) = &outcome {
-                span.in_scope(|| exchange::refused(refused, &opened, &request, &app));
+                span.in_scope(|| exchange::log_refused(refused, &opened, &request, &app));
             }
             show(&opened, &pasted, Some(&outcome), &request, &app)
+        }
+        Ok(Some("anew")) if app.tokens().is_unproven(&opened) && !may_test(&opened, &request, &app) => {
+            too_many(&request, &app)
         }
         Ok(Some("anew")) => anew(&opened, &request, &app).await,
         _ => refuse(StatusCode::BAD_REQUEST, &Text::new("reason.bad_form"), &request, &app),
@@ -112,12 +117,12 @@ fn show(
         revoke_code: facts.revoke_code.as_ref().map(ExposeSecret::expose_secret),
         service: facts.service_name.as_deref().unwrap_or(facts.service.as_str()),
         grant: facts.grant.to_string(),
-        login_at: When::moment(facts.login_at, request, app),
-        sealed_at: When::moment(facts.sealed_at, request, app),
+        login_at: facts.login_at.map(|time| When::moment(time, request, app)),
+        sealed_at: facts.sealed_at.map(|time| When::moment(time, request, app)),
         ends: facts.end.as_ref().map(|end| When::day(end.at, request, app)),
         without_store: facts.end.as_ref().is_some_and(|end| end.without_store),
-        epoch: facts.epoch.number(),
-        key_state: facts.state.map(KeyState::word),
+        epoch: facts.epoch.map(Epoch::number),
+        key_state: facts.state.map(KeyState::label),
         works: tested.is_some_and(Result::is_ok),
         fault: fault.map(|why| page::say(request, app, &why)),
         denied: facts.denied,
@@ -128,7 +133,12 @@ fn show(
 
 async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
     let AuthIdInfo { service, service_name, grant, .. } = app.tokens().info(opened);
-    match app.tokens().reseal(opened).await {
+    let proven = app.tokens().prove(opened).await;
+    let anew = match proven {
+        Ok(()) => app.tokens().reseal(opened).await,
+        Err(refused) => Err(refused),
+    };
+    match anew {
         Ok(anew) => {
             audit::made_anew(opened, anew.epoch, request, app);
             let service_name = service_name.as_deref().unwrap_or(service.as_str());
@@ -142,7 +152,7 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
             alone(page::show(request, app, StatusCode::OK, "anew.html", page))
         }
         Err(refused) => {
-            let status = exchange::refused(&refused, opened, request, app).status;
+            let status = exchange::log_refused(&refused, opened, request, app).status;
             refuse(status, &reason_text::refused(&refused).with("provider", provider(opened, app)), request, app)
         }
     }

@@ -1,11 +1,11 @@
 //! `/login` and `/logged-in`: off to the provider and back with an AuthID.
 
 use crate::app::App;
-use crate::login::{Callback, Caution, Context, FetchToken, LoggedIn, LoginError, Opener, Origin, Silence};
+use crate::login::{Callback, Caution, FetchToken, LoggedIn, LoginContext, LoginError, Opener, Silence};
+use crate::net::Origin;
 use crate::provider::Service;
-use crate::web::cookie::Cookie;
-use crate::web::handlers::login_errors;
-use crate::web::handlers::{index, password};
+use crate::web::cookie::{self, Cookie};
+use crate::web::handlers::{login_errors, password_prompt, start_link};
 use crate::web::request::{csrf, form};
 use crate::web::response::page::{self, When};
 use crate::web::response::rejection;
@@ -86,27 +86,27 @@ struct Shown<'a> {
 pub(in crate::web) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let service = form::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
     let Some(service) = service else {
-        return crate::web::unknown_service(&request, &app);
+        return login_errors::unknown_service(&request, &app);
     };
     let ctx = form::query(&request, "ctx").unwrap_or_default();
-    if ctx.is_empty() || password::is_shut(&request, &app) || csrf::is_not_from_our_page(&request) {
-        return index::redirect(&service.id, &ctx, &request, &app);
+    if ctx.is_empty() || password_prompt::is_shut(&request, &app) || csrf::is_not_from_our_page(&request) {
+        return start_link::redirect(&service.id, &ctx, &request, &app);
     }
-    let binder = csrf::binder(&request, &app);
-    match app.logins().begin(&service, &ctx, binder.as_ref(), client::of(&request, &app)).await {
+    let browser_cookie = cookie::browser_cookie(&request, &app);
+    match app.logins().begin(&service, &ctx, browser_cookie.as_ref(), client::of(&request, &app)).await {
         Ok(begun) => {
             let mut response = HttpResponse::SeeOther().insert_header((header::LOCATION, begun.url)).finish();
             // Otherwise it might end while the person is at the provider.
-            if let Some(binder) = &binder {
-                Cookie::Binder.set(&binder.to_cookie(), &mut response, &app);
+            if let Some(browser_cookie) = &browser_cookie {
+                Cookie::Browser.set(&browser_cookie.to_cookie(), &mut response, &app);
             }
-            if let Some(state) = begun.keep {
+            if let Some(state) = begun.state_cookie {
                 Cookie::State.set(&state, &mut response, &app);
             }
             response
         }
-        Err(LoginError::StaleLink) => index::redirect(&service.id, &ctx, &request, &app),
-        Err(error) => login_errors::show(error, index::resumed(&ctx, &request, &app).as_ref(), &request, &app),
+        Err(LoginError::StaleLink) => start_link::redirect(&service.id, &ctx, &request, &app),
+        Err(error) => login_errors::show(error, start_link::resumed(&ctx, &request, &app).as_ref(), &request, &app),
     }
 }
 
@@ -129,18 +129,18 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
     let callback = Callback {
         code: first("code").map(SecretString::from),
         state: first("state"),
-        kept: Cookie::State.read(request, app).map(str::to_owned),
+        state_cookie: Cookie::State.read(request, app).map(str::to_owned),
         confirmed,
         iss: first("iss"),
         all,
     };
-    let (binder, client) = (csrf::binder(request, app), client::of(request, app));
+    let (browser_cookie, client) = (cookie::browser_cookie(request, app), client::of(request, app));
     let done = match callback.all.is_empty() {
         // The address that the page with the AuthID has given itself.
         true => Err(LoginError::Replayed(None)),
-        false => app.logins().complete(&callback, binder.as_ref(), client).await,
+        false => app.logins().complete(&callback, browser_cookie.as_ref(), client).await,
     };
-    let resumed = || app.logins().resumed_after(&callback, binder.as_ref(), client);
+    let resumed = || app.logins().resumed_after(&callback, browser_cookie.as_ref(), client);
     match done {
         Ok(logged_in) => show(&logged_in, request, app),
         Err(ref error @ LoginError::Unconfirmed(ref service)) => {
@@ -152,9 +152,9 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
 }
 
 /// The page that asks whether the person comes from the provider. Its form goes to the address that it has itself.
-fn ask(service: &Service, resumed: Option<&Context>, request: &HttpRequest, app: &App) -> HttpResponse {
+fn ask(service: &Service, resumed: Option<&LoginContext>, request: &HttpRequest, app: &App) -> HttpResponse {
     let provider = service.provider.name();
-    let again_url = index::address(Some(service.id.as_str()), index::seal(resumed, app).as_deref());
+    let again_url = start_link::address(Some(service.id.as_str()), start_link::seal(resumed, app).as_deref());
     let page = Confirm { service: Named::of(service), provider, again_url };
     page::show(request, app, StatusCode::OK, "confirm.html", page)
 }
@@ -197,7 +197,7 @@ pub(in crate::web) fn show(logged_in: &LoggedIn, request: &HttpRequest, app: &Ap
         send_to_trusted: matches!(logged_in.opener, Opener::Trusted(_)),
         send_plainly: clicked.is_some_and(Origin::is_plain),
         ticket: logged_in.ticket.as_deref(),
-        again_url: index::address(Some(service.id.as_str()), logged_in.again.as_deref()),
+        again_url: start_link::address(Some(service.id.as_str()), logged_in.again.as_deref()),
         raw_token: service.provider.raw_token(),
         withdraw_url: service.provider.withdraw_url(),
         shown: logged_in.shown.iter().map(|(label, value)| Shown { label, value }).collect(),

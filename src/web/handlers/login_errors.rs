@@ -1,19 +1,20 @@
 //! Why a login did not work, told to the person in front of the browser: what happened and what to do next.
 
 use crate::app::App;
-use crate::login::{Context, LoginError, NoRefreshToken};
+use crate::login::{LoginContext, LoginError, NoRefreshToken};
 use crate::provider::{ErrorClass, Flow, ProviderError, Service};
 use crate::web::audit;
-use crate::web::handlers::index;
+use crate::web::handlers::start_link;
 use crate::web::response::errors::Answer;
 use crate::web::response::page::ErrorPage;
+use crate::web::response::reason_text;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
 /// The page for a login that failed. Its way on leads back to who wanted to log in, if that is known.
 pub(in crate::web) fn show(
     error: LoginError,
-    resumed: Option<&Context>,
+    resumed: Option<&LoginContext>,
     request: &HttpRequest,
     app: &App,
 ) -> HttpResponse {
@@ -21,7 +22,12 @@ pub(in crate::web) fn show(
     // A pause is the operator's own doing, and any stranger meets it.
     let is_fault = status.is_server_error() && !matches!(error, LoginError::Paused(..));
     audit::login_refused(&error, is_fault, request, app);
-    page.resuming(index::seal(resumed, app)).show(request, app, status)
+    page.resuming(start_link::seal(resumed, app)).show(request, app, status)
+}
+
+/// Where the catalogue has no service of that id.
+pub(in crate::web) fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {
+    ErrorPage::new("unknown_service").action("/", "action.all_services").show(request, app, StatusCode::NOT_FOUND)
 }
 
 fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
@@ -31,7 +37,7 @@ fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
         LoginError::NoCookie => bad(ErrorPage::new("no_cookie")),
         LoginError::Unavailable(service) => {
             let page = ErrorPage::new("unavailable");
-            (StatusCode::NOT_FOUND, crate::web::unavailable(service).into_iter().fold(page, ErrorPage::because))
+            (StatusCode::NOT_FOUND, reason_text::unavailable(service).into_iter().fold(page, ErrorPage::because))
         }
         LoginError::Paused(service, _) => {
             let page = match service {
@@ -88,7 +94,7 @@ fn call_failed(service: &Service, failure: ProviderError) -> (StatusCode, ErrorP
             ProviderError::Refused(ErrorClass::Policy | ErrorClass::AdminConsent | ErrorClass::Locked) => "call_policy",
             ProviderError::Refused(_) => match service.provider.flow() {
                 Flow::Code => "call_refused",
-                Flow::Paste => "call_refused_paste",
+                Flow::LoginToken => "call_refused_paste",
             },
             ProviderError::Unclear { .. } => "call_unclear",
             ProviderError::Misconfigured | ProviderError::NotOffered => "call_registration",
@@ -124,7 +130,7 @@ fn no_refresh_token(service: &Service, why: NoRefreshToken) -> ErrorPage {
 /// The page of that name, with the service's and its provider's name, and the way to try again.
 fn again(service: &Service, name: &str) -> ErrorPage {
     let page = ErrorPage::new(name).with("provider", service.provider.name()).with("service", service.name.as_str());
-    page.action(index::address(Some(service.id.as_str()), None), "action.again")
+    page.action(start_link::address(Some(service.id.as_str()), None), "action.again")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The handlers: one file for each endpoint, named as it is.
 
 pub(in crate::web) mod acme;
+pub(in crate::web) mod assets;
 pub(in crate::web) mod cli_token;
 pub(in crate::web) mod deliver;
 pub(in crate::web) mod fetch;
@@ -9,6 +10,11 @@ pub(in crate::web) mod inspect;
 pub(in crate::web) mod login;
 pub(in crate::web) mod login_errors;
 pub(in crate::web) mod password;
+pub(in crate::web) mod password_prompt;
+pub(in crate::web) mod privacy;
+pub(in crate::web) mod probes;
 pub(in crate::web) mod refresh;
 pub(in crate::web) mod revoke;
+pub(in crate::web) mod start_link;
+pub(in crate::web) mod start_page;
 pub(in crate::web) mod token;

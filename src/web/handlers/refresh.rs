@@ -1,16 +1,13 @@
-//! `/refresh`: an AuthID in, an access token out, as Duplicati's clients expect it; and how whoever sends an AuthID is
-//! refused, wherever that is. Duplicati's backends show what they are told in many ways; this one they all show whole.
+//! `/refresh`: an AuthID in, an access token out, as Duplicati's clients expect it.
 
 use crate::app::App;
 use crate::authid::ServiceId;
 use crate::login::FetchToken;
 use crate::tokens::Granted;
+use crate::web::exchange;
 use crate::web::request::authid::{self, NoAuthId};
 use crate::web::request::form::{self, Form};
-use crate::web::response::errors::Answer;
-use actix_web::body::BoxBody;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
+use crate::web::response::{page, rejection};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -36,7 +33,7 @@ pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> Ht
         Ok(authid) => answer(&request, &app, &authid).await,
         // Duplicati's newer page opens whatever address it was configured with in a browser window.
         Err(NoAuthId::Missing) if authid::is_browser(&request) => to_login(&request),
-        Err(why) => refuse(&request, &why.into()),
+        Err(why) => rejection::x_reason(&request, &why.into()),
     }
 }
 
@@ -44,14 +41,14 @@ pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> Ht
 pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
     match authid::of(&request, &form.0, app.http().allow_query_authid) {
         Ok(authid) => answer(&request, &app, &authid).await,
-        Err(why) => refuse(&request, &why.into()),
+        Err(why) => rejection::x_reason(&request, &why.into()),
     }
 }
 
 async fn answer(request: &HttpRequest, app: &App, authid: &str) -> HttpResponse {
-    match crate::web::access(request, app, authid).await {
+    match exchange::exchange(request, app, authid).await {
         Ok(granted) => HttpResponse::Ok().json(body(&granted)),
-        Err(answer) => refuse_authid(request, &answer, Some(authid)),
+        Err(answer) => rejection::x_reason_for(request, &answer, Some(authid)),
     }
 }
 
@@ -64,61 +61,13 @@ fn body(granted: &Granted) -> Body<'_> {
     }
 }
 
-/// Refuses a request with the AuthID that is in its header, if one is.
-pub(in crate::web) fn refuse(request: &HttpRequest, answer: &Answer) -> HttpResponse {
-    refuse_authid(request, answer, authid::in_header(request).as_deref())
-}
-
-/// The reason goes into `X-Reason`, which most backends show, and into the body, which the others do.
-fn refuse_authid(request: &HttpRequest, answer: &Answer, authid: Option<&str>) -> HttpResponse {
-    let own = request.app_data::<web::Data<App>>().map_or("", |app| app.own_origin().as_str());
-    let mut response = told(answer, authid, own);
-    if !request.headers().contains_key(&authid::HEADER) && wants_json(request) {
-        let json = serde_json::json!({ "error": answer.reason }).to_string();
-        response = response.set_body(BoxBody::new(json));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    response
-}
-
-/// What Duplicati is told, by the server at `own`, when it sends this AuthID or none.
-pub(in crate::web) fn told(answer: &Answer, authid: Option<&str>, own: &str) -> HttpResponse {
-    let status = answer.at_refresh(authid.is_some());
-    let response = refusal(answer, status);
-    // Duplicati puts this link behind the reason itself, but for Box.
-    if status == StatusCode::UNAUTHORIZED && authid.is_some_and(authid::says_box) {
-        let body = format!("{}. Create a new AuthID at {own}/?type=box.com", answer.reason);
-        return response.set_body(BoxBody::new(body));
-    }
-    response
-}
-
-/// The answer without regard to who asks.
-pub(in crate::web) fn refusal(answer: &Answer, status: StatusCode) -> HttpResponse {
-    let mut response = HttpResponse::build(status);
-    if let Ok(value) = HeaderValue::from_str(&answer.reason) {
-        response.insert_header((HeaderName::from_static("x-reason"), value));
-    }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.insert_header((header::RETRY_AFTER, answer.wait()));
-    }
-    response.content_type(ContentType::plaintext()).body(answer.reason.clone().into_owned())
-}
-
-fn wants_json(request: &HttpRequest) -> bool {
-    let mut accepted = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
-    let is_json =
-        |kind: &str| kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
-    accepted.any(|value| value.split(',').any(is_json))
-}
-
 fn to_login(request: &HttpRequest) -> HttpResponse {
     let service = form::query(request, "type").and_then(|id| ServiceId::parse(&id));
     let service = service.map(|id| format!("type={id}"));
     let token = form::query(request, "token").and_then(|token| FetchToken::parse(&token));
     let token = token.map(|token| format!("token={}", token.expose()));
     match service.into_iter().chain(token).collect::<Vec<_>>().join("&") {
-        query if query.is_empty() => crate::web::see_other("/"),
-        query => crate::web::see_other(&format!("/?{query}")),
+        query if query.is_empty() => page::see_other("/"),
+        query => page::see_other(&format!("/?{query}")),
     }
 }

@@ -3,12 +3,13 @@
 use crate::app::App;
 use crate::authid::RevokeCode;
 use crate::texts::Text;
-use crate::tokens::{AtProvider, Revocation, Withdrawal};
+use crate::tokens::{Opened, ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
+use crate::web::audience::AUTHID_HEADER;
 use crate::web::request::{authid, csrf, form};
-use crate::web::response::errors::Answer;
+use crate::web::response::errors::{self, Answer};
 use crate::web::response::page::{self, alone};
 use crate::web::response::{reason_text, rejection};
-use crate::web::{audit, client, middleware};
+use crate::web::{audit, client, exchange, request_id};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use form::Form;
@@ -47,39 +48,57 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     if csrf::is_foreign_form(&request, &app) {
         return alone(rejection::answer(&request, StatusCode::FORBIDDEN));
     }
-    let as_json = request.headers().contains_key(&authid::HEADER);
+    let as_json = request.headers().contains_key(&AUTHID_HEADER);
     let refuse = |answer: &Answer, why: &Text, sent: &str| match as_json {
         true => refuse_program(answer),
         false => refuse_person(answer, why, sent, &request, &app),
     };
     let authid = match authid::of(&request, &form.0, false) {
         Ok(authid) => authid,
-        Err(why) => return refuse(&why.into(), &reason_text::no_authid(why), ""),
+        Err(why) => return refuse(&why.into(), &why.text(), ""),
     };
     let Some(at_provider) = at_provider(&request, &form) else {
         let answer = Answer::bad_request("at_provider must be yes or no, or left out");
         return refuse(&answer, &Text::new("reason.bad_form"), "");
     };
-    let revocable = match app.tokens().revocable(&authid) {
+    let revocable = match app.tokens().revocable(&authid).await {
         Ok(revocable) => revocable,
         Err(refused) => {
-            let (answer, why) = reason_text::unopened(&refused, &authid, &request, &app);
+            let (answer, why) = exchange::unopened_on_page(&refused, &authid, &request, &app);
             return refuse(&answer, &why, &authid);
         }
     };
     let (client, grant) = (client::of(&request, &app), revocable.grant());
+    if let Revocable::Login(opened) = &revocable
+        && let Err((answer, why)) = prove(opened, &request, &app).await
+    {
+        return refuse(&answer, &why, &authid);
+    }
     let admit = || app.limits().revocations.admits(client, Some(grant));
     let done = app.tokens().revoke(revocable, at_provider, admit).await;
     audit::revoked(&done, &request, &app);
     alone(if as_json { to_program(&done, &app) } else { to_person(&done, &authid, &request, &app) })
 }
 
-fn at_provider(request: &HttpRequest, form: &Form) -> Option<AtProvider> {
+/// An old AuthID may be made up, and each would leave a line for ever: its provider is asked first.
+async fn prove(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), (Answer, Text)> {
+    if let Err(wait) = exchange::may_ask(opened, request, app) {
+        return Err((Answer::too_many(wait), Text::new("reason.too_many")));
+    }
+    let proven = app.tokens().prove(opened).await;
+    proven.map_err(|refused| {
+        let answer = exchange::log_refused(&refused, opened, request, app);
+        let provider = errors::provider_name(&opened.login.service, app.catalogue());
+        (answer, reason_text::refused(&refused).with("provider", provider))
+    })
+}
+
+fn at_provider(request: &HttpRequest, form: &Form) -> Option<ProviderRevocationMode> {
     let named = form.only("at_provider").ok()?.map(str::to_owned).or_else(|| form::query(request, "at_provider"));
     match named.as_deref() {
-        None => Some(AtProvider::IfHarmless),
-        Some("yes") => Some(AtProvider::Always),
-        Some("no") => Some(AtProvider::Never),
+        None => Some(ProviderRevocationMode::IfHarmless),
+        Some("yes") => Some(ProviderRevocationMode::Always),
+        Some("no") => Some(ProviderRevocationMode::Never),
         Some(_) => None,
     }
 }
@@ -98,10 +117,10 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
         grant: done.grant.to_string(),
         durable,
         provider: provider.map(|provider| provider.name()),
-        outcome: done.at_provider.word(),
+        outcome: done.at_provider.label(),
         withdraw_url: provider.and_then(|provider| provider.withdraw_url()),
-        pasted: (done.at_provider == Withdrawal::WouldEndAllLogins).then_some(pasted),
-        request_id: middleware::request_id(request),
+        pasted: (done.at_provider == ProviderRevocation::WouldEndAllLogins).then_some(pasted),
+        request_id: request_id::of(request),
     };
     page::show(request, app, status, "revoked.html", page)
 }

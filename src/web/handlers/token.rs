@@ -2,7 +2,9 @@
 //! token endpoint: the AuthID is its refresh token.
 
 use crate::app::App;
+use crate::web::exchange;
 use crate::web::request::form::Form;
+use crate::web::response::rejection;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -21,7 +23,7 @@ struct Body<'a> {
 
 /// `POST /token`. Client credentials are not looked at: the AuthID is the only secret.
 pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
-    let bad = |error, description| refuse(StatusCode::BAD_REQUEST, error, description);
+    let bad = |error, description| rejection::oauth_error(StatusCode::BAD_REQUEST, error, description);
     let grant_type = match form.only("grant_type") {
         Ok(Some(grant_type)) => grant_type,
         _ => return bad("invalid_request", "Exactly one parameter grant_type is required."),
@@ -33,7 +35,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         Ok(Some(authid)) => authid,
         _ => return bad("invalid_request", "Exactly one parameter refresh_token is required: the AuthID."),
     };
-    match crate::web::access(&request, &app, authid).await {
+    match exchange::exchange(&request, &app, authid).await {
         Ok(granted) => HttpResponse::Ok().insert_header((header::PRAGMA, "no-cache")).json(Body {
             access_token: granted.access.token.expose_secret(),
             token_type: "Bearer",
@@ -42,16 +44,11 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
         }),
         Err(answer) => {
             let (status, error) = answer.oauth();
-            let mut response = refuse(status, error, &answer.reason);
+            let mut response = rejection::oauth_error(status, error, &answer.reason);
             if status == StatusCode::SERVICE_UNAVAILABLE {
                 response.headers_mut().insert(header::RETRY_AFTER, answer.wait().into());
             }
             response
         }
     }
-}
-
-/// RFC 6749 section 5.2.
-pub(in crate::web) fn refuse(status: StatusCode, error: &str, description: &str) -> HttpResponse {
-    HttpResponse::build(status).json(serde_json::json!({ "error": error, "error_description": description }))
 }

@@ -2,13 +2,14 @@
 //! http where https is meant to be, and a step of a login that a browser asked for ahead of time (Fetch Metadata).
 
 use crate::app::App;
-use crate::login::Origin;
 use crate::mitigation::{self, Mitigation};
+use crate::net::Origin;
+use crate::web::audience::AUTHID_HEADER;
 use crate::web::client;
-use crate::web::handlers::{refresh, token};
-use crate::web::request::authid;
+use crate::web::request::{authid, csrf};
 use crate::web::response::errors::Answer;
 use crate::web::response::page::ErrorPage;
+use crate::web::response::rejection;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::uri::PathAndQuery;
@@ -41,7 +42,7 @@ pub(in crate::web) fn fold(request: &mut ServiceRequest) {
 pub(in crate::web) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> {
     // As the router sees it: `%6C` is an `l`.
     let path = request.match_info().as_str();
-    let has_authid = request.headers().contains_key(&authid::HEADER);
+    let has_authid = request.headers().contains_key(&AUTHID_HEADER);
     if mitigation::on(Mitigation::PlainHttp)
         && (has_authid || is_private(path))
         && client::came_by_plain_http(request, app)
@@ -49,10 +50,10 @@ pub(in crate::web) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpRe
         return Some(plain_http(request, app));
     }
     if has_authid && !authid::is_taken_at(request, path) {
-        return Some(authid::wrong_address(request, app));
+        return Some(wrong_address(request, app));
     }
     if mitigation::on(Mitigation::Navigation) && matches!(path, "/login" | "/logged-in") {
-        if is_prefetch(request) {
+        if csrf::is_prefetch(request) {
             return Some(not_navigated(request, app, StatusCode::SERVICE_UNAVAILABLE));
         }
         if has_other_destination(request) {
@@ -63,16 +64,12 @@ pub(in crate::web) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpRe
         .then(|| wrong_name(request, app))
 }
 
-/// Whether a browser asks ahead of time. `Sec-Purpose` is the standard's name (Fetch, section 3.7); older browsers send
-/// the others. A request that renders ahead (`prefetch;prerender`, `preview`) is one of them.
-pub(in crate::web) fn is_prefetch(request: &HttpRequest) -> bool {
-    let mut purposes = ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter();
-    purposes.any(|name| {
-        request.headers().get_all(name).any(|value| {
-            let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-            ["prefetch", "prerender", "preview"].iter().any(|purpose| value.contains(purpose))
-        })
-    })
+/// For a client that sends its AuthID elsewhere.
+fn wrong_address(request: &HttpRequest, app: &App) -> HttpResponse {
+    let own = app.own_origin().as_str();
+    let reason =
+        format!("This is not the address that gives access. Please set the client's oauth-url to {own}/refresh");
+    rejection::x_reason(request, &Answer::unfit(StatusCode::NOT_FOUND, reason))
 }
 
 /// Whether the browser says that it loads something else than a page of its own: an image, a script, a frame, a `fetch`.
@@ -117,7 +114,7 @@ pub(in crate::web) fn hosts(request: &HttpRequest) -> impl Iterator<Item = Optio
 
 /// Whether it names this very machine.
 pub(in crate::web) fn is_loopback(host: &Host) -> bool {
-    Origin::of(&format!("http://{host}")).is_some_and(|origin| origin.is_loopback())
+    Origin::parse(&format!("http://{host}")).is_some_and(|origin| origin.is_loopback())
 }
 
 fn by_reference(host: &Host) -> Host<&str> {
@@ -130,7 +127,7 @@ fn by_reference(host: &Host) -> Host<&str> {
 
 fn wrong_name(request: &HttpRequest, app: &App) -> HttpResponse {
     let message = "This server was asked for under a name that is not its own.";
-    if request.headers().contains_key(&authid::HEADER) {
+    if request.headers().contains_key(&AUTHID_HEADER) {
         return refuse(request, StatusCode::MISDIRECTED_REQUEST, message);
     }
     ErrorPage::new("wrong_name").action(app.public_url().as_str(), "action.open_own").show(
@@ -146,11 +143,11 @@ pub(in crate::web) fn plain_http(request: &HttpRequest, app: &App) -> HttpRespon
     // Duplicati's page opens the address that its clients use.
     let is_page = request.path() == "/refresh" && authid::is_browser(request);
     match request.path() {
-        path if (path == "/refresh" && !is_page) || request.headers().contains_key(&authid::HEADER) => {
+        path if (path == "/refresh" && !is_page) || request.headers().contains_key(&AUTHID_HEADER) => {
             refuse(request, StatusCode::FORBIDDEN, message)
         }
         "/token" => {
-            let mut response = token::refuse(StatusCode::FORBIDDEN, "invalid_request", message);
+            let mut response = rejection::oauth_error(StatusCode::FORBIDDEN, "invalid_request", message);
             response
                 .headers_mut()
                 .insert(HeaderName::from_static("x-reason"), HeaderValue::from_static(message.trim_end_matches('.')));
@@ -165,5 +162,5 @@ pub(in crate::web) fn plain_http(request: &HttpRequest, app: &App) -> HttpRespon
 }
 
 fn refuse(request: &HttpRequest, status: StatusCode, message: &'static str) -> HttpResponse {
-    refresh::refuse(request, &Answer::unfit(status, message.trim_end_matches('.')))
+    rejection::x_reason(request, &Answer::unfit(status, message.trim_end_matches('.')))
 }

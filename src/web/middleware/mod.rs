@@ -8,8 +8,7 @@ pub(in crate::web) mod oauth_url;
 
 use crate::app::App;
 use crate::meter;
-use crate::web::client;
-use crate::web::handlers::refresh;
+use crate::web::request_id::{self, Number, REQUEST_ID, milliseconds};
 use crate::web::response::errors::Answer;
 use crate::web::response::rejection;
 use actix_web::body::MessageBody;
@@ -18,14 +17,10 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, web};
+use actix_web::{Error, HttpMessage, web};
 use futures_util::FutureExt;
 use std::borrow::Cow;
-use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tracing::{Instrument, Span};
 
@@ -34,8 +29,6 @@ pub(in crate::web) const CSP: &str = "default-src 'none'; script-src 'self'; sty
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
-/// The longest `X-Request-Id` that is taken over, in bytes.
-const MAX_ID: usize = 128;
 /// The longest path and query, in bytes.
 pub(in crate::web) const MAX_URI: usize = 4 * 1024;
 /// What balancers and containers ask.
@@ -45,53 +38,9 @@ const HSTS: &str = "max-age=31536000";
 
 static PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Tells one request from the others of this process.
-#[derive(Clone, Copy)]
-struct Number(u64);
-
-impl Number {
-    fn next() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(1);
-        Self(COUNT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-impl fmt::Display for Number {
-    /// `5f3a9c21d07b664e`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SipHash with a key of this process: strangers are not told how many requests there were, and processes whose
-        // lines meet in one log are told apart.
-        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        write!(f, "{:016x}", KEY.hash_one(self.0))
-    }
-}
-
-/// Names a request, in the log, in answers with an error and on their pages: as a trusted proxy does that sends
-/// `X-Request-Id`, otherwise by its number. Made only when there is something to say.
-pub(in crate::web) fn request_id(request: &HttpRequest) -> String {
-    let number = || request.extensions().get::<Number>().map(Number::to_string).unwrap_or_default();
-    proxys_id(request).map_or_else(number, str::to_owned)
-}
-
-/// What a trusted proxy calls the request. Two names are none: one of them may be the client's.
-fn proxys_id(request: &HttpRequest) -> Option<&str> {
-    let mut values = request.headers().get_all(&REQUEST_ID);
-    let (value, None) = (values.next()?.to_str().ok()?, values.next()) else { return None };
-    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@".contains(&byte);
-    let well_formed = (1..=MAX_ID).contains(&value.len()) && value.bytes().all(usual);
-    let app = request.app_data::<web::Data<App>>()?;
-    (well_formed && client::is_from_a_trusted_proxy(request, app)).then_some(value)
-}
-
-/// The span of a request, made where there is something to say: it costs as much as opening an AuthID.
-pub(in crate::web) fn span(request: &HttpRequest) -> Span {
-    tracing::info_span!("request", request_id = request_id(request), grant = tracing::field::Empty)
-}
 
 /// The outermost layer around every route.
-pub(in crate::web) async fn around(
+pub(in crate::web) async fn wrap(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
@@ -102,7 +51,7 @@ pub(in crate::web) async fn around(
     let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
     // These two make their own span when there is something to say.
     let fast = ["/refresh", "/token"].into_iter().find(|path| *path == request.path());
-    let span = if fast.is_some() { Span::none() } else { span(request.request()) };
+    let span = if fast.is_some() { Span::none() } else { request_id::span(request.request()) };
     let begun = Instant::now();
     let refused = match request.app_data::<web::Data<App>>() {
         _ if too_long => Some(rejection::answer(request.request(), StatusCode::URI_TOO_LONG)),
@@ -126,11 +75,11 @@ pub(in crate::web) async fn around(
         }
     }
     let failed = !response.status().is_success() && !response.status().is_redirection();
-    if failed && let Ok(value) = HeaderValue::try_from(request_id(response.request())) {
+    if failed && let Ok(value) = HeaderValue::try_from(request_id::of(response.request())) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     if failed || tracing::enabled!(tracing::Level::DEBUG) {
-        let span = if fast.is_some() { self::span(response.request()) } else { span };
+        let span = if fast.is_some() { request_id::span(response.request()) } else { span };
         span.in_scope(|| log(&route, response.request().method(), response.status(), begun));
     }
     Ok(response)
@@ -139,7 +88,7 @@ pub(in crate::web) async fn around(
 /// What is told when a handler panics; without it the connection would just end, and Duplicati ask three times more.
 fn panicked(https: bool) -> Error {
     tracing::error!("a request met a fault of this program, which the line before this one names; please report it");
-    let mut response = refresh::refusal(&Answer::internal(), StatusCode::SERVICE_UNAVAILABLE);
+    let mut response = rejection::without_audience(&Answer::internal(), StatusCode::SERVICE_UNAVAILABLE);
     protect(response.headers_mut(), https);
     InternalError::from_response("a panic", response).into()
 }
@@ -184,11 +133,6 @@ fn log(route: &str, method: &Method, status: StatusCode, begun: Instant) {
     }
 }
 
-/// How long ago that was, as all durations in the log are told: in milliseconds, to the microsecond.
-pub(in crate::web) fn milliseconds(begun: Instant) -> f64 {
-    begun.elapsed().as_micros() as f64 / 1000.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_told_with_a_reason_and_the_same_protection() {
         let broken = web::to(|| async { if true { panic!("on purpose") } else { "ok" } });
-        let app = init_service(App::new().wrap(from_fn(around)).default_service(broken)).await;
+        let app = init_service(App::new().wrap(from_fn(wrap)).default_service(broken)).await;
         let error = app.call(TestRequest::get().uri("/refresh").to_request()).await.err().unwrap();
         let response = error.error_response();
         assert_eq!(response.status(), 503);

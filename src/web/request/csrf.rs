@@ -1,20 +1,13 @@
-//! What a browser tells about itself: the binder cookie, where it comes from, whether a form is our own.
+//! What a browser tells about itself: the browser cookie, where it comes from, whether a form is our own.
 
 use crate::app::App;
-use crate::login::Binder;
 use crate::mitigation::{self, Mitigation};
-use crate::web::cookie::Cookie;
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderValue;
 
 /// The text of a header, if there is one and it is text.
 pub(in crate::web) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
-}
-
-/// The browser's binder, if its cookie holds one.
-pub(in crate::web) fn binder(request: &HttpRequest, app: &App) -> Option<Binder> {
-    Binder::parse(Cookie::Binder.read(request, app)?)
 }
 
 /// Whether another site's page sent this form. Where the browser says by `Sec-Fetch-Site` who did, that decides: no page
@@ -61,4 +54,16 @@ pub(in crate::web) fn cause(request: &HttpRequest) -> Cause {
 
 fn sites(request: &HttpRequest) -> impl Iterator<Item = &[u8]> {
     request.headers().get_all("sec-fetch-site").map(HeaderValue::as_bytes)
+}
+
+/// Whether a browser asks ahead of time. `Sec-Purpose` is the standard's name (Fetch, section 3.7); older browsers send
+/// the others. A request that renders ahead (`prefetch;prerender`, `preview`) is one of them.
+pub(in crate::web) fn is_prefetch(request: &HttpRequest) -> bool {
+    let mut purposes = ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter();
+    purposes.any(|name| {
+        request.headers().get_all(name).any(|value| {
+            let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+            ["prefetch", "prerender", "preview"].iter().any(|purpose| value.contains(purpose))
+        })
+    })
 }

@@ -1,6 +1,6 @@
 //! Forms and queries, as pairs in their order: what is there twice must not be mistaken for something else.
 
-use crate::web::request::authid;
+use crate::web::audience::AUTHID_HEADER;
 use crate::web::response::rejection;
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpRequest, dev, web};
@@ -45,7 +45,7 @@ impl FromRequest for Form {
         let request = request.clone();
         let body = web::Bytes::from_request(&request, payload);
         Box::pin(async move {
-            if request.headers().contains_key(&authid::HEADER) {
+            if request.headers().contains_key(&AUTHID_HEADER) {
                 return Ok(Self(Vec::new()));
             }
             let refuse = |status| {

@@ -130,7 +130,9 @@ impl Answer {
         const INVALID: &str =
             "This AuthID is not valid here: it is damaged, incomplete or from another server. Please create a new one";
         match refused {
-            ExchangeError::Parse(ParseError::Malformed) | ExchangeError::Forged => Self::permanent(INVALID),
+            ExchangeError::Parse(ParseError::Malformed) | ExchangeError::NotStored(_) | ExchangeError::Forged => {
+                Self::permanent(INVALID)
+            }
             ExchangeError::Parse(ParseError::Version1 | ParseError::Version2(_)) => Self::permanent(
                 "This AuthID was made by an older kind of server and cannot be used here. Please create a new one",
             ),
@@ -198,6 +200,10 @@ impl Answer {
             ExchangeError::NoRoom => Self::passing(
                 "This server has no room to wait for an answer: too many requests wait already. Your AuthID should be fine; please try again in half a minute",
             ),
+            ExchangeError::OldStore(_) => Self::operator(
+                "This server cannot read what the server before it kept of this login. Please try again later; if it stays, tell the server's operator",
+            ),
+            ExchangeError::Guessed(wait) => Self::too_many(*wait),
             ExchangeError::Internal => Self::internal(),
         }
     }

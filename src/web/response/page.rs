@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::clock::{UnixTime, rfc3339};
 use crate::texts::{Language, Text};
-use crate::web::middleware::request_id;
+use crate::web::request_id;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
@@ -19,7 +19,7 @@ pub(in crate::web) fn show(
     page: impl Serialize,
 ) -> HttpResponse {
     let content_type = if template.ends_with(".txt") { ContentType::plaintext() } else { ContentType::html() };
-    let language = Language::of(request);
+    let language = Language::from_request(request);
     match app.pages().render(language, template, page) {
         Ok(page) => HttpResponse::build(status)
             .content_type(content_type)
@@ -34,9 +34,18 @@ pub(in crate::web) fn show(
     }
 }
 
+/// Sends a browser on to another page of ours. With the policy of our pages, `same-origin`, it would forget which page
+/// opened the window, and with it where the AuthID may go.
+pub(in crate::web) fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
+        .finish()
+}
+
 /// A text without markup, in the browser's language.
 pub(in crate::web) fn say(request: &HttpRequest, app: &App, text: &Text) -> String {
-    app.pages().say(Language::of(request), text).unwrap_or_else(|error| {
+    app.pages().say(Language::from_request(request), text).unwrap_or_else(|error| {
         cannot_be_rendered(text.key(), &error);
         String::new()
     })
@@ -155,7 +164,7 @@ impl ErrorPage {
             next,
             action_url: self.action_url,
             action_text: say(request, app, &self.action_text),
-            request_id: request_id(request),
+            request_id: request_id::of(request),
         };
         show(request, app, status, "error.html", page)
     }

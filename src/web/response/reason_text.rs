@@ -1,39 +1,12 @@
 //! Why an AuthID or a revoke code is no good, as the pages tell it: the text for each reason that `reason` has an
 //! `X-Reason` for. Here a person reads it, in their language, and may paste something else.
 
-use crate::app::App;
 use crate::authid::ParseError;
 use crate::denylist::Denied;
-use crate::provider::{ErrorClass, ProviderError};
+use crate::provider::{Availability, ErrorClass, ProviderError, Service};
 use crate::seal::NoKey;
 use crate::texts::Text;
 use crate::tokens::ExchangeError;
-use crate::web::exchange;
-use crate::web::request::authid::NoAuthId;
-use crate::web::response::errors::Answer;
-use actix_web::HttpRequest;
-
-/// Why nothing was done with what was sent.
-pub(in crate::web) fn no_authid(why: NoAuthId) -> Text {
-    Text::new(match why {
-        NoAuthId::Missing => "reason.missing",
-        NoAuthId::Several => "reason.several",
-        NoAuthId::InUrl => "reason.in_url",
-    })
-}
-
-/// [`exchange::unopened`], and what the page says.
-pub(in crate::web) fn unopened(
-    refused: &ExchangeError,
-    pasted: &str,
-    request: &HttpRequest,
-    app: &App,
-) -> (Answer, Text) {
-    let answer = exchange::unopened(refused, pasted, request, app);
-    // Nothing else that does not open has to wait.
-    let is_limited = answer.retry_after.is_some();
-    (answer, if is_limited { Text::new("reason.too_many") } else { self::refused(refused) })
-}
 
 /// The reason that the configuration gives for the end of a service.
 pub(in crate::web) fn gone(reason: &str) -> Text {
@@ -43,7 +16,9 @@ pub(in crate::web) fn gone(reason: &str) -> Text {
 /// Why an AuthID gives no access, or cannot be opened. The provider's name is for the caller to fill in.
 pub(in crate::web) fn refused(refused: &ExchangeError) -> Text {
     Text::new(match refused {
-        ExchangeError::Parse(ParseError::Malformed) | ExchangeError::Forged => "reason.invalid",
+        ExchangeError::Parse(ParseError::Malformed) | ExchangeError::NotStored(_) | ExchangeError::Forged => {
+            "reason.invalid"
+        }
         ExchangeError::Parse(ParseError::Version1 | ParseError::Version2(_)) => "reason.old_kind",
         ExchangeError::IsRevokeCode => "reason.is_revoke_code",
         ExchangeError::NoKey(_, NoKey::Newer) => "reason.newer_key",
@@ -65,6 +40,8 @@ pub(in crate::web) fn refused(refused: &ExchangeError) -> Text {
         ExchangeError::StoreDown => "reason.store_down",
         ExchangeError::TimedOut => "reason.timed_out",
         ExchangeError::NoRoom => "reason.no_room",
+        ExchangeError::OldStore(_) => "reason.old_store",
+        ExchangeError::Guessed(_) => "reason.too_many",
         ExchangeError::Internal => "reason.fault",
     })
 }
@@ -88,4 +65,14 @@ fn failed(failure: &ProviderError) -> Text {
         ProviderError::NotOffered => "reason.not_offered",
         ProviderError::TimedOut => "reason.timed_out",
     })
+}
+
+/// Why a service cannot be chosen, for visitors; `None` if it can.
+pub(in crate::web) fn unavailable(service: &Service) -> Option<Text> {
+    match service.availability() {
+        Availability::Offered => None,
+        Availability::NotConfigured | Availability::SwitchedOff => Some(Text::new("unavailable.not_configured")),
+        Availability::NeedsStore => Some(Text::new("unavailable.needs_store")),
+        Availability::Gone { reason, .. } => Some(gone(reason)),
+    }
 }

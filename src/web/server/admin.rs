@@ -29,9 +29,10 @@ fn routes(config: &mut web::ServiceConfig) {
     };
     let get = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
     at("/metrics", get().to(metrics));
-    at("/healthz", get().to(crate::web::handlers::acme::healthz));
+    at("/healthz", get().to(crate::web::handlers::probes::healthz));
     at("/readyz", get().to(readyz));
     at("/keyring", get().to(keyring));
+    at("/legacy", get().to(legacy));
 }
 
 /// The names that it may be asked for under, beside addresses and `localhost`.
@@ -99,4 +100,9 @@ async fn readyz(app: web::Data<App>) -> HttpResponse {
 /// `GET /keyring`: what `authseal keys` compares.
 async fn keyring(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(app.health().keyring())
+}
+
+/// `GET /legacy`: what `authseal legacy` adds up.
+async fn legacy(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(app.tokens().old_authids())
 }

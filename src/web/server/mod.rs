@@ -8,9 +8,10 @@ pub(in crate::web) mod running;
 use crate::app::App;
 use crate::config::Listeners;
 use crate::socket::{self, Crowd};
+use crate::web::middleware;
 use crate::web::request::form::MAX_FORM;
 use crate::web::response::rejection;
-use crate::web::{middleware, routes};
+use crate::web::routes::routes;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
@@ -82,7 +83,7 @@ pub fn service(
     actix_web::App::new()
         .app_data(app)
         .app_data(web::PayloadConfig::new(MAX_FORM))
-        .wrap(from_fn(middleware::around))
+        .wrap(from_fn(middleware::wrap))
         .configure(|config| routes(config, &meter))
         .default_service(web::route().to(rejection::not_found))
 }

@@ -4,10 +4,11 @@
 use crate::app::App;
 use crate::authid::ServiceId;
 use crate::socket::{Crowd, serve};
-use crate::web::handlers::acme;
+use crate::web::audience::AUTHID_HEADER;
+use crate::web::handlers::{acme, probes};
 use crate::web::middleware;
 use crate::web::middleware::{https_and_host, oauth_url};
-use crate::web::request::{authid, form};
+use crate::web::request::form;
 use crate::web::response::rejection;
 use crate::web::server::running::FINISH;
 use actix_web::body::MessageBody;
@@ -37,7 +38,7 @@ pub(in crate::web) fn server(
             .wrap(from_fn(at_the_door))
             .wrap(headers)
             .route("/.well-known/acme-challenge/{token}", web::get().to(acme::acme))
-            .route("/healthz", web::get().to(acme::healthz))
+            .route("/healthz", web::get().to(probes::healthz))
             .default_service(web::to(redirect))
     };
     serve(service, listeners, None, crowd, 1, FINISH)
@@ -51,7 +52,7 @@ async fn at_the_door(
     https_and_host::fold(&mut request);
     oauth_url::read(&mut request);
     match request.app_data::<web::Data<App>>() {
-        Some(app) if request.headers().contains_key(&authid::HEADER) => {
+        Some(app) if request.headers().contains_key(&AUTHID_HEADER) => {
             let answer = https_and_host::plain_http(request.request(), app);
             Ok(request.into_response(answer).map_into_right_body())
         }

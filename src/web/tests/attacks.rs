@@ -15,10 +15,10 @@ use std::time::Duration;
 
 #[test]
 fn every_guard_has_its_attack() {
-    let (_, guards) = include_str!("../../mitigation.rs").split_once("enum Mitigation {").unwrap();
-    let (guards, _) = guards.split_once("\n}").unwrap();
-    let names: Vec<_> = guards.lines().filter_map(|line| line.trim().strip_suffix(',')).collect();
-    assert!(names.contains(&"Binder"), "{names:?}");
+    let (_, mitigations) = include_str!("../../mitigation.rs").split_once("enum Mitigation {").unwrap();
+    let (mitigations, _) = mitigations.split_once("\n}").unwrap();
+    let names: Vec<_> = mitigations.lines().filter_map(|line| line.trim().strip_suffix(',')).collect();
+    assert!(names.contains(&"BrowserCookie"), "{names:?}");
     for name in names {
         assert!(
             [include_str!("attacks.rs"), include_str!("attacks/callback.rs"), include_str!("attacks/delivery.rs")]
@@ -31,7 +31,7 @@ fn every_guard_has_its_attack() {
 
 #[tokio::test]
 async fn a_login_does_not_end_in_another_browser() {
-    prove(Mitigation::Binder, 400, async |site| {
+    prove(Mitigation::BrowserCookie, 400, async |site| {
         let state = site.browser(ELSEWHERE).await.leave(UI, TOKEN).await;
         let page = site.browser(HOME).await.come_back(&state).await;
         page.won(page.has_authid())
@@ -41,7 +41,7 @@ async fn a_login_does_not_end_in_another_browser() {
 
 #[tokio::test]
 async fn a_login_link_is_of_no_use_in_another_browser() {
-    prove(Mitigation::Binder, 303, async |site| {
+    prove(Mitigation::BrowserCookie, 303, async |site| {
         let ctx = site.browser(ELSEWHERE).await.open(UI, TOKEN).await;
         let away = site.browser(HOME).await.get(&format!("/login?id=drive&ctx={ctx}"), &[]).await;
         away.won(away.leads_to_provider())
@@ -51,7 +51,7 @@ async fn a_login_link_is_of_no_use_in_another_browser() {
 
 #[tokio::test]
 async fn a_stolen_ticket_is_of_no_use_in_another_browser() {
-    prove(Mitigation::Binder, 400, async |site| {
+    prove(Mitigation::BrowserCookie, 400, async |site| {
         let page = site.browser(HOME).await.log_in(EVIL, TOKEN).await;
         let ticket = page.between("data-ticket=\"", "\"");
         let sent = site.browser(ELSEWHERE).await.post("/deliver", &[("grant", &ticket)], &[]).await;

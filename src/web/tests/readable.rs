@@ -10,9 +10,9 @@ use crate::denylist::Denied;
 use crate::provider::{ErrorClass, ProviderError};
 use crate::seal::{Epoch, NoKey};
 use crate::tokens::ExchangeError;
-use crate::web::handlers::refresh;
 use crate::web::request::authid::NoAuthId;
 use crate::web::response::errors::Answer;
+use crate::web::response::rejection;
 use actix_web::body::MessageBody;
 use reading::{Backend, Generation, Operation, Refusal};
 use std::time::Duration;
@@ -102,6 +102,9 @@ rows! { refusals, ExchangeError,
     ExchangeError::StoreDown => ExchangeError::StoreDown, Later;
     ExchangeError::TimedOut => ExchangeError::TimedOut, Later;
     ExchangeError::NoRoom => ExchangeError::NoRoom, Later;
+    ExchangeError::NotStored(_) => ExchangeError::NotStored(String::new()), User;
+    ExchangeError::OldStore(_) => ExchangeError::OldStore(String::new()), Operator;
+    ExchangeError::Guessed(_) => ExchangeError::Guessed(Duration::from_secs(60)), Later;
     ExchangeError::Internal => ExchangeError::Internal, Operator;
 }
 
@@ -124,7 +127,7 @@ fn every_reason_is_read_in_full_by_the_users_of_every_backend() {
     for (answer, turn) in answers("Google") {
         let reason = answer.reason.as_ref();
         for backend in Backend::ALL {
-            let response = refresh::told(&answer, Some(&format!("v3:{}:9:x", backend.service())), OWN);
+            let response = rejection::told(&answer, Some(&format!("v3:{}:9:x", backend.service())), OWN);
             let status = response.status();
             assert_eq!(status.as_u16(), if turn == User { 401 } else { 503 }, "{reason}");
             assert_eq!(response.headers().contains_key("retry-after"), status == 503, "{reason}");

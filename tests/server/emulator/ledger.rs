@@ -135,6 +135,12 @@ impl Ledger {
         tokens
     }
 
+    /// Gives the refresh token of the last login another text.
+    pub(crate) fn rename(&mut self, refresh_token: &str) {
+        let newest = self.logins.last_mut().and_then(|login| login.refresh.last_mut());
+        newest.unwrap().text = refresh_token.to_owned();
+    }
+
     /// A personal login token, to be pasted.
     pub(crate) fn new_login_token(&mut self) -> String {
         let text = secret("", "login");

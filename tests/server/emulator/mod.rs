@@ -172,6 +172,12 @@ impl Emulator {
         self.shared.ledger.lock().unwrap().log_in(scope, true)
     }
 
+    /// A login that was made before the test, somewhere else: with this refresh token.
+    pub(crate) fn knows(&self, refresh_token: &str) {
+        self.log_in();
+        self.shared.ledger.lock().unwrap().rename(refresh_token);
+    }
+
     /// A personal login token as its owner copies it: base64url of JSON. Its link leads into the honeypot.
     pub(crate) fn login_token(&self) -> String {
         let token = self.shared.ledger.lock().unwrap().new_login_token();

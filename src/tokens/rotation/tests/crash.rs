@@ -301,7 +301,7 @@ async fn a_renewal_that_hangs_does_not_keep_the_answer_waiting() {
         let answer = provider.refresh(&token);
         // From now on the store's lock is somebody else's.
         held.store(true, Ordering::Release);
-        let (renewal, read) = (steps::RENEW + Duration::from_millis(500), &read);
+        let (renewal, read) = (state_machine::RENEW + Duration::from_millis(500), &read);
         async move {
             tokio::time::sleep(renewal).await;
             read.store(true, Ordering::Release);
@@ -311,7 +311,7 @@ async fn a_renewal_that_hangs_does_not_keep_the_answer_waiting() {
     };
     let exchange = rotation.exchange(&login, STRICT, true, deadline(), &ask);
     let release = async {
-        tokio::time::sleep(steps::RENEW + Duration::from_secs(1)).await;
+        tokio::time::sleep(state_machine::RENEW + Duration::from_secs(1)).await;
         assert!(read.load(Ordering::Acquire), "the answer is read while the renewal waits for the lock");
         held.store(false, Ordering::Release);
     };

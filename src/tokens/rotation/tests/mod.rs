@@ -3,23 +3,16 @@
 mod crash;
 mod model;
 
-use super::unwritten::Pending;
+use super::pending_writes::Pending;
 use super::*;
 use crate::authid::ServiceId;
-use crate::seal::{Keyring, NoKey, new_secret_text};
+pub(super) use crate::seal::testing::keyring_text;
+use crate::seal::{Keyring, NoKey};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-pub(super) fn keyring_text(primary: i64, epochs: &[i64]) -> String {
-    let keys = epochs.iter().map(|epoch| {
-        let secret = new_secret_text(Epoch::try_from(*epoch).unwrap()).unwrap();
-        format!("[[key]]\nepoch = {epoch}\nsecret = \"{}\"\n", *secret)
-    });
-    format!("primary = {primary}\n{}", keys.collect::<String>())
-}
 
 pub(super) fn login() -> Grant {
     Grant::new(ServiceId::parse("box.com").unwrap(), "token-0".to_owned().into(), 1_795_428_000).unwrap()
@@ -362,7 +355,7 @@ async fn a_machine_that_slept_on_its_mark_looks_again_before_it_asks() {
     run.seen = Found { blob: Some(marked), record };
     for seconds in [6, -10] {
         replicas.clock.step(seconds);
-        assert_eq!(run.ask().await, steps::Event::Late);
+        assert_eq!(run.ask().await, state_machine::Event::Late);
         replicas.clock.step(-seconds);
     }
 }

@@ -1,8 +1,10 @@
 //! Every order of events, checked: callers follow the product's own steps in a world of a store, a provider whose refresh
-//! tokens work once, and time. Callers may start late, stand still or crash at any point; answers come late or are lost;
+//! tokens work once, and time. Callers may start late, stop or crash at any point; answers come late or are lost;
 //! renewals of a mark do not get through; the store fails, or forgets what it had acknowledged; clocks differ.
 
-use super::super::steps::{Command, End, Event, Exchange, HOLD_OFF, Now, Outcome, QUIET, RENEW, SKEW, View, Wanted};
+use super::super::state_machine::{
+    Command, End, Event, Exchange, HOLD_OFF, Now, Outcome, QUIET, RENEW, SKEW, View, Wanted,
+};
 use crate::clock::UnixTime;
 use stateright::{Checker, Model, Property};
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! What the attacks are made at: a server with its provider, browsers, and the proof itself.
 
-use crate::access::hash;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::mitigation::{self, Mitigation};
-use crate::seal::{Epoch, new_secret_text};
+use crate::password::hash;
+use crate::seal::testing::keyring_text;
 use crate::web::service;
 use actix_web::http::header;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
@@ -79,8 +79,7 @@ impl Site {
             fs::write(folder.path().join(name), text).unwrap();
             fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
         };
-        let secret = new_secret_text(Epoch::parse("1").unwrap()).unwrap();
-        write("keys.toml", format!("primary = 1\n[[key]]\nepoch = 1\nsecret = \"{}\"\n", *secret));
+        write("keys.toml", keyring_text(1, &[1]));
         write("denylist", "authseal-denylist 1\n".to_owned());
         write("password", PASSWORD_HASH.clone());
         write(
@@ -110,7 +109,7 @@ impl Site {
         Self { app, clock, provider, _folder: folder }
     }
 
-    /// A browser somewhere that has been here before, so it has a binder of its own.
+    /// A browser somewhere that has been here before, so it has a browser cookie of its own.
     pub(super) async fn browser(&self, address: &'static str) -> Browser<'_> {
         let mut browser = Browser { site: self, address, direct: false, cookies: BTreeMap::new() };
         browser.get("/", &[]).await;

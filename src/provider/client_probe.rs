@@ -1,0 +1,79 @@
+//! Asks a token address with a code that cannot be good, before anybody depends on it: the answer tells whether the
+//! address is one, and whether the client's id and secret are taken. Most servers look at the client first, so only a
+//! refusal of the client says something, and any other refusal of the request is well.
+
+use super::client_auth::{Choice, candidates, refuses_client};
+use super::discovery::Metadata;
+use super::error::{Fault, ProviderError};
+use super::http::{Call, Payload};
+use super::service::{Client, Provider};
+use super::token_response::Answer;
+use super::{ClientAuth, ProviderClient, Trouble};
+use tokio::time::Instant;
+use url::Url;
+
+/// As long as the shortest verifier (RFC 7636 section 4.1).
+const NONSENSE: &str = "authseal-check-this-is-no-code-of-anybody-and-never-was";
+
+enum Verdict {
+    Well,
+    ClientRefused,
+    NoTokenEndpoint(String),
+}
+
+impl ProviderClient {
+    /// What is wrong at a token address, and whether nothing works with it; `None`: nothing, as far as can be told.
+    pub(super) async fn probe(
+        &self,
+        (provider, client): (&Provider, &Client),
+        metadata: Option<&Metadata>,
+        url: &Url,
+        redirect_uri: &str,
+        deadline: Instant,
+    ) -> Option<(bool, Trouble)> {
+        let ways = match (provider.settings.client_auth, &client.secret) {
+            (Some(auth), Some(_)) => vec![auth],
+            (_, None) => vec![ClientAuth::Body],
+            (None, Some(_)) => candidates(client, metadata).0,
+        };
+        for (at, auth) in ways.iter().enumerate() {
+            let mut fields =
+                vec![("grant_type", "authorization_code"), ("code", NONSENSE), ("redirect_uri", redirect_uri)];
+            fields.extend(provider.pkce().then_some(("code_verifier", NONSENSE)));
+            let payload =
+                Payload::Form(fields, Some((client, Choice { auth: *auth, why: "each is tried", next: None })));
+            let call = Call { provider, service: None, name: "check", url: url.clone(), payload };
+            match self.wire().perform(&call, deadline, true, verdict).await {
+                Ok(Verdict::ClientRefused) => {}
+                Ok(Verdict::NoTokenEndpoint(what)) => return Some((true, Trouble::NoTokenEndpoint(what))),
+                Ok(Verdict::Well) if at > 0 => return Some((false, Trouble::OtherAuth(auth.name()))),
+                Ok(Verdict::Well) => return None,
+                Err(Fault { failure: ProviderError::TimedOut, .. }) => return Some((true, Trouble::TimedOut)),
+                Err(_) => return None,
+            }
+        }
+        let tried: Vec<_> = ways.into_iter().map(ClientAuth::name).collect();
+        Some((true, Trouble::ClientRefused(client.id.clone(), tried.join(", "))))
+    }
+}
+
+fn verdict(provider: &Provider, answer: &Answer) -> Result<Verdict, Fault> {
+    let none = |what: String| Ok(Verdict::NoTokenEndpoint(what));
+    let status = answer.status;
+    match (status, &answer.location) {
+        // By its code, or without one. Some servers call any client unauthorized whose code is no good.
+        _ if refuses_client(provider, answer).is_some_and(|plain| plain || status == 401) => Ok(Verdict::ClientRefused),
+        (300..400, Some(place)) => none(format!("is redirected to {}", bare(place))),
+        (300..400 | 404 | 405 | 410, _) => none(format!("answers with HTTP {status}")),
+        _ if answer.body.trim_start().starts_with('<') => none(format!("answers with a page, HTTP {status}")),
+        _ => Ok(Verdict::Well),
+    }
+}
+
+/// Without its query, which may hold anything.
+fn bare(place: &Url) -> String {
+    let mut place = place.clone();
+    place.set_query(None);
+    place.set_fragment(None);
+    place.to_string()
+}

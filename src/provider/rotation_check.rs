@@ -1,0 +1,97 @@
+//! Whether a provider treats its refresh tokens as the configuration says. A wrong `rotation` costs logins, and at first
+//! nothing shows it; so what gives it away is said in the log, once for each provider.
+//!
+//! Kept in memory and bounded; a restart forgets what was seen and said.
+
+use super::service::{Provider, Service};
+use super::unclear_errors::{Doubts, TokenName};
+use super::{ProviderError, RefreshTokenPolicy};
+use crate::clock::Clock;
+use moka::sync::Cache;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+/// How many refresh tokens are remembered that were replaced.
+const MAX_REPLACED: u64 = 10_000;
+
+pub(super) struct Habits {
+    /// By the first half of its SHA-256, each refresh token that was used once and brought a new one.
+    replaced: Cache<[u8; 16], ()>,
+    /// What is known of providers, and so said already or not to be said.
+    known: Mutex<BTreeSet<(String, Habit)>>,
+    doubts: Doubts,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Habit {
+    /// A refresh brings a new refresh token.
+    Replaces,
+    /// A token that was replaced is refused, or it is known not to be: which of both was seen first.
+    OldOnes,
+}
+
+impl Habits {
+    pub(super) fn new(clock: Clock) -> Self {
+        let replaced = Cache::builder().max_capacity(MAX_REPLACED).build();
+        Self { replaced, known: Mutex::default(), doubts: Doubts::new(clock) }
+    }
+
+    /// A refresh with the token `sent` brought `came`.
+    pub(super) fn refreshed(&self, service: &Service, sent: &SecretString, came: Option<&SecretString>) {
+        let provider = &service.provider;
+        let replaced = came.is_some_and(|came| came.expose_secret() != sent.expose_secret());
+        let name = name(sent);
+        self.doubts.worked(&client(service), &name);
+        if self.replaced.contains_key(&name) {
+            self.learn(provider, Habit::OldOnes);
+        } else if replaced && provider.rotation() != RefreshTokenPolicy::SingleUse {
+            self.replaced.insert(name, ());
+        }
+        if replaced && provider.rotation() == RefreshTokenPolicy::Static && self.learn(provider, Habit::Replaces) {
+            tracing::warn!(
+                provider = provider.id,
+                "the provider gave a new refresh token although its rotation is \"none\"; set providers.<id>.rotation"
+            );
+        }
+    }
+
+    /// Whether the login is dead, of which a refresh with the token `sent` failed. Of a replaced token that was used more
+    /// than once a refusal says nothing about the provider: it was withdrawn.
+    pub(super) fn is_dead(&self, service: &Service, sent: &SecretString, failure: ProviderError) -> bool {
+        let (provider, name) = (&service.provider, name(sent));
+        let refused = matches!(failure, ProviderError::Refused(_) | ProviderError::Unclear { status: 400 | 401 });
+        let spent_here = refused && self.replaced.contains_key(&name);
+        if spent_here && self.learn(provider, Habit::OldOnes) {
+            tracing::error!(
+                provider = provider.id,
+                "the provider refused a refresh token that it had replaced; it seems to be single_use: set providers.<id>.rotation"
+            );
+        }
+        let in_doubt = self.doubts.is_dead(&client(service), name, failure);
+        if in_doubt {
+            tracing::warn!(
+                provider = provider.id, service = %service.id, %failure,
+                "the same error came again for a login while others work; the login counts as dead"
+            );
+        }
+        in_doubt || spent_here && !matches!(failure, ProviderError::Refused(_))
+    }
+
+    /// Whether this is new.
+    fn learn(&self, provider: &Provider, habit: Habit) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert((provider.id.clone(), habit))
+    }
+}
+
+/// A registration at a provider: what happens to the logins of one says nothing of those of another.
+fn client(service: &Service) -> String {
+    let client = service.client.as_ref().map_or("", |client| client.id.as_str());
+    format!("{} {client}", service.provider.id)
+}
+
+fn name(token: &SecretString) -> TokenName {
+    let hash: [u8; 32] = Sha256::digest(token.expose_secret().as_bytes()).into();
+    std::array::from_fn(|i| hash[i])
+}

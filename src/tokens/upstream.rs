@@ -1,0 +1,99 @@
+//! One exchange with a provider: by the rotation's rules where refresh tokens change, plainly where they stay; and what is
+//! remembered of its outcome.
+
+use super::cache::{AccessToken, TokenName};
+use super::rotation::{Manner, Rotation};
+use super::{ExchangeError, Inner, SOON};
+use crate::authid::Grant;
+use crate::provider::{ProviderError, RefreshError, RefreshTokenPolicy, Service};
+use futures_util::FutureExt;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one exchange gets of the time for an answer, so that its own reason is known in time.
+const CALL_BUDGET: Duration = Duration::from_millis(19_500);
+
+impl Inner {
+    /// How the store keeps up with a service's refresh tokens, if it has to.
+    pub(super) fn rotation_of(&self, service: &Service) -> Option<(&Rotation, Manner)> {
+        let single_use = match service.provider.rotation() {
+            RefreshTokenPolicy::Static => return None,
+            RefreshTokenPolicy::Rolling => false,
+            RefreshTokenPolicy::SingleUse => true,
+        };
+        Some((self.rotation.as_ref()?, Manner { single_use, days: service.refresh_token_days() }))
+    }
+
+    /// Whether a service's refresh tokens work once, with a store that keeps up with them.
+    pub(super) fn is_single_use(&self, service: &Service) -> bool {
+        self.rotation_of(service).is_some_and(|(_, manner)| manner.single_use)
+    }
+
+    /// A remembered access token that can be handed out again. Where a new one may end the old one (Box), and another
+    /// replica may have fetched one, the store must have agreed lately.
+    pub(super) fn recall(&self, login: &Grant, service: &Service) -> Option<Arc<AccessToken>> {
+        let current = match self.rotation_of(service) {
+            Some((rotation, manner)) if manner.single_use => rotation.is_current(login),
+            _ => true,
+        };
+        self.outcomes.token(login.id).filter(|_| current)
+    }
+
+    /// What makes two requests the same: the login, and where nobody keeps up with its refresh token, that token.
+    pub(super) fn name_of(&self, login: &Grant, service: &Service) -> TokenName {
+        if self.rotation_of(service).is_some() {
+            return (login.id, [0; 16]);
+        }
+        let hash: [u8; 32] = Sha256::digest(login.refresh_token.expose_secret().as_bytes()).into();
+        (login.id, std::array::from_fn(|i| hash[i]))
+    }
+
+    /// One exchange with the provider, its outcome remembered. `recall`: an access token that is remembered will do.
+    pub(super) async fn call(
+        &self,
+        name: TokenName,
+        service: &Arc<Service>,
+        login: &Grant,
+        recall: bool,
+    ) -> Result<Arc<AccessToken>, ExchangeError> {
+        let outcome = match self.rotation_of(service) {
+            Some((rotation, manner)) => {
+                let deadline = tokio::time::Instant::now() + CALL_BUDGET;
+                let ask = |token, time| async move { self.providers.refresh(service, &token, time).await }.boxed();
+                rotation.exchange(login, manner, recall, deadline, &ask).await
+            }
+            None => {
+                let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
+                let access = tokens.map(|tokens| AccessToken::new(tokens, &self.clock));
+                access.map_err(|RefreshError { failure, status, .. }| ExchangeError::Provider(failure, status))
+            }
+        };
+        let outcome = outcome.map(Arc::new);
+        match &outcome {
+            Ok(access) => self.outcomes.keep(&name, access.clone()),
+            Err(ExchangeError::Provider(failure, status)) => {
+                let single_use = self.is_single_use(service);
+                // A refresh token that may be spent is the rotation's to guard, and its answer may still come.
+                let in_doubt = single_use && *failure != ProviderError::Misconfigured;
+                self.outcomes.failed(name, *failure, *status, in_doubt);
+            }
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// Counts how long a login has to live that was just refreshed, and warns while there is time to make it anew.
+    pub(super) fn forecast(&self, service: &Service, login: &Grant) {
+        if login.is_unsealed() {
+            return; // nobody knows how old it is
+        }
+        let Some(days) = service.days_left(login.sealed_at, login.ends_at, self.clock.now()) else { return };
+        let grant = login.id;
+        self.meter.days_left(service.id.as_str(), days);
+        if days < SOON {
+            tracing::warn!(%grant, service = %service.id, days, "a login ends soon; its owner has to log in again before");
+        }
+    }
+}

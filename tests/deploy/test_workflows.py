@@ -1,0 +1,44 @@
+"""The workflows of .github, by the schema of GitHub's and by what they call. None has run: there is no forge here."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from machine import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
+
+
+def test_what_is_to_run_by_itself_is_there():
+    assert [file.name for file in WORKFLOWS] == ["advisories.yml", "ci.yml", "release.yml"]
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_a_workflow_is_well_formed(file):
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", file], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_a_workflow_calls_what_there_is_with_few_rights_and_an_end(file):
+    workflow = yaml.safe_load(file.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert job["timeout-minutes"] and set(job.get("needs", "").split()) <= set(workflow["jobs"])
+        for step in job["steps"]:
+            # What comes from outside is not pasted into a shell's text.
+            assert "${{" not in step.get("run", "")
+            assert not subprocess.run(["bash", "-n", "-c", step.get("run", "")], capture_output=True).stderr
+            script = re.match(r"\.?\w+/\w+", step.get("run", ""))
+            assert not script or os.access(ROOT / script[0], os.X_OK)
+
+
+def test_the_compiler_is_the_one_of_the_image():
+    given = re.search(r"^ARG RUST=(.*)$", (ROOT / "Containerfile").read_text(), re.MULTILINE)[1]
+    for name in ("ci.yml", "release.yml"):
+        assert f"rust:{given}-bookworm" in (ROOT / ".github" / "workflows" / name).read_text()
