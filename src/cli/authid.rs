@@ -58,13 +58,9 @@ Examples:
         input: Input,
     },
     /// Read an AuthID from standard input and print the provider's refresh token in it, in plain
-    ///
-    /// For leaving: rclone, or any other program, works with it and this server's client id and secret. Nothing here can
-    /// revoke it afterwards.
     #[command(after_help = "\
 Examples:
-  authseal authid export --rclone    # asks for the AuthID, prints a remote
-  authseal authid export --json < file")]
+  authseal authid export --rclone    # asks for the AuthID, prints a remote")]
     Export {
         #[command(flatten)]
         input: Input,
@@ -241,8 +237,7 @@ pub(super) fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Provide
     let providers = Arc::new(ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let keyring = Arc::new(keyring);
     let denylist = Arc::new(denylist);
-    let settings = Settings { legacy: config.legacy, ..Settings::default() };
-    let meter = Meter::default();
+    let (meter, settings) = (Meter::default(), Settings { legacy: config.legacy, ..Settings::default() });
     let tokens =
         TokenService::new(Arc::clone(&keyring), denylist, Arc::clone(&providers), store, settings, clock, meter);
     Ok((tokens, providers, keyring))
