@@ -20,6 +20,7 @@
 //! Data: `settings` as written, `validate` and `endpoint` check them, `service` and `catalogue` as checked. Calls:
 //! `client` → `client_auth` → `http` (limits, retry) → `call` (one request, one response), with addresses from `dns`.
 
+mod authenticated_call;
 mod authorization;
 mod availability;
 mod call;

@@ -31,8 +31,11 @@ pub(crate) fn sources() -> Vec<Source> {
     files
 }
 
+/// `code` up to its tests. A module of tests that lies in a file of its own ends nothing.
 pub(crate) fn before_tests(code: &str) -> &str {
-    code.find("#[cfg(test)]\nmod ").map_or(code, |end| &code[..end])
+    const HEAD: &str = "#[cfg(test)]\nmod ";
+    let inline = |at: &usize| code[at + HEAD.len()..].trim_start_matches(is_name).starts_with(" {");
+    code.match_indices(HEAD).map(|(at, _)| at).find(inline).map_or(code, |end| &code[..end])
 }
 
 pub(crate) fn is_name(char: char) -> bool {
