@@ -138,7 +138,7 @@ impl Known {
 }
 
 /// A document, or where else it is.
-enum Found {
+pub(super) enum Found {
     Document(Box<Metadata>),
     Elsewhere(Url),
     Nothing,
@@ -146,9 +146,9 @@ enum Found {
 
 /// What is wrong with an answer, in words, if it is of no use.
 #[derive(Default)]
-struct Wrong {
-    why: OnceLock<String>,
-    other: OnceLock<String>,
+pub(super) struct Wrong {
+    pub(super) why: OnceLock<String>,
+    pub(super) other: OnceLock<String>,
 }
 
 impl Wrong {
@@ -212,7 +212,7 @@ fn places(issuer: &str) -> Option<(Url, Option<Url>)> {
 }
 
 /// Section 4.3 there: a document that speaks for another issuer is not to be used.
-fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fault> {
+pub(super) fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fault> {
     if let (300..400, Some(place)) = (answer.status, &answer.location) {
         return Ok(Found::Elsewhere(place.clone()));
     }

@@ -12,6 +12,8 @@ mod catalogue;
 mod validate;
 mod client_auth;
 mod discovery;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod unclear_errors;
 mod endpoint;
 mod settings;
