@@ -243,7 +243,8 @@ mod tests {
             let inputs = corpus(name);
             let mut dice = Dice(number("TESTS_FUZZ_SEED").unwrap_or(1) | 1 << 40);
             for at in (0..rounds).flat_map(|_| 0..inputs.len()) {
-                let input = dice.damage(&inputs[at].1, &inputs[dice.below(inputs.len())].1);
+                let other = dice.below(inputs.len());
+                let input = dice.damage(&inputs[at].1, &inputs[other].1);
                 let shown = input.escape_ascii();
                 std::panic::catch_unwind(|| check(&input))
                     .unwrap_or_else(|_| panic!("{name}: b\"{shown}\", see above"));
@@ -274,7 +275,10 @@ mod tests {
                     1 => vec![self.below(256) as u8],
                     2 => Vec::new(),
                     3 => bytes[at..end].repeat(1 + self.below(3)),
-                    4 => other[self.below(other.len() + 1)..].iter().copied().take(self.below(64)).collect(),
+                    4 => {
+                        let (start, length) = (self.below(other.len() + 1), self.below(64));
+                        other[start..].iter().copied().take(length).collect()
+                    }
                     _ => {
                         bytes.truncate(end);
                         continue;
