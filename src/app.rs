@@ -13,7 +13,7 @@ use crate::meter::Meter;
 use crate::net::Origin;
 use crate::pages::Pages;
 use crate::password::{PasswordFile, SharedPassword};
-use crate::provider::{Catalogue, ProviderClient, Visit};
+use crate::provider::{Catalogue, Probe, ProviderClient};
 use crate::rate_limit::Limits;
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
@@ -187,8 +187,8 @@ impl App {
     }
 
     /// Asks the hosts of all providers that are offered, without credentials, until `deadline`.
-    pub async fn visit_providers(&self, deadline: Instant) -> Vec<Visit> {
-        self.providers.visit(&format!("{}/logged-in", self.own_origin.as_str()), deadline).await
+    pub async fn visit_providers(&self, deadline: Instant) -> Vec<Probe> {
+        self.providers.probe(&format!("{}/logged-in", self.own_origin.as_str()), deadline).await
     }
 
     /// The pages.

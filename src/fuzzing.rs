@@ -38,7 +38,7 @@ pub const CHECKS: [(&str, Check); 16] = [
     ("old_authid", old_authid),
     ("opener", login::fuzzing::opener),
     ("pasted", authid::fuzzing::pasted),
-    ("token_answer", provider::fuzzing::token_answer),
+    ("token_response", provider::fuzzing::token_response),
 ];
 
 /// Runs the property called `name`.

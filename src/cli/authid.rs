@@ -120,7 +120,7 @@ async fn inspect(
 ) -> anyhow::Result<()> {
     let verdict = |outcome| verdict(outcome, &opened.login.service, providers.catalogue());
     let facts = tokens.info(opened);
-    let tested = if test { Some(tokens.test(opened).await) } else { None };
+    let tested = if test { Some(tokens.check_upstream(opened).await) } else { None };
     if json {
         let mut answer = facts.json();
         if let Some(outcome) = &tested {

@@ -24,7 +24,7 @@ pub(super) struct Legacy {
     config: ConfigFile,
     #[command(flatten)]
     against: Against,
-    /// Say it as a JSON object
+    /// Output as a JSON object
     #[arg(long)]
     json: bool,
 }

@@ -2,7 +2,7 @@
 //! responses.
 
 use crate::app::App;
-use crate::provider::{Trouble, Visit};
+use crate::provider::{Probe, ProbeError};
 use crate::store::Shelf;
 use serde::Serialize;
 use std::fmt;
@@ -45,12 +45,12 @@ pub(super) async fn look(app: &App) -> Vec<Finding> {
     findings
 }
 
-fn of_visit(visit: &Visit) -> Finding {
+fn of_visit(visit: &Probe) -> Finding {
     let about = format!("{} {}", visit.provider, visit.place);
     match &visit.outcome {
         Ok(_) => Finding { about, state: State::Ok, says: None },
         Err(trouble) if visit.essential => Finding { about, state: State::Failed, says: Some(trouble.to_string()) },
-        Err(trouble @ (Trouble::Document(_) | Trouble::OtherAuth(_))) => {
+        Err(trouble @ (ProbeError::Document(_) | ProbeError::OtherAuth(_))) => {
             Finding { about, state: State::Warning, says: Some(trouble.to_string()) }
         }
         Err(trouble) => {
@@ -61,7 +61,7 @@ fn of_visit(visit: &Visit) -> Finding {
 }
 
 /// Our own clock is off if no host agrees with it: one that does not may be off itself.
-fn of_clock(visits: &[Visit]) -> Option<Finding> {
+fn of_clock(visits: &[Probe]) -> Option<Finding> {
     let told = visits.iter().filter_map(|visit| visit.outcome.as_ref().ok().copied().flatten());
     let off = told.min_by_key(|off| off.abs())?;
     let side = if off > 0 { "behind" } else { "ahead of" };

@@ -41,7 +41,7 @@ impl Logins {
         callback: &[(String, String)],
         caution: Option<Caution>,
     ) -> Result<LoggedIn, LoginError> {
-        let missing: Vec<_> = service.missing_scopes(&tokens).into_iter().map(str::to_owned).collect();
+        let missing: Vec<_> = tokens.missing_scopes(&service).into_iter().map(str::to_owned).collect();
         if !missing.is_empty() {
             self.give_back(&service, tokens.refresh_token.as_ref()).await;
             return Err(LoginError::MissingScopes(service, missing));
@@ -69,7 +69,7 @@ impl Logins {
                 self.give_back(&service, Some(&grant.refresh_token)).await;
                 return Err(LoginError::NotRemembered(service));
             }
-            let ends = service.ends(now, grant.ends_at);
+            let ends = service.expires_at(now, grant.ends_at);
             (authid.expose().to_owned().into(), Some((grant.id, revoke_code)), ends)
         };
         if let Some(why) = self.tokens.dead(authid.expose_secret()) {

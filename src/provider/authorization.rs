@@ -1,12 +1,13 @@
-//! The authorization request (RFC 6749 section 4.1.1): what it carries, and how it gets to the provider, in the browser's
-//! URL or pushed beforehand (RFC 9126), so that the browser carries a reference alone.
+//! The authorization request (RFC 6749 section 4.1.1): what it carries, and how it gets to the provider, in the
+//! browser's URL or pushed beforehand (RFC 9126), so that the browser carries a reference alone.
 
+use super::call::Response;
 use super::client_auth::{Form, Repeatable};
 use super::discovery::Metadata;
-use super::error::{Fault, ProviderError};
+use super::error::{AttemptError, ProviderError};
 use super::json::Members;
 use super::service::{Client, Provider, Service};
-use super::token_response::{self, Answer};
+use super::token_response;
 use super::{Flow, ProviderClient};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -92,7 +93,8 @@ impl ProviderClient {
         let fields = request.0.iter().map(|(name, value)| (*name, value.as_ref())).collect();
         let place = place.clone();
         let repeatable = Repeatable::Yes;
-        let (service, name) = (request.1, "pushed request");
+        let service = request.1;
+        let name = "pushed request";
         let form = Form { service, name, provider, client, metadata, url: place, fields, deadline, repeatable };
         let reference = self.authenticated(form, reference).await.map_err(|fault| fault.failure)?;
         url.query_pairs_mut().append_pair("client_id", &client.id).append_pair("request_uri", &reference);
@@ -100,11 +102,11 @@ impl ProviderClient {
     }
 }
 
-/// Reads the answer to a pushed request (RFC 9126 section 2.2).
-fn reference(provider: &Provider, answer: &Answer) -> Result<String, Fault> {
+/// Reads the response to a pushed request (RFC 9126 section 2.2).
+fn reference(provider: &Provider, answer: &Response) -> Result<String, AttemptError> {
     let pushed = (200..300).contains(&answer.status).then(|| Members::read(&answer.body)?.string("request_uri"));
     match pushed {
-        Some(reference) => reference.filter(|reference| !reference.is_empty()).ok_or_else(Fault::bad_answer),
+        Some(reference) => reference.filter(|reference| !reference.is_empty()).ok_or_else(AttemptError::bad_answer),
         None => {
             let fault = token_response::error(provider, answer);
             tracing::warn!(
@@ -124,16 +126,16 @@ fn reference(provider: &Provider, answer: &Answer) -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Reply, Stranger, example_asking};
+    use super::super::testing::{Reply, StubServer, example_asking};
     use super::*;
     use std::collections::BTreeMap;
 
-    async fn asked(settings: &str, scopes: &[&str], replies: Vec<Reply>) -> (Result<Url, ProviderError>, Stranger) {
-        let stranger = Stranger::with(replies).await;
-        let settings = settings.replace("AT", &stranger.url);
-        let settings = format!("authorize_url = \"{0}/a?keep=1\"\ntoken_url = \"{0}/t\"\n{settings}", stranger.url);
+    async fn asked(settings: &str, scopes: &[&str], replies: Vec<Reply>) -> (Result<Url, ProviderError>, StubServer) {
+        let stub = StubServer::with(replies).await;
+        let settings = settings.replace("AT", &stub.url);
+        let settings = format!("authorize_url = \"{0}/a?keep=1\"\ntoken_url = \"{0}/t\"\n{settings}", stub.url);
         let (providers, service) = example_asking(&settings, scopes);
-        (providers.authorize_url(&service, "https://x.example/logged-in", "s t", Some("ch")).await, stranger)
+        (providers.authorize_url(&service, "https://x.example/logged-in", "s t", Some("ch")).await, stub)
     }
 
     async fn query(settings: &str, scopes: &[&str]) -> BTreeMap<String, String> {
@@ -166,12 +168,12 @@ mod tests {
         for (auth, id) in [("body", true), ("basic", false)] {
             let settings =
                 format!("par_url = \"AT/par\"\nclient_auth = \"{auth}\"\nauthorize_params = {{ a = \"b\" }}");
-            let (url, stranger) = asked(&settings, &["files"], vec![created()]).await;
+            let (url, stub) = asked(&settings, &["files"], vec![created()]).await;
             assert_eq!(url.unwrap().query(), Some("keep=1&client_id=id%2B1&request_uri=urn%3Ax%3A1%262"));
-            let body = &stranger.bodies()[0];
+            let body = &stub.bodies()[0];
             let sent = "response_type=code&client_id=id%2B1&redirect_uri=https%3A%2F%2Fx.example%2Flogged-in&state=s+t\
                 &scope=files&code_challenge=ch&code_challenge_method=S256&a=b";
-            assert!(stranger.seen()[0].starts_with("POST /par ") && body.starts_with(sent), "{body}");
+            assert!(stub.seen()[0].starts_with("POST /par ") && body.starts_with(sent), "{body}");
             assert_eq!((body.contains("&client_secret="), body.matches("client_id=").count()), (id, 1));
         }
         let off = asked("par_url = \"AT/par\"\npar = false", &["files"], Vec::new()).await.0.unwrap();
@@ -181,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn a_document_that_requires_pushed_requests_is_followed() {
         for (required, pushed) in [("true", true), ("false", false)] {
-            let stranger = Stranger::with_url(|url| {
+            let stub = StubServer::with_url(|url| {
                 let document = format!(
                     r#"{{"issuer":"{url}","authorization_endpoint":"{url}/a","token_endpoint":"{url}/t",
                         "pushed_authorization_request_endpoint":"{url}/par",
@@ -190,7 +192,7 @@ mod tests {
                 vec![Reply::Http("200 OK", document), Reply::Http("201 Created", r#"{"request_uri":"urn:x"}"#.into())]
             })
             .await;
-            let (providers, service) = example_asking(&format!("issuer = \"{}\"", stranger.url), &["files"]);
+            let (providers, service) = example_asking(&format!("issuer = \"{}\"", stub.url), &["files"]);
             let url = providers.authorize_url(&service, "https://x.example/", "s", None).await.unwrap();
             assert_eq!(url.query() == Some("client_id=id%2B1&request_uri=urn%3Ax"), pushed, "{url}");
         }
@@ -208,10 +210,10 @@ mod tests {
         ] {
             assert_eq!(asked("par_url = \"AT/par\"", &["files"], replies).await.0.err(), Some(failure));
         }
-        let (url, stranger) =
+        let (url, stub) =
             asked("issuer = \"AT\"\npar = true", &["files"], vec![Reply::Http("200 OK", "{}".into())]).await;
         assert_eq!(
-            (url.err(), stranger.seen().len()),
+            (url.err(), stub.seen().len()),
             (Some(ProviderError::Misconfigured), 1),
             "there is no address for it"
         );

@@ -15,7 +15,7 @@ pub enum Availability<'a> {
     NeedsStore,
     /// No: the provider ended it.
     Gone {
-        /// A sentence for people, printable ASCII.
+        /// A sentence for users, printable ASCII.
         reason: &'a str,
         /// The id of the service to use instead.
         successor: Option<&'a str>,

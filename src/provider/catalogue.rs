@@ -1,5 +1,5 @@
-//! All services, by id and alias. Made from the settings in one go, with every fault reported at once, so that an operator
-//! corrects a configuration in one round.
+//! All services, by id and alias. Made from the settings in one go, with every error reported at once, so that an
+//! operator corrects a configuration in one round.
 
 use super::service::{Client, Provider, Service};
 use super::{Availability, ClientRegistration, Flow, ProviderSettings, RefreshTokenPolicy, ServiceSettings, validate};
@@ -18,7 +18,7 @@ impl Catalogue {
     /// Checks the settings. `durable_store` tells whether this server has a store that outlives the process.
     ///
     /// # Errors
-    /// All faults, each a sentence that begins with the key and says what to write instead, without what is there: a
+    /// All errors, each a sentence that begins with the key and says what to write instead, without what is there: a
     /// secret may have been put into the wrong key.
     pub fn build(
         providers: BTreeMap<String, ProviderSettings>,
@@ -96,7 +96,8 @@ impl Catalogue {
         let service = Arc::new(service);
         for id in std::iter::once(&service.id).chain(&service.aliases) {
             if let Some(other) = self.by_id.insert(id.as_str().to_owned(), Arc::clone(&service)) {
-                let (one, two) = (&other.id, &service.id);
+                let one = &other.id;
+                let two = &service.id;
                 faults.push(format!("services.{two} and services.{one} share an id or an alias; give it to one only"));
             }
         }

@@ -1,14 +1,16 @@
-//! The calls to providers: from a person's consent to tokens, from a refresh token to an access token, and the end of
-//! both. What differs between providers is read from their settings.
+//! The OAuth client: token requests for a code, a login token and a refresh token (RFC 6749 sections 4.1.3, 4.3.2 and
+//! 6), and revocation (RFC 7009). What differs between providers is read from their settings; how the client's
+//! credentials and the HTTP request are sent is left to `client_auth` and `http`.
 
 use super::authorization::Request;
+use super::call::{Call, Payload};
 use super::client_auth::{ClientAuths, Form, Repeatable};
 use super::discovery::Discovery;
-use super::error::{Fault, ProviderError, RefreshError, Repeat};
-use super::http::{Call, Payload, Wire};
+use super::error::{AttemptError, ProviderError, RefreshError, Retry};
+use super::http::HttpClient;
 use super::login_token::LoginToken;
 use super::outbound::{Outbound, SetupError};
-use super::rotation_check::Habits;
+use super::rotation_check::RotationCheck;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::token_response::{self, TokenResponse};
 use super::{Availability, Catalogue, ErrorClass, RefreshTokenPolicy, RevokeStyle};
@@ -22,17 +24,17 @@ use url::Url;
 
 /// How long a call takes at most that is given no budget of its own.
 const BUDGET: Duration = Duration::from_secs(20);
-/// How long the answer to a code or a pasted token is waited for: both work once, so what comes later is lost with them.
-/// A person waits for the page; common proxies give up after 60 s.
+/// How long the response to a code or a pasted token is waited for: both work once, so what comes later is lost with
+/// them. A user waits for the page; common proxies give up after 60 s.
 const CODE_BUDGET: Duration = Duration::from_secs(55);
 
 /// All providers, ready to be called.
 pub struct ProviderClient {
     catalogue: Catalogue,
-    wire: Wire,
+    http: HttpClient,
     discovery: Discovery,
     client_auths: ClientAuths,
-    habits: Habits,
+    habits: RotationCheck,
 }
 
 /// What came of a revocation.
@@ -52,13 +54,13 @@ impl ProviderClient {
     pub fn new(catalogue: Catalogue, outbound: &Outbound, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
         let providers = || catalogue.all().map(|service| &*service.provider);
         let discovery = Discovery::new(providers(), clock.clone());
-        let habits = Habits::new(clock.clone());
-        let wire = Wire::new(providers(), outbound, clock, meter)?;
-        Ok(Self { catalogue, wire, discovery, client_auths: ClientAuths::default(), habits })
+        let habits = RotationCheck::new(clock.clone());
+        let http = HttpClient::new(providers(), outbound, clock, meter)?;
+        Ok(Self { catalogue, http, discovery, client_auths: ClientAuths::default(), habits })
     }
 
-    pub(super) fn wire(&self) -> &Wire {
-        &self.wire
+    pub(super) fn http(&self) -> &HttpClient {
+        &self.http
     }
 
     pub(super) fn discovery(&self) -> &Discovery {
@@ -88,7 +90,7 @@ impl ProviderClient {
     ) -> Result<Url, ProviderError> {
         let (provider, client) = offered(service)?;
         let deadline = Instant::now() + BUDGET;
-        let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
+        let metadata = self.discovery.metadata(provider, &self.http, deadline).await?;
         let request = Request::new(service, client, redirect_uri, state, challenge);
         self.requested((provider, client), metadata.as_deref(), request, deadline).await
     }
@@ -96,7 +98,8 @@ impl ProviderClient {
     /// Changes a code for tokens (RFC 6749 section 4.1.3). `callback` holds all parameters that came with the code.
     ///
     /// # Errors
-    /// Any [`ProviderError`]; `BadCallback` before anything is sent. A code is sent a second time only if the first never left.
+    /// Any [`ProviderError`]; `BadCallback` before anything is sent. A code is sent a second time only if the first
+    /// never left.
     pub async fn redeem(
         &self,
         service: &Service,
@@ -136,9 +139,9 @@ impl ProviderClient {
             .map_err(|fault| fault.failure)
     }
 
-    /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a refresh
-    /// token works once, its attempt may take the whole budget, and a second is made only if the first never left or was
-    /// turned away.
+    /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a
+    /// refresh token works once, its attempt may take the whole budget, and a second is made only if the first never
+    /// left or was turned away.
     ///
     /// # Errors
     /// Any [`ProviderError`], and whether the token may have been spent all the same.
@@ -157,23 +160,23 @@ impl ProviderClient {
         match &outcome {
             Ok(tokens) => self.habits.refreshed(service, refresh_token, tokens.refresh_token.as_ref()),
             Err(fault) if self.habits.is_dead(service, refresh_token, fault.failure) => {
-                let dead = Fault::from(ProviderError::Refused(ErrorClass::LoginAgain));
-                return Err(Fault { status: fault.status, ..dead }.of_refresh());
+                let dead = AttemptError::from(ProviderError::Refused(ErrorClass::LoginAgain));
+                return Err(AttemptError { status: fault.status, ..dead }.as_refresh_error());
             }
             Err(_) => {}
         }
-        outcome.map_err(Fault::of_refresh)
+        outcome.map_err(AttemptError::as_refresh_error)
     }
 
-    /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all logins
-    /// of that person at this app.
+    /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all
+    /// logins of that user at this app.
     ///
     /// # Errors
     /// Any [`ProviderError`] but `Refused`: a login that is dead already is done with.
     pub async fn revoke(&self, service: &Service, refresh_token: &SecretString) -> Result<Revoked, ProviderError> {
         let (provider, client) = offered(service)?;
         let deadline = Instant::now() + BUDGET;
-        let metadata = self.discovery.metadata(provider, &self.wire, deadline).await?;
+        let metadata = self.discovery.metadata(provider, &self.http, deadline).await?;
         let discovered = metadata.as_ref().and_then(|metadata| metadata.revoke.as_ref());
         let Some(url) = provider.revoke.as_ref().or(discovered).cloned() else {
             return Ok(Revoked::NotSupported);
@@ -182,8 +185,10 @@ impl ProviderClient {
         let access_token;
         let payload = match provider.settings.revoke_style {
             RevokeStyle::Rfc7009 => {
-                let (metadata, repeatable) = (metadata.as_deref(), Repeatable::Yes);
-                let (service, name) = (service.id.as_str(), "revocation");
+                let metadata = metadata.as_deref();
+                let repeatable = Repeatable::Yes;
+                let service = service.id.as_str();
+                let name = "revocation";
                 let form = Form { service, name, provider, client, metadata, url, fields: token, deadline, repeatable };
                 return revoked(self.authenticated(form, token_response::revoked).await);
             }
@@ -198,7 +203,7 @@ impl ProviderClient {
             },
         };
         let call = Call { provider, service: Some(service.id.as_str()), name: "revocation", url, payload };
-        revoked(self.wire.perform(&call, deadline, true, token_response::revoked).await)
+        revoked(self.http.send(&call, deadline, true, token_response::revoked).await)
     }
 
     /// Calls the token endpoint.
@@ -209,11 +214,11 @@ impl ProviderClient {
         callback: &[(String, String)],
         deadline: Instant,
         repeatable: Repeatable,
-    ) -> Result<TokenResponse, Fault> {
+    ) -> Result<TokenResponse, AttemptError> {
         let (provider, client) = offered(service)?;
-        let metadata = self.discovery.metadata(provider, &self.wire, deadline).await;
+        let metadata = self.discovery.metadata(provider, &self.http, deadline).await;
         // The token has not been sent yet.
-        let metadata = metadata.map_err(|failure| Fault::new(failure, Repeat::Safe))?;
+        let metadata = metadata.map_err(|failure| AttemptError::new(failure, Retry::Safe))?;
         let url = match (&provider.token, &metadata) {
             (Some(TokenUrl::One(url)), _) => url,
             (Some(TokenUrl::Chosen(hosts)), _) => {
@@ -223,7 +228,8 @@ impl ProviderClient {
                 metadata.as_ref().and_then(|metadata| metadata.token.as_ref()).ok_or(ProviderError::Misconfigured)?
             }
         };
-        let (url, metadata) = (url.clone(), metadata.as_deref());
+        let url = url.clone();
+        let metadata = metadata.as_deref();
         let name = if fields.contains(&("grant_type", "refresh_token")) { "refresh" } else { "login" };
         let service = service.id.as_str();
         let form = Form { service, name, provider, client, metadata, url, fields, deadline, repeatable };
@@ -231,9 +237,9 @@ impl ProviderClient {
     }
 }
 
-fn revoked(outcome: Result<(), Fault>) -> Result<Revoked, ProviderError> {
+fn revoked(outcome: Result<(), AttemptError>) -> Result<Revoked, ProviderError> {
     match outcome {
-        Ok(()) | Err(Fault { failure: ProviderError::Refused(_), .. }) => Ok(Revoked::Done),
+        Ok(()) | Err(AttemptError { failure: ProviderError::Refused(_), .. }) => Ok(Revoked::Done),
         Err(fault) => Err(fault.failure),
     }
 }
@@ -250,7 +256,7 @@ pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Pr
 #[cfg(test)]
 mod tests {
     use super::super::service::PLACES;
-    use super::super::testing::{Reply, Stranger, example, moved};
+    use super::super::testing::{Reply, StubServer, example, with_urls};
     use super::*;
 
     const TOKENS: &str = r#"{"access_token":"at","expires_in":3600,"refresh_token":"next"}"#;
@@ -263,8 +269,8 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn local(stranger: &Stranger, more: &str) -> (ProviderClient, Arc<Service>) {
-        let url = &stranger.url;
+    fn local(stub: &StubServer, more: &str) -> (ProviderClient, Arc<Service>) {
+        let url = &stub.url;
         example(&format!("authorize_url = \"{url}/authorize?keep=1\"\ntoken_url = \"{url}/token\"\n{more}"))
     }
 
@@ -304,59 +310,59 @@ mod tests {
     #[tokio::test]
     async fn an_authorization_request_carries_all_that_the_provider_wants() {
         let more = "authorize_params = { prompt = \"consent\", left_out = \"\" }";
-        let (providers, service) = local(&Stranger::with([]).await, more);
+        let (providers, service) = local(&StubServer::with([]).await, more);
         let url = providers.authorize_url(&service, "https://x.example/logged-in", "s t", Some("ch")).await.unwrap();
         let query = "keep=1&response_type=code&client_id=id%2B1&redirect_uri=https%3A%2F%2Fx.example%2Flogged-in&state=s+t\
             &scope=files&code_challenge=ch&code_challenge_method=S256&prompt=consent";
         assert_eq!((url.path(), url.query()), ("/authorize", Some(query)));
-        let (providers, service) = moved("pcloud", "pcloud", "token_url = \"https://{host}/\"");
+        let (providers, service) = with_urls("pcloud", "pcloud", "token_url = \"https://{host}/\"");
         let url = providers.authorize_url(&service, "https://x.example/", "s", None).await.unwrap();
         assert!(!url.as_str().contains("scope=") && !url.as_str().contains("code_challenge"), "{url}");
     }
 
     #[tokio::test]
     async fn a_refresh_sends_its_token_and_the_client_and_nothing_else() {
-        let stranger = Stranger::with([ok()]).await;
-        let (providers, service) = moved("dropbox", "dropbox", &format!("token_url = \"{}/token\"", stranger.url));
+        let stub = StubServer::with([ok()]).await;
+        let (providers, service) = with_urls("dropbox", "dropbox", &format!("token_url = \"{}/token\"", stub.url));
         let tokens = refresh(&providers, &service).await.unwrap();
         assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "next");
-        let request = stranger.seen().remove(0).to_lowercase();
+        let request = stub.seen().remove(0).to_lowercase();
         assert!(request.starts_with("post /token http/1.1\r\n"), "{request}");
         assert!(request.contains("content-type: application/x-www-form-urlencoded\r\n"), "{request}");
         assert!(request.contains(concat!("user-agent: authseal/", env!("CARGO_PKG_VERSION"), "\r\n")), "{request}");
         assert!(request.contains("accept-encoding: identity\r\n") && !request.contains("cookie"), "{request}");
         let form = "grant_type=refresh_token&refresh_token=r%2Ft&client_id=id%2B1&client_secret=se%26cret";
-        assert_eq!(stranger.bodies(), [form]);
+        assert_eq!(stub.bodies(), [form]);
     }
 
     #[tokio::test]
     async fn a_code_is_redeemed_with_what_it_was_asked_for_with() {
-        let stranger = Stranger::with([ok()]).await;
-        let (providers, service) = local(&stranger, "client_auth = \"basic\"");
+        let stub = StubServer::with([ok()]).await;
+        let (providers, service) = local(&stub, "client_auth = \"basic\"");
         let tokens = providers.redeem(&service, &"c".into(), "https://x.example/", Some("v"), &[]).await.unwrap();
         assert_eq!(tokens.access_token.expose_secret(), "at");
         let form = "grant_type=authorization_code&code=c&redirect_uri=https%3A%2F%2Fx.example%2F&code_verifier=v";
-        assert_eq!(stranger.bodies(), [form]);
+        assert_eq!(stub.bodies(), [form]);
         // "id%2B1:se%26cret"
-        assert!(stranger.seen()[0].contains("authorization: Basic aWQlMkIxOnNlJTI2Y3JldA==\r\n"));
+        assert!(stub.seen()[0].contains("authorization: Basic aWQlMkIxOnNlJTI2Y3JldA==\r\n"));
     }
 
     #[tokio::test]
     async fn a_pasted_token_is_traded_with_the_public_client() {
         use base64::Engine;
-        let stranger = Stranger::with([ok()]).await;
-        let (providers, service) = moved("jottacloud", "jottacloud", &format!("token_url = \"{}\"", stranger.url));
+        let stub = StubServer::with([ok()]).await;
+        let (providers, service) = with_urls("jottacloud", "jottacloud", &format!("token_url = \"{}\"", stub.url));
         let pasted = base64::prelude::BASE64_STANDARD.encode(r#"{"username":"u","auth_token":"p"}"#);
         providers.exchange_login_token(&service, &LoginToken::parse(&pasted).unwrap()).await.unwrap();
         let form = "grant_type=password&username=u&password=p&scope=openid+offline_access&client_id=";
-        assert!(stranger.bodies()[0].starts_with(form), "{:?}", stranger.bodies());
+        assert!(stub.bodies()[0].starts_with(form), "{:?}", stub.bodies());
     }
 
     #[tokio::test]
     async fn a_code_goes_only_to_a_listed_host() {
-        let stranger = Stranger::with([ok(), ok(), ok()]).await;
-        let url = format!("token_url = \"{}/{{host}}\"", stranger.url);
-        let (providers, service) = moved("pcloud", "pcloud", &url);
+        let stub = StubServer::with([ok(), ok(), ok()]).await;
+        let url = format!("token_url = \"{}/{{host}}\"", stub.url);
+        let (providers, service) = with_urls("pcloud", "pcloud", &url);
         let redeem = async |callback: &[(&str, &str)]| {
             providers.redeem(&service, &"c".into(), "https://x.example/", None, &pairs(callback)).await
         };
@@ -368,17 +374,13 @@ mod tests {
             }
         }
         assert_eq!(redeem(&[]).await.err(), Some(ProviderError::BadCallback));
-        assert!(stranger.seen().is_empty());
+        assert!(stub.seen().is_empty());
         assert!(redeem(&[("locationid", "1"), ("hostname", "eapi.pcloud.com")]).await.is_ok());
         assert!(redeem(&[("hostname", "evil.example"), ("locationid", "2")]).await.is_ok());
         assert!(redeem(&[("locationid", "1")]).await.is_ok());
-        let paths: Vec<_> =
-            stranger.seen().iter().map(|request| request.split(' ').nth(1).unwrap().to_owned()).collect();
+        let paths: Vec<_> = stub.seen().iter().map(|request| request.split(' ').nth(1).unwrap().to_owned()).collect();
         assert_eq!(paths, ["/eapi.pcloud.com", "/eapi.pcloud.com", "/api.pcloud.com"]);
-        assert_eq!(
-            stranger.bodies()[0],
-            "grant_type=authorization_code&code=c&client_id=id%2B1&client_secret=se%26cret"
-        );
+        assert_eq!(stub.bodies()[0], "grant_type=authorization_code&code=c&client_id=id%2B1&client_secret=se%26cret");
     }
 
     #[tokio::test(start_paused = true)]
@@ -389,34 +391,34 @@ mod tests {
             (Reply::Close, ProviderError::Unreachable),
             (disturbed, ProviderError::Disturbed),
         ] {
-            let stranger = Stranger::with([reply.clone(), ok()]).await;
-            let (providers, service) = local(&stranger, "rotation = \"single_use\"");
+            let stub = StubServer::with([reply.clone(), ok()]).await;
+            let (providers, service) = local(&stub, "rotation = \"single_use\"");
             assert_eq!(refresh(&providers, &service).await.err(), Some(failure), "{reply:?}");
-            assert_eq!(stranger.seen().len(), 1, "{reply:?}");
-            let stranger = Stranger::with([reply.clone(), ok()]).await;
-            let (providers, service) = local(&stranger, "rotation = \"rolling\"");
+            assert_eq!(stub.seen().len(), 1, "{reply:?}");
+            let stub = StubServer::with([reply.clone(), ok()]).await;
+            let (providers, service) = local(&stub, "rotation = \"rolling\"");
             assert!(refresh(&providers, &service).await.is_ok(), "{reply:?}");
-            assert_eq!(stranger.seen().len(), 2, "{reply:?}");
+            assert_eq!(stub.seen().len(), 2, "{reply:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_works_once_is_waited_for_to_the_end_of_the_time_that_it_was_given() {
         let late = |seconds| Reply::Late(Duration::from_secs(seconds), TOKENS.into());
-        let stranger = Stranger::with([late(118)]).await;
-        let (providers, service) = local(&stranger, "rotation = \"single_use\"");
+        let stub = StubServer::with([late(118)]).await;
+        let (providers, service) = local(&stub, "rotation = \"single_use\"");
         let tokens = providers.refresh(&service, &"r".into(), Duration::from_secs(120)).await;
         assert_eq!(tokens.ok().unwrap().refresh_token.unwrap().expose_secret(), "next");
         // What may be repeated is.
-        let stranger = Stranger::with([late(9), ok()]).await;
-        let (providers, service) = local(&stranger, "rotation = \"rolling\"");
+        let stub = StubServer::with([late(9), ok()]).await;
+        let (providers, service) = local(&stub, "rotation = \"rolling\"");
         assert!(refresh(&providers, &service).await.is_ok());
-        assert_eq!(stranger.seen().len(), 2);
+        assert_eq!(stub.seen().len(), 2);
         for (seconds, outcome) in [(54, None), (56, Some(ProviderError::TimedOut))] {
-            let stranger = Stranger::with([late(seconds), ok()]).await;
-            let (providers, service) = local(&stranger, "");
+            let stub = StubServer::with([late(seconds), ok()]).await;
+            let (providers, service) = local(&stub, "");
             let tokens = providers.redeem(&service, &"c".into(), "https://x.example/", None, &[]).await;
-            assert_eq!((tokens.err(), stranger.seen().len()), (outcome, 1));
+            assert_eq!((tokens.err(), stub.seen().len()), (outcome, 1));
         }
     }
 
@@ -427,13 +429,13 @@ mod tests {
         let chunked = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{both}\r\n", both.len());
         let long = format!("HTTP/1.1 200 OK\r\n\r\n{both}\"{}\"", "x".repeat(1 << 20));
         for answer in [format!("{cut}{both}"), chunked, long] {
-            let stranger = Stranger::with([Reply::Raw(answer.into())]).await;
-            let (providers, service) = local(&stranger, "rotation = \"single_use\"");
+            let stub = StubServer::with([Reply::Raw(answer.into())]).await;
+            let (providers, service) = local(&stub, "rotation = \"single_use\"");
             let tokens = refresh(&providers, &service).await.ok().unwrap();
             assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "next");
         }
-        let stranger = Stranger::with([Reply::Raw(format!("{cut}{}", &both[..30]).into())]).await;
-        let (providers, service) = local(&stranger, "rotation = \"single_use\"");
+        let stub = StubServer::with([Reply::Raw(format!("{cut}{}", &both[..30]).into())]).await;
+        let (providers, service) = local(&stub, "rotation = \"single_use\"");
         let failed = providers.refresh(&service, &"r".into(), BUDGET).await.err().unwrap();
         assert_eq!(failed, RefreshError { failure: ProviderError::Unreachable, in_doubt: true, status: Some(200) });
     }
@@ -447,8 +449,8 @@ mod tests {
         let bad = b"{\"error_description\":\"r\xe9voqu\xe9\",\"error\":\"INVALID_GRANT\"}";
         let spoiled = b"{\"access_token\":\"a\xe9\"}";
         let answers = [http("200 OK", good), http("400 Bad Request", bad), http("200 OK", spoiled)];
-        let stranger = Stranger::with(answers).await;
-        let (providers, service) = local(&stranger, "");
+        let stub = StubServer::with(answers).await;
+        let (providers, service) = local(&stub, "");
         assert_eq!(refresh(&providers, &service).await.ok().unwrap().refresh_token.unwrap().expose_secret(), "next");
         let refused = ProviderError::Refused(ErrorClass::LoginAgain);
         assert_eq!(refresh(&providers, &service).await.err(), Some(refused));
@@ -457,13 +459,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_provider_that_hangs_takes_no_more_than_its_places_and_nothing_else_is_in_doubt() {
-        let hanging = Stranger::with((0..500).map(|_| Reply::Hang)).await;
-        let well = Stranger::with([ok()]).await;
+        let hanging = StubServer::with((0..500).map(|_| Reply::Hang)).await;
+        let well = StubServer::with([ok()]).await;
         let (providers, service) = local(&hanging, "rotation = \"single_use\"");
         let (others, other) = local(&well, "");
         let calls = futures_util::future::join_all((0..500).map(|_| {
             let token = SecretString::from("r");
-            let (providers, service) = (&providers, &service);
+            let providers = &providers;
+            let service = &service;
             async move { providers.refresh(service, &token, BUDGET).await.err().unwrap() }
         }));
         let begun = Instant::now();
@@ -486,8 +489,8 @@ mod tests {
     #[tokio::test]
     async fn a_discovery_that_fails_leaves_no_token_in_doubt() {
         for reply in [Reply::Close, Reply::Http("500 No", String::new()), Reply::Http("200 OK", "{}".into())] {
-            let stranger = Stranger::with([reply]).await;
-            let (providers, service) = example(&format!("issuer = \"{}\"\nrotation = \"single_use\"", stranger.url));
+            let stub = StubServer::with([reply]).await;
+            let (providers, service) = example(&format!("issuer = \"{}\"\nrotation = \"single_use\"", stub.url));
             let failed = providers.refresh(&service, &"r".into(), BUDGET).await.err().unwrap();
             assert!(!failed.in_doubt, "{failed:?}");
         }
@@ -496,8 +499,8 @@ mod tests {
     #[tokio::test]
     async fn a_provider_that_behaves_otherwise_than_configured_is_told_of_once() {
         let said = async |rotation: &str, refreshes: &[(&str, Reply)]| {
-            let stranger = Stranger::with(refreshes.iter().map(|(_, reply)| reply.clone())).await;
-            let (providers, service) = local(&stranger, &format!("rotation = \"{rotation}\""));
+            let stub = StubServer::with(refreshes.iter().map(|(_, reply)| reply.clone())).await;
+            let (providers, service) = local(&stub, &format!("rotation = \"{rotation}\""));
             let (log, guard) = Log::catch();
             for (token, _) in refreshes {
                 let _ = providers.refresh(&service, &(*token).into(), BUDGET).await;
@@ -524,8 +527,8 @@ mod tests {
     async fn a_client_that_is_refused_in_one_way_and_taken_in_the_next_is_no_error() {
         let refused = || Reply::Http("401 Unauthorized", r#"{"error":"invalid_client"}"#.into());
         for (second, errors) in [(ok(), 0), (refused(), 1)] {
-            let stranger = Stranger::with([refused(), second]).await;
-            let (providers, service) = local(&stranger, "");
+            let stub = StubServer::with([refused(), second]).await;
+            let (providers, service) = local(&stub, "");
             let (log, guard) = Log::catch();
             assert_eq!(refresh(&providers, &service).await.is_ok(), errors == 0);
             drop(guard);
@@ -548,32 +551,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_provider_that_hangs_costs_two_attempts_and_less_than_the_budget() {
-        let stranger = Stranger::with([Reply::Hang, Reply::Hang, ok()]).await;
-        let (providers, service) = local(&stranger, "");
+        let stub = StubServer::with([Reply::Hang, Reply::Hang, ok()]).await;
+        let (providers, service) = local(&stub, "");
         let start = Instant::now();
         assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::TimedOut));
         assert!((16..18).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
         let short =
             providers.refresh(&service, &"t".into(), Duration::from_secs(2)).await.map_err(|failed| failed.failure);
         assert!(short.is_ok());
-        assert_eq!(stranger.seen().len(), 3);
+        assert_eq!(stub.seen().len(), 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_short_throttling_is_waited_for_and_a_long_one_reported() {
         let throttled = |head| Reply::Http(head, String::new());
-        let stranger = Stranger::with([throttled("429 Too Many Requests\r\nRetry-After: 5"), ok()]).await;
-        let (providers, service) = local(&stranger, "rotation = \"single_use\"");
+        let stub = StubServer::with([throttled("429 Too Many Requests\r\nRetry-After: 5"), ok()]).await;
+        let (providers, service) = local(&stub, "rotation = \"single_use\"");
         let start = Instant::now();
         assert!(refresh(&providers, &service).await.is_ok());
         assert!(start.elapsed() >= Duration::from_secs(5));
         let heads = ["429 Too Many Requests\r\nRetry-After: 60", "429 Too Many Requests"];
         for (head, seconds) in heads.into_iter().zip([Some(60), None]) {
-            let stranger = Stranger::with([throttled(head), ok()]).await;
-            let (providers, service) = local(&stranger, "");
+            let stub = StubServer::with([throttled(head), ok()]).await;
+            let (providers, service) = local(&stub, "");
             let retry_after = seconds.map(Duration::from_secs);
             assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::Busy { retry_after }));
-            assert_eq!(stranger.seen().len(), 1);
+            assert_eq!(stub.seen().len(), 1);
         }
     }
 
@@ -607,14 +610,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_neither_followed_elsewhere_nor_read_without_end() {
-        let trap = Stranger::with([ok()]).await;
+        let trap = StubServer::with([ok()]).await;
         let head = format!("307 Temporary Redirect\r\nLocation: {}/", trap.url);
         let long = format!("HTTP/1.1 200 OK\r\n\r\n{{\"access_token\":\"at\",\"x\":\"{}\"", "x ".repeat(1 << 20));
         for reply in [Reply::Http(head.leak(), String::new()), Reply::Raw(long.into_bytes())] {
-            let stranger = Stranger::with([reply]).await;
-            let (providers, service) = local(&stranger, "");
+            let stub = StubServer::with([reply]).await;
+            let (providers, service) = local(&stub, "");
             assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::BadAnswer));
-            assert_eq!(stranger.seen().len(), 1);
+            assert_eq!(stub.seen().len(), 1);
         }
         assert!(trap.seen().is_empty());
     }
@@ -622,29 +625,29 @@ mod tests {
     #[tokio::test]
     async fn a_login_is_ended_in_the_way_that_its_provider_has() {
         let dead = || Reply::Http("400 Bad Request", r#"{"error":"invalid_token"}"#.into());
-        let stranger = Stranger::with([ok(), ok(), dead(), dead(), ok()]).await;
-        let urls = format!("token_url = \"{0}/token\"\nrevoke_url = \"{0}/revoke\"", stranger.url);
+        let stub = StubServer::with([ok(), ok(), dead(), dead(), ok()]).await;
+        let urls = format!("token_url = \"{0}/token\"\nrevoke_url = \"{0}/revoke\"", stub.url);
         let revoke = async |id: &str, provider: &str, urls: &str| {
-            let (providers, service) = moved(id, provider, urls);
+            let (providers, service) = with_urls(id, provider, urls);
             providers.revoke(&service, &"rt".into()).await.unwrap()
         };
         assert_eq!(revoke("dropbox", "dropbox", &urls).await, Revoked::Done);
-        let request = &stranger.seen()[1];
+        let request = &stub.seen()[1];
         assert!(request.starts_with("POST /revoke") && request.contains("authorization: Bearer at\r\n"), "{request}");
-        assert_eq!(stranger.bodies()[1], "");
+        assert_eq!(stub.bodies()[1], "");
         assert_eq!(revoke("dropbox", "dropbox", &urls).await, Revoked::Done);
         assert_eq!(revoke("gcs", "google", &urls).await, Revoked::Done);
-        assert_eq!(stranger.bodies()[3], "token=rt");
+        assert_eq!(stub.bodies()[3], "token=rt");
         assert_eq!(revoke("box", "box", &urls).await, Revoked::Done);
-        assert_eq!(stranger.bodies()[4], "token=rt&client_id=id%2B1&client_secret=se%26cret");
+        assert_eq!(stub.bodies()[4], "token=rt&client_id=id%2B1&client_secret=se%26cret");
         let none = "token_url = \"https://example.com/\"";
         assert_eq!(revoke("sharepoint", "microsoft", none).await, Revoked::NotSupported);
     }
 
     #[tokio::test]
     async fn a_service_that_is_not_offered_is_not_called() {
-        let (providers, _) = local(&Stranger::with([]).await, "");
-        let (others, service) = moved("onedrive", "live", "");
+        let (providers, _) = local(&StubServer::with([]).await, "");
+        let (others, service) = with_urls("onedrive", "live", "");
         assert_eq!(refresh(&others, &service).await.err(), Some(ProviderError::NotOffered));
         assert_eq!(providers.authorize_url(&service, "x", "s", None).await.err(), Some(ProviderError::NotOffered));
     }
@@ -658,8 +661,8 @@ mod tests {
         let bodies = [refused, unknown, r#"{"access_token":"CANARY-access","refresh_token":"CANARY-next"}"#];
         let heads = ["400 Bad Request", "400 Bad Request", "200 OK"];
         let replies = heads.into_iter().zip(bodies).map(|(head, body)| Reply::Http(head, body.into()));
-        let stranger = Stranger::with(replies).await;
-        let (providers, service) = local(&stranger, "");
+        let stub = StubServer::with(replies).await;
+        let (providers, service) = local(&stub, "");
         for _ in 0..4 {
             let outcome =
                 providers.refresh(&service, &token, BUDGET).await.map(|_| ()).map_err(|failed| failed.failure);
@@ -675,7 +678,7 @@ mod tests {
     #[test]
     fn calls_can_be_made_from_any_thread() {
         fn sendable<T: Send>(_: T) {}
-        let (providers, service) = moved("box", "box", "token_url = \"https://example.com/\"");
+        let (providers, service) = with_urls("box", "box", "token_url = \"https://example.com/\"");
         sendable(refresh(&providers, &service));
         sendable(providers.authorize_url(&service, "", "", None));
         sendable(providers.revoke(&service, &"t".into()));

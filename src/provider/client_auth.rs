@@ -1,24 +1,22 @@
-//! How a client shows its secret where `client_auth` does not say: found out. The ways that come into question are those
-//! that the discovery document lists; the first is used until the provider refuses the client, then the next one, and so
-//! on. What a login found out serves all refreshes.
+//! Client authentication (RFC 6749 section 2.3) where `client_auth` does not say which: found out. The methods that
+//! come into question are those that the discovery document lists; the first is used until the provider refuses the
+//! client, then the next one. What a login found out serves all refreshes.
 //!
-//! A code is never sent a second time: some servers spend it although they refuse the client. What was found out is kept
-//! in the process, by provider and client, and is bounded by these.
+//! A code is never sent a second time: some servers spend it although they refuse the client. What was found out is
+//! kept in the process, by provider and client, and is bounded by these.
 
+use super::call::{Call, Payload, Response};
+use super::client_credentials::{Choice, encoded};
 use super::discovery::Metadata;
-use super::error::{Fault, ProviderError};
-use super::http::{Call, Payload};
+use super::error::{AttemptError, ProviderError};
 use super::json::Members;
 use super::service::{Client, Provider};
-use super::token_response::Answer;
 use super::{ClientAuth, ProviderClient};
-use reqwest::RequestBuilder;
 use secrecy::ExposeSecret;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::time::Instant;
-use url::{Url, form_urlencoded};
-use zeroize::Zeroizing;
+use url::Url;
 
 /// What is known of how clients show their secrets.
 #[derive(Default)]
@@ -30,15 +28,6 @@ pub(super) struct ClientAuths {
 struct Known {
     auth: ClientAuth,
     worked: bool,
-}
-
-/// A way, and why it is taken.
-#[derive(Clone, Copy)]
-pub(super) struct Choice {
-    pub(super) auth: ClientAuth,
-    pub(super) why: &'static str,
-    /// What to try after a refusal; `None` where the way is settled.
-    pub(super) next: Option<ClientAuth>,
 }
 
 /// Whether a request may be made again after the client was refused.
@@ -65,8 +54,8 @@ pub(super) struct Form<'a> {
     pub(super) repeatable: Repeatable,
 }
 
-/// Whether an answer refuses the client; `Some(true)`: by its code (RFC 6749 section 5.2), `Some(false)`: as it seems.
-pub(super) fn refuses_client(provider: &Provider, answer: &Answer) -> Option<bool> {
+/// Whether a response refuses the client; `Some(true)`: by its code (RFC 6749 section 5.2), `Some(false)`: as it seems.
+pub(super) fn refuses_client(provider: &Provider, answer: &Response) -> Option<bool> {
     let code = Members::read(&answer.body).and_then(|members| members.string("error"));
     match (answer.status, code.map(|code| code.trim().to_ascii_lowercase()).as_deref()) {
         // The operator knows better.
@@ -168,54 +157,14 @@ pub(super) fn candidates(client: &Client, metadata: Option<&Metadata>) -> (Vec<C
     (ways, why)
 }
 
-/// RFC 6749 section 2.3.1. A client without a secret only names itself.
-pub(super) fn with_client(
-    request: RequestBuilder,
-    fields: &[(&str, &str)],
-    client: &Client,
-    auth: ClientAuth,
-) -> RequestBuilder {
-    let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
-    match (auth, secret) {
-        (ClientAuth::Basic, Some(secret)) => {
-            request.basic_auth(encoded(&client.id).as_str(), Some(encoded(secret).as_str())).form(fields)
-        }
-        (ClientAuth::BasicRaw, Some(secret)) => request.basic_auth(&client.id, Some(secret)).form(fields),
-        (_, secret) => {
-            let mut fields = fields.to_vec();
-            if !fields.iter().any(|(name, _)| *name == "client_id") {
-                fields.push(("client_id", &client.id));
-            }
-            fields.extend(secret.map(|secret| ("client_secret", secret)));
-            request.form(&fields)
-        }
-    }
-}
-
-/// As an id or a secret is joined to the other in HTTP Basic.
-fn encoded(text: &str) -> Zeroizing<String> {
-    Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect())
-}
-
-impl ClientAuth {
-    /// As the configuration writes it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Body => "body",
-            Self::Basic => "basic",
-            Self::BasicRaw => "basic_raw",
-        }
-    }
-}
-
 impl ProviderClient {
     /// Sends a form with the client's credentials, and once more in the next way if the client is refused and
     /// `repeatable` allows it.
     pub(super) async fn authenticated<T>(
         &self,
         form: Form<'_>,
-        read: fn(&Provider, &Answer) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        read: fn(&Provider, &Response) -> Result<T, AttemptError>,
+    ) -> Result<T, AttemptError> {
         let Form { provider, client, metadata, deadline, repeatable, .. } = form;
         let mut first = true;
         loop {
@@ -227,7 +176,7 @@ impl ProviderClient {
             let refused = OnceLock::new();
             let payload = Payload::Form(form.fields.clone(), Some((client, choice)));
             let call = Call { provider, service: Some(form.service), name: form.name, url: form.url.clone(), payload };
-            let outcome = self.wire().perform(&call, deadline, repeatable == Repeatable::Yes, |provider, answer| {
+            let outcome = self.http().send(&call, deadline, repeatable == Repeatable::Yes, |provider, answer| {
                 match refuses_client(provider, answer) {
                     // Not an error yet, and so not reported as one.
                     Some(plain) if may_repeat(*refused.get_or_init(|| plain)) => Ok(None),
@@ -262,7 +211,7 @@ impl ProviderClient {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Reply, Stranger, example};
+    use super::super::testing::{Reply, StubServer, example};
     use super::super::{RefreshError, Service};
     use super::*;
     use std::time::Duration;
@@ -288,8 +237,8 @@ mod tests {
     }
 
     /// How the secret was sent, request by request.
-    fn ways(stranger: &Stranger) -> String {
-        let seen = stranger.seen();
+    fn ways(stub: &StubServer) -> String {
+        let seen = stub.seen();
         let posts = seen.iter().filter(|request| request.starts_with("POST /"));
         let ways = posts.map(|request| match request.to_lowercase() {
             // id%2B1:se%26cret
@@ -302,26 +251,26 @@ mod tests {
         ways.collect::<Vec<_>>().join(" ")
     }
 
-    fn by_urls(stranger: &Stranger, more: &str) -> (ProviderClient, std::sync::Arc<Service>) {
-        example(&format!("authorize_url = \"{0}/a\"\ntoken_url = \"{0}/t\"\n{more}", stranger.url))
+    fn by_urls(stub: &StubServer, more: &str) -> (ProviderClient, std::sync::Arc<Service>) {
+        example(&format!("authorize_url = \"{0}/a\"\ntoken_url = \"{0}/t\"\n{more}", stub.url))
     }
 
     #[tokio::test]
     async fn what_is_refused_at_one_login_is_sent_otherwise_at_the_next_and_kept() {
         let bare = || Reply::Http("401 Unauthorized", String::new());
         for no in [refused, bare] {
-            let stranger = Stranger::with([no(), no(), ok(), ok(), ok()]).await;
-            let (providers, service) = by_urls(&stranger, "rotation = \"single_use\"");
+            let stub = StubServer::with([no(), no(), ok(), ok(), ok()]).await;
+            let (providers, service) = by_urls(&stub, "rotation = \"single_use\"");
             assert!(!redeem(&providers, &service).await && !redeem(&providers, &service).await);
             assert!(redeem(&providers, &service).await && redeem(&providers, &service).await);
             assert!(refresh(&providers, &service).await.is_ok());
-            assert_eq!(ways(&stranger), "body basic raw raw raw", "a code is sent once");
+            assert_eq!(ways(&stub), "body basic raw raw raw", "a code is sent once");
         }
         // Other refusals say nothing of the client.
-        let stranger = Stranger::with([dead(), ok()]).await;
-        let (providers, service) = by_urls(&stranger, "");
+        let stub = StubServer::with([dead(), ok()]).await;
+        let (providers, service) = by_urls(&stub, "");
         assert!(!redeem(&providers, &service).await && redeem(&providers, &service).await);
-        assert_eq!(ways(&stranger), "body body");
+        assert_eq!(ways(&stub), "body body");
     }
 
     #[tokio::test]
@@ -334,43 +283,43 @@ mod tests {
             ("single_use", bare(), "body"),
             ("rolling", dead(), "body"),
         ] {
-            let stranger = Stranger::with([reply, ok()]).await;
-            let (providers, service) = by_urls(&stranger, &format!("rotation = \"{rotation}\""));
+            let stub = StubServer::with([reply, ok()]).await;
+            let (providers, service) = by_urls(&stub, &format!("rotation = \"{rotation}\""));
             assert_eq!(refresh(&providers, &service).await.is_ok(), seen == "body basic", "{rotation}");
-            assert_eq!(ways(&stranger), seen, "{rotation}");
+            assert_eq!(ways(&stub), seen, "{rotation}");
         }
-        let stranger = Stranger::with([refused(), refused(), ok()]).await;
-        let (providers, service) = by_urls(&stranger, "");
+        let stub = StubServer::with([refused(), refused(), ok()]).await;
+        let (providers, service) = by_urls(&stub, "");
         assert_eq!(
             refresh(&providers, &service).await.err().map(|failed| failed.failure),
             Some(ProviderError::Misconfigured)
         );
         assert!(refresh(&providers, &service).await.is_ok());
-        assert_eq!(ways(&stranger), "body basic raw", "twice at most");
+        assert_eq!(ways(&stub), "body basic raw", "twice at most");
     }
 
     #[tokio::test]
     async fn a_refusal_that_passes_does_not_leave_a_way_that_never_worked() {
         let odd = || Reply::Http("400 Bad Request", r#"{"error":"invalid_request"}"#.into());
-        let stranger = Stranger::with([ok(), refused(), odd(), odd(), ok(), ok()]).await;
-        let (providers, service) = by_urls(&stranger, "");
+        let stub = StubServer::with([ok(), refused(), odd(), odd(), ok(), ok()]).await;
+        let (providers, service) = by_urls(&stub, "");
         assert!(refresh(&providers, &service).await.is_ok());
         for _ in 0..2 {
             assert!(refresh(&providers, &service).await.is_err());
         }
         assert!(refresh(&providers, &service).await.is_ok() && refresh(&providers, &service).await.is_ok());
-        assert_eq!(ways(&stranger), "body body basic raw body body");
+        assert_eq!(ways(&stub), "body body basic raw body body");
     }
 
     #[tokio::test]
     async fn what_is_configured_or_listed_alone_is_what_is_sent() {
         for (auth, seen) in [("body", "body body"), ("basic", "basic basic"), ("basic_raw", "raw raw")] {
-            let stranger = Stranger::with([refused(), refused(), ok()]).await;
-            let (providers, service) = by_urls(&stranger, &format!("client_auth = \"{auth}\""));
+            let stub = StubServer::with([refused(), refused(), ok()]).await;
+            let (providers, service) = by_urls(&stub, &format!("client_auth = \"{auth}\""));
             for _ in 0..2 {
                 assert!(refresh(&providers, &service).await.is_err());
             }
-            assert_eq!(ways(&stranger), seen);
+            assert_eq!(ways(&stub), seen);
         }
         for (methods, seen) in [
             (r#"["client_secret_post","client_secret_basic"]"#, "body basic"),
@@ -380,7 +329,7 @@ mod tests {
             (r#"["private_key_jwt"]"#, "basic body"),
             ("7", "basic body"),
         ] {
-            let stranger = Stranger::with_url(|url| {
+            let stub = StubServer::with_url(|url| {
                 let document = format!(
                     r#"{{"issuer":"{url}","authorization_endpoint":"{url}/a","token_endpoint":"{url}/t",
                         "token_endpoint_auth_methods_supported":{methods}}}"#
@@ -388,17 +337,17 @@ mod tests {
                 vec![Reply::Http("200 OK", document), refused(), refused()]
             })
             .await;
-            let (providers, service) = example(&format!("issuer = \"{}\"", stranger.url));
+            let (providers, service) = example(&format!("issuer = \"{}\"", stub.url));
             assert!(refresh(&providers, &service).await.is_err());
-            assert_eq!(ways(&stranger), seen, "{methods}");
+            assert_eq!(ways(&stub), seen, "{methods}");
         }
     }
 
     #[tokio::test]
     async fn an_operator_who_gave_the_code_a_meaning_is_believed() {
-        let stranger = Stranger::with([refused(), ok()]).await;
-        let (providers, service) = by_urls(&stranger, "errors = { invalid_client = \"login_again\" }");
+        let stub = StubServer::with([refused(), ok()]).await;
+        let (providers, service) = by_urls(&stub, "errors = { invalid_client = \"login_again\" }");
         assert!(refresh(&providers, &service).await.is_err());
-        assert_eq!(ways(&stranger), "body");
+        assert_eq!(ways(&stub), "body");
     }
 }

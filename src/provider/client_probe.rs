@@ -1,14 +1,14 @@
-//! Asks a token address with a code that cannot be good, before anybody depends on it: the answer tells whether the
-//! address is one, and whether the client's id and secret are taken. Most servers look at the client first, so only a
+//! Asks a token endpoint with a code that cannot be good, before anybody depends on it: the response tells whether the
+//! URL is one, and whether the client's id and secret are taken. Most servers look at the client first, so only a
 //! refusal of the client says something, and any other refusal of the request is well.
 
-use super::client_auth::{Choice, candidates, refuses_client};
+use super::call::{Call, Payload, Response};
+use super::client_auth::{candidates, refuses_client};
+use super::client_credentials::Choice;
 use super::discovery::Metadata;
-use super::error::{Fault, ProviderError};
-use super::http::{Call, Payload};
+use super::error::{AttemptError, ProviderError};
 use super::service::{Client, Provider};
-use super::token_response::Answer;
-use super::{ClientAuth, ProviderClient, Trouble};
+use super::{ClientAuth, ProbeError, ProviderClient};
 use tokio::time::Instant;
 use url::Url;
 
@@ -23,14 +23,14 @@ enum Verdict {
 
 impl ProviderClient {
     /// What is wrong at a token address, and whether nothing works with it; `None`: nothing, as far as can be told.
-    pub(super) async fn probe(
+    pub(super) async fn probe_client(
         &self,
         (provider, client): (&Provider, &Client),
         metadata: Option<&Metadata>,
         url: &Url,
         redirect_uri: &str,
         deadline: Instant,
-    ) -> Option<(bool, Trouble)> {
+    ) -> Option<(bool, ProbeError)> {
         let ways = match (provider.settings.client_auth, &client.secret) {
             (Some(auth), Some(_)) => vec![auth],
             (_, None) => vec![ClientAuth::Body],
@@ -43,21 +43,23 @@ impl ProviderClient {
             let payload =
                 Payload::Form(fields, Some((client, Choice { auth: *auth, why: "each is tried", next: None })));
             let call = Call { provider, service: None, name: "check", url: url.clone(), payload };
-            match self.wire().perform(&call, deadline, true, verdict).await {
+            match self.http().send(&call, deadline, true, verdict).await {
                 Ok(Verdict::ClientRefused) => {}
-                Ok(Verdict::NoTokenEndpoint(what)) => return Some((true, Trouble::NoTokenEndpoint(what))),
-                Ok(Verdict::Well) if at > 0 => return Some((false, Trouble::OtherAuth(auth.name()))),
+                Ok(Verdict::NoTokenEndpoint(what)) => return Some((true, ProbeError::NoTokenEndpoint(what))),
+                Ok(Verdict::Well) if at > 0 => return Some((false, ProbeError::OtherAuth(auth.name()))),
                 Ok(Verdict::Well) => return None,
-                Err(Fault { failure: ProviderError::TimedOut, .. }) => return Some((true, Trouble::TimedOut)),
+                Err(AttemptError { failure: ProviderError::TimedOut, .. }) => {
+                    return Some((true, ProbeError::TimedOut));
+                }
                 Err(_) => return None,
             }
         }
         let tried: Vec<_> = ways.into_iter().map(ClientAuth::name).collect();
-        Some((true, Trouble::ClientRefused(client.id.clone(), tried.join(", "))))
+        Some((true, ProbeError::ClientRefused(client.id.clone(), tried.join(", "))))
     }
 }
 
-fn verdict(provider: &Provider, answer: &Answer) -> Result<Verdict, Fault> {
+fn verdict(provider: &Provider, answer: &Response) -> Result<Verdict, AttemptError> {
     let none = |what: String| Ok(Verdict::NoTokenEndpoint(what));
     let status = answer.status;
     match (status, &answer.location) {

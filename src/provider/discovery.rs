@@ -1,15 +1,16 @@
 //! OpenID Connect Discovery 1.0, or else RFC 8414: endpoints by issuer. Asked for when first needed and remembered, so
-//! that a provider's outage never stops a start. An old answer keeps serving while a new one is asked for, and for as long as none can
-//! be had: only those who ask before the first answer wait for the issuer.
+//! that a provider's outage never stops a start. An old response keeps serving while a new one is asked for, and for as
+//! long as none can be had: only those who ask before the first response wait for the issuer.
 //!
 //! Of a document only what is needed and not configured has to be right; what else is wrong in it is passed over. A
 //! provider whose addresses are all configured does without one.
 
-use super::error::{Fault, ProviderError};
-use super::http::{Call, Payload, Wire};
+use super::call::{Call, Payload, Response};
+use super::error::{AttemptError, ProviderError};
+use super::http::HttpClient;
 use super::json::Members;
 use super::service::Provider;
-use super::token_response::{self, Answer};
+use super::token_response;
 use super::{Flow, endpoint};
 use crate::clock::Clock;
 use crate::net::names_loopback;
@@ -20,12 +21,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-/// How long an answer is good.
+/// How long a response is good.
 const FRESH: Duration = Duration::from_secs(3600);
 /// How long a failure stands before the issuer is asked again. Without it, callers that waited for the same question
 /// would ask it one after the other.
 const RETRY: Duration = Duration::from_secs(5);
-/// How long an issuer may take to renew an old answer, in which nobody else asks it.
+/// How long an issuer may take to renew an old response, in which nobody else asks it.
 const RENEWAL: Duration = Duration::from_secs(20);
 /// How long somebody waits for an issuer where all addresses are known without it.
 const EXTRA: Duration = Duration::from_secs(4);
@@ -62,14 +63,14 @@ pub(super) struct Unusable {
 
 /// The issuers' answers, by provider. Lost on restart.
 pub(super) struct Discovery {
-    known: BTreeMap<String, Arc<Mutex<Known>>>,
+    known: BTreeMap<String, Arc<Mutex<CachedMetadata>>>,
     clock: Clock,
 }
 
-/// The lock is held while asking for the first time: others who need the answer wait for it. It is not while an old
+/// The lock is held while asking for the first time: others who need the response wait for it. It is not while an old
 /// answer is renewed.
 #[derive(Default)]
-struct Known {
+struct CachedMetadata {
     metadata: Option<Arc<Metadata>>,
     /// By the clock's uptime: when to ask again, and what the last question came to.
     ask_at: Duration,
@@ -86,7 +87,7 @@ impl Discovery {
     pub(super) async fn metadata(
         &self,
         provider: &Arc<Provider>,
-        wire: &Wire,
+        http: &HttpClient,
         deadline: Instant,
     ) -> Result<Option<Arc<Metadata>>, ProviderError> {
         let Some(shared) = self.known.get(&provider.id) else { return Ok(None) };
@@ -98,10 +99,10 @@ impl Discovery {
         if self.clock.uptime() >= known.ask_at {
             if known.metadata.is_some() || (!needed && known.trouble.is_some()) {
                 known.ask_at = self.clock.uptime() + RENEWAL;
-                self.renew(Arc::clone(shared), Arc::clone(provider), wire.clone());
+                self.renew(Arc::clone(shared), Arc::clone(provider), http.clone());
             } else {
-                let asked = ask(provider, wire, deadline).await;
-                known.learn(asked, self.clock.uptime());
+                let asked = ask(provider, http, deadline).await;
+                known.update(asked, self.clock.uptime());
             }
         }
         match (&known.metadata, &known.trouble) {
@@ -117,18 +118,18 @@ impl Discovery {
     }
 
     /// Asks again without anybody waiting for it.
-    fn renew(&self, known: Arc<Mutex<Known>>, provider: Arc<Provider>, wire: Wire) {
+    fn renew(&self, known: Arc<Mutex<CachedMetadata>>, provider: Arc<Provider>, http: HttpClient) {
         let clock = self.clock.clone();
         tokio::spawn(async move {
-            let asked = ask(&provider, &wire, Instant::now() + RENEWAL).await;
-            known.lock().await.learn(asked, clock.uptime());
+            let asked = ask(&provider, &http, Instant::now() + RENEWAL).await;
+            known.lock().await.update(asked, clock.uptime());
         });
     }
 }
 
-impl Known {
-    /// Takes in what a question came to. After a failure the old answer stays.
-    fn learn(&mut self, asked: Result<Metadata, Unusable>, now: Duration) {
+impl CachedMetadata {
+    /// Takes in what a question came to. After a failure the old response stays.
+    fn update(&mut self, asked: Result<Metadata, Unusable>, now: Duration) {
         self.ask_at = now + if asked.is_ok() { FRESH } else { RETRY };
         match asked {
             Ok(metadata) => (self.metadata, self.trouble) = (Some(Arc::new(metadata)), None),
@@ -144,7 +145,7 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// What is wrong with an answer, in words, if it is of no use.
+/// What is wrong with a response, in words, if it is of no use.
 #[derive(Default)]
 pub(super) struct Wrong {
     pub(super) why: OnceLock<String>,
@@ -152,14 +153,14 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
-    fn fault(&self, why: impl Into<String>) -> Fault {
+    fn fault(&self, why: impl Into<String>) -> AttemptError {
         self.why.get_or_init(|| why.into());
-        Fault::bad_answer()
+        AttemptError::bad_answer()
     }
 }
 
 /// Redirects within the same scheme, host and port are followed: the request carries no secret.
-async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Metadata, Unusable> {
+async fn ask(provider: &Provider, http: &HttpClient, deadline: Instant) -> Result<Metadata, Unusable> {
     let unusable = |failure: ProviderError, why: String| Unusable { failure, why, other: None };
     let no_url = || unusable(ProviderError::Misconfigured, "its address is no URL".to_owned());
     let (mut url, mut other) = places(provider.issuer().unwrap_or_default()).ok_or_else(no_url)?;
@@ -170,11 +171,11 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
             Call { provider, service: None, name: "discovery", url: url.clone(), payload: Payload::Nothing },
         );
         let may_be_absent = other.is_some();
-        let read = |provider: &Provider, answer: &Answer| match answer.status {
+        let read = |provider: &Provider, answer: &Response| match answer.status {
             404 if may_be_absent => Ok(Found::Nothing),
             _ => read(provider, answer, &wrong),
         };
-        match wire.perform(&call, deadline, true, read).await {
+        match http.send(&call, deadline, true, read).await {
             Ok(Found::Document(metadata)) => return Ok(*metadata),
             Ok(Found::Nothing) => url = other.take().unwrap_or(url),
             Ok(Found::Elsewhere(place)) if place.origin() == url.origin() => {
@@ -185,7 +186,7 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
                 tracing::warn!(provider = provider.id, why, "the discovery document cannot be used");
                 return Err(unusable(ProviderError::BadAnswer, why));
             }
-            Err(Fault { failure, .. }) => {
+            Err(AttemptError { failure, .. }) => {
                 let Wrong { why, other } = wrong;
                 if let (Some(why), None) = (why.get(), other.get()) {
                     tracing::warn!(provider = provider.id, why, "the discovery document cannot be used");
@@ -200,8 +201,8 @@ async fn ask(provider: &Provider, wire: &Wire, deadline: Instant) -> Result<Meta
     Err(unusable(ProviderError::BadAnswer, why))
 }
 
-/// Where an issuer's document is: OpenID Connect Discovery 1.0 section 4, and RFC 8414 section 3 for those that have none
-/// there.
+/// Where an issuer's document is: OpenID Connect Discovery 1.0 section 4, and RFC 8414 section 3 for those that have
+/// none there.
 fn places(issuer: &str) -> Option<(Url, Option<Url>)> {
     let issuer = issuer.trim_end_matches('/');
     let openid = Url::parse(&format!("{issuer}/.well-known/openid-configuration")).ok()?;
@@ -212,7 +213,7 @@ fn places(issuer: &str) -> Option<(Url, Option<Url>)> {
 }
 
 /// Section 4.3 there: a document that speaks for another issuer is not to be used.
-pub(super) fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Result<Found, Fault> {
+pub(super) fn read(provider: &Provider, answer: &Response, wrong: &Wrong) -> Result<Found, AttemptError> {
     if let (300..400, Some(place)) = (answer.status, &answer.location) {
         return Ok(Found::Elsewhere(place.clone()));
     }
@@ -288,7 +289,7 @@ pub(super) fn read(provider: &Provider, answer: &Answer, wrong: &Wrong) -> Resul
 mod tests {
     use super::super::ProviderSettings;
     use super::super::outbound::Outbound;
-    use super::super::testing::{Reply, Stranger, example};
+    use super::super::testing::{Reply, StubServer, example};
     use super::*;
     use crate::meter::Meter;
     use futures_util::future::join_all;
@@ -306,17 +307,17 @@ mod tests {
         Arc::new(Provider { issuer: Some(issuer.to_owned()), ..unchecked })
     }
 
-    fn wire(clock: &Clock) -> Wire {
-        Wire::new(std::iter::empty(), &Outbound::default(), clock.clone(), Meter::default()).unwrap()
+    fn http(clock: &Clock) -> HttpClient {
+        HttpClient::new(std::iter::empty(), &Outbound::default(), clock.clone(), Meter::default()).unwrap()
     }
 
     /// What is learnt of a provider from the answers of its issuer.
     async fn learnt(settings: &str, replies: impl FnOnce(&str) -> Vec<Reply>) -> Result<Arc<Metadata>, Unusable> {
-        let stranger = Stranger::with_url(replies).await;
-        let settings = settings.replace("AT", &stranger.url);
-        let (providers, service) = example(&format!("issuer = \"{}/\"\n{settings}", stranger.url));
+        let stub = StubServer::with_url(replies).await;
+        let settings = settings.replace("AT", &stub.url);
+        let (providers, service) = example(&format!("issuer = \"{}/\"\n{settings}", stub.url));
         let provider = &service.provider;
-        match providers.discovery().metadata(provider, providers.wire(), soon()).await {
+        match providers.discovery().metadata(provider, providers.http(), soon()).await {
             Ok(Some(metadata)) => Ok(metadata),
             _ => Err(providers.discovery().trouble(provider).await.unwrap()),
         }
@@ -373,12 +374,12 @@ mod tests {
     async fn an_issuer_without_openid_connect_is_asked_for_the_document_of_rfc_8414() {
         let absent = || Reply::Http("404 Not Found", "<html>".into());
         for (path, place) in [("", ""), ("/tenant/a/", "/tenant/a")] {
-            let stranger = Stranger::with_url(|url| vec![absent(), document(&format!("{url}{path}"), url)]).await;
-            let (providers, service) = example(&format!("issuer = \"{}{path}\"", stranger.url));
-            let metadata = providers.discovery().metadata(&service.provider, providers.wire(), soon()).await;
+            let stub = StubServer::with_url(|url| vec![absent(), document(&format!("{url}{path}"), url)]).await;
+            let (providers, service) = example(&format!("issuer = \"{}{path}\"", stub.url));
+            let metadata = providers.discovery().metadata(&service.provider, providers.http(), soon()).await;
             assert!(metadata.is_ok_and(|metadata| metadata.is_some()));
             let asked = format!("GET /.well-known/oauth-authorization-server{place} HTTP/1.1");
-            assert!(stranger.seen()[1].starts_with(&asked), "{:?}", stranger.seen());
+            assert!(stub.seen()[1].starts_with(&asked), "{:?}", stub.seen());
         }
         let neither = learnt("", |_| vec![absent(), absent()]).await.err().unwrap();
         assert_eq!(neither.why, "HTTP 404");
@@ -390,20 +391,20 @@ mod tests {
     #[tokio::test]
     async fn what_is_configured_goes_before_what_is_discovered_and_does_without() {
         let settings = "authorize_url = \"AT/given\"\ntoken_url = \"AT/given\"";
-        let stranger = Stranger::with_url(|url| {
+        let stub = StubServer::with_url(|url| {
             let revoke = format!(r#"{{"issuer":"{url}","revocation_endpoint":"{url}/r","token_endpoint":"{url}/t"}}"#);
             vec![Reply::Http("200 OK", revoke), Reply::Http("200 OK", String::new())]
         })
         .await;
-        let settings = format!("issuer = \"{}\"\n{}", stranger.url, settings.replace("AT", &stranger.url));
+        let settings = format!("issuer = \"{}\"\n{}", stub.url, settings.replace("AT", &stub.url));
         let (providers, service) = example(&settings);
         let url = providers.authorize_url(&service, "https://x.example/", "s", None).await.unwrap();
         assert_eq!(url.path(), "/given");
         providers.revoke(&service, &"r".into()).await.unwrap();
-        assert!(stranger.seen()[1].starts_with("POST /r "), "{:?}", stranger.seen());
+        assert!(stub.seen()[1].starts_with("POST /r "), "{:?}", stub.seen());
         // Nobody answers any more.
-        let gone = Stranger::with([Reply::Close, Reply::Close]).await;
-        let (providers, service) = example(&settings.replace(&stranger.url, &gone.url));
+        let gone = StubServer::with([Reply::Close, Reply::Close]).await;
+        let (providers, service) = example(&settings.replace(&stub.url, &gone.url));
         assert!(providers.authorize_url(&service, "https://x.example/", "s", None).await.is_ok());
     }
 
@@ -431,22 +432,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_issuer_is_asked_once_an_hour_and_its_old_answer_outlives_its_outages() {
         let clock = Clock::system();
-        let stranger =
-            Stranger::with_url(|url| vec![document(url, url), Reply::Close, Reply::Close, document(url, url)]).await;
-        let provider = provider(&stranger.url);
-        let (wire, discovery) = (wire(&clock), Discovery::new([&*provider].into_iter(), clock.clone()));
-        let ask = async || discovery.metadata(&provider, &wire, soon()).await.map(Option::unwrap);
+        let stub =
+            StubServer::with_url(|url| vec![document(url, url), Reply::Close, Reply::Close, document(url, url)]).await;
+        let provider = provider(&stub.url);
+        let http = http(&clock);
+        let discovery = Discovery::new([&*provider].into_iter(), clock.clone());
+        let ask = async || discovery.metadata(&provider, &http, soon()).await.map(Option::unwrap);
         for metadata in join_all((0..8).map(|_| ask())).await {
-            assert_eq!(metadata.unwrap().token.as_ref().unwrap().as_str(), format!("{}/t", stranger.url));
+            assert_eq!(metadata.unwrap().token.as_ref().unwrap().as_str(), format!("{}/t", stub.url));
         }
-        assert_eq!(stranger.seen().len(), 1);
-        assert!(stranger.seen()[0].starts_with("GET /.well-known/openid-configuration HTTP/1.1"));
+        assert_eq!(stub.seen().len(), 1);
+        assert!(stub.seen()[0].starts_with("GET /.well-known/openid-configuration HTTP/1.1"));
         for (step, questions) in [(FRESH, 3), (RETRY, 4), (RETRY, 4), (FRESH, 6)] {
             clock.advance(step);
             assert!(ask().await.is_ok() && ask().await.is_ok());
             let_renew().await;
             assert!(ask().await.is_ok());
-            assert_eq!(stranger.seen().len(), questions, "a question that fails has a second attempt");
+            assert_eq!(stub.seen().len(), questions, "a question that fails has a second attempt");
         }
     }
 
@@ -454,12 +456,13 @@ mod tests {
     async fn nobody_waits_for_an_issuer_while_there_is_an_old_answer() {
         let clock = Clock::system();
         let moved = |url: &str| document(url, &format!("{url}/new"));
-        let stranger = Stranger::with_url(|url| vec![document(url, url), Reply::Hang, moved(url)]).await;
-        let provider = provider(&stranger.url);
-        let (wire, discovery) = (wire(&clock), Discovery::new([&*provider].into_iter(), clock.clone()));
+        let stub = StubServer::with_url(|url| vec![document(url, url), Reply::Hang, moved(url)]).await;
+        let provider = provider(&stub.url);
+        let http = http(&clock);
+        let discovery = Discovery::new([&*provider].into_iter(), clock.clone());
         let ask = async || {
             discovery
-                .metadata(&provider, &wire, soon())
+                .metadata(&provider, &http, soon())
                 .await
                 .unwrap()
                 .unwrap()
@@ -475,17 +478,17 @@ mod tests {
         assert_eq!(join_all((0..8).map(|_| ask())).await, ["/t"; 8]);
         assert_eq!(start.elapsed(), Duration::ZERO);
         let_renew().await;
-        assert_eq!((ask().await.as_str(), stranger.seen().len()), ("/new/t", 3));
+        assert_eq!((ask().await.as_str(), stub.seen().len()), ("/new/t", 3));
     }
 
     #[tokio::test]
     async fn a_document_is_used_only_if_it_is_the_issuers_own_and_leads_to_safe_places() {
         let fails = async |document: fn(&str) -> Reply| {
-            let stranger = Stranger::with_url(|url| vec![document(url)]).await;
-            let provider = provider(&stranger.url);
+            let stub = StubServer::with_url(|url| vec![document(url)]).await;
+            let provider = provider(&stub.url);
             let clock = Clock::system();
             let discovery = Discovery::new([&*provider].into_iter(), clock.clone());
-            let failed = discovery.metadata(&provider, &wire(&clock), soon()).await.err();
+            let failed = discovery.metadata(&provider, &http(&clock), soon()).await.err();
             failed.zip(discovery.trouble(&provider).await.map(|trouble| trouble.why))
         };
         let fails = async |document| fails(document).await.unwrap();
@@ -503,7 +506,7 @@ mod tests {
     fn a_public_issuer_cannot_lead_to_this_machine() {
         let issuer = "https://example.com";
         let Reply::Http(_, body) = document(issuer, "http://127.0.0.1:1") else { unreachable!() };
-        let answer = Answer {
+        let answer = Response {
             status: 200,
             retry_after: None,
             location: None,
@@ -511,6 +514,6 @@ mod tests {
             body: body.into(),
             cut: None,
         };
-        assert_eq!(read(&provider(issuer), &answer, &Wrong::default()).err(), Some(Fault::bad_answer()));
+        assert_eq!(read(&provider(issuer), &answer, &Wrong::default()).err(), Some(AttemptError::bad_answer()));
     }
 }

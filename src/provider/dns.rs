@@ -1,6 +1,6 @@
-//! Host names looked up, and remembered for a short time. The system is asked (hosts file, name servers), and its resolver
-//! waits five seconds for a lost packet: longer than a connection may take to be made, so names are looked up before
-//! that, one look-up for each name at a time, and an old answer serves while the system is slow or fails.
+//! Host names looked up, and remembered for a short time. The system is asked (hosts file, name servers), and its
+//! resolver waits five seconds for a lost packet: longer than a connection may take to be made, so names are looked up
+//! before that, one look-up for each name at a time, and an old answer serves while the system is slow or fails.
 //!
 //! Lost on restart. Bounded by the names that the configuration and discovery documents have.
 
@@ -34,7 +34,7 @@ type LookUp = Shared<BoxFuture<'static, Result<(), Arc<io::Error>>>>;
 
 /// Clones share what they know.
 #[derive(Clone)]
-pub(super) struct Names {
+pub(super) struct DnsCache {
     known: Arc<Mutex<HashMap<String, Known>>>,
     threads: Arc<Semaphore>,
     ask: Arc<Ask>,
@@ -50,7 +50,7 @@ struct Known {
     asking: Option<(Instant, LookUp)>,
 }
 
-impl Names {
+impl DnsCache {
     pub(super) fn new(clock: Clock) -> Self {
         Self::asking(clock, |name| Ok((name, 0).to_socket_addrs()?.collect()))
     }
@@ -66,7 +66,8 @@ impl Names {
     pub(super) async fn prepare(&self, url: &Url, deadline: Instant) -> Result<(), Arc<io::Error>> {
         let Some(Host::Domain(name)) = url.host() else { return Ok(()) };
         let (began, asking, old) = {
-            let (now, mut known) = (self.clock.uptime(), self.lock());
+            let now = self.clock.uptime();
+            let mut known = self.lock();
             known.retain(|_, known| known.asking.is_some() || known.is_younger(STALE, now));
             let known = known.entry(name.to_owned()).or_default();
             if known.is_younger(FRESH, now) {
@@ -91,7 +92,8 @@ impl Names {
     fn look_up(&self, name: String) -> LookUp {
         let names = self.clone();
         let task = tokio::spawn(async move {
-            let (ask, asked) = (names.ask.clone(), name.clone());
+            let ask = names.ask.clone();
+            let asked = name.clone();
             let answer = match names.threads.acquire().await {
                 Ok(_thread) => tokio::task::spawn_blocking(move || ask(&asked)).await.map_err(io::Error::other),
                 Err(closed) => Err(io::Error::other(closed)),
@@ -120,12 +122,12 @@ impl Known {
 /// What a client for providers connects to: the addresses that are known of a name, all or the public ones alone. That
 /// is judged at each connection, so no later answer of a name server leads into this server's own network. URLs with an
 /// address in them do not come here; [`super::endpoint`] judges those.
-pub(super) struct Remembered {
-    pub(super) names: Names,
+pub(super) struct CachedResolver {
+    pub(super) names: DnsCache,
     pub(super) public_only: bool,
 }
 
-impl Resolve for Remembered {
+impl Resolve for CachedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let mut addresses =
             self.names.lock().get(name.as_str()).map(|known| known.addresses.clone()).unwrap_or_default();
@@ -155,7 +157,7 @@ mod tests {
 
     /// A system whose answers are handed in one by one: each look-up waits for the next.
     struct System {
-        names: Names,
+        names: DnsCache,
         clock: Clock,
         asked: Arc<AtomicUsize>,
         answers: mpsc::Sender<Option<&'static str>>,
@@ -164,8 +166,9 @@ mod tests {
     impl System {
         fn new() -> Self {
             let (clock, asked, (answers, waiting)) = (Clock::system(), Arc::<AtomicUsize>::default(), mpsc::channel());
-            let (count, waiting) = (asked.clone(), Mutex::new(waiting));
-            let names = Names::asking(clock.clone(), move |_| {
+            let count = asked.clone();
+            let waiting = Mutex::new(waiting);
+            let names = DnsCache::asking(clock.clone(), move |_| {
                 count.fetch_add(1, Ordering::SeqCst);
                 let answer: Option<&str> = waiting.lock().unwrap().recv().unwrap_or(None);
                 Ok(vec![answer.ok_or(io::ErrorKind::Other)?.parse().unwrap()])
@@ -186,7 +189,7 @@ mod tests {
 
         async fn known(&self, public_only: bool) -> Vec<String> {
             let names = self.names.clone();
-            let resolved = Remembered { names, public_only }.resolve("provider.example".parse().unwrap()).await;
+            let resolved = CachedResolver { names, public_only }.resolve("provider.example".parse().unwrap()).await;
             resolved.map(|addresses| addresses.map(|address| address.to_string()).collect()).unwrap_or_default()
         }
 
@@ -259,7 +262,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_system_is_asked_as_everybody_asks_it() {
-        let names = Names::new(Clock::system());
+        let names = DnsCache::new(Clock::system());
         let url = Url::parse("http://localhost:1/").unwrap();
         names.prepare(&url, Instant::now() + LONG).await.unwrap();
         assert!(names.lock()["localhost"].addresses.iter().all(|address| address.ip().is_loopback()));

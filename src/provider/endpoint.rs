@@ -1,4 +1,5 @@
-//! What a provider's URLs must look like before anything is sent there.
+//! What a provider's URLs must look like before anything is sent there: https, and no address of a private network
+//! (SSRF).
 
 use crate::net::{is_public, names_loopback};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Why a call to a provider failed, in the kinds that callers treat differently, and whether to make it again.
+//! Why a call to a provider failed, in the kinds that callers treat differently, and whether a retry is safe.
 
 use super::ErrorClass;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use thiserror::Error;
 /// Why a call to a provider failed. Says nothing in the provider's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ProviderError {
-    /// The login is dead, or somebody at the person's side has to act: any [`ErrorClass`] but `Unclear`, `Operator` and `Later`.
-    /// For a code or a pasted token: it is not good, or not good any more.
+    /// The login is dead, or somebody at the user's side has to act: any [`ErrorClass`] but `Unclear`, `Operator` and
+    /// `Later`. For a code or a pasted token: it is not good, or not good any more.
     #[error("the provider does not accept this login any more")]
     Refused(ErrorClass),
     /// This server's registration at the provider, or what was configured about the provider, is at fault.
     #[error("the provider does not accept this server's client, or its configuration is wrong")]
     Misconfigured,
-    /// It answered with an error that does not tell whether the login, this server or the provider is at fault: a status
-    /// from 400 to 500 without a code, a code that is not known, or one that some servers use for a dead login.
+    /// It answered with an error that does not tell whether the login, this server or the provider is at fault: a
+    /// status from 400 to 500 without a code, a code that is not known, or one that some servers use for a dead login.
     #[error("the provider answered with an error that does not say what is wrong (HTTP {status})")]
     Unclear {
         /// The HTTP status.
@@ -54,7 +54,7 @@ pub struct RefreshError {
     pub failure: ProviderError,
     /// Whether the provider may have carried it out all the same, and so have spent a token that works once.
     pub in_doubt: bool,
-    /// The HTTP status of the provider's answer, if there was one.
+    /// The HTTP status of the provider's response, if there was one.
     pub status: Option<u16>,
 }
 
@@ -94,36 +94,36 @@ impl ProviderError {
 
 /// When a failed attempt may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeat {
+pub(super) enum Retry {
     /// At once: the request never left, so even a token that works once may be sent again. Known only of requests that
     /// got no connection. That is proof because no connection is used twice, where a request could be lost on one that
     /// had just been closed, and because nothing is sent before TLS stands.
     Safe,
     /// At once, if a request that was carried out already does no harm when it comes again.
-    IfHarmless,
+    IfIdempotent,
     /// When the provider's time has passed: it was turned away without being looked at.
     After(Duration),
-    /// The answer would be the same.
+    /// The response would be the same.
     Never,
 }
 
 /// The failure of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct AttemptError {
     pub(super) failure: ProviderError,
-    pub(super) repeat: Repeat,
-    /// The HTTP status of the answer, if there was one.
+    pub(super) retry: Retry,
+    /// The HTTP status of the response, if there was one.
     pub(super) status: Option<u16>,
 }
 
-impl Fault {
-    /// Without an answer.
-    pub(super) fn new(failure: ProviderError, repeat: Repeat) -> Self {
-        Self { failure, repeat, status: None }
+impl AttemptError {
+    /// Without a response.
+    pub(super) fn new(failure: ProviderError, retry: Retry) -> Self {
+        Self { failure, retry, status: None }
     }
 
     /// As the outcome of a refresh. What was not said plainly may have happened.
-    pub(super) fn of_refresh(self) -> RefreshError {
+    pub(super) fn as_refresh_error(self) -> RefreshError {
         let plain = match self.failure {
             ProviderError::Unreachable
             | ProviderError::Disturbed
@@ -132,13 +132,13 @@ impl Fault {
             ProviderError::Unclear { status } => status < 500,
             _ => true,
         };
-        let in_doubt = !plain && self.repeat != Repeat::Safe;
+        let in_doubt = !plain && self.retry != Retry::Safe;
         RefreshError { failure: self.failure, in_doubt, status: self.status }
     }
 
     /// Turned away until later.
     pub(super) fn later(retry_after: Option<Duration>) -> Self {
-        Self::new(ProviderError::Busy { retry_after }, retry_after.map_or(Repeat::Never, Repeat::After))
+        Self::new(ProviderError::Busy { retry_after }, retry_after.map_or(Retry::Never, Retry::After))
     }
 
     /// Answered without sense.
@@ -147,9 +147,9 @@ impl Fault {
     }
 }
 
-impl From<ProviderError> for Fault {
+impl From<ProviderError> for AttemptError {
     /// Not to be repeated.
     fn from(failure: ProviderError) -> Self {
-        Self::new(failure, Repeat::Never)
+        Self::new(failure, Retry::Never)
     }
 }

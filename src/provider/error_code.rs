@@ -1,8 +1,9 @@
-//! Error codes and what they mean, wherever a provider's error arrives: in an answer of its token or revocation endpoint,
-//! or in a callback. A provider's own table comes first, then the codes of the OAuth standards.
+//! Error codes (RFC 6749 sections 4.1.2.1 and 5.2) and what they mean, wherever a provider's error arrives: in an error
+//! response of its token or revocation endpoint, or in a callback. A provider's own table comes first, then the codes
+//! of the OAuth standards.
 //!
-//! Codes are looked for where providers put them, which is not only where RFC 6749 section 5.2 wants them. Free text is
-//! not read, but for a known code at its start or end: descriptions change without notice, and may hold anything.
+//! Codes are looked for where providers put them, which is not only where section 5.2 wants them. Free text is not
+//! read, but for a known code at its start or end: descriptions change without notice, and may hold anything.
 
 use super::json::Members;
 use super::{ErrorClass, ProviderSettings};
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use url::form_urlencoded;
 
-/// RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1, RFC 7009 section 2.2.1, RFC 8628 section 3.5, OpenID Connect
-/// Core section 3.1.2.6; and some that are in no standard but in common use.
+/// RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1, RFC 7009 section 2.2.1, RFC 8628 section 3.5, OpenID
+/// Connect Core section 3.1.2.6; and some that are in no standard but in common use.
 const STANDARD: &[(&str, ErrorClass)] = &[
     ("invalid_grant", ErrorClass::LoginAgain),
     ("invalid_token", ErrorClass::LoginAgain),
@@ -54,12 +55,12 @@ const MAX_TEXT: usize = 4096;
 const MAX_CODES: usize = 8;
 
 /// An error code that may be logged and shown, in lower case: letters and `_ . -`, or 1 to 9 digits, or a family like
-/// `4xxx` or `5007x`. No other mixture: a provider that put a token in its place would get that into the log. Microsoft's
-/// `AADSTS50076` is the number in it.
+/// `4xxx` or `5007x`. No other mixture: a provider that put a token in its place would get that into the log.
+/// Microsoft's `AADSTS50076` is the number in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Code(String);
+pub(super) struct ErrorCode(String);
 
-impl Code {
+impl ErrorCode {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
         let number = |text: &str| (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
@@ -89,7 +90,7 @@ impl Code {
     }
 }
 
-impl fmt::Display for Code {
+impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -102,7 +103,7 @@ pub struct CallbackError {
     pub meaning: Option<ErrorClass>,
     /// Its most precise code, a word or a number and no secret; or that it has none.
     pub code: String,
-    /// Whether the person, or somebody in the person's place, said no.
+    /// Whether the user, or somebody in the user's place, said no.
     pub declined: bool,
 }
 
@@ -117,7 +118,7 @@ impl CallbackError {
             let (_, value) = callback.iter().find(|(known, _)| known == name)?;
             Some(Value::String(value.clone()))
         });
-        let denied = |code: &&Code| code.0 == "access_denied";
+        let denied = |code: &&ErrorCode| code.0 == "access_denied";
         let others = told.codes.iter().filter(|code| !denied(code));
         Self {
             declined: told.codes.iter().any(|code| denied(&code)),
@@ -132,7 +133,7 @@ pub(super) fn is_key(key: &str) -> bool {
     match key.to_ascii_lowercase().strip_prefix("http-") {
         // With 429 a provider is busy, and says nothing of a login.
         Some(status) => status.len() == 3 && status != "429" && matches!(status.parse(), Ok(300..600_u16)),
-        None => Code::parse(key).is_some(),
+        None => ErrorCode::parse(key).is_some(),
     }
 }
 
@@ -140,7 +141,7 @@ pub(super) fn is_key(key: &str) -> bool {
 #[derive(Default)]
 pub(super) struct Told {
     /// Its codes, the most precise first.
-    pub(super) codes: Vec<Code>,
+    pub(super) codes: Vec<ErrorCode>,
     /// The most precise meaning. [`ErrorClass::Later`] wins over all: what stands beside it is not meant for good.
     pub(super) meaning: Option<ErrorClass>,
     /// The provider's description, for the log at debug level alone.
@@ -148,7 +149,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Reads the body of an answer: JSON, a form (as some send), or a bare code.
+    /// Reads the body of a response: JSON, a form (as some send), or a bare code.
     pub(super) fn by_body(settings: &ProviderSettings, body: &str) -> Self {
         let text = body.trim_start_matches('\u{feff}').trim();
         let read = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
@@ -174,7 +175,7 @@ impl Told {
         let own = [&settings.error_codes_field, &settings.result_field].into_iter().flatten().map(String::as_str);
         for name in own.chain(PRECISE.iter().copied()).chain(["error", "errors"]) {
             let Some(value) = member(name) else { continue };
-            texts(&value, &mut |text| match Code::parse(text) {
+            texts(&value, &mut |text| match ErrorCode::parse(text) {
                 Some(code) => told.codes.push(code),
                 None => told.codes.extend(known(settings, text)),
             });
@@ -185,7 +186,7 @@ impl Told {
             member("error_description").or_else(message).as_ref().and_then(Value::as_str).map(str::to_owned);
         // In a callback Microsoft's number is nowhere else.
         let start = told.description.as_deref().and_then(|text| text.split([':', ' ', '+']).next());
-        if let Some(code) = start.filter(|word| word.starts_with("AADSTS")).and_then(Code::parse) {
+        if let Some(code) = start.filter(|word| word.starts_with("AADSTS")).and_then(ErrorCode::parse) {
             told.codes.insert(0, code);
         }
         told.conclude(settings)
@@ -198,7 +199,7 @@ impl Told {
     }
 }
 
-fn meaning<'c>(codes: impl Iterator<Item = &'c Code>, settings: &ProviderSettings) -> Option<ErrorClass> {
+fn meaning<'c>(codes: impl Iterator<Item = &'c ErrorCode>, settings: &ProviderSettings) -> Option<ErrorClass> {
     let meanings: Vec<_> = codes.filter_map(|code| code.meaning(&settings.errors)).collect();
     meanings.iter().find(|meaning| **meaning == ErrorClass::Later).or(meanings.first()).copied()
 }
@@ -220,14 +221,15 @@ fn texts(value: &Value, take: &mut impl FnMut(&str)) {
 }
 
 /// A code with a meaning at the start or the end of a sentence.
-fn known(settings: &ProviderSettings, text: &str) -> Option<Code> {
+fn known(settings: &ProviderSettings, text: &str) -> Option<ErrorCode> {
     let text = text.get(..MAX_TEXT).unwrap_or(text).trim();
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let mut words = text.split(|c| !is_part(c)).map(|word| word.trim_matches('.')).filter(|word| !word.is_empty());
-    let (first, last) = (words.next(), words.next_back());
+    let first = words.next();
+    let last = words.next_back();
     // A number that happens to be in a sentence is none.
     let named = |word: &&str| !word.bytes().all(|b| b.is_ascii_digit());
-    let codes = first.into_iter().chain(last).filter(named).filter_map(Code::parse);
+    let codes = first.into_iter().chain(last).filter(named).filter_map(ErrorCode::parse);
     codes.into_iter().find(|code| code.meaning(&settings.errors).is_some())
 }
 
@@ -239,7 +241,7 @@ mod tests {
     fn meaning_of(code: &str) -> Option<ErrorClass> {
         let errors = [("50196", ErrorClass::Later), ("4xxx", ErrorClass::Later), ("4001", ErrorClass::Operator)];
         let errors = errors.into_iter().chain([("invalid_scope", ErrorClass::Consent), ("40xx", ErrorClass::Policy)]);
-        Code::parse(code).unwrap().meaning(&errors.map(|(code, meaning)| (code.to_owned(), meaning)).collect())
+        ErrorCode::parse(code).unwrap().meaning(&errors.map(|(code, meaning)| (code.to_owned(), meaning)).collect())
     }
 
     #[test]
@@ -269,7 +271,7 @@ mod tests {
             "4x4x",
             &"a".repeat(MAX_WORD + 1),
         ] {
-            assert_eq!(Code::parse(text), None, "{text:?}");
+            assert_eq!(ErrorCode::parse(text), None, "{text:?}");
         }
         for (key, good) in [
             ("http-400", true),

@@ -1,5 +1,6 @@
-//! When a login expires by age. A refresh token that is handed in forever dies some day, whatever its use; one that is
-//! replaced in time never does. The one judgement of that, for the page, the command line and the metrics.
+//! When a refresh token expires by age, if the provider has a fixed lifetime. One that is sent again and again expires
+//! some day, whatever its use; one that is replaced in time never does. The one judgement of that, for the page, the
+//! command line and the metrics.
 
 use super::{RefreshTokenPolicy, Service};
 use crate::clock::UnixTime;
@@ -8,8 +9,8 @@ const DAY: i64 = 86_400;
 
 impl Service {
     /// When a login ends, however often it is used; `None` if age does not end it, as far as that is known. `issued` is
-    /// when the refresh token in its AuthID came, `told` when it ends, as the provider said.
-    pub fn ends(&self, issued: UnixTime, told: Option<UnixTime>) -> Option<UnixTime> {
+    /// when the refresh token in its AuthID came, `stated` when it ends, as the provider said.
+    pub fn expires_at(&self, issued: UnixTime, stated: Option<UnixTime>) -> Option<UnixTime> {
         let stays = match self.provider.rotation() {
             RefreshTokenPolicy::Static => true,
             // The old one is handed in again and again, unless the new one can be remembered.
@@ -18,7 +19,7 @@ impl Service {
             RefreshTokenPolicy::SingleUse => false,
         };
         let by_days = || self.refresh_token_days.map(|days| issued.saturating_add(i64::from(days) * DAY));
-        told.or_else(by_days).filter(|_| stays)
+        stated.or_else(by_days).filter(|_| stays)
     }
 
     /// Whether refresh tokens change here, and the new ones are not remembered for longer than the process lives.
@@ -27,8 +28,8 @@ impl Service {
     }
 
     /// Whole days that a login has left at `now`, by the same judgement; below 0 if it ought to be dead already.
-    pub fn days_left(&self, issued: UnixTime, told: Option<UnixTime>, now: UnixTime) -> Option<i64> {
-        self.ends(issued, told).map(|end| (end - now).div_euclid(DAY))
+    pub fn days_left(&self, issued: UnixTime, stated: Option<UnixTime>, now: UnixTime) -> Option<i64> {
+        self.expires_at(issued, stated).map(|end| (end - now).div_euclid(DAY))
     }
 }
 
@@ -79,8 +80,8 @@ mod tests {
         let (providers, services) = built_in();
         let catalogue = Catalogue::build(providers, services, clients(["microsoft"]), false).unwrap();
         let service = catalogue.find("onedrivev2").unwrap();
-        assert_eq!(service.ends(ISSUED, Some(ISSUED + 60)), Some(ISSUED + 60));
-        assert_eq!(service.ends(ISSUED, None), Some(ISSUED + 90 * DAY));
+        assert_eq!(service.expires_at(ISSUED, Some(ISSUED + 60)), Some(ISSUED + 60));
+        assert_eq!(service.expires_at(ISSUED, None), Some(ISSUED + 90 * DAY));
         assert_eq!(service.days_left(ISSUED, None, ISSUED + 1), Some(89));
         assert_eq!(service.days_left(ISSUED, None, ISSUED + 90 * DAY + 1), Some(-1));
     }

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot fail here and does is a finding")]
 
+use super::call::{Head, Response};
 use super::discovery::{Found, Wrong, read};
 use super::error_code::{Code, Told};
-use super::report::Head;
 use super::service::Provider;
-use super::token_response::{Answer, tokens};
+use super::token_response::tokens;
 use super::{CallbackError, ProviderSettings, TokenResponse};
 use crate::fuzzing::lossy;
 use secrecy::ExposeSecret;
@@ -29,26 +29,26 @@ static PROVIDERS: LazyLock<Vec<Provider>> = LazyLock::new(|| {
 const STATUSES: [u16; 12] = [200, 201, 204, 301, 400, 401, 403, 404, 429, 500, 503, 600];
 
 /// The first byte chooses one of the built-in providers, the second the status; the rest is the answer's body.
-pub(crate) fn token_answer(data: &[u8]) {
+pub(crate) fn token_response(data: &[u8]) {
     let [which, status, body @ ..] = data else { return };
     let provider = &PROVIDERS[usize::from(*which) % PROVIDERS.len()];
-    let answer = answer(STATUSES[usize::from(*status) % STATUSES.len()], body);
-    let told = Told::by_body(&provider.settings, &answer.body);
+    let response = response(STATUSES[usize::from(*status) % STATUSES.len()], body);
+    let told = Told::by_body(&provider.settings, &response.body);
     assert!(told.codes.len() <= 8 && told.codes.iter().all(|code| is_code(&code.to_string())));
-    match tokens(provider, &answer) {
+    match tokens(provider, &response) {
         Ok(tokens) => {
-            assert!((200..300).contains(&answer.status));
+            assert!((200..300).contains(&response.status));
             is_kept(&tokens);
         }
         Err(fault) => {
             // What is not sure to be over is never called so: only a client error says that nothing came of it.
-            let outcome = fault.of_refresh();
-            assert!(!(500..600).contains(&answer.status) || answer.status == 503 || outcome.in_doubt, "{outcome:?}");
-            let well_formed = serde_json::from_str::<BTreeMap<String, String>>(&answer.body);
+            let outcome = fault.as_refresh_error();
+            assert!(!(500..600).contains(&response.status) || response.status == 503 || outcome.in_doubt, "{outcome:?}");
+            let well_formed = serde_json::from_str::<BTreeMap<String, String>>(&response.body);
             let good = |token: &String| !token.is_empty() && token.bytes().all(|byte| (b' '..=b'~').contains(&byte));
             let token = well_formed.ok().filter(|members| members.len() == 1);
             let token = token.and_then(|mut members| members.remove("access_token")).filter(good);
-            let refused = (200..300).contains(&answer.status) && token.is_some_and(|token| token.len() <= 16 * 1024);
+            let refused = (200..300).contains(&response.status) && token.is_some_and(|token| token.len() <= 16 * 1024);
             assert!(!refused, "an access token is turned away: {outcome:?}");
         }
     }
@@ -73,7 +73,7 @@ pub(crate) fn discovery(data: &[u8]) {
         ..Provider::unchecked("p", ProviderSettings::default())
     });
     let wrong = Wrong::default();
-    match read(&PROVIDER, &answer(200, data), &wrong) {
+    match read(&PROVIDER, &response(200, data), &wrong) {
         Ok(Found::Document(found)) => {
             assert!(found.token.is_some() && found.authorize.is_some());
             for url in [&found.authorize, &found.token, &found.revoke, &found.pushed].into_iter().flatten() {
@@ -105,7 +105,7 @@ fn is_code(text: &str) -> bool {
     (short || word) && Code::parse(text).is_some_and(|code| code.to_string() == text)
 }
 
-fn answer(status: u16, body: &[u8]) -> Answer {
+fn response(status: u16, body: &[u8]) -> Response {
     let body = Zeroizing::new(lossy(body));
-    Answer { status, retry_after: None, location: None, head: Head::default(), body, cut: None }
+    Response { status, retry_after: None, location: None, head: Head::default(), body, cut: None }
 }

@@ -1,25 +1,26 @@
-//! The HTTP client, and one exchange over it with its limits. Redirects, proxies from the environment, cookies and
-//! decompression are off: each would let somebody else decide where secrets go or how much memory an answer takes.
+//! The HTTP client for providers, with its limits: timeouts, size of a response, calls at a time, at most one retry.
+//! Redirects (open redirection, RFC 9700 sections 4.11 and 4.12), proxies from the environment, cookies and
+//! decompression are off: each would let somebody else decide where secrets go or how much memory a response takes.
 //!
-//! A call that may be repeated is cut off early, so that there is time for a second attempt. One that may not, since what
-//! it carries works once, gets all the time there is: its answer is worth more than anybody's patience.
+//! A call that may be retried is cut off early, so that there is time for a second attempt. One that may not, since
+//! what it carries works once, gets all the time there is: its response is worth more than anybody's patience.
 //!
 //! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
 //! refresh token that works once that doubt costs the login. TLS sessions are resumed.
 
-use super::client_auth::{Choice, with_client};
-use super::dns::{Names, Remembered};
-use super::error::{Fault, ProviderError, Repeat};
+use super::call::{Call, Head, Payload, Response};
+use super::client_credentials::with_client;
+use super::dns::{CachedResolver, DnsCache};
+use super::error::{AttemptError, ProviderError, Retry};
 use super::outbound::{Outbound, SetupError, trusting};
-use super::report::{self, Head, report};
-use super::service::{Client, Provider};
-use super::token_response::Answer;
+use super::report::{self, report};
+use super::service::Provider;
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
 use crate::net::names_loopback;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, redirect, retry};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -31,44 +32,25 @@ use zeroize::Zeroizing;
 
 /// TCP and TLS together. Names have been looked up before.
 const CONNECT: Duration = Duration::from_secs(3);
-/// One attempt of a call that may be repeated, from connecting to the answer's last byte.
+/// One attempt of a call that may be repeated, from connecting to the response's last byte.
 const ATTEMPT: Duration = Duration::from_secs(8);
 /// A second attempt is made only with this much time left.
 const SECOND_NEEDS: Duration = Duration::from_secs(6);
 /// The longest `Retry-After` that is waited for here; longer ones are the caller's.
 const WAIT: Duration = Duration::from_secs(5);
-/// How much of an answer is read, in bytes: many times what the tokens take, as an ID token beside them may be long.
+/// How much of a response is read, in bytes: many times what the tokens take, as an ID token beside them may be long.
 const MAX_BODY: usize = 256 * 1024;
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
-/// One request to a provider.
-pub(super) struct Call<'a> {
-    pub(super) provider: &'a Provider,
-    /// What it is for, for the log: the service, if it is for one, and a word.
-    pub(super) service: Option<&'a str>,
-    pub(super) name: &'static str,
-    pub(super) url: Url,
-    pub(super) payload: Payload<'a>,
-}
-
-pub(super) enum Payload<'a> {
-    /// GET.
-    Nothing,
-    /// POST of a form, with the client's credentials if there are any to be shown.
-    Form(Vec<(&'a str, &'a str)>, Option<(&'a Client, Choice)>),
-    /// POST with an access token and without a body.
-    Bearer(&'a SecretString),
-}
-
 /// Clones are the same clients.
 #[derive(Clone)]
-pub(super) struct Wire {
+pub(super) struct HttpClient {
     clients: Clients,
     /// Those of providers that have authorities of their own, by provider.
     own: Arc<HashMap<String, Clients>>,
     proxy: Option<Url>,
-    names: Names,
+    names: DnsCache,
     clock: Clock,
     meter: Meter,
 }
@@ -81,25 +63,26 @@ struct Clients {
     anywhere: reqwest::Client,
 }
 
-impl Wire {
+impl HttpClient {
     pub(super) fn new<'a>(
         providers: impl Iterator<Item = &'a Provider>,
         outbound: &Outbound,
         clock: Clock,
         meter: Meter,
     ) -> Result<Self, SetupError> {
-        let names = Names::new(clock.clone());
+        let names = DnsCache::new(clock.clone());
         let clients = |own: Option<&Path>| {
             let tls = trusting(outbound.ca_file.as_deref().into_iter().chain(own))?;
             let connecting = |public_only| {
-                let names = Remembered { names: names.clone(), public_only };
+                let names = CachedResolver { names: names.clone(), public_only };
                 Self::builder(tls.clone(), outbound).dns_resolver(names).build()
             };
             Ok::<_, SetupError>(Clients { public: connecting(true)?, anywhere: connecting(false)? })
         };
         let own = providers.filter_map(|provider| Some((provider.id.clone(), provider.settings.ca_file.as_deref()?)));
         let own = own.map(|(id, file)| Ok((id, clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
-        let (clients, proxy) = (clients(None)?, outbound.proxy_url());
+        let clients = clients(None)?;
+        let proxy = outbound.proxy_url();
         Ok(Self { clients, own: Arc::new(own), proxy, names, clock, meter })
     }
 
@@ -147,15 +130,15 @@ impl Wire {
         self.clock.now()
     }
 
-    /// Makes a call, and makes it once more if that is of use, harmless and in time. `harmless`: carrying the request out
-    /// twice does no damage.
-    pub(super) async fn perform<T>(
+    /// Makes a call, and makes it once more if that is of use, harmless and in time. `harmless`: carrying the request
+    /// out twice does no damage.
+    pub(super) async fn send<T>(
         &self,
         call: &Call<'_>,
         deadline: Instant,
-        harmless: bool,
-        read: impl Fn(&Provider, &Answer) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        idempotent: bool,
+        read: impl Fn(&Provider, &Response) -> Result<T, AttemptError>,
+    ) -> Result<T, AttemptError> {
         let id = call.provider.id.as_str();
         let mut second = false;
         loop {
@@ -168,15 +151,15 @@ impl Wire {
                     call = call.name,
                     "too many calls to a provider are under way; this one was not made"
                 );
-                return Err(Fault::new(ProviderError::TimedOut, Repeat::Safe));
+                return Err(AttemptError::new(ProviderError::TimedOut, Retry::Safe));
             };
             let begun = Instant::now();
-            let answer = self.attempt(call, deadline, harmless).await;
+            let answer = self.attempt(call, deadline, idempotent).await;
             let outcome = match &answer {
                 Ok(answer) => read(call.provider, answer).map_err(|fault| {
                     // With such a status it is an outage, however much of the page came.
                     let cut = answer.cut.filter(|_| answer.status < 500);
-                    Fault { status: Some(answer.status), ..cut.unwrap_or(fault) }
+                    AttemptError { status: Some(answer.status), ..cut.unwrap_or(fault) }
                 }),
                 Err(fault) => Err(*fault),
             };
@@ -188,51 +171,51 @@ impl Wire {
             };
             let remaining = deadline.saturating_duration_since(Instant::now());
             tracing::debug!(provider = id, failure = %fault.failure, second, "a call to a provider failed");
-            let Some(pause) = pause(fault.repeat, harmless, remaining).filter(|_| !second) else {
+            let Some(delay) = retry_delay(fault.retry, idempotent, remaining).filter(|_| !second) else {
                 answer.iter().for_each(|answer| report(call, answer, fault.failure));
                 return Err(fault);
             };
             second = true;
             drop(place);
-            sleep(pause).await;
+            sleep(delay).await;
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>, deadline: Instant, harmless: bool) -> Result<Answer, Fault> {
-        let broken = |error: reqwest::Error| broken(call, &error);
-        let late = |_| Fault::new(ProviderError::TimedOut, Repeat::IfHarmless);
+    async fn attempt(&self, call: &Call<'_>, deadline: Instant, idempotent: bool) -> Result<Response, AttemptError> {
+        let failed = |error: reqwest::Error| classify(call, &error);
+        let late = |_| AttemptError::new(ProviderError::TimedOut, Retry::IfIdempotent);
         let request = self.request(call, deadline).await?;
-        let until = if harmless { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
-        let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(broken)?;
+        let until = if idempotent { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
+        let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(failed)?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), self.clock.now());
         let location = response.headers().get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
         let head = Head::read(response.headers(), location.as_ref());
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_BODY)); // never grows, so no copy is left behind
         let cut = loop {
-            match timeout_at(until, response.chunk()).await.map_err(late).and_then(|chunk| chunk.map_err(broken)) {
+            match timeout_at(until, response.chunk()).await.map_err(late).and_then(|chunk| chunk.map_err(failed)) {
                 Ok(None) => break None,
                 Ok(Some(chunk)) => {
                     let room = MAX_BODY - body.len();
                     body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                     if chunk.len() > room {
                         tracing::debug!(provider = call.provider.id, status, "the answer is too long");
-                        break Some(Fault::bad_answer());
+                        break Some(AttemptError::bad_answer());
                     }
                 }
                 Err(fault) => break Some(fault),
             }
         };
         let body = Zeroizing::new(String::from_utf8_lossy(&body).into_owned());
-        Ok(Answer { status, retry_after, location, head, body, cut })
+        Ok(Response { status, retry_after, location, head, body, cut })
     }
 
-    async fn request(&self, call: &Call<'_>, deadline: Instant) -> Result<RequestBuilder, Fault> {
+    async fn request(&self, call: &Call<'_>, deadline: Instant) -> Result<RequestBuilder, AttemptError> {
         let method = if matches!(call.payload, Payload::Nothing) { Method::GET } else { Method::POST };
         let request = self.prepare(call.provider, method, &call.url, deadline).await.map_err(|error| {
-            report::broken(call, &error.to_string());
+            report::no_response(call, &error.to_string());
             let timed_out = error.kind() == io::ErrorKind::TimedOut;
-            Fault::new(if timed_out { ProviderError::TimedOut } else { ProviderError::Unreachable }, Repeat::Safe)
+            AttemptError::new(if timed_out { ProviderError::TimedOut } else { ProviderError::Unreachable }, Retry::Safe)
         })?;
         let request = match &call.payload {
             Payload::Nothing => request,
@@ -246,11 +229,11 @@ impl Wire {
 }
 
 /// How long to wait before a second attempt, if there is to be one.
-fn pause(repeat: Repeat, harmless: bool, remaining: Duration) -> Option<Duration> {
-    let wait = match repeat {
-        Repeat::Safe => Duration::ZERO,
-        Repeat::IfHarmless if harmless => Duration::ZERO,
-        Repeat::After(wait) if wait <= WAIT => wait,
+fn retry_delay(retry: Retry, idempotent: bool, remaining: Duration) -> Option<Duration> {
+    let wait = match retry {
+        Retry::Safe => Duration::ZERO,
+        Retry::IfIdempotent if idempotent => Duration::ZERO,
+        Retry::After(wait) if wait <= WAIT => wait,
         _ => return None,
     };
     // Servers that failed together must not come back together.
@@ -260,18 +243,18 @@ fn pause(repeat: Repeat, harmless: bool, remaining: Duration) -> Option<Duration
 }
 
 /// What a broken connection means. Whether the request arrived is known only when there never was a connection.
-fn broken(call: &Call<'_>, error: &reqwest::Error) -> Fault {
+fn classify(call: &Call<'_>, error: &reqwest::Error) -> AttemptError {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    report::broken(call, &cause.to_string());
+    report::no_response(call, &cause.to_string());
     match () {
-        () if error.is_connect() && error.is_timeout() => Fault::new(ProviderError::TimedOut, Repeat::Safe),
-        () if error.is_connect() => Fault::new(ProviderError::Unreachable, Repeat::Safe),
-        () if error.is_builder() => Fault::bad_answer(),
-        () if error.is_timeout() => Fault::new(ProviderError::TimedOut, Repeat::IfHarmless),
-        () => Fault::new(ProviderError::Unreachable, Repeat::IfHarmless),
+        () if error.is_connect() && error.is_timeout() => AttemptError::new(ProviderError::TimedOut, Retry::Safe),
+        () if error.is_connect() => AttemptError::new(ProviderError::Unreachable, Retry::Safe),
+        () if error.is_builder() => AttemptError::bad_answer(),
+        () if error.is_timeout() => AttemptError::new(ProviderError::TimedOut, Retry::IfIdempotent),
+        () => AttemptError::new(ProviderError::Unreachable, Retry::IfIdempotent),
     }
 }
 
@@ -290,22 +273,23 @@ fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::super::ProviderSettings;
-    use super::super::testing::{Reply, Stranger};
+    use super::super::testing::{Reply, StubServer};
     use super::*;
 
     #[test]
     fn a_second_attempt_is_made_only_if_it_is_harmless_and_in_time() {
-        let second = |repeat, harmless, remaining| pause(repeat, harmless, Duration::from_secs(remaining)).is_some();
-        assert!(second(Repeat::Safe, false, 12));
-        assert!(second(Repeat::IfHarmless, true, 7));
-        assert!(!second(Repeat::IfHarmless, false, 12));
-        assert!(!second(Repeat::IfHarmless, true, 6));
-        assert!(!second(Repeat::Never, true, 12));
-        let after = |seconds| Repeat::After(Duration::from_secs(seconds));
+        let second =
+            |retry, idempotent, remaining| retry_delay(retry, idempotent, Duration::from_secs(remaining)).is_some();
+        assert!(second(Retry::Safe, false, 12));
+        assert!(second(Retry::IfIdempotent, true, 7));
+        assert!(!second(Retry::IfIdempotent, false, 12));
+        assert!(!second(Retry::IfIdempotent, true, 6));
+        assert!(!second(Retry::Never, true, 12));
+        let after = |seconds| Retry::After(Duration::from_secs(seconds));
         assert!(second(after(5), false, 12));
         assert!(!second(after(5), false, 11));
         assert!(!second(after(6), true, 20));
-        assert!(pause(after(5), true, Duration::from_secs(20)).unwrap() >= Duration::from_secs(5));
+        assert!(retry_delay(after(5), true, Duration::from_secs(20)).unwrap() >= Duration::from_secs(5));
     }
 
     #[test]
@@ -320,39 +304,41 @@ mod tests {
         assert_eq!([read("-1"), read("soon"), read("")], [None; 3]);
     }
 
-    fn wire(outbound: &Outbound) -> Wire {
-        Wire::new(std::iter::empty(), outbound, Clock::system(), Meter::default()).unwrap()
+    fn http(outbound: &Outbound) -> HttpClient {
+        HttpClient::new(std::iter::empty(), outbound, Clock::system(), Meter::default()).unwrap()
     }
 
     #[tokio::test]
     async fn calls_go_through_a_proxy_that_looks_names_up_itself_and_not_to_this_machine() {
         let refused = || Reply::Http("502 Bad Gateway", String::new());
-        let proxy = Stranger::with([refused(), refused()]).await;
-        let near = Stranger::with([Reply::Http("200 OK", String::new())]).await;
+        let proxy = StubServer::with([refused(), refused()]).await;
+        let near = StubServer::with([Reply::Http("200 OK", String::new())]).await;
         let outbound = Outbound { proxy: Some(proxy.url.replace("//", "//me:pass@").into()), ca_file: None };
-        let (wire, soon) = (wire(&outbound), Instant::now() + ATTEMPT);
+        let http = http(&outbound);
+        let soon = Instant::now() + ATTEMPT;
         let provider = Provider::unchecked("p", ProviderSettings::default());
         for url in ["https://authseal.invalid/token", "https://authseal.invalid:444/"] {
-            let request = wire.prepare(&provider, Method::GET, &Url::parse(url).unwrap(), soon).await.unwrap();
+            let request = http.prepare(&provider, Method::GET, &Url::parse(url).unwrap(), soon).await.unwrap();
             assert!(request.send().await.is_err());
         }
         let seen = proxy.seen().iter().map(|asked| asked.to_lowercase()).collect::<Vec<_>>();
         assert!(seen[0].starts_with("connect authseal.invalid:443 http/1.1\r\n"), "{seen:?}");
         assert!(seen[0].contains("proxy-authorization: basic bwu6cgfzcw==\r\n"), "{seen:?}");
         assert!(seen[1].starts_with("connect authseal.invalid:444 "), "{seen:?}");
-        let request = wire.prepare(&provider, Method::GET, &Url::parse(&near.url).unwrap(), soon).await.unwrap();
+        let request = http.prepare(&provider, Method::GET, &Url::parse(&near.url).unwrap(), soon).await.unwrap();
         assert!(request.send().await.is_ok());
     }
 
     #[tokio::test]
     async fn a_name_that_leads_here_is_reached_only_where_the_url_says_so() {
-        let stranger = Stranger::with([Reply::Http("200 OK", String::new())]).await;
-        let (wire, soon) = (wire(&Outbound::default()), Instant::now() + ATTEMPT);
-        let url = Url::parse(&stranger.url.replace("127.0.0.1", "localhost")).unwrap();
+        let stub = StubServer::with([Reply::Http("200 OK", String::new())]).await;
+        let http = http(&Outbound::default());
+        let soon = Instant::now() + ATTEMPT;
+        let url = Url::parse(&stub.url.replace("127.0.0.1", "localhost")).unwrap();
         let provider = Provider::unchecked("p", ProviderSettings::default());
-        let request = wire.prepare(&provider, Method::GET, &url, soon).await.unwrap();
-        assert!(wire.clients.public.get(url).send().await.unwrap_err().is_connect());
-        assert!(stranger.seen().is_empty());
+        let request = http.prepare(&provider, Method::GET, &url, soon).await.unwrap();
+        assert!(http.clients.public.get(url).send().await.unwrap_err().is_connect());
+        assert!(stub.seen().is_empty());
         assert!(request.send().await.is_ok());
     }
 }

@@ -2,8 +2,9 @@
 //! cannot read, and with it a refresh token that exists nowhere else. So only the members are told apart here, by
 //! brackets and quotes; each that is wanted is then parsed for itself, and what is wrong elsewhere does not matter.
 //!
-//! Of a name that is there twice the last value that can be read counts: most readers take the last (RFC 8259 section 4),
-//! and to refuse the answer would cost the login. Only UTF-8 is read (section 8.1 there), with or without a byte order mark.
+//! Of a name that is there twice the last value that can be read counts: most readers take the last (RFC 8259 section
+//! 4), and to refuse the response would cost the login. Only UTF-8 is read (section 8.1 there), with or without a byte
+//! order mark.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -18,10 +19,11 @@ pub(super) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Finds the members of the object in `text`, whatever is before and after it; `None` if there is no object. One that
-    /// was cut off has the members before the cut.
+    /// Finds the members of the object in `text`, whatever is before and after it; `None` if there is no object. One
+    /// that was cut off has the members before the cut.
     pub(super) fn read(text: &'a str) -> Option<Self> {
-        let (mut members, mut name) = (Vec::new(), None);
+        let mut members = Vec::new();
+        let mut name = None;
         let mut rest = text.split_once('{')?.1;
         loop {
             let (piece, after) = rest.split_at(end(rest));
@@ -93,7 +95,9 @@ fn word(value: Value) -> Option<String> {
 
 /// Where a name or a value ends: before the colon, comma or bracket that is not inside it.
 fn end(text: &str) -> usize {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    let mut depth = 0_usize;
+    let mut in_text = false;
+    let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,

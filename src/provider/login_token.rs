@@ -1,4 +1,4 @@
-//! The token that a person makes at a provider without a browser login and pastes here.
+//! The login token that a user makes at a provider without a browser login and pastes here: how it is read.
 
 use crate::authid::strip;
 use base64::Engine;
@@ -25,13 +25,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// whoever made the token; requests go where the configuration says.
 #[derive(Deserialize)]
 pub struct LoginToken {
-    /// The person's name at the provider.
+    /// The user's name at the provider.
     pub(super) username: String,
     pub(super) auth_token: SecretString,
 }
 
 impl LoginToken {
-    /// Reads a token as people paste it: with line breaks, in quotes, behind a label. `None` when it is not one.
+    /// Reads a token as users paste it: with line breaks, in quotes, behind a label. `None` when it is not one.
     pub fn parse(pasted: &str) -> Option<Self> {
         let text = strip(pasted);
         Self::decode(&text).or_else(|| Self::decode(&text[text.find(JSON)?..]))

@@ -1,5 +1,5 @@
-//! What in a discovery document says that logins or backups will not work with what is configured. Nothing here is known
-//! for certain: documents leave things out, or list what a client is not allowed. So most is a warning.
+//! What in a discovery document says that logins or backups will not work with what is configured. Nothing here is
+//! known for certain: documents leave things out, or list what a client is not allowed. So most is a warning.
 
 use super::discovery::Metadata;
 use super::service::Service;

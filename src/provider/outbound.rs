@@ -1,6 +1,6 @@
 //! How calls leave this machine: the proxy that they go through, and the authorities that their certificates may come
-//! from. Both are said by the operator alone. What the environment or the system says of proxies and certificates is not
-//! read: whoever can set a variable would decide where secrets go.
+//! from. Both are said by the operator alone. What the environment or the system says of proxies and certificates is
+//! not read: whoever can set a variable would decide where secrets go.
 
 use crate::files::{self, Readers};
 use rustls::pki_types::CertificateDer;

@@ -1,6 +1,6 @@
-//! What can be asked of providers before anybody depends on them: whether their hosts answer, with a certificate that is
-//! trusted, what time it is there, whether an issuer's discovery document can be used and fits what is configured, and
-//! whether the token address takes the client. No login is needed for it, and none is touched.
+//! Connectivity probe for `check --online`: whether providers' hosts answer, with a certificate that is trusted; how
+//! far their clocks are from ours; whether an issuer's discovery document can be used and fits what is configured; and
+//! whether the token endpoint takes the client. No login is needed for it, and none is touched.
 
 use super::client::offered;
 use super::discovery::Metadata;
@@ -21,21 +21,21 @@ use url::Url;
 
 /// What came of asking at one place.
 #[derive(Debug)]
-pub struct Visit {
+pub struct Probe {
     /// The provider's id.
     pub provider: String,
     /// `https://oauth2.example.com`, a token address, or the issuer whose discovery document was asked for.
     pub place: String,
     /// Whether backups fail without it. Otherwise only browsers go there, or it is for revoking.
     pub essential: bool,
-    /// The time that the host told with its answer, in seconds, less our own; `None` where it told none.
-    pub outcome: Result<Option<i64>, Trouble>,
+    /// The time that the host told with its response, in seconds, less our own; `None` where it told none.
+    pub outcome: Result<Option<i64>, ProbeError>,
 }
 
 /// Why a place is of no use as it is: the end of a sentence that begins with the place, with what to do.
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "each message is its variant's description")]
-pub enum Trouble {
+pub enum ProbeError {
     #[error(
         "has a certificate that is not trusted ({0}); if its authority is a private one, name that in ca_file; else is this \
         machine's clock right, and does nothing open TLS on the way?"
@@ -62,47 +62,48 @@ pub enum Trouble {
 impl ProviderClient {
     /// Asks at every host of every provider that is offered, all at once, until `deadline`. An issuer gets half of that
     /// time, so that there is some left for the hosts that it names. `redirect_uri` is the callback that is registered.
-    pub async fn visit(&self, redirect_uri: &str, deadline: Instant) -> Vec<Visit> {
+    pub async fn probe(&self, redirect_uri: &str, deadline: Instant) -> Vec<Probe> {
         let now = Instant::now();
         let half = now + deadline.saturating_duration_since(now) / 2;
         let offered = self.catalogue().all().filter(|service| service.availability() == Availability::Offered);
         let mut providers: BTreeMap<_, Vec<_>> = BTreeMap::new();
         offered.for_each(|service| providers.entry(service.provider.id()).or_default().push(service));
-        let visits = providers.into_values().map(|services| self.visit_one(services, redirect_uri, half, deadline));
-        join_all(visits).await.into_iter().flatten().collect()
+        let probes =
+            providers.into_values().map(|services| self.probe_provider(services, redirect_uri, half, deadline));
+        join_all(probes).await.into_iter().flatten().collect()
     }
 
-    async fn visit_one(
+    async fn probe_provider(
         &self,
         services: Vec<&Arc<Service>>,
         redirect_uri: &str,
         half: Instant,
         deadline: Instant,
-    ) -> Vec<Visit> {
+    ) -> Vec<Probe> {
         let Some(provider) = services.first().map(|service| &service.provider) else { return Vec::new() };
-        let visit =
-            |place: String, essential, outcome| Visit { provider: provider.id.clone(), place, essential, outcome };
-        let mut visits = Vec::new();
+        let probe =
+            |place: String, essential, outcome| Probe { provider: provider.id.clone(), place, essential, outcome };
+        let mut probes = Vec::new();
         let metadata = match provider.issuer().and_then(|issuer| Some((issuer, Url::parse(issuer).ok()?))) {
             Some((issuer, url)) => {
                 // The host itself, too: that tells why there is no document.
-                let host = self.knock(provider, &url, half);
-                let (host, metadata) = tokio::join!(host, self.discovery().metadata(provider, self.wire(), half));
+                let host = self.probe_host(provider, &url, half);
+                let (host, metadata) = tokio::join!(host, self.discovery().metadata(provider, self.http(), half));
                 let metadata = metadata.ok().flatten();
                 let trouble = self.discovery().trouble(provider).await.filter(|_| metadata.is_none());
                 let outcome = match (host, trouble) {
                     (host, None) if metadata.is_some() => host,
                     (Err(trouble), _) => Err(trouble),
                     (Ok(_), Some(trouble)) => Err(match trouble.other {
-                        Some(other) => Trouble::OtherIssuer(other),
-                        None => Trouble::NoDocument(trouble.why),
+                        Some(other) => ProbeError::OtherIssuer(other),
+                        None => ProbeError::NoDocument(trouble.why),
                     }),
-                    (Ok(_), None) => Err(Trouble::TimedOut),
+                    (Ok(_), None) => Err(ProbeError::TimedOut),
                 };
-                visits.push(visit(issuer.to_owned(), provider.discovers(), outcome));
+                probes.push(probe(issuer.to_owned(), provider.discovers(), outcome));
                 let short = metadata.iter().flat_map(|metadata| shortcomings(&services, metadata));
-                let of_document = |(fatal, text)| visit(issuer.to_owned(), fatal, Err(Trouble::Document(text)));
-                visits.extend(short.map(of_document));
+                let of_document = |(fatal, text)| probe(issuer.to_owned(), fatal, Err(ProbeError::Document(text)));
+                probes.extend(short.map(of_document));
                 metadata
             }
             None => None,
@@ -121,52 +122,53 @@ impl ProviderClient {
         let hosts = tokens.iter().copied().chain(authorize).chain(revoke).chain(pushed);
         let hosts: BTreeMap<_, _> = hosts.map(|url| (origin(url), url)).collect();
         let hosts = hosts.into_iter().map(async |(place, url)| {
-            let (is_essential, outcome) = (essential.contains(&place), self.knock(provider, url, deadline).await);
-            visit(place, is_essential, outcome)
+            let is_essential = essential.contains(&place);
+            let outcome = self.probe_host(provider, url, deadline).await;
+            probe(place, is_essential, outcome)
         });
         let hosts = join_all(hosts).await;
         let answers = |url: &Url| hosts.iter().any(|host| host.place == origin(url) && host.outcome.is_ok());
         let probed = match (provider.flow(), tokens.as_slice()) {
             (Flow::Code, [url]) if answers(url) => {
-                self.probe_all(&services, discovered, url, redirect_uri, deadline).await
+                self.probe_clients(&services, discovered, url, redirect_uri, deadline).await
             }
             _ => Vec::new(),
         };
-        visits.extend(hosts);
-        visits.extend(probed);
-        visits
+        probes.extend(hosts);
+        probes.extend(probed);
+        probes
     }
 
     /// Asks a token address with each client that is sent there.
-    async fn probe_all(
+    async fn probe_clients(
         &self,
         services: &[&Arc<Service>],
         metadata: Option<&Metadata>,
         url: &Url,
         redirect_uri: &str,
         deadline: Instant,
-    ) -> Vec<Visit> {
+    ) -> Vec<Probe> {
         let clients = services.iter().filter_map(|service| offered(service).ok());
         let clients: BTreeMap<_, _> = clients.map(|(provider, client)| (&client.id, (&**provider, client))).collect();
         let probes = clients.into_values().map(async |client| {
-            let (essential, trouble) = self.probe(client, metadata, url, redirect_uri, deadline).await?;
+            let (essential, trouble) = self.probe_client(client, metadata, url, redirect_uri, deadline).await?;
             let mut place = url.clone();
             place.set_query(None);
-            Some(Visit { provider: client.0.id.clone(), place: place.to_string(), essential, outcome: Err(trouble) })
+            Some(Probe { provider: client.0.id.clone(), place: place.to_string(), essential, outcome: Err(trouble) })
         });
         join_all(probes).await.into_iter().flatten().collect()
     }
 
     /// One request to the host of `url`, which may answer whatever it likes.
-    async fn knock(&self, provider: &Provider, url: &Url, deadline: Instant) -> Result<Option<i64>, Trouble> {
+    async fn probe_host(&self, provider: &Provider, url: &Url, deadline: Instant) -> Result<Option<i64>, ProbeError> {
         let mut root = url.clone();
         root.set_path("/");
         root.set_query(None);
-        let request = self.wire().prepare(provider, Method::GET, &root, deadline).await.map_err(unresolved)?;
-        let answer = timeout_at(deadline, request.send()).await.map_err(|_| Trouble::TimedOut)?;
+        let request = self.http().prepare(provider, Method::GET, &root, deadline).await.map_err(unresolved)?;
+        let answer = timeout_at(deadline, request.send()).await.map_err(|_| ProbeError::TimedOut)?;
         let answer = answer.map_err(|error| trouble(&error))?;
         let date = answer.headers().get(reqwest::header::DATE).and_then(|date| unix_time(date.to_str().ok()?));
-        Ok(date.map(|date| date - self.wire().now()))
+        Ok(date.map(|date| date - self.http().now()))
     }
 }
 
@@ -175,23 +177,23 @@ fn unix_time(date: &str) -> Option<UnixTime> {
     since.as_secs().try_into().ok()
 }
 
-fn unresolved(error: Arc<io::Error>) -> Trouble {
+fn unresolved(error: Arc<io::Error>) -> ProbeError {
     match error.kind() {
-        io::ErrorKind::TimedOut => Trouble::TimedOut,
-        _ => Trouble::Unreachable(error.to_string()),
+        io::ErrorKind::TimedOut => ProbeError::TimedOut,
+        _ => ProbeError::Unreachable(error.to_string()),
     }
 }
 
 /// What kept a request from being answered, by the innermost cause: the system's or the TLS library's sentence.
-fn trouble(error: &reqwest::Error) -> Trouble {
+fn trouble(error: &reqwest::Error) -> ProbeError {
     let mut cause: &(dyn Error + 'static) = error;
     while let Some(inner) = deeper(cause) {
         cause = inner;
     }
     match cause.downcast_ref::<rustls::Error>() {
-        Some(rustls::Error::InvalidCertificate(why)) => Trouble::Certificate(why.to_string()),
-        _ if error.is_timeout() => Trouble::TimedOut,
-        _ => Trouble::Unreachable(cause.to_string()),
+        Some(rustls::Error::InvalidCertificate(why)) => ProbeError::Certificate(why.to_string()),
+        _ if error.is_timeout() => ProbeError::TimedOut,
+        _ => ProbeError::Unreachable(cause.to_string()),
     }
 }
 
@@ -205,19 +207,19 @@ fn deeper<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stat
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Reply, Stranger, example};
+    use super::super::testing::{Reply, StubServer, example};
     use super::*;
     use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn whoever_hangs_costs_no_more_time_than_there_is() {
-        let hanging = Stranger::with([Reply::Hang]).await;
+        let hanging = StubServer::with([Reply::Hang]).await;
         let settings =
             format!("authorize_url = \"{0}/a\"\ntoken_url = \"{0}/t\"\nsecret_required = false", hanging.url);
         let begun = Instant::now();
-        let visits = example(&settings).0.visit("https://x.example/", begun + Duration::from_secs(9)).await;
-        assert_eq!(visits.len(), 1, "one host, one question: {visits:?}");
-        assert!(matches!(visits[0].outcome, Err(Trouble::TimedOut)) && visits[0].essential, "{visits:?}");
+        let probes = example(&settings).0.probe("https://x.example/", begun + Duration::from_secs(9)).await;
+        assert_eq!(probes.len(), 1, "one host, one question: {probes:?}");
+        assert!(matches!(probes[0].outcome, Err(ProbeError::TimedOut)) && probes[0].essential, "{probes:?}");
         assert!(begun.elapsed() <= Duration::from_secs(10), "{:?}", begun.elapsed());
         assert!(hanging.seen().iter().all(|asked| asked.starts_with("GET / HTTP/1.1") && !asked.contains("id+1")));
     }
@@ -226,12 +228,12 @@ mod tests {
     async fn what_is_not_offered_is_not_asked() {
         let (providers, service) = example("gone = { reason = \"It ended.\" }");
         assert_ne!(service.availability(), Availability::Offered);
-        assert!(providers.visit("https://x.example/", Instant::now() + Duration::from_secs(9)).await.is_empty());
+        assert!(providers.probe("https://x.example/", Instant::now() + Duration::from_secs(9)).await.is_empty());
     }
 
     /// What is wrong, by what `visit` says, with an issuer that answers `token` to a nonsense code.
     async fn troubles(document: &str, settings: &str, token: Vec<Reply>) -> Vec<(bool, String)> {
-        let stranger = Stranger::with_paths(|url| {
+        let stub = StubServer::with_paths(|url| {
             let document = format!(
                 r#"{{"issuer":"{url}","authorization_endpoint":"{url}/a","token_endpoint":"{url}/t"{document}}}"#
             );
@@ -242,9 +244,9 @@ mod tests {
             ]
         })
         .await;
-        let (providers, _) = example(&format!("issuer = \"{}\"\n{settings}", stranger.url));
-        let visits = providers.visit("https://x.example/", Instant::now() + Duration::from_secs(9)).await;
-        let troubles = visits.into_iter().filter_map(|visit| Some((visit.essential, visit.outcome.err()?.to_string())));
+        let (providers, _) = example(&format!("issuer = \"{}\"\n{settings}", stub.url));
+        let probes = providers.probe("https://x.example/", Instant::now() + Duration::from_secs(9)).await;
+        let troubles = probes.into_iter().filter_map(|probe| Some((probe.essential, probe.outcome.err()?.to_string())));
         troubles.collect()
     }
 
@@ -307,8 +309,10 @@ mod tests {
         }
         let found = troubles("", "", vec![refused(), grant()]).await;
         assert!(matches!(found.as_slice(), [(false, text)] if text.contains("client_auth = \"body\"")), "{found:?}");
-        let (unauthorized, odd) = (r#"{"error":"unauthorized_client"}"#, r#"{"error":"x"}"#);
-        let (bad, forbidden) = ("400 Bad Request", "403 Forbidden");
+        let unauthorized = r#"{"error":"unauthorized_client"}"#;
+        let odd = r#"{"error":"x"}"#;
+        let bad = "400 Bad Request";
+        let forbidden = "403 Forbidden";
         for (body, head) in [("", bad), ("{}", forbidden), (odd, bad), (unauthorized, forbidden)] {
             assert_eq!(troubles("", "", vec![http(head, body)]).await, [], "{head} {body}");
         }
@@ -316,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_issuer_is_shown_as_it_is_written() {
-        let stranger = Stranger::with_paths(|_| {
+        let stub = StubServer::with_paths(|_| {
             let other = r#"{"issuer":"https://Other.example","token_endpoint":"x"}"#.to_owned();
             [
                 ("GET / ", vec![Reply::Http("200 OK", String::new()); 3]),
@@ -325,10 +329,10 @@ mod tests {
             ]
         })
         .await;
-        let (providers, _) = example(&format!("issuer = \"{}\"", stranger.url));
-        let visits = providers.visit("https://x.example/", Instant::now() + Duration::from_secs(9)).await;
-        assert_eq!(visits[0].place, stranger.url);
-        let said = visits[0].outcome.as_ref().unwrap_err().to_string();
+        let (providers, _) = example(&format!("issuer = \"{}\"", stub.url));
+        let probes = providers.probe("https://x.example/", Instant::now() + Duration::from_secs(9)).await;
+        assert_eq!(probes[0].place, stub.url);
+        let said = probes[0].outcome.as_ref().unwrap_err().to_string();
         assert!(said.contains("names (https://Other.example); write"), "{said}");
     }
 }

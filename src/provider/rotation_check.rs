@@ -1,10 +1,10 @@
-//! Whether a provider treats its refresh tokens as the configuration says. A wrong `rotation` costs logins, and at first
-//! nothing shows it; so what gives it away is said in the log, once for each provider.
+//! Whether a provider rotates its refresh tokens as the configuration says. A wrong `rotation` costs logins, and at
+//! first nothing shows it; so what gives it away is said in the log, once for each provider.
 //!
 //! Kept in memory and bounded; a restart forgets what was seen and said.
 
 use super::service::{Provider, Service};
-use super::unclear_errors::{Doubts, TokenName};
+use super::unclear_errors::{TokenName, UnclearErrors};
 use super::{ProviderError, RefreshTokenPolicy};
 use crate::clock::Clock;
 use moka::sync::Cache;
@@ -16,12 +16,12 @@ use std::sync::{Mutex, PoisonError};
 /// How many refresh tokens are remembered that were replaced.
 const MAX_REPLACED: u64 = 10_000;
 
-pub(super) struct Habits {
+pub(super) struct RotationCheck {
     /// By the first half of its SHA-256, each refresh token that was used once and brought a new one.
     replaced: Cache<[u8; 16], ()>,
     /// What is known of providers, and so said already or not to be said.
     known: Mutex<BTreeSet<(String, Habit)>>,
-    doubts: Doubts,
+    doubts: UnclearErrors,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,10 +32,10 @@ enum Habit {
     OldOnes,
 }
 
-impl Habits {
+impl RotationCheck {
     pub(super) fn new(clock: Clock) -> Self {
         let replaced = Cache::builder().max_capacity(MAX_REPLACED).build();
-        Self { replaced, known: Mutex::default(), doubts: Doubts::new(clock) }
+        Self { replaced, known: Mutex::default(), doubts: UnclearErrors::new(clock) }
     }
 
     /// A refresh with the token `sent` brought `came`.
@@ -57,10 +57,11 @@ impl Habits {
         }
     }
 
-    /// Whether the login is dead, of which a refresh with the token `sent` failed. Of a replaced token that was used more
-    /// than once a refusal says nothing about the provider: it was withdrawn.
+    /// Whether the login is dead, of which a refresh with the token `sent` failed. Of a replaced token that was used
+    /// more than once a refusal says nothing about the provider: it was withdrawn.
     pub(super) fn is_dead(&self, service: &Service, sent: &SecretString, failure: ProviderError) -> bool {
-        let (provider, name) = (&service.provider, name(sent));
+        let provider = &service.provider;
+        let name = name(sent);
         let refused = matches!(failure, ProviderError::Refused(_) | ProviderError::Unclear { status: 400 | 401 });
         let spent_here = refused && self.replaced.contains_key(&name);
         if spent_here && self.learn(provider, Habit::OldOnes) {

@@ -1,8 +1,8 @@
 //! A service and the provider behind it, checked: what the rest of the program sees of the settings.
 
 use super::error_code::CallbackError;
-use super::report::printable;
-use super::{Flow, ProviderSettings, RefreshTokenPolicy, TokenResponse};
+use super::printable::printable;
+use super::{Flow, ProviderSettings, RefreshTokenPolicy};
 use crate::authid::{AppId, ServiceId};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -10,10 +10,6 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use url::Url;
-
-/// Standard scopes that many providers leave out of their answers although they granted them: they ask for a kind of
-/// token, not for access to anything. Their absence means nothing.
-const NOT_ECHOED: &[&str] = &["offline_access", "openid"];
 
 /// A provider: whoever runs the token endpoint.
 pub struct Provider {
@@ -27,12 +23,13 @@ pub struct Provider {
     pub(super) revoke: Option<Url>,
     /// Where authorization requests are pushed to (RFC 9126).
     pub(super) pushed: Option<Url>,
-    /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the others.
+    /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the
+    /// others.
     pub(super) places: Semaphore,
 }
 
-/// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below the
-/// 1,024 descriptors that a process has at least.
+/// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below
+/// the 1,024 descriptors that a process has at least.
 pub(super) const PLACES: usize = 64;
 
 /// Where tokens come from.
@@ -68,7 +65,7 @@ impl Provider {
         &self.settings
     }
 
-    /// What people call it.
+    /// What users call it.
     pub fn name(&self) -> &str {
         self.settings.name.as_deref().unwrap_or(&self.id)
     }
@@ -114,8 +111,8 @@ impl Provider {
         values.map(|(_, value)| value.as_str()).find(|value| self.settings.token_hosts.contains_key(*value))
     }
 
-    /// What the person needs to see of a callback: labels and values, each pair once. Of the parameters that may name the token host,
-    /// only those that name the one the code went to: nobody checked the others.
+    /// What the user needs to see of a callback: labels and values, each pair once. Of the parameters that may name the
+    /// token host, only those that name the one the code went to: nobody checked the others.
     pub fn shown(&self, callback: &[(String, String)]) -> Vec<(String, String)> {
         let host = |value: &str| self.settings.token_hosts.get(value);
         let used = self.names_host(callback).and_then(host);
@@ -144,7 +141,7 @@ impl Provider {
         CallbackError::read(&self.settings, callback)
     }
 
-    /// Whether it gives a refresh token only at a person's first consent: so Google and those who took over its
+    /// Whether it gives a refresh token only at a user's first consent: so Google and those who took over its
     /// `access_type`.
     pub fn gives_refresh_token_once(&self) -> bool {
         self.settings.authorize_params.get("access_type").is_some_and(|kind| kind == "offline")
@@ -155,17 +152,17 @@ impl Provider {
         self.settings.state_optional
     }
 
-    /// Where a person makes the token to paste.
+    /// Where a user makes the token to paste.
     pub fn paste_url(&self) -> Option<&str> {
         self.settings.paste_url.as_deref()
     }
 
-    /// Where a person withdraws this app's access.
+    /// Where a user withdraws this app's access.
     pub fn withdraw_url(&self) -> Option<&str> {
         self.settings.withdraw_url.as_deref()
     }
 
-    /// Whether a revocation at the provider ends every login of that person at this app.
+    /// Whether a revocation at the provider ends every login of that user at this app.
     pub fn revoke_ends_all_logins(&self) -> bool {
         self.settings.revoke_ends_all_logins
     }
@@ -203,7 +200,7 @@ pub(super) struct Client {
 pub struct Service {
     /// Its key in the configuration, and in AuthIDs.
     pub id: ServiceId,
-    /// What people call it.
+    /// What users call it.
     pub name: String,
     /// Other ids that mean it.
     pub aliases: Vec<ServiceId>,
@@ -249,25 +246,12 @@ impl Service {
     pub fn app(&self) -> Option<AppId> {
         self.client.as_ref().map(|client| AppId::new(&self.provider.id, &client.id))
     }
-
-    /// Which of the scopes asked for were not granted. Empty when the answer names no scopes: then all were (RFC 6749
-    /// section 5.1). Compared as sets, without regard to case, [`Provider`]'s prefix and scopes that are not echoed; some
-    /// part them by commas, but a comma may also belong to a scope.
-    pub fn missing_scopes(&self, tokens: &TokenResponse) -> Vec<&str> {
-        let Some(granted) = &tokens.scopes else { return Vec::new() };
-        let prefix = self.provider.settings.scope_prefix.as_deref().unwrap_or_default();
-        let bare = |scope: &str| scope.strip_prefix(prefix).unwrap_or(scope).to_ascii_lowercase();
-        let granted = granted.iter().flat_map(|scope| std::iter::once(scope.as_str()).chain(scope.split(',')));
-        let granted: Vec<_> = granted.map(bare).collect();
-        let missing = |scope: &&str| !NOT_ECHOED.contains(scope) && !granted.contains(&bare(scope));
-        self.scopes.iter().map(String::as_str).filter(missing).collect()
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{built_in, clients};
-    use super::super::{CallbackError, Catalogue, ErrorClass, TokenResponse};
+    use super::super::testing::built_in;
+    use super::super::{CallbackError, ErrorClass};
     use super::Provider;
 
     fn provider(id: &str) -> Provider {
@@ -281,7 +265,8 @@ mod tests {
             provider("pcloud").shown(&callback).into_iter().map(|(_, value)| value).collect::<Vec<_>>()
         };
         let code = ("code", "c");
-        let (global, europe) = ("pCloud Global (api.pcloud.com)", "pCloud Europe (eapi.pcloud.com)");
+        let global = "pCloud Global (api.pcloud.com)";
+        let europe = "pCloud Europe (eapi.pcloud.com)";
         assert_eq!(shown(&[code, ("locationid", "2"), ("hostname", "eapi.pcloud.com")]), [europe], "once");
         assert_eq!(shown(&[("hostname", "evil.example"), code, ("locationid", "2")]), [europe]);
         let twice = [("hostname", "api.pcloud.com"), ("hostname", "evil.example"), ("locationid", "2")];
@@ -328,32 +313,5 @@ mod tests {
             error("microsoft", &[("error", "x"), ("suberror", "consent_required")]).0,
             Some(ErrorClass::Consent)
         );
-    }
-
-    #[test]
-    fn scopes_that_were_not_granted_are_named() {
-        let (providers, services) = built_in();
-        let catalogue = Catalogue::build(providers, services, clients([]), true).unwrap();
-        let missing = |service: &str, granted: Option<&str>| {
-            let scopes = granted.map(|scopes| scopes.split(' ').map(str::to_owned).collect());
-            let tokens = TokenResponse {
-                access_token: "t".into(),
-                expires_in: None,
-                refresh_token: None,
-                refresh_token_expires_in: None,
-                scopes,
-            };
-            catalogue.find(service).unwrap().missing_scopes(&tokens).join(" ")
-        };
-        assert_eq!(missing("msgroup", None), "");
-        assert_eq!(
-            missing("msgroup", Some("profile https://graph.microsoft.com/Files.ReadWrite.All group.read.all")),
-            ""
-        );
-        assert_eq!(missing("msgroup", Some("Files.ReadWrite Group.Read.All")), "Files.ReadWrite.All");
-        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All,Group.Read.All")), "", "parted by commas");
-        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All, Group.Read.All,profile")), "");
-        assert_eq!(missing("msgroup", Some("Files.ReadWrite,Group.Read.All")), "Files.ReadWrite.All");
-        assert_eq!(missing("googledrive", Some("openid")), "https://www.googleapis.com/auth/drive.file");
     }
 }

@@ -1,6 +1,6 @@
-//! The settings about providers and services as they are in `config/providers.toml` and in an operator's
-//! configuration, field by field. Every difference between providers is a field here; nothing in the program asks
-//! which provider it is talking to.
+//! The settings about providers and services as they are written in `config/providers.toml` and in an operator's
+//! configuration, field by field. Every difference between providers is a field here; nothing in the program asks which
+//! provider it is talking to.
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProviderSettings {
-    /// What people call it: "Google".
+    /// What users call it: "Google".
     pub name: Option<String>,
     /// How a login is made.
     pub flow: Flow,
@@ -58,45 +58,45 @@ pub struct ProviderSettings {
     pub public_client_id: Option<String>,
     /// What becomes of a refresh token when it is used. No default: the wrong one costs logins.
     pub rotation: Option<RefreshTokenPolicy>,
-    /// How many seconds an access token is taken to live when the answer does not say. Default: half an hour.
+    /// How many seconds an access token is taken to live when the response does not say. Default: half an hour.
     pub default_expires_in: Option<u32>,
     /// How many days a refresh token lives from its own issue, however often it is used.
     pub refresh_token_days: Option<u32>,
-    /// The member of an answer with tokens that says how many seconds the refresh token lives; 0 there says nothing.
+    /// The member of a response with tokens that says how many seconds the refresh token lives; 0 there says nothing.
     pub refresh_life_field: Option<String>,
     /// What `{host}` in `token_url` may stand for, by the callback value that names it. The only hosts ever called.
     pub token_hosts: BTreeMap<String, String>,
     /// The callback parameters that may name the token host; the first with a value in `token_hosts` wins.
     pub token_host_from: Vec<String>,
-    /// Callback parameters that the person needs to see: parameter to label. See
+    /// Callback parameters that the user needs to see: parameter to label. See
     /// [`Provider::shown`](super::Provider::shown).
     pub show_callback: BTreeMap<String, String>,
-    /// What values of `show_callback` are called where the person has to choose one: value to name.
+    /// What values of `show_callback` are called where the user has to choose one: value to name.
     pub show_as: BTreeMap<String, String>,
     /// Whether the provider may drop `state` on the way back; a copy kept in the browser then stands in for it.
     pub state_optional: bool,
     /// Whether the AuthID handed out is the raw access token, which does not expire: there is never a refresh.
     pub raw_token: bool,
-    /// Where a person makes the token to paste.
+    /// Where a user makes the token to paste.
     pub paste_url: Option<String>,
-    /// Where a person withdraws this app's access.
+    /// Where a user withdraws this app's access.
     pub withdraw_url: Option<String>,
     /// Revocation endpoint.
     pub revoke_url: Option<String>,
     /// What the revocation endpoint wants.
     pub revoke_style: RevokeStyle,
-    /// Whether a revocation there ends every login of that person at this app, so that it takes the person's word.
+    /// Whether a revocation there ends every login of that user at this app, so that it takes the user's word.
     pub revoke_ends_all_logins: bool,
     /// Where an operator registers the app.
     pub console_url: Option<String>,
     /// What is easily missed there, in whole sentences.
     pub console_hint: Option<String>,
-    /// The member of an answer that holds a number, 0 for success: the HTTP status says nothing there.
+    /// The member of a response that holds a number, 0 for success: the HTTP status says nothing there.
     pub result_field: Option<String>,
-    /// The member of an error answer that holds further, more precise codes: a list, a string or a number.
+    /// The member of an error response that holds further, more precise codes: a list, a string or a number.
     pub error_codes_field: Option<String>,
     /// What error codes mean, by code, before the standard meanings; `4xxx` stands for all of four digits that begin
-    /// with 4, `http-400` for an answer with that status and without a code.
+    /// with 4, `http-400` for a response with that status and without a code.
     pub errors: BTreeMap<String, ErrorClass>,
     /// For a provider that ended: what to say, and the service to use instead.
     pub gone: Option<Gone>,
@@ -109,7 +109,8 @@ pub enum Flow {
     /// Authorization code (RFC 6749 section 4.1).
     #[default]
     Code,
-    /// The person pastes a token made at the provider, which is exchanged once (RFC 6749 section 4.3: no other way there).
+    /// The user pastes a token made at the provider, which is exchanged once (RFC 6749 section 4.3: no other way
+    /// there).
     #[serde(rename = "paste")]
     LoginToken,
 }
@@ -152,7 +153,7 @@ pub enum RevokeStyle {
     Bearer,
 }
 
-/// What an error of a provider means for the three people concerned.
+/// What an error of a provider means for those concerned: user, administrator, operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
@@ -160,13 +161,13 @@ pub enum ErrorClass {
     LoginAgain,
     /// The login is dead from not being used or from age.
     Expired,
-    /// The login needs the person's consent again.
+    /// The login needs the user's consent again.
     Consent,
-    /// A rule of the person's organisation wants a sign-in step that a backup cannot take, or forbids the access.
+    /// A rule of the user's organisation wants a sign-in step that a backup cannot take, or forbids the access.
     Policy,
     /// The account is locked, blocked or gone.
     Locked,
-    /// An administrator of the person's organisation has to allow this app.
+    /// An administrator of the user's organisation has to allow this app.
     AdminConsent,
     /// The request was not accepted: some providers say so of a dead login, others of a wrong configuration.
     Unclear,
@@ -174,7 +175,7 @@ pub enum ErrorClass {
     Operator,
     /// The provider is busy or disturbed; the login is fine.
     Later,
-    /// The login is dead, probably since an answer with a new refresh token was lost. No code says so.
+    /// The login is dead, probably since a response with a new refresh token was lost. No code says so.
     #[serde(skip)]
     AnswerLost,
 }
@@ -183,7 +184,7 @@ pub enum ErrorClass {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gone {
-    /// One sentence for people, at most 200 printable ASCII characters.
+    /// One sentence for users, at most 200 printable ASCII characters.
     pub reason: String,
     /// The service to use instead.
     pub successor: Option<String>,
@@ -195,7 +196,7 @@ pub struct Gone {
 pub struct ServiceSettings {
     /// The provider's id.
     pub provider: Option<String>,
-    /// What people call it: "Google Drive (full access)".
+    /// What users call it: "Google Drive (full access)".
     pub name: Option<String>,
     /// Scopes asked for.
     pub scopes: Vec<String>,

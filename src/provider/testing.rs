@@ -1,5 +1,5 @@
-//! For tests: a server on this machine that gives prepared answers, one a connection, and remembers what it was asked;
-//! and the settings to call it with.
+//! For tests: a stub server on this machine that gives prepared responses, one a connection, and remembers what it was
+//! asked; and the settings to call it with.
 
 use super::{
     Catalogue, ClientRegistration, Outbound, ProviderClient, ProviderSettings, RefreshTokenPolicy, Service,
@@ -32,13 +32,13 @@ pub(super) enum Reply {
     Close,
 }
 
-pub(super) struct Stranger {
+pub(super) struct StubServer {
     pub(super) url: String,
     seen: Arc<Mutex<Vec<String>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Stranger {
+impl StubServer {
     /// Gives the answers in turn, then closes every connection.
     pub(super) async fn with(replies: impl IntoIterator<Item = Reply>) -> Self {
         Self::with_url(|_| replies.into_iter().collect()).await
@@ -99,14 +99,15 @@ impl Stranger {
     }
 }
 
-impl Drop for Stranger {
+impl Drop for StubServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 async fn read(stream: &mut TcpStream) -> String {
-    let (mut request, mut chunk) = (String::new(), [0; 4096]);
+    let mut request = String::new();
+    let mut chunk = [0; 4096];
     loop {
         let count = stream.read(&mut chunk).await.unwrap_or(0);
         request.push_str(&String::from_utf8_lossy(&chunk[..count]));
@@ -152,12 +153,12 @@ pub(super) fn example_asking(settings: &str, scopes: &[&str]) -> (ProviderClient
 }
 
 /// A built-in service whose provider was moved to other URLs.
-pub(super) fn moved(service: &str, provider: &str, urls: &str) -> (ProviderClient, Arc<Service>) {
+pub(super) fn with_urls(service: &str, provider: &str, urls: &str) -> (ProviderClient, Arc<Service>) {
     let (mut providers, services) = built_in();
-    let moved: ProviderSettings = toml::from_str(urls).unwrap();
+    let changed: ProviderSettings = toml::from_str(urls).unwrap();
     let settings = providers.get_mut(provider).unwrap();
-    settings.token_url = moved.token_url;
-    settings.revoke_url = moved.revoke_url;
+    settings.token_url = changed.token_url;
+    settings.revoke_url = changed.revoke_url;
     ready(providers, services, provider, service)
 }
 

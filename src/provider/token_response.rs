@@ -1,41 +1,31 @@
-//! A provider's answer turned into ours: tokens, or what went wrong. With a successful status and an access token the
-//! answer is good, whatever else is in it: at a provider whose refresh tokens work once it holds the only one there is.
-//! The content type is ignored, as providers get it wrong; what an error means is told by `meaning`.
+//! Parses token responses (RFC 6749 section 5.1) and tells error responses (section 5.2) from them. With a successful
+//! status and an access token the response is good, whatever else is in it: at a provider whose refresh tokens work
+//! once it holds the only one there is. The content type is ignored, as providers get it wrong; what an error means is
+//! told by `error_code`.
 
-use super::error::{Fault, Repeat};
+use super::call::Response;
+use super::error::{AttemptError, Retry};
 use super::error_code::Told;
 use super::json::Members;
-use super::report::Head;
-use super::service::Provider;
+use super::service::{Provider, Service};
 use super::{ErrorClass, ProviderError};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
-use url::Url;
-use zeroize::Zeroizing;
 
 /// The longest access token, in bytes. With a refresh token beside it, it fits into a record of the state store.
 const MAX_ACCESS_TOKEN: usize = 16 * 1024;
 /// The longest refresh token, in bytes.
 const MAX_REFRESH_TOKEN: usize = 8 * 1024;
-/// How long an access token is taken to live when the answer does not say.
+/// How long an access token is taken to live when the response does not say.
 const DEFAULT_LIFE: Duration = Duration::from_secs(1800);
 /// The longest that an access token is taken to live.
 const MAX_LIFE: Duration = Duration::from_secs(86_400);
 /// The longest life that is believed, in seconds: a hundred years.
 const ABSURD_LIFE: f64 = 100.0 * 365.0 * 86_400.0;
 
-/// An answer as it came, at most as long as the connection lets it be.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<Duration>,
-    /// Where a redirect leads.
-    pub(super) location: Option<Url>,
-    pub(super) head: Head,
-    /// What is no UTF-8 in it was replaced by U+FFFD.
-    pub(super) body: Zeroizing<String>,
-    /// Why the body is not whole.
-    pub(super) cut: Option<Fault>,
-}
+/// Standard scopes that many providers leave out of their responses although they granted them: they ask for a kind of
+/// token, not for access to anything. Their absence means nothing.
+const NOT_ECHOED: &[&str] = &["offline_access", "openid"];
 
 /// What a token endpoint gave (RFC 6749 section 5.1).
 pub struct TokenResponse {
@@ -45,15 +35,30 @@ pub struct TokenResponse {
     pub expires_in: Option<Duration>,
     /// The refresh token, if one came; never empty.
     pub refresh_token: Option<SecretString>,
-    /// How long the refresh token lives from now, as far as the provider says: at least a second. `None`: it did not say,
-    /// or said 0, which some use for no fixed end.
+    /// How long the refresh token lives from now, as far as the provider says: at least a second. `None`: it did not
+    /// say, or said 0, which some use for no fixed end.
     pub refresh_token_expires_in: Option<Duration>,
-    /// The scopes granted, if the answer names them.
+    /// The scopes granted, if the response names them.
     pub scopes: Option<Vec<String>>,
 }
 
-/// Reads the answer of a token endpoint.
-pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<TokenResponse, Fault> {
+impl TokenResponse {
+    /// Which of the scopes that a service asked for were not granted. Empty when the response names no scopes: then all
+    /// were (RFC 6749 section 5.1). Compared as sets, without regard to case, the provider's prefix and scopes that are
+    /// not echoed; some part them by commas, but a comma may also belong to a scope.
+    pub fn missing_scopes<'s>(&self, service: &'s Service) -> Vec<&'s str> {
+        let Some(granted) = &self.scopes else { return Vec::new() };
+        let prefix = service.provider.settings.scope_prefix.as_deref().unwrap_or_default();
+        let bare = |scope: &str| scope.strip_prefix(prefix).unwrap_or(scope).to_ascii_lowercase();
+        let granted = granted.iter().flat_map(|scope| std::iter::once(scope.as_str()).chain(scope.split(',')));
+        let granted: Vec<_> = granted.map(bare).collect();
+        let missing = |scope: &&str| !NOT_ECHOED.contains(scope) && !granted.contains(&bare(scope));
+        service.scopes.iter().map(String::as_str).filter(missing).collect()
+    }
+}
+
+/// Reads the response of a token endpoint.
+pub(super) fn tokens(provider: &Provider, answer: &Response) -> Result<TokenResponse, AttemptError> {
     if !(200..300).contains(&answer.status) {
         return Err(error(provider, answer));
     }
@@ -64,9 +69,9 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<TokenRespon
     let refresh_token = token(provider, &members, "refresh_token", MAX_REFRESH_TOKEN);
     if !members.whole && refresh_token.is_none() {
         // It may have been in the part that did not come.
-        return Err(Fault::bad_answer());
+        return Err(AttemptError::bad_answer());
     }
-    let expires_in = match life(&members, "expires_in") {
+    let expires_in = match lifetime(&members, "expires_in") {
         _ if provider.raw_token() => None,
         None if provider.settings.default_expires_in.is_some() => {
             provider.settings.default_expires_in.map(|seconds| Duration::from_secs(seconds.into()))
@@ -91,7 +96,7 @@ pub(super) fn tokens(provider: &Provider, answer: &Answer) -> Result<TokenRespon
         access_token,
         expires_in,
         refresh_token,
-        refresh_token_expires_in: refresh_life.and_then(|field| life(&members, field)),
+        refresh_token_expires_in: refresh_life.and_then(|field| lifetime(&members, field)),
         scopes: scopes.map(parts),
     })
 }
@@ -107,32 +112,32 @@ fn token(provider: &Provider, members: &Members, name: &str, longest: usize) -> 
     token
 }
 
-/// Reads the answer of a revocation endpoint, of which only the status counts (RFC 7009 section 2.2).
-pub(super) fn revoked(provider: &Provider, answer: &Answer) -> Result<(), Fault> {
+/// Reads the response of a revocation endpoint, of which only the status counts (RFC 7009 section 2.2).
+pub(super) fn revoked(provider: &Provider, answer: &Response) -> Result<(), AttemptError> {
     if (200..300).contains(&answer.status) { Ok(()) } else { Err(error(provider, answer)) }
 }
 
-/// What an answer without success means, or one with success and without what was asked for.
-pub(super) fn error(provider: &Provider, answer: &Answer) -> Fault {
+/// What a response without success means, or one with success and without what was asked for.
+pub(super) fn error(provider: &Provider, answer: &Response) -> AttemptError {
     let status = answer.status;
     // Whoever says when to come back has looked at nothing (RFC 9110 section 15.6.4). Without that, who knows.
     if status == 429 || status == 503 && answer.retry_after.is_some() {
-        return Fault::later(answer.retry_after);
+        return AttemptError::later(answer.retry_after);
     }
     let told = Told::by_body(&provider.settings, &answer.body);
     let by_status =
         || provider.settings.errors.get(&format!("http-{status}")).copied().filter(|_| told.codes.is_empty());
     match (told.meaning.filter(|_| status < 500).or_else(by_status), status) {
         (Some(ErrorClass::Operator), _) => ProviderError::Misconfigured.into(),
-        (Some(ErrorClass::Later), _) => Fault::later(answer.retry_after),
+        (Some(ErrorClass::Later), _) => AttemptError::later(answer.retry_after),
         (Some(ErrorClass::Unclear), _) => ProviderError::Unclear { status }.into(),
         (Some(meaning), _) => ProviderError::Refused(meaning).into(),
-        (None, 500) => Fault::new(ProviderError::Unclear { status }, Repeat::IfHarmless),
-        (None, 408 | 501..) => Fault::new(ProviderError::Disturbed, Repeat::IfHarmless),
+        (None, 500) => AttemptError::new(ProviderError::Unclear { status }, Retry::IfIdempotent),
+        (None, 408 | 501..) => AttemptError::new(ProviderError::Disturbed, Retry::IfIdempotent),
         (None, 400..500) => ProviderError::Unclear { status }.into(),
         (None, 200..300) if !told.codes.is_empty() => ProviderError::Unclear { status }.into(),
         // Redirects are not followed: one could carry the secret elsewhere.
-        (None, _) => Fault::bad_answer(),
+        (None, _) => AttemptError::bad_answer(),
     }
 }
 
@@ -142,15 +147,16 @@ fn result_code(provider: &Provider, members: &Members) -> Option<String> {
 }
 
 /// A life in seconds, as a number or, from some, as a string; what is less than a second or absurd was not said.
-fn life(members: &Members, name: &str) -> Option<Duration> {
+fn lifetime(members: &Members, name: &str) -> Option<Duration> {
     let seconds: f64 = members.text(name)?.trim().parse().ok()?;
     (1.0..ABSURD_LIFE).contains(&seconds).then(|| Duration::from_secs_f64(seconds.floor()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::ProviderSettings;
-    use super::super::testing::built_in;
+    use super::super::call::Head;
+    use super::super::testing::{built_in, clients};
+    use super::super::{Catalogue, ProviderSettings};
     use super::*;
 
     fn read(provider: &str, status: u16, body: &str) -> Result<TokenResponse, ProviderError> {
@@ -163,12 +169,12 @@ mod tests {
         status: u16,
         body: &str,
         retry_after: Option<u64>,
-    ) -> Result<TokenResponse, Fault> {
+    ) -> Result<TokenResponse, AttemptError> {
         let provider = Provider::unchecked("p", settings);
         let retry_after = retry_after.map(Duration::from_secs);
         tokens(
             &provider,
-            &Answer {
+            &Response {
                 status,
                 retry_after,
                 location: None,
@@ -301,13 +307,13 @@ mod tests {
     #[test]
     fn of_an_answer_that_was_cut_off_both_tokens_are_kept_or_none() {
         let read = |body: &str| {
-            let answer = Answer {
+            let answer = Response {
                 status: 200,
                 retry_after: None,
                 location: None,
                 head: Head::default(),
                 body: body.to_owned().into(),
-                cut: Some(Fault::bad_answer()),
+                cut: Some(AttemptError::bad_answer()),
             };
             tokens(&Provider::unchecked("p", ProviderSettings::default()), &answer)
         };
@@ -434,9 +440,36 @@ mod tests {
     fn a_time_to_come_back_is_kept() {
         for status in [429, 503] {
             let fault = read_as(ProviderSettings::default(), status, "", Some(60)).err().unwrap();
-            assert_eq!(fault, Fault::later(Some(Duration::from_secs(60))), "{status}");
+            assert_eq!(fault, AttemptError::later(Some(Duration::from_secs(60))), "{status}");
         }
         let fault = read_as(ProviderSettings::default(), 502, "", Some(60)).err().unwrap();
         assert_eq!(fault.failure, ProviderError::Disturbed);
+    }
+
+    #[test]
+    fn scopes_that_were_not_granted_are_named() {
+        let (providers, services) = built_in();
+        let catalogue = Catalogue::build(providers, services, clients([]), true).unwrap();
+        let missing = |service: &str, granted: Option<&str>| {
+            let scopes = granted.map(|scopes| scopes.split(' ').map(str::to_owned).collect());
+            let tokens = TokenResponse {
+                access_token: "t".into(),
+                expires_in: None,
+                refresh_token: None,
+                refresh_token_expires_in: None,
+                scopes,
+            };
+            tokens.missing_scopes(catalogue.find(service).unwrap()).join(" ")
+        };
+        assert_eq!(missing("msgroup", None), "");
+        assert_eq!(
+            missing("msgroup", Some("profile https://graph.microsoft.com/Files.ReadWrite.All group.read.all")),
+            ""
+        );
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite Group.Read.All")), "Files.ReadWrite.All");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All,Group.Read.All")), "", "parted by commas");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite.All, Group.Read.All,profile")), "");
+        assert_eq!(missing("msgroup", Some("Files.ReadWrite,Group.Read.All")), "Files.ReadWrite.All");
+        assert_eq!(missing("googledrive", Some("openid")), "https://www.googleapis.com/auth/drive.file");
     }
 }

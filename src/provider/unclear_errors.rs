@@ -1,10 +1,10 @@
 //! When an error that does not say what is wrong is the end of a login. Some servers answer a dead refresh token with a
-//! bare 400, others with a page for a crash of their own; both also come of outages, which must never make people log in
-//! again. So a login is taken for dead only if the same answer comes for it once more while others of its client work; a
-//! crash a minute later or more.
+//! bare 400, others with a page for a crash of their own; both also come of outages, which must never make users log in
+//! again. So a login is taken for dead only if the same response comes for it once more while others of its client
+//! work; a crash a minute later or more.
 //!
-//! What speaks for an outage: a login that had such an answer works again, or more than a few have it at the same time.
-//! Kept in memory and bounded; a restart, which forgets it, only takes longer to be sure.
+//! What speaks for an outage: a login that had such a response works again, or more than a few have it at the same
+//! time. Kept in memory and bounded; a restart, which forgets it, only takes longer to be sure.
 
 use super::ProviderError;
 use crate::clock::Clock;
@@ -13,30 +13,30 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How many logins are remembered that had such an answer.
+/// How many logins are remembered that had such a response.
 const MAX_DOUBTS: u64 = 10_000;
-/// How long: a backup that runs once a day must come to the same answer twice.
+/// How long: a backup that runs once a day must come to the same response twice.
 const KEPT: Duration = Duration::from_secs(3 * 86_400);
 /// How much later the same crash has to come: what is tried again within seconds tells nothing new.
 const APART: Duration = Duration::from_secs(60);
-/// With more other logins than these that had such an answer in the last hour, it is an outage.
+/// With more other logins than these that had such a response in the last hour, it is an outage.
 const FEW: usize = 3;
 const LATELY: Duration = Duration::from_secs(3600);
 
 /// A refresh token, by the first half of its SHA-256: as long as nothing comes of it, it is its login's.
 pub(super) type TokenName = [u8; 16];
 
-pub(super) struct Doubts {
-    all: Cache<TokenName, Doubt>,
+pub(super) struct UnclearErrors {
+    all: Cache<TokenName, UnclearError>,
     clients: Mutex<BTreeMap<String, Worked>>,
     clock: Clock,
 }
 
 #[derive(Clone)]
-struct Doubt {
+struct UnclearError {
     client: String,
     failure: ProviderError,
-    /// How many refreshes of its client had worked when the answer came last.
+    /// How many refreshes of its client had worked when the response came last.
     worked: u64,
     /// When that was, by the clock's uptime.
     at: Duration,
@@ -51,7 +51,7 @@ struct Worked {
     recovered: u64,
 }
 
-impl Doubts {
+impl UnclearErrors {
     pub(super) fn new(clock: Clock) -> Self {
         let all = Cache::builder().max_capacity(MAX_DOUBTS).time_to_live(KEPT).build();
         Self { all, clients: Mutex::default(), clock }
@@ -83,11 +83,11 @@ impl Doubts {
             return doubt.is_dead && recovered <= doubt.worked;
         }
         let is_dead = before.is_some_and(|doubt| {
-            let lately = |other: &Doubt| other.client == client && now.saturating_sub(other.at) < LATELY;
+            let lately = |other: &UnclearError| other.client == client && now.saturating_sub(other.at) < LATELY;
             let others = || self.all.iter().filter(|(name, other)| **name != token && lately(other)).count();
             recovered <= doubt.worked && (doubt.is_dead || count > doubt.worked && others() <= FEW)
         });
-        self.all.insert(token, Doubt { client: client.to_owned(), failure, worked: count, at: now, is_dead });
+        self.all.insert(token, UnclearError { client: client.to_owned(), failure, worked: count, at: now, is_dead });
         is_dead
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     fn the_same_answer_again_while_others_work_is_the_end_of_a_login() {
         for failure in [BARE, CRASH] {
             let clock = Clock::system();
-            let doubts = Doubts::new(clock.clone());
+            let doubts = UnclearErrors::new(clock.clone());
             doubts.worked("c", &name(2));
             assert!(!doubts.is_dead("c", name(1), failure), "the first time");
             clock.advance(APART);
@@ -123,7 +123,7 @@ mod tests {
             doubts.worked("c", &name(1));
             assert!(!doubts.is_dead("c", name(1), failure), "it was alive");
         }
-        let doubts = Doubts::new(Clock::system());
+        let doubts = UnclearErrors::new(Clock::system());
         assert!(!doubts.is_dead("c", name(1), BARE));
         doubts.worked("c", &name(2));
         assert!(!doubts.is_dead("c", name(1), CRASH), "another answer");
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn a_crash_that_is_tried_again_within_a_minute_tells_nothing_new() {
         let clock = Clock::system();
-        let doubts = Doubts::new(clock.clone());
+        let doubts = UnclearErrors::new(clock.clone());
         for _ in 0..6 {
             assert!(!doubts.is_dead("c", name(1), CRASH));
             doubts.worked("c", &name(2));
@@ -147,7 +147,7 @@ mod tests {
     fn an_outage_is_the_end_of_few_logins_at_most() {
         // Everybody fails, then the first work again, and it fails once more.
         let clock = Clock::system();
-        let doubts = Doubts::new(clock.clone());
+        let doubts = UnclearErrors::new(clock.clone());
         for round in 0..3 {
             clock.advance(APART);
             for login in 0..2000 {
@@ -156,7 +156,7 @@ mod tests {
             (0..5).for_each(|login| doubts.worked("c", &name(login)));
         }
         // A part of the logins fails all the time while the others work.
-        let doubts = Doubts::new(clock.clone());
+        let doubts = UnclearErrors::new(clock.clone());
         let mut dead = 0;
         for _ in 0..3 {
             clock.advance(APART);
@@ -169,7 +169,7 @@ mod tests {
         }
         assert_eq!(dead, 0);
         // Each answers with an error at times.
-        let doubts = Doubts::new(clock.clone());
+        let doubts = UnclearErrors::new(clock.clone());
         let mut dead = 0;
         for call in 0..20_000_u16 {
             let login = call % 1000;

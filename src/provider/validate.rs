@@ -1,6 +1,6 @@
-//! What can be wrong with the settings about a provider and with a client, each fault in a sentence for the operator.
+//! What can be wrong with the settings of a provider and with a client, each error in a sentence for the operator.
 
-use super::error_code::{self, Code};
+use super::error_code::{self, ErrorCode};
 use super::service::{Client, Provider, TokenUrl};
 use super::{ClientRegistration, Flow, ProviderSettings, ServiceSettings, endpoint};
 use regex_lite::Regex;
@@ -55,7 +55,7 @@ pub(super) fn provider(
     };
     rest(settings, &mut fault);
     // Codes are compared without regard to case.
-    let key = |key: &String| Code::parse(key).map_or_else(|| key.to_ascii_lowercase(), |code| code.to_string());
+    let key = |key: &String| ErrorCode::parse(key).map_or_else(|| key.to_ascii_lowercase(), |code| code.to_string());
     let errors = provider.settings.errors.iter().map(|(code, meaning)| (key(code), *meaning)).collect();
     provider.settings.errors = errors;
     provider
@@ -165,7 +165,8 @@ pub(super) fn client(provider: &Provider, settings: &ClientRegistration, faults:
     if settings.enabled == Some(false) {
         return None;
     }
-    let (id, secret) = (filled(settings.id.as_ref()), filled_secret(settings.secret.as_ref()));
+    let id = filled(settings.id.as_ref());
+    let secret = filled_secret(settings.secret.as_ref());
     let Some(id) = id.or(public.filter(|_| settings.enabled == Some(true))) else {
         if settings.enabled == Some(true) {
             faults.push(format!("{key}.enabled = true is not enough here; give {key}.id"));

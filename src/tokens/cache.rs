@@ -1,10 +1,11 @@
-//! What providers lately gave or said: access tokens that can be handed out again, failures, revocations.
+//! In-memory cache of what providers lately gave or said: access tokens that can be handed out again, errors,
+//! revocations.
 //!
-//! All of it lives in memory, bounded, and is gone with the process: a restart costs one provider call per login. No
-//! AuthID is ever among it. A token is as old as the older of two clocks says: the one that only goes forward stops
-//! while the machine sleeps, the wall clock may be set.
+//! Bounded, and gone with the process: a restart costs one provider call per login. No AuthID is ever in it. A token is
+//! as old as the older of two clocks says: the one that only goes forward stops while the machine sleeps, the wall
+//! clock may be set.
 
-use super::revoke::ProviderRevocation;
+use super::provider_revocation::ProviderRevocation;
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::provider::{ProviderError, TokenResponse};
@@ -36,8 +37,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The longest that any failure is remembered.
 const LONGEST: Duration = Duration::from_secs(300);
 /// How long another failure is remembered: first this, then twice as long each time, up to the second. One that may be
-/// over within seconds is found to be over within seconds. By login alone: what ails one login must not stop another, and
-/// the provider's health is watched elsewhere.
+/// over within seconds is found to be over within seconds. By login alone: what ails one login must not stop another,
+/// and the provider's health is watched elsewhere.
 const SHORT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 const LONG: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// How long the outcome of a revocation is remembered.
@@ -60,8 +61,9 @@ pub struct AccessToken {
 impl AccessToken {
     /// What a provider just gave.
     pub(super) fn new(tokens: TokenResponse, clock: &Clock) -> Self {
-        let life = life(&tokens);
-        let (token, new_refresh_token) = (tokens.access_token, tokens.refresh_token);
+        let life = lifetime(&tokens);
+        let token = tokens.access_token;
+        let new_refresh_token = tokens.refresh_token;
         Self { token, new_refresh_token, fetched_at: clock.now(), came: clock.uptime(), life }
     }
 
@@ -92,7 +94,7 @@ impl AccessToken {
 }
 
 /// How long an access token is taken to live.
-pub(super) fn life(tokens: &TokenResponse) -> Duration {
+pub(super) fn lifetime(tokens: &TokenResponse) -> Duration {
     tokens.expires_in.unwrap_or(ENDLESS)
 }
 
@@ -113,14 +115,14 @@ struct Failed {
 }
 
 /// Recent outcomes of provider calls.
-pub(super) struct Outcomes {
+pub(super) struct TokenCache {
     tokens: Cache<GrantId, Arc<AccessToken>>,
     failures: Cache<TokenName, Failed>,
     revocations: Cache<GrantId, (ProviderRevocation, Duration)>,
     clock: Clock,
 }
 
-impl Outcomes {
+impl TokenCache {
     pub(super) fn new(clock: Clock) -> Self {
         Self::with_room(TOKEN_ROOM, clock)
     }
@@ -234,9 +236,9 @@ mod tests {
 
     const NAME: TokenName = (GrantId::new([1; 16]), [1; 16]);
 
-    fn outcomes() -> (Outcomes, Clock) {
+    fn cache() -> (TokenCache, Clock) {
         let clock = Clock::system();
-        (Outcomes::new(clock.clone()), clock)
+        (TokenCache::new(clock.clone()), clock)
     }
 
     fn access(token: &str, life: u64, clock: &Clock) -> Arc<AccessToken> {
@@ -252,18 +254,19 @@ mod tests {
 
     #[test]
     fn a_token_is_reused_until_two_minutes_before_its_end_or_for_half_its_life() {
-        let (outcomes, clock) = outcomes();
-        let (long, short) = (GrantId::new([1; 16]), GrantId::new([2; 16]));
-        outcomes.keep(&(long, [0; 16]), access("t", 3600, &clock));
-        outcomes.keep(&(short, [0; 16]), access("t", 60, &clock));
+        let (cache, clock) = cache();
+        let long = GrantId::new([1; 16]);
+        let short = GrantId::new([2; 16]);
+        cache.keep(&(long, [0; 16]), access("t", 3600, &clock));
+        cache.keep(&(short, [0; 16]), access("t", 60, &clock));
         clock.advance(Duration::from_secs(28));
-        assert!(outcomes.token(short).is_some_and(|access| access.seconds_left(&clock) <= 32));
+        assert!(cache.token(short).is_some_and(|access| access.seconds_left(&clock) <= 32));
         clock.advance(Duration::from_secs(2));
-        assert!(outcomes.token(short).is_none());
+        assert!(cache.token(short).is_none());
         clock.advance(Duration::from_secs(3440));
-        assert!(outcomes.token(long).is_some());
+        assert!(cache.token(long).is_some());
         clock.advance(Duration::from_secs(20));
-        assert!(outcomes.token(long).is_none());
+        assert!(cache.token(long).is_none());
     }
 
     /// What happens to the clocks after a token of an hour came: both go forward, then the wall clock alone is set; and
@@ -315,13 +318,13 @@ mod tests {
 
     #[test]
     fn a_token_is_a_spare_one_until_half_a_minute_before_its_end() {
-        let (outcomes, clock) = outcomes();
-        outcomes.keep(&NAME, access("t", 3600, &clock));
+        let (cache, clock) = cache();
+        cache.keep(&NAME, access("t", 3600, &clock));
         clock.advance(Duration::from_secs(3565));
-        assert!(outcomes.token(NAME.0).is_none());
-        assert!(outcomes.spare(NAME.0).is_some_and(|access| access.seconds_left(&clock) <= 35));
+        assert!(cache.token(NAME.0).is_none());
+        assert!(cache.spare(NAME.0).is_some_and(|access| access.seconds_left(&clock) <= 35));
         clock.advance(Duration::from_secs(6));
-        assert!(outcomes.spare(NAME.0).is_none());
+        assert!(cache.spare(NAME.0).is_none());
     }
 
     #[test]
@@ -333,56 +336,56 @@ mod tests {
         let after = ends.expire_after_create(&NAME.0, &access, Instant::now()).unwrap();
         assert!(after <= Duration::from_secs(3000) && after > Duration::from_secs(2990), "{after:?}");
         assert_eq!(ends.expire_after_update(&NAME.0, &access, Instant::now(), None).map(|d| d.as_secs()), Some(2999));
-        let outcomes = Outcomes::new(clock.clone());
+        let cache = TokenCache::new(clock.clone());
         clock.advance(Duration::from_secs(2999));
-        outcomes.keep(&NAME, access);
+        cache.keep(&NAME, access);
         let deadline = Instant::now() + Duration::from_secs(20);
-        outcomes.tokens.run_pending_tasks();
-        while outcomes.tokens.entry_count() > 0 {
+        cache.tokens.run_pending_tasks();
+        while cache.tokens.entry_count() > 0 {
             assert!(Instant::now() < deadline, "it is still there");
             std::thread::sleep(Duration::from_millis(10));
-            outcomes.tokens.run_pending_tasks();
+            cache.tokens.run_pending_tasks();
         }
     }
 
     #[test]
     fn when_the_room_is_full_the_least_recently_used_goes_and_the_newest_stays() {
         let clock = Clock::system();
-        let outcomes = Outcomes::with_room(100 * 1024, clock.clone());
+        let cache = TokenCache::with_room(100 * 1024, clock.clone());
         let grant = |number: u8| GrantId::new([number; 16]);
-        let keep = |number| outcomes.keep(&(grant(number), [0; 16]), access(&"x".repeat(10 * 1024), 3600, &clock));
+        let keep = |number| cache.keep(&(grant(number), [0; 16]), access(&"x".repeat(10 * 1024), 3600, &clock));
         for number in 0..50 {
             keep(number);
-            outcomes.tokens.run_pending_tasks();
-            assert!(outcomes.token(grant(0)).is_some(), "{number}: it is in use");
-            assert!(outcomes.token(grant(number)).is_some(), "{number}: it came last");
-            outcomes.tokens.run_pending_tasks();
+            cache.tokens.run_pending_tasks();
+            assert!(cache.token(grant(0)).is_some(), "{number}: it is in use");
+            assert!(cache.token(grant(number)).is_some(), "{number}: it came last");
+            cache.tokens.run_pending_tasks();
         }
-        assert!(outcomes.tokens.weighted_size() <= 100 * 1024);
-        assert!(outcomes.token(grant(1)).is_none());
+        assert!(cache.tokens.weighted_size() <= 100 * 1024);
+        assert!(cache.token(grant(1)).is_none());
     }
 
     #[test]
     fn of_a_pause_the_rest_is_told() {
-        let (outcomes, clock) = outcomes();
+        let (cache, clock) = cache();
         let pause = |seconds| ProviderError::Busy { retry_after: Some(Duration::from_secs(seconds)) };
-        outcomes.failed(NAME, pause(40), Some(503), false);
+        cache.failed(NAME, pause(40), Some(503), false);
         clock.advance(Duration::from_secs(15));
-        let Some((ProviderError::Busy { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+        let Some((ProviderError::Busy { retry_after: Some(rest) }, Some(503))) = cache.failure(&NAME) else {
             panic!("forgotten")
         };
         assert!(rest <= Duration::from_secs(25) && rest > Duration::from_secs(20), "{rest:?}");
         clock.advance(Duration::from_secs(25));
-        assert_eq!(outcomes.failure(&NAME), None);
+        assert_eq!(cache.failure(&NAME), None);
 
-        outcomes.failed(NAME, pause(3600), Some(503), false);
+        cache.failed(NAME, pause(3600), Some(503), false);
         clock.advance(Duration::from_secs(290));
-        let Some((ProviderError::Busy { retry_after: Some(rest) }, Some(503))) = outcomes.failure(&NAME) else {
+        let Some((ProviderError::Busy { retry_after: Some(rest) }, Some(503))) = cache.failure(&NAME) else {
             panic!("forgotten")
         };
         assert!(rest > Duration::from_secs(3300), "the provider's word, not the bound of this memory: {rest:?}");
         clock.advance(Duration::from_secs(10));
-        assert_eq!(outcomes.failure(&NAME), None, "the provider is asked every five minutes all the same");
+        assert_eq!(cache.failure(&NAME), None, "the provider is asked every five minutes all the same");
     }
 
     #[test]
@@ -399,39 +402,39 @@ mod tests {
             (ProviderError::Unclear { status: 400 }, LASTING),
             (ProviderError::Misconfigured, LASTING),
         ] {
-            let (outcomes, clock) = outcomes();
+            let (cache, clock) = cache();
             let lasts = |millis: &u64| {
-                outcomes.failed(NAME, failure, Some(503), false);
+                cache.failed(NAME, failure, Some(503), false);
                 clock.advance(Duration::from_millis(millis - 400));
-                assert_eq!(outcomes.failure(&NAME), Some((failure, Some(503))), "{millis}");
-                assert!(outcomes.rest(&NAME).is_some_and(|rest| rest <= Duration::from_millis(400)));
+                assert_eq!(cache.failure(&NAME), Some((failure, Some(503))), "{millis}");
+                assert!(cache.rest(&NAME).is_some_and(|rest| rest <= Duration::from_millis(400)));
                 clock.advance(Duration::from_millis(400));
-                assert_eq!((outcomes.failure(&NAME), outcomes.rest(&NAME)), (None, None), "{millis}");
+                assert_eq!((cache.failure(&NAME), cache.rest(&NAME)), (None, None), "{millis}");
             };
             pauses.iter().for_each(lasts);
-            outcomes.failed(NAME, failure, Some(503), false);
-            outcomes.keep(&NAME, access("t", 3600, &clock));
-            assert_eq!(outcomes.failure(&NAME), None);
+            cache.failed(NAME, failure, Some(503), false);
+            cache.keep(&NAME, access("t", 3600, &clock));
+            assert_eq!(cache.failure(&NAME), None);
             lasts(&pauses[0]);
-            outcomes.failed(NAME, failure, Some(503), true);
+            cache.failed(NAME, failure, Some(503), true);
             clock.advance(Duration::from_millis(pauses[0]));
-            assert_eq!(outcomes.failure(&NAME), None, "in doubt, so for a moment only");
+            assert_eq!(cache.failure(&NAME), None, "in doubt, so for a moment only");
         }
-        let (outcomes, clock) = outcomes();
-        outcomes.failed(NAME, ProviderError::Refused(ErrorClass::LoginAgain), Some(503), true);
+        let (cache, clock) = cache();
+        cache.failed(NAME, ProviderError::Refused(ErrorClass::LoginAgain), Some(503), true);
         clock.advance(Duration::from_secs(9));
-        assert!(outcomes.failure(&NAME).is_some() && outcomes.failure(&(NAME.0, [2; 16])).is_none());
+        assert!(cache.failure(&NAME).is_some() && cache.failure(&(NAME.0, [2; 16])).is_none());
     }
 
     #[test]
     fn a_revocation_is_remembered_for_ten_minutes() {
-        let (outcomes, clock) = outcomes();
-        outcomes.keep(&NAME, access("t", 3600, &clock));
-        outcomes.revoked(NAME.0, Some(ProviderRevocation::Done));
-        assert!(outcomes.spare(NAME.0).is_none());
+        let (cache, clock) = cache();
+        cache.keep(&NAME, access("t", 3600, &clock));
+        cache.revoked(NAME.0, Some(ProviderRevocation::Done));
+        assert!(cache.spare(NAME.0).is_none());
         clock.advance(Duration::from_secs(599));
-        assert_eq!(outcomes.revocation(NAME.0), Some(ProviderRevocation::Done));
+        assert_eq!(cache.revocation(NAME.0), Some(ProviderRevocation::Done));
         clock.advance(Duration::from_secs(1));
-        assert_eq!(outcomes.revocation(NAME.0), None);
+        assert_eq!(cache.revocation(NAME.0), None);
     }
 }

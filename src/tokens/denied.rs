@@ -1,4 +1,4 @@
-//! AuthIDs that the denylist would refuse from their first moment on. None is made and none is handed out: a person would
+//! AuthIDs that the denylist would refuse from their first moment on. None is made and none is handed out: a user would
 //! paste it, and find out at the next backup.
 //!
 //! A provider's own token, handed out as it is, is no AuthID, and no rule concerns it.

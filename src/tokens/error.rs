@@ -1,4 +1,5 @@
-//! Why there is no access token. What each reason becomes on the wire is decided in `web`.
+//! Why an exchange of an AuthID gave no access token, by kind, and whether a retry may help. Which HTTP status and
+//! sentence each becomes is decided in `web`.
 
 use crate::authid::{OpenError, ParseError, ServiceId};
 use crate::denylist::Denied;
@@ -70,7 +71,7 @@ pub enum ExchangeError {
     /// Too many wrong passwords were tried for the file of an old AuthID; the time until the next may be.
     #[error("too many wrong passwords for a file of the old store")]
     Guessed(Duration),
-    /// A fault of this server's own.
+    /// An error of this server's own.
     #[error("internal fault")]
     Internal,
 }

@@ -1,7 +1,7 @@
-//! What an AuthID is, told without anything secret; whether its login still works; and the same login sealed again. The
-//! page and the command line show the same.
+//! Introspection of an AuthID: what it is, told without anything secret; whether its login still works; and the same
+//! login sealed again. The page and the command line show the same.
 
-use super::obtain::{Asker, BUDGET};
+use super::obtain::{BUDGET, Requester};
 use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{self, AuthId, GrantId, RevokeCode, ServiceId};
 use crate::clock::{UnixTime, rfc3339};
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 pub struct AuthIdInfo {
     /// What it is for.
     pub service: ServiceId,
-    /// What people call that; `None` when this server does not know the service.
+    /// What users call that; `None` when this server does not know the service.
     pub service_name: Option<String>,
     /// Which login it is.
     pub grant: GrantId,
@@ -41,7 +41,7 @@ pub struct AuthIdInfo {
     pub revoke_code: Option<SecretString>,
 }
 
-/// When a refresh token ends of age.
+/// When a refresh token expires by age.
 pub struct Expiry {
     /// About then.
     pub at: UnixTime,
@@ -49,7 +49,7 @@ pub struct Expiry {
     pub without_store: bool,
 }
 
-/// A login sealed anew.
+/// A login sealed again.
 pub struct Resealed {
     /// Its AuthID. The old one stays good.
     pub authid: AuthId,
@@ -77,7 +77,7 @@ impl TokenService {
             sealed_at: known(login.sealed_at),
             end: service.filter(|_| !login.is_unsealed()).and_then(|service| {
                 let without_store = service.provider.rotation() == RefreshTokenPolicy::Rolling;
-                Some(Expiry { at: service.ends(login.sealed_at, login.ends_at)?, without_store })
+                Some(Expiry { at: service.expires_at(login.sealed_at, login.ends_at)?, without_store })
             }),
             denied: self.denied(opened),
             revoke_code: epoch
@@ -91,15 +91,15 @@ impl TokenService {
     ///
     /// # Errors
     /// Says why it does not.
-    pub async fn test(&self, opened: &Opened) -> Result<(), ExchangeError> {
+    pub async fn check_upstream(&self, opened: &Opened) -> Result<(), ExchangeError> {
         let service = self.check(opened)?.clone();
-        let outcome = timeout(BUDGET, self.0.once(&opened.login, &service, Asker::Tester)).await;
+        let outcome = timeout(BUDGET, self.0.once(&opened.login, &service, Requester::Tester)).await;
         self.check(opened)?;
         outcome.unwrap_or_else(|_| Err(self.0.late(&service))).map(drop)
     }
 
-    /// The same login sealed anew: under the primary, around the newest refresh token that is known here. Never under an
-    /// older key than before.
+    /// The same login sealed again: under the primary, around the newest refresh token that is known here. Never under
+    /// an older key than before.
     ///
     /// # Errors
     /// When the login is revoked, or cannot be sealed.
@@ -107,7 +107,7 @@ impl TokenService {
         if let Some(denied) = self.denied(opened) {
             return Err(ExchangeError::Denied(denied));
         }
-        let login = self.0.to_be_sealed(self.newest(&opened.login).await?);
+        let login = self.0.to_be_sealed(self.with_newest_token(&opened.login).await?);
         let keyring = self.0.keyring.load();
         let keys = self.newest_keys(&keyring, opened)?;
         let authid = authid::seal(keys, &login).map_err(|error| {
@@ -120,7 +120,7 @@ impl TokenService {
 }
 
 impl AuthIdInfo {
-    /// In words for people: what each is called, in one or two words, and what it is.
+    /// In words for users: what each is called, in one or two words, and what it is.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let Self { service, grant, epoch, .. } = self;
         let end = self.end.as_ref().map(|end| {

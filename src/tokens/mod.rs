@@ -3,18 +3,31 @@
 //!
 //! The denylist comes before the cache, so a revoked login gets nothing that was fetched for it earlier. The provider
 //! call runs in a task of its own and is never cancelled: a client that hangs up must not cost anybody a token.
+//!
+//! | Journey | Function | RFC |
+//! | --- | --- | --- |
+//! | a new login is recorded | [`TokenService::begin`] | |
+//! | AuthID to login | [`TokenService::open_until`], [`TokenService::open`] | |
+//! | access token from memory | [`TokenService::cached`] | |
+//! | access token, asked for if need be | [`TokenService::refresh`]: `obtain` → `single_flight` → `upstream` | 6749 §6 |
+//! | the refresh token changes with it | `rotation`: record, lease, compare-and-swap | 9700 §4.14 |
+//! | what is retried, and for how long | `waiting` | |
+//! | does the login still work | [`TokenService::check_upstream`] | 6749 §6 |
+//! | what an AuthID is; sealed again | [`TokenService::info`], [`TokenService::reseal`] | |
+//! | revocation, here and at the provider | [`TokenService::revoke`] | 7009 |
 
 mod cache;
 mod denied;
-mod upstream;
-mod single_flight;
+mod error;
 mod inspect;
 mod obtain;
-mod error;
 mod old;
 mod opened;
+mod provider_revocation;
 mod revoke;
 mod rotation;
+mod single_flight;
+mod upstream;
 mod waiting;
 
 pub use cache::AccessToken;
@@ -22,7 +35,8 @@ pub use error::ExchangeError;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use old::{OldRow, OldView};
 pub use opened::{Opened, Seal, Settings};
-pub use revoke::{ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
+pub use provider_revocation::{ProviderRevocation, ProviderRevocationMode};
+pub use revoke::{Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
@@ -33,7 +47,7 @@ use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
-use cache::{Outcomes, TokenName};
+use cache::{TokenCache, TokenName};
 use old::OldAuthIds;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
@@ -55,7 +69,7 @@ struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
     providers: Arc<ProviderClient>,
-    outcomes: Outcomes,
+    cache: TokenCache,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     old: OldAuthIds,
@@ -127,7 +141,7 @@ impl TokenService {
             keyring,
             denylist,
             providers,
-            outcomes: Outcomes::new(clock.clone()),
+            cache: TokenCache::new(clock.clone()),
             flights: Flights::new(),
             patience,
             old: OldAuthIds::new(legacy, &clock),
@@ -176,9 +190,9 @@ impl TokenService {
         service: &Service,
         tokens: provider::TokenResponse,
     ) -> Result<(), StoreError> {
-        let Some((rotation, manner)) = self.0.rotation_of(service) else { return Ok(()) };
-        match rotation.begin(login, tokens, manner).await {
-            Err(error) if manner.single_use => Err(error),
+        let Some((rotation, policy)) = self.0.rotation_of(service) else { return Ok(()) };
+        match rotation.begin(login, tokens, policy).await {
+            Err(error) if policy.single_use => Err(error),
             _ => Ok(()),
         }
     }
@@ -204,9 +218,9 @@ impl TokenService {
     }
 
     /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
-    pub fn recall(&self, opened: &Opened) -> Option<Granted> {
+    pub fn cached(&self, opened: &Opened) -> Option<Granted> {
         let service = self.check(opened).ok()?;
-        self.0.recall(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
+        self.0.cached(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
@@ -246,13 +260,13 @@ impl TokenService {
     ///
     /// # Errors
     /// When the state store fails and what would be sealed is of no use without it.
-    async fn newest(&self, login: &Grant) -> Result<Grant, ExchangeError> {
+    async fn with_newest_token(&self, login: &Grant) -> Result<Grant, ExchangeError> {
         let service = self.0.providers.catalogue().find(login.service.as_str());
-        if let Some((rotation, manner)) = service.and_then(|service| self.0.rotation_of(service)) {
-            rotation.adopt(login, manner).await.map_err(|_| ExchangeError::StoreDown)?;
-            return Ok(rotation.newest(login, manner).await.unwrap_or_else(|| login.clone()));
+        if let Some((rotation, policy)) = service.and_then(|service| self.0.rotation_of(service)) {
+            rotation.adopt(login, policy).await.map_err(|_| ExchangeError::StoreDown)?;
+            return Ok(rotation.with_newest_token(login, policy).await.unwrap_or_else(|| login.clone()));
         }
-        let access = self.0.outcomes.token(login.id);
+        let access = self.0.cache.token(login.id);
         Ok(access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone()))
     }
 

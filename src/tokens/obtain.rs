@@ -1,5 +1,5 @@
-//! From an AuthID to an access token within the time that a client has: one try, and waiting where that may be of use.
-//! Never for who is better served at once: with a spare token, or with a reason that will stay.
+//! From an AuthID to an access token within the time that a client has: one try, and retries where they may be of use.
+//! Never for a client that is better served at once: with a spare token, or with an error that will stay.
 
 use super::cache::{AccessToken, TokenName};
 use super::waiting::Place;
@@ -24,7 +24,7 @@ const UNPROVEN: usize = 8;
 
 /// Who wants an access token.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asker {
+pub(super) enum Requester {
     /// A client: what is remembered will do, be it good or bad.
     Client,
     /// The loop that tries for those who wait, and keeps its own pauses.
@@ -40,7 +40,8 @@ impl TokenService {
         Instant::now() + if wait.is_zero() { BUDGET } else { wait }
     }
 
-    /// Opens an AuthID, revoked or not. One under a key that is newer than all here waits for that key until `deadline`.
+    /// Opens an AuthID, revoked or not. One under a key that is newer than all here waits for that key until
+    /// `deadline`.
     ///
     /// # Errors
     /// Says why it does not open.
@@ -59,12 +60,12 @@ impl TokenService {
         opened
     }
 
-    /// Exchanges an AuthID for an access token until `deadline`, which is [`TokenService::deadline`] of its request. When
-    /// neither provider nor store can help, a remembered token is handed out until half a minute before its end.
+    /// Exchanges an AuthID for an access token until `deadline`, which is [`TokenService::deadline`] of its request.
+    /// When neither provider nor store can help, a remembered token is handed out until half a minute before its end.
     ///
     /// # Errors
     /// Says why not.
-    pub async fn access(&self, opened: &Opened, deadline: Instant) -> Result<Granted, ExchangeError> {
+    pub async fn refresh(&self, opened: &Opened, deadline: Instant) -> Result<Granted, ExchangeError> {
         let service = self.check(opened)?;
         let obtained = self.obtain(opened, service, deadline).await;
         // That took its time; a revocation may have come meanwhile.
@@ -78,13 +79,14 @@ impl TokenService {
         service: &Arc<Service>,
         deadline: Instant,
     ) -> Result<(Arc<AccessToken>, Source), ExchangeError> {
-        let (inner, login) = (&self.0, &opened.login);
-        let spare = || inner.outcomes.spare(login.id);
+        let inner = &self.0;
+        let login = &opened.login;
+        let spare = || inner.cache.spare(login.id);
         // An exchange that is under way may end the spare token, where refresh tokens work once.
         let rotates = inner.is_single_use(service);
         let hurries = inner.waits() || spare().is_some() && !rotates;
         let prompt = if hurries { deadline.min(Instant::now() + PROMPT) } else { deadline };
-        let failed = match timeout_at(prompt, inner.once(login, service, Asker::Client)).await {
+        let failed = match timeout_at(prompt, inner.once(login, service, Requester::Client)).await {
             Ok(Ok(access)) => return Ok((access, Source::Fetched)),
             Ok(Err(refused)) => Some(refused),
             Err(_) => None,
@@ -114,13 +116,17 @@ impl TokenService {
         _place: Place<'_>,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
         let name = self.0.name_of(&opened.login, service);
-        let (inner, login, theirs) = (self.0.clone(), opened.login.clone(), service.clone());
+        let inner = self.0.clone();
+        let login = opened.login.clone();
+        let theirs = service.clone();
         let attempt = move || {
-            let (inner, login, service) = (inner.clone(), login.clone(), theirs.clone());
-            async move { inner.once(&login, &service, Asker::Loop).await }.boxed()
+            let inner = inner.clone();
+            let login = login.clone();
+            let service = theirs.clone();
+            async move { inner.once(&login, &service, Requester::Loop).await }.boxed()
         };
         let inner = self.0.clone();
-        let rest = move || inner.outcomes.rest(&name);
+        let rest = move || inner.cache.rest(&name);
         let may = || self.check(opened).is_ok();
         let waited = self.0.loops.wait(name, deadline, failed, attempt, rest, may).await;
         waited.map_err(|refused| refused.unwrap_or_else(|| self.0.late(service)))
@@ -153,12 +159,14 @@ impl Inner {
         self: &Arc<Self>,
         login: &Grant,
         service: &Arc<Service>,
-        asker: Asker,
+        requester: Requester,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
         let name = self.name_of(login, service);
         let work = || {
-            let (inner, login, service) = (self.clone(), login.clone(), service.clone());
-            async move { inner.ask(name, &login, &service, asker).await }
+            let inner = self.clone();
+            let login = login.clone();
+            let service = service.clone();
+            async move { inner.ask(name, &login, &service, requester).await }
         };
         self.flights.join(name, work).await.unwrap_or(Err(ExchangeError::Internal))
     }
@@ -168,23 +176,23 @@ impl Inner {
         name: TokenName,
         login: &Grant,
         service: &Arc<Service>,
-        asker: Asker,
+        requester: Requester,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
-        let recall = asker != Asker::Tester;
+        let use_cached = requester != Requester::Tester;
         // Whoever came here after an earlier flight had landed finds its result.
-        if let Some(access) = self.recall(login, service).filter(|_| recall) {
+        if let Some(access) = self.cached(login, service).filter(|_| use_cached) {
             return Ok(access);
         }
-        let counts = |failure: &ProviderError| match asker {
-            Asker::Client => true,
-            Asker::Loop => failure.passes_after() != Some(Duration::ZERO),
+        let counts = |failure: &ProviderError| match requester {
+            Requester::Client => true,
+            Requester::Loop => failure.passes_after() != Some(Duration::ZERO),
             // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
-            Asker::Tester => matches!(failure, ProviderError::Busy { .. }),
+            Requester::Tester => matches!(failure, ProviderError::Busy { .. }),
         };
-        if let Some((failure, status)) = self.outcomes.failure(&name).filter(|(failure, _)| counts(failure)) {
+        if let Some((failure, status)) = self.cache.failure(&name).filter(|(failure, _)| counts(failure)) {
             return Err(ExchangeError::Provider(failure, status));
         }
-        let outcome = self.call(name, service, login, recall).await;
+        let outcome = self.call_provider(name, service, login, use_cached).await;
         if outcome.is_ok() {
             self.forecast(service, login);
         }

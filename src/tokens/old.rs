@@ -136,7 +136,7 @@ impl TokenService {
         if !self.is_unproven(opened) || self.denied(opened).is_some() {
             return Ok(());
         }
-        self.test(opened).await?;
+        self.check_upstream(opened).await?;
         self.0.came(opened);
         Ok(())
     }

@@ -1,9 +1,10 @@
-//! Revoking a login: durably on the denylist, and at its provider as far as that can be done from here. The two are told
-//! apart, since either can fail without the other, and a failure of one does not keep the other from being tried.
+//! Revoking a login: durably on the denylist, and at its provider as far as that can be done from here. The two are
+//! told apart, since either can fail without the other, and a failure of one does not keep the other from being tried.
 //!
-//! Whoever holds an AuthID may revoke it as often as they like, so what is done is done once: those who come at the same
-//! time join, and a login that is both on the denylist and ended at its provider is answered from memory.
+//! Whoever holds an AuthID may revoke it as often as they like, so what is done is done once: those who come at the
+//! same time join, and a login that is both on the denylist and ended at its provider is answered from memory.
 
+use super::provider_revocation::{ProviderRevocation, ProviderRevocationMode};
 use super::rotation::Acted;
 use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{Grant, GrantId, OpenError, RevokeCode, ServiceId};
@@ -39,17 +40,6 @@ impl Revocable {
     }
 }
 
-/// Whether a login shall be ended at its provider too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProviderRevocationMode {
-    /// Unless that ends other logins of the same person as well.
-    IfHarmless,
-    /// Whatever else ends with it.
-    Always,
-    /// No.
-    Never,
-}
-
 /// What became of a revocation.
 #[derive(Clone)]
 pub struct Revocation {
@@ -67,55 +57,8 @@ pub struct Revocation {
     pub at_provider: ProviderRevocation,
 }
 
-/// What became of a login at its provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProviderRevocation {
-    /// The provider withdrew the access, or it had ended before.
-    Done,
-    /// The provider has no way to do so, or none that this server may use.
-    NotSupported,
-    /// The provider could not be reached or refused.
-    Failed,
-    /// Not tried: it would end every login of that person at this app, so it takes their word.
-    WouldEndAllLogins,
-    /// Not tried, as was asked.
-    NotAsked,
-    /// Not tried: there were too many calls of this kind in the last minute.
-    TooMany,
-    /// Not possible with a revoke code, which holds no access.
-    NeedsAuthid,
-}
-
-impl ProviderRevocation {
-    /// The kind in a word, for the log and for programs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::NotSupported => "not_supported",
-            Self::Failed => "failed",
-            Self::WouldEndAllLogins => "would_end_all_logins",
-            Self::NotAsked => "not_asked",
-            Self::TooMany => "too_many",
-            Self::NeedsAuthid => "needs_authid",
-        }
-    }
-
-    /// In words for people: the answer to whether the provider withdrew the access.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Done => "yes",
-            Self::NotSupported => "not possible from here",
-            Self::Failed => "failed: it could not be reached, or refused",
-            Self::WouldEndAllLogins => "not yet: it would end every login made with this server there",
-            Self::NotAsked => "no, that was not asked for",
-            Self::TooMany => "not yet: too many were withdrawn in the last minute, so try again in a minute",
-            Self::NeedsAuthid => "not possible with a revoke code, which holds no access",
-        }
-    }
-}
-
 impl Revocation {
-    /// For programs. `withdraw_url` is where a person withdraws the access at the provider.
+    /// For programs. `withdraw_url` is where a user withdraws the access at the provider.
     pub fn json(&self, withdraw_url: Option<&str>) -> Value {
         let mut answer = json!({
             "revoked": self.here.is_ok(),
@@ -154,8 +97,8 @@ impl TokenService {
         }
     }
 
-    /// Revokes a login. Doing so again changes nothing, but for what failed before. `admit` is asked before the provider
-    /// is; if it says no, the login is revoked here alone.
+    /// Revokes a login. Doing so again changes nothing, but for what failed before. `admit` is asked before the
+    /// provider is; if it says no, the login is revoked here alone.
     pub async fn revoke(
         &self,
         revocable: Revocable,
@@ -167,7 +110,7 @@ impl TokenService {
             Revocable::Code(code) => (code.service.clone(), Some(code.epoch), code.grant),
         };
         let already = self.0.denylist.denies_grant(grant);
-        let known = self.0.outcomes.revocation(grant).filter(|_| already);
+        let known = self.0.cache.revocation(grant).filter(|_| already);
         let at_provider = match revocable {
             Revocable::Code(_) => Err(ProviderRevocation::NeedsAuthid),
             Revocable::Login(_) if at_provider == ProviderRevocationMode::Never => Err(ProviderRevocation::NotAsked),
@@ -183,7 +126,8 @@ impl TokenService {
         };
         let name = (grant, to_do.as_ref().err().copied());
         let work = || {
-            let (this, done) = (self.clone(), done.clone());
+            let this = self.clone();
+            let done = done.clone();
             let to_do = to_do.and_then(|login| admit().then_some(login).ok_or(ProviderRevocation::TooMany));
             async move {
                 let here = if known.is_some() { Ok(()) } else { this.deny(grant).await };
@@ -191,7 +135,7 @@ impl TokenService {
                     Ok((service, login)) => this.revoke_at_provider(&service, &login).await,
                     Err(withdrawal) => withdrawal,
                 };
-                this.0.outcomes.revoked(grant, here.is_ok().then_some(at_provider));
+                this.0.cache.revoked(grant, here.is_ok().then_some(at_provider));
                 done(here, at_provider)
             }
         };
@@ -203,7 +147,9 @@ impl TokenService {
     }
 
     async fn deny(&self, grant: GrantId) -> Result<(), Arc<NotDurable>> {
-        let (denylist, newest, now) = (self.0.denylist.clone(), self.0.keyring.load().newest(), self.0.clock.now());
+        let denylist = self.0.denylist.clone();
+        let newest = self.0.keyring.load().newest();
+        let now = self.0.clock.now();
         let append = tokio::task::spawn_blocking(move || denylist.append(grant, newest, now)).await;
         let append = append.unwrap_or_else(|interrupted| Err(NotDurable { grant, cause: interrupted.into() }));
         append.map_err(Arc::new).inspect_err(|error| {
@@ -240,17 +186,21 @@ impl TokenService {
     /// Ends the newest refresh token of a login at the provider: not while an exchange brings a newer one, which would
     /// live on.
     async fn revoke_newest(&self, login: &Grant, service: &Service) -> Result<Revoked, ProviderError> {
-        let (providers, deadline) = (&self.0.providers, Instant::now() + PATIENCE);
+        let providers = &self.0.providers;
+        let deadline = Instant::now() + PATIENCE;
         let name = self.0.name_of(login, service);
         // By now no new one begins here.
         let _ = timeout_at(deadline, self.0.flights.landed(&name)).await;
-        let Some((rotation, manner)) = self.0.rotation_of(service) else {
+        let Some((rotation, policy)) = self.0.rotation_of(service) else {
             return providers
-                .revoke(service, &self.newest(login).await.map_err(|_| ProviderError::TimedOut)?.refresh_token)
+                .revoke(
+                    service,
+                    &self.with_newest_token(login).await.map_err(|_| ProviderError::TimedOut)?.refresh_token,
+                )
                 .await;
         };
         let revoke = |token: SecretString| async move { providers.revoke(service, &token).await }.boxed();
-        let outcome = match rotation.alone(login, manner, deadline, revoke).await {
+        let outcome = match rotation.alone(login, policy, deadline, revoke).await {
             Acted::Surely(outcome) => outcome,
             // Ended before, or never written down.
             Acted::Unknown => providers.revoke(service, &login.refresh_token).await,

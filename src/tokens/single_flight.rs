@@ -93,10 +93,13 @@ mod tests {
     #[tokio::test]
     async fn many_callers_cause_one_piece_of_work_and_later_ones_another() {
         let flights = Arc::new(Flights::<u8, u32>::new());
-        let (count, go) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+        let count = Arc::new(AtomicU32::new(0));
+        let go = Arc::new(Notify::new());
         let callers: Vec<_> = (0..20)
             .map(|_| {
-                let (flights, count, go) = (flights.clone(), count.clone(), go.clone());
+                let flights = flights.clone();
+                let count = count.clone();
+                let go = go.clone();
                 tokio::spawn(async move {
                     let work = || async move {
                         go.notified().await;
@@ -120,9 +123,12 @@ mod tests {
     #[tokio::test]
     async fn a_caller_who_leaves_does_not_take_the_work_along() {
         let flights = Arc::new(Flights::<u8, u32>::new());
-        let (go, done) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let go = Arc::new(Notify::new());
+        let done = Arc::new(Notify::new());
         let caller = {
-            let (flights, go, done) = (flights.clone(), go.clone(), done.clone());
+            let flights = flights.clone();
+            let go = go.clone();
+            let done = done.clone();
             tokio::spawn(async move {
                 let work = || async move {
                     go.notified().await;

@@ -1,8 +1,8 @@
-//! One exchange with a provider: by the rotation's rules where refresh tokens change, plainly where they stay; and what is
-//! remembered of its outcome.
+//! One refresh request to a provider (RFC 6749 section 6): by the rules of refresh token rotation where the tokens
+//! change, plainly where they stay; and what the cache keeps of its outcome.
 
 use super::cache::{AccessToken, TokenName};
-use super::rotation::{Manner, Rotation};
+use super::rotation::{Rotation, RotationPolicy};
 use super::{ExchangeError, Inner, SOON};
 use crate::authid::Grant;
 use crate::provider::{ProviderError, RefreshError, RefreshTokenPolicy, Service};
@@ -17,28 +17,28 @@ const CALL_BUDGET: Duration = Duration::from_millis(19_500);
 
 impl Inner {
     /// How the store keeps up with a service's refresh tokens, if it has to.
-    pub(super) fn rotation_of(&self, service: &Service) -> Option<(&Rotation, Manner)> {
+    pub(super) fn rotation_of(&self, service: &Service) -> Option<(&Rotation, RotationPolicy)> {
         let single_use = match service.provider.rotation() {
             RefreshTokenPolicy::Static => return None,
             RefreshTokenPolicy::Rolling => false,
             RefreshTokenPolicy::SingleUse => true,
         };
-        Some((self.rotation.as_ref()?, Manner { single_use, days: service.refresh_token_days() }))
+        Some((self.rotation.as_ref()?, RotationPolicy { single_use, days: service.refresh_token_days() }))
     }
 
     /// Whether a service's refresh tokens work once, with a store that keeps up with them.
     pub(super) fn is_single_use(&self, service: &Service) -> bool {
-        self.rotation_of(service).is_some_and(|(_, manner)| manner.single_use)
+        self.rotation_of(service).is_some_and(|(_, policy)| policy.single_use)
     }
 
     /// A remembered access token that can be handed out again. Where a new one may end the old one (Box), and another
     /// replica may have fetched one, the store must have agreed lately.
-    pub(super) fn recall(&self, login: &Grant, service: &Service) -> Option<Arc<AccessToken>> {
+    pub(super) fn cached(&self, login: &Grant, service: &Service) -> Option<Arc<AccessToken>> {
         let current = match self.rotation_of(service) {
-            Some((rotation, manner)) if manner.single_use => rotation.is_current(login),
+            Some((rotation, policy)) if policy.single_use => rotation.is_current(login),
             _ => true,
         };
-        self.outcomes.token(login.id).filter(|_| current)
+        self.cache.token(login.id).filter(|_| current)
     }
 
     /// What makes two requests the same: the login, and where nobody keeps up with its refresh token, that token.
@@ -50,19 +50,20 @@ impl Inner {
         (login.id, std::array::from_fn(|i| hash[i]))
     }
 
-    /// One exchange with the provider, its outcome remembered. `recall`: an access token that is remembered will do.
-    pub(super) async fn call(
+    /// One exchange with the provider, its outcome remembered. `use_cached`: an access token that is remembered will
+    /// do.
+    pub(super) async fn call_provider(
         &self,
         name: TokenName,
         service: &Arc<Service>,
         login: &Grant,
-        recall: bool,
+        use_cached: bool,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
         let outcome = match self.rotation_of(service) {
-            Some((rotation, manner)) => {
+            Some((rotation, policy)) => {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
                 let ask = |token, time| async move { self.providers.refresh(service, &token, time).await }.boxed();
-                rotation.exchange(login, manner, recall, deadline, &ask).await
+                rotation.exchange(login, policy, use_cached, deadline, &ask).await
             }
             None => {
                 let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
@@ -72,19 +73,19 @@ impl Inner {
         };
         let outcome = outcome.map(Arc::new);
         match &outcome {
-            Ok(access) => self.outcomes.keep(&name, access.clone()),
+            Ok(access) => self.cache.keep(&name, access.clone()),
             Err(ExchangeError::Provider(failure, status)) => {
                 let single_use = self.is_single_use(service);
                 // A refresh token that may be spent is the rotation's to guard, and its answer may still come.
                 let in_doubt = single_use && *failure != ProviderError::Misconfigured;
-                self.outcomes.failed(name, *failure, *status, in_doubt);
+                self.cache.failed(name, *failure, *status, in_doubt);
             }
             Err(_) => {}
         }
         outcome
     }
 
-    /// Counts how long a login has to live that was just refreshed, and warns while there is time to make it anew.
+    /// Counts how long a login has to live that was just refreshed, and warns while there is time to make a new one.
     pub(super) fn forecast(&self, service: &Service, login: &Grant) {
         if login.is_unsealed() {
             return; // nobody knows how old it is

@@ -1,9 +1,9 @@
-//! Waiting in the client's place. Most clients of Duplicati read no reason but one that comes with the first answer, and
-//! repeat nothing that fails for longer than half a minute: so what may get better within seconds is tried again here.
+//! Retries in the client's place. Most clients of Duplicati read no error but one that comes with the first response,
+//! and retry nothing that fails for longer than half a minute: so what may get better within seconds is retried here.
 //!
-//! However many wait for a login, one loop tries for all of them, with growing pauses; it ends when nobody waits for it any
-//! longer, and at once when the server ends. Who waits holds a place in a room of bounded size. What is tried, and what
-//! may get better, is left to others.
+//! However many wait for a login, one loop retries for all of them, with growing pauses; it ends when nobody waits for
+//! it any longer, and at once when the server ends. Who waits holds a place in a room of bounded size. What is tried,
+//! and what may get better, is left to others.
 
 use super::ExchangeError;
 use crate::meter::Meter;
@@ -75,7 +75,7 @@ impl Drop for Place<'_> {
 /// How far the tries of a loop are.
 #[derive(Clone)]
 enum Tries<V> {
-    /// They go on; why the last one failed, if there was one.
+    /// They continue; why the last one failed, if there was one.
     GoOn(Option<ExchangeError>),
     Ended(Result<V, ExchangeError>),
 }
@@ -209,8 +209,8 @@ impl<K: Copy + Eq + Hash, V: Clone> Task<K, V> {
         }
     }
 
-    /// How long to wait before the next try; `None`, and the loop is given up, if that would be of no use to anybody who
-    /// waits.
+    /// How long to wait before the next try; `None`, and the loop is given up, if that would be of no use to anybody
+    /// who waits.
     fn pause(&self, number: u32, refused: &ExchangeError, rest: Option<Duration>) -> Option<Duration> {
         let mut under_way = lock(&self.under_way);
         let until = under_way.get(&self.key).map(|this| this.until);
@@ -330,7 +330,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_loop_tries_for_all_who_wait_until_it_works() {
         for (down, tries) in [(0.1, 1..=1), (3.0, 2..=4), (12.0, 4..=7), (19.0, 5..=8)] {
-            let (loops, broken) = (loops(), Broken::for_seconds(down, ExchangeError::StoreDown));
+            let loops = loops();
+            let broken = Broken::for_seconds(down, ExchangeError::StoreDown);
             for (answer, after) in join_all((0..500).map(|_| broken.wait(&loops))).await {
                 assert_eq!(answer, Ok(7), "{down}");
                 assert!(after.as_secs_f64() >= down && after < WAIT, "{down}: {after:?}");
@@ -342,7 +343,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_is_told_the_last_reason_at_the_end_of_its_own_time() {
-        let (loops, broken) = (loops(), Broken::for_seconds(26.0, ExchangeError::StoreDown));
+        let loops = loops();
+        let broken = Broken::for_seconds(26.0, ExchangeError::StoreDown);
         let later = async {
             tokio::time::sleep(WAIT / 2).await;
             broken.wait(&loops).await
@@ -371,7 +373,8 @@ mod tests {
             assert_eq!(broken.wait(&loops()).await, (Err(busy(seconds).to_string()), Duration::ZERO));
         }
         // Told while others wait: only they have the time.
-        let (loops, waits) = (loops(), Broken::for_seconds(12.0, busy(12)));
+        let loops = loops();
+        let waits = Broken::for_seconds(12.0, busy(12));
         let late = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
             let deadline = Instant::now() + Duration::from_secs(3);
@@ -388,7 +391,8 @@ mod tests {
             ExchangeError::Provider(ProviderError::Refused(ErrorClass::Locked), None),
             ExchangeError::NoRoom,
         ] {
-            let (loops, last) = (loops(), reason.clone());
+            let loops = loops();
+            let last = reason.clone();
             let attempt = move || {
                 let last = last.clone();
                 async move { Err(last) }.boxed()
@@ -406,7 +410,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_server_ends_all_waiting_at_once_but_not_a_first_try() {
         let loops = loops();
-        let (broken, hangs) = (Broken::for_seconds(99.0, ExchangeError::StoreDown), Instant::now() + WAIT);
+        let broken = Broken::for_seconds(99.0, ExchangeError::StoreDown);
+        let hangs = Instant::now() + WAIT;
         let end = async {
             advance(Duration::from_secs(3)).await;
             loops.ending.cancel();
@@ -426,14 +431,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn when_nobody_waits_any_longer_nothing_is_tried() {
-        let (loops, broken) = (loops(), Broken::for_seconds(99.0, ExchangeError::StoreDown));
+        let loops = loops();
+        let broken = Broken::for_seconds(99.0, ExchangeError::StoreDown);
         let gone = tokio::time::timeout(Duration::from_secs(2), broken.wait(&loops)).await;
         assert!(gone.is_err());
         let tries = broken.count();
         tokio::time::sleep(3 * WAIT).await;
         assert!(broken.count() <= tries + 1 && is_empty(&loops), "{:?}", broken.tries.lock().unwrap());
         // One that was revoked meanwhile is answered at the next failure.
-        let (deadline, failed) = (Instant::now() + WAIT, Some(ExchangeError::StoreDown));
+        let deadline = Instant::now() + WAIT;
+        let failed = Some(ExchangeError::StoreDown);
         let revoked = loops.wait(1, deadline, failed, broken.attempt(), || None, || false).await;
         assert!(revoked.is_err() && Instant::now() < deadline);
     }

@@ -1,4 +1,4 @@
-//! Who asks: Duplicati's clients say so by a header of their own.
+//! Who asks, so that each is told what went wrong as it can read it. Duplicati's clients send a header of their own.
 
 use crate::authid::tidy;
 use actix_web::HttpRequest;
@@ -8,15 +8,36 @@ use std::borrow::Cow;
 /// The header that Duplicati sends.
 pub(in crate::web) static AUTHID_HEADER: HeaderName = HeaderName::from_static("x-authid");
 
-/// The AuthID in the header, as far as it is text.
-pub(in crate::web) fn in_header(request: &HttpRequest) -> Option<Cow<'_, str>> {
-    request.headers().get(&AUTHID_HEADER).map(|value| text(value.as_bytes()))
+/// Who reads a response; [`Audience::of`] tells of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::web) enum Audience {
+    /// Duplicati's backends, and whoever else sends an AuthID: `X-Reason` and text.
+    Duplicati,
+    /// OAuth libraries at the token endpoint: errors of RFC 6749 section 5.2.
+    OAuthClient,
+    /// Users in front of a browser, and all that says nothing of itself: a page.
+    Browser,
 }
 
-/// Whether an AuthID, good or bad, says that it is for Box.
-pub(in crate::web) fn says_box(authid: &str) -> bool {
-    let authid = tidy(authid);
-    ["v3:box.com:", "v2:box.com:"].iter().any(|beginning| authid.starts_with(beginning))
+/// What is worth knowing of an AuthID, good or bad, that was sent with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::web) enum SentAuthId {
+    /// It says that it is for Box.
+    ForBox,
+    Other,
+}
+
+impl SentAuthId {
+    pub(in crate::web) fn new(authid: &str) -> Self {
+        let authid = tidy(authid);
+        let is_for_box = ["v3:box.com:", "v2:box.com:"].iter().any(|beginning| authid.starts_with(beginning));
+        if is_for_box { Self::ForBox } else { Self::Other }
+    }
+
+    /// That of the AuthID in the header, if one is.
+    pub(in crate::web) fn in_header(request: &HttpRequest) -> Option<Self> {
+        request.headers().get(&AUTHID_HEADER).map(|value| Self::new(&text(value.as_bytes())))
+    }
 }
 
 /// A header's text, which may hold more than ASCII where an AuthID was pasted: UTF-8, or else Latin-1 (RFC 9110 section

@@ -1,8 +1,8 @@
-//! The audit trail: what people did, a line each under the target `authseal::audit`, counted beside. Every line has
+//! The audit trail: what users did, one line each under the target `authseal::audit`, counted as well. Every line has
 //! `event`, `client` (an address, a /64 of IPv6, or `unknown`) and `peer` (who opened the connection), and names login
-//! and epoch where they are known. No secret is ever in one. docs/monitoring.md lists the events.
+//! and epoch where they are known. No secret ever is in one. docs/monitoring.md lists the events.
 //!
-//! What happens to keyring and denylist is told where it happens, under the same target.
+//! What happens to keyring and denylist is logged where it happens, under the same target.
 
 use crate::app::App;
 use crate::authid::{Envelope, GrantId};

@@ -1,5 +1,6 @@
-//! Who a request comes from. Anybody can send `X-Forwarded-For`, `Forwarded` (RFC 7239) and `X-Forwarded-Proto`, so only
-//! those of the operator's own proxies count. Where there is doubt the client is unknown, never somebody else.
+//! The client's address behind trusted proxies, TLS-terminating reverse proxies among them (RFC 9700 section 4.13).
+//! Anybody can send `X-Forwarded-For`, `Forwarded` (RFC 7239) and `X-Forwarded-Proto`, so only those of the operator's
+//! own proxies count. Where there is doubt the client is unknown, never somebody else.
 
 use crate::app::App;
 use crate::mitigation::{self, Mitigation};

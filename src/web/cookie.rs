@@ -1,6 +1,7 @@
-//! Our cookies (RFC 6265), read and written byte for byte. A browser guards the literal prefix `__Host-` and no other
-//! spelling of it, so a library that decodes or trims names lets every host of the same domain set our cookies. Nothing
-//! is decoded here; values are base64url.
+//! Our cookies (RFC 6265): the binding of a login to its user agent (login CSRF, RFC 9700 section 4.7), `state` for
+//! providers that drop it, and the shared password's pass. They are read and written byte for byte: a browser guards
+//! the literal prefix `__Host-` and no other spelling of it, so a library that decodes or trims names lets every host
+//! of the same domain set our cookies. Nothing is decoded here; values are base64url.
 //!
 //! Two cookies of one name count as none: a browser that does not guard the prefix sends a planted one beside ours, and
 //! whoever planted it chooses which comes first.
@@ -8,7 +9,7 @@
 use crate::app::App;
 use crate::login::{BROWSER_COOKIE_LIFETIME, BrowserCookie, STATE_LIFETIME};
 use crate::password::PASS_LIFETIME;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use std::str;
 
@@ -32,13 +33,18 @@ impl Cookie {
 
     /// Sends it along. `Lax`, not `Strict`: it must be there when the provider sends the browser back.
     pub(in crate::web) fn set(self, value: &str, response: &mut HttpResponse, app: &App) {
+        if let Some((name, value)) = self.header(value, app) {
+            response.headers_mut().append(name, value);
+        }
+    }
+
+    /// The header that does so.
+    pub(in crate::web) fn header(self, value: &str, app: &App) -> Option<(HeaderName, HeaderValue)> {
         let (name, lifetime) = (self.name(app), self.lifetime());
         let secure = if is_https(app) { "; Secure" } else { "" };
         let cookie = format!("{name}={value}; Path=/; Max-Age={lifetime}; HttpOnly; SameSite=Lax{secure}");
         // Fails only for what is no header text.
-        if let Ok(cookie) = HeaderValue::try_from(cookie) {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
+        Some((header::SET_COOKIE, HeaderValue::try_from(cookie).ok()?))
     }
 
     // Browsers want https for the prefix, and plain http is for loopback.
@@ -61,7 +67,7 @@ impl Cookie {
     }
 }
 
-/// The browser's binder, if its cookie holds one.
+/// What ties a login to this browser, if its cookie holds that.
 pub(in crate::web) fn browser_cookie(request: &HttpRequest, app: &App) -> Option<BrowserCookie> {
     BrowserCookie::parse(Cookie::Browser.read(request, app)?)
 }

@@ -1,5 +1,6 @@
-//! What the log says of exchanges of AuthIDs: a line for each that failed, with all that its operator needs to find the
-//! machine that sent it, and one at debug for each that went well.
+//! An AuthID for an access token: what the endpoints `/refresh` and `/token` share, with its metrics and the log. Each
+//! exchange that failed has a line with all that its operator needs to find the machine that sent it, and each that
+//! went well has one at debug level.
 
 use crate::app::App;
 use crate::authid::{Envelope, ParseError};
@@ -8,9 +9,8 @@ use crate::seal::Epoch;
 use crate::texts::Text;
 use crate::tokens::{ExchangeError, Granted, Opened};
 use crate::web::request_id::{self, milliseconds};
-use crate::web::response::errors::Answer;
-use crate::web::response::names;
-use crate::web::response::reason_text;
+use crate::web::response::rejection::Rejection;
+use crate::web::response::{names, reason_text};
 use crate::web::{audit, client};
 use actix_web::HttpRequest;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tracing::{Instrument, field};
 
 /// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
-pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Answer> {
+pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Rejection> {
     let (begun, deadline) = (Instant::now(), app.tokens().deadline());
     let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
         app.meter().refreshed(None, None, refused.label(), begun.elapsed());
@@ -27,7 +27,7 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     let epoch = opened.epoch().map(Epoch::number);
     let count = |outcome| app.meter().refreshed(Some(opened.login.service.as_str()), epoch, outcome, begun.elapsed());
     let saw_epoch = || epoch.into_iter().for_each(|epoch| app.meter().saw_epoch(epoch));
-    if let Some(granted) = app.tokens().recall(&opened) {
+    if let Some(granted) = app.tokens().cached(&opened) {
         count(granted.source.label());
         saw_epoch();
         log_refreshed(&opened, &granted, begun, request);
@@ -35,15 +35,15 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     }
     if let Err(wait) = may_ask(&opened, request, app) {
         count("no_room");
-        return Err(Answer::too_many(wait));
+        return Err(Rejection::too_many(wait));
     }
     let span = request_id::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
-    let outcome = app.tokens().access(&opened, deadline).instrument(span.clone()).await;
+    let outcome = app.tokens().refresh(&opened, deadline).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(ExchangeError::label, |granted| granted.source.label()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
-        return Err(Answer::of(refused, ""));
+        return Err(Rejection::of(refused, ""));
     }
     saw_epoch();
     let granted = outcome.map_err(|refused| span.in_scope(|| log_refused(&refused, &opened, request, app)))?;
@@ -73,14 +73,14 @@ pub(in crate::web) fn log_refused(
     opened: &Opened,
     request: &HttpRequest,
     app: &App,
-) -> Answer {
-    let answer = Answer::of(refused, &names::provider_name(&opened.login.service, app.catalogue()));
+) -> Rejection {
+    let rejection = Rejection::of(refused, &names::provider_name(&opened.login.service, app.catalogue()));
     let service = app.catalogue().find(opened.login.service.as_str());
     if opened.old().is_some() && refused.is_nobodys() {
         // It is told and logged all the same: only the next of them has to wait.
         let _ = app.limits().invalid_authid(client::of(request, app));
     }
-    log(refused, answer, service, opened.epoch().map(Epoch::number), request, app)
+    log(refused, rejection, service, opened.epoch().map(Epoch::number), request, app)
 }
 
 /// Whether a provider may be asked about an AuthID now: about one that may be made up, not by a client that came with many
@@ -93,10 +93,15 @@ pub(in crate::web) fn may_ask(opened: &Opened, request: &HttpRequest, app: &App)
 }
 
 /// The same for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
-pub(in crate::web) fn log_unopened(refused: &ExchangeError, authid: &str, request: &HttpRequest, app: &App) -> Answer {
+pub(in crate::web) fn log_unopened(
+    refused: &ExchangeError,
+    authid: &str,
+    request: &HttpRequest,
+    app: &App,
+) -> Rejection {
     let counted = || app.limits().invalid_authid(client::of(request, app));
     match refused.is_guess().then(counted) {
-        Some(Err(wait)) => Answer::too_many(wait),
+        Some(Err(wait)) => Rejection::too_many(wait),
         _ => {
             // What it says of itself may be made up, so only a service that there is gets into the log.
             let named = match (refused, Envelope::parse(authid)) {
@@ -105,7 +110,7 @@ pub(in crate::web) fn log_unopened(refused: &ExchangeError, authid: &str, reques
                 _ => None,
             };
             let service = named.and_then(|id| app.catalogue().find(id.as_str()));
-            log(refused, Answer::of(refused, ""), service, None, request, app)
+            log(refused, Rejection::of(refused, ""), service, None, request, app)
         }
     }
 }
@@ -116,21 +121,21 @@ pub(in crate::web) fn unopened_on_page(
     pasted: &str,
     request: &HttpRequest,
     app: &App,
-) -> (Answer, Text) {
-    let answer = log_unopened(refused, pasted, request, app);
+) -> (Rejection, Text) {
+    let rejection = log_unopened(refused, pasted, request, app);
     // Nothing else that does not open has to wait.
-    let is_limited = answer.retry_after.is_some();
-    (answer, if is_limited { Text::new("reason.too_many") } else { reason_text::refused(refused) })
+    let is_limited = rejection.retry_after.is_some();
+    (rejection, if is_limited { Text::new("reason.too_many") } else { reason_text::refused(refused) })
 }
 
 fn log(
     refused: &ExchangeError,
-    answer: Answer,
+    rejection: Rejection,
     service: Option<&Arc<Service>>,
     epoch: Option<u32>,
     request: &HttpRequest,
     app: &App,
-) -> Answer {
+) -> Rejection {
     let (client, peer) = audit::whence(request, app);
     macro_rules! tell {
         ($level:ident) => {
@@ -146,10 +151,10 @@ fn log(
             )
         };
     }
-    match answer.level {
+    match rejection.level {
         tracing::Level::ERROR => tell!(error),
         tracing::Level::WARN => tell!(warn),
         _ => tell!(info),
     }
-    answer
+    rejection
 }

@@ -1,4 +1,4 @@
-//! The name of a request in the log, in answers with an error and on their pages, and the span that has it.
+//! Request ids: the name of a request in the log, in error responses and on their pages, and the span that has it.
 
 use crate::app::App;
 use crate::web::client;

@@ -355,7 +355,7 @@ def test_the_source_is_read_as_it_is_meant():
     """
     assert list(log_messages(without_comments(code))) == ['it … "failed"', "one two", "…"]
     assert plain("has `{{tenant}}` and {id:?}") == "has `{tenant}` and …"
-    assert "web/response/errors.rs" in sources() and "config/tests.rs" not in sources() and "web/tests/attacks/site.rs" not in sources()
+    assert "web/response/errors.rs" in sources() and "config/tests.rs" not in sources() and "web/tests/site.rs" not in sources()
     assert anchors(ROOT / "docs" / "configuration.md") >= {"clients-your-registrations-at-providers", "the-server"}
 
 

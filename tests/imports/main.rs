@@ -20,17 +20,7 @@ use std::path::Path;
 const LONGEST: usize = 300;
 
 /// The loops that are left: whoever takes one apart strikes it here, and nothing is added.
-const LOOPS_LEFT: &[&[&str]] = &[
-    &[
-        "provider/token_response",
-        "provider/client_auth",
-        "provider/discovery",
-        "provider/report",
-        "provider/service",
-        "provider/http",
-    ],
-    &["tokens/cache", "tokens/revoke", "tokens/rotation"],
-];
+const LOOPS_LEFT: &[&[&str]] = &[];
 
 #[test]
 fn a_room_imports_only_rooms_above_it() {
@@ -184,16 +174,19 @@ fn only_the_tests_at_the_foot_of_a_file_are_left_out() {
     assert_eq!(before_tests("a\n#[cfg(test)]\nmod tests {\n}\n"), "a\n");
 }
 
-/// What is wrong where the loops `found` are not the ones that are `known`.
+/// What is wrong where the loops `found` are not the ones that are `known`, in whatever order their files are named.
 fn not_as_known(found: &[Loop], known: &[&[&str]]) -> Vec<String> {
-    let new = found.iter().filter(|found| known.iter().all(|known| found.entries != **known)).map(|found| {
+    let same = |found: &Loop, known: &[&str]| {
+        found.entries.len() == known.len() && found.entries.iter().all(|entry| known.contains(&entry.as_str()))
+    };
+    let new = found.iter().filter(|found| !known.iter().any(|known| same(found, known))).map(|found| {
         format!(
             "{:?} import each other; what two of them share goes into a file of its own:\n{}",
             found.entries,
             found.imports.join("\n")
         )
     });
-    let gone = known.iter().filter(|known| found.iter().all(|found| found.entries != ***known));
+    let gone = known.iter().filter(|known| !found.iter().any(|found| same(found, known)));
     new.chain(gone.map(|known| format!("{known:?} is no loop any more: strike it"))).collect()
 }
 

@@ -4,26 +4,26 @@
 
 use super::record::{self, Record};
 use super::records::Unread;
-use super::{Manner, Rotation};
+use super::{Rotation, RotationPolicy};
 use crate::authid::Grant;
 use crate::store::{Shelf, StoreError};
 
 impl Rotation {
     /// Whether a login may have no record although it was never used here.
-    pub(super) fn is_adopted(login: &Grant, manner: Manner) -> bool {
-        login.is_unsealed() && manner.single_use
+    pub(super) fn is_adopted(login: &Grant, policy: RotationPolicy) -> bool {
+        login.is_unsealed() && policy.single_use
     }
 
     /// Puts the login's own token where its newest one belongs, unless one is there. Of several who do, one succeeds.
     ///
     /// # Errors
     /// When the store fails.
-    pub(in crate::tokens) async fn adopt(&self, login: &Grant, manner: Manner) -> Result<(), StoreError> {
-        if !Self::is_adopted(login, manner) {
+    pub(in crate::tokens) async fn adopt(&self, login: &Grant, policy: RotationPolicy) -> Result<(), StoreError> {
+        if !Self::is_adopted(login, policy) {
             return Ok(());
         }
-        self.unwritten.write(&record::name(login)).await?;
-        let life = manner.record_life();
+        self.pending_writes.write(&record::name(login)).await?;
+        let life = policy.record_life();
         let found = match self.records.read(login, life).await {
             Ok(found) => found,
             Err(Unread::Store) => return Err(StoreError::Interrupted),
@@ -37,11 +37,11 @@ impl Rotation {
     }
 
     /// Takes out what [`Rotation::adopt`] put there, unless anything came of it.
-    pub(super) async fn disown(&self, login: &Grant, manner: Manner, blob: Option<&[u8]>) {
+    pub(super) async fn disown(&self, login: &Grant, policy: RotationPolicy, blob: Option<&[u8]>) {
         let Some(blob) = blob.filter(|blob| record::generation_of(blob) == Some(0)) else { return };
         let name = record::name(login);
         // If it stays, it ends by itself.
-        let _ = self.records.store.swap(Shelf::Records, &name, Some(blob), None, manner.record_life()).await;
+        let _ = self.records.store.swap(Shelf::Records, &name, Some(blob), None, policy.record_life()).await;
         self.records.forget(&name);
     }
 }

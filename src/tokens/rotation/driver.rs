@@ -1,10 +1,10 @@
-//! One exchange against the real store and provider: does what `state_machine` says, and tells it what came of it.
+//! One refresh against the real store and provider: does what `state_machine` says, and tells it what came of it.
 
-use super::pending_writes::{Pending, Unwritten};
+use super::pending_writes::{Pending, PendingWrites};
 use super::record::{self, Record};
 use super::records::{Found, Records, Unread};
-use super::state_machine::{Command, End, Event, Exchange, Now, Outcome, RENEW, Wanted};
-use super::{Ask, Manner, UnderWay};
+use super::state_machine::{Command, Event, Exchange, Now, Outcome, ProviderOutcome, RENEW, Wanted};
+use super::{Ask, RotationPolicy, UnderWay};
 use crate::authid::Grant;
 use crate::provider::{ProviderError, RefreshError, TokenResponse};
 use crate::seal::{Epoch, NoKey};
@@ -22,10 +22,10 @@ const LONGEST_CALL: Duration = Duration::from_secs(120);
 /// A caller on its way.
 pub(super) struct Run<'a, 'b> {
     pub(super) records: &'a Records,
-    pub(super) unwritten: &'a Arc<Unwritten>,
+    pub(super) pending_writes: &'a Arc<PendingWrites>,
     pub(super) under_way: &'a UnderWay,
     pub(super) login: &'a Grant,
-    pub(super) manner: Manner,
+    pub(super) policy: RotationPolicy,
     /// Until when others are waited for. A call that has begun with a token that works once may take longer.
     pub(super) deadline: Instant,
     pub(super) ask: &'a Ask<'b>,
@@ -41,8 +41,8 @@ pub(super) struct Run<'a, 'b> {
 
 impl Run<'_, '_> {
     /// Goes all the way.
-    pub(super) async fn go(&mut self, wanted: Wanted) -> End {
-        let (mut exchange, mut command) = Exchange::begin(self.manner.single_use, wanted);
+    pub(super) async fn go(&mut self, wanted: Wanted) -> Outcome {
+        let (mut exchange, mut command) = Exchange::begin(self.policy.single_use, wanted);
         loop {
             let event = match command {
                 Command::Read => self.read().await,
@@ -67,7 +67,7 @@ impl Run<'_, '_> {
                 Command::WriteAnswer => self.write(self.answer.clone()).await,
                 Command::Finish(end) => {
                     tracing::debug!(grant = %self.login.id, ?end, "an exchange ended");
-                    if end == End::Unwritten {
+                    if end == Outcome::Unwritten {
                         self.keep_answer();
                     }
                     return end;
@@ -82,16 +82,16 @@ impl Run<'_, '_> {
     }
 
     async fn read(&mut self) -> Event {
-        if self.unwritten.write(&record::name(self.login)).await.is_err() {
+        if self.pending_writes.write(&record::name(self.login)).await.is_err() {
             return Event::StoreFailed;
         }
-        match self.records.read(self.login, self.manner.record_life()).await {
+        match self.records.read(self.login, self.policy.record_life()).await {
             Ok(found) => {
                 self.seen = found;
                 Event::Record(self.seen.record.as_ref().map(|record| self.records.view(record)))
             }
             // The AuthID's own token lives on: what never opens again does not stand in its way.
-            Err(Unread::NoKey(blob, _, why)) if !self.manner.single_use && why != NoKey::Newer => {
+            Err(Unread::NoKey(blob, _, why)) if !self.policy.single_use && why != NoKey::Newer => {
                 self.seen = Found { blob: Some(blob), record: None };
                 Event::Record(None)
             }
@@ -113,7 +113,7 @@ impl Run<'_, '_> {
     }
 
     async fn swap(&mut self, record: Record) -> Result<bool, StoreError> {
-        let life = self.manner.record_life();
+        let life = self.policy.record_life();
         let Some(written) = self.records.swap(self.login, self.seen.blob.as_deref(), record, life).await? else {
             return Ok(false);
         };
@@ -125,7 +125,7 @@ impl Run<'_, '_> {
     pub(super) async fn ask(&mut self) -> Event {
         let before = self.seen.record.clone();
         let mut time = self.deadline.saturating_duration_since(Instant::now());
-        if self.manner.single_use {
+        if self.policy.single_use {
             let mark = before.as_ref().and_then(|record| record.asked_at);
             let age = mark.map_or(0, |mark| self.records.clock.now().saturating_sub(mark));
             // A machine that slept since the mark was written must not act on it as if it were new.
@@ -137,7 +137,7 @@ impl Run<'_, '_> {
         let token = before.as_ref().map_or(&self.login.refresh_token, |record| &record.token).clone();
         let begun = self.records.clock.uptime();
         let answer = {
-            let _under_way = self.manner.single_use.then(|| self.under_way.begin(self.login.id));
+            let _under_way = self.policy.single_use.then(|| self.under_way.begin(self.login.id));
             let (call, renews) = ((self.ask)(token, time), before.as_ref().is_some_and(|b| b.asked_at.is_some()));
             tokio::select! {
                 answer = call => answer,
@@ -147,14 +147,14 @@ impl Run<'_, '_> {
         match answer {
             Ok(tokens) => {
                 self.answer = Some(self.answer(before, tokens, begun));
-                Event::Asked(Outcome::Answered)
+                Event::Asked(ProviderOutcome::Answered)
             }
             Err(failed @ RefreshError { failure, in_doubt, .. }) => {
                 self.failure = Some(failed);
                 Event::Asked(match failure {
-                    _ if in_doubt => Outcome::Unknown,
-                    ProviderError::Refused(_) => Outcome::Refused,
-                    _ => Outcome::TurnedAway,
+                    _ if in_doubt => ProviderOutcome::Unknown,
+                    ProviderError::Refused(_) => ProviderOutcome::Refused,
+                    _ => ProviderOutcome::TurnedAway,
                 })
             }
         }
@@ -190,7 +190,7 @@ impl Run<'_, '_> {
                 return;
             }
             // An earlier renewal that seemed to fail; or a store that was set back. Never over a newer token.
-            match self.records.read(self.login, self.manner.record_life()).await {
+            match self.records.read(self.login, self.policy.record_life()).await {
                 Ok(found) if found.record.as_ref().is_none_or(|record| record.generation <= ours.generation) => {
                     self.seen = Found { blob: found.blob, record: Some(ours) };
                 }
@@ -206,12 +206,14 @@ impl Run<'_, '_> {
             grant = %self.login.id,
             "a new refresh token could not be written down; it is kept in memory and tried again every second"
         );
-        let (grant, generation, life) = (self.login.id, answer.generation, self.manner.record_life());
+        let grant = self.login.id;
+        let generation = answer.generation;
+        let life = self.policy.record_life();
         match self.records.seal(self.login, answer) {
             Ok(blob) => {
                 let name = record::name(self.login);
                 self.records.remember(name, generation, &blob);
-                self.unwritten.keep(name, Pending { grant, generation, blob: blob.into(), life });
+                self.pending_writes.keep(name, Pending { grant, generation, blob: blob.into(), life });
             }
             Err(error) => tracing::error!(%grant, %error, "this login is lost: its new token cannot be sealed"),
         }

@@ -1,6 +1,9 @@
-//! Logins whose refresh token changes when it is used. An AuthID cannot change at the user's, so the store remembers the
-//! newest token of each such login, and this room sees to it that no two callers, here or on other replicas, spend one
-//! twice. `state_machine` decides what is done in which order; `driver` does it; `records` is what it is done with.
+//! Refresh token rotation (RFC 9700 section 4.14) with an external record, a lease and compare-and-swap. An AuthID
+//! cannot change at the user's, so the store remembers the newest refresh token of each login whose token changes when
+//! it is used, and this module sees to it that no two callers, here or on other replicas, spend one twice.
+//!
+//! `state_machine` decides what is done in which order, without I/O; `driver` does it; `records` and `record` are what
+//! it is done with; `pending_writes` keeps what the store did not take.
 
 mod adopt;
 mod boot;
@@ -24,11 +27,11 @@ use crate::store::{Shelf, Store, StoreError};
 use driver::Run;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pending_writes::Unwritten;
+use pending_writes::PendingWrites;
 use record::Record;
 use records::{Found, Records};
 use secrecy::SecretString;
-use state_machine::{End, Wanted};
+use state_machine::{Outcome, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,14 +44,14 @@ const UNKNOWN_DAYS: u64 = 370;
 
 /// How a provider changes refresh tokens.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub(super) struct RotationPolicy {
     /// Whether one can be used once only.
     pub(super) single_use: bool,
     /// How many days one lives that is not used, where that is known.
     pub(super) days: Option<u32>,
 }
 
-impl Manner {
+impl RotationPolicy {
     fn record_life(self) -> Duration {
         let days = self.days.map_or(UNKNOWN_DAYS, u64::from) + MARGIN_DAYS;
         Duration::from_secs(days * 86_400)
@@ -62,7 +65,7 @@ pub(super) type Ask<'a> =
 /// The newest refresh tokens, remembered.
 pub(super) struct Rotation {
     records: Arc<Records>,
-    unwritten: Arc<Unwritten>,
+    pending_writes: Arc<PendingWrites>,
     under_way: UnderWay,
     meter: Meter,
 }
@@ -86,31 +89,37 @@ pub(super) enum Acted<T> {
 impl Rotation {
     pub(super) fn new(store: Arc<Store>, keyring: Arc<LiveKeyring>, clock: Clock, meter: Meter) -> Self {
         let records = Arc::new(Records::new(store, keyring, clock));
-        let unwritten = Arc::new(Unwritten::new(records.clone(), meter.clone()));
-        Self { records, unwritten, under_way: UnderWay::default(), meter }
+        let pending_writes = Arc::new(PendingWrites::new(records.clone(), meter.clone()));
+        Self { records, pending_writes, under_way: UnderWay::default(), meter }
     }
 
     /// Remembers a login that was just made.
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn begin(&self, login: &Grant, tokens: TokenResponse, manner: Manner) -> Result<(), StoreError> {
-        let (now, boot) = (self.records.clock.now(), self.records.boot);
+    pub(super) async fn begin(
+        &self,
+        login: &Grant,
+        tokens: TokenResponse,
+        policy: RotationPolicy,
+    ) -> Result<(), StoreError> {
+        let now = self.records.clock.now();
+        let boot = self.records.boot;
         let record = Record::new(None, &login.refresh_token, tokens, now, boot);
-        self.records.begin(login, &record, manner.record_life()).await
+        self.records.begin(login, &record, policy.record_life()).await
     }
 
     /// A login around its newest refresh token; `None` where nothing newer is known.
-    pub(super) async fn newest(&self, login: &Grant, manner: Manner) -> Option<Grant> {
+    pub(super) async fn with_newest_token(&self, login: &Grant, policy: RotationPolicy) -> Option<Grant> {
         // What waits to be written down is remembered too; the store is set right with it if it can be.
-        let _ = self.unwritten.write(&record::name(login)).await;
-        let record = self.records.read(login, manner.record_life()).await.ok()?.record?;
+        let _ = self.pending_writes.write(&record::name(login)).await;
+        let record = self.records.read(login, policy.record_life()).await.ok()?.record?;
         Some(login.renewed(record.token, record.fetched_at))
     }
 
     /// Forgets a login that was ended at its provider.
     pub(super) async fn forget(&self, login: &Grant) {
-        self.unwritten.drop_until(&record::name(login), u64::MAX);
+        self.pending_writes.drop_until(&record::name(login), u64::MAX);
         // If it stays, it ends by itself.
         let _ = self.records.remove(login).await;
     }
@@ -122,14 +131,14 @@ impl Rotation {
 
     /// How many answers of providers could not be written down yet.
     #[cfg(test)]
-    pub(super) fn unwritten(&self) -> usize {
-        self.unwritten.count()
+    pub(super) fn pending_writes(&self) -> usize {
+        self.pending_writes.count()
     }
 
     /// Gives what could not be written down a last chance, for 5 s, and names the logins that are lost if the process
     /// ends now. Returns whether there are none.
     pub(super) async fn settle(&self) -> bool {
-        let written = self.unwritten.settle().await;
+        let written = self.pending_writes.settle().await;
         let asked: Vec<_> = self.under_way.grants().iter().map(GrantId::to_string).collect();
         if !asked.is_empty() {
             tracing::error!(
@@ -140,52 +149,53 @@ impl Rotation {
         written && asked.is_empty()
     }
 
-    /// An access token for a login: the remembered one while it is fresh, unless `recall` is off; else by asking the
-    /// provider. Others who ask it are waited for until `deadline`; a call with a token that works once may take longer.
+    /// An access token for a login: the remembered one while it is fresh, unless `use_cached` is off; else by asking
+    /// the provider. Others who ask it are waited for until `deadline`; a call with a token that works once may take
+    /// longer.
     ///
     /// # Errors
     /// Says why there is none.
     pub(super) async fn exchange(
         &self,
         login: &Grant,
-        manner: Manner,
-        recall: bool,
+        policy: RotationPolicy,
+        use_cached: bool,
         deadline: Instant,
         ask: &Ask<'_>,
     ) -> Result<AccessToken, ExchangeError> {
-        let wanted = if recall { Wanted::Any } else { Wanted::NotFirst };
-        let (mut run, mut end) = self.go(login, manner, deadline, ask, wanted).await?;
+        let wanted = if use_cached { Wanted::Any } else { Wanted::NotFirst };
+        let (mut run, mut end) = self.go(login, policy, deadline, ask, wanted).await?;
         // Another one who came with the same may just have taken it out.
-        if end == End::Missing && Self::is_adopted(login, manner) {
-            (run, end) = self.go(login, manner, deadline, ask, wanted).await?;
+        if end == Outcome::Missing && Self::is_adopted(login, policy) {
+            (run, end) = self.go(login, policy, deadline, ask, wanted).await?;
         }
         self.meter.rotation(end.label());
         let access = |record: Option<Record>| {
             record.map(|record| record.access(&self.records.clock)).ok_or(ExchangeError::Internal)
         };
         match (end, run.failure) {
-            (End::Recorded, _) => access(run.seen.record),
-            (End::Answered | End::Unwritten, _) => access(run.answer),
-            (End::Failed, Some(RefreshError { failure, in_doubt, status })) => {
-                if Self::is_adopted(login, manner) && !in_doubt {
-                    self.disown(login, manner, run.seen.blob.as_deref()).await;
+            (Outcome::Recorded, _) => access(run.seen.record),
+            (Outcome::Answered | Outcome::Unwritten, _) => access(run.answer),
+            (Outcome::Failed, Some(RefreshError { failure, in_doubt, status })) => {
+                if Self::is_adopted(login, policy) && !in_doubt {
+                    self.disown(login, policy, run.seen.blob.as_deref()).await;
                 }
                 let broke_off = run.seen.record.is_some_and(|record| record.broke_off);
                 Err(match failure {
                     ProviderError::Refused(_) if broke_off => {
                         ExchangeError::Provider(ProviderError::Refused(ErrorClass::AnswerLost), status)
                     }
-                    _ if in_doubt && manner.single_use => ExchangeError::Unclear(failure, status),
+                    _ if in_doubt && policy.single_use => ExchangeError::Unclear(failure, status),
                     _ => ExchangeError::Provider(failure, status),
                 })
             }
-            (End::Failed, None) => Err(ExchangeError::Internal),
-            (End::Missing, _) => Err(ExchangeError::NoRecord),
-            (End::HeldOff, _) => Err(ExchangeError::MaybeSpent),
-            (End::Busy, _) => Err(ExchangeError::Unclear(ProviderError::TimedOut, None)),
+            (Outcome::Failed, None) => Err(ExchangeError::Internal),
+            (Outcome::Missing, _) => Err(ExchangeError::NoRecord),
+            (Outcome::HeldOff, _) => Err(ExchangeError::MaybeSpent),
+            (Outcome::Busy, _) => Err(ExchangeError::Unclear(ProviderError::TimedOut, None)),
             // A token that lives on when it is used needs neither the store nor the record today.
-            (End::StoreDown, _) if !manner.single_use => self.without_store(login, deadline, ask).await,
-            (End::StoreDown, _) => Err(run
+            (Outcome::StoreDown, _) if !policy.single_use => self.without_store(login, deadline, ask).await,
+            (Outcome::StoreDown, _) => Err(run
                 .no_key
                 .map_or(ExchangeError::StoreDown, |(epoch, why)| ExchangeError::NoKeyForRecord(epoch, why))),
         }
@@ -194,13 +204,13 @@ impl Rotation {
     async fn go<'a, 'b>(
         &'a self,
         login: &'a Grant,
-        manner: Manner,
+        policy: RotationPolicy,
         deadline: Instant,
         ask: &'a Ask<'b>,
         wanted: Wanted,
-    ) -> Result<(Run<'a, 'b>, End), ExchangeError> {
-        self.adopt(login, manner).await.map_err(|_| ExchangeError::StoreDown)?;
-        let mut run = self.run(login, manner, deadline, ask);
+    ) -> Result<(Run<'a, 'b>, Outcome), ExchangeError> {
+        self.adopt(login, policy).await.map_err(|_| ExchangeError::StoreDown)?;
+        let mut run = self.run(login, policy, deadline, ask);
         let end = run.go(wanted).await;
         Ok((run, end))
     }
@@ -210,11 +220,12 @@ impl Rotation {
     pub(super) async fn alone<'a, T: Send>(
         &self,
         login: &Grant,
-        manner: Manner,
+        policy: RotationPolicy,
         deadline: Instant,
         act: impl Fn(SecretString) -> BoxFuture<'a, T> + Send + Sync,
     ) -> Acted<T> {
-        let (act, done) = (&act, &Mutex::new(None));
+        let act = &act;
+        let done = &Mutex::new(None);
         let ask = |token, _| {
             async move {
                 let outcome = act(token).await;
@@ -224,14 +235,14 @@ impl Rotation {
             }
             .boxed()
         };
-        let mut run = self.run(login, manner, deadline, &ask);
+        let mut run = self.run(login, policy, deadline, &ask);
         let end = run.go(Wanted::None).await;
         let seen = run.seen.record.take();
         let sure = match &seen {
-            Some(record) if manner.single_use => !record.broke_off,
+            Some(record) if policy.single_use => !record.broke_off,
             // There is no mark that keeps others away.
             _ => {
-                let now = self.records.read(login, manner.record_life()).await.ok();
+                let now = self.records.read(login, policy.record_life()).await.ok();
                 let generation = |record: &Option<Record>| record.as_ref().map(|record| record.generation);
                 now.is_some_and(|now| generation(&now.record) == generation(&seen))
             }
@@ -240,15 +251,24 @@ impl Rotation {
         match (outcome, end) {
             (Some(outcome), _) if sure => Acted::Surely(outcome),
             (Some(outcome), _) => Acted::Perhaps(outcome),
-            (None, End::Missing) => Acted::Unknown,
+            (None, Outcome::Missing) => Acted::Unknown,
             (None, _) => Acted::Not,
         }
     }
 
-    fn run<'a, 'b>(&'a self, login: &'a Grant, manner: Manner, deadline: Instant, ask: &'a Ask<'b>) -> Run<'a, 'b> {
-        let Self { records, unwritten, under_way, .. } = self;
-        let (seen, answer, failure, no_key) = (Found::default(), None, None, None);
-        Run { records, unwritten, under_way, login, manner, deadline, ask, seen, answer, failure, no_key }
+    fn run<'a, 'b>(
+        &'a self,
+        login: &'a Grant,
+        policy: RotationPolicy,
+        deadline: Instant,
+        ask: &'a Ask<'b>,
+    ) -> Run<'a, 'b> {
+        let Self { records, pending_writes, under_way, .. } = self;
+        let seen = Found::default();
+        let answer = None;
+        let failure = None;
+        let no_key = None;
+        Run { records, pending_writes, under_way, login, policy, deadline, ask, seen, answer, failure, no_key }
     }
 
     /// An exchange with the login's own token, for a provider where that stays good for some time.

@@ -30,7 +30,7 @@ pub(super) struct Pending {
     pub(super) life: Duration,
 }
 
-pub(super) struct Unwritten {
+pub(super) struct PendingWrites {
     records: Arc<Records>,
     waiting: Mutex<HashMap<Name, Pending>>,
     meter: Meter,
@@ -38,7 +38,7 @@ pub(super) struct Unwritten {
     at_work: AtomicBool,
 }
 
-impl Unwritten {
+impl PendingWrites {
     pub(super) fn new(records: Arc<Records>, meter: Meter) -> Self {
         Self { records, waiting: Mutex::default(), meter, at_work: AtomicBool::new(false) }
     }
@@ -95,8 +95,8 @@ impl Unwritten {
         loop {
             let there = store.read(Shelf::Records, name).await?;
             let is_newer = there.as_deref().and_then(record::generation_of) >= Some(generation);
-            // What a failed write left may be read and yet be gone after a loss of power, so it is written once more, as
-            // it is: somebody may have set a mark.
+            // What a failed write left may be read and yet be gone after a loss of power, so it is written once more,
+            // as it is: somebody may have set a mark.
             let new = if is_newer { there.as_deref().unwrap_or(&blob) } else { &blob };
             let epoch = there.as_deref().and_then(record::epoch_of);
             if !is_newer && epoch.is_some_and(|epoch| self.records.keyring.load().keys(epoch).is_err()) {

@@ -1,9 +1,9 @@
 //! A record: what the store remembers of one login whose refresh token changes.
 //!
-//! `version (1) | epoch (4) | generation (8) | nonce (24) | ciphertext | tag (16)`, numbers big endian. The key comes from
-//! the secret of the epoch *and* from `bind`, which is in the AuthID and nowhere else: store and server together open
-//! nothing without the AuthID. The name comes from `bind` alone, so no rotation of keys orphans a record. Grant id, epoch
-//! and generation are associated data, so no record passes for that of another login or time.
+//! `version (1) | epoch (4) | generation (8) | nonce (24) | ciphertext | tag (16)`, numbers big endian. The key comes
+//! from the secret of the epoch *and* from `bind`, which is in the AuthID and nowhere else: store and server together
+//! open nothing without the AuthID. The name comes from `bind` alone, so no rotation of keys orphans a record. Grant
+//! id, epoch and generation are associated data, so no record passes for that of another login or time.
 
 use super::super::cache::{self, AccessToken};
 use super::state_machine::SKEW;
@@ -87,7 +87,7 @@ impl Record {
             generation: before.map_or(0, |before| before.generation.saturating_add(1)),
             asked_at: None,
             broke_off: false,
-            life: cache::life(&tokens).as_secs(),
+            life: cache::lifetime(&tokens).as_secs(),
             // Where no new one comes, the old one stays good (RFC 6749 section 6).
             token: tokens.refresh_token.unwrap_or_else(old_token),
             access: tokens.access_token,
@@ -109,8 +109,8 @@ impl Record {
         Self { asked_at, ..self.clone() }
     }
 
-    /// Whether the access token can be handed out at `now` in a machine that was started as `boot`. One from the future,
-    /// or from before a restart after which the clock may have been behind, may be older than it looks.
+    /// Whether the access token can be handed out at `now` in a machine that was started as `boot`. One from the
+    /// future, or from before a restart after which the clock may have been behind, may be older than it looks.
     pub(super) fn is_fresh(&self, now: UnixTime, boot: Option<u64>) -> bool {
         let reusable = cache::reusable(Duration::from_secs(self.life)).as_secs();
         let end = self.fetched_at.saturating_add_unsigned(reusable);
@@ -207,7 +207,9 @@ mod tests {
 
     #[test]
     fn a_record_opens_with_its_authid_only_and_only_unchanged() {
-        let (keyring, login, other) = (keyring(1, &[1]), login(), login());
+        let keyring = keyring(1, &[1]);
+        let other = login();
+        let login = login();
         let blob = record("secret-token").seal(&login, &keyring).unwrap();
         let opened = Record::open(&blob, &login, &keyring).unwrap();
         assert_eq!(opened.token.expose_secret(), "secret-token");
@@ -229,7 +231,8 @@ mod tests {
     #[test]
     fn a_record_moves_to_newer_epochs_and_never_back() {
         let text = keyring_text(1, &[1, 2]);
-        let (old, new) = (Keyring::parse(&text).unwrap(), keyring(2, &[1, 2]));
+        let old = Keyring::parse(&text).unwrap();
+        let new = keyring(2, &[1, 2]);
         // The same two secrets: only the primary differs.
         let moved = Keyring::parse(&text.replace("primary = 1", "primary = 2")).unwrap();
         let login = login();
@@ -255,7 +258,8 @@ mod tests {
 
     #[test]
     fn a_token_from_the_future_or_from_before_a_restart_is_not_fresh() {
-        let (life, now) = (3600 - 120, 1_795_428_000);
+        let life = 3600 - 120;
+        let now = 1_795_428_000;
         let fetched = |at, boot| Record::new(None, &"own".into(), tokens("t"), at, boot);
         for (age, fresh) in
             [(0, true), (-SKEW, true), (-SKEW - 1, false), (-86_400, false), (life - 1, true), (life, false)]

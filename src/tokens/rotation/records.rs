@@ -4,7 +4,7 @@
 
 use super::boot;
 use super::record::{self, Record, Unopened};
-use super::state_machine::View;
+use super::state_machine::RecordHeader;
 use crate::authid::Grant;
 use crate::clock::Clock;
 use crate::keyring_file::LiveKeyring;
@@ -151,9 +151,9 @@ impl Records {
     }
 
     /// What the steps need to know of a record.
-    pub(super) fn view(&self, record: &Record) -> View {
+    pub(super) fn view(&self, record: &Record) -> RecordHeader {
         let fresh = record.is_fresh(self.clock.now(), self.boot);
-        View { generation: record.generation, asked_at: record.asked_at, fresh }
+        RecordHeader { generation: record.generation, asked_at: record.asked_at, fresh }
     }
 
     pub(super) fn seal(&self, login: &Grant, record: &Record) -> Result<Vec<u8>, StoreError> {

@@ -1,11 +1,11 @@
 //! The protocol of an exchange, without any I/O: what has happened goes in, what to do next comes out. Callers on any
-//! number of replicas each follow it for the same login, meeting only in the store. `driver` follows it against the real
-//! store and provider; a model in the tests follows it through every order of events.
+//! number of replicas each follow it for the same login, meeting only in the store. `driver` follows it against the
+//! real store and provider; a model in the tests follows it through every order of events.
 //!
-//! One thing keeps callers apart: the *mark*, written into the record by compare-and-set before the provider is asked. Of
-//! several who try, one succeeds, and that one asks; it renews the mark while it waits for the answer. Whoever finds a
-//! mark waits until it is gone or has shown no sign of life. Then the old token is tried once more: if the provider did
-//! see the first call, the token that came of it is lost whatever is done.
+//! One thing keeps callers apart: the *mark*, written into the record by compare-and-swap before the provider is asked.
+//! Of several who try, one succeeds, and that one asks; it renews the mark while it waits for the answer. Whoever finds
+//! a mark waits until it is gone or has shown no sign of life. Then the old token is tried once more: if the provider
+//! did see the first call, the token that came of it is lost whatever is done.
 
 use crate::clock::UnixTime;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) const QUIET: Duration = Duration::from_secs(9);
 
 /// What is known of a record without looking at its secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct View {
+pub(super) struct RecordHeader {
     /// How many times the refresh token has changed.
     pub(super) generation: u64,
     /// The mark: when somebody last said that the provider is being asked with this token.
@@ -57,20 +57,20 @@ pub(super) enum Command {
     /// Take the mark out again.
     Unmark,
     /// That is the end.
-    Finish(End),
+    Finish(Outcome),
 }
 
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Event {
     /// The record was read.
-    Record(Option<View>),
+    Record(Option<RecordHeader>),
     /// The pause is over.
     Paused,
     /// Whether the record was written: not if it was no longer what it had been.
     Wrote(bool),
     /// What the provider said.
-    Asked(Outcome),
+    Asked(ProviderOutcome),
     /// The store did not do what it was asked to.
     StoreFailed,
     /// There is no time left to wait any longer; or, before the provider was asked, too much time has passed since the
@@ -80,7 +80,7 @@ pub(super) enum Event {
 
 /// What came of asking the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Outcome {
+pub(super) enum ProviderOutcome {
     /// It gave tokens.
     Answered,
     /// It does not accept the refresh token.
@@ -93,7 +93,7 @@ pub(super) enum Outcome {
 
 /// How an exchange ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum End {
+pub(super) enum Outcome {
     /// With the access token in the record that was read last.
     Recorded,
     /// With the provider's answer, which is written down.
@@ -112,7 +112,7 @@ pub(super) enum End {
     StoreDown,
 }
 
-impl End {
+impl Outcome {
     /// The kind in a word, for what is counted.
     pub(super) fn label(self) -> &'static str {
         match self {
@@ -158,16 +158,16 @@ enum Stage {
     Looking,
     /// Waiting for somebody else's mark to go.
     Waiting,
-    Marking(View),
-    Asking(Option<View>),
+    Marking(RecordHeader),
+    Asking(Option<RecordHeader>),
     /// Writing the answer that came for this record.
-    Writing(Option<View>),
+    Writing(Option<RecordHeader>),
     /// Reading what is in the place where the answer was to be written.
-    Comparing(Option<View>),
+    Comparing(Option<RecordHeader>),
     /// The provider refused this record's token: reading whether there is a newer one.
-    Doubting(Option<View>),
+    Doubting(Option<RecordHeader>),
     /// Taking the mark out; of a token that was refused, to look whether there is a newer one if somebody else wrote.
-    Unmarking(View, Outcome),
+    Unmarking(RecordHeader, ProviderOutcome),
 }
 
 impl Exchange {
@@ -187,60 +187,63 @@ impl Exchange {
         match (self.stage, event) {
             (Stage::Looking, Event::Record(view)) => self.look(view, now),
             (Stage::Waiting, Event::Paused) => (Stage::Looking, Command::Read),
-            (Stage::Waiting, Event::Late) => self.finish(if self.is_quiet(now) { End::HeldOff } else { End::Busy }),
+            (Stage::Waiting, Event::Late) => {
+                self.finish(if self.is_quiet(now) { Outcome::HeldOff } else { Outcome::Busy })
+            }
             (Stage::Marking(view), Event::Wrote(true)) => (Stage::Asking(Some(view)), Command::Ask),
             // Somebody else was quicker, or this caller slept on its mark: what there is now is looked at again.
             (Stage::Marking(_), Event::Wrote(false)) | (Stage::Asking(_), Event::Late) => {
                 (Stage::Looking, Command::Read)
             }
 
-            (Stage::Asking(view), Event::Asked(Outcome::Answered)) => (Stage::Writing(view), Command::WriteAnswer),
-            (Stage::Asking(Some(view)), Event::Asked(outcome @ (Outcome::Refused | Outcome::TurnedAway)))
-                if self.single_use =>
-            {
-                (Stage::Unmarking(view, outcome), Command::Unmark)
+            (Stage::Asking(view), Event::Asked(ProviderOutcome::Answered)) => {
+                (Stage::Writing(view), Command::WriteAnswer)
             }
-            (Stage::Asking(view), Event::Asked(Outcome::Refused)) => (Stage::Doubting(view), Command::Read),
-            (Stage::Asking(_), _) => self.finish(End::Failed),
+            (
+                Stage::Asking(Some(view)),
+                Event::Asked(outcome @ (ProviderOutcome::Refused | ProviderOutcome::TurnedAway)),
+            ) if self.single_use => (Stage::Unmarking(view, outcome), Command::Unmark),
+            (Stage::Asking(view), Event::Asked(ProviderOutcome::Refused)) => (Stage::Doubting(view), Command::Read),
+            (Stage::Asking(_), _) => self.finish(Outcome::Failed),
 
-            (Stage::Writing(_), Event::Wrote(true)) => self.finish(End::Answered),
+            (Stage::Writing(_), Event::Wrote(true)) => self.finish(Outcome::Answered),
             (Stage::Writing(view), Event::Wrote(false)) => (Stage::Comparing(view), Command::Read),
             (Stage::Comparing(view), Event::Record(found)) => match found {
                 // Another caller came as far, with a token that is newer or the same.
-                Some(found) if found.generation > generation(view) => self.finish(End::Answered),
+                Some(found) if found.generation > generation(view) => self.finish(Outcome::Answered),
                 // A renewal of the mark, or somebody who took this caller for dead: what we have is the newest.
                 _ => (Stage::Writing(view), Command::WriteAnswer),
             },
-            (Stage::Writing(_) | Stage::Comparing(_), _) => self.finish(End::Unwritten),
+            (Stage::Writing(_) | Stage::Comparing(_), _) => self.finish(Outcome::Unwritten),
 
-            (Stage::Unmarking(view, Outcome::Refused), Event::Wrote(false)) => {
+            (Stage::Unmarking(view, ProviderOutcome::Refused), Event::Wrote(false)) => {
                 (Stage::Doubting(Some(view)), Command::Read)
             }
             // If the mark stays, the next caller waits for nothing; no other harm.
-            (Stage::Unmarking(..), _) => self.finish(End::Failed),
+            (Stage::Unmarking(..), _) => self.finish(Outcome::Failed),
             (Stage::Doubting(asked), Event::Record(Some(found))) if found.generation > generation(asked) => {
                 self.look(Some(found), now)
             }
-            (Stage::Doubting(_), _) => self.finish(End::Failed),
-            (Stage::Looking | Stage::Waiting | Stage::Marking(_), _) => self.finish(End::StoreDown),
+            (Stage::Doubting(_), _) => self.finish(Outcome::Failed),
+            (Stage::Looking | Stage::Waiting | Stage::Marking(_), _) => self.finish(Outcome::StoreDown),
         }
     }
 
     /// What to do about a record that was read.
-    fn look(&mut self, view: Option<View>, now: Now) -> (Stage, Command) {
+    fn look(&mut self, view: Option<RecordHeader>, now: Now) -> (Stage, Command) {
         if let (Wanted::NotFirst, Some(view)) = (self.wanted, view) {
             self.wanted = Wanted::After(view.generation);
         }
         match view {
-            None if self.single_use => self.finish(End::Missing),
-            Some(view) if self.wants(view) => self.finish(End::Recorded),
+            None if self.single_use => self.finish(Outcome::Missing),
+            Some(view) if self.wants(view) => self.finish(Outcome::Recorded),
             Some(view) if self.single_use && self.is_held(view, now) => (Stage::Waiting, Command::Pause),
             Some(view) if self.single_use => (Stage::Marking(view), Command::Mark),
             view => (Stage::Asking(view), Command::Ask),
         }
     }
 
-    fn wants(&self, view: View) -> bool {
+    fn wants(&self, view: RecordHeader) -> bool {
         let is_wanted = match self.wanted {
             Wanted::Any => true,
             Wanted::After(old) => view.generation > old,
@@ -250,7 +253,7 @@ impl Exchange {
     }
 
     /// Whether the record has a mark that may be somebody's who is at work, or was until lately.
-    fn is_held(&mut self, view: View, now: Now) -> bool {
+    fn is_held(&mut self, view: RecordHeader, now: Now) -> bool {
         let Some(mark) = view.asked_at else { return false };
         if self.watched.is_none_or(|(watched, _)| watched != mark) {
             self.watched = Some((mark, now.uptime));
@@ -265,11 +268,11 @@ impl Exchange {
         self.watched.is_some_and(|(_, since)| now.uptime >= since + QUIET)
     }
 
-    fn finish(&self, end: End) -> (Stage, Command) {
+    fn finish(&self, end: Outcome) -> (Stage, Command) {
         (self.stage, Command::Finish(end))
     }
 }
 
-fn generation(view: Option<View>) -> u64 {
+fn generation(view: Option<RecordHeader>) -> u64 {
     view.map_or(0, |view| view.generation)
 }

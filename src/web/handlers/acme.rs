@@ -1,10 +1,10 @@
-//! `/.well-known/acme-challenge/`: what an ACME client left for http-01 (RFC 8555 section 8.3), so that a certificate can be
-//! had without another server on port 80.
+//! `/.well-known/acme-challenge/`: what an ACME client left for http-01 (RFC 8555 section 8.3), so that a certificate
+//! can be had without another server on port 80.
 
 use crate::app::App;
-use crate::web::response::rejection;
+use crate::web::response::rejection::Rejection;
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use rustix::fs::OFlags;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -17,7 +17,7 @@ const MAX_ACME_TOKEN: usize = 128;
 const MAX_ACME_ANSWER: u64 = 1024;
 
 /// `GET /.well-known/acme-challenge/{token}`: what an ACME client left for http-01 (RFC 8555 section 8.3).
-pub(in crate::web) async fn acme(token: web::Path<String>, request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+pub(in crate::web) async fn acme(token: web::Path<String>, app: web::Data<App>) -> Result<HttpResponse, Rejection> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     let is_token = token.len() <= MAX_ACME_TOKEN && token.bytes().all(allowed) && !token.is_empty();
     let path = app.http().acme_challenge_dir.as_ref().filter(|_| is_token).map(|folder| folder.join(token.as_str()));
@@ -25,10 +25,8 @@ pub(in crate::web) async fn acme(token: web::Path<String>, request: HttpRequest,
         Some(path) => web::block(move || acme_answer(&path)).await.ok().and_then(Result::ok),
         None => None,
     };
-    match answer {
-        Some(answer) => HttpResponse::Ok().content_type(header::ContentType::plaintext()).body(answer),
-        None => rejection::answer(&request, StatusCode::NOT_FOUND),
-    }
+    let answer = answer.ok_or_else(|| Rejection::of_status(StatusCode::NOT_FOUND))?;
+    Ok(HttpResponse::Ok().content_type(header::ContentType::plaintext()).body(answer))
 }
 
 /// Whoever may write into the folder may be somebody else than who runs this server. So a link out of it is not followed,

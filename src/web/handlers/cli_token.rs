@@ -1,13 +1,15 @@
-//! `/cli-token` and `/cli-token-login`: a login with a token that the person made at the provider and pasted here.
+//! `/cli-token` and `/cli-token-login`: a login with a token that the user made at the provider and pasted here. It
+//! takes the place of the authorization request and its response.
 
 use crate::app::App;
 use crate::login::LoginError;
 use crate::provider::{Availability, Flow, Service};
 use crate::web::handlers::login::{self, Named};
 use crate::web::handlers::{login_errors, password_prompt, start_link};
-use crate::web::request::form::Form;
-use crate::web::request::{csrf, form};
-use crate::web::response::{page, rejection};
+use crate::web::request::csrf::OwnForm;
+use crate::web::request::form;
+use crate::web::response::page;
+use crate::web::response::rejection::Rejection;
 use crate::web::{audit, client, cookie};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -26,45 +28,47 @@ struct Page<'a> {
 }
 
 /// `GET /cli-token` with `id` and `ctx`: the page to paste into.
-pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Rejection> {
     let service = form::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
     let Some(service) = service.filter(|service| service.provider.flow() == Flow::LoginToken) else {
-        return login_errors::unknown_service(&request, &app);
+        return Err(login_errors::unknown_service());
     };
     let ctx = form::query(&request, "ctx").unwrap_or_default();
     let offered = service.availability() == Availability::Offered && app.tokens().paused(&service).is_none();
     if ctx.is_empty() || !offered || password_prompt::is_shut(&request, &app) {
-        return start_link::redirect(&service.id, &ctx, &request, &app);
+        return Ok(start_link::redirect(&service.id, &ctx, &request, &app));
     }
-    show(&service, &ctx, false, false, &request, &app)
+    Ok(show(&service, &ctx, false, false, &request, &app))
 }
 
 /// `POST /cli-token-login` with form `id`, `token` and `ctx`.
-pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
-    if csrf::is_foreign_form(&request, &app) {
-        return rejection::answer(&request, StatusCode::FORBIDDEN);
-    }
-    let field = |name| form.only(name).ok().flatten().unwrap_or_default();
-    let Some(service) = app.catalogue().find(field("id")).cloned() else {
-        return login_errors::unknown_service(&request, &app);
+pub(in crate::web) async fn post(
+    request: HttpRequest,
+    form: OwnForm,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Rejection> {
+    let Some(service) = app.catalogue().find(form.field("id")).cloned() else {
+        return Err(login_errors::unknown_service());
     };
-    let (ctx, token) = (field("ctx"), SecretString::from(field("token").to_owned()));
+    let (ctx, token) = (form.field("ctx"), SecretString::from(form.field("token").to_owned()));
     if password_prompt::is_shut(&request, &app) {
-        return start_link::redirect(&service.id, ctx, &request, &app);
+        return Ok(start_link::redirect(&service.id, ctx, &request, &app));
     }
     let (browser_cookie, client) = (cookie::browser_cookie(&request, &app), client::of(&request, &app));
     let (pastes, admit) = (&app.limits().pastes, || app.limits().pastes.admits(client, None));
     match app.logins().exchange_login_token(&service, ctx, browser_cookie.as_ref(), client, &token, admit).await {
         Ok(logged_in) => {
             pastes.give_back(client);
-            login::show(&logged_in, &request, &app)
+            Ok(login::show(&logged_in, &request, &app))
         }
         Err(error @ LoginError::BadPaste(_)) => {
             audit::login_refused(&error, false, &request, &app);
-            show(&service, ctx, false, true, &request, &app)
+            Ok(show(&service, ctx, false, true, &request, &app))
         }
-        Err(LoginError::StaleLink) => start_link::redirect(&service.id, ctx, &request, &app),
-        Err(error) => login_errors::show(error, start_link::resumed(ctx, &request, &app).as_ref(), &request, &app),
+        Err(LoginError::StaleLink) => Ok(start_link::redirect(&service.id, ctx, &request, &app)),
+        Err(error) => {
+            Err(login_errors::reject(&error, start_link::resumed(ctx, &request, &app).as_ref(), &request, &app))
+        }
     }
 }
 

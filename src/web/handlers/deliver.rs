@@ -1,26 +1,19 @@
-//! `/deliver`: the person pressed a button on the page with the AuthID, so it goes where it does not go by itself.
+//! `/deliver`: the user pressed a button on the page with the AuthID, so it goes where it does not go by itself.
 
 use crate::app::App;
 use crate::login::LoginError;
-use crate::web::request::csrf;
-use crate::web::request::form::Form;
-use crate::web::response::rejection;
+use crate::web::request::csrf::OwnForm;
 use crate::web::{audit, cookie};
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 /// `POST /deliver` with form `grant`, and `to=asker` for a program at another address: `{"deliver_to": origin}`, or
 /// `{"error": …}`.
-pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
-    if csrf::is_foreign_form(&request, &app) {
-        return rejection::answer(&request, StatusCode::FORBIDDEN);
-    }
-    let field = |name| form.only(name).ok().flatten().unwrap_or_default();
+pub(in crate::web) async fn post(request: HttpRequest, form: OwnForm, app: web::Data<App>) -> HttpResponse {
     let browser_cookie = cookie::browser_cookie(&request, &app);
-    match app.logins().deliver(field("grant"), browser_cookie.as_ref(), field("to") == "asker").await {
+    match app.logins().deliver(form.field("grant"), browser_cookie.as_ref(), form.field("to") == "asker").await {
         Ok((origin, authid)) => {
-            let way = if field("to") == "replica" { "relayed" } else { "clicked" };
+            let way = if form.field("to") == "replica" { "relayed" } else { "clicked" };
             audit::delivered(way, &authid, Some(&origin), &request, &app);
             HttpResponse::Ok().json(json!({ "deliver_to": origin.as_str() }))
         }

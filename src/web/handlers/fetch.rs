@@ -1,4 +1,5 @@
-//! `/fetch` and `/token-state`: Duplicati's page asks for the AuthID that waits for it, by JSON or JSONP.
+//! `/fetch` and `/token-state`: Duplicati's page polls for the AuthID that waits for it, by JSON or JSONP. An AuthID is
+//! given once, and only to a page that a browser lets read it.
 
 use crate::app::App;
 use crate::login::FetchToken;

@@ -3,22 +3,24 @@
 use crate::app::App;
 use crate::login::{BrowserCookie, FetchToken, LoginContext, Opener};
 use crate::net::Origin;
+use crate::web::client;
+use crate::web::cookie::{self, Cookie};
 use crate::web::handlers::start_link::Wanted;
 use crate::web::handlers::{password_prompt, start_link, start_page};
 use crate::web::request::{csrf, form};
-use crate::web::response::{page, rejection};
-use crate::web::{client, cookie};
+use crate::web::response::page;
+use crate::web::response::rejection::Rejection;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 /// `GET /` with `type` (show that service only), `token` (the fetch token), `redirect` or `redir` (start at once), and
 /// `ctx` from a page of ours for those who begin again.
-pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Rejection> {
     if let Some(url) = own_address(&request, &app) {
-        return page::see_other(&url);
+        return Ok(page::see_other(&url));
     }
     let Some(browser_cookie) = cookie::browser_cookie(&request, &app).or_else(|| BrowserCookie::random().ok()) else {
-        return rejection::answer(&request, StatusCode::INTERNAL_SERVER_ERROR);
+        return Err(Rejection::of_status(StatusCode::INTERNAL_SERVER_ERROR));
     };
     let (referer, site) = (csrf::header(&request, "referer"), csrf::header(&request, "sec-fetch-site"));
     let (opener, client) = (app.logins().opener(referer, site), client::of(&request, &app).address);
@@ -33,13 +35,13 @@ pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> Ht
         },
     };
     let wanted = Wanted::read(&app, |name| form::query(&request, name));
-    match app.logins().seal_context(&context) {
-        Ok(ctx) if password_prompt::is_shut(&request, &app) => {
-            password_prompt::ask(None, &ctx, &browser_cookie, &wanted, &request, &app)
-        }
-        Ok(ctx) => start_page::show(&context, &ctx, &browser_cookie, wanted, &request, &app),
-        Err(_) => rejection::answer(&request, StatusCode::INTERNAL_SERVER_ERROR),
+    let ctx = app.logins().seal_context(&context);
+    let ctx = ctx.map_err(|_| Rejection::of_status(StatusCode::INTERNAL_SERVER_ERROR))?;
+    if password_prompt::is_shut(&request, &app) {
+        return Ok(password_prompt::ask(None, &ctx, &browser_cookie, &wanted, &request, &app));
     }
+    let cookies = Cookie::Browser.header(&browser_cookie.to_cookie(), &app).into_iter().collect();
+    start_page::show(&context, &ctx, cookies, wanted, &request, &app)
 }
 
 /// This page at our own address, for a visitor who came by another name of this machine: cookies set there would not

@@ -7,10 +7,12 @@ use crate::mitigation::{self, Mitigation};
 use crate::seal::{Epoch, KeyState};
 use crate::texts::Text;
 use crate::tokens::{AuthIdInfo, ExchangeError, Opened};
-use crate::web::request::form::Form;
-use crate::web::request::{authid, csrf};
-use crate::web::response::page::{self, ErrorPage, When, alone};
-use crate::web::response::{reason_text, rejection};
+use crate::web::audience::Audience;
+use crate::web::request::authid;
+use crate::web::request::csrf::OwnForm;
+use crate::web::response::page::{self, ErrorPage, When};
+use crate::web::response::reason_text;
+use crate::web::response::rejection::Rejection;
 use crate::web::{audit, client, exchange, request_id};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -54,49 +56,62 @@ struct AnewPage<'a> {
 
 /// `GET /inspect`: the page to paste into.
 pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    alone(page::show(&request, &app, StatusCode::OK, "inspect.html", json!({ "error": null })))
+    page::show(&request, &app, StatusCode::OK, "inspect.html", json!({ "error": null }))
 }
 
-/// `POST /inspect` with form `authid`, and `act`: `test` to ask the provider, `anew` to seal it anew.
-pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
-    if csrf::is_foreign_form(&request, &app) {
-        return alone(rejection::answer(&request, StatusCode::FORBIDDEN));
-    }
+/// `POST /inspect` with form `authid`, and `act`: `test` to ask the provider, `anew` to seal it again.
+pub(in crate::web) async fn post(
+    request: HttpRequest,
+    form: OwnForm,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Rejection> {
     let pasted = match authid::of(&request, &form.0, false) {
         Ok(authid) => authid,
-        Err(why) => return refuse(StatusCode::BAD_REQUEST, &why.text(), &request, &app),
+        Err(why) => return Ok(ask_again(StatusCode::BAD_REQUEST, &why.text(), &request, &app)),
     };
     let opened = match app.tokens().open(&pasted).await {
         Ok(opened) => opened,
         Err(refused) => {
-            let (answer, why) = exchange::unopened_on_page(&refused, &pasted, &request, &app);
-            return refuse(answer.status, &why, &request, &app);
+            let (rejection, why) = exchange::unopened_on_page(&refused, &pasted, &request, &app);
+            return Ok(ask_again(rejection.page_status(), &why, &request, &app));
         }
     };
     match form.only("act") {
-        Ok(None) => show(&opened, &pasted, None, &request, &app),
-        Ok(Some("test")) if !may_test(&opened, &request, &app) => too_many(&request, &app),
+        Ok(None) => Ok(show(&opened, &pasted, None, &request, &app)),
         Ok(Some("test")) => {
-            let span = request_id::span(&request);
-            span.record("grant", tracing::field::display(opened.login.id));
-            let outcome = app.tokens().test(&opened).instrument(span.clone()).await;
-            if let Err(refused) = &outcome {
-                span.in_scope(|| exchange::log_refused(refused, &opened, &request, &app));
+            may_test(&opened, &request, &app)?;
+            let outcome = test(&opened, &request, &app).await;
+            Ok(show(&opened, &pasted, Some(&outcome), &request, &app))
+        }
+        Ok(Some("anew")) => {
+            if app.tokens().is_unproven(&opened) {
+                may_test(&opened, &request, &app)?;
             }
-            show(&opened, &pasted, Some(&outcome), &request, &app)
+            Ok(anew(&opened, &request, &app).await)
         }
-        Ok(Some("anew")) if app.tokens().is_unproven(&opened) && !may_test(&opened, &request, &app) => {
-            too_many(&request, &app)
-        }
-        Ok(Some("anew")) => anew(&opened, &request, &app).await,
-        _ => refuse(StatusCode::BAD_REQUEST, &Text::new("reason.bad_form"), &request, &app),
+        _ => Ok(ask_again(StatusCode::BAD_REQUEST, &Text::new("reason.bad_form"), &request, &app)),
     }
 }
 
 /// Whether this client may have an AuthID tested at its provider now.
-fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> bool {
+fn may_test(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), Rejection> {
     let client = client::of(request, app);
-    !mitigation::on(Mitigation::TestLimit) || app.limits().tests.admits(client, Some(opened.login.id))
+    if !mitigation::on(Mitigation::TestLimit) || app.limits().tests.admits(client, Some(opened.login.id)) {
+        return Ok(());
+    }
+    let page = ErrorPage::new("too_many_tests").action("/inspect", "action.inspect");
+    Err(Rejection::page(StatusCode::TOO_MANY_REQUESTS, page).to(Audience::Browser))
+}
+
+/// Asks the provider whether the AuthID works.
+async fn test(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), ExchangeError> {
+    let span = request_id::span(request);
+    span.record("grant", tracing::field::display(opened.login.id));
+    let outcome = app.tokens().check_upstream(opened).instrument(span.clone()).await;
+    if let Err(refused) = &outcome {
+        span.in_scope(|| exchange::log_refused(refused, opened, request, app));
+    }
+    outcome
 }
 
 fn show(
@@ -128,7 +143,7 @@ fn show(
         denied: facts.denied,
         is_older: facts.is_older,
     };
-    alone(page::show(request, app, StatusCode::OK, "inspected.html", page))
+    page::show(request, app, StatusCode::OK, "inspected.html", page)
 }
 
 async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
@@ -149,11 +164,11 @@ async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse
                 revoke_code: anew.revoke_code.expose_secret(),
                 revoke_url: page::revoke_url(app),
             };
-            alone(page::show(request, app, StatusCode::OK, "anew.html", page))
+            page::show(request, app, StatusCode::OK, "anew.html", page)
         }
         Err(refused) => {
-            let status = exchange::log_refused(&refused, opened, request, app).status;
-            refuse(status, &reason_text::refused(&refused).with("provider", provider(opened, app)), request, app)
+            let status = exchange::log_refused(&refused, opened, request, app).page_status();
+            ask_again(status, &reason_text::refused(&refused).with("provider", provider(opened, app)), request, app)
         }
     }
 }
@@ -164,15 +179,8 @@ fn provider<'a>(opened: &'a Opened, app: &'a App) -> &'a str {
     app.catalogue().find(id).map_or(id, |service| service.provider.name())
 }
 
-fn too_many(request: &HttpRequest, app: &App) -> HttpResponse {
-    let page = ErrorPage::new("too_many_tests").action("/inspect", "action.inspect");
-    alone(page.show(request, app, StatusCode::TOO_MANY_REQUESTS))
-}
-
 /// The form once more, with what was wrong.
-fn refuse(status: StatusCode, why: &Text, request: &HttpRequest, app: &App) -> HttpResponse {
-    // Never a 401, which browsers answer with a dialogue.
-    let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
+fn ask_again(status: StatusCode, why: &Text, request: &HttpRequest, app: &App) -> HttpResponse {
     let page = json!({ "error": page::say(request, app, why) });
-    alone(page::show(request, app, status, "inspect.html", page))
+    page::show(request, app, status, "inspect.html", page)
 }

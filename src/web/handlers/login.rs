@@ -1,4 +1,6 @@
-//! `/login` and `/logged-in`: off to the provider and back with an AuthID.
+//! `/login` and `/logged-in`: the authorization request (RFC 6749 section 4.1.1, PKCE RFC 7636), the authorization
+//! response (section 4.1.2), and the page with the AuthID. `state`, `code_verifier` and the token request are left to
+//! [`crate::login`].
 
 use crate::app::App;
 use crate::login::{Callback, Caution, FetchToken, LoggedIn, LoginContext, LoginError, Opener, Silence};
@@ -6,9 +8,10 @@ use crate::net::Origin;
 use crate::provider::Service;
 use crate::web::cookie::{self, Cookie};
 use crate::web::handlers::{login_errors, password_prompt, start_link};
-use crate::web::request::{csrf, form};
+use crate::web::request::csrf::{self, SameOrigin};
+use crate::web::request::form;
 use crate::web::response::page::{self, When};
-use crate::web::response::rejection;
+use crate::web::response::rejection::Rejection;
 use crate::web::{audit, client};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -83,14 +86,14 @@ struct Shown<'a> {
 }
 
 /// `GET /login` with `id` and the `ctx` that our own page put into its link.
-pub(in crate::web) async fn begin(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+pub(in crate::web) async fn begin(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Rejection> {
     let service = form::query(&request, "id").and_then(|id| app.catalogue().find(&id).cloned());
     let Some(service) = service else {
-        return login_errors::unknown_service(&request, &app);
+        return Err(login_errors::unknown_service());
     };
     let ctx = form::query(&request, "ctx").unwrap_or_default();
     if ctx.is_empty() || password_prompt::is_shut(&request, &app) || csrf::is_not_from_our_page(&request) {
-        return start_link::redirect(&service.id, &ctx, &request, &app);
+        return Ok(start_link::redirect(&service.id, &ctx, &request, &app));
     }
     let browser_cookie = cookie::browser_cookie(&request, &app);
     match app.logins().begin(&service, &ctx, browser_cookie.as_ref(), client::of(&request, &app)).await {
@@ -103,27 +106,33 @@ pub(in crate::web) async fn begin(request: HttpRequest, app: web::Data<App>) -> 
             if let Some(state) = begun.state_cookie {
                 Cookie::State.set(&state, &mut response, &app);
             }
-            response
+            Ok(response)
         }
-        Err(LoginError::StaleLink) => start_link::redirect(&service.id, &ctx, &request, &app),
-        Err(error) => login_errors::show(error, start_link::resumed(&ctx, &request, &app).as_ref(), &request, &app),
+        Err(LoginError::StaleLink) => Ok(start_link::redirect(&service.id, &ctx, &request, &app)),
+        Err(error) => {
+            Err(login_errors::reject(&error, start_link::resumed(&ctx, &request, &app).as_ref(), &request, &app))
+        }
     }
 }
 
 /// `GET /logged-in`: the callback (RFC 6749 section 4.1.2).
-pub(in crate::web) async fn complete(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+pub(in crate::web) async fn complete(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Rejection> {
     finish(&request, &app, false).await
 }
 
 /// `POST /logged-in`, with the same query: the person pressed the button of [`ask`].
-pub(in crate::web) async fn confirm(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    if csrf::is_foreign_form(&request, &app) || csrf::is_not_from_our_page(&request) {
-        return rejection::answer(&request, StatusCode::FORBIDDEN);
+pub(in crate::web) async fn confirm(
+    request: HttpRequest,
+    _: SameOrigin,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Rejection> {
+    if csrf::is_not_from_our_page(&request) {
+        return Err(Rejection::of_status(StatusCode::FORBIDDEN));
     }
     finish(&request, &app, true).await
 }
 
-async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpResponse {
+async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> Result<HttpResponse, Rejection> {
     let all = form::query_pairs(request);
     let first = |name: &str| all.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let callback = Callback {
@@ -142,12 +151,12 @@ async fn finish(request: &HttpRequest, app: &App, confirmed: bool) -> HttpRespon
     };
     let resumed = || app.logins().resumed_after(&callback, browser_cookie.as_ref(), client);
     match done {
-        Ok(logged_in) => show(&logged_in, request, app),
+        Ok(logged_in) => Ok(show(&logged_in, request, app)),
         Err(ref error @ LoginError::Unconfirmed(ref service)) => {
             audit::login_refused(error, false, request, app);
-            ask(service, resumed().as_ref(), request, app)
+            Ok(ask(service, resumed().as_ref(), request, app))
         }
-        Err(error) => login_errors::show(error, resumed().as_ref(), request, app),
+        Err(error) => Err(login_errors::reject(&error, resumed().as_ref(), request, app)),
     }
 }
 

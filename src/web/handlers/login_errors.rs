@@ -1,33 +1,33 @@
-//! Why a login did not work, told to the person in front of the browser: what happened and what to do next.
+//! Error pages of logins: for each [`LoginError`] what happened and what its user does next.
 
 use crate::app::App;
 use crate::login::{LoginContext, LoginError, NoRefreshToken};
 use crate::provider::{ErrorClass, Flow, ProviderError, Service};
 use crate::web::audit;
 use crate::web::handlers::start_link;
-use crate::web::response::errors::Answer;
 use crate::web::response::page::ErrorPage;
 use crate::web::response::reason_text;
+use crate::web::response::rejection::Rejection;
+use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse};
 
-/// The page for a login that failed. Its way on leads back to who wanted to log in, if that is known.
-pub(in crate::web) fn show(
-    error: LoginError,
+/// A login that failed. The way on leads back to who wanted to log in, if that is known.
+pub(in crate::web) fn reject(
+    error: &LoginError,
     resumed: Option<&LoginContext>,
     request: &HttpRequest,
     app: &App,
-) -> HttpResponse {
-    let (status, page) = page(&error);
+) -> Rejection {
+    let (status, page) = page(error);
     // A pause is the operator's own doing, and any stranger meets it.
     let is_fault = status.is_server_error() && !matches!(error, LoginError::Paused(..));
-    audit::login_refused(&error, is_fault, request, app);
-    page.resuming(start_link::seal(resumed, app)).show(request, app, status)
+    audit::login_refused(error, is_fault, request, app);
+    Rejection::page(status, page.resuming(start_link::seal(resumed, app)))
 }
 
 /// Where the catalogue has no service of that id.
-pub(in crate::web) fn unknown_service(request: &HttpRequest, app: &App) -> HttpResponse {
-    ErrorPage::new("unknown_service").action("/", "action.all_services").show(request, app, StatusCode::NOT_FOUND)
+pub(in crate::web) fn unknown_service() -> Rejection {
+    Rejection::page(StatusCode::NOT_FOUND, ErrorPage::new("unknown_service").action("/", "action.all_services"))
 }
 
 fn page(error: &LoginError) -> (StatusCode, ErrorPage) {
@@ -106,10 +106,7 @@ fn call_failed(service: &Service, failure: ProviderError) -> (StatusCode, ErrorP
         },
     );
     let page = if let ProviderError::Unclear { status } = failure { page.with("status", status) } else { page };
-    let status = Answer::of_failure(failure, None, service.provider.name()).status;
-    // Never a 401, which browsers answer with a dialogue.
-    let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { status };
-    (status, page)
+    (Rejection::of_failure(failure, None, service.provider.name()).page_status(), page)
 }
 
 fn no_refresh_token(service: &Service, why: NoRefreshToken) -> ErrorPage {

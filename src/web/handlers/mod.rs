@@ -1,4 +1,6 @@
-//! The handlers: one file for each endpoint, named as it is.
+//! The handlers: one file for each endpoint, named as it is, and beside them what two of them share: the start page
+//! (`start_page`, `start_link`), the question for the password (`password_prompt`) and the errors of a login
+//! (`login_errors`).
 
 pub(in crate::web) mod acme;
 pub(in crate::web) mod assets;

@@ -1,4 +1,5 @@
-//! `/refresh`: an AuthID in, an access token out, as Duplicati's clients expect it.
+//! `/refresh`: an AuthID in, an access token out, as Duplicati's clients expect it. The protocol is Duplicati's own;
+//! the same with RFC 6749's words is `/token`.
 
 use crate::app::App;
 use crate::authid::ServiceId;
@@ -7,7 +8,8 @@ use crate::tokens::Granted;
 use crate::web::exchange;
 use crate::web::request::authid::{self, NoAuthId};
 use crate::web::request::form::{self, Form};
-use crate::web::response::{page, rejection};
+use crate::web::response::page;
+use crate::web::response::rejection::Rejection;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -28,28 +30,28 @@ struct Body<'a> {
 }
 
 /// `GET /refresh` with header `X-AuthID`.
-pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Rejection> {
     match authid::of(&request, &[], app.http().allow_query_authid) {
         Ok(authid) => answer(&request, &app, &authid).await,
         // Duplicati's newer page opens whatever address it was configured with in a browser window.
-        Err(NoAuthId::Missing) if authid::is_browser(&request) => to_login(&request),
-        Err(why) => rejection::x_reason(&request, &why.into()),
+        Err(NoAuthId::Missing) if authid::is_browser(&request) => Ok(to_login(&request)),
+        Err(why) => Err(why.into()),
     }
 }
 
 /// `POST /refresh` with form field `authid`, or the header.
-pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
-    match authid::of(&request, &form.0, app.http().allow_query_authid) {
-        Ok(authid) => answer(&request, &app, &authid).await,
-        Err(why) => rejection::x_reason(&request, &why.into()),
-    }
+pub(in crate::web) async fn post(
+    request: HttpRequest,
+    form: Form,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Rejection> {
+    let authid = authid::of(&request, &form.0, app.http().allow_query_authid)?;
+    answer(&request, &app, &authid).await
 }
 
-async fn answer(request: &HttpRequest, app: &App, authid: &str) -> HttpResponse {
-    match exchange::exchange(request, app, authid).await {
-        Ok(granted) => HttpResponse::Ok().json(body(&granted)),
-        Err(answer) => rejection::x_reason_for(request, &answer, Some(authid)),
-    }
+async fn answer(request: &HttpRequest, app: &App, authid: &str) -> Result<HttpResponse, Rejection> {
+    let granted = exchange::exchange(request, app, authid).await.map_err(|rejection| rejection.about(authid))?;
+    Ok(HttpResponse::Ok().json(body(&granted)))
 }
 
 fn body(granted: &Granted) -> Body<'_> {

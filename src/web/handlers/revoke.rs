@@ -1,19 +1,18 @@
-//! `/revoke` and `/revoked`: the owner of an AuthID or of its revoke code revokes the login.
+//! `/revoke` and `/revoked`: the owner of an AuthID or of its revoke code revokes the login, here and, where that harms
+//! no other login, at the provider (RFC 7009).
 
 use crate::app::App;
 use crate::authid::RevokeCode;
 use crate::texts::Text;
 use crate::tokens::{Opened, ProviderRevocation, ProviderRevocationMode, Revocable, Revocation};
 use crate::web::audience::AUTHID_HEADER;
-use crate::web::request::{authid, csrf, form};
-use crate::web::response::errors::Answer;
-use crate::web::response::names;
-use crate::web::response::page::{self, alone};
-use crate::web::response::{reason_text, rejection};
+use crate::web::request::csrf::OwnForm;
+use crate::web::request::{authid, form};
+use crate::web::response::rejection::Rejection;
+use crate::web::response::{names, page, reason_text};
 use crate::web::{audit, client, exchange, request_id};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use form::Form;
 use serde::Serialize;
 use serde_json::json;
 
@@ -40,33 +39,30 @@ struct RevokedPage<'a> {
 
 /// `GET /revoke`: the page to paste into.
 pub(in crate::web) async fn get(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    alone(page::show(&request, &app, StatusCode::OK, "revoke.html", FormPage::default()))
+    page::show(&request, &app, StatusCode::OK, "revoke.html", FormPage::default())
 }
 
 /// `POST /revoked` with form field `authid` (a page comes back) or header `X-AuthID` (JSON comes back): an AuthID or a
 /// revoke code. `at_provider` in form or query is `yes`, even if that ends other logins too, or `no`.
-pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Data<App>) -> HttpResponse {
-    if csrf::is_foreign_form(&request, &app) {
-        return alone(rejection::answer(&request, StatusCode::FORBIDDEN));
-    }
+pub(in crate::web) async fn post(request: HttpRequest, form: OwnForm, app: web::Data<App>) -> HttpResponse {
     let as_json = request.headers().contains_key(&AUTHID_HEADER);
-    let refuse = |answer: &Answer, why: &Text, sent: &str| match as_json {
-        true => refuse_program(answer),
-        false => refuse_person(answer, why, sent, &request, &app),
+    let refuse = |rejection: &Rejection, why: &Text, sent: &str| match as_json {
+        true => error_to_program(rejection),
+        false => ask_again(rejection, why, sent, &request, &app),
     };
     let authid = match authid::of(&request, &form.0, false) {
         Ok(authid) => authid,
         Err(why) => return refuse(&why.into(), &why.text(), ""),
     };
     let Some(at_provider) = at_provider(&request, &form) else {
-        let answer = Answer::bad_request("at_provider must be yes or no, or left out");
-        return refuse(&answer, &Text::new("reason.bad_form"), "");
+        let rejection = Rejection::bad_request("at_provider must be yes or no, or left out");
+        return refuse(&rejection, &Text::new("reason.bad_form"), "");
     };
     let revocable = match app.tokens().revocable(&authid).await {
         Ok(revocable) => revocable,
         Err(refused) => {
-            let (answer, why) = exchange::unopened_on_page(&refused, &authid, &request, &app);
-            return refuse(&answer, &why, &authid);
+            let (rejection, why) = exchange::unopened_on_page(&refused, &authid, &request, &app);
+            return refuse(&rejection, &why, &authid);
         }
     };
     let (client, grant) = (client::of(&request, &app), revocable.grant());
@@ -78,23 +74,23 @@ pub(in crate::web) async fn post(request: HttpRequest, form: Form, app: web::Dat
     let admit = || app.limits().revocations.admits(client, Some(grant));
     let done = app.tokens().revoke(revocable, at_provider, admit).await;
     audit::revoked(&done, &request, &app);
-    alone(if as_json { to_program(&done, &app) } else { to_person(&done, &authid, &request, &app) })
+    if as_json { to_program(&done, &app) } else { to_person(&done, &authid, &request, &app) }
 }
 
 /// An old AuthID may be made up, and each would leave a line for ever: its provider is asked first.
-async fn prove(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), (Answer, Text)> {
+async fn prove(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), (Rejection, Text)> {
     if let Err(wait) = exchange::may_ask(opened, request, app) {
-        return Err((Answer::too_many(wait), Text::new("reason.too_many")));
+        return Err((Rejection::too_many(wait), Text::new("reason.too_many")));
     }
     let proven = app.tokens().prove(opened).await;
     proven.map_err(|refused| {
-        let answer = exchange::log_refused(&refused, opened, request, app);
+        let rejection = exchange::log_refused(&refused, opened, request, app);
         let provider = names::provider_name(&opened.login.service, app.catalogue());
-        (answer, reason_text::refused(&refused).with("provider", provider))
+        (rejection, reason_text::refused(&refused).with("provider", provider))
     })
 }
 
-fn at_provider(request: &HttpRequest, form: &Form) -> Option<ProviderRevocationMode> {
+fn at_provider(request: &HttpRequest, form: &OwnForm) -> Option<ProviderRevocationMode> {
     let named = form.only("at_provider").ok()?.map(str::to_owned).or_else(|| form::query(request, "at_provider"));
     match named.as_deref() {
         None => Some(ProviderRevocationMode::IfHarmless),
@@ -126,28 +122,23 @@ fn to_person(done: &Revocation, pasted: &str, request: &HttpRequest, app: &App) 
     page::show(request, app, status, "revoked.html", page)
 }
 
-fn refuse_program(answer: &Answer) -> HttpResponse {
+fn error_to_program(rejection: &Rejection) -> HttpResponse {
     let response =
-        HttpResponse::build(refusal_status(answer)).json(json!({ "revoked": false, "error": answer.sentence() }));
-    alone(with_wait(response, answer))
+        HttpResponse::build(rejection.page_status()).json(json!({ "revoked": false, "error": rejection.sentence() }));
+    with_wait(response, rejection)
 }
 
 /// The form once more, with what was wrong.
-fn refuse_person(answer: &Answer, why: &Text, sent: &str, request: &HttpRequest, app: &App) -> HttpResponse {
+fn ask_again(rejection: &Rejection, why: &Text, sent: &str, request: &HttpRequest, app: &App) -> HttpResponse {
     let page = FormPage {
         error: Some(page::say(request, app, why)),
         typed: Some(sent).filter(|sent| RevokeCode::is_meant_by(sent)),
     };
-    alone(with_wait(page::show(request, app, refusal_status(answer), "revoke.html", page), answer))
+    with_wait(page::show(request, app, rejection.page_status(), "revoke.html", page), rejection)
 }
 
-/// Nothing to log in to here, so never 401.
-fn refusal_status(answer: &Answer) -> StatusCode {
-    if answer.status.is_client_error() { StatusCode::BAD_REQUEST } else { answer.status }
-}
-
-fn with_wait(mut response: HttpResponse, answer: &Answer) -> HttpResponse {
-    if let Some(seconds) = answer.retry_after {
+fn with_wait(mut response: HttpResponse, rejection: &Rejection) -> HttpResponse {
+    if let Some(seconds) = rejection.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response

@@ -1,5 +1,5 @@
-//! Links to the start page: which service they ask for, and the sealed context by which whoever opened the first page still
-//! counts as the opener.
+//! Links to the start page: which service they ask for, and the sealed context by which whoever opened the first page
+//! still counts as the opener.
 
 use crate::app::App;
 use crate::authid::ServiceId;

@@ -1,14 +1,15 @@
 //! The start page: the services to log in at, or the one that Duplicati asked for.
 
 use crate::app::App;
-use crate::login::{BrowserCookie, LoginContext, LoginError, Opener};
+use crate::login::{LoginContext, LoginError, Opener};
 use crate::provider::{Availability, Flow, Service};
 use crate::texts::Text;
-use crate::web::cookie::Cookie;
 use crate::web::handlers::start_link::{Wanted, address};
 use crate::web::handlers::{cli_token, login_errors};
+use crate::web::response::rejection::Rejection;
 use crate::web::response::{page, reason_text};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use std::sync::Arc;
@@ -43,24 +44,26 @@ struct Choice {
     instead_url: Option<String>,
 }
 
-/// The page for a visitor who may log in; `ctx` is the context, sealed.
+/// The page for a visitor who may log in; `ctx` is the context, sealed. Whatever comes of it carries `cookies`.
 pub(in crate::web) fn show(
     context: &LoginContext,
     ctx: &str,
-    browser_cookie: &BrowserCookie,
+    cookies: Vec<(HeaderName, HeaderValue)>,
     wanted: Wanted,
     request: &HttpRequest,
     app: &App,
-) -> HttpResponse {
+) -> Result<HttpResponse, Rejection> {
     let Wanted { only, at_once, unknown } = wanted;
     // Without a click only for those who would get the AuthID by itself anyway.
     let begins = at_once.is_some() && matches!(context.opener, Opener::Trusted(_));
     let hurry = context.fetch_token.is_some();
     let asked_for = at_once.or(only);
+    if let Some(error) = paused(asked_for.as_ref(), app) {
+        return Err(login_errors::reject(&error, Some(context), request, app).with(cookies));
+    }
     let pasted = asked_for.as_ref().filter(|service| service.provider.flow() == Flow::LoginToken);
-    let mut response = match (paused(asked_for.as_ref(), app), pasted) {
-        (Some(error), _) => login_errors::show(error, Some(context), request, app),
-        (None, Some(service)) if service.availability() == Availability::Offered => {
+    let mut response = match pasted {
+        Some(service) if service.availability() == Availability::Offered => {
             cli_token::show(service, ctx, hurry, false, request, app)
         }
         _ => {
@@ -68,8 +71,10 @@ pub(in crate::web) fn show(
             page::show(request, app, StatusCode::OK, "index.html", page)
         }
     };
-    Cookie::Browser.set(&browser_cookie.to_cookie(), &mut response, app);
-    response
+    for (name, value) in cookies {
+        response.headers_mut().append(name, value);
+    }
+    Ok(response)
 }
 
 /// Why a login would be for nothing: at the service that was asked for, or at each that there is.

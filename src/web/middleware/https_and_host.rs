@@ -1,20 +1,22 @@
-//! What is refused before any act: a page asked for under a name that is not ours (DNS rebinding), whatever came by plain
-//! http where https is meant to be, and a step of a login that a browser asked for ahead of time (Fetch Metadata).
+//! Checks before routing: the Host header (DNS rebinding), https behind a TLS-terminating proxy, AuthIDs sent to an
+//! address that does not take them, and login steps that a browser asks for ahead of time or in a frame (Fetch
+//! Metadata). What holds for which route is in [`crate::web::routes`].
 
 use crate::app::App;
 use crate::mitigation::{self, Mitigation};
 use crate::net::Origin;
-use crate::web::audience::AUTHID_HEADER;
+use crate::web::audience::{AUTHID_HEADER, Audience};
 use crate::web::client;
+use crate::web::middleware::rejections::X_REASON;
 use crate::web::request::{authid, csrf};
-use crate::web::response::errors::Answer;
 use crate::web::response::page::ErrorPage;
-use crate::web::response::rejection;
+use crate::web::response::rejection::Rejection;
+use crate::web::routes::{Reach, Route, Window};
+use actix_web::HttpRequest;
 use actix_web::dev::ServiceRequest;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{StatusCode, Uri};
-use actix_web::{HttpRequest, HttpResponse};
 use url::Host;
 
 /// Gives an address that is spelled otherwise, with slashes or blanks too many, in capitals or with percent signs, the
@@ -38,38 +40,30 @@ pub(in crate::web) fn fold(request: &mut ServiceRequest) {
     }
 }
 
-/// The answer to a request that goes no further.
-pub(in crate::web) fn refusal(request: &HttpRequest, app: &App) -> Option<HttpResponse> {
-    // As the router sees it: `%6C` is an `l`.
-    let path = request.match_info().as_str();
+/// Whether a request may go on to its handler.
+pub(in crate::web) fn check(request: &HttpRequest, app: &App) -> Result<(), Rejection> {
+    let route = Route::of(request);
     let has_authid = request.headers().contains_key(&AUTHID_HEADER);
-    if mitigation::on(Mitigation::PlainHttp)
-        && (has_authid || is_private(path))
-        && client::came_by_plain_http(request, app)
-    {
-        return Some(plain_http(request, app));
+    let is_private = has_authid || route.is_some_and(|route| route.reach != Reach::Open);
+    if mitigation::on(Mitigation::PlainHttp) && is_private && client::came_by_plain_http(request, app) {
+        return Err(plain_http(request, app));
     }
-    if has_authid && !authid::is_taken_at(request, path) {
-        return Some(wrong_address(request, app));
+    if has_authid && !route.is_some_and(|route| route.takes_authid(request.method())) {
+        return Err(Rejection::wrong_address(app.own_origin().as_str()));
     }
-    if mitigation::on(Mitigation::Navigation) && matches!(path, "/login" | "/logged-in") {
+    let Some(route) = route else { return Ok(()) };
+    if mitigation::on(Mitigation::Navigation) && route.window == Window::Navigated {
         if csrf::is_prefetch(request) {
-            return Some(not_navigated(request, app, StatusCode::SERVICE_UNAVAILABLE));
+            return Err(not_navigated(StatusCode::SERVICE_UNAVAILABLE));
         }
         if has_other_destination(request) {
-            return Some(not_navigated(request, app, StatusCode::FORBIDDEN));
+            return Err(not_navigated(StatusCode::FORBIDDEN));
         }
     }
-    (mitigation::on(Mitigation::HostName) && is_page(path) && !has_our_name(request, app))
-        .then(|| wrong_name(request, app))
-}
-
-/// For a client that sends its AuthID elsewhere.
-fn wrong_address(request: &HttpRequest, app: &App) -> HttpResponse {
-    let own = app.own_origin().as_str();
-    let reason =
-        format!("This is not the address that gives access. Please set the client's oauth-url to {own}/refresh");
-    rejection::x_reason(request, &Answer::unfit(StatusCode::NOT_FOUND, reason))
+    if mitigation::on(Mitigation::HostName) && route.reach == Reach::OwnName && !has_our_name(request, app) {
+        return Err(wrong_name(app));
+    }
+    Ok(())
 }
 
 /// Whether the browser says that it loads something else than a page of its own: an image, a script, a frame, a `fetch`.
@@ -78,20 +72,8 @@ fn has_other_destination(request: &HttpRequest) -> bool {
 }
 
 /// The same page for both. A prefetch gets 503 and is asked for again when its user does go there; nothing was spent.
-fn not_navigated(request: &HttpRequest, app: &App, status: StatusCode) -> HttpResponse {
-    ErrorPage::new("not_navigated").show(request, app, status)
-}
-
-/// The pages and the login flow. Clients and probes may use any name: balancers know addresses only.
-fn is_page(path: &str) -> bool {
-    let login =
-        matches!(path, "/" | "/access" | "/login" | "/logged-in" | "/cli-token" | "/cli-token-login" | "/deliver");
-    login || matches!(path, "/revoke" | "/revoked" | "/inspect" | "/privacy-policy" | "/privacy-policy.txt")
-}
-
-/// Whether something secret may travel; probes and ACME's http-01 use plain http on purpose.
-fn is_private(path: &str) -> bool {
-    is_page(path) || matches!(path, "/refresh" | "/token" | "/fetch" | "/token-state")
+fn not_navigated(status: StatusCode) -> Rejection {
+    Rejection::page(status, ErrorPage::new("not_navigated"))
 }
 
 /// Whether the host is that of the public URL, or this very machine. The port does not matter.
@@ -125,42 +107,29 @@ fn by_reference(host: &Host) -> Host<&str> {
     }
 }
 
-fn wrong_name(request: &HttpRequest, app: &App) -> HttpResponse {
-    let message = "This server was asked for under a name that is not its own.";
-    if request.headers().contains_key(&AUTHID_HEADER) {
-        return refuse(request, StatusCode::MISDIRECTED_REQUEST, message);
-    }
-    ErrorPage::new("wrong_name").action(app.public_url().as_str(), "action.open_own").show(
-        request,
-        app,
+fn wrong_name(app: &App) -> Rejection {
+    Rejection::bad(
         StatusCode::MISDIRECTED_REQUEST,
+        "This server was asked for under a name that is not its own.",
+        ErrorPage::new("wrong_name").action(app.public_url().as_str(), "action.open_own"),
     )
 }
 
-/// The answer to what should have come by https.
-pub(in crate::web) fn plain_http(request: &HttpRequest, app: &App) -> HttpResponse {
-    let message = "This request came by plain http, where others on its way can read it. Use the https address.";
-    // Duplicati's page opens the address that its clients use.
-    let is_page = request.path() == "/refresh" && authid::is_browser(request);
-    match request.path() {
-        path if (path == "/refresh" && !is_page) || request.headers().contains_key(&AUTHID_HEADER) => {
-            refuse(request, StatusCode::FORBIDDEN, message)
+/// For what should have come by https.
+pub(in crate::web) fn plain_http(request: &HttpRequest, app: &App) -> Rejection {
+    let rejection = Rejection::bad(
+        StatusCode::FORBIDDEN,
+        "This request came by plain http, where others on its way can read it. Use the https address.",
+        ErrorPage::new("plain_http").action(app.public_url().as_str(), "action.open_https"),
+    );
+    let has_authid = request.headers().contains_key(&AUTHID_HEADER);
+    match Audience::of(request) {
+        // Duplicati's page opens the address that its clients use.
+        Audience::Duplicati if !has_authid && authid::is_browser(request) => rejection.to(Audience::Browser),
+        Audience::OAuthClient => {
+            let reason = HeaderValue::from_str(&rejection.reason).ok();
+            rejection.with(reason.map(|reason| (X_REASON.clone(), reason)))
         }
-        "/token" => {
-            let mut response = rejection::oauth_error(StatusCode::FORBIDDEN, "invalid_request", message);
-            response
-                .headers_mut()
-                .insert(HeaderName::from_static("x-reason"), HeaderValue::from_static(message.trim_end_matches('.')));
-            response
-        }
-        _ => ErrorPage::new("plain_http").action(app.public_url().as_str(), "action.open_https").show(
-            request,
-            app,
-            StatusCode::FORBIDDEN,
-        ),
+        _ => rejection,
     }
-}
-
-fn refuse(request: &HttpRequest, status: StatusCode, message: &'static str) -> HttpResponse {
-    rejection::x_reason(request, &Answer::unfit(status, message.trim_end_matches('.')))
 }

@@ -1,5 +1,5 @@
-//! Keeps strangers from filling the log: of what they can bring about at will, the first few lines of each second are
-//! written, and then how many more there were.
+//! A rate limit for log lines, which keeps strangers from filling the log: of what they can bring about at will, the
+//! first few lines of each second are written, and then how many more there were.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,16 +1,19 @@
-//! What every answer carries: security headers, a request id, and one log line.
+//! The outermost layer around every route: the checks before it, rejections written for whoever asks, and what every
+//! response carries: security headers (clickjacking, RFC 9700 section 4.16; referrer leakage, section 4.2; HSTS), a
+//! request id, metrics and one log line.
 //!
 //! A handler that needs another value sets the header itself; here only what is missing is added.
 
 pub(in crate::web) mod https_and_host;
 pub(in crate::web) mod log_limit;
 pub(in crate::web) mod oauth_url;
+pub(in crate::web) mod rejections;
 
 use crate::app::App;
 use crate::meter;
 use crate::web::request_id::{self, Number, REQUEST_ID, milliseconds};
-use crate::web::response::errors::Answer;
-use crate::web::response::rejection;
+use crate::web::response::rejection::Rejection;
+use crate::web::routes::{Log, Route, Window};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
@@ -19,7 +22,6 @@ use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use futures_util::FutureExt;
-use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 use tracing::{Instrument, Span};
@@ -31,12 +33,11 @@ pub(in crate::web) const CSP: &str = "default-src 'none'; script-src 'self'; sty
 const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
 /// The longest path and query, in bytes.
 pub(in crate::web) const MAX_URI: usize = 4 * 1024;
-/// What balancers and containers ask.
-const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 /// One year, in seconds.
 const HSTS: &str = "max-age=31536000";
 
 static PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+static OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The outermost layer around every route.
@@ -49,27 +50,35 @@ pub(in crate::web) async fn wrap(
     https_and_host::fold(&mut request);
     oauth_url::read(&mut request);
     let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
-    // These two make their own span when there is something to say.
-    let fast = ["/refresh", "/token"].into_iter().find(|path| *path == request.path());
-    let span = if fast.is_some() { Span::none() } else { request_id::span(request.request()) };
+    let route = Route::of(request.request());
+    let own_span = route.is_some_and(|route| route.log == Log::OwnSpan);
+    let span = if own_span { Span::none() } else { request_id::span(request.request()) };
     let begun = Instant::now();
-    let refused = match request.app_data::<web::Data<App>>() {
-        _ if too_long => Some(rejection::answer(request.request(), StatusCode::URI_TOO_LONG)),
-        Some(app) => https_and_host::refusal(request.request(), app),
-        None => None,
+    let checked = match request.app_data::<web::Data<App>>() {
+        _ if too_long => Err(Rejection::of_status(StatusCode::URI_TOO_LONG)),
+        Some(app) => https_and_host::check(request.request(), app),
+        None => Ok(()),
     };
-    let mut response = match refused {
-        Some(answer) => request.into_response(answer).map_into_right_body(),
-        None => {
-            let call = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
-            call.await.unwrap_or_else(|_| Err(panicked(https)))?.map_into_left_body()
+    let answered = async {
+        match checked {
+            Ok(()) => Ok(rejections::written(next.call(request).await?)),
+            Err(rejection) => {
+                let response = rejections::write(&rejection, request.request());
+                Ok(request.into_response(response.map_into_right_body()))
+            }
         }
     };
+    let answered = AssertUnwindSafe(answered).catch_unwind().instrument(span.clone());
+    let mut response = answered.await.unwrap_or_else(|_| Err(panicked(https)))?;
 
+    if route.is_some_and(|route| route.window == Window::Isolated) {
+        response.headers_mut().insert(OPENER_POLICY.clone(), HeaderValue::from_static("same-origin"));
+    }
     protect(response.headers_mut(), https);
-    let route = fast.map_or_else(|| pattern(&response), Cow::Borrowed);
+    // The route's pattern, never the URI: queries and paths may hold what must not be logged.
+    let path = route.map_or("none", |route| route.path);
     if let Some(app) = response.request().app_data::<web::Data<App>>() {
-        app.meter().answered(&route, response.request().method().as_str(), response.status().as_str());
+        app.meter().answered(path, response.request().method().as_str(), response.status().as_str());
         if app.health().is_draining() {
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
@@ -79,8 +88,9 @@ pub(in crate::web) async fn wrap(
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     if failed || tracing::enabled!(tracing::Level::DEBUG) {
-        let span = if fast.is_some() { request_id::span(response.request()) } else { span };
-        span.in_scope(|| log(&route, response.request().method(), response.status(), begun));
+        let span = if own_span { request_id::span(response.request()) } else { span };
+        let is_probe = route.is_some_and(|route| route.log == Log::Probe);
+        span.in_scope(|| log(path, is_probe, response.request().method(), response.status(), begun));
     }
     Ok(response)
 }
@@ -88,7 +98,7 @@ pub(in crate::web) async fn wrap(
 /// What is told when a handler panics; without it the connection would just end, and Duplicati ask three times more.
 fn panicked(https: bool) -> Error {
     tracing::error!("a request met a fault of this program, which the line before this one names; please report it");
-    let mut response = rejection::without_audience(&Answer::internal(), StatusCode::SERVICE_UNAVAILABLE);
+    let mut response = rejections::x_reason(&Rejection::internal(), StatusCode::SERVICE_UNAVAILABLE);
     protect(response.headers_mut(), https);
     InternalError::from_response("a panic", response).into()
 }
@@ -113,16 +123,11 @@ fn protect(headers: &mut HeaderMap, https: bool) {
     }
 }
 
-/// The route's pattern, never the URI: queries and paths may hold what must not be logged.
-fn pattern<B>(response: &ServiceResponse<B>) -> Cow<'static, str> {
-    response.request().match_pattern().map_or(Cow::Borrowed("none"), Cow::Owned)
-}
-
-fn log(route: &str, method: &Method, status: StatusCode, begun: Instant) {
+fn log(route: &str, is_probe: bool, method: &Method, status: StatusCode, begun: Instant) {
     let (method, duration_ms) = (meter::method(method.as_str()), milliseconds(begun));
     let (status, is_fault, is_refusal) = (status.as_u16(), status.is_server_error(), status.is_client_error());
     // A process that ends says so to every probe; that is no fault.
-    if is_fault && !PROBES.contains(&route) {
+    if is_fault && !is_probe {
         tracing::warn!(method, route, status, duration_ms, "answered");
     } else if is_refusal {
         if log_limit::is_to_be_logged(route, status) {

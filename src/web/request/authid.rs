@@ -1,11 +1,10 @@
-//! Where a request carries its AuthID.
+//! Where a request carries its AuthID: header, form or query.
 
 use crate::texts::Text;
 use crate::web::audience::{self, AUTHID_HEADER};
 use crate::web::request::form;
-use crate::web::response::errors::Answer;
+use crate::web::response::rejection::Rejection;
 use actix_web::HttpRequest;
-use actix_web::http::Method;
 use std::borrow::Cow;
 use std::ops::Deref;
 
@@ -52,11 +51,6 @@ pub(in crate::web) fn of<'a>(
     }
 }
 
-/// Whether the header belongs to an address: to no page, and to no form but those of an AuthID's owner.
-pub(in crate::web) fn is_taken_at(request: &HttpRequest, path: &str) -> bool {
-    path == "/refresh" || matches!(path, "/revoked" | "/inspect") && *request.method() == Method::POST
-}
-
 /// Whether a request without an AuthID is a browser that looks for the login page.
 pub(in crate::web) fn is_browser(request: &HttpRequest) -> bool {
     let navigates = request.headers().get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
@@ -74,7 +68,7 @@ impl NoAuthId {
     }
 }
 
-impl From<NoAuthId> for Answer {
+impl From<NoAuthId> for Rejection {
     fn from(why: NoAuthId) -> Self {
         let reason = match why {
             NoAuthId::Missing => "No AuthID was sent. Please send it in the header X-AuthID",

@@ -1,9 +1,55 @@
-//! What a browser tells about itself: the browser cookie, where it comes from, whether a form is our own.
+//! Where a request comes from, as a browser tells it (Fetch Metadata, `Origin`): the defence against CSRF, and against
+//! login steps that a browser takes ahead of time.
 
 use crate::app::App;
 use crate::mitigation::{self, Mitigation};
-use actix_web::HttpRequest;
+use crate::web::request::form::Form;
+use crate::web::response::rejection::Rejection;
+use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
+use actix_web::{FromRequest, HttpRequest, dev, web};
+use std::future::{Future, Ready, ready};
+use std::ops::Deref;
+use std::pin::Pin;
+
+/// Proof that no other site's page sent this request (CSRF, RFC 9700 section 4.7): whoever posts to us has to have it.
+pub(in crate::web) struct SameOrigin;
+
+impl FromRequest for SameOrigin {
+    type Error = Rejection;
+    type Future = Ready<Result<Self, Rejection>>;
+
+    fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
+        let is_foreign = request.app_data::<web::Data<App>>().is_none_or(|app| is_foreign_form(request, app));
+        ready(if is_foreign { Err(Rejection::of_status(StatusCode::FORBIDDEN)) } else { Ok(Self) })
+    }
+}
+
+/// A form from a page of ours. The plain [`Form`] is for `/refresh` and `/token`, which no browser sends on its own.
+pub(in crate::web) struct OwnForm(Form);
+
+impl Deref for OwnForm {
+    type Target = Form;
+
+    fn deref(&self) -> &Form {
+        &self.0
+    }
+}
+
+impl FromRequest for OwnForm {
+    type Error = Rejection;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Rejection>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
+        let form = Form::from_request(request, payload);
+        let origin = SameOrigin::from_request(request, payload);
+        Box::pin(async move {
+            let form = form.await?;
+            origin.await?;
+            Ok(Self(form))
+        })
+    }
+}
 
 /// The text of a header, if there is one and it is text.
 pub(in crate::web) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
@@ -13,7 +59,7 @@ pub(in crate::web) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option
 /// Whether another site's page sent this form. Where the browser says by `Sec-Fetch-Site` who did, that decides: no page
 /// can change it, while `Origin` becomes `null` where a proxy or a setting strips the referrer. Without it, and where it
 /// says that no page did (a form sent once more), `Origin` must be ours or missing.
-pub(in crate::web) fn is_foreign_form(request: &HttpRequest, app: &App) -> bool {
+fn is_foreign_form(request: &HttpRequest, app: &App) -> bool {
     let is_foreign = || match cause(request) {
         Cause::OurPage => false,
         Cause::OtherPage => true,

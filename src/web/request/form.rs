@@ -1,7 +1,7 @@
 //! Forms and queries, as pairs in their order: what is there twice must not be mistaken for something else.
 
 use crate::web::audience::AUTHID_HEADER;
-use crate::web::response::rejection;
+use crate::web::response::rejection::Rejection;
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpRequest, dev, web};
 use std::future::Future;
@@ -29,6 +29,11 @@ pub(in crate::web) fn query(request: &HttpRequest, name: &str) -> Option<String>
 pub(in crate::web) struct Form(pub(in crate::web) Vec<(String, String)>);
 
 impl Form {
+    /// The field of that name; empty when there is none, or several.
+    pub(in crate::web) fn field(&self, name: &str) -> &str {
+        self.only(name).ok().flatten().unwrap_or_default()
+    }
+
     /// The field of that name; `Err` when there are several (RFC 6749 section 3.2 forbids it).
     pub(in crate::web) fn only(&self, name: &str) -> Result<Option<&str>, ()> {
         let mut fields = self.0.iter().filter(|(key, _)| key == name);
@@ -38,7 +43,7 @@ impl Form {
 }
 
 impl FromRequest for Form {
-    type Error = actix_web::Error;
+    type Error = Rejection;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
@@ -48,10 +53,7 @@ impl FromRequest for Form {
             if request.headers().contains_key(&AUTHID_HEADER) {
                 return Ok(Self(Vec::new()));
             }
-            let refuse = |status| {
-                let response = rejection::answer(&request, status);
-                actix_web::Error::from(actix_web::error::InternalError::from_response("no form", response))
-            };
+            let refuse = Rejection::of_status;
             let body = tokio::time::timeout(FORM_TIME, body).await.map_err(|_| refuse(StatusCode::REQUEST_TIMEOUT))?;
             let body = body.map_err(|error| refuse(error.as_response_error().status_code()))?;
             if !body.is_empty() && !has_form_type(&request) {

@@ -1,8 +1,9 @@
-//! What Duplicati and OAuth libraries are told when there is no access token: status, `X-Reason`, RFC 6749 error.
-//! One exhaustive table, a closed catalogue of sentences: a provider's own words never leave the server.
+//! What is told when an AuthID gives no access: status, `X-Reason`, and how loud the log is. One exhaustive table, a
+//! closed catalogue of sentences: a provider's own words never leave the server.
 //!
 //! Each sentence says whose turn it is, begins with a letter and has no full stop at its end, as Duplicati adds one. At
-//! `/refresh` there are three statuses, since of every other one some backend shows scraps: see [`Answer::at_refresh`].
+//! `/refresh` there are three statuses, since of every other one some backend shows scraps: see
+//! [`Rejection::duplicati_status`].
 
 use crate::authid::{ParseError, ServiceId};
 use crate::denylist::Denied;
@@ -10,6 +11,7 @@ use crate::provider::{Catalogue, ErrorClass, ProviderError};
 use crate::seal::NoKey;
 use crate::tokens::ExchangeError;
 use crate::web::response::names::provider_name;
+use crate::web::response::rejection::Rejection;
 use actix_web::http::StatusCode;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -17,43 +19,22 @@ use tracing::Level;
 
 /// A pause above which a page says 503 instead of 502.
 const LONG: Duration = Duration::from_secs(30);
-/// Seconds until another try where nobody named a time.
-const SOON: u64 = 30;
-
-/// An answer without a token.
-pub(in crate::web) struct Answer {
-    /// Status of a page.
-    pub(in crate::web) status: StatusCode,
-    /// `X-Reason`: printable ASCII without a full stop at its end, at most 300 characters.
-    pub(in crate::web) reason: Cow<'static, str>,
-    /// Seconds that somebody named for `Retry-After`.
-    pub(in crate::web) retry_after: Option<u64>,
-    /// How loud the log is.
-    pub(in crate::web) level: Level,
-}
 
 /// What a test of an AuthID for `service` has found, in a sentence for its owner.
 pub fn verdict(outcome: &Result<(), ExchangeError>, service: &ServiceId, catalogue: &Catalogue) -> String {
     let name = provider_name(service, catalogue);
     match outcome {
         Ok(()) => format!("It works: {name} gave access just now."),
-        Err(refused) => Answer::of(refused, &name).sentence(),
+        Err(refused) => Rejection::of(refused, &name).sentence(),
     }
 }
 
-impl Answer {
-    fn new(status: StatusCode, level: Level, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), retry_after: None, level }
-    }
-
-    /// For a request that is not made as it has to be.
-    pub(in crate::web) fn unfit(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(status, Level::INFO, reason)
-    }
-
-    /// [`Answer::unfit`] for what is wrong with its parameters.
-    pub(in crate::web) fn bad_request(reason: &'static str) -> Self {
-        Self::unfit(StatusCode::BAD_REQUEST, reason)
+impl Rejection {
+    /// For a client that sends its AuthID to another address of the server at `own`.
+    pub(in crate::web) fn wrong_address(own: &str) -> Self {
+        let reason =
+            format!("This is not the address that gives access. Please set the client's oauth-url to {own}/refresh");
+        Self::new(StatusCode::NOT_FOUND, Level::INFO, reason)
     }
 
     /// For a client that sends one AuthID after the other that does not open.
@@ -73,40 +54,6 @@ impl Answer {
 
     fn operator(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, Level::ERROR, reason)
-    }
-
-    /// The reason as a whole sentence, for a page.
-    pub(in crate::web) fn sentence(&self) -> String {
-        format!("{}.", self.reason)
-    }
-
-    /// Seconds for `Retry-After`.
-    pub(in crate::web) fn wait(&self) -> u64 {
-        self.retry_after.unwrap_or(SOON)
-    }
-
-    /// The status for Duplicati. 503 with a reason is read in full by all its backends, after one request: for whatever is
-    /// not its user's turn. 401 for what is, and 400 where there is no AuthID to begin with.
-    pub(in crate::web) fn at_refresh(&self, has_authid: bool) -> StatusCode {
-        match self.status {
-            StatusCode::TOO_MANY_REQUESTS => StatusCode::SERVICE_UNAVAILABLE,
-            status if !status.is_client_error() => StatusCode::SERVICE_UNAVAILABLE,
-            // An AuthID may be in what was not read.
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
-                StatusCode::UNAUTHORIZED
-            }
-            _ if has_authid => StatusCode::UNAUTHORIZED,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    /// The error code and status at `/token` (RFC 6749 section 5.2).
-    pub(in crate::web) fn oauth(&self) -> (StatusCode, &'static str) {
-        if self.status.is_client_error() {
-            (StatusCode::BAD_REQUEST, "invalid_grant")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
-        }
     }
 
     /// Of an AuthID for a service of `provider`, or of one that did not open.

@@ -1,4 +1,4 @@
-//! What is sent back: pages, and errors as whoever asks can read them.
+//! What is sent back: pages, and rejections with their sentences for programs and their texts for users.
 
 pub(in crate::web) mod errors;
 pub(in crate::web) mod names;

@@ -1,11 +1,11 @@
-//! Pages as answers, in the language that the browser asks for, and the page for everything that goes wrong.
+//! Pages, in the language that the browser asks for, and the page for everything that goes wrong.
 
 use crate::app::App;
 use crate::clock::{UnixTime, rfc3339};
 use crate::texts::{Language, Text};
 use crate::web::request_id;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
+use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use std::ops::Range;
@@ -85,13 +85,6 @@ impl When {
     }
 }
 
-/// A page that no popup passes through, so it can be cut off from whoever opened it.
-pub(in crate::web) fn alone(mut response: HttpResponse) -> HttpResponse {
-    let name = HeaderName::from_static("cross-origin-opener-policy");
-    response.headers_mut().insert(name, HeaderValue::from_static("same-origin"));
-    response
-}
-
 /// What an error page says: the texts `title`, `message` and `next` below `error.` and its name.
 #[derive(Clone, Debug)]
 pub(in crate::web) struct ErrorPage {
@@ -153,16 +146,17 @@ impl ErrorPage {
         ["title", "message", "next"].map(|part| self.texts.below(part))
     }
 
-    pub(in crate::web) fn show(mut self, request: &HttpRequest, app: &App, status: StatusCode) -> HttpResponse {
-        if let Some(reason) = &self.reason {
-            self.texts = self.texts.with("reason", say(request, app, reason));
-        }
-        let [title, message, next] = self.texts().map(|text| say(request, app, &text));
+    pub(in crate::web) fn show(&self, request: &HttpRequest, app: &App, status: StatusCode) -> HttpResponse {
+        let reason = self.reason.as_ref().map(|reason| say(request, app, reason));
+        let [title, message, next] = self.texts().map(|text| match &reason {
+            Some(reason) => say(request, app, &text.with("reason", reason.as_str())),
+            None => say(request, app, &text),
+        });
         let page = Shown {
             title,
             message,
             next,
-            action_url: self.action_url,
+            action_url: self.action_url.clone(),
             action_text: say(request, app, &self.action_text),
             request_id: request_id::of(request),
         };

@@ -1,5 +1,5 @@
-//! Why an AuthID or a revoke code is no good, as the pages tell it: the text for each reason that `reason` has an
-//! `X-Reason` for. Here a person reads it, in their language, and may paste something else.
+//! Why an AuthID or a revoke code is no good, as the pages say it: the text for each reason that `errors` has an
+//! `X-Reason` for. Here a user reads it, in their language, and may paste something else.
 
 use crate::authid::ParseError;
 use crate::denylist::Denied;

@@ -1,114 +1,182 @@
-//! Requests that no act can take: no such address or method, too long, not a form, from another site. Told to people on
-//! a page, to Duplicati by `X-Reason`, to OAuth libraries as RFC 6749 says.
+//! Why a request is not served, as a value. Handlers, extractors and checks return it and use `?`; the outermost layer,
+//! `middleware::rejections`, is the only one that knows who asks and writes it: for Duplicati's clients `X-Reason` and
+//! text, for OAuth libraries an error of RFC 6749 section 5.2, for browsers a page.
+//!
+//! The sentences about AuthIDs are in `errors`, those of pages in `templates/texts/`.
 
-use crate::app::App;
-use crate::web::audience::{self, AUTHID_HEADER};
-use crate::web::response::errors::Answer;
+use crate::web::audience::{Audience, SentAuthId};
 use crate::web::response::page::ErrorPage;
-use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use std::borrow::Cow;
+use std::fmt;
+use tracing::Level;
 
-/// The answer to a request that cannot be taken, by the status that says why.
-pub(in crate::web) fn answer(request: &HttpRequest, status: StatusCode) -> HttpResponse {
-    let (page, message) = match status {
-        StatusCode::NOT_FOUND => ("not_found", "There is nothing at this address."),
-        StatusCode::METHOD_NOT_ALLOWED => ("method", "This address does not take that kind of request."),
-        StatusCode::PAYLOAD_TOO_LARGE => ("form_too_large", "The form is too large: at most 16 KiB are read."),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            ("form_type", "Forms are read as application/x-www-form-urlencoded only.")
+/// Seconds until another try where nobody named a time.
+const SOON: u64 = 30;
+
+/// A request that is not served.
+#[derive(Debug)]
+pub(in crate::web) struct Rejection {
+    /// What happened. The status that is sent depends on who asks.
+    pub(in crate::web) status: StatusCode,
+    /// `X-Reason`: printable ASCII without a full stop at its end, at most 300 characters. Empty where only browsers ask.
+    pub(in crate::web) reason: Cow<'static, str>,
+    /// Seconds that somebody named for `Retry-After`.
+    pub(in crate::web) retry_after: Option<u64>,
+    /// How loud the log is.
+    pub(in crate::web) level: Level,
+    /// The error code of RFC 6749 section 5.2, where the status alone does not tell it.
+    pub(in crate::web) oauth_error: Option<&'static str>,
+    /// What a browser shows.
+    pub(in crate::web) page: Option<Box<ErrorPage>>,
+    /// Who asks, where the request alone does not tell.
+    pub(in crate::web) audience: Option<Audience>,
+    /// The AuthID that it is about, if that did not come in its header.
+    pub(in crate::web) authid: Option<SentAuthId>,
+    /// What the response carries besides.
+    pub(in crate::web) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Rejection {
+    pub(in crate::web) fn new(status: StatusCode, level: Level, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            reason: reason.into(),
+            retry_after: None,
+            level,
+            oauth_error: None,
+            page: None,
+            audience: None,
+            authid: None,
+            headers: Vec::new(),
         }
-        StatusCode::URI_TOO_LONG => ("uri_too_long", "The address is longer than 4 KiB."),
-        StatusCode::REQUEST_TIMEOUT => ("form_slow", "The form took too long."),
-        StatusCode::FORBIDDEN => (
-            "foreign_form",
-            "Another website tried to send this form in your name, or the browser did not say that it is ours.",
-        ),
-        _ => ("fault", "The server met an unexpected fault."),
-    };
-    let has_authid = request.headers().contains_key(&AUTHID_HEADER);
-    match request.path() {
-        path if path == "/refresh" || has_authid => {
-            let answer = match status.is_server_error() {
-                true => Answer::internal(),
-                false => Answer::unfit(status, message.trim_end_matches('.')),
-            };
-            x_reason(request, &answer)
+    }
+
+    /// For a request that is not made as it has to be; a full stop at the end of `message` is for those who show it whole.
+    pub(in crate::web) fn bad(status: StatusCode, message: &'static str, page: ErrorPage) -> Self {
+        Self {
+            oauth_error: Some("invalid_request"),
+            page: Some(Box::new(page)),
+            ..Self::new(status, Level::INFO, message.trim_end_matches('.'))
         }
-        // RFC 6749 section 5.2 has 400 for whatever is wrong with a request.
-        "/token" if status == StatusCode::METHOD_NOT_ALLOWED => oauth_error(status, "invalid_request", message),
-        "/token" => oauth_error(StatusCode::BAD_REQUEST, "invalid_request", message),
-        _ => match request.app_data::<web::Data<App>>() {
-            Some(app) => ErrorPage::new(page).show(request, app, status),
-            None => HttpResponse::new(status),
-        },
+    }
+
+    /// For parameters that are not as they have to be.
+    pub(in crate::web) fn bad_request(reason: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Level::INFO, reason)
+    }
+
+    /// For a request that no handler takes, by the status that says why.
+    pub(in crate::web) fn of_status(status: StatusCode) -> Self {
+        let (page, message) = match status {
+            StatusCode::NOT_FOUND => ("not_found", "There is nothing at this address."),
+            StatusCode::METHOD_NOT_ALLOWED => ("method", "This address does not take that kind of request."),
+            StatusCode::PAYLOAD_TOO_LARGE => ("form_too_large", "The form is too large: at most 16 KiB are read."),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                ("form_type", "Forms are read as application/x-www-form-urlencoded only.")
+            }
+            StatusCode::URI_TOO_LONG => ("uri_too_long", "The address is longer than 4 KiB."),
+            StatusCode::REQUEST_TIMEOUT => ("form_slow", "The form took too long."),
+            StatusCode::FORBIDDEN => (
+                "foreign_form",
+                "Another website tried to send this form in your name, or the browser did not say that it is ours.",
+            ),
+            _ => ("fault", "The server met an unexpected fault."),
+        };
+        let page = ErrorPage::new(page);
+        if status.is_server_error() {
+            return Self { status, page: Some(Box::new(page)), ..Self::internal() };
+        }
+        Self::bad(status, message, page)
+    }
+
+    /// For what only browsers ask for.
+    pub(in crate::web) fn page(status: StatusCode, page: ErrorPage) -> Self {
+        Self { page: Some(Box::new(page)), ..Self::new(status, Level::INFO, "") }
+    }
+
+    /// For what is wrong with a token request, by its error code (RFC 6749 section 5.2).
+    pub(in crate::web) fn oauth(error: &'static str, description: &'static str) -> Self {
+        Self { oauth_error: Some(error), ..Self::bad_request(description.trim_end_matches('.')) }
+    }
+
+    /// Is told to `audience`, whatever the request looks like.
+    pub(in crate::web) fn to(self, audience: Audience) -> Self {
+        Self { audience: Some(audience), ..self }
+    }
+
+    /// Is about this AuthID.
+    pub(in crate::web) fn about(self, authid: &str) -> Self {
+        Self { authid: Some(SentAuthId::new(authid)), ..self }
+    }
+
+    /// Carries these headers besides.
+    pub(in crate::web) fn with(mut self, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// The reason as a whole sentence, for a page.
+    pub(in crate::web) fn sentence(&self) -> String {
+        format!("{}.", self.reason)
+    }
+
+    /// Seconds for `Retry-After`.
+    pub(in crate::web) fn wait(&self) -> u64 {
+        self.retry_after.unwrap_or(SOON)
+    }
+
+    /// The status of a page: never 401, which browsers answer with a dialogue.
+    pub(in crate::web) fn page_status(&self) -> StatusCode {
+        if self.status == StatusCode::UNAUTHORIZED { StatusCode::BAD_REQUEST } else { self.status }
+    }
+
+    /// The status for Duplicati. 503 with a reason is read in full by all its backends, after one request: for whatever is
+    /// not its user's turn. 401 for what is, and 400 where there is no AuthID to begin with.
+    pub(in crate::web) fn duplicati_status(&self, has_authid: bool) -> StatusCode {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => StatusCode::SERVICE_UNAVAILABLE,
+            status if !status.is_client_error() => StatusCode::SERVICE_UNAVAILABLE,
+            // An AuthID may be in what was not read.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
+                StatusCode::UNAUTHORIZED
+            }
+            _ if has_authid => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// Status, error code and description for OAuth libraries. RFC 6749 section 5.2 has 400 for whatever is wrong with a
+    /// request; two statuses say more to those who debug one.
+    pub(in crate::web) fn oauth_parts(&self) -> (StatusCode, &'static str, Cow<'_, str>) {
+        match (self.oauth_error, self.status) {
+            (Some(error), StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN) => {
+                (self.status, error, self.sentence().into())
+            }
+            (Some(error), _) => (StatusCode::BAD_REQUEST, error, self.sentence().into()),
+            (None, status) if status.is_client_error() => {
+                (StatusCode::BAD_REQUEST, "invalid_grant", self.reason.as_ref().into())
+            }
+            (None, _) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", self.reason.as_ref().into()),
+        }
     }
 }
 
-/// For every address that is none of ours.
-pub(in crate::web) async fn not_found(request: HttpRequest) -> HttpResponse {
-    answer(&request, StatusCode::NOT_FOUND)
-}
-
-/// For an address that takes other methods: those of `allow` (RFC 9110 section 15.5.6).
-pub(in crate::web) fn method_not_allowed(allow: &'static str) -> actix_web::Route {
-    web::route().to(move |request: HttpRequest| async move {
-        let mut response = answer(&request, StatusCode::METHOD_NOT_ALLOWED);
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-        response
-    })
-}
-
-/// Refuses a request with the AuthID that is in its header, if one is.
-pub(in crate::web) fn x_reason(request: &HttpRequest, answer: &Answer) -> HttpResponse {
-    x_reason_for(request, answer, audience::in_header(request).as_deref())
-}
-
-/// The reason goes into `X-Reason`, which most backends show, and into the body, which the others do.
-pub(in crate::web) fn x_reason_for(request: &HttpRequest, answer: &Answer, authid: Option<&str>) -> HttpResponse {
-    let own = request.app_data::<web::Data<App>>().map_or("", |app| app.own_origin().as_str());
-    let mut response = told(answer, authid, own);
-    if !request.headers().contains_key(&AUTHID_HEADER) && wants_json(request) {
-        let json = serde_json::json!({ "error": answer.reason }).to_string();
-        response = response.set_body(BoxBody::new(json));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
     }
-    response
 }
 
-/// What Duplicati is told, by the server at `own`, when it sends this AuthID or none.
-pub(in crate::web) fn told(answer: &Answer, authid: Option<&str>, own: &str) -> HttpResponse {
-    let status = answer.at_refresh(authid.is_some());
-    let response = without_audience(answer, status);
-    // Duplicati puts this link behind the reason itself, but for Box.
-    if status == StatusCode::UNAUTHORIZED && authid.is_some_and(audience::says_box) {
-        let body = format!("{}. Create a new AuthID at {own}/?type=box.com", answer.reason);
-        return response.set_body(BoxBody::new(body));
+impl ResponseError for Rejection {
+    fn status_code(&self) -> StatusCode {
+        self.status
     }
-    response
-}
 
-/// The answer without regard to who asks.
-pub(in crate::web) fn without_audience(answer: &Answer, status: StatusCode) -> HttpResponse {
-    let mut response = HttpResponse::build(status);
-    if let Ok(value) = HeaderValue::from_str(&answer.reason) {
-        response.insert_header((HeaderName::from_static("x-reason"), value));
+    /// What stands in for it until it is written.
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status)
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.insert_header((header::RETRY_AFTER, answer.wait()));
-    }
-    response.content_type(ContentType::plaintext()).body(answer.reason.clone().into_owned())
-}
-
-fn wants_json(request: &HttpRequest) -> bool {
-    let mut accepted = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
-    let is_json =
-        |kind: &str| kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
-    accepted.any(|value| value.split(',').any(is_json))
-}
-
-/// RFC 6749 section 5.2.
-pub(in crate::web) fn oauth_error(status: StatusCode, error: &str, description: &str) -> HttpResponse {
-    HttpResponse::build(status).json(serde_json::json!({ "error": error, "error_description": description }))
 }

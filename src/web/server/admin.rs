@@ -1,9 +1,10 @@
-//! What operators ask, on a listener of its own: metrics, health, the keyring's state. None of the public routes is
-//! here, and of these only `/healthz` and `/readyz` answer there, without detail.
+//! The admin listener: metrics, health, the keyring's state. None of the public routes is here, and of these only
+//! `/healthz` and `/readyz` answer there, without detail.
 //!
-//! Nothing here is secret, so there is no password; where it listens is the operator's choice, and off by default. A page
-//! of somebody else's must not read it through an operator's browser all the same: a name that was made to lead here (DNS
-//! rebinding) is refused, since nobody else can have a browser ask for an address or for a name that is listed.
+//! Nothing here is secret, so there is no password; where it listens is the operator's choice, and off by default. A
+//! page of somebody else's must not read it through an operator's browser all the same: a name that was made to lead
+//! here (DNS rebinding) is refused, since nobody else can have a browser ask for an address or for a name that is
+//! listed.
 
 use crate::app::App;
 use crate::socket::{Crowd, serve};

@@ -1,5 +1,5 @@
-//! The listeners, and what all of them share: how many connections, and the end. What a connection may do is left to
-//! [`crate::socket`].
+//! The listeners, and what all of them share: how many connections, and the shutdown. What a connection may do is left
+//! to [`crate::socket`].
 
 mod admin;
 mod redirect;
@@ -10,8 +10,7 @@ use crate::config::Listeners;
 use crate::socket::{self, Crowd};
 use crate::web::middleware;
 use crate::web::request::form::MAX_FORM;
-use crate::web::response::rejection;
-use crate::web::routes::routes;
+use crate::web::routes;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
@@ -84,8 +83,8 @@ pub fn service(
         .app_data(app)
         .app_data(web::PayloadConfig::new(MAX_FORM))
         .wrap(from_fn(middleware::wrap))
-        .configure(|config| routes(config, &meter))
-        .default_service(web::route().to(rejection::not_found))
+        .configure(|config| routes::routes(config, &meter))
+        .default_service(web::route().to(routes::not_found))
 }
 
 /// A server that listens and does not answer yet.

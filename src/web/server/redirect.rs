@@ -1,5 +1,5 @@
-//! Those who come by http where this server speaks https itself: visitors are sent on, and nobody else is. What was sent
-//! with an AuthID has been readable on its way; to send it on would keep that from being noticed.
+//! The listener for plain http where this server speaks https itself: browsers are redirected, and nobody else is. What
+//! was sent with an AuthID has been readable on its way; to redirect it would keep that from being noticed.
 
 use crate::app::App;
 use crate::authid::ServiceId;
@@ -7,9 +7,9 @@ use crate::socket::{Crowd, serve};
 use crate::web::audience::AUTHID_HEADER;
 use crate::web::handlers::{acme, probes};
 use crate::web::middleware;
-use crate::web::middleware::{https_and_host, oauth_url};
+use crate::web::middleware::{https_and_host, oauth_url, rejections};
 use crate::web::request::form;
-use crate::web::response::rejection;
+use crate::web::response::rejection::Rejection;
 use crate::web::server::running::FINISH;
 use actix_web::body::MessageBody;
 use actix_web::dev::{self, ServiceRequest, ServiceResponse};
@@ -53,27 +53,28 @@ async fn at_the_door(
     oauth_url::read(&mut request);
     match request.app_data::<web::Data<App>>() {
         Some(app) if request.headers().contains_key(&AUTHID_HEADER) => {
-            let answer = https_and_host::plain_http(request.request(), app);
-            Ok(request.into_response(answer).map_into_right_body())
+            let rejection = https_and_host::plain_http(request.request(), app);
+            let response = rejections::write(&rejection, request.request());
+            Ok(request.into_response(response.map_into_right_body()))
         }
-        _ => Ok(next.call(request).await?.map_into_left_body()),
+        _ => Ok(rejections::written(next.call(request).await?)),
     }
 }
 
 /// Sends a visitor to the same path by https. Of the query only the service goes along: what others could read on the
 /// way, a fetch token perhaps, is not to be of use any more. Who opened the window is still told.
-async fn redirect(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+async fn redirect(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Rejection> {
     if form::query(&request, "authid").is_some() || !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return https_and_host::plain_http(&request, &app);
+        return Err(https_and_host::plain_http(&request, &app));
     }
     if request.path().len() > middleware::MAX_URI {
-        return rejection::answer(&request, StatusCode::URI_TOO_LONG);
+        return Err(Rejection::of_status(StatusCode::URI_TOO_LONG));
     }
     let service = form::query(&request, "type").and_then(|id| ServiceId::parse(&id));
     let query = service.map_or_else(String::new, |id| format!("?type={id}"));
     let location = format!("{}{}{query}", app.own_origin().as_str(), request.path());
-    HttpResponse::PermanentRedirect()
+    Ok(HttpResponse::PermanentRedirect()
         .insert_header((header::LOCATION, location))
         .insert_header((header::REFERRER_POLICY, "strict-origin-when-cross-origin"))
-        .finish()
+        .finish())
 }

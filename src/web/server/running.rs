@@ -1,5 +1,6 @@
-//! A server that answers, and its end. Told to end, it first says so at `/readyz` and with `Connection: close` in every
-//! answer, and continues to serve until balancers have seen it; then it takes no more, and finishes what is under way.
+//! A running server, and its graceful shutdown. Told to end, it first says so at `/readyz` and with `Connection: close`
+//! in every response, and keeps serving until balancers have seen it; then it takes no more, and finishes what is under
+//! way.
 
 use crate::app::App;
 use crate::socket::Crowd;

@@ -3,14 +3,13 @@
 
 mod callback;
 mod delivery;
-mod site;
 
+use super::site::*;
 use crate::authid::{GrantId, RevokeCode};
 use crate::mitigation::Mitigation;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use secrecy::ExposeSecret;
-use site::*;
 use std::time::Duration;
 
 #[test]

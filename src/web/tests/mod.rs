@@ -1,4 +1,6 @@
-//! Tests that go through the whole of this module: the attacks, and what users read of each reason.
+//! Tests that go through the whole of this module: the attacks, the routes, and what users read of each reason.
 
 mod attacks;
 mod readable;
+mod routes;
+mod site;

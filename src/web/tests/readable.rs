@@ -10,9 +10,10 @@ use crate::denylist::Denied;
 use crate::provider::{ErrorClass, ProviderError};
 use crate::seal::{Epoch, NoKey};
 use crate::tokens::ExchangeError;
+use crate::web::audience::SentAuthId;
+use crate::web::middleware::rejections;
 use crate::web::request::authid::NoAuthId;
-use crate::web::response::errors::Answer;
-use crate::web::response::rejection;
+use crate::web::response::rejection::Rejection;
 use actix_web::body::MessageBody;
 use reading::{Backend, Generation, Operation, Refusal};
 use std::time::Duration;
@@ -114,20 +115,24 @@ rows! { without, NoAuthId,
     NoAuthId::InUrl => NoAuthId::InUrl, User;
 }
 
-/// Every answer to a request with an AuthID, as it was made for a service of `provider`.
-fn answers(provider: &str) -> Vec<(Answer, Turn)> {
-    let refused = refusals().into_iter().map(|(refused, turn)| (Answer::of(&refused, provider), turn));
-    let bad = without().into_iter().map(|(why, turn)| (Answer::from(why), turn));
-    let too_many = [(Answer::too_many(Duration::from_secs(59)), Later), (Answer::internal(), Operator)];
+/// Every rejection to a request with an AuthID, as it was made for a service of `provider`.
+fn answers(provider: &str) -> Vec<(Rejection, Turn)> {
+    let refused = refusals().into_iter().map(|(refused, turn)| (Rejection::of(&refused, provider), turn));
+    let bad = without().into_iter().map(|(why, turn)| (Rejection::from(why), turn));
+    let too_many = [(Rejection::too_many(Duration::from_secs(59)), Later), (Rejection::internal(), Operator)];
     refused.chain(bad).chain(too_many).collect()
 }
 
 #[test]
 fn every_reason_is_read_in_full_by_the_users_of_every_backend() {
-    for (answer, turn) in answers("Google") {
-        let reason = answer.reason.as_ref();
+    for (rejection, turn) in answers("Google") {
+        let reason = rejection.reason.as_ref();
         for backend in Backend::ALL {
-            let response = rejection::told(&answer, Some(&format!("v3:{}:9:x", backend.service())), OWN);
+            let response = rejections::to_duplicati(
+                &rejection,
+                Some(SentAuthId::new(&format!("v3:{}:9:x", backend.service()))),
+                OWN,
+            );
             let status = response.status();
             assert_eq!(status.as_u16(), if turn == User { 401 } else { 503 }, "{reason}");
             assert_eq!(response.headers().contains_key("retry-after"), status == 503, "{reason}");
@@ -163,8 +168,8 @@ fn every_reason_is_read_in_full_by_the_users_of_every_backend() {
 fn every_reason_has_the_same_form_and_says_whose_turn_it_is() {
     let long = "X".repeat(60);
     for provider in ["Google", "Box", "O'Neill & Sons", long.as_str()] {
-        for (answer, turn) in answers(provider) {
-            let reason = answer.reason.as_ref();
+        for (rejection, turn) in answers(provider) {
+            let reason = rejection.reason.as_ref();
             assert!(reason.len() <= 300 && reason.bytes().all(|b| (b' '..=b'~').contains(&b)), "{reason}");
             assert!(reason.starts_with(|c: char| c.is_ascii_alphabetic()), "{reason}");
             assert!(reason.ends_with(|c: char| c.is_ascii_alphanumeric()), "{reason}");
@@ -188,7 +193,7 @@ fn every_reason_has_the_same_form_and_says_whose_turn_it_is() {
     }
     for (refused, _) in refusals() {
         if let ExchangeError::Provider(_, status) | ExchangeError::Unclear(_, status) = &refused {
-            let reason = Answer::of(&refused, "Google").reason;
+            let reason = Rejection::of(&refused, "Google").reason;
             assert!(reason.contains("Google"), "{reason}");
             assert!(status.is_none_or(|status| reason.contains(&format!("(HTTP {status})"))), "{reason}");
             let doubt = matches!(refused, ExchangeError::Unclear(..));

@@ -54,7 +54,8 @@ impl Fragile {
         if power_lost {
             let paths: BTreeSet<_> = state.names.keys().chain(state.synced.keys()).cloned().collect();
             for path in paths {
-                let (now, sure) = (state.names.get(&path).copied(), state.synced.get(&path).copied());
+                let now = state.names.get(&path).copied();
+                let sure = state.synced.get(&path).copied();
                 match if dice.roll(2) == 0 { now } else { sure } {
                     Some(file) => state.names.insert(path, file),
                     None => state.names.remove(&path),
@@ -180,8 +181,10 @@ const MOST_CALLS: u64 = 30;
 
 async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
     let case = format!("seed {seed}, end at {end_at:?}, kind {kind}, power lost {power_lost}");
-    let (mut dice, clock) = (Dice(seed), Clock::system());
-    let (keyring, login) = (live(&keyring_text(1, &[1])), login());
+    let mut dice = Dice(seed);
+    let clock = Clock::system();
+    let keyring = live(&keyring_text(1, &[1]));
+    let login = login();
     let provider = Provider::default();
     provider.family().kind = kind;
     let start = |disk: &Fragile| {
@@ -212,7 +215,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
     let asked = provider.calls.load(Ordering::SeqCst) > 0;
     let ended = disk.has_ended();
     // Whether the client got its token before the end: then it used it.
-    let written = first.is_ok() && process.unwritten() == 0;
+    let written = first.is_ok() && process.pending_writes() == 0;
     let delivered = first.is_ok() && !ended;
     provider.family().used = delivered;
     drop(process);
@@ -257,8 +260,10 @@ async fn no_crash_costs_a_login_that_could_be_kept() {
 
 #[tokio::test]
 async fn an_answer_whose_sync_failed_is_written_again_before_it_counts_as_written() {
-    let (mut dice, clock) = (Dice(1), Clock::system());
-    let (keyring, login) = (live(&keyring_text(1, &[1])), login());
+    let mut dice = Dice(1);
+    let clock = Clock::system();
+    let keyring = live(&keyring_text(1, &[1]));
+    let login = login();
     let disk = Fragile::default();
     let store = Store::on_disk(Arc::new(disk.clone()), Path::new("/state"), clock.clone()).unwrap();
     let rotation = Rotation::new(Arc::new(store), keyring.clone(), clock.clone(), meter());
@@ -272,12 +277,12 @@ async fn an_answer_whose_sync_failed_is_written_again_before_it_counts_as_writte
         async { answer }.boxed()
     };
     rotation.exchange(&login, STRICT, true, deadline(), &ask).await.unwrap();
-    assert_eq!(rotation.unwritten(), 1);
+    assert_eq!(rotation.pending_writes(), 1);
     let there = rotation.records.store.read(Shelf::Records, &record::name(&login)).await.unwrap().unwrap();
     assert_eq!(record::generation_of(&there), Some(1), "it can be read");
     disk.2.store(false, Ordering::Release);
-    rotation.unwritten.write(&record::name(&login)).await.unwrap();
-    assert_eq!(rotation.unwritten(), 0);
+    rotation.pending_writes.write(&record::name(&login)).await.unwrap();
+    assert_eq!(rotation.pending_writes(), 0);
     for _ in 0..20 {
         let disk = disk.after(true, &mut dice);
         let store = Store::on_disk(Arc::new(disk), Path::new("/state"), clock.clone()).unwrap();
@@ -289,19 +294,22 @@ async fn an_answer_whose_sync_failed_is_written_again_before_it_counts_as_writte
 #[tokio::test]
 async fn a_renewal_that_hangs_does_not_keep_the_answer_waiting() {
     let clock = Clock::system();
-    let (keyring, login) = (live(&keyring_text(1, &[1])), login());
+    let keyring = live(&keyring_text(1, &[1]));
+    let login = login();
     let disk = Fragile::default();
     let store = Store::on_disk(Arc::new(disk.clone()), Path::new("/state"), clock.clone()).unwrap();
     let rotation = Rotation::new(Arc::new(store), keyring, clock.clone(), meter());
     rotation.begin(&login, tokens("token-0"), STRICT).await.unwrap();
     clock.advance(HOUR);
-    let (provider, held) = (Provider::default(), disk.1.clone());
+    let provider = Provider::default();
+    let held = disk.1.clone();
     let read = AtomicBool::new(false);
     let ask = |token: SecretString, _| {
         let answer = provider.refresh(&token);
         // From now on the store's lock is somebody else's.
         held.store(true, Ordering::Release);
-        let (renewal, read) = (state_machine::RENEW + Duration::from_millis(500), &read);
+        let renewal = state_machine::RENEW + Duration::from_millis(500);
+        let read = &read;
         async move {
             tokio::time::sleep(renewal).await;
             read.store(true, Ordering::Release);

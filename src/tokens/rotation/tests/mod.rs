@@ -1,4 +1,4 @@
-//! The room as a whole: callers who race, crash and meet a failing store; the model of the protocol is beside this.
+//! The module as a whole: callers who race, crash and meet a failing store; the model of the protocol is beside this.
 
 mod crash;
 mod model;
@@ -28,8 +28,8 @@ pub(super) fn tokens(refresh: &str) -> TokenResponse {
     }
 }
 
-pub(super) const STRICT: Manner = Manner { single_use: true, days: None };
-const ROLLING: Manner = Manner { single_use: false, days: Some(90) };
+pub(super) const STRICT: RotationPolicy = RotationPolicy { single_use: true, days: None };
+const ROLLING: RotationPolicy = RotationPolicy { single_use: false, days: Some(90) };
 
 /// A provider whose refresh tokens work once: `token-0`, `token-1`, … Using a spent one ends the login, unless it is
 /// kind and its answer was not used yet.
@@ -123,30 +123,30 @@ impl Replicas {
         Rotation::new(self.store.clone(), self.keyring.clone(), clock.clone(), meter())
     }
 
-    async fn begin(&self, manner: Manner) {
-        self.replica().begin(&self.login, tokens("token-0"), manner).await.unwrap();
+    async fn begin(&self, policy: RotationPolicy) {
+        self.replica().begin(&self.login, tokens("token-0"), policy).await.unwrap();
     }
 
     /// One exchange on a replica of its own; `answer` is what becomes of the provider's answer on its way.
     async fn exchange(
         &self,
-        manner: Manner,
+        policy: RotationPolicy,
         answer: impl Fn(Result<TokenResponse, RefreshError>) -> Result<TokenResponse, RefreshError> + Send + Sync,
     ) -> Result<String, ExchangeError> {
-        self.exchange_on(&self.replica(), manner, answer).await
+        self.exchange_on(&self.replica(), policy, answer).await
     }
 
     async fn exchange_on(
         &self,
         replica: &Rotation,
-        manner: Manner,
+        policy: RotationPolicy,
         answer: impl Fn(Result<TokenResponse, RefreshError>) -> Result<TokenResponse, RefreshError> + Send + Sync,
     ) -> Result<String, ExchangeError> {
         let ask = |token: SecretString, _| {
             let answer = answer(self.provider.refresh(&token));
             async move { answer }.boxed()
         };
-        let access = replica.exchange(&self.login, manner, true, deadline(), &ask).await?;
+        let access = replica.exchange(&self.login, policy, true, deadline(), &ask).await?;
         Ok(access.token.expose_secret().to_owned())
     }
 
@@ -380,7 +380,7 @@ async fn without_a_record_a_single_use_login_is_not_spent_and_a_rolling_one_goes
     assert_eq!(replicas.exchange(ROLLING, |a| a).await.unwrap(), "access-of-token-1");
     replicas.clock.advance(HOUR);
     assert_eq!(replicas.exchange(ROLLING, |a| a).await.unwrap(), "access-of-token-2");
-    let newest = replicas.replica().newest(&replicas.login, ROLLING).await.unwrap();
+    let newest = replicas.replica().with_newest_token(&replicas.login, ROLLING).await.unwrap();
     assert_eq!(newest.refresh_token.expose_secret(), "token-2");
 }
 
@@ -464,7 +464,8 @@ async fn after_a_refusal_a_newer_token_of_another_replica_is_adopted() {
         async move {
             assert_eq!(token.expose_secret(), "token-0");
             let old = replicas.record().await.unwrap();
-            let (now, boot) = (replicas.clock.now(), boot::id());
+            let now = replicas.clock.now();
+            let boot = boot::id();
             let new = Record::new(Some(&old), &token, tokens("token-9"), now, boot);
             replicas.put_back(&new.seal(&replicas.login, &replicas.keyring.load()).unwrap()).await;
             Err(refused())
@@ -492,7 +493,8 @@ async fn a_test_of_a_login_asks_the_provider_though_a_token_is_remembered() {
 #[tokio::test]
 async fn a_record_under_a_key_that_is_not_here_is_left_alone() {
     let replicas = Replicas::new();
-    let (text, newer) = (keyring_text(1, &[1]), keyring_text(2, &[2]));
+    let text = keyring_text(1, &[1]);
+    let newer = keyring_text(2, &[2]);
     let theirs = Rotation::new(replicas.store.clone(), live(&newer), replicas.clock.clone(), meter());
     theirs.begin(&replicas.login, tokens("token-0"), STRICT).await.unwrap();
     let ours = Rotation::new(replicas.store.clone(), live(&text), replicas.clock.clone(), meter());
@@ -547,7 +549,8 @@ async fn what_ends_a_login_waits_for_the_exchange_under_way_and_gets_the_newest_
         }
         .boxed()
     };
-    let (one, two) = (replicas.replica(), replicas.replica());
+    let one = replicas.replica();
+    let two = replicas.replica();
     let act = |token: SecretString| async move { token.expose_secret().to_owned() }.boxed();
     let asking = one.exchange(&replicas.login, STRICT, true, deadline(), &ask);
     let ending = async {
@@ -621,11 +624,11 @@ async fn one_token_that_cannot_be_written_down_does_not_keep_others_out() {
     let rotation = replicas.replica();
     let too_long = vec![0; crate::store::MAX_BLOB_LEN + 1].into();
     for name in [[0; 32], [1; 32], [2; 32]] {
-        rotation.unwritten.keep(name, Pending { blob: Arc::clone(&too_long), ..pending(&replicas, 1) });
+        rotation.pending_writes.keep(name, Pending { blob: Arc::clone(&too_long), ..pending(&replicas, 1) });
     }
-    rotation.unwritten.keep(record::name(&replicas.login), pending(&replicas, 1));
+    rotation.pending_writes.keep(record::name(&replicas.login), pending(&replicas, 1));
     let written = async {
-        while rotation.unwritten() > 3 {
+        while rotation.pending_writes() > 3 {
             tokio::task::yield_now().await;
         }
     };
@@ -641,9 +644,9 @@ async fn what_waits_to_be_written_down_takes_the_place_of_older_records_only() {
         let rotation = replicas.replica();
         let before = sealed(&replicas, there, &replicas.keyring.load());
         replicas.put_back(&before).await;
-        rotation.unwritten.keep(name(&replicas), pending(&replicas, 2));
-        rotation.unwritten.write(&name(&replicas)).await.unwrap();
-        assert_eq!((replicas.record().await.unwrap().generation, rotation.unwritten()), (after, 0));
+        rotation.pending_writes.keep(name(&replicas), pending(&replicas, 2));
+        rotation.pending_writes.write(&name(&replicas)).await.unwrap();
+        assert_eq!((replicas.record().await.unwrap().generation, rotation.pending_writes()), (after, 0));
         assert_eq!(replicas.blob().await.unwrap() == before, there >= 2, "one as new stays as it is, with its mark");
     }
     // Under a key that is not here yet.
@@ -651,10 +654,10 @@ async fn what_waits_to_be_written_down_takes_the_place_of_older_records_only() {
     let rotation = replicas.replica();
     let theirs = sealed(&replicas, 1, &keyring(2, &[2]));
     replicas.put_back(&theirs).await;
-    rotation.unwritten.keep(name(&replicas), pending(&replicas, 2));
-    assert!(rotation.unwritten.write(&name(&replicas)).await.is_err());
-    assert_eq!((replicas.blob().await, rotation.unwritten()), (Some(theirs), 1));
+    rotation.pending_writes.keep(name(&replicas), pending(&replicas, 2));
+    assert!(rotation.pending_writes.write(&name(&replicas)).await.is_err());
+    assert_eq!((replicas.blob().await, rotation.pending_writes()), (Some(theirs), 1));
     replicas.store.take(Shelf::Records, &name(&replicas)).await.unwrap();
-    rotation.unwritten.write(&name(&replicas)).await.unwrap();
-    assert_eq!((replicas.record().await.unwrap().generation, rotation.unwritten()), (2, 0));
+    rotation.pending_writes.write(&name(&replicas)).await.unwrap();
+    assert_eq!((replicas.record().await.unwrap().generation, rotation.pending_writes()), (2, 0));
 }

@@ -1,9 +1,10 @@
-//! Every order of events, checked: callers follow the product's own steps in a world of a store, a provider whose refresh
-//! tokens work once, and time. Callers may start late, stop or crash at any point; answers come late or are lost;
-//! renewals of a mark do not get through; the store fails, or forgets what it had acknowledged; clocks differ.
+//! Every order of events, checked: callers follow the product's own steps in a world of a store, a provider whose
+//! refresh tokens work once, and time. Callers may start late, stop or crash at any point; answers come late or
+//! are lost; renewals of a mark do not get through; the store fails, or forgets what it had acknowledged; clocks
+//! differ.
 
 use super::super::state_machine::{
-    Command, End, Event, Exchange, HOLD_OFF, Now, Outcome, QUIET, RENEW, SKEW, View, Wanted,
+    Command, Event, Exchange, HOLD_OFF, Now, Outcome, ProviderOutcome, QUIET, RENEW, RecordHeader, SKEW, Wanted,
 };
 use crate::clock::UnixTime;
 use stateright::{Checker, Model, Property};
@@ -19,13 +20,13 @@ const LONGEST_CALL: UnixTime = 30;
 /// A record: what is known of it, and its refresh token's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Record {
-    view: View,
+    view: RecordHeader,
     token: u8,
 }
 
 impl Record {
     fn new(number: u8) -> Self {
-        Self { view: View { generation: number.into(), asked_at: None, fresh: number > 0 }, token: number }
+        Self { view: RecordHeader { generation: number.into(), asked_at: None, fresh: number > 0 }, token: number }
     }
 }
 
@@ -54,7 +55,7 @@ enum Phase {
         /// What the provider said, once it has seen the request.
         got: Option<Option<u8>>,
     },
-    Done(End),
+    Done(Outcome),
     Crashed,
 }
 
@@ -172,7 +173,7 @@ impl Protocol {
         match command {
             Command::Pause => world.callers[who].phase = Phase::Pausing(world.now + TICK),
             Command::Finish(end) => {
-                world.lost |= end == End::Unwritten;
+                world.lost |= end == Outcome::Unwritten;
                 world.end(who, Phase::Done(end));
             }
             command => world.callers[who].phase = Phase::At(command),
@@ -183,17 +184,17 @@ impl Protocol {
     fn answer(&self, world: &mut World, who: usize, lost: bool) {
         let Phase::Calling { got, .. } = world.callers[who].phase else { return };
         let outcome = match got {
-            _ if lost => Outcome::Unknown,
+            _ if lost => ProviderOutcome::Unknown,
             Some(Some(token)) => {
                 let generation = world.callers[who].seen.map_or(0, |record| record.view.generation) + 1;
-                let view = View { generation, asked_at: None, fresh: true };
+                let view = RecordHeader { generation, asked_at: None, fresh: true };
                 world.callers[who].answer = Some(Record { view, token });
-                Outcome::Answered
+                ProviderOutcome::Answered
             }
-            _ => Outcome::Refused,
+            _ => ProviderOutcome::Refused,
         };
         world.lost |= lost && got.is_some();
-        world.refused |= outcome == Outcome::Refused;
+        world.refused |= outcome == ProviderOutcome::Refused;
         self.go_on(world, who, Event::Asked(outcome));
     }
 
@@ -245,7 +246,7 @@ fn token(record: Option<Record>) -> u8 {
 }
 
 fn with_mark(record: Option<Record>, asked_at: Option<UnixTime>) -> Option<Record> {
-    record.map(|record| Record { view: View { asked_at, ..record.view }, ..record })
+    record.map(|record| Record { view: RecordHeader { asked_at, ..record.view }, ..record })
 }
 
 impl Model for Protocol {
@@ -259,8 +260,11 @@ impl Model for Protocol {
         // Who does not remember what the store has forgotten cannot know better.
         let lost = token(self.record) < newest && callers.len() > 1;
         let now = 1000;
-        let (reused, refused, unlearned) = (false, false, false);
-        let (record, faults_left) = (self.record, self.faults);
+        let reused = false;
+        let refused = false;
+        let unlearned = false;
+        let record = self.record;
+        let faults_left = self.faults;
         vec![World { now, record, before: record, newest, reused, refused, lost, unlearned, callers, faults_left }]
     }
 
@@ -372,10 +376,10 @@ impl Model for Protocol {
 
     fn properties(&self) -> Vec<Property<Self>> {
         fn all_good(world: &World) -> bool {
-            let good = |caller: &Caller| matches!(caller.phase, Phase::Done(End::Recorded | End::Answered));
+            let good = |caller: &Caller| matches!(caller.phase, Phase::Done(Outcome::Recorded | Outcome::Answered));
             world.callers.iter().all(good)
         }
-        fn any(world: &World, end: End) -> bool {
+        fn any(world: &World, end: Outcome) -> bool {
             world.callers.iter().any(|caller| caller.phase == Phase::Done(end))
         }
         vec![
@@ -391,11 +395,11 @@ impl Model for Protocol {
                 !world.unlearned
             }),
             Property::always("what is handed out is the newest", |_, world: &World| {
-                let handed_out = any(world, End::Recorded) || any(world, End::Answered);
+                let handed_out = any(world, Outcome::Recorded) || any(world, Outcome::Answered);
                 world.lost || !handed_out || token(world.record) == world.newest
             }),
             Property::always("nobody is told that a login is gone that is not", |model: &Self, world: &World| {
-                let gone = any(world, End::Missing) && model.record.is_some();
+                let gone = any(world, Outcome::Missing) && model.record.is_some();
                 !gone && (!world.refused || world.lost)
             }),
             Property::eventually("nobody waits for ever, whoever crashes", |_, world: &World| {
@@ -405,7 +409,7 @@ impl Model for Protocol {
             Property::sometimes("after a crash in a call the next caller takes over", |model: &Self, world: &World| {
                 let crashed = world.callers.iter().any(|caller| caller.phase == Phase::Crashed);
                 let several = model.clocks.len() > 1;
-                model.faults == 0 || !several || model.last < 2 * HOLD_OFF || crashed && any(world, End::Answered)
+                model.faults == 0 || !several || model.last < 2 * HOLD_OFF || crashed && any(world, Outcome::Answered)
             }),
         ]
     }
@@ -444,7 +448,7 @@ fn three_callers_in_every_order() {
 #[test]
 fn a_store_that_is_behind_is_set_right_by_who_remembers() {
     for record in [Some(Record::new(0)), None] {
-        let remembered = Some(Record { view: View { fresh: false, ..Record::new(1).view }, token: 1 });
+        let remembered = Some(Record { view: RecordHeader { fresh: false, ..Record::new(1).view }, token: 1 });
         for clocks in [&[0][..], &[0, 3]] {
             check(Protocol { record, remembered, ..Protocol::new(clocks, 1, 30) }, 10);
         }

@@ -1,7 +1,7 @@
 //! Attacks on the way back from the provider.
 
-use super::site::*;
 use crate::mitigation::Mitigation;
+use crate::web::tests::site::*;
 
 #[tokio::test]
 async fn a_planted_state_cookie_ends_no_login_where_the_provider_returns_the_state() {

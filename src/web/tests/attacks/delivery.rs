@@ -1,7 +1,7 @@
 //! Attacks on the way of an AuthID to Duplicati's page.
 
-use super::site::*;
 use crate::mitigation::Mitigation;
+use crate::web::tests::site::*;
 
 #[tokio::test]
 async fn an_authid_does_not_wait_for_an_unknown_opener() {

@@ -25,7 +25,7 @@ pub(super) const TOKEN: &str = "x7c2mq0z5v9k1hj3bd8f";
 pub(super) const HOME: &str = "203.0.113.7:5000";
 pub(super) const ELSEWHERE: &str = "198.51.100.9:5000";
 /// Ends TLS for the server and says for whom.
-const PROXY: &str = "192.0.2.200:5000";
+pub(super) const PROXY: &str = "192.0.2.200:5000";
 pub(super) const PASSWORD: &str = "correct horse battery";
 pub(super) const ASKS_FOR_PASSWORD: &str = "[access]\npassword_file = \"password\"\n";
 static PASSWORD_HASH: LazyLock<String> = LazyLock::new(|| hash(PASSWORD).unwrap());
@@ -54,7 +54,7 @@ pub(super) async fn prove_with(
 
 /// A server, and a provider that gives tokens to whoever asks.
 pub(super) struct Site {
-    app: web::Data<App>,
+    pub(super) app: web::Data<App>,
     pub(super) clock: Clock,
     provider: dev::ServerHandle,
     _folder: TempDir,

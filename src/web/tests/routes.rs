@@ -1,0 +1,97 @@
+//! The rows of the routes against what the server does, what it counts and what the documentation says.
+
+use super::site::{PROXY, Site};
+use crate::web::routes::{ROUTES, Reach, Route};
+use crate::web::service;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::ALLOW;
+use actix_web::test::{TestRequest, call_service, init_service};
+use std::collections::BTreeSet;
+
+const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
+
+fn takes(route: &Route, method: &Method) -> bool {
+    route.methods.split(", ").any(|taken| taken == method.as_str())
+}
+
+/// Asks for a route, as a browser behind the proxy unless `headers` say otherwise.
+async fn ask<B: MessageBody, E: std::fmt::Debug>(
+    server: &impl Service<actix_http::Request, Response = ServiceResponse<B>, Error = E>,
+    route: &Route,
+    method: &Method,
+    headers: &[(&str, &str)],
+) -> ServiceResponse<B> {
+    let path = route.path.replace("{name}", "authseal.css").replace("{token}", "none");
+    let request = TestRequest::with_uri(&path).method(method.clone()).peer_addr(PROXY.parse().unwrap());
+    let request = request.insert_header(("host", "authseal.test")).insert_header(("x-forwarded-for", "203.0.113.7"));
+    let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+    call_service(server, request.to_request()).await
+}
+
+#[tokio::test]
+async fn every_route_takes_the_methods_of_its_row_and_tells_them_for_any_other() {
+    let site = Site::start("");
+    let server = init_service(service(site.app.clone())).await;
+    for route in &ROUTES {
+        for method in METHODS {
+            let response = ask(&server, route, &method, &[]).await;
+            let allow = response.headers().get(ALLOW).map(|allow| allow.to_str().unwrap());
+            assert_eq!(allow, (!takes(route, &method)).then_some(route.methods), "{method} {}", route.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_route_is_reached_as_its_row_says() {
+    let site = Site::start("");
+    let server = init_service(service(site.app.clone())).await;
+    for route in &ROUTES {
+        for method in METHODS.iter().filter(|method| takes(route, method)) {
+            let what = format!("{method} {}", route.path);
+            let foreign = ask(&server, route, method, &[("host", "evil.test")]).await.status();
+            assert_eq!(foreign == 421, route.reach == Reach::OwnName, "{what}: {foreign}");
+            let plain = ask(&server, route, method, &[("x-forwarded-proto", "http")]).await;
+            let fine = ask(&server, route, method, &[]).await;
+            assert_eq!(plain.status() == fine.status(), route.reach == Reach::Open || fine.status() == 403, "{what}");
+            let led_away = ask(&server, route, method, &[("x-authid", "v3:box.com:9:x")]).await;
+            let reason = led_away.headers().get("x-reason").map_or("", |reason| reason.to_str().unwrap());
+            assert_eq!(reason.contains("oauth-url"), !route.takes_authid(method), "{what}: {reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_route_is_counted_from_the_start() {
+    let site = Site::start("");
+    let _server = init_service(service(site.app.clone())).await;
+    let metrics = site.app.health().metrics();
+    let label = |line: &str, name: &str| {
+        let (_, value) = line.split_once(&format!("{name}=\"")).unwrap();
+        value.split('"').next().unwrap().to_owned()
+    };
+    let lines = metrics.lines().filter(|line| line.starts_with("authseal_http_answers_total{"));
+    let counted: BTreeSet<_> = lines.map(|line| (label(line, "route"), label(line, "method"))).collect();
+    let rows = ROUTES.iter().flat_map(|route| route.methods.split(", ").map(|method| (route.path, method)));
+    assert_eq!(counted, rows.map(|(path, method)| (path.to_owned(), method.to_owned())).collect());
+}
+
+#[test]
+fn the_documentation_has_every_route_and_no_other() {
+    let page = include_str!("../../../docs/http-api.md");
+    let is_part = |char: char| char.is_ascii_alphanumeric() || "/.-<>".contains(char);
+    let named: BTreeSet<_> = page.split(|char| !is_part(char)).map(|word| word.trim_end_matches('.')).collect();
+    for route in &ROUTES {
+        let path = route.path.replace('{', "<").replace('}', ">");
+        assert!(named.contains(path.as_str()), "docs/http-api.md does not tell of {path}");
+    }
+    for method in ["GET", "POST"] {
+        for rest in page.split(&format!("{method} /")).skip(1) {
+            let path: String = rest.chars().take_while(|char| is_part(*char)).collect();
+            let path = format!("/{path}").replace('<', "{").replace('>', "}");
+            let known = ROUTES.iter().any(|route| route.path == path && route.methods.contains(method));
+            assert!(known, "docs/http-api.md tells of {method} {path}");
+        }
+    }
+}
