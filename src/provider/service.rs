@@ -242,6 +242,16 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
+    /// The client id that logins are made with; `None` where there is none.
+    pub fn client_id(&self) -> Option<&str> {
+        self.client.as_ref().map(|client| client.id.as_str())
+    }
+
+    /// Its secret, if it has one.
+    pub fn client_secret(&self) -> Option<&SecretString> {
+        self.client.as_ref()?.secret.as_ref()
+    }
+
     /// The app registration that logins are made with; `None` where there is none.
     pub fn app(&self) -> Option<AppId> {
         self.client.as_ref().map(|client| AppId::new(&self.provider.id, &client.id))
