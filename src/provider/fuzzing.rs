@@ -4,7 +4,7 @@
 
 use super::call::{Head, Response};
 use super::discovery::{Found, Wrong, read};
-use super::error_code::{Code, Told};
+use super::error_code::{ErrorCode, Told};
 use super::service::Provider;
 use super::token_response::tokens;
 use super::{CallbackError, ProviderSettings, TokenResponse};
@@ -28,7 +28,7 @@ static PROVIDERS: LazyLock<Vec<Provider>> = LazyLock::new(|| {
 
 const STATUSES: [u16; 12] = [200, 201, 204, 301, 400, 401, 403, 404, 429, 500, 503, 600];
 
-/// The first byte chooses one of the built-in providers, the second the status; the rest is the answer's body.
+/// The first byte chooses one of the built-in providers, the second the status; the rest is the body.
 pub(crate) fn token_response(data: &[u8]) {
     let [which, status, body @ ..] = data else { return };
     let provider = &PROVIDERS[usize::from(*which) % PROVIDERS.len()];
@@ -43,7 +43,10 @@ pub(crate) fn token_response(data: &[u8]) {
         Err(fault) => {
             // What is not sure to be over is never called so: only a client error says that nothing came of it.
             let outcome = fault.as_refresh_error();
-            assert!(!(500..600).contains(&response.status) || response.status == 503 || outcome.in_doubt, "{outcome:?}");
+            assert!(
+                !(500..600).contains(&response.status) || response.status == 503 || outcome.in_doubt,
+                "{outcome:?}"
+            );
             let well_formed = serde_json::from_str::<BTreeMap<String, String>>(&response.body);
             let good = |token: &String| !token.is_empty() && token.bytes().all(|byte| (b' '..=b'~').contains(&byte));
             let token = well_formed.ok().filter(|members| members.len() == 1);
@@ -54,7 +57,7 @@ pub(crate) fn token_response(data: &[u8]) {
     }
 }
 
-/// The tokens of an answer fit where they go: into a header, into an AuthID's record.
+/// The tokens of a response fit where they go: into a header, into an AuthID's record.
 fn is_kept(tokens: &TokenResponse) {
     let access = tokens.access_token.expose_secret();
     assert!((1..=16 * 1024).contains(&access.len()) && access.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
@@ -81,7 +84,7 @@ pub(crate) fn discovery(data: &[u8]) {
                 assert!(!crate::net::names_loopback(url) && url.fragment().is_none(), "{url}");
             }
         }
-        Ok(_) => panic!("an answer with status 200 is a document or a fault"),
+        Ok(_) => panic!("a response with status 200 is a document or a fault"),
         Err(_) => {
             let shown = [wrong.why.get(), wrong.other.get()].into_iter().flatten();
             shown.for_each(|text| assert!(text.len() <= 200 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))));
@@ -102,7 +105,7 @@ pub(crate) fn callback(data: &[u8]) {
 fn is_code(text: &str) -> bool {
     let short = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'x') && text.len() <= 9;
     let word = text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_lowercase() || b"_.-".contains(&byte));
-    (short || word) && Code::parse(text).is_some_and(|code| code.to_string() == text)
+    (short || word) && ErrorCode::parse(text).is_some_and(|code| code.to_string() == text)
 }
 
 fn response(status: u16, body: &[u8]) -> Response {
