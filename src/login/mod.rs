@@ -18,6 +18,8 @@ mod deliver;
 mod error;
 mod fetch_limit;
 mod fetch_token;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod issue;
 mod login_context;
 mod mailbox;

@@ -35,6 +35,8 @@ mod endpoint;
 mod error;
 mod error_code;
 mod expiry;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod http;
 mod json;
 mod login_token;

@@ -9,7 +9,7 @@ pub(crate) struct Source {
     pub(crate) code: String,
 }
 
-/// Every file below `src/` but those that hold nothing but tests.
+/// Every file below `src/` but those that hold nothing but tests, or the properties that tests and fuzz targets check.
 pub(crate) fn sources() -> Vec<Source> {
     let mut folders = vec![PathBuf::from("src")];
     let mut files = Vec::new();
@@ -17,7 +17,7 @@ pub(crate) fn sources() -> Vec<Source> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap_or_default();
-            if name == "tests" {
+            if name == "tests" || name == "fuzzing" {
             } else if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
