@@ -5,7 +5,7 @@ use super::client_credentials::Choice;
 use super::error::AttemptError;
 use super::printable::LONGEST;
 use super::service::{Client, Provider};
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use url::Url;

@@ -3,7 +3,9 @@
 
 use super::ClientAuth;
 use super::service::Client;
-use reqwest::RequestBuilder;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hyper::header::HeaderValue;
 use secrecy::ExposeSecret;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
@@ -17,28 +19,48 @@ pub(super) struct Choice {
     pub(super) next: Option<ClientAuth>,
 }
 
-/// RFC 6749 section 2.3.1. A client without a secret only names itself.
+/// A form with the client in it, or beside it in a header (RFC 6749 section 2.3.1). A client without a secret only names
+/// itself.
 pub(super) fn with_client(
-    request: RequestBuilder,
     fields: &[(&str, &str)],
     client: &Client,
     auth: ClientAuth,
-) -> RequestBuilder {
+) -> (Zeroizing<String>, Option<HeaderValue>) {
     let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
     match (auth, secret) {
         (ClientAuth::Basic, Some(secret)) => {
-            request.basic_auth(encoded(&client.id).as_str(), Some(encoded(secret).as_str())).form(fields)
+            (form(fields), Some(basic(encoded(&client.id).as_bytes(), encoded(secret).as_bytes())))
         }
-        (ClientAuth::BasicRaw, Some(secret)) => request.basic_auth(&client.id, Some(secret)).form(fields),
+        (ClientAuth::BasicRaw, Some(secret)) => {
+            (form(fields), Some(basic(client.id.as_bytes(), secret.as_bytes())))
+        }
         (_, secret) => {
             let mut fields = fields.to_vec();
             if !fields.iter().any(|(name, _)| *name == "client_id") {
                 fields.push(("client_id", &client.id));
             }
             fields.extend(secret.map(|secret| ("client_secret", secret)));
-            request.form(&fields)
+            (form(&fields), None)
         }
     }
+}
+
+/// A form as a request carries it.
+pub(super) fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
+    // Never grows, so no copy is left behind.
+    let longest = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+    let mut text = form_urlencoded::Serializer::new(String::with_capacity(longest));
+    Zeroizing::new(text.extend_pairs(fields).finish())
+}
+
+/// HTTP Basic (RFC 7617).
+#[allow(clippy::expect_used, reason = "base64 is ASCII")]
+pub(super) fn basic(user: &[u8], password: &[u8]) -> HeaderValue {
+    let pair = Zeroizing::new([user, b":", password].concat());
+    let text = format!("Basic {}", BASE64_STANDARD.encode(&*pair));
+    let mut header = HeaderValue::try_from(text).expect("base64 is ASCII");
+    header.set_sensitive(true);
+    header
 }
 
 /// As an id or a secret is joined to the other in HTTP Basic.

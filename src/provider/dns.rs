@@ -7,14 +7,18 @@
 use crate::clock::Clock;
 use crate::net::is_public;
 use futures_util::future::{BoxFuture, FutureExt, Shared};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns::Name;
 use std::collections::HashMap;
+use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
+use std::vec::IntoIter;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
+use tower_service::Service;
 use url::{Host, Url};
 
 /// How long an answer is good.
@@ -122,13 +126,22 @@ impl Known {
 /// What a client for providers connects to: the addresses that are known of a name, all or the public ones alone. That
 /// is judged at each connection, so no later answer of a name server leads into this server's own network. URLs with an
 /// address in them do not come here; [`super::endpoint`] judges those.
+#[derive(Clone)]
 pub(super) struct CachedResolver {
     pub(super) names: DnsCache,
     pub(super) public_only: bool,
 }
 
-impl Resolve for CachedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for CachedResolver {
+    type Response = IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Ready<Result<Self::Response, io::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let mut addresses =
             self.names.lock().get(name.as_str()).map(|known| known.addresses.clone()).unwrap_or_default();
         let any = !addresses.is_empty();
@@ -136,12 +149,10 @@ impl Resolve for CachedResolver {
         if addresses.is_empty() && any {
             tracing::warn!(host = name.as_str(), "only private addresses; see providers.<id>.allow_private_addresses");
         }
-        Box::pin(async move {
-            match (addresses.is_empty(), any) {
-                (false, _) => Ok(Box::new(addresses.into_iter()) as Addrs),
-                (true, true) => Err("the name has only private addresses".into()),
-                (true, false) => Err("the name has no addresses".into()),
-            }
+        ready(match (addresses.is_empty(), any) {
+            (false, _) => Ok(addresses.into_iter()),
+            (true, true) => Err(io::Error::other("the name has only private addresses")),
+            (true, false) => Err(io::Error::other("the name has no addresses")),
         })
     }
 }
@@ -189,7 +200,7 @@ mod tests {
 
         async fn known(&self, public_only: bool) -> Vec<String> {
             let names = self.names.clone();
-            let resolved = CachedResolver { names, public_only }.resolve("provider.example".parse().unwrap()).await;
+            let resolved = CachedResolver { names, public_only }.call("provider.example".parse().unwrap()).await;
             resolved.map(|addresses| addresses.map(|address| address.to_string()).collect()).unwrap_or_default()
         }
 

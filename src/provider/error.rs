@@ -96,8 +96,7 @@ impl ProviderError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
     /// At once: the request never left, so even a token that works once may be sent again. Known only of requests that
-    /// got no connection. That is proof because no connection is used twice, where a request could be lost on one that
-    /// had just been closed, and because nothing is sent before TLS stands.
+    /// got no connection. That is proof because nothing is sent before TLS is set up.
     Safe,
     /// At once, if a request that was carried out already does no harm when it comes again.
     IfIdempotent,

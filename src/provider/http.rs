@@ -5,62 +5,50 @@
 //! A call that may be retried is cut off early, so that there is time for a second attempt. One that may not, since
 //! what it carries works once, gets all the time there is: its response is worth more than anybody's patience.
 //!
-//! Connections are not kept: a request on one that the provider has just closed may or may not have arrived, and for a
-//! refresh token that works once that doubt costs the login. TLS sessions are resumed.
+//! Connections are kept for calls whose repeat is harmless. A request over one that the provider has just closed may or
+//! may not have arrived: such a call is made once more, over a new connection, and that is its one retry. For a refresh
+//! token or a code that works once this doubt would cost the login, so each has a new connection, on which nothing was
+//! sent before the connection was whole. HTTP/2 can say that a request was not taken (REFUSED_STREAM, GOAWAY), but not
+//! when a connection breaks without a word, so it makes no difference there.
 
 use super::call::{Call, Head, Payload, Response};
-use super::client_credentials::with_client;
-use super::dns::{CachedResolver, DnsCache};
+use super::client_credentials::{form, with_client};
+use super::connect::{Connector, NotConnected, innermost, is_late};
+use super::connection::{Body, Received};
+use super::dns::DnsCache;
 use super::error::{AttemptError, ProviderError, Retry};
-use super::outbound::{Outbound, SetupError, trusting};
+use super::outbound::{Outbound, SetupError};
+use super::pool::{Kept, Pool};
 use super::report::{self, report};
 use super::service::Provider;
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
-use crate::net::names_loopback;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, redirect, retry};
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::{HeaderMap, Method, Request, Uri};
 use secrecy::ExposeSecret;
-use std::collections::HashMap;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use url::Url;
+use url::{Position, Url};
 use zeroize::Zeroizing;
 
-/// TCP and TLS together. Names have been looked up before.
-const CONNECT: Duration = Duration::from_secs(3);
 /// One attempt of a call that may be repeated, from connecting to the response's last byte.
 const ATTEMPT: Duration = Duration::from_secs(8);
 /// A second attempt is made only with this much time left.
 const SECOND_NEEDS: Duration = Duration::from_secs(6);
 /// The longest `Retry-After` that is waited for here; longer ones are the caller's.
 const WAIT: Duration = Duration::from_secs(5);
-/// How much of a response is read, in bytes: many times what the tokens take, as an ID token beside them may be long.
-const MAX_BODY: usize = 256 * 1024;
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
-/// Clones are the same clients.
+/// Clones are the same client.
 #[derive(Clone)]
 pub(super) struct HttpClient {
-    clients: Clients,
-    /// Those of providers that have authorities of their own, by provider.
-    own: Arc<HashMap<String, Clients>>,
-    proxy: Option<Url>,
-    names: DnsCache,
+    connector: Arc<Connector>,
+    pool: Pool,
     clock: Clock,
     meter: Meter,
-}
-
-#[derive(Clone)]
-struct Clients {
-    /// Connects to public addresses only.
-    public: reqwest::Client,
-    /// Connects anywhere.
-    anywhere: reqwest::Client,
 }
 
 impl HttpClient {
@@ -70,59 +58,29 @@ impl HttpClient {
         clock: Clock,
         meter: Meter,
     ) -> Result<Self, SetupError> {
-        let names = DnsCache::new(clock.clone());
-        let clients = |own: Option<&Path>| {
-            let tls = trusting(outbound.ca_file.as_deref().into_iter().chain(own))?;
-            let connecting = |public_only| {
-                let names = CachedResolver { names: names.clone(), public_only };
-                Self::builder(tls.clone(), outbound).dns_resolver(names).build()
-            };
-            Ok::<_, SetupError>(Clients { public: connecting(true)?, anywhere: connecting(false)? })
-        };
-        let own = providers.filter_map(|provider| Some((provider.id.clone(), provider.settings.ca_file.as_deref()?)));
-        let own = own.map(|(id, file)| Ok((id, clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
-        let clients = clients(None)?;
-        let proxy = outbound.proxy_url();
-        Ok(Self { clients, own: Arc::new(own), proxy, names, clock, meter })
+        let connector = Connector::new(providers, outbound, DnsCache::new(clock.clone()))?;
+        Ok(Self { connector: Arc::new(connector), pool: Pool::default(), clock, meter })
     }
 
-    fn builder(tls: rustls::ClientConfig, outbound: &Outbound) -> reqwest::ClientBuilder {
-        let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(concat!("authseal/", env!("CARGO_PKG_VERSION")))
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(CONNECT)
-            .pool_max_idle_per_host(0);
-        match outbound.proxy_url() {
-            Some(proxy) => {
-                builder.proxy(reqwest::Proxy::custom(move |url| (!names_loopback(url)).then(|| proxy.clone())))
-            }
-            None => builder,
-        }
-    }
-
-    /// A request to a provider, for when its name has been looked up.
+    /// The headers of a response to GET, over a new connection.
     ///
     /// # Errors
-    /// When the name cannot be looked up before `deadline`.
-    pub(super) async fn prepare(
+    /// Why there is none; an I/O error of the kind `TimedOut` after `deadline`.
+    pub(super) async fn headers(
         &self,
         provider: &Provider,
-        method: Method,
         url: &Url,
         deadline: Instant,
-    ) -> Result<RequestBuilder, Arc<io::Error>> {
-        // A proxy looks names up by itself; where it is, the operator said.
-        let proxy = self.proxy.as_ref().filter(|_| !names_loopback(url));
-        self.names.prepare(proxy.unwrap_or(url), deadline).await?;
-        let anywhere = proxy.is_some() || provider.settings.allow_private_addresses || names_loopback(url);
-        let clients = self.own.get(&provider.id).unwrap_or(&self.clients);
-        let http = if anywhere { &clients.anywhere } else { &clients.public };
-        Ok(http.request(method, url.clone()))
+    ) -> Result<HeaderMap, NotConnected> {
+        let mut connection = self.connector.connect(provider, url, true, deadline).await?;
+        let call = Call { provider, service: None, name: "check", url: url.clone(), payload: Payload::Nothing };
+        let request = request(&call, connection.is_shared())?;
+        let mut received = Received::default();
+        let exchange = timeout_at(deadline, connection.exchange(request, &mut received)).await;
+        match received.head {
+            Some((_, headers)) => Ok(headers),
+            None => Err(exchange.map_err(std::io::Error::from)?.err().map_or_else(|| "no response".into(), Into::into)),
+        }
     }
 
     /// What time it is here.
@@ -154,7 +112,7 @@ impl HttpClient {
                 return Err(AttemptError::new(ProviderError::TimedOut, Retry::Safe));
             };
             let begun = Instant::now();
-            let answer = self.attempt(call, deadline, idempotent).await;
+            let answer = self.attempt(call, deadline, idempotent, &mut second).await;
             let outcome = match &answer {
                 Ok(answer) => read(call.provider, answer).map_err(|fault| {
                     // With such a status it is an outage, however much of the page came.
@@ -181,51 +139,160 @@ impl HttpClient {
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>, deadline: Instant, idempotent: bool) -> Result<Response, AttemptError> {
-        let failed = |error: reqwest::Error| classify(call, &error);
-        let late = |_| AttemptError::new(ProviderError::TimedOut, Retry::IfIdempotent);
-        let request = self.request(call, deadline).await?;
-        let until = if idempotent { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
-        let mut response = timeout_at(until, request.send()).await.map_err(late)?.map_err(failed)?;
-        let status = response.status().as_u16();
-        let retry_after = retry_after(response.headers(), self.clock.now());
-        let location = response.headers().get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
-        let head = Head::read(response.headers(), location.as_ref());
-        let mut body = Zeroizing::new(Vec::with_capacity(MAX_BODY)); // never grows, so no copy is left behind
-        let cut = loop {
-            match timeout_at(until, response.chunk()).await.map_err(late).and_then(|chunk| chunk.map_err(failed)) {
-                Ok(None) => break None,
-                Ok(Some(chunk)) => {
-                    let room = MAX_BODY - body.len();
-                    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                    if chunk.len() > room {
-                        tracing::debug!(provider = call.provider.id, status, "the answer is too long");
-                        break Some(AttemptError::bad_answer());
-                    }
+    /// Over a kept connection where that is harmless. Where that one turns out to be gone before anything came, this
+    /// makes the second attempt too.
+    async fn attempt(
+        &self,
+        call: &Call<'_>,
+        deadline: Instant,
+        idempotent: bool,
+        second: &mut bool,
+    ) -> Result<Response, AttemptError> {
+        let until = || if idempotent { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
+        if idempotent
+            && !*second
+            && let Some(kept) = self.pool.take(call.provider, &call.url).await
+        {
+            match self.exchange(call, kept, until(), true).await {
+                Err(Unanswered::Gone(error)) => {
+                    let cause = innermost(&error).to_string();
+                    tracing::debug!(provider = call.provider.id, cause, "a kept connection was gone");
+                    *second = true;
                 }
-                Err(fault) => break Some(fault),
+                Err(Unanswered::Failed(fault)) => return Err(fault),
+                Ok(response) => return Ok(response),
             }
-        };
-        let body = Zeroizing::new(String::from_utf8_lossy(&body).into_owned());
-        Ok(Response { status, retry_after, location, head, body, cut })
+        }
+        let until = until();
+        let connection = self.connector.connect(call.provider, &call.url, idempotent, until).await;
+        let connection = connection.map_err(|error| {
+            report::no_response(call, &innermost(&*error).to_string());
+            let late = is_late(&*error);
+            AttemptError::new(if late { ProviderError::TimedOut } else { ProviderError::Unreachable }, Retry::Safe)
+        })?;
+        let kept = Kept::new(connection, call.provider, &call.url);
+        if idempotent {
+            self.pool.share(&kept);
+        }
+        self.exchange(call, kept, until, idempotent).await.map_err(|unanswered| match unanswered {
+            Unanswered::Gone(error) => broken(call, &error),
+            Unanswered::Failed(fault) => fault,
+        })
     }
 
-    async fn request(&self, call: &Call<'_>, deadline: Instant) -> Result<RequestBuilder, AttemptError> {
-        let method = if matches!(call.payload, Payload::Nothing) { Method::GET } else { Method::POST };
-        let request = self.prepare(call.provider, method, &call.url, deadline).await.map_err(|error| {
-            report::no_response(call, &error.to_string());
-            let timed_out = error.kind() == io::ErrorKind::TimedOut;
-            AttemptError::new(if timed_out { ProviderError::TimedOut } else { ProviderError::Unreachable }, Retry::Safe)
-        })?;
-        let request = match &call.payload {
-            Payload::Nothing => request,
-            Payload::Bearer(token) => request.bearer_auth(token.expose_secret()),
-            Payload::Form(fields, None) => request.form(fields),
-            Payload::Form(fields, Some((client, choice))) => with_client(request, fields, client, choice.auth),
+    /// One request over one connection, which is kept afterwards if it is whole and is to be.
+    async fn exchange(
+        &self,
+        call: &Call<'_>,
+        mut kept: Kept,
+        until: Instant,
+        keep: bool,
+    ) -> Result<Response, Unanswered> {
+        let request = request(call, kept.connection.is_shared()).map_err(|_| AttemptError::bad_answer())?;
+        let mut received = Received::default();
+        let outcome = timeout_at(until, kept.connection.exchange(request, &mut received)).await;
+        let Received { head, body, too_long } = received;
+        let late = || {
+            self.pool.forget(call.provider, &call.url);
+            AttemptError::new(ProviderError::TimedOut, Retry::IfIdempotent)
         };
-        // Without the second header any coding would be welcome (RFC 9110 section 12.5.3).
-        Ok(request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity"))
+        let Some((status, headers)) = head else {
+            return Err(match outcome {
+                Ok(Err(error)) => Unanswered::Gone(error),
+                _ => late().into(),
+            });
+        };
+        let cut = match outcome {
+            Ok(Ok(())) if too_long => {
+                tracing::debug!(provider = call.provider.id, status, "the answer is too long");
+                Some(AttemptError::bad_answer())
+            }
+            Ok(Ok(())) => {
+                if keep {
+                    self.pool.put(kept).await;
+                }
+                None
+            }
+            Ok(Err(error)) => Some(broken(call, &error)),
+            Err(_) => Some(late()),
+        };
+        let location = headers.get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
+        let head = Head::read(&headers, location.as_ref());
+        Ok(Response { status, retry_after: retry_after(&headers, self.clock.now()), location, head, body: text(body), cut })
     }
+}
+
+/// Why an exchange brought no response.
+enum Unanswered {
+    /// The connection broke before anything came back.
+    Gone(hyper::Error),
+    Failed(AttemptError),
+}
+
+impl From<AttemptError> for Unanswered {
+    fn from(fault: AttemptError) -> Self {
+        Self::Failed(fault)
+    }
+}
+
+/// A call as a request of HTTP/1.1 or HTTP/2.
+fn request(call: &Call<'_>, http2: bool) -> Result<Request<Body>, hyper::http::Error> {
+    let url = &call.url;
+    let mut authorization = None;
+    let text = match &call.payload {
+        Payload::Nothing => None,
+        Payload::Bearer(token) => {
+            let mut header = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))?;
+            header.set_sensitive(true);
+            authorization = Some(header);
+            Some(Zeroizing::default())
+        }
+        Payload::Form(fields, None) => Some(form(fields)),
+        Payload::Form(fields, Some((client, choice))) => {
+            let text;
+            (text, authorization) = with_client(fields, client, choice.auth);
+            Some(text)
+        }
+    };
+    let target: Uri = url[if http2 { Position::BeforeScheme } else { Position::BeforePath }..Position::AfterQuery].parse()?;
+    let mut request = Request::new(Body::default());
+    *request.uri_mut() = target;
+    let headers = request.headers_mut();
+    if !http2 {
+        headers.insert(HOST, HeaderValue::try_from(&url[Position::BeforeHost..Position::AfterPort])?);
+    }
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    // Without this one any coding would be welcome (RFC 9110 section 12.5.3).
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("authseal/", env!("CARGO_PKG_VERSION"))));
+    if let Some(authorization) = authorization {
+        headers.insert(AUTHORIZATION, authorization);
+    }
+    if let Payload::Form(..) = &call.payload {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    }
+    if let Some(text) = text {
+        *request.method_mut() = Method::POST;
+        *request.body_mut() = Body::new(Bytes::from_owner(Wiped(text)));
+    }
+    Ok(request)
+}
+
+/// A text as the owner of bytes.
+struct Wiped(Zeroizing<String>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// What is no UTF-8 is replaced.
+fn text(mut body: Zeroizing<Vec<u8>>) -> Zeroizing<String> {
+    Zeroizing::new(String::from_utf8(std::mem::take(&mut *body)).unwrap_or_else(|other| {
+        let body = Zeroizing::new(other.into_bytes());
+        String::from_utf8_lossy(&body).into_owned()
+    }))
 }
 
 /// How long to wait before a second attempt, if there is to be one.
@@ -242,20 +309,10 @@ fn retry_delay(retry: Retry, idempotent: bool, remaining: Duration) -> Option<Du
     (remaining >= pause + SECOND_NEEDS).then_some(pause)
 }
 
-/// What a broken connection means. Whether the request arrived is known only when there never was a connection.
-fn classify(call: &Call<'_>, error: &reqwest::Error) -> AttemptError {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    report::no_response(call, &cause.to_string());
-    match () {
-        () if error.is_connect() && error.is_timeout() => AttemptError::new(ProviderError::TimedOut, Retry::Safe),
-        () if error.is_connect() => AttemptError::new(ProviderError::Unreachable, Retry::Safe),
-        () if error.is_builder() => AttemptError::bad_answer(),
-        () if error.is_timeout() => AttemptError::new(ProviderError::TimedOut, Retry::IfIdempotent),
-        () => AttemptError::new(ProviderError::Unreachable, Retry::IfIdempotent),
-    }
+/// What a broken connection means: the request may have arrived.
+fn broken(call: &Call<'_>, error: &hyper::Error) -> AttemptError {
+    report::no_response(call, &innermost(error).to_string());
+    AttemptError::new(ProviderError::Unreachable, Retry::IfIdempotent)
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date that is held against `now`.

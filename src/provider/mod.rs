@@ -19,8 +19,8 @@
 //! | `check --online` | [`ProviderClient::probe`] | |
 //!
 //! Data: `settings` as written, `validate` and `endpoint` check them, `service` and `catalogue` as checked. Calls:
-//! `authorization` → `client` → `authenticated_call` → `http` (limits, retry) → `call` (one request, one response), with
-//! addresses from `dns`.
+//! `authorization` → `client` → `authenticated_call` → `http` (limits, retry) → `call` (one request, one response), over
+//! a `connection` from the `pool` or a new one (`connect`, with addresses from `dns`).
 
 mod authenticated_call;
 mod authorization;
@@ -31,6 +31,8 @@ mod client;
 mod client_auth;
 mod client_credentials;
 mod client_probe;
+mod connect;
+mod connection;
 mod discovery;
 mod dns;
 mod endpoint;
@@ -44,6 +46,7 @@ mod json;
 mod login_token;
 mod metadata_check;
 mod outbound;
+mod pool;
 mod printable;
 mod probe;
 mod report;

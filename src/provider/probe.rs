@@ -3,20 +3,20 @@
 //! whether the token endpoint takes the client. No login is needed for it, and none is touched.
 
 use super::client::offered;
+use super::connect::{innermost, is_late};
 use super::discovery::Metadata;
 use super::metadata_check::shortcomings;
 use super::service::{Provider, Service, TokenUrl};
 use super::{Availability, Flow, ProviderClient};
 use crate::clock::UnixTime;
 use futures_util::future::join_all;
-use reqwest::Method;
+use hyper::header::DATE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::io;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
 /// What came of asking at one place.
@@ -164,10 +164,8 @@ impl ProviderClient {
         let mut root = url.clone();
         root.set_path("/");
         root.set_query(None);
-        let request = self.http().prepare(provider, Method::GET, &root, deadline).await.map_err(unresolved)?;
-        let answer = timeout_at(deadline, request.send()).await.map_err(|_| ProbeError::TimedOut)?;
-        let answer = answer.map_err(|error| trouble(&error))?;
-        let date = answer.headers().get(reqwest::header::DATE).and_then(|date| unix_time(date.to_str().ok()?));
+        let headers = self.http().headers(provider, &root, deadline).await.map_err(|error| trouble(&*error))?;
+        let date = headers.get(DATE).and_then(|date| unix_time(date.to_str().ok()?));
         Ok(date.map(|date| date - self.http().now()))
     }
 }
@@ -177,31 +175,13 @@ fn unix_time(date: &str) -> Option<UnixTime> {
     since.as_secs().try_into().ok()
 }
 
-fn unresolved(error: Arc<io::Error>) -> ProbeError {
-    match error.kind() {
-        io::ErrorKind::TimedOut => ProbeError::TimedOut,
-        _ => ProbeError::Unreachable(error.to_string()),
-    }
-}
-
-/// What kept a request from being answered, by the innermost cause: the system's or the TLS library's sentence.
-fn trouble(error: &reqwest::Error) -> ProbeError {
-    let mut cause: &(dyn Error + 'static) = error;
-    while let Some(inner) = deeper(cause) {
-        cause = inner;
-    }
+/// What kept a request from being answered.
+fn trouble(error: &(dyn Error + 'static)) -> ProbeError {
+    let cause = innermost(error);
     match cause.downcast_ref::<rustls::Error>() {
         Some(rustls::Error::InvalidCertificate(why)) => ProbeError::Certificate(why.to_string()),
-        _ if error.is_timeout() => ProbeError::TimedOut,
+        _ if is_late(error) => ProbeError::TimedOut,
         _ => ProbeError::Unreachable(cause.to_string()),
-    }
-}
-
-/// An I/O error gives as its source not the error that it wraps, but that one's source.
-fn deeper<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
-    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(wrapped) => Some(wrapped),
-        None => cause.source(),
     }
 }
 
