@@ -21,6 +21,8 @@ use rustls::pki_types::{IpAddr, ServerName};
 use std::collections::HashMap;
 use std::error::Error;
 use std::io;
+#[cfg(test)]
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +110,12 @@ impl Connector {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
         let connection = timeout_at(deadline, timeout(CONNECT, self.open(provider, url, proxy, kept)));
         connection.await.map_err(late)?.map_err(late)?
+    }
+
+    /// Answers for the system.
+    #[cfg(test)]
+    pub(super) fn know(&self, name: &str, address: SocketAddr) {
+        self.names.know(name, address);
     }
 
     async fn open(

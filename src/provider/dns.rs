@@ -112,6 +112,13 @@ impl DnsCache {
         task.map(|ended| ended.unwrap_or_else(|failed| Err(Arc::new(io::Error::other(failed))))).boxed().shared()
     }
 
+    /// Answers for the system.
+    #[cfg(test)]
+    pub(super) fn know(&self, name: &str, address: SocketAddr) {
+        let known = Known { addresses: vec![address], told: Some(self.clock.uptime()), asking: None };
+        self.lock().insert(name.to_owned(), known);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -375,15 +375,13 @@ mod tests {
         let soon = Instant::now() + ATTEMPT;
         let provider = Provider::unchecked("p", ProviderSettings::default());
         for url in ["https://authseal.invalid/token", "https://authseal.invalid:444/"] {
-            let request = http.prepare(&provider, Method::GET, &Url::parse(url).unwrap(), soon).await.unwrap();
-            assert!(request.send().await.is_err());
+            assert!(http.headers(&provider, &Url::parse(url).unwrap(), soon).await.is_err());
         }
         let seen = proxy.seen().iter().map(|asked| asked.to_lowercase()).collect::<Vec<_>>();
         assert!(seen[0].starts_with("connect authseal.invalid:443 http/1.1\r\n"), "{seen:?}");
         assert!(seen[0].contains("proxy-authorization: basic bwu6cgfzcw==\r\n"), "{seen:?}");
         assert!(seen[1].starts_with("connect authseal.invalid:444 "), "{seen:?}");
-        let request = http.prepare(&provider, Method::GET, &Url::parse(&near.url).unwrap(), soon).await.unwrap();
-        assert!(request.send().await.is_ok());
+        assert!(http.headers(&provider, &Url::parse(&near.url).unwrap(), soon).await.is_ok());
     }
 
     #[tokio::test]
@@ -391,11 +389,14 @@ mod tests {
         let stub = StubServer::with([Reply::Http("200 OK", String::new())]).await;
         let http = http(&Outbound::default());
         let soon = Instant::now() + ATTEMPT;
-        let url = Url::parse(&stub.url.replace("127.0.0.1", "localhost")).unwrap();
         let provider = Provider::unchecked("p", ProviderSettings::default());
-        let request = http.prepare(&provider, Method::GET, &url, soon).await.unwrap();
-        assert!(http.clients.public.get(url).send().await.unwrap_err().is_connect());
+        let url = |host: &str| Url::parse(&stub.url.replace("127.0.0.1", host)).unwrap();
+        // Any other name that leads here, as the system's own for this machine may.
+        let elsewhere = url("provider.example");
+        http.connector.know("provider.example", "127.0.0.1:0".parse().unwrap());
+        let refused = http.headers(&provider, &elsewhere, soon).await.unwrap_err();
+        assert_eq!(innermost(&*refused).to_string(), "the name has only private addresses");
         assert!(stub.seen().is_empty());
-        assert!(request.send().await.is_ok());
+        assert!(http.headers(&provider, &url("localhost"), soon).await.is_ok());
     }
 }

@@ -55,6 +55,8 @@ mod service;
 mod settings;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod token_response;
 mod unclear_errors;
 mod validate;
