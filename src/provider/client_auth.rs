@@ -55,11 +55,14 @@ pub(super) struct Form<'a> {
 
 /// Whether a response refuses the client; `Some(true)`: by its code (RFC 6749 section 5.2), `Some(false)`: as it seems.
 pub(super) fn refuses_client(provider: &Provider, answer: &Response) -> Option<bool> {
+    if !(400..500).contains(&answer.status) {
+        return None;
+    }
     let code = Members::read(&answer.body).and_then(|members| members.string("error"));
     match (answer.status, code.map(|code| code.trim().to_ascii_lowercase()).as_deref()) {
         // The operator knows better.
         (_, Some(code)) if provider.settings.errors.contains_key(code) => None,
-        (400..500, Some("invalid_client")) => Some(true),
+        (_, Some("invalid_client")) => Some(true),
         (401, None) | (401 | 403, Some("unauthorized_client")) => Some(false),
         _ => None,
     }

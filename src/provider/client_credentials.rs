@@ -31,9 +31,7 @@ pub(super) fn with_client(
         (ClientAuth::Basic, Some(secret)) => {
             (form(fields), Some(basic(encoded(&client.id).as_bytes(), encoded(secret).as_bytes())))
         }
-        (ClientAuth::BasicRaw, Some(secret)) => {
-            (form(fields), Some(basic(client.id.as_bytes(), secret.as_bytes())))
-        }
+        (ClientAuth::BasicRaw, Some(secret)) => (form(fields), Some(basic(client.id.as_bytes(), secret.as_bytes()))),
         (_, secret) => {
             let mut fields = fields.to_vec();
             if !fields.iter().any(|(name, _)| *name == "client_id") {

@@ -187,6 +187,5 @@ fn deeper<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stat
 /// Whether it took too long.
 pub(super) fn is_late(error: &(dyn Error + 'static)) -> bool {
     let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-    std::iter::successors(Some(error), |error| deeper(*error))
-        .any(|error| error.downcast_ref().is_some_and(timed_out))
+    std::iter::successors(Some(error), |error| deeper(*error)).any(|error| error.downcast_ref().is_some_and(timed_out))
 }

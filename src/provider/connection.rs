@@ -149,10 +149,7 @@ impl Received {
 }
 
 /// Moves a connection on for as long as `work` takes that waits for it.
-async fn beside<T>(
-    driver: &mut Option<Box<http1::Connection<Stream, Body>>>,
-    work: impl Future<Output = T>,
-) -> T {
+async fn beside<T>(driver: &mut Option<Box<http1::Connection<Stream, Body>>>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|context| {
         // Twice, as the work may have asked the connection for more.

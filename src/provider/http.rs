@@ -24,7 +24,9 @@ use super::service::Provider;
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
+};
 use hyper::{HeaderMap, Method, Request, Uri};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -164,7 +166,8 @@ impl HttpClient {
             }
         }
         let until = until();
-        let connection = self.connector.connect(call.provider, &call.url, idempotent, until).await;
+        // Large, and seldom needed: in a box it does not make every call large.
+        let connection = Box::pin(self.connector.connect(call.provider, &call.url, idempotent, until)).await;
         let connection = connection.map_err(|error| {
             report::no_response(call, &innermost(&*error).to_string());
             let late = is_late(&*error);
@@ -218,7 +221,14 @@ impl HttpClient {
         };
         let location = headers.get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
         let head = Head::read(&headers, location.as_ref());
-        Ok(Response { status, retry_after: retry_after(&headers, self.clock.now()), location, head, body: text(body), cut })
+        Ok(Response {
+            status,
+            retry_after: retry_after(&headers, self.clock.now()),
+            location,
+            head,
+            body: text(body),
+            cut,
+        })
     }
 }
 
@@ -254,7 +264,8 @@ fn request(call: &Call<'_>, http2: bool) -> Result<Request<Body>, hyper::http::E
             Some(text)
         }
     };
-    let target: Uri = url[if http2 { Position::BeforeScheme } else { Position::BeforePath }..Position::AfterQuery].parse()?;
+    let target: Uri =
+        url[if http2 { Position::BeforeScheme } else { Position::BeforePath }..Position::AfterQuery].parse()?;
     let mut request = Request::new(Body::default());
     *request.uri_mut() = target;
     let headers = request.headers_mut();

@@ -19,10 +19,8 @@ use url::{Position, Url};
 const IDLE: Duration = Duration::from_secs(45);
 /// How old a connection gets.
 const AGE: Duration = Duration::from_secs(300);
-/// Connections that wait for one provider: as many as can be in use.
-const OF_ONE: usize = PLACES;
-/// Connections that wait, of all providers.
-const IN_ALL: usize = 2 * PLACES;
+/// Connections that wait, of all providers: as many as can be in use to one. Each takes a descriptor.
+const MOST: usize = PLACES;
 
 /// Clones are the same pool.
 #[derive(Clone, Default)]
@@ -101,13 +99,9 @@ impl Pool {
     }
 
     fn add(&self, waiting: &mut Waiting, kept: Kept) {
-        let of_one = waiting.connections.iter().filter(|idle| idle.kept.provider == kept.provider).count();
-        if of_one >= OF_ONE {
-            return;
-        }
-        if waiting.connections.len() >= IN_ALL {
-            let oldest = waiting.connections.iter().enumerate().min_by_key(|(_, idle)| idle.since);
-            oldest.map(|(at, _)| at).map(|at| waiting.connections.remove(at));
+        if waiting.connections.len() >= MOST {
+            let longest = waiting.connections.iter().enumerate().min_by_key(|(_, idle)| idle.since);
+            longest.map(|(at, _)| at).map(|at| waiting.connections.remove(at));
         }
         waiting.connections.push(Idle { kept, since: Instant::now() });
         if !waiting.tended {

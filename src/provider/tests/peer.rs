@@ -137,7 +137,9 @@ impl Peer {
         let authority = self.authority.as_ref().map(|folder| folder.path().join("ca.pem"));
         let authority = authority.map(|file| format!("ca_file = {file:?}\n")).unwrap_or_default();
         let url = &self.url;
-        example(&format!("authorize_url = \"{url}/a\"\ntoken_url = \"{url}/t\"\nrotation = \"{rotation}\"\n{authority}"))
+        example(&format!(
+            "authorize_url = \"{url}/a\"\ntoken_url = \"{url}/t\"\nrotation = \"{rotation}\"\n{authority}"
+        ))
     }
 
     pub(super) fn seen(&self) -> Seen {
