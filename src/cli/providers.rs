@@ -71,11 +71,12 @@ fn tell(service: &Service) {
     }
 }
 
-/// A service for scripts: `state` is one of five labels, `advice` the sentence for people.
+/// A service for scripts: `state` is one of six labels, `advice` the sentence for people.
 pub(super) fn as_json(service: &Service) -> Value {
     let availability = service.availability();
     let label = match availability {
         Availability::Offered => "offered",
+        Availability::Closed => "closed",
         Availability::NotConfigured => "not_configured",
         Availability::SwitchedOff => "switched_off",
         Availability::NeedsStore => "needs_store",
@@ -95,6 +96,7 @@ pub(super) fn as_json(service: &Service) -> Value {
 fn label(availability: Availability<'_>, provider: &Provider) -> &'static str {
     match availability {
         Availability::Offered => "offered",
+        Availability::Closed => "no new logins",
         Availability::NotConfigured if provider.needs_registration() => "no client id",
         Availability::NotConfigured => "not enabled",
         Availability::SwitchedOff => "switched off",
@@ -108,6 +110,7 @@ pub(super) fn advice(availability: Availability<'_>, provider: &Provider) -> Opt
     let client = format!("clients.{}", provider.id());
     match availability {
         Availability::Offered => None,
+        Availability::Closed => Some(format!("{client}.accept_logins is false; the logins it made are served")),
         Availability::NotConfigured if provider.needs_registration() => Some(format!("set {client}.id")),
         Availability::NotConfigured => Some(format!("set {client}.enabled = true; nothing is registered there")),
         Availability::SwitchedOff => Some(format!("{client}.enabled is false")),

@@ -20,6 +20,7 @@ const SECRET_LIMIT: u64 = 16 * 1024;
 fn secret_in(path: &[String]) -> Option<&'static str> {
     let (secrets, table) = match path {
         [table, _] => (IN_EACH.as_slice(), table),
+        [table, _, other, _] if table == "clients" && other == "other" => (IN_EACH.as_slice(), table),
         [table] => (IN_ONE.as_slice(), table),
         _ => return None,
     };
@@ -33,22 +34,34 @@ pub(super) fn file_key(path: &[String]) -> Option<String> {
 
 /// Where there may be a secret: the path of each.
 fn places(layers: &Layers) -> Vec<Vec<String>> {
-    let ids = |table: &str| {
-        let ids = layers.at(&[table]).and_then(Value::as_dict).map(|dict| dict.keys().cloned().collect::<Vec<_>>());
+    let ids = |table: &[&str]| {
+        let ids = layers.at(table).and_then(Value::as_dict).map(|dict| dict.keys().cloned().collect::<Vec<_>>());
         ids.unwrap_or_default()
     };
     let in_each = IN_EACH
         .iter()
-        .flat_map(|(table, key)| ids(table).into_iter().map(|id| vec![(*table).to_owned(), id, (*key).to_owned()]));
-    in_each.chain(IN_ONE.iter().map(|(table, key)| vec![(*table).to_owned(), (*key).to_owned()])).collect()
+        .flat_map(|(table, key)| ids(&[table]).into_iter().map(|id| vec![(*table).to_owned(), id, (*key).to_owned()]));
+    let in_other = ids(&["clients"]).into_iter().flat_map(|id| {
+        let names = ids(&["clients", &id, "other"]).into_iter();
+        names.map(move |name| ["clients", &id, "other", &name, "secret"].map(str::to_owned).to_vec())
+    });
+    in_each.chain(in_other).chain(IN_ONE.iter().map(|(table, key)| vec![(*table).to_owned(), (*key).to_owned()])).collect()
 }
 
 /// Whether the value at `path` is a secret as a whole. The state store's is not: it may be a URL with a password in it.
 pub(super) fn is_secret(path: &[String]) -> bool {
     match path {
         [table, key] => table == "keyring" && key == "text",
+        _ if is_in_secrets(path) => true,
         _ => file_of(path).is_some(),
     }
+}
+
+/// Whether the value at `path` is a client's `secrets`, or one of them.
+fn is_in_secrets(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    matches!(path[..], ["clients", _, "secrets"] | ["clients", _, "secrets", _])
+        || matches!(path[..], ["clients", _, "other", _, "secrets"] | ["clients", _, "other", _, "secrets", _])
 }
 
 /// The path of the `_file` key that may stand for the value at `path`.
@@ -60,7 +73,11 @@ pub(super) fn file_of(path: &[String]) -> Option<Vec<String>> {
 
 /// Whether the value at `path` is the id or the secret of a client.
 pub(super) fn is_credential(path: &[String]) -> bool {
-    let [table, _, key] = path else { return false };
+    let (table, key) = match path {
+        [table, _, key] => (table.as_str(), key.as_str()),
+        [table, _, other, _, key] if table == "clients" && other == "other" => (table.as_str(), key.as_str()),
+        _ => return is_in_secrets(path),
+    };
     IN_EACH.contains(&(table, key)) || [("clients", "id"), ("services", "client_id")].contains(&(table, key))
 }
 

@@ -707,7 +707,9 @@ fn plain_http_is_for_loopback() {
 fn known_keys() -> Vec<String> {
     let mut keys = Vec::new();
     collect_keys(&mut Vec::new(), &mut keys);
-    for (table, key) in [("clients", "secret_file"), ("services", "client_secret_file")] {
+    for (table, key) in
+        [("clients", "secret_file"), ("clients", "other.<id>.secret_file"), ("services", "client_secret_file")]
+    {
         keys.push(format!("{table}.<id>.{key}"));
     }
     keys.extend(["outbound.proxy_file", "state.store_file"].map(str::to_owned));
@@ -747,6 +749,19 @@ fn example_switched_on() -> String {
     EXAMPLE.lines().map(on).collect()
 }
 
+/// Every path that is there and has some id where `path` has `<id>`.
+fn spelled(layers: &Layers, path: &[&str]) -> Vec<Vec<String>> {
+    let mut paths = vec![Vec::new()];
+    for key in path {
+        let ids = |above: &Vec<String>| match layers.at(above) {
+            Some(Value::Dict(_, ids)) if *key == "<id>" => ids.keys().cloned().collect(),
+            _ => vec![(*key).to_owned()],
+        };
+        paths = paths.iter().flat_map(|above| ids(above).into_iter().map(|id| [&above[..], &[id]].concat())).collect();
+    }
+    paths
+}
+
 #[test]
 fn the_example_file_works_and_shows_every_key_there_is() {
     let (folder, mut sources) = sources(None);
@@ -759,13 +774,10 @@ fn the_example_file_works_and_shows_every_key_there_is() {
     let mut layers = Layers::stack(&sources).unwrap();
     for key in known_keys() {
         let path: Vec<&str> = key.split('.').collect();
-        let shown = match layers.at(&path[..1]) {
-            Some(Value::Dict(_, ids)) if path.get(1) == Some(&"<id>") => ids.keys().any(|id| {
-                let path = [&path[..1], &[id.as_str()], &path[2..]].concat();
-                layers.at(&path).is_some_and(|_| !layers.place(&path).origin.contains("built in"))
-            }),
-            _ => layers.at(&path).is_some(),
-        };
+        let named = path.contains(&"<id>");
+        let shown = spelled(&layers, &path).into_iter().any(|path| {
+            layers.at(&path).is_some_and(|_| !named || !layers.place(&path).origin.contains("built in"))
+        });
         assert!(shown, "config/authseal.toml does not show `{key}`");
     }
     super::secrets::read_files(&mut layers, &mut ConfigErrors::default());

@@ -126,6 +126,11 @@ impl Meter {
         self.set(&list::LEGACY_LAST_SEEN, &labels, seconds(self.0.clock.now()));
     }
 
+    /// So many different logins of an app registration at a provider came lately.
+    pub fn app_logins(&self, provider: &str, app: &str, logins: u64) {
+        self.set(&list::APP_LOGINS, &[app, provider], logins as f64);
+    }
+
     /// A login ended, well or not.
     pub fn login(&self, service: Option<&str>, outcome: &'static str) {
         self.count(&list::LOGINS, &[outcome, self.service(service)]);

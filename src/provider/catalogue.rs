@@ -41,7 +41,8 @@ impl Catalogue {
             let client = clients.get(&id).unwrap_or(&no_client);
             let provider = validate::provider(&id, settings, client.tenant.as_deref(), &mut faults);
             let registered = validate::client(&provider, client, &mut faults);
-            checked.insert(id, (Arc::new(provider), client, registered));
+            let others = validate::others(&provider, client, registered.as_ref(), &mut faults);
+            checked.insert(id, (Arc::new(provider), client, registered, others));
         }
         let mut catalogue = Self::default();
         let complete = services.iter().filter(|(_, settings)| settings.provider.is_some());
@@ -54,15 +55,20 @@ impl Catalogue {
                 faults.push(format!("services.{id}.provider is missing; name a table of [providers]{meant}"));
                 continue;
             };
-            let Some((provider, client, registered)) = checked.get(name) else {
+            let Some((provider, client, registered, others)) = checked.get(name) else {
                 let unknown = validate::unknown_provider(name, checked.keys());
                 faults.push(format!("services.{id}.provider {unknown}"));
                 continue;
             };
-            let registered =
+            let own =
                 validate::service_client(&id, provider, &settings, client, registered.as_ref(), &mut faults);
-            if let Some(mut service) = service(&id, settings, provider, registered, durable_store, &mut faults) {
+            if let Some(mut service) = service(&id, settings, provider, own, durable_store, &mut faults) {
                 service.switched_off = client.enabled == Some(false);
+                service.accepts_logins = client.accept_logins != Some(false);
+                // One with a client of its own may have logins that the provider's made before.
+                let own = service.client.as_ref().map(|client| client.id.as_str());
+                let theirs = registered.iter().chain(others).filter(|other| own.is_some_and(|own| own != other.id));
+                service.others = theirs.cloned().collect();
                 service.refresh_token_days = client.refresh_token_days.or(service.refresh_token_days);
                 catalogue.add(service, &mut faults);
             }
@@ -150,6 +156,8 @@ fn service(
         scopes: settings.scopes,
         provider: Arc::clone(provider),
         client,
+        others: Vec::new(),
+        accepts_logins: true,
         switched_off: false,
         needs_store: provider.rotation() == RefreshTokenPolicy::SingleUse && !durable_store,
         renewed: provider.rotation() != RefreshTokenPolicy::Static && durable_store,

@@ -22,6 +22,8 @@ use url::Url;
 #[derive(Default)]
 pub(super) struct ClientAuths {
     known: Mutex<HashMap<(String, String), Known>>,
+    /// Of clients with several secrets: which one is sent, and how many refusals there were since one was taken.
+    secrets: Mutex<HashMap<(String, String), (usize, usize)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -124,6 +126,42 @@ impl ClientAuths {
         }
     }
 
+    /// The number of the secret to send now.
+    fn secret(&self, provider: &Provider, client: &Client) -> usize {
+        self.lock_secrets().get(&key(provider, client)).map_or(0, |(at, _)| *at)
+    }
+
+    fn secret_worked(&self, provider: &Provider, client: &Client, at: usize) {
+        let before = self.lock_secrets().insert(key(provider, client), (at, 0));
+        if before.is_none_or(|(before, misses)| before != at || misses > 0) {
+            let (provider, client, number) = (&provider.id, &client.id, at + 1);
+            tracing::info!(provider, client, number, "the provider takes this secret of the client's, by its number");
+        }
+    }
+
+    /// Moves on from a secret that was refused. Returns whether each was by now, so that it may be the way.
+    fn secret_refused(&self, provider: &Provider, client: &Client, at: usize) -> bool {
+        let count = client.secrets();
+        let mut secrets = self.lock_secrets();
+        let (now, misses) = secrets.entry(key(provider, client)).or_default();
+        // Somebody else may have found out more meanwhile.
+        let is_news = *now == at;
+        if is_news {
+            (*now, *misses) = ((at + 1) % count, *misses + 1);
+        }
+        let all = is_news && *misses % count == 0;
+        drop(secrets);
+        if !all {
+            let (provider, client, number) = (&provider.id, &client.id, at + 1);
+            tracing::warn!(provider, client, number, "the provider refused a secret of the client; the next one is tried");
+        }
+        all
+    }
+
+    fn lock_secrets(&self) -> MutexGuard<'_, HashMap<(String, String), (usize, usize)>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,20 +196,23 @@ pub(super) fn candidates(client: &Client, metadata: Option<&Metadata>) -> (Vec<C
 }
 
 impl ProviderClient {
-    /// Sends a form with the client's credentials, and once more in the next way if the client is refused and
-    /// `repeatable` allows it.
+    /// Sends a form with the client's credentials. If the client is refused and `repeatable` allows it, once more with each
+    /// of its other secrets, and then in the next way.
     pub(super) async fn authenticated<T>(
         &self,
         form: Form<'_>,
         read: fn(&Provider, &Response) -> Result<T, AttemptError>,
     ) -> Result<T, AttemptError> {
-        let Form { provider, client, metadata, deadline, repeatable, .. } = form;
-        let mut first = true;
+        let Form { provider, client: registered, metadata, deadline, repeatable, .. } = form;
+        let count = registered.secrets();
+        let mut attempts = 1;
         loop {
+            let at = if count > 1 { self.client_auths().secret(provider, registered) } else { 0 };
+            let client = &registered.with_secret(at);
             let choice = self.client_auths().choose(provider, client, metadata);
             let may_repeat = |plain: bool| {
                 let allowed = repeatable == Repeatable::Yes || (repeatable == Repeatable::Unspent && plain);
-                first && choice.next.is_some() && allowed
+                (attempts < count || attempts < 2 * count && choice.next.is_some()) && allowed
             };
             let refused = OnceLock::new();
             let payload = Payload::Form(form.fields.clone(), Some((client, choice)));
@@ -188,8 +229,14 @@ impl ProviderClient {
                 }
             });
             let outcome = outcome.await.transpose();
+            if count > 1 && matches!(outcome, Some(Ok(_))) {
+                self.client_auths().secret_worked(provider, registered, at);
+            }
             match &outcome {
                 _ if client.secret.is_none() => {}
+                _ if count > 1
+                    && refused.get().is_some()
+                    && !self.client_auths().secret_refused(provider, registered, at) => {}
                 _ if refused.get().is_some() => self.client_auths().refused(provider, client, choice),
                 _ if provider.settings.client_auth.is_some() => {}
                 Some(Ok(_)) => self.client_auths().worked(provider, client, choice.auth),
@@ -204,7 +251,7 @@ impl ProviderClient {
             if let Some(outcome) = outcome {
                 return outcome;
             }
-            first = false;
+            attempts += 1;
         }
     }
 }
@@ -229,7 +276,7 @@ mod tests {
     }
 
     async fn refresh(providers: &ProviderClient, service: &Service) -> Result<(), RefreshError> {
-        providers.refresh(service, &"r".into(), Duration::from_secs(20)).await.map(|_| ())
+        providers.refresh(service, None, &"r".into(), Duration::from_secs(20)).await.map(|_| ())
     }
 
     async fn redeem(providers: &ProviderClient, service: &Service) -> bool {

@@ -41,6 +41,7 @@ mod metadata_check;
 mod outbound;
 mod printable;
 mod probe;
+mod registrations;
 mod report;
 mod rotation_check;
 mod service;
@@ -61,7 +62,7 @@ pub use outbound::{Outbound, SetupError, bundled_tls};
 pub use probe::{Probe, ProbeError};
 pub use service::{Provider, Service};
 pub use settings::{
-    ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, ProviderSettings, RefreshTokenPolicy, RevokeStyle,
+    ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, OtherRegistration, ProviderSettings, RefreshTokenPolicy, RevokeStyle,
     ServiceSettings,
 };
 pub use token_response::TokenResponse;

@@ -16,6 +16,7 @@
 //! | what an AuthID is; sealed again | [`TokenService::info`], [`TokenService::reseal`] | |
 //! | revocation, here and at the provider | [`TokenService::revoke`] | 7009 |
 
+mod apps;
 mod cache;
 mod denied;
 mod error;
@@ -30,6 +31,7 @@ mod single_flight;
 mod upstream;
 mod waiting;
 
+pub use apps::{AppRow, AppsView};
 pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
@@ -47,6 +49,7 @@ use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
+use apps::Apps;
 use cache::{TokenCache, TokenName};
 use old::OldAuthIds;
 use rotation::Rotation;
@@ -69,6 +72,7 @@ struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
     providers: Arc<ProviderClient>,
+    apps: Apps,
     cache: TokenCache,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
@@ -140,6 +144,7 @@ impl TokenService {
         Self(Arc::new(Inner {
             keyring,
             denylist,
+            apps: Apps::new(providers.catalogue(), &meter),
             providers,
             cache: TokenCache::new(clock.clone()),
             flights: Flights::new(),
@@ -231,8 +236,11 @@ impl TokenService {
         let id = &opened.login.service;
         let service = self.0.providers.catalogue().find(id.as_str());
         match service.map(|service| (service, service.availability())) {
-            Some((service, Availability::Offered)) => Ok(service),
             Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
+            Some((service, _)) if service.is_served() => match opened.login.app {
+                Some(app) if !service.serves(app) => Err(ExchangeError::UnknownApp(id.clone())),
+                _ => Ok(service),
+            },
             _ => Err(ExchangeError::NotOffered(id.clone())),
         }
     }
@@ -240,6 +248,7 @@ impl TokenService {
     fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
         let resealed = if source == Source::Fetched { self.resealed(opened, &access) } else { None };
         self.0.came(opened);
+        self.0.used_app(opened);
         let expires_in = access.seconds_left(&self.0.clock);
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
@@ -248,7 +257,8 @@ impl TokenService {
     fn resealed(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
         let keys = self.newest_keys(&keyring, opened).ok()?;
-        if renewed.is_none() && opened.epoch() >= Some(keys.epoch()) {
+        let is_marked = opened.login.app.is_some() || !self.0.apps.was_chosen(&opened.login);
+        if renewed.is_none() && is_marked && opened.epoch() >= Some(keys.epoch()) {
             return None;
         }
         let login = self.0.to_be_sealed(renewed.unwrap_or_else(|| opened.login.clone()));
