@@ -210,6 +210,7 @@ fn each_key_has_its_row() {
     let rows: Vec<_> = ROWS
         .iter()
         .map(|(key, ..)| match key.split('.').collect::<Vec<_>>().as_slice() {
+            ["clients", _, "other", _, rest @ ..] => format!("clients.<id>.other.<id>.{}", rest.join(".")),
             [table @ ("providers" | "services" | "clients"), _, rest @ ..] => {
                 format!("{table}.<id>.{}", rest.join("."))
             }
