@@ -1,6 +1,7 @@
 //! `authseal authid …`: inspect, reseal and revoke AuthIDs with the server's files, as the pages /inspect and /revoke do.
 //! Works beside a running server and without one.
 
+use super::export::{To, export};
 use super::{ConfigFile, UsageError, block_on, json};
 use crate::authid::ParseError;
 use crate::clock::Clock;
@@ -56,6 +57,17 @@ Examples:
         #[command(flatten)]
         input: Input,
     },
+    /// Read an AuthID from standard input and print the provider's refresh token in it, in plain
+    #[command(after_help = "\
+Examples:
+  authseal authid export --rclone    # asks for the AuthID, prints a remote")]
+    Export {
+        #[command(flatten)]
+        input: Input,
+        /// As a remote of an rclone.conf, with the client's id and secret
+        #[arg(long, conflicts_with = "json", required_unless_present = "json")]
+        rclone: bool,
+    },
     /// Read an AuthID or a revoke code from standard input and revoke the login, durably
     ///
     /// Adds a line to the denylist, which running servers take up by themselves.
@@ -85,7 +97,10 @@ pub(super) struct Input {
 }
 
 pub(super) fn run(command: &Command) -> anyhow::Result<()> {
-    let (Command::Inspect { input, .. } | Command::Reseal { input } | Command::Revoke { input, .. }) = command;
+    let (Command::Inspect { input, .. }
+    | Command::Reseal { input }
+    | Command::Export { input, .. }
+    | Command::Revoke { input, .. }) = command;
     if !input.argument.is_empty() {
         let advice = "send the AuthID on standard input; on the command line other users of this machine can read it, and the shell keeps it";
         return Err(UsageError(advice.to_owned()).into());
@@ -94,7 +109,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     let json = input.json;
     let text = read()?;
     block_on(async {
-        let (tokens, providers) = rooms(config)?;
+        let (tokens, providers, _) = rooms(config)?;
         let done = match command {
             Command::Inspect { test, .. } => match open(&tokens, &text).await {
                 Ok(opened) => inspect(&tokens, &providers, &opened, *test, json).await,
@@ -102,6 +117,10 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
             },
             Command::Reseal { .. } => match open(&tokens, &text).await {
                 Ok(opened) => reseal(&tokens, &opened, json).await,
+                Err(error) => Err(error),
+            },
+            Command::Export { rclone, .. } => match open(&tokens, &text).await {
+                Ok(opened) => export(&tokens, &providers, &opened, if *rclone { To::Rclone } else { To::Json }).await,
                 Err(error) => Err(error),
             },
             Command::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
@@ -207,7 +226,7 @@ fn print_json(mut answer: Value) -> anyhow::Result<()> {
 }
 
 /// What works on AuthIDs, with the files that the configuration names.
-fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> {
+pub(super) fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>, Arc<LiveKeyring>)> {
     let keyring = match &config.keyring {
         KeyringSource::File(path) => LiveKeyring::open(path)?,
         KeyringSource::Text(text) => LiveKeyring::from_text(text.expose_secret())?,
@@ -218,18 +237,10 @@ fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<ProviderClient>)> 
     let providers = Arc::new(ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), Meter::default())?);
     let keyring = Arc::new(keyring);
     let denylist = Arc::new(denylist);
-    Ok((
-        TokenService::new(
-            keyring,
-            denylist,
-            Arc::clone(&providers),
-            store,
-            Settings { legacy: config.legacy, ..Settings::default() },
-            clock,
-            Meter::default(),
-        ),
-        providers,
-    ))
+    let (meter, settings) = (Meter::default(), Settings { legacy: config.legacy, ..Settings::default() });
+    let tokens =
+        TokenService::new(Arc::clone(&keyring), denylist, Arc::clone(&providers), store, settings, clock, meter);
+    Ok((tokens, providers, keyring))
 }
 
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.

@@ -43,7 +43,7 @@ pub(super) struct Check {
 }
 
 pub(super) fn check(check: &Check) -> anyhow::Result<()> {
-    let outcome = check.configured.load();
+    let outcome = check.configured.load(None);
     let outcome = outcome.and_then(|(config, public_url)| CheckReport::new(config, public_url, check.online));
     let report = match outcome {
         Ok(report) => report,

@@ -6,6 +6,7 @@ use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use url::Url;
+use zeroize::Zeroizing;
 
 /// For commands that serve nobody.
 #[derive(Args)]
@@ -42,8 +43,8 @@ pub(super) struct Configured {
 }
 
 impl Configured {
-    /// The checked configuration of a server, and its `public_url`.
-    pub(super) fn load(&self) -> anyhow::Result<(Config, Url)> {
+    /// The checked configuration of a server, and its `public_url`; of `text` where that takes the place of every file.
+    pub(super) fn load(&self, text: Option<Zeroizing<String>>) -> anyhow::Result<(Config, Url)> {
         let mut flags = Vec::new();
         if let Some(url) = &self.public_url {
             flags.push(("public_url".to_owned(), url.clone()));
@@ -52,7 +53,7 @@ impl Configured {
             // As a list in quotes: an IPv6 address alone would look like the beginning of a list.
             flags.push(("listen".to_owned(), serde_json::to_string(&self.listen)?));
         }
-        Ok(Config::load_to_serve(&self.file.sources(flags)?)?)
+        Ok(Config::load_to_serve(&Sources { text, ..self.file.sources(flags)? })?)
     }
 }
 

@@ -16,7 +16,9 @@ mod config_args;
 mod default_path;
 mod demo;
 mod denylist;
+mod export;
 mod healthcheck;
+mod import;
 mod init;
 mod json;
 mod keys;
@@ -26,6 +28,7 @@ mod man;
 mod online_check;
 mod password;
 mod providers;
+mod remotes;
 mod replicas;
 mod serve;
 
@@ -63,12 +66,15 @@ struct Cli {
 enum Command {
     /// Run the server
     #[command(after_help = serve::EXAMPLES)]
-    Serve(Configured),
+    Serve(serve::Serve),
     /// Try everything with a pretend provider; needs no configuration
     Demo(demo::Demo),
     /// Write a first configuration, a keyring and a denylist; asks, and never overwrites
     #[command(after_help = init::EXAMPLES)]
     Init(init::Init),
+    /// Take over what runs today
+    #[command(subcommand)]
+    Import(import::Command),
     /// Check whether `serve` would start with this configuration, and what it would offer
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
@@ -152,9 +158,10 @@ pub fn main() -> ExitCode {
     let command = Cli::parse().command;
     let is_check = matches!(command, Command::Check(_));
     let outcome = match command {
-        Command::Serve(configured) => serve::serve(&configured),
+        Command::Serve(serve) => serve::serve(&serve),
         Command::Demo(demo) => demo::demo(&demo),
         Command::Init(init) => init::init(&init),
+        Command::Import(command) => import::run(&command),
         Command::Check(configured) => check::check(&configured),
         Command::Providers(providers) => providers::providers(&providers),
         Command::Config(command) => config::run(&command),

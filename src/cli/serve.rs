@@ -1,31 +1,76 @@
 //! `authseal serve`: starts the server, and ends it by signals: SIGTERM after everything under way is done, SIGINT at
 //! once. SIGHUP reads all files again.
 
+use super::import::{self, Report};
 use super::{Configured, UsageError, block_on, log};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, KeyringSource};
 use crate::denylist::Denylist;
 use crate::socket;
 use crate::watch;
 use crate::web::Server;
 use anyhow::Context;
+use clap::Args;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::field;
+use url::Url;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   authseal serve
   authseal serve --config /srv/authseal.toml \\
-      --listen 127.0.0.1:8090 --listen '[::1]:8090'";
+      --listen 127.0.0.1:8090 --listen '[::1]:8090'
+  authseal serve --oauth-server-env --dir /var/lib/authseal -- \\
+      run --hostname oauth.example.com";
 
-pub(super) fn serve(configured: &Configured) -> anyhow::Result<()> {
+#[derive(Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    configured: Configured,
+    /// Run from the settings of a duplicati/oauth-server instead of a configuration file: from its environment, which this
+    /// process has, and its command line behind `--`. Variables that begin with AUTHSEAL_ count on top
+    #[arg(long, conflicts_with = "path")]
+    oauth_server_env: bool,
+    /// The folder for keyring, denylist and state, with --oauth-server-env [default: the working directory]
+    #[arg(long, value_name = "FOLDER", requires = "oauth_server_env")]
+    dir: Option<PathBuf>,
+    /// Its command line, with --oauth-server-env
+    #[arg(last = true, value_name = "ITS COMMAND LINE", requires = "oauth_server_env")]
+    words: Vec<OsString>,
+}
+
+impl Serve {
+    /// The checked configuration, its `public_url`, and what there is to say of the settings that it was made from.
+    fn load(&self) -> anyhow::Result<(Config, Url, Report)> {
+        if !self.oauth_server_env {
+            let (config, public_url) = self.configured.load(None)?;
+            return Ok((config, public_url, Report::default()));
+        }
+        let dir = std::path::absolute(self.dir.as_deref().unwrap_or(Path::new(".")))?;
+        let (text, report) = import::from_process(&self.words, &dir)?;
+        let (config, public_url) = self.configured.load(Some(text))?;
+        match &config.keyring {
+            KeyringSource::File(file) if !file.exists() => Err(import::no_keyring(file).into()),
+            _ => Ok((config, public_url, report)),
+        }
+    }
+}
+
+pub(super) fn serve(serve: &Serve) -> anyhow::Result<()> {
     log::prepare()?;
-    let (config, public_url) = configured.load()?;
+    let (config, public_url, report) = serve.load()?;
     log::start(&config.log)?;
+    for (warns, found) in report.lines() {
+        match warns {
+            true => tracing::warn!(found, "a setting of the oauth-server is not in force here"),
+            false => tracing::info!(found, "a setting of the oauth-server"),
+        }
+    }
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     config.inputs().filter_map(watch::detached).for_each(|warning| tracing::warn!("{warning}"));
     no_core_dumps();

@@ -3,7 +3,7 @@
 
 use super::error::{ConfigErrors, Place};
 use super::lines::{Lines, Unparsed, parse_toml};
-use super::sources::{Found, Sources};
+use super::sources::Sources;
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,10 +74,9 @@ impl Layers {
         let mut everybody_reads = false;
         let mut lines = Lines::new();
         if let Some(found) = sources.read_file()? {
-            let Found { path, dict, .. } = found;
-            let metadata = Metadata::from(format!("in {}", path.display()), path.as_path());
-            figment = figment.merge(Layer { metadata, dict });
-            (file, everybody_reads, lines) = (Some(path), found.everybody_reads, found.lines);
+            let metadata = found.metadata();
+            figment = figment.merge(Layer { metadata, dict: found.dict });
+            (file, everybody_reads, lines) = (found.path, found.everybody_reads, found.lines);
         }
         let below = tree(&figment);
         for (name, mut path, text) in sources.variables() {

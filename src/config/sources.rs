@@ -21,11 +21,16 @@ const PREFIX: &str = "AUTHSEAL_";
 /// The variable that names the configuration file where the command line does not.
 const CONFIG: &str = "AUTHSEAL_CONFIG";
 
+/// Where values of a text were set that was made in memory.
+const MADE: &str = "the settings that were taken over";
+
 /// What a configuration is read from.
 #[derive(Clone, Default)]
 pub struct Sources {
     /// The file named on the command line or in `AUTHSEAL_CONFIG`; it must exist.
     pub file: Option<PathBuf>,
+    /// The text of a configuration that takes the place of every file: it was made in memory, from other settings.
+    pub text: Option<Zeroizing<String>>,
     /// Where `authseal.toml` is looked for, and where relative paths from environment and command line start.
     pub working_dir: PathBuf,
     /// The file that is read when neither of the above is there.
@@ -49,6 +54,7 @@ impl Sources {
         let named = || std::env::var_os(CONFIG).filter(|name| !name.is_empty()).map(PathBuf::from);
         Ok(Self {
             file: file.or_else(named),
+            text: None,
             working_dir: std::env::current_dir()?,
             system_file: PathBuf::from("/etc/authseal/authseal.toml"),
             env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
@@ -83,6 +89,14 @@ impl Sources {
     /// somebody who would like to lead him. Passing over it would be worse, since then another file is in force than the
     /// one that is seen there.
     pub(super) fn read_file(&self) -> Result<Option<Found>, ConfigErrors> {
+        if let Some(text) = &self.text {
+            let parsed = parse_toml(text).map_err(|Unparsed { line, sentence }| {
+                let mut faults = ConfigErrors::default();
+                faults.add(MADE, &Place::in_line(line), sentence);
+                faults
+            })?;
+            return Ok(Some(Found { path: None, everybody_reads: false, dict: parsed, lines: Lines::new() }));
+        }
         let here = self.working_dir.join(FILE_NAME);
         for path in self.candidates() {
             let fault = |place: Place, sentence: String| {
@@ -113,7 +127,7 @@ impl Sources {
             let everybody_reads = metadata.is_file() && metadata.mode() & 0o004 != 0;
             let dict =
                 parse_toml(&text).map_err(|Unparsed { line, sentence }| fault(Place::in_line(line), sentence))?;
-            return Ok(Some(Found { path, everybody_reads, dict, lines: lines(&text) }));
+            return Ok(Some(Found { path: Some(path), everybody_reads, dict, lines: lines(&text) }));
         }
         Ok(None)
     }
@@ -128,11 +142,22 @@ impl Sources {
 
 /// A configuration file that was found.
 pub(super) struct Found {
-    pub(super) path: PathBuf,
+    /// `None` for a text that was made in memory.
+    pub(super) path: Option<PathBuf>,
     /// Whether every user of this machine can read it.
     pub(super) everybody_reads: bool,
     pub(super) dict: Dict,
     pub(super) lines: Lines,
+}
+
+impl Found {
+    /// Where its values were set.
+    pub(super) fn metadata(&self) -> figment::Metadata {
+        match &self.path {
+            Some(path) => figment::Metadata::from(format!("in {}", path.display()), path.as_path()),
+            None => figment::Metadata::named(format!("in {MADE}")),
+        }
+    }
 }
 
 /// Reads a configuration file. It may be a pipe where the caller hands that over as an open descriptor, as shells do for

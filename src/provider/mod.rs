@@ -66,4 +66,4 @@ pub use settings::{
     ServiceSettings,
 };
 pub use token_response::TokenResponse;
-pub use validate::is_client_id;
+pub use validate::{RESERVED, is_client_id};

@@ -41,6 +41,17 @@ impl Service {
         self.client.as_ref().map(|client| client.app(&self.provider))
     }
 
+    /// The client id that logins are made with; `None` where there is none.
+    pub fn client_id(&self) -> Option<&str> {
+        self.client.as_ref().map(|client| client.id.as_str())
+    }
+
+    /// Client id and secret of the registration that made a login; where that is not known, of the one that makes them.
+    pub fn credentials(&self, app: Option<AppId>) -> Option<(&str, Option<&SecretString>)> {
+        let made = |client: &&Client| app.is_none_or(|app| client.app(&self.provider) == app);
+        self.registrations().find(made).map(|client| (client.id.as_str(), client.secret.as_ref()))
+    }
+
     /// The registrations of which it serves logins, by mark and client id: first the one that makes them.
     pub fn apps(&self) -> impl Iterator<Item = (AppId, &str)> {
         self.registrations().map(|client| (client.app(&self.provider), client.id.as_str()))

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 
 /// Parameters of the authorization request that are made here.
-const RESERVED: &[&str] =
+pub const RESERVED: &[&str] =
     &["client_id", "code_challenge", "code_challenge_method", "redirect_uri", "response_type", "scope", "state"];
 
 /// Checks a provider. What is faulty is left out of the result, which is then not to be used.

@@ -270,7 +270,7 @@ impl TokenService {
     ///
     /// # Errors
     /// When the state store fails and what would be sealed is of no use without it.
-    async fn with_newest_token(&self, login: &Grant) -> Result<Grant, ExchangeError> {
+    pub async fn with_newest_token(&self, login: &Grant) -> Result<Grant, ExchangeError> {
         let service = self.0.providers.catalogue().find(login.service.as_str());
         if let Some((rotation, policy)) = service.and_then(|service| self.0.rotation_of(service)) {
             rotation.adopt(login, policy).await.map_err(|_| ExchangeError::StoreDown)?;

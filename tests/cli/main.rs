@@ -10,6 +10,8 @@ mod faults;
 mod first_start;
 mod file_rights;
 mod help;
+mod import;
+mod import_rclone;
 mod init;
 #[path = "../support/keyring.rs"]
 mod keyring;

@@ -374,6 +374,8 @@ def usage(*verbs):
     below = re.search(r"^Commands:\n(.*?)(?:\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
     flags = {name: bool(value) for name, value in re.findall(r"^ +(?:-\w, )?(--[a-z][a-z-]*)( <)?", text, re.MULTILINE)}
     line = re.search(r"^Usage: authseal(.*)$", text, re.MULTILINE).group(1).replace("[OPTIONS]", "")
+    # What stands behind `--` is another program's.
+    line = re.sub(r"\[-- .*", "", line)
     return re.findall(r"^  ([a-z]+)", below.group(1), re.MULTILINE) if below else [], flags, re.search(r"[\[<]", line)
 
 
@@ -407,6 +409,8 @@ def unknown(arguments):
     _, flags, takes_more = usage(*verbs)
     while rest:
         name, is_joined, _ = rest.pop(0).partition("=")
+        if name == "--":
+            return None
         if name.startswith("--"):
             if name not in flags:
                 return name

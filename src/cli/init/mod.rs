@@ -5,6 +5,8 @@ mod ask;
 mod plan;
 mod write;
 
+pub(super) use write::{MODE, SECRET_MODE, make_folder_of, once, place};
+
 use super::UsageError;
 use super::default_path::scratch;
 use crate::clock::Clock;

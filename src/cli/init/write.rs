@@ -23,11 +23,11 @@ use url::Url;
 use zeroize::Zeroizing;
 
 /// Others may not read it: whoever adds a secret later need not think of that.
-const MODE: u32 = 0o640;
+pub(in crate::cli) const MODE: u32 = 0o640;
 /// Of the folders.
 const FOLDER_MODE: u32 = 0o750;
 /// For secrets.
-const SECRET_MODE: u32 = 0o600;
+pub(in crate::cli) const SECRET_MODE: u32 = 0o600;
 
 pub(super) fn write(plan: &Plan, providers: &Known, dry_run: bool) -> anyhow::Result<()> {
     let path = plan.dir.join(CONFIGURATION);
@@ -79,7 +79,7 @@ pub(super) fn write(plan: &Plan, providers: &Known, dry_run: bool) -> anyhow::Re
 }
 
 /// Makes the folder of a file, and those above it, if there is none; nobody but its owner and group look into it.
-fn make_folder_of(file: &Path) -> anyhow::Result<()> {
+pub(in crate::cli) fn make_folder_of(file: &Path) -> anyhow::Result<()> {
     let folder = directory(file);
     let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
     made.with_context(|| format!("cannot make the folder {}", folder.display()))
@@ -95,7 +95,11 @@ fn stays(path: &Path) -> bool {
 }
 
 /// Makes a file that is not there.
-fn once(path: &Path, dry_run: bool, make: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(in crate::cli) fn once(
+    path: &Path,
+    dry_run: bool,
+    make: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     match (path.exists(), dry_run) {
         (true, _) => drop(stays(path)),
         (false, true) => println!("would make {}", path.display()),
@@ -151,7 +155,7 @@ fn make(plan: &Plan, path: &Path, text: &str, dry_run: bool) -> anyhow::Result<(
 }
 
 /// Makes a file, whole or not at all, where there is none.
-fn place(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
+pub(in crate::cli) fn place(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
     files::create(path, mode, text).with_context(|| format!("cannot make {}", path.display()))
 }
 
