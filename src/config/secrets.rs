@@ -34,18 +34,35 @@ pub(super) fn file_key(path: &[String]) -> Option<String> {
 
 /// Where there may be a secret: the path of each.
 fn places(layers: &Layers) -> Vec<Vec<String>> {
-    let ids = |table: &[&str]| {
-        let ids = layers.at(table).and_then(Value::as_dict).map(|dict| dict.keys().cloned().collect::<Vec<_>>());
-        ids.unwrap_or_default()
+    let of = |table: &str, key: &str| ids(layers, &[table]).into_iter().map(|id| owned(&[table, &id, key])).collect();
+    let in_each = IN_EACH.iter().flat_map(|(table, key)| -> Vec<_> { of(table, key) });
+    let in_one = IN_ONE.iter().map(|(table, key)| owned(&[table, key]));
+    in_each.chain(others(layers, "secret")).chain(in_one).collect()
+}
+
+/// Where there may be a list of secrets.
+fn lists(layers: &Layers) -> Vec<Vec<String>> {
+    let of_clients = ids(layers, &["clients"]).into_iter().map(|id| owned(&["clients", &id, "secrets"]));
+    of_clients.chain(others(layers, "secrets")).collect()
+}
+
+/// The path of a key in each `[clients.<id>.other.<name>]`.
+fn others(layers: &Layers, key: &str) -> Vec<Vec<String>> {
+    let of = |id: &String| {
+        let names = ids(layers, &["clients", id, "other"]);
+        names.iter().map(|name| owned(&["clients", id, "other", name, key])).collect::<Vec<_>>()
     };
-    let in_each = IN_EACH
-        .iter()
-        .flat_map(|(table, key)| ids(&[table]).into_iter().map(|id| vec![(*table).to_owned(), id, (*key).to_owned()]));
-    let in_other = ids(&["clients"]).into_iter().flat_map(|id| {
-        let names = ids(&["clients", &id, "other"]).into_iter();
-        names.map(move |name| ["clients", &id, "other", &name, "secret"].map(str::to_owned).to_vec())
-    });
-    in_each.chain(in_other).chain(IN_ONE.iter().map(|(table, key)| vec![(*table).to_owned(), (*key).to_owned()])).collect()
+    ids(layers, &["clients"]).iter().flat_map(of).collect()
+}
+
+/// The keys of a table of tables.
+fn ids(layers: &Layers, table: &[&str]) -> Vec<String> {
+    let dict = layers.at(table).and_then(Value::as_dict);
+    dict.into_iter().flat_map(|dict| dict.keys().cloned()).collect()
+}
+
+fn owned(path: &[&str]) -> Vec<String> {
+    path.iter().map(|key| (*key).to_owned()).collect()
 }
 
 /// Whether the value at `path` is a secret as a whole. The state store's is not: it may be a URL with a password in it.
@@ -121,6 +138,7 @@ fn judge_inline(layers: &Layers) -> Option<String> {
     let file = layers.file.as_ref().filter(|_| layers.everybody_reads)?.display().to_string();
     let in_file = |path: &[&str]| layers.at(path).is_some_and(|value| layers.is_in_file(value.tag()));
     let holds_secret = in_file(&["keyring", "text"])
+        || lists(layers).iter().any(|path| in_file(&path.iter().map(String::as_str).collect::<Vec<_>>()))
         || places(layers).iter().any(|path| {
             // A store's place is a secret only where there is a password in it.
             let plain = layers.at(path).and_then(Value::as_str).is_some_and(|text| !text.contains('@'));

@@ -240,8 +240,9 @@ fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_th
         "clients.dropbox.secret_file (in {dir}/authseal.toml, line 3) names a file that every user of this machine";
     let inline_key = "{dir}/authseal.toml holds a secret, and every user of this machine";
     let text = "keyring.text = \"hunter2-Zw3\"\n";
+    let list = "[clients.dropbox]\nid = \"i\"\nsecrets = [\"hunter2-Zw3\", \"hunter2-Zw4\"]\n";
     for (toml, config_is_secret, said) in
-        [(inline, true, inline_key), (own, true, inline_key), (text, true, inline_key), (of_file, false, of_file_key)]
+        [(inline, true, inline_key), (list, true, inline_key), (own, true, inline_key), (text, true, inline_key), (of_file, false, of_file_key)]
     {
         let (folder, sources) = sources(None);
         let dir = folder.path();
@@ -509,6 +510,46 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "providers.box.name = \"hunter2-Zw3\"\nclients.box.id = \"1\"",
         "clients.box.secret is missing; providers.box wants a client with a secret",
+    ),
+    (
+        "clients.google.other.old = { id = \"hunter2-Zw3\" }",
+        "clients.google.other has registrations, and none makes logins; give clients.google.id",
+    ),
+    (
+        "clients.google = { id = \"1\", other.old.secret = \"hunter2-Zw3\" }",
+        "clients.google.other.old.id is missing; give the client id of this registration",
+    ),
+    (
+        "clients.google = { id = \"hunter2-Zw3\", other.old.id = \"hunter2-Zw3\" }",
+        "clients.google.other.old.id is the client id of another registration there",
+    ),
+    (
+        "clients.google = { id = \"1\", other = { a.id = \"hunter2-Zw3\", b.id = \"hunter2-Zw3\" } }",
+        "clients.google.other.b.id is the client id of another registration there",
+    ),
+    (
+        "clients.box = { id = \"1\", secret = \"x\", other.old.id = \"hunter2-Zw3\" }",
+        "clients.box.other.old.secret is missing; providers.box wants a client with a secret",
+    ),
+    (
+        "clients.google = { id = \"1\", secret = \"x\", secrets = [\"hunter2-Zw3\"] }",
+        "clients.google.secrets is given beside `secret`; keep one of them",
+    ),
+    (
+        "clients.google = { id = \"1\", secrets = [\"hunter2-Zw3\", \"hunter2-Zw3\"] }",
+        "clients.google.secrets has the same secret twice; keep one",
+    ),
+    (
+        "clients.google = { id = \"1\", secrets = [\"hunter2-1\", \"hunter2-2\", \"hunter2-3\", \"hunter2-4\", \"hunter2-5\"] }",
+        "clients.google.secrets has more than 4 entries",
+    ),
+    ("clients.google = { id = \"1\", secrets = [\"\", \"hunter2-Zw3\"] }", "clients.google.secrets"),
+    ("clients.google.secrets = [\"hunter2-Zw3\"]", "clients.google.secret stands alone; give clients.google.id too"),
+    ("[[clients.google]]\nid = \"hunter2-Zw3\"", "clients.google (in {dir}/authseal.toml) must be a table of keys"),
+    ("clients.google.other = [\"hunter2-Zw3\"]", "clients.google.other (in {dir}/authseal.toml) must be a table of keys"),
+    (
+        "clients.google.other.old.sceret = \"hunter2-Zw3\"",
+        "clients.google.other.old.sceret (in {dir}/authseal.toml) is not a known key; did you mean `secret`?",
     ),
     (
         "providers.box.name = \"hunter2-Zw3\"\nclients.box.tenant = \"1\"",

@@ -173,3 +173,113 @@ impl ProviderClient {
         done.ok_or(refused.unwrap_or(ProviderError::NotOffered))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Reply, StubServer};
+    use super::super::{Catalogue, ClientRegistration, Outbound, ProviderSettings, ServiceSettings};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::meter::Meter;
+
+    const TOKENS: &str = r#"{"access_token":"at","expires_in":3600,"refresh_token":"next"}"#;
+
+    /// A provider with two registrations, whose answers come in this order.
+    async fn started(rotation: &str, replies: Vec<Reply>) -> (ProviderClient, StubServer) {
+        let stub = StubServer::with(replies).await;
+        let provider = format!(
+            "authorize_url = \"{0}/a\"\ntoken_url = \"{0}/t\"\nrevoke_url = \"{0}/r\"\nclient_auth = \"body\"\n\
+             rotation = \"{rotation}\"",
+            stub.url
+        );
+        let provider: ProviderSettings = toml::from_str(&provider).unwrap();
+        let clients = "id = 'new'\nsecret = 's'\n[other.old]\nid = 'old'\nsecret = 's'";
+        let clients: ClientRegistration = toml::from_str(clients).unwrap();
+        let scopes = vec!["files".to_owned()];
+        let service = ServiceSettings { provider: Some("p".into()), scopes, ..ServiceSettings::default() };
+        let catalogue = Catalogue::build(
+            [("p".to_owned(), provider)].into(),
+            [("s".to_owned(), service)].into(),
+            [("p".to_owned(), clients)].into(),
+            true,
+        );
+        let providers =
+            ProviderClient::new(catalogue.unwrap(), &Outbound::default(), Clock::system(), Meter::default());
+        (providers.unwrap(), stub)
+    }
+
+    /// The clients that were sent, request by request.
+    fn asked(stub: &StubServer) -> String {
+        let bodies = stub.bodies();
+        let client = |body: &String| ["new", "old"].into_iter().find(|id| body.contains(&format!("client_id={id}")));
+        bodies.iter().map(|body| client(body).unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn refused(code: &str) -> Reply {
+        Reply::Http("400 Bad Request", format!("{{\"error\":\"{code}\"}}"))
+    }
+
+    #[tokio::test]
+    async fn a_login_of_no_known_registration_moves_on_after_a_refusal_alone() {
+        let moves = ["invalid_grant", "invalid_client", "unauthorized_client", "odd_error"].map(refused);
+        let stays = [
+            Reply::Close,
+            Reply::Http("500 Internal Server Error", r#"{"error":"invalid_grant"}"#.to_owned()),
+            Reply::Http("503 Service Unavailable", String::new()),
+            Reply::Http("429 Too Many Requests", String::new()),
+            Reply::Http("200 OK", "<html>".to_owned()),
+            refused("interaction_required"),
+        ];
+        for rotation in ["none", "rolling", "single_use"] {
+            for (first, moves_on) in moves.iter().map(|reply| (reply, true)).chain(stays.iter().map(|r| (r, false))) {
+                // What may be repeated is: so the same reply twice.
+                let second = if moves_on { Reply::Http("200 OK", TOKENS.into()) } else { first.clone() };
+                let (providers, stub) = started(rotation, vec![first.clone(), second]).await;
+                let service = providers.catalogue().find("s").unwrap();
+                let outcome = providers.refresh(service, None, &"r".into(), BUDGET).await;
+                let seen = asked(&stub);
+                if moves_on {
+                    let app = outcome.ok().unwrap().1;
+                    assert_eq!((seen.as_str(), app), ("new old", AppId::new("p", "old")), "{first:?}");
+                } else {
+                    assert!(outcome.is_err() && !seen.contains("old"), "{rotation} {first:?}: {seen}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_of_a_known_registration_is_never_sent_with_another_client() {
+        let replies = ["invalid_grant", "invalid_client", "unauthorized_client", "odd_error"].map(refused);
+        for (reply, id) in replies.iter().flat_map(|reply| ["new", "old"].map(|id| (reply, id))) {
+            let (providers, stub) = started("single_use", vec![reply.clone(), refused("invalid_token")]).await;
+            let service = providers.catalogue().find("s").unwrap();
+            let app = Some(AppId::new("p", id));
+            assert!(providers.refresh(service, app, &"r".into(), BUDGET).await.is_err());
+            let _ = providers.revoke(service, app, &"r".into()).await;
+            assert_eq!(asked(&stub), format!("{id} {id}"), "{reply:?}");
+        }
+        // One that is not here any more is sent with none.
+        let (providers, stub) = started("none", Vec::new()).await;
+        let service = providers.catalogue().find("s").unwrap();
+        let gone = Some(AppId::new("p", "gone"));
+        let failed = providers.refresh(service, gone, &"r".into(), BUDGET).await.err().unwrap();
+        assert_eq!((failed.failure, failed.in_doubt), (ProviderError::NotOffered, false));
+        assert_eq!(providers.revoke(service, gone, &"r".into()).await, Err(ProviderError::NotOffered));
+        assert_eq!(asked(&stub), "");
+    }
+
+    #[tokio::test]
+    async fn a_login_is_dead_when_each_registration_says_so_and_otherwise_that_ones_whose_secret_fails() {
+        for (replies, reported) in [
+            (["invalid_grant", "invalid_grant"], ProviderError::Refused(ErrorClass::LoginAgain)),
+            (["invalid_client", "invalid_grant"], ProviderError::Misconfigured),
+            (["invalid_grant", "invalid_client"], ProviderError::Misconfigured),
+        ] {
+            let (providers, _stub) = started("single_use", replies.map(refused).to_vec()).await;
+            let service = providers.catalogue().find("s").unwrap();
+            let failed = providers.refresh(service, None, &"r".into(), BUDGET).await.err().unwrap();
+            assert_eq!(failed.failure, reported, "{replies:?}");
+        }
+    }
+}
