@@ -64,6 +64,10 @@ fn print(catalogue: &Catalogue) {
 fn tell(service: &Service) {
     let provider = &service.provider;
     println!("{}, {} at {}: {}", service.id, service.name, provider.name(), label(service.availability(), provider));
+    for (app, client_id) in service.apps() {
+        let makes = service.app() == Some(app) && service.accepts_logins();
+        println!("  app {app}, client id {client_id}: {}", if makes { "makes logins" } else { "serves its logins" });
+    }
     advice(service.availability(), provider).into_iter().for_each(|advice| println!("  {advice}"));
     if !matches!(service.availability(), Availability::Gone { .. }) {
         provider.console_url().into_iter().for_each(|url| println!("  register at {url}"));

@@ -108,9 +108,7 @@ fn of_id(
     match is_client_id(facts, id) {
         Some(false) => {
             let other = other(", but like one of ").unwrap_or_default();
-            doubt(
-                &format!("does not look like a client id of {name}{other}; copy it once more from the console"),
-            );
+            doubt(&format!("does not look like a client id of {name}{other}; copy it once more from the console"));
         }
         // An operator's own provider may call its clients as it likes.
         None if is_built_in(provider, layers) => {
@@ -138,9 +136,7 @@ fn of_secret(
     if secret == id {
         doubt("is the same as the client id; the secret is another text of the console");
     } else if is_client_id(facts, secret) == Some(true) {
-        doubt(
-            &format!("looks like an id and not like a secret of {name}; the secret is shown once, when it is made"),
-        );
+        doubt(&format!("looks like an id and not like a secret of {name}; the secret is shown once, when it is made"));
     }
 }
 

@@ -3,8 +3,8 @@
 
 use super::error::{ConfigErrors, line};
 use super::layers::Layers;
-use crate::clock::UnixTime;
 use super::registrations::registrations;
+use crate::clock::UnixTime;
 use crate::provider::ClientRegistration;
 use jiff::Timestamp;
 use std::collections::BTreeMap;

@@ -31,9 +31,7 @@ impl<'a> Registration<'a> {
 }
 
 /// All of them.
-pub(super) fn registrations(
-    clients: &BTreeMap<String, ClientRegistration>,
-) -> impl Iterator<Item = Registration<'_>> {
+pub(super) fn registrations(clients: &BTreeMap<String, ClientRegistration>) -> impl Iterator<Item = Registration<'_>> {
     clients.iter().flat_map(|(provider, client)| {
         let current = Registration {
             provider,

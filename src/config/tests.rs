@@ -241,9 +241,13 @@ fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_th
     let inline_key = "{dir}/authseal.toml holds a secret, and every user of this machine";
     let text = "keyring.text = \"hunter2-Zw3\"\n";
     let list = "[clients.dropbox]\nid = \"i\"\nsecrets = [\"hunter2-Zw3\", \"hunter2-Zw4\"]\n";
-    for (toml, config_is_secret, said) in
-        [(inline, true, inline_key), (list, true, inline_key), (own, true, inline_key), (text, true, inline_key), (of_file, false, of_file_key)]
-    {
+    for (toml, config_is_secret, said) in [
+        (inline, true, inline_key),
+        (list, true, inline_key),
+        (own, true, inline_key),
+        (text, true, inline_key),
+        (of_file, false, of_file_key),
+    ] {
         let (folder, sources) = sources(None);
         let dir = folder.path();
         fs::write(dir.join("authseal.toml"), toml).unwrap();
@@ -546,7 +550,10 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("clients.google = { id = \"1\", secrets = [\"\", \"hunter2-Zw3\"] }", "clients.google.secrets"),
     ("clients.google.secrets = [\"hunter2-Zw3\"]", "clients.google.secret stands alone; give clients.google.id too"),
     ("[[clients.google]]\nid = \"hunter2-Zw3\"", "clients.google (in {dir}/authseal.toml) must be a table of keys"),
-    ("clients.google.other = [\"hunter2-Zw3\"]", "clients.google.other (in {dir}/authseal.toml) must be a table of keys"),
+    (
+        "clients.google.other = [\"hunter2-Zw3\"]",
+        "clients.google.other (in {dir}/authseal.toml) must be a table of keys",
+    ),
     (
         "clients.google.other.old.sceret = \"hunter2-Zw3\"",
         "clients.google.other.old.sceret (in {dir}/authseal.toml) is not a known key; did you mean `secret`?",
@@ -816,9 +823,9 @@ fn the_example_file_works_and_shows_every_key_there_is() {
     for key in known_keys() {
         let path: Vec<&str> = key.split('.').collect();
         let named = path.contains(&"<id>");
-        let shown = spelled(&layers, &path).into_iter().any(|path| {
-            layers.at(&path).is_some_and(|_| !named || !layers.place(&path).origin.contains("built in"))
-        });
+        let shown = spelled(&layers, &path)
+            .into_iter()
+            .any(|path| layers.at(&path).is_some_and(|_| !named || !layers.place(&path).origin.contains("built in")));
         assert!(shown, "config/authseal.toml does not show `{key}`");
     }
     super::secrets::read_files(&mut layers, &mut ConfigErrors::default());

@@ -60,8 +60,7 @@ impl Catalogue {
                 faults.push(format!("services.{id}.provider {unknown}"));
                 continue;
             };
-            let own =
-                validate::service_client(&id, provider, &settings, client, registered.as_ref(), &mut faults);
+            let own = validate::service_client(&id, provider, &settings, client, registered.as_ref(), &mut faults);
             if let Some(mut service) = service(&id, settings, provider, own, durable_store, &mut faults) {
                 service.switched_off = client.enabled == Some(false);
                 service.accepts_logins = client.accept_logins != Some(false);
@@ -96,6 +95,11 @@ impl Catalogue {
     /// The services that can be used here, by name.
     pub fn offered(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.all().filter(|service| service.availability() == Availability::Offered)
+    }
+
+    /// The services whose logins are served here, by name: those that can be used, and those that make no new logins.
+    pub fn served(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.all().filter(|service| service.is_served())
     }
 
     fn add(&mut self, service: Service, faults: &mut Vec<String>) {

@@ -170,7 +170,8 @@ impl ProviderClient {
                 return revoked(self.authenticated(form, token_response::revoked).await);
             }
             RevokeStyle::TokenOnly => Payload::Form(token, None),
-            RevokeStyle::Bearer => match self.refresh(service, Some(client.app(provider)), refresh_token, BUDGET).await {
+            RevokeStyle::Bearer => match self.refresh(service, Some(client.app(provider)), refresh_token, BUDGET).await
+            {
                 Ok((tokens, _)) => {
                     access_token = tokens.access_token;
                     Payload::Bearer(&access_token)
@@ -232,8 +233,8 @@ pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Pr
 
 #[cfg(test)]
 mod tests {
-    use super::super::service::PLACES;
     use super::super::ErrorClass;
+    use super::super::service::PLACES;
     use super::super::testing::{Reply, StubServer, example, with_urls};
     use super::*;
 
@@ -535,8 +536,10 @@ mod tests {
         let start = Instant::now();
         assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::TimedOut));
         assert!((16..18).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
-        let short =
-            providers.refresh(&service, None, &"t".into(), Duration::from_secs(2)).await.map_err(|failed| failed.failure);
+        let short = providers
+            .refresh(&service, None, &"t".into(), Duration::from_secs(2))
+            .await
+            .map_err(|failed| failed.failure);
         assert!(short.is_ok());
         assert_eq!(stub.seen().len(), 3);
     }

@@ -153,7 +153,12 @@ impl ClientAuths {
         drop(secrets);
         if !all {
             let (provider, client, number) = (&provider.id, &client.id, at + 1);
-            tracing::warn!(provider, client, number, "the provider refused a secret of the client; the next one is tried");
+            tracing::warn!(
+                provider,
+                client,
+                number,
+                "the provider refused a secret of the client; the next one is tried"
+            );
         }
         all
     }

@@ -62,8 +62,8 @@ pub use outbound::{Outbound, SetupError, bundled_tls};
 pub use probe::{Probe, ProbeError};
 pub use service::{Provider, Service};
 pub use settings::{
-    ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, OtherRegistration, ProviderSettings, RefreshTokenPolicy, RevokeStyle,
-    ServiceSettings,
+    ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, OtherRegistration, ProviderSettings, RefreshTokenPolicy,
+    RevokeStyle, ServiceSettings,
 };
 pub use token_response::TokenResponse;
 pub use validate::{RESERVED, is_client_id};

@@ -64,7 +64,7 @@ impl ProviderClient {
     pub async fn probe(&self, redirect_uri: &str, deadline: Instant) -> Vec<Probe> {
         let now = Instant::now();
         let half = now + deadline.saturating_duration_since(now) / 2;
-        let offered = self.catalogue().all().filter(|service| service.is_served());
+        let offered = self.catalogue().served();
         let mut providers: BTreeMap<_, Vec<_>> = BTreeMap::new();
         offered.for_each(|service| providers.entry(service.provider.id()).or_default().push(service));
         let probes =

@@ -77,7 +77,7 @@ pub struct AppRow {
 impl Apps {
     pub(super) fn new(catalogue: &Catalogue, meter: &Meter) -> Self {
         let mut rows: BTreeMap<(String, String), Known> = BTreeMap::new();
-        for service in catalogue.all().filter(|service| service.is_served()) {
+        for service in catalogue.served() {
             let provider = service.provider.id();
             for (app, client) in service.apps() {
                 let known = rows.entry((provider.to_owned(), client.to_owned())).or_insert_with(|| Known {

@@ -62,7 +62,8 @@ impl Inner {
         let outcome = match self.rotation_of(service) {
             Some((rotation, policy)) => {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
-                let ask = |token, time| async move { self.refresh_with_app(service, login, &token, time).await }.boxed();
+                let ask =
+                    |token, time| async move { self.refresh_with_app(service, login, &token, time).await }.boxed();
                 rotation.exchange(login, policy, use_cached, deadline, &ask).await
             }
             None => {

@@ -107,9 +107,8 @@ async fn a_marked_authid_goes_to_its_own_registration_and_never_to_another() {
 async fn only_a_plain_refusal_moves_on_to_the_next_registration() {
     let who = Profile::box_com();
     for fault in [Fault::json(500, "{}"), Fault::json(429, "{}")] {
-        let (emulator, app) = start(who, |toml| {
-            format!("{toml}{}[legacy]\nv2 = true\n[refresh]\nwait_seconds = 0\n", other(&who))
-        });
+        let (emulator, app) =
+            start(who, |toml| format!("{toml}{}[legacy]\nv2 = true\n[refresh]\nwait_seconds = 0\n", other(&who)));
         let authid = format!("v2:{}:{}", who.service, emulator.log_in_at(OLD).refresh.unwrap());
         emulator.misbehave(fault);
         assert_ne!(app.refresh(&authid).await.status, 200);
