@@ -2,7 +2,10 @@
 //! operator corrects a configuration in one round.
 
 use super::service::{Client, Provider, Service};
-use super::{Availability, ClientRegistration, Flow, ProviderSettings, RefreshTokenPolicy, ServiceSettings, validate};
+use super::{
+    Availability, ClientRegistration, Flow, ProviderSettings, RefreshTokenPolicy, ServiceSettings, validate,
+    validate_clients,
+};
 use crate::authid::ServiceId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -40,8 +43,8 @@ impl Catalogue {
         for (id, settings) in providers {
             let client = clients.get(&id).unwrap_or(&no_client);
             let provider = validate::provider(&id, settings, client.tenant.as_deref(), &mut faults);
-            let registered = validate::client(&provider, client, &mut faults);
-            let others = validate::others(&provider, client, registered.as_ref(), &mut faults);
+            let registered = validate_clients::client(&provider, client, &mut faults);
+            let others = validate_clients::others(&provider, client, registered.as_ref(), &mut faults);
             checked.insert(id, (Arc::new(provider), client, registered, others));
         }
         let mut catalogue = Self::default();
@@ -60,7 +63,8 @@ impl Catalogue {
                 faults.push(format!("services.{id}.provider {unknown}"));
                 continue;
             };
-            let own = validate::service_client(&id, provider, &settings, client, registered.as_ref(), &mut faults);
+            let own =
+                validate_clients::service_client(&id, provider, &settings, client, registered.as_ref(), &mut faults);
             if let Some(mut service) = service(&id, settings, provider, own, durable_store, &mut faults) {
                 service.switched_off = client.enabled == Some(false);
                 service.accepts_logins = client.accept_logins != Some(false);
@@ -246,7 +250,7 @@ mod tests {
             ClientRegistration { id: Some("i".into()), tenant: Some("t".into()), ..ClientRegistration::default() };
         let mut faults = Vec::new();
         let provider = validate::provider("p", settings, client.tenant.as_deref(), &mut faults);
-        validate::client(&provider, &client, &mut faults);
+        validate_clients::client(&provider, &client, &mut faults);
         assert_eq!((provider.issuer(), faults), (Some("https://x.example/t"), Vec::new()));
     }
 

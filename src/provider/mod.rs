@@ -51,6 +51,7 @@ mod testing;
 mod token_response;
 mod unclear_errors;
 mod validate;
+mod validate_clients;
 
 pub use availability::Availability;
 pub use catalogue::Catalogue;

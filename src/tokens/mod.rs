@@ -20,6 +20,7 @@ mod apps;
 mod cache;
 mod denied;
 mod error;
+mod granted;
 mod inspect;
 mod obtain;
 mod old;
@@ -34,6 +35,7 @@ mod waiting;
 pub use apps::{AppRow, AppsView};
 pub use cache::AccessToken;
 pub use error::ExchangeError;
+pub use granted::{Granted, Source};
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use old::{OldRow, OldView};
 pub use opened::{Opened, Seal, Settings};
@@ -42,7 +44,7 @@ pub use revoke::{Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
-use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode, ServiceId};
+use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
@@ -87,44 +89,6 @@ struct Inner {
     rotation: Option<Rotation>,
     clock: Clock,
     meter: Meter,
-}
-
-/// What an AuthID gave.
-pub struct Granted {
-    /// The access token.
-    pub access: Arc<AccessToken>,
-    /// Seconds it has left.
-    pub expires_in: u64,
-    /// What the AuthID is for.
-    pub service: ServiceId,
-    /// Where the access token comes from.
-    pub source: Source,
-    /// The same login sealed again, when that is better than what was sent: under the primary instead of an older
-    /// epoch, or around a newer refresh token. Only of [`Source::Fetched`]: memory holds no AuthID, and sealing one for
-    /// each answer from there would cost more than the rest of it.
-    pub resealed: Option<AuthId>,
-}
-
-/// Where an access token comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// It was just fetched, for this request or for one that came at the same time.
-    Fetched,
-    /// It is remembered, and good for long enough.
-    Memory,
-    /// It is remembered and would have been replaced, but the provider or the store fails.
-    Spare,
-}
-
-impl Source {
-    /// The kind in a word, for what is counted.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Fetched => "fetched",
-            Self::Memory => "cached",
-            Self::Spare => "spare",
-        }
-    }
 }
 
 impl TokenService {

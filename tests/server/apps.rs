@@ -2,7 +2,6 @@
 //! login goes to the one that made it, and which one that is, is found out where its AuthID does not say so.
 
 use crate::admin::ADMIN;
-use crate::browser::UI;
 use crate::emulator::{Emulator, Fault, Profile};
 use crate::rotation::{log_in, spent};
 use crate::spawn::{TestApp, spawn_at, spawn_beside};
@@ -12,6 +11,7 @@ use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3700);
 const STORE: &str = "[state]\nstore = \"dir:state\"\n";
+const UI: &str = "http://localhost:8200";
 const OLD: &str = "old-app";
 
 /// One of each policy: tokens that stay, that live on for a while, and that work once.

@@ -1,6 +1,6 @@
 //! What comes over the wire, taken apart strictly: routes, forms, the client's credentials.
 
-use super::profile::Profile;
+use super::Shared;
 use super::refusal::Refusal;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
