@@ -516,19 +516,19 @@ const BAD_FILES: &[(&str, &str)] = &[
         "clients.box.secret is missing; providers.box wants a client with a secret",
     ),
     (
-        "clients.google.other.old = { id = \"hunter2-Zw3\" }",
+        "clients.google.other.old = { id = \"x\", secret = \"hunter2-Zw3\" }",
         "clients.google.other has registrations, and none makes logins; give clients.google.id",
     ),
     (
-        "clients.google = { id = \"1\", other.old.secret = \"hunter2-Zw3\" }",
+        "clients.google = { id = \"1\", secret = \"x\", other.old.secret = \"hunter2-Zw3\" }",
         "clients.google.other.old.id is missing; give the client id of this registration",
     ),
     (
-        "clients.google = { id = \"hunter2-Zw3\", other.old.id = \"hunter2-Zw3\" }",
+        "clients.google = { id = \"hunter2-Zw3\", secret = \"x\", other.old = { id = \"hunter2-Zw3\", secret = \"x\" } }",
         "clients.google.other.old.id is the client id of another registration there",
     ),
     (
-        "clients.google = { id = \"1\", other = { a.id = \"hunter2-Zw3\", b.id = \"hunter2-Zw3\" } }",
+        "clients.google = { id = \"1\", secret = \"x\", other = { a = { id = \"hunter2-Zw3\", secret = \"x\" }, b = { id = \"hunter2-Zw3\", secret = \"x\" } } }",
         "clients.google.other.b.id is the client id of another registration there",
     ),
     (

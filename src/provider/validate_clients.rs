@@ -87,9 +87,6 @@ fn secrets(
     if one.is_some() && !all.is_empty() {
         fault("is given beside `secret`; keep one of them");
     }
-    if all.iter().any(|secret| secret.trim().is_empty()) {
-        fault("has an empty entry; leave it out");
-    }
     if all.iter().enumerate().any(|(at, secret)| all[..at].contains(secret)) {
         fault("has the same secret twice; keep one");
     }

@@ -130,8 +130,9 @@ async fn the_secrets_of_a_registration_are_tried_in_order_and_the_one_that_works
     for who in policies() {
         let secret = who.secret.unwrap();
         let several = format!("secrets = [\"new-se-cret\", \"{secret}\"]");
-        let (emulator, app) = start(who, |toml| toml.replace(&format!("secret = \"{secret}\""), &several));
-        let authid = app.log_in(&emulator);
+        let one = format!("secret = \"{secret}\"");
+        let (emulator, app) = start(who, |toml| format!("{}[legacy]\nv2 = true\n", toml.replace(&one, &several)));
+        let authid = format!("v2:{}:{}", who.service, emulator.log_in().refresh.unwrap());
         let secrets = || {
             let calls = emulator.calls();
             let secret = |call: &crate::emulator::Call| {
