@@ -387,8 +387,8 @@ mod tests {
                 let words: Vec<_> = match label.values {
                     Values::Words(words) => words.to_vec(),
                     Values::Elsewhere => match label.name {
-                        // Digits alone or `none`; three digits; what begins with a letter comes behind.
-                        "epoch" | "code" => vec![],
+                        // Digits alone or `none`; three digits; what begins with a letter comes behind. Eight characters.
+                        "epoch" | "code" | "app" => vec![],
                         "outcome" => words::REFRESHES.to_vec(),
                         "method" => [&words::METHODS[..], &[OTHER]].concat(),
                         "kind" => vec!["memory", "dir", "redis"],
