@@ -549,7 +549,6 @@ const BAD_FILES: &[(&str, &str)] = &[
     ),
     ("clients.google = { id = \"1\", secrets = [\"\", \"hunter2-Zw3\"] }", "clients.google.secrets"),
     ("clients.google.secrets = [\"hunter2-Zw3\"]", "clients.google.secret stands alone; give clients.google.id too"),
-    ("[[clients.google]]\nid = \"hunter2-Zw3\"", "clients.google (in {dir}/authseal.toml) must be a table of keys"),
     (
         "clients.google.other = [\"hunter2-Zw3\"]",
         "clients.google.other (in {dir}/authseal.toml) must be a table of keys",

@@ -100,7 +100,7 @@ impl Rejection {
             ),
             ExchangeError::NotOffered(_) => Self::of_failure(ProviderError::NotOffered, None, provider),
             ExchangeError::UnknownApp(_) => Self::operator(format!(
-                "The app at {provider} that this AuthID was made with is no longer configured on this server. Please create a new AuthID, or ask the server's operator"
+                "The app at {provider} that this AuthID was made with is no longer configured on this server. Please tell the server's operator"
             )),
             // The configuration sees to the rest of its shape.
             ExchangeError::Gone(_, reason) => Self::permanent(reason.trim_end_matches(['.', ' ']).to_owned()),
