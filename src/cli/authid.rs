@@ -2,6 +2,7 @@
 //! Works beside a running server and without one.
 
 use super::export::{To, export};
+use super::standard_input::read;
 use super::{ConfigFile, UsageError, block_on, json};
 use crate::authid::ParseError;
 use crate::clock::Clock;
@@ -14,19 +15,16 @@ use crate::seal::Epoch;
 use crate::store::Store;
 use crate::tokens::{ExchangeError, Opened, ProviderRevocation, ProviderRevocationMode, Settings, TokenService};
 use crate::web::verdict;
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Read};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a provider is waited for at the end that was asked with a token which works once: as long as a call takes.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long after a line the next one of the same paste comes at the latest.
-const PASTED: Duration = Duration::from_millis(100);
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -246,34 +244,6 @@ pub(super) fn rooms(config: Config) -> anyhow::Result<(TokenService, Arc<Provide
 /// Before anything is said of an AuthID: until it opens, it may say of itself what it likes.
 async fn open(tokens: &TokenService, text: &SecretString) -> anyhow::Result<Opened> {
     tokens.open(text.expose_secret()).await.map_err(|refused| anyhow!("{}", in_words(&refused)))
-}
-
-/// What is typed or pasted, or all that is piped in.
-fn read() -> anyhow::Result<SecretString> {
-    let mut text = String::new();
-    if io::stdin().is_terminal() {
-        eprintln!("Paste the AuthID and press Enter:");
-        text = typed()?;
-    } else {
-        io::stdin().take(64 * 1024).read_to_string(&mut text).context("cannot read standard input")?;
-    }
-    let text = SecretString::from(text);
-    if text.expose_secret().trim().is_empty() {
-        bail!("nothing came on standard input; pipe the AuthID in");
-    }
-    Ok(text)
-}
-
-/// A line from the terminal, and the lines that came with it: of an AuthID that was pasted with line breaks, the rest
-/// would go to the shell.
-fn typed() -> anyhow::Result<String> {
-    let (sender, lines) = mpsc::channel();
-    std::thread::spawn(move || io::stdin().lines().try_for_each(|line| sender.send(line)));
-    let mut text = lines.recv().unwrap_or_else(|_| Ok(String::new())).context("cannot read standard input")?;
-    while let Ok(Ok(line)) = lines.recv_timeout(PASTED) {
-        text = text + "\n" + &line;
-    }
-    Ok(text)
 }
 
 /// For operators, who can look at the keyring.

@@ -31,6 +31,7 @@ mod providers;
 mod remotes;
 mod replicas;
 mod serve;
+mod standard_input;
 
 use crate::app::StartupError;
 use crate::config::ConfigErrors;

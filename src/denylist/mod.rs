@@ -3,7 +3,7 @@
 //! The file is the truth; what is in memory follows it. With two exceptions, both on the safe side: a file that has
 //! become faulty does not replace the rules read before, and a grant revoked by this process is refused from that
 //! moment on. From the bottom up: one line ([`rule`](Rule)), the rules laid out for looking up ([`Rules`]), the text
-//! ([`parse`]), the file, and upon it the list of a running server ([`Denylist`]) and the changes of the command line
+//! ([`parse()`]), the file, and upon it the list of a running server ([`Denylist`]) and the changes of the command line
 //! ([`add`], [`remove`]); `compaction` says which rules are needed no more.
 
 mod compaction;

@@ -5,7 +5,7 @@
 //! What still comes is remembered for the operator, who wants to know when the old ones can be turned off.
 
 use super::{ExchangeError, Inner, Opened, Seal, TokenService};
-use crate::authid::{Grant, GrantId, ServiceId, strip};
+use crate::authid::{Grant, GrantId, ParseError, ServiceId, strip};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::legacy::{Accepted, Folder, FolderError, OldAuthId, Version};
 use secrecy::SecretString;
@@ -92,7 +92,12 @@ impl TokenService {
         {
             return self.open_old(old).await;
         }
-        opened
+        opened.map_err(|error| match error {
+            // Of a kind that is taken, and none of it.
+            ExchangeError::Parse(ParseError::Version1) if taken.folder.is_some() => ParseError::Malformed.into(),
+            ExchangeError::Parse(ParseError::Version2(_)) if taken.v2 => ParseError::Malformed.into(),
+            other => other,
+        })
     }
 
     async fn open_old(&self, old: OldAuthId) -> Result<Opened, ExchangeError> {

@@ -100,6 +100,9 @@ pub(in crate::web) fn log_unopened(
     app: &App,
 ) -> Rejection {
     let counted = || app.limits().invalid_authid(client::of(request, app));
+    if let ExchangeError::Guessed(wait) = refused {
+        return Rejection::too_many(*wait);
+    }
     match refused.is_guess().then(counted) {
         Some(Err(wait)) => Rejection::too_many(wait),
         _ => {

@@ -376,7 +376,7 @@ def usage(*verbs):
     line = re.search(r"^Usage: authseal(.*)$", text, re.MULTILINE).group(1).replace("[OPTIONS]", "")
     # What stands behind `--` is another program's.
     line = re.sub(r"\[-- .*", "", line)
-    return re.findall(r"^  ([a-z]+)", below.group(1), re.MULTILINE) if below else [], flags, re.search(r"[\[<]", line)
+    return re.findall(r"^  ([a-z][a-z-]*)", below.group(1), re.MULTILINE) if below else [], flags, re.search(r"[\[<]", line)
 
 
 def commands(text):

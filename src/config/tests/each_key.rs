@@ -375,8 +375,8 @@ async fn travelled(config: Config) -> Vec<String> {
         format!("access token for {expires_in:?}, refresh token for {refresh_token_expires_in:?}")
     };
     lines.push(format!("redeemed: {:?}", redeemed.as_ref().map(life)));
-    lines.push(format!("missing scopes: {:?}", redeemed.ok().map(|tokens| tokens.missing_scopes(&service).join(" "))));
     let refreshed = providers.refresh(service, None, &"r".into(), Duration::from_secs(20)).await;
+    lines.push(format!("missing scopes: {:?}", redeemed.ok().map(|tokens| tokens.missing_scopes(service).join(" "))));
     lines.push(format!("refreshed: {:?}", refreshed.err().unwrap().failure));
     lines.push(format!("revoked: {:?}", providers.revoke(service, None, &"r".into()).await));
     lines
