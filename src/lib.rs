@@ -33,3 +33,6 @@ pub mod socket;
 pub mod web;
 pub mod demo;
 pub mod cli;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;

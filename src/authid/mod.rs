@@ -5,6 +5,8 @@
 //! would slip past lists of revoked ones. `docs/authid-format.md` describes the format for other implementations.
 
 mod content;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod grant;
 mod ids;
 mod pasted;

@@ -156,27 +156,27 @@ async fn inspect(
 }
 
 async fn reseal(tokens: &TokenService, opened: &Opened, json: bool) -> anyhow::Result<()> {
-    let anew = tokens.reseal(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
-    let authid = anew.authid.expose();
-    let code = anew.revoke_code.expose_secret();
+    let resealed = tokens.reseal(opened).await.map_err(|refused| anyhow!("{}", in_words(&refused)))?;
+    let authid = resealed.authid.expose();
+    let code = resealed.revoke_code.expose_secret();
     let grant = opened.login.id;
     if json {
-        let (epoch, before) = (anew.epoch.number(), opened.epoch().map(Epoch::number));
+        let (epoch, before) = (resealed.epoch.number(), opened.epoch().map(Epoch::number));
         let answer = json!({ "authid": authid, "revoke_code": code, "grant": grant.to_string(), "epoch": epoch, "epoch_before": before });
         return print_json(answer);
     }
     match opened.epoch() {
         None => eprintln!(
             "login {grant}: sealed under epoch {} now; the old AuthID stays good as long as it is taken",
-            anew.epoch
+            resealed.epoch
         ),
-        Some(before) if before == anew.epoch => {
+        Some(before) if before == resealed.epoch => {
             eprintln!("login {grant}: sealed once more under epoch {before}; the AuthID that was read stays good")
         }
         Some(before) => {
             eprintln!(
                 "login {grant}: sealed under epoch {} now; the AuthID under epoch {before} stays good",
-                anew.epoch
+                resealed.epoch
             )
         }
     }

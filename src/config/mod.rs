@@ -16,6 +16,7 @@ mod layers;
 mod limits;
 mod lines;
 mod listening;
+mod networks;
 mod outbound;
 mod raw;
 mod registrations;

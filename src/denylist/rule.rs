@@ -161,7 +161,9 @@ fn epoch_rule<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Rule, Line
         Some("login-before") => {
             let time = words.next().and_then(parse_time).ok_or(LineError::LoginBefore)?;
             // Logins are known to the second: one in the second that `time` falls into may be older.
-            Rule::LoginBefore(epoch, time.as_second().saturating_add(i64::from(time.subsec_nanosecond() > 0)))
+            let second = time.as_second().saturating_add(i64::from(time.subsec_nanosecond() > 0));
+            // The last second that there is has none after it, and what is read must be what can be written.
+            Rule::LoginBefore(epoch, second.min(Timestamp::MAX.as_second()))
         }
         Some(_) => return Err(LineError::EpochTail),
     };

@@ -123,18 +123,18 @@ impl Folder {
         if let Some(stored) = self.remembered(digest) {
             return Ok(stored);
         }
-        let signature = match fs::metadata(self.path.join(file)) {
+        let stamp = match fs::metadata(self.path.join(file)) {
             Ok(metadata) => FileStamp::new(&metadata),
             Err(error) if error.kind() == ErrorKind::NotFound && !self.path.is_dir() => return Err(FolderError::Gone),
             Err(error) => return Err(StoredError::from(Unread::from(error)).into()),
         };
         let looked_at = self.clock.uptime();
-        if let Some(known) = self.good.get(&digest).filter(|known| known.file == signature) {
+        if let Some(known) = self.good.get(&digest).filter(|known| known.file == stamp) {
             let stored = known.stored.clone();
-            self.good.insert(digest, Arc::new(Known { file: signature, looked_at, stored: stored.clone() }));
+            self.good.insert(digest, Arc::new(Known { file: stamp, looked_at, stored: stored.clone() }));
             return Ok(stored);
         }
-        if self.wrong.get(&digest) == Some(signature) {
+        if self.wrong.get(&digest) == Some(stamp) {
             return Err(StoredError::Closed(AesCryptError::WrongPassword).into());
         }
         let name = u128::from_str_radix(file, 16).unwrap_or_default();
@@ -143,12 +143,12 @@ impl Folder {
             Ok(stored) => {
                 self.guesses.give_back(name);
                 let stored = Arc::new(stored);
-                self.good.insert(digest, Arc::new(Known { file: signature, looked_at, stored: stored.clone() }));
+                self.good.insert(digest, Arc::new(Known { file: stamp, looked_at, stored: stored.clone() }));
                 Ok(stored)
             }
             Err(error) => {
                 match error {
-                    StoredError::Closed(AesCryptError::WrongPassword) => self.wrong.insert(digest, signature),
+                    StoredError::Closed(AesCryptError::WrongPassword) => self.wrong.insert(digest, stamp),
                     _ => self.guesses.give_back(name),
                 }
                 Err(error.into())

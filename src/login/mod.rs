@@ -18,6 +18,8 @@ mod deliver;
 mod error;
 mod fetch_limit;
 mod fetch_token;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod issue;
 mod login_context;
 mod mailbox;
@@ -50,7 +52,7 @@ use std::time::Duration;
 pub const BROWSER_COOKIE_LIFETIME: i64 = login_context::CONTEXT_LIFETIME;
 /// How long a user may take at the provider, in seconds.
 pub const STATE_LIFETIME: i64 = login_context::STATE_LIFETIME;
-/// How many finished logins are remembered, to tell a reloaded callback from a first one.
+/// How many callbacks are remembered, to tell a reloaded one from a first one.
 const MAX_SEEN: u64 = 10_000;
 /// How long: longer than a state lives.
 const SEEN: Duration = Duration::from_secs(900);
@@ -183,10 +185,11 @@ impl Logins {
     }
 
     /// The authorization response (RFC 6749 section 4.1.2), and the access token request that follows from it. Without
-    /// `state` anybody may have sent it here, so that takes the user's word.
+    /// `state` anybody may have sent it here, so that takes the user's word. All of the response is checked before the
+    /// code is spent.
     ///
     /// # Errors
-    /// Everything is checked before the code is spent.
+    /// Any [`LoginError`].
     pub async fn complete(
         &self,
         callback: &Callback,
@@ -245,10 +248,10 @@ impl Logins {
     }
 
     /// Ends a login with a login token that the user made at the provider and pasted. `admit` is asked before the
-    /// provider is.
+    /// provider is, and everything is checked before the token is spent.
     ///
     /// # Errors
-    /// Everything is checked before the token is spent.
+    /// Any [`LoginError`].
     pub async fn exchange_login_token(
         &self,
         service: &Arc<Service>,

@@ -2,6 +2,7 @@
 //! browser's URL or pushed beforehand (RFC 9126), so that the browser carries a reference alone.
 
 use super::call::Response;
+use super::client::{BUDGET, offered};
 use super::client_auth::{Form, Repeatable};
 use super::discovery::Metadata;
 use super::error::{AttemptError, ProviderError};
@@ -75,8 +76,27 @@ fn pushed_to<'a>(provider: &'a Provider, metadata: Option<&'a Metadata>) -> Resu
 }
 
 impl ProviderClient {
+    /// Where to send a browser for consent (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `challenge` is the S256 one.
+    ///
+    /// # Errors
+    /// When the service is not offered or has no such flow, its endpoints cannot be discovered, or the request is to be
+    /// pushed and the provider does not take it.
+    pub async fn authorize_url(
+        &self,
+        service: &Service,
+        redirect_uri: &str,
+        state: &str,
+        challenge: Option<&str>,
+    ) -> Result<Url, ProviderError> {
+        let (provider, client) = offered(service)?;
+        let deadline = Instant::now() + BUDGET;
+        let metadata = self.discovery().metadata(provider, self.http(), deadline).await?;
+        let request = Request::new(service, client, redirect_uri, state, challenge);
+        self.requested((provider, client), metadata.as_deref(), request, deadline).await
+    }
+
     /// The URL that a browser takes to the provider.
-    pub(super) async fn requested(
+    async fn requested(
         &self,
         (provider, client): (&Provider, &Client),
         metadata: Option<&Metadata>,

@@ -2,7 +2,6 @@
 //! 6), and revocation (RFC 7009). What differs between providers is read from their settings; how the client's
 //! credentials and the HTTP request are sent is left to `client_auth` and `http`.
 
-use super::authorization::Request;
 use super::call::{Call, Payload};
 use super::client_auth::{ClientAuths, Form, Repeatable};
 use super::discovery::Discovery;
@@ -20,7 +19,6 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use url::Url;
 
 /// How long a call takes at most that is given no budget of its own.
 pub(super) const BUDGET: Duration = Duration::from_secs(20);
@@ -78,25 +76,6 @@ impl ProviderClient {
     /// All services.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue
-    }
-
-    /// Where to send a browser for consent (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `challenge` is the S256 one.
-    ///
-    /// # Errors
-    /// When the service is not offered or has no such flow, its endpoints cannot be discovered, or the request is to be
-    /// pushed and the provider does not take it.
-    pub async fn authorize_url(
-        &self,
-        service: &Service,
-        redirect_uri: &str,
-        state: &str,
-        challenge: Option<&str>,
-    ) -> Result<Url, ProviderError> {
-        let (provider, client) = offered(service)?;
-        let deadline = Instant::now() + BUDGET;
-        let metadata = self.discovery.metadata(provider, &self.http, deadline).await?;
-        let request = Request::new(service, client, redirect_uri, state, challenge);
-        self.requested((provider, client), metadata.as_deref(), request, deadline).await
     }
 
     /// Changes a code for tokens (RFC 6749 section 4.1.3). `callback` holds all parameters that came with the code.

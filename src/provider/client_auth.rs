@@ -5,16 +5,15 @@
 //! A code is never sent a second time: some servers spend it although they refuse the client. What was found out is
 //! kept in the process, by provider and client, and is bounded by these.
 
-use super::call::{Call, Payload, Response};
+use super::ClientAuth;
+use super::call::Response;
 use super::client_credentials::{Choice, encoded};
 use super::discovery::Metadata;
-use super::error::{AttemptError, ProviderError};
 use super::json::Members;
 use super::service::{Client, Provider};
-use super::{ClientAuth, ProviderClient};
 use secrecy::ExposeSecret;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use url::Url;
 
@@ -88,7 +87,7 @@ impl ClientAuths {
         Choice { auth, why, next: Some(ways[(at + 1) % ways.len()]).filter(|next| *next != auth) }
     }
 
-    fn worked(&self, provider: &Provider, client: &Client, auth: ClientAuth) {
+    pub(super) fn worked(&self, provider: &Provider, client: &Client, auth: ClientAuth) {
         let before = self.lock().insert(key(provider, client), Known { auth, worked: true });
         if before.is_some_and(|before| !before.worked) {
             tracing::info!(
@@ -99,7 +98,7 @@ impl ClientAuths {
         }
     }
 
-    fn refused(&self, provider: &Provider, client: &Client, choice: Choice) {
+    pub(super) fn refused(&self, provider: &Provider, client: &Client, choice: Choice) {
         tracing::warn!(
             provider = provider.id,
             client_auth = choice.auth.name(),
@@ -118,7 +117,7 @@ impl ClientAuths {
     }
 
     /// Leaves a way that was taken since another one was refused, and has not worked since.
-    fn pass_over(&self, provider: &Provider, client: &Client, choice: Choice) {
+    pub(super) fn pass_over(&self, provider: &Provider, client: &Client, choice: Choice) {
         let mut known = self.lock();
         let tried = known.get_mut(&key(provider, client)).filter(|known| known.auth == choice.auth && !known.worked);
         if let (Some(known), Some(auth)) = (tried, choice.next) {
@@ -127,11 +126,11 @@ impl ClientAuths {
     }
 
     /// The number of the secret to send now.
-    fn secret(&self, provider: &Provider, client: &Client) -> usize {
+    pub(super) fn secret(&self, provider: &Provider, client: &Client) -> usize {
         self.lock_secrets().get(&key(provider, client)).map_or(0, |(at, _)| *at)
     }
 
-    fn secret_worked(&self, provider: &Provider, client: &Client, at: usize) {
+    pub(super) fn secret_worked(&self, provider: &Provider, client: &Client, at: usize) {
         let before = self.lock_secrets().insert(key(provider, client), (at, 0));
         if before.is_none_or(|(before, misses)| before != at || misses > 0) {
             let (provider, client, number) = (&provider.id, &client.id, at + 1);
@@ -140,7 +139,7 @@ impl ClientAuths {
     }
 
     /// Moves on from a secret that was refused. Returns whether each was by now, so that it may be the way.
-    fn secret_refused(&self, provider: &Provider, client: &Client, at: usize) -> bool {
+    pub(super) fn secret_refused(&self, provider: &Provider, client: &Client, at: usize) -> bool {
         let count = client.secrets();
         let mut secrets = self.lock_secrets();
         let (now, misses) = secrets.entry(key(provider, client)).or_default();
@@ -200,72 +199,10 @@ pub(super) fn candidates(client: &Client, metadata: Option<&Metadata>) -> (Vec<C
     (ways, why)
 }
 
-impl ProviderClient {
-    /// Sends a form with the client's credentials. If the client is refused and `repeatable` allows it, once more with each
-    /// of its other secrets, and then in the next way.
-    pub(super) async fn authenticated<T>(
-        &self,
-        form: Form<'_>,
-        read: fn(&Provider, &Response) -> Result<T, AttemptError>,
-    ) -> Result<T, AttemptError> {
-        let Form { provider, client: registered, metadata, deadline, repeatable, .. } = form;
-        let count = registered.secrets();
-        let mut attempts = 1;
-        loop {
-            let at = if count > 1 { self.client_auths().secret(provider, registered) } else { 0 };
-            let client = &registered.with_secret(at);
-            let choice = self.client_auths().choose(provider, client, metadata);
-            let may_repeat = |plain: bool| {
-                let allowed = repeatable == Repeatable::Yes || (repeatable == Repeatable::Unspent && plain);
-                (attempts < count || attempts < 2 * count && choice.next.is_some()) && allowed
-            };
-            let refused = OnceLock::new();
-            let payload = Payload::Form(form.fields.clone(), Some((client, choice)));
-            let call = Call { provider, service: Some(form.service), name: form.name, url: form.url.clone(), payload };
-            let outcome = self.http().send(&call, deadline, repeatable == Repeatable::Yes, |provider, answer| {
-                match refuses_client(provider, answer) {
-                    // Not an error yet, and so not reported as one.
-                    Some(plain) if may_repeat(*refused.get_or_init(|| plain)) => Ok(None),
-                    Some(plain) => {
-                        refused.get_or_init(|| plain);
-                        read(provider, answer).map(Some)
-                    }
-                    None => read(provider, answer).map(Some),
-                }
-            });
-            let outcome = outcome.await.transpose();
-            if count > 1 && matches!(outcome, Some(Ok(_))) {
-                self.client_auths().secret_worked(provider, registered, at);
-            }
-            match &outcome {
-                _ if client.secret.is_none() => {}
-                _ if count > 1
-                    && refused.get().is_some()
-                    && !self.client_auths().secret_refused(provider, registered, at) => {}
-                _ if refused.get().is_some() => self.client_auths().refused(provider, client, choice),
-                _ if provider.settings.client_auth.is_some() => {}
-                Some(Ok(_)) => self.client_auths().worked(provider, client, choice.auth),
-                // Some servers do not call it by its name when the secret is not where they look for it.
-                Some(Err(fault))
-                    if matches!(fault.failure, ProviderError::Misconfigured | ProviderError::Unclear { .. }) =>
-                {
-                    self.client_auths().pass_over(provider, client, choice);
-                }
-                _ => {}
-            }
-            if let Some(outcome) = outcome {
-                return outcome;
-            }
-            attempts += 1;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Reply, StubServer, example};
-    use super::super::{RefreshError, Service};
-    use super::*;
+    use super::super::{ProviderClient, ProviderError, RefreshError, Service};
     use std::time::Duration;
 
     fn ok() -> Reply {

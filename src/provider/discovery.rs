@@ -139,7 +139,7 @@ impl CachedMetadata {
 }
 
 /// A document, or where else it is.
-enum Found {
+pub(super) enum Found {
     Document(Box<Metadata>),
     Elsewhere(Url),
     Nothing,
@@ -147,9 +147,9 @@ enum Found {
 
 /// What is wrong with a response, in words, if it is of no use.
 #[derive(Default)]
-struct Wrong {
-    why: OnceLock<String>,
-    other: OnceLock<String>,
+pub(super) struct Wrong {
+    pub(super) why: OnceLock<String>,
+    pub(super) other: OnceLock<String>,
 }
 
 impl Wrong {
@@ -213,7 +213,7 @@ fn places(issuer: &str) -> Option<(Url, Option<Url>)> {
 }
 
 /// Section 4.3 there: a document that speaks for another issuer is not to be used.
-fn read(provider: &Provider, answer: &Response, wrong: &Wrong) -> Result<Found, AttemptError> {
+pub(super) fn read(provider: &Provider, answer: &Response, wrong: &Wrong) -> Result<Found, AttemptError> {
     if let (300..400, Some(place)) = (answer.status, &answer.location) {
         return Ok(Found::Elsewhere(place.clone()));
     }

@@ -7,7 +7,8 @@
 //! | Journey | Function | RFC |
 //! | --- | --- | --- |
 //! | to the consent page | [`ProviderClient::authorize_url`] | 6749 §4.1.1, PKCE 7636 §4.3, pushed 9126 |
-//! | an error in the callback | [`Provider::callback_error`] | 6749 §4.1.2.1, issuer 9207 |
+//! | whose callback it is | [`Provider::is_issuer`] | 9207 §2.4 |
+//! | an error in the callback | [`Provider::callback_error`] | 6749 §4.1.2.1 |
 //! | code to tokens | [`ProviderClient::redeem`] | 6749 §4.1.3, PKCE 7636 §4.5 |
 //! | login token to tokens | [`ProviderClient::exchange_login_token`] | 6749 §4.3.2 |
 //! | refresh token to access token | [`ProviderClient::refresh`] | 6749 §6 |
@@ -18,8 +19,10 @@
 //! | `check --online` | [`ProviderClient::probe`] | |
 //!
 //! Data: `settings` as written, `validate` and `endpoint` check them, `service` and `catalogue` as checked. Calls:
-//! `client` → `client_auth` → `http` (limits, retry) → `call` (one request, one response), with addresses from `dns`.
+//! `authorization` → `client` → `authenticated_call` → `http` (limits, retry) → `call` (one request, one response), with
+//! addresses from `dns`.
 
+mod authenticated_call;
 mod authorization;
 mod availability;
 mod call;
@@ -34,6 +37,8 @@ mod endpoint;
 mod error;
 mod error_code;
 mod expiry;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod http;
 mod json;
 mod login_token;

@@ -77,7 +77,7 @@ fn is_https(app: &App) -> bool {
 }
 
 /// The value of the one cookie of this name in all `Cookie` headers, whatever else is in them.
-fn only<'a>(headers: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a str> {
+pub(super) fn only<'a>(headers: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a str> {
     let pairs = headers.flat_map(|header| header.split(|byte| *byte == b';'));
     let mut values = pairs.filter_map(|pair| {
         let equals = pair.iter().position(|byte| *byte == b'=')?;

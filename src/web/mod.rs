@@ -21,6 +21,8 @@ mod audit;
 mod client;
 mod cookie;
 mod exchange;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod handlers;
 mod middleware;
 mod request;

@@ -42,7 +42,7 @@ fn every_example_can_be_pasted_from_a_terminal_of_80_columns() {
     // A shell reads each example; what it would run is asked for its help, which comes after what is wrong with it.
     let programs = "set -e -o pipefail; HOME=$PWD; mkdir -p .zfunc .config/fish/completions\n\
                     mkdir -p .local/share/bash-completion/completions; touch file old lines\n\
-                    authseal() { \"$0\" \"$@\" --help > /dev/null; }; kubectl() { :; }; jq() { :; }; grep() { :; }; pass() { :; }\n";
+                    authseal() { local words=() word; for word; do [[ $word != -- ]] || words+=(--help); words+=(\"$word\"); done; \"$0\" \"${words[@]}\" --help > /dev/null; }; kubectl() { :; }; jq() { :; }; grep() { :; }; pass() { :; }\n";
     let shell = |example: &str| {
         let script = format!("{programs}{example}");
         let mut command = empty(folder.path(), "bash", &["-c", &script, env!("CARGO_BIN_EXE_authseal")]);

@@ -104,9 +104,10 @@ def test_a_failed_refresh_names_service_provider_client_and_what_the_provider_an
 def test_an_authid_that_does_not_open_is_told_with_who_sent_it_and_believed_in_nothing_else(started):
     machine = started("server.trusted_proxies = ['127.0.0.0/8']")
     ours = machine.authid(1)
+    old = "an AuthID of version 2, which duplicati/oauth-server makes; `legacy.v2 = true` has them served"
     sent = {
-        f"v2:{SERVICE}:a-refresh-token": ("an AuthID of version 2", SERVICE),
-        "v2:made-up:a-refresh-token": ("an AuthID of version 2", None),
+        f"v2:{SERVICE}:a-refresh-token": (old, SERVICE),
+        "v2:made-up:a-refresh-token": (old, None),
         ours.replace(SERVICE, "made-up"): ("sealed with another server's key, or damaged", None),
         ours[:-2] + ("AA" if ours[-2:] != "AA" else "BA"): ("sealed with another server's key, or damaged", SERVICE),
     }

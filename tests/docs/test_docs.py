@@ -372,7 +372,7 @@ def usage(*verbs):
     text = subprocess.run([BINARY, *verbs, "--help"], check=True, capture_output=True, text=True, timeout=60).stdout
     text = text.split("\nExamples:")[0]
     below = re.search(r"^Commands:\n(.*?)(?:\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    flags = {name: bool(value) for name, value in re.findall(r"^ +(?:-\w, )?(--[a-z][a-z-]*)( <)?", text, re.MULTILINE)}
+    flags = {name: bool(value) for name, value in re.findall(r"^ +(?:-\w, )?(--[a-z][a-z0-9-]*)( <)?", text, re.MULTILINE)}
     line = re.search(r"^Usage: authseal(.*)$", text, re.MULTILINE).group(1).replace("[OPTIONS]", "")
     # What stands behind `--` is another program's.
     line = re.sub(r"\[-- .*", "", line)

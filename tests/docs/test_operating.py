@@ -186,7 +186,7 @@ def set_to(block, **values):
 
 
 def test_a_leaked_authid(machine, run):
-    with_authid, with_id, with_time = sections()["A leaked AuthID"]
+    with_authid, with_id, with_time, with_hash = sections()["A leaked AuthID"]
     leaked, stolen, old, other = (machine.authid(1, login=login) for login in (0, 0, 2 * DAY, 0))
     (machine.folder / "leaked.txt").write_text(leaked)
     printed = run([with_authid], FOLDER=str(machine.folder))
@@ -200,8 +200,25 @@ def test_a_leaked_authid(machine, run):
     yesterday = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - DAY))
     run([set_to(with_time, LEAKED_AT=yesterday)], FOLDER=str(machine.folder))
     until(lambda: machine.refresh(old)[0] == 401)
+    run([with_hash], FOLDER=str(machine.folder))
     assert machine.works(other)
-    assert machine.authseal("denylist", "check").stdout.endswith(b"good; 3 rules: 0 of epochs, 0 of services, 1 of older logins, 2 of single logins\n")
+    assert machine.authseal("denylist", "check").stdout.endswith(
+        b"good; 4 rules: 0 of epochs, 0 of services, 1 of older logins, 2 of single logins, 1 of old AuthIDs\n"
+    )
+
+
+def test_old_authids(tmp_path, provider, run):
+    machine = Machine(tmp_path / "etc" / "authseal", provider)
+    machine.authseal("keys", "new")
+    toml = machine.folder / "authseal.toml"
+    toml.write_text("legacy.v2 = true\n" + toml.read_text())
+    try:
+        machine.start()
+        assert machine.works(f"v2:{SERVICE}:a-refresh-token")
+        printed = run(sections()["Old AuthIDs"], FOLDER=str(machine.folder))
+        assert SERVICE in printed and "a-refresh-token" not in printed, printed
+    finally:
+        machine.stop()
 
 
 def test_a_leaked_client_secret(tmp_path, provider, tools, run):

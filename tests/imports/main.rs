@@ -172,6 +172,8 @@ fn an_id_in_code_is_found_and_one_in_a_comment_is_not() {
 fn only_the_tests_at_the_foot_of_a_file_are_left_out() {
     assert_eq!(before_tests("a\n#[cfg(test)]\nstatic B: u8 = 1;\nc\n"), "a\n#[cfg(test)]\nstatic B: u8 = 1;\nc\n");
     assert_eq!(before_tests("a\n#[cfg(test)]\nmod tests {\n}\n"), "a\n");
+    let elsewhere = "a\n#[cfg(test)]\nmod testing;\nmod b;\n";
+    assert_eq!(before_tests(&format!("{elsewhere}#[cfg(test)]\nmod tests {{\n}}\n")), elsewhere);
 }
 
 /// What is wrong where the loops `found` are not the ones that are `known`, in whatever order their files are named.

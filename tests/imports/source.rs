@@ -9,7 +9,7 @@ pub(crate) struct Source {
     pub(crate) code: String,
 }
 
-/// Every file below `src/` but those that hold nothing but tests.
+/// Every file below `src/` but those that hold nothing but tests, or the properties that tests and fuzz targets check.
 pub(crate) fn sources() -> Vec<Source> {
     let mut folders = vec![PathBuf::from("src")];
     let mut files = Vec::new();
@@ -17,7 +17,7 @@ pub(crate) fn sources() -> Vec<Source> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap_or_default();
-            if name == "tests" {
+            if name == "tests" || name == "fuzzing" {
             } else if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -31,8 +31,11 @@ pub(crate) fn sources() -> Vec<Source> {
     files
 }
 
+/// `code` up to its tests. A module of tests that lies in a file of its own ends nothing.
 pub(crate) fn before_tests(code: &str) -> &str {
-    code.find("#[cfg(test)]\nmod ").map_or(code, |end| &code[..end])
+    const HEAD: &str = "#[cfg(test)]\nmod ";
+    let inline = |at: &usize| code[at + HEAD.len()..].trim_start_matches(is_name).starts_with(" {");
+    code.match_indices(HEAD).map(|(at, _)| at).find(inline).map_or(code, |end| &code[..end])
 }
 
 pub(crate) fn is_name(char: char) -> bool {

@@ -123,7 +123,8 @@ async fn a_connection_ends_when_what_it_waits_for_does_not_come_in_time() {
         app.clock.advance(Duration::from_secs(*then));
         let rest = client.rest().await;
         assert_eq!(rest.get(9..12).unwrap_or_default(), *words, "{what}: {rest}");
-        assert_eq!(ended(&app, reason).await, before + 1, "{what}");
+        // The client sees the end a moment before it is counted.
+        until(Duration::from_secs(10), async || ended(&app, reason).await == before + 1).await;
     }
 }
 

@@ -8,12 +8,13 @@
 mod adopt;
 mod boot;
 mod driver;
+mod pending_writes;
 mod record;
 mod records;
 mod state_machine;
 #[cfg(test)]
 mod tests;
-mod pending_writes;
+mod under_way;
 
 use super::cache::AccessToken;
 use super::error::ExchangeError;
@@ -32,10 +33,11 @@ use record::Record;
 use records::{Found, Records};
 use secrecy::SecretString;
 use state_machine::{Outcome, Wanted};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use under_way::UnderWay;
 
 /// A record is kept for this long after the provider would have ended an unused login; or this long, where it is not
 /// known when that is. Whoever comes after that is told to log in again.
@@ -69,10 +71,6 @@ pub(super) struct Rotation {
     under_way: UnderWay,
     meter: Meter,
 }
-
-/// The logins whose provider is being asked right now with a token that works once.
-#[derive(Default)]
-struct UnderWay(Mutex<BTreeSet<GrantId>>);
 
 /// What became of an act upon the newest refresh token of a login.
 pub(super) enum Acted<T> {
@@ -285,26 +283,6 @@ impl Rotation {
             Err(RefreshError { failure: ProviderError::Refused(_), .. }) => Err(ExchangeError::StoreDown),
             Err(RefreshError { failure, status, .. }) => Err(ExchangeError::Provider(failure, status)),
         }
-    }
-}
-
-impl UnderWay {
-    /// Until what is returned is dropped.
-    fn begin(&self, grant: GrantId) -> impl Drop {
-        self.grants().insert(grant);
-        Asking(self, grant)
-    }
-
-    fn grants(&self) -> MutexGuard<'_, BTreeSet<GrantId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct Asking<'a>(&'a UnderWay, GrantId);
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        self.0.grants().remove(&self.1);
     }
 }
 

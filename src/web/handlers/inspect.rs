@@ -31,7 +31,7 @@ struct InspectedPage<'a> {
     /// When the person logged in, and when the refresh token came; none of an old AuthID.
     login_at: Option<When>,
     sealed_at: Option<When>,
-    /// When the login ends of age, and whether a server that remembers the newer tokens gets around it.
+    /// When the login expires, and whether a server that remembers the newer tokens gets around it.
     ends: Option<When>,
     without_store: bool,
     /// None of an old AuthID.
@@ -87,7 +87,7 @@ pub(in crate::web) async fn post(
             if app.tokens().is_unproven(&opened) {
                 may_test(&opened, &request, &app)?;
             }
-            Ok(anew(&opened, &request, &app).await)
+            Ok(reseal(&opened, &request, &app).await)
         }
         _ => Ok(ask_again(StatusCode::BAD_REQUEST, &Text::new("reason.bad_form"), &request, &app)),
     }
@@ -146,22 +146,22 @@ fn show(
     page::show(request, app, StatusCode::OK, "inspected.html", page)
 }
 
-async fn anew(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
+async fn reseal(opened: &Opened, request: &HttpRequest, app: &App) -> HttpResponse {
     let AuthIdInfo { service, service_name, grant, .. } = app.tokens().info(opened);
     let proven = app.tokens().prove(opened).await;
-    let anew = match proven {
+    let outcome = match proven {
         Ok(()) => app.tokens().reseal(opened).await,
         Err(refused) => Err(refused),
     };
-    match anew {
-        Ok(anew) => {
-            audit::made_anew(opened, anew.epoch, request, app);
+    match outcome {
+        Ok(resealed) => {
+            audit::made_anew(opened, resealed.epoch, request, app);
             let service_name = service_name.as_deref().unwrap_or(service.as_str());
             let page = AnewPage {
                 service_name,
-                authid: anew.authid.expose(),
+                authid: resealed.authid.expose(),
                 grant: grant.to_string(),
-                revoke_code: anew.revoke_code.expose_secret(),
+                revoke_code: resealed.revoke_code.expose_secret(),
                 revoke_url: page::revoke_url(app),
             };
             page::show(request, app, StatusCode::OK, "anew.html", page)

@@ -8,7 +8,7 @@ use actix_web::body::{BoxBody, EitherBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde_json::json;
 
 pub(in crate::web) static X_REASON: HeaderName = HeaderName::from_static("x-reason");
@@ -57,23 +57,25 @@ pub(in crate::web) fn to_duplicati(rejection: &Rejection, authid: Option<SentAut
 
 /// The reason in `X-Reason`, which most backends show, and in the body, which the others do.
 pub(in crate::web) fn x_reason(rejection: &Rejection, status: StatusCode) -> HttpResponse {
-    let mut response = HttpResponse::build(status);
+    let mut response = build(rejection, status);
     if let Ok(value) = HeaderValue::from_str(&rejection.reason) {
         response.insert_header((X_REASON.clone(), value));
-    }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.insert_header((header::RETRY_AFTER, rejection.wait()));
     }
     response.content_type(ContentType::plaintext()).body(rejection.reason.clone().into_owned())
 }
 
-fn to_oauth_client(rejection: &Rejection) -> HttpResponse {
-    let (status, error, description) = rejection.oauth_parts();
+/// A response that says when to try again, where that may help.
+fn build(rejection: &Rejection, status: StatusCode) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.insert_header((header::RETRY_AFTER, rejection.wait()));
     }
-    response.json(json!({ "error": error, "error_description": description }))
+    response
+}
+
+fn to_oauth_client(rejection: &Rejection) -> HttpResponse {
+    let (status, error, description) = rejection.oauth_parts();
+    build(rejection, status).json(json!({ "error": error, "error_description": description }))
 }
 
 fn as_json(response: HttpResponse, rejection: &Rejection) -> HttpResponse {

@@ -1,0 +1,72 @@
+//! A form sent with the client's credentials (RFC 6749 section 2.3), in the way that [`ClientAuths`] chooses. Where the
+//! provider refuses the client and a repeat does no harm, with each of its other secrets, and then in the next way.
+//!
+//! [`ClientAuths`]: super::client_auth::ClientAuths
+
+use super::ProviderClient;
+use super::call::{Call, Payload, Response};
+use super::client_auth::{Form, Repeatable, refuses_client};
+use super::error::{AttemptError, ProviderError};
+use super::service::Provider;
+use std::sync::OnceLock;
+
+impl ProviderClient {
+    /// Sends a form with the client's credentials. If the client is refused and `repeatable` allows it, once more with each
+    /// of its other secrets, and then in the next way.
+    pub(super) async fn authenticated<T>(
+        &self,
+        form: Form<'_>,
+        read: fn(&Provider, &Response) -> Result<T, AttemptError>,
+    ) -> Result<T, AttemptError> {
+        let Form { provider, client: registered, metadata, deadline, repeatable, .. } = form;
+        let count = registered.secrets();
+        let mut attempts = 1;
+        loop {
+            let at = if count > 1 { self.client_auths().secret(provider, registered) } else { 0 };
+            let client = &registered.with_secret(at);
+            let choice = self.client_auths().choose(provider, client, metadata);
+            let may_repeat = |plain: bool| {
+                let allowed = repeatable == Repeatable::Yes || (repeatable == Repeatable::Unspent && plain);
+                (attempts < count || attempts < 2 * count && choice.next.is_some()) && allowed
+            };
+            let refused = OnceLock::new();
+            let payload = Payload::Form(form.fields.clone(), Some((client, choice)));
+            let call = Call { provider, service: Some(form.service), name: form.name, url: form.url.clone(), payload };
+            let outcome = self.http().send(&call, deadline, repeatable == Repeatable::Yes, |provider, answer| {
+                match refuses_client(provider, answer) {
+                    // Not an error yet, and so not reported as one.
+                    Some(plain) if may_repeat(*refused.get_or_init(|| plain)) => Ok(None),
+                    Some(plain) => {
+                        refused.get_or_init(|| plain);
+                        read(provider, answer).map(Some)
+                    }
+                    None => read(provider, answer).map(Some),
+                }
+            });
+            let outcome = outcome.await.transpose();
+            if count > 1 && matches!(outcome, Some(Ok(_))) {
+                self.client_auths().secret_worked(provider, registered, at);
+            }
+            match &outcome {
+                _ if client.secret.is_none() => {}
+                _ if count > 1
+                    && refused.get().is_some()
+                    && !self.client_auths().secret_refused(provider, registered, at) => {}
+                _ if refused.get().is_some() => self.client_auths().refused(provider, client, choice),
+                _ if provider.settings.client_auth.is_some() => {}
+                Some(Ok(_)) => self.client_auths().worked(provider, client, choice.auth),
+                // Some servers do not call it by its name when the secret is not where they look for it.
+                Some(Err(fault))
+                    if matches!(fault.failure, ProviderError::Misconfigured | ProviderError::Unclear { .. }) =>
+                {
+                    self.client_auths().pass_over(provider, client, choice);
+                }
+                _ => {}
+            }
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+            attempts += 1;
+        }
+    }
+}
