@@ -109,6 +109,24 @@ def parse(text):
     return service, epoch, body
 
 
+class Spelled(str):
+    """A string of JSON that knows how it was written."""
+
+    @classmethod
+    def scan(cls, text, start, strict):
+        string, end = json.decoder.scanstring(text, start, strict)
+        self = cls(string)
+        self.is_escaped = "\\" in text[start : end - 1]
+        return self, end
+
+
+def decoder(**hooks):
+    made = json.JSONDecoder(**hooks)
+    made.parse_string = Spelled.scan
+    made.scan_once = json.scanner.py_make_scanner(made)
+    return made
+
+
 def read_plaintext(plaintext):
     """The members that are known, the bind bytes in hex."""
 
@@ -122,9 +140,9 @@ def read_plaintext(plaintext):
     try:
         if not plaintext.startswith(b"{"):
             raise ValueError("not an object")
-        text = plaintext.decode("utf-8")
         # Objects as lists of pairs: what an unknown member's object holds twice is its own affair.
-        pairs = json.loads(text, object_pairs_hook=list, parse_int=natural, parse_constant=no_json)
+        json_reader = decoder(object_pairs_hook=list, parse_int=natural, parse_constant=no_json)
+        pairs = json_reader.decode(plaintext.decode("utf-8"))
         content = dict(pairs)
         if len(content) != len(pairs):
             raise ValueError("a member twice")
@@ -132,7 +150,7 @@ def read_plaintext(plaintext):
         app = content.get("app")
         if "app" in content and len(base64url(app) or b"") != 6:
             raise ValueError("app")
-        if any(f'"{content[name]}"' not in text for name in ("bind", "app") if name in content):
+        if any(content[name].is_escaped for name in ("bind", "app") if name in content):
             raise ValueError("an escape")
         # A lone surrogate does not encode.
         "".join(content).encode("utf-8")
