@@ -710,7 +710,7 @@ fn known_keys() -> Vec<String> {
     for (table, key) in [("clients", "secret_file"), ("services", "client_secret_file")] {
         keys.push(format!("{table}.<id>.{key}"));
     }
-    keys.extend(["outbound.proxy_file", "state.store_file"].map(str::to_owned));
+    keys.extend(["legacy.export_key_file", "outbound.proxy_file", "state.store_file"].map(str::to_owned));
     keys
 }
 

@@ -10,10 +10,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+use std::ops::RangeInclusive;
 use zeroize::Zeroizing;
 
 /// The shortest refresh token that the old server took, in bytes.
 const MIN_TOKEN: usize = 6;
+/// How many hex digits a name has: duplicati/oauth-handler fills up to 30 with zeros.
+const NAME_LEN: RangeInclusive<usize> = 30..=32;
 /// The longest old AuthID that is read, in bytes: more than the old server's clients could send.
 const MAX_LEN: usize = 16 * 1024;
 
@@ -77,9 +80,10 @@ pub fn may_be_old(grant: GrantId) -> bool {
 
 /// An AuthID of the old server, not yet looked at further.
 pub enum OldAuthId {
-    /// `<32 hex digits>:<password>`: what opens which file of the old server's store.
+    /// `<32 hex digits>:<password>`: what opens which entry of the old server's store. Those of duplicati/oauth-handler
+    /// may have two digits less.
     Version1 {
-        /// Lower-case hex: the file's name.
+        /// Lower-case hex: the entry's name.
         file: String,
         /// Its password.
         password: SecretString,
@@ -106,7 +110,7 @@ impl OldAuthId {
             return (token.len() >= MIN_TOKEN)
                 .then(|| Self::Version2 { service, refresh_token: token.to_owned().into() });
         }
-        let is_name = head.len() == 32 && head.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_name = NAME_LEN.contains(&head.len()) && head.bytes().all(|byte| byte.is_ascii_hexdigit());
         (is_name && !rest.is_empty())
             .then(|| Self::Version1 { file: head.to_ascii_lowercase(), password: rest.to_owned().into() })
     }

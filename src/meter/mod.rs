@@ -126,6 +126,11 @@ impl Meter {
         self.set(&list::LEGACY_LAST_SEEN, &labels, seconds(self.0.clock.now()));
     }
 
+    /// Another handler was asked for what it has of an old AuthID.
+    pub fn exported(&self, outcome: &'static str) {
+        self.count(&list::LEGACY_EXPORTS, &[outcome]);
+    }
+
     /// A login ended, well or not.
     pub fn login(&self, service: Option<&str>, outcome: &'static str) {
         self.count(&list::LOGINS, &[outcome, self.service(service)]);

@@ -16,6 +16,7 @@ mod delivery;
 mod dead;
 mod duplicati;
 mod emulator;
+mod export;
 mod ending;
 mod fetch_metadata;
 mod http;
