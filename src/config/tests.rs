@@ -501,7 +501,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     ),
     ("services.x.provider = \"hunter2-Zw3\"", "services.x.provider names no provider; add a table of [providers]"),
     ("services.gcs.scopes = [\"a\", \"hunter2 Zw3\"]", "services.gcs.scopes has no scope as its entry 2"),
-    ("services.gcs.aliases = [\"HUNTER2-hunter2\"]", "services.gcs.aliases has an id that is not 1 to 32 of"),
+    ("services.gcs.aliases = [\"HUNTER2 hunter2\"]", "services.gcs.aliases has an id that is not 1 to 32 of"),
     (
         "services.gcs.aliases = [\"hunter2-zw3\"]\nservices.dropbox.aliases = [\"hunter2-zw3\"]",
         "services.gcs and services.dropbox share an id or an alias",

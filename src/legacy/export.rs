@@ -7,7 +7,7 @@
 //! comes from somebody in between, and nobody must be told to log in again for that.
 
 use super::old::Digest;
-use super::stored::Stored;
+use super::stored::{Stored, service_id};
 use crate::authid::ServiceId;
 use crate::clock::Clock;
 use crate::meter::Meter;
@@ -166,6 +166,7 @@ impl ExportError {
 /// What its JSON has that is of use here.
 #[derive(Deserialize)]
 struct Answer {
+    #[serde(deserialize_with = "service_id")]
     service: ServiceId,
     refresh_token: SecretString,
 }

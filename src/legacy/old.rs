@@ -90,7 +90,7 @@ pub enum OldAuthId {
     },
     /// `v2:<service>:<refresh token>`.
     Version2 {
-        /// What it is for.
+        /// What it is for, as the old server knew it.
         service: ServiceId,
         /// The provider's refresh token.
         refresh_token: SecretString,
@@ -106,13 +106,23 @@ impl OldAuthId {
         let (head, rest) = split(text.trim())?;
         if head == "v2" {
             let (service, token) = split(rest)?;
-            let service = ServiceId::parse(service)?;
+            let service = ServiceId::parse_alias(service)?;
             return (token.len() >= MIN_TOKEN)
                 .then(|| Self::Version2 { service, refresh_token: token.to_owned().into() });
         }
         let is_name = NAME_LEN.contains(&head.len()) && head.bytes().all(|byte| byte.is_ascii_hexdigit());
         (is_name && !rest.is_empty())
             .then(|| Self::Version1 { file: head.to_ascii_lowercase(), password: rest.to_owned().into() })
+    }
+
+    /// The same with the service's id here: a service may have several, and a login that is written with another of them
+    /// is the same login.
+    #[must_use]
+    pub fn of(self, service: &ServiceId) -> Self {
+        match self {
+            Self::Version2 { refresh_token, .. } => Self::Version2 { service: service.clone(), refresh_token },
+            version_1 => version_1,
+        }
     }
 
     /// Which kind it is.
@@ -196,10 +206,11 @@ mod tests {
         for text in [V2, " v2 : googledrive :1//0e-token:with:colons%3A\t", &V2.replacen(':', "%3a", 2)] {
             assert_eq!(parts(text), v2, "{text}");
         }
+        assert_eq!(parts("v2:Box:token-x"), Some(("v2:Box:".to_owned(), "token-x".to_owned())), "another id than box");
         let long = format!("v2:box.com:{}", "x".repeat(MAX_LEN));
         let bare = &V1[..33];
         for text in
-            ["", ":", "v2:", "v2:box.com", "v2:box.com:short", "v2:Box:token-x", "v2::token-x", bare, &V1[1..], &long]
+            ["", ":", "v2:", "v2:box.com", "v2:box.com:short", "v2:B x:token-x", "v2::token-x", bare, &V1[1..], &long]
         {
             assert_eq!(parts(text), None, "{text}");
         }

@@ -100,7 +100,7 @@ impl Exported {
         let key = Key::new(&keys.derive(Purpose::ExportEntry, bind.expose()));
         let plaintext = key.open(&associated_data(grant, head), sealed)?;
         let Content { service, token, kept } = serde_json::from_slice(&plaintext).ok()?;
-        let stored = Arc::new(Stored { service_id: ServiceId::parse(&service)?, refresh_token: token.into_owned().into() });
+        let stored = Arc::new(Stored { service_id: ServiceId::parse_alias(&service)?, refresh_token: token.into_owned().into() });
         let age = self.clock.now().saturating_sub(kept);
         Some(Kept { stored, is_stale: age > OLD || keys.epoch() < keyring.primary().epoch() })
     }

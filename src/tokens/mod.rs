@@ -227,7 +227,7 @@ impl TokenService {
         let login = &opened.login;
         match opened.seal {
             Seal::Epoch(epoch) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
-            Seal::Old(_) => self.0.denylist.denies_grant(login.id).then_some(Denied::Grant),
+            Seal::Old(version) => self.denied_old(login, version),
         }
     }
 

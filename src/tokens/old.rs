@@ -8,6 +8,7 @@ use super::exported::Exported;
 use super::{ExchangeError, Inner, Opened, Seal, TokenService};
 use crate::authid::{Grant, GrantId, ParseError, ServiceId, strip};
 use crate::clock::{UnixTime, rfc3339};
+use crate::denylist::Denied;
 use crate::legacy::{ExportError, Folder, FolderError, OldAuthId, StoredError, Version};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -114,15 +115,32 @@ impl TokenService {
     }
 
     async fn open_old(&self, old: OldAuthId) -> Result<Opened, ExchangeError> {
-        let (grant, record_secret, version) = (old.grant(), old.record_secret(), old.version());
         let (service, refresh_token) = match &old {
             OldAuthId::Version2 { service, refresh_token } => (service.clone(), refresh_token.clone()),
             OldAuthId::Version1 { file, password } => self.stored(&old, file, password).await?,
         };
         // The old server had its own id for a service, which is an alias here.
         let known = self.0.providers.catalogue().find(service.as_str());
+        if known.is_none() && old.version() == Version::V2 && ServiceId::parse(service.as_str()).is_none() {
+            // With capital letters it was another id there, too.
+            return Err(ParseError::Malformed.into());
+        }
         let service = known.map_or(service, |known| known.id.clone());
-        Ok(Opened { login: Grant::unsealed(service, grant, refresh_token, record_secret), seal: Seal::Old(version) })
+        let old = old.of(&service);
+        let login = Grant::unsealed(service, old.grant(), refresh_token, old.record_secret());
+        Ok(Opened { login, seal: Seal::Old(old.version()) })
+    }
+
+    /// Whether an old AuthID is revoked. A line with the hash of one of version 2 has it as the old server knew it, so it
+    /// counts however the service is written.
+    pub(super) fn denied_old(&self, login: &Grant, version: Version) -> Option<Denied> {
+        let service = self.0.providers.catalogue().find(login.service.as_str());
+        let aliases = service.filter(|_| version == Version::V2).into_iter().flat_map(|service| &service.aliases);
+        let as_alias = |alias: &ServiceId| {
+            OldAuthId::Version2 { service: alias.clone(), refresh_token: login.refresh_token.clone() }.grant()
+        };
+        let mut grants = std::iter::once(login.id).chain(aliases.map(as_alias));
+        grants.any(|grant| self.0.denylist.denies_grant(grant)).then_some(Denied::Grant)
     }
 
     async fn stored(

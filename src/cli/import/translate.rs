@@ -99,11 +99,12 @@ impl<'a> Work<'a> {
     }
 
     fn service(&mut self, old: &'a OldService) -> Result<(), String> {
-        if ServiceId::parse(&old.id).is_none() {
+        let lower = old.id.to_ascii_lowercase();
+        if ServiceId::parse(&lower).is_none() {
             return Err("ids here are 1 to 32 of a-z, 0-9, `.`, `_` and `-`; its users log in again".to_owned());
         }
-        let ours = self.catalogue.find(&old.id).cloned();
-        let id = ours.as_ref().map_or(old.id.as_str(), |ours| ours.id.as_str()).to_owned();
+        let ours = self.catalogue.find(&lower).cloned();
+        let id = ours.as_ref().map_or(lower.as_str(), |ours| ours.id.as_str()).to_owned();
         if self.taken.contains(&id) {
             return Err(format!("here it is another name of {id}, and its AuthIDs work as those of {id}"));
         }
@@ -124,6 +125,13 @@ impl<'a> Work<'a> {
             None => !old.raw_token,
         };
         self.service_table(&id, old, ours.as_deref(), &provider_id);
+        if lower != old.id {
+            let ours = ours.iter().flat_map(|ours| &ours.aliases).map(ServiceId::as_str);
+            let aliases: Vec<_> = ours.chain([old.id.as_str()]).collect();
+            self.made.tables.set_list(&["services", &id, "aliases"], aliases);
+            let line = format!("service {}: ids here are in lower case: its old AuthIDs work as those of {id}", shown(&old.id));
+            self.report.add(Became::Differs, line);
+        }
         self.callback(&id, old);
         self.origin(&format!("services.{id}"), old);
         self.origin(&format!("providers.{provider_id}"), old);
