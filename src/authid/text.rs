@@ -100,7 +100,9 @@ fn predecessor(text: &str) -> ParseError {
         return ParseError::Version2(ServiceId::parse(service));
     }
     match text.split_once(':') {
-        Some((id, _)) if (30..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) => ParseError::Version1,
+        Some((id, _)) if (30..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            ParseError::Version1
+        }
         _ => ParseError::Malformed,
     }
 }

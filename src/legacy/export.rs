@@ -68,7 +68,9 @@ impl Export {
         let url = Url::parse(text).ok().filter(Url::has_host).ok_or(EXAMPLE)?;
         let secure = url.scheme() == "https" || url.scheme() == "http" && names_loopback(&url);
         match () {
-            () if !secure => Err("must begin with `https://`; `http://` is for localhost, 127.0.0.0/8 and [::1]".into()),
+            () if !secure => {
+                Err("must begin with `https://`; `http://` is for localhost, 127.0.0.0/8 and [::1]".into())
+            }
             () if !url.username().is_empty() || url.password().is_some() => {
                 Err("must not hold a user name or a password".into())
             }

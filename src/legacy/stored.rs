@@ -3,9 +3,9 @@
 
 use super::aes_crypt::{AesCryptError, decrypt};
 use crate::authid::ServiceId;
+use crate::files::{self, Readers, Unread};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use crate::files::{self, Readers, Unread};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};

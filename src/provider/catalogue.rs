@@ -153,9 +153,8 @@ fn service(
         parsed
     };
     let aliases = settings.aliases.iter();
-    let alias = |text: &String| {
-        checked(&format!("services.{id}.aliases has"), ServiceId::parse_alias(text), "a-z, A-Z")
-    };
+    let alias =
+        |text: &String| checked(&format!("services.{id}.aliases has"), ServiceId::parse_alias(text), "a-z, A-Z");
     let aliases = aliases.filter_map(alias).collect();
     Some(Service {
         id: checked(&format!("services.{id} has"), ServiceId::parse(id), "a-z")?,

@@ -67,7 +67,13 @@ struct Kept {
 }
 
 impl Exported {
-    pub(super) fn new(export: Export, store: Arc<Store>, keyring: Arc<LiveKeyring>, clock: &Clock, meter: Meter) -> Self {
+    pub(super) fn new(
+        export: Export,
+        store: Arc<Store>,
+        keyring: Arc<LiveKeyring>,
+        clock: &Clock,
+        meter: Meter,
+    ) -> Self {
         Self {
             handler: Handler::new(export, clock.clone(), meter),
             known: Cache::builder().max_capacity(MOST_KNOWN).eviction_policy(EvictionPolicy::lru()).build(),
@@ -100,7 +106,10 @@ impl Exported {
         let key = Key::new(&keys.derive(Purpose::ExportEntry, bind.expose()));
         let plaintext = key.open(&associated_data(grant, head), sealed)?;
         let Content { service, token, kept } = serde_json::from_slice(&plaintext).ok()?;
-        let stored = Arc::new(Stored { service_id: ServiceId::parse_alias(&service)?, refresh_token: token.into_owned().into() });
+        let stored = Arc::new(Stored {
+            service_id: ServiceId::parse_alias(&service)?,
+            refresh_token: token.into_owned().into(),
+        });
         let age = self.clock.now().saturating_sub(kept);
         Some(Kept { stored, is_stale: age > OLD || keys.epoch() < keyring.primary().epoch() })
     }

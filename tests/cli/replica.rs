@@ -81,7 +81,8 @@ fn answer(mut stream: &TcpStream, status: &str, body: &str) {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let asked = lines.next().unwrap_or_default();
     lines.take_while(|line| !line.is_empty()).for_each(drop);
-    let (status, body) = if ["/keyring", "/legacy", "/apps"].iter().any(|path| asked == format!("GET {path} HTTP/1.1")) {
+    let (status, body) = if ["/keyring", "/legacy", "/apps"].iter().any(|path| asked == format!("GET {path} HTTP/1.1"))
+    {
         (status, body)
     } else {
         ("404 Not Found", "")

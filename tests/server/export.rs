@@ -60,9 +60,11 @@ impl Handler {
         let shared: Arc<Shared> = Arc::default();
         let data = Data::from(shared.clone());
         let server = HttpServer::new(move || {
-            App::new().app_data(data.clone()).route("/export", web::get().to(export)).default_service(web::to(|| async {
-                HttpResponse::Ok().body("<!DOCTYPE html>the start page") // as it does on every other path
-            }))
+            App::new().app_data(data.clone()).route("/export", web::get().to(export)).default_service(web::to(
+                || async {
+                    HttpResponse::Ok().body("<!DOCTYPE html>the start page") // as it does on every other path
+                },
+            ))
         });
         let server = server.workers(1).disable_signals().shutdown_timeout(0).listen(listener).unwrap().run();
         let handle = server.handle();

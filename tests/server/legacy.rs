@@ -348,13 +348,18 @@ async fn a_line_with_the_hash_of_an_old_authid_ends_it_and_what_was_sealed_of_it
 
 #[tokio::test]
 async fn a_login_that_is_denied_is_denied_however_its_service_is_written() {
-    let (emulator, app) = start(Profile::box_com(), &format!("{V2}[services.\"box.com\"]\naliases = [\"box\", \"MyBox\"]\n"));
+    let (emulator, app) =
+        start(Profile::box_com(), &format!("{V2}[services.\"box.com\"]\naliases = [\"box\", \"MyBox\"]\n"));
     let (old, token) = version_2(&emulator);
     let spellings = [old, format!("v2:box:{token}"), format!("v2:MyBox:{token}")];
     let logins = join_all(spellings.iter().map(|authid| app.refresh(authid))).await;
     assert!(logins.iter().all(|answer| answer.json()["type"] == json!("box.com")), "{logins:?}");
     assert_eq!(spent(&emulator), [token.clone()], "all three are one login");
-    assert_eq!(app.refresh(&format!("v2:mybox:{token}")).await.status, 503, "the old server told capital letters apart");
+    assert_eq!(
+        app.refresh(&format!("v2:mybox:{token}")).await.status,
+        503,
+        "the old server told capital letters apart"
+    );
     for authid in &spellings {
         let digest = OldAuthId::parse(authid).unwrap().digest();
         fs::write(app.dir.path().join("denylist"), format!("authseal-denylist 1\nlegacy {digest}\n")).unwrap();

@@ -15,6 +15,7 @@ use authseal::clock::Clock;
 use authseal::legacy::{OldAuthId, decrypt};
 use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
+use futures_util::future::join_all;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -317,21 +318,25 @@ async fn the_old_server_is_exchanged_behind_haproxy_under_load_without_a_failed_
 
     let old = Data::new(OldServer {
         folder: at("tokens"),
-        providers: emulators.iter().map(|emulator| {
-            let who = *emulator.who();
-            (who.service, format!("{}{}", emulator.base(), who.token), who)
-        }).collect(),
+        providers: emulators
+            .iter()
+            .map(|emulator| {
+                let who = *emulator.who();
+                (who.service, format!("{}{}", emulator.base(), who.token), who)
+            })
+            .collect(),
         served: AtomicUsize::new(0),
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let old_address = listener.local_addr().unwrap();
     let data = old.clone();
-    let running = HttpServer::new(move || App::new().app_data(data.clone()).route("/refresh", web::get().to(old_refresh)))
-        .workers(2)
-        .disable_signals()
-        .listen(listener)
-        .unwrap()
-        .run();
+    let running =
+        HttpServer::new(move || App::new().app_data(data.clone()).route("/refresh", web::get().to(old_refresh)))
+            .workers(2)
+            .disable_signals()
+            .listen(listener)
+            .unwrap()
+            .run();
     let old_handle = running.handle();
     tokio::spawn(running);
     let (port, new_port, socket) = (free_port(), free_port(), at("haproxy.sock"));
@@ -349,53 +354,60 @@ async fn the_old_server_is_exchanged_behind_haproxy_under_load_without_a_failed_
 
     // Each client is one backup after another with the AuthID that its user saved; it knows no other.
     let (ended, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let clients: Vec<_> = logins.into_iter().map(|(provider, authid)| {
-        let (ended, done, url) = (ended.clone(), done.clone(), format!("http://127.0.0.1:{port}/refresh"));
-        let service = profiles[provider].service;
-        tokio::spawn(async move {
-            let (mut tokens, mut failed, mut slowest) = (Vec::new(), Vec::new(), Duration::ZERO);
-            while !ended.load(Ordering::Acquire) {
-                let begun = Instant::now();
-                let mut backup = Duplicati::new(&url, service, &authid, &Clock::system());
-                match backup.access_token().await {
-                    Ok(token) if backup.waits.is_empty() => tokens.push(token),
-                    other => failed.push(format!("{other:?} after {:?}", backup.waits)),
+    let clients: Vec<_> = logins
+        .into_iter()
+        .map(|(provider, authid)| {
+            let (ended, done, url) = (ended.clone(), done.clone(), format!("http://127.0.0.1:{port}/refresh"));
+            let service = profiles[provider].service;
+            async move {
+                let (mut tokens, mut failed, mut slowest) = (Vec::new(), Vec::new(), Duration::ZERO);
+                while !ended.load(Ordering::Acquire) {
+                    let begun = Instant::now();
+                    let mut backup = Duplicati::new(&url, service, &authid, &Clock::system());
+                    match backup.access_token().await {
+                        Ok(token) if backup.waits.is_empty() => tokens.push(token),
+                        other => failed.push(format!("{other:?} after {:?}", backup.waits)),
+                    }
+                    slowest = slowest.max(begun.elapsed());
+                    done.fetch_add(1, Ordering::AcqRel);
                 }
-                slowest = slowest.max(begun.elapsed());
-                done.fetch_add(1, Ordering::AcqRel);
+                (provider, tokens, failed, slowest)
             }
-            (provider, tokens, failed, slowest)
         })
-    }).collect();
+        .collect();
     let wait_for_more = async || {
         let enough = done.load(Ordering::Acquire) + load;
         until(Duration::from_secs(120), async || done.load(Ordering::Acquire) >= enough).await;
     };
-    wait_for_more().await;
+    let change = async {
+        wait_for_more().await;
 
-    fs::create_dir(at("data")).unwrap();
-    assert!(authseal(folder.path()).args(["keys", "new", "data/keys.toml"]).status().unwrap().success());
-    let url = format!("http://127.0.0.1:{new_port}");
-    let mut new = authseal(folder.path());
-    new.args(["serve", "--oauth-server-env", "--dir", "data", "--", "run", "--hostname", "oauth.example.com"]);
-    new.args(["--configfile", "config.json", "--storage", "tokens", "--listen-urls", &url]);
-    let mut new = Ending(new.env("AUTHSEAL_ADMIN__LISTEN", "127.0.0.1:0").stdout(Stdio::null()).spawn().unwrap());
-    let log = BufReader::new(new.0.stderr.take().unwrap());
-    let (sender, lines) = std::sync::mpsc::channel();
-    std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    let client = http::client();
-    until(Duration::from_secs(60), async || client.get(format!("{url}/readyz")).send().await.is_ok()).await;
-    wait_for_more().await;
-    let before = (done.load(Ordering::Acquire), old.served.load(Ordering::Acquire));
-    // From one to the other at once: a refresh token that works once must not be used by both.
-    tell(&socket, "set server oauth/new state ready; set server oauth/old state drain");
-    wait_for_more().await;
-    old_handle.stop(true).await;
-    wait_for_more().await;
-    ended.store(true, Ordering::Release);
+        fs::create_dir(at("data")).unwrap();
+        assert!(authseal(folder.path()).args(["keys", "new", "data/keys.toml"]).status().unwrap().success());
+        let url = format!("http://127.0.0.1:{new_port}");
+        let mut new = authseal(folder.path());
+        new.args(["serve", "--oauth-server-env", "--dir", "data", "--", "run", "--hostname", "oauth.example.com"]);
+        new.args(["--configfile", "config.json", "--storage", "tokens", "--listen-urls", &url]);
+        let mut new = Ending(new.env("AUTHSEAL_ADMIN__LISTEN", "127.0.0.1:0").stdout(Stdio::null()).spawn().unwrap());
+        let log = BufReader::new(new.0.stderr.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let client = http::client();
+        until(Duration::from_secs(60), async || client.get(format!("{url}/readyz")).send().await.is_ok()).await;
+        wait_for_more().await;
+        let before = (done.load(Ordering::Acquire), old.served.load(Ordering::Acquire));
+        // From one to the other at once: a refresh token that works once must not be used by both.
+        tell(&socket, "set server oauth/new state ready; set server oauth/old state drain");
+        wait_for_more().await;
+        old_handle.stop(true).await;
+        wait_for_more().await;
+        ended.store(true, Ordering::Release);
+        (before, new, lines)
+    };
+    let (clients, (before, _new, lines)) = tokio::join!(join_all(clients), change);
     let (mut all, mut slowest) = (0, Duration::ZERO);
     for client in clients {
-        let (provider, tokens, failed, its_slowest) = client.await.unwrap();
+        let (provider, tokens, failed, its_slowest) = client;
         assert_eq!(failed, Vec::<String>::new(), "{:?}", lines.try_iter().collect::<Vec<_>>());
         let last = tokens.last().unwrap();
         assert!(emulators[provider].use_access_token(last), "{}", profiles[provider].service);

@@ -129,7 +129,10 @@ impl<'a> Work<'a> {
             let ours = ours.iter().flat_map(|ours| &ours.aliases).map(ServiceId::as_str);
             let aliases: Vec<_> = ours.chain([old.id.as_str()]).collect();
             self.made.tables.set_list(&["services", &id, "aliases"], aliases);
-            let line = format!("service {}: ids here are in lower case: its old AuthIDs work as those of {id}", shown(&old.id));
+            let line = format!(
+                "service {}: ids here are in lower case: its old AuthIDs work as those of {id}",
+                shown(&old.id)
+            );
             self.report.add(Became::Differs, line);
         }
         self.callback(&id, old);
