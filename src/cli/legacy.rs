@@ -181,15 +181,17 @@ fn advice(report: &Report<'_>, watched: i64, now: UnixTime) -> String {
     };
     let taken = |version: Version| report.taken.get(version.as_str()) == Some(&true);
     let mut sentences = Vec::new();
+    if let Some(TakenOver { last_time, .. }) = &report.taken_over {
+        let quiet = span(last_time.map_or(watched, |last| now - last));
+        sentences.push(format!(
+            "no new one for {quiet}: if that is {ENOUGH}, the handler may be switched off; legacy.export_url stays"
+        ));
+    }
     if taken(Version::V1) {
         let quiet = span(quiet(Version::V1));
-        sentences.push(match &report.taken_over {
-            Some(TakenOver { last_time, .. }) => {
-                let quiet = span(last_time.map_or(watched, |last| now - last));
-                format!("no new one for {quiet}: if that is {ENOUGH}, the handler of legacy.export_url may be switched off")
-            }
-            None => format!("none of v1 for {quiet}: if that is {ENOUGH}, legacy.v1_dir and its folder may go"),
-        });
+        sentences.push(format!(
+            "none of v1 for {quiet}: if that is {ENOUGH}, what serves them may go: legacy.v1_dir, legacy.export_url"
+        ));
     }
     if taken(Version::V2) {
         let quiet = span(quiet(Version::V2));
