@@ -8,14 +8,16 @@
 mod aes_crypt;
 mod export;
 mod folder;
+mod handler;
 mod old;
 mod stored;
 
 use std::path::PathBuf;
 
 pub use aes_crypt::{AesCryptError, decrypt};
-pub use export::{Export, ExportError, Handler};
+pub use export::{Export, ExportError};
 pub use folder::{Folder, FolderError};
+pub use handler::Handler;
 pub use old::{Digest, OldAuthId, Version, may_be_old};
 pub use stored::{Stored, StoredError, open};
 

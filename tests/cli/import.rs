@@ -262,8 +262,18 @@ fn more_hostile_files_are_told_in_one_sentence_too() {
         let said = refused(&[("c.json", content)], &["--", "--configfile", "c.json", "--hostname", "o.example.com"]);
         assert!(said.lines().filter(|line| !line.trim().is_empty()).count() <= 3 && said.len() < 600, "{said}");
     }
-    let secrets: &[&[u8]] =
-        &[&zeros, bomb.as_bytes(), many.as_bytes(), twice, b"[]", b"\"hush\"", b"{\"A\": null}", b"{\"A\": \"hush\"", b"AES", b"AES\x02"];
+    let secrets: &[&[u8]] = &[
+        &zeros,
+        bomb.as_bytes(),
+        many.as_bytes(),
+        twice,
+        b"[]",
+        b"\"hush\"",
+        b"{\"A\": null}",
+        b"{\"A\": \"hush\"",
+        b"AES",
+        b"AES\x02",
+    ];
     for content in secrets {
         let said = refused(&[("s.json", content)], &["--", "--secrets", "s.json"]);
         assert!(said.lines().filter(|line| !line.trim().is_empty()).count() <= 3 && said.len() < 600, "{said}");
@@ -286,7 +296,9 @@ fn more_hostile_files_are_told_in_one_sentence_too() {
         let said = refused(&[("compose.yaml", content)], &["--compose", "compose.yaml"]);
         assert!(said.lines().filter(|line| !line.trim().is_empty()).count() <= 3 && said.len() < 600, "{said}");
     }
-    for (name, content) in [("a.env", &zeros[..]), ("b.env", b"=hush"), ("c.env", b"A B=hush\n"), ("d.env", b"\xff\xfe")] {
+    for (name, content) in
+        [("a.env", &zeros[..]), ("b.env", b"=hush"), ("c.env", b"A B=hush\n"), ("d.env", b"\xff\xfe")]
+    {
         let said = refused(&[(name, content)], &["--env-file", name]);
         assert!(said.len() < 600, "{said}");
     }

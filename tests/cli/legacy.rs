@@ -127,7 +127,8 @@ fn what_several_servers_have_seen_is_put_together() {
 #[test]
 fn operators_are_told_when_the_old_server_may_be_switched_off() {
     let replica = |export: Value| {
-        let seen = json!([{ "service": "box.com", "version": "v1", "authids": 2, "last_seen": "2026-01-02T00:00:00Z" }]);
+        let seen =
+            json!([{ "service": "box.com", "version": "v1", "authids": 2, "last_seen": "2026-01-02T00:00:00Z" }]);
         let body = json!({
             "v1": true, "v2": false, "watching_since": "2026-01-01T00:00:00Z", "seen": seen, "export": export,
         });
