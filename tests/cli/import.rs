@@ -239,7 +239,6 @@ fn a_server_runs_from_the_same_settings_at_once() {
 fn more_hostile_files_are_told_in_one_sentence_too() {
     let zeros = vec![0; 100_000];
     let bomb = format!("{}{}", "{\"a\":".repeat(200), "1");
-    let many = format!("{{{}}}", (0..60_000).map(|n| format!("\"K{n}\":\"v\"")).collect::<Vec<_>>().join(","));
     let twice = b"{\"A\": \"hush\", \"A\": 7}";
     let services: &[&[u8]] = &[
         &zeros,
@@ -265,7 +264,6 @@ fn more_hostile_files_are_told_in_one_sentence_too() {
     let secrets: &[&[u8]] = &[
         &zeros,
         bomb.as_bytes(),
-        many.as_bytes(),
         twice,
         b"[]",
         b"\"hush\"",
