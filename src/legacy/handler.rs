@@ -86,12 +86,12 @@ impl Handler {
         name: &str,
         password: &SecretString,
     ) -> Result<Stored, ExportError> {
+        self.may_ask(digest)?;
         let _waits = self.queue.try_acquire().map_err(|_| ExportError::Busy)?;
         let place = timeout(PATIENCE, self.places.acquire()).await.ok().and_then(Result::ok);
         let _place = place.ok_or(ExportError::Busy)?;
-        if let Some(known) = self.refusal(digest).or_else(|| self.resting()) {
-            return Err(known);
-        }
+        // Much may have come of others meanwhile.
+        self.may_ask(digest)?;
         let number = u128::from_str_radix(name, 16).unwrap_or_default();
         self.guesses_in_all.admit((), GUESSES_IN_ALL).map_err(ExportError::Guessed)?;
         if let Err(wait) = self.guesses.admit(number, GUESSES) {
@@ -124,14 +124,11 @@ impl Handler {
         outcome
     }
 
-    fn refusal(&self, digest: Digest) -> Option<ExportError> {
-        let (until, error) = self.refused.get(&digest)?;
-        (self.clock.uptime() < until).then_some(error)
-    }
-
-    fn resting(&self) -> Option<ExportError> {
-        let (until, error) = (*self.rest.lock().unwrap_or_else(PoisonError::into_inner))?;
-        (self.clock.uptime() < until).then_some(error)
+    /// Fails as the last try did, with this AuthID or as a whole, where that was just now.
+    fn may_ask(&self, digest: Digest) -> Result<(), ExportError> {
+        let resting = || *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let still = |(until, error)| (self.clock.uptime() < until).then_some(error);
+        self.refused.get(&digest).and_then(still).or_else(|| resting().and_then(still)).map_or(Ok(()), Err)
     }
 
     async fn request(
