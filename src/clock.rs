@@ -11,6 +11,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Seconds since 1970-01-01T00:00:00Z.
 pub type UnixTime = i64;
 
+/// Both readings of a [`Clock`] at one time.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// [`Clock::now`].
+    pub now: UnixTime,
+    /// [`Clock::uptime`].
+    pub uptime: Duration,
+}
+
 /// A shared clock; clones move together.
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -37,6 +46,11 @@ impl Clock {
     /// Time since this clock was made; never goes back.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed() + self.ahead()
+    }
+
+    /// Both readings.
+    pub fn moment(&self) -> Moment {
+        Moment { now: self.now(), uptime: self.uptime() }
     }
 
     /// Moves both readings of this clock and its clones forward by `step`. For tests.

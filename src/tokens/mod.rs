@@ -8,6 +8,7 @@
 //! | --- | --- | --- |
 //! | a new login is recorded | [`TokenService::begin`] | |
 //! | AuthID to login | [`TokenService::open_until`], [`TokenService::open`] | |
+//! | an AuthID that came before, without opening it | [`TokenService::repeat`] | |
 //! | access token from memory | [`TokenService::cached`] | |
 //! | access token, asked for if need be | [`TokenService::refresh`]: `obtain` → `single_flight` → `upstream` | 6749 §6 |
 //! | the refresh token changes with it | `rotation`: record, lease, compare-and-swap | 9700 §4.14 |
@@ -24,6 +25,7 @@ mod obtain;
 mod old;
 mod opened;
 mod provider_revocation;
+mod repeats;
 mod revoke;
 mod rotation;
 mod single_flight;
@@ -36,6 +38,7 @@ pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use old::{OldRow, OldView};
 pub use opened::{Opened, Seal, Settings};
 pub use provider_revocation::{ProviderRevocation, ProviderRevocationMode};
+pub use repeats::Repeat;
 pub use revoke::{Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
@@ -49,6 +52,7 @@ use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
 use cache::{TokenCache, TokenName};
 use old::OldAuthIds;
+use repeats::Repeats;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
 use single_flight::Flights;
@@ -70,6 +74,8 @@ struct Inner {
     denylist: Arc<Denylist>,
     providers: Arc<ProviderClient>,
     cache: TokenCache,
+    /// Of this configuration: another one begins without any.
+    repeats: Repeats,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     old: OldAuthIds,
@@ -142,6 +148,7 @@ impl TokenService {
             denylist,
             providers,
             cache: TokenCache::new(clock.clone()),
+            repeats: Repeats::new(),
             flights: Flights::new(),
             patience,
             old: OldAuthIds::new(legacy, &clock),
@@ -203,16 +210,17 @@ impl TokenService {
     /// Says why it does not open.
     pub fn open_sealed(&self, authid: &str) -> Result<Opened, ExchangeError> {
         let envelope = Envelope::find(authid).map_err(|error| self.explain(error, authid))?;
-        let opened = envelope.open(&self.0.keyring.load());
+        let keyring = self.0.keyring.load();
+        let opened = envelope.open(&keyring);
         let login = opened.map_err(|error| ExchangeError::unopened(envelope.epoch, error))?;
-        Ok(Opened { login, seal: Seal::Epoch(envelope.epoch) })
+        Ok(Opened { login, seal: Seal::Epoch(envelope.epoch, keyring.number()) })
     }
 
     /// Whether a login is revoked, and by which kind of rule.
     pub fn denied(&self, opened: &Opened) -> Option<Denied> {
         let login = &opened.login;
         match opened.seal {
-            Seal::Epoch(epoch) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
+            Seal::Epoch(epoch, _) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
             Seal::Old(_) => self.0.denylist.denies_grant(login.id).then_some(Denied::Grant),
         }
     }
@@ -220,7 +228,7 @@ impl TokenService {
     /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
     pub fn cached(&self, opened: &Opened) -> Option<Granted> {
         let service = self.check(opened).ok()?;
-        self.0.cached(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
+        self.0.cached_for(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
@@ -228,13 +236,7 @@ impl TokenService {
         if let Some(denied) = self.denied(opened) {
             return Err(ExchangeError::Denied(denied));
         }
-        let id = &opened.login.service;
-        let service = self.0.providers.catalogue().find(id.as_str());
-        match service.map(|service| (service, service.availability())) {
-            Some((service, Availability::Offered)) => Ok(service),
-            Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
-            _ => Err(ExchangeError::NotOffered(id.clone())),
-        }
+        self.0.offered(&opened.login.service)
     }
 
     fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
@@ -266,7 +268,7 @@ impl TokenService {
             rotation.adopt(login, policy).await.map_err(|_| ExchangeError::StoreDown)?;
             return Ok(rotation.with_newest_token(login, policy).await.unwrap_or_else(|| login.clone()));
         }
-        let access = self.0.cache.token(login.id);
+        let access = self.0.cache.token(login.id, self.0.clock.moment());
         Ok(access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone()))
     }
 
@@ -282,6 +284,18 @@ impl TokenService {
             return ExchangeError::Gone(id.clone(), reason.to_owned());
         }
         error.into()
+    }
+}
+
+impl Inner {
+    /// The service of this id, if it can be used here.
+    fn offered(&self, id: &ServiceId) -> Result<&Arc<Service>, ExchangeError> {
+        let service = self.providers.catalogue().find(id.as_str());
+        match service.map(|service| (service, service.availability())) {
+            Some((service, Availability::Offered)) => Ok(service),
+            Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
+            _ => Err(ExchangeError::NotOffered(id.clone())),
+        }
     }
 }
 

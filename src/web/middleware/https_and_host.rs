@@ -23,6 +23,9 @@ use url::Host;
 /// spelling that we use, as predecessors took them all. Comes before every check, so that all see the same address. Names
 /// of files stay as they are.
 pub(in crate::web) fn fold(request: &mut ServiceRequest) {
+    if Route::of(request.request()).is_some() {
+        return;
+    }
     let path = request.match_info().as_str();
     let parts = path.split('/').map(str::trim).filter(|part| !part.is_empty());
     let folded: String = parts.flat_map(|part| ["/", part]).collect::<String>().to_ascii_lowercase();
@@ -41,9 +44,12 @@ pub(in crate::web) fn fold(request: &mut ServiceRequest) {
 }
 
 /// Whether a request may go on to its handler.
-pub(in crate::web) fn check(request: &HttpRequest, app: &App) -> Result<(), Rejection> {
-    let route = Route::of(request);
-    let has_authid = request.headers().contains_key(&AUTHID_HEADER);
+pub(in crate::web) fn check(
+    request: &HttpRequest,
+    route: Option<&Route>,
+    has_authid: bool,
+    app: &App,
+) -> Result<(), Rejection> {
     let is_private = has_authid || route.is_some_and(|route| route.reach != Reach::Open);
     if mitigation::on(Mitigation::PlainHttp) && is_private && client::came_by_plain_http(request, app) {
         return Err(plain_http(request, app));
