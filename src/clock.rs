@@ -14,6 +14,8 @@ pub type UnixTime = i64;
 /// Both readings of a [`Clock`] at one time.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
+    /// The machine's own.
+    pub instant: Instant,
     /// [`Clock::now`].
     pub now: UnixTime,
     /// [`Clock::uptime`].
@@ -45,12 +47,17 @@ impl Clock {
 
     /// Time since this clock was made; never goes back.
     pub fn uptime(&self) -> Duration {
-        self.started.elapsed() + self.ahead()
+        self.uptime_at(Instant::now())
+    }
+
+    fn uptime_at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.started) + self.ahead()
     }
 
     /// Both readings.
     pub fn moment(&self) -> Moment {
-        Moment { now: self.now(), uptime: self.uptime() }
+        let instant = Instant::now();
+        Moment { instant, now: self.now(), uptime: self.uptime_at(instant) }
     }
 
     /// Moves both readings of this clock and its clones forward by `step`. For tests.

@@ -20,6 +20,7 @@ use crate::store::Name;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use siphasher::sip128::SipHasher24;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,7 +32,25 @@ const MOST: u64 = 60_000;
 pub(super) struct Repeats {
     /// `None` without randomness: then none is recognised.
     key: Option<SipHasher24>,
-    known: Cache<u128, Arc<Known>>,
+    known: Cache<u128, Arc<Known>, BuildHasherDefault<AsItIs>>,
+}
+
+/// The hash of a digest, which is as good as random already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write_u128(&mut self, digest: u128) {
+        self.0 = digest as u64;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are digests");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// What an AuthID opened to.
@@ -64,7 +83,8 @@ impl Repeats {
 
     fn with_room(most: u64) -> Self {
         let key = random::<16>().ok().map(|key| SipHasher24::new_with_key(&key));
-        Self { key, known: Cache::builder().max_capacity(most).eviction_policy(EvictionPolicy::lru()).build() }
+        let known = Cache::builder().max_capacity(most).eviction_policy(EvictionPolicy::lru());
+        Self { key, known: known.build_with_hasher(BuildHasherDefault::default()) }
     }
 
     fn digest(&self, authid: &str) -> Option<u128> {
@@ -86,7 +106,7 @@ impl TokenService {
         let service = self.0.offered(&known.service).ok()?;
         let at = clock.moment();
         let access = self.0.cached(grant, || known.record, service, at)?;
-        known.counted.now(begun.elapsed(), at.now);
+        known.counted.now(at.instant.saturating_duration_since(begun), at.now);
         let expires_in = access.left(at).as_secs();
         let service = known.service.clone();
         let granted = Granted { access, expires_in, service, source: Source::Memory, resealed: None };
