@@ -12,7 +12,7 @@
 //! enough for hash tables, would not be.
 
 use super::{Granted, Inner, Opened, Source, TokenService, rotation};
-use crate::authid::{Envelope, GrantId, ServiceId};
+use crate::authid::{AppId, Envelope, GrantId, ServiceId};
 use crate::clock::UnixTime;
 use crate::meter::Repetition;
 use crate::seal::{Epoch, KeyringNumber, random};
@@ -60,6 +60,7 @@ struct Known {
     service: ServiceId,
     grant: GrantId,
     login_at: UnixTime,
+    app: Option<AppId>,
     /// Where refresh tokens work once.
     record: Option<Name>,
     counted: Repetition,
@@ -94,16 +95,17 @@ impl Repeats {
 
 impl TokenService {
     /// What an AuthID gives that was [remembered](Self::remember), if no provider and no store has to be asked. `begun`
-    /// is when it came; it is counted.
+    /// is when it came; it is counted, but not once more as a login of its registration: the first time was within the
+    /// life of this access token.
     pub fn repeat(&self, authid: &str, begun: Instant) -> Option<Repeat> {
         let Inner { repeats, keyring, denylist, clock, .. } = &*self.0;
         let known = repeats.known.get(&repeats.digest(authid)?)?;
-        let Known { epoch, grant, login_at, .. } = *known;
+        let Known { epoch, grant, login_at, app, .. } = *known;
         let is_in_force = known.keyring == keyring.load().number();
         if !is_in_force || denylist.denies(&known.service, epoch, grant, login_at).is_some() {
             return None;
         }
-        let service = self.0.offered(&known.service).ok()?;
+        let service = self.0.served(&known.service, app).ok()?;
         let at = clock.moment();
         let access = self.0.cached(grant, || known.record, service, at)?;
         known.counted.now(at.instant.saturating_duration_since(begun), at.now);
@@ -120,13 +122,14 @@ impl TokenService {
         let Some((epoch, keyring)) = opened.sealed() else { return };
         let Some(digest) = repeats.digest(authid).filter(|_| Envelope::is_canonical(authid)) else { return };
         let login = &opened.login;
-        let rotates = self.0.offered(&login.service).is_ok_and(|service| self.0.is_single_use(service));
+        let rotates = self.0.served(&login.service, login.app).is_ok_and(|service| self.0.is_single_use(service));
         let known = Known {
             keyring,
             epoch,
             service: login.service.clone(),
             grant: login.id,
             login_at: login.login_at,
+            app: login.app,
             record: rotates.then(|| rotation::name(login)),
             counted: meter.repetition(login.service.as_str(), epoch.number(), Source::Memory.label()),
         };
@@ -151,6 +154,7 @@ mod tests {
             service: ServiceId::parse("drive").unwrap(),
             grant: GrantId::new([1; 16]),
             login_at: 0,
+            app: None,
             record: None,
             counted: Meter::default().repetition("drive", 1, "cached"),
         });
