@@ -15,11 +15,11 @@ fn main() {
     let rustc = env::var("RUSTC").ok().and_then(|rustc| said(&rustc, &["--version"]));
     println!("cargo::rustc-env=BUILD_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
     println!("cargo::rerun-if-changed=build.rs");
-    if env::var("PROFILE").is_ok_and(|profile| profile == "release") && env::var("HOST").ok() == env::var("TARGET").ok() {
-        for argument in SMALLER {
-            if rustc.is_some() && links(argument) {
-                println!("cargo::rustc-link-arg-bins={argument}");
-            }
+    let released = env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    // What is tried has to start here.
+    if released && env::var("HOST").ok() == env::var("TARGET").ok() {
+        for argument in SMALLER.into_iter().filter(|argument| links(argument)) {
+            println!("cargo::rustc-link-arg-bins={argument}");
         }
     }
 }

@@ -201,9 +201,8 @@ fn log_level(text: String) -> Result<String, String> {
 pub fn log_filter(text: &str) -> Result<Targets, String> {
     // A lone word that is no level would be taken for the name of a module and silence all others. Spans and fields,
     // which other programs take, would be taken for names too.
-    let is_directive = |text: &&str| {
-        text.parse::<LevelFilter>().is_ok() || text.contains('=') && !text.contains(['[', '{'])
-    };
+    let is_directive =
+        |text: &&str| text.parse::<LevelFilter>().is_ok() || text.contains('=') && !text.contains(['[', '{']);
     let directives: Vec<_> = text.split(',').map(str::trim).filter(|text| !text.is_empty()).collect();
     let known = !directives.is_empty() && directives.iter().all(is_directive);
     let filter = known.then(|| directives.join(",").parse().ok()).flatten();

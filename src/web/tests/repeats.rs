@@ -19,7 +19,8 @@ struct Known {
 impl Known {
     async fn new() -> Self {
         let site = Site::start("[refresh]\nwait_seconds = 0\n");
-        let login = Grant::new(ServiceId::parse("drive").unwrap(), "token".to_owned().into(), site.clock.now()).unwrap();
+        let login =
+            Grant::new(ServiceId::parse("drive").unwrap(), "token".to_owned().into(), site.clock.now()).unwrap();
         let keyring = Keyring::parse(&read(&site, "keys.toml")).unwrap();
         let authid = seal(keyring.primary(), &login).unwrap().expose().to_owned();
         let known = Self { site, authid, login };
@@ -91,7 +92,8 @@ async fn a_login_that_is_revoked_gets_nothing_from_that_moment_on() {
     let known = Known::new().await;
     let keyring = Keyring::parse(&read(&known.site, "keys.toml")).unwrap();
     let code = RevokeCode::new(keyring.primary(), &known.login.service, known.login.id);
-    let revoked = known.site.browser(HOME).await.post("/revoked", &[("authid", code.encode().expose_secret())], &[]).await;
+    let revoked =
+        known.site.browser(HOME).await.post("/revoked", &[("authid", code.encode().expose_secret())], &[]).await;
     assert_eq!(revoked.status, 200);
     assert!(!known.repeats(&known.authid));
     assert_eq!(known.refresh(&known.authid).await, 401);
