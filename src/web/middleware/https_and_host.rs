@@ -23,10 +23,10 @@ use url::Host;
 /// spelling that we use, as predecessors took them all. Comes before every check, so that all see the same address. Names
 /// of files stay as they are.
 pub(in crate::web) fn fold(request: &mut ServiceRequest) {
-    if Route::of(request.request()).is_some() {
+    let path = request.match_info().as_str();
+    if path == request.path() && Route::of(request.request()).is_some() {
         return;
     }
-    let path = request.match_info().as_str();
     let parts = path.split('/').map(str::trim).filter(|part| !part.is_empty());
     let folded: String = parts.flat_map(|part| ["/", part]).collect::<String>().to_ascii_lowercase();
     let is_plain = folded.bytes().all(|b| b.is_ascii_lowercase() || b"/.-".contains(&b));
