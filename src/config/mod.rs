@@ -29,7 +29,7 @@ mod tests;
 mod underscores;
 mod values;
 
-pub use check::check_origin;
+pub use check::{check_origin, log_filter};
 pub use error::{ConfigError, ConfigErrors};
 pub use http::HttpSettings;
 pub use listening::Listeners;
@@ -125,7 +125,7 @@ pub struct Delivery {
 /// The log.
 #[derive(Debug)]
 pub struct Log {
-    /// Directives of `tracing_subscriber::EnvFilter`, checked.
+    /// As [`log_filter`] takes it.
     pub level: String,
     /// How it is written.
     pub format: LogFormat,

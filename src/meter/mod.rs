@@ -9,12 +9,14 @@ mod families;
 mod list;
 mod metric;
 mod process;
+mod repetition;
 mod waits;
 mod usage;
 mod words;
 
 pub use list::{File, METRICS};
 pub use metric::{Kind, Label, Metric, Values};
+pub use repetition::Repetition;
 
 use crate::clock::{Clock, UnixTime};
 use families::Families;
