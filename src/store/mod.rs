@@ -13,6 +13,7 @@ mod error;
 mod folder;
 mod health;
 mod line;
+mod log;
 mod memory;
 mod names;
 mod open;
@@ -24,6 +25,7 @@ pub(crate) mod tests;
 
 pub use error::StoreError;
 pub use health::Health;
+pub use log::LogEntry;
 pub use place::StorePlace;
 
 use crate::meter::Meter;

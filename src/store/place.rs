@@ -82,6 +82,11 @@ impl StorePlace {
         if count <= MAX_WAIT { Ok(count) } else { Err(format!("must be at most {MAX_WAIT} replicas")) }
     }
 
+    /// Whether replicas on several machines find there what one of them has put there.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Redis { .. })
+    }
+
     /// Whether what is stored there outlives this process.
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::Memory)

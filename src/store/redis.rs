@@ -179,7 +179,7 @@ impl Redis {
         Ok(advice)
     }
 
-    async fn ask<T: FromRedisValue>(&self, request: &Cmd) -> Result<T, StoreError> {
+    pub(super) async fn ask<T: FromRedisValue>(&self, request: &Cmd) -> Result<T, StoreError> {
         let asked = self.line.ask(&requests([request.clone()])).await;
         read_as(asked.map_err(|error| told(&error))?.first)
     }

@@ -33,6 +33,7 @@ mod redis_server;
 mod refresh;
 mod relay;
 mod repeated;
+mod replication;
 mod rotation;
 mod revoke;
 mod spawn;
