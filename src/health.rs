@@ -28,7 +28,8 @@ pub struct Health {
 /// Whether this process wants requests, and what it has to serve them with.
 #[derive(Serialize)]
 pub struct Readiness {
-    /// Whether it wants more requests. A file that became faulty or a store that fails does not change that: what was
+    /// Whether it wants more requests: until it is told to end, and not before it has got what others revoked where its own
+    /// denylist was empty. A file that became faulty or a store that fails does not change that: what was
     /// read before is in force, and the services that need no store continue.
     pub ready: bool,
     /// Whether it was told to end.
@@ -151,7 +152,7 @@ impl Health {
         let draining = self.is_draining();
         let store = self.store.health();
         Readiness {
-            ready: !draining,
+            ready: !draining && !self.replication.is_new(),
             draining,
             keyring: reading(Some(self.keyring.load().entries().count()), self.keyring.load_status()),
             denylist: reading(Some(self.denylist.count()), self.denylist.load_status()),

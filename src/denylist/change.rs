@@ -129,8 +129,11 @@ impl Denylist {
         for _ in 0..WRITES {
             // Where nothing goes, only the end of the file changes.
             if removals.keys().any(|rule| rules.has(rule)) {
-                match file.rewrite(|line| !goes(line))? {
-                    Ok(_) => file.reopen()?,
+                let replaced = file.rewrite(|line| !goes(line))?;
+                file.reopen()?;
+                match replaced {
+                    Ok(true) => {}
+                    Ok(false) => continue,
                     Err(faults) => return Err(io::Error::new(io::ErrorKind::InvalidData, faults.to_string())),
                 }
             }

@@ -24,12 +24,16 @@ use crate::seal::Keyring;
 use crate::store::{Store, StoreError};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::task::{JoinSet, spawn_blocking};
 use url::Url;
 
 /// How many changes are held in memory before they are made: a million come in ten steps.
 const MAX_HELD: usize = 100_000;
+
+/// How long a replica with an empty denylist wants no requests until it has got that of others.
+const NEW: Duration = Duration::from_secs(60);
 
 /// `denylist.replicate` and `denylist.follow`, checked.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +66,8 @@ enum Fault {
 pub struct Replication {
     parts: Parts,
     progress: Vec<Arc<Progress>>,
+    begun_empty: bool,
+    begun_at: Duration,
     _tasks: JoinSet<()>,
 }
 
@@ -104,12 +110,21 @@ impl Replication {
                 tasks.spawn(peers::Peer::new(parts.clone(), client.clone(), url.clone(), source(url.as_str())).run());
             }
         }
-        Ok(Self { parts, progress, _tasks: tasks })
+        let begun_empty = replicas.is_on() && parts.denylist.count() == 0;
+        let begun_at = parts.clock.uptime();
+        Ok(Self { parts, progress, begun_empty, begun_at, _tasks: tasks })
     }
 
     /// How far it is, source by source.
     pub fn progress(&self) -> &[Arc<Progress>] {
         &self.progress
+    }
+
+    /// Whether this replica began with an empty denylist and has not got that of the others yet: for a minute at most, since
+    /// nobody may be there.
+    pub fn is_new(&self) -> bool {
+        let fresh = self.begun_empty && self.parts.clock.uptime() < self.begun_at + NEW;
+        fresh && !self.progress.iter().any(|source| source.was_caught_up())
     }
 
     /// What another replica is told that knows the denylist up to `tag`; `None` if that is all of it.

@@ -20,6 +20,7 @@ struct State {
     /// When all that there was had been read, at first the time of the start.
     caught_up_at: UnixTime,
     failing: bool,
+    was_caught_up: bool,
     unsent: usize,
     warned_at: Option<UnixTime>,
 }
@@ -43,6 +44,11 @@ impl Progress {
         state.failing.then_some(state.caught_up_at)
     }
 
+    /// Whether it was read to its end once.
+    pub(super) fn was_caught_up(&self) -> bool {
+        self.state().was_caught_up
+    }
+
     /// For how many seconds that is so, 0 if it is not.
     pub fn behind(&self) -> i64 {
         self.behind_since().map_or(0, |since| (self.clock.now() - since).max(0))
@@ -60,6 +66,7 @@ impl Progress {
     /// Everything that there was has been read.
     pub(super) fn caught_up(&self) {
         let mut state = self.state();
+        state.was_caught_up = true;
         let begun = std::mem::replace(&mut state.caught_up_at, self.clock.now());
         if std::mem::take(&mut state.failing) {
             let seconds = state.caught_up_at - begun;

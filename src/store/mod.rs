@@ -19,6 +19,7 @@ mod names;
 mod open;
 mod place;
 mod redis;
+mod server;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
