@@ -132,7 +132,16 @@ impl Health {
         password: Option<Arc<LoadStatus>>,
         meter: Meter,
     ) -> Self {
-        let health = Self { keyring, denylist, store, replication, certificate, password, meter, draining: AtomicBool::new(false) };
+        let health = Self {
+            keyring,
+            denylist,
+            store,
+            replication,
+            certificate,
+            password,
+            meter,
+            draining: AtomicBool::new(false),
+        };
         health.count_epochs();
         health
     }

@@ -13,7 +13,7 @@ use super::parse::Line;
 use super::rule::{Removal, Rule};
 use super::rules::Rules;
 use crate::clock::UnixTime;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 
@@ -68,8 +68,31 @@ impl Rules {
         self.removed_at(&change.rule).is_none_or(|removed| removed < change.at + i64::from(!change.removed))
     }
 
-    /// Takes changes up, as whoever reads all of them in any order would.
-    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) {
+    /// Those of `changes` that would change something, each rule's last ones once, in any order.
+    fn news<'a>(&self, changes: &'a [Change]) -> Vec<&'a Change> {
+        let mut removed: HashMap<&Rule, UnixTime> = HashMap::new();
+        for change in changes.iter().filter(|change| change.removed) {
+            let last = removed.entry(&change.rule).or_default();
+            *last = change.at.max(*last);
+        }
+        let mut said = HashSet::new();
+        let is_last = |change: &&Change| match removed.get(&change.rule.bare()) {
+            None => true,
+            Some(last) => {
+                if change.removed {
+                    change.at == *last
+                } else {
+                    change.at >= *last
+                }
+            }
+        };
+        let news = changes.iter().filter(|change| self.lack(change)).filter(is_last);
+        news.filter(|change| said.insert((change.removed, change.rule.bare()))).collect()
+    }
+
+    /// Takes changes up, by their times.
+    pub fn apply(&mut self, mut changes: Vec<Change>) {
+        changes.sort_by_key(|change| (change.at, !change.removed));
         for change in changes {
             if !self.is_later(&change) {
                 continue;
@@ -110,7 +133,7 @@ impl Denylist {
     /// When they may not be on the disk.
     pub fn take(&self, changes: &[Change]) -> io::Result<usize> {
         let rules = self.rules();
-        let news: Vec<_> = changes.iter().filter(|change| rules.lack(change)).collect();
+        let news = rules.news(changes);
         if news.is_empty() {
             return Ok(0);
         }
@@ -156,5 +179,90 @@ impl Change {
             true => format!("{}\n", Removal { rule: self.rule.clone(), at: self.at }),
             false => format!("{}\n", self.rule),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    const X: &str = "grant 00112233445566778899aabbccddeeff";
+
+    fn fresh(folder: &Path) -> Denylist {
+        let path = folder.join("denylist");
+        fs::write(&path, "authseal-denylist 1\n").unwrap();
+        Denylist::open(path).unwrap()
+    }
+
+    fn changes(lines: &[&str]) -> Vec<Change> {
+        lines.iter().map(|line| Change::parse(line).unwrap()).collect()
+    }
+
+    /// All orders of some lines.
+    fn orders<'a>(lines: &[&'a str]) -> Vec<Vec<&'a str>> {
+        if lines.is_empty() {
+            return vec![Vec::new()];
+        }
+        let with = |at: usize| {
+            let mut rest = lines.to_vec();
+            let first = rest.remove(at);
+            orders(&rest).into_iter().map(move |order| [vec![first], order].concat())
+        };
+        (0..lines.len()).flat_map(with).collect()
+    }
+
+    #[test]
+    fn the_last_event_of_a_rule_counts_in_whatever_order_and_however_often_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |second: u8| format!("{X} through 1 at 1970-01-01T00:00:{second}Z");
+        let (added, again) = (format!("+10 {}", at(10)), format!("+30 {}", at(30)));
+        let removed = format!("-20 {X}");
+        for (told, holds) in [
+            (vec![added.as_str()], true),
+            (vec![&added, &removed], false),
+            (vec![&added, &removed, &again], true),
+            (vec![&added, &removed, &again, "-40 epoch 3", "+0 epoch 3"], true),
+            (vec!["+0 epoch 3", "-20 epoch 3"], false),
+            (vec!["+0 epoch 3", "-20 epoch 3", "+30 epoch 3"], true),
+            (vec!["+20 epoch 3", "-20 epoch 3"], true),
+        ] {
+            let rule = Change::parse(told[0]).unwrap().rule;
+            for order in orders(&told) {
+                // At once, twice, and with another reader's view.
+                let denylist = fresh(folder.path());
+                denylist.take(&changes(&order)).unwrap();
+                assert_eq!(denylist.rules().has(&rule), holds, "{order:?}");
+                let text = fs::read_to_string(folder.path().join("denylist")).unwrap();
+                assert_eq!(
+                    denylist.take(&changes(&[&order[..], &order[..]].concat())).unwrap(),
+                    0,
+                    "{order:?}\n{text}"
+                );
+                assert_eq!(fs::read_to_string(folder.path().join("denylist")).unwrap(), text);
+                let mut view = Rules::default();
+                view.apply(changes(&order));
+                assert_eq!(view.has(&rule), holds, "{order:?}");
+                // One after the other, where each rule's line tells its time.
+                if order.iter().all(|line| !line.contains("epoch")) {
+                    let denylist = fresh(folder.path());
+                    order.iter().for_each(|line| drop(denylist.take(&changes(&[line])).unwrap()));
+                    assert_eq!(denylist.rules().has(&rule), holds, "{order:?}");
+                    assert_eq!(Denylist::open(folder.path().join("denylist")).unwrap().rules().has(&rule), holds);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_login_is_refused_although_the_file_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let denylist = fresh(folder.path());
+        fs::remove_file(folder.path().join("denylist")).unwrap();
+        let told = changes(&[&format!("+10 {X}")]);
+        assert!(denylist.take(&told).is_err());
+        let Rule::Grant(grant, _) = told[0].rule else { panic!("{told:?}") };
+        assert!(denylist.denies_grant(grant));
     }
 }

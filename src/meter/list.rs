@@ -185,8 +185,11 @@ pub(super) const REPLICATION_UNSENT: Metric = gauge(
     &[elsewhere("source")],
     "Rules of the own denylist that are not in the shared log yet.",
 );
-pub(super) const REPLICATION_RECEIVED: Metric =
-    counter("authseal_replication_received_total", &[], "Rules of other servers that were written to the own denylist.");
+pub(super) const REPLICATION_RECEIVED: Metric = counter(
+    "authseal_replication_received_total",
+    &[],
+    "Rules of other servers that were written to the own denylist.",
+);
 pub(super) const REPLICATION_REFUSED: Metric = counter(
     "authseal_replication_refused_total",
     &[],

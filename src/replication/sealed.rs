@@ -54,9 +54,8 @@ mod tests {
     fn what_was_sealed_opens_with_the_same_key_whole_and_nothing_else_does() {
         let keyring = |epoch| Keyring::parse(&format!("primary = {epoch}\n{}", key_table(epoch))).unwrap();
         let line = "+1795428000 grant 00112233445566778899aabbccddeeff through 4 at 2026-11-23T10:00:00Z";
-        let changes: Vec<_> = [line, "+0 epoch 3", "-1795428000 epoch 3 service dropbox"]
-            .map(|line| Change::parse(line).unwrap())
-            .into();
+        let changes: Vec<_> =
+            [line, "+0 epoch 3", "-1795428000 epoch 3 service dropbox"].map(|line| Change::parse(line).unwrap()).into();
         assert_eq!(changes.iter().map(ToString::to_string).collect::<Vec<_>>()[0], line);
         let one = keyring(1);
         let sealed = seal(&one, &texts(&changes)[0]).unwrap();

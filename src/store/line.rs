@@ -80,9 +80,7 @@ impl Line {
                 let (first, others) = again?;
                 Ok(Answer { first, others, repeated: true })
             }
-            outcome => {
-                outcome.map(|(first, others)| Answer { first, others, repeated: self.is_cluster() })
-            }
+            outcome => outcome.map(|(first, others)| Answer { first, others, repeated: self.is_cluster() }),
         }
     }
 

@@ -84,9 +84,7 @@ impl Server {
     /// When nobody answers, or none of those who do is the primary.
     pub(super) async fn connect(&self, config: &AsyncConnectionConfig) -> RedisResult<Connection> {
         match self {
-            Self::One(client) => {
-                client.get_multiplexed_async_connection_with_config(config).await.map(Connection::One)
-            }
+            Self::One(client) => client.get_multiplexed_async_connection_with_config(config).await.map(Connection::One),
             Self::Sentinels(sentinels) => {
                 let mut client = sentinels.client(sentinels.first.fetch_add(1, Ordering::Relaxed))?;
                 client.get_async_connection_with_config(config).await.map(Connection::One)
@@ -186,7 +184,8 @@ impl ListUrl {
         let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
         let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (login, hosts) = authority.rsplit_once('@').map_or((None, authority), |(login, hosts)| (Some(login), hosts));
+        let (login, hosts) =
+            authority.rsplit_once('@').map_or((None, authority), |(login, hosts)| (Some(login), hosts));
         let (user, password) = match login.map(|login| login.split_once(':').ok_or_else(invalid)).transpose()? {
             None => (None, None),
             Some(("", password)) => (None, Some(decoded(password)?)),

@@ -76,7 +76,11 @@ impl Fleet {
     pub(crate) async fn with_sentinels() -> Self {
         let primary = Node::start(Vec::new());
         answers(primary.port).await;
-        let of = |port: u16| ["--replicaof", "127.0.0.1", &port.to_string(), "--repl-diskless-sync-delay", "0"].map(str::to_owned).to_vec();
+        let of = |port: u16| {
+            ["--replicaof", "127.0.0.1", &port.to_string(), "--repl-diskless-sync-delay", "0"]
+                .map(str::to_owned)
+                .to_vec()
+        };
         let nodes = vec![Node::start(of(primary.port)), Node::start(of(primary.port)), primary];
         let port = nodes[2].port;
         for node in &nodes {
@@ -120,7 +124,8 @@ impl Fleet {
 
     /// What `state.store` says.
     pub(crate) fn url(&self) -> String {
-        let list = |nodes: &[Node]| nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect::<Vec<_>>().join(",");
+        let list =
+            |nodes: &[Node]| nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect::<Vec<_>>().join(",");
         match self {
             Self::Sentinels { sentinels, .. } => format!("redis+sentinel://{}/main/0", list(sentinels)),
             // One that may be killed is not the only one that is named.
@@ -137,7 +142,8 @@ impl Fleet {
                 nodes.iter_mut().find(|node| node.port == port).unwrap().kill();
             }
             Self::Cluster(nodes) => {
-                let primaries: Vec<_> = nodes.iter().map(|node| cli(node.port, &["ROLE"]).starts_with("master")).collect();
+                let primaries: Vec<_> =
+                    nodes.iter().map(|node| cli(node.port, &["ROLE"]).starts_with("master")).collect();
                 let mut primaries = nodes.iter_mut().zip(primaries).filter(|(_, is)| *is);
                 primaries.nth(number % 3).unwrap().0.kill();
             }
@@ -163,17 +169,24 @@ impl Fleet {
                 let healthy = |told: String| {
                     let lines: Vec<_> = told.lines().collect();
                     let value = |key| lines.iter().position(|line| *line == key).map(|at| lines[at + 1]);
-                    value("flags") == Some("master") && value("num-other-sentinels") == Some("2") && value("num-slaves") == Some("2")
+                    value("flags") == Some("master")
+                        && value("num-other-sentinels") == Some("2")
+                        && value("num-slaves") == Some("2")
                 };
                 let roles = |role| nodes.iter().filter(|node| cli(node.port, &["ROLE"]).starts_with(role)).count();
-                let online = || nodes.iter().any(|node| cli(node.port, &["INFO", "replication"]).matches("state=online").count() == 2);
+                let online = || {
+                    nodes
+                        .iter()
+                        .any(|node| cli(node.port, &["INFO", "replication"]).matches("state=online").count() == 2)
+                };
                 sentinels.iter().all(|node| healthy(told(node))) && roles("master") == 1 && online()
             }
             Self::Cluster(nodes) => nodes.iter().all(|node| {
                 let told = cli(node.port, &["CLUSTER", "NODES"]);
                 let info = cli(node.port, &["INFO", "replication"]);
                 cli(node.port, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
-                    && !told.contains("fail") && told.matches("slave").count() == 3
+                    && !told.contains("fail")
+                    && told.matches("slave").count() == 3
                     && (info.contains("state=online") || info.contains("master_link_status:up"))
             }),
         })

@@ -5,7 +5,7 @@ use crate::emulator::{Emulator, Profile};
 use crate::redis_server::RedisServer;
 use crate::relay::{Relay, Swallow};
 use crate::rotation::full;
-use crate::spawn::{Answer, PRIMARY, TestApp, UNKNOWN, spawn_app, spawn_apart, spawn_beside, until};
+use crate::spawn::{Answer, PRIMARY, TestApp, UNKNOWN, spawn_apart, spawn_app, spawn_beside, until};
 use authseal::authid::{Envelope, GrantId};
 use authseal::denylist::{self, Removal, Rule};
 use std::fmt::Write as _;
@@ -62,7 +62,11 @@ async fn metric(app: &TestApp, name: &str) -> u64 {
 /// Whether all that others said has been read, and all own rules are known to them.
 async fn in_step(app: &TestApp) -> bool {
     let shown = app.ask("/readyz").await.json();
-    shown["replication"].as_array().unwrap().iter().all(|source| source["behind_since"].is_null() && source["unsent"] == 0)
+    shown["replication"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .all(|source| source["behind_since"].is_null() && source["unsent"] == 0)
 }
 
 /// Has a Redis do something.
@@ -113,7 +117,13 @@ async fn what_one_replica_revokes_is_refused_by_all_and_after_a_restart_without_
         app.refresh(&other).await.access_token();
     }
     // What the operator adds to one file, with every kind of rule.
-    let rules = [&format!("grant {:032x}", 7), "epoch 9", "epoch 9 service dropbox", "epoch 8 login-before 2026-11-01T00:00:00Z", &format!("legacy {:064x}", 5)];
+    let rules = [
+        &format!("grant {:032x}", 7),
+        "epoch 9",
+        "epoch 9 service dropbox",
+        "epoch 8 login-before 2026-11-01T00:00:00Z",
+        &format!("legacy {:064x}", 5),
+    ];
     rules.iter().for_each(|rule| add(&three, rule));
     for app in [&one, &two] {
         until(SOON, async || rules.iter().all(|rule| count(app, rule) >= 1)).await;
@@ -122,7 +132,8 @@ async fn what_one_replica_revokes_is_refused_by_all_and_after_a_restart_without_
     until(SOON, async || in_step(&one).await && in_step(&two).await && in_step(&three).await).await;
     assert!(lines(&one).iter().all(|line| count(&one, line) >= 1) && lines(&one).len() == 6, "{:?}", lines(&one));
     drop(redis);
-    until(SOON, async || metric(&two, "authseal_replication_behind_seconds").await < 3600 && !in_step(&two).await).await;
+    until(SOON, async || metric(&two, "authseal_replication_behind_seconds").await < 3600 && !in_step(&two).await)
+        .await;
     let again = spawn_beside(&two);
     assert_eq!(again.refresh(&revoked).await.status, 401, "the file is enough");
 }
@@ -225,7 +236,11 @@ async fn who_can_write_to_redis_and_has_no_key_adds_nothing() {
     let two = spawn_apart(&one, &tables);
     one.stage_the_unknown();
     let text = fs::read_to_string(&keys).unwrap();
-    fs::write(two.dir.path().join("keys.toml"), text.replace(&format!("primary = {PRIMARY}"), &format!("primary = {UNKNOWN}"))).unwrap();
+    fs::write(
+        two.dir.path().join("keys.toml"),
+        text.replace(&format!("primary = {PRIMARY}"), &format!("primary = {UNKNOWN}")),
+    )
+    .unwrap();
     until(SOON, async || two.ask("/keyring").await.json()["primary"] == UNKNOWN).await;
     add(&two, "epoch 9");
     until(SOON, async || count(&one, "epoch 9") == 1).await;
@@ -247,9 +262,7 @@ async fn what_an_editor_takes_out_comes_back_and_what_opens_no_more_does_not() {
 async fn a_replica_is_followed_without_redis_and_nobody_in_its_place() {
     let emulator = Emulator::start(Profile::google());
     let one = spawn_app(&format!("{}{ADMIN}", emulator.provider_toml()));
-    let follow = |url: &str| {
-        format!("denylist.follow = [\"{url}/denylist\"]\n{}{ADMIN}", emulator.provider_toml())
-    };
+    let follow = |url: &str| format!("denylist.follow = [\"{url}/denylist\"]\n{}{ADMIN}", emulator.provider_toml());
     let two = spawn_apart(&one, &follow(one.admin.as_ref().unwrap()));
     let (revoked, later) = (one.log_in(&emulator), one.log_in(&emulator));
     for authid in [&revoked, &later] {
@@ -258,7 +271,18 @@ async fn a_replica_is_followed_without_redis_and_nobody_in_its_place() {
     }
     remove_and_wait(&one, &two, &revoked).await;
     assert_eq!(one.ask("/denylist").await.header("etag").unwrap().len() > 10, true);
-    assert!(!one.client.get(format!("{}/denylist", one.admin.as_ref().unwrap())).send().await.unwrap().bytes().await.unwrap().windows(16).any(|window| window == &grant(&later).as_bytes()[..16]));
+    assert!(
+        !one.client
+            .get(format!("{}/denylist", one.admin.as_ref().unwrap()))
+            .send()
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap()
+            .windows(16)
+            .any(|window| window == &grant(&later).as_bytes()[..16])
+    );
 
     // Others answer with what was sealed elsewhere, with junk without end, or not at all.
     let stranger = spawn_app(&format!("{}{ADMIN}", emulator.provider_toml()));
