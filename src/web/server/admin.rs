@@ -39,6 +39,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/keyring", get().to(keyring));
     at("/denylist", get().to(denylist));
     at("/legacy", get().to(legacy));
+    at("/apps", get().to(apps));
 }
 
 /// The names that it may be asked for under, beside addresses and `localhost`.
@@ -129,4 +130,9 @@ async fn denylist(app: web::Data<App>, known: web::Query<Known>) -> HttpResponse
 /// `GET /legacy`: what `authseal legacy` adds up.
 async fn legacy(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(app.tokens().old_authids())
+}
+
+/// `GET /apps`: what `authseal apps` adds up.
+async fn apps(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(app.tokens().apps())
 }
