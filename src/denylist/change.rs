@@ -17,6 +17,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 
+/// Why nothing is added to a file whose lines do not come into force.
+const FAULTY: &str = "it has a fault or cannot be read, `authseal denylist check` names it";
+
 /// A rule that was added or taken out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -132,24 +135,33 @@ impl Denylist {
     /// # Errors
     /// When they may not be on the disk.
     pub fn take(&self, changes: &[Change]) -> io::Result<usize> {
-        let rules = self.rules();
-        let news = rules.news(changes);
+        let added = |change: &&Change| match change.rule {
+            Rule::Grant(grant, _) if !change.removed => Some(grant),
+            _ => None,
+        };
+        let news = self.rules().news(changes);
         if news.is_empty() {
             return Ok(0);
         }
-        self.refuse(news.iter().filter(|change| !change.removed).filter_map(|change| match change.rule {
-            Rule::Grant(grant, _) => Some(grant),
-            _ => None,
-        }));
-        let removed = news.iter().filter(|change| change.removed);
-        let removals: HashMap<_, _> = removed.map(|change| (&change.rule, change.at)).collect();
-        let goes = |line: &Line<'_>| {
-            let removed = |rule: &Rule| Some((*removals.get(&rule.bare())?, rule.at()));
-            line.rule.as_ref().and_then(removed).is_some_and(|(removed, at)| at.is_none_or(|at| at < removed))
-        };
-        let text: String = news.iter().map(|change| change.line()).collect();
+        self.refuse(news.iter().filter_map(added));
         let mut file = Locked::open(self.path())?;
         for _ in 0..WRITES {
+            // Others who write to the same file may have been told the same.
+            self.catch_up(&file)?;
+            if self.load_status().failed() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, FAULTY));
+            }
+            let rules = self.rules();
+            let news = rules.news(changes);
+            if news.is_empty() {
+                return Ok(0);
+            }
+            let removed = news.iter().filter(|change| change.removed);
+            let removals: HashMap<_, _> = removed.map(|change| (&change.rule, change.at)).collect();
+            let goes = |line: &Line<'_>| {
+                let removed = |rule: &Rule| Some((*removals.get(&rule.bare())?, rule.at()));
+                line.rule.as_ref().and_then(removed).is_some_and(|(removed, at)| at.is_none_or(|at| at < removed))
+            };
             // Where nothing goes, only the end of the file changes.
             if removals.keys().any(|rule| rules.has(rule)) {
                 let replaced = file.rewrite(|line| !goes(line))?;
@@ -160,10 +172,9 @@ impl Denylist {
                     Err(faults) => return Err(io::Error::new(io::ErrorKind::InvalidData, faults.to_string())),
                 }
             }
-            file.append(&text)?;
+            file.append(&news.iter().map(|change| change.line()).collect::<String>())?;
             if file.in_place()? {
-                drop(file);
-                self.reload();
+                self.catch_up(&file)?;
                 return Ok(news.len());
             }
             file.reopen()?;
@@ -185,6 +196,7 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::Epoch;
     use std::fs;
     use std::path::Path;
 
@@ -256,12 +268,32 @@ mod tests {
     }
 
     #[test]
+    fn many_who_write_to_one_file_and_are_told_the_same_write_it_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = fresh(folder.path());
+        let two = Denylist::open(folder.path().join("denylist")).unwrap();
+        let told = changes(&[&format!("+10 {X} through 1 at 1970-01-01T00:00:10Z"), "+0 epoch 3", "-20 epoch 4"]);
+        assert_eq!([one.take(&told).unwrap(), two.take(&told).unwrap()], [3, 0]);
+        // One of them revokes by itself, and is told of it before it has read that back.
+        let Rule::Grant(grant, _) = Rule::parse(&X.replace("ff", "00")).unwrap() else { panic!() };
+        one.append(grant, Epoch::FIRST, 30).unwrap();
+        let told = changes(&[&format!("+30 grant {grant} through 1 at 1970-01-01T00:00:30Z")]);
+        assert_eq!([one.take(&told).unwrap(), two.take(&told).unwrap()], [0, 0]);
+        let text = fs::read_to_string(folder.path().join("denylist")).unwrap();
+        assert_eq!(text.lines().count(), 5, "{text}");
+    }
+
+    #[test]
     fn a_login_is_refused_although_the_file_cannot_be_written() {
         let folder = tempfile::tempdir().unwrap();
         let denylist = fresh(folder.path());
         fs::remove_file(folder.path().join("denylist")).unwrap();
         let told = changes(&[&format!("+10 {X}")]);
         assert!(denylist.take(&told).is_err());
+        let faulty = "authseal-denylist 1\nepoch x\n";
+        fs::write(folder.path().join("denylist"), faulty).unwrap();
+        assert!(denylist.take(&told).is_err());
+        assert_eq!(fs::read_to_string(folder.path().join("denylist")).unwrap(), faulty, "and does not grow");
         let Rule::Grant(grant, _) = told[0].rule else { panic!("{told:?}") };
         assert!(denylist.denies_grant(grant));
     }

@@ -167,9 +167,15 @@ impl Denylist {
         &self.path
     }
 
-    /// Reads the file again.
-    pub(super) fn reload(&self) {
-        self.rules.hold().reload();
+    /// Has all of a file in force that nobody else changes meanwhile.
+    pub(super) fn catch_up(&self, file: &Locked) -> io::Result<()> {
+        let stamp = FileStamp::new(&file.file().metadata()?);
+        let mut rules = self.rules.hold();
+        let on_disk = rules.source();
+        if on_disk.stamp != Some(stamp) || !on_disk.added.is_empty() {
+            rules.reload();
+        }
+        Ok(())
     }
 
     /// Refuses these from now on, until rules that hold them are in force.
