@@ -58,7 +58,11 @@ impl SharedLog {
         loop {
             match self.round().await {
                 Ok(()) => self.progress.caught_up(),
-                Err(error) => self.progress.failed(error),
+                Err(error) => {
+                    self.progress.failed(error);
+                    // Told, although it cannot be sent now.
+                    let _ = self.news().await;
+                }
             }
             sleep(TICK).await;
         }
@@ -136,13 +140,7 @@ impl SharedLog {
     async fn write(&mut self) -> Result<(), Fault> {
         while !self.is_said() {
             let rules = self.parts.denylist.rules();
-            let known = std::mem::take(&mut self.known);
-            let parts = self.parts.clone();
-            let looked = spawn_blocking(move || (parts.news(&known, MAX_HELD), known)).await;
-            let (news, known) = looked.map_err(own)?;
-            self.known = known;
-            let news = news?;
-            self.progress.set_unsent(news.len());
+            let news = self.news().await?;
             let all = news.len() < MAX_HELD;
             if !self.append(&news).await? {
                 return Ok(());
@@ -154,6 +152,19 @@ impl SharedLog {
             self.read().await?;
         }
         Ok(())
+    }
+
+    /// What the log lacks of the own rules.
+    async fn news(&mut self) -> Result<Vec<Change>, Fault> {
+        if self.is_said() {
+            return Ok(Vec::new());
+        }
+        let (parts, known) = (self.parts.clone(), std::mem::take(&mut self.known));
+        let looked = spawn_blocking(move || (parts.news(&known, MAX_HELD), known)).await;
+        let (news, known) = looked.map_err(own)?;
+        self.known = known;
+        self.progress.set_unsent(news.as_ref().map_or(0, Vec::len));
+        news
     }
 
     /// Appends `changes`; whether it did: not where another replica writes many.

@@ -198,6 +198,7 @@ async fn a_partition_heals_without_loss_on_either_side() {
     revoke(&one, &here).await;
     revoke(&two, &there).await;
     assert_eq!(two.refresh(&there).await.status, 401);
+    until(SOON, async || metric(&two, "authseal_replication_unsent_rules").await == 1).await;
     assert_eq!((one.refresh(&there).await.status, two.refresh(&here).await.status), (200, 200));
     two.clock.advance(Duration::from_secs(60));
     assert!(metric(&two, "authseal_replication_behind_seconds").await >= 60);
