@@ -41,6 +41,8 @@ pub(super) struct SharedLog {
     known: Rules,
     /// Own rules of which the log has all.
     said: Option<Arc<Rules>>,
+    /// Own rules that were last held against it while it could not be reached.
+    counted: Option<Arc<Rules>>,
     /// How many of the entries did not open, and with which keyring.
     unopened: (usize, Arc<Keyring>),
     slack: usize,
@@ -51,7 +53,7 @@ impl SharedLog {
     pub(super) fn new(parts: Parts, store: Arc<Store>, progress: Arc<Progress>) -> Self {
         let unopened = (0, parts.keyring());
         let (known, slack, until_shorten) = (Rules::default(), SLACK, SHORTEN);
-        Self { parts, store, progress, cursor: None, known, said: None, unopened, slack, until_shorten }
+        Self { parts, store, progress, cursor: None, known, said: None, counted: None, unopened, slack, until_shorten }
     }
 
     pub(super) async fn run(mut self) {
@@ -60,8 +62,11 @@ impl SharedLog {
                 Ok(()) => self.progress.caught_up(),
                 Err(error) => {
                     self.progress.failed(error);
-                    // Told, although it cannot be sent now.
-                    let _ = self.news().await;
+                    // Counted, although it cannot be sent now.
+                    let rules = self.parts.denylist.rules();
+                    if !self.counted.replace(rules.clone()).is_some_and(|counted| Arc::ptr_eq(&counted, &rules)) {
+                        let _ = self.news().await;
+                    }
                 }
             }
             sleep(TICK).await;
