@@ -259,7 +259,9 @@ mod tests {
                 // One after the other, where each rule's line tells its time.
                 if order.iter().all(|line| !line.contains("epoch")) {
                     let denylist = fresh(folder.path());
-                    order.iter().for_each(|line| drop(denylist.take(&changes(&[line])).unwrap()));
+                    for line in &order {
+                        denylist.take(&changes(&[line])).unwrap();
+                    }
                     assert_eq!(denylist.rules().has(&rule), holds, "{order:?}");
                     assert_eq!(Denylist::open(folder.path().join("denylist")).unwrap().rules().has(&rule), holds);
                 }
