@@ -74,23 +74,18 @@ impl Rules {
     /// Those of `changes` that would change something, each rule's last ones once, in any order.
     fn news<'a>(&self, changes: &'a [Change]) -> Vec<&'a Change> {
         let mut removed: HashMap<&Rule, UnixTime> = HashMap::new();
-        for change in changes.iter().filter(|change| change.removed) {
+        for change in changes.iter().filter(|change| change.removed && self.lack(change)) {
             let last = removed.entry(&change.rule).or_default();
             *last = change.at.max(*last);
         }
         let mut said = HashSet::new();
-        let is_last = |change: &&Change| match removed.get(&change.rule.bare()) {
-            None => true,
-            Some(last) => {
-                if change.removed {
-                    change.at == *last
-                } else {
-                    change.at >= *last
-                }
-            }
+        let is_news = |change: &&Change| match removed.get(&change.rule.bare()) {
+            None => self.lack(change),
+            Some(last) if change.removed => change.at == *last,
+            // Its line may be an older one, which goes.
+            Some(last) => change.at >= *last,
         };
-        let news = changes.iter().filter(|change| self.lack(change)).filter(is_last);
-        news.filter(|change| said.insert((change.removed, change.rule.bare()))).collect()
+        changes.iter().filter(is_news).filter(|change| said.insert((change.removed, change.rule.bare()))).collect()
     }
 
     /// Takes changes up, by their times.
@@ -256,15 +251,19 @@ mod tests {
                 let mut view = Rules::default();
                 view.apply(changes(&order));
                 assert_eq!(view.has(&rule), holds, "{order:?}");
-                // One after the other, where each rule's line tells its time.
-                if order.iter().all(|line| !line.contains("epoch")) {
-                    let denylist = fresh(folder.path());
-                    for line in &order {
-                        denylist.take(&changes(&[line])).unwrap();
-                    }
-                    assert_eq!(denylist.rules().has(&rule), holds, "{order:?}");
-                    assert_eq!(Denylist::open(folder.path().join("denylist")).unwrap().rules().has(&rule), holds);
-                }
+            }
+            // One after the other as they came about; and by who knew the first alone, and hears of all at once.
+            let denylist = fresh(folder.path());
+            for line in &told {
+                denylist.take(&changes(&[line])).unwrap();
+            }
+            assert_eq!(denylist.rules().has(&rule), holds, "{told:?}");
+            for order in orders(&told) {
+                let denylist = fresh(folder.path());
+                denylist.take(&changes(&told[..1])).unwrap();
+                denylist.take(&changes(&order)).unwrap();
+                assert_eq!(denylist.rules().has(&rule), holds, "{order:?}");
+                assert_eq!(Denylist::open(folder.path().join("denylist")).unwrap().rules().has(&rule), holds);
             }
         }
     }

@@ -125,6 +125,13 @@ impl SharedLog {
                 }
                 ahead = Some(entry.id);
             }
+            // A removal is judged beside all that was said of its rule, in whatever order it came here.
+            let rules = self.parts.denylist.rules();
+            if self.cursor.is_some() && changes.iter().any(|change| change.removed && rules.lack(change)) {
+                self.forget();
+                (changes, ahead, refused) = (Vec::new(), None, 0);
+                continue;
+            }
             if !whole || changes.len() >= MAX_HELD {
                 let taken = self.parts.take(std::mem::take(&mut changes)).await?;
                 self.known.apply(taken);
