@@ -9,6 +9,7 @@ use crate::keyring_file;
 use crate::legacy::{Accepted, Export};
 use crate::net::{Origin, names_loopback};
 use crate::provider::Catalogue;
+use crate::replication::Replicas;
 use crate::store::StorePlace;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         StorePlace::parse(text.expose_secret(), &folder, ca_file, wait)
     });
     let store = store.unwrap_or_default();
+    let follow = keys.followed(raw.denylist.follow);
+    let replicas = Replicas { shared: raw.denylist.replicate && store.is_shared(), follow };
     let origins = raw.delivery.trusted_origins.into_iter().enumerate();
     let origins = origins.filter_map(|(at, origin)| {
         keys.parse_key(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
@@ -68,6 +71,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
         create_denylist: raw.denylist.create,
+        replicas,
         access_password_file,
         store,
         outbound,

@@ -69,6 +69,8 @@ pub(super) struct Keyring {
 pub(super) struct Denylist {
     pub(super) file: Option<String>,
     pub(super) create: bool,
+    pub(super) replicate: bool,
+    pub(super) follow: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]

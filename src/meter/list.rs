@@ -185,6 +185,26 @@ pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
     &[],
     "Records in Redis that fewer of its replicas than state.redis_wait had in time.",
 );
+pub(super) const REPLICATION_BEHIND: Metric = gauge(
+    "authseal_replication_behind_seconds",
+    &[elsewhere("source")],
+    "For how long what others revoke may be missing here, by where it comes from; 0 if nothing is.",
+);
+pub(super) const REPLICATION_UNSENT: Metric = gauge(
+    "authseal_replication_unsent_rules",
+    &[elsewhere("source")],
+    "Rules of the own denylist that are not in the shared log yet.",
+);
+pub(super) const REPLICATION_RECEIVED: Metric = counter(
+    "authseal_replication_received_total",
+    &[],
+    "Rules of other servers that were written to the own denylist.",
+);
+pub(super) const REPLICATION_REFUSED: Metric = counter(
+    "authseal_replication_refused_total",
+    &[],
+    "Pieces of revocations that did not open with this keyring and were left out.",
+);
 pub(super) const ROTATIONS: Metric = counter(
     "authseal_rotations_total",
     &[outcome(&words::ROTATIONS)],
@@ -231,7 +251,7 @@ impl File {
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 50] = [
+pub const METRICS: [&Metric; 54] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
@@ -271,6 +291,10 @@ pub const METRICS: [&Metric; 50] = [
     &STORE_REQUESTS,
     &STORE_FAILURES,
     &STORE_UNACKNOWLEDGED,
+    &REPLICATION_BEHIND,
+    &REPLICATION_UNSENT,
+    &REPLICATION_RECEIVED,
+    &REPLICATION_REFUSED,
     &ROTATIONS,
     &UNWRITTEN,
     &DRAINING,

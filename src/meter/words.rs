@@ -95,7 +95,7 @@ pub(super) const ROTATIONS: [&str; 8] =
     ["recorded", "answered", "unwritten", "failed", "missing", "held_off", "busy", "store"];
 
 /// What is asked of a state store.
-pub(super) const STORE_VERBS: [&str; 6] = ["ask", "list", "put", "read", "swap", "take"];
+pub(super) const STORE_VERBS: [&str; 8] = ["ask", "follow", "list", "publish", "put", "read", "swap", "take"];
 
 /// The states in which an epoch opens AuthIDs.
 pub(super) const OPENING: [&str; 3] = ["staged", "primary", "open"];

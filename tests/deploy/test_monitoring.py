@@ -229,6 +229,27 @@ def records_missing(start):
     return refreshed(machine, machine.authid(1), answered(401))
 
 
+def replication_behind(start):
+    with redis() as (url, process):
+        machine = start(f'state.store = "{url}"\n')
+        behind = lambda: Scrape(machine).metric("authseal_replication_behind_seconds")
+        until(lambda: "behind_since\":null" in ask(f"{machine.admin}/readyz")[1])
+        before = Scrape(machine)
+        process.terminate()
+        process.wait(PATIENCE)
+        until(lambda: behind() > 5)
+        return before, Scrape(machine)
+
+
+def replication_refused(start):
+    with redis() as (url, _):
+        machine = start(f'state.store = "{url}"\n')
+        before = Scrape(machine)
+        subprocess.run(["redis-cli", "-u", url, "XADD", "authseal:revocations", "*", "e", "junk"], check=True)
+        until(lambda: Scrape(machine).metric("authseal_replication_refused_total") > 0)
+        return before, Scrape(machine)
+
+
 @contextlib.contextmanager
 def waiting(machine, count):
     """So many requests that wait for the provider, which is disturbed."""
@@ -385,6 +406,8 @@ SCENARIOS = {
     "AuthsealRotationsUnwritten": unwritten,
     "AuthsealRecordsMissing": records_missing,
     "AuthsealRevocationNotDurable": not_durable,
+    "AuthsealReplicationBehind": replication_behind,
+    "AuthsealReplicationRefused": replication_refused,
     "AuthsealNoRoom": no_room,
     "AuthsealWaiting": many_wait,
     "AuthsealProviderFailing": provider_failing,

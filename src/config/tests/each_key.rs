@@ -17,6 +17,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use url::Url;
 
 /// What every row begins with; `AT` is the provider's URL.
 const BASE: &[(&str, &str)] = &[
@@ -61,6 +62,8 @@ const ROWS: &[Row] = &[
     ("keyring.text", "'keys'", &[], "keyring: Text, keys"),
     ("denylist.file", "'refused'", &[], "/refused\""),
     ("denylist.create", "true", &[], "create_denylist: true"),
+    ("denylist.replicate", "false", &[("state.store", "'redis://r:1'")], "shared: false"),
+    ("denylist.follow", "['http://10.0.0.5:9464/denylist']", &[], "follow: [\"http://10.0.0.5:9464/denylist\"]"),
     ("state.store", "'dir:kept'", &[], "/kept\")"),
     ("state.store_file", "'store'", &[], "/of-a-file\")"),
     ("state.ca_file", "'ca.pem'", &[("state.store", "'rediss://r:1'")], "/ca.pem\")"),
@@ -335,6 +338,8 @@ fn built(config: &Config) -> Vec<String> {
         },
         format!("denylist: {:?}", config.denylist),
         format!("create_denylist: {:?}", config.create_denylist),
+        format!("shared: {:?}", config.replicas.shared),
+        format!("follow: {:?}", config.replicas.follow.iter().map(Url::as_str).collect::<Vec<_>>()),
         format!("access_password_file: {:?}", config.access_password_file),
         format!("store: {:?}", config.store),
         format!(
