@@ -14,12 +14,13 @@ const fn join<const A: usize, const B: usize, const ALL: usize>(
 }
 
 /// Why an AuthID that opened gave no access token.
-const REFUSED: [&str; 17] = [
+const REFUSED: [&str; 18] = [
     "denied",
     "no_key",
     "not_offered",
     "gone",
     "refused",
+    "mass_refusal",
     "operator",
     "forgotten",
     "in_doubt",
@@ -35,19 +36,19 @@ const REFUSED: [&str; 17] = [
 ];
 
 /// What became of an AuthID that opened, each of which comes with an epoch and a service.
-pub(super) const OPENED: [&str; 20] = join(["cached", "fetched", "spare"], REFUSED);
+pub(super) const OPENED: [&str; 21] = join(["cached", "fetched", "spare"], REFUSED);
 
 /// And of one that did not.
 pub(super) const UNOPENED: [&str; 5] = ["invalid", "no_key", "gone", "store", "no_room"];
 
 /// Both.
-pub(super) const REFRESHES: [&str; 21] = join(["invalid"], OPENED);
+pub(super) const REFRESHES: [&str; 22] = join(["invalid"], OPENED);
 
 /// The versions of AuthIDs of duplicati/oauth-server.
 pub(super) const LEGACY_VERSIONS: [&str; 2] = ["v1", "v2"];
 
 /// How a request that had to wait went on.
-pub(super) const WAITS: [&str; 19] = join(["ok", "invalid"], REFUSED);
+pub(super) const WAITS: [&str; 20] = join(["ok", "invalid"], REFUSED);
 
 /// Those that an AuthID may meet whose service is not offered.
 pub(super) const NOT_OFFERED: [&str; 3] = ["denied", "not_offered", "gone"];

@@ -12,10 +12,13 @@
 //! | access token, asked for if need be | [`TokenService::refresh`]: `obtain` → `single_flight` → `upstream` | 6749 §6 |
 //! | the refresh token changes with it | `rotation`: record, lease, compare-and-swap | 9700 §4.14 |
 //! | what is retried, and for how long | `waiting` | |
+//! | a provider that answers nobody, or refuses everybody | `breaker`, `brake` | |
 //! | does the login still work | [`TokenService::check_upstream`] | 6749 §6 |
 //! | what an AuthID is; sealed again | [`TokenService::info`], [`TokenService::reseal`] | |
 //! | revocation, here and at the provider | [`TokenService::revoke`] | 7009 |
 
+mod brake;
+mod breaker;
 mod cache;
 mod denied;
 mod error;
@@ -30,6 +33,7 @@ mod single_flight;
 mod upstream;
 mod waiting;
 
+pub use brake::BrakeSettings;
 pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
@@ -47,6 +51,8 @@ use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
+use brake::Brakes;
+use breaker::Breakers;
 use cache::{TokenCache, TokenName};
 use old::OldAuthIds;
 use rotation::Rotation;
@@ -73,6 +79,8 @@ struct Inner {
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     old: OldAuthIds,
+    brakes: Brakes,
+    breakers: Breakers,
     room: Room,
     loops: Loops<TokenName, Arc<AccessToken>>,
     /// Of all waiting, but not of calls under way.
@@ -135,7 +143,7 @@ impl TokenService {
         meter: Meter,
     ) -> Self {
         let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
-        let Settings { patience, legacy } = settings;
+        let Settings { patience, brake, legacy } = settings;
         let ending = CancellationToken::new();
         Self(Arc::new(Inner {
             keyring,
@@ -145,6 +153,8 @@ impl TokenService {
             flights: Flights::new(),
             patience,
             old: OldAuthIds::new(legacy, &clock),
+            brakes: Brakes::new(brake, clock.clone(), meter.clone()),
+            breakers: Breakers::new(clock.clone(), meter.clone()),
             room: Room::new(patience.most, meter.clone()),
             loops: Loops::new(ending.clone()),
             ending,

@@ -8,6 +8,7 @@ mod access;
 mod admin;
 mod again;
 mod audit;
+mod brake;
 mod browser;
 mod canary;
 mod connections;

@@ -35,6 +35,7 @@ pub(in crate::web) fn refused(refused: &ExchangeError) -> Text {
         ExchangeError::Provider(failure, _) | ExchangeError::Unclear(failure, _) => return failed(failure),
         ExchangeError::NoKeyForRecord(_, NoKey::Newer) => "reason.record_newer_key",
         ExchangeError::NoKeyForRecord(..) => "reason.record_no_key",
+        ExchangeError::MassRefusal => "reason.mass_refusal",
         ExchangeError::NoRecord => "reason.forgotten",
         ExchangeError::MaybeSpent => "reason.in_doubt",
         ExchangeError::StoreDown => "reason.store_down",

@@ -96,6 +96,7 @@ rows! { refusals, ExchangeError,
     ExchangeError::Unclear(ProviderError::TimedOut, _) => ExchangeError::Unclear(ProviderError::TimedOut, None), Later;
     ExchangeError::Unclear(ProviderError::Unreachable, _) => ExchangeError::Unclear(ProviderError::Unreachable, None), Later;
     ExchangeError::Unclear(..) => ExchangeError::Unclear(ProviderError::Disturbed, Some(502)), Later;
+    ExchangeError::MassRefusal => ExchangeError::MassRefusal, Later;
     ExchangeError::NoRecord => ExchangeError::NoRecord, User;
     ExchangeError::MaybeSpent => ExchangeError::MaybeSpent, Later;
     ExchangeError::NoKeyForRecord(_, NoKey::Newer) => ExchangeError::NoKeyForRecord(epoch(), NoKey::Newer), Later;
