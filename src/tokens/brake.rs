@@ -157,13 +157,17 @@ impl Brakes {
         let now = self.clock.uptime();
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         let this = apps.entry(app).or_default();
-        if now.saturating_sub(this.period_began) >= PERIOD {
-            this.worked_before = mem::take(&mut this.worked);
+        let passed = now.saturating_sub(this.period_began);
+        if passed >= PERIOD {
+            let last = mem::take(&mut this.worked);
+            this.worked_before = if passed < 2 * PERIOD { last } else { Sample::default() };
             this.period_began = now;
         }
-        // By then no login is known any longer to have worked.
-        let over = this.on.take_if(|on| now.saturating_sub(on.since) >= 2 * PERIOD);
-        over.into_iter().for_each(|on| self.release(&on, now));
+        if let Some(on) = this.on.take_if(|on| now.saturating_sub(on.since) >= 2 * PERIOD) {
+            self.release(&on, now);
+            // Or it would come back at once.
+            (this.worked, this.worked_before) = Default::default();
+        }
         act(this, now)
     }
 }

@@ -34,7 +34,7 @@ async fn released(app: &TestApp, authids: &[String]) {
         for authid in next.by_ref().take(8) {
             app.refresh(authid).await;
         }
-        !metrics(app).await.contains("authseal_mass_refusal{provider=\"google\"} 1\n")
+        !metrics(app).await.contains("authseal_mass_refusal{provider=\"dropbox\"} 1\n")
     })
     .await;
 }
@@ -42,11 +42,11 @@ async fn released(app: &TestApp, authids: &[String]) {
 #[tokio::test]
 async fn a_provider_that_refuses_everybody_makes_few_log_in_again_and_ends_by_itself() {
     let clients = if std::env::var_os("TESTS_FULL").is_some() { 10_000 } else { 1_000 };
-    let emulator = Emulator::start(Profile::google());
+    let emulator = Emulator::start(Profile::dropbox());
     let app = spawn_app(&format!("{}{ADMIN}", emulator.provider_toml()));
     let authids: Vec<_> = (0..clients).map(|_| app.log_in(&emulator)).collect();
     assert_eq!(count(&refresh_all(&app, &authids).await, 200), clients);
-    assert!(metrics(&app).await.contains("authseal_mass_refusal{provider=\"google\"} 0\n"));
+    assert!(metrics(&app).await.contains("authseal_mass_refusal{provider=\"dropbox\"} 0\n"));
     assert_eq!(app.post("/revoked", &[("authid", &authids[700])]).await.status, 200);
     app.clock.advance(Duration::from_secs(3600));
     emulator.misbehave(Fault::oauth(400, "invalid_grant", "the secret has ended"));
@@ -64,7 +64,7 @@ async fn a_provider_that_refuses_everybody_makes_few_log_in_again_and_ends_by_it
     assert_eq!(count(&refresh_all(&app, &authids).await, 401), 1, "nor do those who were told before it came on");
     let token = app.post("/token", &[("grant_type", "refresh_token"), ("refresh_token", &authids[5])]).await;
     assert_eq!((token.status, &token.json()["error"]), (503, &"temporarily_unavailable".into()));
-    assert!(metrics(&app).await.contains("authseal_mass_refusal{provider=\"google\"} 1\n"));
+    assert!(metrics(&app).await.contains("authseal_mass_refusal{provider=\"dropbox\"} 1\n"));
     // Who has a token of use gets it.
     emulator.behave();
     released(&app, &authids).await;
@@ -111,12 +111,12 @@ async fn logins_whose_tokens_change_survive_a_time_in_which_all_are_refused() {
 
 #[tokio::test]
 async fn dead_logins_that_somebody_sends_on_purpose_keep_nobody_else_from_being_refused() {
-    let emulator = Emulator::start(Profile::google());
+    let emulator = Emulator::start(Profile::dropbox());
     let app = spawn_app(&format!("{}{ADMIN}{FEW}", emulator.provider_toml()));
     let honest: Vec<_> = (0..30).map(|_| app.log_in(&emulator)).collect();
     assert_eq!(count(&refresh_all(&app, &honest).await, 200), 30);
     // Logins that never worked here, and one that did, over and over.
-    let dead: Vec<_> = (0..100).map(|number| app.seal("googledrive", &format!("dead {number}"))).collect();
+    let dead: Vec<_> = (0..100).map(|number| app.seal("dropbox", &format!("dead {number}"))).collect();
     assert_eq!(count(&refresh_all(&app, &dead).await, 401), 100);
     app.clock.advance(Duration::from_secs(3600));
     emulator.withdraw(secrecy::ExposeSecret::expose_secret(&app.open(&honest[0]).refresh_token));
@@ -124,6 +124,6 @@ async fn dead_logins_that_somebody_sends_on_purpose_keep_nobody_else_from_being_
         app.clock.advance(11 * SECOND);
         assert_eq!(app.refresh(&honest[0]).await.status, 401);
     }
-    assert!(metrics(&app).await.contains("authseal_mass_refusal{provider=\"google\"} 0\n"));
+    assert!(metrics(&app).await.contains("authseal_mass_refusal{provider=\"dropbox\"} 0\n"));
     assert_eq!(count(&refresh_all(&app, &honest).await, 200), 29);
 }

@@ -28,6 +28,7 @@ mod legacy;
 mod limits;
 mod login;
 mod metrics;
+mod outage;
 mod provider_rules;
 mod reading;
 mod redis_server;
