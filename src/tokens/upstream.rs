@@ -65,11 +65,12 @@ impl Inner {
         let outcome = match self.rotation_of(service) {
             Some((rotation, policy)) => {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
-                let ask = |token, time| async move { self.providers.refresh(service, &token, time).await }.boxed();
+                let ask =
+                    |token, time| async move { self.refresh_with_app(service, login, &token, time).await }.boxed();
                 rotation.exchange(login, policy, use_cached, deadline, &ask).await
             }
             None => {
-                let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
+                let tokens = self.refresh_with_app(service, login, &login.refresh_token, CALL_BUDGET).await;
                 let access = tokens.map(|tokens| AccessToken::new(tokens, &self.clock));
                 access.map_err(|RefreshError { failure, status, .. }| ExchangeError::Provider(failure, status))
             }
@@ -90,7 +91,7 @@ impl Inner {
 
     /// Why the provider is not to be asked for this login now.
     pub(super) fn held(&self, service: &Service, login: &Grant) -> Option<ExchangeError> {
-        match app_of(service, login) {
+        match self.app_of(service, login) {
             Some(app) if self.brakes.holds(app, login.id) => Some(ExchangeError::MassRefusal),
             _ => self.breakers.holds(service.provider.id()),
         }
@@ -98,7 +99,7 @@ impl Inner {
 
     /// A refusal that is remembered, unless the provider refuses everybody by now.
     pub(super) fn believed(&self, service: &Service, login: &Grant, refused: ExchangeError) -> ExchangeError {
-        let is_on = || app_of(service, login).is_some_and(|app| self.brakes.is_on(app));
+        let is_on = || self.app_of(service, login).is_some_and(|app| self.brakes.is_on(app));
         if is_death(&refused) && is_on() { ExchangeError::MassRefusal } else { refused }
     }
 
@@ -115,7 +116,7 @@ impl Inner {
         }
         let provider = service.provider.id();
         self.breakers.called(provider, login.id, outcome.as_ref().err());
-        let Some(app) = app_of(service, login) else { return outcome };
+        let Some(app) = self.app_of(service, login) else { return outcome };
         match outcome {
             Ok(_) => self.brakes.worked(app, login.id),
             Err(refused) if is_death(&refused) && self.brakes.refused(app, login.id, provider) => {
@@ -124,6 +125,11 @@ impl Inner {
             Err(_) => {}
         }
         outcome
+    }
+
+    /// The app registration that a login is refreshed with.
+    fn app_of(&self, service: &Service, login: &Grant) -> Option<AppId> {
+        self.apps.of(login).or_else(|| service.app())
     }
 
     /// Counts how long a login has to live that was just refreshed, and warns while there is time to make a new one.
@@ -138,11 +144,6 @@ impl Inner {
             tracing::warn!(%grant, service = %service.id, days, "a login ends soon; its owner has to log in again before");
         }
     }
-}
-
-/// The app registration that a login is refreshed with.
-fn app_of(service: &Service, login: &Grant) -> Option<AppId> {
-    login.app.or_else(|| service.app())
 }
 
 /// Whether the provider said that a login is over, and not that a step is missing or a rule is in the way.

@@ -7,6 +7,7 @@
 mod access;
 mod admin;
 mod again;
+mod apps;
 mod audit;
 mod brake;
 mod browser;
@@ -37,6 +38,7 @@ mod relay;
 mod repeated;
 mod rotation;
 mod revoke;
+mod soak;
 mod spawn;
 mod store;
 mod texts;

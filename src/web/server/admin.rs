@@ -34,6 +34,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/readyz", get().to(readyz));
     at("/keyring", get().to(keyring));
     at("/legacy", get().to(legacy));
+    at("/apps", get().to(apps));
 }
 
 /// The names that it may be asked for under, beside addresses and `localhost`.
@@ -106,4 +107,9 @@ async fn keyring(app: web::Data<App>) -> HttpResponse {
 /// `GET /legacy`: what `authseal legacy` adds up.
 async fn legacy(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(app.tokens().old_authids())
+}
+
+/// `GET /apps`: what `authseal apps` adds up.
+async fn apps(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(app.tokens().apps())
 }
