@@ -117,15 +117,20 @@ impl Brakes {
     /// The provider refused a login. Whether that says nothing against the login.
     pub(super) fn refused(&self, app: AppId, login: GrantId, provider: &str) -> bool {
         self.with(app, |this, now| {
+            let worked = this.worked.remove(&login) | this.worked_before.remove(&login);
             if let Some(on) = &mut this.on {
-                on.worked.clear();
+                // Of others, who sends them on purpose could keep it on.
+                if worked {
+                    on.worked.clear();
+                }
                 return true;
             }
-            if !this.worked.remove(&login) & !this.worked_before.remove(&login) {
+            if !worked {
                 return false;
             }
             this.refused.insert(login);
-            let sample = if this.worked.count() > this.worked_before.count() { &this.worked } else { &this.worked_before };
+            let sample =
+                if this.worked.count() > this.worked_before.count() { &this.worked } else { &this.worked_before };
             let (logins, remembered) = (sample.count(), sample.logins.len());
             // Those that were refused are no longer among them.
             let is_few = logins + this.refused.len() < self.settings.logins;
@@ -266,7 +271,9 @@ mod tests {
         }
         assert_eq!(refuse(&brakes, 32..33), 0);
         clock.advance(PROBE);
-        for number in 40..43 {
+        work(&brakes, 39..40);
+        assert_eq!(refuse(&brakes, 20_000..30_000), 0, "those that never worked do not hold it on");
+        for number in 40..42 {
             assert!(!brakes.holds(app(1), login(number)), "after one that works the next is tried at once");
             work(&brakes, number..=number);
         }

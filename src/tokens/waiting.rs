@@ -68,7 +68,12 @@ pub(super) struct Place<'a> {
 
 impl Room {
     pub(super) fn new(most: Option<usize>, meter: Meter) -> Self {
-        Self { most: AtomicUsize::new(most.unwrap_or(usize::MAX)), taken: AtomicUsize::new(0), by: Mutex::default(), meter }
+        Self {
+            most: AtomicUsize::new(most.unwrap_or(usize::MAX)),
+            taken: AtomicUsize::new(0),
+            by: Mutex::default(),
+            meter,
+        }
     }
 
     pub(super) fn set_most(&self, most: usize) {
@@ -88,7 +93,8 @@ impl Room {
     pub(super) fn enter_as(&self, login: GrantId, address: Option<ClientNet>) -> Option<Place<'_>> {
         let mut place = self.enter(1)?;
         let of_address = (self.most.load(Ordering::Relaxed) / ADDRESS_PART).max(LOGIN_PLACES);
-        let holders = [Some((Holder::Login(login), LOGIN_PLACES)), address.map(|net| (Holder::Address(net), of_address))];
+        let holders =
+            [Some((Holder::Login(login), LOGIN_PLACES)), address.map(|net| (Holder::Address(net), of_address))];
         let mut by = lock(&self.by);
         if holders.iter().flatten().any(|(holder, most)| by.get(holder).is_some_and(|taken| taken >= most)) {
             drop(by);

@@ -10,6 +10,7 @@ use futures_util::stream;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(60);
 const FEW: &str = "[refresh]\nbrake_logins = 20\nbrake_refused = 5\n";
 
@@ -48,7 +49,7 @@ async fn a_provider_that_refuses_everybody_makes_few_log_in_again_and_ends_by_it
     assert_eq!(count(&refresh_all(&app, &authids).await, 200), clients);
     assert!(metrics(&app).await.contains("authseal_mass_refusal{provider=\"dropbox\"} 0\n"));
     assert_eq!(app.post("/revoked", &[("authid", &authids[700])]).await.status, 200);
-    app.clock.advance(Duration::from_secs(3600));
+    app.clock.advance(5 * HOUR);
     emulator.misbehave(Fault::oauth(400, "invalid_grant", "the secret has ended"));
     let before = emulator.calls().len();
     for _ in 0..2 {
@@ -72,10 +73,10 @@ async fn a_provider_that_refuses_everybody_makes_few_log_in_again_and_ends_by_it
     let answers = refresh_all(&app, &authids).await;
     assert_eq!((count(&answers, 200), count(&answers, 401)), (clients - 1, 1));
     // And a login that is dead is told so again.
-    app.clock.advance(Duration::from_secs(3600));
+    app.clock.advance(5 * HOUR);
     let dead = app.log_in(&emulator);
     app.refresh(&dead).await.access_token();
-    app.clock.advance(Duration::from_secs(3600));
+    app.clock.advance(5 * HOUR);
     emulator.withdraw(secrecy::ExposeSecret::expose_secret(&app.open(&dead).refresh_token));
     assert_eq!(app.refresh(&dead).await.status, 401);
 }
@@ -89,9 +90,9 @@ async fn logins_whose_tokens_change_survive_a_time_in_which_all_are_refused() {
         for _ in 0..30 {
             authids.push(rotation::log_in(&emulator, &app).await);
         }
-        app.clock.advance(Duration::from_secs(7200));
+        app.clock.advance(2 * HOUR);
         assert_eq!(count(&refresh_all(&app, &authids).await, 200), 30);
-        app.clock.advance(Duration::from_secs(7200));
+        app.clock.advance(2 * HOUR);
         emulator.misbehave(Fault::oauth(400, "invalid_grant", "the secret has ended"));
         for _ in 0..3 {
             let answers = refresh_all(&app, &authids).await;
@@ -118,7 +119,7 @@ async fn dead_logins_that_somebody_sends_on_purpose_keep_nobody_else_from_being_
     // Logins that never worked here, and one that did, over and over.
     let dead: Vec<_> = (0..100).map(|number| app.seal("dropbox", &format!("dead {number}"))).collect();
     assert_eq!(count(&refresh_all(&app, &dead).await, 401), 100);
-    app.clock.advance(Duration::from_secs(3600));
+    app.clock.advance(5 * HOUR);
     emulator.withdraw(secrecy::ExposeSecret::expose_secret(&app.open(&honest[0]).refresh_token));
     for _ in 0..30 {
         app.clock.advance(11 * SECOND);
