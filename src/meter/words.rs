@@ -54,11 +54,21 @@ pub(super) const WAITS: [&str; 20] = join(["ok", "invalid"], REFUSED);
 pub(super) const NOT_OFFERED: [&str; 3] = ["denied", "not_offered", "gone"];
 
 /// How a call to a provider failed.
-const FAILURES: [&str; 9] =
-    ["refused", "operator", "unclear", "busy", "unreachable", "disturbed", "bad_answer", "timed_out", "bad_callback"];
+const FAILURES: [&str; 10] = [
+    "no_room",
+    "refused",
+    "operator",
+    "unclear",
+    "busy",
+    "unreachable",
+    "disturbed",
+    "bad_answer",
+    "timed_out",
+    "bad_callback",
+];
 
 /// How a call to a provider ended.
-pub(super) const CALLS: [&str; 11] = join(join::<1, 9, 10>(["ok"], FAILURES), ["not_offered"]);
+pub(super) const CALLS: [&str; 12] = join(join::<1, 10, 11>(["ok"], FAILURES), ["not_offered"]);
 
 /// How a login ended without a failed call.
 const LOGINS_ALONE: [&str; 20] = [
@@ -85,7 +95,7 @@ const LOGINS_ALONE: [&str; 20] = [
 ];
 
 /// How a login ended: by itself, or with a call that failed.
-pub(super) const LOGINS: [&str; 29] = join(LOGINS_ALONE, FAILURES);
+pub(super) const LOGINS: [&str; 30] = join(LOGINS_ALONE, FAILURES);
 
 /// How an exchange for a login whose refresh token changes ended.
 pub(super) const ROTATIONS: [&str; 8] =

@@ -140,6 +140,10 @@ impl HttpClient {
         read: impl Fn(&Provider, &Response) -> Result<T, AttemptError>,
     ) -> Result<T, AttemptError> {
         let id = call.provider.id.as_str();
+        let crowded = || AttemptError::new(ProviderError::Crowded, Retry::Safe);
+        // A code and a pasted token work once, and somebody waits before the page.
+        let is_refresh = call.name == "refresh";
+        let _queued = is_refresh.then(|| call.provider.queue.try_acquire().map_err(|_| crowded())).transpose()?;
         let mut second = false;
         loop {
             // Half of the time at most: what is left must be enough for the call itself.
@@ -151,7 +155,7 @@ impl HttpClient {
                     call = call.name,
                     "too many calls to a provider are under way; this one was not made"
                 );
-                return Err(AttemptError::new(ProviderError::TimedOut, Retry::Safe));
+                return Err(crowded());
             };
             let begun = Instant::now();
             let answer = self.attempt(call, deadline, idempotent).await;

@@ -111,7 +111,7 @@ fn outage(failure: &ExchangeError) -> Option<(ProviderError, Option<u16>)> {
 mod tests {
     use super::*;
     use crate::provider::ErrorClass;
-    use crate::provider::ProviderError::{BadAnswer, Misconfigured};
+    use crate::provider::ProviderError::{BadAnswer, Crowded, Misconfigured};
 
     fn login(number: u8) -> GrantId {
         GrantId::new([number; 16])
@@ -164,7 +164,7 @@ mod tests {
             let failure = (number % 20 != 0).then_some(TimedOut);
             call(&breakers, number..=number, failure);
         }
-        for failure in [Refused(ErrorClass::Locked), Misconfigured, BadAnswer, Unclear { status: 400 }] {
+        for failure in [Refused(ErrorClass::Locked), Misconfigured, BadAnswer, Crowded, Unclear { status: 400 }] {
             call(&breakers, 0..100, Some(failure));
         }
         call(&breakers, 0..100, Some(Busy { retry_after: Some(PROBE) }));

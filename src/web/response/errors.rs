@@ -205,6 +205,12 @@ impl Rejection {
             (ProviderError::Unclear { status: 500.. }, _) => Self::passing(format!(
                 "{provider} has an outage{http}. Please try again later; if it stays, tell the server's operator"
             )),
+            (ProviderError::Crowded, _) => Self {
+                level: Level::INFO, // there are many of them
+                ..Self::passing(format!(
+                    "This server has too many calls to {provider} under way already. Your AuthID should be fine; please try again in half a minute"
+                ))
+            },
             (ProviderError::Disturbed, _) => Self::passing(format!(
                 "{provider} has an outage{http}. Your AuthID should be fine; please try again later"
             )),

@@ -61,6 +61,7 @@ fn failed(failure: &ProviderError) -> Text {
         ProviderError::Unclear { status } => return Text::new("reason.unclear").with("status", *status),
         ProviderError::Busy { .. } => "reason.busy",
         ProviderError::Unreachable => "reason.unreachable",
+        ProviderError::Crowded => "reason.no_room",
         ProviderError::Disturbed => "reason.disturbed",
         ProviderError::BadAnswer => "reason.bad_answer",
         ProviderError::BadCallback => "reason.bad_callback",
