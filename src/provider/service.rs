@@ -26,15 +26,11 @@ pub struct Provider {
     /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the
     /// others.
     pub(super) places: Semaphore,
-    /// The same, and refreshes that wait for that: who asks for longer than a client is there keeps others from it.
-    pub(super) queue: Semaphore,
 }
 
 /// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below
 /// the 1,024 descriptors that a process has at least.
 pub(super) const PLACES: usize = 64;
-/// Refreshes that wait for their turn. The rest is told at once, and waits where it costs nothing.
-pub(super) const QUEUE: usize = 64;
 
 /// Where tokens come from.
 pub(super) enum TokenUrl {
@@ -56,7 +52,6 @@ impl Provider {
             revoke: None,
             pushed: None,
             places: Semaphore::new(PLACES),
-            queue: Semaphore::new(PLACES + QUEUE),
         }
     }
 
