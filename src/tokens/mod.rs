@@ -23,6 +23,7 @@ mod breaker;
 mod cache;
 mod denied;
 mod error;
+mod exported;
 mod granted;
 mod inspect;
 mod obtain;
@@ -41,7 +42,7 @@ pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use granted::{Granted, Source};
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
-pub use old::{OldRow, OldView};
+pub use old::{ExportView, OldRow, OldView};
 pub use opened::{Opened, Seal, Settings};
 pub use provider_revocation::{ProviderRevocation, ProviderRevocationMode};
 pub use revoke::{Revocable, Revocation};
@@ -52,6 +53,7 @@ use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCo
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
+use crate::legacy::{Accepted, Folder};
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
@@ -59,11 +61,12 @@ use apps::Apps;
 use brake::Brakes;
 use breaker::Breakers;
 use cache::{TokenCache, TokenName};
+use exported::Exported;
 use old::OldAuthIds;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
 use single_flight::Flights;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
@@ -110,8 +113,16 @@ impl TokenService {
         clock: Clock,
         meter: Meter,
     ) -> Self {
+        let Settings { patience, brake, legacy: Accepted { v2, v1_dir, export } } = settings;
+        let exported =
+            export.map(|export| Exported::new(export, store.clone(), keyring.clone(), &clock, meter.clone()));
+        let old = OldAuthIds {
+            v2,
+            folder: v1_dir.map(|path| Arc::new(Folder::new(path, clock.clone()))),
+            exported: exported.map(Arc::new),
+            seen: Mutex::default(),
+        };
         let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
-        let Settings { patience, brake, legacy } = settings;
         let ending = CancellationToken::new();
         Self(Arc::new(Inner {
             keyring,
@@ -121,7 +132,7 @@ impl TokenService {
             cache: TokenCache::new(clock.clone()),
             flights: Flights::new(),
             patience,
-            old: OldAuthIds::new(legacy, &clock),
+            old,
             brakes: Brakes::new(brake, clock.clone(), meter.clone()),
             breakers: Breakers::new(clock.clone(), meter.clone()),
             room: Room::new(patience.most, meter.clone()),
@@ -151,6 +162,9 @@ impl TokenService {
         let landed = async {
             self.0.flights.settle().await;
             self.0.revocations.settle().await;
+            if let Some(exported) = &self.0.old.exported {
+                exported.flights.settle().await;
+            }
         };
         let landed = tokio::time::timeout(patience, landed).await.is_ok();
         match &self.0.rotation {
@@ -192,7 +206,7 @@ impl TokenService {
         let login = &opened.login;
         match opened.seal {
             Seal::Epoch(epoch) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
-            Seal::Old(_) => self.0.denylist.denies_grant(login.id).then_some(Denied::Grant),
+            Seal::Old(version) => self.denied_old(login, version),
         }
     }
 
