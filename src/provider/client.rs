@@ -4,6 +4,8 @@
 
 use super::call::{Call, Payload};
 use super::client_auth::{ClientAuths, Form, Repeatable};
+use super::connect::is_late;
+use super::connection::Received;
 use super::discovery::Discovery;
 use super::error::{AttemptError, ProviderError, RefreshError, Retry};
 use super::http::HttpClient;
@@ -15,10 +17,14 @@ use super::token_response::{self, TokenResponse};
 use super::{Availability, Catalogue, RevokeStyle};
 use crate::clock::Clock;
 use crate::meter::Meter;
+use hyper::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use url::Url;
+use zeroize::Zeroizing;
 
 /// How long a call takes at most that is given no budget of its own.
 pub(super) const BUDGET: Duration = Duration::from_secs(20);
@@ -71,6 +77,29 @@ impl ProviderClient {
 
     pub(super) fn client_auths(&self) -> &ClientAuths {
         &self.client_auths
+    }
+
+    /// Asks a server that is no provider, by GET on the ways that calls to providers take: no redirect is followed.
+    /// Returns status, headers and body.
+    ///
+    /// # Errors
+    /// When no whole response came: of the kind `TimedOut` after `deadline`, `FileTooLarge` beyond 256 KiB.
+    pub async fn elsewhere(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        deadline: Instant,
+    ) -> io::Result<(u16, HeaderMap, Zeroizing<Vec<u8>>)> {
+        let mut received = Received::default();
+        match self.http.get(None, url, headers, deadline, &mut received).await {
+            Err(error) if is_late(&*error) => Err(io::ErrorKind::TimedOut.into()),
+            Err(error) => Err(io::Error::other(error)),
+            Ok(()) if received.too_long => Err(io::ErrorKind::FileTooLarge.into()),
+            Ok(()) => {
+                let (status, headers) = received.head.ok_or(io::ErrorKind::UnexpectedEof)?;
+                Ok((status, headers, received.body))
+            }
+        }
     }
 
     /// All services.
@@ -441,7 +470,8 @@ mod tests {
         assert!(beside < Duration::from_secs(1), "{beside:?}");
         assert!(begun.elapsed() <= BUDGET + Duration::from_secs(1), "{:?}", begun.elapsed());
         assert_eq!(hanging.seen().len(), PLACES);
-        assert!(failed.iter().all(|failed| failed.failure == ProviderError::TimedOut));
+        let count = |failure| failed.iter().filter(|failed| failed.failure == failure).count();
+        assert_eq!((count(ProviderError::TimedOut), count(ProviderError::Crowded)), (PLACES, 500 - PLACES));
         assert_eq!(failed.iter().filter(|failed| failed.in_doubt).count(), PLACES);
     }
 

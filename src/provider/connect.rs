@@ -95,10 +95,10 @@ impl Connector {
     }
 
     /// A connection to the host of a provider's URL, of which nothing has been sent there; `kept`: for more than one
-    /// request.
+    /// request. Without a provider it is a host that the operator named, and may be anywhere.
     pub(super) async fn connect(
         &self,
-        provider: &Provider,
+        provider: Option<&Provider>,
         url: &Url,
         kept: bool,
         deadline: Instant,
@@ -120,13 +120,14 @@ impl Connector {
 
     async fn open(
         &self,
-        provider: &Provider,
+        provider: Option<&Provider>,
         url: &Url,
         proxy: Option<&Proxy>,
         kept: bool,
     ) -> Result<Connection, NotConnected> {
         let uri: Uri = url[..Position::BeforePath].parse()?;
-        let anywhere = provider.settings.allow_private_addresses || names_loopback(url);
+        let anywhere = provider.is_none_or(|provider| provider.settings.allow_private_addresses);
+        let anywhere = anywhere || names_loopback(url);
         let tcp = match proxy {
             Some(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri.clone(), self.anywhere.clone());
@@ -147,7 +148,7 @@ impl Connector {
             Some(Host::Ipv6(address)) => ServerName::IpAddress(IpAddr::V6(address.into())),
             None => return Err("the URL names no host".into()),
         };
-        let tls = self.own.get(&provider.id).unwrap_or(&self.tls);
+        let tls = provider.and_then(|provider| self.own.get(&provider.id)).unwrap_or(&self.tls);
         let tls = if kept { &tls.kept } else { &tls.once };
         let stream = tls.connect(name, tcp.into_inner()).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -101,7 +101,8 @@ impl Discovery {
                 known.ask_at = self.clock.uptime() + RENEWAL;
                 self.renew(Arc::clone(shared), Arc::clone(provider), http.clone());
             } else {
-                let asked = ask(provider, http, deadline).await;
+                // In a box, as it is seldom needed: without one each call would have room for two.
+                let asked = Box::pin(ask(provider, http, deadline)).await;
                 known.update(asked, self.clock.uptime());
             }
         }

@@ -11,34 +11,33 @@
 //! sent before the connection was whole. HTTP/2 can say that a request was not taken (REFUSED_STREAM, GOAWAY), but not
 //! when a connection breaks without a word, so it makes no difference there.
 
-use super::call::{Call, Head, Payload, Response};
-use super::client_credentials::{form, with_client};
+use super::call::{Call, Head, Response};
 use super::connect::{Connector, NotConnected, innermost, is_late};
-use super::connection::{Body, Received};
+use super::connection::Received;
 use super::dns::DnsCache;
 use super::error::{AttemptError, ProviderError, Retry};
 use super::outbound::{Outbound, SetupError};
 use super::pool::{Kept, Pool};
 use super::report::{self, report};
+use super::request::{bare, request};
 use super::service::Provider;
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
-use hyper::body::Bytes;
-use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
-};
-use hyper::{HeaderMap, Method, Request, Uri};
-use secrecy::ExposeSecret;
+use hyper::HeaderMap;
+use hyper::header::{LOCATION, RETRY_AFTER};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use url::{Position, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 /// One attempt of a call that may be repeated, from connecting to the response's last byte.
 const ATTEMPT: Duration = Duration::from_secs(8);
 /// A second attempt is made only with this much time left.
 const SECOND_NEEDS: Duration = Duration::from_secs(6);
+/// How long a refresh waits for its turn. With a longer queue, calls would be made for clients that have gone.
+const TURN: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that is waited for here; longer ones are the caller's.
 const WAIT: Duration = Duration::from_secs(5);
 /// The longest `Retry-After` that is believed.
@@ -64,25 +63,24 @@ impl HttpClient {
         Ok(Self { connector: Arc::new(connector), pool: Pool::default(), clock, meter })
     }
 
-    /// The headers of a response to GET, over a new connection.
+    /// GET over a new connection, which is not kept; what came of the response is in `received` after a failure, too.
+    /// Without a provider the server may be anywhere, since the operator named it.
     ///
     /// # Errors
-    /// Why there is none; an I/O error of the kind `TimedOut` after `deadline`.
-    pub(super) async fn headers(
+    /// Why the response is not whole; an I/O error of the kind `TimedOut` after `deadline`.
+    pub(super) async fn get(
         &self,
-        provider: &Provider,
+        provider: Option<&Provider>,
         url: &Url,
+        headers: HeaderMap,
         deadline: Instant,
-    ) -> Result<HeaderMap, NotConnected> {
-        let mut connection = self.connector.connect(provider, url, true, deadline).await?;
-        let call = Call { provider, service: None, name: "check", url: url.clone(), payload: Payload::Nothing };
-        let request = request(&call, connection.is_shared())?;
-        let mut received = Received::default();
-        let exchange = timeout_at(deadline, connection.exchange(request, &mut received)).await;
-        match received.head {
-            Some((_, headers)) => Ok(headers),
-            None => Err(exchange.map_err(std::io::Error::from)?.err().map_or_else(|| "no response".into(), Into::into)),
-        }
+        received: &mut Received,
+    ) -> Result<(), NotConnected> {
+        let mut connection = self.connector.connect(provider, url, false, deadline).await?;
+        let mut request = bare(url, false)?;
+        request.headers_mut().extend(headers);
+        timeout_at(deadline, connection.exchange(request, received)).await.map_err(io::Error::from)??;
+        Ok(())
     }
 
     /// What time it is here.
@@ -100,18 +98,20 @@ impl HttpClient {
         read: impl Fn(&Provider, &Response) -> Result<T, AttemptError>,
     ) -> Result<T, AttemptError> {
         let id = call.provider.id.as_str();
+        // Others have somebody waiting before a page, or carry what works once.
+        let turn = if call.name == "refresh" { TURN } else { Duration::MAX };
         let mut second = false;
         loop {
             // Half of the time at most: what is left must be enough for the call itself.
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
-            let Ok(place) = timeout(patience, call.provider.places.acquire()).await else {
-                tracing::warn!(
+            let Ok(place) = timeout(patience.min(turn), call.provider.places.acquire()).await else {
+                tracing::debug!(
                     provider = id,
                     service = call.service,
                     call = call.name,
                     "too many calls to a provider are under way; this one was not made"
                 );
-                return Err(AttemptError::new(ProviderError::TimedOut, Retry::Safe));
+                return Err(AttemptError::new(ProviderError::Crowded, Retry::Safe));
             };
             let begun = Instant::now();
             let answer = self.attempt(call, deadline, idempotent, &mut second).await;
@@ -167,7 +167,7 @@ impl HttpClient {
         }
         let until = until();
         // Large, and seldom needed: in a box it does not make every call large.
-        let connection = Box::pin(self.connector.connect(call.provider, &call.url, idempotent, until)).await;
+        let connection = Box::pin(self.connector.connect(Some(call.provider), &call.url, idempotent, until)).await;
         let connection = connection.map_err(|error| {
             report::no_response(call, &innermost(&*error).to_string());
             let late = is_late(&*error);
@@ -242,59 +242,6 @@ enum Unanswered {
 impl From<AttemptError> for Unanswered {
     fn from(fault: AttemptError) -> Self {
         Self::Failed(fault)
-    }
-}
-
-/// A call as a request of HTTP/1.1 or HTTP/2.
-fn request(call: &Call<'_>, http2: bool) -> Result<Request<Body>, hyper::http::Error> {
-    let url = &call.url;
-    let mut authorization = None;
-    let text = match &call.payload {
-        Payload::Nothing => None,
-        Payload::Bearer(token) => {
-            let mut header = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))?;
-            header.set_sensitive(true);
-            authorization = Some(header);
-            Some(Zeroizing::default())
-        }
-        Payload::Form(fields, None) => Some(form(fields)),
-        Payload::Form(fields, Some((client, choice))) => {
-            let text;
-            (text, authorization) = with_client(fields, client, choice.auth);
-            Some(text)
-        }
-    };
-    let target: Uri =
-        url[if http2 { Position::BeforeScheme } else { Position::BeforePath }..Position::AfterQuery].parse()?;
-    let mut request = Request::new(Body::default());
-    *request.uri_mut() = target;
-    let headers = request.headers_mut();
-    if !http2 {
-        headers.insert(HOST, HeaderValue::try_from(&url[Position::BeforeHost..Position::AfterPort])?);
-    }
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    // Without this one any coding would be welcome (RFC 9110 section 12.5.3).
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("authseal/", env!("CARGO_PKG_VERSION"))));
-    if let Some(authorization) = authorization {
-        headers.insert(AUTHORIZATION, authorization);
-    }
-    if let Payload::Form(..) = &call.payload {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    }
-    if let Some(text) = text {
-        *request.method_mut() = Method::POST;
-        *request.body_mut() = Body::new(Bytes::from_owner(Wiped(text)));
-    }
-    Ok(request)
-}
-
-/// A text as the owner of bytes.
-struct Wiped(Zeroizing<String>);
-
-impl AsRef<[u8]> for Wiped {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
     }
 }
 
@@ -376,6 +323,12 @@ mod tests {
         HttpClient::new(std::iter::empty(), outbound, Clock::system(), Meter::default()).unwrap()
     }
 
+    async fn get(http: &HttpClient, url: &Url) -> Result<(), NotConnected> {
+        let provider = Provider::unchecked("p", ProviderSettings::default());
+        let soon = Instant::now() + ATTEMPT;
+        http.get(Some(&provider), url, HeaderMap::new(), soon, &mut Received::default()).await
+    }
+
     #[tokio::test]
     async fn calls_go_through_a_proxy_that_looks_names_up_itself_and_not_to_this_machine() {
         let refused = || Reply::Http("502 Bad Gateway", String::new());
@@ -383,31 +336,27 @@ mod tests {
         let near = StubServer::with([Reply::Http("200 OK", String::new())]).await;
         let outbound = Outbound { proxy: Some(proxy.url.replace("//", "//me:pass@").into()), ca_file: None };
         let http = http(&outbound);
-        let soon = Instant::now() + ATTEMPT;
-        let provider = Provider::unchecked("p", ProviderSettings::default());
         for url in ["https://authseal.invalid/token", "https://authseal.invalid:444/"] {
-            assert!(http.headers(&provider, &Url::parse(url).unwrap(), soon).await.is_err());
+            assert!(get(&http, &Url::parse(url).unwrap()).await.is_err());
         }
         let seen = proxy.seen().iter().map(|asked| asked.to_lowercase()).collect::<Vec<_>>();
         assert!(seen[0].starts_with("connect authseal.invalid:443 http/1.1\r\n"), "{seen:?}");
         assert!(seen[0].contains("proxy-authorization: basic bwu6cgfzcw==\r\n"), "{seen:?}");
         assert!(seen[1].starts_with("connect authseal.invalid:444 "), "{seen:?}");
-        assert!(http.headers(&provider, &Url::parse(&near.url).unwrap(), soon).await.is_ok());
+        assert!(get(&http, &Url::parse(&near.url).unwrap()).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_name_that_leads_here_is_reached_only_where_the_url_says_so() {
         let stub = StubServer::with([Reply::Http("200 OK", String::new())]).await;
         let http = http(&Outbound::default());
-        let soon = Instant::now() + ATTEMPT;
-        let provider = Provider::unchecked("p", ProviderSettings::default());
         let url = |host: &str| Url::parse(&stub.url.replace("127.0.0.1", host)).unwrap();
         // Any other name that leads here, as the system's own for this machine may.
         let elsewhere = url("provider.example");
         http.connector.know("provider.example", "127.0.0.1:0".parse().unwrap());
-        let refused = http.headers(&provider, &elsewhere, soon).await.unwrap_err();
+        let refused = get(&http, &elsewhere).await.unwrap_err();
         assert_eq!(innermost(&*refused).to_string(), "the name has only private addresses");
         assert!(stub.seen().is_empty());
-        assert!(http.headers(&provider, &url("localhost"), soon).await.is_ok());
+        assert!(get(&http, &url("localhost")).await.is_ok());
     }
 }

@@ -19,7 +19,7 @@
 //! | `check --online` | [`ProviderClient::probe`] | |
 //!
 //! Data: `settings` as written, `validate` and `endpoint` check them, `service` and `catalogue` as checked. Calls:
-//! `authorization` → `client` → `authenticated_call` → `http` (limits, retry) → `call` (one request, one response), over
+//! `authorization` → `client` → `authenticated_call` → `http` (limits, retry) → `call` (one `request`, one response), over
 //! a `connection` from the `pool` or a new one (`connect`, with addresses from `dns`).
 
 mod authenticated_call;
@@ -51,6 +51,7 @@ mod printable;
 mod probe;
 mod registrations;
 mod report;
+mod request;
 mod rotation_check;
 mod service;
 mod settings;

@@ -3,12 +3,14 @@
 //! whether the token endpoint takes the client. No login is needed for it, and none is touched.
 
 use super::connect::{innermost, is_late};
+use super::connection::Received;
 use super::discovery::Metadata;
 use super::metadata_check::shortcomings;
 use super::service::{Provider, Service, TokenUrl};
 use super::{Flow, ProviderClient};
 use crate::clock::UnixTime;
 use futures_util::future::join_all;
+use hyper::HeaderMap;
 use hyper::header::DATE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -164,8 +166,12 @@ impl ProviderClient {
         let mut root = url.clone();
         root.set_path("/");
         root.set_query(None);
-        let headers = self.http().headers(provider, &root, deadline).await.map_err(|error| trouble(&*error))?;
-        let date = headers.get(DATE).and_then(|date| unix_time(date.to_str().ok()?));
+        let mut received = Received::default();
+        let whole = self.http().get(Some(provider), &root, HeaderMap::new(), deadline, &mut received).await;
+        let date = match (&received.head, whole) {
+            (Some((_, headers)), _) => headers.get(DATE).and_then(|date| unix_time(date.to_str().ok()?)),
+            (None, whole) => return whole.map(|()| None).map_err(|error| trouble(&*error)),
+        };
         Ok(date.map(|date| date - self.http().now()))
     }
 }

@@ -138,3 +138,12 @@ async fn what_comes_after_a_response_is_not_taken_for_the_next_one() {
     }
     assert_eq!(peer.seen().requests, [1, 2, 3]);
 }
+
+#[tokio::test]
+async fn a_call_under_way_is_small_as_many_may_wait() {
+    let peer = Peer::new(&[], |_| End::Nowhere).await;
+    let (providers, service) = peer.client("none");
+    let token = "r".into();
+    let size = size_of_val(&providers.refresh(&service, &token, BUDGET));
+    assert!(size < 8 * 1024, "{size}");
+}
