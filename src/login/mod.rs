@@ -58,6 +58,7 @@ const MAX_SEEN: u64 = 10_000;
 const SEEN: Duration = Duration::from_secs(900);
 
 /// Logs users in.
+#[derive(Clone)]
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
     providers: Arc<ProviderClient>,
@@ -66,7 +67,7 @@ pub struct Logins {
     rules: DeliveryRules,
     redirect_uri: String,
     seen: Cache<[u8; 24], ()>,
-    fetch_limit: FetchLimit,
+    fetch_limit: Arc<FetchLimit>,
     clock: Clock,
 }
 
@@ -146,8 +147,13 @@ impl Logins {
         clock: Clock,
     ) -> Self {
         let seen = Cache::builder().max_capacity(MAX_SEEN).time_to_live(SEEN).build();
-        let fetch_limit = FetchLimit::new(&clock);
+        let fetch_limit = Arc::new(FetchLimit::new(&clock));
         Self { keyring, providers, tokens, store, rules, redirect_uri, seen, fetch_limit, clock }
+    }
+
+    /// The same by other settings: a login that is under way continues by them.
+    pub fn with(&self, providers: Arc<ProviderClient>, tokens: tokens::TokenService, rules: DeliveryRules) -> Self {
+        Self { providers, tokens, rules, ..self.clone() }
     }
 
     /// Seals what is known of a visitor of our index page into the parameter of its login links.

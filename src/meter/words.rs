@@ -90,6 +90,9 @@ pub(super) const LOGINS: [&str; 29] = join(LOGINS_ALONE, FAILURES);
 pub(super) const ROTATIONS: [&str; 8] =
     ["recorded", "answered", "unwritten", "failed", "missing", "held_off", "busy", "store"];
 
+/// What came of a reload of the configuration.
+pub(super) const RELOADS: [&str; 3] = ["applied", "refused", "needs_restart"];
+
 /// What is asked of a state store.
 pub(super) const STORE_VERBS: [&str; 6] = ["ask", "list", "put", "read", "swap", "take"];
 

@@ -65,6 +65,8 @@ const SOON: i64 = 14;
 #[derive(Clone)]
 pub struct TokenService(Arc<Inner>);
 
+/// Clones share all but the settings.
+#[derive(Clone)]
 struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
@@ -73,14 +75,14 @@ struct Inner {
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     old: OldAuthIds,
-    room: Room,
-    loops: Loops<TokenName, Arc<AccessToken>>,
+    room: Arc<Room>,
+    loops: Arc<Loops<TokenName, Arc<AccessToken>>>,
     /// Of all waiting, but not of calls under way.
     ending: CancellationToken,
     /// By login, and what is not asked of its provider.
     revocations: Flights<(GrantId, Option<ProviderRevocation>), Revocation>,
     /// `None` without a store that outlives the process.
-    rotation: Option<Rotation>,
+    rotation: Option<Arc<Rotation>>,
     clock: Clock,
     meter: Meter,
 }
@@ -134,7 +136,8 @@ impl TokenService {
         clock: Clock,
         meter: Meter,
     ) -> Self {
-        let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
+        let rotation = || Arc::new(Rotation::new(store.clone(), keyring.clone(), clock.clone(), meter.clone()));
+        let rotation = store.is_durable().then(rotation);
         let Settings { patience, legacy } = settings;
         let ending = CancellationToken::new();
         Self(Arc::new(Inner {
@@ -145,8 +148,8 @@ impl TokenService {
             flights: Flights::new(),
             patience,
             old: OldAuthIds::new(legacy, &clock),
-            room: Room::new(patience.most, meter.clone()),
-            loops: Loops::new(ending.clone()),
+            room: Arc::new(Room::new(patience.most, meter.clone())),
+            loops: Arc::new(Loops::new(ending.clone())),
             ending,
             revocations: Flights::new(),
             rotation,
@@ -157,7 +160,24 @@ impl TokenService {
 
     /// Lets so many connections be there: half of them may wait, unless it was said how many.
     pub fn set_connections(&self, connections: usize) {
-        self.0.room.set_most(self.0.patience.most.unwrap_or(connections / 2));
+        self.0.room.set_connections(connections);
+    }
+
+    /// The same by other settings: access tokens, calls under way and rotated refresh tokens are shared. What is under way
+    /// here is seen to its end by the settings of before, so nobody joins a loop of them. `repaired`: what made calls fail
+    /// may have been put right.
+    pub fn with(&self, providers: Arc<ProviderClient>, settings: Settings, repaired: bool) -> Self {
+        let inner = &*self.0;
+        let Settings { patience, legacy } = settings;
+        inner.room.set_most(patience.most);
+        Self(Arc::new(Inner {
+            providers,
+            cache: if repaired { inner.cache.without_failures() } else { inner.cache.clone() },
+            patience,
+            old: inner.old.with(legacy, &inner.clock),
+            loops: Arc::new(Loops::new(inner.ending.clone())),
+            ..inner.clone()
+        }))
     }
 
     /// Keeps nobody waiting any longer. Whose first call to a provider is under way gets what comes of it.

@@ -17,10 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 const MOST_SEEN: usize = 200_000;
 
 /// Which old AuthIDs are taken, and which have come.
+#[derive(Clone)]
 pub(super) struct OldAuthIds {
     v2: bool,
     folder: Option<Arc<Folder>>,
-    seen: Mutex<Seen>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// Those that brought an access token.
@@ -59,7 +60,14 @@ pub struct OldRow {
 impl OldAuthIds {
     pub(super) fn new(accepted: Accepted, clock: &Clock) -> Self {
         let folder = accepted.v1_dir.map(|path| Arc::new(Folder::new(path, clock.clone())));
-        Self { v2: accepted.v2, folder, seen: Mutex::default() }
+        Self { v2: accepted.v2, folder, seen: Arc::default() }
+    }
+
+    /// The same with others taken. A folder that stays is the same one: guesses were counted there.
+    pub(super) fn with(&self, accepted: Accepted, clock: &Clock) -> Self {
+        let same = self.folder.as_ref().filter(|folder| accepted.v1_dir.as_deref() == Some(folder.path())).cloned();
+        let new = Self::new(accepted, clock);
+        Self { v2: new.v2, folder: same.or(new.folder), seen: self.seen.clone() }
     }
 
     /// An AuthID of a version that is taken.

@@ -38,7 +38,9 @@ pub struct Patience {
 
 /// The places of those who wait.
 pub(super) struct Room {
+    /// 0: half of the connections.
     most: AtomicUsize,
+    connections: AtomicUsize,
     taken: AtomicUsize,
     meter: Meter,
 }
@@ -48,16 +50,28 @@ pub(super) struct Place<'a>(&'a Room);
 
 impl Room {
     pub(super) fn new(most: Option<usize>, meter: Meter) -> Self {
-        Self { most: AtomicUsize::new(most.unwrap_or(usize::MAX)), taken: AtomicUsize::new(0), meter }
+        let most = AtomicUsize::new(most.unwrap_or_default());
+        Self { most, connections: AtomicUsize::new(usize::MAX), taken: AtomicUsize::new(0), meter }
     }
 
-    pub(super) fn set_most(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
+    pub(super) fn set_most(&self, most: Option<usize>) {
+        self.most.store(most.unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    pub(super) fn set_connections(&self, connections: usize) {
+        self.connections.store(connections, Ordering::Relaxed);
+    }
+
+    fn most(&self) -> usize {
+        match self.most.load(Ordering::Relaxed) {
+            0 => self.connections.load(Ordering::Relaxed) / 2,
+            most => most,
+        }
     }
 
     /// A place in the first one of so many parts of the room.
     pub(super) fn enter(&self, parts: usize) -> Option<Place<'_>> {
-        let most = self.most.load(Ordering::Relaxed).div_ceil(parts);
+        let most = self.most().div_ceil(parts);
         let more = |taken| (taken < most).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         self.meter.waiting(1.0);

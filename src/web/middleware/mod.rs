@@ -11,6 +11,7 @@ pub(in crate::web) mod rejections;
 
 use crate::app::App;
 use crate::meter;
+use crate::web::pin::pin;
 use crate::web::request_id::{self, Number, REQUEST_ID, milliseconds};
 use crate::web::response::rejection::Rejection;
 use crate::web::routes::{Log, Route, Window};
@@ -45,6 +46,7 @@ pub(in crate::web) async fn wrap(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    pin(&mut request);
     request.extensions_mut().insert(Number::next());
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
     https_and_host::fold(&mut request);
