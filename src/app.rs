@@ -167,11 +167,11 @@ impl App {
         let pages = collect(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
         let providers = collect(&mut faults, self.providers.with(config.catalogue, &config.outbound));
         let (Some(pages), Some(providers)) = (pages, providers) else { return Err(StartupError(faults)) };
+        self.meter.rename(names);
         let providers = Arc::new(providers);
         let settings = Settings { patience: config.patience, legacy: config.legacy };
         let tokens = self.tokens.with(providers.clone(), settings, repaired);
         let rules = rules(&config.delivery, &self.own_origin);
-        self.meter.rename(names);
         Ok(Self {
             logins: self.logins.with(providers.clone(), tokens.clone(), rules),
             limits: self.limits.with(config.rates),

@@ -183,7 +183,7 @@ impl Logins {
         let context = LoginContext { client: client.address, ..self.context(ctx, browser_cookie)? };
         self.offered(service, Flow::Code)?;
         self.check_store(service).await?;
-        let (state, challenge) = context.begin(&service.id, &self.keyring.load(), self.clock.now())?;
+        let (state, challenge) = context.begin(&service.id, service.app(), &self.keyring.load(), self.clock.now())?;
         let challenge = service.provider.pkce().then_some(challenge.as_str());
         let url = self.providers.authorize_url(service, &self.redirect_uri, &state, challenge).await;
         let url = url.map_err(|failure| LoginError::Provider(service.clone(), failure))?.into();
@@ -211,7 +211,8 @@ impl Logins {
         if !browser_cookie.is_some_and(|cookie| cookie.matches(&state.context.browser_cookie)) {
             return Err(LoginError::OtherBrowser);
         }
-        let service = self.providers.catalogue().find(state.service.as_str()).cloned().ok_or(LoginError::BadState)?;
+        let service = self.providers.catalogue().find(state.service.as_str()).ok_or(LoginError::BadState)?;
+        let service = service.begun_with(state.app);
         if mitigation::on(Mitigation::StateOptional) && dropped && !service.provider.state_optional() {
             return Err(LoginError::BadState);
         }

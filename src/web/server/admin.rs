@@ -35,6 +35,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/readyz", get().to(readyz));
     at("/keyring", get().to(keyring));
     at("/legacy", get().to(legacy));
+    at("/apps", get().to(apps));
     let reload = web::resource("/reload").route(web::post().to(reload));
     config.service(reload.default_service(web::to(post_only)));
 }
@@ -136,4 +137,9 @@ async fn keyring(app: web::Data<App>) -> HttpResponse {
 /// `GET /legacy`: what `authseal legacy` adds up.
 async fn legacy(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(app.tokens().old_authids())
+}
+
+/// `GET /apps`: what `authseal apps` adds up.
+async fn apps(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(app.tokens().apps())
 }
