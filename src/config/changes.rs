@@ -83,3 +83,44 @@ fn hash(value: &Value) -> [u8; 32] {
     // A figment value is made of what JSON has too.
     Sha256::digest(serde_json::to_vec(value).unwrap_or_default()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::known_keys;
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The words in backquotes of the row of docs/configuration.md that begins so.
+    fn row(begins: &str) -> BTreeSet<&'static str> {
+        let page = include_str!("../../docs/configuration.md");
+        let row = page.lines().find(|line| line.starts_with(&format!("| {begins} |"))).unwrap();
+        row.split('`').skip(1).step_by(2).collect()
+    }
+
+    #[test]
+    fn the_page_says_of_each_key_whether_it_is_taken_up() {
+        let (taken_up, restart) = (row("Taken up"), row("Needs a restart"));
+        assert_eq!(taken_up, RELOADED.into_iter().collect());
+        for key in known_keys() {
+            let is_listed = |list: &BTreeSet<&str>| list.iter().any(|table| is_one_of(&[table], &key));
+            assert_eq!((is_listed(&taken_up), is_listed(&restart)), (is_one_of(&RELOADED, &key), !is_listed(&taken_up)), "{key}");
+        }
+    }
+
+    #[test]
+    fn keys_that_come_go_or_change_are_told_apart_by_what_becomes_of_them() {
+        let keys = |pairs: &[(&str, u8)]| Keys {
+            file: None,
+            values: pairs.iter().map(|(key, value)| ((*key).to_owned(), [*value; 32])).collect(),
+        };
+        let old = keys(&[("listen", 1), ("clients.a.secret", 1), ("sites.x", 1), ("site.name", 1)]);
+        assert_eq!(old.changes(&old), Changes::default());
+        let new = keys(&[("listen", 2), ("clients.a.secret", 2), ("services.\"b.c\".name", 1), ("site.name", 1)]);
+        let changes = old.changes(&new);
+        assert_eq!(changes.reloaded, ["clients.a.secret", "services.\"b.c\".name"]);
+        assert_eq!(changes.restart, ["listen", "sites.x"]);
+        assert!(changes.concern_calls() && !old.changes(&keys(&[("site.name", 1)])).restart.is_empty());
+        let elsewhere = Keys { file: Some("b.toml".into()), ..old.clone() };
+        assert_eq!(old.changes(&elsewhere).restart, ["the configuration file's path"]);
+    }
+}

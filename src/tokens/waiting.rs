@@ -479,7 +479,8 @@ mod tests {
         assert!(others.len() == 14 && shown(&room));
         drop((some, others));
         assert!(room.enter(8).is_some() && !shown(&room));
-        room.set_most(0);
-        assert!(room.enter(1).is_none());
+        room.set_most(None);
+        room.set_connections(33);
+        assert_eq!(std::iter::from_fn(|| room.enter(1)).map(std::mem::forget).count(), 16, "half of the connections");
     }
 }

@@ -32,6 +32,7 @@ mod provider_rules;
 mod reading;
 mod redis_server;
 mod refresh;
+mod reload;
 mod relay;
 mod repeated;
 mod rotation;
