@@ -4,7 +4,7 @@
 mod live;
 mod tend;
 
-pub use live::{Load, LiveApp, Outcome, Verdict};
+pub use live::{LiveApp, Load, Outcome, Verdict};
 
 use crate::clock::Clock;
 use crate::config::{Config, Delivery, HttpSettings, KeyringSource, Keys};
@@ -116,8 +116,12 @@ impl App {
         let shared = password.map(|password| Arc::new(SharedPassword::new(password, keyring.clone(), clock.clone())));
         let certificate = certificate.map(Arc::new);
         let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
-        let files =
-            [keyring.follow(), denylist.follow(), shared.as_ref().and_then(|password| password.follow()), certificate_file];
+        let files = [
+            keyring.follow(),
+            denylist.follow(),
+            shared.as_ref().and_then(|password| password.follow()),
+            certificate_file,
+        ];
         let watch = Watch::start(files.into_iter().flatten().collect());
         let watch = watch.map_err(|error| StartupError(vec![format!("cannot follow changed files: {error}")]))?;
         let rules = rules(&config.delivery, &own_origin);
@@ -170,7 +174,7 @@ impl App {
         self.meter.rename(names);
         let providers = Arc::new(providers);
         let settings = Settings { patience: config.patience, legacy: config.legacy };
-        let tokens = self.tokens.with(providers.clone(), settings, repaired);
+        let tokens = self.tokens.with(providers.clone(), self.store.clone(), settings, repaired);
         let rules = rules(&config.delivery, &self.own_origin);
         Ok(Self {
             logins: self.logins.with(providers.clone(), tokens.clone(), rules),

@@ -23,6 +23,12 @@ impl ServiceId {
         fits.then(|| Self(text.to_owned()))
     }
 
+    /// Reads what another server may have as an id, with capital letters too: they are other ids. Here such an id is an
+    /// alias at most.
+    pub fn parse_alias(text: &str) -> Option<Self> {
+        Self::parse(&text.to_ascii_lowercase()).map(|_| Self(text.to_owned()))
+    }
+
     /// The id itself.
     pub fn as_str(&self) -> &str {
         &self.0

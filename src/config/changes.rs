@@ -103,7 +103,11 @@ mod tests {
         assert_eq!(taken_up, RELOADED.into_iter().collect());
         for key in known_keys() {
             let is_listed = |list: &BTreeSet<&str>| list.iter().any(|table| is_one_of(&[table], &key));
-            assert_eq!((is_listed(&taken_up), is_listed(&restart)), (is_one_of(&RELOADED, &key), !is_listed(&taken_up)), "{key}");
+            assert_eq!(
+                (is_listed(&taken_up), is_listed(&restart)),
+                (is_one_of(&RELOADED, &key), !is_listed(&taken_up)),
+                "{key}"
+            );
         }
     }
 

@@ -4,13 +4,13 @@
 use super::error::ConfigErrors;
 use super::layers::Layers;
 use super::raw::{self, RawConfig};
-use super::{Config, Delivery, HttpSettings, Keys, KeyringSource, Log};
+use super::{Config, Delivery, HttpSettings, KeyringSource, Keys, Log};
 use crate::keyring_file;
-use crate::legacy::Accepted;
+use crate::legacy::{Accepted, Export};
 use crate::net::{Origin, names_loopback};
 use crate::provider::Catalogue;
 use crate::store::StorePlace;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
@@ -48,6 +48,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     let site = keys.site(raw.site, raw.privacy);
     let level = keys.parse_key(&["log", "level"], raw.log.level, log_level);
     let v1_dir = keys.folder(&["legacy", "v1_dir"], raw.legacy.v1_dir);
+    let export = keys.export(raw.legacy.export_url, raw.legacy.export_key, store.is_durable());
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], raw.acme_challenge_dir);
     let templates_dir = keys.folder(&["templates_dir"], raw.templates_dir);
     let catalogue = Catalogue::build(raw.providers, raw.services, raw.clients, store.is_durable());
@@ -77,7 +78,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         catalogue,
         rates,
         patience,
-        legacy: Accepted { v2: raw.legacy.v2, v1_dir },
+        legacy: Accepted { v2: raw.legacy.v2, v1_dir, export },
         site,
         log: Log { level: level.unwrap_or_default(), format: raw.log.format },
         templates_dir,
@@ -127,6 +128,24 @@ impl Checker<'_> {
             self.fault(path, "names no folder that exists; make it, or leave the key out");
         }
         Some(folder)
+    }
+
+    fn export(&mut self, url: Option<String>, key: Option<SecretString>, is_durable: bool) -> Option<Export> {
+        match (&url, &key) {
+            (Some(_), None) => {
+                self.fault(&["legacy", "export_url"], "needs the API key too: set legacy.export_key_file");
+            }
+            (None, Some(_)) => self.fault(&["legacy", "export_key"], "is of no use without legacy.export_url"),
+            (Some(_), Some(_)) if !is_durable => self.fault(
+                &["legacy", "export_url"],
+                "needs a state.store that outlives a restart, a folder or Redis: what that handler tells is kept there, \
+                 so that it is asked once and can be switched off",
+            ),
+            _ => {}
+        }
+        let url = self.parse_key(&["legacy", "export_url"], url, |text| Export::check_url(&text));
+        let key = self.parse_key(&["legacy", "export_key"], key, Export::check_key);
+        Some(Export { url: url?, key: key? })
     }
 
     fn keyring(&mut self, keyring: raw::Keyring) -> Option<KeyringSource> {

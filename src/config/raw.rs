@@ -112,6 +112,8 @@ pub(super) struct Refresh {
 pub(super) struct Legacy {
     pub(super) v2: bool,
     pub(super) v1_dir: Option<String>,
+    pub(super) export_url: Option<String>,
+    pub(super) export_key: Option<SecretString>,
 }
 
 #[derive(Default, Deserialize)]

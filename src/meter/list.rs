@@ -65,6 +65,11 @@ pub(super) const LEGACY_LAST_SEEN: Metric = gauge(
     &[label("version", Values::Words(&words::LEGACY_VERSIONS)), SERVICE],
     "When the last of them came; absent if none did since this process started.",
 );
+pub(super) const LEGACY_EXPORTS: Metric = counter(
+    "authseal_legacy_export_total",
+    &[outcome(&words::LEGACY_EXPORTS)],
+    "AuthIDs that the handler of `legacy.export_url` was asked for, by what came of it.",
+);
 pub(super) const DELIVERIES: Metric = counter(
     "authseal_deliveries_total",
     &[label("way", Values::Words(&["waiting", "relayed", "fetched", "clicked"]))],
@@ -241,7 +246,7 @@ impl File {
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 52] = [
+pub const METRICS: [&Metric; 53] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
@@ -250,6 +255,7 @@ pub const METRICS: [&Metric; 52] = [
     &LEGACY_REFRESHES,
     &LEGACY_AUTHIDS,
     &LEGACY_LAST_SEEN,
+    &LEGACY_EXPORTS,
     &APP_LOGINS,
     &LOGINS,
     &DELIVERIES,

@@ -46,6 +46,10 @@ pub(super) const REFRESHES: [&str; 21] = join(["invalid"], OPENED);
 /// The versions of AuthIDs of duplicati/oauth-server.
 pub(super) const LEGACY_VERSIONS: [&str; 2] = ["v1", "v2"];
 
+/// What came of asking another handler for what it has of one.
+pub(super) const LEGACY_EXPORTS: [&str; 7] =
+    ["ok", "unknown", "key_refused", "unreachable", "timed_out", "bad_response", "no_room"];
+
 /// How a request that had to wait went on.
 pub(super) const WAITS: [&str; 19] = join(["ok", "invalid"], REFUSED);
 

@@ -92,8 +92,7 @@ impl Discovery {
         let before: BTreeMap<_, _> = before.map(|provider| (provider.id(), provider)).collect();
         let mut new = Self::new(providers.clone(), self.clock.clone());
         for provider in providers {
-            let is_same =
-                |old: &&&Provider| old.settings == provider.settings && old.issuer() == provider.issuer();
+            let is_same = |old: &&&Provider| old.settings == provider.settings && old.issuer() == provider.issuer();
             if let Some(known) = before.get(provider.id()).filter(is_same).and_then(|_| self.known.get(provider.id())) {
                 new.known.insert(provider.id.clone(), known.clone());
             }

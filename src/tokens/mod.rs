@@ -20,6 +20,7 @@ mod apps;
 mod cache;
 mod denied;
 mod error;
+mod exported;
 mod granted;
 mod inspect;
 mod obtain;
@@ -37,7 +38,7 @@ pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use granted::{Granted, Source};
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
-pub use old::{OldRow, OldView};
+pub use old::{ExportView, OldRow, OldView};
 pub use opened::{Opened, Seal, Settings};
 pub use provider_revocation::{ProviderRevocation, ProviderRevocationMode};
 pub use revoke::{Revocable, Revocation};
@@ -53,6 +54,7 @@ use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
 use apps::Apps;
 use cache::{TokenCache, TokenName};
+use exported::Exported;
 use old::OldAuthIds;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
@@ -104,9 +106,11 @@ impl TokenService {
         clock: Clock,
         meter: Meter,
     ) -> Self {
+        let Settings { patience, legacy } = settings;
+        let exported = |export| Exported::new(export, store.clone(), keyring.clone(), &clock, meter.clone());
+        let old = OldAuthIds::new(legacy, None, exported, &clock);
         let rotation = || Arc::new(Rotation::new(store.clone(), keyring.clone(), clock.clone(), meter.clone()));
         let rotation = store.is_durable().then(rotation);
-        let Settings { patience, legacy } = settings;
         let ending = CancellationToken::new();
         Self(Arc::new(Inner {
             keyring,
@@ -116,7 +120,7 @@ impl TokenService {
             cache: TokenCache::new(clock.clone()),
             flights: Flights::new(),
             patience,
-            old: OldAuthIds::new(legacy, &clock),
+            old,
             room: Arc::new(Room::new(patience.most, meter.clone())),
             loops: Arc::new(Loops::new(ending.clone())),
             ending,
@@ -135,16 +139,17 @@ impl TokenService {
     /// The same by other settings: access tokens, calls under way and rotated refresh tokens are shared. What is under way
     /// here is seen to its end by the settings of before, so nobody joins a loop of them. `repaired`: what made calls fail
     /// may have been put right.
-    pub fn with(&self, providers: Arc<ProviderClient>, settings: Settings, repaired: bool) -> Self {
+    pub fn with(&self, providers: Arc<ProviderClient>, store: Arc<Store>, settings: Settings, repaired: bool) -> Self {
         let inner = &*self.0;
         let Settings { patience, legacy } = settings;
+        let exported = |export| Exported::new(export, store, inner.keyring.clone(), &inner.clock, inner.meter.clone());
         inner.room.set_most(patience.most);
         Self(Arc::new(Inner {
             apps: inner.apps.with(providers.catalogue(), &inner.meter),
             providers,
             cache: if repaired { inner.cache.without_failures() } else { inner.cache.clone() },
             patience,
-            old: inner.old.with(legacy, &inner.clock),
+            old: OldAuthIds::new(legacy, Some(&inner.old), exported, &inner.clock),
             loops: Arc::new(Loops::new(inner.ending.clone())),
             ..inner.clone()
         }))
@@ -162,6 +167,9 @@ impl TokenService {
         let landed = async {
             self.0.flights.settle().await;
             self.0.revocations.settle().await;
+            if let Some(exported) = &self.0.old.exported {
+                exported.flights.settle().await;
+            }
         };
         let landed = tokio::time::timeout(patience, landed).await.is_ok();
         match &self.0.rotation {
@@ -203,7 +211,7 @@ impl TokenService {
         let login = &opened.login;
         match opened.seal {
             Seal::Epoch(epoch) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
-            Seal::Old(_) => self.0.denylist.denies_grant(login.id).then_some(Denied::Grant),
+            Seal::Old(version) => self.denied_old(login, version),
         }
     }
 

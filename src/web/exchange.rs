@@ -8,6 +8,7 @@ use crate::provider::Service;
 use crate::seal::Epoch;
 use crate::texts::Text;
 use crate::tokens::{ExchangeError, Granted, Opened};
+use crate::web::audience::SentAuthId;
 use crate::web::request_id::{self, milliseconds};
 use crate::web::response::rejection::Rejection;
 use crate::web::response::{names, reason_text};
@@ -75,6 +76,7 @@ pub(in crate::web) fn log_refused(
     app: &App,
 ) -> Rejection {
     let rejection = Rejection::of(refused, &names::provider_name(&opened.login.service, app.catalogue()));
+    let rejection = Rejection { authid: Some(SentAuthId::of(&opened.login.service)), ..rejection };
     let service = app.catalogue().find(opened.login.service.as_str());
     if opened.old().is_some() && refused.is_nobodys() {
         // It is told and logged all the same: only the next of them has to wait.

@@ -32,7 +32,10 @@ fn the_verdict_is_told_and_the_exit_code_says_which() {
     let reload = |more: &[&str]| run(folder.path(), &[&["reload"], more].concat());
     let done = reload(&[]);
     assert!(done.code == 0 && done.out.starts_with("reloaded: no key has changed"), "{done:?}");
-    write(folder.path(), &format!("{good}[clients.google]\nid = \"1.apps.googleusercontent.com\"\nsecret = \"s-e-c-r-e-t\"\n"));
+    write(
+        folder.path(),
+        &format!("{good}[clients.google]\nid = \"1.apps.googleusercontent.com\"\nsecret = \"s-e-c-r-e-t\"\n"),
+    );
     let done = reload(&[]);
     assert_eq!(done.out, "reloaded; changed:\n  clients.google.id\n  clients.google.secret\n", "{done:?}");
     assert_eq!((done.code, done.err.as_str()), (0, ""));

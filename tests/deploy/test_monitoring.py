@@ -10,12 +10,14 @@ happens again every minute in what promtool sees.
 import contextlib
 import datetime
 import http.client
+import http.server
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -168,6 +170,23 @@ def client_refused(start):
     machine = start()
     Moody.mood = lambda _: (401, {"error": "invalid_client"})
     return refreshed(machine, machine.authid(1), failed)
+
+
+def export_refused(start):
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(403)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refuses) as handler:
+        threading.Thread(target=handler.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{handler.server_port}/export"
+        machine = start(STATE__STORE="dir:state", LEGACY__EXPORT_URL=url, LEGACY__EXPORT_KEY="0123456789")
+        scrapes = refreshed(machine, f"{0:032x}:password", failed)
+        handler.shutdown()
+        return scrapes
 
 
 def not_durable(start):
@@ -360,6 +379,7 @@ def log_lines_dropped(start):
 SCENARIOS = {
     "AuthsealAbsent": absent,
     "AuthsealClientRefused": client_refused,
+    "AuthsealExportRefused": export_refused,
     "AuthsealFault": not_durable,
     "AuthsealStoreFailing": store_failing,
     "AuthsealRotationsUnwritten": unwritten,

@@ -73,6 +73,24 @@ const ROWS: &[Row] = &[
     ("delivery.loopback", "false", &[], "loopback: false"),
     ("legacy.v2", "true", &[], "v2: true"),
     ("legacy.v1_dir", "'folder'", &[], "v1_dir: Some(\"/"),
+    (
+        "legacy.export_url",
+        "'https://h.example/export'",
+        &[("legacy.export_key", "'0123456789'"), ("state.store", "'dir:kept'")],
+        "https://h.example/export",
+    ),
+    (
+        "legacy.export_key",
+        "'0123456789'",
+        &[("legacy.export_url", "'https://h.example/export'"), ("state.store", "'dir:kept'")],
+        "export key: Some(\"0123456789\")",
+    ),
+    (
+        "legacy.export_key_file",
+        "'apikey'",
+        &[("legacy.export_url", "'https://h.example/export'"), ("state.store", "'dir:kept'")],
+        "export key: Some(\"key-of-a-file\")",
+    ),
     ("limits.invalid_authids", "7", &[], "invalid_authids: 7"),
     ("limits.provider_calls", "7", &[], "provider_calls: 7"),
     ("limits.provider_calls_in_all", "7", &[], "provider_calls_in_all: 7"),
@@ -264,6 +282,7 @@ impl Provider {
             ("secret", "of-a-file"),
             ("store", "dir:of-a-file"),
             ("proxy", "http://of-a-file"),
+            ("apikey", "key-of-a-file"),
             ("ca.pem", &self.authority),
         ] {
             fs::write(at(name), text).unwrap();
@@ -331,6 +350,7 @@ fn built(config: &Config) -> Vec<String> {
         serde_json::to_string(&config.site).unwrap(),
         format!("log: {:?}", config.log),
         format!("{:?}", config.legacy),
+        format!("export key: {:?}", config.legacy.export.as_ref().map(|export| export.key.expose_secret())),
         format!("acme_challenge_dir: {:?}", config.http.acme_challenge_dir),
         format!("templates_dir: {:?}", config.templates_dir),
     ];
