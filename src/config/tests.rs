@@ -759,7 +759,7 @@ fn plain_http_is_for_loopback() {
 
 /// Every key there is, with `<id>` for the ids of providers, services and clients: found by asking for an unknown
 /// key in every table, since the answer lists the known ones.
-fn known_keys() -> Vec<String> {
+pub(super) fn known_keys() -> Vec<String> {
     let mut keys = Vec::new();
     collect_keys(&mut Vec::new(), &mut keys);
     for (table, key) in

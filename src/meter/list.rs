@@ -162,6 +162,18 @@ pub(super) const PASSWORD_FAILED: Metric = gauge(
     &[],
     "1 if the password file could not be read or has a fault, so that an older password is in force.",
 );
+pub(super) const CONFIGURATION_LOADED: Metric =
+    gauge("authseal_configuration_loaded_timestamp_seconds", &[], "When the configuration in force was read.");
+pub(super) const CONFIGURATION_FAILED: Metric = gauge(
+    "authseal_configuration_load_failed",
+    &[],
+    "1 if the last reload was refused, so that an older configuration is in force.",
+);
+pub(super) const RELOADS: Metric = counter(
+    "authseal_reloads_total",
+    &[outcome(&words::RELOADS)],
+    "Reloads of the configuration that somebody asked for, by what came of them.",
+);
 pub(super) const LAST_LOOK: Metric = gauge(
     "authseal_file_last_look_timestamp_seconds",
     &[elsewhere("file")],
@@ -256,12 +268,15 @@ impl File {
     /// The certificate and its key.
     pub const CERTIFICATE: Self =
         Self { name: "certificate", loaded: &CERTIFICATE_LOADED, failed: &CERTIFICATE_FAILED };
+    /// The configuration, which is read when somebody asks for that.
+    pub const CONFIGURATION: Self =
+        Self { name: "configuration", loaded: &CONFIGURATION_LOADED, failed: &CONFIGURATION_FAILED };
     /// The file of the shared password.
     pub const PASSWORD: Self = Self { name: "password", loaded: &PASSWORD_LOADED, failed: &PASSWORD_FAILED };
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 56] = [
+pub const METRICS: [&Metric; 59] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
@@ -295,6 +310,9 @@ pub const METRICS: [&Metric; 56] = [
     &CERTIFICATE_FAILED,
     &PASSWORD_LOADED,
     &PASSWORD_FAILED,
+    &CONFIGURATION_LOADED,
+    &CONFIGURATION_FAILED,
+    &RELOADS,
     &LAST_LOOK,
     &LOG_DROPPED,
     &STORE_FAILING,

@@ -199,6 +199,7 @@ pub(super) struct Client {
 }
 
 /// A service: one kind of login at a provider.
+#[derive(Clone)]
 pub struct Service {
     /// Its key in the configuration, and in AuthIDs.
     pub id: ServiceId,

@@ -38,6 +38,7 @@ mod reading;
 mod redis_fleet;
 mod redis_server;
 mod refresh;
+mod reload;
 mod relay;
 mod repeated;
 mod replication;
