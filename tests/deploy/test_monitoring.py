@@ -170,6 +170,12 @@ def client_refused(start):
     return refreshed(machine, machine.authid(1), failed)
 
 
+def app_removed(start):
+    machine = start()
+    answered(200)(machine.refresh(machine.authid(1)))
+    return Scrape(machine), Scrape(start(CLIENTS__EXAMPLE__ID="another"))
+
+
 def not_durable(start):
     machine = start()
     before = Scrape(machine)
@@ -360,6 +366,7 @@ def log_lines_dropped(start):
 SCENARIOS = {
     "AuthsealAbsent": absent,
     "AuthsealClientRefused": client_refused,
+    "AuthsealAppRemoved": app_removed,
     "AuthsealFault": not_durable,
     "AuthsealStoreFailing": store_failing,
     "AuthsealRotationsUnwritten": unwritten,
