@@ -15,6 +15,7 @@ use crate::pages::Pages;
 use crate::password::{PasswordFile, SharedPassword};
 use crate::provider::{Catalogue, Probe, ProviderClient};
 use crate::rate_limit::Limits;
+use crate::replication::{Replicas, Replication};
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
 use crate::tokens::{Settings, TokenService};
@@ -31,6 +32,7 @@ pub struct App {
     logins: Logins,
     limits: Limits,
     store: Arc<Store>,
+    replication: Arc<Replication>,
     password: Option<SharedPassword>,
     certificate: Option<Arc<LiveCertificate>>,
     providers: Arc<ProviderClient>,
@@ -55,7 +57,7 @@ impl App {
     /// # Errors
     /// All files that are missing or faulty.
     pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, StartupError> {
-        Self::with_store(Store::open, config, public_url, clock)
+        Self::with_store(Store::open, config.replicas.clone(), config, public_url, clock)
     }
 
     /// The same for a look at it, which may be root's: what the server would make is not made.
@@ -63,11 +65,12 @@ impl App {
     /// # Errors
     /// As [`App::build`].
     pub fn examine(config: Config, public_url: Url, clock: Clock) -> Result<Self, StartupError> {
-        Self::with_store(Store::attach, config, public_url, clock)
+        Self::with_store(Store::attach, Replicas::default(), config, public_url, clock)
     }
 
     fn with_store(
         open: fn(&StorePlace, Clock) -> Result<Store, StoreError>,
+        replicas: Replicas,
         config: Config,
         public_url: Url,
         clock: Clock,
@@ -122,12 +125,22 @@ impl App {
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
         tokio::spawn(tend::tend(Arc::downgrade(&store)));
+        let replication = Replication::start(
+            &replicas,
+            keyring.clone(),
+            denylist.clone(),
+            &store,
+            &config.outbound,
+            clock.clone(),
+            meter.clone(),
+        );
+        let replication = Arc::new(replication.map_err(|error| StartupError(vec![error.to_string()]))?);
         let tokens = TokenService::new(
             keyring.clone(),
             denylist.clone(),
             providers.clone(),
             store.clone(),
-            Settings { patience: config.patience, legacy: config.legacy },
+            Settings { patience: config.patience, brake: config.brake, legacy: config.legacy },
             clock.clone(),
             meter.clone(),
         );
@@ -136,6 +149,7 @@ impl App {
                 keyring.clone(),
                 denylist.clone(),
                 store.clone(),
+                replication.clone(),
                 certificate.clone(),
                 shared.as_ref().map(|shared| shared.load_status().clone()),
                 meter.clone(),
@@ -144,6 +158,7 @@ impl App {
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
+            replication,
             password: shared,
             certificate,
             pages,
@@ -174,6 +189,11 @@ impl App {
     /// What outlives a request.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The exchange of denylists with other replicas.
+    pub fn replication(&self) -> &Replication {
+        &self.replication
     }
 
     /// Who may begin a login; `None` where everybody may.

@@ -41,7 +41,8 @@ impl Service {
         self.client.as_ref().map(|client| client.app(&self.provider))
     }
 
-    /// Client id and first secret of the registration that made a login; where that is not known, of the one that makes them.
+    /// Client id and first secret of the registration that made a login; where that is not known, of the one that makes
+    /// logins.
     pub fn credentials(&self, app: Option<AppId>) -> Option<(&str, Option<&SecretString>)> {
         let made = |client: &&Client| app.is_none_or(|app| client.app(&self.provider) == app);
         self.registrations().find(made).map(|client| (client.id.as_str(), client.secret.as_ref()))
