@@ -11,6 +11,7 @@ mod list;
 mod metric;
 mod process;
 mod replication;
+mod repetition;
 mod waits;
 mod usage;
 mod words;
@@ -18,6 +19,7 @@ mod words;
 pub use file::File;
 pub use list::METRICS;
 pub use metric::{Kind, Label, Metric, Values};
+pub use repetition::Repetition;
 
 use crate::clock::{Clock, UnixTime};
 use families::Families;
@@ -84,6 +86,11 @@ impl Meter {
         }
         for (client, end) in &names.secrets {
             families.gauge(&list::SECRET_EXPIRES, &[client]).set(seconds(*end));
+        }
+        for provider in &names.providers {
+            for metric in [&list::MASS_REFUSAL, &list::SUSPENDED] {
+                families.gauge(metric, &[provider]).set(0.0);
+            }
         }
         let started = clock.now();
         families.gauge(&list::BUILD, &[env!("CARGO_PKG_VERSION")]).set(1.0);
