@@ -31,6 +31,8 @@ mod remotes;
 mod replicas;
 mod serve;
 mod standard_input;
+mod successor;
+mod supervisor;
 
 use crate::app::StartupError;
 use crate::config::ConfigErrors;

@@ -9,6 +9,7 @@ mod denylist_file;
 mod faults;
 mod first_start;
 mod file_rights;
+mod handover;
 mod help;
 mod import;
 mod import_rclone;

@@ -11,6 +11,7 @@ use authseal::authid::{self, Envelope, Grant, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
 use authseal::seal::{Epoch, EpochKeys, Keyring};
+use authseal::socket::Handed;
 use authseal::web::Server;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -165,7 +166,8 @@ fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHa
             let sources = Sources { file, system_file, working_dir: dir, flags, ..Sources::default() };
             let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
             let listeners = config.listeners.clone();
-            let server = Server::bind(App::build(config, public_url, clock).unwrap(), listeners).unwrap();
+            let server =
+                Server::bind(App::build(config, public_url, clock).unwrap(), listeners, Handed::default()).unwrap();
             let admin = server.admin_addresses().first().map(|address| format!("http://{address}"));
             let base = format!("http://{}", server.addresses()[0]);
             let running = server.run().unwrap();

@@ -7,7 +7,7 @@
 //! listed.
 
 use crate::app::App;
-use crate::socket::{Crowd, serve};
+use crate::socket::{Crowd, Listener, Pulse, serve};
 use crate::web::middleware::https_and_host;
 use crate::web::server::running::FINISH;
 use actix_web::body::MessageBody;
@@ -16,7 +16,6 @@ use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::{Error, HttpResponse, Route, guard, web};
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use url::Host;
 
@@ -42,9 +41,10 @@ struct Names(Vec<String>);
 /// A server of these routes; one worker does.
 pub(in crate::web) fn server(
     app: web::Data<App>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     names: Vec<String>,
     crowd: &Arc<Crowd>,
+    pulse: &Pulse,
 ) -> io::Result<dev::Server> {
     let names = web::Data::new(Names(names));
     let service = move || {
@@ -57,7 +57,7 @@ pub(in crate::web) fn server(
             .wrap(headers)
             .configure(routes)
     };
-    serve(service, listeners, None, crowd, 1, FINISH)
+    serve(service, listeners, None, crowd, pulse, 1, FINISH)
 }
 
 /// Lets a request through that is for an address, `localhost` or a listed name. Probes by HTTP/1.0 name no host; browsers
