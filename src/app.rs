@@ -1,7 +1,10 @@
 //! The composition root: a checked [`Config`] becomes the modules of a server, each wired once. What only one of them
 //! asks for passes through whole, as [`HttpSettings`] does; where to listen is left to the server.
 
+mod status;
 mod tend;
+
+pub use status::Status;
 
 use crate::clock::Clock;
 use crate::config::{Config, HttpSettings, KeyringSource};
@@ -20,6 +23,7 @@ use crate::tls::LiveCertificate;
 use crate::tokens::{Settings, TokenService};
 use crate::watch::Watch;
 use secrecy::ExposeSecret;
+use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -41,6 +45,7 @@ pub struct App {
     public_url: Url,
     own_origin: Origin,
     http: HttpSettings,
+    file: Option<PathBuf>,
 }
 
 /// Everything that keeps the server from starting, beyond its configuration: one sentence each.
@@ -153,6 +158,7 @@ impl App {
             public_url,
             own_origin,
             http: config.http,
+            file: config.file,
         })
     }
 

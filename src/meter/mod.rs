@@ -6,12 +6,14 @@
 
 mod epochs;
 mod families;
+mod lately;
 mod list;
 mod metric;
 mod process;
 mod waits;
 mod words;
 
+pub use lately::{ALARMS, Alarm, Alarms, Calls};
 pub use list::{File, METRICS};
 pub use metric::{Kind, Label, Metric, Values};
 
@@ -59,6 +61,7 @@ struct Inner {
     clock: Clock,
     started: UnixTime,
     names: Names,
+    providers: lately::Providers,
     /// The states of epochs that were shown once, so that they can be shown to be past. Held while all is shown.
     states: Mutex<BTreeSet<(u32, &'static str)>>,
 }
@@ -95,6 +98,7 @@ impl Meter {
             clock,
             started,
             names,
+            providers: <_>::default(),
             states: Mutex::default(),
         }))
     }
@@ -145,6 +149,17 @@ impl Meter {
     /// One request to a provider was answered, or was not.
     pub fn provider_called(&self, provider: &str, outcome: &'static str, seconds: f64) {
         self.observe(&list::PROVIDER_CALLS, &[outcome, provider], seconds);
+        self.0.providers.called(provider, outcome, self.0.clock.now());
+    }
+
+    /// The last calls to each provider that was called.
+    pub fn providers(&self) -> BTreeMap<String, Calls> {
+        self.0.providers.all()
+    }
+
+    /// When the secrets of clients end, where the configuration tells.
+    pub fn secrets(&self) -> &BTreeMap<String, UnixTime> {
+        &self.0.names.secrets
     }
 
     /// A login was refreshed that expires in so many days.

@@ -24,6 +24,7 @@ mod online;
 mod reload;
 mod replica;
 mod starved;
+mod status;
 mod terminal;
 #[path = "../support/token_endpoint.rs"]
 mod token_endpoint;

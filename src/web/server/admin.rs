@@ -33,6 +33,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/readyz", get().to(readyz));
     at("/keyring", get().to(keyring));
     at("/legacy", get().to(legacy));
+    at("/status", get().to(status));
 }
 
 /// The names that it may be asked for under, beside addresses and `localhost`.
@@ -106,4 +107,9 @@ async fn keyring(app: web::Data<App>) -> HttpResponse {
 /// `GET /legacy`: what `authseal legacy` adds up.
 async fn legacy(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(app.tokens().old_authids())
+}
+
+/// `GET /status`: what `authseal status` shows.
+async fn status(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(app.status())
 }
