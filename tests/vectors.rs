@@ -14,6 +14,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
+#[path = "vectors/differential.rs"]
+mod differential;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Valid {
@@ -23,7 +26,7 @@ struct Valid {
     opens_to: Content,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Content {
     service: String,

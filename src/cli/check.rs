@@ -165,14 +165,14 @@ fn is_left_out(availability: Availability<'_>) -> bool {
 /// What an operator surely did not mean: nothing offered, or something set up that is off all the same.
 fn of_services(catalogue: &Catalogue) -> Vec<String> {
     let mut warnings = Vec::new();
-    if catalogue.offered().next().is_none() {
+    if catalogue.served().next().is_none() {
         warnings.push("no service is offered: set a client id in [clients.<provider>]".to_owned());
     }
     for service in catalogue.all().filter(|service| service.availability() == Availability::NeedsStore) {
         let advice = advice(service.availability(), &service.provider).unwrap_or_default();
         warnings.push(format!("{} is set up, but off: {advice}", service.id));
     }
-    for service in catalogue.offered().filter(|service| service.forgets_new_tokens()) {
+    for service in catalogue.served().filter(|service| service.forgets_new_tokens()) {
         warnings.push(format!(
             "{}: its refresh tokens change, and with state.store = \"memory\" the new ones are forgotten: each login ends with \
             its first one; set state.store",

@@ -28,7 +28,8 @@ pub(super) async fn export(
     }
     let id = opened.login.service.as_str();
     let service = providers.catalogue().find(id).ok_or_else(|| anyhow!("there is no service {id} here any more"))?;
-    let client_id = service.client_id().ok_or_else(|| anyhow!("service {id} has no client id here any more"))?;
+    let client = service.credentials(opened.login.app);
+    let (client_id, client_secret) = client.ok_or_else(|| anyhow!("service {id} has no client id here any more"))?;
     let login = tokens.with_newest_token(&opened.login).await.map_err(|refused| anyhow!("{refused}"))?;
     let known = remotes::known()?;
     let kind = known.iter().find(|kind| kind.service == service.id.as_str());
@@ -54,7 +55,7 @@ pub(super) async fn export(
             "login": login.id.to_string(),
         })),
         (To::Rclone, Some(kind)) => {
-            let section = kind.section((client_id, service.client_secret()), &login.refresh_token, true);
+            let section = kind.section((client_id, client_secret), &login.refresh_token, true);
             print!("{}", *section);
             kind.todo.iter().for_each(|todo| eprintln!("then: {todo}"));
             Ok(())

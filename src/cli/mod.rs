@@ -7,6 +7,7 @@
 
 #[macro_use]
 mod plain;
+mod apps;
 mod authid;
 mod check;
 mod completions;
@@ -97,6 +98,9 @@ enum Command {
     /// Make the denylist, look at it, and change it beside running servers
     #[command(subcommand)]
     Denylist(denylist::Command),
+    /// Say how many logins use which app registration at a provider, as running servers have seen
+    #[command(after_help = apps::EXAMPLES)]
+    Apps(apps::Apps),
     /// Say how many AuthIDs of duplicati/oauth-server still come, as running servers have seen
     #[command(after_help = legacy::EXAMPLES)]
     Legacy(legacy::Legacy),
@@ -175,6 +179,7 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => keys::run(&command),
         Command::Authid(command) => authid::run(&command),
         Command::Denylist(command) => denylist::run(&command),
+        Command::Apps(apps) => apps::apps(&apps),
         Command::Legacy(legacy) => legacy::legacy(&legacy),
         Command::Status(status) => status::status(&status),
         Command::SupportBundle(bundle) => support_bundle::support_bundle(&bundle),

@@ -64,6 +64,10 @@ fn print(catalogue: &Catalogue) {
 fn tell(service: &Service) {
     let provider = &service.provider;
     println!("{}, {} at {}: {}", service.id, service.name, provider.name(), label(service.availability(), provider));
+    for (app, client_id) in service.apps() {
+        let makes = service.app() == Some(app) && service.accepts_logins();
+        println!("  app {app}, client id {client_id}: {}", if makes { "makes logins" } else { "serves its logins" });
+    }
     advice(service.availability(), provider).into_iter().for_each(|advice| println!("  {advice}"));
     if !matches!(service.availability(), Availability::Gone { .. }) {
         provider.console_url().into_iter().for_each(|url| println!("  register at {url}"));
@@ -71,11 +75,12 @@ fn tell(service: &Service) {
     }
 }
 
-/// A service for scripts: `state` is one of five labels, `advice` the sentence for people.
+/// A service for scripts: `state` is one of six labels, `advice` the sentence for people.
 pub(super) fn as_json(service: &Service) -> Value {
     let availability = service.availability();
     let label = match availability {
         Availability::Offered => "offered",
+        Availability::Closed => "closed",
         Availability::NotConfigured => "not_configured",
         Availability::SwitchedOff => "switched_off",
         Availability::NeedsStore => "needs_store",
@@ -95,6 +100,7 @@ pub(super) fn as_json(service: &Service) -> Value {
 fn label(availability: Availability<'_>, provider: &Provider) -> &'static str {
     match availability {
         Availability::Offered => "offered",
+        Availability::Closed => "no new logins",
         Availability::NotConfigured if provider.needs_registration() => "no client id",
         Availability::NotConfigured => "not enabled",
         Availability::SwitchedOff => "switched off",
@@ -108,6 +114,7 @@ pub(super) fn advice(availability: Availability<'_>, provider: &Provider) -> Opt
     let client = format!("clients.{}", provider.id());
     match availability {
         Availability::Offered => None,
+        Availability::Closed => Some(format!("{client}.accept_logins is false; the logins it made are served")),
         Availability::NotConfigured if provider.needs_registration() => Some(format!("set {client}.id")),
         Availability::NotConfigured => Some(format!("set {client}.enabled = true; nothing is registered there")),
         Availability::SwitchedOff => Some(format!("{client}.enabled is false")),

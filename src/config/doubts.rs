@@ -4,6 +4,7 @@
 use super::error::line;
 use super::layers::Layers;
 use super::raw::RawConfig;
+use super::registrations::registrations;
 use super::secrets;
 use super::values::each_text;
 use crate::provider::is_client_id;
@@ -30,16 +31,20 @@ pub(super) fn judge(written: &RawConfig, layers: &Layers) -> Vec<String> {
         let sentence = if secrets::is_credential(path) { of_credential(text) } else { of_address(text) };
         doubts.extend(sentence.map(|sentence| line(&layers.name(path), &layers.place(path), sentence)));
     });
-    for (id, client) in &written.clients {
-        let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
-        let keys = [["clients", id, "id"], ["clients", id, "secret"]];
-        of_client(keys, client.id.as_deref(), secret, id, written, layers, &mut doubts);
+    for client in registrations(&written.clients) {
+        of_id(&client.key("id"), client.id, client.provider, written, layers, &mut doubts);
+        for (key, secret) in client.secrets() {
+            of_secret(&key, client.id, secret, client.provider, written, layers, &mut doubts);
+        }
     }
     for (id, service) in &written.services {
-        let secret = service.client_secret.as_ref().map(ExposeSecret::expose_secret);
-        let keys = [["services", id, "client_id"], ["services", id, "client_secret"]];
+        let client = service.client_id.as_deref();
         let provider = service.provider.as_deref().unwrap_or_default();
-        of_client(keys, service.client_id.as_deref(), secret, provider, written, layers, &mut doubts);
+        of_id(&["services", id, "client_id"], client, provider, written, layers, &mut doubts);
+        if let Some(secret) = &service.client_secret {
+            let key = ["services", id, "client_secret"];
+            of_secret(&key, client, secret.expose_secret(), provider, written, layers, &mut doubts);
+        }
     }
     doubts
 }
@@ -85,18 +90,17 @@ fn is_encoded(text: &str, begin: &str) -> bool {
     text.match_indices(begin).any(|(at, _)| is_hex(&text[at + begin.len()..]))
 }
 
-/// What an id and its secret say beside each other, and beside what the ids of providers look like.
-fn of_client(
-    [id_key, secret_key]: [[&str; 3]; 2],
+/// What an id says beside what the ids of providers look like.
+fn of_id(
+    key: &[&str],
     id: Option<&str>,
-    secret: Option<&str>,
     provider: &str,
     written: &RawConfig,
     layers: &Layers,
     doubts: &mut Vec<String>,
 ) {
     let (Some(id), Some(facts)) = (id, written.providers.get(provider)) else { return };
-    let mut doubt = |key: [&str; 3], text: &str| doubts.push(line(&layers.name(&key), &layers.place(&key), text));
+    let mut doubt = |text: &str| doubts.push(line(&layers.name(key), &layers.place(key), text));
     let name = facts.name.as_deref().unwrap_or(provider);
     let others = || written.providers.values().filter(|other| is_client_id(other, id) == Some(true));
     let other =
@@ -104,27 +108,35 @@ fn of_client(
     match is_client_id(facts, id) {
         Some(false) => {
             let other = other(", but like one of ").unwrap_or_default();
-            doubt(
-                id_key,
-                &format!("does not look like a client id of {name}{other}; copy it once more from the console"),
-            );
+            doubt(&format!("does not look like a client id of {name}{other}; copy it once more from the console"));
         }
         // An operator's own provider may call its clients as it likes.
         None if is_built_in(provider, layers) => {
             if let Some(other) = other("looks like a client id of ") {
-                doubt(id_key, &format!("{other}, not of {name}; is it the right one?"));
+                doubt(&format!("{other}, not of {name}; is it the right one?"));
             }
         }
         _ => {}
     }
-    let Some(secret) = secret else { return };
+}
+
+/// What a secret says beside its id, and beside what the ids of providers look like.
+fn of_secret(
+    key: &[&str],
+    id: Option<&str>,
+    secret: &str,
+    provider: &str,
+    written: &RawConfig,
+    layers: &Layers,
+    doubts: &mut Vec<String>,
+) {
+    let (Some(id), Some(facts)) = (id, written.providers.get(provider)) else { return };
+    let mut doubt = |text: &str| doubts.push(line(&layers.name(key), &layers.place(key), text));
+    let name = facts.name.as_deref().unwrap_or(provider);
     if secret == id {
-        doubt(secret_key, "is the same as the client id; the secret is another text of the console");
+        doubt("is the same as the client id; the secret is another text of the console");
     } else if is_client_id(facts, secret) == Some(true) {
-        doubt(
-            secret_key,
-            &format!("looks like an id and not like a secret of {name}; the secret is shown once, when it is made"),
-        );
+        doubt(&format!("looks like an id and not like a secret of {name}; the secret is shown once, when it is made"));
     }
 }
 

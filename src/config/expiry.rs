@@ -3,6 +3,7 @@
 
 use super::error::{ConfigErrors, line};
 use super::layers::Layers;
+use super::registrations::registrations;
 use crate::clock::UnixTime;
 use crate::provider::ClientRegistration;
 use jiff::Timestamp;
@@ -20,9 +21,9 @@ pub(super) fn judge(
     faults: &mut ConfigErrors,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (id, client) in clients {
-        let Some(text) = &client.secret_expires else { continue };
-        let path = ["clients", id, "secret_expires"];
+    for client in registrations(clients) {
+        let Some(text) = client.secret_expires else { continue };
+        let path = client.key("secret_expires");
         let key = layers.name(&path);
         let place = layers.place(&path);
         match day(text) {
@@ -33,11 +34,11 @@ pub(super) fn judge(
     warnings
 }
 
-/// When they end, by the clients' ids.
+/// When they end, by the registrations' names: that of the provider, with `.other.<name>` for those beside the first.
 pub(super) fn ends(clients: &BTreeMap<String, ClientRegistration>) -> BTreeMap<String, UnixTime> {
-    let end =
-        |(id, client): (&String, &ClientRegistration)| Some((id.clone(), day(client.secret_expires.as_deref()?)?));
-    clients.iter().filter_map(end).collect()
+    registrations(clients)
+        .filter_map(|client| Some((client.table.get(1..)?.join("."), day(client.secret_expires?)?)))
+        .collect()
 }
 
 /// The beginning of a day in UTC.

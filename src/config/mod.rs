@@ -19,6 +19,7 @@ mod listening;
 mod networks;
 mod outbound;
 mod raw;
+mod registrations;
 mod secrets;
 mod show;
 mod site;
@@ -39,7 +40,7 @@ pub use sources::{FILE_LIMIT, Sources};
 use crate::clock::UnixTime;
 use crate::legacy::Accepted;
 use crate::meter::Names;
-use crate::provider::{Availability, Catalogue, Outbound};
+use crate::provider::{Catalogue, Outbound};
 use crate::rate_limit::Rates;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
@@ -148,7 +149,7 @@ impl Config {
     pub fn names(&self) -> Names {
         let ids = |offered| {
             let services = self.catalogue.all();
-            services.filter(move |service| (service.availability() == Availability::Offered) == offered)
+            services.filter(move |service| service.is_served() == offered)
         };
         let names = |offered| ids(offered).map(|service| service.id.to_string()).collect();
         Names {

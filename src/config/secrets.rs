@@ -20,6 +20,7 @@ const SECRET_LIMIT: u64 = 16 * 1024;
 fn secret_in(path: &[String]) -> Option<&'static str> {
     let (secrets, table) = match path {
         [table, _] => (IN_EACH.as_slice(), table),
+        [table, _, other, _] if table == "clients" && other == "other" => (IN_EACH.as_slice(), table),
         [table] => (IN_ONE.as_slice(), table),
         _ => return None,
     };
@@ -33,22 +34,51 @@ pub(super) fn file_key(path: &[String]) -> Option<String> {
 
 /// Where there may be a secret: the path of each.
 fn places(layers: &Layers) -> Vec<Vec<String>> {
-    let ids = |table: &str| {
-        let ids = layers.at(&[table]).and_then(Value::as_dict).map(|dict| dict.keys().cloned().collect::<Vec<_>>());
-        ids.unwrap_or_default()
+    let of = |table: &str, key: &str| ids(layers, &[table]).into_iter().map(|id| owned(&[table, &id, key])).collect();
+    let in_each = IN_EACH.iter().flat_map(|(table, key)| -> Vec<_> { of(table, key) });
+    let in_one = IN_ONE.iter().map(|(table, key)| owned(&[table, key]));
+    in_each.chain(others(layers, "secret")).chain(in_one).collect()
+}
+
+/// Where there may be a list of secrets.
+fn lists(layers: &Layers) -> Vec<Vec<String>> {
+    let of_clients = ids(layers, &["clients"]).into_iter().map(|id| owned(&["clients", &id, "secrets"]));
+    of_clients.chain(others(layers, "secrets")).collect()
+}
+
+/// The path of a key in each `[clients.<id>.other.<name>]`.
+fn others(layers: &Layers, key: &str) -> Vec<Vec<String>> {
+    let of = |id: &String| {
+        let names = ids(layers, &["clients", id, "other"]);
+        names.iter().map(|name| owned(&["clients", id, "other", name, key])).collect::<Vec<_>>()
     };
-    let in_each = IN_EACH
-        .iter()
-        .flat_map(|(table, key)| ids(table).into_iter().map(|id| vec![(*table).to_owned(), id, (*key).to_owned()]));
-    in_each.chain(IN_ONE.iter().map(|(table, key)| vec![(*table).to_owned(), (*key).to_owned()])).collect()
+    ids(layers, &["clients"]).iter().flat_map(of).collect()
+}
+
+/// The keys of a table of tables.
+fn ids(layers: &Layers, table: &[&str]) -> Vec<String> {
+    let dict = layers.at(table).and_then(Value::as_dict);
+    dict.into_iter().flat_map(|dict| dict.keys().cloned()).collect()
+}
+
+fn owned(path: &[&str]) -> Vec<String> {
+    path.iter().map(|key| (*key).to_owned()).collect()
 }
 
 /// Whether the value at `path` is a secret as a whole. The state store's is not: it may be a URL with a password in it.
 pub(super) fn is_secret(path: &[String]) -> bool {
     match path {
         [table, key] => table == "keyring" && key == "text",
+        _ if is_in_secrets(path) => true,
         _ => file_of(path).is_some(),
     }
+}
+
+/// Whether the value at `path` is a client's `secrets`, or one of them.
+fn is_in_secrets(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    matches!(path[..], ["clients", _, "secrets"] | ["clients", _, "secrets", _])
+        || matches!(path[..], ["clients", _, "other", _, "secrets"] | ["clients", _, "other", _, "secrets", _])
 }
 
 /// The path of the `_file` key that may stand for the value at `path`.
@@ -60,7 +90,11 @@ pub(super) fn file_of(path: &[String]) -> Option<Vec<String>> {
 
 /// Whether the value at `path` is the id or the secret of a client.
 pub(super) fn is_credential(path: &[String]) -> bool {
-    let [table, _, key] = path else { return false };
+    let (table, key) = match path {
+        [table, _, key] => (table.as_str(), key.as_str()),
+        [table, _, other, _, key] if table == "clients" && other == "other" => (table.as_str(), key.as_str()),
+        _ => return is_in_secrets(path),
+    };
     IN_EACH.contains(&(table, key)) || [("clients", "id"), ("services", "client_id")].contains(&(table, key))
 }
 
@@ -104,6 +138,7 @@ fn judge_inline(layers: &Layers) -> Option<String> {
     let file = layers.file.as_ref().filter(|_| layers.everybody_reads)?.display().to_string();
     let in_file = |path: &[&str]| layers.at(path).is_some_and(|value| layers.is_in_file(value.tag()));
     let holds_secret = in_file(&["keyring", "text"])
+        || lists(layers).iter().any(|path| in_file(&path.iter().map(String::as_str).collect::<Vec<_>>()))
         || places(layers).iter().any(|path| {
             // A store's place is a secret only where there is a password in it.
             let plain = layers.at(path).and_then(Value::as_str).is_some_and(|text| !text.contains('@'));

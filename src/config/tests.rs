@@ -240,9 +240,14 @@ fn a_file_with_a_secret_is_refused_if_others_can_write_to_it_and_warned_of_if_th
         "clients.dropbox.secret_file (in {dir}/authseal.toml, line 3) names a file that every user of this machine";
     let inline_key = "{dir}/authseal.toml holds a secret, and every user of this machine";
     let text = "keyring.text = \"hunter2-Zw3\"\n";
-    for (toml, config_is_secret, said) in
-        [(inline, true, inline_key), (own, true, inline_key), (text, true, inline_key), (of_file, false, of_file_key)]
-    {
+    let list = "[clients.dropbox]\nid = \"i\"\nsecrets = [\"hunter2-Zw3\", \"hunter2-Zw4\"]\n";
+    for (toml, config_is_secret, said) in [
+        (inline, true, inline_key),
+        (list, true, inline_key),
+        (own, true, inline_key),
+        (text, true, inline_key),
+        (of_file, false, of_file_key),
+    ] {
         let (folder, sources) = sources(None);
         let dir = folder.path();
         fs::write(dir.join("authseal.toml"), toml).unwrap();
@@ -511,6 +516,48 @@ const BAD_FILES: &[(&str, &str)] = &[
         "clients.box.secret is missing; providers.box wants a client with a secret",
     ),
     (
+        "clients.google.other.old = { id = \"x\", secret = \"hunter2-Zw3\" }",
+        "clients.google.other has registrations, and none makes logins; give clients.google.id",
+    ),
+    (
+        "clients.google = { id = \"1\", secret = \"x\", other.old.secret = \"hunter2-Zw3\" }",
+        "clients.google.other.old.id is missing; give the client id of this registration",
+    ),
+    (
+        "clients.google = { id = \"hunter2-Zw3\", secret = \"x\", other.old = { id = \"hunter2-Zw3\", secret = \"x\" } }",
+        "clients.google.other.old.id is the client id of another registration there",
+    ),
+    (
+        "clients.google = { id = \"1\", secret = \"x\", other = { a = { id = \"hunter2-Zw3\", secret = \"x\" }, b = { id = \"hunter2-Zw3\", secret = \"x\" } } }",
+        "clients.google.other.b.id is the client id of another registration there",
+    ),
+    (
+        "clients.box = { id = \"1\", secret = \"x\", other.old.id = \"hunter2-Zw3\" }",
+        "clients.box.other.old.secret is missing; providers.box wants a client with a secret",
+    ),
+    (
+        "clients.google = { id = \"1\", secret = \"x\", secrets = [\"hunter2-Zw3\"] }",
+        "clients.google.secrets is given beside `secret`; keep one of them",
+    ),
+    (
+        "clients.google = { id = \"1\", secrets = [\"hunter2-Zw3\", \"hunter2-Zw3\"] }",
+        "clients.google.secrets has the same secret twice; keep one",
+    ),
+    (
+        "clients.google = { id = \"1\", secrets = [\"hunter2-1\", \"hunter2-2\", \"hunter2-3\", \"hunter2-4\", \"hunter2-5\"] }",
+        "clients.google.secrets has more than 4 entries",
+    ),
+    ("clients.google = { id = \"1\", secrets = [\"\", \"hunter2-Zw3\"] }", "clients.google.secrets"),
+    ("clients.google.secrets = [\"hunter2-Zw3\"]", "clients.google.secret stands alone; give clients.google.id too"),
+    (
+        "clients.google.other = [\"hunter2-Zw3\"]",
+        "clients.google.other (in {dir}/authseal.toml) must be a table of keys",
+    ),
+    (
+        "clients.google.other.old.sceret = \"hunter2-Zw3\"",
+        "clients.google.other.old.sceret (in {dir}/authseal.toml) is not a known key; did you mean `secret`?",
+    ),
+    (
         "providers.box.name = \"hunter2-Zw3\"\nclients.box.tenant = \"1\"",
         "clients.box.tenant is of no use, since no URL of providers.box has `{tenant}`",
     ),
@@ -707,7 +754,9 @@ fn plain_http_is_for_loopback() {
 fn known_keys() -> Vec<String> {
     let mut keys = Vec::new();
     collect_keys(&mut Vec::new(), &mut keys);
-    for (table, key) in [("clients", "secret_file"), ("services", "client_secret_file")] {
+    for (table, key) in
+        [("clients", "secret_file"), ("clients", "other.<id>.secret_file"), ("services", "client_secret_file")]
+    {
         keys.push(format!("{table}.<id>.{key}"));
     }
     keys.extend(["outbound.proxy_file", "state.store_file"].map(str::to_owned));
@@ -747,6 +796,19 @@ fn example_switched_on() -> String {
     EXAMPLE.lines().map(on).collect()
 }
 
+/// Every path that is there and has some id where `path` has `<id>`.
+fn spelled(layers: &Layers, path: &[&str]) -> Vec<Vec<String>> {
+    let mut paths = vec![Vec::new()];
+    for key in path {
+        let ids = |above: &Vec<String>| match layers.at(above) {
+            Some(Value::Dict(_, ids)) if *key == "<id>" => ids.keys().cloned().collect(),
+            _ => vec![(*key).to_owned()],
+        };
+        paths = paths.iter().flat_map(|above| ids(above).into_iter().map(|id| [&above[..], &[id]].concat())).collect();
+    }
+    paths
+}
+
 #[test]
 fn the_example_file_works_and_shows_every_key_there_is() {
     let (folder, mut sources) = sources(None);
@@ -759,13 +821,10 @@ fn the_example_file_works_and_shows_every_key_there_is() {
     let mut layers = Layers::stack(&sources).unwrap();
     for key in known_keys() {
         let path: Vec<&str> = key.split('.').collect();
-        let shown = match layers.at(&path[..1]) {
-            Some(Value::Dict(_, ids)) if path.get(1) == Some(&"<id>") => ids.keys().any(|id| {
-                let path = [&path[..1], &[id.as_str()], &path[2..]].concat();
-                layers.at(&path).is_some_and(|_| !layers.place(&path).origin.contains("built in"))
-            }),
-            _ => layers.at(&path).is_some(),
-        };
+        let named = path.contains(&"<id>");
+        let shown = spelled(&layers, &path)
+            .into_iter()
+            .any(|path| layers.at(&path).is_some_and(|_| !named || !layers.place(&path).origin.contains("built in")));
         assert!(shown, "config/authseal.toml does not show `{key}`");
     }
     super::secrets::read_files(&mut layers, &mut ConfigErrors::default());

@@ -115,7 +115,7 @@ impl Logins {
     /// Ends at the provider what nobody will use, where that touches no other login.
     async fn give_back(&self, service: &Service, refresh_token: Option<&SecretString>) {
         let Some(token) = refresh_token.filter(|_| !service.provider.revoke_ends_all_logins()) else { return };
-        let revoked = tokio::time::timeout(PATIENCE, self.providers.revoke(service, token)).await;
+        let revoked = tokio::time::timeout(PATIENCE, self.providers.revoke(service, service.app(), token)).await;
         tracing::info!(service = %service.id, ?revoked, "the access of a refused login was given back");
     }
 }

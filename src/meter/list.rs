@@ -55,6 +55,11 @@ pub(super) const LEGACY_AUTHIDS: Metric = gauge(
     &[label("version", Values::Words(&words::LEGACY_VERSIONS)), SERVICE],
     "How many different ones that was since this process started; absent if none.",
 );
+pub(super) const APP_LOGINS: Metric = gauge(
+    "authseal_app_logins",
+    &[elsewhere("app"), elsewhere("provider")],
+    "Different logins that brought an access token in the last 35 days, by the app registration they belong to.",
+);
 pub(super) const LEGACY_LAST_SEEN: Metric = gauge(
     "authseal_legacy_last_seen_timestamp_seconds",
     &[label("version", Values::Words(&words::LEGACY_VERSIONS)), SERVICE],
@@ -221,7 +226,7 @@ impl File {
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 48] = [
+pub const METRICS: [&Metric; 49] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
@@ -230,6 +235,7 @@ pub const METRICS: [&Metric; 48] = [
     &LEGACY_REFRESHES,
     &LEGACY_AUTHIDS,
     &LEGACY_LAST_SEEN,
+    &APP_LOGINS,
     &LOGINS,
     &DELIVERIES,
     &REVOCATIONS,

@@ -11,6 +11,7 @@ mod list;
 mod metric;
 mod process;
 mod waits;
+mod usage;
 mod words;
 
 pub use lately::{ALARMS, Alarm, Alarms, Calls};
@@ -120,14 +121,6 @@ impl Meter {
         let epoch = epoch.map_or(NONE, |epoch| buffer.format(epoch));
         self.0.refreshes.with_label_values(&[epoch, outcome, self.service(service)]).inc();
         self.0.refresh_time.with_label_values(&[outcome]).observe(took.as_secs_f64());
-    }
-
-    /// An AuthID of duplicati/oauth-server brought an access token; so many different ones of its kind have, so far.
-    pub fn old_authid(&self, service: &str, version: &str, authids: u64) {
-        let labels = [version, self.service(Some(service))];
-        self.count(&list::LEGACY_REFRESHES, &labels);
-        self.set(&list::LEGACY_AUTHIDS, &labels, authids as f64);
-        self.set(&list::LEGACY_LAST_SEEN, &labels, seconds(self.0.clock.now()));
     }
 
     /// A login ended, well or not.
@@ -409,8 +402,8 @@ mod tests {
                 let words: Vec<_> = match label.values {
                     Values::Words(words) => words.to_vec(),
                     Values::Elsewhere => match label.name {
-                        // Digits alone or `none`; three digits; what begins with a letter comes behind.
-                        "epoch" | "code" => vec![],
+                        // Digits alone or `none`; three digits; what begins with a letter comes behind. Eight characters.
+                        "epoch" | "code" | "app" => vec![],
                         "outcome" => words::REFRESHES.to_vec(),
                         "method" => [&words::METHODS[..], &[OTHER]].concat(),
                         "kind" => vec!["memory", "dir", "redis"],

@@ -1,5 +1,5 @@
-//! A form sent with the client's credentials (RFC 6749 section 2.3), in the way that [`ClientAuths`] chooses, and once
-//! more in the next way where the provider refuses the client and a repeat does no harm.
+//! A form sent with the client's credentials (RFC 6749 section 2.3), in the way that [`ClientAuths`] chooses. Where the
+//! provider refuses the client and a repeat does no harm, with each of its other secrets, and then in the next way.
 //!
 //! [`ClientAuths`]: super::client_auth::ClientAuths
 
@@ -11,20 +11,23 @@ use super::service::Provider;
 use std::sync::OnceLock;
 
 impl ProviderClient {
-    /// Sends a form with the client's credentials, and once more in the next way if the client is refused and
-    /// `repeatable` allows it.
+    /// Sends a form with the client's credentials. If the client is refused and `repeatable` allows it, once more with each
+    /// of its other secrets, and then in the next way.
     pub(super) async fn authenticated<T>(
         &self,
         form: Form<'_>,
         read: fn(&Provider, &Response) -> Result<T, AttemptError>,
     ) -> Result<T, AttemptError> {
-        let Form { provider, client, metadata, deadline, repeatable, .. } = form;
-        let mut first = true;
+        let Form { provider, client: registered, metadata, deadline, repeatable, .. } = form;
+        let count = registered.secrets();
+        let mut attempts = 1;
         loop {
+            let at = if count > 1 { self.client_auths().secret(provider, registered) } else { 0 };
+            let client = &registered.with_secret(at);
             let choice = self.client_auths().choose(provider, client, metadata);
             let may_repeat = |plain: bool| {
                 let allowed = repeatable == Repeatable::Yes || (repeatable == Repeatable::Unspent && plain);
-                first && choice.next.is_some() && allowed
+                (attempts < count || attempts < 2 * count && choice.next.is_some()) && allowed
             };
             let refused = OnceLock::new();
             let payload = Payload::Form(form.fields.clone(), Some((client, choice)));
@@ -41,8 +44,14 @@ impl ProviderClient {
                 }
             });
             let outcome = outcome.await.transpose();
+            if count > 1 && matches!(outcome, Some(Ok(_))) {
+                self.client_auths().secret_worked(provider, registered, at);
+            }
             match &outcome {
                 _ if client.secret.is_none() => {}
+                _ if count > 1
+                    && refused.get().is_some()
+                    && !self.client_auths().secret_refused(provider, registered, at) => {}
                 _ if refused.get().is_some() => self.client_auths().refused(provider, client, choice),
                 _ if provider.settings.client_auth.is_some() => {}
                 Some(Ok(_)) => self.client_auths().worked(provider, client, choice.auth),
@@ -57,7 +66,7 @@ impl ProviderClient {
             if let Some(outcome) = outcome {
                 return outcome;
             }
-            first = false;
+            attempts += 1;
         }
     }
 }

@@ -7,6 +7,8 @@ use super::service::Service;
 pub enum Availability<'a> {
     /// Yes.
     Offered,
+    /// Its logins are served; no new ones are made.
+    Closed,
     /// No: this server has no client id for it.
     NotConfigured,
     /// No: the configuration says `enabled = false`.
@@ -33,8 +35,20 @@ impl Service {
             Availability::NotConfigured
         } else if self.needs_store {
             Availability::NeedsStore
+        } else if !self.accepts_logins {
+            Availability::Closed
         } else {
             Availability::Offered
         }
+    }
+
+    /// Whether new logins may be made, if there is nothing else against it.
+    pub fn accepts_logins(&self) -> bool {
+        self.accepts_logins
+    }
+
+    /// Whether the logins that were made with it are served.
+    pub fn is_served(&self) -> bool {
+        matches!(self.availability(), Availability::Offered | Availability::Closed)
     }
 }

@@ -2,7 +2,10 @@
 //! operator corrects a configuration in one round.
 
 use super::service::{Client, Provider, Service};
-use super::{Availability, ClientRegistration, Flow, ProviderSettings, RefreshTokenPolicy, ServiceSettings, validate};
+use super::{
+    Availability, ClientRegistration, Flow, ProviderSettings, RefreshTokenPolicy, ServiceSettings, validate,
+    validate_clients,
+};
 use crate::authid::ServiceId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -40,8 +43,9 @@ impl Catalogue {
         for (id, settings) in providers {
             let client = clients.get(&id).unwrap_or(&no_client);
             let provider = validate::provider(&id, settings, client.tenant.as_deref(), &mut faults);
-            let registered = validate::client(&provider, client, &mut faults);
-            checked.insert(id, (Arc::new(provider), client, registered));
+            let registered = validate_clients::client(&provider, client, &mut faults);
+            let others = validate_clients::others(&provider, client, registered.as_ref(), &mut faults);
+            checked.insert(id, (Arc::new(provider), client, registered, others));
         }
         let mut catalogue = Self::default();
         let complete = services.iter().filter(|(_, settings)| settings.provider.is_some());
@@ -54,15 +58,20 @@ impl Catalogue {
                 faults.push(format!("services.{id}.provider is missing; name a table of [providers]{meant}"));
                 continue;
             };
-            let Some((provider, client, registered)) = checked.get(name) else {
+            let Some((provider, client, registered, others)) = checked.get(name) else {
                 let unknown = validate::unknown_provider(name, checked.keys());
                 faults.push(format!("services.{id}.provider {unknown}"));
                 continue;
             };
-            let registered =
-                validate::service_client(&id, provider, &settings, client, registered.as_ref(), &mut faults);
-            if let Some(mut service) = service(&id, settings, provider, registered, durable_store, &mut faults) {
+            let own =
+                validate_clients::service_client(&id, provider, &settings, client, registered.as_ref(), &mut faults);
+            if let Some(mut service) = service(&id, settings, provider, own, durable_store, &mut faults) {
                 service.switched_off = client.enabled == Some(false);
+                service.accepts_logins = client.accept_logins != Some(false);
+                // One with a client of its own may have logins that the provider's made before.
+                let own = service.client.as_ref().map(|client| client.id.as_str());
+                let theirs = registered.iter().chain(others).filter(|other| own.is_some_and(|own| own != other.id));
+                service.others = theirs.cloned().collect();
                 service.refresh_token_days = client.refresh_token_days.or(service.refresh_token_days);
                 catalogue.add(service, &mut faults);
             }
@@ -90,6 +99,11 @@ impl Catalogue {
     /// The services that can be used here, by name.
     pub fn offered(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.all().filter(|service| service.availability() == Availability::Offered)
+    }
+
+    /// The services whose logins are served here, by name: those that can be used, and those that make no new logins.
+    pub fn served(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.all().filter(|service| service.is_served())
     }
 
     fn add(&mut self, service: Service, faults: &mut Vec<String>) {
@@ -150,6 +164,8 @@ fn service(
         scopes: settings.scopes,
         provider: Arc::clone(provider),
         client,
+        others: Vec::new(),
+        accepts_logins: true,
         switched_off: false,
         needs_store: provider.rotation() == RefreshTokenPolicy::SingleUse && !durable_store,
         renewed: provider.rotation() != RefreshTokenPolicy::Static && durable_store,
@@ -234,7 +250,7 @@ mod tests {
             ClientRegistration { id: Some("i".into()), tenant: Some("t".into()), ..ClientRegistration::default() };
         let mut faults = Vec::new();
         let provider = validate::provider("p", settings, client.tenant.as_deref(), &mut faults);
-        validate::client(&provider, &client, &mut faults);
+        validate_clients::client(&provider, &client, &mut faults);
         assert_eq!((provider.issuer(), faults), (Some("https://x.example/t"), Vec::new()));
     }
 

@@ -12,7 +12,7 @@ use super::outbound::{Outbound, SetupError};
 use super::rotation_check::RotationCheck;
 use super::service::{Client, Provider, Service, TokenUrl};
 use super::token_response::{self, TokenResponse};
-use super::{Availability, Catalogue, ErrorClass, RefreshTokenPolicy, RevokeStyle};
+use super::{Availability, Catalogue, RevokeStyle};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use secrecy::{ExposeSecret, SecretString};
@@ -65,6 +65,10 @@ impl ProviderClient {
         &self.discovery
     }
 
+    pub(super) fn habits(&self) -> &RotationCheck {
+        &self.habits
+    }
+
     pub(super) fn client_auths(&self) -> &ClientAuths {
         &self.client_auths
     }
@@ -87,13 +91,13 @@ impl ProviderClient {
         verifier: Option<&str>,
         callback: &[(String, String)],
     ) -> Result<TokenResponse, ProviderError> {
-        let provider = offered(service)?.0;
+        let (provider, client) = offered(service)?;
         let mut fields = vec![("grant_type", "authorization_code"), ("code", code.expose_secret())];
         if provider.settings.send_redirect_uri.unwrap_or(true) {
             fields.push(("redirect_uri", redirect_uri));
         }
         fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
-        self.grant(service, fields, callback, Instant::now() + CODE_BUDGET, Repeatable::No)
+        self.grant(service, client, fields, callback, Instant::now() + CODE_BUDGET, Repeatable::No)
             .await
             .map_err(|fault| fault.failure)
     }
@@ -107,54 +111,27 @@ impl ProviderClient {
         service: &Service,
         pasted: &LoginToken,
     ) -> Result<TokenResponse, ProviderError> {
+        let client = offered(service)?.1;
         let scope = service.joined_scopes();
         let mut fields = vec![("grant_type", "password"), ("username", pasted.username.as_str())];
         fields.push(("password", pasted.auth_token.expose_secret()));
         if !scope.is_empty() {
             fields.push(("scope", &scope));
         }
-        self.grant(service, fields, &[], Instant::now() + CODE_BUDGET, Repeatable::No)
+        self.grant(service, client, fields, &[], Instant::now() + CODE_BUDGET, Repeatable::No)
             .await
             .map_err(|fault| fault.failure)
     }
 
-    /// Changes a refresh token for tokens (RFC 6749 section 6), within `budget`, in two attempts at most. Where a
-    /// refresh token works once, its attempt may take the whole budget, and a second is made only if the first never
-    /// left or was turned away.
-    ///
-    /// # Errors
-    /// Any [`ProviderError`], and whether the token may have been spent all the same.
-    pub async fn refresh(
+    /// Ends a login at the provider with the credentials of one client.
+    pub(super) async fn revoke_as(
         &self,
         service: &Service,
+        client: &Client,
         refresh_token: &SecretString,
-        budget: Duration,
-    ) -> Result<TokenResponse, RefreshError> {
-        let fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
-        let repeatable = match service.provider.rotation() {
-            RefreshTokenPolicy::Static | RefreshTokenPolicy::Rolling => Repeatable::Yes,
-            RefreshTokenPolicy::SingleUse => Repeatable::Unspent,
-        };
-        let outcome = self.grant(service, fields, &[], Instant::now() + budget, repeatable).await;
-        match &outcome {
-            Ok(tokens) => self.habits.refreshed(service, refresh_token, tokens.refresh_token.as_ref()),
-            Err(fault) if self.habits.is_dead(service, refresh_token, fault.failure) => {
-                let dead = AttemptError::from(ProviderError::Refused(ErrorClass::LoginAgain));
-                return Err(AttemptError { status: fault.status, ..dead }.as_refresh_error());
-            }
-            Err(_) => {}
-        }
-        outcome.map_err(AttemptError::as_refresh_error)
-    }
-
-    /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all
-    /// logins of that user at this app.
-    ///
-    /// # Errors
-    /// Any [`ProviderError`] but `Refused`: a login that is dead already is done with.
-    pub async fn revoke(&self, service: &Service, refresh_token: &SecretString) -> Result<Revoked, ProviderError> {
-        let (provider, client) = offered(service)?;
-        let deadline = Instant::now() + BUDGET;
+        deadline: Instant,
+    ) -> Result<Revoked, ProviderError> {
+        let provider = &service.provider;
         let metadata = self.discovery.metadata(provider, &self.http, deadline).await?;
         let discovered = metadata.as_ref().and_then(|metadata| metadata.revoke.as_ref());
         let Some(url) = provider.revoke.as_ref().or(discovered).cloned() else {
@@ -172,8 +149,9 @@ impl ProviderClient {
                 return revoked(self.authenticated(form, token_response::revoked).await);
             }
             RevokeStyle::TokenOnly => Payload::Form(token, None),
-            RevokeStyle::Bearer => match self.refresh(service, refresh_token, BUDGET).await {
-                Ok(tokens) => {
+            RevokeStyle::Bearer => match self.refresh(service, Some(client.app(provider)), refresh_token, BUDGET).await
+            {
+                Ok((tokens, _)) => {
                     access_token = tokens.access_token;
                     Payload::Bearer(&access_token)
                 }
@@ -185,16 +163,17 @@ impl ProviderClient {
         revoked(self.http.send(&call, deadline, true, token_response::revoked).await)
     }
 
-    /// Calls the token endpoint.
-    async fn grant(
+    /// Calls the token endpoint as `client`.
+    pub(super) async fn grant(
         &self,
         service: &Service,
+        client: &Client,
         fields: Vec<(&str, &str)>,
         callback: &[(String, String)],
         deadline: Instant,
         repeatable: Repeatable,
     ) -> Result<TokenResponse, AttemptError> {
-        let (provider, client) = offered(service)?;
+        let provider = &service.provider;
         let metadata = self.discovery.metadata(provider, &self.http, deadline).await;
         // The token has not been sent yet.
         let metadata = metadata.map_err(|failure| AttemptError::new(failure, Retry::Safe))?;
@@ -223,8 +202,7 @@ fn revoked(outcome: Result<(), AttemptError>) -> Result<Revoked, ProviderError> 
     }
 }
 
-/// Nothing is sent for a service that is not offered: without a store, a call would end a login at a provider whose
-/// tokens work once.
+/// What logins are made with.
 pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), ProviderError> {
     match (service.availability(), &service.client) {
         (Availability::Offered, Some(client)) => Ok((&service.provider, client)),
@@ -234,6 +212,7 @@ pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Pr
 
 #[cfg(test)]
 mod tests {
+    use super::super::ErrorClass;
     use super::super::service::PLACES;
     use super::super::testing::{Reply, StubServer, example, with_urls};
     use super::*;
@@ -283,7 +262,8 @@ mod tests {
     }
 
     async fn refresh(providers: &ProviderClient, service: &Service) -> Result<TokenResponse, ProviderError> {
-        providers.refresh(service, &"r/t".into(), BUDGET).await.map_err(|failed| failed.failure)
+        let refreshed = providers.refresh(service, None, &"r/t".into(), BUDGET).await;
+        refreshed.map(|(tokens, _)| tokens).map_err(|failed| failed.failure)
     }
 
     #[tokio::test]
@@ -386,8 +366,8 @@ mod tests {
         let late = |seconds| Reply::Late(Duration::from_secs(seconds), TOKENS.into());
         let stub = StubServer::with([late(118)]).await;
         let (providers, service) = local(&stub, "rotation = \"single_use\"");
-        let tokens = providers.refresh(&service, &"r".into(), Duration::from_secs(120)).await;
-        assert_eq!(tokens.ok().unwrap().refresh_token.unwrap().expose_secret(), "next");
+        let tokens = providers.refresh(&service, None, &"r".into(), Duration::from_secs(120)).await;
+        assert_eq!(tokens.ok().unwrap().0.refresh_token.unwrap().expose_secret(), "next");
         // What may be repeated is.
         let stub = StubServer::with([late(9), ok()]).await;
         let (providers, service) = local(&stub, "rotation = \"rolling\"");
@@ -415,7 +395,7 @@ mod tests {
         }
         let stub = StubServer::with([Reply::Raw(format!("{cut}{}", &both[..30]).into())]).await;
         let (providers, service) = local(&stub, "rotation = \"single_use\"");
-        let failed = providers.refresh(&service, &"r".into(), BUDGET).await.err().unwrap();
+        let failed = providers.refresh(&service, None, &"r".into(), BUDGET).await.err().unwrap();
         assert_eq!(failed, RefreshError { failure: ProviderError::Unreachable, in_doubt: true, status: Some(200) });
     }
 
@@ -446,7 +426,7 @@ mod tests {
             let token = SecretString::from("r");
             let providers = &providers;
             let service = &service;
-            async move { providers.refresh(service, &token, BUDGET).await.err().unwrap() }
+            async move { providers.refresh(service, None, &token, BUDGET).await.err().unwrap() }
         }));
         let begun = Instant::now();
         let beside = async {
@@ -470,7 +450,7 @@ mod tests {
         for reply in [Reply::Close, Reply::Http("500 No", String::new()), Reply::Http("200 OK", "{}".into())] {
             let stub = StubServer::with([reply]).await;
             let (providers, service) = example(&format!("issuer = \"{}\"\nrotation = \"single_use\"", stub.url));
-            let failed = providers.refresh(&service, &"r".into(), BUDGET).await.err().unwrap();
+            let failed = providers.refresh(&service, None, &"r".into(), BUDGET).await.err().unwrap();
             assert!(!failed.in_doubt, "{failed:?}");
         }
     }
@@ -482,7 +462,7 @@ mod tests {
             let (providers, service) = local(&stub, &format!("rotation = \"{rotation}\""));
             let (log, guard) = Log::catch();
             for (token, _) in refreshes {
-                let _ = providers.refresh(&service, &(*token).into(), BUDGET).await;
+                let _ = providers.refresh(&service, None, &(*token).into(), BUDGET).await;
             }
             drop(guard);
             let log = log.text();
@@ -535,8 +515,10 @@ mod tests {
         let start = Instant::now();
         assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::TimedOut));
         assert!((16..18).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
-        let short =
-            providers.refresh(&service, &"t".into(), Duration::from_secs(2)).await.map_err(|failed| failed.failure);
+        let short = providers
+            .refresh(&service, None, &"t".into(), Duration::from_secs(2))
+            .await
+            .map_err(|failed| failed.failure);
         assert!(short.is_ok());
         assert_eq!(stub.seen().len(), 3);
     }
@@ -608,7 +590,7 @@ mod tests {
         let urls = format!("token_url = \"{0}/token\"\nrevoke_url = \"{0}/revoke\"", stub.url);
         let revoke = async |id: &str, provider: &str, urls: &str| {
             let (providers, service) = with_urls(id, provider, urls);
-            providers.revoke(&service, &"rt".into()).await.unwrap()
+            providers.revoke(&service, None, &"rt".into()).await.unwrap()
         };
         assert_eq!(revoke("dropbox", "dropbox", &urls).await, Revoked::Done);
         let request = &stub.seen()[1];
@@ -644,7 +626,7 @@ mod tests {
         let (providers, service) = local(&stub, "");
         for _ in 0..4 {
             let outcome =
-                providers.refresh(&service, &token, BUDGET).await.map(|_| ()).map_err(|failed| failed.failure);
+                providers.refresh(&service, None, &token, BUDGET).await.map(|_| ()).map_err(|failed| failed.failure);
             tracing::info!(?outcome);
         }
         drop(guard);
@@ -660,7 +642,7 @@ mod tests {
         let (providers, service) = with_urls("box", "box", "token_url = \"https://example.com/\"");
         sendable(refresh(&providers, &service));
         sendable(providers.authorize_url(&service, "", "", None));
-        sendable(providers.revoke(&service, &"t".into()));
+        sendable(providers.revoke(&service, None, &"t".into()));
         sendable(providers.redeem(&service, &"t".into(), "", None, &[]));
     }
 }

@@ -21,6 +21,8 @@ use url::Url;
 #[derive(Default)]
 pub(super) struct ClientAuths {
     known: Mutex<HashMap<(String, String), Known>>,
+    /// Of clients with several secrets: which one is sent, and how many refusals there were since one was taken.
+    secrets: Mutex<HashMap<(String, String), (usize, usize)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -123,6 +125,47 @@ impl ClientAuths {
         }
     }
 
+    /// The number of the secret to send now.
+    pub(super) fn secret(&self, provider: &Provider, client: &Client) -> usize {
+        self.lock_secrets().get(&key(provider, client)).map_or(0, |(at, _)| *at)
+    }
+
+    pub(super) fn secret_worked(&self, provider: &Provider, client: &Client, at: usize) {
+        let before = self.lock_secrets().insert(key(provider, client), (at, 0));
+        if before.is_none_or(|(before, misses)| before != at || misses > 0) {
+            let (provider, client, number) = (&provider.id, &client.id, at + 1);
+            tracing::info!(provider, client, number, "the provider takes this secret of the client's, by its number");
+        }
+    }
+
+    /// Moves on from a secret that was refused. Returns whether each was by now, so that it may be the way.
+    pub(super) fn secret_refused(&self, provider: &Provider, client: &Client, at: usize) -> bool {
+        let count = client.secrets();
+        let mut secrets = self.lock_secrets();
+        let (now, misses) = secrets.entry(key(provider, client)).or_default();
+        // Somebody else may have found out more meanwhile.
+        let is_news = *now == at;
+        if is_news {
+            (*now, *misses) = ((at + 1) % count, *misses + 1);
+        }
+        let all = is_news && *misses % count == 0;
+        drop(secrets);
+        if !all {
+            let (provider, client, number) = (&provider.id, &client.id, at + 1);
+            tracing::warn!(
+                provider,
+                client,
+                number,
+                "the provider refused a secret of the client; the next one is tried"
+            );
+        }
+        all
+    }
+
+    fn lock_secrets(&self) -> MutexGuard<'_, HashMap<(String, String), (usize, usize)>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,7 +218,7 @@ mod tests {
     }
 
     async fn refresh(providers: &ProviderClient, service: &Service) -> Result<(), RefreshError> {
-        providers.refresh(service, &"r".into(), Duration::from_secs(20)).await.map(|_| ())
+        providers.refresh(service, None, &"r".into(), Duration::from_secs(20)).await.map(|_| ())
     }
 
     async fn redeem(providers: &ProviderClient, service: &Service) -> bool {

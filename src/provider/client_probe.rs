@@ -31,6 +31,26 @@ impl ProviderClient {
         redirect_uri: &str,
         deadline: Instant,
     ) -> Option<(bool, ProbeError)> {
+        // One good secret is enough: that is how a new one is put in place before the old one ends.
+        let mut refused = None;
+        for at in 0..client.secrets() {
+            let one = client.with_secret(at);
+            match self.probe_secret((provider, &one), metadata, url, redirect_uri, deadline).await {
+                trouble @ Some((_, ProbeError::ClientRefused(..))) => refused = trouble,
+                other => return other,
+            }
+        }
+        refused
+    }
+
+    async fn probe_secret(
+        &self,
+        (provider, client): (&Provider, &Client),
+        metadata: Option<&Metadata>,
+        url: &Url,
+        redirect_uri: &str,
+        deadline: Instant,
+    ) -> Option<(bool, ProbeError)> {
         let ways = match (provider.settings.client_auth, &client.secret) {
             (Some(auth), Some(_)) => vec![auth],
             (_, None) => vec![ClientAuth::Body],

@@ -400,7 +400,7 @@ mod tests {
         let (providers, service) = example(&settings);
         let url = providers.authorize_url(&service, "https://x.example/", "s", None).await.unwrap();
         assert_eq!(url.path(), "/given");
-        providers.revoke(&service, &"r".into()).await.unwrap();
+        providers.revoke(&service, None, &"r".into()).await.unwrap();
         assert!(stub.seen()[1].starts_with("POST /r "), "{:?}", stub.seen());
         // Nobody answers any more.
         let gone = StubServer::with([Reply::Close, Reply::Close]).await;

@@ -46,6 +46,7 @@ mod metadata_check;
 mod outbound;
 mod printable;
 mod probe;
+mod registrations;
 mod report;
 mod rotation_check;
 mod service;
@@ -55,6 +56,7 @@ mod testing;
 mod token_response;
 mod unclear_errors;
 mod validate;
+mod validate_clients;
 
 pub use availability::Availability;
 pub use catalogue::Catalogue;
@@ -66,8 +68,8 @@ pub use outbound::{Outbound, SetupError, bundled_tls};
 pub use probe::{Probe, ProbeError};
 pub use service::{Provider, Service};
 pub use settings::{
-    ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, ProviderSettings, RefreshTokenPolicy, RevokeStyle,
-    ServiceSettings,
+    ClientAuth, ClientRegistration, ErrorClass, Flow, Gone, OtherRegistration, ProviderSettings, RefreshTokenPolicy,
+    RevokeStyle, ServiceSettings,
 };
 pub use token_response::TokenResponse;
 pub use validate::{RESERVED, is_client_id};

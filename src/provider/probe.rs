@@ -2,11 +2,10 @@
 //! far their clocks are from ours; whether an issuer's discovery document can be used and fits what is configured; and
 //! whether the token endpoint takes the client. No login is needed for it, and none is touched.
 
-use super::client::offered;
 use super::discovery::Metadata;
 use super::metadata_check::shortcomings;
 use super::service::{Provider, Service, TokenUrl};
-use super::{Availability, Flow, ProviderClient};
+use super::{Flow, ProviderClient};
 use crate::clock::UnixTime;
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -65,7 +64,7 @@ impl ProviderClient {
     pub async fn probe(&self, redirect_uri: &str, deadline: Instant) -> Vec<Probe> {
         let now = Instant::now();
         let half = now + deadline.saturating_duration_since(now) / 2;
-        let offered = self.catalogue().all().filter(|service| service.availability() == Availability::Offered);
+        let offered = self.catalogue().served();
         let mut providers: BTreeMap<_, Vec<_>> = BTreeMap::new();
         offered.for_each(|service| providers.entry(service.provider.id()).or_default().push(service));
         let probes =
@@ -148,8 +147,9 @@ impl ProviderClient {
         redirect_uri: &str,
         deadline: Instant,
     ) -> Vec<Probe> {
-        let clients = services.iter().filter_map(|service| offered(service).ok());
-        let clients: BTreeMap<_, _> = clients.map(|(provider, client)| (&client.id, (&**provider, client))).collect();
+        let clients = services.iter().flat_map(|service| service.registrations().map(move |client| (service, client)));
+        let clients: BTreeMap<_, _> =
+            clients.map(|(service, client)| (&client.id, (&*service.provider, client))).collect();
         let probes = clients.into_values().map(async |client| {
             let (essential, trouble) = self.probe_client(client, metadata, url, redirect_uri, deadline).await?;
             let mut place = url.clone();
@@ -207,6 +207,7 @@ fn deeper<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stat
 
 #[cfg(test)]
 mod tests {
+    use super::super::Availability;
     use super::super::testing::{Reply, StubServer, example};
     use super::*;
     use std::time::Duration;

@@ -3,7 +3,7 @@
 //!
 //! Kept in memory and bounded; a restart forgets what was seen and said.
 
-use super::service::{Provider, Service};
+use super::service::{Client, Provider, Service};
 use super::unclear_errors::{TokenName, UnclearErrors};
 use super::{ProviderError, RefreshTokenPolicy};
 use crate::clock::Clock;
@@ -39,11 +39,17 @@ impl RotationCheck {
     }
 
     /// A refresh with the token `sent` brought `came`.
-    pub(super) fn refreshed(&self, service: &Service, sent: &SecretString, came: Option<&SecretString>) {
+    pub(super) fn refreshed(
+        &self,
+        service: &Service,
+        client: &Client,
+        sent: &SecretString,
+        came: Option<&SecretString>,
+    ) {
         let provider = &service.provider;
         let replaced = came.is_some_and(|came| came.expose_secret() != sent.expose_secret());
         let name = name(sent);
-        self.doubts.worked(&client(service), &name);
+        self.doubts.worked(&registration(service, client), &name);
         if self.replaced.contains_key(&name) {
             self.learn(provider, Habit::OldOnes);
         } else if replaced && provider.rotation() != RefreshTokenPolicy::SingleUse {
@@ -59,7 +65,13 @@ impl RotationCheck {
 
     /// Whether the login is dead, of which a refresh with the token `sent` failed. Of a replaced token that was used
     /// more than once a refusal says nothing about the provider: it was withdrawn.
-    pub(super) fn is_dead(&self, service: &Service, sent: &SecretString, failure: ProviderError) -> bool {
+    pub(super) fn is_dead(
+        &self,
+        service: &Service,
+        client: &Client,
+        sent: &SecretString,
+        failure: ProviderError,
+    ) -> bool {
         let provider = &service.provider;
         let name = name(sent);
         let refused = matches!(failure, ProviderError::Refused(_) | ProviderError::Unclear { status: 400 | 401 });
@@ -70,7 +82,7 @@ impl RotationCheck {
                 "the provider refused a refresh token that it had replaced; it seems to be single_use: set providers.<id>.rotation"
             );
         }
-        let in_doubt = self.doubts.is_dead(&client(service), name, failure);
+        let in_doubt = self.doubts.is_dead(&registration(service, client), name, failure);
         if in_doubt {
             tracing::warn!(
                 provider = provider.id, service = %service.id, %failure,
@@ -87,9 +99,8 @@ impl RotationCheck {
 }
 
 /// A registration at a provider: what happens to the logins of one says nothing of those of another.
-fn client(service: &Service) -> String {
-    let client = service.client.as_ref().map_or("", |client| client.id.as_str());
-    format!("{} {client}", service.provider.id)
+fn registration(service: &Service, client: &Client) -> String {
+    format!("{} {}", service.provider.id, client.id)
 }
 
 fn name(token: &SecretString) -> TokenName {

@@ -3,7 +3,7 @@
 use super::error_code::CallbackError;
 use super::printable::printable;
 use super::{Flow, ProviderSettings, RefreshTokenPolicy};
-use crate::authid::{AppId, ServiceId};
+use crate::authid::ServiceId;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -189,11 +189,13 @@ impl Provider {
     }
 }
 
-/// This server's registration at a provider.
+/// A registration of this server at a provider.
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) id: String,
     pub(super) secret: Option<SecretString>,
+    /// Further secrets, to be tried when the provider refuses that one.
+    pub(super) more_secrets: Vec<SecretString>,
 }
 
 /// A service: one kind of login at a provider.
@@ -212,7 +214,11 @@ pub struct Service {
     pub scopes: Vec<String>,
     /// The provider behind it.
     pub provider: Arc<Provider>,
+    /// What logins are made with.
     pub(super) client: Option<Client>,
+    /// Further registrations, which serve the logins that they made.
+    pub(super) others: Vec<Client>,
+    pub(super) accepts_logins: bool,
     /// Whether the operator said that it is not to be offered.
     pub(super) switched_off: bool,
     pub(super) needs_store: bool,
@@ -238,23 +244,6 @@ impl fmt::Debug for Service {
     /// The id says it all.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Service({})", self.id)
-    }
-}
-
-impl Service {
-    /// The client id that logins are made with; `None` where there is none.
-    pub fn client_id(&self) -> Option<&str> {
-        self.client.as_ref().map(|client| client.id.as_str())
-    }
-
-    /// Its secret, if it has one.
-    pub fn client_secret(&self) -> Option<&SecretString> {
-        self.client.as_ref()?.secret.as_ref()
-    }
-
-    /// The app registration that logins are made with; `None` where there is none.
-    pub fn app(&self) -> Option<AppId> {
-        self.client.as_ref().map(|client| AppId::new(&self.provider.id, &client.id))
     }
 }
 

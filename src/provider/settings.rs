@@ -220,6 +220,8 @@ pub struct ClientRegistration {
     pub id: Option<String>,
     /// Client secret.
     pub secret: Option<SecretString>,
+    /// In its place several, which are tried in this order.
+    pub secrets: Vec<SecretString>,
     /// Which tenant the URLs name, where they name one.
     pub tenant: Option<String>,
     /// How many days a refresh token of this client lives from its own issue, where the operator knows better than the
@@ -229,6 +231,24 @@ pub struct ClientRegistration {
     pub secret_expires: Option<String>,
     /// For providers where nothing is registered: whether to offer them.
     pub enabled: Option<bool>,
+    /// Whether logins are made with it; without, it serves those that were. Default: yes.
+    pub accept_logins: Option<bool>,
+    /// Further registrations there, by a name of the operator's: they serve the logins that they made, and make none.
+    pub other: BTreeMap<String, OtherRegistration>,
+}
+
+/// `[clients.<provider>.other.<name>]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtherRegistration {
+    /// Client id.
+    pub id: Option<String>,
+    /// Client secret.
+    pub secret: Option<SecretString>,
+    /// In its place several, which are tried in this order.
+    pub secrets: Vec<SecretString>,
+    /// The day on which the secret ends.
+    pub secret_expires: Option<String>,
 }
 
 #[cfg(test)]

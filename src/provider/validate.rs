@@ -1,10 +1,9 @@
 //! What can be wrong with the settings of a provider and with a client, each error in a sentence for the operator.
 
 use super::error_code::{self, ErrorCode};
-use super::service::{Client, Provider, TokenUrl};
-use super::{ClientRegistration, Flow, ProviderSettings, ServiceSettings, endpoint};
+use super::service::{Provider, TokenUrl};
+use super::{Flow, ProviderSettings, endpoint};
 use regex_lite::Regex;
-use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 
 /// Parameters of the authorization request that are made here.
@@ -148,85 +147,7 @@ pub fn is_client_id(settings: &ProviderSettings, text: &str) -> Option<bool> {
     Regex::new(settings.client_id_pattern.as_deref()?).ok().map(|pattern| pattern.is_match(text))
 }
 
-/// The client that is registered for all services of a provider, if there is one.
-pub(super) fn client(provider: &Provider, settings: &ClientRegistration, faults: &mut Vec<String>) -> Option<Client> {
-    let key = format!("clients.{}", provider.id);
-    let ProviderSettings { authorize_url, token_url, revoke_url, par_url, issuer, .. } = &provider.settings;
-    let templates = [authorize_url, token_url, revoke_url, par_url, issuer];
-    if settings.tenant.is_some() && !templates.iter().any(|template| names(template, "{tenant}")) {
-        let id = &provider.id;
-        faults
-            .push(format!("{key}.tenant is of no use, since no URL of providers.{id} has `{{tenant}}`; leave it out"));
-    }
-    if settings.refresh_token_days == Some(0) {
-        faults.push(format!("{key}.refresh_token_days must be at least 1; leave it out if logins do not end of age"));
-    }
-    let public = provider.settings.public_client_id.as_ref();
-    if settings.enabled == Some(false) {
-        return None;
-    }
-    let id = filled(settings.id.as_ref());
-    let secret = filled_secret(settings.secret.as_ref());
-    let Some(id) = id.or(public.filter(|_| settings.enabled == Some(true))) else {
-        if settings.enabled == Some(true) {
-            faults.push(format!("{key}.enabled = true is not enough here; give {key}.id"));
-        } else if secret.is_some() {
-            faults.push(format!("{key}.secret stands alone; give {key}.id too"));
-        }
-        return None;
-    };
-    checked_client(&key, "secret", provider, id, secret, faults)
-}
-
-/// The client of one service: its own, or else its provider's.
-pub(super) fn service_client(
-    service: &str,
-    provider: &Provider,
-    settings: &ServiceSettings,
-    client: &ClientRegistration,
-    registered: Option<&Client>,
-    faults: &mut Vec<String>,
-) -> Option<Client> {
-    let key = format!("services.{service}");
-    let secret = filled_secret(settings.client_secret.as_ref());
-    match filled(settings.client_id.as_ref()) {
-        _ if client.enabled == Some(false) => None,
-        Some(id) => checked_client(&key, "client_secret", provider, id, secret, faults),
-        None => {
-            if secret.is_some() {
-                faults.push(format!("{key}.client_secret stands alone; give {key}.client_id too"));
-            }
-            registered.cloned()
-        }
-    }
-}
-
-fn checked_client(
-    key: &str,
-    secret_key: &str,
-    provider: &Provider,
-    id: &str,
-    secret: Option<&SecretString>,
-    faults: &mut Vec<String>,
-) -> Option<Client> {
-    let required = provider.settings.secret_required.unwrap_or(!provider.pkce());
-    let public = provider.settings.public_client_id.as_deref() == Some(id);
-    if required && !public && secret.is_none() && provider.settings.gone.is_none() {
-        faults.push(format!("{key}.{secret_key} is missing; providers.{} wants a client with a secret", provider.id));
-    }
-    Some(Client { id: id.to_owned(), secret: secret.cloned() })
-}
-
-/// An empty value is how an environment says that there is none.
-fn filled(text: Option<&String>) -> Option<&String> {
-    text.filter(|text| !text.is_empty())
-}
-
-fn filled_secret(secret: Option<&SecretString>) -> Option<&SecretString> {
-    secret.filter(|secret| !secret.expose_secret().is_empty())
-}
-
-fn names(url: &Option<String>, placeholder: &str) -> bool {
+pub(super) fn names(url: &Option<String>, placeholder: &str) -> bool {
     url.as_ref().is_some_and(|url| url.contains(placeholder))
 }
 

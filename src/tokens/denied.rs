@@ -48,8 +48,10 @@ impl TokenService {
 }
 
 impl Inner {
-    /// The login as it is to be sealed: of one that never was, the refresh token is at least as old as this moment.
+    /// The login as it is to be sealed: with the mark of its registration, if that is known. Of one that never was, the
+    /// refresh token is at least as old as this moment.
     pub(super) fn to_be_sealed(&self, login: Grant) -> Grant {
+        let login = Grant { app: self.apps.of(&login), ..login };
         if login.is_unsealed() { Grant { sealed_at: self.clock.now(), ..login } } else { login }
     }
 }

@@ -35,6 +35,9 @@ pub enum ExchangeError {
     /// The service it is for is not offered (any more).
     #[error("service {0} is not offered here")]
     NotOffered(ServiceId),
+    /// The app registration that it was made with is not configured (any more).
+    #[error("the app registration of service {0} that it was made with is not configured")]
+    UnknownApp(ServiceId),
     /// The service it is for has ended; the sentence says what to use instead.
     #[error("service {0} has ended")]
     Gone(ServiceId, String),
@@ -83,7 +86,7 @@ impl ExchangeError {
             Self::Parse(_) | Self::NotStored(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
             Self::NoKey(..) | Self::NoKeyForRevokeCode(..) | Self::NoKeyForRecord(..) => "no_key",
             Self::Denied(_) => "denied",
-            Self::NotOffered(_) => "not_offered",
+            Self::NotOffered(_) | Self::UnknownApp(_) => "not_offered",
             Self::Gone(..) => "gone",
             Self::Provider(failure, _) => failure.label(),
             Self::NoRecord => "forgotten",

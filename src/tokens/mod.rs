@@ -16,9 +16,11 @@
 //! | what an AuthID is; sealed again | [`TokenService::info`], [`TokenService::reseal`] | |
 //! | revocation, here and at the provider | [`TokenService::revoke`] | 7009 |
 
+mod apps;
 mod cache;
 mod denied;
 mod error;
+mod granted;
 mod inspect;
 mod obtain;
 mod old;
@@ -30,8 +32,10 @@ mod single_flight;
 mod upstream;
 mod waiting;
 
+pub use apps::{AppRow, AppsView};
 pub use cache::AccessToken;
 pub use error::ExchangeError;
+pub use granted::{Granted, Source};
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use old::{OldRow, OldView};
 pub use opened::{Opened, Seal, Settings};
@@ -40,13 +44,14 @@ pub use revoke::{Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
-use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode, ServiceId};
+use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
+use apps::Apps;
 use cache::{TokenCache, TokenName};
 use old::OldAuthIds;
 use rotation::Rotation;
@@ -69,6 +74,7 @@ struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
     providers: Arc<ProviderClient>,
+    apps: Apps,
     cache: TokenCache,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
@@ -83,44 +89,6 @@ struct Inner {
     rotation: Option<Rotation>,
     clock: Clock,
     meter: Meter,
-}
-
-/// What an AuthID gave.
-pub struct Granted {
-    /// The access token.
-    pub access: Arc<AccessToken>,
-    /// Seconds it has left.
-    pub expires_in: u64,
-    /// What the AuthID is for.
-    pub service: ServiceId,
-    /// Where the access token comes from.
-    pub source: Source,
-    /// The same login sealed again, when that is better than what was sent: under the primary instead of an older
-    /// epoch, or around a newer refresh token. Only of [`Source::Fetched`]: memory holds no AuthID, and sealing one for
-    /// each answer from there would cost more than the rest of it.
-    pub resealed: Option<AuthId>,
-}
-
-/// Where an access token comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// It was just fetched, for this request or for one that came at the same time.
-    Fetched,
-    /// It is remembered, and good for long enough.
-    Memory,
-    /// It is remembered and would have been replaced, but the provider or the store fails.
-    Spare,
-}
-
-impl Source {
-    /// The kind in a word, for what is counted.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Fetched => "fetched",
-            Self::Memory => "cached",
-            Self::Spare => "spare",
-        }
-    }
 }
 
 impl TokenService {
@@ -140,6 +108,7 @@ impl TokenService {
         Self(Arc::new(Inner {
             keyring,
             denylist,
+            apps: Apps::new(providers.catalogue(), &meter),
             providers,
             cache: TokenCache::new(clock.clone()),
             flights: Flights::new(),
@@ -231,8 +200,11 @@ impl TokenService {
         let id = &opened.login.service;
         let service = self.0.providers.catalogue().find(id.as_str());
         match service.map(|service| (service, service.availability())) {
-            Some((service, Availability::Offered)) => Ok(service),
             Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
+            Some((service, _)) if service.is_served() => match opened.login.app {
+                Some(app) if !service.serves(app) => Err(ExchangeError::UnknownApp(id.clone())),
+                _ => Ok(service),
+            },
             _ => Err(ExchangeError::NotOffered(id.clone())),
         }
     }
@@ -240,6 +212,7 @@ impl TokenService {
     fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
         let resealed = if source == Source::Fetched { self.resealed(opened, &access) } else { None };
         self.0.came(opened);
+        self.0.used_app(opened);
         let expires_in = access.seconds_left(&self.0.clock);
         Granted { access, expires_in, service: opened.login.service.clone(), source, resealed }
     }
@@ -248,7 +221,8 @@ impl TokenService {
     fn resealed(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
         let keys = self.newest_keys(&keyring, opened).ok()?;
-        if renewed.is_none() && opened.epoch() >= Some(keys.epoch()) {
+        let is_marked = opened.login.app.is_some() || !self.0.apps.was_chosen(&opened.login);
+        if renewed.is_none() && is_marked && opened.epoch() >= Some(keys.epoch()) {
             return None;
         }
         let login = self.0.to_be_sealed(renewed.unwrap_or_else(|| opened.login.clone()));

@@ -9,7 +9,7 @@ use super::rotation::Acted;
 use super::{ExchangeError, Opened, TokenService};
 use crate::authid::{Grant, GrantId, OpenError, RevokeCode, ServiceId};
 use crate::denylist::NotDurable;
-use crate::provider::{Availability, ProviderError, Revoked, Service};
+use crate::provider::{ProviderError, Revoked, Service};
 use crate::seal::Epoch;
 use futures_util::FutureExt;
 use secrecy::SecretString;
@@ -164,7 +164,7 @@ impl TokenService {
         at_provider: ProviderRevocationMode,
     ) -> Result<Arc<Service>, ProviderRevocation> {
         let service = self.0.providers.catalogue().find(login.service.as_str());
-        let service = service.filter(|service| service.availability() == Availability::Offered);
+        let service = service.filter(|service| service.is_served());
         let service = service.ok_or(ProviderRevocation::NotSupported)?;
         match service.provider.revoke_ends_all_logins() && at_provider != ProviderRevocationMode::Always {
             true => Err(ProviderRevocation::WouldEndAllLogins),
@@ -187,6 +187,7 @@ impl TokenService {
     /// live on.
     async fn revoke_newest(&self, login: &Grant, service: &Service) -> Result<Revoked, ProviderError> {
         let providers = &self.0.providers;
+        let app = self.0.apps.of(login);
         let deadline = Instant::now() + PATIENCE;
         let name = self.0.name_of(login, service);
         // By now no new one begins here.
@@ -195,15 +196,16 @@ impl TokenService {
             return providers
                 .revoke(
                     service,
+                    app,
                     &self.with_newest_token(login).await.map_err(|_| ProviderError::TimedOut)?.refresh_token,
                 )
                 .await;
         };
-        let revoke = |token: SecretString| async move { providers.revoke(service, &token).await }.boxed();
+        let revoke = |token: SecretString| async move { providers.revoke(service, app, &token).await }.boxed();
         let outcome = match rotation.alone(login, policy, deadline, revoke).await {
             Acted::Surely(outcome) => outcome,
             // Ended before, or never written down.
-            Acted::Unknown => providers.revoke(service, &login.refresh_token).await,
+            Acted::Unknown => providers.revoke(service, app, &login.refresh_token).await,
             Acted::Perhaps(Ok(Revoked::NotSupported)) => return Ok(Revoked::NotSupported),
             Acted::Perhaps(_) | Acted::Not => {
                 tracing::warn!(

@@ -62,11 +62,12 @@ impl Inner {
         let outcome = match self.rotation_of(service) {
             Some((rotation, policy)) => {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
-                let ask = |token, time| async move { self.providers.refresh(service, &token, time).await }.boxed();
+                let ask =
+                    |token, time| async move { self.refresh_with_app(service, login, &token, time).await }.boxed();
                 rotation.exchange(login, policy, use_cached, deadline, &ask).await
             }
             None => {
-                let tokens = self.providers.refresh(service, &login.refresh_token, CALL_BUDGET).await;
+                let tokens = self.refresh_with_app(service, login, &login.refresh_token, CALL_BUDGET).await;
                 let access = tokens.map(|tokens| AccessToken::new(tokens, &self.clock));
                 access.map_err(|RefreshError { failure, status, .. }| ExchangeError::Provider(failure, status))
             }

@@ -104,7 +104,9 @@ fn providers_says_what_to_do_for_one_of_them() {
     let ask = |id: &str| run(folder.path(), &["providers", id]);
     assert_eq!(ask("google").out.matches(": no client id\n  set clients.google.id\n  register at https://").count(), 3);
     assert!(ask("jottacloud").out.contains(": not enabled\n  set clients.jottacloud.enabled = true"));
-    assert!(ask("dropbox").out.contains(": offered\n  register at https://"));
+    let dropbox = ask("dropbox").out;
+    assert!(dropbox.contains(": offered\n  app "), "{dropbox}");
+    assert!(dropbox.contains(", client id 1: makes logins\n  register at https://"), "{dropbox}");
     assert!(ask("onedrive").out.contains(": ended\n  Microsoft shut down"));
     assert_eq!(ask("box").out, ask("box.com").out, "an alias, and the provider's own id");
     let none = ask("gogle");

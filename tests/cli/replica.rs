@@ -1,4 +1,4 @@
-//! A pretend replica: an admin listener that answers `GET /keyring` and `GET /legacy` with what a test gives it.
+//! A pretend replica: an admin listener that answers `GET /keyring`, `/legacy` and `/apps` with what a test gives it.
 
 use authseal::seal::{EpochKeys, Keyring};
 use serde_json::{Value, json};
@@ -81,7 +81,8 @@ fn answer(mut stream: &TcpStream, status: &str, body: &str) {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let asked = lines.next().unwrap_or_default();
     lines.take_while(|line| !line.is_empty()).for_each(drop);
-    let (status, body) = if ["GET /keyring HTTP/1.1", "GET /legacy HTTP/1.1"].contains(&asked.as_str()) {
+    let (status, body) = if ["/keyring", "/legacy", "/apps"].iter().any(|path| asked == format!("GET {path} HTTP/1.1"))
+    {
         (status, body)
     } else {
         ("404 Not Found", "")

@@ -7,6 +7,7 @@
 mod access;
 mod admin;
 mod again;
+mod apps;
 mod audit;
 mod browser;
 mod canary;

@@ -109,27 +109,51 @@ def parse(text):
     return service, epoch, body
 
 
+class Spelled(str):
+    """A string of JSON that knows how it was written."""
+
+    @classmethod
+    def scan(cls, text, start, strict):
+        string, end = json.decoder.scanstring(text, start, strict)
+        self = cls(string)
+        self.is_escaped = "\\" in text[start : end - 1]
+        return self, end
+
+
+def decoder(**hooks):
+    made = json.JSONDecoder(**hooks)
+    made.parse_string = Spelled.scan
+    made.scan_once = json.scanner.py_make_scanner(made)
+    return made
+
+
 def read_plaintext(plaintext):
     """The members that are known, the bind bytes in hex."""
 
-    def once(pairs):
-        if len(dict(pairs)) != len(pairs):
-            raise ValueError("a member twice")
-        return dict(pairs)
-
     def natural(digits):
-        # `int` would read -0 as 0.
-        return -1 if digits.startswith("-") else int(digits)
+        # `int` would read -0 as 0, and refuses what no time has: thousands of digits.
+        return -1 if digits.startswith("-") or len(digits) > 12 else int(digits)
+
+    def no_json(name):
+        raise ValueError(f"{name} is no JSON")
 
     try:
         if not plaintext.startswith(b"{"):
             raise ValueError("not an object")
-        content = json.loads(plaintext.decode("utf-8"), object_pairs_hook=once, parse_int=natural)
+        # Objects as lists of pairs: what an unknown member's object holds twice is its own affair.
+        json_reader = decoder(object_pairs_hook=list, parse_int=natural, parse_constant=no_json)
+        pairs = json_reader.decode(plaintext.decode("utf-8"))
+        content = dict(pairs)
+        if len(content) != len(pairs):
+            raise ValueError("a member twice")
         token, bind = content["token"], base64url(content["bind"])
         app = content.get("app")
         if "app" in content and len(base64url(app) or b"") != 6:
             raise ValueError("app")
+        if any(content[name].is_escaped for name in ("bind", "app") if name in content):
+            raise ValueError("an escape")
         # A lone surrogate does not encode.
+        "".join(content).encode("utf-8")
         if not isinstance(token, str) or not token.encode("utf-8") or bind is None or len(bind) != 32:
             raise ValueError("token or bind")
         for time in (content[name] for name in ("sealed", "login", "ends") if name in content):

@@ -235,6 +235,9 @@ def valid():
     members = Sealed("json_unknown_members").members()
     more = b',"scope":"files","Token":null,"":{"a":[1.50,-0,1e400,"\\u0000"]},"\\u0061b":true}'
     plain("json_unknown_members", plaintext=compact(members)[:-1] + more)
+    members = Sealed("json_unknown_member_with_twins_inside").members()
+    more = b',"x":{"a":1,"a":{"token":"t","token":"t"}}}'
+    plain("json_unknown_member_with_twins_inside", plaintext=compact(members)[:-1] + more)
     return made
 
 
@@ -394,6 +397,8 @@ def forged():
     yield plaintext("json_unknown_member_twice_by_an_escape", compact(members)[:-1] + b',"x":1,"\\u0078":1}')
     yield plaintext("json_unknown_member_without_a_value", compact(members)[:-1] + b',"x"}')
     yield plaintext("json_unknown_member_cut_short", compact(members)[:-1] + b',"x":{"y":1}')
+    yield plaintext("json_unknown_member_named_by_half_a_pair", compact(members)[:-1] + b',"\\ud83d":1}')
+    yield plaintext("json_unknown_member_not_a_number", compact(members)[:-1] + b',"x":NaN}')
     yield plaintext("json_member_upper_case", compact(members).replace(b"token", b"Token", 1))
     yield plaintext("json_trailing_comma", compact(members)[:-1] + b",}")
     yield plaintext("json_comment", compact(members)[:-1] + b"/**/}")

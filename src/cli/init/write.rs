@@ -195,7 +195,7 @@ fn tell(plan: &Plan, path: &Path, keyring: &Path, catalogue: &Catalogue, public_
     for service in catalogue.all() {
         let id = service.provider.id();
         let left = match service.availability() {
-            Availability::Offered => None,
+            Availability::Offered | Availability::Closed => None,
             Availability::NeedsStore => advice(Availability::NeedsStore, &service.provider),
             Availability::SwitchedOff | Availability::Gone { .. } => continue,
             Availability::NotConfigured => match registration(service) {

@@ -37,6 +37,7 @@ const BASE: &[(&str, &str)] = &[
 type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
 
 const TLS: &[(&str, &str)] = &[("tls.cert_file", "'c'"), ("tls.key_file", "'k'")];
+const SECOND: (&str, &str) = ("clients.p.other.s.id", "'second'");
 const NO_SECRET: (&str, &str) = ("clients.p.secret", "");
 const HOSTS: &[(&str, &str)] = &[
     ("providers.p.token_url", "'AT/{host}'"),
@@ -93,6 +94,13 @@ const ROWS: &[Row] = &[
     ("clients.p.tenant", "'mine'", &[("providers.p.authorize_url", "'AT/{tenant}/'")], "/mine/?"),
     ("clients.p.refresh_token_days", "7", &[], "days: Some(7)"),
     ("clients.p.enabled", "false", &[], "availability: SwitchedOff"),
+    ("clients.p.secrets", "['hush', 'se-cret']", &[NO_SECRET], "client_secret=hush"),
+    ("clients.p.accept_logins", "false", &[], "availability: Closed"),
+    ("clients.p.other.s.id", "'second'", &[], "client_id=second"),
+    ("clients.p.other.s.secret", "'hush'", &[SECOND], "client_secret=hush"),
+    ("clients.p.other.s.secret_file", "'secret'", &[SECOND], "client_secret=of-a-file"),
+    ("clients.p.other.s.secrets", "['hush', 'se-cret']", &[SECOND], "client_secret=hush"),
+    ("clients.p.other.s.secret_expires", "'2001-01-01'", &[SECOND], "warning: clients.p.other.s.secret_expires"),
     ("services.s.provider", "'other'", &[], "provider: other"),
     ("services.s.name", "'Drive'", &[], "service: Drive"),
     ("services.s.scopes", "['all']", &[], "scope=all"),
@@ -202,6 +210,7 @@ fn each_key_has_its_row() {
     let rows: Vec<_> = ROWS
         .iter()
         .map(|(key, ..)| match key.split('.').collect::<Vec<_>>().as_slice() {
+            ["clients", _, "other", _, rest @ ..] => format!("clients.<id>.other.<id>.{}", rest.join(".")),
             [table @ ("providers" | "services" | "clients"), _, rest @ ..] => {
                 format!("{table}.<id>.{}", rest.join("."))
             }
@@ -366,9 +375,9 @@ async fn travelled(config: Config) -> Vec<String> {
         format!("access token for {expires_in:?}, refresh token for {refresh_token_expires_in:?}")
     };
     lines.push(format!("redeemed: {:?}", redeemed.as_ref().map(life)));
+    let refreshed = providers.refresh(service, None, &"r".into(), Duration::from_secs(20)).await;
     lines.push(format!("missing scopes: {:?}", redeemed.ok().map(|tokens| tokens.missing_scopes(service).join(" "))));
-    let refreshed = providers.refresh(service, &"r".into(), Duration::from_secs(20)).await;
     lines.push(format!("refreshed: {:?}", refreshed.err().unwrap().failure));
-    lines.push(format!("revoked: {:?}", providers.revoke(service, &"r".into()).await));
+    lines.push(format!("revoked: {:?}", providers.revoke(service, None, &"r".into()).await));
     lines
 }

@@ -18,7 +18,7 @@ struct Privacy<'a> {
 
 /// `GET /privacy-policy` and `GET /privacy-policy.txt`.
 pub(in crate::web) async fn privacy(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let providers = app.catalogue().offered().map(|service| service.provider.name()).collect();
+    let providers = app.catalogue().served().map(|service| service.provider.name()).collect();
     let (store, asks_password) = (app.store().name(), app.password().is_some());
     let revoke_url = page::revoke_url(&app);
     let page = Privacy { providers, store, asks_password, revoke_url };

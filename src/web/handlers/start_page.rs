@@ -110,7 +110,8 @@ fn choices(asked_for: Option<&Service>, ctx: &str, begins: bool, request: &HttpR
 }
 
 fn is_listed(service: &Service) -> bool {
-    !service.hidden && matches!(service.availability(), Availability::Offered | Availability::NeedsStore)
+    !service.hidden
+        && matches!(service.availability(), Availability::Offered | Availability::Closed | Availability::NeedsStore)
 }
 
 fn choice(service: &Service, ctx: &str, request: &HttpRequest, app: &App) -> Choice {

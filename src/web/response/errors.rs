@@ -99,6 +99,9 @@ impl Rejection {
                 "The server's operator has revoked all AuthIDs of this age or kind. Please create a new one",
             ),
             ExchangeError::NotOffered(_) => Self::of_failure(ProviderError::NotOffered, None, provider),
+            ExchangeError::UnknownApp(_) => Self::operator(format!(
+                "The app at {provider} that this AuthID was made with is no longer configured on this server. Please tell the server's operator"
+            )),
             // The configuration sees to the rest of its shape.
             ExchangeError::Gone(_, reason) => Self::permanent(reason.trim_end_matches(['.', ' ']).to_owned()),
             // The call goes on, and its answer is kept whenever it comes.

@@ -31,6 +31,7 @@ pub(in crate::web) fn refused(refused: &ExchangeError) -> Text {
         ExchangeError::Denied(Denied::Grant) => "reason.revoked",
         ExchangeError::Denied(_) => "reason.revoked_kind",
         ExchangeError::NotOffered(_) => "reason.not_offered",
+        ExchangeError::UnknownApp(_) => "reason.unknown_app",
         ExchangeError::Gone(_, reason) => return gone(reason),
         ExchangeError::Provider(failure, _) | ExchangeError::Unclear(failure, _) => return failed(failure),
         ExchangeError::NoKeyForRecord(_, NoKey::Newer) => "reason.record_newer_key",
@@ -71,6 +72,7 @@ fn failed(failure: &ProviderError) -> Text {
 pub(in crate::web) fn unavailable(service: &Service) -> Option<Text> {
     match service.availability() {
         Availability::Offered => None,
+        Availability::Closed => Some(Text::new("unavailable.closed")),
         Availability::NotConfigured | Availability::SwitchedOff => Some(Text::new("unavailable.not_configured")),
         Availability::NeedsStore => Some(Text::new("unavailable.needs_store")),
         Availability::Gone { reason, .. } => Some(gone(reason)),

@@ -34,6 +34,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/keyring", get().to(keyring));
     at("/legacy", get().to(legacy));
     at("/status", get().to(status));
+    at("/apps", get().to(apps));
 }
 
 /// The names that it may be asked for under, beside addresses and `localhost`.
@@ -112,4 +113,9 @@ async fn legacy(app: web::Data<App>) -> HttpResponse {
 /// `GET /status`: what `authseal status` shows.
 async fn status(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(app.status())
+}
+
+/// `GET /apps`: what `authseal apps` adds up.
+async fn apps(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(app.tokens().apps())
 }

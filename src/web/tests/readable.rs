@@ -70,6 +70,7 @@ rows! { refusals, ExchangeError,
     ExchangeError::Denied(Denied::Grant) => ExchangeError::Denied(Denied::Grant), User;
     ExchangeError::Denied(_) => ExchangeError::Denied(Denied::Epoch), User;
     ExchangeError::NotOffered(_) => ExchangeError::NotOffered(service()), Operator;
+    ExchangeError::UnknownApp(_) => ExchangeError::UnknownApp(service()), Operator;
     ExchangeError::Gone(..) => ExchangeError::Gone(service(), "It has ended. Use gcs instead.".to_owned()), User;
     ExchangeError::Provider(ProviderError::Refused(ErrorClass::LoginAgain), _) => refused(ErrorClass::LoginAgain), User;
     ExchangeError::Provider(ProviderError::Refused(ErrorClass::Expired), _) => refused(ErrorClass::Expired), User;

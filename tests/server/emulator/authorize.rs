@@ -33,7 +33,7 @@ pub(crate) enum Consent {
 pub(crate) fn answer(shared: &Shared, path: &str, query: &str, issuer: &str) -> Result<Url, Refusal> {
     let who = &shared.who;
     let form = wire::once(&wire::params(query.as_bytes()))?;
-    if wire::need(&form, "client_id")? != who.client_id {
+    if !shared.clients.lock().unwrap().contains_key(wire::need(&form, "client_id")?) {
         return Err(Refusal::ClientUnknown);
     }
     check_tenant(shared, path)?;

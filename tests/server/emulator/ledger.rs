@@ -39,6 +39,8 @@ struct Code {
 
 /// One consent of the person and all that came of it.
 struct Login {
+    /// Whose refresh tokens they are (RFC 6749 section 6).
+    client: String,
     scope: Vec<String>,
     dead: Option<Refusal>,
     refresh: Vec<Refresh>,
@@ -91,7 +93,7 @@ impl Ledger {
     }
 
     /// Gives tokens for a code, once.
-    pub(crate) fn redeem(&mut self, text: &str) -> Result<Tokens, Refusal> {
+    pub(crate) fn redeem(&mut self, text: &str, client: &str) -> Result<Tokens, Refusal> {
         let now = self.clock.now();
         let code = self.codes.get(text).ok_or(Refusal::CodeUnknown)?;
         if let Some(login) = code.login {
@@ -103,15 +105,16 @@ impl Ledger {
             return Err(Refusal::CodeExpired);
         }
         let asked = code.asked.clone();
-        let tokens = self.log_in(asked.scope, asked.offline);
+        let tokens = self.log_in(asked.scope, asked.offline, client);
         let login = self.logins.len() - 1;
         self.codes.entry(text.to_owned()).and_modify(|code| code.login = Some(login));
         Ok(tokens)
     }
 
     /// A new login without a code.
-    pub(crate) fn log_in(&mut self, scope: Vec<String>, offline: bool) -> Tokens {
-        let mut login = Login { scope, dead: None, refresh: Vec::new(), access: Vec::new() };
+    pub(crate) fn log_in(&mut self, scope: Vec<String>, offline: bool, client: &str) -> Tokens {
+        let client = client.to_owned();
+        let mut login = Login { client, scope, dead: None, refresh: Vec::new(), access: Vec::new() };
         let access = self.new_access(None);
         let mut tokens = Tokens {
             access: access.text.clone(),
@@ -149,17 +152,25 @@ impl Ledger {
     }
 
     /// Gives tokens for a login token, once.
-    pub(crate) fn trade(&mut self, text: &str, scope: Vec<String>) -> Result<Tokens, Refusal> {
+    pub(crate) fn trade(&mut self, text: &str, scope: Vec<String>, client: &str) -> Result<Tokens, Refusal> {
         match self.login_tokens.get_mut(text) {
             Some(spent) if !*spent => *spent = true,
             _ => return Err(Refusal::LoginToken),
         }
-        Ok(self.log_in(scope, true))
+        Ok(self.log_in(scope, true, client))
     }
 
-    pub(crate) fn refresh(&mut self, text: &str) -> Result<Tokens, Refusal> {
+    /// Who a refresh token was issued to.
+    pub(crate) fn client_of(&self, text: &str) -> Option<&str> {
+        self.find(text).map(|(at, _)| self.logins[at].client.as_str())
+    }
+
+    pub(crate) fn refresh(&mut self, text: &str, client: &str) -> Result<Tokens, Refusal> {
         let now = self.clock.now();
         let (at, index) = self.find(text).ok_or(Refusal::RefreshUnknown)?;
+        if self.logins[at].client != client {
+            return Err(Refusal::RefreshUnknown);
+        }
         if let Some(dead) = &self.logins[at].dead {
             return Err(dead.clone());
         }

@@ -25,7 +25,7 @@ use authseal::clock::Clock;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use ledger::Ledger;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, mpsc};
@@ -37,6 +37,8 @@ struct Shared {
     who: Profile,
     base: String,
     ledger: Mutex<Ledger>,
+    /// Registered clients, each with its secret.
+    clients: Mutex<HashMap<String, Option<String>>>,
     redirect_uris: Mutex<Vec<String>>,
     consents: Mutex<VecDeque<Consent>>,
     region: Mutex<Option<(String, String)>>,
@@ -81,6 +83,7 @@ impl Emulator {
             who,
             base,
             ledger: Mutex::new(Ledger::new(who, clock.clone())),
+            clients: Mutex::new([(who.client_id.to_owned(), who.secret.map(str::to_owned))].into()),
             redirect_uris: Mutex::new(vec![REDIRECT_URI.to_owned()]),
             consents: Mutex::default(),
             region: Mutex::new(Some(region)),
@@ -168,8 +171,18 @@ impl Emulator {
 
     /// A login that was made before the test: its tokens, with all scopes.
     pub(crate) fn log_in(&self) -> Tokens {
+        self.log_in_at(self.who().client_id)
+    }
+
+    /// The same of another client.
+    pub(crate) fn log_in_at(&self, client: &str) -> Tokens {
         let scope = self.who().scopes.iter().map(|&scope| scope.to_owned()).collect();
-        self.shared.ledger.lock().unwrap().log_in(scope, true)
+        self.shared.ledger.lock().unwrap().log_in(scope, true, client)
+    }
+
+    /// Registers a client, or gives it another secret.
+    pub(crate) fn set_client(&self, id: &str, secret: &str) {
+        self.shared.clients.lock().unwrap().insert(id.to_owned(), Some(secret.to_owned()));
     }
 
     /// A login that was made before the test, somewhere else: with this refresh token.

@@ -37,7 +37,7 @@ fn code(shared: &Shared, call: &Call, form: &Form) -> Result<Value, Refusal> {
     let mut ledger = shared.ledger.lock().unwrap();
     let terms = ledger.terms(code).cloned().unwrap_or_default();
     let replaced = terms.challenge.is_some() && !who.secret_beside_pkce;
-    wire::authenticate(who, call, form, !replaced)?;
+    let client = wire::authenticate(shared, call, form, !replaced)?;
     if replaced && form.contains_key("client_secret") {
         return Err(Refusal::Invalid("client_secret: not together with code_verifier"));
     }
@@ -56,7 +56,7 @@ fn code(shared: &Shared, call: &Call, form: &Form) -> Result<Value, Refusal> {
     {
         return Err(Refusal::CodeUnknown); // the other region has never heard of it
     }
-    let tokens = ledger.redeem(code)?;
+    let tokens = ledger.redeem(code, &client)?;
     Ok(success(shared.who.dialect, &tokens, true))
 }
 
@@ -78,24 +78,24 @@ fn check_verifier(terms: &AuthorizationRequest, form: &Form) -> Result<(), Refus
 fn refresh(shared: &Shared, call: &Call, form: &Form) -> Result<Value, Refusal> {
     let who = &shared.who;
     wire::only(form, who.refresh_params)?;
-    wire::authenticate(who, call, form, true)?;
+    let client = wire::authenticate(shared, call, form, true)?;
     if let Some(scope) = form.get("scope") {
         scopes(scope, who.scopes)?;
     }
-    let tokens = shared.ledger.lock().unwrap().refresh(wire::need(form, "refresh_token")?)?;
+    let tokens = shared.ledger.lock().unwrap().refresh(wire::need(form, "refresh_token")?, &client)?;
     Ok(success(who.dialect, &tokens, false))
 }
 
 fn trade(shared: &Shared, call: &Call, form: &Form) -> Result<Value, Refusal> {
     let who = &shared.who;
     wire::only(form, who.code_params)?;
-    wire::authenticate(who, call, form, false)?;
+    let client = wire::authenticate(shared, call, form, false)?;
     let scope = scopes(wire::need(form, "scope")?, who.scopes)?;
     if scope != who.scopes {
         return Err(Refusal::Scope);
     }
     wire::need(form, "username")?;
-    let tokens = shared.ledger.lock().unwrap().trade(wire::need(form, "password")?, scope)?;
+    let tokens = shared.ledger.lock().unwrap().trade(wire::need(form, "password")?, scope, &client)?;
     Ok(success(who.dialect, &tokens, true))
 }
 
@@ -151,9 +151,14 @@ pub(crate) fn revoke(shared: &Shared, call: &Call) -> (u16, String) {
         }),
         Revocation::Rfc7009 => call.form().and_then(|form| {
             wire::only(&form, &["token", "token_type_hint", "client_id", "client_secret"])?;
-            wire::authenticate(who, call, &form, true)?;
+            let client = wire::authenticate(shared, call, &form, true)?;
             // An unknown token is as good as revoked (RFC 7009 section 2.2).
-            let _ = shared.ledger.lock().unwrap().revoke(wire::need(&form, "token")?, false);
+            let (mut ledger, token) = (shared.ledger.lock().unwrap(), wire::need(&form, "token")?);
+            // One of another client's is not (section 2.1).
+            if ledger.client_of(token).is_some_and(|maker| maker != client) {
+                return Err(Refusal::RefreshUnknown);
+            }
+            let _ = ledger.revoke(token, false);
             Ok(())
         }),
         Revocation::Bearer => {

@@ -1,6 +1,6 @@
 //! What comes over the wire, taken apart strictly: routes, forms, the client's credentials.
 
-use super::profile::Profile;
+use super::Shared;
 use super::refusal::Refusal;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -91,8 +91,9 @@ pub(crate) fn route<'a>(pattern: &str, path: &'a str) -> Option<Vec<(String, &'a
     Some(braces)
 }
 
-/// Checks who calls: by the body, or by HTTP Basic where the provider takes it, never both (RFC 6749 section 2.3).
-pub(crate) fn authenticate(who: &Profile, call: &Call, form: &Form, secret_needed: bool) -> Result<(), Refusal> {
+/// Checks who calls, and gives its client id: by the body, or by HTTP Basic where the provider takes it, never both (RFC 6749 section 2.3).
+pub(crate) fn authenticate(shared: &Shared, call: &Call, form: &Form, secret_needed: bool) -> Result<String, Refusal> {
+    let who = &shared.who;
     let (id, secret) = match call.headers.get("authorization") {
         Some(_) if !who.basic || form.contains_key("client_secret") => {
             return Err(Refusal::Unexpected("authorization".to_owned()));
@@ -100,15 +101,13 @@ pub(crate) fn authenticate(who: &Profile, call: &Call, form: &Form, secret_neede
         Some(header) => basic(header).ok_or(Refusal::Invalid("authorization"))?,
         None => (need(form, "client_id")?.to_owned(), form.get("client_secret").cloned()),
     };
-    if id != who.client_id {
-        return Err(Refusal::ClientUnknown);
-    }
-    match (who.secret, secret) {
-        (Some(ours), Some(theirs)) if ours == theirs => Ok(()),
+    let ours = shared.clients.lock().unwrap().get(&id).cloned().ok_or(Refusal::ClientUnknown)?;
+    match (ours, secret) {
+        (Some(ours), Some(theirs)) if ours == theirs => Ok(id),
         (Some(_), Some(_)) => Err(Refusal::SecretWrong),
         (Some(_), None) if secret_needed => Err(Refusal::SecretMissing),
         (None, Some(_)) => Err(Refusal::Unexpected("client_secret".to_owned())),
-        (_, None) => Ok(()),
+        (_, None) => Ok(id),
     }
 }
 

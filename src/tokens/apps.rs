@@ -1,0 +1,193 @@
+//! Which app registration each login is used with: found out where its AuthID does not say, and counted, so that the
+//! operator knows when an old registration at a provider can be deleted. In memory, and bounded.
+
+use super::{Inner, Opened, TokenService};
+use crate::authid::{AppId, Grant, GrantId};
+use crate::clock::{Clock, UnixTime, rfc3339};
+use crate::meter::Meter;
+use crate::provider::{Catalogue, RefreshError, Service, TokenResponse};
+use moka::sync::Cache;
+use secrecy::SecretString;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Most logins whose registration was found out and is remembered; of more it is found out again.
+const MOST_FOUND: u64 = 100_000;
+/// Most logins that are told apart; of more it is known that they come, and not how many they are.
+const MOST_SEEN: usize = 200_000;
+/// For how long a login counts that came: longer than a month, for backups that run monthly.
+const WINDOW: i64 = 35 * 86_400;
+/// How often those are left out that came too long ago.
+const SWEEP: i64 = 3600;
+
+pub(super) struct Apps {
+    /// Of logins whose AuthID does not say it; and whether it is one of several.
+    found: Cache<GrantId, (AppId, bool)>,
+    seen: Mutex<Seen>,
+    rows: Vec<Known>,
+}
+
+/// A registration that is configured.
+struct Known {
+    app: AppId,
+    provider: String,
+    client: String,
+    is_current: bool,
+}
+
+/// Logins that brought an access token.
+#[derive(Default)]
+struct Seen {
+    logins: HashMap<GrantId, (AppId, UnixTime)>,
+    swept: UnixTime,
+    counts: HashMap<AppId, u64>,
+    last: HashMap<AppId, UnixTime>,
+}
+
+/// How much the registrations are used, as far as this process has seen.
+#[derive(Serialize)]
+pub struct AppsView {
+    /// Since when it watches, RFC 3339.
+    pub watching_since: String,
+    /// For how many days a login counts.
+    pub window_days: i64,
+    /// All that are configured.
+    pub apps: Vec<AppRow>,
+}
+
+/// One registration.
+#[derive(Serialize)]
+pub struct AppRow {
+    /// The provider.
+    pub provider: String,
+    /// Its mark in AuthIDs.
+    pub app: String,
+    /// The client id.
+    pub client_id: String,
+    /// Whether logins are made with it.
+    pub current: bool,
+    /// How many different logins came within the window.
+    pub logins: u64,
+    /// When the last one came, RFC 3339.
+    pub last_seen: Option<String>,
+}
+
+impl Apps {
+    pub(super) fn new(catalogue: &Catalogue, meter: &Meter) -> Self {
+        let mut rows: BTreeMap<(String, String), Known> = BTreeMap::new();
+        for service in catalogue.served() {
+            let provider = service.provider.id();
+            for (app, client) in service.apps() {
+                let known = rows.entry((provider.to_owned(), client.to_owned())).or_insert_with(|| Known {
+                    app,
+                    provider: provider.to_owned(),
+                    client: client.to_owned(),
+                    is_current: false,
+                });
+                known.is_current |= service.app() == Some(app) && service.accepts_logins();
+            }
+        }
+        let rows: Vec<Known> = rows.into_values().collect();
+        rows.iter().for_each(|row| meter.app_logins(&row.provider, &row.app.to_string(), 0));
+        Self { found: Cache::new(MOST_FOUND), seen: Mutex::default(), rows }
+    }
+
+    /// The registration that a login belongs to, as far as is known.
+    pub(super) fn of(&self, login: &Grant) -> Option<AppId> {
+        login.app.or_else(|| self.found.get(&login.id).map(|(app, _)| app))
+    }
+
+    /// Whether a login without a mark was found to belong to one of several.
+    pub(super) fn was_chosen(&self, login: &Grant) -> bool {
+        self.found.get(&login.id).is_some_and(|(_, chosen)| chosen)
+    }
+
+    fn came(&self, login: GrantId, app: AppId, now: UnixTime, meter: &Meter) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.last.insert(app, now);
+        if seen.logins.len() < MOST_SEEN || seen.logins.contains_key(&login) {
+            match seen.logins.insert(login, (app, now)) {
+                Some((before, _)) if before == app => {}
+                before => {
+                    *seen.counts.entry(app).or_default() += 1;
+                    if let Some((before, _)) = before {
+                        seen.counts.entry(before).and_modify(|count| *count -= 1);
+                    }
+                }
+            }
+        }
+        self.sweep(&mut seen, now, SWEEP);
+        self.tell(&seen, meter);
+    }
+
+    /// Leaves out what came too long ago, if that was not done within `pause` seconds.
+    fn sweep(&self, seen: &mut Seen, now: UnixTime, pause: i64) {
+        if now.saturating_sub(seen.swept) < pause {
+            return;
+        }
+        let Seen { logins, counts, swept, .. } = seen;
+        *swept = now;
+        logins.retain(|_, (_, at)| now.saturating_sub(*at) <= WINDOW);
+        counts.clear();
+        logins.values().for_each(|(app, _)| *counts.entry(*app).or_default() += 1);
+    }
+
+    fn tell(&self, seen: &Seen, meter: &Meter) {
+        for row in &self.rows {
+            let count = seen.counts.get(&row.app).copied().unwrap_or_default();
+            meter.app_logins(&row.provider, &row.app.to_string(), count);
+        }
+    }
+
+    fn view(&self, clock: &Clock, meter: &Meter) -> AppsView {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sweep(&mut seen, clock.now(), 0);
+        self.tell(&seen, meter);
+        let row = |row: &Known| AppRow {
+            provider: row.provider.clone(),
+            app: row.app.to_string(),
+            client_id: row.client.clone(),
+            current: row.is_current,
+            logins: seen.counts.get(&row.app).copied().unwrap_or_default(),
+            last_seen: seen.last.get(&row.app).map(|at| rfc3339(*at)),
+        };
+        AppsView {
+            watching_since: rfc3339(meter.watching_since()),
+            window_days: WINDOW / 86_400,
+            apps: self.rows.iter().map(row).collect(),
+        }
+    }
+}
+
+impl TokenService {
+    /// How much each registration is used.
+    pub fn apps(&self) -> AppsView {
+        self.0.apps.view(&self.0.clock, &self.0.meter)
+    }
+}
+
+impl Inner {
+    /// Asks the provider with the registration that a login belongs to, and remembers which one it is.
+    pub(super) async fn refresh_with_app(
+        &self,
+        service: &Service,
+        login: &Grant,
+        token: &SecretString,
+        budget: Duration,
+    ) -> Result<TokenResponse, RefreshError> {
+        let (tokens, app) = self.providers.refresh(service, self.apps.of(login), token, budget).await?;
+        if login.app.is_none() {
+            self.apps.found.insert(login.id, (app, service.apps().count() > 1));
+        }
+        Ok(tokens)
+    }
+
+    /// Counts a login that brought an access token.
+    pub(super) fn used_app(&self, opened: &Opened) {
+        if let Some(app) = self.apps.of(&opened.login) {
+            self.apps.came(opened.login.id, app, self.clock.now(), &self.meter);
+        }
+    }
+}
