@@ -31,10 +31,10 @@ fn a_running_server_says_on_one_screen_how_it_does() {
         "\n  ready         yes\n",
         "\n  public URL    https://oauth.example.com/\n",
         &format!("\n  configuration {}/authseal.toml\n", folder.path().display()),
-        "\n  services      gcs, googledrive\n",
+        "\n  services      gcs, googledrive, googledocs\n",
         "\n  keyring       epoch 1 seals, of 1; read less than a minute ago; CANNOT BE READ since less than a minute ago\n",
         "\n  denylist      0 rules; read less than a minute ago\n",
-        "\n  store         dir\n",
+        "\n  store         a folder\n",
         "\n  secret        google: ends in ",
         "\n  log           ERROR keyring not loaded; the one loaded before stays in force (less than a minute ago)\n",
     ] {
@@ -80,7 +80,7 @@ fn a_support_bundle_has_what_helps_and_no_secret_of_any_kind() {
     );
     let keyring = fs::read_to_string(at("keys.toml")).unwrap();
     let key = keyring.lines().find_map(|line| line.strip_prefix("secret = \"")).unwrap().trim_end_matches('"');
-    let key = key.rsplit(':').next().unwrap();
+    let key = key.split(':').nth(2).unwrap();
     let (authid, _) = crate::sealed(folder.path(), "googledrive");
     let secrets = ["hunter2", hash.trim().rsplit('$').next().unwrap(), key, &key[4..24], &authid[20..60]];
     let bundle = |variables: &[(&str, &str)]| {
