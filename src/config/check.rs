@@ -6,15 +6,15 @@ use super::layers::Layers;
 use super::raw::{self, RawConfig};
 use super::{Config, Delivery, HttpSettings, KeyringSource, Log};
 use crate::keyring_file;
-use crate::legacy::Accepted;
+use crate::legacy::{Accepted, Export};
 use crate::net::{Origin, names_loopback};
 use crate::provider::Catalogue;
+use crate::replication::Replicas;
 use crate::store::StorePlace;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
 /// Checks each key. What was faulty has some empty value in the result.
@@ -38,6 +38,8 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         StorePlace::parse(text.expose_secret(), &folder, ca_file, wait)
     });
     let store = store.unwrap_or_default();
+    let follow = keys.followed(raw.denylist.follow);
+    let replicas = Replicas { shared: raw.denylist.replicate && store.is_shared(), follow };
     let origins = raw.delivery.trusted_origins.into_iter().enumerate();
     let origins = origins.filter_map(|(at, origin)| {
         keys.parse_key(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
@@ -48,6 +50,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     let site = keys.site(raw.site, raw.privacy);
     let level = keys.parse_key(&["log", "level"], raw.log.level, log_level);
     let v1_dir = keys.folder(&["legacy", "v1_dir"], raw.legacy.v1_dir);
+    let export = keys.export(raw.legacy.export_url, raw.legacy.export_key, store.is_durable());
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], raw.acme_challenge_dir);
     let templates_dir = keys.folder(&["templates_dir"], raw.templates_dir);
     let catalogue = Catalogue::build(raw.providers, raw.services, raw.clients, store.is_durable());
@@ -68,6 +71,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
         create_denylist: raw.denylist.create,
+        replicas,
         access_password_file,
         store,
         outbound,
@@ -76,7 +80,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         catalogue,
         rates,
         patience,
-        legacy: Accepted { v2: raw.legacy.v2, v1_dir },
+        legacy: Accepted { v2: raw.legacy.v2, v1_dir, export },
         site,
         log: Log { level: level.unwrap_or_default(), format: raw.log.format },
         templates_dir,
@@ -126,6 +130,24 @@ impl Checker<'_> {
             self.fault(path, "names no folder that exists; make it, or leave the key out");
         }
         Some(folder)
+    }
+
+    fn export(&mut self, url: Option<String>, key: Option<SecretString>, is_durable: bool) -> Option<Export> {
+        match (&url, &key) {
+            (Some(_), None) => {
+                self.fault(&["legacy", "export_url"], "needs the API key too: set legacy.export_key_file");
+            }
+            (None, Some(_)) => self.fault(&["legacy", "export_key"], "is of no use without legacy.export_url"),
+            (Some(_), Some(_)) if !is_durable => self.fault(
+                &["legacy", "export_url"],
+                "needs a state.store that outlives a restart, a folder or Redis: what that handler tells is kept there, \
+                 so that it is asked once and can be switched off",
+            ),
+            _ => {}
+        }
+        let url = self.parse_key(&["legacy", "export_url"], url, |text| Export::check_url(&text));
+        let key = self.parse_key(&["legacy", "export_key"], key, Export::check_key);
+        Some(Export { url: url?, key: key? })
     }
 
     fn keyring(&mut self, keyring: raw::Keyring) -> Option<KeyringSource> {
@@ -191,9 +213,22 @@ pub(super) fn web_url(text: &str) -> Result<Url, String> {
 }
 
 fn log_level(text: String) -> Result<String, String> {
-    // A lone word that is no level would be taken for the name of a module and silence all others.
-    let lone = !text.contains(['=', ',', '[']);
-    let valid = if lone { text.parse::<LevelFilter>().is_ok() } else { EnvFilter::try_new(&text).is_ok() };
+    log_filter(&text).map(|_| text)
+}
+
+/// What a level of the log lets through: a level, or directives with commas between them, each a level or
+/// `<module>=<level>`.
+///
+/// # Errors
+/// The end of a sentence that begins with the key's name.
+pub fn log_filter(text: &str) -> Result<Targets, String> {
+    // A lone word that is no level would be taken for the name of a module and silence all others. Spans and fields,
+    // which other programs take, would be taken for names too.
+    let is_directive =
+        |text: &&str| text.parse::<LevelFilter>().is_ok() || text.contains('=') && !text.contains(['[', '{']);
+    let directives: Vec<_> = text.split(',').map(str::trim).filter(|text| !text.is_empty()).collect();
+    let known = !directives.is_empty() && directives.iter().all(is_directive);
+    let filter = known.then(|| directives.join(",").parse().ok()).flatten();
     let advice = "must be error, warn, info, debug, trace or off, or directives like `info,authseal=debug`";
-    if valid { Ok(text) } else { Err(advice.to_owned()) }
+    filter.ok_or_else(|| advice.to_owned())
 }

@@ -11,6 +11,7 @@ mod doubts;
 mod error;
 mod expiry;
 mod extract;
+mod followed;
 mod http;
 mod layers;
 mod limits;
@@ -29,7 +30,7 @@ mod tests;
 mod underscores;
 mod values;
 
-pub use check::check_origin;
+pub use check::{check_origin, log_filter};
 pub use error::{ConfigError, ConfigErrors};
 pub use http::HttpSettings;
 pub use listening::Listeners;
@@ -42,6 +43,7 @@ use crate::legacy::Accepted;
 use crate::meter::Names;
 use crate::provider::{Catalogue, Outbound};
 use crate::rate_limit::Rates;
+use crate::replication::Replicas;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
 use crate::tokens::Patience;
@@ -78,6 +80,8 @@ pub struct Config {
     pub denylist: PathBuf,
     /// Whether a first start may make it.
     pub create_denylist: bool,
+    /// How denylists are exchanged with other replicas.
+    pub replicas: Replicas,
     /// The file with the hash of the password that a login begins with, if one is wanted.
     pub access_password_file: Option<PathBuf>,
     /// Where state is kept that outlives a request.
@@ -125,7 +129,7 @@ pub struct Delivery {
 /// The log.
 #[derive(Debug)]
 pub struct Log {
-    /// Directives of `tracing_subscriber::EnvFilter`, checked.
+    /// As [`log_filter`] takes it.
     pub level: String,
     /// How it is written.
     pub format: LogFormat,

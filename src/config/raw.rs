@@ -69,6 +69,8 @@ pub(super) struct Keyring {
 pub(super) struct Denylist {
     pub(super) file: Option<String>,
     pub(super) create: bool,
+    pub(super) replicate: bool,
+    pub(super) follow: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -112,6 +114,8 @@ pub(super) struct Refresh {
 pub(super) struct Legacy {
     pub(super) v2: bool,
     pub(super) v1_dir: Option<String>,
+    pub(super) export_url: Option<String>,
+    pub(super) export_key: Option<SecretString>,
 }
 
 #[derive(Default, Deserialize)]

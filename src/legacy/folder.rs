@@ -5,7 +5,7 @@
 
 use super::aes_crypt::AesCryptError;
 use super::old::Digest;
-use super::stored::{Stored, StoredError, open};
+use super::stored::{Stored, StoredError, open, place};
 use crate::clock::Clock;
 use crate::files::Unread;
 use crate::rate_limit::Limit;
@@ -123,7 +123,7 @@ impl Folder {
         if let Some(stored) = self.remembered(digest) {
             return Ok(stored);
         }
-        let stamp = match fs::metadata(self.path.join(file)) {
+        let stamp = match fs::metadata(place(&self.path, file)) {
             Ok(metadata) => FileStamp::new(&metadata),
             Err(error) if error.kind() == ErrorKind::NotFound && !self.path.is_dir() => return Err(FolderError::Gone),
             Err(error) => return Err(StoredError::from(Unread::from(error)).into()),

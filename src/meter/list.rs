@@ -65,6 +65,11 @@ pub(super) const LEGACY_LAST_SEEN: Metric = gauge(
     &[label("version", Values::Words(&words::LEGACY_VERSIONS)), SERVICE],
     "When the last of them came; absent if none did since this process started.",
 );
+pub(super) const LEGACY_EXPORTS: Metric = counter(
+    "authseal_legacy_export_total",
+    &[outcome(&words::LEGACY_EXPORTS)],
+    "AuthIDs that the handler of `legacy.export_url` was asked for, by what came of it.",
+);
 pub(super) const DELIVERIES: Metric = counter(
     "authseal_deliveries_total",
     &[label("way", Values::Words(&["waiting", "relayed", "fetched", "clicked"]))],
@@ -180,6 +185,26 @@ pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
     &[],
     "Records in Redis that fewer of its replicas than state.redis_wait had in time.",
 );
+pub(super) const REPLICATION_BEHIND: Metric = gauge(
+    "authseal_replication_behind_seconds",
+    &[elsewhere("source")],
+    "For how long what others revoke may be missing here, by where it comes from; 0 if nothing is.",
+);
+pub(super) const REPLICATION_UNSENT: Metric = gauge(
+    "authseal_replication_unsent_rules",
+    &[elsewhere("source")],
+    "Rules of the own denylist that are not in the shared log yet.",
+);
+pub(super) const REPLICATION_RECEIVED: Metric = counter(
+    "authseal_replication_received_total",
+    &[],
+    "Rules of other servers that were written to the own denylist.",
+);
+pub(super) const REPLICATION_REFUSED: Metric = counter(
+    "authseal_replication_refused_total",
+    &[],
+    "Pieces of revocations that did not open with this keyring and were left out.",
+);
 pub(super) const ROTATIONS: Metric = counter(
     "authseal_rotations_total",
     &[outcome(&words::ROTATIONS)],
@@ -226,7 +251,7 @@ impl File {
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 49] = [
+pub const METRICS: [&Metric; 54] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
@@ -235,6 +260,7 @@ pub const METRICS: [&Metric; 49] = [
     &LEGACY_REFRESHES,
     &LEGACY_AUTHIDS,
     &LEGACY_LAST_SEEN,
+    &LEGACY_EXPORTS,
     &APP_LOGINS,
     &LOGINS,
     &DELIVERIES,
@@ -265,6 +291,10 @@ pub const METRICS: [&Metric; 49] = [
     &STORE_REQUESTS,
     &STORE_FAILURES,
     &STORE_UNACKNOWLEDGED,
+    &REPLICATION_BEHIND,
+    &REPLICATION_UNSENT,
+    &REPLICATION_RECEIVED,
+    &REPLICATION_REFUSED,
     &ROTATIONS,
     &UNWRITTEN,
     &DRAINING,

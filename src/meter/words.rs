@@ -46,6 +46,10 @@ pub(super) const REFRESHES: [&str; 21] = join(["invalid"], OPENED);
 /// The versions of AuthIDs of duplicati/oauth-server.
 pub(super) const LEGACY_VERSIONS: [&str; 2] = ["v1", "v2"];
 
+/// What came of asking another handler for what it has of one.
+pub(super) const LEGACY_EXPORTS: [&str; 7] =
+    ["ok", "unknown", "key_refused", "unreachable", "timed_out", "bad_response", "no_room"];
+
 /// How a request that had to wait went on.
 pub(super) const WAITS: [&str; 19] = join(["ok", "invalid"], REFUSED);
 
@@ -91,7 +95,7 @@ pub(super) const ROTATIONS: [&str; 8] =
     ["recorded", "answered", "unwritten", "failed", "missing", "held_off", "busy", "store"];
 
 /// What is asked of a state store.
-pub(super) const STORE_VERBS: [&str; 6] = ["ask", "list", "put", "read", "swap", "take"];
+pub(super) const STORE_VERBS: [&str; 8] = ["ask", "follow", "list", "publish", "put", "read", "swap", "take"];
 
 /// The states in which an epoch opens AuthIDs.
 pub(super) const OPENING: [&str; 3] = ["staged", "primary", "open"];

@@ -15,10 +15,13 @@ use super::token_response::{self, TokenResponse};
 use super::{Availability, Catalogue, RevokeStyle};
 use crate::clock::Clock;
 use crate::meter::Meter;
+use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use url::Url;
 
 /// How long a call takes at most that is given no budget of its own.
 pub(super) const BUDGET: Duration = Duration::from_secs(20);
@@ -71,6 +74,15 @@ impl ProviderClient {
 
     pub(super) fn client_auths(&self) -> &ClientAuths {
         &self.client_auths
+    }
+
+    /// A GET request to a server that is no provider, on the ways that calls to providers take: no redirect is followed,
+    /// and there is no limit but what the caller sets.
+    ///
+    /// # Errors
+    /// When its name cannot be looked up before `deadline`.
+    pub async fn elsewhere(&self, url: &Url, deadline: Instant) -> Result<RequestBuilder, Arc<io::Error>> {
+        self.http.elsewhere(url, deadline).await
     }
 
     /// All services.

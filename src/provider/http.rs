@@ -125,6 +125,16 @@ impl HttpClient {
         Ok(http.request(method, url.clone()))
     }
 
+    /// A request to a server that is no provider. It may be anywhere, since the operator named it.
+    ///
+    /// # Errors
+    /// When the name cannot be looked up before `deadline`.
+    pub(super) async fn elsewhere(&self, url: &Url, deadline: Instant) -> Result<RequestBuilder, Arc<io::Error>> {
+        let proxy = self.proxy.as_ref().filter(|_| !names_loopback(url));
+        self.names.prepare(proxy.unwrap_or(url), deadline).await?;
+        Ok(self.clients.anywhere.get(url.clone()))
+    }
+
     /// What time it is here.
     pub(super) fn now(&self) -> UnixTime {
         self.clock.now()

@@ -204,7 +204,7 @@ pub struct Service {
     pub id: ServiceId,
     /// What users call it.
     pub name: String,
-    /// Other ids that mean it.
+    /// Other ids that mean it; they may have capital letters.
     pub aliases: Vec<ServiceId>,
     /// Left out of the list; reached by its id.
     pub hidden: bool,

@@ -8,6 +8,7 @@
 //! | --- | --- | --- |
 //! | a new login is recorded | [`TokenService::begin`] | |
 //! | AuthID to login | [`TokenService::open_until`], [`TokenService::open`] | |
+//! | an AuthID that came before, without opening it | [`TokenService::repeat`] | |
 //! | access token from memory | [`TokenService::cached`] | |
 //! | access token, asked for if need be | [`TokenService::refresh`]: `obtain` → `single_flight` → `upstream` | 6749 §6 |
 //! | the refresh token changes with it | `rotation`: record, lease, compare-and-swap | 9700 §4.14 |
@@ -20,12 +21,14 @@ mod apps;
 mod cache;
 mod denied;
 mod error;
+mod exported;
 mod granted;
 mod inspect;
 mod obtain;
 mod old;
 mod opened;
 mod provider_revocation;
+mod repeats;
 mod revoke;
 mod rotation;
 mod single_flight;
@@ -37,27 +40,31 @@ pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use granted::{Granted, Source};
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
-pub use old::{OldRow, OldView};
+pub use old::{ExportView, OldRow, OldView};
 pub use opened::{Opened, Seal, Settings};
 pub use provider_revocation::{ProviderRevocation, ProviderRevocationMode};
+pub use repeats::Repeat;
 pub use revoke::{Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
-use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode};
+use crate::authid::{self, AppId, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
+use crate::legacy::{Accepted, Folder};
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
 use apps::Apps;
 use cache::{TokenCache, TokenName};
+use exported::Exported;
 use old::OldAuthIds;
+use repeats::Repeats;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
 use single_flight::Flights;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
@@ -76,6 +83,8 @@ struct Inner {
     providers: Arc<ProviderClient>,
     apps: Apps,
     cache: TokenCache,
+    /// Of this configuration: another one begins without any.
+    repeats: Repeats,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     old: OldAuthIds,
@@ -102,8 +111,16 @@ impl TokenService {
         clock: Clock,
         meter: Meter,
     ) -> Self {
+        let Settings { patience, legacy: Accepted { v2, v1_dir, export } } = settings;
+        let exported =
+            export.map(|export| Exported::new(export, store.clone(), keyring.clone(), &clock, meter.clone()));
+        let old = OldAuthIds {
+            v2,
+            folder: v1_dir.map(|path| Arc::new(Folder::new(path, clock.clone()))),
+            exported: exported.map(Arc::new),
+            seen: Mutex::default(),
+        };
         let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
-        let Settings { patience, legacy } = settings;
         let ending = CancellationToken::new();
         Self(Arc::new(Inner {
             keyring,
@@ -111,9 +128,10 @@ impl TokenService {
             apps: Apps::new(providers.catalogue(), &meter),
             providers,
             cache: TokenCache::new(clock.clone()),
+            repeats: Repeats::new(),
             flights: Flights::new(),
             patience,
-            old: OldAuthIds::new(legacy, &clock),
+            old,
             room: Room::new(patience.most, meter.clone()),
             loops: Loops::new(ending.clone()),
             ending,
@@ -141,6 +159,9 @@ impl TokenService {
         let landed = async {
             self.0.flights.settle().await;
             self.0.revocations.settle().await;
+            if let Some(exported) = &self.0.old.exported {
+                exported.flights.settle().await;
+            }
         };
         let landed = tokio::time::timeout(patience, landed).await.is_ok();
         match &self.0.rotation {
@@ -172,24 +193,25 @@ impl TokenService {
     /// Says why it does not open.
     pub fn open_sealed(&self, authid: &str) -> Result<Opened, ExchangeError> {
         let envelope = Envelope::find(authid).map_err(|error| self.explain(error, authid))?;
-        let opened = envelope.open(&self.0.keyring.load());
+        let keyring = self.0.keyring.load();
+        let opened = envelope.open(&keyring);
         let login = opened.map_err(|error| ExchangeError::unopened(envelope.epoch, error))?;
-        Ok(Opened { login, seal: Seal::Epoch(envelope.epoch) })
+        Ok(Opened { login, seal: Seal::Epoch(envelope.epoch, keyring.number()) })
     }
 
     /// Whether a login is revoked, and by which kind of rule.
     pub fn denied(&self, opened: &Opened) -> Option<Denied> {
         let login = &opened.login;
         match opened.seal {
-            Seal::Epoch(epoch) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
-            Seal::Old(_) => self.0.denylist.denies_grant(login.id).then_some(Denied::Grant),
+            Seal::Epoch(epoch, _) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
+            Seal::Old(version) => self.denied_old(login, version),
         }
     }
 
     /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
     pub fn cached(&self, opened: &Opened) -> Option<Granted> {
         let service = self.check(opened).ok()?;
-        self.0.cached(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
+        self.0.cached_for(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
@@ -197,16 +219,7 @@ impl TokenService {
         if let Some(denied) = self.denied(opened) {
             return Err(ExchangeError::Denied(denied));
         }
-        let id = &opened.login.service;
-        let service = self.0.providers.catalogue().find(id.as_str());
-        match service.map(|service| (service, service.availability())) {
-            Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
-            Some((service, _)) if service.is_served() => match opened.login.app {
-                Some(app) if !service.serves(app) => Err(ExchangeError::UnknownApp(id.clone())),
-                _ => Ok(service),
-            },
-            _ => Err(ExchangeError::NotOffered(id.clone())),
-        }
+        self.0.served(&opened.login.service, opened.login.app)
     }
 
     fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
@@ -240,7 +253,7 @@ impl TokenService {
             rotation.adopt(login, policy).await.map_err(|_| ExchangeError::StoreDown)?;
             return Ok(rotation.with_newest_token(login, policy).await.unwrap_or_else(|| login.clone()));
         }
-        let access = self.0.cache.token(login.id);
+        let access = self.0.cache.token(login.id, self.0.clock.moment());
         Ok(access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone()))
     }
 
@@ -256,6 +269,21 @@ impl TokenService {
             return ExchangeError::Gone(id.clone(), reason.to_owned());
         }
         error.into()
+    }
+}
+
+impl Inner {
+    /// The service of this id, if it and this registration are served.
+    fn served(&self, id: &ServiceId, app: Option<AppId>) -> Result<&Arc<Service>, ExchangeError> {
+        let service = self.providers.catalogue().find(id.as_str());
+        match service.map(|service| (service, service.availability())) {
+            Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
+            Some((service, _)) if service.is_served() => match app {
+                Some(app) if !service.serves(app) => Err(ExchangeError::UnknownApp(id.clone())),
+                _ => Ok(service),
+            },
+            _ => Err(ExchangeError::NotOffered(id.clone())),
+        }
     }
 }
 

@@ -180,7 +180,7 @@ impl Inner {
     ) -> Result<Arc<AccessToken>, ExchangeError> {
         let use_cached = requester != Requester::Tester;
         // Whoever came here after an earlier flight had landed finds its result.
-        if let Some(access) = self.cached(login, service).filter(|_| use_cached) {
+        if let Some(access) = self.cached_for(login, service).filter(|_| use_cached) {
             return Ok(access);
         }
         let counts = |failure: &ProviderError| match requester {

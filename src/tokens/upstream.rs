@@ -2,10 +2,12 @@
 //! change, plainly where they stay; and what the cache keeps of its outcome.
 
 use super::cache::{AccessToken, TokenName};
-use super::rotation::{Rotation, RotationPolicy};
+use super::rotation::{self, Rotation, RotationPolicy};
 use super::{ExchangeError, Inner, SOON};
-use crate::authid::Grant;
+use crate::authid::{Grant, GrantId};
+use crate::clock::Moment;
 use crate::provider::{ProviderError, RefreshError, RefreshTokenPolicy, Service};
+use crate::store::Name;
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
@@ -33,12 +35,24 @@ impl Inner {
 
     /// A remembered access token that can be handed out again. Where a new one may end the old one (Box), and another
     /// replica may have fetched one, the store must have agreed lately.
-    pub(super) fn cached(&self, login: &Grant, service: &Service) -> Option<Arc<AccessToken>> {
-        let current = match self.rotation_of(service) {
-            Some((rotation, policy)) if policy.single_use => rotation.is_current(login),
+    /// `record` is where the store has the login's.
+    pub(super) fn cached(
+        &self,
+        grant: GrantId,
+        record: impl FnOnce() -> Option<Name>,
+        service: &Service,
+        at: Moment,
+    ) -> Option<Arc<AccessToken>> {
+        let is_current = match self.rotation_of(service) {
+            Some((rotation, policy)) if policy.single_use => rotation.is_current(&record()?, at),
             _ => true,
         };
-        self.cache.token(login.id).filter(|_| current)
+        self.cache.token(grant, at).filter(|_| is_current)
+    }
+
+    /// The same by what is in an AuthID.
+    pub(super) fn cached_for(&self, login: &Grant, service: &Service) -> Option<Arc<AccessToken>> {
+        self.cached(login.id, || Some(rotation::name(login)), service, self.clock.moment())
     }
 
     /// What makes two requests the same: the login, and where nobody keeps up with its refresh token, that token.

@@ -136,7 +136,7 @@ impl Rejection {
                 "This server has no room to wait for an answer: too many requests wait already. Your AuthID should be fine; please try again in half a minute",
             ),
             ExchangeError::OldStore(_) => Self::operator(
-                "This server cannot read what the server before it kept of this login. Please try again later; if it stays, tell the server's operator",
+                "This server cannot read what the server before it kept of this login. Your AuthID should be fine; please try again later, and if it stays, tell the server's operator",
             ),
             ExchangeError::Guessed(wait) => Self::too_many(*wait),
             ExchangeError::Internal => Self::internal(),
