@@ -4,23 +4,26 @@
 use crate::socket::{Pulse, READY};
 use sd_notify::NotifyState;
 use std::os::unix::net::UnixDatagram;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Who waits for this process.
 #[derive(Default)]
 pub(super) struct Supervisor {
-    predecessor: Option<UnixDatagram>,
+    /// Until it is told.
+    predecessor: Mutex<Option<UnixDatagram>>,
 }
 
 impl Supervisor {
     /// A predecessor among them, if there is one.
     pub(super) fn new(predecessor: Option<UnixDatagram>) -> Self {
-        Self { predecessor }
+        Self { predecessor: Mutex::new(predecessor) }
     }
 
     /// It serves. The manager of a service is told so too by a successor, and does not listen to that yet.
     pub(super) fn ready(&self) {
-        if let Some(predecessor) = &self.predecessor
+        let predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(predecessor) = predecessor
             && let Err(error) = predecessor.send(READY)
         {
             tracing::warn!(%error, "the predecessor could not be told that this process is ready");

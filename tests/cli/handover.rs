@@ -319,9 +319,13 @@ fn a_service_manager_is_told_how_the_server_does() {
     let number = format!("MAINPID={}\n", next.0.as_raw_nonzero());
     while !beyond_the_watchdog().starts_with(&number) {}
     assert_eq!(served.end(), Some(0));
+    kill_process(next.0, Signal::HUP).unwrap();
+    while !beyond_the_watchdog().starts_with("RELOADING=1\n") {}
+    assert!(beyond_the_watchdog().starts_with("READY=1\n"));
     kill_process(next.0, Signal::TERM).unwrap();
     while !beyond_the_watchdog().starts_with("STOPPING=1\n") {}
-    served.logged("ended");
+    let log: Vec<_> = served.log.iter().collect();
+    assert!(!log.iter().any(|line| line.contains("could not be told")), "{log:?}");
 }
 
 #[test]
