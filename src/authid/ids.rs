@@ -24,6 +24,12 @@ impl ServiceId {
         fits.then(|| Self(text.into()))
     }
 
+    /// Reads what another server may have as an id, with capital letters too: they are other ids. Here such an id is an
+    /// alias at most.
+    pub fn parse_alias(text: &str) -> Option<Self> {
+        Self::parse(&text.to_ascii_lowercase()).map(|_| Self(text.into()))
+    }
+
     /// The id itself.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -113,7 +119,7 @@ impl AppId {
     }
 
     /// Reads 8 characters of base64url.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         BASE64URL.decode(text).ok()?.try_into().ok().map(Self)
     }
 }

@@ -51,7 +51,7 @@ pub enum ParseError {
     /// An AuthID of the older unsealed form, `v2:<service>:<refresh token>`.
     #[error("an AuthID of version 2, which duplicati/oauth-server makes; `legacy.v2 = true` has them served")]
     Version2(Option<ServiceId>),
-    /// An AuthID that refers to another server's database, `<32 hex digits>:<password>`.
+    /// An AuthID that refers to another server's database, `<30 to 32 hex digits>:<password>`.
     #[error("an AuthID of version 1, which duplicati/oauth-server makes; `legacy.v1_dir` has them served")]
     Version1,
 }
@@ -105,7 +105,9 @@ fn predecessor(text: &str) -> ParseError {
         return ParseError::Version2(ServiceId::parse(service));
     }
     match text.split_once(':') {
-        Some((id, _)) if id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) => ParseError::Version1,
+        Some((id, _)) if (30..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            ParseError::Version1
+        }
         _ => ParseError::Malformed,
     }
 }

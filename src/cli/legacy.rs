@@ -1,4 +1,5 @@
-//! `authseal legacy`: how much is left of the AuthIDs that duplicati/oauth-server made, as far as running servers have seen.
+//! `authseal legacy`: how much is left of the AuthIDs that duplicati/oauth-server made, as far as running servers have seen,
+//! and what that means for what they need: the folder of tokens, another handler, `legacy.v2`.
 
 use super::UsageError;
 use super::config_args::ConfigFile;
@@ -34,8 +35,16 @@ pub(super) struct Legacy {
 struct Answer {
     v1: bool,
     v2: bool,
+    export: Option<Export>,
     watching_since: Time,
     seen: Vec<Row>,
+}
+
+/// What another handler told.
+#[derive(Deserialize)]
+struct Export {
+    taken_over: u64,
+    last: Option<Time>,
 }
 
 #[derive(Deserialize)]
@@ -68,11 +77,22 @@ struct Line<'a> {
     sum: Sum,
 }
 
+/// Each AuthID is asked for by one replica.
+#[derive(Default, Serialize)]
+struct TakenOver {
+    authids: u64,
+    last: Option<String>,
+    #[serde(skip)]
+    last_time: Option<UnixTime>,
+}
+
 #[derive(Serialize)]
 struct Report<'a> {
     /// Since when all that answered have watched.
     watching_since: Option<String>,
     taken: BTreeMap<&'static str, bool>,
+    /// From the handler of `legacy.export_url`, if there is one.
+    taken_over: Option<TakenOver>,
     seen: Vec<Line<'a>>,
     errors: Vec<String>,
 }
@@ -110,7 +130,15 @@ fn report(replicas: &[Replica<Answer>]) -> Report<'_> {
     }
     let error = |replica: &Replica<Answer>| Some(format!("{} {}", replica.url, replica.answer.as_ref().err()?));
     let any = |is: fn(&Answer) -> bool| answers().any(is);
+    let exports = answers().filter_map(|answer| answer.export.as_ref());
+    let taken_over = exports.fold(None, |sum: Option<TakenOver>, export| {
+        let sum = sum.unwrap_or_default();
+        let last_time = sum.last_time.max(export.last.as_ref().map(|last| last.0));
+        let authids = sum.authids + export.taken_over;
+        Some(TakenOver { authids, last: last_time.map(rfc3339), last_time })
+    });
     Report {
+        taken_over,
         watching_since: answers().map(|answer| answer.watching_since.0).max().map(rfc3339),
         taken: [("v1", any(|answer| answer.v1)), ("v2", any(|answer| answer.v2))].into(),
         seen: sums.into_iter().map(|((service, version), sum)| Line { service, version, sum }).collect(),
@@ -126,8 +154,9 @@ fn print(report: &Report<'_>, replicas: &[Replica<Answer>]) {
     report.errors.iter().for_each(|error| println!("{error}"));
     let watched = replicas.iter().filter_map(|replica| replica.answer.as_ref().ok());
     let watched = watched.map(|answer| answer.watching_since.0).max();
-    if let Some(since) = watched.filter(|_| report.seen.is_empty()) {
-        println!("none came within {} of watching", span(now - since));
+    let Some(since) = watched.map(|since| now - since) else { return };
+    if report.seen.is_empty() {
+        println!("none came within {} of watching", span(since));
     }
     if !report.seen.is_empty() {
         println!("{:<20}{:<9}{:<12}LAST CAME", "SERVICE", "VERSION", "AUTHIDS");
@@ -136,6 +165,39 @@ fn print(report: &Report<'_>, replicas: &[Replica<Answer>]) {
         let count = if at_least == at_most { at_least.to_string() } else { format!("{at_least}-{at_most}") };
         println!("{service:<20}{:<9}{count:<12}{} ago", version.as_str(), span(now - last_seen));
     }
+    if let Some(TakenOver { authids, last_time, .. }) = &report.taken_over {
+        let when = last_time.map_or_else(String::new, |last| format!(", the last one {} ago", span(now - last)));
+        println!("{authids} were taken over from the handler of legacy.export_url{when}");
+    }
+    println!("{}", advice(report, since, now));
+}
+
+/// What may be switched off, and when.
+fn advice(report: &Report<'_>, watched: i64, now: UnixTime) -> String {
+    const ENOUGH: &str = "longer than your users' longest pause between two backups";
+    let quiet = |version| {
+        let last = report.seen.iter().filter(|line| line.version == version).map(|line| line.sum.last_seen).max();
+        last.map_or(watched, |last| now - last)
+    };
+    let taken = |version: Version| report.taken.get(version.as_str()) == Some(&true);
+    let mut sentences = Vec::new();
+    if let Some(TakenOver { last_time, .. }) = &report.taken_over {
+        let quiet = span(last_time.map_or(watched, |last| now - last));
+        sentences.push(format!(
+            "no new one for {quiet}: if that is {ENOUGH}, the handler may be switched off; legacy.export_url stays"
+        ));
+    }
+    if taken(Version::V1) {
+        let quiet = span(quiet(Version::V1));
+        sentences.push(format!(
+            "none of v1 for {quiet}: if that is {ENOUGH}, what serves them may go: legacy.v1_dir, legacy.export_url"
+        ));
+    }
+    if taken(Version::V2) {
+        let quiet = span(quiet(Version::V2));
+        sentences.push(format!("none of v2 for {quiet}: if that is {ENOUGH}, legacy.v2 may go"));
+    }
+    sentences.join("\n")
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]

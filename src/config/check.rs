@@ -4,13 +4,14 @@
 use super::error::ConfigErrors;
 use super::layers::Layers;
 use super::raw::{self, RawConfig};
-use super::{Config, Delivery, HttpSettings, KeyringSource, Log};
+use super::{Config, Delivery, HttpSettings, KeyringSource, Keys, Log};
 use crate::keyring_file;
-use crate::legacy::Accepted;
+use crate::legacy::{Accepted, Export};
 use crate::net::{Origin, names_loopback};
 use crate::provider::Catalogue;
+use crate::replication::Replicas;
 use crate::store::StorePlace;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -23,6 +24,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     let (listeners, tls) = keys.listeners(raw.listen, raw.tls, raw.admin, &raw.server, public_url.as_ref());
     let rates = keys.rates(&raw.limits);
     let patience = keys.patience(&raw.refresh);
+    let brake = keys.brake(&raw.refresh);
     let trusted_proxies = keys.trusted_proxies(raw.server.trusted_proxies);
     let keyring = keys.keyring(raw.keyring);
     let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
@@ -37,6 +39,8 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         StorePlace::parse(text.expose_secret(), &folder, ca_file, wait)
     });
     let store = store.unwrap_or_default();
+    let follow = keys.followed(raw.denylist.follow);
+    let replicas = Replicas { shared: raw.denylist.replicate && store.is_shared(), follow };
     let origins = raw.delivery.trusted_origins.into_iter().enumerate();
     let origins = origins.filter_map(|(at, origin)| {
         keys.parse_key(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
@@ -47,6 +51,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     let site = keys.site(raw.site, raw.privacy);
     let level = keys.parse_key(&["log", "level"], raw.log.level, log_level);
     let v1_dir = keys.folder(&["legacy", "v1_dir"], raw.legacy.v1_dir);
+    let export = keys.export(raw.legacy.export_url, raw.legacy.export_key, store.is_durable());
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], raw.acme_challenge_dir);
     let templates_dir = keys.folder(&["templates_dir"], raw.templates_dir);
     let catalogue = Catalogue::build(raw.providers, raw.services, raw.clients, store.is_durable());
@@ -56,6 +61,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     });
     Config {
         file: layers.file.clone(),
+        keys: Keys::default(),
         secret_files: Vec::new(),
         secrets_end: BTreeMap::new(),
         warnings: Vec::new(),
@@ -67,6 +73,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
         create_denylist: raw.denylist.create,
+        replicas,
         access_password_file,
         store,
         outbound,
@@ -75,7 +82,8 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         catalogue,
         rates,
         patience,
-        legacy: Accepted { v2: raw.legacy.v2, v1_dir },
+        brake,
+        legacy: Accepted { v2: raw.legacy.v2, v1_dir, export },
         site,
         log: Log { level: level.unwrap_or_default(), format: raw.log.format },
         templates_dir,
@@ -125,6 +133,24 @@ impl Checker<'_> {
             self.fault(path, "names no folder that exists; make it, or leave the key out");
         }
         Some(folder)
+    }
+
+    fn export(&mut self, url: Option<String>, key: Option<SecretString>, is_durable: bool) -> Option<Export> {
+        match (&url, &key) {
+            (Some(_), None) => {
+                self.fault(&["legacy", "export_url"], "needs the API key too: set legacy.export_key_file");
+            }
+            (None, Some(_)) => self.fault(&["legacy", "export_key"], "is of no use without legacy.export_url"),
+            (Some(_), Some(_)) if !is_durable => self.fault(
+                &["legacy", "export_url"],
+                "needs a state.store that outlives a restart, a folder or Redis: what that handler tells is kept there, \
+                 so that it is asked once and can be switched off",
+            ),
+            _ => {}
+        }
+        let url = self.parse_key(&["legacy", "export_url"], url, |text| Export::check_url(&text));
+        let key = self.parse_key(&["legacy", "export_key"], key, Export::check_key);
+        Some(Export { url: url?, key: key? })
     }
 
     fn keyring(&mut self, keyring: raw::Keyring) -> Option<KeyringSource> {

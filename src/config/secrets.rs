@@ -1,4 +1,4 @@
-//! `<key>_file` for the secrets of `[clients]`, `[services]`, `[state]` and `[outbound]`: the file's content takes the key's place.
+//! `<key>_file` for the secrets of `[clients]`, `[services]`, `[state]`, `[outbound]` and `[legacy]`: the file's content takes the key's place.
 //! (The keyring has `file` and `text` of its own: its file is watched, not read once.)
 
 use super::error::{ConfigErrors, Place, line};
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Each table of tables with a secret, and the secret's key.
 const IN_EACH: [(&str, &str); 2] = [("clients", "secret"), ("services", "client_secret")];
 /// Each table with a secret, and the secret's key.
-const IN_ONE: [(&str, &str); 2] = [("outbound", "proxy"), ("state", "store")];
+const IN_ONE: [(&str, &str); 3] = [("legacy", "export_key"), ("outbound", "proxy"), ("state", "store")];
 /// The most bytes that a secret's file may have.
 const SECRET_LIMIT: u64 = 16 * 1024;
 
@@ -140,10 +140,10 @@ fn judge_inline(layers: &Layers) -> Option<String> {
     let holds_secret = in_file(&["keyring", "text"])
         || lists(layers).iter().any(|path| in_file(&path.iter().map(String::as_str).collect::<Vec<_>>()))
         || places(layers).iter().any(|path| {
-            // A store's place is a secret only where there is a password in it.
+            // A place is a secret only where there is a password in it.
             let plain = layers.at(path).and_then(Value::as_str).is_some_and(|text| !text.contains('@'));
-            let in_one = IN_ONE.iter().any(|(table, _)| path.first().is_some_and(|first| first == table));
-            in_file(&path.iter().map(String::as_str).collect::<Vec<_>>()) && !(in_one && plain)
+            let is_place = path.first().is_some_and(|table| table == "outbound" || table == "state");
+            in_file(&path.iter().map(String::as_str).collect::<Vec<_>>()) && !(is_place && plain)
         });
     let sentence =
         "holds a secret, and every user of this machine can read it; run `chmod o-rwx` on it, or move the secret";

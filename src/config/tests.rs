@@ -414,6 +414,14 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("server.max_connections = 15", "server.max_connections (in {dir}/authseal.toml) must be at least 16"),
     ("server.drain_seconds = 61", "server.drain_seconds (in {dir}/authseal.toml) must be at most 60"),
     ("refresh.wait_seconds = 23", "refresh.wait_seconds (in {dir}/authseal.toml) must be at most 22"),
+    (
+        "refresh.brake_logins = 1000001",
+        "refresh.brake_logins (in {dir}/authseal.toml) must be a number of logins from 0 to 1000000",
+    ),
+    (
+        "refresh.brake_refused = 0",
+        "refresh.brake_refused (in {dir}/authseal.toml) must be a number of logins from 1 to 1000000",
+    ),
     ("refresh.max_waiting = 0", "refresh.max_waiting (in {dir}/authseal.toml) must be at least 1"),
     (
         "limits.invalid_authids = 0",
@@ -506,7 +514,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     ),
     ("services.x.provider = \"hunter2-Zw3\"", "services.x.provider names no provider; add a table of [providers]"),
     ("services.gcs.scopes = [\"a\", \"hunter2 Zw3\"]", "services.gcs.scopes has no scope as its entry 2"),
-    ("services.gcs.aliases = [\"HUNTER2-hunter2\"]", "services.gcs.aliases has an id that is not 1 to 32 of"),
+    ("services.gcs.aliases = [\"HUNTER2 hunter2\"]", "services.gcs.aliases has an id that is not 1 to 32 of"),
     (
         "services.gcs.aliases = [\"hunter2-zw3\"]\nservices.dropbox.aliases = [\"hunter2-zw3\"]",
         "services.gcs and services.dropbox share an id or an alias",
@@ -751,7 +759,7 @@ fn plain_http_is_for_loopback() {
 
 /// Every key there is, with `<id>` for the ids of providers, services and clients: found by asking for an unknown
 /// key in every table, since the answer lists the known ones.
-fn known_keys() -> Vec<String> {
+pub(super) fn known_keys() -> Vec<String> {
     let mut keys = Vec::new();
     collect_keys(&mut Vec::new(), &mut keys);
     for (table, key) in
@@ -759,7 +767,7 @@ fn known_keys() -> Vec<String> {
     {
         keys.push(format!("{table}.<id>.{key}"));
     }
-    keys.extend(["outbound.proxy_file", "state.store_file"].map(str::to_owned));
+    keys.extend(["legacy.export_key_file", "outbound.proxy_file", "state.store_file"].map(str::to_owned));
     keys
 }
 
@@ -840,5 +848,34 @@ fn the_documentation_and_the_example_name_every_key_and_variable() {
         let variable = format!("AUTHSEAL_{}", key.to_uppercase().replace('.', "__"));
         assert!(page.contains(&format!("`{key}`")), "docs/configuration.md does not explain `{key}`");
         assert!(page.contains(&format!("`{variable}`")), "docs/configuration.md does not name `{variable}`");
+    }
+}
+
+#[test]
+fn another_handler_is_named_with_its_key_over_https_and_with_a_store_for_what_it_tells() {
+    let key = ("AUTHSEAL_LEGACY__EXPORT_KEY", "0123456789");
+    let store = ("AUTHSEAL_STATE__STORE", "dir:state");
+    let url = |url| ("AUTHSEAL_LEGACY__EXPORT_URL", url);
+    for good in ["https://h.example/export", "http://127.0.0.1:8080/export", "http://localhost/a/export"] {
+        assert!(load(GOOD, &[url(good), key, store]).unwrap().legacy.export.is_some(), "{good}");
+    }
+    let good = url("https://h.example/export");
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[good, store], "legacy.export_url (in AUTHSEAL_LEGACY__EXPORT_URL) needs the API key too"),
+        (&[key, store], "legacy.export_key (in AUTHSEAL_LEGACY__EXPORT_KEY) is of no use without legacy.export_url"),
+        (&[good, key], "needs a state.store that outlives a restart"),
+        (&[good, key, ("AUTHSEAL_STATE__STORE", "memory")], "needs a state.store that outlives a restart"),
+        (&[url("http://h.example/export"), key, store], "must begin with `https://`"),
+        (&[url("ftp://h.example/export"), key, store], "must begin with `https://`"),
+        (&[url("h.example/export"), key, store], "is not of the form `https://handler.example.com/export`"),
+        (&[url("https://u:hunter2@h.example/export"), key, store], "must not hold a user name or a password"),
+        (&[url("https://h.example/export?x=hunter2"), key, store], "must end with its path"),
+        (&[url("https://h.example"), key, store], "needs the path too"),
+        (&[good, ("AUTHSEAL_LEGACY__EXPORT_KEY", "hunter2"), store], "is shorter than the 10 characters"),
+        (&[good, ("AUTHSEAL_LEGACY__EXPORT_KEY", "hunter2 hunter2"), store], "has a character that is no letter"),
+    ];
+    for (variables, sentence) in cases {
+        let faults = load(GOOD, variables).err().unwrap().to_string();
+        assert!(faults.contains(sentence) && !faults.contains("hunter2"), "{sentence}: {faults}");
     }
 }

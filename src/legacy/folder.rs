@@ -5,7 +5,7 @@
 
 use super::aes_crypt::AesCryptError;
 use super::old::Digest;
-use super::stored::{Stored, StoredError, open};
+use super::stored::{Stored, StoredError, open, place};
 use crate::clock::Clock;
 use crate::files::Unread;
 use crate::rate_limit::Limit;
@@ -15,7 +15,7 @@ use moka::sync::Cache;
 use secrecy::SecretString;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -87,6 +87,11 @@ impl Folder {
         }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What the old server kept for an AuthID of this digest: the file of this name, [32 hex digits](super::OldAuthId),
     /// opened with this password.
     ///
@@ -123,7 +128,7 @@ impl Folder {
         if let Some(stored) = self.remembered(digest) {
             return Ok(stored);
         }
-        let stamp = match fs::metadata(self.path.join(file)) {
+        let stamp = match fs::metadata(place(&self.path, file)) {
             Ok(metadata) => FileStamp::new(&metadata),
             Err(error) if error.kind() == ErrorKind::NotFound && !self.path.is_dir() => return Err(FolderError::Gone),
             Err(error) => return Err(StoredError::from(Unread::from(error)).into()),

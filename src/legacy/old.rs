@@ -10,10 +10,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+use std::ops::RangeInclusive;
 use zeroize::Zeroizing;
 
 /// The shortest refresh token that the old server took, in bytes.
 const MIN_TOKEN: usize = 6;
+/// How many hex digits a name has: duplicati/oauth-handler fills up to 30 with zeros.
+const NAME_LEN: RangeInclusive<usize> = 30..=32;
 /// The longest old AuthID that is read, in bytes: more than the old server's clients could send.
 const MAX_LEN: usize = 16 * 1024;
 
@@ -77,16 +80,17 @@ pub fn may_be_old(grant: GrantId) -> bool {
 
 /// An AuthID of the old server, not yet looked at further.
 pub enum OldAuthId {
-    /// `<32 hex digits>:<password>`: what opens which file of the old server's store.
+    /// `<32 hex digits>:<password>`: what opens which entry of the old server's store. Those of duplicati/oauth-handler
+    /// may have two digits less.
     Version1 {
-        /// Lower-case hex: the file's name.
+        /// Lower-case hex: the entry's name.
         file: String,
         /// Its password.
         password: SecretString,
     },
     /// `v2:<service>:<refresh token>`.
     Version2 {
-        /// What it is for.
+        /// What it is for, as the old server knew it.
         service: ServiceId,
         /// The provider's refresh token.
         refresh_token: SecretString,
@@ -102,13 +106,23 @@ impl OldAuthId {
         let (head, rest) = split(text.trim())?;
         if head == "v2" {
             let (service, token) = split(rest)?;
-            let service = ServiceId::parse(service)?;
+            let service = ServiceId::parse_alias(service)?;
             return (token.len() >= MIN_TOKEN)
                 .then(|| Self::Version2 { service, refresh_token: token.to_owned().into() });
         }
-        let is_name = head.len() == 32 && head.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_name = NAME_LEN.contains(&head.len()) && head.bytes().all(|byte| byte.is_ascii_hexdigit());
         (is_name && !rest.is_empty())
             .then(|| Self::Version1 { file: head.to_ascii_lowercase(), password: rest.to_owned().into() })
+    }
+
+    /// The same with the service's id here: a service may have several, and a login that is written with another of them
+    /// is the same login.
+    #[must_use]
+    pub fn of(self, service: &ServiceId) -> Self {
+        match self {
+            Self::Version2 { refresh_token, .. } => Self::Version2 { service: service.clone(), refresh_token },
+            version_1 => version_1,
+        }
     }
 
     /// Which kind it is.
@@ -192,10 +206,11 @@ mod tests {
         for text in [V2, " v2 : googledrive :1//0e-token:with:colons%3A\t", &V2.replacen(':', "%3a", 2)] {
             assert_eq!(parts(text), v2, "{text}");
         }
+        assert_eq!(parts("v2:Box:token-x"), Some(("v2:Box:".to_owned(), "token-x".to_owned())), "another id than box");
         let long = format!("v2:box.com:{}", "x".repeat(MAX_LEN));
         let bare = &V1[..33];
         for text in
-            ["", ":", "v2:", "v2:box.com", "v2:box.com:short", "v2:Box:token-x", "v2::token-x", bare, &V1[1..], &long]
+            ["", ":", "v2:", "v2:box.com", "v2:box.com:short", "v2:B x:token-x", "v2::token-x", bare, &V1[1..], &long]
         {
             assert_eq!(parts(text), None, "{text}");
         }

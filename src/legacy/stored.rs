@@ -4,9 +4,12 @@
 use super::aes_crypt::{AesCryptError, decrypt};
 use crate::authid::ServiceId;
 use crate::files::{self, Readers, Unread};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
-use std::path::Path;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The longest file that is read, in bytes. The tokens stand in it twice.
@@ -16,10 +19,16 @@ const LONGEST: u64 = 256 * 1024;
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Stored {
-    /// What it is for.
+    /// What it is for, as that server knew it.
+    #[serde(deserialize_with = "service_id")]
     pub service_id: ServiceId,
     /// The provider's refresh token.
     pub refresh_token: SecretString,
+}
+
+pub(super) fn service_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ServiceId, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    ServiceId::parse_alias(&text).ok_or_else(|| D::Error::custom("no id of a service"))
 }
 
 /// Why there is nothing for an AuthID of version 1.
@@ -55,13 +64,20 @@ impl From<Unread> for StoredError {
     }
 }
 
+/// Where the store in `folder` has what is named so. Where that server was given its folder as `file://`, the file's name
+/// is the base64 of it.
+pub(super) fn place(folder: &Path, name: &str) -> PathBuf {
+    let packed = folder.join(BASE64.encode(name));
+    if packed.exists() { packed } else { folder.join(name) }
+}
+
 /// Reads what the store in `folder` has under `file`, which is [32 hex digits](super::OldAuthId). Takes some milliseconds
 /// of computing beside the reading.
 ///
 /// # Errors
 /// See [`StoredError`].
 pub fn open(folder: &Path, file: &str, password: &SecretString) -> Result<Stored, StoredError> {
-    let (content, _) = files::read(&folder.join(file), LONGEST, Readers::All)?;
+    let (content, _) = files::read(&place(folder, file), LONGEST, Readers::All)?;
     let json = decrypt(&content, password.expose_secret())?;
     let stored: Stored = serde_json::from_slice(&json).map_err(|_| StoredError::Other)?;
     if stored.refresh_token.expose_secret().is_empty() { Err(StoredError::Other) } else { Ok(stored) }

@@ -38,6 +38,16 @@ pub(super) const WAITED: Metric = counter(
     &[outcome(&words::WAITS)],
     "Requests for an access token that have waited, by how that ended.",
 );
+pub(super) const MASS_REFUSAL: Metric = gauge(
+    "authseal_mass_refusal",
+    &[label("provider", Values::Providers)],
+    "1 while a provider refuses so many logins that worked that this server's app there must be at fault.",
+);
+pub(super) const SUSPENDED: Metric = gauge(
+    "authseal_provider_suspended",
+    &[label("provider", Values::Providers)],
+    "1 while a provider answers nobody, so that it is only asked once a second whether it does again.",
+);
 pub(super) const LAST_SEEN: Metric = gauge(
     "authseal_epoch_last_seen_timestamp_seconds",
     &[EPOCH],
@@ -64,6 +74,11 @@ pub(super) const LEGACY_LAST_SEEN: Metric = gauge(
     "authseal_legacy_last_seen_timestamp_seconds",
     &[label("version", Values::Words(&words::LEGACY_VERSIONS)), SERVICE],
     "When the last of them came; absent if none did since this process started.",
+);
+pub(super) const LEGACY_EXPORTS: Metric = counter(
+    "authseal_legacy_export_total",
+    &[outcome(&words::LEGACY_EXPORTS)],
+    "AuthIDs that the handler of `legacy.export_url` was asked for, by what came of it.",
 );
 pub(super) const DELIVERIES: Metric = counter(
     "authseal_deliveries_total",
@@ -147,6 +162,18 @@ pub(super) const PASSWORD_FAILED: Metric = gauge(
     &[],
     "1 if the password file could not be read or has a fault, so that an older password is in force.",
 );
+pub(super) const CONFIGURATION_LOADED: Metric =
+    gauge("authseal_configuration_loaded_timestamp_seconds", &[], "When the configuration in force was read.");
+pub(super) const CONFIGURATION_FAILED: Metric = gauge(
+    "authseal_configuration_load_failed",
+    &[],
+    "1 if the last reload was refused, so that an older configuration is in force.",
+);
+pub(super) const RELOADS: Metric = counter(
+    "authseal_reloads_total",
+    &[outcome(&words::RELOADS)],
+    "Reloads of the configuration that somebody asked for, by what came of them.",
+);
 pub(super) const LAST_LOOK: Metric = gauge(
     "authseal_file_last_look_timestamp_seconds",
     &[elsewhere("file")],
@@ -179,6 +206,26 @@ pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
     "authseal_store_unacknowledged_total",
     &[],
     "Records in Redis that fewer of its replicas than state.redis_wait had in time.",
+);
+pub(super) const REPLICATION_BEHIND: Metric = gauge(
+    "authseal_replication_behind_seconds",
+    &[elsewhere("source")],
+    "For how long what others revoke may be missing here, by where it comes from; 0 if nothing is.",
+);
+pub(super) const REPLICATION_UNSENT: Metric = gauge(
+    "authseal_replication_unsent_rules",
+    &[elsewhere("source")],
+    "Rules of the own denylist that are not in the shared log yet.",
+);
+pub(super) const REPLICATION_RECEIVED: Metric = counter(
+    "authseal_replication_received_total",
+    &[],
+    "Rules of other servers that were written to the own denylist.",
+);
+pub(super) const REPLICATION_REFUSED: Metric = counter(
+    "authseal_replication_refused_total",
+    &[],
+    "Pieces of revocations that did not open with this keyring and were left out.",
 );
 pub(super) const ROTATIONS: Metric = counter(
     "authseal_rotations_total",
@@ -221,20 +268,26 @@ impl File {
     /// The certificate and its key.
     pub const CERTIFICATE: Self =
         Self { name: "certificate", loaded: &CERTIFICATE_LOADED, failed: &CERTIFICATE_FAILED };
+    /// The configuration, which is read when somebody asks for that.
+    pub const CONFIGURATION: Self =
+        Self { name: "configuration", loaded: &CONFIGURATION_LOADED, failed: &CONFIGURATION_FAILED };
     /// The file of the shared password.
     pub const PASSWORD: Self = Self { name: "password", loaded: &PASSWORD_LOADED, failed: &PASSWORD_FAILED };
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 49] = [
+pub const METRICS: [&Metric; 59] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
     &WAITED,
+    &MASS_REFUSAL,
+    &SUSPENDED,
     &LAST_SEEN,
     &LEGACY_REFRESHES,
     &LEGACY_AUTHIDS,
     &LEGACY_LAST_SEEN,
+    &LEGACY_EXPORTS,
     &APP_LOGINS,
     &LOGINS,
     &DELIVERIES,
@@ -257,6 +310,9 @@ pub const METRICS: [&Metric; 49] = [
     &CERTIFICATE_FAILED,
     &PASSWORD_LOADED,
     &PASSWORD_FAILED,
+    &CONFIGURATION_LOADED,
+    &CONFIGURATION_FAILED,
+    &RELOADS,
     &LAST_LOOK,
     &LOG_DROPPED,
     &STORE_FAILING,
@@ -265,6 +321,10 @@ pub const METRICS: [&Metric; 49] = [
     &STORE_REQUESTS,
     &STORE_FAILURES,
     &STORE_UNACKNOWLEDGED,
+    &REPLICATION_BEHIND,
+    &REPLICATION_UNSENT,
+    &REPLICATION_RECEIVED,
+    &REPLICATION_REFUSED,
     &ROTATIONS,
     &UNWRITTEN,
     &DRAINING,

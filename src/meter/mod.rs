@@ -19,6 +19,7 @@ pub use metric::{Kind, Label, Metric, Values};
 pub use repetition::Repetition;
 
 use crate::clock::{Clock, UnixTime};
+use arc_swap::ArcSwap;
 use families::Families;
 use itoa::Buffer;
 use prometheus::{CounterVec, GaugeVec, HistogramVec};
@@ -61,7 +62,7 @@ struct Inner {
     last_seen: GaugeVec,
     clock: Clock,
     started: UnixTime,
-    names: Names,
+    names: ArcSwap<Names>,
     /// The states of epochs that were shown once, so that they can be shown to be past. Held while all is shown.
     states: Mutex<BTreeSet<(u32, &'static str)>>,
 }
@@ -77,19 +78,15 @@ impl Meter {
     /// Begins to count. `names` are all that a label may name.
     pub fn new(clock: Clock, names: Names) -> Self {
         let families = Families::new();
-        families.begin(&names);
         for word in words::UNOPENED {
             families.counter(&list::REFRESHES, &[NONE, word, NONE]);
-        }
-        for (client, end) in &names.secrets {
-            families.gauge(&list::SECRET_EXPIRES, &[client]).set(seconds(*end));
         }
         let started = clock.now();
         families.gauge(&list::BUILD, &[env!("CARGO_PKG_VERSION")]).set(1.0);
         families.gauge(&list::STARTED, &[]).set(seconds(started));
         families.gauge(&list::UNWRITTEN, &[]).set(0.0);
         families.gauge(&list::WAITING, &[]).set(0.0);
-        Self(Arc::new(Inner {
+        let meter = Self(Arc::new(Inner {
             answers: families.counters(&list::ANSWERS).clone(),
             refreshes: families.counters(&list::REFRESHES).clone(),
             refresh_time: families.histograms(&list::REFRESH_TIME).clone(),
@@ -97,9 +94,34 @@ impl Meter {
             families,
             clock,
             started,
-            names,
+            names: ArcSwap::default(),
             states: Mutex::default(),
-        }))
+        }));
+        meter.rename(names);
+        meter
+    }
+
+    /// From now on these are all that a label may name. What was counted under other names stays.
+    pub fn rename(&self, names: Names) {
+        let families = &self.0.families;
+        families.begin(&names);
+        families.gauges(&list::APP_LOGINS).reset();
+        let ends = families.gauges(&list::SECRET_EXPIRES);
+        ends.reset();
+        for (client, end) in &names.secrets {
+            ends.with_label_values(&[client]).set(seconds(*end));
+        }
+        for provider in &names.providers {
+            for metric in [&list::MASS_REFUSAL, &list::SUSPENDED] {
+                families.gauge(metric, &[provider]); // 0 from the beginning
+            }
+        }
+        self.0.names.store(Arc::new(names));
+    }
+
+    /// The configuration was read again, and this came of it.
+    pub fn reloaded(&self, outcome: &'static str) {
+        self.count(&list::RELOADS, &[outcome]);
     }
 
     /// The clock that it goes by.
@@ -199,6 +221,22 @@ impl Meter {
         self.count(&list::STORE_UNACKNOWLEDGED, &[]);
     }
 
+    /// Rules of other servers were written to the own denylist.
+    pub fn replicated(&self, count: usize) {
+        self.0.families.counter(&list::REPLICATION_RECEIVED, &[]).inc_by(count as f64);
+    }
+
+    /// So many pieces of revocations did not open.
+    pub fn replication_refused(&self, count: usize) {
+        self.0.families.counter(&list::REPLICATION_REFUSED, &[]).inc_by(count as f64);
+    }
+
+    /// For how many seconds a source has not been read to its end, and how many own rules it lacks.
+    pub fn replication(&self, source: &str, behind: i64, unsent: usize) {
+        self.set(&list::REPLICATION_BEHIND, &[source], seconds(behind));
+        self.set(&list::REPLICATION_UNSENT, &[source], unsent as f64);
+    }
+
     /// An exchange for a login whose refresh token changes ended.
     pub fn rotation(&self, outcome: &'static str) {
         self.count(&list::ROTATIONS, &[outcome]);
@@ -270,9 +308,10 @@ impl Meter {
         self.0.families.histogram(metric, values).observe(value);
     }
 
-    fn service<'a>(&'a self, id: Option<&str>) -> &'a str {
-        let Names { services, others, .. } = &self.0.names;
-        id.and_then(|id| services.get(id).or_else(|| others.get(id))).map_or(NONE, String::as_str)
+    /// As a label has it: an id that no service has may be anybody's text.
+    fn service<'a>(&self, id: Option<&'a str>) -> &'a str {
+        let names = self.0.names.load();
+        id.filter(|id| names.services.contains(*id) || names.others.contains(*id)).unwrap_or(NONE)
     }
 }
 

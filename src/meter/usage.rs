@@ -11,6 +11,11 @@ impl Meter {
         self.set(&list::LEGACY_LAST_SEEN, &labels, seconds(self.0.clock.now()));
     }
 
+    /// Another handler was asked for what it has of an old AuthID.
+    pub fn exported(&self, outcome: &'static str) {
+        self.count(&list::LEGACY_EXPORTS, &[outcome]);
+    }
+
     /// So many different logins of an app registration at a provider came lately.
     pub fn app_logins(&self, provider: &str, app: &str, logins: u64) {
         self.set(&list::APP_LOGINS, &[app, provider], logins as f64);

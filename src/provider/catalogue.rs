@@ -92,7 +92,7 @@ impl Catalogue {
     }
 
     /// All services, hidden ones and those that are not offered too, by name.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Service>> {
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Service>> + Clone {
         self.all.iter()
     }
 
@@ -146,17 +146,18 @@ fn service(
             at + 1
         ));
     }
-    let mut parse = |key: &str, text: &str| {
-        let parsed = ServiceId::parse(text);
+    let mut checked = |key: &str, parsed: Option<ServiceId>, letters: &str| {
         if parsed.is_none() {
-            faults.push(format!("{key} an id that is not 1 to 32 of a-z, 0-9, `.`, `_` and `-`"));
+            faults.push(format!("{key} an id that is not 1 to 32 of {letters}, 0-9, `.`, `_` and `-`"));
         }
         parsed
     };
-    let aliases =
-        settings.aliases.iter().filter_map(|alias| parse(&format!("services.{id}.aliases has"), alias)).collect();
+    let aliases = settings.aliases.iter();
+    let alias =
+        |text: &String| checked(&format!("services.{id}.aliases has"), ServiceId::parse_alias(text), "a-z, A-Z");
+    let aliases = aliases.filter_map(alias).collect();
     Some(Service {
-        id: parse(&format!("services.{id} has"), id)?,
+        id: checked(&format!("services.{id} has"), ServiceId::parse(id), "a-z")?,
         name: settings.name.unwrap_or_else(|| id.to_owned()),
         aliases,
         hidden: settings.hidden,
@@ -293,7 +294,7 @@ mod tests {
             provider = "gogle"
             [empty]
             provider = "tenant"
-            aliases = ["box", "No"]
+            aliases = ["box", "No", "N o"]
             [spaced]
             provider = "tenant"
             scopes = ["a b"]

@@ -15,10 +15,13 @@ use super::token_response::{self, TokenResponse};
 use super::{Availability, Catalogue, RevokeStyle};
 use crate::clock::Clock;
 use crate::meter::Meter;
+use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use url::Url;
 
 /// How long a call takes at most that is given no budget of its own.
 pub(super) const BUDGET: Duration = Duration::from_secs(20);
@@ -31,8 +34,8 @@ pub struct ProviderClient {
     catalogue: Catalogue,
     http: HttpClient,
     discovery: Discovery,
-    client_auths: ClientAuths,
-    habits: RotationCheck,
+    client_auths: Arc<ClientAuths>,
+    habits: Arc<RotationCheck>,
 }
 
 /// What came of a revocation.
@@ -52,9 +55,21 @@ impl ProviderClient {
     pub fn new(catalogue: Catalogue, outbound: &Outbound, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
         let providers = || catalogue.all().map(|service| &*service.provider);
         let discovery = Discovery::new(providers(), clock.clone());
-        let habits = RotationCheck::new(clock.clone());
+        let habits = Arc::new(RotationCheck::new(clock.clone()));
         let http = HttpClient::new(providers(), outbound, clock, meter)?;
-        Ok(Self { catalogue, http, discovery, client_auths: ClientAuths::default(), habits })
+        Ok(Self { catalogue, http, discovery, client_auths: Arc::default(), habits })
+    }
+
+    /// The same for another catalogue: what was learned of a provider stays, and its connections, too.
+    ///
+    /// # Errors
+    /// As [`ProviderClient::new`].
+    pub fn with(&self, catalogue: Catalogue, outbound: &Outbound) -> Result<Self, SetupError> {
+        let providers = || catalogue.all().map(|service| &*service.provider);
+        let http = self.http.with(providers(), outbound)?;
+        let discovery = self.discovery.with(providers(), self.catalogue.all().map(|service| &*service.provider));
+        let (client_auths, habits) = (self.client_auths.clone(), self.habits.clone());
+        Ok(Self { catalogue, http, discovery, client_auths, habits })
     }
 
     pub(super) fn http(&self) -> &HttpClient {
@@ -71,6 +86,15 @@ impl ProviderClient {
 
     pub(super) fn client_auths(&self) -> &ClientAuths {
         &self.client_auths
+    }
+
+    /// A GET request to a server that is no provider, on the ways that calls to providers take: no redirect is followed,
+    /// and there is no limit but what the caller sets.
+    ///
+    /// # Errors
+    /// When its name cannot be looked up before `deadline`.
+    pub async fn elsewhere(&self, url: &Url, deadline: Instant) -> Result<RequestBuilder, Arc<io::Error>> {
+        self.http.elsewhere(url, deadline).await
     }
 
     /// All services.
@@ -441,7 +465,8 @@ mod tests {
         assert!(beside < Duration::from_secs(1), "{beside:?}");
         assert!(begun.elapsed() <= BUDGET + Duration::from_secs(1), "{:?}", begun.elapsed());
         assert_eq!(hanging.seen().len(), PLACES);
-        assert!(failed.iter().all(|failed| failed.failure == ProviderError::TimedOut));
+        let count = |failure| failed.iter().filter(|failed| failed.failure == failure).count();
+        assert_eq!((count(ProviderError::TimedOut), count(ProviderError::Crowded)), (PLACES, 500 - PLACES));
         assert_eq!(failed.iter().filter(|failed| failed.in_doubt).count(), PLACES);
     }
 

@@ -36,6 +36,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(8);
 /// A second attempt is made only with this much time left.
 const SECOND_NEEDS: Duration = Duration::from_secs(6);
+/// How long a refresh waits for its turn. With a longer queue, calls would be made for clients that have gone.
+const TURN: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that is waited for here; longer ones are the caller's.
 const WAIT: Duration = Duration::from_secs(5);
 /// How much of a response is read, in bytes: many times what the tokens take, as an ID token beside them may be long.
@@ -50,6 +52,8 @@ pub(super) struct HttpClient {
     /// Those of providers that have authorities of their own, by provider.
     own: Arc<HashMap<String, Clients>>,
     proxy: Option<Url>,
+    /// What they were made of.
+    fingerprint: [u8; 32],
     names: DnsCache,
     clock: Clock,
     meter: Meter,
@@ -65,11 +69,12 @@ struct Clients {
 
 impl HttpClient {
     pub(super) fn new<'a>(
-        providers: impl Iterator<Item = &'a Provider>,
+        providers: impl Iterator<Item = &'a Provider> + Clone,
         outbound: &Outbound,
         clock: Clock,
         meter: Meter,
     ) -> Result<Self, SetupError> {
+        let fingerprint = fingerprint(providers.clone(), outbound)?;
         let names = DnsCache::new(clock.clone());
         let clients = |own: Option<&Path>| {
             let tls = trusting(outbound.ca_file.as_deref().into_iter().chain(own))?;
@@ -83,7 +88,19 @@ impl HttpClient {
         let own = own.map(|(id, file)| Ok((id, clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
         let clients = clients(None)?;
         let proxy = outbound.proxy_url();
-        Ok(Self { clients, own: Arc::new(own), proxy, names, clock, meter })
+        Ok(Self { clients, own: Arc::new(own), proxy, fingerprint, names, clock, meter })
+    }
+
+    /// The same clients, unless these providers are called in another way.
+    pub(super) fn with<'a>(
+        &self,
+        providers: impl Iterator<Item = &'a Provider> + Clone,
+        outbound: &Outbound,
+    ) -> Result<Self, SetupError> {
+        if self.fingerprint == fingerprint(providers.clone(), outbound)? {
+            return Ok(self.clone());
+        }
+        Self::new(providers, outbound, self.clock.clone(), self.meter.clone())
     }
 
     fn builder(tls: rustls::ClientConfig, outbound: &Outbound) -> reqwest::ClientBuilder {
@@ -125,6 +142,16 @@ impl HttpClient {
         Ok(http.request(method, url.clone()))
     }
 
+    /// A request to a server that is no provider. It may be anywhere, since the operator named it.
+    ///
+    /// # Errors
+    /// When the name cannot be looked up before `deadline`.
+    pub(super) async fn elsewhere(&self, url: &Url, deadline: Instant) -> Result<RequestBuilder, Arc<io::Error>> {
+        let proxy = self.proxy.as_ref().filter(|_| !names_loopback(url));
+        self.names.prepare(proxy.unwrap_or(url), deadline).await?;
+        Ok(self.clients.anywhere.get(url.clone()))
+    }
+
     /// What time it is here.
     pub(super) fn now(&self) -> UnixTime {
         self.clock.now()
@@ -140,18 +167,20 @@ impl HttpClient {
         read: impl Fn(&Provider, &Response) -> Result<T, AttemptError>,
     ) -> Result<T, AttemptError> {
         let id = call.provider.id.as_str();
+        // Others have somebody waiting before a page, or carry what works once.
+        let turn = if call.name == "refresh" { TURN } else { Duration::MAX };
         let mut second = false;
         loop {
             // Half of the time at most: what is left must be enough for the call itself.
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
-            let Ok(place) = timeout(patience, call.provider.places.acquire()).await else {
-                tracing::warn!(
+            let Ok(place) = timeout(patience.min(turn), call.provider.places.acquire()).await else {
+                tracing::debug!(
                     provider = id,
                     service = call.service,
                     call = call.name,
                     "too many calls to a provider are under way; this one was not made"
                 );
-                return Err(AttemptError::new(ProviderError::TimedOut, Retry::Safe));
+                return Err(AttemptError::new(ProviderError::Crowded, Retry::Safe));
             };
             let begun = Instant::now();
             let answer = self.attempt(call, deadline, idempotent).await;
@@ -226,6 +255,11 @@ impl HttpClient {
         // Without the second header any coding would be welcome (RFC 9110 section 12.5.3).
         Ok(request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity"))
     }
+}
+
+fn fingerprint<'a>(providers: impl Iterator<Item = &'a Provider>, outbound: &Outbound) -> Result<[u8; 32], SetupError> {
+    let own = providers.filter_map(|provider| Some((provider.id(), provider.settings.ca_file.as_deref()?)));
+    outbound.fingerprint(&own.collect())
 }
 
 /// How long to wait before a second attempt, if there is to be one.

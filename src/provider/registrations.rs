@@ -15,6 +15,7 @@ use super::service::{Client, Service};
 use super::{ErrorClass, ProviderClient, RefreshTokenPolicy, Revoked, TokenResponse};
 use crate::authid::AppId;
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -51,6 +52,16 @@ impl Service {
     /// The registrations of which it serves logins, by mark and client id: first the one that makes them.
     pub fn apps(&self) -> impl Iterator<Item = (AppId, &str)> {
         self.registrations().map(|client| (client.app, client.id.as_str()))
+    }
+
+    /// The same for a login that began with this registration, though another one may make the new logins by now.
+    pub fn begun_with(self: &Arc<Self>, app: Option<AppId>) -> Arc<Self> {
+        let other = self.others.iter().position(|client| Some(client.app(&self.provider)) == app);
+        let Some(other) = other else { return self.clone() };
+        let mut service = Self::clone(self);
+        let began = service.others.remove(other);
+        service.others.extend(service.client.replace(began));
+        Arc::new(service)
     }
 
     /// Whether it serves the logins of a registration.

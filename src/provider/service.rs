@@ -201,12 +201,13 @@ pub(super) struct Client {
 }
 
 /// A service: one kind of login at a provider.
+#[derive(Clone)]
 pub struct Service {
     /// Its key in the configuration, and in AuthIDs.
     pub id: ServiceId,
     /// What users call it.
     pub name: String,
-    /// Other ids that mean it.
+    /// Other ids that mean it; they may have capital letters.
     pub aliases: Vec<ServiceId>,
     /// Left out of the list; reached by its id.
     pub hidden: bool,

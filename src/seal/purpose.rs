@@ -27,10 +27,17 @@ pub enum Purpose {
     RotationRecord,
     /// The same record's name, derived from `bind` alone.
     RotationName,
+    /// What another handler told of an old AuthID: its key, derived from the epoch's secret and from what only that
+    /// AuthID has.
+    ExportEntry,
+    /// The same entry's name, derived from what only that AuthID has.
+    ExportName,
     /// What the page with the AuthID hands back when its user has it sent.
     DeliveryTicket,
     /// The tag of a revoke code, derived from service and grant id.
     RevokeCode,
+    /// What replicas tell each other of their denylists.
+    Replication,
     /// What an epoch's secret is known by to users and other replicas; it tells nothing of the secret.
     Fingerprint,
 }
@@ -50,8 +57,11 @@ impl Purpose {
             Self::MailboxAsked => b"authseal mailbox asked v1",
             Self::RotationRecord => b"authseal rotation record v1",
             Self::RotationName => b"authseal rotation name v1",
+            Self::ExportEntry => b"authseal export entry v1",
+            Self::ExportName => b"authseal export name v1",
             Self::DeliveryTicket => b"authseal delivery ticket v1",
             Self::RevokeCode => b"authseal revoke code v1",
+            Self::Replication => b"authseal replication v1",
             Self::Fingerprint => b"authseal key fingerprint v1",
         }
     }

@@ -10,7 +10,7 @@ use moka::sync::Cache;
 use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Most logins whose registration was found out and is remembered; of more it is found out again.
@@ -22,11 +22,12 @@ const WINDOW: i64 = 35 * 86_400;
 /// How often those are left out that came too long ago.
 const SWEEP: i64 = 3600;
 
+#[derive(Clone)]
 pub(super) struct Apps {
     /// Of logins whose AuthID does not say it; and whether it is one of several.
     found: Cache<GrantId, (AppId, bool)>,
-    seen: Mutex<Seen>,
-    rows: Vec<Known>,
+    seen: Arc<Mutex<Seen>>,
+    rows: Arc<[Known]>,
 }
 
 /// A registration that is configured.
@@ -89,14 +90,27 @@ impl Apps {
                 known.is_current |= service.app() == Some(app) && service.accepts_logins();
             }
         }
-        let rows: Vec<Known> = rows.into_values().collect();
+        let rows: Arc<[Known]> = rows.into_values().collect();
         rows.iter().for_each(|row| meter.app_logins(&row.provider, &row.app.to_string(), 0));
-        Self { found: Cache::new(MOST_FOUND), seen: Mutex::default(), rows }
+        Self { found: Cache::new(MOST_FOUND), seen: Arc::default(), rows }
+    }
+
+    /// The same for the registrations of another catalogue.
+    pub(super) fn with(&self, catalogue: &Catalogue, meter: &Meter) -> Self {
+        let new = Self { rows: Self::new(catalogue, meter).rows, ..self.clone() };
+        new.tell(&new.seen(), meter);
+        new
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The registration that a login belongs to, as far as is known.
     pub(super) fn of(&self, login: &Grant) -> Option<AppId> {
-        login.app.or_else(|| self.found.get(&login.id).map(|(app, _)| app))
+        let found = || self.found.get(&login.id).map(|(app, _)| app);
+        // One that was taken out of the configuration since is looked for again.
+        login.app.or_else(|| found().filter(|app| self.rows.iter().any(|row| row.app == *app)))
     }
 
     /// Whether a login without a mark was found to belong to one of several.
@@ -105,7 +119,7 @@ impl Apps {
     }
 
     fn came(&self, login: GrantId, app: AppId, now: UnixTime, meter: &Meter) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         seen.last.insert(app, now);
         if seen.logins.len() < MOST_SEEN || seen.logins.contains_key(&login) {
             match seen.logins.insert(login, (app, now)) {
@@ -135,14 +149,14 @@ impl Apps {
     }
 
     fn tell(&self, seen: &Seen, meter: &Meter) {
-        for row in &self.rows {
+        for row in self.rows.iter() {
             let count = seen.counts.get(&row.app).copied().unwrap_or_default();
             meter.app_logins(&row.provider, &row.app.to_string(), count);
         }
     }
 
     fn view(&self, clock: &Clock, meter: &Meter) -> AppsView {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         self.sweep(&mut seen, clock.now(), 0);
         self.tell(&seen, meter);
         let row = |row: &Known| AppRow {

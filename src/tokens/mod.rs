@@ -13,14 +13,18 @@
 //! | access token, asked for if need be | [`TokenService::refresh`]: `obtain` → `single_flight` → `upstream` | 6749 §6 |
 //! | the refresh token changes with it | `rotation`: record, lease, compare-and-swap | 9700 §4.14 |
 //! | what is retried, and for how long | `waiting` | |
+//! | a provider that answers nobody, or refuses everybody | `breaker`, `brake` | |
 //! | does the login still work | [`TokenService::check_upstream`] | 6749 §6 |
 //! | what an AuthID is; sealed again | [`TokenService::info`], [`TokenService::reseal`] | |
 //! | revocation, here and at the provider | [`TokenService::revoke`] | 7009 |
 
 mod apps;
+mod brake;
+mod breaker;
 mod cache;
 mod denied;
 mod error;
+mod exported;
 mod granted;
 mod inspect;
 mod obtain;
@@ -35,11 +39,12 @@ mod upstream;
 mod waiting;
 
 pub use apps::{AppRow, AppsView};
+pub use brake::BrakeSettings;
 pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use granted::{Granted, Source};
 pub use inspect::{AuthIdInfo, Expiry, Resealed};
-pub use old::{OldRow, OldView};
+pub use old::{ExportView, OldRow, OldView};
 pub use opened::{Opened, Seal, Settings};
 pub use provider_revocation::{ProviderRevocation, ProviderRevocationMode};
 pub use repeats::Repeat;
@@ -55,7 +60,10 @@ use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
 use apps::Apps;
+use brake::Brakes;
+use breaker::Breakers;
 use cache::{TokenCache, TokenName};
+use exported::Exported;
 use old::OldAuthIds;
 use repeats::Repeats;
 use rotation::Rotation;
@@ -74,6 +82,8 @@ const SOON: i64 = 14;
 #[derive(Clone)]
 pub struct TokenService(Arc<Inner>);
 
+/// Clones share all but the settings.
+#[derive(Clone)]
 struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
@@ -81,18 +91,20 @@ struct Inner {
     apps: Apps,
     cache: TokenCache,
     /// Of this configuration: another one begins without any.
-    repeats: Repeats,
+    repeats: Arc<Repeats>,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     old: OldAuthIds,
-    room: Room,
-    loops: Loops<TokenName, Arc<AccessToken>>,
+    brakes: Brakes,
+    breakers: Arc<Breakers>,
+    room: Arc<Room>,
+    loops: Arc<Loops<TokenName, Arc<AccessToken>>>,
     /// Of all waiting, but not of calls under way.
     ending: CancellationToken,
     /// By login, and what is not asked of its provider.
     revocations: Flights<(GrantId, Option<ProviderRevocation>), Revocation>,
     /// `None` without a store that outlives the process.
-    rotation: Option<Rotation>,
+    rotation: Option<Arc<Rotation>>,
     clock: Clock,
     meter: Meter,
 }
@@ -108,8 +120,11 @@ impl TokenService {
         clock: Clock,
         meter: Meter,
     ) -> Self {
-        let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
-        let Settings { patience, legacy } = settings;
+        let Settings { patience, brake, legacy } = settings;
+        let exported = |export| Exported::new(export, store.clone(), keyring.clone(), &clock, meter.clone());
+        let old = OldAuthIds::new(legacy, None, exported, &clock);
+        let rotation = || Arc::new(Rotation::new(store.clone(), keyring.clone(), clock.clone(), meter.clone()));
+        let rotation = store.is_durable().then(rotation);
         let ending = CancellationToken::new();
         Self(Arc::new(Inner {
             keyring,
@@ -117,12 +132,14 @@ impl TokenService {
             apps: Apps::new(providers.catalogue(), &meter),
             providers,
             cache: TokenCache::new(clock.clone()),
-            repeats: Repeats::new(),
+            repeats: Arc::new(Repeats::new()),
             flights: Flights::new(),
             patience,
-            old: OldAuthIds::new(legacy, &clock),
-            room: Room::new(patience.most, meter.clone()),
-            loops: Loops::new(ending.clone()),
+            old,
+            brakes: Brakes::new(brake, clock.clone(), meter.clone()),
+            breakers: Arc::new(Breakers::new(clock.clone(), meter.clone())),
+            room: Arc::new(Room::new(patience.most, meter.clone())),
+            loops: Arc::new(Loops::new(ending.clone())),
             ending,
             revocations: Flights::new(),
             rotation,
@@ -133,7 +150,27 @@ impl TokenService {
 
     /// Lets so many connections be there: half of them may wait, unless it was said how many.
     pub fn set_connections(&self, connections: usize) {
-        self.0.room.set_most(self.0.patience.most.unwrap_or(connections / 2));
+        self.0.room.set_connections(connections);
+    }
+
+    /// The same by other settings: access tokens, calls under way and rotated refresh tokens are shared. What is under way
+    /// here is seen to its end by the settings of before, so nobody joins a loop of them. `repaired`: what made calls fail
+    /// may have been put right.
+    pub fn with(&self, providers: Arc<ProviderClient>, store: Arc<Store>, settings: Settings, repaired: bool) -> Self {
+        let inner = &*self.0;
+        let Settings { patience, brake, legacy } = settings;
+        let exported = |export| Exported::new(export, store, inner.keyring.clone(), &inner.clock, inner.meter.clone());
+        inner.room.set_most(patience.most);
+        Self(Arc::new(Inner {
+            apps: inner.apps.with(providers.catalogue(), &inner.meter),
+            providers,
+            cache: if repaired { inner.cache.without_failures() } else { inner.cache.clone() },
+            patience,
+            old: OldAuthIds::new(legacy, Some(&inner.old), exported, &inner.clock),
+            loops: Arc::new(Loops::new(inner.ending.clone())),
+            brakes: inner.brakes.with_settings(brake),
+            ..inner.clone()
+        }))
     }
 
     /// Keeps nobody waiting any longer. Whose first call to a provider is under way gets what comes of it.
@@ -148,6 +185,9 @@ impl TokenService {
         let landed = async {
             self.0.flights.settle().await;
             self.0.revocations.settle().await;
+            if let Some(exported) = &self.0.old.exported {
+                exported.flights.settle().await;
+            }
         };
         let landed = tokio::time::timeout(patience, landed).await.is_ok();
         match &self.0.rotation {
@@ -190,7 +230,7 @@ impl TokenService {
         let login = &opened.login;
         match opened.seal {
             Seal::Epoch(epoch, _) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
-            Seal::Old(_) => self.0.denylist.denies_grant(login.id).then_some(Denied::Grant),
+            Seal::Old(version) => self.denied_old(login, version),
         }
     }
 

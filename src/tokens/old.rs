@@ -4,10 +4,13 @@
 //!
 //! What still comes is remembered for the operator, who wants to know when the old ones can be turned off.
 
+use super::exported::Exported;
 use super::{ExchangeError, Inner, Opened, Seal, TokenService};
 use crate::authid::{Grant, GrantId, ParseError, ServiceId, strip};
+
 use crate::clock::{Clock, UnixTime, rfc3339};
-use crate::legacy::{Accepted, Folder, FolderError, OldAuthId, Version};
+use crate::denylist::Denied;
+use crate::legacy::{Accepted, Export, ExportError, Folder, FolderError, OldAuthId, StoredError, Version};
 use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
@@ -17,10 +20,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 const MOST_SEEN: usize = 200_000;
 
 /// Which old AuthIDs are taken, and which have come.
+#[derive(Clone)]
 pub(super) struct OldAuthIds {
     v2: bool,
     folder: Option<Arc<Folder>>,
-    seen: Mutex<Seen>,
+    pub(super) exported: Option<Arc<Exported>>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// Those that brought an access token.
@@ -37,10 +42,22 @@ pub struct OldView {
     pub v2: bool,
     /// Whether those of version 1 are.
     pub v1: bool,
+    /// What another handler was asked for, if there is one to ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<ExportView>,
     /// Since when `seen` is kept, RFC 3339.
     pub watching_since: String,
     /// By service and version, all that came since then.
     pub seen: Vec<OldRow>,
+}
+
+/// What another handler told, which is asked once for each AuthID.
+#[derive(Serialize)]
+pub struct ExportView {
+    /// Of how many AuthIDs since this process started.
+    pub taken_over: u64,
+    /// When the last time, RFC 3339.
+    pub last: Option<String>,
 }
 
 /// What came of one version for one service.
@@ -57,17 +74,35 @@ pub struct OldRow {
 }
 
 impl OldAuthIds {
-    pub(super) fn new(accepted: Accepted, clock: &Clock) -> Self {
-        let folder = accepted.v1_dir.map(|path| Arc::new(Folder::new(path, clock.clone())));
-        Self { v2: accepted.v2, folder, seen: Mutex::default() }
+    /// Those of `before` stay where they are the same, with what was counted and remembered there; `export` makes another.
+    pub(super) fn new(
+        accepted: Accepted,
+        before: Option<&Self>,
+        export: impl FnOnce(Export) -> Exported,
+        clock: &Clock,
+    ) -> Self {
+        let folder = accepted.v1_dir.map(|path| {
+            let same = before.and_then(|before| before.folder.clone()).filter(|folder| folder.path() == path);
+            same.unwrap_or_else(|| Arc::new(Folder::new(path, clock.clone())))
+        });
+        let exported = accepted.export.map(|to| {
+            let same = before.and_then(|before| before.exported.clone()).filter(|exported| exported.asks(&to));
+            same.unwrap_or_else(|| Arc::new(export(to)))
+        });
+        let seen = before.map(|before| before.seen.clone()).unwrap_or_default();
+        Self { v2: accepted.v2, folder, exported, seen }
     }
 
     /// An AuthID of a version that is taken.
     fn parse(&self, text: &str) -> Option<OldAuthId> {
-        OldAuthId::parse(text).filter(|old| match old.version() {
-            Version::V1 => self.folder.is_some(),
+        OldAuthId::parse(text).filter(|old| self.takes(old.version()))
+    }
+
+    fn takes(&self, version: Version) -> bool {
+        match version {
+            Version::V1 => self.folder.is_some() || self.exported.is_some(),
             Version::V2 => self.v2,
-        })
+        }
     }
 
     fn has_seen(&self, grant: GrantId) -> bool {
@@ -94,22 +129,39 @@ impl TokenService {
         }
         opened.map_err(|error| match error {
             // Of a kind that is taken, and none of it.
-            ExchangeError::Parse(ParseError::Version1) if taken.folder.is_some() => ParseError::Malformed.into(),
+            ExchangeError::Parse(ParseError::Version1) if taken.takes(Version::V1) => ParseError::Malformed.into(),
             ExchangeError::Parse(ParseError::Version2(_)) if taken.v2 => ParseError::Malformed.into(),
             other => other,
         })
     }
 
     async fn open_old(&self, old: OldAuthId) -> Result<Opened, ExchangeError> {
-        let (grant, record_secret, version) = (old.grant(), old.record_secret(), old.version());
         let (service, refresh_token) = match &old {
             OldAuthId::Version2 { service, refresh_token } => (service.clone(), refresh_token.clone()),
             OldAuthId::Version1 { file, password } => self.stored(&old, file, password).await?,
         };
         // The old server had its own id for a service, which is an alias here.
         let known = self.0.providers.catalogue().find(service.as_str());
+        if known.is_none() && old.version() == Version::V2 && ServiceId::parse(service.as_str()).is_none() {
+            // With capital letters it was another id there, too.
+            return Err(ParseError::Malformed.into());
+        }
         let service = known.map_or(service, |known| known.id.clone());
-        Ok(Opened { login: Grant::unsealed(service, grant, refresh_token, record_secret), seal: Seal::Old(version) })
+        let old = old.of(&service);
+        let login = Grant::unsealed(service, old.grant(), refresh_token, old.record_secret());
+        Ok(Opened { login, seal: Seal::Old(old.version()) })
+    }
+
+    /// Whether an old AuthID is revoked. A line with the hash of one of version 2 has it as the old server knew it, so it
+    /// counts however the service is written.
+    pub(super) fn denied_old(&self, login: &Grant, version: Version) -> Option<Denied> {
+        let service = self.0.providers.catalogue().find(login.service.as_str());
+        let aliases = service.filter(|_| version == Version::V2).into_iter().flat_map(|service| &service.aliases);
+        let as_alias = |alias: &ServiceId| {
+            OldAuthId::Version2 { service: alias.clone(), refresh_token: login.refresh_token.clone() }.grant()
+        };
+        let mut grants = std::iter::once(login.id).chain(aliases.map(as_alias));
+        grants.any(|grant| self.0.denylist.denies_grant(grant)).then_some(Denied::Grant)
     }
 
     async fn stored(
@@ -118,14 +170,19 @@ impl TokenService {
         file: &str,
         password: &SecretString,
     ) -> Result<(ServiceId, SecretString), ExchangeError> {
-        let folder = self.0.old.folder.as_ref().ok_or(ExchangeError::Internal)?;
-        match folder.open(old.digest(), file, password).await {
-            Ok(stored) => Ok((stored.service_id.clone(), stored.refresh_token.clone())),
-            Err(FolderError::Stored(error)) if error.is_guess() => Err(ExchangeError::NotStored(error.to_string())),
-            Err(FolderError::Guessed(wait)) => Err(ExchangeError::Guessed(wait)),
-            Err(FolderError::Busy) => Err(ExchangeError::NoRoom),
-            Err(error) => Err(ExchangeError::OldStore(error.to_string())),
-        }
+        let OldAuthIds { folder, exported, .. } = &self.0.old;
+        let found = match folder {
+            Some(folder) => folder.open(old.digest(), file, password).await,
+            None => Err(StoredError::Missing.into()),
+        };
+        let found = match (found, exported) {
+            // What has a file is that server's, and no other's.
+            (Err(FolderError::Stored(StoredError::Missing)), Some(exported)) => {
+                self.0.exported(exported, old, file, password).await.map_err(ExchangeError::from)
+            }
+            (found, _) => found.map_err(ExchangeError::from),
+        };
+        found.map(|stored| (stored.service_id.clone(), stored.refresh_token.clone()))
     }
 
     /// Whether an AuthID may be made up, as far as is known.
@@ -148,7 +205,11 @@ impl TokenService {
 
     /// What is left of the old AuthIDs.
     pub fn old_authids(&self) -> OldView {
-        let OldAuthIds { v2, folder, seen } = &self.0.old;
+        let OldAuthIds { v2, exported, seen, .. } = &self.0.old;
+        let export = exported.as_ref().map(|exported| {
+            let (taken_over, last) = exported.taken_over();
+            ExportView { taken_over, last: last.map(rfc3339) }
+        });
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         let row = |((service, version), (authids, last)): (&(ServiceId, Version), &(u64, UnixTime))| OldRow {
             service: service.to_string(),
@@ -158,9 +219,32 @@ impl TokenService {
         };
         OldView {
             v2: *v2,
-            v1: folder.is_some(),
+            v1: self.0.old.takes(Version::V1),
+            export,
             watching_since: rfc3339(self.0.meter.watching_since()),
             seen: seen.rows.iter().map(row).collect(),
+        }
+    }
+}
+
+impl From<FolderError> for ExchangeError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Stored(error) if error.is_guess() => Self::NotStored(error.to_string()),
+            FolderError::Guessed(wait) => Self::Guessed(wait),
+            FolderError::Busy => Self::NoRoom,
+            error => Self::OldStore(error.to_string()),
+        }
+    }
+}
+
+impl From<ExportError> for ExchangeError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            error if error.is_guess() => Self::NotStored(error.to_string()),
+            ExportError::Guessed(wait) => Self::Guessed(wait),
+            ExportError::Busy => Self::NoRoom,
+            error => Self::OldStore(error.to_string()),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Who asks, so that each is told what went wrong as it can read it. Duplicati's clients send a header of their own.
 
-use crate::authid::tidy;
+use crate::authid::{Envelope, ParseError, ServiceId, tidy};
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 use std::borrow::Cow;
 
 /// The header that Duplicati sends.
 pub(in crate::web) static AUTHID_HEADER: HeaderName = HeaderName::from_static("x-authid");
+
+/// The service whose backend reads the body of a response.
+const BOX: &str = "box.com";
 
 /// Who reads a response; [`Audience::of`] tells of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +25,37 @@ pub(in crate::web) enum Audience {
 /// What is worth knowing of an AuthID, good or bad, that was sent with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::web) enum SentAuthId {
-    /// It says that it is for Box.
+    /// It is for Box, or says so.
     ForBox,
+    /// It is an old one that does not say what it is for.
+    Unsaid,
     Other,
 }
 
 impl SentAuthId {
     pub(in crate::web) fn new(authid: &str) -> Self {
         let authid = tidy(authid);
-        let is_for_box = ["v3:box.com:", "v2:box.com:"].iter().any(|beginning| authid.starts_with(beginning));
-        if is_for_box { Self::ForBox } else { Self::Other }
+        let mut parts = authid.split(':');
+        let is_for_box = matches!(parts.next(), Some("v2" | "v3")) && parts.next() == Some(BOX);
+        match Envelope::parse(&authid) {
+            _ if is_for_box => Self::ForBox,
+            Err(ParseError::Version1) => Self::Unsaid,
+            _ => Self::Other,
+        }
+    }
+
+    /// That of one that opened.
+    pub(in crate::web) fn of(service: &ServiceId) -> Self {
+        if service.as_str() == BOX { Self::ForBox } else { Self::Other }
+    }
+
+    /// The page for a new one, where Duplicati does not put its link behind the reason itself: it does, but for Box.
+    pub(in crate::web) fn link(self) -> Option<String> {
+        match self {
+            Self::ForBox => Some(format!("/?type={BOX}")),
+            Self::Unsaid => Some("/".to_owned()),
+            Self::Other => None,
+        }
     }
 
     /// That of the AuthID in the header, if one is.

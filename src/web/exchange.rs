@@ -8,6 +8,7 @@ use crate::provider::Service;
 use crate::seal::Epoch;
 use crate::texts::Text;
 use crate::tokens::{ExchangeError, Granted, Opened, Repeat};
+use crate::web::audience::SentAuthId;
 use crate::web::request_id::{self, milliseconds};
 use crate::web::response::rejection::Rejection;
 use crate::web::response::{names, reason_text};
@@ -46,7 +47,8 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     }
     let span = request_id::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
-    let outcome = app.tokens().refresh(&opened, deadline).instrument(span.clone()).await;
+    let address = client::of(request, app).address;
+    let outcome = app.tokens().refresh(&opened, deadline, address).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(ExchangeError::label, |granted| granted.source.label()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
@@ -83,6 +85,7 @@ pub(in crate::web) fn log_refused(
     app: &App,
 ) -> Rejection {
     let rejection = Rejection::of(refused, &names::provider_name(&opened.login.service, app.catalogue()));
+    let rejection = Rejection { authid: Some(SentAuthId::of(&opened.login.service)), ..rejection };
     let service = app.catalogue().find(opened.login.service.as_str());
     if opened.old().is_some() && refused.is_nobodys() {
         // It is told and logged all the same: only the next of them has to wait.

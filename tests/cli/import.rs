@@ -234,3 +234,70 @@ fn a_server_runs_from_the_same_settings_at_once() {
     let both = run(folder.path(), &["serve", "--oauth-server-env", "--config", "x.toml"]);
     assert_eq!(both.code, 2, "{both:?}");
 }
+
+#[test]
+fn more_hostile_files_are_told_in_one_sentence_too() {
+    let zeros = vec![0; 100_000];
+    let bomb = format!("{}{}", "{\"a\":".repeat(200), "1");
+    let twice = b"{\"A\": \"hush\", \"A\": 7}";
+    let services: &[&[u8]] = &[
+        &zeros,
+        bomb.as_bytes(),
+        b"null",
+        b"[null]",
+        b"[[]]",
+        b"[{}]",
+        b"[{\"id\": \"\"}]",
+        b"[{\"id\": null, \"serviceId\": \"GD\"}]",
+        b"[{\"id\": {\"a\": \"hush\"}}]",
+        b"[{\"id\": \"a\"}, ]",
+        b"[{\"id\": \"a\"}] [",
+        b"[{\"id\": \"\xff\xfe\"}]",
+        b"[{\"id\": \"a\", \"scope\": [\"hush\"]}]",
+        b"\xff\xfe[\0]\0",
+        b"[{\"id\": \"dropbox\", \"serviceId\": \"DROPBOX\", \"clientId\": \"a\", \"clientSecret\": 1e400}]",
+    ];
+    for content in services {
+        let said = refused(&[("c.json", content)], &["--", "--configfile", "c.json", "--hostname", "o.example.com"]);
+        assert!(said.lines().filter(|line| !line.trim().is_empty()).count() <= 3 && said.len() < 600, "{said}");
+    }
+    let secrets: &[&[u8]] = &[
+        &zeros,
+        bomb.as_bytes(),
+        twice,
+        b"[]",
+        b"\"hush\"",
+        b"{\"A\": null}",
+        b"{\"A\": \"hush\"",
+        b"AES",
+        b"AES\x02",
+    ];
+    for content in secrets {
+        let said = refused(&[("s.json", content)], &["--", "--secrets", "s.json"]);
+        assert!(said.lines().filter(|line| !line.trim().is_empty()).count() <= 3 && said.len() < 600, "{said}");
+    }
+    let compose: &[&[u8]] = &[
+        b"services: &a {o: *a}",
+        b"services:\n  o:\n    image: oauth-server\n    command: [run, {a: hush}]\n",
+        b"services: {o: {image: oauth-server, env_file: [{path: none.env, required: true}]}}",
+        b"services: {o: {image: oauth-server, env_file: /dev/zero}}",
+        b"services: {o: {image: oauth-server, env_file: .}}",
+        b"services: {o: {image: oauth-server, environment: 7}}",
+        b"- services\n",
+        b"services: {o: null}",
+        b"services: {1: {image: x}, 1: {image: y}}",
+        b"!!python/object/apply:os.system [hush]",
+        b"%YAML 9.9\n---\nservices: [",
+        &zeros,
+    ];
+    for content in compose {
+        let said = refused(&[("compose.yaml", content)], &["--compose", "compose.yaml"]);
+        assert!(said.lines().filter(|line| !line.trim().is_empty()).count() <= 3 && said.len() < 600, "{said}");
+    }
+    for (name, content) in
+        [("a.env", &zeros[..]), ("b.env", b"=hush"), ("c.env", b"A B=hush\n"), ("d.env", b"\xff\xfe")]
+    {
+        let said = refused(&[(name, content)], &["--env-file", name]);
+        assert!(said.len() < 600, "{said}");
+    }
+}

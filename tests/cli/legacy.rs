@@ -123,3 +123,30 @@ fn what_several_servers_have_seen_is_put_together() {
     }
     assert_eq!(run(elsewhere.path(), &["legacy"]).code, 2, "nobody was asked");
 }
+
+#[test]
+fn operators_are_told_when_the_old_server_may_be_switched_off() {
+    let replica = |export: Value| {
+        let seen =
+            json!([{ "service": "box.com", "version": "v1", "authids": 2, "last_seen": "2026-01-02T00:00:00Z" }]);
+        let body = json!({
+            "v1": true, "v2": false, "watching_since": "2026-01-01T00:00:00Z", "seen": seen, "export": export,
+        });
+        Replica::new(Manner::Says("200 OK", body.to_string()))
+    };
+    let (one, two) = (
+        replica(json!({ "taken_over": 3, "last": "2026-01-02T00:00:00Z" })),
+        replica(json!({ "taken_over": 0, "last": null })),
+    );
+    let ask = |more: &[&str]| {
+        let folder = ready(GOOD);
+        run(folder.path(), &[&["legacy", "--against", one.url.as_str(), two.url.as_str()], more].concat()).out
+    };
+    let told = ask(&[]);
+    assert!(told.contains("3 were taken over from the handler of legacy.export_url, the last one "), "{told}");
+    assert!(told.contains("the handler may be switched off; legacy.export_url stays"), "{told}");
+    assert!(told.contains("what serves them may go: legacy.v1_dir, legacy.export_url"), "{told}");
+    assert!(!told.contains("legacy.v2 may go"), "{told}");
+    let json: Value = serde_json::from_str(&ask(&["--json"])).unwrap();
+    assert_eq!(json["taken_over"], json!({ "authids": 3, "last": "2026-01-02T00:00:00Z" }));
+}

@@ -9,6 +9,7 @@ use crate::rotation::{records, spent};
 use crate::spawn::{Answer, PRIMARY, TestApp, spawn_at, spawn_beside};
 use authseal::clock::Clock;
 use authseal::legacy::OldAuthId;
+use base64::Engine;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -30,7 +31,7 @@ const V2: &str = "[legacy]\nv2 = true\n";
 #[derive(Deserialize)]
 pub(crate) struct Expected {
     pub(crate) authid: String,
-    service: String,
+    pub(crate) service: String,
     pub(crate) refresh_token: String,
 }
 
@@ -343,6 +344,42 @@ async fn a_line_with_the_hash_of_an_old_authid_ends_it_and_what_was_sealed_of_it
         assert_eq!(app.refresh(authid).await.status, 401);
     }
     assert_eq!(app.refresh(&other).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_login_that_is_denied_is_denied_however_its_service_is_written() {
+    let (emulator, app) =
+        start(Profile::box_com(), &format!("{V2}[services.\"box.com\"]\naliases = [\"box\", \"MyBox\"]\n"));
+    let (old, token) = version_2(&emulator);
+    let spellings = [old, format!("v2:box:{token}"), format!("v2:MyBox:{token}")];
+    let logins = join_all(spellings.iter().map(|authid| app.refresh(authid))).await;
+    assert!(logins.iter().all(|answer| answer.json()["type"] == json!("box.com")), "{logins:?}");
+    assert_eq!(spent(&emulator), [token.clone()], "all three are one login");
+    assert_eq!(
+        app.refresh(&format!("v2:mybox:{token}")).await.status,
+        503,
+        "the old server told capital letters apart"
+    );
+    for authid in &spellings {
+        let digest = OldAuthId::parse(authid).unwrap().digest();
+        fs::write(app.dir.path().join("denylist"), format!("authseal-denylist 1\nlegacy {digest}\n")).unwrap();
+        let app = spawn_beside(&app);
+        for authid in &spellings {
+            assert_eq!(app.refresh(authid).await.status, 401, "{authid}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_the_old_server_s_own_encoding_is_read_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let Expected { authid, refresh_token, .. } = &expected()[0];
+    let name = &authid[..32];
+    let packed = base64::engine::general_purpose::STANDARD.encode(name);
+    fs::copy(fixture().join("tokens").join(name), folder.path().join(packed)).unwrap();
+    let (emulator, app) = start(Profile::google(), &format!("[legacy]\nv1_dir = {:?}\n", folder.path()));
+    emulator.knows(refresh_token);
+    assert!(emulator.use_access_token(&app.refresh(authid).await.access_token()));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::duplicati::Duplicati;
 use crate::emulator::Emulator;
 use crate::http;
 use crate::keyring::key;
-use authseal::app::App;
+use authseal::app::{App, LiveApp};
 use authseal::authid::{self, Envelope, Grant, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
@@ -130,13 +130,28 @@ pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
 
 /// Another server with the files of `first`, and a clock that both hold: as a second replica, or after a restart.
 pub(crate) fn spawn_beside(first: &TestApp) -> TestApp {
-    let (dir, clock) = (first.dir.clone(), first.clock.clone());
+    spawn_in(first.dir.clone(), first.clock.clone())
+}
+
+pub(crate) fn spawn_in(dir: Arc<TempDir>, clock: Clock) -> TestApp {
     let (addresses, end, thread) = serve(dir.path().into(), clock.clone());
     let keyring = Keyring::parse(&fs::read_to_string(dir.path().join("keys.toml")).unwrap()).unwrap();
     let newer = Keyring::parse(&write_keyrings().1).unwrap();
     let (base, admin) = addresses;
     let (client, newer_entry, end, thread) = (http::client(), String::new(), Some(end), Some(thread));
     TestApp { base, admin, client, clock, dir, keyring, newer, newer_entry, end, thread }
+}
+
+/// Another server with the keyring and the clock of `first`, on a disk of its own and with an empty denylist: as a replica
+/// on another machine.
+pub(crate) fn spawn_apart(first: &TestApp, tables: &str) -> TestApp {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    fs::copy(first.dir.path().join("keys.toml"), dir.path().join("keys.toml")).unwrap();
+    fs::write(dir.path().join("denylist"), "authseal-denylist 1\n").unwrap();
+    let top = format!("public_url = \"{PUBLIC_URL}\"\nlisten = [\"127.0.0.1:0\"]\nkeyring.file = \"keys.toml\"\n");
+    let proxy = "server.trusted_proxies = [\"127.0.0.1\"]\n";
+    fs::write(dir.path().join("authseal.toml"), format!("{top}{proxy}{tables}")).unwrap();
+    spawn_in(dir, first.clock.clone())
 }
 
 /// How a server is told to end.
@@ -163,9 +178,12 @@ fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHa
             let flags = flags.map(|key| (key.to_owned(), "0".to_owned())).collect();
             let system_file = dir.join("none");
             let sources = Sources { file, system_file, working_dir: dir, flags, ..Sources::default() };
-            let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
+            let load = move || Config::load_to_serve(&sources);
+            let (config, public_url) = load().unwrap_or_else(|faults| panic!("{faults}"));
+            let again = move || load().map(|(config, _)| config).map_err(|faults| vec![faults.to_string()]);
             let listeners = config.listeners.clone();
-            let server = Server::bind(App::build(config, public_url, clock).unwrap(), listeners).unwrap();
+            let app = App::build(config, public_url, clock).unwrap();
+            let server = Server::bind(LiveApp::new(app, Box::new(again)), listeners).unwrap();
             let admin = server.admin_addresses().first().map(|address| format!("http://{address}"));
             let base = format!("http://{}", server.addresses()[0]);
             let running = server.run().unwrap();

@@ -99,7 +99,7 @@ def parse(text):
     parts = text.split(":")
     if parts[0] == "v2" and len(parts) > 2:
         raise Fault("version2", read_service(parts[1]))
-    if len(parts) > 1 and re.fullmatch("[0-9A-Fa-f]{32}", parts[0]):
+    if len(parts) > 1 and re.fullmatch("[0-9A-Fa-f]{30,32}", parts[0]):
         raise Fault("version1")
     if len(parts) != 4 or parts[0] != "v3":
         raise Fault("malformed")

@@ -149,7 +149,7 @@ fn storage(settings: &Settings, report: &mut Report) -> Option<PathBuf> {
     };
     let place = match value.text.split_once("://") {
         None => value.text.as_str(),
-        Some(("file", rest)) => rest.split('?').next().unwrap_or_default(),
+        Some(("file" | "local" | "path", rest)) => rest.split('?').next().unwrap_or_default(),
         Some((kind, _)) => {
             let kind = super::report::shown(kind);
             report.add(

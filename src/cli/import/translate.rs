@@ -2,6 +2,8 @@
 //! provider here, whose facts are better than what that server knew; one with addresses of its own gets a provider of
 //! its own. What cannot be is named with its reason.
 
+mod registrations;
+
 use super::own;
 use super::report::{Became, Report, shown};
 use super::services::OldService;
@@ -9,7 +11,7 @@ use super::site::Site;
 use super::tables::{Secrets, Tables};
 use crate::authid::ServiceId;
 use crate::provider::{Catalogue, Provider, RefreshTokenPolicy, Service};
-use secrecy::{ExposeSecret, SecretString};
+use registrations::Registration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,14 +20,6 @@ pub(super) struct Made {
     pub(super) tables: Tables,
     /// By `providers.x`, `clients.x` and `services.x`: ids of old services.
     pub(super) origins: BTreeMap<String, BTreeSet<String>>,
-}
-
-/// A registration at a provider.
-struct Registration {
-    provider: Arc<Provider>,
-    client_id: String,
-    secret: SecretString,
-    tenant: Option<String>,
 }
 
 /// A provider of an operator's own.
@@ -99,11 +93,12 @@ impl<'a> Work<'a> {
     }
 
     fn service(&mut self, old: &'a OldService) -> Result<(), String> {
-        if ServiceId::parse(&old.id).is_none() {
+        let lower = old.id.to_ascii_lowercase();
+        if ServiceId::parse(&lower).is_none() {
             return Err("ids here are 1 to 32 of a-z, 0-9, `.`, `_` and `-`; its users log in again".to_owned());
         }
-        let ours = self.catalogue.find(&old.id).cloned();
-        let id = ours.as_ref().map_or(old.id.as_str(), |ours| ours.id.as_str()).to_owned();
+        let ours = self.catalogue.find(&lower).cloned();
+        let id = ours.as_ref().map_or(lower.as_str(), |ours| ours.id.as_str()).to_owned();
         if self.taken.contains(&id) {
             return Err(format!("here it is another name of {id}, and its AuthIDs work as those of {id}"));
         }
@@ -124,6 +119,16 @@ impl<'a> Work<'a> {
             None => !old.raw_token,
         };
         self.service_table(&id, old, ours.as_deref(), &provider_id);
+        if lower != old.id {
+            let ours = ours.iter().flat_map(|ours| &ours.aliases).map(ServiceId::as_str);
+            let aliases: Vec<_> = ours.chain([old.id.as_str()]).collect();
+            self.made.tables.set_list(&["services", &id, "aliases"], aliases);
+            let line = format!(
+                "service {}: ids here are in lower case: its old AuthIDs work as those of {id}",
+                shown(&old.id)
+            );
+            self.report.add(Became::Differs, line);
+        }
         self.callback(&id, old);
         self.origin(&format!("services.{id}"), old);
         self.origin(&format!("providers.{provider_id}"), old);
@@ -152,36 +157,6 @@ impl<'a> Work<'a> {
         let login = fills(&old.authorize_url, &kind.authorize_url, &facts.authorize_url)?;
         let token = fills(&old.token_url, &kind.token_url, &facts.token_url)?;
         (login == token && old.params == kind.params).then_some(login)
-    }
-
-    /// The provider's registration, or one of this service's own where another has the provider's.
-    fn register(&mut self, id: &str, old: &OldService, base: &Arc<Provider>, tenant: Option<String>) -> String {
-        let provider = base.id().to_owned();
-        let is_public = old.kind.as_ref().is_some_and(|kind| kind.public);
-        let new = Registration {
-            provider: Arc::clone(base),
-            client_id: old.client_id.clone(),
-            secret: if is_public { SecretString::default() } else { old.client_secret.clone() },
-            tenant,
-        };
-        let Some(first) = self.registrations.get(&provider) else {
-            self.registrations.insert(provider.clone(), new);
-            return provider;
-        };
-        let same_secret = first.secret.expose_secret() == new.secret.expose_secret();
-        if first.client_id != new.client_id || !same_secret {
-            let tables = &mut self.made.tables;
-            tables.set(&["services", id, "client_id"], old.client_id.as_str());
-            tables.set_secret(["services", id], "client_secret", format!("service-{id}-secret"), &old.client_secret);
-        }
-        if first.tenant != new.tenant {
-            let line = format!(
-                "service {}: it was of another tenant than the others of {provider}, and there is one tenant for all",
-                shown(&old.id)
-            );
-            self.report.add(Became::Differs, line);
-        }
-        provider
     }
 
     /// A provider with the addresses of this service; the same for all that have the same.
@@ -241,39 +216,6 @@ impl<'a> Work<'a> {
         if was != ours {
             let line = format!("service {}: its callback is {ours} here; register that at its provider", shown(id));
             self.report.add(Became::Differs, line);
-        }
-    }
-
-    /// The tables of all providers' registrations; services of theirs that were not there before are not shown.
-    fn registrations(&mut self) {
-        for (id, registration) in &self.registrations {
-            let tables = &mut self.made.tables;
-            let is_public =
-                registration.provider.settings().public_client_id.as_deref() == Some(&registration.client_id);
-            match is_public {
-                true => tables.set(&["clients", id, "enabled"], true),
-                false => tables.set(&["clients", id, "id"], registration.client_id.as_str()),
-            }
-            if !registration.secret.expose_secret().is_empty() {
-                tables.set_secret(["clients", id], "secret", format!("{id}-secret"), &registration.secret);
-            }
-            if let Some(tenant) = &registration.tenant {
-                tables.set(&["clients", id, "tenant"], tenant.as_str());
-            }
-            let of_it = |service: &&Arc<Service>| service.provider.id() == id;
-            for service in self.catalogue.all().filter(of_it) {
-                let service_id = service.id.as_str();
-                if self.taken.contains(service_id) {
-                    continue;
-                }
-                if !service.hidden {
-                    tables.set(&["services", service_id, "hidden"], true);
-                }
-                let line = format!(
-                    "service `{service_id}`: whoever knows it can log in there too, with the registration at {id}"
-                );
-                self.report.add(Became::Differs, line);
-            }
         }
     }
 

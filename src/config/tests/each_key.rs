@@ -17,6 +17,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use url::Url;
 
 /// What every row begins with; `AT` is the provider's URL.
 const BASE: &[(&str, &str)] = &[
@@ -61,6 +62,8 @@ const ROWS: &[Row] = &[
     ("keyring.text", "'keys'", &[], "keyring: Text, keys"),
     ("denylist.file", "'refused'", &[], "/refused\""),
     ("denylist.create", "true", &[], "create_denylist: true"),
+    ("denylist.replicate", "false", &[("state.store", "'redis://r:1'")], "shared: false"),
+    ("denylist.follow", "['http://10.0.0.5:9464/denylist']", &[], "follow: [\"http://10.0.0.5:9464/denylist\"]"),
     ("state.store", "'dir:kept'", &[], "/kept\")"),
     ("state.store_file", "'store'", &[], "/of-a-file\")"),
     ("state.ca_file", "'ca.pem'", &[("state.store", "'rediss://r:1'")], "/ca.pem\")"),
@@ -73,11 +76,31 @@ const ROWS: &[Row] = &[
     ("delivery.loopback", "false", &[], "loopback: false"),
     ("legacy.v2", "true", &[], "v2: true"),
     ("legacy.v1_dir", "'folder'", &[], "v1_dir: Some(\"/"),
+    (
+        "legacy.export_url",
+        "'https://h.example/export'",
+        &[("legacy.export_key", "'0123456789'"), ("state.store", "'dir:kept'")],
+        "https://h.example/export",
+    ),
+    (
+        "legacy.export_key",
+        "'0123456789'",
+        &[("legacy.export_url", "'https://h.example/export'"), ("state.store", "'dir:kept'")],
+        "export key: Some(\"0123456789\")",
+    ),
+    (
+        "legacy.export_key_file",
+        "'apikey'",
+        &[("legacy.export_url", "'https://h.example/export'"), ("state.store", "'dir:kept'")],
+        "export key: Some(\"key-of-a-file\")",
+    ),
     ("limits.invalid_authids", "7", &[], "invalid_authids: 7"),
     ("limits.provider_calls", "7", &[], "provider_calls: 7"),
     ("limits.provider_calls_in_all", "7", &[], "provider_calls_in_all: 7"),
     ("refresh.wait_seconds", "7", &[], "wait: 7s"),
     ("refresh.max_waiting", "7", &[], "most: Some(7)"),
+    ("refresh.brake_logins", "7", &[], "logins: 7"),
+    ("refresh.brake_refused", "7", &[], "refused: 7"),
     ("refresh.allow_query_authid", "true", &[], "allow_query_authid: true"),
     ("site.name", "'Example Oy'", &[], "\"name\":\"Example Oy\""),
     ("site.contact", "'help@b.example'", &[], "mailto:help@b.example"),
@@ -264,6 +287,7 @@ impl Provider {
             ("secret", "of-a-file"),
             ("store", "dir:of-a-file"),
             ("proxy", "http://of-a-file"),
+            ("apikey", "key-of-a-file"),
             ("ca.pem", &self.authority),
         ] {
             fs::write(at(name), text).unwrap();
@@ -316,6 +340,8 @@ fn built(config: &Config) -> Vec<String> {
         },
         format!("denylist: {:?}", config.denylist),
         format!("create_denylist: {:?}", config.create_denylist),
+        format!("shared: {:?}", config.replicas.shared),
+        format!("follow: {:?}", config.replicas.follow.iter().map(Url::as_str).collect::<Vec<_>>()),
         format!("access_password_file: {:?}", config.access_password_file),
         format!("store: {:?}", config.store),
         format!(
@@ -325,12 +351,13 @@ fn built(config: &Config) -> Vec<String> {
         ),
         format!("own authorities: {:?}", config.own_authorities),
         format!("delivery: {:?}", config.delivery),
-        format!("{:?}", config.patience),
+        format!("{:?} {:?}", config.patience, config.brake),
         format!("allow_query_authid: {}", config.http.allow_query_authid),
         format!("{:?}", config.rates),
         serde_json::to_string(&config.site).unwrap(),
         format!("log: {:?}", config.log),
         format!("{:?}", config.legacy),
+        format!("export key: {:?}", config.legacy.export.as_ref().map(|export| export.key.expose_secret())),
         format!("acme_challenge_dir: {:?}", config.http.acme_challenge_dir),
         format!("templates_dir: {:?}", config.templates_dir),
     ];

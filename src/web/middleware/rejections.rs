@@ -47,12 +47,13 @@ pub(in crate::web) fn write(rejection: &Rejection, request: &HttpRequest) -> Htt
 /// What Duplicati is told, by the server at `own`, when it sends this AuthID or none.
 pub(in crate::web) fn to_duplicati(rejection: &Rejection, authid: Option<SentAuthId>, own: &str) -> HttpResponse {
     let response = x_reason(rejection, rejection.duplicati_status(authid.is_some()));
-    // Duplicati puts this link behind the reason itself, but for Box.
-    if response.status() == StatusCode::UNAUTHORIZED && authid == Some(SentAuthId::ForBox) {
-        let body = format!("{}. Create a new AuthID at {own}/?type=box.com", rejection.reason);
-        return response.set_body(BoxBody::new(body));
+    match authid.and_then(SentAuthId::link).filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
+        Some(link) => {
+            let body = format!("{}. Create a new AuthID at {own}{link}", rejection.reason);
+            response.set_body(BoxBody::new(body))
+        }
+        None => response,
     }
-    response
 }
 
 /// The reason in `X-Reason`, which most backends show, and in the body, which the others do.

@@ -107,9 +107,9 @@ impl Rejection {
         Self { audience: Some(audience), ..self }
     }
 
-    /// Is about this AuthID.
+    /// Is about this AuthID, of which nothing better is known.
     pub(in crate::web) fn about(self, authid: &str) -> Self {
-        Self { authid: Some(SentAuthId::new(authid)), ..self }
+        Self { authid: self.authid.or_else(|| Some(SentAuthId::new(authid))), ..self }
     }
 
     /// Carries these headers besides.

@@ -1,0 +1,202 @@
+//! Asks duplicati/oauth-handler, which the Duplicati project hosts, for what it has of an AuthID of version 1: `GET` of its
+//! `/export` with its API key (`X-APIKey`) and the AuthID (`X-AuthID`) answers with what the provider last told of that
+//! login, and its service. What is to be remembered of it is left to `tokens`.
+//!
+//! Who holds no AuthID must not use this server to try passwords there, so wrong ones are counted, and remembered for a
+//! while. Only what that handler itself says of an AuthID, in its `X-Reason`, counts against the AuthID: a 404 without it
+//! comes from somebody in between, and nobody must be told to log in again for that.
+
+use super::export::{Export, ExportError};
+use super::old::Digest;
+use super::stored::{Stored, service_id};
+use crate::authid::ServiceId;
+use crate::clock::Clock;
+use crate::meter::Meter;
+use crate::provider::ProviderClient;
+use crate::rate_limit::Limit;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use zeroize::Zeroizing;
+
+/// How long it may take: it may have to start first, and the provider has to be asked after it.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How many are asked for at a time, how many may wait for that, and how long.
+const AT_A_TIME: usize = 8;
+const QUEUE: usize = 512;
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After a failure of the handler as a whole nobody asks it for this time.
+const REST: Duration = Duration::from_secs(2);
+/// Of how many AuthIDs it is remembered that it told nothing.
+const MOST_REFUSED: u64 = 50_000;
+/// How many AuthIDs in a minute it may not know: with one name, and in all.
+const GUESSES: u32 = 10;
+const GUESSES_IN_ALL: u32 = 300;
+/// The longest answer that is read, in bytes: some providers' tokens take several KiB.
+const MAX_BODY: usize = 64 * 1024;
+/// The longest password that is sent; it makes some of 21 characters.
+const MAX_PASSWORD: usize = 128;
+
+/// What its JSON has that is of use here.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(deserialize_with = "service_id")]
+    service: ServiceId,
+    refresh_token: SecretString,
+}
+
+/// The handler, and what it did not take.
+pub struct Handler {
+    export: Export,
+    refused: Cache<Digest, (Duration, ExportError)>,
+    /// Of those that it does not know, by name.
+    guesses: Limit<u128>,
+    guesses_in_all: Limit<()>,
+    /// Why it is not asked, and until when.
+    rest: Mutex<Option<(Duration, ExportError)>>,
+    queue: Semaphore,
+    places: Semaphore,
+    clock: Clock,
+    meter: Meter,
+}
+
+impl Handler {
+    /// Not asked yet.
+    pub fn new(export: Export, clock: Clock, meter: Meter) -> Self {
+        let refused = Cache::builder().max_capacity(MOST_REFUSED).eviction_policy(EvictionPolicy::lru()).build();
+        let (guesses, guesses_in_all) = (Limit::new(&clock), Limit::new(&clock));
+        let (queue, places) = (Semaphore::new(QUEUE), Semaphore::new(AT_A_TIME));
+        Self { export, refused, guesses, guesses_in_all, rest: Mutex::default(), queue, places, clock, meter }
+    }
+
+    /// Whether it is asked there, with that key.
+    pub fn is(&self, export: &Export) -> bool {
+        self.export.url == export.url && self.export.key.expose_secret() == export.key.expose_secret()
+    }
+
+    /// What it has for an AuthID of this digest: of this name, 30 to 32 hex digits, with this password.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub async fn ask(
+        &self,
+        providers: &ProviderClient,
+        digest: Digest,
+        name: &str,
+        password: &SecretString,
+    ) -> Result<Stored, ExportError> {
+        self.may_ask(digest)?;
+        let _waits = self.queue.try_acquire().map_err(|_| ExportError::Busy)?;
+        let place = timeout(PATIENCE, self.places.acquire()).await.ok().and_then(Result::ok);
+        let _place = place.ok_or(ExportError::Busy)?;
+        // Much may have come of others meanwhile.
+        self.may_ask(digest)?;
+        let number = u128::from_str_radix(name, 16).unwrap_or_default();
+        self.guesses_in_all.admit((), GUESSES_IN_ALL).map_err(ExportError::Guessed)?;
+        if let Err(wait) = self.guesses.admit(number, GUESSES) {
+            self.guesses_in_all.give_back(());
+            return Err(ExportError::Guessed(wait));
+        }
+        let deadline = Instant::now() + LIMIT;
+        let outcome = match self.request(providers, name, password, deadline).await {
+            Ok(request) => {
+                let fetched = timeout_at(deadline, fetch(request)).await;
+                fetched.unwrap_or(Err(ExportError::TimedOut))
+            }
+            Err(error) => Err(error),
+        };
+        self.meter.exported(outcome.as_ref().map_or_else(|error| error.label(), |_| "ok"));
+        let now = self.clock.uptime();
+        match &outcome {
+            Err(error) if error.is_guess() => {}
+            _ => {
+                self.guesses_in_all.give_back(());
+                self.guesses.give_back(number);
+            }
+        }
+        if let Err(error) = outcome {
+            match error.holds() {
+                Some(time) => self.refused.insert(digest, (now + time, error)),
+                None => *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some((now + REST, error)),
+            }
+        }
+        outcome
+    }
+
+    /// Fails as the last try did, with this AuthID or as a whole, where that was just now.
+    fn may_ask(&self, digest: Digest) -> Result<(), ExportError> {
+        let resting = || *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let still = |(until, error)| (self.clock.uptime() < until).then_some(error);
+        self.refused.get(&digest).and_then(still).or_else(|| resting().and_then(still)).map_or(Ok(()), Err)
+    }
+
+    async fn request(
+        &self,
+        providers: &ProviderClient,
+        name: &str,
+        password: &SecretString,
+        deadline: Instant,
+    ) -> Result<reqwest::RequestBuilder, ExportError> {
+        let password = password.expose_secret();
+        // It never made another one.
+        if password.len() > MAX_PASSWORD || !password.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ExportError::Unknown);
+        }
+        let secret = |text: &str| {
+            let mut value = HeaderValue::from_str(text).map_err(|_| ExportError::Unknown)?;
+            value.set_sensitive(true);
+            Ok(value)
+        };
+        let authid = Zeroizing::new(format!("{name}:{password}"));
+        let (key, authid) = (secret(self.export.key.expose_secret())?, secret(&authid)?);
+        let request = providers.elsewhere(&self.export.url, deadline).await.map_err(|_| ExportError::Unreachable)?;
+        let request = request.header("x-apikey", key).header("x-authid", authid);
+        Ok(request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity"))
+    }
+}
+
+async fn fetch(request: reqwest::RequestBuilder) -> Result<Stored, ExportError> {
+    let mut response = request.send().await.map_err(|error| unsent(&error))?;
+    let reason = response.headers().get("x-reason").and_then(|reason| reason.to_str().ok()).unwrap_or_default();
+    match (response.status().as_u16(), reason) {
+        (200, _) => {}
+        (404, "No such key" | "No such user") => return Err(ExportError::Unknown),
+        (400, "Invalid authid password") => return Err(ExportError::WrongPassword),
+        (400, "Invalid authid in query") => return Err(ExportError::Unknown),
+        (401 | 403, _) => return Err(ExportError::KeyRefused),
+        (500, "Server error") => return Err(ExportError::Fails),
+        (status, _) => return Err(ExportError::Status(status)),
+    }
+    let mut body = Zeroizing::new(Vec::with_capacity(MAX_BODY)); // never grows, so no copy is left behind
+    while let Some(chunk) = response.chunk().await.map_err(|error| unsent(&error))? {
+        if chunk.len() > MAX_BODY - body.len() {
+            return Err(ExportError::NoExport);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    read(&body)
+}
+
+/// What an answer holds. That it is an export is known by its service, which that handler puts into each.
+fn read(body: &[u8]) -> Result<Stored, ExportError> {
+    #[derive(Deserialize)]
+    struct Export {
+        #[serde(rename = "service")]
+        _service: serde::de::IgnoredAny,
+    }
+    serde_json::from_slice::<Export>(body).map_err(|_| ExportError::NoExport)?;
+    let Answer { service, refresh_token } = serde_json::from_slice(body).map_err(|_| ExportError::Unusable)?;
+    let is_token = !refresh_token.expose_secret().is_empty();
+    is_token.then_some(Stored { service_id: service, refresh_token }).ok_or(ExportError::Unusable)
+}
+
+/// Why nothing came, or not all of it.
+fn unsent(error: &reqwest::Error) -> ExportError {
+    if error.is_timeout() { ExportError::TimedOut } else { ExportError::Unreachable }
+}
