@@ -6,16 +6,22 @@
 
 mod epochs;
 mod families;
+mod file;
 mod list;
 mod metric;
+mod names;
 mod process;
+mod replication;
 mod repetition;
+mod store;
 mod waits;
 mod usage;
 mod words;
 
-pub use list::{File, METRICS};
+pub use file::File;
+pub use list::METRICS;
 pub use metric::{Kind, Label, Metric, Values};
+pub use names::Names;
 pub use repetition::Repetition;
 
 use crate::clock::{Clock, UnixTime};
@@ -23,7 +29,7 @@ use arc_swap::ArcSwap;
 use families::Families;
 use itoa::Buffer;
 use prometheus::{CounterVec, GaugeVec, HistogramVec};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,19 +41,6 @@ const OTHER: &str = "other";
 
 /// How many lines of the log were left out. Of the process, since the log begins before any meter.
 pub static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
-
-/// What labels may name beyond the words of this code.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    /// The services that are offered.
-    pub services: BTreeSet<String>,
-    /// Those that are known and not offered.
-    pub others: BTreeSet<String>,
-    /// The providers of the offered ones.
-    pub providers: BTreeSet<String>,
-    /// When the secrets of clients end, where the configuration tells.
-    pub secrets: BTreeMap<String, UnixTime>,
-}
 
 /// Counts. Clones count together.
 #[derive(Clone)]
@@ -99,29 +92,6 @@ impl Meter {
         }));
         meter.rename(names);
         meter
-    }
-
-    /// From now on these are all that a label may name. What was counted under other names stays.
-    pub fn rename(&self, names: Names) {
-        let families = &self.0.families;
-        families.begin(&names);
-        families.gauges(&list::APP_LOGINS).reset();
-        let ends = families.gauges(&list::SECRET_EXPIRES);
-        ends.reset();
-        for (client, end) in &names.secrets {
-            ends.with_label_values(&[client]).set(seconds(*end));
-        }
-        for provider in &names.providers {
-            for metric in [&list::MASS_REFUSAL, &list::SUSPENDED] {
-                families.gauge(metric, &[provider]); // 0 from the beginning
-            }
-        }
-        self.0.names.store(Arc::new(names));
-    }
-
-    /// The configuration was read again, and this came of it.
-    pub fn reloaded(&self, outcome: &'static str) {
-        self.count(&list::RELOADS, &[outcome]);
     }
 
     /// The clock that it goes by.
@@ -200,43 +170,6 @@ impl Meter {
         self.count(&list::CONNECTIONS_ENDED, &[reason]);
     }
 
-    /// There is a store of this kind.
-    pub fn has_store(&self, kind: &'static str) {
-        for verb in words::STORE_VERBS {
-            self.0.families.histogram(&list::STORE_REQUESTS, &[kind, verb]);
-            self.0.families.counter(&list::STORE_FAILURES, &[kind, verb]);
-        }
-    }
-
-    /// A store of some kind answered a request, or failed.
-    pub fn store_asked(&self, kind: &'static str, verb: &'static str, seconds: f64, well: bool) {
-        self.observe(&list::STORE_REQUESTS, &[kind, verb], seconds);
-        if !well {
-            self.count(&list::STORE_FAILURES, &[kind, verb]);
-        }
-    }
-
-    /// Fewer replicas of Redis than asked for have a record.
-    pub fn store_unacknowledged(&self) {
-        self.count(&list::STORE_UNACKNOWLEDGED, &[]);
-    }
-
-    /// Rules of other servers were written to the own denylist.
-    pub fn replicated(&self, count: usize) {
-        self.0.families.counter(&list::REPLICATION_RECEIVED, &[]).inc_by(count as f64);
-    }
-
-    /// So many pieces of revocations did not open.
-    pub fn replication_refused(&self, count: usize) {
-        self.0.families.counter(&list::REPLICATION_REFUSED, &[]).inc_by(count as f64);
-    }
-
-    /// For how many seconds a source has not been read to its end, and how many own rules it lacks.
-    pub fn replication(&self, source: &str, behind: i64, unsent: usize) {
-        self.set(&list::REPLICATION_BEHIND, &[source], seconds(behind));
-        self.set(&list::REPLICATION_UNSENT, &[source], unsent as f64);
-    }
-
     /// An exchange for a login whose refresh token changes ended.
     pub fn rotation(&self, outcome: &'static str) {
         self.count(&list::ROTATIONS, &[outcome]);
@@ -306,12 +239,6 @@ impl Meter {
 
     fn observe(&self, metric: &Metric, values: &[&str], value: f64) {
         self.0.families.histogram(metric, values).observe(value);
-    }
-
-    /// As a label has it: an id that no service has may be anybody's text.
-    fn service<'a>(&self, id: Option<&'a str>) -> &'a str {
-        let names = self.0.names.load();
-        id.filter(|id| names.services.contains(*id) || names.others.contains(*id)).unwrap_or(NONE)
     }
 }
 
