@@ -52,7 +52,7 @@ impl Service {
 
     /// The same for a login that began with this registration, though another one may make the new logins by now.
     pub fn begun_with(self: &Arc<Self>, app: Option<AppId>) -> Arc<Self> {
-        let other = self.others.iter().position(|client| Some(client.app(&self.provider)) == app);
+        let other = self.others.iter().position(|client| Some(client.app) == app);
         let Some(other) = other else { return self.clone() };
         let mut service = Self::clone(self);
         let began = service.others.remove(other);
