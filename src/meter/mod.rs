@@ -279,7 +279,12 @@ mod tests {
     fn files() -> Names {
         let [services, providers] = ["files", "example"].map(|name| BTreeSet::from([name.to_owned()]));
         let others = BTreeSet::from(["ended".to_owned()]);
-        Names { services, others, providers, secrets: BTreeMap::from([("example".to_owned(), 86_400)]) }
+        Names {
+            services,
+            others,
+            providers,
+            secrets: std::collections::BTreeMap::from([("example".to_owned(), 86_400)]),
+        }
     }
 
     fn lines(meter: &Meter, name: &str) -> Vec<String> {
