@@ -140,7 +140,7 @@ impl App {
             denylist.clone(),
             providers.clone(),
             store.clone(),
-            Settings { patience: config.patience, legacy: config.legacy },
+            Settings { patience: config.patience, brake: config.brake, legacy: config.legacy },
             clock.clone(),
             meter.clone(),
         );

@@ -24,6 +24,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     let (listeners, tls) = keys.listeners(raw.listen, raw.tls, raw.admin, &raw.server, public_url.as_ref());
     let rates = keys.rates(&raw.limits);
     let patience = keys.patience(&raw.refresh);
+    let brake = keys.brake(&raw.refresh);
     let trusted_proxies = keys.trusted_proxies(raw.server.trusted_proxies);
     let keyring = keys.keyring(raw.keyring);
     let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
@@ -80,6 +81,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         catalogue,
         rates,
         patience,
+        brake,
         legacy: Accepted { v2: raw.legacy.v2, v1_dir, export },
         site,
         log: Log { level: level.unwrap_or_default(), format: raw.log.format },

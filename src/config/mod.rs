@@ -46,7 +46,7 @@ use crate::rate_limit::Rates;
 use crate::replication::Replicas;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
-use crate::tokens::Patience;
+use crate::tokens::{BrakeSettings, Patience};
 use layers::Layers;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -98,6 +98,8 @@ pub struct Config {
     pub rates: Rates,
     /// How long requests for an access token may wait, and how many.
     pub patience: Patience,
+    /// When refusals of a provider are taken for this server's fault.
+    pub brake: BrakeSettings,
     /// Which AuthIDs of duplicati/oauth-server are served.
     pub legacy: Accepted,
     /// Who runs this server.

@@ -106,6 +106,8 @@ pub(super) struct Delivery {
 pub(super) struct Refresh {
     pub(super) wait_seconds: u64,
     pub(super) max_waiting: Option<u64>,
+    pub(super) brake_logins: u64,
+    pub(super) brake_refused: u64,
     pub(super) allow_query_authid: bool,
 }
 

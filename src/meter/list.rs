@@ -38,6 +38,16 @@ pub(super) const WAITED: Metric = counter(
     &[outcome(&words::WAITS)],
     "Requests for an access token that have waited, by how that ended.",
 );
+pub(super) const MASS_REFUSAL: Metric = gauge(
+    "authseal_mass_refusal",
+    &[label("provider", Values::Providers)],
+    "1 while a provider refuses so many logins that worked that this server's app there must be at fault.",
+);
+pub(super) const SUSPENDED: Metric = gauge(
+    "authseal_provider_suspended",
+    &[label("provider", Values::Providers)],
+    "1 while a provider answers nobody, so that it is only asked once a second whether it does again.",
+);
 pub(super) const LAST_SEEN: Metric = gauge(
     "authseal_epoch_last_seen_timestamp_seconds",
     &[EPOCH],
@@ -251,11 +261,13 @@ impl File {
 }
 
 /// All metrics.
-pub const METRICS: [&Metric; 54] = [
+pub const METRICS: [&Metric; 56] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
     &WAITED,
+    &MASS_REFUSAL,
+    &SUSPENDED,
     &LAST_SEEN,
     &LEGACY_REFRESHES,
     &LEGACY_AUTHIDS,

@@ -84,6 +84,11 @@ impl Meter {
         for (client, end) in &names.secrets {
             families.gauge(&list::SECRET_EXPIRES, &[client]).set(seconds(*end));
         }
+        for provider in &names.providers {
+            for metric in [&list::MASS_REFUSAL, &list::SUSPENDED] {
+                families.gauge(metric, &[provider]).set(0.0);
+            }
+        }
         let started = clock.now();
         families.gauge(&list::BUILD, &[env!("CARGO_PKG_VERSION")]).set(1.0);
         families.gauge(&list::STARTED, &[]).set(seconds(started));

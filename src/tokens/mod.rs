@@ -13,11 +13,14 @@
 //! | access token, asked for if need be | [`TokenService::refresh`]: `obtain` → `single_flight` → `upstream` | 6749 §6 |
 //! | the refresh token changes with it | `rotation`: record, lease, compare-and-swap | 9700 §4.14 |
 //! | what is retried, and for how long | `waiting` | |
+//! | a provider that answers nobody, or refuses everybody | `breaker`, `brake` | |
 //! | does the login still work | [`TokenService::check_upstream`] | 6749 §6 |
 //! | what an AuthID is; sealed again | [`TokenService::info`], [`TokenService::reseal`] | |
 //! | revocation, here and at the provider | [`TokenService::revoke`] | 7009 |
 
 mod apps;
+mod brake;
+mod breaker;
 mod cache;
 mod denied;
 mod error;
@@ -36,6 +39,7 @@ mod upstream;
 mod waiting;
 
 pub use apps::{AppRow, AppsView};
+pub use brake::BrakeSettings;
 pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use granted::{Granted, Source};
@@ -57,6 +61,8 @@ use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
 use apps::Apps;
+use brake::Brakes;
+use breaker::Breakers;
 use cache::{TokenCache, TokenName};
 use exported::Exported;
 use old::OldAuthIds;
@@ -88,6 +94,8 @@ struct Inner {
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     old: OldAuthIds,
+    brakes: Brakes,
+    breakers: Breakers,
     room: Room,
     loops: Loops<TokenName, Arc<AccessToken>>,
     /// Of all waiting, but not of calls under way.
@@ -111,7 +119,7 @@ impl TokenService {
         clock: Clock,
         meter: Meter,
     ) -> Self {
-        let Settings { patience, legacy: Accepted { v2, v1_dir, export } } = settings;
+        let Settings { patience, brake, legacy: Accepted { v2, v1_dir, export } } = settings;
         let exported =
             export.map(|export| Exported::new(export, store.clone(), keyring.clone(), &clock, meter.clone()));
         let old = OldAuthIds {
@@ -132,6 +140,8 @@ impl TokenService {
             flights: Flights::new(),
             patience,
             old,
+            brakes: Brakes::new(brake, clock.clone(), meter.clone()),
+            breakers: Breakers::new(clock.clone(), meter.clone()),
             room: Room::new(patience.most, meter.clone()),
             loops: Loops::new(ending.clone()),
             ending,

@@ -1,5 +1,6 @@
 //! An AuthID that opened, sealed or old, and which of them are served.
 
+use super::brake::BrakeSettings;
 use super::waiting::Patience;
 use crate::authid::Grant;
 use crate::legacy::{Accepted, Version};
@@ -50,6 +51,8 @@ impl Opened {
 pub struct Settings {
     /// How long clients are kept waiting.
     pub patience: Patience,
+    /// When refusals of a provider are taken for this server's fault.
+    pub brake: BrakeSettings,
     /// Which old AuthIDs are served.
     pub legacy: Accepted,
 }

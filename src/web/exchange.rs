@@ -47,7 +47,8 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     }
     let span = request_id::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
-    let outcome = app.tokens().refresh(&opened, deadline).instrument(span.clone()).await;
+    let address = client::of(request, app).address;
+    let outcome = app.tokens().refresh(&opened, deadline, address).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(ExchangeError::label, |granted| granted.source.label()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));

@@ -172,6 +172,20 @@ def client_refused(start):
     return refreshed(machine, machine.authid(1), failed)
 
 
+def mass_refusal(start):
+    machine = start("refresh.brake_logins = 4\nrefresh.brake_refused = 2")
+    Moody.mood = lambda _: (200, {"access_token": "at", "token_type": "bearer", "expires_in": 1})
+    authids = [machine.authid(1) for _ in range(5)]
+    for authid in authids:
+        answered(200)(machine.refresh(authid))
+    before = Scrape(machine)
+    Moody.mood = lambda _: (400, {"error": "invalid_grant"})
+    # When its access token has ended.
+    until(lambda: machine.refresh(authids[0])[0] == 401)
+    answered(503)(machine.refresh(authids[1]))
+    return before, Scrape(machine)
+
+
 def export_refused(start):
     class Refuses(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -400,6 +414,7 @@ def log_lines_dropped(start):
 SCENARIOS = {
     "AuthsealAbsent": absent,
     "AuthsealClientRefused": client_refused,
+    "AuthsealMassRefusal": mass_refusal,
     "AuthsealExportRefused": export_refused,
     "AuthsealFault": not_durable,
     "AuthsealStoreFailing": store_failing,
