@@ -56,7 +56,6 @@ use crate::authid::{self, AppId, AuthId, Envelope, Grant, GrantId, ParseError, R
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
-use crate::legacy::{Accepted, Folder};
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
@@ -64,13 +63,12 @@ use apps::Apps;
 use brake::Brakes;
 use breaker::Breakers;
 use cache::{TokenCache, TokenName};
-use exported::Exported;
 use old::OldAuthIds;
 use repeats::Repeats;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
 use single_flight::Flights;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
@@ -119,15 +117,8 @@ impl TokenService {
         clock: Clock,
         meter: Meter,
     ) -> Self {
-        let Settings { patience, brake, legacy: Accepted { v2, v1_dir, export } } = settings;
-        let exported =
-            export.map(|export| Exported::new(export, store.clone(), keyring.clone(), &clock, meter.clone()));
-        let old = OldAuthIds {
-            v2,
-            folder: v1_dir.map(|path| Arc::new(Folder::new(path, clock.clone()))),
-            exported: exported.map(Arc::new),
-            seen: Mutex::default(),
-        };
+        let Settings { patience, brake, legacy } = settings;
+        let old = OldAuthIds::new(legacy, &store, &keyring, &clock, &meter);
         let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
         let ending = CancellationToken::new();
         Self(Arc::new(Inner {

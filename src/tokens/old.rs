@@ -7,9 +7,12 @@
 use super::exported::Exported;
 use super::{ExchangeError, Inner, Opened, Seal, TokenService};
 use crate::authid::{Grant, GrantId, ParseError, ServiceId, strip};
-use crate::clock::{UnixTime, rfc3339};
+use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::denylist::Denied;
-use crate::legacy::{ExportError, Folder, FolderError, OldAuthId, StoredError, Version};
+use crate::keyring_file::LiveKeyring;
+use crate::legacy::{Accepted, ExportError, Folder, FolderError, OldAuthId, StoredError, Version};
+use crate::meter::Meter;
+use crate::store::Store;
 use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
@@ -20,15 +23,15 @@ const MOST_SEEN: usize = 200_000;
 
 /// Which old AuthIDs are taken, and which have come.
 pub(super) struct OldAuthIds {
-    pub(super) v2: bool,
-    pub(super) folder: Option<Arc<Folder>>,
+    v2: bool,
+    folder: Option<Arc<Folder>>,
     pub(super) exported: Option<Arc<Exported>>,
-    pub(super) seen: Mutex<Seen>,
+    seen: Mutex<Seen>,
 }
 
 /// Those that brought an access token.
 #[derive(Default)]
-pub(super) struct Seen {
+struct Seen {
     grants: HashSet<GrantId>,
     rows: BTreeMap<(ServiceId, Version), (u64, UnixTime)>,
 }
@@ -72,6 +75,23 @@ pub struct OldRow {
 }
 
 impl OldAuthIds {
+    pub(super) fn new(
+        accepted: Accepted,
+        store: &Arc<Store>,
+        keyring: &Arc<LiveKeyring>,
+        clock: &Clock,
+        meter: &Meter,
+    ) -> Self {
+        let Accepted { v2, v1_dir, export } = accepted;
+        let exported = |export| Exported::new(export, store.clone(), keyring.clone(), clock, meter.clone());
+        Self {
+            v2,
+            folder: v1_dir.map(|path| Arc::new(Folder::new(path, clock.clone()))),
+            exported: export.map(|export| Arc::new(exported(export))),
+            seen: Mutex::default(),
+        }
+    }
+
     /// An AuthID of a version that is taken.
     fn parse(&self, text: &str) -> Option<OldAuthId> {
         OldAuthId::parse(text).filter(|old| self.takes(old.version()))
