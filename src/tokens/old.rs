@@ -9,10 +9,7 @@ use super::{ExchangeError, Inner, Opened, Seal, TokenService};
 use crate::authid::{Grant, GrantId, ParseError, ServiceId, strip};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::denylist::Denied;
-use crate::keyring_file::LiveKeyring;
-use crate::legacy::{Accepted, ExportError, Folder, FolderError, OldAuthId, StoredError, Version};
-use crate::meter::Meter;
-use crate::store::Store;
+use crate::legacy::{Accepted, Export, ExportError, Folder, FolderError, OldAuthId, StoredError, Version};
 use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
@@ -22,11 +19,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 const MOST_SEEN: usize = 200_000;
 
 /// Which old AuthIDs are taken, and which have come.
+#[derive(Clone)]
 pub(super) struct OldAuthIds {
     v2: bool,
     folder: Option<Arc<Folder>>,
     pub(super) exported: Option<Arc<Exported>>,
-    seen: Mutex<Seen>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// Those that brought an access token.
@@ -75,21 +73,23 @@ pub struct OldRow {
 }
 
 impl OldAuthIds {
+    /// Those of `before` stay where they are the same, with what was counted and remembered there; `export` makes another.
     pub(super) fn new(
         accepted: Accepted,
-        store: &Arc<Store>,
-        keyring: &Arc<LiveKeyring>,
+        before: Option<&Self>,
+        export: impl FnOnce(Export) -> Exported,
         clock: &Clock,
-        meter: &Meter,
     ) -> Self {
-        let Accepted { v2, v1_dir, export } = accepted;
-        let exported = |export| Exported::new(export, store.clone(), keyring.clone(), clock, meter.clone());
-        Self {
-            v2,
-            folder: v1_dir.map(|path| Arc::new(Folder::new(path, clock.clone()))),
-            exported: export.map(|export| Arc::new(exported(export))),
-            seen: Mutex::default(),
-        }
+        let folder = accepted.v1_dir.map(|path| {
+            let same = before.and_then(|before| before.folder.clone()).filter(|folder| folder.path() == path);
+            same.unwrap_or_else(|| Arc::new(Folder::new(path, clock.clone())))
+        });
+        let exported = accepted.export.map(|to| {
+            let same = before.and_then(|before| before.exported.clone()).filter(|exported| exported.asks(&to));
+            same.unwrap_or_else(|| Arc::new(export(to)))
+        });
+        let seen = before.map(|before| before.seen.clone()).unwrap_or_default();
+        Self { v2: accepted.v2, folder, exported, seen }
     }
 
     /// An AuthID of a version that is taken.

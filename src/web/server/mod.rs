@@ -5,7 +5,7 @@ mod admin;
 mod redirect;
 pub(in crate::web) mod running;
 
-use crate::app::App;
+use crate::app::LiveApp;
 use crate::config::Listeners;
 use crate::socket::{self, Crowd};
 use crate::web::middleware;
@@ -68,7 +68,7 @@ fn bind_ipv6_alone(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Everything from a request to its answer, without a listener.
 pub fn service(
-    app: web::Data<App>,
+    live: web::Data<LiveApp>,
 ) -> actix_web::App<
     impl ServiceFactory<
         ServiceRequest,
@@ -78,9 +78,9 @@ pub fn service(
         InitError = (),
     >,
 > {
-    let meter = app.meter().clone();
+    let meter = live.load().meter().clone();
     actix_web::App::new()
-        .app_data(app)
+        .app_data(live)
         .app_data(web::PayloadConfig::new(MAX_FORM))
         .wrap(from_fn(middleware::wrap))
         .configure(|config| routes::routes(config, &meter))
@@ -92,7 +92,7 @@ pub struct Server {
     public: Vec<TcpListener>,
     redirect: Vec<TcpListener>,
     admin: Vec<TcpListener>,
-    app: web::Data<App>,
+    live: web::Data<LiveApp>,
     /// One worker for each processor.
     workers: usize,
     max_connections: usize,
@@ -105,7 +105,7 @@ impl Server {
     ///
     /// # Errors
     /// Names the address that cannot be had.
-    pub fn bind(app: App, listeners: Listeners) -> io::Result<Self> {
+    pub fn bind(app: impl Into<LiveApp>, listeners: Listeners) -> io::Result<Self> {
         let at = |there: &str, addresses: &[SocketAddr]| {
             addresses.iter().map(|address| listen_for(there, *address)).collect::<io::Result<Vec<_>>>()
         };
@@ -116,13 +116,13 @@ impl Server {
     }
 
     /// Listens on `public`, which are there already, and at none of the addresses that `listeners` names.
-    pub fn on(app: App, public: Vec<TcpListener>, listeners: Listeners) -> Self {
+    pub fn on(app: impl Into<LiveApp>, public: Vec<TcpListener>, listeners: Listeners) -> Self {
         let workers = available_parallelism().map_or(1, NonZeroUsize::get);
         let max_connections = socket::max_connections(listeners.max_connections, workers);
-        app.tokens().set_connections(max_connections);
-        let app = web::Data::new(app);
+        let live = web::Data::new(app.into());
+        live.load().tokens().set_connections(max_connections);
         let Listeners { drain, admin_names, .. } = listeners;
-        Self { public, redirect: Vec::new(), admin: Vec::new(), app, workers, max_connections, drain, admin_names }
+        Self { public, redirect: Vec::new(), admin: Vec::new(), live, workers, max_connections, drain, admin_names }
     }
 
     /// How many connections there may be at one time, over all listeners.
@@ -131,8 +131,8 @@ impl Server {
     }
 
     /// What it serves.
-    pub fn app(&self) -> web::Data<App> {
-        self.app.clone()
+    pub fn live(&self) -> web::Data<LiveApp> {
+        self.live.clone()
     }
 
     /// Where it listens really.
@@ -155,32 +155,33 @@ impl Server {
     /// # Errors
     /// When the listeners cannot be used.
     pub fn run(self) -> io::Result<Running> {
-        let Self { public: listeners, redirect, admin, app, workers, max_connections, drain, admin_names } = self;
+        let Self { public: listeners, redirect, admin, live, workers, max_connections, drain, admin_names } = self;
         let beside = (max_connections / BESIDE).max(1);
         let taken = beside * [&redirect, &admin].into_iter().filter(|listeners| !listeners.is_empty()).count();
+        let app = live.load();
         let tls =
             app.certificate().map(|certificate| certificate.server_config()).transpose().map_err(io::Error::other)?;
-        let public = crowd("public", max_connections - taken, &app);
-        let served = app.clone();
+        let public = crowd("public", max_connections - taken, &live);
+        let served = live.clone();
         let server = socket::serve(move || service(served.clone()), listeners, tls, &public, workers, FINISH)?;
         let public = Listening::start(server, public);
         let mut others = Vec::new();
         if !redirect.is_empty() {
-            let crowd = crowd("redirect", beside, &app);
-            others.push(Listening::start(redirect::server(app.clone(), redirect, &crowd)?, crowd));
+            let crowd = crowd("redirect", beside, &live);
+            others.push(Listening::start(redirect::server(live.clone(), redirect, &crowd)?, crowd));
         }
         if !admin.is_empty() {
-            let crowd = crowd("admin", beside, &app);
-            others.push(Listening::start(admin::server(app.clone(), admin, admin_names, &crowd)?, crowd));
+            let crowd = crowd("admin", beside, &live);
+            others.push(Listening::start(admin::server(live.clone(), admin, admin_names, &crowd)?, crowd));
         }
-        Ok(Running::start(public, others, app, drain))
+        Ok(Running::start(public, others, live, drain))
     }
 }
 
 /// The connections of a listener. The operator's own proxies may have any share of them.
-fn crowd(listener: &'static str, max: usize, app: &web::Data<App>) -> Arc<Crowd> {
-    let proxies = app.clone();
-    Crowd::new(listener, max, move |peer| proxies.http().trusts(peer), app.meter().clone())
+fn crowd(listener: &'static str, max: usize, live: &web::Data<LiveApp>) -> Arc<Crowd> {
+    let proxies = live.clone();
+    Crowd::new(listener, max, move |peer| proxies.load().http().trusts(peer), live.load().meter().clone())
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

@@ -2,7 +2,7 @@
 //! in every response, and keeps serving until balancers have seen it; then it takes no more, and finishes what is under
 //! way.
 
-use crate::app::App;
+use crate::app::LiveApp;
 use crate::socket::Crowd;
 use actix_web::dev::{self, ServerHandle};
 use actix_web::web;
@@ -22,7 +22,7 @@ pub struct Running {
     public: Listening,
     /// What answers to the last: for operators, and for those who come by http.
     beside: Vec<Listening>,
-    app: web::Data<App>,
+    live: web::Data<LiveApp>,
     /// How long it continues to serve after being told to end.
     drain: Duration,
 }
@@ -49,10 +49,10 @@ impl Running {
     pub(in crate::web) fn start(
         public: Listening,
         beside: Vec<Listening>,
-        app: web::Data<App>,
+        live: web::Data<LiveApp>,
         drain: Duration,
     ) -> Self {
-        Self { public, beside, app, drain }
+        Self { public, beside, live, drain }
     }
 
     /// Waits for an end that nobody asked for.
@@ -67,13 +67,15 @@ impl Running {
     /// Ends it without losing anything: whoever waits is answered at once, and it serves for [`Listeners::drain`](crate::config::Listeners::drain) more, then finishes what is under way, detached
     /// calls to providers included, in 25 s at most, and tries for 5 s more to write down what they brought. The admin listener answers to the last.
     pub async fn drain(&self) {
-        self.app.health().drain();
-        self.app.tokens().end_waiting();
+        // What is under way belongs to every configuration alike.
+        let app = self.live.load();
+        app.health().drain();
+        app.tokens().end_waiting();
         sleep(self.drain).await;
         let end = Instant::now() + FINISH;
         self.public.crowd.leave();
         let answered = timeout_at(end, self.public.handle.stop(true)).await.is_ok();
-        let settled = self.app.tokens().settle(end.saturating_duration_since(Instant::now())).await;
+        let settled = app.tokens().settle(end.saturating_duration_since(Instant::now())).await;
         if !(answered && settled) {
             tracing::warn!("not everything under way was finished in time");
         }
