@@ -106,7 +106,9 @@ mod tests {
     #[test]
     fn of_a_provider_the_last_good_and_the_last_bad_call_are_known() {
         let providers = Providers::default();
-        [("ok", 1), ("busy", 2), ("refused", 3), ("timed_out", 4)].map(|(word, at)| providers.called("box", word, at));
+        for (word, at) in [("ok", 1), ("busy", 2), ("refused", 3), ("timed_out", 4)] {
+            providers.called("box", word, at);
+        }
         let calls = &providers.all()["box"];
         assert_eq!((calls.well, calls.failed), (Some(3), Some((4, "timed_out"))));
     }
