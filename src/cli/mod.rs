@@ -28,6 +28,7 @@ mod man;
 mod online_check;
 mod password;
 mod providers;
+mod reload;
 mod remotes;
 mod replicas;
 mod serve;
@@ -43,6 +44,7 @@ use crate::denylist::DenylistError;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use config_args::{ConfigFile, Configured};
+use reload::NotReloaded;
 use std::process::ExitCode;
 use std::time::Duration;
 use thiserror::Error;
@@ -86,6 +88,9 @@ enum Command {
     /// List the services: which are offered, and what the others need
     #[command(after_help = providers::EXAMPLES)]
     Providers(providers::Providers),
+    /// Have a running server take up its changed configuration, and say what came of that
+    #[command(after_help = reload::EXAMPLES)]
+    Reload(reload::Reload),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -175,6 +180,7 @@ pub fn main() -> ExitCode {
         Command::Import(command) => import::run(&command),
         Command::Check(configured) => check::check(&configured),
         Command::Providers(providers) => providers::providers(&providers),
+        Command::Reload(reload) => reload::reload(&reload),
         Command::Config(command) => config::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Authid(command) => authid::run(&command),
@@ -203,14 +209,19 @@ fn to_do(faults: &ConfigErrors, is_check: bool) -> String {
     format!("Fix {them}{then}. {DOCS}/configuration.md explains every key.")
 }
 
-/// 2 for what has to be fixed before another try, the same as clap's own for what it cannot read; 1 for the rest.
+/// 2 for what has to be fixed before another try, the same as clap's own for what it cannot read; 3 for a
+/// reload that needs a restart; 1 for the rest.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     let faulty = |error: &DenylistError| matches!(error, DenylistError::Faulty(..));
     let to_mend = error.is::<UsageError>()
         || error.is::<ConfigErrors>()
         || error.is::<StartupError>()
         || error.downcast_ref().is_some_and(faulty);
-    ExitCode::from(if to_mend { 2 } else { 1 })
+    match error.downcast_ref::<NotReloaded>() {
+        Some(NotReloaded { needs_restart: true, .. }) => ExitCode::from(3),
+        Some(_) => ExitCode::from(2),
+        None => ExitCode::from(if to_mend { 2 } else { 1 }),
+    }
 }
 
 /// Runs a future on the runtime that everything runs on: provider calls outlive the request that began them.

@@ -1,12 +1,12 @@
 //! `authseal serve`: starts the server, and ends it by signals: SIGTERM after everything under way is done, SIGINT at
-//! once. SIGHUP reads all files again, SIGUSR2 hands over to a new process.
+//! once. SIGHUP reads all files again, the configuration too; SIGUSR2 hands over to a new process.
 
 use super::import::{self, Report};
 use super::supervisor::{self, Supervisor};
 use super::{Configured, UsageError, block_on, log, successor};
-use crate::app::App;
+use crate::app::{App, LiveApp};
 use crate::clock::Clock;
-use crate::config::{Config, KeyringSource};
+use crate::config::{Config, ConfigErrors, KeyringSource};
 use crate::denylist::Denylist;
 use crate::socket::{self, Handed, Sockets};
 use crate::watch;
@@ -31,7 +31,7 @@ Examples:
   authseal serve --oauth-server-env --dir /var/lib/authseal -- \\
       run --hostname oauth.example.com";
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct Serve {
     #[command(flatten)]
     configured: Configured,
@@ -62,6 +62,14 @@ impl Serve {
             _ => Ok((config, public_url, report)),
         }
     }
+
+    /// The same for a server that runs; its faults, a line each.
+    fn load_again(&self) -> Result<Config, Vec<String>> {
+        self.load().map(|(config, ..)| config).map_err(|error| match error.downcast_ref::<ConfigErrors>() {
+            Some(faults) => faults.all().iter().map(ToString::to_string).collect(),
+            None => vec![format!("{error:#}")],
+        })
+    }
 }
 
 pub(super) fn serve(serve: &Serve) -> anyhow::Result<()> {
@@ -86,8 +94,9 @@ pub(super) fn serve(serve: &Serve) -> anyhow::Result<()> {
         let app = App::build(config, public_url, Clock::system())?;
         starts(file.as_deref(), &app);
         let tls = app.certificate().is_some();
+        let serve = serve.clone();
         let supervisor = Supervisor::new(handed.predecessor());
-        let server = Server::bind(app, listeners, handed)?;
+        let server = Server::bind(LiveApp::new(app, Box::new(move || serve.load_again())), listeners, handed)?;
         // Before anybody reads where it listens and sends one.
         let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
         let signals = Signals::new(if attended { Hangup::Ends } else { Hangup::Reloads })?;
@@ -174,12 +183,13 @@ impl Signals {
 }
 
 /// Answers until told to end: SIGTERM lets nothing be lost, SIGINT waits for nothing, and neither does the end of the
-/// terminal. Without one, all files are read again on SIGHUP. On SIGUSR2 a new process takes its place.
+/// terminal. Without one, all files are read again on SIGHUP, one time after the other. On SIGUSR2 a new process takes its
+/// place.
 pub(super) async fn run(server: Server, signals: Signals, supervisor: Supervisor) -> anyhow::Result<()> {
-    let app = server.app();
+    let live = server.live().into_inner();
     let supervisor = Arc::new(supervisor);
     let Signals { hangup, mut hangups, mut upgrades, mut terminations, mut interrupts } = signals;
-    let meter = app.meter().clone();
+    let meter = live.load().meter().clone();
     let told = supervisor.clone();
     let mut hung_up = tokio::spawn(async move {
         while hangups.recv().await.is_some() {
@@ -188,7 +198,10 @@ pub(super) async fn run(server: Server, signals: Signals, supervisor: Supervisor
             }
             tracing::info!("SIGHUP: reading all files again");
             told.reloading();
-            app.reload();
+            let live = live.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || live.reload()).await {
+                tracing::error!(%error, "reading the configuration again ran into a defect of authseal; please report it");
+            }
             told.ready();
         }
     });

@@ -52,6 +52,8 @@ pub(super) struct HttpClient {
     /// Those of providers that have authorities of their own, by provider.
     own: Arc<HashMap<String, Clients>>,
     proxy: Option<Url>,
+    /// What they were made of.
+    fingerprint: [u8; 32],
     names: DnsCache,
     clock: Clock,
     meter: Meter,
@@ -67,11 +69,12 @@ struct Clients {
 
 impl HttpClient {
     pub(super) fn new<'a>(
-        providers: impl Iterator<Item = &'a Provider>,
+        providers: impl Iterator<Item = &'a Provider> + Clone,
         outbound: &Outbound,
         clock: Clock,
         meter: Meter,
     ) -> Result<Self, SetupError> {
+        let fingerprint = outbound.fingerprint(&providers.clone().filter_map(Provider::own_authorities).collect())?;
         let names = DnsCache::new(clock.clone());
         let clients = |own: Option<&Path>| {
             let tls = trusting(outbound.ca_file.as_deref().into_iter().chain(own))?;
@@ -81,11 +84,24 @@ impl HttpClient {
             };
             Ok::<_, SetupError>(Clients { public: connecting(true)?, anywhere: connecting(false)? })
         };
-        let own = providers.filter_map(|provider| Some((provider.id.clone(), provider.settings.ca_file.as_deref()?)));
-        let own = own.map(|(id, file)| Ok((id, clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
+        let own = providers.filter_map(Provider::own_authorities);
+        let own = own.map(|(id, file)| Ok((id.to_owned(), clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
         let clients = clients(None)?;
         let proxy = outbound.proxy_url();
-        Ok(Self { clients, own: Arc::new(own), proxy, names, clock, meter })
+        Ok(Self { clients, own: Arc::new(own), proxy, fingerprint, names, clock, meter })
+    }
+
+    /// The same clients, unless these providers are called in another way.
+    pub(super) fn with<'a>(
+        &self,
+        providers: impl Iterator<Item = &'a Provider> + Clone,
+        outbound: &Outbound,
+    ) -> Result<Self, SetupError> {
+        let own = providers.clone().filter_map(Provider::own_authorities).collect();
+        if self.fingerprint == outbound.fingerprint(&own)? {
+            return Ok(self.clone());
+        }
+        Self::new(providers, outbound, self.clock.clone(), self.meter.clone())
     }
 
     fn builder(tls: rustls::ClientConfig, outbound: &Outbound) -> reqwest::ClientBuilder {

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::meter::Meter;
 use std::collections::{HashMap, HashSet};
 use std::mem;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A login counts as one that worked lately for as long as this, and up to twice as long: over a weekend. The brake is on
@@ -39,10 +39,11 @@ pub struct BrakeSettings {
     pub refused: usize,
 }
 
-/// The brakes of all registrations.
+/// The brakes of all registrations. Clones share all but the settings.
+#[derive(Clone)]
 pub(super) struct Brakes {
     settings: BrakeSettings,
-    apps: Mutex<HashMap<AppId, App>>,
+    apps: Arc<Mutex<HashMap<AppId, App>>>,
     clock: Clock,
     meter: Meter,
 }
@@ -80,7 +81,12 @@ struct Sample {
 
 impl Brakes {
     pub(super) fn new(settings: BrakeSettings, clock: Clock, meter: Meter) -> Self {
-        Self { settings, apps: Mutex::default(), clock, meter }
+        Self { settings, apps: Arc::default(), clock, meter }
+    }
+
+    /// The same brakes by other settings.
+    pub(super) fn with_settings(&self, settings: BrakeSettings) -> Self {
+        Self { settings, ..self.clone() }
     }
 
     /// Whether a login is not to be tried now. If it is, it may be as a probe, and counts as one.

@@ -46,7 +46,9 @@ const ADDRESS_PART: usize = 4;
 
 /// The places of those who wait.
 pub(super) struct Room {
+    /// 0: half of the connections.
     most: AtomicUsize,
+    connections: AtomicUsize,
     taken: AtomicUsize,
     by: Mutex<HashMap<Holder, usize>>,
     meter: Meter,
@@ -69,20 +71,32 @@ pub(super) struct Place<'a> {
 impl Room {
     pub(super) fn new(most: Option<usize>, meter: Meter) -> Self {
         Self {
-            most: AtomicUsize::new(most.unwrap_or(usize::MAX)),
+            most: AtomicUsize::new(most.unwrap_or_default()),
+            connections: AtomicUsize::new(usize::MAX),
             taken: AtomicUsize::new(0),
             by: Mutex::default(),
             meter,
         }
     }
 
-    pub(super) fn set_most(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
+    pub(super) fn set_most(&self, most: Option<usize>) {
+        self.most.store(most.unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    pub(super) fn set_connections(&self, connections: usize) {
+        self.connections.store(connections, Ordering::Relaxed);
+    }
+
+    fn most(&self) -> usize {
+        match self.most.load(Ordering::Relaxed) {
+            0 => self.connections.load(Ordering::Relaxed) / 2,
+            most => most,
+        }
     }
 
     /// A place in the first one of so many parts of the room, for one of whom nobody knows who it is.
     pub(super) fn enter(&self, parts: usize) -> Option<Place<'_>> {
-        let most = self.most.load(Ordering::Relaxed).div_ceil(parts);
+        let most = self.most().div_ceil(parts);
         let more = |taken| (taken < most).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         self.meter.waiting(1.0);
@@ -92,7 +106,7 @@ impl Room {
     /// A place for a login of a client, if its address is known, as long as they leave some to others.
     pub(super) fn enter_as(&self, login: GrantId, address: Option<ClientNet>) -> Option<Place<'_>> {
         let mut place = self.enter(1)?;
-        let of_address = (self.most.load(Ordering::Relaxed) / ADDRESS_PART).max(LOGIN_PLACES);
+        let of_address = (self.most() / ADDRESS_PART).max(LOGIN_PLACES);
         let holders =
             [Some((Holder::Login(login), LOGIN_PLACES)), address.map(|net| (Holder::Address(net), of_address))];
         let mut by = lock(&self.by);
@@ -537,7 +551,8 @@ mod tests {
         assert!(others.len() == 14 && shown(&room));
         drop((some, others));
         assert!(room.enter(8).is_some() && !shown(&room));
-        room.set_most(0);
-        assert!(room.enter(1).is_none());
+        room.set_most(None);
+        room.set_connections(33);
+        assert_eq!(std::iter::from_fn(|| room.enter(1)).map(std::mem::forget).count(), 16, "half of the connections");
     }
 }

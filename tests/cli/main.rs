@@ -23,6 +23,7 @@ mod legacy;
 mod log;
 mod online;
 mod reload;
+mod reload_configuration;
 mod replica;
 mod starved;
 mod status;

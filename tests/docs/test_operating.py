@@ -335,3 +335,13 @@ def test_every_block_is_run():
     source = Path(__file__).read_text()
     left = [heading for heading in list(sections())[1:] if f'sections()["{heading}"]' not in source]
     assert not left, f"no test runs the blocks below {left}"
+
+
+def test_changing_the_configuration_while_it_runs(machine, run):
+    authid = machine.authid(1)
+    assert machine.works(authid)
+    toml = machine.folder / "authseal.toml"
+    toml.write_text(toml.read_text() + '[site]\nname = "Backup Club"\n')
+    printed = run(sections()["Change the configuration while it runs"], FOLDER=str(machine.folder))
+    assert printed.endswith("reloaded; changed:\n  site.name\n"), printed
+    assert machine.works(authid)

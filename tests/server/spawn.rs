@@ -6,7 +6,7 @@ use crate::duplicati::Duplicati;
 use crate::emulator::Emulator;
 use crate::http;
 use crate::keyring::key;
-use authseal::app::App;
+use authseal::app::{App, LiveApp};
 use authseal::authid::{self, Envelope, Grant, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
@@ -179,10 +179,12 @@ fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHa
             let flags = flags.map(|key| (key.to_owned(), "0".to_owned())).collect();
             let system_file = dir.join("none");
             let sources = Sources { file, system_file, working_dir: dir, flags, ..Sources::default() };
-            let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
+            let load = move || Config::load_to_serve(&sources);
+            let (config, public_url) = load().unwrap_or_else(|faults| panic!("{faults}"));
+            let again = move || load().map(|(config, _)| config).map_err(|faults| vec![faults.to_string()]);
             let listeners = config.listeners.clone();
-            let server =
-                Server::bind(App::build(config, public_url, clock).unwrap(), listeners, Handed::default()).unwrap();
+            let app = App::build(config, public_url, clock).unwrap();
+            let server = Server::bind(LiveApp::new(app, Box::new(again)), listeners, Handed::default()).unwrap();
             let admin = server.admin_addresses().first().map(|address| format!("http://{address}"));
             let base = format!("http://{}", server.addresses()[0]);
             let running = server.run().unwrap();

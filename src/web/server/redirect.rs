@@ -1,13 +1,14 @@
 //! The listener for plain http where this server speaks https itself: browsers are redirected, and nobody else is. What
 //! was sent with an AuthID has been readable on its way; to redirect it would keep that from being noticed.
 
-use crate::app::App;
+use crate::app::{App, LiveApp};
 use crate::authid::ServiceId;
 use crate::socket::{Crowd, Listener, Pulse, serve};
 use crate::web::audience::AUTHID_HEADER;
 use crate::web::handlers::{acme, probes};
 use crate::web::middleware;
 use crate::web::middleware::{https_and_host, oauth_url, rejections};
+use crate::web::pin::pin;
 use crate::web::request::form;
 use crate::web::response::rejection::Rejection;
 use crate::web::server::running::FINISH;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 /// A server that does this; one worker does.
 pub(in crate::web) fn server(
-    app: web::Data<App>,
+    live: web::Data<LiveApp>,
     listeners: Vec<Listener>,
     crowd: &Arc<Crowd>,
     pulse: &Pulse,
@@ -34,7 +35,7 @@ pub(in crate::web) fn server(
             .add((header::CONTENT_SECURITY_POLICY, middleware::CSP))
             .add((header::REFERRER_POLICY, "no-referrer"));
         actix_web::App::new()
-            .app_data(app.clone())
+            .app_data(live.clone())
             .wrap(from_fn(at_the_door))
             .wrap(headers)
             .route("/.well-known/acme-challenge/{token}", web::get().to(acme::acme))
@@ -49,6 +50,7 @@ async fn at_the_door(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    pin(&mut request);
     https_and_host::fold(&mut request);
     oauth_url::read(&mut request);
     match request.app_data::<web::Data<App>>() {

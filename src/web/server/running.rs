@@ -2,7 +2,7 @@
 //! in every response, and keeps serving until balancers have seen it; then it takes no more, and finishes what is under
 //! way.
 
-use crate::app::App;
+use crate::app::LiveApp;
 use crate::socket::Crowd;
 use actix_web::dev::{self, ServerHandle};
 use actix_web::web;
@@ -27,7 +27,7 @@ pub struct Running {
     public: Listening,
     /// What answers to the last: for operators, and for those who come by http.
     beside: Vec<Listening>,
-    app: web::Data<App>,
+    live: web::Data<LiveApp>,
     /// How long it continues to serve after being told to end.
     drain: Duration,
     /// Its sockets stay open without it.
@@ -56,11 +56,11 @@ impl Running {
     pub(in crate::web) fn start(
         public: Listening,
         beside: Vec<Listening>,
-        app: web::Data<App>,
+        live: web::Data<LiveApp>,
         drain: Duration,
         kept: bool,
     ) -> Self {
-        Self { public, beside, app, drain, kept }
+        Self { public, beside, live, drain, kept }
     }
 
     /// Waits for an end that nobody asked for.
@@ -98,8 +98,9 @@ impl Running {
     }
 
     fn announce(&self) {
-        self.app.health().drain();
-        self.app.tokens().end_waiting();
+        let app = self.live.load();
+        app.health().drain();
+        app.tokens().end_waiting();
     }
 
     async fn pause(&self, all: impl Iterator<Item = &Listening>) {
@@ -119,10 +120,12 @@ impl Running {
     }
 
     async fn finish(&self) {
+        // What is under way belongs to every configuration alike.
+        let app = self.live.load();
         let end = Instant::now() + FINISH;
         self.public.crowd.leave();
         let answered = timeout_at(end, self.public.handle.stop(true)).await.is_ok();
-        let settled = self.app.tokens().settle(end.saturating_duration_since(Instant::now())).await;
+        let settled = app.tokens().settle(end.saturating_duration_since(Instant::now())).await;
         if !(answered && settled) {
             tracing::warn!("not everything under way was finished in time");
         }
