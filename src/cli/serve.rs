@@ -183,8 +183,8 @@ impl Signals {
 }
 
 /// Answers until told to end: SIGTERM lets nothing be lost, SIGINT waits for nothing, and neither does the end of the
-/// terminal. Without one, all files are read again on SIGHUP, one time after the other. On SIGUSR2 a new process takes its
-/// place.
+/// terminal. Without one, all files are read again on SIGHUP, one time after the other. On SIGUSR2 a new process takes
+/// its place.
 pub(super) async fn run(server: Server, signals: Signals, supervisor: Supervisor) -> anyhow::Result<()> {
     let live = server.live().into_inner();
     let supervisor = Arc::new(supervisor);
@@ -197,8 +197,8 @@ pub(super) async fn run(server: Server, signals: Signals, supervisor: Supervisor
                 return tracing::info!("SIGHUP: the terminal is closed, ending");
             }
             tracing::info!("SIGHUP: reading all files again");
-            told.reloading();
             let live = live.clone();
+            told.reloading();
             if let Err(error) = tokio::task::spawn_blocking(move || live.reload()).await {
                 tracing::error!(%error, "reading the configuration again ran into a defect of authseal; please report it");
             }

@@ -31,7 +31,7 @@ use arc_swap::ArcSwap;
 use families::Families;
 use itoa::Buffer;
 use prometheus::{CounterVec, GaugeVec, HistogramVec};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -98,6 +98,7 @@ impl Running {
     }
 
     fn announce(&self) {
+        // What is under way belongs to every configuration alike.
         let app = self.live.load();
         app.health().drain();
         app.tokens().end_waiting();
@@ -120,12 +121,10 @@ impl Running {
     }
 
     async fn finish(&self) {
-        // What is under way belongs to every configuration alike.
-        let app = self.live.load();
         let end = Instant::now() + FINISH;
         self.public.crowd.leave();
         let answered = timeout_at(end, self.public.handle.stop(true)).await.is_ok();
-        let settled = app.tokens().settle(end.saturating_duration_since(Instant::now())).await;
+        let settled = self.live.load().tokens().settle(end.saturating_duration_since(Instant::now())).await;
         if !(answered && settled) {
             tracing::warn!("not everything under way was finished in time");
         }
