@@ -93,7 +93,8 @@ fn screen(said: &Map<String, Value>) -> Vec<String> {
     let ready = at("/readiness/ready").and_then(Value::as_bool).unwrap_or_default();
     line("ready", if ready { "yes" } else { "NO, it was told to end" }.to_owned());
     line("public URL", text("/public_url"));
-    line("configuration", at("/configuration").map_or("of the environment alone".to_owned(), shown));
+    let origin = at("/configuration").map_or("of the environment alone".to_owned(), shown);
+    line("configuration", format!("{origin}; {}", file("configuration")));
     let services = at("/services").and_then(Value::as_array).into_iter().flatten();
     let services: Vec<_> = services.map(shown).collect();
     line("services", if services.is_empty() { "NONE".to_owned() } else { services.join(", ") });

@@ -30,7 +30,7 @@ fn a_running_server_says_on_one_screen_how_it_does() {
         "\n  started       less than a minute ago\n",
         "\n  ready         yes\n",
         "\n  public URL    https://oauth.example.com/\n",
-        &format!("\n  configuration {}/authseal.toml\n", folder.path().display()),
+        &format!("\n  configuration {}/authseal.toml; read less than a minute ago\n", folder.path().display()),
         "\n  services      gcs, googledrive, googledocs\n",
         "\n  keyring       epoch 1 seals, of 1; read less than a minute ago; CANNOT BE READ since less than a minute ago\n",
         "\n  denylist      0 rules; read less than a minute ago\n",
