@@ -161,6 +161,9 @@ impl TokenService {
         let Settings { patience, brake, legacy } = settings;
         let exported = |export| Exported::new(export, store, inner.keyring.clone(), &inner.clock, inner.meter.clone());
         inner.room.set_most(patience.most);
+        if repaired {
+            inner.breakers.forget();
+        }
         Self(Arc::new(Inner {
             apps: inner.apps.with(providers.catalogue(), &inner.meter),
             providers,
