@@ -278,7 +278,7 @@ fn systemd_starts_it_when_somebody_connects() {
     let listen = format!("--listen={}", path.display());
     let arguments = [listen.as_str(), "--fdname=public", env!("CARGO_BIN_EXE_authseal"), "serve"];
     let Ok(mut child) = empty(folder.path(), "systemd-socket-activate", &arguments).spawn() else {
-        return println!("systemd-socket-activate is not installed");
+        return eprintln!("systemd-socket-activate is not installed");
     };
     let process = Process(Pid::from_child(&child));
     until(|| path.exists());

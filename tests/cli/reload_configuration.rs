@@ -148,5 +148,5 @@ fn good_and_bad_configurations_come_and_go_and_no_request_fails() {
         served.logged("configuration reloaded");
         turns.set(turn + 1);
     });
-    println!("{} good and as many bad reloads", turns.get());
+    eprintln!("{} good and as many bad reloads", turns.get());
 }
