@@ -9,7 +9,7 @@ mod keyring;
 
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{HttpRequest, HttpResponse, HttpServer, web};
-use authseal::app::App;
+use authseal::app::{App, LiveApp};
 use authseal::authid::{AppId, Envelope, Grant, GrantId, ServiceId, seal};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
@@ -181,7 +181,7 @@ fn exchange(connection: &mut TcpStream, request: &[u8]) {
 }
 
 /// A server in front of the demo provider, and an AuthID whose access token it has cached.
-async fn log_in(folder: &Path) -> (web::Data<App>, SocketAddr, String) {
+async fn log_in(folder: &Path) -> (web::Data<LiveApp>, SocketAddr, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let url = format!("http://{address}");
@@ -200,7 +200,7 @@ async fn log_in(folder: &Path) -> (web::Data<App>, SocketAddr, String) {
     let listeners = config.listeners.clone();
     let app = App::build(config, public_url.clone(), Clock::system()).unwrap();
     let server = Server::on(app, vec![listener], listeners);
-    let app = server.app();
+    let app = server.live();
     tokio::spawn(provider.server);
     server.run().unwrap(); // for as long as the runtime lives
     (app, address, walk(&public_url, "demodrive").await.unwrap().authid)

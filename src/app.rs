@@ -1,10 +1,15 @@
 //! The composition root: a checked [`Config`] becomes the modules of a server, each wired once. What only one of them
 //! asks for passes through whole, as [`HttpSettings`] does; where to listen is left to the server.
 
+mod live;
+mod status;
 mod tend;
 
+pub use live::{LiveApp, Load, Outcome, Verdict};
+pub use status::Status;
+
 use crate::clock::Clock;
-use crate::config::{Config, HttpSettings, KeyringSource};
+use crate::config::{Config, Delivery, HttpSettings, KeyringSource, Keys};
 use crate::denylist::Denylist;
 use crate::health::Health;
 use crate::keyring_file::LiveKeyring;
@@ -21,28 +26,33 @@ use crate::tls::LiveCertificate;
 use crate::tokens::{Settings, TokenService};
 use crate::watch::Watch;
 use secrecy::ExposeSecret;
+use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 use url::Url;
 
-/// A server's modules, its address, and how it reads and answers requests.
+/// A server's modules, its address, and how it reads and answers requests: by one configuration. Of another one, which
+/// takes its place, it differs in the settings; what is remembered, counted and under way belongs to both.
+#[derive(Clone)]
 pub struct App {
     tokens: TokenService,
     logins: Logins,
     limits: Limits,
     store: Arc<Store>,
     replication: Arc<Replication>,
-    password: Option<SharedPassword>,
+    password: Option<Arc<SharedPassword>>,
     certificate: Option<Arc<LiveCertificate>>,
     providers: Arc<ProviderClient>,
-    pages: Pages,
-    watch: Watch,
-    health: Health,
+    pages: Arc<Pages>,
+    watch: Arc<Watch>,
+    health: Arc<Health>,
     meter: Meter,
+    keys: Keys,
     public_url: Url,
     own_origin: Origin,
     http: HttpSettings,
+    file: Option<PathBuf>,
 }
 
 /// Everything that keeps the server from starting, beyond its configuration: one sentence each.
@@ -110,18 +120,18 @@ impl App {
         let keyring = Arc::new(keyring);
         let denylist = Arc::new(denylist);
         let providers = Arc::new(providers);
-        let shared = password.map(|password| SharedPassword::new(password, keyring.clone(), clock.clone()));
+        let shared = password.map(|password| Arc::new(SharedPassword::new(password, keyring.clone(), clock.clone())));
         let certificate = certificate.map(Arc::new);
         let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
-        let files =
-            [keyring.follow(), denylist.follow(), shared.as_ref().and_then(SharedPassword::follow), certificate_file];
+        let files = [
+            keyring.follow(),
+            denylist.follow(),
+            shared.as_ref().and_then(|password| password.follow()),
+            certificate_file,
+        ];
         let watch = Watch::start(files.into_iter().flatten().collect());
         let watch = watch.map_err(|error| StartupError(vec![format!("cannot follow changed files: {error}")]))?;
-        let rules = DeliveryRules {
-            own: own_origin.clone(),
-            loopback: config.delivery.loopback,
-            listed: config.delivery.trusted_origins.iter().filter_map(|origin| Origin::parse(origin)).collect(),
-        };
+        let rules = rules(&config.delivery, &own_origin);
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
         tokio::spawn(tend::tend(Arc::downgrade(&store)));
@@ -145,7 +155,7 @@ impl App {
             meter.clone(),
         );
         Ok(Self {
-            health: Health::new(
+            health: Arc::new(Health::new(
                 keyring.clone(),
                 denylist.clone(),
                 store.clone(),
@@ -153,7 +163,7 @@ impl App {
                 certificate.clone(),
                 shared.as_ref().map(|shared| shared.load_status().clone()),
                 meter.clone(),
-            ),
+            )),
             limits: Limits::new(config.rates, &clock),
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
@@ -161,13 +171,40 @@ impl App {
             replication,
             password: shared,
             certificate,
-            pages,
+            pages: Arc::new(pages),
             providers,
-            watch,
+            watch: Arc::new(watch),
             meter,
+            keys: config.keys,
             public_url,
             own_origin,
             http: config.http,
+            file: config.file,
+        })
+    }
+
+    /// The same server by another configuration, of which no key differs that needs a restart. `repaired`: calls to
+    /// providers may work that did not.
+    fn with(&self, config: Config, repaired: bool) -> Result<Self, StartupError> {
+        let mut faults = Vec::new();
+        let names = config.names();
+        let pages = collect(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
+        let providers = collect(&mut faults, self.providers.with(config.catalogue, &config.outbound));
+        let (Some(pages), Some(providers)) = (pages, providers) else { return Err(StartupError(faults)) };
+        self.meter.rename(names);
+        let providers = Arc::new(providers);
+        let settings = Settings { patience: config.patience, brake: config.brake, legacy: config.legacy };
+        let tokens = self.tokens.with(providers.clone(), self.store.clone(), settings, repaired);
+        let rules = rules(&config.delivery, &self.own_origin);
+        Ok(Self {
+            logins: self.logins.with(providers.clone(), tokens.clone(), rules),
+            limits: self.limits.with(config.rates),
+            tokens,
+            providers,
+            pages: Arc::new(pages),
+            keys: config.keys,
+            http: config.http,
+            ..self.clone()
         })
     }
 
@@ -198,7 +235,7 @@ impl App {
 
     /// Who may begin a login; `None` where everybody may.
     pub fn password(&self) -> Option<&SharedPassword> {
-        self.password.as_ref()
+        self.password.as_deref()
     }
 
     /// What there is to log in to.
@@ -226,11 +263,6 @@ impl App {
         &self.meter
     }
 
-    /// Reads every followed file again.
-    pub fn reload(&self) {
-        self.watch.reload_all();
-    }
-
     /// What browsers see.
     pub fn public_url(&self) -> &Url {
         &self.public_url
@@ -250,6 +282,11 @@ impl App {
     pub fn http(&self) -> &HttpSettings {
         &self.http
     }
+}
+
+fn rules(delivery: &Delivery, own: &Origin) -> DeliveryRules {
+    let listed = delivery.trusted_origins.iter().filter_map(|origin| Origin::parse(origin)).collect();
+    DeliveryRules { own: own.clone(), loopback: delivery.loopback, listed }
 }
 
 /// What a step gave; its fault goes to the list, so that an operator reads of all at once.

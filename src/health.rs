@@ -21,6 +21,7 @@ pub struct Health {
     replication: Arc<Replication>,
     certificate: Option<Arc<LiveCertificate>>,
     password: Option<Arc<LoadStatus>>,
+    configuration: LoadStatus,
     meter: Meter,
     draining: AtomicBool,
 }
@@ -34,6 +35,8 @@ pub struct Readiness {
     pub ready: bool,
     /// Whether it was told to end.
     pub draining: bool,
+    /// The configuration, which is read when somebody asks for that.
+    pub configuration: Reading,
     /// The keyring.
     pub keyring: Reading,
     /// The denylist.
@@ -139,11 +142,17 @@ impl Health {
             replication,
             certificate,
             password,
+            configuration: LoadStatus::begun(false),
             meter,
             draining: AtomicBool::new(false),
         };
         health.count_epochs();
         health
+    }
+
+    /// The configuration was read again, and is in force or was refused.
+    pub fn reloaded(&self, well: bool) {
+        self.configuration.note(well);
     }
 
     /// From now on this process wants no more requests.
@@ -163,6 +172,7 @@ impl Health {
         Readiness {
             ready: !draining && !self.replication.is_new(),
             draining,
+            configuration: reading(None, &self.configuration),
             keyring: reading(Some(self.keyring.load().entries().count()), self.keyring.load_status()),
             denylist: reading(Some(self.denylist.count()), self.denylist.load_status()),
             certificate: self.certificate.as_ref().map(|certificate| reading(None, certificate.load_status())),
@@ -200,6 +210,7 @@ impl Health {
     pub fn metrics(&self) -> String {
         self.count_epochs();
         self.meter.denylist(self.denylist.count());
+        self.file(&File::CONFIGURATION, &self.configuration);
         self.file(&File::KEYRING, self.keyring.load_status());
         self.file(&File::DENYLIST, self.denylist.load_status());
         if let Some(certificate) = &self.certificate {

@@ -22,7 +22,8 @@ const MAX_KEYS: u64 = 100_000;
 /// How many times as much is allowed to all those together who come through one proxy and cannot be told apart.
 const SHARED: u32 = 12;
 
-/// A count for each `K`.
+/// A count for each `K`. Clones count together.
+#[derive(Clone)]
 pub struct Limit<K> {
     windows: Cache<K, Window>,
     clock: Clock,
@@ -99,6 +100,7 @@ pub struct Rates {
 }
 
 /// The limits of what anybody may ask of this server.
+#[derive(Clone)]
 pub struct Limits {
     rates: Rates,
     invalid: Limit<ClientNet>,
@@ -115,6 +117,19 @@ impl Limits {
     pub fn new(rates: Rates, clock: &Clock) -> Self {
         let calls = || CallLimit::new(rates, clock);
         Self { rates, invalid: Limit::new(clock), revocations: calls(), tests: calls(), pastes: calls() }
+    }
+
+    /// The same counts, held against other limits.
+    pub fn with(&self, rates: Rates) -> Self {
+        let calls = |limit: &CallLimit| CallLimit { rates, ..limit.clone() };
+        let Self { invalid, revocations, tests, pastes, .. } = self;
+        Self {
+            rates,
+            invalid: invalid.clone(),
+            revocations: calls(revocations),
+            tests: calls(tests),
+            pastes: calls(pastes),
+        }
     }
 
     /// Whether an AuthID that may be a guess may cost anything: whether there were not too many that did not open.
@@ -141,6 +156,7 @@ fn counted(client: Client) -> Option<ClientNet> {
 }
 
 /// A limit for what is a call to a provider each time: for each network, a /48 of IPv6; for each login; and for all.
+#[derive(Clone)]
 pub struct CallLimit {
     rates: Rates,
     networks: Limit<ClientNet>,

@@ -98,7 +98,7 @@ pub struct LoadStatus {
 
 impl LoadStatus {
     /// The first one went well, just now. A file that is not `followed` is never looked at.
-    fn begun(followed: bool) -> Self {
+    pub fn begun(followed: bool) -> Self {
         let now = Clock::system().now();
         Self {
             good_at: now.into(),
@@ -109,7 +109,7 @@ impl LoadStatus {
     }
 
     /// Takes notice of another one.
-    fn note(&self, good: bool) {
+    pub fn note(&self, good: bool) {
         let now = Clock::system().now();
         if good {
             self.good_at.store(now, Ordering::Relaxed);

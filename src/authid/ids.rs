@@ -119,7 +119,7 @@ impl AppId {
     }
 
     /// Reads 8 characters of base64url.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         BASE64URL.decode(text).ok()?.try_into().ok().map(Self)
     }
 }

@@ -9,7 +9,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 /// For commands that serve nobody.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct ConfigFile {
     /// Configuration file [env: AUTHSEAL_CONFIG] [default: authseal.toml here, else
     /// /etc/authseal/authseal.toml]
@@ -30,7 +30,7 @@ impl ConfigFile {
 }
 
 /// For commands that serve, or judge whether `serve` could.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct Configured {
     #[command(flatten)]
     file: ConfigFile,

@@ -28,10 +28,15 @@ mod man;
 mod online_check;
 mod password;
 mod providers;
+mod reload;
 mod remotes;
 mod replicas;
 mod serve;
 mod standard_input;
+mod status;
+mod successor;
+mod supervisor;
+mod support_bundle;
 
 use crate::app::StartupError;
 use crate::config::ConfigErrors;
@@ -39,6 +44,7 @@ use crate::denylist::DenylistError;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use config_args::{ConfigFile, Configured};
+use reload::NotReloaded;
 use std::process::ExitCode;
 use std::time::Duration;
 use thiserror::Error;
@@ -82,6 +88,9 @@ enum Command {
     /// List the services: which are offered, and what the others need
     #[command(after_help = providers::EXAMPLES)]
     Providers(providers::Providers),
+    /// Have a running server take up its changed configuration, and say what came of that
+    #[command(after_help = reload::EXAMPLES)]
+    Reload(reload::Reload),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -100,6 +109,12 @@ enum Command {
     /// Say how many AuthIDs of duplicati/oauth-server still come, as running servers have seen
     #[command(after_help = legacy::EXAMPLES)]
     Legacy(legacy::Legacy),
+    /// Say how running servers do: version, keys, store, providers, what ends soon, the last errors
+    #[command(after_help = status::EXAMPLES)]
+    Status(status::Status),
+    /// Print what somebody who helps has to know of this server, without secrets
+    #[command(after_help = support_bundle::EXAMPLES)]
+    SupportBundle(support_bundle::SupportBundle),
     /// Make the hash for `access.password_file`
     #[command(subcommand)]
     Access(password::Command),
@@ -165,12 +180,15 @@ pub fn main() -> ExitCode {
         Command::Import(command) => import::run(&command),
         Command::Check(configured) => check::check(&configured),
         Command::Providers(providers) => providers::providers(&providers),
+        Command::Reload(reload) => reload::reload(&reload),
         Command::Config(command) => config::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Authid(command) => authid::run(&command),
         Command::Denylist(command) => denylist::run(&command),
         Command::Apps(apps) => apps::apps(&apps),
         Command::Legacy(legacy) => legacy::legacy(&legacy),
+        Command::Status(status) => status::status(&status),
+        Command::SupportBundle(bundle) => support_bundle::support_bundle(&bundle),
         Command::Access(command) => password::run(&command),
         Command::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
         Command::Completions(completions) => completions::completions(&completions),
@@ -191,14 +209,19 @@ fn to_do(faults: &ConfigErrors, is_check: bool) -> String {
     format!("Fix {them}{then}. {DOCS}/configuration.md explains every key.")
 }
 
-/// 2 for what has to be fixed before another try, the same as clap's own for what it cannot read; 1 for the rest.
+/// 2 for what has to be fixed before another try, the same as clap's own for what it cannot read; 3 for a
+/// reload that needs a restart; 1 for the rest.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     let faulty = |error: &DenylistError| matches!(error, DenylistError::Faulty(..));
     let to_mend = error.is::<UsageError>()
         || error.is::<ConfigErrors>()
         || error.is::<StartupError>()
         || error.downcast_ref().is_some_and(faulty);
-    ExitCode::from(if to_mend { 2 } else { 1 })
+    match error.downcast_ref::<NotReloaded>() {
+        Some(NotReloaded { needs_restart: true, .. }) => ExitCode::from(3),
+        Some(_) => ExitCode::from(2),
+        None => ExitCode::from(if to_mend { 2 } else { 1 }),
+    }
 }
 
 /// Runs a future on the runtime that everything runs on: provider calls outlive the request that began them.

@@ -4,7 +4,7 @@
 use super::error::ConfigErrors;
 use super::layers::Layers;
 use super::raw::{self, RawConfig};
-use super::{Config, Delivery, HttpSettings, KeyringSource, Log};
+use super::{Config, Delivery, HttpSettings, KeyringSource, Keys, Log};
 use crate::keyring_file;
 use crate::legacy::{Accepted, Export};
 use crate::net::{Origin, names_loopback};
@@ -61,6 +61,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     });
     Config {
         file: layers.file.clone(),
+        keys: Keys::default(),
         secret_files: Vec::new(),
         secrets_end: BTreeMap::new(),
         warnings: Vec::new(),

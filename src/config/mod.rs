@@ -5,6 +5,7 @@
 //! continues, so that an operator sees all errors at once. No error's text holds a configured value: it may be a
 //! secret. Nothing here reads the process's environment but [`Sources::of_process`].
 
+mod changes;
 mod check;
 mod credentials;
 mod doubts;
@@ -30,6 +31,7 @@ mod tests;
 mod underscores;
 mod values;
 
+pub use changes::{Changes, Keys, RELOADED};
 pub use check::{check_origin, log_filter};
 pub use error::{ConfigError, ConfigErrors};
 pub use http::HttpSettings;
@@ -51,6 +53,7 @@ use layers::Layers;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use url::Url;
 
@@ -58,6 +61,8 @@ use url::Url;
 pub struct Config {
     /// The configuration file that was read, if there was one.
     pub file: Option<PathBuf>,
+    /// Which keys have which values.
+    pub keys: Keys,
     /// The files that secrets were read from.
     secret_files: Vec<PathBuf>,
     /// When the secrets of clients end, as far as the configuration says so.
@@ -190,6 +195,15 @@ impl Config {
         }
     }
 
+    /// The addresses at which a server with this configuration listens for operators, whatever else is wrong with it: whoever
+    /// asks there may read less than the server does.
+    ///
+    /// # Errors
+    /// When it cannot be read at all.
+    pub fn admin_listeners(sources: &Sources) -> Result<Vec<SocketAddr>, ConfigErrors> {
+        read(sources).map(|(config, ..)| config.listeners.admin)
+    }
+
     /// Reads and checks the configuration of a server, which needs `public_url` too.
     ///
     /// # Errors
@@ -230,5 +244,6 @@ fn read(sources: &Sources) -> Result<(Config, Layers, ConfigErrors), ConfigError
     let secrets_end = expiry::ends(&written.clients);
     let config = check::check(written, &layers, &mut faults);
     warnings.extend(outbound::unread(sources, &config.outbound));
-    Ok((Config { secret_files, secrets_end, warnings, doubts, ..config }, layers, faults))
+    let keys = Keys::of(&layers);
+    Ok((Config { keys, secret_files, secrets_end, warnings, doubts, ..config }, layers, faults))
 }

@@ -81,7 +81,7 @@ pub fn keys_of(text: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 /// Calls `each` for everything that is no table.
-fn leaves(value: &Value, path: &mut Vec<String>, each: &mut dyn FnMut(&[String], &Value)) {
+pub(super) fn leaves(value: &Value, path: &mut Vec<String>, each: &mut dyn FnMut(&[String], &Value)) {
     let Value::Dict(_, dict) = value else { return each(path, value) };
     for (key, value) in dict {
         path.push(key.clone());
@@ -109,7 +109,7 @@ fn without_password(text: &str) -> String {
 }
 
 /// Keys that are not bare ones (TOML 1.0) get quotes.
-fn name(path: &[String]) -> String {
+pub(super) fn name(path: &[String]) -> String {
     let is_bare =
         |key: &String| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let quoted = |key: &String| if is_bare(key) { key.clone() } else { format!("{key:?}") };

@@ -559,7 +559,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("clients.google.secrets = [\"hunter2-Zw3\"]", "clients.google.secret stands alone; give clients.google.id too"),
     (
         "clients.google.other = [\"hunter2-Zw3\"]",
-        "clients.google.other (in {dir}/authseal.toml) must be a table of keys",
+        "clients.google.other (in {dir}/authseal.toml) must be tables with a name each: [clients.google] makes",
     ),
     (
         "clients.google.other.old.sceret = \"hunter2-Zw3\"",
@@ -759,7 +759,7 @@ fn plain_http_is_for_loopback() {
 
 /// Every key there is, with `<id>` for the ids of providers, services and clients: found by asking for an unknown
 /// key in every table, since the answer lists the known ones.
-fn known_keys() -> Vec<String> {
+pub(super) fn known_keys() -> Vec<String> {
     let mut keys = Vec::new();
     collect_keys(&mut Vec::new(), &mut keys);
     for (table, key) in

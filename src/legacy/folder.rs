@@ -15,7 +15,7 @@ use moka::sync::Cache;
 use secrecy::SecretString;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -85,6 +85,11 @@ impl Folder {
             one: Arc::new(Semaphore::new(1)),
             clock,
         }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What the old server kept for an AuthID of this digest: the file of this name, [32 hex digits](super::OldAuthId),

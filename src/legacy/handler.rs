@@ -77,6 +77,11 @@ impl Handler {
         Self { export, refused, guesses, guesses_in_all, rest: Mutex::default(), queue, places, clock, meter }
     }
 
+    /// Whether it is asked there, with that key.
+    pub fn is(&self, export: &Export) -> bool {
+        self.export.url == export.url && self.export.key.expose_secret() == export.key.expose_secret()
+    }
+
     /// What it has for an AuthID of this digest: of this name, 30 to 32 hex digits, with this password.
     ///
     /// # Errors

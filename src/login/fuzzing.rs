@@ -48,7 +48,7 @@ pub(crate) fn opener(data: &[u8]) {
     let Ok(browser) = BrowserCookie::random() else { return };
     let context = LoginContext { opener, fetch_token, browser_cookie: browser.hash(), client: None };
     let service = ServiceId::parse("a-service-whose-id-is-32-letters").unwrap();
-    let Ok((state, challenge)) = context.begin(&service, &KEYRING, NOW) else { return };
+    let Ok((state, challenge)) = context.begin(&service, None, &KEYRING, NOW) else { return };
     assert!(state.len() <= LONGEST_STATE && challenge.len() == 43, "{}", state.len());
     let opened = State::open(&state, &KEYRING, NOW).unwrap();
     assert_eq!((opened.context.encode(NOW), opened.late), (context.encode(NOW), false));

@@ -9,7 +9,7 @@
 use super::browser_cookie::CookieHash;
 use super::fetch_token::FetchToken;
 use super::opener::{Opener, Silence};
-use crate::authid::ServiceId;
+use crate::authid::{AppId, ServiceId};
 use crate::clock::UnixTime;
 use crate::mitigation::{self, Mitigation};
 use crate::net::{self, Client, ClientNet, Origin};
@@ -46,6 +46,8 @@ pub struct LoginContext {
 pub(super) struct State {
     /// Where.
     pub service: ServiceId,
+    /// With which registration there, which another one may have replaced since.
+    pub app: Option<AppId>,
     /// For whom.
     pub context: LoginContext,
     /// PKCE code verifier (RFC 7636 section 4.1), 43 characters: derived, not carried.
@@ -83,14 +85,21 @@ impl LoginContext {
         matches!(self.opener, Opener::Trusted(_)) && self.fetch_token.is_some()
     }
 
-    /// Seals the state of a login at `service` that begins now, and returns it with its PKCE code challenge
+    /// Seals the state of a login at `service` that begins now, with the registration `app` there, and returns it with its PKCE code challenge
     /// (S256, RFC 7636 section 4.2).
     ///
     /// # Errors
     /// When the operating system has no randomness.
-    pub fn begin(&self, service: &ServiceId, keyring: &Keyring, now: UnixTime) -> Result<(String, String), SealError> {
+    pub fn begin(
+        &self,
+        service: &ServiceId,
+        app: Option<AppId>,
+        keyring: &Keyring,
+        now: UnixTime,
+    ) -> Result<(String, String), SealError> {
         let mut bytes = self.encode(now);
         write(&mut bytes, service.as_str().as_bytes());
+        write(&mut bytes, app.map_or_else(String::new, |app| app.to_string()).as_bytes());
         let (text, nonce) = keyring.seal_param(Purpose::State, b"", &bytes)?;
         let verifier = verifier(&keyring.primary().derive(Purpose::PkceVerifier, &nonce));
         Ok((text, BASE64URL.encode(Sha256::digest(verifier.as_bytes()))))
@@ -148,10 +157,11 @@ impl State {
         let mut reader = Reader(&opened.plaintext);
         let context = LoginContext::decode(&mut reader, now, CONTEXT_LIFETIME)?;
         let service = ServiceId::parse(reader.text()?)?;
+        let app = AppId::parse(reader.text()?);
         reader.0.is_empty().then_some(())?;
         let keys = keyring.keys(opened.epoch).ok()?;
         let verifier = verifier(&keys.derive(Purpose::PkceVerifier, &opened.nonce));
-        Some(Self { service, context, verifier, nonce: opened.nonce, late })
+        Some(Self { service, app, context, verifier, nonce: opened.nonce, late })
     }
 }
 
@@ -215,7 +225,7 @@ mod tests {
     fn a_state_comes_back_for_ten_minutes_with_the_verifier_of_its_challenge() {
         let keyring = keyring(1, &[1]);
         let service = ServiceId::parse("box.com").unwrap();
-        let (text, challenge) = context("http://[::1]:8200", TOKEN).begin(&service, &keyring, 1_000_000).unwrap();
+        let (text, challenge) = context("http://[::1]:8200", TOKEN).begin(&service, None, &keyring, 1_000_000).unwrap();
         let state = State::open(&text, &keyring, 1_000_599).unwrap();
         assert_eq!(state.service, service);
         assert_eq!(state.verifier.len(), 43);
@@ -231,7 +241,7 @@ mod tests {
         assert_eq!(origin.len(), 128);
         let context = context(&origin, &format!("{}abcdefgh", "x".repeat(56)));
         let service = ServiceId::parse(&"s".repeat(32)).unwrap();
-        let (text, _) = context.begin(&service, &keyring(1, &[1]), i64::MAX).unwrap();
+        let (text, _) = context.begin(&service, AppId::parse("AAAAAAAA"), &keyring(1, &[1]), i64::MAX).unwrap();
         assert!(text.len() <= MAX_STATE_LEN, "{}", text.len());
     }
 
@@ -239,7 +249,7 @@ mod tests {
     fn a_changed_or_foreign_state_does_not_open() {
         let (ours, theirs) = (keyring(1, &[1]), keyring(1, &[1]));
         let service = ServiceId::parse("box.com").unwrap();
-        let (text, _) = context("http://localhost:8200", TOKEN).begin(&service, &theirs, 1_000_000).unwrap();
+        let (text, _) = context("http://localhost:8200", TOKEN).begin(&service, None, &theirs, 1_000_000).unwrap();
         assert!(State::open(&text, &ours, 1_000_000).is_none());
         for at in 0..text.len() {
             let mut broken = text.clone().into_bytes();

@@ -58,6 +58,7 @@ const MAX_SEEN: u64 = 10_000;
 const SEEN: Duration = Duration::from_secs(900);
 
 /// Logs users in.
+#[derive(Clone)]
 pub struct Logins {
     keyring: Arc<LiveKeyring>,
     providers: Arc<ProviderClient>,
@@ -66,7 +67,7 @@ pub struct Logins {
     rules: DeliveryRules,
     redirect_uri: String,
     seen: Cache<[u8; 24], ()>,
-    fetch_limit: FetchLimit,
+    fetch_limit: Arc<FetchLimit>,
     clock: Clock,
 }
 
@@ -146,8 +147,13 @@ impl Logins {
         clock: Clock,
     ) -> Self {
         let seen = Cache::builder().max_capacity(MAX_SEEN).time_to_live(SEEN).build();
-        let fetch_limit = FetchLimit::new(&clock);
+        let fetch_limit = Arc::new(FetchLimit::new(&clock));
         Self { keyring, providers, tokens, store, rules, redirect_uri, seen, fetch_limit, clock }
+    }
+
+    /// The same by other settings: a login that is under way continues by them.
+    pub fn with(&self, providers: Arc<ProviderClient>, tokens: tokens::TokenService, rules: DeliveryRules) -> Self {
+        Self { providers, tokens, rules, ..self.clone() }
     }
 
     /// Seals what is known of a visitor of our index page into the parameter of its login links.
@@ -177,7 +183,7 @@ impl Logins {
         let context = LoginContext { client: client.address, ..self.context(ctx, browser_cookie)? };
         self.offered(service, Flow::Code)?;
         self.check_store(service).await?;
-        let (state, challenge) = context.begin(&service.id, &self.keyring.load(), self.clock.now())?;
+        let (state, challenge) = context.begin(&service.id, service.app(), &self.keyring.load(), self.clock.now())?;
         let challenge = service.provider.pkce().then_some(challenge.as_str());
         let url = self.providers.authorize_url(service, &self.redirect_uri, &state, challenge).await;
         let url = url.map_err(|failure| LoginError::Provider(service.clone(), failure))?.into();
@@ -205,7 +211,8 @@ impl Logins {
         if !browser_cookie.is_some_and(|cookie| cookie.matches(&state.context.browser_cookie)) {
             return Err(LoginError::OtherBrowser);
         }
-        let service = self.providers.catalogue().find(state.service.as_str()).cloned().ok_or(LoginError::BadState)?;
+        let service = self.providers.catalogue().find(state.service.as_str()).ok_or(LoginError::BadState)?;
+        let service = service.begun_with(state.app);
         if mitigation::on(Mitigation::StateOptional) && dropped && !service.provider.state_optional() {
             return Err(LoginError::BadState);
         }

@@ -35,6 +35,7 @@ impl Meter {
     /// From now on an AuthID of this epoch may come.
     fn begin_epoch(&self, epoch: &str) {
         let Inner { families, names, last_seen, .. } = &*self.0;
+        let names = names.load();
         last_seen.with_label_values(&[epoch]);
         let of = |services: &BTreeSet<String>, outcomes: &[&'static str]| {
             for (service, outcome) in services.iter().flat_map(|id| outcomes.iter().map(move |word| (id, word))) {

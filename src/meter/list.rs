@@ -6,6 +6,7 @@
 //! event does not see that event.
 
 use super::metric::{Label, Metric, Values, counter, elsewhere, gauge, histogram, label, outcome};
+use super::replication::{BEHIND, RECEIVED, REFUSED, UNSENT};
 use super::words;
 
 const SERVICE: Label = label("service", Values::Services);
@@ -162,6 +163,18 @@ pub(super) const PASSWORD_FAILED: Metric = gauge(
     &[],
     "1 if the password file could not be read or has a fault, so that an older password is in force.",
 );
+pub(super) const CONFIGURATION_LOADED: Metric =
+    gauge("authseal_configuration_loaded_timestamp_seconds", &[], "When the configuration in force was read.");
+pub(super) const CONFIGURATION_FAILED: Metric = gauge(
+    "authseal_configuration_load_failed",
+    &[],
+    "1 if the last reload was refused, so that an older configuration is in force.",
+);
+pub(super) const RELOADS: Metric = counter(
+    "authseal_reloads_total",
+    &[outcome(&words::RELOADS)],
+    "Reloads of the configuration that somebody asked for, by what came of them.",
+);
 pub(super) const LAST_LOOK: Metric = gauge(
     "authseal_file_last_look_timestamp_seconds",
     &[elsewhere("file")],
@@ -195,26 +208,6 @@ pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
     &[],
     "Records in Redis that fewer of its replicas than state.redis_wait had in time.",
 );
-pub(super) const REPLICATION_BEHIND: Metric = gauge(
-    "authseal_replication_behind_seconds",
-    &[elsewhere("source")],
-    "For how long what others revoke may be missing here, by where it comes from; 0 if nothing is.",
-);
-pub(super) const REPLICATION_UNSENT: Metric = gauge(
-    "authseal_replication_unsent_rules",
-    &[elsewhere("source")],
-    "Rules of the own denylist that are not in the shared log yet.",
-);
-pub(super) const REPLICATION_RECEIVED: Metric = counter(
-    "authseal_replication_received_total",
-    &[],
-    "Rules of other servers that were written to the own denylist.",
-);
-pub(super) const REPLICATION_REFUSED: Metric = counter(
-    "authseal_replication_refused_total",
-    &[],
-    "Pieces of revocations that did not open with this keyring and were left out.",
-);
 pub(super) const ROTATIONS: Metric = counter(
     "authseal_rotations_total",
     &[outcome(&words::ROTATIONS)],
@@ -240,28 +233,8 @@ pub(super) const OPEN_FDS: Metric = gauge("process_open_fds", &[], "Open file de
 pub(super) const MAX_FDS: Metric = gauge("process_max_fds", &[], "How many file descriptors may be open.");
 pub(super) const THREADS: Metric = gauge("process_threads", &[], "Threads of this process.");
 
-/// A file that is followed, and its own metrics.
-#[derive(Debug)]
-pub struct File {
-    pub(super) name: &'static str,
-    pub(super) loaded: &'static Metric,
-    pub(super) failed: &'static Metric,
-}
-
-impl File {
-    /// The keyring.
-    pub const KEYRING: Self = Self { name: "keyring", loaded: &KEYRING_LOADED, failed: &KEYRING_FAILED };
-    /// The denylist.
-    pub const DENYLIST: Self = Self { name: "denylist", loaded: &DENYLIST_LOADED, failed: &DENYLIST_FAILED };
-    /// The certificate and its key.
-    pub const CERTIFICATE: Self =
-        Self { name: "certificate", loaded: &CERTIFICATE_LOADED, failed: &CERTIFICATE_FAILED };
-    /// The file of the shared password.
-    pub const PASSWORD: Self = Self { name: "password", loaded: &PASSWORD_LOADED, failed: &PASSWORD_FAILED };
-}
-
 /// All metrics.
-pub const METRICS: [&Metric; 56] = [
+pub const METRICS: [&Metric; 59] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
@@ -295,6 +268,9 @@ pub const METRICS: [&Metric; 56] = [
     &CERTIFICATE_FAILED,
     &PASSWORD_LOADED,
     &PASSWORD_FAILED,
+    &CONFIGURATION_LOADED,
+    &CONFIGURATION_FAILED,
+    &RELOADS,
     &LAST_LOOK,
     &LOG_DROPPED,
     &STORE_FAILING,
@@ -303,10 +279,10 @@ pub const METRICS: [&Metric; 56] = [
     &STORE_REQUESTS,
     &STORE_FAILURES,
     &STORE_UNACKNOWLEDGED,
-    &REPLICATION_BEHIND,
-    &REPLICATION_UNSENT,
-    &REPLICATION_RECEIVED,
-    &REPLICATION_REFUSED,
+    &BEHIND,
+    &UNSENT,
+    &RECEIVED,
+    &REFUSED,
     &ROTATIONS,
     &UNWRITTEN,
     &DRAINING,

@@ -6,19 +6,28 @@
 
 mod epochs;
 mod families;
+mod file;
+mod lately;
 mod list;
 mod metric;
+mod names;
 mod process;
+mod replication;
 mod repetition;
+mod store;
 mod waits;
 mod usage;
 mod words;
 
-pub use list::{File, METRICS};
+pub use file::File;
+pub use lately::{ALARMS, Alarm, Alarms, Calls};
+pub use list::METRICS;
 pub use metric::{Kind, Label, Metric, Values};
+pub use names::Names;
 pub use repetition::Repetition;
 
 use crate::clock::{Clock, UnixTime};
+use arc_swap::ArcSwap;
 use families::Families;
 use itoa::Buffer;
 use prometheus::{CounterVec, GaugeVec, HistogramVec};
@@ -35,19 +44,6 @@ const OTHER: &str = "other";
 /// How many lines of the log were left out. Of the process, since the log begins before any meter.
 pub static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// What labels may name beyond the words of this code.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    /// The services that are offered.
-    pub services: BTreeSet<String>,
-    /// Those that are known and not offered.
-    pub others: BTreeSet<String>,
-    /// The providers of the offered ones.
-    pub providers: BTreeSet<String>,
-    /// When the secrets of clients end, where the configuration tells.
-    pub secrets: BTreeMap<String, UnixTime>,
-}
-
 /// Counts. Clones count together.
 #[derive(Clone)]
 pub struct Meter(Arc<Inner>);
@@ -61,7 +57,8 @@ struct Inner {
     last_seen: GaugeVec,
     clock: Clock,
     started: UnixTime,
-    names: Names,
+    names: ArcSwap<Names>,
+    providers: lately::Providers,
     /// The states of epochs that were shown once, so that they can be shown to be past. Held while all is shown.
     states: Mutex<BTreeSet<(u32, &'static str)>>,
 }
@@ -77,24 +74,15 @@ impl Meter {
     /// Begins to count. `names` are all that a label may name.
     pub fn new(clock: Clock, names: Names) -> Self {
         let families = Families::new();
-        families.begin(&names);
         for word in words::UNOPENED {
             families.counter(&list::REFRESHES, &[NONE, word, NONE]);
-        }
-        for (client, end) in &names.secrets {
-            families.gauge(&list::SECRET_EXPIRES, &[client]).set(seconds(*end));
-        }
-        for provider in &names.providers {
-            for metric in [&list::MASS_REFUSAL, &list::SUSPENDED] {
-                families.gauge(metric, &[provider]).set(0.0);
-            }
         }
         let started = clock.now();
         families.gauge(&list::BUILD, &[env!("CARGO_PKG_VERSION")]).set(1.0);
         families.gauge(&list::STARTED, &[]).set(seconds(started));
         families.gauge(&list::UNWRITTEN, &[]).set(0.0);
         families.gauge(&list::WAITING, &[]).set(0.0);
-        Self(Arc::new(Inner {
+        let meter = Self(Arc::new(Inner {
             answers: families.counters(&list::ANSWERS).clone(),
             refreshes: families.counters(&list::REFRESHES).clone(),
             refresh_time: families.histograms(&list::REFRESH_TIME).clone(),
@@ -102,9 +90,12 @@ impl Meter {
             families,
             clock,
             started,
-            names,
+            names: ArcSwap::default(),
+            providers: <_>::default(),
             states: Mutex::default(),
-        }))
+        }));
+        meter.rename(names);
+        meter
     }
 
     /// The clock that it goes by.
@@ -145,6 +136,17 @@ impl Meter {
     /// One request to a provider was answered, or was not.
     pub fn provider_called(&self, provider: &str, outcome: &'static str, seconds: f64) {
         self.observe(&list::PROVIDER_CALLS, &[outcome, provider], seconds);
+        self.0.providers.called(provider, outcome, self.0.clock.now());
+    }
+
+    /// The last calls to each provider that was called.
+    pub fn providers(&self) -> BTreeMap<String, Calls> {
+        self.0.providers.all()
+    }
+
+    /// When the secrets of clients end, where the configuration tells.
+    pub fn secrets(&self) -> BTreeMap<String, UnixTime> {
+        self.0.names.load().secrets.clone()
     }
 
     /// A login was refreshed that expires in so many days.
@@ -181,43 +183,6 @@ impl Meter {
     /// A connection was ended for a reason, or its request could not be read.
     pub fn connection_ended(&self, reason: &'static str) {
         self.count(&list::CONNECTIONS_ENDED, &[reason]);
-    }
-
-    /// There is a store of this kind.
-    pub fn has_store(&self, kind: &'static str) {
-        for verb in words::STORE_VERBS {
-            self.0.families.histogram(&list::STORE_REQUESTS, &[kind, verb]);
-            self.0.families.counter(&list::STORE_FAILURES, &[kind, verb]);
-        }
-    }
-
-    /// A store of some kind answered a request, or failed.
-    pub fn store_asked(&self, kind: &'static str, verb: &'static str, seconds: f64, well: bool) {
-        self.observe(&list::STORE_REQUESTS, &[kind, verb], seconds);
-        if !well {
-            self.count(&list::STORE_FAILURES, &[kind, verb]);
-        }
-    }
-
-    /// Fewer replicas of Redis than asked for have a record.
-    pub fn store_unacknowledged(&self) {
-        self.count(&list::STORE_UNACKNOWLEDGED, &[]);
-    }
-
-    /// Rules of other servers were written to the own denylist.
-    pub fn replicated(&self, count: usize) {
-        self.0.families.counter(&list::REPLICATION_RECEIVED, &[]).inc_by(count as f64);
-    }
-
-    /// So many pieces of revocations did not open.
-    pub fn replication_refused(&self, count: usize) {
-        self.0.families.counter(&list::REPLICATION_REFUSED, &[]).inc_by(count as f64);
-    }
-
-    /// For how many seconds a source has not been read to its end, and how many own rules it lacks.
-    pub fn replication(&self, source: &str, behind: i64, unsent: usize) {
-        self.set(&list::REPLICATION_BEHIND, &[source], seconds(behind));
-        self.set(&list::REPLICATION_UNSENT, &[source], unsent as f64);
     }
 
     /// An exchange for a login whose refresh token changes ended.
@@ -290,11 +255,6 @@ impl Meter {
     fn observe(&self, metric: &Metric, values: &[&str], value: f64) {
         self.0.families.histogram(metric, values).observe(value);
     }
-
-    fn service<'a>(&'a self, id: Option<&str>) -> &'a str {
-        let Names { services, others, .. } = &self.0.names;
-        id.and_then(|id| services.get(id).or_else(|| others.get(id))).map_or(NONE, String::as_str)
-    }
 }
 
 /// A method as it is named in labels and in the log: anybody can make one up.
@@ -319,7 +279,12 @@ mod tests {
     fn files() -> Names {
         let [services, providers] = ["files", "example"].map(|name| BTreeSet::from([name.to_owned()]));
         let others = BTreeSet::from(["ended".to_owned()]);
-        Names { services, others, providers, secrets: BTreeMap::from([("example".to_owned(), 86_400)]) }
+        Names {
+            services,
+            others,
+            providers,
+            secrets: std::collections::BTreeMap::from([("example".to_owned(), 86_400)]),
+        }
     }
 
     fn lines(meter: &Meter, name: &str) -> Vec<String> {

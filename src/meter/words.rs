@@ -105,6 +105,9 @@ pub(super) const LOGINS: [&str; 30] = join(LOGINS_ALONE, FAILURES);
 pub(super) const ROTATIONS: [&str; 8] =
     ["recorded", "answered", "unwritten", "failed", "missing", "held_off", "busy", "store"];
 
+/// What came of a reload of the configuration.
+pub(super) const RELOADS: [&str; 3] = ["applied", "refused", "needs_restart"];
+
 /// What is asked of a state store.
 pub(super) const STORE_VERBS: [&str; 8] = ["ask", "follow", "list", "publish", "put", "read", "swap", "take"];
 

@@ -92,7 +92,7 @@ impl Catalogue {
     }
 
     /// All services, hidden ones and those that are not offered too, by name.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Service>> {
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Service>> + Clone {
         self.all.iter()
     }
 

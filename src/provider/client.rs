@@ -37,8 +37,8 @@ pub struct ProviderClient {
     catalogue: Catalogue,
     http: HttpClient,
     discovery: Discovery,
-    client_auths: ClientAuths,
-    habits: RotationCheck,
+    client_auths: Arc<ClientAuths>,
+    habits: Arc<RotationCheck>,
 }
 
 /// What came of a revocation.
@@ -58,9 +58,21 @@ impl ProviderClient {
     pub fn new(catalogue: Catalogue, outbound: &Outbound, clock: Clock, meter: Meter) -> Result<Self, SetupError> {
         let providers = || catalogue.all().map(|service| &*service.provider);
         let discovery = Discovery::new(providers(), clock.clone());
-        let habits = RotationCheck::new(clock.clone());
+        let habits = Arc::new(RotationCheck::new(clock.clone()));
         let http = HttpClient::new(providers(), outbound, clock, meter)?;
-        Ok(Self { catalogue, http, discovery, client_auths: ClientAuths::default(), habits })
+        Ok(Self { catalogue, http, discovery, client_auths: Arc::default(), habits })
+    }
+
+    /// The same for another catalogue: what was learned of a provider stays, and its connections, too.
+    ///
+    /// # Errors
+    /// As [`ProviderClient::new`].
+    pub fn with(&self, catalogue: Catalogue, outbound: &Outbound) -> Result<Self, SetupError> {
+        let providers = || catalogue.all().map(|service| &*service.provider);
+        let http = self.http.with(providers(), outbound)?;
+        let discovery = self.discovery.with(providers(), self.catalogue.all().map(|service| &*service.provider));
+        let (client_auths, habits) = (self.client_auths.clone(), self.habits.clone());
+        Ok(Self { catalogue, http, discovery, client_auths, habits })
     }
 
     pub(super) fn http(&self) -> &HttpClient {
@@ -178,8 +190,7 @@ impl ProviderClient {
                 return revoked(self.authenticated(form, token_response::revoked).await);
             }
             RevokeStyle::TokenOnly => Payload::Form(token, None),
-            RevokeStyle::Bearer => match self.refresh(service, Some(client.app(provider)), refresh_token, BUDGET).await
-            {
+            RevokeStyle::Bearer => match self.refresh(service, Some(client.app), refresh_token, BUDGET).await {
                 Ok((tokens, _)) => {
                     access_token = tokens.access_token;
                     Payload::Bearer(&access_token)

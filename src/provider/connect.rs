@@ -78,8 +78,8 @@ impl Connector {
             kept.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
             Ok::<_, SetupError>(Tls { kept: Arc::new(kept).into(), once: Arc::new(once).into() })
         };
-        let own = providers.filter_map(|provider| Some((provider.id.clone(), provider.settings.ca_file.as_deref()?)));
-        let own = own.map(|(id, file)| Ok((id, tls(Some(file))?))).collect::<Result<_, SetupError>>()?;
+        let own = providers.filter_map(Provider::own_authorities);
+        let own = own.map(|(id, file)| Ok((id.to_owned(), tls(Some(file))?))).collect::<Result<_, SetupError>>()?;
         let tcp = |public_only| {
             let mut tcp = HttpConnector::new_with_resolver(CachedResolver { names: names.clone(), public_only });
             tcp.enforce_http(false);

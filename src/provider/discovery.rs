@@ -83,6 +83,23 @@ impl Discovery {
         Self { known: known.map(|provider| (provider.id.clone(), Arc::default())).collect(), clock }
     }
 
+    /// The same for these providers. What is known stays for those that are as they were among `before`.
+    pub(super) fn with<'a>(
+        &self,
+        providers: impl Iterator<Item = &'a Provider> + Clone,
+        before: impl Iterator<Item = &'a Provider>,
+    ) -> Self {
+        let before: BTreeMap<_, _> = before.map(|provider| (provider.id(), provider)).collect();
+        let mut new = Self::new(providers.clone(), self.clock.clone());
+        let is_same = |provider: &&Provider| {
+            let same = |old: &&Provider| old.settings == provider.settings && old.issuer == provider.issuer;
+            before.get(provider.id()).is_some_and(same)
+        };
+        let known = |provider: &Provider| Some((provider.id.clone(), self.known.get(provider.id())?.clone()));
+        new.known.extend(providers.filter(is_same).filter_map(known));
+        new
+    }
+
     /// What a provider's issuer says; `None` for one that needs no discovery, and has no issuer or none that answers.
     pub(super) async fn metadata(
         &self,

@@ -48,19 +48,36 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 pub(super) struct HttpClient {
     connector: Arc<Connector>,
     pool: Pool,
+    /// What it was made of.
+    fingerprint: [u8; 32],
     clock: Clock,
     meter: Meter,
 }
 
 impl HttpClient {
     pub(super) fn new<'a>(
-        providers: impl Iterator<Item = &'a Provider>,
+        providers: impl Iterator<Item = &'a Provider> + Clone,
         outbound: &Outbound,
         clock: Clock,
         meter: Meter,
     ) -> Result<Self, SetupError> {
+        let fingerprint = outbound.fingerprint(&providers.clone().filter_map(Provider::own_authorities).collect())?;
         let connector = Connector::new(providers, outbound, DnsCache::new(clock.clone()))?;
-        Ok(Self { connector: Arc::new(connector), pool: Pool::default(), clock, meter })
+        Ok(Self { connector: Arc::new(connector), pool: Pool::default(), fingerprint, clock, meter })
+    }
+
+    /// The same client without the connections that it keeps, unless these providers are called in another way. A
+    /// provider may have another policy now, and a connection holds what was decided when it was made.
+    pub(super) fn with<'a>(
+        &self,
+        providers: impl Iterator<Item = &'a Provider> + Clone,
+        outbound: &Outbound,
+    ) -> Result<Self, SetupError> {
+        let own = providers.clone().filter_map(Provider::own_authorities).collect();
+        if self.fingerprint == outbound.fingerprint(&own)? {
+            return Ok(Self { pool: Pool::default(), ..self.clone() });
+        }
+        Self::new(providers, outbound, self.clock.clone(), self.meter.clone())
     }
 
     /// GET over a new connection, which is not kept; what came of the response is in `received` after a failure, too.

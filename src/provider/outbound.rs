@@ -6,6 +6,8 @@ use crate::files::{self, Readers};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -57,6 +59,26 @@ impl Outbound {
         trusting(self.ca_file.as_deref().into_iter())
     }
 
+    /// A hash of all that decides where calls go and who is trusted there: the proxy, and what is in the files with
+    /// authorities, those included that single providers have of their `own`.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(super) fn fingerprint(&self, own: &BTreeMap<&str, &Path>) -> Result<[u8; 32], SetupError> {
+        let mut hash = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hash.update(bytes.len().to_be_bytes());
+            hash.update(bytes);
+        };
+        add(self.proxy.as_ref().map_or("", ExposeSecret::expose_secret).as_bytes());
+        let shared = self.ca_file.as_deref().map(|path| ("", path));
+        for (id, path) in shared.into_iter().chain(own.iter().map(|(id, path)| (*id, *path))) {
+            add(id.as_bytes());
+            add(&pem(path)?);
+        }
+        Ok(hash.finalize().into())
+    }
+
     pub(super) fn proxy_url(&self) -> Option<Url> {
         Url::parse(self.proxy.as_ref()?.expose_secret()).ok()
     }
@@ -75,7 +97,7 @@ pub(super) fn trusting<'a>(ca_files: impl Iterator<Item = &'a Path>) -> Result<r
     let mut roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
     for path in ca_files {
         let unusable = |why: String| SetupError::Authorities(path.to_owned(), why);
-        let (pem, _) = files::read(path, MAX_CA_FILE, Readers::All).map_err(|error| unusable(error.to_string()))?;
+        let pem = pem(path)?;
         let mut any = false;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|_| unusable("it is damaged".to_owned()))?;
@@ -90,4 +112,9 @@ pub(super) fn trusting<'a>(ca_files: impl Iterator<Item = &'a Path>) -> Result<r
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
+}
+
+fn pem(path: &Path) -> Result<Vec<u8>, SetupError> {
+    let read = files::read(path, MAX_CA_FILE, Readers::All);
+    read.map(|(pem, _)| pem.to_vec()).map_err(|error| SetupError::Authorities(path.to_owned(), error.to_string()))
 }

@@ -11,18 +11,15 @@
 use super::client::BUDGET;
 use super::client_auth::Repeatable;
 use super::error::{AttemptError, ProviderError, RefreshError};
-use super::service::{Client, Provider, Service};
+use super::service::{Client, Service};
 use super::{ErrorClass, ProviderClient, RefreshTokenPolicy, Revoked, TokenResponse};
 use crate::authid::AppId;
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 impl Client {
-    pub(super) fn app(&self, provider: &Provider) -> AppId {
-        AppId::new(&provider.id, &self.id)
-    }
-
     /// How many ways there are to authenticate it, but for the method: one where it has no secret.
     pub(super) fn secrets(&self) -> usize {
         1 + self.more_secrets.len()
@@ -31,30 +28,41 @@ impl Client {
     /// The same with its secret number `at`, from 0, alone.
     pub(super) fn with_secret(&self, at: usize) -> Self {
         let secret = at.checked_sub(1).and_then(|more| self.more_secrets.get(more)).or(self.secret.as_ref());
-        Self { id: self.id.clone(), secret: secret.cloned(), more_secrets: Vec::new() }
+        Self { id: self.id.clone(), app: self.app, secret: secret.cloned(), more_secrets: Vec::new() }
     }
 }
 
 impl Service {
     /// The app registration that logins are made with; `None` where there is none.
     pub fn app(&self) -> Option<AppId> {
-        self.client.as_ref().map(|client| client.app(&self.provider))
+        self.client.as_ref().map(|client| client.app)
     }
 
-    /// The client id that logins are made with; `None` where there is none.
-    pub fn client_id(&self) -> Option<&str> {
-        self.client.as_ref().map(|client| client.id.as_str())
-    }
-
-    /// Client id and secret of the registration that made a login; where that is not known, of the one that makes them.
+    /// Client id and first secret of the registration that made a login; where that is not known, of the one that makes
+    /// logins.
     pub fn credentials(&self, app: Option<AppId>) -> Option<(&str, Option<&SecretString>)> {
-        let made = |client: &&Client| app.is_none_or(|app| client.app(&self.provider) == app);
+        let made = |client: &&Client| app.is_none_or(|app| client.app == app);
         self.registrations().find(made).map(|client| (client.id.as_str(), client.secret.as_ref()))
     }
 
     /// The registrations of which it serves logins, by mark and client id: first the one that makes them.
     pub fn apps(&self) -> impl Iterator<Item = (AppId, &str)> {
-        self.registrations().map(|client| (client.app(&self.provider), client.id.as_str()))
+        self.registrations().map(|client| (client.app, client.id.as_str()))
+    }
+
+    /// The same for a login that began with this registration, though another one may make the new logins by now.
+    pub fn begun_with(self: &Arc<Self>, app: Option<AppId>) -> Arc<Self> {
+        let other = self.others.iter().position(|client| Some(client.app) == app);
+        let Some(other) = other else { return self.clone() };
+        let mut service = Self::clone(self);
+        let began = service.others.remove(other);
+        service.others.extend(service.client.replace(began));
+        Arc::new(service)
+    }
+
+    /// Whether new logins are made with a registration, if there is nothing else against it.
+    pub fn makes_logins_with(&self, app: AppId) -> bool {
+        self.app() == Some(app) && self.accepts_logins
     }
 
     /// Whether it serves the logins of a registration.
@@ -69,7 +77,7 @@ impl Service {
     /// Those that may have made a login. Nothing is sent for a service whose logins are not served: without a store, a
     /// call would end a login at a provider whose tokens work once.
     fn candidates(&self, app: Option<AppId>) -> Result<Vec<&Client>, ProviderError> {
-        let made = |client: &&Client| app.is_none_or(|app| client.app(&self.provider) == app);
+        let made = |client: &&Client| app.is_none_or(|app| client.app == app);
         let clients: Vec<_> = self.registrations().filter(made).filter(|_| self.is_served()).collect();
         if clients.is_empty() { Err(ProviderError::NotOffered) } else { Ok(clients) }
     }
@@ -106,7 +114,7 @@ impl ProviderClient {
         let mut reported: Option<RefreshError> = None;
         for client in clients {
             let failed = match self.refresh_as(service, client, refresh_token, deadline).await {
-                Ok(tokens) => return Ok((tokens, client.app(&service.provider))),
+                Ok(tokens) => return Ok((tokens, client.app)),
                 Err(failed) => failed,
             };
             if !may_be_anothers(failed) {
@@ -148,7 +156,8 @@ impl ProviderClient {
 
     /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all
     /// logins of that user at this app. `app` is the registration that made the login; where that is not known, each is
-    /// asked, since a server says "done" of a token that it does not know (section 2.2).
+    /// asked. A server says "done" of a token that it does not know too (section 2.2), so one that could not be asked
+    /// may be the one that made it.
     ///
     /// # Errors
     /// Any [`ProviderError`] but `Refused`: a login that is dead already is done with.
@@ -159,18 +168,12 @@ impl ProviderClient {
         refresh_token: &SecretString,
     ) -> Result<Revoked, ProviderError> {
         let deadline = Instant::now() + BUDGET;
-        let mut done = None;
-        let mut refused = None;
+        let mut outcome = Ok(Revoked::NotSupported);
         for client in service.candidates(app)? {
-            match self.revoke_as(service, client, refresh_token, deadline).await {
-                Ok(outcome) => done = Some(outcome),
-                Err(failure @ (ProviderError::Misconfigured | ProviderError::Unclear { status: 400..500 })) => {
-                    refused = refused.or(Some(failure));
-                }
-                Err(failure) => return Err(failure),
-            }
+            let revoked = self.revoke_as(service, client, refresh_token, deadline).await;
+            outcome = outcome.and(revoked);
         }
-        done.ok_or(refused.unwrap_or(ProviderError::NotOffered))
+        outcome
     }
 }
 
@@ -267,6 +270,25 @@ mod tests {
         assert_eq!((failed.failure, failed.in_doubt), (ProviderError::NotOffered, false));
         assert_eq!(providers.revoke(service, gone, &"r".into()).await, Err(ProviderError::NotOffered));
         assert_eq!(asked(&stub), "");
+    }
+
+    #[tokio::test]
+    async fn a_revocation_of_a_login_of_no_known_registration_is_done_when_each_said_so() {
+        let done = || Reply::Http("200 OK", String::new());
+        let foreign = || refused("invalid_grant");
+        for (replies, outcome) in [
+            ([done(), done()], Ok(Revoked::Done)),
+            ([foreign(), done()], Ok(Revoked::Done)),
+            ([done(), foreign()], Ok(Revoked::Done)),
+            ([refused("invalid_client"), done()], Err(ProviderError::Misconfigured)),
+            ([done(), refused("invalid_client")], Err(ProviderError::Misconfigured)),
+            ([refused("odd_error"), foreign()], Err(ProviderError::Unclear { status: 400 })),
+        ] {
+            let (providers, stub) = started("none", replies.to_vec()).await;
+            let service = providers.catalogue().find("s").unwrap();
+            assert_eq!(providers.revoke(service, None, &"r".into()).await, outcome, "{replies:?}");
+            assert_eq!(asked(&stub), "new old");
+        }
     }
 
     #[tokio::test]

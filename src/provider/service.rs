@@ -3,10 +3,11 @@
 use super::error_code::CallbackError;
 use super::printable::printable;
 use super::{Flow, ProviderSettings, RefreshTokenPolicy};
-use crate::authid::ServiceId;
+use crate::authid::{AppId, ServiceId};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -58,6 +59,11 @@ impl Provider {
     /// Its key in the configuration.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Its id, and the file with authorities that it has of its own, if it has one.
+    pub(super) fn own_authorities(&self) -> Option<(&str, &Path)> {
+        Some((&self.id, self.settings.ca_file.as_deref()?))
     }
 
     /// Its settings, as they are in the configuration.
@@ -193,12 +199,15 @@ impl Provider {
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) id: String,
+    /// What its logins carry. Made once: each request asks for it.
+    pub(super) app: AppId,
     pub(super) secret: Option<SecretString>,
     /// Further secrets, to be tried when the provider refuses that one.
     pub(super) more_secrets: Vec<SecretString>,
 }
 
 /// A service: one kind of login at a provider.
+#[derive(Clone)]
 pub struct Service {
     /// Its key in the configuration, and in AuthIDs.
     pub id: ServiceId,

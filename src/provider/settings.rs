@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// `[providers.<id>]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProviderSettings {
     /// What users call it: "Google".
@@ -181,7 +181,7 @@ pub enum ErrorClass {
 }
 
 /// For a provider that ended.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gone {
     /// One sentence for users, at most 200 printable ASCII characters.

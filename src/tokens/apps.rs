@@ -10,7 +10,7 @@ use moka::sync::Cache;
 use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Most logins whose registration was found out and is remembered; of more it is found out again.
@@ -22,11 +22,12 @@ const WINDOW: i64 = 35 * 86_400;
 /// How often those are left out that came too long ago.
 const SWEEP: i64 = 3600;
 
+#[derive(Clone)]
 pub(super) struct Apps {
     /// Of logins whose AuthID does not say it; and whether it is one of several.
     found: Cache<GrantId, (AppId, bool)>,
-    seen: Mutex<Seen>,
-    rows: Vec<Known>,
+    seen: Arc<Mutex<Seen>>,
+    rows: Arc<[Known]>,
 }
 
 /// A registration that is configured.
@@ -86,17 +87,30 @@ impl Apps {
                     client: client.to_owned(),
                     is_current: false,
                 });
-                known.is_current |= service.app() == Some(app) && service.accepts_logins();
+                known.is_current |= service.makes_logins_with(app);
             }
         }
-        let rows: Vec<Known> = rows.into_values().collect();
+        let rows: Arc<[Known]> = rows.into_values().collect();
         rows.iter().for_each(|row| meter.app_logins(&row.provider, &row.app.to_string(), 0));
-        Self { found: Cache::new(MOST_FOUND), seen: Mutex::default(), rows }
+        Self { found: Cache::new(MOST_FOUND), seen: Arc::default(), rows }
+    }
+
+    /// The same for the registrations of another catalogue.
+    pub(super) fn with(&self, catalogue: &Catalogue, meter: &Meter) -> Self {
+        let new = Self { rows: Self::new(catalogue, meter).rows, ..self.clone() };
+        new.tell(&new.seen(), meter);
+        new
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The registration that a login belongs to, as far as is known.
     pub(super) fn of(&self, login: &Grant) -> Option<AppId> {
-        login.app.or_else(|| self.found.get(&login.id).map(|(app, _)| app))
+        let found = || self.found.get(&login.id).map(|(app, _)| app);
+        // One that was taken out of the configuration since is looked for again.
+        login.app.or_else(|| found().filter(|app| self.rows.iter().any(|row| row.app == *app)))
     }
 
     /// Whether a login without a mark was found to belong to one of several.
@@ -105,12 +119,14 @@ impl Apps {
     }
 
     fn came(&self, login: GrantId, app: AppId, now: UnixTime, meter: &Meter) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         seen.last.insert(app, now);
+        let mut changed = self.sweep(&mut seen, now, SWEEP);
         if seen.logins.len() < MOST_SEEN || seen.logins.contains_key(&login) {
             match seen.logins.insert(login, (app, now)) {
                 Some((before, _)) if before == app => {}
                 before => {
+                    changed = true;
                     *seen.counts.entry(app).or_default() += 1;
                     if let Some((before, _)) = before {
                         seen.counts.entry(before).and_modify(|count| *count -= 1);
@@ -118,31 +134,33 @@ impl Apps {
                 }
             }
         }
-        self.sweep(&mut seen, now, SWEEP);
-        self.tell(&seen, meter);
+        if changed {
+            self.tell(&seen, meter);
+        }
     }
 
-    /// Leaves out what came too long ago, if that was not done within `pause` seconds.
-    fn sweep(&self, seen: &mut Seen, now: UnixTime, pause: i64) {
+    /// Leaves out what came too long ago, if that was not done within `pause` seconds. Returns whether it was now.
+    fn sweep(&self, seen: &mut Seen, now: UnixTime, pause: i64) -> bool {
         if now.saturating_sub(seen.swept) < pause {
-            return;
+            return false;
         }
         let Seen { logins, counts, swept, .. } = seen;
         *swept = now;
         logins.retain(|_, (_, at)| now.saturating_sub(*at) <= WINDOW);
         counts.clear();
         logins.values().for_each(|(app, _)| *counts.entry(*app).or_default() += 1);
+        true
     }
 
     fn tell(&self, seen: &Seen, meter: &Meter) {
-        for row in &self.rows {
+        for row in self.rows.iter() {
             let count = seen.counts.get(&row.app).copied().unwrap_or_default();
             meter.app_logins(&row.provider, &row.app.to_string(), count);
         }
     }
 
     fn view(&self, clock: &Clock, meter: &Meter) -> AppsView {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         self.sweep(&mut seen, clock.now(), 0);
         self.tell(&seen, meter);
         let row = |row: &Known| AppRow {
@@ -189,5 +207,38 @@ impl Inner {
         if let Some(app) = self.apps.of(&opened.login) {
             self.apps.came(opened.login.id, app, self.clock.now(), &self.meter);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_more_logins_than_are_told_apart_it_is_known_when_the_last_one_came() {
+        let [one, other] = ["one", "other"].map(|client| AppId::new("p", client));
+        let login = |number: usize| GrantId::new((number as u128).to_be_bytes());
+        let apps = Apps { found: Cache::new(1), seen: Arc::default(), rows: Arc::default() };
+        let meter = Meter::default();
+        {
+            let mut seen = apps.seen.lock().unwrap();
+            seen.logins.extend((0..MOST_SEEN - 1).map(|number| (login(number), (one, 1))));
+            seen.counts.insert(one, MOST_SEEN as u64 - 1);
+        }
+        let counted = |app| apps.seen.lock().unwrap().counts.get(&app).copied().unwrap_or_default();
+        apps.came(login(MOST_SEEN - 1), other, 2, &meter);
+        assert_eq!((counted(one), counted(other)), (MOST_SEEN as u64 - 1, 1));
+        // One too many.
+        apps.came(login(MOST_SEEN), other, 3, &meter);
+        assert_eq!((counted(one), counted(other)), (MOST_SEEN as u64 - 1, 1));
+        assert_eq!(apps.seen.lock().unwrap().last.get(&other), Some(&3));
+        // Those that are told apart already still are.
+        apps.came(login(0), other, 4, &meter);
+        assert_eq!((counted(one), counted(other)), (MOST_SEEN as u64 - 2, 2));
+        // And there is room again once the others came too long ago.
+        apps.came(login(0), other, WINDOW + 5, &meter);
+        assert_eq!((counted(one), counted(other)), (0, 1));
+        apps.came(login(MOST_SEEN), one, WINDOW + 6, &meter);
+        assert_eq!((counted(one), counted(other)), (1, 1));
     }
 }

@@ -64,6 +64,15 @@ impl Breakers {
         None
     }
 
+    /// What is known of providers says nothing any more: they are asked in another way.
+    pub(super) fn forget(&self) {
+        for (provider, this) in self.providers.lock().unwrap_or_else(PoisonError::into_inner).drain() {
+            if this.open.is_some() {
+                self.meter.suspended(&provider, false);
+            }
+        }
+    }
+
     /// What came of a call to a provider for a login: `failed`, if it brought no access token.
     pub(super) fn called(&self, provider: &str, login: GrantId, failed: Option<&ExchangeError>) {
         let now = self.clock.uptime();

@@ -114,12 +114,17 @@ struct Failed {
     pause: Duration,
 }
 
-/// Recent outcomes of provider calls.
+/// Recent outcomes of provider calls. Clones remember the same.
+#[derive(Clone)]
 pub(super) struct TokenCache {
     tokens: Cache<GrantId, Arc<AccessToken>>,
     failures: Cache<TokenName, Failed>,
     revocations: Cache<GrantId, (ProviderRevocation, Duration)>,
     clock: Clock,
+}
+
+fn failures() -> Cache<TokenName, Failed> {
+    Cache::builder().max_capacity(MAX_FAILURES).time_to_live(LONGEST).build()
 }
 
 impl TokenCache {
@@ -135,10 +140,15 @@ impl TokenCache {
             .expire_after(Lifetime(clock.clone()));
         Self {
             tokens: tokens.build(),
-            failures: Cache::builder().max_capacity(MAX_FAILURES).time_to_live(LONGEST).build(),
+            failures: failures(),
             revocations: Cache::builder().max_capacity(MAX_REVOCATIONS).time_to_live(REVOKED).build(),
             clock,
         }
+    }
+
+    /// The same without the failures: what they came from may have been repaired.
+    pub(super) fn without_failures(&self) -> Self {
+        Self { failures: failures(), ..self.clone() }
     }
 
     /// A token for this login that can be handed out again `at` this time.

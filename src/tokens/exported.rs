@@ -86,6 +86,11 @@ impl Exported {
         }
     }
 
+    /// Whether it is this handler that is asked, with this key.
+    pub(super) fn asks(&self, export: &Export) -> bool {
+        self.handler.is(export)
+    }
+
     /// How many the handler told of since this process started, and when it did so last.
     pub(super) fn taken_over(&self) -> (u64, Option<UnixTime>) {
         let last = self.last.load(Ordering::Acquire);

@@ -33,6 +33,7 @@ mod opened;
 mod provider_revocation;
 mod repeats;
 mod revoke;
+mod room;
 mod rotation;
 mod single_flight;
 mod upstream;
@@ -56,7 +57,6 @@ use crate::authid::{self, AppId, AuthId, Envelope, Grant, GrantId, ParseError, R
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
-use crate::legacy::{Accepted, Folder};
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
@@ -67,14 +67,15 @@ use cache::{TokenCache, TokenName};
 use exported::Exported;
 use old::OldAuthIds;
 use repeats::Repeats;
+use room::Room;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
 use single_flight::Flights;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
-use waiting::{Loops, Room};
+use waiting::Loops;
 
 /// With fewer days than this to live, a login is warned of at each call to its provider.
 const SOON: i64 = 14;
@@ -83,6 +84,8 @@ const SOON: i64 = 14;
 #[derive(Clone)]
 pub struct TokenService(Arc<Inner>);
 
+/// Clones share all but the settings.
+#[derive(Clone)]
 struct Inner {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
@@ -90,20 +93,20 @@ struct Inner {
     apps: Apps,
     cache: TokenCache,
     /// Of this configuration: another one begins without any.
-    repeats: Repeats,
+    repeats: Arc<Repeats>,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     old: OldAuthIds,
     brakes: Brakes,
-    breakers: Breakers,
-    room: Room,
-    loops: Loops<TokenName, Arc<AccessToken>>,
+    breakers: Arc<Breakers>,
+    room: Arc<Room>,
+    loops: Arc<Loops<TokenName, Arc<AccessToken>>>,
     /// Of all waiting, but not of calls under way.
     ending: CancellationToken,
     /// By login, and what is not asked of its provider.
     revocations: Flights<(GrantId, Option<ProviderRevocation>), Revocation>,
     /// `None` without a store that outlives the process.
-    rotation: Option<Rotation>,
+    rotation: Option<Arc<Rotation>>,
     clock: Clock,
     meter: Meter,
 }
@@ -119,16 +122,11 @@ impl TokenService {
         clock: Clock,
         meter: Meter,
     ) -> Self {
-        let Settings { patience, brake, legacy: Accepted { v2, v1_dir, export } } = settings;
-        let exported =
-            export.map(|export| Exported::new(export, store.clone(), keyring.clone(), &clock, meter.clone()));
-        let old = OldAuthIds {
-            v2,
-            folder: v1_dir.map(|path| Arc::new(Folder::new(path, clock.clone()))),
-            exported: exported.map(Arc::new),
-            seen: Mutex::default(),
-        };
-        let rotation = store.is_durable().then(|| Rotation::new(store, keyring.clone(), clock.clone(), meter.clone()));
+        let Settings { patience, brake, legacy } = settings;
+        let exported = |export| Exported::new(export, store.clone(), keyring.clone(), &clock, meter.clone());
+        let old = OldAuthIds::new(legacy, None, exported, &clock);
+        let rotation = || Arc::new(Rotation::new(store.clone(), keyring.clone(), clock.clone(), meter.clone()));
+        let rotation = store.is_durable().then(rotation);
         let ending = CancellationToken::new();
         Self(Arc::new(Inner {
             keyring,
@@ -136,14 +134,14 @@ impl TokenService {
             apps: Apps::new(providers.catalogue(), &meter),
             providers,
             cache: TokenCache::new(clock.clone()),
-            repeats: Repeats::new(),
+            repeats: Arc::new(Repeats::new()),
             flights: Flights::new(),
             patience,
             old,
             brakes: Brakes::new(brake, clock.clone(), meter.clone()),
-            breakers: Breakers::new(clock.clone(), meter.clone()),
-            room: Room::new(patience.most, meter.clone()),
-            loops: Loops::new(ending.clone()),
+            breakers: Arc::new(Breakers::new(clock.clone(), meter.clone())),
+            room: Arc::new(Room::new(patience.most, meter.clone())),
+            loops: Arc::new(Loops::new(ending.clone())),
             ending,
             revocations: Flights::new(),
             rotation,
@@ -154,7 +152,31 @@ impl TokenService {
 
     /// Lets so many connections be there: half of them may wait, unless it was said how many.
     pub fn set_connections(&self, connections: usize) {
-        self.0.room.set_most(self.0.patience.most.unwrap_or(connections / 2));
+        self.0.room.set_connections(connections);
+    }
+
+    /// The same by other settings: access tokens, calls under way and rotated refresh tokens are shared. What is under way
+    /// here is seen to its end by the settings of before, so nobody joins a loop of them. `repaired`: what made calls fail
+    /// may have been put right.
+    pub fn with(&self, providers: Arc<ProviderClient>, store: Arc<Store>, settings: Settings, repaired: bool) -> Self {
+        let inner = &*self.0;
+        let Settings { patience, brake, legacy } = settings;
+        let exported = |export| Exported::new(export, store, inner.keyring.clone(), &inner.clock, inner.meter.clone());
+        inner.room.set_most(patience.most);
+        if repaired {
+            inner.breakers.forget();
+        }
+        Self(Arc::new(Inner {
+            apps: inner.apps.with(providers.catalogue(), &inner.meter),
+            providers,
+            cache: if repaired { inner.cache.without_failures() } else { inner.cache.clone() },
+            repeats: Arc::new(Repeats::new()),
+            patience,
+            old: OldAuthIds::new(legacy, Some(&inner.old), exported, &inner.clock),
+            loops: Arc::new(Loops::new(inner.ending.clone())),
+            brakes: inner.brakes.with_settings(brake),
+            ..inner.clone()
+        }))
     }
 
     /// Keeps nobody waiting any longer. Whose first call to a provider is under way gets what comes of it.

@@ -7,9 +7,9 @@
 use super::exported::Exported;
 use super::{ExchangeError, Inner, Opened, Seal, TokenService};
 use crate::authid::{Grant, GrantId, ParseError, ServiceId, strip};
-use crate::clock::{UnixTime, rfc3339};
+use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::denylist::Denied;
-use crate::legacy::{ExportError, Folder, FolderError, OldAuthId, StoredError, Version};
+use crate::legacy::{Accepted, Export, ExportError, Folder, FolderError, OldAuthId, StoredError, Version};
 use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
@@ -19,16 +19,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 const MOST_SEEN: usize = 200_000;
 
 /// Which old AuthIDs are taken, and which have come.
+#[derive(Clone)]
 pub(super) struct OldAuthIds {
-    pub(super) v2: bool,
-    pub(super) folder: Option<Arc<Folder>>,
+    v2: bool,
+    folder: Option<Arc<Folder>>,
     pub(super) exported: Option<Arc<Exported>>,
-    pub(super) seen: Mutex<Seen>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// Those that brought an access token.
 #[derive(Default)]
-pub(super) struct Seen {
+struct Seen {
     grants: HashSet<GrantId>,
     rows: BTreeMap<(ServiceId, Version), (u64, UnixTime)>,
 }
@@ -72,6 +73,25 @@ pub struct OldRow {
 }
 
 impl OldAuthIds {
+    /// Those of `before` stay where they are the same, with what was counted and remembered there; `export` makes another.
+    pub(super) fn new(
+        accepted: Accepted,
+        before: Option<&Self>,
+        export: impl FnOnce(Export) -> Exported,
+        clock: &Clock,
+    ) -> Self {
+        let folder = accepted.v1_dir.map(|path| {
+            let same = before.and_then(|before| before.folder.clone()).filter(|folder| folder.path() == path);
+            same.unwrap_or_else(|| Arc::new(Folder::new(path, clock.clone())))
+        });
+        let exported = accepted.export.map(|to| {
+            let same = before.and_then(|before| before.exported.clone()).filter(|exported| exported.asks(&to));
+            same.unwrap_or_else(|| Arc::new(export(to)))
+        });
+        let seen = before.map(|before| before.seen.clone()).unwrap_or_default();
+        Self { v2: accepted.v2, folder, exported, seen }
+    }
+
     /// An AuthID of a version that is taken.
     fn parse(&self, text: &str) -> Option<OldAuthId> {
         OldAuthId::parse(text).filter(|old| self.takes(old.version()))

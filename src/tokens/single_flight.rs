@@ -15,7 +15,8 @@ type Flight<V> = Shared<BoxFuture<'static, Option<V>>>;
 
 type Under<K, V> = Arc<Mutex<HashMap<K, Flight<V>>>>;
 
-/// The flights under way, by key.
+/// The flights under way, by key. Clones are the same flights.
+#[derive(Clone)]
 pub(super) struct Flights<K, V> {
     under_way: Under<K, V>,
     runtime: Handle,

@@ -28,7 +28,7 @@ impl Inner {
             RefreshTokenPolicy::Rolling => false,
             RefreshTokenPolicy::SingleUse => true,
         };
-        Some((self.rotation.as_ref()?, RotationPolicy { single_use, days: service.refresh_token_days() }))
+        Some((self.rotation.as_deref()?, RotationPolicy { single_use, days: service.refresh_token_days() }))
     }
 
     /// Whether a service's refresh tokens work once, with a store that keeps up with them.

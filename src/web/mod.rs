@@ -3,7 +3,7 @@
 //!
 //! A file imports only what is further down: `server` (listeners, shutdown) → `middleware` (what holds for every request)
 //! → `routes` (one row for each) → `handlers` (one file for each endpoint) → `exchange` → `audit` → `request` (what comes
-//! in) → `response` (what goes out) → `cookie`, `request_id`, `client`, `audience`.
+//! in) → `response` (what goes out) → `cookie`, `request_id`, `client`, `audience`, `pin`.
 //!
 //! | Journey | Handlers | Step |
 //! | --- | --- | --- |
@@ -25,6 +25,7 @@ mod exchange;
 pub(crate) mod fuzzing;
 mod handlers;
 mod middleware;
+mod pin;
 mod request;
 mod request_id;
 mod response;

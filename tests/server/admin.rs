@@ -62,6 +62,8 @@ async fn readyz_tells_what_is_in_force_and_a_faulty_file_does_not_end_readiness(
             assert!(file.remove("last_look").unwrap().is_string());
             assert_eq!(file.remove("stale_since").unwrap().is_string(), file["last_load_failed"] == true);
         }
+        let configuration = shown.as_object_mut().unwrap().remove("configuration").unwrap();
+        assert_eq!((&configuration["last_load_failed"], &configuration["last_look"]), (&json!(false), &Value::Null));
         (answer.status, shown)
     };
     let (status, first) = readyz().await;

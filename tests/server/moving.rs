@@ -428,5 +428,5 @@ async fn the_old_server_is_exchanged_behind_haproxy_under_load_without_a_failed_
     }
     let by_old = old.served.load(Ordering::Acquire);
     assert!(by_old >= before.1 && all > by_old + load, "{by_old} of {all}");
-    println!("{all} refreshes, {by_old} by the old server, none failed or tried twice; the slowest took {slowest:?}");
+    eprintln!("{all} refreshes, {by_old} by the old server, none failed or tried twice; the slowest took {slowest:?}");
 }

@@ -121,13 +121,13 @@ pub(super) fn own_listener(config: &Config) -> Option<Url> {
     Url::parse(&format!("http://{address}")).ok()
 }
 
-fn admin_url(text: &str) -> Result<Url, &'static str> {
+pub(super) fn admin_url(text: &str) -> Result<Url, &'static str> {
     let plain = |url: &Url| url.username().is_empty() && url.password().is_none() && url.query().is_none();
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && plain(url));
     url.ok_or("must be like http://10.0.0.5:9464; an epoch goes before --against")
 }
 
-fn ask<A: Told>(urls: &[Url]) -> anyhow::Result<Vec<Replica<A>>> {
+pub(super) fn ask<A: Told>(urls: &[Url]) -> anyhow::Result<Vec<Replica<A>>> {
     let client = client().context("the HTTP client cannot be set up")?;
     block_on(join_all(urls.iter().map(|url| patiently(&client, url))))
 }
@@ -171,7 +171,7 @@ async fn exchange<A: Told>(client: &Client, url: String) -> Result<A, String> {
 }
 
 /// Trusts what this machine trusts; an empty container has no certificates, so there it is what is built in.
-fn client() -> anyhow::Result<Client> {
+pub(super) fn client() -> anyhow::Result<Client> {
     let builder = || Client::builder().redirect(redirect::Policy::none()).no_proxy();
     match builder().build() {
         Ok(client) => Ok(client),

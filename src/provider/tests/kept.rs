@@ -2,7 +2,7 @@
 
 use super::super::client::BUDGET;
 use super::super::service::PLACES;
-use super::super::{ProviderClient, Service};
+use super::super::{Outbound, ProviderClient, Service};
 use super::peer::{End, Moment, Peer};
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -137,6 +137,19 @@ async fn what_comes_after_a_response_is_not_taken_for_the_next_one() {
         refresh(&providers, &service).await;
     }
     assert_eq!(peer.seen().requests, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn another_configuration_begins_without_connections() {
+    let peer = Peer::new(&[], |_| End::Nowhere).await;
+    let (providers, service) = peer.client("rolling");
+    refresh(&providers, &service).await;
+    let again = providers.with(providers.catalogue().clone(), &Outbound::default()).unwrap();
+    refresh(&again, &service).await;
+    refresh(&again, &service).await;
+    assert_eq!(peer.seen().requests, [1, 2, 2]);
+    drop(providers);
+    until(|| peer.seen().open == 1).await;
 }
 
 #[tokio::test]

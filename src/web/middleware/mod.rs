@@ -12,6 +12,7 @@ pub(in crate::web) mod rejections;
 use crate::app::App;
 use crate::meter;
 use crate::web::audience::AUTHID_HEADER;
+use crate::web::pin::pin;
 use crate::web::request_id::{self, REQUEST_ID, milliseconds};
 use crate::web::response::rejection::Rejection;
 use crate::web::routes::{Log, Route, Window};
@@ -46,6 +47,7 @@ pub(in crate::web) async fn wrap(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    pin(&mut request);
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
     let has_authid = request.headers().contains_key(&AUTHID_HEADER);
     https_and_host::fold(&mut request);

@@ -1,26 +1,26 @@
-//! The admin listener: metrics, health, the keyring's state. None of the public routes is here, and of these only
-//! `/healthz` and `/readyz` answer there, without detail.
+//! The admin listener: metrics, health, the keyring's state, and reloading the configuration. None of the public routes is
+//! here, and of these only `/healthz` and `/readyz` answer there, without detail.
 //!
-//! Nothing here is secret, so there is no password; where it listens is the operator's choice, and off by default. A
+//! Nothing here is secret, and what a reload takes up is what the operator has put there, so there is no password; where it listens is the operator's choice, and off by default. A
 //! page of somebody else's must not read it through an operator's browser all the same: a name that was made to lead
 //! here (DNS rebinding) is refused, since nobody else can have a browser ask for an address or for a name that is
 //! listed.
 
-use crate::app::App;
+use crate::app::{App, LiveApp, Outcome};
 use crate::replication::Page;
-use crate::socket::{Crowd, serve};
+use crate::socket::{Crowd, Listener, Pulse, serve};
 use crate::web::middleware::https_and_host;
+use crate::web::pin::pin;
 use crate::web::server::running::FINISH;
 use actix_web::body::MessageBody;
 use actix_web::dev::{self, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
-use actix_web::{Error, HttpResponse, Route, guard, web};
+use actix_web::{Error, HttpRequest, HttpResponse, Route, guard, web};
 use futures_util::TryStreamExt;
 use futures_util::stream::poll_fn;
 use serde::Deserialize;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use url::Host;
 
@@ -39,7 +39,10 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/keyring", get().to(keyring));
     at("/denylist", get().to(denylist));
     at("/legacy", get().to(legacy));
+    at("/status", get().to(status));
     at("/apps", get().to(apps));
+    let reload = web::resource("/reload").route(web::post().to(reload));
+    config.service(reload.default_service(web::to(post_only)));
 }
 
 /// The names that it may be asked for under, beside addresses and `localhost`.
@@ -47,31 +50,33 @@ struct Names(Vec<String>);
 
 /// A server of these routes; one worker does.
 pub(in crate::web) fn server(
-    app: web::Data<App>,
-    listeners: Vec<TcpListener>,
+    live: web::Data<LiveApp>,
+    listeners: Vec<Listener>,
     names: Vec<String>,
     crowd: &Arc<Crowd>,
+    pulse: &Pulse,
 ) -> io::Result<dev::Server> {
     let names = web::Data::new(Names(names));
     let service = move || {
         let headers = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
         let headers = headers.add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
         actix_web::App::new()
-            .app_data(app.clone())
+            .app_data(live.clone())
             .app_data(names.clone())
             .wrap(from_fn(under_a_known_name))
             .wrap(headers)
             .configure(routes)
     };
-    serve(service, listeners, None, crowd, 1, FINISH)
+    serve(service, listeners, None, crowd, pulse, 1, FINISH)
 }
 
 /// Lets a request through that is for an address, `localhost` or a listed name. Probes by HTTP/1.0 name no host; browsers
 /// always do.
 async fn under_a_known_name(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    pin(&mut request);
     let listed = |name: &str| {
         let names = request.app_data::<web::Data<Names>>();
         names.is_some_and(|names| names.0.iter().any(|listed| listed == name))
@@ -90,6 +95,32 @@ async fn under_a_known_name(
 
 async fn read_only() -> HttpResponse {
     HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "GET, HEAD")).finish()
+}
+
+async fn post_only() -> HttpResponse {
+    HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "POST")).finish()
+}
+
+/// `POST /reload`: reads the configuration again, and tells what came of it; for whoever is on this machine. Browsers say
+/// where a form comes from, and none has a business here.
+async fn reload(request: HttpRequest, live: web::Data<LiveApp>) -> HttpResponse {
+    let own = request.app_config().local_addr().ip();
+    let is_here = request.peer_addr().is_some_and(|peer| {
+        let peer = peer.ip().to_canonical();
+        peer.is_loopback() || peer == own
+    });
+    if !is_here || request.headers().contains_key(header::ORIGIN) {
+        let says = "This is for `authseal reload` on the machine, or in the container, that the server runs on.\n";
+        return HttpResponse::Forbidden().content_type(ContentType::plaintext()).body(says);
+    }
+    let reloading = web::block(move || live.reload()).await;
+    let Ok(verdict) = reloading else { return HttpResponse::InternalServerError().finish() };
+    let mut answer = match verdict.outcome {
+        Outcome::Applied => HttpResponse::Ok(),
+        Outcome::Refused => HttpResponse::UnprocessableEntity(),
+        Outcome::NeedsRestart => HttpResponse::Conflict(),
+    };
+    answer.json(verdict)
 }
 
 /// `GET /metrics`: for Prometheus.
@@ -130,6 +161,11 @@ async fn denylist(app: web::Data<App>, known: web::Query<Known>) -> HttpResponse
 /// `GET /legacy`: what `authseal legacy` adds up.
 async fn legacy(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(app.tokens().old_authids())
+}
+
+/// `GET /status`: what `authseal status` shows.
+async fn status(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(app.status())
 }
 
 /// `GET /apps`: what `authseal apps` adds up.

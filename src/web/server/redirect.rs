@@ -1,13 +1,14 @@
 //! The listener for plain http where this server speaks https itself: browsers are redirected, and nobody else is. What
 //! was sent with an AuthID has been readable on its way; to redirect it would keep that from being noticed.
 
-use crate::app::App;
+use crate::app::{App, LiveApp};
 use crate::authid::ServiceId;
-use crate::socket::{Crowd, serve};
+use crate::socket::{Crowd, Listener, Pulse, serve};
 use crate::web::audience::AUTHID_HEADER;
 use crate::web::handlers::{acme, probes};
 use crate::web::middleware;
 use crate::web::middleware::{https_and_host, oauth_url, rejections};
+use crate::web::pin::pin;
 use crate::web::request::form;
 use crate::web::response::rejection::Rejection;
 use crate::web::server::running::FINISH;
@@ -17,14 +18,14 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 
 /// A server that does this; one worker does.
 pub(in crate::web) fn server(
-    app: web::Data<App>,
-    listeners: Vec<TcpListener>,
+    live: web::Data<LiveApp>,
+    listeners: Vec<Listener>,
     crowd: &Arc<Crowd>,
+    pulse: &Pulse,
 ) -> io::Result<dev::Server> {
     let service = move || {
         // No HSTS: over http it would mean nothing (RFC 6797 section 7.2).
@@ -34,14 +35,14 @@ pub(in crate::web) fn server(
             .add((header::CONTENT_SECURITY_POLICY, middleware::CSP))
             .add((header::REFERRER_POLICY, "no-referrer"));
         actix_web::App::new()
-            .app_data(app.clone())
+            .app_data(live.clone())
             .wrap(from_fn(at_the_door))
             .wrap(headers)
             .route("/.well-known/acme-challenge/{token}", web::get().to(acme::acme))
             .route("/healthz", web::get().to(probes::healthz))
             .default_service(web::to(redirect))
     };
-    serve(service, listeners, None, crowd, 1, FINISH)
+    serve(service, listeners, None, crowd, pulse, 1, FINISH)
 }
 
 /// Refuses an AuthID, at whatever address.
@@ -49,6 +50,7 @@ async fn at_the_door(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    pin(&mut request);
     https_and_host::fold(&mut request);
     oauth_url::read(&mut request);
     match request.app_data::<web::Data<App>>() {

@@ -32,7 +32,7 @@ impl Known {
 
     /// Whether it is answered without being opened.
     fn repeats(&self, authid: &str) -> bool {
-        self.site.app.tokens().repeat(authid, Instant::now()).is_some()
+        self.site.app.load().tokens().repeat(authid, Instant::now()).is_some()
     }
 
     async fn refresh(&self, authid: &str) -> u16 {
@@ -65,7 +65,7 @@ async fn a_repeat_gets_what_the_first_request_got() {
     assert_eq!(first.body.split(',').next(), second.body.split(',').next());
     let form = [("grant_type", "refresh_token"), ("refresh_token", known.authid.as_str())];
     assert!(browser.post("/token", &form, &[]).await.body.starts_with("{\"access_token\":\"access\""));
-    let repeat = known.site.app.tokens().repeat(&known.authid, Instant::now()).unwrap();
+    let repeat = known.site.app.load().tokens().repeat(&known.authid, Instant::now()).unwrap();
     assert_eq!((repeat.grant, repeat.granted.service.as_str()), (known.login.id, "drive"));
     assert!(repeat.granted.resealed.is_none());
 }

@@ -66,7 +66,7 @@ async fn every_route_is_reached_as_its_row_says() {
 async fn every_route_is_counted_from_the_start() {
     let site = Site::start("");
     let _server = init_service(service(site.app.clone())).await;
-    let metrics = site.app.health().metrics();
+    let metrics = site.app.load().health().metrics();
     let label = |line: &str, name: &str| {
         let (_, value) = line.split_once(&format!("{name}=\"")).unwrap();
         value.split('"').next().unwrap().to_owned()

@@ -1,6 +1,6 @@
 //! What the attacks are made at: a server with its provider, browsers, and the proof itself.
 
-use crate::app::App;
+use crate::app::{App, LiveApp};
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::mitigation::{self, Mitigation};
@@ -54,7 +54,7 @@ pub(super) async fn prove_with(
 
 /// A server, and a provider that gives tokens to whoever asks.
 pub(super) struct Site {
-    pub(super) app: web::Data<App>,
+    pub(super) app: web::Data<LiveApp>,
     pub(super) clock: Clock,
     provider: dev::ServerHandle,
     pub(super) folder: TempDir,
@@ -105,7 +105,7 @@ impl Site {
         };
         let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         let clock = Clock::system();
-        let app = web::Data::new(App::build(config, public_url, clock.clone()).unwrap());
+        let app = web::Data::new(App::build(config, public_url, clock.clone()).unwrap().into());
         Self { app, clock, provider, folder }
     }
 
