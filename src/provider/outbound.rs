@@ -31,6 +31,8 @@ pub struct Outbound {
 pub enum SetupError {
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
+    #[error("the HTTP client cannot be set up")]
+    Http(#[from] reqwest::Error),
     #[error("the proxy's address cannot be used")]
     Proxy(#[from] hyper::http::uri::InvalidUri),
     #[error("the authorities in {} cannot be used: {}", .0.display(), .1)]

@@ -76,7 +76,7 @@ async fn endure(protocols: &[&str], ends: &'static [End], rotation: &str, closes
     let (mut calls, mut repeated) = (0, 0);
     while closed.load(Ordering::Relaxed) < closes {
         let before = peer.seen().sent();
-        let result = providers.refresh(&service, &format!("r{calls}").into(), BUDGET).await;
+        let result = providers.refresh(&service, None, &format!("r{calls}").into(), BUDGET).await;
         let sent = peer.seen().sent() - before;
         let fault = result.as_ref().err();
         let place = format!("seed {seed}, {protocols:?}, {rotation}, call {calls}: sent {sent} times, {fault:?}");
@@ -106,7 +106,7 @@ async fn a_kept_connection_that_has_gone_costs_one_repeat_at_once() {
             });
             let peer = peer.await;
             let (providers, service) = peer.client("rolling");
-            let refresh = async || providers.refresh(&service, &"r".into(), BUDGET).await.map(|_| ());
+            let refresh = async || providers.refresh(&service, None, &"r".into(), BUDGET).await.map(|_| ());
             refresh().await.unwrap();
             assert_eq!(refresh().await.err(), None, "{protocols:?} {end:?}: {:?}", peer.seen());
             assert_eq!(peer.seen().requests, [1, 1, 2], "{protocols:?} {end:?}");

@@ -1,5 +1,6 @@
 //! Which connections are kept, how many, and for how long.
 
+use super::super::call::{Call, Payload};
 use super::super::client::BUDGET;
 use super::super::service::PLACES;
 use super::super::{Outbound, ProviderClient, Service};
@@ -7,11 +8,12 @@ use super::peer::{End, Moment, Peer};
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::{Instant, advance, pause, resume};
+use url::Url;
 
 const ALL: [&[&str]; 3] = [&[], &["http/1.1"], &["h2", "http/1.1"]];
 
 async fn refresh(providers: &ProviderClient, service: &Service) {
-    providers.refresh(service, &"r".into(), BUDGET).await.unwrap();
+    providers.refresh(service, None, &"r".into(), BUDGET).await.unwrap();
 }
 
 /// Moves the time, which else runs: with sockets that talk it is no use to stop it.
@@ -144,9 +146,13 @@ async fn another_configuration_begins_without_connections() {
     let peer = Peer::new(&[], |_| End::Nowhere).await;
     let (providers, service) = peer.client("rolling");
     refresh(&providers, &service).await;
-    let again = providers.with(providers.catalogue().clone(), &Outbound::default()).unwrap();
-    refresh(&again, &service).await;
-    refresh(&again, &service).await;
+    let http = providers.http().with(std::iter::once(&*service.provider), &Outbound::default()).unwrap();
+    for _ in 0..2 {
+        let url = Url::parse(&peer.url).unwrap();
+        let payload = Payload::Form(Vec::new(), None);
+        let call = Call { provider: &service.provider, service: None, name: "check", url, payload };
+        http.send(&call, Instant::now() + BUDGET, true, |_, _| Ok(())).await.unwrap();
+    }
     assert_eq!(peer.seen().requests, [1, 2, 2]);
     drop(providers);
     until(|| peer.seen().open == 1).await;
@@ -157,6 +163,6 @@ async fn a_call_under_way_is_small_as_many_may_wait() {
     let peer = Peer::new(&[], |_| End::Nowhere).await;
     let (providers, service) = peer.client("none");
     let token = "r".into();
-    let size = size_of_val(&providers.refresh(&service, &token, BUDGET));
+    let size = size_of_val(&providers.refresh(&service, None, &token, BUDGET));
     assert!(size < 8 * 1024, "{size}");
 }

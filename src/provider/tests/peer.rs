@@ -81,7 +81,7 @@ impl Seen {
 }
 
 pub(super) struct Peer {
-    url: String,
+    pub(super) url: String,
     authority: Option<TempDir>,
     state: Arc<Mutex<State>>,
     task: tokio::task::JoinHandle<()>,
