@@ -136,6 +136,14 @@ impl Received {
         Ok(())
     }
 
+    /// The body. What is no UTF-8 in it is replaced.
+    pub(super) fn text(mut self) -> Zeroizing<String> {
+        Zeroizing::new(String::from_utf8(std::mem::take(&mut *self.body)).unwrap_or_else(|other| {
+            let body = Zeroizing::new(other.into_bytes());
+            String::from_utf8_lossy(&body).into_owned()
+        }))
+    }
+
     /// Grows without leaving a copy behind that is not wiped.
     fn append(&mut self, data: &[u8], rest: usize) {
         let len = self.body.len() + data.len();

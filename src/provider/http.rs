@@ -211,19 +211,18 @@ impl HttpClient {
         let request = request(call, kept.connection.is_shared()).map_err(|_| AttemptError::bad_answer())?;
         let mut received = Received::default();
         let outcome = timeout_at(until, kept.connection.exchange(request, &mut received)).await;
-        let Received { head, body, too_long } = received;
         let late = || {
             self.pool.forget(call.provider, &call.url);
             AttemptError::new(ProviderError::TimedOut, Retry::IfIdempotent)
         };
-        let Some((status, headers)) = head else {
+        let Some((status, headers)) = received.head.take() else {
             return Err(match outcome {
                 Ok(Err(error)) => Unanswered::Gone(error),
                 _ => late().into(),
             });
         };
         let cut = match outcome {
-            Ok(Ok(())) if too_long => {
+            Ok(Ok(())) if received.too_long => {
                 tracing::debug!(provider = call.provider.id, status, "the answer is too long");
                 Some(AttemptError::bad_answer())
             }
@@ -243,7 +242,7 @@ impl HttpClient {
             retry_after: retry_after(&headers, self.clock.now()),
             location,
             head,
-            body: text(body),
+            body: received.text(),
             cut,
         })
     }
@@ -260,14 +259,6 @@ impl From<AttemptError> for Unanswered {
     fn from(fault: AttemptError) -> Self {
         Self::Failed(fault)
     }
-}
-
-/// What is no UTF-8 is replaced.
-fn text(mut body: Zeroizing<Vec<u8>>) -> Zeroizing<String> {
-    Zeroizing::new(String::from_utf8(std::mem::take(&mut *body)).unwrap_or_else(|other| {
-        let body = Zeroizing::new(other.into_bytes());
-        String::from_utf8_lossy(&body).into_owned()
-    }))
 }
 
 /// How long to wait before a second attempt, if there is to be one.

@@ -5,7 +5,9 @@ use super::call::{Call, Payload};
 use super::client_credentials::{form, with_client};
 use super::connection::Body;
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT,
+};
 use hyper::{Method, Request};
 use secrecy::ExposeSecret;
 use url::{Position, Url};
@@ -42,6 +44,10 @@ pub(super) fn request(call: &Call<'_>, http2: bool) -> Result<Request<Body>, hyp
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     }
     if let Some(text) = text {
+        if text.is_empty() {
+            // RFC 9110 section 8.6; the library says nothing of a body that is not there.
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         *request.method_mut() = Method::POST;
         *request.body_mut() = Body::new(Bytes::from_owner(Wiped(text)));
     }
