@@ -222,29 +222,6 @@ pub(super) const OPEN_FDS: Metric = gauge("process_open_fds", &[], "Open file de
 pub(super) const MAX_FDS: Metric = gauge("process_max_fds", &[], "How many file descriptors may be open.");
 pub(super) const THREADS: Metric = gauge("process_threads", &[], "Threads of this process.");
 
-/// A file that is followed, and its own metrics.
-#[derive(Debug)]
-pub struct File {
-    pub(super) name: &'static str,
-    pub(super) loaded: &'static Metric,
-    pub(super) failed: &'static Metric,
-}
-
-impl File {
-    /// The keyring.
-    pub const KEYRING: Self = Self { name: "keyring", loaded: &KEYRING_LOADED, failed: &KEYRING_FAILED };
-    /// The denylist.
-    pub const DENYLIST: Self = Self { name: "denylist", loaded: &DENYLIST_LOADED, failed: &DENYLIST_FAILED };
-    /// The certificate and its key.
-    pub const CERTIFICATE: Self =
-        Self { name: "certificate", loaded: &CERTIFICATE_LOADED, failed: &CERTIFICATE_FAILED };
-    /// The configuration, which is read when somebody asks for that.
-    pub const CONFIGURATION: Self =
-        Self { name: "configuration", loaded: &CONFIGURATION_LOADED, failed: &CONFIGURATION_FAILED };
-    /// The file of the shared password.
-    pub const PASSWORD: Self = Self { name: "password", loaded: &PASSWORD_LOADED, failed: &PASSWORD_FAILED };
-}
-
 /// All metrics.
 pub const METRICS: [&Metric; 53] = [
     &REFRESHES,

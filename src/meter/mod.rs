@@ -6,22 +6,26 @@
 
 mod epochs;
 mod families;
+mod file;
 mod list;
 mod metric;
+mod names;
 mod process;
 mod waits;
 mod usage;
 mod words;
 
-pub use list::{File, METRICS};
+pub use file::File;
+pub use list::METRICS;
 pub use metric::{Kind, Label, Metric, Values};
+pub use names::Names;
 
 use crate::clock::{Clock, UnixTime};
 use arc_swap::ArcSwap;
 use families::Families;
 use itoa::Buffer;
 use prometheus::{CounterVec, GaugeVec, HistogramVec};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,19 +37,6 @@ const OTHER: &str = "other";
 
 /// How many lines of the log were left out. Of the process, since the log begins before any meter.
 pub static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
-
-/// What labels may name beyond the words of this code.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    /// The services that are offered.
-    pub services: BTreeSet<String>,
-    /// Those that are known and not offered.
-    pub others: BTreeSet<String>,
-    /// The providers of the offered ones.
-    pub providers: BTreeSet<String>,
-    /// When the secrets of clients end, where the configuration tells.
-    pub secrets: BTreeMap<String, UnixTime>,
-}
 
 /// Counts. Clones count together.
 #[derive(Clone)]
@@ -97,24 +88,6 @@ impl Meter {
         }));
         meter.rename(names);
         meter
-    }
-
-    /// From now on these are all that a label may name. What was counted under other names stays.
-    pub fn rename(&self, names: Names) {
-        let families = &self.0.families;
-        families.begin(&names);
-        families.gauges(&list::APP_LOGINS).reset();
-        let ends = families.gauges(&list::SECRET_EXPIRES);
-        ends.reset();
-        for (client, end) in &names.secrets {
-            ends.with_label_values(&[client]).set(seconds(*end));
-        }
-        self.0.names.store(Arc::new(names));
-    }
-
-    /// The configuration was read again, and this came of it.
-    pub fn reloaded(&self, outcome: &'static str) {
-        self.count(&list::RELOADS, &[outcome]);
     }
 
     /// The clock that it goes by.
@@ -283,12 +256,6 @@ impl Meter {
 
     fn observe(&self, metric: &Metric, values: &[&str], value: f64) {
         self.0.families.histogram(metric, values).observe(value);
-    }
-
-    /// As a label has it: an id that no service has may be anybody's text.
-    fn service<'a>(&self, id: Option<&'a str>) -> &'a str {
-        let names = self.0.names.load();
-        id.filter(|id| names.services.contains(*id) || names.others.contains(*id)).unwrap_or(NONE)
     }
 }
 

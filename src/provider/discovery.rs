@@ -91,12 +91,12 @@ impl Discovery {
     ) -> Self {
         let before: BTreeMap<_, _> = before.map(|provider| (provider.id(), provider)).collect();
         let mut new = Self::new(providers.clone(), self.clock.clone());
-        for provider in providers {
-            let is_same = |old: &&&Provider| old.settings == provider.settings && old.issuer() == provider.issuer();
-            if let Some(known) = before.get(provider.id()).filter(is_same).and_then(|_| self.known.get(provider.id())) {
-                new.known.insert(provider.id.clone(), known.clone());
-            }
-        }
+        let is_same = |provider: &&Provider| {
+            let same = |old: &&Provider| old.settings == provider.settings && old.issuer == provider.issuer;
+            before.get(provider.id()).is_some_and(same)
+        };
+        let known = |provider: &Provider| Some((provider.id.clone(), self.known.get(provider.id())?.clone()));
+        new.known.extend(providers.filter(is_same).filter_map(known));
         new
     }
 

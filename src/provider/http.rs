@@ -72,7 +72,7 @@ impl HttpClient {
         clock: Clock,
         meter: Meter,
     ) -> Result<Self, SetupError> {
-        let fingerprint = fingerprint(providers.clone(), outbound)?;
+        let fingerprint = outbound.fingerprint(&providers.clone().filter_map(Provider::own_authorities).collect())?;
         let names = DnsCache::new(clock.clone());
         let clients = |own: Option<&Path>| {
             let tls = trusting(outbound.ca_file.as_deref().into_iter().chain(own))?;
@@ -82,8 +82,8 @@ impl HttpClient {
             };
             Ok::<_, SetupError>(Clients { public: connecting(true)?, anywhere: connecting(false)? })
         };
-        let own = providers.filter_map(|provider| Some((provider.id.clone(), provider.settings.ca_file.as_deref()?)));
-        let own = own.map(|(id, file)| Ok((id, clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
+        let own = providers.filter_map(Provider::own_authorities);
+        let own = own.map(|(id, file)| Ok((id.to_owned(), clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
         let clients = clients(None)?;
         let proxy = outbound.proxy_url();
         Ok(Self { clients, own: Arc::new(own), proxy, fingerprint, names, clock, meter })
@@ -95,7 +95,8 @@ impl HttpClient {
         providers: impl Iterator<Item = &'a Provider> + Clone,
         outbound: &Outbound,
     ) -> Result<Self, SetupError> {
-        if self.fingerprint == fingerprint(providers.clone(), outbound)? {
+        let own = providers.clone().filter_map(Provider::own_authorities).collect();
+        if self.fingerprint == outbound.fingerprint(&own)? {
             return Ok(self.clone());
         }
         Self::new(providers, outbound, self.clock.clone(), self.meter.clone())
@@ -251,11 +252,6 @@ impl HttpClient {
         // Without the second header any coding would be welcome (RFC 9110 section 12.5.3).
         Ok(request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity"))
     }
-}
-
-fn fingerprint<'a>(providers: impl Iterator<Item = &'a Provider>, outbound: &Outbound) -> Result<[u8; 32], SetupError> {
-    let own = providers.filter_map(|provider| Some((provider.id(), provider.settings.ca_file.as_deref()?)));
-    outbound.fingerprint(&own.collect())
 }
 
 /// How long to wait before a second attempt, if there is to be one.

@@ -7,6 +7,7 @@ use crate::authid::ServiceId;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -58,6 +59,11 @@ impl Provider {
     /// Its key in the configuration.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Its id, and the file with authorities that it has of its own, if it has one.
+    pub(super) fn own_authorities(&self) -> Option<(&str, &Path)> {
+        Some((&self.id, self.settings.ca_file.as_deref()?))
     }
 
     /// Its settings, as they are in the configuration.

@@ -7,7 +7,7 @@
 use super::exported::Exported;
 use super::{ExchangeError, Inner, Opened, Seal, TokenService};
 use crate::authid::{Grant, GrantId, ParseError, ServiceId, strip};
-use crate::clock::{UnixTime, rfc3339};
+use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::denylist::Denied;
 use crate::legacy::{Accepted, Export, ExportError, Folder, FolderError, OldAuthId, StoredError, Version};
 use secrecy::SecretString;
