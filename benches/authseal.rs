@@ -127,7 +127,7 @@ fn refresh(criterion: &mut Criterion) {
     let sealed = BASE64_URL_SAFE_NO_PAD.encode(key.seal(&[0; 51], &vec![b'x'; body_len - 40]).unwrap());
     let key = web::Data::new(key);
     let bare_app = move || actix_web::App::new().app_data(key.clone()).route("/refresh", web::get().to(bare_handler));
-    tracing_subscriber::fmt().json().with_env_filter("info").with_writer(std::io::sink).init();
+    tracing_subscriber::fmt().json().with_max_level(tracing::Level::INFO).with_writer(std::io::sink).init();
 
     let mut group = criterion.benchmark_group("refresh");
     let bare = runtime.block_on(init_service(bare_app()));

@@ -18,6 +18,7 @@ use crate::pages::Pages;
 use crate::password::{PasswordFile, SharedPassword};
 use crate::provider::{Catalogue, Probe, ProviderClient};
 use crate::rate_limit::Limits;
+use crate::replication::{Replicas, Replication};
 use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
 use crate::tokens::{Settings, TokenService};
@@ -36,6 +37,7 @@ pub struct App {
     logins: Logins,
     limits: Limits,
     store: Arc<Store>,
+    replication: Arc<Replication>,
     password: Option<Arc<SharedPassword>>,
     certificate: Option<Arc<LiveCertificate>>,
     providers: Arc<ProviderClient>,
@@ -61,7 +63,7 @@ impl App {
     /// # Errors
     /// All files that are missing or faulty.
     pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, StartupError> {
-        Self::with_store(Store::open, config, public_url, clock)
+        Self::with_store(Store::open, config.replicas.clone(), config, public_url, clock)
     }
 
     /// The same for a look at it, which may be root's: what the server would make is not made.
@@ -69,11 +71,12 @@ impl App {
     /// # Errors
     /// As [`App::build`].
     pub fn examine(config: Config, public_url: Url, clock: Clock) -> Result<Self, StartupError> {
-        Self::with_store(Store::attach, config, public_url, clock)
+        Self::with_store(Store::attach, Replicas::default(), config, public_url, clock)
     }
 
     fn with_store(
         open: fn(&StorePlace, Clock) -> Result<Store, StoreError>,
+        replicas: Replicas,
         config: Config,
         public_url: Url,
         clock: Clock,
@@ -128,12 +131,22 @@ impl App {
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
         tokio::spawn(tend::tend(Arc::downgrade(&store)));
+        let replication = Replication::start(
+            &replicas,
+            keyring.clone(),
+            denylist.clone(),
+            &store,
+            &config.outbound,
+            clock.clone(),
+            meter.clone(),
+        );
+        let replication = Arc::new(replication.map_err(|error| StartupError(vec![error.to_string()]))?);
         let tokens = TokenService::new(
             keyring.clone(),
             denylist.clone(),
             providers.clone(),
             store.clone(),
-            Settings { patience: config.patience, legacy: config.legacy },
+            Settings { patience: config.patience, brake: config.brake, legacy: config.legacy },
             clock.clone(),
             meter.clone(),
         );
@@ -142,6 +155,7 @@ impl App {
                 keyring.clone(),
                 denylist.clone(),
                 store.clone(),
+                replication.clone(),
                 certificate.clone(),
                 shared.as_ref().map(|shared| shared.load_status().clone()),
                 meter.clone(),
@@ -150,6 +164,7 @@ impl App {
             logins: Logins::new(keyring, providers.clone(), tokens.clone(), store.clone(), rules, callback, clock),
             tokens,
             store,
+            replication,
             password: shared,
             certificate,
             pages: Arc::new(pages),
@@ -173,7 +188,7 @@ impl App {
         let (Some(pages), Some(providers)) = (pages, providers) else { return Err(StartupError(faults)) };
         self.meter.rename(names);
         let providers = Arc::new(providers);
-        let settings = Settings { patience: config.patience, legacy: config.legacy };
+        let settings = Settings { patience: config.patience, brake: config.brake, legacy: config.legacy };
         let tokens = self.tokens.with(providers.clone(), self.store.clone(), settings, repaired);
         let rules = rules(&config.delivery, &self.own_origin);
         Ok(Self {
@@ -206,6 +221,11 @@ impl App {
     /// What outlives a request.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The exchange of denylists with other replicas.
+    pub fn replication(&self) -> &Replication {
+        &self.replication
     }
 
     /// Who may begin a login; `None` where everybody may.

@@ -11,6 +11,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Seconds since 1970-01-01T00:00:00Z.
 pub type UnixTime = i64;
 
+/// Both readings of a [`Clock`] at one time.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The machine's own.
+    pub instant: Instant,
+    /// [`Clock::now`].
+    pub now: UnixTime,
+    /// [`Clock::uptime`].
+    pub uptime: Duration,
+}
+
 /// A shared clock; clones move together.
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -36,7 +47,17 @@ impl Clock {
 
     /// Time since this clock was made; never goes back.
     pub fn uptime(&self) -> Duration {
-        self.started.elapsed() + self.ahead()
+        self.uptime_at(Instant::now())
+    }
+
+    fn uptime_at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.started) + self.ahead()
+    }
+
+    /// Both readings.
+    pub fn moment(&self) -> Moment {
+        let instant = Instant::now();
+        Moment { instant, now: self.now(), uptime: self.uptime_at(instant) }
     }
 
     /// Moves both readings of this clock and its clones forward by `step`. For tests.

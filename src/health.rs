@@ -5,6 +5,7 @@ use crate::clock::rfc3339;
 use crate::denylist::Denylist;
 use crate::keyring_file::LiveKeyring;
 use crate::meter::{File, Meter};
+use crate::replication::{Progress, Replication};
 use crate::store::Store;
 use crate::tls::LiveCertificate;
 use crate::watch::LoadStatus;
@@ -17,6 +18,7 @@ pub struct Health {
     keyring: Arc<LiveKeyring>,
     denylist: Arc<Denylist>,
     store: Arc<Store>,
+    replication: Arc<Replication>,
     certificate: Option<Arc<LiveCertificate>>,
     password: Option<Arc<LoadStatus>>,
     configuration: LoadStatus,
@@ -27,7 +29,8 @@ pub struct Health {
 /// Whether this process wants requests, and what it has to serve them with.
 #[derive(Serialize)]
 pub struct Readiness {
-    /// Whether it wants more requests. A file that became faulty or a store that fails does not change that: what was
+    /// Whether it wants more requests: until it is told to end, and not before it has got what others revoked where its own
+    /// denylist was empty. A file that became faulty or a store that fails does not change that: what was
     /// read before is in force, and the services that need no store continue.
     pub ready: bool,
     /// Whether it was told to end.
@@ -46,6 +49,20 @@ pub struct Readiness {
     pub password: Option<Reading>,
     /// The state store.
     pub store: StoreState,
+    /// Where revocations of other servers come from; nothing where denylists are not exchanged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replication: Vec<SourceState>,
+}
+
+/// How far the exchange of denylists with one source is.
+#[derive(Serialize)]
+pub struct SourceState {
+    /// `redis`, or the URL of a replica's denylist.
+    pub from: String,
+    /// Since when what others revoke may be missing here, RFC 3339; `None` if it is not.
+    pub behind_since: Option<String>,
+    /// How many rules of the own denylist are not there yet.
+    pub unsent: usize,
 }
 
 /// What of a file is in force.
@@ -113,12 +130,22 @@ impl Health {
         keyring: Arc<LiveKeyring>,
         denylist: Arc<Denylist>,
         store: Arc<Store>,
+        replication: Arc<Replication>,
         certificate: Option<Arc<LiveCertificate>>,
         password: Option<Arc<LoadStatus>>,
         meter: Meter,
     ) -> Self {
-        let (configuration, draining) = (LoadStatus::begun(false), AtomicBool::new(false));
-        let health = Self { keyring, denylist, store, certificate, password, configuration, meter, draining };
+        let health = Self {
+            keyring,
+            denylist,
+            store,
+            replication,
+            certificate,
+            password,
+            configuration: LoadStatus::begun(false),
+            meter,
+            draining: AtomicBool::new(false),
+        };
         health.count_epochs();
         health
     }
@@ -143,7 +170,7 @@ impl Health {
         let draining = self.is_draining();
         let store = self.store.health();
         Readiness {
-            ready: !draining,
+            ready: !draining && !self.replication.is_new(),
             draining,
             configuration: reading(None, &self.configuration),
             keyring: reading(Some(self.keyring.load().entries().count()), self.keyring.load_status()),
@@ -156,6 +183,7 @@ impl Health {
                 reading_fails_since: store.reading.map(rfc3339),
                 writing_fails_since: store.writing.map(rfc3339),
             },
+            replication: self.replication.progress().iter().map(|source| source_state(source)).collect(),
         }
     }
 
@@ -194,6 +222,9 @@ impl Health {
         }
         let store = self.store.health();
         self.meter.store(store.reading.is_some(), store.writing.is_some());
+        for source in self.replication.progress() {
+            self.meter.replication(source.name(), source.behind(), source.unsent());
+        }
         self.meter.process(self.is_draining());
         self.meter.render()
     }
@@ -206,6 +237,11 @@ impl Health {
     fn file(&self, file: &File, load_status: &LoadStatus) {
         self.meter.file(file, load_status.good_at(), load_status.stale_since().is_some(), load_status.looked_at());
     }
+}
+
+fn source_state(source: &Progress) -> SourceState {
+    let behind_since = source.behind_since().map(rfc3339);
+    SourceState { from: source.name().to_owned(), behind_since, unsent: source.unsent() }
 }
 
 fn reading(entries: Option<usize>, load_status: &LoadStatus) -> Reading {

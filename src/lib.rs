@@ -21,6 +21,7 @@ pub mod keyring_file;
 pub mod tls;
 pub mod denylist;
 pub mod store;
+pub mod replication;
 pub mod health;
 pub mod tokens;
 pub mod password;

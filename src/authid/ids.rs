@@ -6,11 +6,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::sync::Arc;
 
 /// The short name of a service, as clients ask for it: `googledrive`, `box.com`. 1 to 32 of `a-z 0-9 . _ -`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ServiceId(String);
+pub struct ServiceId(Arc<str>);
 
 impl ServiceId {
     /// Most characters in a service id.
@@ -20,13 +21,13 @@ impl ServiceId {
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
         let fits = (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(allowed);
-        fits.then(|| Self(text.to_owned()))
+        fits.then(|| Self(text.into()))
     }
 
     /// Reads what another server may have as an id, with capital letters too: they are other ids. Here such an id is an
     /// alias at most.
     pub fn parse_alias(text: &str) -> Option<Self> {
-        Self::parse(&text.to_ascii_lowercase()).map(|_| Self(text.to_owned()))
+        Self::parse(&text.to_ascii_lowercase()).map(|_| Self(text.into()))
     }
 
     /// The id itself.

@@ -70,6 +70,11 @@ impl Envelope {
         Self::parse_canonical(text)
     }
 
+    /// Whether this is the one spelling of an AuthID.
+    pub fn is_canonical(text: &str) -> bool {
+        Self::parse_canonical(text).is_ok()
+    }
+
     fn parse_canonical(text: &str) -> Result<Self, ParseError> {
         if text.len() > MAX_LEN {
             return Err(ParseError::Malformed);

@@ -6,11 +6,11 @@ mod lines;
 pub(super) use lines::{Finish, say};
 
 use super::UsageError;
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFormat, log_filter};
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::{env, panic, process};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::prelude::*;
 
@@ -22,13 +22,11 @@ pub(super) fn prepare() -> anyhow::Result<()> {
 /// Begins to log. `RUST_LOG`, where it says anything, takes the place of the configured level.
 pub(super) fn start(log: &Log) -> anyhow::Result<()> {
     let variable = env::var_os("RUST_LOG").map(|text| text.to_string_lossy().trim().to_owned());
-    let filter = match variable.filter(|text| !text.is_empty()) {
-        None => EnvFilter::new(&log.level),
-        Some(text) => filter(&text).ok_or_else(|| {
-            let advice = "must be error, warn, info, debug, trace or off, or directives like `info,authseal=debug`";
-            UsageError(format!("RUST_LOG {advice}"))
-        })?,
+    let (key, text) = match variable.filter(|text| !text.is_empty()) {
+        None => ("log.level", log.level.clone()),
+        Some(text) => ("RUST_LOG", text),
     };
+    let filter = log_filter(&text).map_err(|advice| UsageError(format!("{key} {advice}")))?;
     // Libraries may log what they send and receive when asked for detail. Secrets pass through them, so they are never
     // asked: only our own events go below `warn`, whatever RUST_LOG says.
     let own = Targets::new().with_target("authseal", LevelFilter::TRACE).with_default(LevelFilter::WARN);
@@ -56,13 +54,6 @@ fn in_colour(terminal: bool) -> bool {
     let says = |name| env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
     let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !no_colour && (says("CLICOLOR_FORCE") || terminal && env::var_os("CLICOLOR").is_none_or(|value| value != "0"))
-}
-
-/// A lone word that is no level would be taken for the name of a module and silence all others.
-fn filter(text: &str) -> Option<EnvFilter> {
-    let lone = !text.contains(['=', ',', '[']);
-    let known = !lone || text.parse::<LevelFilter>().is_ok();
-    EnvFilter::try_new(text).ok().filter(|_| known)
 }
 
 /// A panic says where it happened and nothing more: its message may hold what was being worked on, a secret too.

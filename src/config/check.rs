@@ -9,12 +9,12 @@ use crate::keyring_file;
 use crate::legacy::{Accepted, Export};
 use crate::net::{Origin, names_loopback};
 use crate::provider::Catalogue;
+use crate::replication::Replicas;
 use crate::store::StorePlace;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
 /// Checks each key. What was faulty has some empty value in the result.
@@ -24,6 +24,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     let (listeners, tls) = keys.listeners(raw.listen, raw.tls, raw.admin, &raw.server, public_url.as_ref());
     let rates = keys.rates(&raw.limits);
     let patience = keys.patience(&raw.refresh);
+    let brake = keys.brake(&raw.refresh);
     let trusted_proxies = keys.trusted_proxies(raw.server.trusted_proxies);
     let keyring = keys.keyring(raw.keyring);
     let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
@@ -38,6 +39,8 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         StorePlace::parse(text.expose_secret(), &folder, ca_file, wait)
     });
     let store = store.unwrap_or_default();
+    let follow = keys.followed(raw.denylist.follow);
+    let replicas = Replicas { shared: raw.denylist.replicate && store.is_shared(), follow };
     let origins = raw.delivery.trusted_origins.into_iter().enumerate();
     let origins = origins.filter_map(|(at, origin)| {
         keys.parse_key(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))
@@ -70,6 +73,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
         denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
         create_denylist: raw.denylist.create,
+        replicas,
         access_password_file,
         store,
         outbound,
@@ -78,6 +82,7 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         catalogue,
         rates,
         patience,
+        brake,
         legacy: Accepted { v2: raw.legacy.v2, v1_dir, export },
         site,
         log: Log { level: level.unwrap_or_default(), format: raw.log.format },
@@ -211,9 +216,22 @@ pub(super) fn web_url(text: &str) -> Result<Url, String> {
 }
 
 fn log_level(text: String) -> Result<String, String> {
-    // A lone word that is no level would be taken for the name of a module and silence all others.
-    let lone = !text.contains(['=', ',', '[']);
-    let valid = if lone { text.parse::<LevelFilter>().is_ok() } else { EnvFilter::try_new(&text).is_ok() };
+    log_filter(&text).map(|_| text)
+}
+
+/// What a level of the log lets through: a level, or directives with commas between them, each a level or
+/// `<module>=<level>`.
+///
+/// # Errors
+/// The end of a sentence that begins with the key's name.
+pub fn log_filter(text: &str) -> Result<Targets, String> {
+    // A lone word that is no level would be taken for the name of a module and silence all others. Spans and fields,
+    // which other programs take, would be taken for names too.
+    let is_directive =
+        |text: &&str| text.parse::<LevelFilter>().is_ok() || text.contains('=') && !text.contains(['[', '{']);
+    let directives: Vec<_> = text.split(',').map(str::trim).filter(|text| !text.is_empty()).collect();
+    let known = !directives.is_empty() && directives.iter().all(is_directive);
+    let filter = known.then(|| directives.join(",").parse().ok()).flatten();
     let advice = "must be error, warn, info, debug, trace or off, or directives like `info,authseal=debug`";
-    if valid { Ok(text) } else { Err(advice.to_owned()) }
+    filter.ok_or_else(|| advice.to_owned())
 }

@@ -14,9 +14,13 @@ const DEFAULTS: &str = r#"
 listen = ["127.0.0.1:8080"]
 server.drain_seconds = 5
 denylist.create = false
+denylist.replicate = true
+denylist.follow = []
 state.store = "memory"
 delivery.loopback = true
 refresh.wait_seconds = 20
+refresh.brake_logins = 100
+refresh.brake_refused = 20
 refresh.allow_query_authid = false
 limits = { invalid_authids = 120, provider_calls = 10, provider_calls_in_all = 600 }
 log.level = "info"

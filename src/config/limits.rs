@@ -1,15 +1,18 @@
-//! `[limits]`: what may happen how often in a minute; and of `[refresh]`, how long requests wait and how many.
+//! `[limits]`: what may happen how often in a minute; and of `[refresh]`, how long requests wait and how many, and when
+//! refusals of a provider are taken for this server's fault.
 
 use super::check::Checker;
 use super::raw::{Limits, Refresh};
 use crate::rate_limit::Rates;
-use crate::tokens::Patience;
+use crate::tokens::{BrakeSettings, Patience};
 use std::time::Duration;
 
 /// The most that a limit may allow in a minute.
 const MAX_RATE: u32 = 1_000_000;
 /// The longest that a request may wait, in seconds: Duplicati gives up after 25.
 const MAX_WAIT: u64 = 22;
+/// The most logins that the brake may need.
+const MAX_LOGINS: usize = 1_000_000;
 
 impl Checker<'_> {
     pub(super) fn rates(&mut self, written: &Limits) -> Rates {
@@ -38,5 +41,19 @@ impl Checker<'_> {
                 _ => Err("must be at least 1; `wait_seconds = 0` lets nobody wait".to_owned()),
             });
         Patience { wait: wait.unwrap_or_default(), most }
+    }
+
+    pub(super) fn brake(&mut self, written: &Refresh) -> BrakeSettings {
+        let mut logins = |name, number, least| {
+            let read = self.parse_key(&["refresh", name], Some(number), |number: u64| match usize::try_from(number) {
+                Ok(logins) if (least..=MAX_LOGINS).contains(&logins) => Ok(logins),
+                _ => Err(format!("must be a number of logins from {least} to {MAX_LOGINS}")),
+            });
+            read.unwrap_or_default()
+        };
+        BrakeSettings {
+            logins: logins("brake_logins", written.brake_logins, 0),
+            refused: logins("brake_refused", written.brake_refused, 1),
+        }
     }
 }

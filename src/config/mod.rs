@@ -12,6 +12,7 @@ mod doubts;
 mod error;
 mod expiry;
 mod extract;
+mod followed;
 mod http;
 mod layers;
 mod limits;
@@ -31,7 +32,7 @@ mod underscores;
 mod values;
 
 pub use changes::{Changes, Keys, RELOADED};
-pub use check::check_origin;
+pub use check::{check_origin, log_filter};
 pub use error::{ConfigError, ConfigErrors};
 pub use http::HttpSettings;
 pub use listening::Listeners;
@@ -44,9 +45,10 @@ use crate::legacy::Accepted;
 use crate::meter::Names;
 use crate::provider::{Catalogue, Outbound};
 use crate::rate_limit::Rates;
+use crate::replication::Replicas;
 use crate::store::StorePlace;
 use crate::tls::PairFiles;
-use crate::tokens::Patience;
+use crate::tokens::{BrakeSettings, Patience};
 use layers::Layers;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -83,6 +85,8 @@ pub struct Config {
     pub denylist: PathBuf,
     /// Whether a first start may make it.
     pub create_denylist: bool,
+    /// How denylists are exchanged with other replicas.
+    pub replicas: Replicas,
     /// The file with the hash of the password that a login begins with, if one is wanted.
     pub access_password_file: Option<PathBuf>,
     /// Where state is kept that outlives a request.
@@ -99,6 +103,8 @@ pub struct Config {
     pub rates: Rates,
     /// How long requests for an access token may wait, and how many.
     pub patience: Patience,
+    /// When refusals of a provider are taken for this server's fault.
+    pub brake: BrakeSettings,
     /// Which AuthIDs of duplicati/oauth-server are served.
     pub legacy: Accepted,
     /// Who runs this server.
@@ -130,7 +136,7 @@ pub struct Delivery {
 /// The log.
 #[derive(Debug)]
 pub struct Log {
-    /// Directives of `tracing_subscriber::EnvFilter`, checked.
+    /// As [`log_filter`] takes it.
     pub level: String,
     /// How it is written.
     pub format: LogFormat,

@@ -69,6 +69,8 @@ pub(super) struct Keyring {
 pub(super) struct Denylist {
     pub(super) file: Option<String>,
     pub(super) create: bool,
+    pub(super) replicate: bool,
+    pub(super) follow: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -104,6 +106,8 @@ pub(super) struct Delivery {
 pub(super) struct Refresh {
     pub(super) wait_seconds: u64,
     pub(super) max_waiting: Option<u64>,
+    pub(super) brake_logins: u64,
+    pub(super) brake_refused: u64,
     pub(super) allow_query_authid: bool,
 }
 

@@ -414,6 +414,14 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("server.max_connections = 15", "server.max_connections (in {dir}/authseal.toml) must be at least 16"),
     ("server.drain_seconds = 61", "server.drain_seconds (in {dir}/authseal.toml) must be at most 60"),
     ("refresh.wait_seconds = 23", "refresh.wait_seconds (in {dir}/authseal.toml) must be at most 22"),
+    (
+        "refresh.brake_logins = 1000001",
+        "refresh.brake_logins (in {dir}/authseal.toml) must be a number of logins from 0 to 1000000",
+    ),
+    (
+        "refresh.brake_refused = 0",
+        "refresh.brake_refused (in {dir}/authseal.toml) must be a number of logins from 1 to 1000000",
+    ),
     ("refresh.max_waiting = 0", "refresh.max_waiting (in {dir}/authseal.toml) must be at least 1"),
     (
         "limits.invalid_authids = 0",

@@ -4,7 +4,7 @@
 use super::error::{DenylistError, FaultyLine, FaultyLines};
 use super::file::{Locked, WRITES, open_to_read, read, replaced_time_and_again, unread};
 use super::parse::{Line, each_line};
-use super::rule::{HEADER, Rule};
+use super::rule::{HEADER, Removal, Rule};
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -92,31 +92,41 @@ fn line(rule: &Rule, note: &str) -> String {
     }
 }
 
-/// Takes all lines whose rules `goes` names out of the denylist `path`, and tells how many. What is left stays byte for
-/// byte, with its notes and in its order. When this returns, it is on the disk. With `dry_run` nothing is written.
+/// Takes all lines that `goes` names out of the denylist `path`, adds those of `instead`, and tells how many went. What is
+/// left stays byte for byte, with its notes and in its order. When this returns, it is on the disk. With `dry_run`, and
+/// where no line goes, nothing is written.
 ///
 /// # Errors
 /// When the denylist is missing or faulty, or cannot be replaced. It then stays as it is.
-pub fn remove(path: &Path, mut goes: impl FnMut(&Rule) -> bool, dry_run: bool) -> Result<usize, DenylistError> {
+pub fn remove(
+    path: &Path,
+    mut goes: impl FnMut(&Line<'_>) -> bool,
+    instead: &[Removal],
+    dry_run: bool,
+) -> Result<usize, DenylistError> {
     let mut gone = 0;
     lines(path, |line| {
-        gone += usize::from(line.rule.as_ref().is_some_and(&mut goes));
+        gone += usize::from(goes(&line));
         Ok(())
     })?;
     if dry_run || gone == 0 {
         return Ok(gone);
     }
     let failed = |error| DenylistError::NotChanged(path.to_owned(), error);
+    let instead: String = instead.iter().map(|removal| format!("{removal}\n")).collect();
     let mut file = Locked::open(path).map_err(failed)?;
     for _ in 0..WRITES {
         let mut gone = 0;
         let stays = |line: &Line<'_>| {
-            let goes = line.rule.as_ref().is_some_and(&mut goes);
+            let goes = goes(line);
             gone += usize::from(goes);
             !goes
         };
         let replaced = file.rewrite(stays).map_err(failed)?;
         if replaced.map_err(|faults| DenylistError::Faulty(path.to_owned(), faults))? {
+            if !instead.is_empty() {
+                file.reopen().and_then(|()| file.append(&instead)).map_err(failed)?;
+            }
             return Ok(gone);
         }
         file.reopen().map_err(failed)?;
@@ -176,15 +186,15 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
         let link = dir.path().join("link");
         symlink("denylist", &link).unwrap();
-        let goes = |rule: &Rule| *rule == Rule::Epoch(epoch(3));
-        assert_eq!(remove(&link, goes, true).unwrap(), 1);
+        let goes = |line: &Line<'_>| line.rule == Some(Rule::Epoch(epoch(3)));
+        assert_eq!(remove(&link, goes, &[], true).unwrap(), 1);
         assert!(read_back(&path).starts_with("epoch 3 # leaked"));
-        assert_eq!(remove(&link, goes, false).unwrap(), 1);
+        assert_eq!(remove(&link, goes, &[], false).unwrap(), 1);
         assert_eq!(read_back(&path), kept);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o604);
         let inode = fs::metadata(&path).unwrap().ino();
-        assert_eq!(remove(&path, goes, false).unwrap(), 0);
+        assert_eq!(remove(&path, goes, &[], false).unwrap(), 0);
         assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "nothing to do, nothing is replaced");
     }
 
@@ -193,11 +203,11 @@ mod tests {
         let (_dir, path) = fresh("epoch x\nepoch 3\n");
         let faulty = |error: DenylistError| assert!(matches!(error, DenylistError::Faulty(..)), "{error}");
         faulty(add(&path, &rules(&["epoch 5"]), false).unwrap_err());
-        faulty(remove(&path, |_| true, false).unwrap_err());
+        faulty(remove(&path, |_| true, &[], false).unwrap_err());
         assert_eq!(read_back(&path), "epoch x\nepoch 3\n");
         fs::remove_file(&path).unwrap();
         assert!(matches!(add(&path, &rules(&["epoch 5"]), false), Err(DenylistError::Missing(_))));
-        assert!(matches!(remove(&path, |_| true, false), Err(DenylistError::Missing(_))));
+        assert!(matches!(remove(&path, |_| true, &[], false), Err(DenylistError::Missing(_))));
     }
 
     #[test]
@@ -224,7 +234,7 @@ mod tests {
                 let decoy = rules(&["epoch 9"]);
                 while !over.load(Ordering::Acquire) {
                     add(&path, &decoy, false).unwrap();
-                    remove(&path, |rule| *rule == Rule::Epoch(epoch(9)), false).unwrap();
+                    remove(&path, |line| line.rule == Some(Rule::Epoch(epoch(9))), &[], false).unwrap();
                 }
             });
             adders.into_iter().for_each(|adder| adder.join().unwrap());

@@ -33,6 +33,7 @@ const EXPLANATION: &str = "\
 #   epoch 3 login-before 2026-11-01T00:00:00Z  only logins older than this (no help if the key leaked)
 #   grant 00112233445566778899aabbccddeeff     one login, in every epoch
 #   legacy <SHA-256 of it>                     one AuthID of duplicati/oauth-server, and what was sealed of it
+#   removed 2026-11-27T07:00:00Z epoch 3       that rule was taken out, and no other server brings it back
 #
 # Revoking adds `grant` lines, with `through` the newest epoch of that day and `at` the time.
 

@@ -158,6 +158,34 @@ impl Denylist {
         self.rules.load().denies_all(service, epoch, login_at)
     }
 
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.load())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has all of a file in force that nobody else changes meanwhile.
+    pub(super) fn catch_up(&self, file: &Locked) -> io::Result<()> {
+        let stamp = FileStamp::new(&file.file().metadata()?);
+        let mut rules = self.rules.hold();
+        let on_disk = rules.source();
+        if on_disk.stamp != Some(stamp) || !on_disk.added.is_empty() {
+            rules.reload();
+        }
+        Ok(())
+    }
+
+    /// Refuses these from now on, until rules that hold them are in force.
+    pub(super) fn refuse(&self, grants: impl Iterator<Item = GrantId>) {
+        let grants: Vec<_> = grants.collect();
+        if !grants.is_empty() {
+            self.revoked.rcu(|revoked| revoked.iter().chain(&grants).copied().collect::<BTreeSet<_>>());
+        }
+    }
+
     /// How many different rules the file held when it was last read.
     pub fn count(&self) -> usize {
         self.rules.load().count()
@@ -180,11 +208,7 @@ impl Denylist {
     /// # Errors
     /// When the line may not be on the disk. The grant then stays refused until this process ends.
     pub fn append(&self, grant: GrantId, through: Epoch, at: UnixTime) -> Result<(), NotDurable> {
-        self.revoked.rcu(|revoked| {
-            let mut revoked = BTreeSet::clone(revoked);
-            revoked.insert(grant);
-            revoked
-        });
+        self.refuse(std::iter::once(grant));
         self.write(Entry::new(grant, through, at)).map_err(|cause| NotDurable { grant, cause })
     }
 

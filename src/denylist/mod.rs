@@ -6,6 +6,7 @@
 //! ([`parse()`]), the file, and upon it the list of a running server ([`Denylist`]) and the changes of the command line
 //! ([`add`], [`remove`]); `compaction` says which rules are needed no more.
 
+mod change;
 mod compaction;
 mod edit;
 mod error;
@@ -15,14 +16,17 @@ mod live;
 mod parse;
 mod rule;
 mod rules;
+mod tail;
 
+pub use change::Change;
 pub use compaction::{KeepReason, keep_reason};
 pub use edit::{add, lines, read_rules, remove};
 pub use error::{DenylistError, FaultyLine, FaultyLines};
 pub use live::{Denylist, NotDurable};
 pub use parse::{Line, Parsed, parse};
-pub use rule::{LineError, Recorded, Rule};
+pub use rule::{LineError, Recorded, Removal, Rule};
 pub use rules::{Denied, Rules};
+pub use tail::Tail;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 //! sixteen bytes each.
 
 use super::error::{FaultyLine, FaultyLines};
-use super::rule::{LineError, MAX_LINE, Rule, header, parse_line};
+use super::rule::{LineError, MAX_LINE, Removal, Rule, Said, header, parse_line};
 use super::rules::Rules;
 use std::io::{self, BufRead, Read};
 
@@ -26,6 +26,7 @@ pub fn parse(reader: impl BufRead) -> io::Result<Result<Parsed, FaultyLines>> {
     let mut rules = Rules::default();
     let torn = each_line(reader, |line| {
         rules.extend(line.rule);
+        line.removal.into_iter().for_each(|removal| rules.remember(removal));
         Ok(())
     })?;
     rules.finish();
@@ -40,6 +41,8 @@ pub struct Line<'a> {
     pub bytes: &'a [u8],
     /// What it says, unless that is a note or nothing.
     pub rule: Option<Rule>,
+    /// The rule that was taken out, where it says that.
+    pub removal: Option<Removal>,
 }
 
 /// Hands each line without fault to `visit`, the header and a torn one too; tells whether the last one
@@ -61,13 +64,16 @@ pub(super) fn each_line(
             break;
         }
         let ended = bytes.ends_with(b"\n");
-        let rule = match number {
+        let said = match number {
             _ if bytes.len() > MAX_LINE => Err(LineError::TooLong),
-            1 => header(&bytes).map(|()| None),
+            1 => header(&bytes).map(|()| Said::Nothing),
             _ => parse_line(&bytes),
         };
-        match rule {
-            Ok(rule) => visit(Line { number, bytes: &bytes, rule })?,
+        let line = |rule, removal| Line { number, bytes: &bytes, rule, removal };
+        match said {
+            Ok(Said::Nothing) => visit(line(None, None))?,
+            Ok(Said::Rule(rule)) => visit(line(Some(rule), None))?,
+            Ok(Said::Removal(removal)) => visit(line(None, Some(removal)))?,
             Err(wrong) if ended || matches!(wrong, LineError::Header | LineError::Utf16 | LineError::TooLong) => {
                 match faults.first.len() < MAX_FAULTS {
                     true => faults.first.push(FaultyLine { line: number, wrong }),
@@ -76,7 +82,7 @@ pub(super) fn each_line(
             }
             Err(_) => {
                 torn = true;
-                visit(Line { number, bytes: &bytes, rule: None })?;
+                visit(line(None, None))?;
             }
         }
         if !ended {

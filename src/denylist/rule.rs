@@ -30,6 +30,33 @@ pub enum Rule {
     Legacy(Digest),
 }
 
+/// That a rule was taken out: other replicas and copies of the log still have it, and it must not come back from them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The rule, [bare](Rule::bare).
+    pub rule: Rule,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl fmt::Display for Removal {
+    /// As a line holds it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "removed {} {}", rfc3339(self.at), self.rule)
+    }
+}
+
+/// What a line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Nothing: it holds white space or a note.
+    Nothing,
+    /// That something is refused.
+    Rule(Rule),
+    /// That a rule was taken out.
+    Removal(Removal),
+}
+
 /// What tells when the line of a grant is no longer needed; `None` for what was left out of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Recorded {
@@ -45,7 +72,18 @@ impl Rule {
     /// # Errors
     /// What is wrong with it, and how it should look.
     pub fn parse(text: &str) -> Result<Self, LineError> {
-        parse_line(text.as_bytes())?.ok_or(LineError::Verb)
+        match parse_line(text.as_bytes())? {
+            Said::Rule(rule) => Ok(rule),
+            Said::Nothing | Said::Removal(_) => Err(LineError::Verb),
+        }
+    }
+
+    /// When its line was written, for those whose lines tell.
+    pub fn at(&self) -> Option<UnixTime> {
+        match self {
+            Self::Grant(_, recorded) => recorded.at.map(Timestamp::as_second),
+            _ => None,
+        }
     }
 
     /// What it refuses, and nothing else: two rules that refuse the same are equal.
@@ -112,6 +150,10 @@ pub enum LineError {
         "`legacy` needs the SHA-256 of an old AuthID, 64 hex digits in lower case, and nothing else, as `printf %s \"$AUTHID\" | sha256sum` gives it"
     )]
     Legacy,
+    #[error(
+        "`removed` needs a time with its zone and the rule that was taken out, as in `removed 2026-11-27T07:00:00Z epoch 3`"
+    )]
+    Removed,
     #[error("the line is longer than {MAX_LINE} bytes, and the rest of the file was not looked at")]
     TooLong,
 }
@@ -135,17 +177,28 @@ fn readable(line: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Reads any later line; `None` for one that holds nothing but white space or a note.
-pub(super) fn parse_line(line: &[u8]) -> Result<Option<Rule>, LineError> {
+/// Reads any later line.
+pub(super) fn parse_line(line: &[u8]) -> Result<Said, LineError> {
     let text = readable(line);
     let mut words = text.split_whitespace();
     match words.next() {
-        None => Ok(None),
-        Some("epoch") => epoch_rule(words).map(Some),
+        None => Ok(Said::Nothing),
+        Some("removed") => {
+            let at = words.next().and_then(parse_time).ok_or(LineError::Removed)?.as_second();
+            let verb = words.next().ok_or(LineError::Removed)?;
+            Ok(Said::Removal(Removal { rule: rule(verb, words)?.bare(), at }))
+        }
+        Some(verb) => rule(verb, words).map(Said::Rule),
+    }
+}
+
+fn rule<'a>(verb: &str, words: impl Iterator<Item = &'a str>) -> Result<Rule, LineError> {
+    match verb {
+        "epoch" => epoch_rule(words),
         // People call it by what pages call it, the login id.
-        Some("grant" | "login") => grant_rule(words).map(Some),
-        Some("legacy") => legacy_rule(words).map(Some),
-        Some(_) => Err(LineError::Verb),
+        "grant" | "login" => grant_rule(words),
+        "legacy" => legacy_rule(words),
+        _ => Err(LineError::Verb),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The rules in force, laid out for the question that is asked on every request.
 
-use super::rule::Rule;
+use super::rule::{Removal, Rule};
 use crate::authid::{GrantId, ServiceId};
 use crate::clock::UnixTime;
 use crate::seal::Epoch;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 /// Which kind of rule refuses an AuthID.
@@ -40,6 +40,8 @@ pub struct Rules {
     epochs: BTreeMap<Epoch, EpochRules>,
     /// Sorted, each once, after [`Rules::finish`]. As numbers they are found in half the time that bytes take.
     grants: Vec<u128>,
+    /// Bare rules that were taken out, and when last. One that is among the rules above was added again.
+    removed: HashMap<Rule, UnixTime>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +77,7 @@ impl Rules {
     }
 
     /// Whether all that `rule` refuses is refused by a rule of its own kind.
-    pub(super) fn has(&self, rule: &Rule) -> bool {
+    pub fn has(&self, rule: &Rule) -> bool {
         let of = |epoch| self.epochs.get(epoch);
         match rule {
             Rule::Epoch(epoch) => of(epoch).is_some_and(|rules| rules.whole),
@@ -109,6 +111,55 @@ impl Rules {
                 *login_before = (*login_before).max(Some(time)); // the later one refuses all that both do
             }
         }
+    }
+
+    /// When `rule` was last taken out.
+    pub fn removed_at(&self, rule: &Rule) -> Option<UnixTime> {
+        self.removed.get(&rule.bare()).copied()
+    }
+
+    pub(super) fn remember(&mut self, Removal { rule, at }: Removal) {
+        let last = self.removed.entry(rule).or_insert(at);
+        *last = (*last).max(at);
+    }
+
+    /// Takes a rule out.
+    pub(super) fn drop_rule(&mut self, rule: &Rule) {
+        match rule {
+            Rule::Grant(grant, _) => self.grants.retain(|other| *other != number(*grant)),
+            Rule::Legacy(digest) => self.grants.retain(|other| *other != number(digest.grant())),
+            Rule::Epoch(epoch) | Rule::Service(epoch, _) | Rule::LoginBefore(epoch, _) => {
+                let Some(rules) = self.epochs.get_mut(epoch) else { return };
+                match rule {
+                    Rule::Service(_, service) => {
+                        rules.services.remove(service);
+                    }
+                    Rule::LoginBefore(_, time) => rules.login_before = rules.login_before.filter(|other| other != time),
+                    _ => rules.whole = false,
+                }
+            }
+        }
+    }
+
+    /// Whether all of these rules are among `other`'s, or were taken out there.
+    pub fn are_known_to(&self, other: &Self) -> bool {
+        let known = |rule: &Rule| other.has(rule) || other.removed.contains_key(rule);
+        let of_epoch = |(epoch, rules): (&Epoch, &EpochRules)| {
+            (!rules.whole || known(&Rule::Epoch(*epoch)))
+                && rules.services.iter().all(|service| known(&Rule::Service(*epoch, service.clone())))
+                && rules.login_before.is_none_or(|time| known(&Rule::LoginBefore(*epoch, time)))
+        };
+        let removed: BTreeSet<u128> = other
+            .removed
+            .keys()
+            .filter_map(|rule| match rule {
+                Rule::Grant(grant, _) => Some(number(*grant)),
+                Rule::Legacy(digest) => Some(number(digest.grant())),
+                _ => None,
+            })
+            .collect();
+        let grant = |grant: &u128| other.grants.binary_search(grant).is_ok() || removed.contains(grant);
+        self.epochs.iter().all(of_epoch) && self.grants.iter().all(grant)
     }
 
     /// To be called after the last [`Rules::extend`].

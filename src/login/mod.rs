@@ -246,7 +246,7 @@ impl Logins {
             }
             Err(failure) => {
                 // The code was not spent: reloading the page may still work.
-                if matches!(failure, ProviderError::Unreachable | ProviderError::NotOffered) {
+                if matches!(failure, ProviderError::Unreachable | ProviderError::Crowded | ProviderError::NotOffered) {
                     self.seen.invalidate(&state.nonce);
                 }
                 Err(LoginError::Provider(service, failure))

@@ -38,6 +38,16 @@ pub(super) const WAITED: Metric = counter(
     &[outcome(&words::WAITS)],
     "Requests for an access token that have waited, by how that ended.",
 );
+pub(super) const MASS_REFUSAL: Metric = gauge(
+    "authseal_mass_refusal",
+    &[label("provider", Values::Providers)],
+    "1 while a provider refuses so many logins that worked that this server's app there must be at fault.",
+);
+pub(super) const SUSPENDED: Metric = gauge(
+    "authseal_provider_suspended",
+    &[label("provider", Values::Providers)],
+    "1 while a provider answers nobody, so that it is only asked once a second whether it does again.",
+);
 pub(super) const LAST_SEEN: Metric = gauge(
     "authseal_epoch_last_seen_timestamp_seconds",
     &[EPOCH],
@@ -197,6 +207,26 @@ pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
     &[],
     "Records in Redis that fewer of its replicas than state.redis_wait had in time.",
 );
+pub(super) const REPLICATION_BEHIND: Metric = gauge(
+    "authseal_replication_behind_seconds",
+    &[elsewhere("source")],
+    "For how long what others revoke may be missing here, by where it comes from; 0 if nothing is.",
+);
+pub(super) const REPLICATION_UNSENT: Metric = gauge(
+    "authseal_replication_unsent_rules",
+    &[elsewhere("source")],
+    "Rules of the own denylist that are not in the shared log yet.",
+);
+pub(super) const REPLICATION_RECEIVED: Metric = counter(
+    "authseal_replication_received_total",
+    &[],
+    "Rules of other servers that were written to the own denylist.",
+);
+pub(super) const REPLICATION_REFUSED: Metric = counter(
+    "authseal_replication_refused_total",
+    &[],
+    "Pieces of revocations that did not open with this keyring and were left out.",
+);
 pub(super) const ROTATIONS: Metric = counter(
     "authseal_rotations_total",
     &[outcome(&words::ROTATIONS)],
@@ -223,11 +253,13 @@ pub(super) const MAX_FDS: Metric = gauge("process_max_fds", &[], "How many file 
 pub(super) const THREADS: Metric = gauge("process_threads", &[], "Threads of this process.");
 
 /// All metrics.
-pub const METRICS: [&Metric; 53] = [
+pub const METRICS: [&Metric; 59] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
     &WAITED,
+    &MASS_REFUSAL,
+    &SUSPENDED,
     &LAST_SEEN,
     &LEGACY_REFRESHES,
     &LEGACY_AUTHIDS,
@@ -266,6 +298,10 @@ pub const METRICS: [&Metric; 53] = [
     &STORE_REQUESTS,
     &STORE_FAILURES,
     &STORE_UNACKNOWLEDGED,
+    &REPLICATION_BEHIND,
+    &REPLICATION_UNSENT,
+    &REPLICATION_RECEIVED,
+    &REPLICATION_REFUSED,
     &ROTATIONS,
     &UNWRITTEN,
     &DRAINING,

@@ -11,6 +11,7 @@ mod list;
 mod metric;
 mod names;
 mod process;
+mod repetition;
 mod waits;
 mod usage;
 mod words;
@@ -19,6 +20,7 @@ pub use file::File;
 pub use list::METRICS;
 pub use metric::{Kind, Label, Metric, Values};
 pub use names::Names;
+pub use repetition::Repetition;
 
 use crate::clock::{Clock, UnixTime};
 use arc_swap::ArcSwap;
@@ -185,6 +187,22 @@ impl Meter {
     /// Fewer replicas of Redis than asked for have a record.
     pub fn store_unacknowledged(&self) {
         self.count(&list::STORE_UNACKNOWLEDGED, &[]);
+    }
+
+    /// Rules of other servers were written to the own denylist.
+    pub fn replicated(&self, count: usize) {
+        self.0.families.counter(&list::REPLICATION_RECEIVED, &[]).inc_by(count as f64);
+    }
+
+    /// So many pieces of revocations did not open.
+    pub fn replication_refused(&self, count: usize) {
+        self.0.families.counter(&list::REPLICATION_REFUSED, &[]).inc_by(count as f64);
+    }
+
+    /// For how many seconds a source has not been read to its end, and how many own rules it lacks.
+    pub fn replication(&self, source: &str, behind: i64, unsent: usize) {
+        self.set(&list::REPLICATION_BEHIND, &[source], seconds(behind));
+        self.set(&list::REPLICATION_UNSENT, &[source], unsent as f64);
     }
 
     /// An exchange for a login whose refresh token changes ended.

@@ -24,6 +24,10 @@ impl Meter {
         let families = &self.0.families;
         families.begin(&names);
         families.gauges(&list::APP_LOGINS).reset();
+        for provider in &names.providers {
+            // Shown, and left as they are.
+            [&list::MASS_REFUSAL, &list::SUSPENDED].map(|metric| families.gauge(metric, &[provider]).add(0.0));
+        }
         let ends = families.gauges(&list::SECRET_EXPIRES);
         ends.reset();
         for (client, end) in &names.secrets {

@@ -14,12 +14,13 @@ const fn join<const A: usize, const B: usize, const ALL: usize>(
 }
 
 /// Why an AuthID that opened gave no access token.
-const REFUSED: [&str; 17] = [
+const REFUSED: [&str; 18] = [
     "denied",
     "no_key",
     "not_offered",
     "gone",
     "refused",
+    "mass_refusal",
     "operator",
     "forgotten",
     "in_doubt",
@@ -35,13 +36,13 @@ const REFUSED: [&str; 17] = [
 ];
 
 /// What became of an AuthID that opened, each of which comes with an epoch and a service.
-pub(super) const OPENED: [&str; 20] = join(["cached", "fetched", "spare"], REFUSED);
+pub(super) const OPENED: [&str; 21] = join(["cached", "fetched", "spare"], REFUSED);
 
 /// And of one that did not.
 pub(super) const UNOPENED: [&str; 5] = ["invalid", "no_key", "gone", "store", "no_room"];
 
 /// Both.
-pub(super) const REFRESHES: [&str; 21] = join(["invalid"], OPENED);
+pub(super) const REFRESHES: [&str; 22] = join(["invalid"], OPENED);
 
 /// The versions of AuthIDs of duplicati/oauth-server.
 pub(super) const LEGACY_VERSIONS: [&str; 2] = ["v1", "v2"];
@@ -51,17 +52,27 @@ pub(super) const LEGACY_EXPORTS: [&str; 7] =
     ["ok", "unknown", "key_refused", "unreachable", "timed_out", "bad_response", "no_room"];
 
 /// How a request that had to wait went on.
-pub(super) const WAITS: [&str; 19] = join(["ok", "invalid"], REFUSED);
+pub(super) const WAITS: [&str; 20] = join(["ok", "invalid"], REFUSED);
 
 /// Those that an AuthID may meet whose service is not offered.
 pub(super) const NOT_OFFERED: [&str; 3] = ["denied", "not_offered", "gone"];
 
 /// How a call to a provider failed.
-const FAILURES: [&str; 9] =
-    ["refused", "operator", "unclear", "busy", "unreachable", "disturbed", "bad_answer", "timed_out", "bad_callback"];
+const FAILURES: [&str; 10] = [
+    "no_room",
+    "refused",
+    "operator",
+    "unclear",
+    "busy",
+    "unreachable",
+    "disturbed",
+    "bad_answer",
+    "timed_out",
+    "bad_callback",
+];
 
 /// How a call to a provider ended.
-pub(super) const CALLS: [&str; 11] = join(join::<1, 9, 10>(["ok"], FAILURES), ["not_offered"]);
+pub(super) const CALLS: [&str; 12] = join(join::<1, 10, 11>(["ok"], FAILURES), ["not_offered"]);
 
 /// How a login ended without a failed call.
 const LOGINS_ALONE: [&str; 20] = [
@@ -88,7 +99,7 @@ const LOGINS_ALONE: [&str; 20] = [
 ];
 
 /// How a login ended: by itself, or with a call that failed.
-pub(super) const LOGINS: [&str; 29] = join(LOGINS_ALONE, FAILURES);
+pub(super) const LOGINS: [&str; 30] = join(LOGINS_ALONE, FAILURES);
 
 /// How an exchange for a login whose refresh token changes ended.
 pub(super) const ROTATIONS: [&str; 8] =
@@ -98,7 +109,7 @@ pub(super) const ROTATIONS: [&str; 8] =
 pub(super) const RELOADS: [&str; 3] = ["applied", "refused", "needs_restart"];
 
 /// What is asked of a state store.
-pub(super) const STORE_VERBS: [&str; 6] = ["ask", "list", "put", "read", "swap", "take"];
+pub(super) const STORE_VERBS: [&str; 8] = ["ask", "follow", "list", "publish", "put", "read", "swap", "take"];
 
 /// The states in which an epoch opens AuthIDs.
 pub(super) const OPENING: [&str; 3] = ["staged", "primary", "open"];

@@ -36,6 +36,9 @@ pub enum ProviderError {
     /// It answered, but not with what was asked for: garbage, a redirect.
     #[error("the provider gave an answer that makes no sense")]
     BadAnswer,
+    /// Too many calls to it are under way or wait for that. Nothing was sent.
+    #[error("too many calls to the provider are under way")]
+    Crowded,
     /// It did not answer in time.
     #[error("the provider did not answer in time")]
     TimedOut,
@@ -69,6 +72,7 @@ impl ProviderError {
             Self::Unreachable => "unreachable",
             Self::Disturbed => "disturbed",
             Self::BadAnswer => "bad_answer",
+            Self::Crowded => "no_room",
             Self::TimedOut => "timed_out",
             Self::BadCallback => "bad_callback",
             Self::NotOffered => "not_offered",
@@ -78,7 +82,7 @@ impl ProviderError {
     /// After what time it may be over, as far as is known; `None` where waiting is of no use.
     pub fn passes_after(self) -> Option<Duration> {
         match self {
-            Self::Unreachable | Self::Disturbed | Self::TimedOut | Self::Unclear { status: 500.. } => {
+            Self::Unreachable | Self::Disturbed | Self::Crowded | Self::TimedOut | Self::Unclear { status: 500.. } => {
                 Some(Duration::ZERO)
             }
             Self::Busy { retry_after } => Some(retry_after.unwrap_or_default()),

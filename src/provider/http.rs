@@ -36,6 +36,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(8);
 /// A second attempt is made only with this much time left.
 const SECOND_NEEDS: Duration = Duration::from_secs(6);
+/// How long a refresh waits for its turn. With a longer queue, calls would be made for clients that have gone.
+const TURN: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that is waited for here; longer ones are the caller's.
 const WAIT: Duration = Duration::from_secs(5);
 /// How much of a response is read, in bytes: many times what the tokens take, as an ID token beside them may be long.
@@ -166,18 +168,20 @@ impl HttpClient {
         read: impl Fn(&Provider, &Response) -> Result<T, AttemptError>,
     ) -> Result<T, AttemptError> {
         let id = call.provider.id.as_str();
+        // Others have somebody waiting before a page, or carry what works once.
+        let turn = if call.name == "refresh" { TURN } else { Duration::MAX };
         let mut second = false;
         loop {
             // Half of the time at most: what is left must be enough for the call itself.
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
-            let Ok(place) = timeout(patience, call.provider.places.acquire()).await else {
-                tracing::warn!(
+            let Ok(place) = timeout(patience.min(turn), call.provider.places.acquire()).await else {
+                tracing::debug!(
                     provider = id,
                     service = call.service,
                     call = call.name,
                     "too many calls to a provider are under way; this one was not made"
                 );
-                return Err(AttemptError::new(ProviderError::TimedOut, Retry::Safe));
+                return Err(AttemptError::new(ProviderError::Crowded, Retry::Safe));
             };
             let begun = Instant::now();
             let answer = self.attempt(call, deadline, idempotent).await;

@@ -71,6 +71,14 @@ impl Outbound {
         Ok(hash.finalize().into())
     }
 
+    /// TLS to other servers of the operator's: the bundled roots vouch for them, and the authorities named here.
+    ///
+    /// # Errors
+    /// When these cannot be used.
+    pub fn tls(&self) -> Result<rustls::ClientConfig, SetupError> {
+        trusting(self.ca_file.as_deref().into_iter())
+    }
+
     pub(super) fn proxy_url(&self) -> Option<Url> {
         Url::parse(self.proxy.as_ref()?.expose_secret()).ok()
     }

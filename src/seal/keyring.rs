@@ -12,10 +12,23 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
+
+/// Tells one keyring of this process from all others, equal ones too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyringNumber(u64);
+
+impl KeyringNumber {
+    fn next() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        Self(COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// A checked keyring.
 pub struct Keyring {
+    number: KeyringNumber,
     primary: Epoch,
     min_epoch: Option<Epoch>,
     entries: BTreeMap<Epoch, Entry>,
@@ -145,7 +158,12 @@ impl Keyring {
         if let Some(floor) = file.min_epoch.filter(|floor| *floor > file.primary) {
             return Err(KeyringError::FloorAbovePrimary(floor, file.primary));
         }
-        Ok(Self { primary: file.primary, min_epoch: file.min_epoch, entries })
+        Ok(Self { number: KeyringNumber::next(), primary: file.primary, min_epoch: file.min_epoch, entries })
+    }
+
+    /// Which it is. What was opened under it need not be opened again while it is in force.
+    pub fn number(&self) -> KeyringNumber {
+        self.number
     }
 
     /// The keys that seal.

@@ -12,7 +12,7 @@ mod purpose;
 pub(crate) mod testing;
 
 pub use key::{EpochKeys, Key, KeyTextError, SealError, derive_from, new_secret_text, random};
-pub use keyring::{Entry, KeyState, Keyring, KeyringError, NoKey};
+pub use keyring::{Entry, KeyState, Keyring, KeyringError, KeyringNumber, NoKey};
 pub use purpose::Purpose;
 pub use sealed_param::OpenedParam;
 

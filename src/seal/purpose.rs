@@ -36,6 +36,8 @@ pub enum Purpose {
     DeliveryTicket,
     /// The tag of a revoke code, derived from service and grant id.
     RevokeCode,
+    /// What replicas tell each other of their denylists.
+    Replication,
     /// What an epoch's secret is known by to users and other replicas; it tells nothing of the secret.
     Fingerprint,
 }
@@ -59,6 +61,7 @@ impl Purpose {
             Self::ExportName => b"authseal export name v1",
             Self::DeliveryTicket => b"authseal delivery ticket v1",
             Self::RevokeCode => b"authseal revoke code v1",
+            Self::Replication => b"authseal replication v1",
             Self::Fingerprint => b"authseal key fingerprint v1",
         }
     }

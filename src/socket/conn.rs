@@ -151,7 +151,9 @@ impl Conn {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
-        self.set(phase, self.clock.uptime());
+        // Nobody asks since when a phase without bound lasts.
+        let since = if phase.bound().is_some() { self.clock.uptime() } else { Duration::ZERO };
+        self.set(phase, since);
     }
 
     fn set(&self, phase: Phase, since: Duration) {

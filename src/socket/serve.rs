@@ -162,9 +162,9 @@ fn watched<S: Service<Request>>(
         let none = matches!(request.payload(), Payload::None);
         let headers = &request.head().headers;
         let length = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-        conn.called(match headers.contains_key(header::TRANSFER_ENCODING) {
-            _ if none => 0,
-            true => CHUNKED,
+        conn.called(match none {
+            true => 0,
+            false if headers.contains_key(header::TRANSFER_ENCODING) => CHUNKED,
             false => length().unwrap_or(CHUNKED),
         });
     }

@@ -82,6 +82,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
         Poll::Ready(Ok(some))
     }
 
+    /// Has its task woken when more comes; at once where some is here already. Most clients send nothing ahead, so that
+    /// one turn of the task serves a whole request.
+    fn wake_for_more(&mut self, cx: &mut Context<'_>) {
+        let (held, _) = &mut self.held;
+        let mut byte = [0; 1];
+        let mut ahead = ReadBuf::new(&mut byte);
+        if !held.is_empty() || Pin::new(&mut self.io).poll_read(cx, &mut ahead).is_ready() {
+            held.extend_from_slice(ahead.filled());
+            cx.waker().wake_by_ref();
+        }
+    }
+
     /// Reads no more of what cannot be read.
     fn refuse(&mut self, cx: &mut Context<'_>, reason: Reason, words: &[u8]) {
         if self.place.end() {
@@ -137,7 +149,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<T> {
             Told::Gone => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
         }
         if std::mem::take(&mut this.pause) {
-            cx.waker().wake_by_ref();
+            this.wake_for_more(cx);
             return Poll::Pending;
         }
         if !this.place.phase().reads() {
@@ -173,7 +185,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<T> {
 }
 
 /// Where in a line the bytes that were looked at end. A bare line feed ends a line too: the library takes it for one.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Line {
     #[default]
     Within,
@@ -183,19 +195,27 @@ enum Line {
 }
 
 impl Line {
+    /// After more bytes, none of which is a line feed.
+    fn then(self, bytes: &[u8]) -> Self {
+        match (self, bytes) {
+            (before, []) => before,
+            (Self::Begun, b"\r") => Self::Returned,
+            _ => Self::Within,
+        }
+    }
+
     /// Where the first empty line ends, which may have begun before.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        for (at, byte) in bytes.iter().enumerate() {
-            *self = match (byte, *self) {
-                (b'\n', Self::Within) => Self::Begun,
-                (b'\n', _) => {
-                    *self = Self::Within;
-                    return Some(at + 1);
-                }
-                (b'\r', Self::Begun) => Self::Returned,
-                _ => Self::Within,
-            };
+        let mut begin = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let is_empty = self.then(&bytes[begin..end]) != Self::Within;
+            begin = end + 1;
+            *self = if is_empty { Self::Within } else { Self::Begun };
+            if is_empty {
+                return Some(begin);
+            }
         }
+        *self = self.then(&bytes[begin..]);
         None
     }
 }

@@ -27,7 +27,9 @@ impl Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Ask,
+    Follow,
     List,
+    Publish,
     Put,
     Read,
     Swap,
@@ -38,7 +40,9 @@ impl Verb {
     fn as_str(self) -> &'static str {
         match self {
             Self::Ask => "ask",
+            Self::Follow => "follow",
             Self::List => "list",
+            Self::Publish => "publish",
             Self::Put => "put",
             Self::Read => "read",
             Self::Swap => "swap",
@@ -48,7 +52,7 @@ impl Verb {
 
     /// What can be removed says nothing of whether there is room for more.
     fn writes(self) -> bool {
-        matches!(self, Self::Put | Self::Swap)
+        matches!(self, Self::Publish | Self::Put | Self::Swap)
     }
 }
 

@@ -6,16 +6,12 @@
 //! is only slow gets one new connection in that time and each request twice at most.
 
 use super::names::Names;
+use super::server::{Connection, Server};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisResult,
-    ServerErrorKind, TlsCertificates, Value,
-};
-use socket2::TcpKeepalive;
+use redis::cluster_routing::SingleNodeRoutingInfo;
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,19 +22,15 @@ use tokio::time::timeout;
 const FIRST: Duration = Duration::from_millis(700);
 /// For the second. Both together end before [`LIMIT`](super::LIMIT), so that what hangs is replaced for the next request.
 const SECOND: Duration = Duration::from_millis(1200);
-/// From when on the system asks whether the other side of a quiet connection is still there, and how often.
-const PROBE: Duration = Duration::from_secs(10);
-/// After so many probes without an answer the connection has ended.
-const PROBES: u32 = 3;
-/// After so long without a word that what was sent has arrived, the connection has ended.
-const UNHEARD: Duration = Duration::from_secs(5);
+type Making = Shared<BoxFuture<'static, RedisResult<Connection>>>;
 
-type Connection = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>;
+/// A node of a cluster that is meant; `None` for the one that has the key.
+type Node = Option<SingleNodeRoutingInfo>;
 
 pub(super) struct Line {
-    client: Client,
+    server: Arc<Server>,
     config: AsyncConnectionConfig,
-    connection: ArcSwap<Connection>,
+    connection: ArcSwap<Making>,
     replaced: Arc<AtomicBool>,
 }
 
@@ -50,61 +42,59 @@ pub(super) struct Answer {
 }
 
 impl Line {
-    /// A line to `client`'s server; `replaced` is set when it gets a new connection.
-    pub(super) fn new(client: Client, replaced: Arc<AtomicBool>) -> Self {
+    /// A line to `server`; `replaced` is set when it gets a new connection.
+    pub(super) fn new(server: Arc<Server>, replaced: Arc<AtomicBool>) -> Self {
         // The time is measured for each attempt, connecting and answering together.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let config = config.set_dns_resolver(Names::system());
-        let connection = ArcSwap::from_pointee(connect(client.clone(), config.clone()));
-        Self { client, config, connection, replaced }
+        let connection = ArcSwap::from_pointee(connect(server.clone(), config.clone()));
+        Self { server, config, connection, replaced }
     }
 
-    /// Makes a request.
+    /// Whether keys are at several nodes. Then a request may be made more than once without our knowing.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(*self.server, Server::Cluster(_))
+    }
+
+    /// Makes a request where its key is.
     ///
     /// # Errors
     /// When there is no answer in time, or the first command's is an error.
     pub(super) async fn ask(&self, request: &Pipeline) -> RedisResult<Answer> {
+        self.ask_at(None, request).await
+    }
+
+    /// Makes a request at a node of a cluster, where there is one.
+    ///
+    /// # Errors
+    /// As [`Line::ask`].
+    pub(super) async fn ask_at(&self, node: Node, request: &Pipeline) -> RedisResult<Answer> {
         let connection = self.connection.load_full();
-        match attempt(&connection, request, FIRST).await {
+        match attempt(&connection, &node, request, FIRST).await {
             Err(error) if self.replace(&connection, &error) && is_worth_repeating(&error) => {
                 let connection = self.connection.load_full();
-                let again = attempt(&connection, request, SECOND).await;
+                let again = attempt(&connection, &node, request, SECOND).await;
                 if let Err(error) = &again {
                     self.replace(&connection, error);
                 }
                 let (first, others) = again?;
                 Ok(Answer { first, others, repeated: true })
             }
-            outcome => outcome.map(|(first, others)| Answer { first, others, repeated: false }),
+            outcome => outcome.map(|(first, others)| Answer { first, others, repeated: self.is_cluster() }),
         }
     }
 
     /// Replaces a connection that a request failed on, unless the error was the request's own. Returns whether another
     /// one is there now.
-    fn replace(&self, failed: &Arc<Connection>, error: &RedisError) -> bool {
-        // A primary that has become a replica is the wrong server.
-        if matches!(error.kind(), ErrorKind::Server(kind) if kind != ServerErrorKind::ReadOnly) {
+    fn replace(&self, failed: &Arc<Making>, error: &RedisError) -> bool {
+        if matches!(error.kind(), ErrorKind::Server(_)) && !is_wrong_server(error) {
             return false;
         }
-        let new = Arc::new(connect(self.client.clone(), self.config.clone()));
+        let new = Arc::new(connect(self.server.clone(), self.config.clone()));
         if Arc::ptr_eq(&self.connection.compare_and_swap(failed, new), failed) {
             self.replaced.store(true, Ordering::Release);
         }
         true
-    }
-}
-
-/// A client for a URL. Its server is not asked for anything yet.
-///
-/// # Errors
-/// When URL or certificate cannot be used.
-pub(super) fn client(url: &str, root_cert: Option<Vec<u8>>) -> RedisResult<Client> {
-    let keepalive = TcpKeepalive::new().with_time(PROBE).with_interval(PROBE).with_retries(PROBES);
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(UNHEARD);
-    let server = url.into_connection_info()?.set_tcp_settings(tcp);
-    match root_cert {
-        Some(_) => Client::build_with_tls(server, TlsCertificates { client_tls: None, root_cert }),
-        None => Client::open(server),
     }
 }
 
@@ -119,18 +109,19 @@ pub(super) fn requests<const N: usize>(requests: [Cmd; N]) -> Pipeline {
 }
 
 /// A connection that is made when it is first waited for.
-fn connect(client: Client, config: AsyncConnectionConfig) -> Connection {
-    async move { client.get_multiplexed_async_connection_with_config(&config).await }.boxed().shared()
+fn connect(server: Arc<Server>, config: AsyncConnectionConfig) -> Making {
+    async move { server.connect(&config).await }.boxed().shared()
 }
 
 async fn attempt(
-    connection: &Connection,
+    connection: &Making,
+    node: &Node,
     request: &Pipeline,
     time: Duration,
 ) -> RedisResult<(Value, Vec<RedisResult<Value>>)> {
     let asked = timeout(time, async {
         let mut connection = connection.clone().await?;
-        request.query_async::<Vec<RedisResult<Value>>>(&mut connection).await
+        connection.ask(request, node.clone()).await
     });
     let mut answers = asked.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?.into_iter();
     let first = answers.next().unwrap_or(Ok(Value::Nil))?;
@@ -140,5 +131,11 @@ async fn attempt(
 /// Whether another connection may make it better at once. Where nobody listens, or the password is wrong, it does not.
 fn is_worth_repeating(error: &RedisError) -> bool {
     let dropped = error.is_connection_dropped() && !error.is_connection_refusal();
-    dropped || error.is_timeout() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+    dropped || error.is_timeout() || is_wrong_server(error)
+}
+
+/// Whether another one is the primary: this one has become a replica, or has lost its own, as one does that a failover
+/// left behind a broken network.
+fn is_wrong_server(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) || error.code() == Some("NOREPLICAS")
 }

@@ -13,17 +13,20 @@ mod error;
 mod folder;
 mod health;
 mod line;
+mod log;
 mod memory;
 mod names;
 mod open;
 mod place;
 mod redis;
+mod server;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use error::StoreError;
 pub use health::Health;
+pub use log::LogEntry;
 pub use place::StorePlace;
 
 use crate::meter::Meter;

@@ -33,8 +33,8 @@ pub enum StorePlace {
 }
 
 impl StorePlace {
-    /// Reads `memory`, `dir:<path>`, `redis://…` or `rediss://…`. A relative path starts at `folder`; `ca_file` is for the
-    /// last of them, `wait` for the last two.
+    /// Reads `memory`, `dir:<path>`, or the URL of a Redis: `redis://…`, `redis+sentinel://…`, `redis+cluster://…` and the
+    /// same with `rediss`. A relative path starts at `folder`; `ca_file` is for the latter, `wait` for all of Redis.
     ///
     /// # Errors
     /// A sentence that begins with a verb, without the text itself: it may hold a password.
@@ -42,15 +42,20 @@ impl StorePlace {
         let place = match text.split_once(':') {
             None if text == "memory" => Self::Memory,
             Some(("dir", path)) if !path.trim().is_empty() => Self::Dir(folder.join(path)),
-            Some(("redis" | "rediss", _)) if has_lone_user(text) => {
+            Some((scheme, _)) if is_redis(scheme) && has_lone_user(text) => {
                 return Err("has a text before the `@` and no password; a password alone follows a colon, as in \
                             \"redis://:PASSWORD@redis.lan:6379/0\""
                     .to_owned());
             }
-            Some(("redis" | "rediss", _)) if is_url(text) => {
+            Some((scheme, _)) if is_redis(scheme) && is_url(text) => {
                 Self::Redis { url: text.to_owned().into(), ca_file: ca_file.clone(), wait }
             }
-            Some(("redis" | "rediss", _)) => {
+            Some((scheme, _)) if scheme.contains('+') && is_redis(scheme) => {
+                return Err("is not a URL like \"redis+sentinel://:PASSWORD@one:26379,two:26379/NAME/0\" or \
+                            \"redis+cluster://:PASSWORD@one:6379,two:6379\""
+                    .to_owned());
+            }
+            Some((scheme, _)) if is_redis(scheme) => {
                 return Err(
                     "is not a URL like \"redis://127.0.0.1:6379/0\" or \"rediss://:PASSWORD@redis.lan:6379/0\"; \
                             characters of a password that have a meaning in URLs are written as `%40`"
@@ -67,7 +72,7 @@ impl StorePlace {
             return Err("is no Redis, so `state.redis_wait` is of no use; leave that out".to_owned());
         }
         match ca_file {
-            Some(_) if !text.starts_with("rediss:") => {
+            Some(_) if !text.starts_with("rediss") => {
                 Err("does not begin with `rediss://`, so `state.ca_file` is of no use; leave that out".to_owned())
             }
             _ => Ok(place),
@@ -82,10 +87,20 @@ impl StorePlace {
         if count <= MAX_WAIT { Ok(count) } else { Err(format!("must be at most {MAX_WAIT} replicas")) }
     }
 
+    /// Whether replicas on several machines find there what one of them has put there.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Redis { .. })
+    }
+
     /// Whether what is stored there outlives this process.
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::Memory)
     }
+}
+
+fn is_redis(scheme: &str) -> bool {
+    let (scheme, kind) = scheme.split_once('+').unwrap_or((scheme, "cluster"));
+    matches!(scheme, "redis" | "rediss") && matches!(kind, "sentinel" | "cluster")
 }
 
 /// Whether there is a user and no password: Redis is not told of either then.

@@ -1,16 +1,18 @@
 //! In Redis 6.2 or later, or Valkey: for many replicas. A key for each blob, `authseal:<shelf>:<64 hex digits>`, that
-//! ends by itself, by the clock of Redis's machine. One primary is talked to; what it has not kept after a failover is
-//! as good as lost, see docs/scaling.md. How a connection to it is got is left to [`line`](super::line).
+//! ends by itself, by the clock of Redis's machine. A primary is talked to; what it has not kept after a failover is as
+//! good as lost, see docs/scaling.md. How a connection to it is got is left to [`line`](super::line).
 //!
 //! A request may be carried out twice, or late. [`swap`](Redis::swap) compares, so that it can be seen afterwards whether
 //! it was done; a put brings the same blob again, and a take that was done for nobody costs an entry of the mailbox.
 
 use super::copies::Copies;
-use super::line::{Answer, Line, client, requests};
+use super::line::{Answer, Line, requests};
+use super::server::Server;
 use super::{Name, Shelf, StoreError, limited};
 use crate::files::{self, Readers};
 use crate::meter::Meter;
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Value, from_redis_value};
+use redis::cluster_routing::SingleNodeRoutingInfo;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Value, from_redis_value};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -53,10 +55,10 @@ impl Redis {
             Err(error) => Err(StoreError::Redis(format!("the certificate {} cannot be used: {error}", path.display()))),
         };
         let root_cert = ca_file.map(read).transpose()?;
-        let client = client(url.expose_secret(), root_cert).map_err(|error| told(&error))?;
+        let server = Arc::new(Server::parse(url.expose_secret(), root_cert).map_err(|error| told(&error))?);
         let replaced = Arc::new(AtomicBool::new(false));
-        let copies = (wait > 0).then(|| Copies::new(Line::new(client.clone(), replaced.clone()), wait));
-        Ok(Self { line: Line::new(client, replaced.clone()), copies, replaced })
+        let copies = (wait > 0).then(|| Copies::new(Line::new(server.clone(), replaced.clone()), wait));
+        Ok(Self { line: Line::new(server, replaced.clone()), copies, replaced })
     }
 
     /// Has writes counted that too few replicas of Redis have.
@@ -115,11 +117,33 @@ impl Redis {
         length: usize,
         each: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<(), StoreError> {
+        for node in self.nodes().await? {
+            self.heads_at(node, shelf, length, each).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the keys are: at all primaries of a cluster.
+    async fn nodes(&self) -> Result<Vec<Option<SingleNodeRoutingInfo>>, StoreError> {
+        if !self.line.is_cluster() {
+            return Ok(vec![None]);
+        }
+        let nodes: String = limited(self.ask_one(redis::cmd("CLUSTER").arg("NODES"))).await?;
+        Ok(nodes.lines().filter_map(primary).map(Some).collect())
+    }
+
+    async fn heads_at(
+        &self,
+        node: Option<SingleNodeRoutingInfo>,
+        shelf: Shelf,
+        length: usize,
+        each: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<(), StoreError> {
         let mut cursor = 0u64;
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(format!("{}*", prefix(shelf))).arg("COUNT").arg(BATCH);
-            let (next, keys): (u64, Vec<String>) = limited(self.ask(&scan)).await?;
+            let (next, keys): (u64, Vec<String>) = limited(self.ask_at(node.clone(), &scan)).await?;
             for key in keys {
                 let mut beginning = redis::cmd("GETRANGE");
                 beginning.arg(key).arg(0).arg(length.saturating_sub(1));
@@ -137,11 +161,11 @@ impl Redis {
 
     /// How Redis is set up, where that endangers what is stored in it.
     pub(super) async fn advice(&self) -> Result<Vec<String>, StoreError> {
-        let info: String = self.ask(redis::cmd("INFO").arg("everything")).await?;
+        let info: String = self.ask_one(redis::cmd("INFO").arg("everything")).await?;
         let info: HashMap<_, _> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
         let says = |key: &str| info.get(key).copied().unwrap_or_default();
         // Many hosted ones do not let themselves be asked; then the default is assumed.
-        let fsync = self.ask::<HashMap<String, String>>(redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
+        let fsync = self.ask_one::<HashMap<String, String>>(redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
         let fsync = fsync.ok().and_then(|mut settings| settings.remove("appendfsync")).unwrap_or_default();
         let mut advice = Vec::new();
         let version: Vec<u32> = says("redis_version").split('.').filter_map(|part| part.parse().ok()).collect();
@@ -179,8 +203,21 @@ impl Redis {
         Ok(advice)
     }
 
-    async fn ask<T: FromRedisValue>(&self, request: &Cmd) -> Result<T, StoreError> {
-        let asked = self.line.ask(&requests([request.clone()])).await;
+    pub(super) async fn ask<T: FromRedisValue>(&self, request: &Cmd) -> Result<T, StoreError> {
+        self.ask_at(None, request).await
+    }
+
+    /// A request about no key: of a cluster, at any primary.
+    async fn ask_one<T: FromRedisValue>(&self, request: &Cmd) -> Result<T, StoreError> {
+        self.ask_at(Some(SingleNodeRoutingInfo::RandomPrimary), request).await
+    }
+
+    async fn ask_at<T: FromRedisValue>(
+        &self,
+        node: Option<SingleNodeRoutingInfo>,
+        request: &Cmd,
+    ) -> Result<T, StoreError> {
+        let asked = self.line.ask_at(node, &requests([request.clone()])).await;
         read_as(asked.map_err(|error| told(&error))?.first)
     }
 
@@ -196,7 +233,16 @@ impl Redis {
 
 /// Whether Redis can be found by that URL.
 pub(super) fn is_url(text: &str) -> bool {
-    redis::parse_redis_url(text).is_some_and(|url| Client::open(url).is_ok())
+    Server::parse(text, None).is_ok()
+}
+
+/// A primary in a line of `CLUSTER NODES`: `<id> <host>:<port>@<port>[,<name>] <flags> …`.
+fn primary(line: &str) -> Option<SingleNodeRoutingInfo> {
+    let mut words = line.split(' ').skip(1);
+    let (address, flags) = (words.next()?.split('@').next()?, words.next()?);
+    let lives = flags.split(',').any(|flag| flag == "master") && !flags.contains("fail") && !flags.contains("noaddr");
+    let (host, port) = address.rsplit_once(':').filter(|_| lives)?;
+    Some(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? })
 }
 
 fn read_as<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {

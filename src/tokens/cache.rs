@@ -7,7 +7,7 @@
 
 use super::provider_revocation::ProviderRevocation;
 use crate::authid::GrantId;
-use crate::clock::{Clock, UnixTime};
+use crate::clock::{Clock, Moment, UnixTime};
 use crate::provider::{ProviderError, TokenResponse};
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
@@ -73,23 +73,23 @@ impl AccessToken {
     }
 
     /// What is left of its life, by the clock that says less.
-    fn left(&self, clock: &Clock) -> Duration {
-        let by_wall = clock.now().saturating_sub(self.fetched_at);
+    pub(super) fn left(&self, at: Moment) -> Duration {
+        let by_wall = at.now.saturating_sub(self.fetched_at);
         if by_wall < -SKEW {
             return Duration::ZERO;
         }
         let by_wall = Duration::from_secs(u64::try_from(by_wall).unwrap_or_default());
-        self.life.saturating_sub(by_wall.max(clock.uptime().saturating_sub(self.came)))
+        self.life.saturating_sub(by_wall.max(at.uptime.saturating_sub(self.came)))
     }
 
     /// Seconds it has left; never more than it really has.
     pub fn seconds_left(&self, clock: &Clock) -> u64 {
-        self.left(clock).as_secs()
+        self.left(clock.moment()).as_secs()
     }
 
     /// Whether it is handed out without asking the provider.
-    fn is_fresh(&self, clock: &Clock) -> bool {
-        self.left(clock) > self.life - reusable(self.life)
+    fn is_fresh(&self, at: Moment) -> bool {
+        self.left(at) > self.life - reusable(self.life)
     }
 }
 
@@ -151,14 +151,14 @@ impl TokenCache {
         Self { failures: failures(), ..self.clone() }
     }
 
-    /// A token for this login that can be handed out again.
-    pub(super) fn token(&self, grant: GrantId) -> Option<Arc<AccessToken>> {
-        self.tokens.get(&grant).filter(|access| access.is_fresh(&self.clock))
+    /// A token for this login that can be handed out again `at` this time.
+    pub(super) fn token(&self, grant: GrantId, at: Moment) -> Option<Arc<AccessToken>> {
+        self.tokens.get(&grant).filter(|access| access.is_fresh(at))
     }
 
     /// A token for this login that lives for a while yet, for when there is no other.
     pub(super) fn spare(&self, grant: GrantId) -> Option<Arc<AccessToken>> {
-        self.tokens.get(&grant).filter(|access| access.left(&self.clock) >= SPARE)
+        self.tokens.get(&grant).filter(|access| access.left(self.clock.moment()) >= SPARE)
     }
 
     /// Remembers what the provider gave; its failures are forgotten.
@@ -225,7 +225,7 @@ struct Lifetime(Clock);
 
 impl Expiry<GrantId, Arc<AccessToken>> for Lifetime {
     fn expire_after_create(&self, _: &GrantId, access: &Arc<AccessToken>, _: Instant) -> Option<Duration> {
-        Some(access.left(&self.0))
+        Some(access.left(self.0.moment()))
     }
 
     fn expire_after_update(
@@ -235,7 +235,7 @@ impl Expiry<GrantId, Arc<AccessToken>> for Lifetime {
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(access.left(&self.0))
+        Some(access.left(self.0.moment()))
     }
 }
 
@@ -270,13 +270,13 @@ mod tests {
         cache.keep(&(long, [0; 16]), access("t", 3600, &clock));
         cache.keep(&(short, [0; 16]), access("t", 60, &clock));
         clock.advance(Duration::from_secs(28));
-        assert!(cache.token(short).is_some_and(|access| access.seconds_left(&clock) <= 32));
+        assert!(cache.token(short, clock.moment()).is_some_and(|access| access.seconds_left(&clock) <= 32));
         clock.advance(Duration::from_secs(2));
-        assert!(cache.token(short).is_none());
+        assert!(cache.token(short, clock.moment()).is_none());
         clock.advance(Duration::from_secs(3440));
-        assert!(cache.token(long).is_some());
+        assert!(cache.token(long, clock.moment()).is_some());
         clock.advance(Duration::from_secs(20));
-        assert!(cache.token(long).is_none());
+        assert!(cache.token(long, clock.moment()).is_none());
     }
 
     /// What happens to the clocks after a token of an hour came: both go forward, then the wall clock alone is set; and
@@ -306,7 +306,7 @@ mod tests {
             clock.advance(Duration::from_secs(both));
             clock.step(wall);
             for access in [&*fetched, &stored] {
-                assert_eq!(access.is_fresh(&clock), is_fresh, "{what}");
+                assert_eq!(access.is_fresh(clock.moment()), is_fresh, "{what}");
                 let seconds = access.seconds_left(&clock);
                 assert!(seconds <= left && seconds + 3 >= left, "{what}: {seconds} instead of {left}");
             }
@@ -322,7 +322,7 @@ mod tests {
             let access = AccessToken::from_record("t".to_owned().into(), fetched_at, Duration::from_secs(3600), &clock);
             let seconds = access.seconds_left(&clock);
             assert!(seconds <= left && seconds + 3 >= left, "{ago} s ago: {seconds} instead of {left}");
-            assert_eq!(access.is_fresh(&clock), left > 120, "{ago} s ago");
+            assert_eq!(access.is_fresh(clock.moment()), left > 120, "{ago} s ago");
         }
     }
 
@@ -331,7 +331,7 @@ mod tests {
         let (cache, clock) = cache();
         cache.keep(&NAME, access("t", 3600, &clock));
         clock.advance(Duration::from_secs(3565));
-        assert!(cache.token(NAME.0).is_none());
+        assert!(cache.token(NAME.0, clock.moment()).is_none());
         assert!(cache.spare(NAME.0).is_some_and(|access| access.seconds_left(&clock) <= 35));
         clock.advance(Duration::from_secs(6));
         assert!(cache.spare(NAME.0).is_none());
@@ -367,12 +367,12 @@ mod tests {
         for number in 0..50 {
             keep(number);
             cache.tokens.run_pending_tasks();
-            assert!(cache.token(grant(0)).is_some(), "{number}: it is in use");
-            assert!(cache.token(grant(number)).is_some(), "{number}: it came last");
+            assert!(cache.token(grant(0), clock.moment()).is_some(), "{number}: it is in use");
+            assert!(cache.token(grant(number), clock.moment()).is_some(), "{number}: it came last");
             cache.tokens.run_pending_tasks();
         }
         assert!(cache.tokens.weighted_size() <= 100 * 1024);
-        assert!(cache.token(grant(1)).is_none());
+        assert!(cache.token(grant(1), clock.moment()).is_none());
     }
 
     #[test]

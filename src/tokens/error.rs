@@ -44,6 +44,9 @@ pub enum ExchangeError {
     /// The provider gave none; the HTTP status of its answer, if there was one.
     #[error("provider: {0}")]
     Provider(ProviderError, Option<u16>),
+    /// The provider refuses so many logins that worked that it is this server's app there and not the login.
+    #[error("the provider refuses nearly everybody, so that says nothing against the login")]
+    MassRefusal,
     /// The state store has no record of this login, whose refresh token has changed since it was sealed.
     #[error("no record of this login in the state store")]
     NoRecord,
@@ -89,6 +92,7 @@ impl ExchangeError {
             Self::NotOffered(_) | Self::UnknownApp(_) => "not_offered",
             Self::Gone(..) => "gone",
             Self::Provider(failure, _) => failure.label(),
+            Self::MassRefusal => "mass_refusal",
             Self::NoRecord => "forgotten",
             Self::Unclear(failure, _) => failure.label(),
             Self::MaybeSpent => "in_doubt",
@@ -122,6 +126,7 @@ impl ExchangeError {
         match self {
             Self::Provider(failure, _) => !matches!(failure, ProviderError::Refused(_)),
             Self::Unclear(..)
+            | Self::MassRefusal
             | Self::NoKeyForRecord(_, NoKey::Newer)
             | Self::MaybeSpent
             | Self::StoreDown

@@ -8,15 +8,19 @@
 //! | --- | --- | --- |
 //! | a new login is recorded | [`TokenService::begin`] | |
 //! | AuthID to login | [`TokenService::open_until`], [`TokenService::open`] | |
+//! | an AuthID that came before, without opening it | [`TokenService::repeat`] | |
 //! | access token from memory | [`TokenService::cached`] | |
 //! | access token, asked for if need be | [`TokenService::refresh`]: `obtain` → `single_flight` → `upstream` | 6749 §6 |
 //! | the refresh token changes with it | `rotation`: record, lease, compare-and-swap | 9700 §4.14 |
 //! | what is retried, and for how long | `waiting` | |
+//! | a provider that answers nobody, or refuses everybody | `breaker`, `brake` | |
 //! | does the login still work | [`TokenService::check_upstream`] | 6749 §6 |
 //! | what an AuthID is; sealed again | [`TokenService::info`], [`TokenService::reseal`] | |
 //! | revocation, here and at the provider | [`TokenService::revoke`] | 7009 |
 
 mod apps;
+mod brake;
+mod breaker;
 mod cache;
 mod denied;
 mod error;
@@ -27,6 +31,7 @@ mod obtain;
 mod old;
 mod opened;
 mod provider_revocation;
+mod repeats;
 mod revoke;
 mod rotation;
 mod single_flight;
@@ -34,6 +39,7 @@ mod upstream;
 mod waiting;
 
 pub use apps::{AppRow, AppsView};
+pub use brake::BrakeSettings;
 pub use cache::AccessToken;
 pub use error::ExchangeError;
 pub use granted::{Granted, Source};
@@ -41,11 +47,12 @@ pub use inspect::{AuthIdInfo, Expiry, Resealed};
 pub use old::{ExportView, OldRow, OldView};
 pub use opened::{Opened, Seal, Settings};
 pub use provider_revocation::{ProviderRevocation, ProviderRevocationMode};
+pub use repeats::Repeat;
 pub use revoke::{Revocable, Revocation};
 pub use rotation::records_by_epoch;
 pub use waiting::Patience;
 
-use crate::authid::{self, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode};
+use crate::authid::{self, AppId, AuthId, Envelope, Grant, GrantId, ParseError, RevokeCode, ServiceId};
 use crate::clock::Clock;
 use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
@@ -53,9 +60,12 @@ use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
 use crate::store::{Store, StoreError};
 use apps::Apps;
+use brake::Brakes;
+use breaker::Breakers;
 use cache::{TokenCache, TokenName};
 use exported::Exported;
 use old::OldAuthIds;
+use repeats::Repeats;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
 use single_flight::Flights;
@@ -80,9 +90,13 @@ struct Inner {
     providers: Arc<ProviderClient>,
     apps: Apps,
     cache: TokenCache,
+    /// Of this configuration: another one begins without any.
+    repeats: Arc<Repeats>,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
     old: OldAuthIds,
+    brakes: Brakes,
+    breakers: Arc<Breakers>,
     room: Arc<Room>,
     loops: Arc<Loops<TokenName, Arc<AccessToken>>>,
     /// Of all waiting, but not of calls under way.
@@ -106,7 +120,7 @@ impl TokenService {
         clock: Clock,
         meter: Meter,
     ) -> Self {
-        let Settings { patience, legacy } = settings;
+        let Settings { patience, brake, legacy } = settings;
         let exported = |export| Exported::new(export, store.clone(), keyring.clone(), &clock, meter.clone());
         let old = OldAuthIds::new(legacy, None, exported, &clock);
         let rotation = || Arc::new(Rotation::new(store.clone(), keyring.clone(), clock.clone(), meter.clone()));
@@ -118,9 +132,12 @@ impl TokenService {
             apps: Apps::new(providers.catalogue(), &meter),
             providers,
             cache: TokenCache::new(clock.clone()),
+            repeats: Arc::new(Repeats::new()),
             flights: Flights::new(),
             patience,
             old,
+            brakes: Brakes::new(brake, clock.clone(), meter.clone()),
+            breakers: Arc::new(Breakers::new(clock.clone(), meter.clone())),
             room: Arc::new(Room::new(patience.most, meter.clone())),
             loops: Arc::new(Loops::new(ending.clone())),
             ending,
@@ -141,15 +158,20 @@ impl TokenService {
     /// may have been put right.
     pub fn with(&self, providers: Arc<ProviderClient>, store: Arc<Store>, settings: Settings, repaired: bool) -> Self {
         let inner = &*self.0;
-        let Settings { patience, legacy } = settings;
+        let Settings { patience, brake, legacy } = settings;
         let exported = |export| Exported::new(export, store, inner.keyring.clone(), &inner.clock, inner.meter.clone());
         inner.room.set_most(patience.most);
+        if repaired {
+            inner.breakers.forget();
+        }
         Self(Arc::new(Inner {
             apps: inner.apps.with(providers.catalogue(), &inner.meter),
             providers,
             cache: if repaired { inner.cache.without_failures() } else { inner.cache.clone() },
             patience,
+            brakes: inner.brakes.with(brake),
             old: OldAuthIds::new(legacy, Some(&inner.old), exported, &inner.clock),
+            repeats: Arc::new(Repeats::new()),
             loops: Arc::new(Loops::new(inner.ending.clone())),
             ..inner.clone()
         }))
@@ -201,16 +223,17 @@ impl TokenService {
     /// Says why it does not open.
     pub fn open_sealed(&self, authid: &str) -> Result<Opened, ExchangeError> {
         let envelope = Envelope::find(authid).map_err(|error| self.explain(error, authid))?;
-        let opened = envelope.open(&self.0.keyring.load());
+        let keyring = self.0.keyring.load();
+        let opened = envelope.open(&keyring);
         let login = opened.map_err(|error| ExchangeError::unopened(envelope.epoch, error))?;
-        Ok(Opened { login, seal: Seal::Epoch(envelope.epoch) })
+        Ok(Opened { login, seal: Seal::Epoch(envelope.epoch, keyring.number()) })
     }
 
     /// Whether a login is revoked, and by which kind of rule.
     pub fn denied(&self, opened: &Opened) -> Option<Denied> {
         let login = &opened.login;
         match opened.seal {
-            Seal::Epoch(epoch) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
+            Seal::Epoch(epoch, _) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
             Seal::Old(version) => self.denied_old(login, version),
         }
     }
@@ -218,7 +241,7 @@ impl TokenService {
     /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
     pub fn cached(&self, opened: &Opened) -> Option<Granted> {
         let service = self.check(opened).ok()?;
-        self.0.cached(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
+        self.0.cached_for(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
@@ -226,16 +249,7 @@ impl TokenService {
         if let Some(denied) = self.denied(opened) {
             return Err(ExchangeError::Denied(denied));
         }
-        let id = &opened.login.service;
-        let service = self.0.providers.catalogue().find(id.as_str());
-        match service.map(|service| (service, service.availability())) {
-            Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
-            Some((service, _)) if service.is_served() => match opened.login.app {
-                Some(app) if !service.serves(app) => Err(ExchangeError::UnknownApp(id.clone())),
-                _ => Ok(service),
-            },
-            _ => Err(ExchangeError::NotOffered(id.clone())),
-        }
+        self.0.served(&opened.login.service, opened.login.app)
     }
 
     fn grant(&self, opened: &Opened, access: Arc<AccessToken>, source: Source) -> Granted {
@@ -269,7 +283,7 @@ impl TokenService {
             rotation.adopt(login, policy).await.map_err(|_| ExchangeError::StoreDown)?;
             return Ok(rotation.with_newest_token(login, policy).await.unwrap_or_else(|| login.clone()));
         }
-        let access = self.0.cache.token(login.id);
+        let access = self.0.cache.token(login.id, self.0.clock.moment());
         Ok(access.and_then(|access| renewed(login, &access)).unwrap_or_else(|| login.clone()))
     }
 
@@ -285,6 +299,21 @@ impl TokenService {
             return ExchangeError::Gone(id.clone(), reason.to_owned());
         }
         error.into()
+    }
+}
+
+impl Inner {
+    /// The service of this id, if it and this registration are served.
+    fn served(&self, id: &ServiceId, app: Option<AppId>) -> Result<&Arc<Service>, ExchangeError> {
+        let service = self.providers.catalogue().find(id.as_str());
+        match service.map(|service| (service, service.availability())) {
+            Some((_, Availability::Gone { reason, .. })) => Err(ExchangeError::Gone(id.clone(), reason.to_owned())),
+            Some((service, _)) if service.is_served() => match app {
+                Some(app) if !service.serves(app) => Err(ExchangeError::UnknownApp(id.clone())),
+                _ => Ok(service),
+            },
+            _ => Err(ExchangeError::NotOffered(id.clone())),
+        }
     }
 }
 

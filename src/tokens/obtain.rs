@@ -5,6 +5,7 @@ use super::cache::{AccessToken, TokenName};
 use super::waiting::Place;
 use super::{ExchangeError, Granted, Inner, Opened, Source, TokenService};
 use crate::authid::Grant;
+use crate::net::ClientNet;
 use crate::provider::{ProviderError, Service};
 use crate::seal::NoKey;
 use futures_util::FutureExt;
@@ -61,13 +62,18 @@ impl TokenService {
     }
 
     /// Exchanges an AuthID for an access token until `deadline`, which is [`TokenService::deadline`] of its request.
-    /// When neither provider nor store can help, a remembered token is handed out until half a minute before its end.
+    /// `address` is the client's, where it is known. When neither provider nor store can help, a remembered token is handed out until half a minute before its end.
     ///
     /// # Errors
     /// Says why not.
-    pub async fn refresh(&self, opened: &Opened, deadline: Instant) -> Result<Granted, ExchangeError> {
+    pub async fn refresh(
+        &self,
+        opened: &Opened,
+        deadline: Instant,
+        address: Option<ClientNet>,
+    ) -> Result<Granted, ExchangeError> {
         let service = self.check(opened)?;
-        let obtained = self.obtain(opened, service, deadline).await;
+        let obtained = self.obtain(opened, service, deadline, address).await;
         // That took its time; a revocation may have come meanwhile.
         self.check(opened)?;
         obtained.map(|(access, source)| self.grant(opened, access, source))
@@ -78,6 +84,7 @@ impl TokenService {
         opened: &Opened,
         service: &Arc<Service>,
         deadline: Instant,
+        address: Option<ClientNet>,
     ) -> Result<(Arc<AccessToken>, Source), ExchangeError> {
         let inner = &self.0;
         let login = &opened.login;
@@ -101,7 +108,7 @@ impl TokenService {
         if !inner.waits() || failed.as_ref().is_some_and(|refused| !refused.may_pass(left)) {
             return Err(failed.unwrap_or_else(|| inner.late(service)));
         }
-        let place = inner.room.enter(1).ok_or(ExchangeError::NoRoom)?;
+        let place = inner.room.enter_as(login.id, address).ok_or(ExchangeError::NoRoom)?;
         let waited = self.wait(opened, service, deadline, failed, place).await;
         inner.waited(waited.as_ref().err());
         waited.map(|access| (access, Source::Fetched))
@@ -180,7 +187,7 @@ impl Inner {
     ) -> Result<Arc<AccessToken>, ExchangeError> {
         let use_cached = requester != Requester::Tester;
         // Whoever came here after an earlier flight had landed finds its result.
-        if let Some(access) = self.cached(login, service).filter(|_| use_cached) {
+        if let Some(access) = self.cached_for(login, service).filter(|_| use_cached) {
             return Ok(access);
         }
         let counts = |failure: &ProviderError| match requester {
@@ -190,7 +197,11 @@ impl Inner {
             Requester::Tester => matches!(failure, ProviderError::Busy { .. }),
         };
         if let Some((failure, status)) = self.cache.failure(&name).filter(|(failure, _)| counts(failure)) {
-            return Err(ExchangeError::Provider(failure, status));
+            return Err(self.believed(service, login, ExchangeError::Provider(failure, status)));
+        }
+        // Whoever asks on purpose is a probe more.
+        if let Some(why) = self.held(service, login).filter(|_| use_cached) {
+            return Err(why);
         }
         let outcome = self.call_provider(name, service, login, use_cached).await;
         if outcome.is_ok() {

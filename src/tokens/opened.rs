@@ -1,9 +1,10 @@
 //! An AuthID that opened, sealed or old, and which of them are served.
 
+use super::brake::BrakeSettings;
 use super::waiting::Patience;
 use crate::authid::Grant;
 use crate::legacy::{Accepted, Version};
-use crate::seal::Epoch;
+use crate::seal::{Epoch, KeyringNumber};
 
 /// An AuthID that opened. It may be revoked all the same.
 pub struct Opened {
@@ -16,8 +17,8 @@ pub struct Opened {
 /// What keeps the login of an AuthID from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seal {
-    /// It is sealed under this epoch.
-    Epoch(Epoch),
+    /// It is sealed under this epoch, and was opened with this keyring.
+    Epoch(Epoch, KeyringNumber),
     /// Nothing of this server's: it is an old one of this version.
     Old(Version),
 }
@@ -25,8 +26,13 @@ pub enum Seal {
 impl Opened {
     /// The epoch it was sealed under, if it was.
     pub fn epoch(&self) -> Option<Epoch> {
+        self.sealed().map(|(epoch, _)| epoch)
+    }
+
+    /// That, and the keyring that opened it.
+    pub(super) fn sealed(&self) -> Option<(Epoch, KeyringNumber)> {
         match self.seal {
-            Seal::Epoch(epoch) => Some(epoch),
+            Seal::Epoch(epoch, keyring) => Some((epoch, keyring)),
             Seal::Old(_) => None,
         }
     }
@@ -34,7 +40,7 @@ impl Opened {
     /// Its version, if it is an old one.
     pub fn old(&self) -> Option<Version> {
         match self.seal {
-            Seal::Epoch(_) => None,
+            Seal::Epoch(..) => None,
             Seal::Old(version) => Some(version),
         }
     }
@@ -45,6 +51,8 @@ impl Opened {
 pub struct Settings {
     /// How long clients are kept waiting.
     pub patience: Patience,
+    /// When refusals of a provider are taken for this server's fault.
+    pub brake: BrakeSettings,
     /// Which old AuthIDs are served.
     pub legacy: Accepted,
 }

@@ -2,10 +2,12 @@
 //! change, plainly where they stay; and what the cache keeps of its outcome.
 
 use super::cache::{AccessToken, TokenName};
-use super::rotation::{Rotation, RotationPolicy};
+use super::rotation::{self, Rotation, RotationPolicy};
 use super::{ExchangeError, Inner, SOON};
-use crate::authid::Grant;
-use crate::provider::{ProviderError, RefreshError, RefreshTokenPolicy, Service};
+use crate::authid::{AppId, Grant, GrantId};
+use crate::clock::Moment;
+use crate::provider::{ErrorClass, ProviderError, RefreshError, RefreshTokenPolicy, Service};
+use crate::store::Name;
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
@@ -14,6 +16,9 @@ use std::time::Duration;
 
 /// What one exchange gets of the time for an answer, so that its own reason is known in time.
 const CALL_BUDGET: Duration = Duration::from_millis(19_500);
+
+/// How old an access token is at most, in seconds, that was fetched just now.
+const LATELY: i64 = 60;
 
 impl Inner {
     /// How the store keeps up with a service's refresh tokens, if it has to.
@@ -33,12 +38,24 @@ impl Inner {
 
     /// A remembered access token that can be handed out again. Where a new one may end the old one (Box), and another
     /// replica may have fetched one, the store must have agreed lately.
-    pub(super) fn cached(&self, login: &Grant, service: &Service) -> Option<Arc<AccessToken>> {
-        let current = match self.rotation_of(service) {
-            Some((rotation, policy)) if policy.single_use => rotation.is_current(login),
+    /// `record` is where the store has the login's.
+    pub(super) fn cached(
+        &self,
+        grant: GrantId,
+        record: impl FnOnce() -> Option<Name>,
+        service: &Service,
+        at: Moment,
+    ) -> Option<Arc<AccessToken>> {
+        let is_current = match self.rotation_of(service) {
+            Some((rotation, policy)) if policy.single_use => rotation.is_current(&record()?, at),
             _ => true,
         };
-        self.cache.token(login.id).filter(|_| current)
+        self.cache.token(grant, at).filter(|_| is_current)
+    }
+
+    /// The same by what is in an AuthID.
+    pub(super) fn cached_for(&self, login: &Grant, service: &Service) -> Option<Arc<AccessToken>> {
+        self.cached(login.id, || Some(rotation::name(login)), service, self.clock.moment())
     }
 
     /// What makes two requests the same: the login, and where nobody keeps up with its refresh token, that token.
@@ -72,7 +89,7 @@ impl Inner {
                 access.map_err(|RefreshError { failure, status, .. }| ExchangeError::Provider(failure, status))
             }
         };
-        let outcome = outcome.map(Arc::new);
+        let outcome = self.learned(service, login, outcome).map(Arc::new);
         match &outcome {
             Ok(access) => self.cache.keep(&name, access.clone()),
             Err(ExchangeError::Provider(failure, status)) => {
@@ -84,6 +101,49 @@ impl Inner {
             Err(_) => {}
         }
         outcome
+    }
+
+    /// Why the provider is not to be asked for this login now.
+    pub(super) fn held(&self, service: &Service, login: &Grant) -> Option<ExchangeError> {
+        match self.app_of(service, login) {
+            Some(app) if self.brakes.holds(app, login.id) => Some(ExchangeError::MassRefusal),
+            _ => self.breakers.holds(service.provider.id()),
+        }
+    }
+
+    /// A refusal that is remembered, unless the provider refuses everybody by now.
+    pub(super) fn believed(&self, service: &Service, login: &Grant, refused: ExchangeError) -> ExchangeError {
+        let is_on = || self.app_of(service, login).is_some_and(|app| self.brakes.is_on(app));
+        if is_death(&refused) && is_on() { ExchangeError::MassRefusal } else { refused }
+    }
+
+    /// Draws the conclusions from what came of a call: about the provider, and about this server's app there.
+    fn learned(
+        &self,
+        service: &Service,
+        login: &Grant,
+        outcome: Result<AccessToken, ExchangeError>,
+    ) -> Result<AccessToken, ExchangeError> {
+        // One that another replica fetched earlier says nothing of the provider now.
+        if outcome.as_ref().is_ok_and(|access| access.fetched_at.saturating_add(LATELY) < self.clock.now()) {
+            return outcome;
+        }
+        let provider = service.provider.id();
+        self.breakers.called(provider, login.id, outcome.as_ref().err());
+        let Some(app) = self.app_of(service, login) else { return outcome };
+        match outcome {
+            Ok(_) => self.brakes.worked(app, login.id),
+            Err(refused) if is_death(&refused) && self.brakes.refused(app, login.id, provider) => {
+                return Err(ExchangeError::MassRefusal);
+            }
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// The app registration that a login is refreshed with.
+    fn app_of(&self, service: &Service, login: &Grant) -> Option<AppId> {
+        self.apps.of(login).or_else(|| service.app())
     }
 
     /// Counts how long a login has to live that was just refreshed, and warns while there is time to make a new one.
@@ -98,4 +158,10 @@ impl Inner {
             tracing::warn!(%grant, service = %service.id, days, "a login ends soon; its owner has to log in again before");
         }
     }
+}
+
+/// Whether the provider said that a login is over, and not that a step is missing or a rule is in the way.
+fn is_death(refused: &ExchangeError) -> bool {
+    use ErrorClass::{Expired, LoginAgain};
+    matches!(refused, ExchangeError::Provider(ProviderError::Refused(LoginAgain | Expired), _))
 }

@@ -3,11 +3,11 @@
 //! went well has one at debug level.
 
 use crate::app::App;
-use crate::authid::{Envelope, ParseError};
+use crate::authid::{Envelope, GrantId, ParseError};
 use crate::provider::Service;
 use crate::seal::Epoch;
 use crate::texts::Text;
-use crate::tokens::{ExchangeError, Granted, Opened};
+use crate::tokens::{ExchangeError, Granted, Opened, Repeat};
 use crate::web::audience::SentAuthId;
 use crate::web::request_id::{self, milliseconds};
 use crate::web::response::rejection::Rejection;
@@ -18,9 +18,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{Instrument, field};
 
-/// Exchanges an AuthID: from what is remembered if possible, otherwise with everything that is worth a log line.
+/// Exchanges an AuthID: without opening it if it came before, from what is remembered if possible, otherwise with
+/// everything that is worth a log line.
 pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &str) -> Result<Granted, Rejection> {
-    let (begun, deadline) = (Instant::now(), app.tokens().deadline());
+    let begun = Instant::now();
+    if let Some(Repeat { granted, grant, epoch }) = app.tokens().repeat(authid, begun) {
+        log_refreshed(&granted, grant, Some(epoch), begun, request);
+        return Ok(granted);
+    }
+    let deadline = app.tokens().deadline();
     let opened = app.tokens().open_until(authid, deadline).await.map_err(|refused| {
         app.meter().refreshed(None, None, refused.label(), begun.elapsed());
         request_id::span(request).in_scope(|| log_unopened(&refused, authid, request, app))
@@ -31,7 +37,8 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     if let Some(granted) = app.tokens().cached(&opened) {
         count(granted.source.label());
         saw_epoch();
-        log_refreshed(&opened, &granted, begun, request);
+        app.tokens().remember(authid, &opened);
+        log_refreshed(&granted, opened.login.id, opened.epoch(), begun, request);
         return Ok(granted);
     }
     if let Err(wait) = may_ask(&opened, request, app) {
@@ -40,7 +47,8 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     }
     let span = request_id::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
-    let outcome = app.tokens().refresh(&opened, deadline).instrument(span.clone()).await;
+    let address = client::of(request, app).address;
+    let outcome = app.tokens().refresh(&opened, deadline, address).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(ExchangeError::label, |granted| granted.source.label()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {
         span.in_scope(|| audit::denied(&opened, *rule, request, app));
@@ -48,18 +56,19 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     }
     saw_epoch();
     let granted = outcome.map_err(|refused| span.in_scope(|| log_refused(&refused, &opened, request, app)))?;
-    log_refreshed(&opened, &granted, begun, request);
+    app.tokens().remember(authid, &opened);
+    log_refreshed(&granted, opened.login.id, opened.epoch(), begun, request);
     Ok(granted)
 }
 
 /// It went well.
-fn log_refreshed(opened: &Opened, granted: &Granted, begun: Instant, request: &HttpRequest) {
+fn log_refreshed(granted: &Granted, grant: GrantId, epoch: Option<Epoch>, begun: Instant, request: &HttpRequest) {
     if tracing::enabled!(tracing::Level::DEBUG) {
         request_id::span(request).in_scope(|| {
             tracing::debug!(
                 service = %granted.service,
-                grant = %opened.login.id,
-                epoch = opened.epoch().map(Epoch::number),
+                %grant,
+                epoch = epoch.map(Epoch::number),
                 source = granted.source.label(),
                 duration_ms = milliseconds(begun),
                 "refreshed"

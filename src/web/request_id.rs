@@ -18,12 +18,19 @@ pub(in crate::web) static REQUEST_ID: HeaderName = HeaderName::from_static("x-re
 
 /// Tells one request from the others of this process.
 #[derive(Clone, Copy)]
-pub(in crate::web) struct Number(u64);
+struct Number(u64);
 
 impl Number {
-    pub(in crate::web) fn next() -> Self {
+    /// Made when it is first asked for: most requests never need one.
+    fn of(request: &HttpRequest) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
-        Self(COUNT.fetch_add(1, Ordering::Relaxed))
+        let mut extensions = request.extensions_mut();
+        if let Some(number) = extensions.get() {
+            return *number;
+        }
+        let next = Self(COUNT.fetch_add(1, Ordering::Relaxed));
+        extensions.insert(next);
+        next
     }
 }
 
@@ -40,8 +47,7 @@ impl fmt::Display for Number {
 /// Names a request, in the log, in answers with an error and on their pages: as a trusted proxy does that sends
 /// `X-Request-Id`, otherwise by its number. Made only when there is something to say.
 pub(in crate::web) fn of(request: &HttpRequest) -> String {
-    let number = || request.extensions().get::<Number>().map(Number::to_string).unwrap_or_default();
-    proxys_id(request).map_or_else(number, str::to_owned)
+    proxys_id(request).map_or_else(|| Number::of(request).to_string(), str::to_owned)
 }
 
 /// What a trusted proxy calls the request. Two names are none: one of them may be the client's.

@@ -75,10 +75,12 @@ use Log::{OwnSpan, Probe, Span};
 use Reach::{Https, Open, OwnName};
 use Window::{Any, Isolated, Navigated};
 
-/// Every route there is.
+/// Every route there is. Router and checks go through them in this order, so what is asked for most comes first.
 #[rustfmt::skip]
 pub(in crate::web) static ROUTES: [Route; 22] = [
     // path, methods, audience, reach, AuthID in its header, window, log, handlers
+    route("/refresh", "GET, POST", Duplicati, Https, Taken, Any, OwnSpan, |at| at.route(get().to(refresh::get)).route(post().to(refresh::post))),
+    route("/token", "POST", OAuthClient, Https, Never, Any, OwnSpan, |at| at.route(post().to(token::post))),
     route("/", "GET, HEAD", Browser, OwnName, Never, Any, Span, |at| at.route(get_or_head().to(index::get))),
     route("/access", "POST", Browser, OwnName, Never, Any, Span, |at| at.route(post().to(password::post))),
     route("/login", "GET", Browser, OwnName, Never, Navigated, Span, |at| at.route(get().to(login::begin))),
@@ -88,8 +90,6 @@ pub(in crate::web) static ROUTES: [Route; 22] = [
     route("/deliver", "POST", Browser, OwnName, Never, Any, Span, |at| at.route(post().to(deliver::post))),
     route("/fetch", "GET", Browser, Https, Never, Any, Span, |at| at.route(get().to(fetch::fetch))),
     route("/token-state", "GET", Browser, Https, Never, Any, Span, |at| at.route(get().to(fetch::state))),
-    route("/refresh", "GET, POST", Duplicati, Https, Taken, Any, OwnSpan, |at| at.route(get().to(refresh::get)).route(post().to(refresh::post))),
-    route("/token", "POST", OAuthClient, Https, Never, Any, OwnSpan, |at| at.route(post().to(token::post))),
     route("/revoke", "GET, HEAD", Browser, OwnName, Never, Isolated, Span, |at| at.route(get_or_head().to(revoke::get))),
     route("/revoked", "POST", Browser, OwnName, Posted, Isolated, Span, |at| at.route(post().to(revoke::post))),
     route("/inspect", "GET, HEAD, POST", Browser, OwnName, Posted, Isolated, Span, |at| at.route(get_or_head().to(inspect::get)).route(post().to(inspect::post))),
@@ -130,10 +130,13 @@ impl Route {
     }
 
     fn is_at(&self, path: &str) -> bool {
-        match self.path.split_once('{') {
-            None => path == self.path,
-            Some((folder, _)) => path.strip_prefix(folder).is_some_and(|name| !name.is_empty() && !name.contains('/')),
-        }
+        let is_in = |folder| path.strip_prefix(folder).is_some_and(|name| !name.is_empty() && !name.contains('/'));
+        path == self.path || self.path.split_once('{').is_some_and(|(folder, _)| is_in(folder))
+    }
+
+    /// Whether programs read what it says when all is well.
+    pub(in crate::web) fn is_for_programs(&self) -> bool {
+        self.audience != Audience::Browser
     }
 
     /// Whether an AuthID in its header belongs here.

@@ -202,7 +202,9 @@ fn an_empty_rust_log_is_none_at_all() {
 #[test]
 fn a_faulty_rust_log_ends_the_start_with_a_sentence() {
     let folder = ready(GOOD);
-    for faulty in ["info,authseal=loud", "verbose"] {
+    for faulty in
+        ["info,authseal=loud", "verbose", "info,verbose", "info,authseal[request]=debug", "[{grant}]=debug", ","]
+    {
         let done = done(authseal(folder.path(), &["serve"]).env("RUST_LOG", faulty).spawn().unwrap());
         assert_eq!(done.code, 2, "{done:?}");
         assert!(done.err.starts_with("authseal: RUST_LOG must be error, warn, info"), "{done:?}");

@@ -46,9 +46,19 @@ def monitoring():
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """With the denylist on a volume, as an overlay has it."""
+    return overlay(tmp_path_factory, "shared-denylist")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """With a denylist of each pod's own."""
+    return overlay(tmp_path_factory, "own-denylist")
+
+
+def overlay(tmp_path_factory, component):
     folder = tmp_path_factory.mktemp("overlay")
     shutil.copytree(FOLDER, folder / "authseal")
-    (folder / "kustomization.yaml").write_text("resources: [authseal]\ncomponents: [authseal/shared-denylist]\n")
+    (folder / "kustomization.yaml").write_text(f"resources: [authseal]\ncomponents: [authseal/{component}]\n")
     return kustomize(folder)
 
 
@@ -64,7 +74,7 @@ def config_of(objects):
 
 
 @pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
-@pytest.mark.parametrize("what", ["rendered", "monitoring", "shared"])
+@pytest.mark.parametrize("what", ["rendered", "monitoring", "shared", "own"])
 def test_each_object_is_as_the_api_wants_it(what, version, request):
     of_others = []
     for (kind, _), each in request.getfixturevalue(what).items():

@@ -172,6 +172,20 @@ def client_refused(start):
     return refreshed(machine, machine.authid(1), failed)
 
 
+def mass_refusal(start):
+    machine = start("refresh.brake_logins = 4\nrefresh.brake_refused = 2")
+    Moody.mood = lambda _: (200, {"access_token": "at", "token_type": "bearer", "expires_in": 1})
+    authids = [machine.authid(1) for _ in range(5)]
+    for authid in authids:
+        answered(200)(machine.refresh(authid))
+    before = Scrape(machine)
+    Moody.mood = lambda _: (400, {"error": "invalid_grant"})
+    # When its access token has ended.
+    until(lambda: machine.refresh(authids[0])[0] == 401)
+    answered(503)(machine.refresh(authids[1]))
+    return before, Scrape(machine)
+
+
 def export_refused(start):
     class Refuses(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -227,6 +241,27 @@ def unwritten(start):
 def records_missing(start):
     machine = start('state.store = "dir:state"', PROVIDERS__EXAMPLE__ROTATION="single_use")
     return refreshed(machine, machine.authid(1), answered(401))
+
+
+def replication_behind(start):
+    with redis() as (url, process):
+        machine = start(f'state.store = "{url}"\n')
+        behind = lambda: Scrape(machine).metric("authseal_replication_behind_seconds")
+        until(lambda: "behind_since\":null" in ask(f"{machine.admin}/readyz")[1])
+        before = Scrape(machine)
+        process.terminate()
+        process.wait(PATIENCE)
+        until(lambda: behind() > 5)
+        return before, Scrape(machine)
+
+
+def replication_refused(start):
+    with redis() as (url, _):
+        machine = start(f'state.store = "{url}"\n')
+        before = Scrape(machine)
+        subprocess.run(["redis-cli", "-u", url, "XADD", "authseal:revocations", "*", "e", "junk"], check=True)
+        until(lambda: Scrape(machine).metric("authseal_replication_refused_total") > 0)
+        return before, Scrape(machine)
 
 
 @contextlib.contextmanager
@@ -379,12 +414,15 @@ def log_lines_dropped(start):
 SCENARIOS = {
     "AuthsealAbsent": absent,
     "AuthsealClientRefused": client_refused,
+    "AuthsealMassRefusal": mass_refusal,
     "AuthsealExportRefused": export_refused,
     "AuthsealFault": not_durable,
     "AuthsealStoreFailing": store_failing,
     "AuthsealRotationsUnwritten": unwritten,
     "AuthsealRecordsMissing": records_missing,
     "AuthsealRevocationNotDurable": not_durable,
+    "AuthsealReplicationBehind": replication_behind,
+    "AuthsealReplicationRefused": replication_refused,
     "AuthsealNoRoom": no_room,
     "AuthsealWaiting": many_wait,
     "AuthsealProviderFailing": provider_failing,

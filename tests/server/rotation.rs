@@ -68,7 +68,7 @@ pub(crate) fn records(app: &TestApp) -> Vec<PathBuf> {
     folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path()).collect()
 }
 
-fn full() -> bool {
+pub(crate) fn full() -> bool {
     std::env::var_os("TESTS_FULL").is_some()
 }
 

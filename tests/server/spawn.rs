@@ -130,13 +130,28 @@ pub(crate) fn spawn_at(tables: &str, clock: Clock) -> TestApp {
 
 /// Another server with the files of `first`, and a clock that both hold: as a second replica, or after a restart.
 pub(crate) fn spawn_beside(first: &TestApp) -> TestApp {
-    let (dir, clock) = (first.dir.clone(), first.clock.clone());
+    spawn_in(first.dir.clone(), first.clock.clone())
+}
+
+pub(crate) fn spawn_in(dir: Arc<TempDir>, clock: Clock) -> TestApp {
     let (addresses, end, thread) = serve(dir.path().into(), clock.clone());
     let keyring = Keyring::parse(&fs::read_to_string(dir.path().join("keys.toml")).unwrap()).unwrap();
     let newer = Keyring::parse(&write_keyrings().1).unwrap();
     let (base, admin) = addresses;
     let (client, newer_entry, end, thread) = (http::client(), String::new(), Some(end), Some(thread));
     TestApp { base, admin, client, clock, dir, keyring, newer, newer_entry, end, thread }
+}
+
+/// Another server with the keyring and the clock of `first`, on a disk of its own and with an empty denylist: as a replica
+/// on another machine.
+pub(crate) fn spawn_apart(first: &TestApp, tables: &str) -> TestApp {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    fs::copy(first.dir.path().join("keys.toml"), dir.path().join("keys.toml")).unwrap();
+    fs::write(dir.path().join("denylist"), "authseal-denylist 1\n").unwrap();
+    let top = format!("public_url = \"{PUBLIC_URL}\"\nlisten = [\"127.0.0.1:0\"]\nkeyring.file = \"keys.toml\"\n");
+    let proxy = "server.trusted_proxies = [\"127.0.0.1\"]\n";
+    fs::write(dir.path().join("authseal.toml"), format!("{top}{proxy}{tables}")).unwrap();
+    spawn_in(dir, first.clock.clone())
 }
 
 /// How a server is told to end.

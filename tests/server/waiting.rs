@@ -295,18 +295,55 @@ async fn a_room_that_is_full_is_said_at_once() {
 async fn five_hundred_are_held_and_let_go_when_the_provider_is_back() {
     let (emulator, app) = start(Profile::google(), &format!("{ADMIN}{LONG}"));
     let threads = || fs::read_dir("/proc/self/task").unwrap().count();
-    let shared = app.log_in(&emulator);
+    let shared: Vec<_> = (0..9).map(|_| app.log_in(&emulator)).collect();
     emulator.misbehave(Fault::html(503));
     app.ask("/metrics").await;
     let before = threads();
-    // Some with an AuthID of their own, most with one together.
-    let authids = (0..500).map(|number| if number % 10 == 0 { app.log_in(&emulator) } else { shared.clone() });
+    // Some with an AuthID of their own, most with others together.
+    let authids = (0..500).map(|number| match number % 10 {
+        9 => app.log_in(&emulator),
+        shares => shared[shares].clone(),
+    });
     let requests: Vec<_> = authids.map(|authid| ask(&app, &authid)).collect();
     until(SOON, async || waiting(&app).await == 500).await;
     assert!(threads() < before + 50, "{before} threads, and then {}", threads());
     emulator.behave();
     let tokens = join_all(requests).await.into_iter().map(|answer| answer.unwrap().0.access_token());
-    assert_eq!(tokens.collect::<std::collections::BTreeSet<_>>().len(), 51);
+    assert_eq!(tokens.collect::<std::collections::BTreeSet<_>>().len(), 59);
+}
+
+#[tokio::test]
+async fn one_login_and_one_address_leave_places_to_others() {
+    let (emulator, app) = start(Profile::google(), &format!("{ADMIN}{LONG}"));
+    let from = |address: &str, authid: &str| {
+        let request = app.client.get(app.at("/refresh")).header("X-AuthID", authid).header("x-forwarded-for", address);
+        tokio::spawn(async move { Answer::of(request.send().await.unwrap()).await })
+    };
+    let (busy, other) = (app.log_in(&emulator), app.log_in(&emulator));
+    emulator.misbehave(Fault::html(503));
+    let many: Vec<_> = (0..90).map(|_| from("203.0.113.9", &busy)).collect();
+    until(SOON, async || waiting(&app).await == 64).await;
+    let told = until_told(&many).await;
+    assert_eq!(told, 26, "beyond what one login takes");
+    let others = [from("203.0.113.9", &other), from("203.0.113.10", &other)];
+    until(SOON, async || waiting(&app).await == 66).await;
+    emulator.behave();
+    for request in others {
+        request.await.unwrap().access_token();
+    }
+    let mut no_room = 0;
+    for request in many {
+        let answer = request.await.unwrap();
+        no_room += usize::from(answer.status == 503 && answer.reason().contains("no room to wait"));
+    }
+    assert_eq!(no_room, told);
+}
+
+/// How many of these were answered, when it is no more for a while.
+async fn until_told(requests: &[JoinHandle<Answer>]) -> usize {
+    let finished = || requests.iter().filter(|request| request.is_finished()).count();
+    until(SOON, async || finished() >= requests.len() - 64).await;
+    finished()
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::target::{Files, Target};
 use crate::cli::replicas::{Against, Replica};
 use crate::cli::{UsageError, json};
 use crate::clock::Clock;
-use crate::denylist::{self, KeepReason, Recorded, Rule, keep_reason, read_rules};
+use crate::denylist::{self, KeepReason, Line, Recorded, Removal, Rule, keep_reason, read_rules};
 use crate::seal::Keyring;
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -102,7 +102,16 @@ pub(super) fn add(add: &Add) -> anyhow::Result<()> {
 pub(super) fn remove(remove: &Remove) -> anyhow::Result<()> {
     let target = remove.output.files.find()?;
     let rule = from_words(&remove.words)?.bare();
-    let gone = denylist::remove(&target.denylist, |other| other.bare() == rule, remove.output.dry_run)?;
+    // Where replicas tell each other, the others are to take it out too, and none of them may bring it back.
+    let is = |line: &Line<'_>| line.rule.as_ref().is_some_and(|other| other.bare() == rule);
+    let mut at = Clock::system().now();
+    denylist::lines(&target.denylist, |line| {
+        // Later than what it takes out.
+        at = at.max(line.rule.as_ref().filter(|_| is(&line)).and_then(Rule::at).map_or(at, |at| at + 1));
+        Ok(())
+    })?;
+    let removal = target.replicates.then(|| Removal { rule: rule.clone(), at });
+    let gone = denylist::remove(&target.denylist, is, removal.as_slice(), remove.output.dry_run)?;
     if gone == 0 {
         return Err(anyhow!(
             "{} has no line for `{rule}`; `authseal denylist list` shows all",
@@ -130,7 +139,11 @@ pub(super) fn compact(Compact { against, alone, output }: &Compact) -> anyhow::R
         why.into_iter().for_each(|why| *stay.entry(why).or_default() += 1);
         Ok(())
     })?;
-    let gone = denylist::remove(&target.denylist, |rule| keep_reason(rule, keyring).is_none(), output.dry_run)?;
+    let goes = |line: &Line<'_>| {
+        let rule = line.rule.as_ref().or(line.removal.as_ref().map(|removal| &removal.rule));
+        rule.is_some_and(|rule| keep_reason(rule, keyring).is_none())
+    };
+    let gone = denylist::remove(&target.denylist, goes, &[], output.dry_run)?;
     let mut says = vec![match (gone, output.dry_run) {
         (0, _) => "nothing to drop: every rule is needed".to_owned(),
         (_, true) => format!("nothing is changed; {} would be dropped, all about retired epochs", lines(gone)),

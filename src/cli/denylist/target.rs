@@ -43,6 +43,8 @@ pub(super) struct Target {
     pub(super) keyring: Result<Keyring, String>,
     /// The admin listener of the server of this machine, if one is configured.
     pub(super) own_listener: Option<Url>,
+    /// Whether the server of this machine tells others what changes in it.
+    pub(super) replicates: bool,
     /// The services that there are, where a configuration says so.
     catalogue: Option<Catalogue>,
 }
@@ -52,12 +54,13 @@ impl Files {
         let named = self.keyring.as_deref().map(from_file);
         if let Some(denylist) = self.denylist.clone() {
             let keyring = named.unwrap_or_else(|| Err("name it with --keyring FILE".to_owned()));
-            return Ok(Target { denylist, keyring, own_listener: None, catalogue: None });
+            return Ok(Target { denylist, keyring, own_listener: None, replicates: false, catalogue: None });
         }
         let config = self.config.load()?;
         let keyring = named.unwrap_or_else(|| configured(&config));
         let own_listener = own_listener(&config);
-        Ok(Target { denylist: config.denylist, keyring, own_listener, catalogue: Some(config.catalogue) })
+        let replicates = config.replicas.is_on();
+        Ok(Target { denylist: config.denylist, keyring, own_listener, replicates, catalogue: Some(config.catalogue) })
     }
 }
 

@@ -17,6 +17,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use url::Url;
 
 /// What every row begins with; `AT` is the provider's URL.
 const BASE: &[(&str, &str)] = &[
@@ -61,6 +62,8 @@ const ROWS: &[Row] = &[
     ("keyring.text", "'keys'", &[], "keyring: Text, keys"),
     ("denylist.file", "'refused'", &[], "/refused\""),
     ("denylist.create", "true", &[], "create_denylist: true"),
+    ("denylist.replicate", "false", &[("state.store", "'redis://r:1'")], "shared: false"),
+    ("denylist.follow", "['http://10.0.0.5:9464/denylist']", &[], "follow: [\"http://10.0.0.5:9464/denylist\"]"),
     ("state.store", "'dir:kept'", &[], "/kept\")"),
     ("state.store_file", "'store'", &[], "/of-a-file\")"),
     ("state.ca_file", "'ca.pem'", &[("state.store", "'rediss://r:1'")], "/ca.pem\")"),
@@ -96,6 +99,8 @@ const ROWS: &[Row] = &[
     ("limits.provider_calls_in_all", "7", &[], "provider_calls_in_all: 7"),
     ("refresh.wait_seconds", "7", &[], "wait: 7s"),
     ("refresh.max_waiting", "7", &[], "most: Some(7)"),
+    ("refresh.brake_logins", "7", &[], "logins: 7"),
+    ("refresh.brake_refused", "7", &[], "refused: 7"),
     ("refresh.allow_query_authid", "true", &[], "allow_query_authid: true"),
     ("site.name", "'Example Oy'", &[], "\"name\":\"Example Oy\""),
     ("site.contact", "'help@b.example'", &[], "mailto:help@b.example"),
@@ -335,6 +340,8 @@ fn built(config: &Config) -> Vec<String> {
         },
         format!("denylist: {:?}", config.denylist),
         format!("create_denylist: {:?}", config.create_denylist),
+        format!("shared: {:?}", config.replicas.shared),
+        format!("follow: {:?}", config.replicas.follow.iter().map(Url::as_str).collect::<Vec<_>>()),
         format!("access_password_file: {:?}", config.access_password_file),
         format!("store: {:?}", config.store),
         format!(
@@ -344,7 +351,7 @@ fn built(config: &Config) -> Vec<String> {
         ),
         format!("own authorities: {:?}", config.own_authorities),
         format!("delivery: {:?}", config.delivery),
-        format!("{:?}", config.patience),
+        format!("{:?} {:?}", config.patience, config.brake),
         format!("allow_query_authid: {}", config.http.allow_query_authid),
         format!("{:?}", config.rates),
         serde_json::to_string(&config.site).unwrap(),

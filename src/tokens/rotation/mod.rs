@@ -19,17 +19,18 @@ mod under_way;
 use super::cache::AccessToken;
 use super::error::ExchangeError;
 use crate::authid::{Grant, GrantId};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{ErrorClass, ProviderError, RefreshError, TokenResponse};
 use crate::seal::Epoch;
-use crate::store::{Shelf, Store, StoreError};
+use crate::store::{Name, Shelf, Store, StoreError};
 use driver::Run;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pending_writes::PendingWrites;
 use record::Record;
+pub(super) use record::name;
 use records::{Found, Records};
 use secrecy::SecretString;
 use state_machine::{Outcome, Wanted};
@@ -123,8 +124,8 @@ impl Rotation {
     }
 
     /// Whether what this process remembers of a login was in the store within the last minute.
-    pub(super) fn is_current(&self, login: &Grant) -> bool {
-        self.records.is_current(login)
+    pub(super) fn is_current(&self, record: &Name, at: Moment) -> bool {
+        self.records.is_current(record, at)
     }
 
     /// How many answers of providers could not be written down yet.

@@ -169,7 +169,7 @@ impl Record {
 }
 
 /// Where the record of a login is stored.
-pub(super) fn name(login: &Grant) -> Name {
+pub(in crate::tokens) fn name(login: &Grant) -> Name {
     *derive_from(login.record_secret.expose(), Purpose::RotationName)
 }
 

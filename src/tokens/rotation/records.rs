@@ -6,7 +6,7 @@ use super::boot;
 use super::record::{self, Record, Unopened};
 use super::state_machine::RecordHeader;
 use crate::authid::Grant;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::keyring_file::LiveKeyring;
 use crate::seal::{Epoch, NoKey};
 use crate::store::{Name, Shelf, Store, StoreError};
@@ -145,9 +145,8 @@ impl Records {
     }
 
     /// Whether the store agreed within the last minute with what is remembered here.
-    pub(super) fn is_current(&self, login: &Grant) -> bool {
-        let newest = self.newest.get(&record::name(login));
-        newest.is_some_and(|newest| self.clock.uptime() < newest.agreed_at + CURRENT)
+    pub(super) fn is_current(&self, record: &Name, at: Moment) -> bool {
+        self.newest.get(record).is_some_and(|newest| at.uptime < newest.agreed_at + CURRENT)
     }
 
     /// What the steps need to know of a record.

@@ -19,6 +19,9 @@ pub(in crate::web) async fn readyz(app: web::Data<App>) -> HttpResponse {
     if app.health().is_draining() {
         return HttpResponse::ServiceUnavailable().body("draining\n");
     }
+    if app.replication().is_new() {
+        return HttpResponse::ServiceUnavailable().body("waiting for revocations\n");
+    }
     HttpResponse::Ok().body("ready\n")
 }
 

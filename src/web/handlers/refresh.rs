@@ -2,12 +2,12 @@
 //! the same with RFC 6749's words is `/token`.
 
 use crate::app::App;
-use crate::authid::ServiceId;
+use crate::authid::{AuthId, ServiceId};
 use crate::login::FetchToken;
-use crate::tokens::Granted;
 use crate::web::exchange;
 use crate::web::request::authid::{self, NoAuthId};
 use crate::web::request::form::{self, Form};
+use crate::web::response::json::json;
 use crate::web::response::page;
 use crate::web::response::rejection::Rejection;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -51,16 +51,12 @@ pub(in crate::web) async fn post(
 
 async fn answer(request: &HttpRequest, app: &App, authid: &str) -> Result<HttpResponse, Rejection> {
     let granted = exchange::exchange(request, app, authid).await.map_err(|rejection| rejection.about(authid))?;
-    Ok(HttpResponse::Ok().json(body(&granted)))
-}
-
-fn body(granted: &Granted) -> Body<'_> {
-    Body {
-        access_token: granted.access.token.expose_secret(),
-        expires: granted.expires_in.min(MAX_EXPIRES),
-        service: granted.service.as_str(),
-        v2_authid: granted.resealed.as_ref().map(|authid| authid.expose()),
-    }
+    let access_token = granted.access.token.expose_secret();
+    let service = granted.service.as_str();
+    let v2_authid = granted.resealed.as_ref().map(AuthId::expose);
+    let texts = access_token.len() + service.len() + v2_authid.map_or(0, str::len);
+    let expires = granted.expires_in.min(MAX_EXPIRES);
+    json(HttpResponse::Ok(), &Body { access_token, expires, service, v2_authid }, texts)
 }
 
 fn to_login(request: &HttpRequest) -> HttpResponse {

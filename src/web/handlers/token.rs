@@ -2,8 +2,10 @@
 //! use this server: the AuthID is its refresh token.
 
 use crate::app::App;
+use crate::authid::AuthId;
 use crate::web::exchange;
 use crate::web::request::form::Form;
+use crate::web::response::json::json;
 use crate::web::response::rejection::Rejection;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -38,10 +40,10 @@ pub(in crate::web) async fn post(
         return Err(Rejection::oauth("invalid_request", description));
     };
     let granted = exchange::exchange(&request, &app, authid).await?;
-    Ok(HttpResponse::Ok().insert_header((header::PRAGMA, "no-cache")).json(Body {
-        access_token: granted.access.token.expose_secret(),
-        token_type: "Bearer",
-        expires_in: granted.expires_in,
-        refresh_token: granted.resealed.as_ref().map(|authid| authid.expose()),
-    }))
+    let access_token = granted.access.token.expose_secret();
+    let refresh_token = granted.resealed.as_ref().map(AuthId::expose);
+    let texts = access_token.len() + refresh_token.map_or(0, str::len);
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::PRAGMA, "no-cache"));
+    json(response, &Body { access_token, token_type: "Bearer", expires_in: granted.expires_in, refresh_token }, texts)
 }

@@ -24,6 +24,9 @@ use url::Host;
 /// of files stay as they are.
 pub(in crate::web) fn fold(request: &mut ServiceRequest) {
     let path = request.match_info().as_str();
+    if path == request.path() && Route::of(request.request()).is_some() {
+        return;
+    }
     let parts = path.split('/').map(str::trim).filter(|part| !part.is_empty());
     let folded: String = parts.flat_map(|part| ["/", part]).collect::<String>().to_ascii_lowercase();
     let is_plain = folded.bytes().all(|b| b.is_ascii_lowercase() || b"/.-".contains(&b));
@@ -41,9 +44,12 @@ pub(in crate::web) fn fold(request: &mut ServiceRequest) {
 }
 
 /// Whether a request may go on to its handler.
-pub(in crate::web) fn check(request: &HttpRequest, app: &App) -> Result<(), Rejection> {
-    let route = Route::of(request);
-    let has_authid = request.headers().contains_key(&AUTHID_HEADER);
+pub(in crate::web) fn check(
+    request: &HttpRequest,
+    route: Option<&Route>,
+    has_authid: bool,
+    app: &App,
+) -> Result<(), Rejection> {
     let is_private = has_authid || route.is_some_and(|route| route.reach != Reach::Open);
     if mitigation::on(Mitigation::PlainHttp) && is_private && client::came_by_plain_http(request, app) {
         return Err(plain_http(request, app));

@@ -11,8 +11,9 @@ pub(in crate::web) mod rejections;
 
 use crate::app::App;
 use crate::meter;
+use crate::web::audience::AUTHID_HEADER;
 use crate::web::pin::pin;
-use crate::web::request_id::{self, Number, REQUEST_ID, milliseconds};
+use crate::web::request_id::{self, REQUEST_ID, milliseconds};
 use crate::web::response::rejection::Rejection;
 use crate::web::routes::{Log, Route, Window};
 use actix_web::body::MessageBody;
@@ -21,7 +22,7 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, web};
+use actix_web::{Error, web};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -47,18 +48,21 @@ pub(in crate::web) async fn wrap(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     pin(&mut request);
-    request.extensions_mut().insert(Number::next());
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
+    let has_authid = request.headers().contains_key(&AUTHID_HEADER);
     https_and_host::fold(&mut request);
-    oauth_url::read(&mut request);
-    let https = request.app_data::<web::Data<App>>().is_some_and(|app| app.public_url().scheme() == "https");
+    if !has_authid {
+        oauth_url::read(&mut request);
+    }
+    let app = request.app_data::<web::Data<App>>().cloned();
+    let https = app.as_ref().is_some_and(|app| app.public_url().scheme() == "https");
     let route = Route::of(request.request());
     let own_span = route.is_some_and(|route| route.log == Log::OwnSpan);
     let span = if own_span { Span::none() } else { request_id::span(request.request()) };
     let begun = Instant::now();
-    let checked = match request.app_data::<web::Data<App>>() {
+    let checked = match &app {
         _ if too_long => Err(Rejection::of_status(StatusCode::URI_TOO_LONG)),
-        Some(app) => https_and_host::check(request.request(), app),
+        Some(app) => https_and_host::check(request.request(), route, has_authid, app),
         None => Ok(()),
     };
     let answered = async {
@@ -76,10 +80,12 @@ pub(in crate::web) async fn wrap(
     if route.is_some_and(|route| route.window == Window::Isolated) {
         response.headers_mut().insert(OPENER_POLICY.clone(), HeaderValue::from_static("same-origin"));
     }
-    protect(response.headers_mut(), https);
+    let is_for_a_program =
+        has_authid && response.status() == StatusCode::OK && route.is_some_and(Route::is_for_programs);
+    protect(response.headers_mut(), https, is_for_a_program);
     // The route's pattern, never the URI: queries and paths may hold what must not be logged.
     let path = route.map_or("none", |route| route.path);
-    if let Some(app) = response.request().app_data::<web::Data<App>>() {
+    if let Some(app) = app {
         app.meter().answered(path, response.request().method().as_str(), response.status().as_str());
         if app.health().is_draining() {
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
@@ -101,12 +107,14 @@ pub(in crate::web) async fn wrap(
 fn panicked(https: bool) -> Error {
     tracing::error!("a request met a fault of this program, which the line before this one names; please report it");
     let mut response = rejections::x_reason(&Rejection::internal(), StatusCode::SERVICE_UNAVAILABLE);
-    protect(response.headers_mut(), https);
+    protect(response.headers_mut(), https, false);
     InternalError::from_response("a panic", response).into()
 }
 
-/// Adds what is missing.
-fn protect(headers: &mut HeaderMap, https: bool) {
+/// Adds what is missing. Where an AuthID came in its header and brought a token, no browser shows what it gets: only a
+/// script sends that header, to another origin after a preflight alone, which nothing here answers. So there is no page to
+/// protect.
+fn protect(headers: &mut HeaderMap, https: bool, is_for_a_program: bool) {
     let mut add = |name: &HeaderName, value: &'static str| {
         if !headers.contains_key(name) {
             headers.insert(name.clone(), HeaderValue::from_static(value));
@@ -114,15 +122,18 @@ fn protect(headers: &mut HeaderMap, https: bool) {
     };
     add(&header::CACHE_CONTROL, "no-store");
     add(&header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if https {
+        add(&header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    if is_for_a_program {
+        return;
+    }
     add(&header::X_FRAME_OPTIONS, "DENY");
     add(&header::CONTENT_SECURITY_POLICY, CSP);
     // Not `no-referrer`: that would turn the Origin of our own forms into `null`.
     add(&header::REFERRER_POLICY, "same-origin");
     add(&PERMISSIONS_POLICY, PERMISSIONS);
     add(&RESOURCE_POLICY, "same-origin");
-    if https {
-        add(&header::STRICT_TRANSPORT_SECURITY, HSTS);
-    }
 }
 
 fn log(route: &str, is_probe: bool, method: &Method, status: StatusCode, begun: Instant) {

@@ -5,7 +5,6 @@
 //!
 //! Requests with an AuthID never come here: the backup client sends what it was given.
 
-use crate::web::audience::AUTHID_HEADER;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, Uri};
@@ -15,7 +14,7 @@ const THEIRS: [&str; 5] = ["type=", "token=", "callback=", "redirect=", "redir="
 
 /// Gives a request of such a page the address that was meant. Comes before every check, so that all see the same one.
 pub(in crate::web) fn read(request: &mut ServiceRequest) {
-    if request.method() != Method::GET || request.headers().contains_key(&AUTHID_HEADER) {
+    if request.method() != Method::GET {
         return;
     }
     let Some((path, query)) = meant(request.match_info().as_str(), request.query_string()) else { return };

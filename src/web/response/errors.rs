@@ -122,6 +122,12 @@ impl Rejection {
             ExchangeError::NoKeyForRecord(..) => Self::permanent(
                 "What this server remembers of this login was sealed with a key that it no longer has. Please create a new AuthID",
             ),
+            ExchangeError::MassRefusal => Self {
+                level: Level::INFO, // the first has a line of its own
+                ..Self::passing(format!(
+                    "{provider} refuses the logins of many people at once, so it must be this server's app there. Your AuthID should be fine; please try again later, and if it stays, tell the server's operator"
+                ))
+            },
             ExchangeError::NoRecord => Self::permanent(
                 "This server's memory of this login is gone: its state store was emptied or set back. Please create a new AuthID",
             ),
@@ -199,6 +205,12 @@ impl Rejection {
             (ProviderError::Unclear { status: 500.. }, _) => Self::passing(format!(
                 "{provider} has an outage{http}. Please try again later; if it stays, tell the server's operator"
             )),
+            (ProviderError::Crowded, _) => Self {
+                level: Level::INFO, // there are many of them
+                ..Self::passing(format!(
+                    "This server has too many calls to {provider} under way already. Your AuthID should be fine; please try again in half a minute"
+                ))
+            },
             (ProviderError::Disturbed, _) => Self::passing(format!(
                 "{provider} has an outage{http}. Your AuthID should be fine; please try again later"
             )),

@@ -7,6 +7,7 @@
 //! listed.
 
 use crate::app::{App, LiveApp, Outcome};
+use crate::replication::Page;
 use crate::socket::{Crowd, serve};
 use crate::web::middleware::https_and_host;
 use crate::web::pin::pin;
@@ -16,6 +17,9 @@ use actix_web::dev::{self, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::{Error, HttpRequest, HttpResponse, Route, guard, web};
+use futures_util::TryStreamExt;
+use futures_util::stream::poll_fn;
+use serde::Deserialize;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -34,6 +38,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/healthz", get().to(crate::web::handlers::probes::healthz));
     at("/readyz", get().to(readyz));
     at("/keyring", get().to(keyring));
+    at("/denylist", get().to(denylist));
     at("/legacy", get().to(legacy));
     at("/apps", get().to(apps));
     let reload = web::resource("/reload").route(web::post().to(reload));
@@ -132,6 +137,24 @@ async fn readyz(app: web::Data<App>) -> HttpResponse {
 /// `GET /keyring`: what `authseal keys` compares.
 async fn keyring(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(app.health().keyring())
+}
+
+/// Up to where a replica knows the denylist.
+#[derive(Deserialize)]
+struct Known {
+    after: Option<String>,
+}
+
+/// `GET /denylist`: sealed, for replicas that follow this one.
+async fn denylist(app: web::Data<App>, known: web::Query<Known>) -> HttpResponse {
+    match app.replication().page(known.into_inner().after).await {
+        Ok(None) => HttpResponse::NotModified().finish(),
+        Ok(Some(Page { tag, mut pieces })) => {
+            let pieces = poll_fn(move |context| pieces.poll_recv(context)).map_ok(web::Bytes::from);
+            HttpResponse::Ok().insert_header((header::ETAG, format!("\"{tag}\""))).streaming(pieces)
+        }
+        Err(error) => HttpResponse::ServiceUnavailable().content_type(ContentType::plaintext()).body(error + "\n"),
+    }
 }
 
 /// `GET /legacy`: what `authseal legacy` adds up.

@@ -2,5 +2,6 @@
 
 mod attacks;
 mod readable;
+mod repeats;
 mod routes;
 mod site;

@@ -88,6 +88,7 @@ rows! { refusals, ExchangeError,
     ExchangeError::Provider(ProviderError::Busy { retry_after: Some(_) }, _) => ExchangeError::Provider(ProviderError::Busy { retry_after: Some(Duration::from_secs(86_400)) }, Some(429)), Later;
     ExchangeError::Provider(ProviderError::Unreachable, None) => ExchangeError::Provider(ProviderError::Unreachable, None), Later;
     ExchangeError::Provider(ProviderError::Unreachable, Some(_)) => ExchangeError::Provider(ProviderError::Unreachable, Some(200)), Later;
+    ExchangeError::Provider(ProviderError::Crowded, _) => ExchangeError::Provider(ProviderError::Crowded, None), Later;
     ExchangeError::Provider(ProviderError::Disturbed, _) => ExchangeError::Provider(ProviderError::Disturbed, Some(503)), Later;
     ExchangeError::Provider(ProviderError::BadAnswer, Some(300..400)) => ExchangeError::Provider(ProviderError::BadAnswer, Some(302)), Operator;
     ExchangeError::Provider(ProviderError::BadAnswer, _) => ExchangeError::Provider(ProviderError::BadAnswer, Some(200)), Later;
@@ -97,6 +98,7 @@ rows! { refusals, ExchangeError,
     ExchangeError::Unclear(ProviderError::TimedOut, _) => ExchangeError::Unclear(ProviderError::TimedOut, None), Later;
     ExchangeError::Unclear(ProviderError::Unreachable, _) => ExchangeError::Unclear(ProviderError::Unreachable, None), Later;
     ExchangeError::Unclear(..) => ExchangeError::Unclear(ProviderError::Disturbed, Some(502)), Later;
+    ExchangeError::MassRefusal => ExchangeError::MassRefusal, Later;
     ExchangeError::NoRecord => ExchangeError::NoRecord, User;
     ExchangeError::MaybeSpent => ExchangeError::MaybeSpent, Later;
     ExchangeError::NoKeyForRecord(_, NoKey::Newer) => ExchangeError::NoKeyForRecord(epoch(), NoKey::Newer), Later;

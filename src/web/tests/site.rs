@@ -57,7 +57,7 @@ pub(super) struct Site {
     pub(super) app: web::Data<LiveApp>,
     pub(super) clock: Clock,
     provider: dev::ServerHandle,
-    _folder: TempDir,
+    pub(super) folder: TempDir,
 }
 
 impl Site {
@@ -106,7 +106,7 @@ impl Site {
         let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         let clock = Clock::system();
         let app = web::Data::new(App::build(config, public_url, clock.clone()).unwrap().into());
-        Self { app, clock, provider, _folder: folder }
+        Self { app, clock, provider, folder }
     }
 
     /// A browser somewhere that has been here before, so it has a browser cookie of its own.

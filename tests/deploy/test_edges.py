@@ -1,0 +1,211 @@
+"""A server at its limits: what ten thousand connections and ten thousand waiting requests cost, and that everybody is served
+when it is over. docs/scaling.md has what was measured; `pytest -s` prints it. Heavy: with TESTS_FULL=1."""
+
+import asyncio
+import os
+import resource
+import socket
+import subprocess
+import threading
+import time
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from machine import BINARY, Machine, Moody, address, ask, status, until
+
+MANY = 9_000 if os.environ.get("TESTS_FULL") else 300
+KIB = 1024
+
+
+@pytest.fixture
+def moody():
+    Moody.mood = None
+    host, port = address()
+    server = ThreadingHTTPServer((host, port), Moody)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://{host}:{port}"
+    server.shutdown()
+    server.server_close()
+
+
+class Quick(asyncio.Protocol):
+    """A provider on a thread of its own that answers a form at once, by `good`."""
+
+    good = True
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, _):
+        content = b'{"access_token":"at","token_type":"bearer","expires_in":3600}' if Quick.good else b"{}"
+        head = "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+        self.transport.write((head % ("200 OK" if Quick.good else "503 Busy", len(content))).encode() + content)
+        self.transport.close()
+
+
+@pytest.fixture
+def quick():
+    host, port = address()
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(loop.create_server(Quick, host, port, backlog=1000))
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    yield f"http://{host}:{port}"
+    loop.call_soon_threadsafe(loop.stop)
+
+
+@pytest.fixture
+def serve(tmp_path, moody):
+    machines = []
+
+    def start(more="", limits=lambda: None):
+        machine = Machine(tmp_path / str(len(machines)) / "authseal", moody, more)
+        machine.authseal("keys", "new")
+        log = open(machine.folder.parent / "log", "ab")
+        machine.process = subprocess.Popen([BINARY, "serve"], cwd=machine.folder, stderr=log, preexec_fn=limits)
+        log.close()
+        machines.append(machine)
+        until(lambda: status(f"{machine.admin}/healthz") == 200)
+        return machine
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield start
+    for machine in machines:
+        machine.stop()
+
+
+def of_process(machine, name):
+    """A number of /proc/<pid>/status: KiB, or threads."""
+    text = open(f"/proc/{machine.process.pid}/status").read()
+    return int(text.split(f"{name}:")[1].split()[0])
+
+
+def gauge(machine, name):
+    lines = ask(f"{machine.admin}/metrics")[1].splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+def connected(machine, count):
+    host, port = machine.url.removeprefix("http://").split(":")
+    return [socket.create_connection((host, int(port))) for _ in range(count)]
+
+
+def seconds(of):
+    begun = time.monotonic()
+    assert of()
+    return time.monotonic() - begun
+
+
+@pytest.fixture
+def memory():
+    """A control group of 96 MiB; who calls it is in it."""
+    first = Path("/sys/fs/cgroup/memory")
+    folder = (first if first.exists() else Path("/sys/fs/cgroup")) / f"authseal-{os.getpid()}"
+    limit = folder / ("memory.limit_in_bytes" if first.exists() else "memory.max")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("no control group can be made here")
+    try:
+        try:
+            limit.write_text(str(96 * KIB * KIB))
+        except OSError:
+            pytest.skip("no memory controller here")
+        yield lambda: (folder / "cgroup.procs").write_text(str(os.getpid()))
+    finally:
+        until(lambda: not (folder / "cgroup.procs").read_text())
+        folder.rmdir()
+
+
+def test_many_idle_connections_cost_little_and_are_ended(serve):
+    machine = serve("server.max_connections = 20000")
+    before, threads = of_process(machine, "VmRSS"), of_process(machine, "Threads")
+    many = []
+    for _ in range(MANY // 100):
+        for one in connected(machine, 100):
+            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            many.append(one)
+    for one in many:
+        assert one.recv(4096).startswith(b"HTTP/1.1 200")
+    after = of_process(machine, "VmRSS")
+    waits = sorted(seconds(lambda: status(f"{machine.url}/healthz") == 200) for _ in range(100))
+    each = (after - before) / len(many)
+    print(f"{len(many)} idle connections: {before} KiB, then {after} KiB, {each:.1f} KiB each; p99 of a new client {waits[98]:.3f} s")
+    assert each < 40 and of_process(machine, "Threads") < threads + 10
+    until(lambda: gauge(machine, 'authseal_connections{listener="public"') < 10)
+    for one in many:
+        one.close()
+
+
+def test_many_who_wait_for_a_provider_cost_little_and_are_served_when_it_is_back(serve, quick, monkeypatch):
+    monkeypatch.setenv("AUTHSEAL_PROVIDERS__EXAMPLE__TOKEN_URL", f"{quick}/token")
+    machine = serve(f"server.max_connections = 20000\nrefresh.max_waiting = {MANY}\nrefresh.wait_seconds = 22")
+    authids = [machine.authid(1) for _ in range(MANY)]
+    machine.refresh(authids[0])
+    Quick.good = False
+    before = of_process(machine, "VmRSS")
+    host, port = machine.url.removeprefix("http://").split(":")
+    waiting, back = [], []
+
+    async def client(authid):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET /refresh HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-AuthID: {authid}\r\n\r\n".encode())
+        head = await reader.readline()
+        writer.close()
+        return head.split()[1], time.monotonic()
+
+    async def storm():
+        requests = []
+        for authid in authids[1:]:
+            requests.append(asyncio.create_task(client(authid)))
+            if len(requests) % 50 == 0:
+                await asyncio.sleep(0)
+        await asyncio.sleep(9)
+        waiting.append((of_process(machine, "VmRSS"), gauge(machine, "authseal_refresh_waiting")))
+        Quick.good = True
+        back.append(time.monotonic())
+        return await asyncio.gather(*requests)
+
+    answers = asyncio.run(storm())
+    (after, count), (since,) = waiting[0], back
+    good = sorted(at - since for code, at in answers if code == b"200")
+    print(
+        f"{count:.0f} wait: {before} KiB, then {after} KiB, {(after - before) / max(count, 1):.1f} KiB each; {len(good)} of "
+        f"{len(answers)} are served, half of them {good[len(good) // 2]:.1f} s and all {good[-1]:.1f} s after it is back"
+    )
+    assert {code for code, _ in answers} <= {b"200", b"503"}
+    assert len(good) > 0.9 * len(answers) and after - before < 40 * max(count, 1) + 64 * KIB
+
+
+def test_with_little_memory_as_many_connections_as_fit_are_served(memory, serve):
+    machine = serve("server.max_connections = 1500", limits=memory)
+    Moody.mood = lambda _: (503, {})
+    many = connected(machine, 3000)
+    for one in many[-600:]:
+        authid = machine.authid(1)
+        one.sendall(f"GET /refresh HTTP/1.1\r\nHost: localhost\r\nX-AuthID: {authid}\r\n\r\n".encode())
+    until(lambda: gauge(machine, "authseal_refresh_waiting") > 500)
+    print(f"3000 connections and 600 that wait in 96 MiB: {of_process(machine, 'VmRSS')} KiB")
+    Moody.mood = None
+    for one in many:
+        one.close()
+    assert machine.process.poll() is None
+    until(lambda: machine.refresh(machine.authid(1))[0] == 200)
+
+
+def test_a_crowd_beyond_the_descriptors_ends_and_everybody_is_served_again(serve):
+    machine = serve(limits=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
+    authid = machine.authid(1)
+    assert machine.refresh(authid)[0] == 200
+    used = lambda: sum(map(int, open(f"/proc/{machine.process.pid}/stat").read().split()[13:15]))
+    many = connected(machine, 1000)
+    began, ticks = time.monotonic(), used()
+    time.sleep(3)  # what a server costs that can accept nobody
+    share = (used() - ticks) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - began)
+    for one in many:
+        one.close()
+    again = seconds(lambda: machine.refresh(authid)[0] == 200)
+    new = seconds(lambda: machine.refresh(machine.authid(1))[0] == 200)
+    print(f"1000 connections with 256 descriptors: {100 * share:.0f} % of a core; {again:.2f} s and {new:.2f} s when they are gone")
+    assert share < 0.5 and again < 10 and new < 10
