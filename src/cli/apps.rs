@@ -131,14 +131,14 @@ fn print(report: &Report<'_>, replicas: &[Replica<Answer>]) {
     let answers = || replicas.iter().filter_map(|replica| replica.answer.as_ref().ok());
     if let (Some(since), Some(days)) = (answers().map(|answer| answer.watching_since.0).max(), report.window_days) {
         println!("logins of the last {days} days, within {} of watching", span(now - since));
-        println!("{:<14}{:<10}{:<10}{:<12}{:<12}CLIENT ID", "PROVIDER", "APP", "MAKES", "LOGINS", "LAST CAME");
+        println!("{:<14}{:<10}{:<10}{:<12}{:<24}CLIENT ID", "PROVIDER", "APP", "MAKES", "LOGINS", "LAST CAME");
     }
     for sum in &report.apps {
         let Sum { provider, app, client_id, current, configured_at, at_least, at_most, last_seen } = sum;
         let count = if at_least == at_most { at_least.to_string() } else { format!("{at_least}-{at_most}") };
         let last = last_seen.map_or_else(|| "-".to_owned(), |last| format!("{} ago", span(now - last)));
         let makes = if *current { "logins" } else { "-" };
-        println!("{provider:<14}{app:<10}{makes:<10}{count:<12}{last:<12}{client_id}");
+        println!("{provider:<14}{app:<10}{makes:<10}{count:<12}{last:<24}{client_id}");
         let asked = answers().count();
         if *configured_at < asked {
             println!("  configured at {configured_at} of {asked} replicas only");

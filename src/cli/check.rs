@@ -148,6 +148,14 @@ impl CheckReport {
         if !offered.is_empty() {
             println!("offered: {}", offered.join(", "));
         }
+        let apps = self.app.tokens().apps().apps;
+        for apps in apps.chunk_by(|one, next| one.provider == next.provider) {
+            if let [first, _, ..] = apps {
+                let does = |makes: bool| if makes { "makes logins" } else { "serves its logins" };
+                let each = apps.iter().map(|app| format!("{} {}", app.client_id, does(app.current)));
+                println!("registrations at {}: {}", first.provider, each.collect::<Vec<_>>().join(", "));
+            }
+        }
         match catalogue.all().filter(|service| is_left_out(service.availability())).count() {
             0 => {}
             1 => println!("1 other is not set up: `authseal providers` names it"),

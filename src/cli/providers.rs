@@ -65,8 +65,8 @@ fn tell(service: &Service) {
     let provider = &service.provider;
     println!("{}, {} at {}: {}", service.id, service.name, provider.name(), label(service.availability(), provider));
     for (app, client_id) in service.apps() {
-        let makes = service.app() == Some(app) && service.accepts_logins();
-        println!("  app {app}, client id {client_id}: {}", if makes { "makes logins" } else { "serves its logins" });
+        let does = if service.makes_logins_with(app) { "makes logins" } else { "serves its logins" };
+        println!("  app {app}, client id {client_id}: {does}");
     }
     advice(service.availability(), provider).into_iter().for_each(|advice| println!("  {advice}"));
     if !matches!(service.availability(), Availability::Gone { .. }) {
@@ -75,7 +75,8 @@ fn tell(service: &Service) {
     }
 }
 
-/// A service for scripts: `state` is one of six labels, `advice` the sentence for people.
+/// A service for scripts: `state` is one of six labels, `apps` has its registrations, `advice` is the sentence for
+/// people.
 pub(super) fn as_json(service: &Service) -> Value {
     let availability = service.availability();
     let label = match availability {
@@ -86,12 +87,16 @@ pub(super) fn as_json(service: &Service) -> Value {
         Availability::NeedsStore => "needs_store",
         Availability::Gone { .. } => "gone",
     };
+    let apps = service.apps().map(|(app, client_id)| {
+        json!({ "app": app.to_string(), "client_id": client_id, "makes_logins": service.makes_logins_with(app) })
+    });
     json!({
         "service": service.id.as_str(),
         "name": service.name,
         "provider": service.provider.id(),
         "hidden": service.hidden,
         "state": label,
+        "apps": apps.collect::<Value>(),
         "advice": advice(availability, &service.provider),
     })
 }

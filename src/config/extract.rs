@@ -23,6 +23,16 @@ const ALIKE: f64 = 0.8;
 
 /// Reads the keys; what is faulty is taken out of `layers`.
 pub(super) fn extract(layers: &mut Layers, faults: &mut ConfigErrors) -> RawConfig {
+    // Of a list in the place of a table serde would take the entries for its keys, in their order.
+    while let Some(path) = list_of_tables(layers.root()) {
+        let sentence = further_registrations(&path).unwrap_or_else(|| {
+            "has a table in a list, which no key takes; a table's name is in [single brackets]".to_owned()
+        });
+        faults.add(&layers.name(&path), &layers.place(&path), sentence);
+        if layers.remove(&path).is_none() {
+            break;
+        }
+    }
     loop {
         let (path, kind) = match RawConfig::deserialize(layers.root()) {
             Ok(written) => return written,
@@ -66,12 +76,38 @@ fn sentence(path: &[String], kind: &Kind, layers: &Layers) -> String {
             },
             "a string" => "must be text in quotes".to_owned(),
             wanted if wanted.starts_with("enum ") => "must be text in quotes".to_owned(),
-            wanted if wanted == "a map" || wanted.starts_with("struct ") => "must be a table of keys".to_owned(),
+            wanted if wanted == "a map" || wanted.starts_with("struct ") => {
+                let written = further_registrations(path).filter(|_| path.len() > 2);
+                written.unwrap_or_else(|| "must be a table of keys".to_owned())
+            }
             _ => "must be a whole number, without quotes".to_owned(),
         },
         Kind::InvalidValue(..) => "is out of range".to_owned(),
         _ => "is not a value that this key can have".to_owned(),
     }
+}
+
+/// The path of the first list with a table in it.
+fn list_of_tables(value: &Value) -> Option<Vec<String>> {
+    let (key, mut path) = match value {
+        Value::Array(_, list) => return list.iter().any(|entry| entry.as_dict().is_some()).then(Vec::new),
+        value => value.as_dict()?.iter().find_map(|(key, value)| Some((key.clone(), list_of_tables(value)?)))?,
+    };
+    path.insert(0, key);
+    Some(path)
+}
+
+/// How several registrations at one provider are written, if that is what was meant at `path`.
+fn further_registrations(path: &[String]) -> Option<String> {
+    let [clients, id, rest @ ..] = path else { return None };
+    if clients != "clients" || rest.first().is_some_and(|key| key != "other") {
+        return None;
+    }
+    let id = id.escape_debug();
+    Some(format!(
+        "must be tables with a name each: [clients.{id}] makes the logins, and each further registration is \
+         [clients.{id}.other.<name>]"
+    ))
 }
 
 /// The line with one text as a list of one. A text that is nobody's secret, an address, is in it.

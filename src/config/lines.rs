@@ -64,6 +64,10 @@ fn twice(text: &str, line: usize) -> String {
     let path: Vec<String> = keys.iter().flatten().map(|key| key.get().to_owned()).collect();
     let name = keys.iter().flatten().map(|key| key.display_repr().into_owned()).collect::<Vec<_>>().join(".");
     match (lines(&before).get(&path), header(row).is_some()) {
+        (Some(first), true) if matches!(path.as_slice(), [clients, _] if clients == "clients") => format!(
+            "has the table `[{name}]` a second time, after line {first}; a further registration there is \
+             `[{name}.other.<name>]`"
+        ),
         (Some(first), true) => {
             format!("has the table `[{name}]` a second time, after line {first}; put its keys into one of the two")
         }
@@ -163,6 +167,7 @@ mod tests {
             ("\n[a]\nb = 1\n[c]\nb = 2\n[a]\n", 6, "has the table `[a]` a second time, after line 2; "),
             ("[a.\"b.c\"]\nx = 1\n\nx = 'hush' # [y]\n", 4, "sets `a.\"b.c\".x` a second time, after line 2; "),
             ("[a]\nb.c = 1\nb.c = 2\n", 3, "sets `a.b.c` a second time, after line 2; "),
+            ("[clients.a]\n[[clients.a]]\n", 2, "has the table `[clients.a]` a second time, after line 1; a further "),
             ("[a.b]\r\n[c]\r\n[ a . b ] # hush\r\n", 3, "has the table `[a.b]` a second time, after line 1; "),
             ("a = { b = 1, b = 'hush' }\n", 1, "gives a key or a table a second time"),
         ] {

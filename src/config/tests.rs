@@ -559,7 +559,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("clients.google.secrets = [\"hunter2-Zw3\"]", "clients.google.secret stands alone; give clients.google.id too"),
     (
         "clients.google.other = [\"hunter2-Zw3\"]",
-        "clients.google.other (in {dir}/authseal.toml) must be a table of keys",
+        "clients.google.other (in {dir}/authseal.toml) must be tables with a name each: [clients.google] makes",
     ),
     (
         "clients.google.other.old.sceret = \"hunter2-Zw3\"",

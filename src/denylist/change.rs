@@ -225,7 +225,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |second: u8| format!("{X} through 1 at 1970-01-01T00:00:{second}Z");
         let (added, again) = (format!("+10 {}", at(10)), format!("+30 {}", at(30)));
-        let removed = format!("-20 {X}");
+        let (same, removed) = (format!("+20 {}", at(20)), format!("-20 {X}"));
         for (told, holds) in [
             (vec![added.as_str()], true),
             (vec![&added, &removed], false),
@@ -233,7 +233,7 @@ mod tests {
             (vec![&added, &removed, &again, "-40 epoch 3", "+0 epoch 3"], true),
             (vec!["+0 epoch 3", "-20 epoch 3"], false),
             (vec!["+0 epoch 3", "-20 epoch 3", "+30 epoch 3"], true),
-            (vec!["+20 epoch 3", "-20 epoch 3"], true),
+            (vec![&same, &removed], true),
         ] {
             let rule = Change::parse(told[0]).unwrap().rule;
             for order in orders(&told) {

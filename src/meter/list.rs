@@ -6,6 +6,7 @@
 //! event does not see that event.
 
 use super::metric::{Label, Metric, Values, counter, elsewhere, gauge, histogram, label, outcome};
+use super::replication::{BEHIND, RECEIVED, REFUSED, UNSENT};
 use super::words;
 
 const SERVICE: Label = label("service", Values::Services);
@@ -207,26 +208,6 @@ pub(super) const STORE_UNACKNOWLEDGED: Metric = counter(
     &[],
     "Records in Redis that fewer of its replicas than state.redis_wait had in time.",
 );
-pub(super) const REPLICATION_BEHIND: Metric = gauge(
-    "authseal_replication_behind_seconds",
-    &[elsewhere("source")],
-    "For how long what others revoke may be missing here, by where it comes from; 0 if nothing is.",
-);
-pub(super) const REPLICATION_UNSENT: Metric = gauge(
-    "authseal_replication_unsent_rules",
-    &[elsewhere("source")],
-    "Rules of the own denylist that are not in the shared log yet.",
-);
-pub(super) const REPLICATION_RECEIVED: Metric = counter(
-    "authseal_replication_received_total",
-    &[],
-    "Rules of other servers that were written to the own denylist.",
-);
-pub(super) const REPLICATION_REFUSED: Metric = counter(
-    "authseal_replication_refused_total",
-    &[],
-    "Pieces of revocations that did not open with this keyring and were left out.",
-);
 pub(super) const ROTATIONS: Metric = counter(
     "authseal_rotations_total",
     &[outcome(&words::ROTATIONS)],
@@ -298,10 +279,10 @@ pub const METRICS: [&Metric; 59] = [
     &STORE_REQUESTS,
     &STORE_FAILURES,
     &STORE_UNACKNOWLEDGED,
-    &REPLICATION_BEHIND,
-    &REPLICATION_UNSENT,
-    &REPLICATION_RECEIVED,
-    &REPLICATION_REFUSED,
+    &BEHIND,
+    &UNSENT,
+    &RECEIVED,
+    &REFUSED,
     &ROTATIONS,
     &UNWRITTEN,
     &DRAINING,

@@ -11,7 +11,9 @@ mod list;
 mod metric;
 mod names;
 mod process;
+mod replication;
 mod repetition;
+mod store;
 mod waits;
 mod usage;
 mod words;
@@ -166,43 +168,6 @@ impl Meter {
     /// A connection was ended for a reason, or its request could not be read.
     pub fn connection_ended(&self, reason: &'static str) {
         self.count(&list::CONNECTIONS_ENDED, &[reason]);
-    }
-
-    /// There is a store of this kind.
-    pub fn has_store(&self, kind: &'static str) {
-        for verb in words::STORE_VERBS {
-            self.0.families.histogram(&list::STORE_REQUESTS, &[kind, verb]);
-            self.0.families.counter(&list::STORE_FAILURES, &[kind, verb]);
-        }
-    }
-
-    /// A store of some kind answered a request, or failed.
-    pub fn store_asked(&self, kind: &'static str, verb: &'static str, seconds: f64, well: bool) {
-        self.observe(&list::STORE_REQUESTS, &[kind, verb], seconds);
-        if !well {
-            self.count(&list::STORE_FAILURES, &[kind, verb]);
-        }
-    }
-
-    /// Fewer replicas of Redis than asked for have a record.
-    pub fn store_unacknowledged(&self) {
-        self.count(&list::STORE_UNACKNOWLEDGED, &[]);
-    }
-
-    /// Rules of other servers were written to the own denylist.
-    pub fn replicated(&self, count: usize) {
-        self.0.families.counter(&list::REPLICATION_RECEIVED, &[]).inc_by(count as f64);
-    }
-
-    /// So many pieces of revocations did not open.
-    pub fn replication_refused(&self, count: usize) {
-        self.0.families.counter(&list::REPLICATION_REFUSED, &[]).inc_by(count as f64);
-    }
-
-    /// For how many seconds a source has not been read to its end, and how many own rules it lacks.
-    pub fn replication(&self, source: &str, behind: i64, unsent: usize) {
-        self.set(&list::REPLICATION_BEHIND, &[source], seconds(behind));
-        self.set(&list::REPLICATION_UNSENT, &[source], unsent as f64);
     }
 
     /// An exchange for a login whose refresh token changes ended.

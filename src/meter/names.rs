@@ -24,14 +24,15 @@ impl Meter {
         let families = &self.0.families;
         families.begin(&names);
         families.gauges(&list::APP_LOGINS).reset();
-        for provider in &names.providers {
-            // Shown, and left as they are.
-            [&list::MASS_REFUSAL, &list::SUSPENDED].map(|metric| families.gauge(metric, &[provider]).add(0.0));
-        }
         let ends = families.gauges(&list::SECRET_EXPIRES);
         ends.reset();
         for (client, end) in &names.secrets {
             ends.with_label_values(&[client]).set(seconds(*end));
+        }
+        for provider in &names.providers {
+            for metric in [&list::MASS_REFUSAL, &list::SUSPENDED] {
+                families.gauge(metric, &[provider]); // 0 from the beginning
+            }
         }
         self.0.names.store(Arc::new(names));
     }

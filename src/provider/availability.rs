@@ -42,11 +42,6 @@ impl Service {
         }
     }
 
-    /// Whether new logins may be made, if there is nothing else against it.
-    pub fn accepts_logins(&self) -> bool {
-        self.accepts_logins
-    }
-
     /// Whether the logins that were made with it are served.
     pub fn is_served(&self) -> bool {
         matches!(self.availability(), Availability::Offered | Availability::Closed)

@@ -51,6 +51,14 @@ impl Outbound {
         })
     }
 
+    /// TLS to other servers of the operator's: the bundled roots vouch for them, and the authorities named here.
+    ///
+    /// # Errors
+    /// When these cannot be used.
+    pub fn tls(&self) -> Result<rustls::ClientConfig, SetupError> {
+        trusting(self.ca_file.as_deref().into_iter())
+    }
+
     /// A hash of all that decides where calls go and who is trusted there: the proxy, and what is in the files with
     /// authorities, those included that single providers have of their `own`.
     ///
@@ -69,14 +77,6 @@ impl Outbound {
             add(&pem(path)?);
         }
         Ok(hash.finalize().into())
-    }
-
-    /// TLS to other servers of the operator's: the bundled roots vouch for them, and the authorities named here.
-    ///
-    /// # Errors
-    /// When these cannot be used.
-    pub fn tls(&self) -> Result<rustls::ClientConfig, SetupError> {
-        trusting(self.ca_file.as_deref().into_iter())
     }
 
     pub(super) fn proxy_url(&self) -> Option<Url> {

@@ -42,12 +42,8 @@ impl Service {
         self.client.as_ref().map(|client| client.app(&self.provider))
     }
 
-    /// The client id that logins are made with; `None` where there is none.
-    pub fn client_id(&self) -> Option<&str> {
-        self.client.as_ref().map(|client| client.id.as_str())
-    }
-
-    /// Client id and secret of the registration that made a login; where that is not known, of the one that makes them.
+    /// Client id and first secret of the registration that made a login; where that is not known, of the one that makes
+    /// logins.
     pub fn credentials(&self, app: Option<AppId>) -> Option<(&str, Option<&SecretString>)> {
         let made = |client: &&Client| app.is_none_or(|app| client.app(&self.provider) == app);
         self.registrations().find(made).map(|client| (client.id.as_str(), client.secret.as_ref()))
@@ -66,6 +62,11 @@ impl Service {
         let began = service.others.remove(other);
         service.others.extend(service.client.replace(began));
         Arc::new(service)
+    }
+
+    /// Whether new logins are made with a registration, if there is nothing else against it.
+    pub fn makes_logins_with(&self, app: AppId) -> bool {
+        self.app() == Some(app) && self.accepts_logins
     }
 
     /// Whether it serves the logins of a registration.
@@ -159,7 +160,8 @@ impl ProviderClient {
 
     /// Ends a login at the provider (RFC 7009, or what the provider has instead). At some providers that ends all
     /// logins of that user at this app. `app` is the registration that made the login; where that is not known, each is
-    /// asked, since a server says "done" of a token that it does not know (section 2.2).
+    /// asked. A server says "done" of a token that it does not know too (section 2.2), so one that could not be asked
+    /// may be the one that made it.
     ///
     /// # Errors
     /// Any [`ProviderError`] but `Refused`: a login that is dead already is done with.
@@ -170,18 +172,12 @@ impl ProviderClient {
         refresh_token: &SecretString,
     ) -> Result<Revoked, ProviderError> {
         let deadline = Instant::now() + BUDGET;
-        let mut done = None;
-        let mut refused = None;
+        let mut outcome = Ok(Revoked::NotSupported);
         for client in service.candidates(app)? {
-            match self.revoke_as(service, client, refresh_token, deadline).await {
-                Ok(outcome) => done = Some(outcome),
-                Err(failure @ (ProviderError::Misconfigured | ProviderError::Unclear { status: 400..500 })) => {
-                    refused = refused.or(Some(failure));
-                }
-                Err(failure) => return Err(failure),
-            }
+            let revoked = self.revoke_as(service, client, refresh_token, deadline).await;
+            outcome = outcome.and(revoked);
         }
-        done.ok_or(refused.unwrap_or(ProviderError::NotOffered))
+        outcome
     }
 }
 
@@ -278,6 +274,25 @@ mod tests {
         assert_eq!((failed.failure, failed.in_doubt), (ProviderError::NotOffered, false));
         assert_eq!(providers.revoke(service, gone, &"r".into()).await, Err(ProviderError::NotOffered));
         assert_eq!(asked(&stub), "");
+    }
+
+    #[tokio::test]
+    async fn a_revocation_of_a_login_of_no_known_registration_is_done_when_each_said_so() {
+        let done = || Reply::Http("200 OK", String::new());
+        let foreign = || refused("invalid_grant");
+        for (replies, outcome) in [
+            ([done(), done()], Ok(Revoked::Done)),
+            ([foreign(), done()], Ok(Revoked::Done)),
+            ([done(), foreign()], Ok(Revoked::Done)),
+            ([refused("invalid_client"), done()], Err(ProviderError::Misconfigured)),
+            ([done(), refused("invalid_client")], Err(ProviderError::Misconfigured)),
+            ([refused("odd_error"), foreign()], Err(ProviderError::Unclear { status: 400 })),
+        ] {
+            let (providers, stub) = started("none", replies.to_vec()).await;
+            let service = providers.catalogue().find("s").unwrap();
+            assert_eq!(providers.revoke(service, None, &"r".into()).await, outcome, "{replies:?}");
+            assert_eq!(asked(&stub), "new old");
+        }
     }
 
     #[tokio::test]

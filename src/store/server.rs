@@ -39,7 +39,7 @@ const REDIS_PORT: u16 = 6379;
 pub(super) enum Server {
     One(Client),
     Sentinels(Sentinels),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 /// Those who know which server is the primary.
@@ -68,7 +68,7 @@ impl Server {
         if let Some(("redis" | "rediss", kind)) = scheme.split_once('+') {
             return match kind {
                 "sentinel" => Sentinels::parse(url, root_cert).map(Self::Sentinels),
-                _ => ListUrl::parse(url, REDIS_PORT)?.cluster(root_cert).map(Self::Cluster),
+                _ => ListUrl::parse(url, REDIS_PORT)?.cluster(root_cert).map(|client| Self::Cluster(Box::new(client))),
             };
         }
         let server = url.into_connection_info()?.set_tcp_settings(tcp());

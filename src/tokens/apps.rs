@@ -87,7 +87,7 @@ impl Apps {
                     client: client.to_owned(),
                     is_current: false,
                 });
-                known.is_current |= service.app() == Some(app) && service.accepts_logins();
+                known.is_current |= service.makes_logins_with(app);
             }
         }
         let rows: Arc<[Known]> = rows.into_values().collect();
@@ -121,10 +121,12 @@ impl Apps {
     fn came(&self, login: GrantId, app: AppId, now: UnixTime, meter: &Meter) {
         let mut seen = self.seen();
         seen.last.insert(app, now);
+        let mut changed = self.sweep(&mut seen, now, SWEEP);
         if seen.logins.len() < MOST_SEEN || seen.logins.contains_key(&login) {
             match seen.logins.insert(login, (app, now)) {
                 Some((before, _)) if before == app => {}
                 before => {
+                    changed = true;
                     *seen.counts.entry(app).or_default() += 1;
                     if let Some((before, _)) = before {
                         seen.counts.entry(before).and_modify(|count| *count -= 1);
@@ -132,20 +134,22 @@ impl Apps {
                 }
             }
         }
-        self.sweep(&mut seen, now, SWEEP);
-        self.tell(&seen, meter);
+        if changed {
+            self.tell(&seen, meter);
+        }
     }
 
-    /// Leaves out what came too long ago, if that was not done within `pause` seconds.
-    fn sweep(&self, seen: &mut Seen, now: UnixTime, pause: i64) {
+    /// Leaves out what came too long ago, if that was not done within `pause` seconds. Returns whether it was now.
+    fn sweep(&self, seen: &mut Seen, now: UnixTime, pause: i64) -> bool {
         if now.saturating_sub(seen.swept) < pause {
-            return;
+            return false;
         }
         let Seen { logins, counts, swept, .. } = seen;
         *swept = now;
         logins.retain(|_, (_, at)| now.saturating_sub(*at) <= WINDOW);
         counts.clear();
         logins.values().for_each(|(app, _)| *counts.entry(*app).or_default() += 1);
+        true
     }
 
     fn tell(&self, seen: &Seen, meter: &Meter) {
@@ -203,5 +207,38 @@ impl Inner {
         if let Some(app) = self.apps.of(&opened.login) {
             self.apps.came(opened.login.id, app, self.clock.now(), &self.meter);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_more_logins_than_are_told_apart_it_is_known_when_the_last_one_came() {
+        let [one, other] = ["one", "other"].map(|client| AppId::new("p", client));
+        let login = |number: usize| GrantId::new((number as u128).to_be_bytes());
+        let apps = Apps { found: Cache::new(1), seen: Mutex::default(), rows: Vec::new() };
+        let meter = Meter::default();
+        {
+            let mut seen = apps.seen.lock().unwrap();
+            seen.logins.extend((0..MOST_SEEN - 1).map(|number| (login(number), (one, 1))));
+            seen.counts.insert(one, MOST_SEEN as u64 - 1);
+        }
+        let counted = |app| apps.seen.lock().unwrap().counts.get(&app).copied().unwrap_or_default();
+        apps.came(login(MOST_SEEN - 1), other, 2, &meter);
+        assert_eq!((counted(one), counted(other)), (MOST_SEEN as u64 - 1, 1));
+        // One too many.
+        apps.came(login(MOST_SEEN), other, 3, &meter);
+        assert_eq!((counted(one), counted(other)), (MOST_SEEN as u64 - 1, 1));
+        assert_eq!(apps.seen.lock().unwrap().last.get(&other), Some(&3));
+        // Those that are told apart already still are.
+        apps.came(login(0), other, 4, &meter);
+        assert_eq!((counted(one), counted(other)), (MOST_SEEN as u64 - 2, 2));
+        // And there is room again once the others came too long ago.
+        apps.came(login(0), other, WINDOW + 5, &meter);
+        assert_eq!((counted(one), counted(other)), (0, 1));
+        apps.came(login(MOST_SEEN), one, WINDOW + 6, &meter);
+        assert_eq!((counted(one), counted(other)), (1, 1));
     }
 }

@@ -39,7 +39,7 @@ pub struct BrakeSettings {
     pub refused: usize,
 }
 
-/// The brakes of all registrations. Clones are the same brakes.
+/// The brakes of all registrations. Clones share all but the settings.
 #[derive(Clone)]
 pub(super) struct Brakes {
     settings: BrakeSettings,
@@ -84,13 +84,8 @@ impl Brakes {
         Self { settings, apps: Arc::default(), clock, meter }
     }
 
-    /// The same by other settings.
-    pub(super) fn with(&self, settings: BrakeSettings) -> Self {
-        if settings.logins == 0 {
-            for (_, this) in self.apps.lock().unwrap_or_else(PoisonError::into_inner).drain() {
-                this.on.iter().for_each(|on| self.release(on, self.clock.uptime()));
-            }
-        }
+    /// The same brakes by other settings.
+    pub(super) fn with_settings(&self, settings: BrakeSettings) -> Self {
         Self { settings, ..self.clone() }
     }
 

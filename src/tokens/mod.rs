@@ -173,6 +173,7 @@ impl TokenService {
             old: OldAuthIds::new(legacy, Some(&inner.old), exported, &inner.clock),
             repeats: Arc::new(Repeats::new()),
             loops: Arc::new(Loops::new(inner.ending.clone())),
+            brakes: inner.brakes.with_settings(brake),
             ..inner.clone()
         }))
     }

@@ -188,8 +188,12 @@ mod tests {
 
     #[test]
     fn the_documentation_lists_every_event_and_no_other() {
-        let sources =
-            [include_str!("audit.rs"), include_str!("../keyring_file/mod.rs"), include_str!("../denylist/live.rs")];
+        let sources = [
+            include_str!("audit.rs"),
+            include_str!("../keyring_file/mod.rs"),
+            include_str!("../denylist/live.rs"),
+            include_str!("../replication/mod.rs"),
+        ];
         let code = sources.map(|source| source.split("#[cfg(test)]").next().unwrap_or_default()).concat();
         let events = code.split("event = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
         let mut events: Vec<_> = events.map(|event| format!("| `{event}` |")).collect();

@@ -43,6 +43,10 @@ fn what_several_servers_have_seen_of_registrations_is_put_together() {
         assert_eq!(done.code, 1, "{done:?}");
         assert!(done.err.contains("1 of 2 replicas did not say") && !done.out.contains('\u{1b}'), "{done:?}");
     }
+    let now = authseal::clock::rfc3339(authseal::clock::Clock::system().now());
+    let just = replica(&json!([row("new", true, 1, json!(now))]));
+    let done = run(elsewhere.path(), &["apps", "--against", &just.url]);
+    assert!(done.out.contains("less than a minute ago  new\n"), "{done:?}");
     let nobody = run(elsewhere.path(), &["apps"]);
     assert_eq!(nobody.code, 2, "{nobody:?}");
 }

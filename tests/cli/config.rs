@@ -82,6 +82,40 @@ fn check_warns_of_a_secret_that_ends() {
 }
 
 #[test]
+fn check_speaks_of_each_registration() {
+    let other = "[clients.google.other.2024]\nid = \"2\"\nsecrets = [\"s\", \"t\"]\nsecret_expires = \"2001-01-01\"\n";
+    for (accept, does) in [("", "makes logins"), ("accept_logins = false\n", "serves its logins")] {
+        let folder = ready(&format!("{GOOD}[clients.google]\nid = \"1\"\nsecret = \"s\"\n{accept}{other}"));
+        let done = run(folder.path(), &["check"]);
+        assert!(done.code == 0 && done.out.contains("warning: clients.google.other.2024.secret_expires "), "{done:?}");
+        assert!(done.out.contains(&format!("\nregistrations at google: 1 {does}, 2 serves its logins\n")), "{done:?}");
+    }
+}
+
+#[test]
+fn several_tables_of_one_provider_are_told_how_they_are_written() {
+    let google = "id = \"hush\"\nsecret = \"hush\"\n";
+    for text in [
+        format!("[[clients.google]]\n{google}"),
+        format!("[[clients.google]]\n{google}[[clients.google]]\n{google}"),
+        format!("[clients.google]\n{google}[[clients.google]]\n{google}"),
+        format!("[clients.google]\n{google}[clients.google]\n{google}"),
+        format!("[clients.google]\n{google}[clients.google.other]\n{google}"),
+        format!("[clients.google]\n{google}[[clients.google.other]]\n{google}"),
+        format!("[clients.google]\n{google}[[clients.google.other.old]]\n{google}"),
+    ] {
+        let done = run(folder(&text).path(), &["check"]);
+        assert!(done.code == 2 && done.err.contains("[clients.google.other.<name>]"), "{text}{done:?}");
+        assert!(!done.err.contains("hush"), "{done:?}");
+    }
+    let done = run(folder("[[services.box]]\nname = \"hush\"\n").path(), &["check"]);
+    assert!(
+        done.err.contains("services.box (") && done.err.contains("a table's name is in [single brackets]"),
+        "{done:?}"
+    );
+}
+
+#[test]
 fn check_says_what_is_offered_and_why_the_rest_is_not() {
     let none = run(ready(GOOD).path(), &["check"]);
     assert!(none.code == 0 && none.out.contains("warning: no service is offered"), "{none:?}");

@@ -105,7 +105,7 @@ fn logins_come_from_rclone_and_go_back_to_it() {
         "`drive`: an AuthID for googledrive; rclone goes on working",
         "`full drive`: an AuthID for googledocs",
         "`read only`: no service here is what it is for",
-        "`others`: it was made with another client id than that of dropbox here",
+        "`others`: it was made with a client id that is none of dropbox's here",
         "`default`: it was made with rclone's own client id",
         "`empty`: it has no token",
         "`broken`: it has no token",
@@ -141,6 +141,27 @@ fn logins_come_from_rclone_and_go_back_to_it() {
     let refused = run_with_input(at, &["authid", "export", "--json"], authids[2].1);
     assert!(refused.code == 1 && refused.out.is_empty() && refused.err.contains("revoked"), "{refused:?}");
     assert_eq!(run_with_input(at, &["authid", "export"], authids[2].1).code, 2);
+}
+
+#[test]
+fn a_login_of_a_further_registration_is_marked_with_that_one() {
+    let others = "[clients.dropbox.other.old]\nid = \"theirs\"\nsecret = \"other-hush\"\n";
+    let folder = crate::ready(&format!("{CONFIGURATION}{others}"));
+    let at = folder.path();
+    fs::write(at.join("rclone.conf"), REMOTES).unwrap();
+    let done = made(at, &["--remote", "others"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    // The mark says which client goes back to rclone.
+    let authid = done.out.trim().split_once('\t').unwrap().1;
+    let back = run_with_input(at, &["authid", "export", "--rclone"], authid);
+    assert!(back.out.contains("client_id = theirs\nclient_secret = other-hush\n"), "{back:?}");
+    let listed = run(at, &["providers", "dropbox", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed.out).unwrap();
+    let apps = listed[0]["apps"].as_array().unwrap();
+    let row = |app: &serde_json::Value| (app["client_id"].as_str().unwrap().to_owned(), app["makes_logins"] == true);
+    let rows: Vec<_> = apps.iter().map(row).collect();
+    assert_eq!(rows, [("dropbox-ours".to_owned(), true), ("theirs".to_owned(), false)], "{listed}");
+    assert!(!listed.to_string().contains("hush"), "{listed}");
 }
 
 #[test]

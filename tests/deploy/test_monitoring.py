@@ -172,6 +172,12 @@ def client_refused(start):
     return refreshed(machine, machine.authid(1), failed)
 
 
+def app_removed(start):
+    machine = start()
+    answered(200)(machine.refresh(machine.authid(1)))
+    return Scrape(machine), Scrape(start(CLIENTS__EXAMPLE__ID="another"))
+
+
 def mass_refusal(start):
     machine = start("refresh.brake_logins = 4\nrefresh.brake_refused = 2")
     Moody.mood = lambda _: (200, {"access_token": "at", "token_type": "bearer", "expires_in": 1})
@@ -414,6 +420,7 @@ def log_lines_dropped(start):
 SCENARIOS = {
     "AuthsealAbsent": absent,
     "AuthsealClientRefused": client_refused,
+    "AuthsealAppRemoved": app_removed,
     "AuthsealMassRefusal": mass_refusal,
     "AuthsealExportRefused": export_refused,
     "AuthsealFault": not_durable,

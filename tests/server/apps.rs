@@ -15,7 +15,7 @@ const UI: &str = "http://localhost:8200";
 const OLD: &str = "old-app";
 
 /// One of each policy: tokens that stay, that live on for a while, and that work once.
-fn policies() -> [Profile; 3] {
+pub(crate) fn policies() -> [Profile; 3] {
     [Profile::google(), Profile::microsoft(), Profile::box_com()]
 }
 
@@ -157,6 +157,30 @@ async fn the_secrets_of_a_registration_are_tried_in_order_and_the_one_that_works
         assert_eq!(secrets()[3..], [secret, "new-se-cret"]);
         refreshed().await;
         assert_eq!(secrets()[5..], ["new-se-cret"]);
+    }
+}
+
+#[tokio::test]
+async fn a_service_with_a_client_of_its_own_serves_the_logins_of_its_providers_too() {
+    for who in policies() {
+        let own = format!("[services.\"{}\"]\nclient_id = \"{OLD}\"\nclient_secret = \"old-se-cret\"\n", who.service);
+        let (emulator, app) = start(who, |toml| format!("{toml}{own}[legacy]\nv2 = true\n"));
+        let made = log_in(&emulator, &app).await;
+        let [its, providers] = [OLD, who.client_id].map(|client| {
+            let token = emulator.log_in_at(client).refresh.unwrap();
+            format!("v2:{}:{token}", who.service)
+        });
+        for (authid, calls) in [(made, vec![OLD]), (its, vec![OLD]), (providers, vec![OLD, who.client_id])] {
+            app.clock.advance(HOUR);
+            let before = asked(&emulator).len();
+            let answer = app.refresh(&authid).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert_eq!(asked(&emulator)[before..], calls, "{}", who.provider);
+            app.clock.advance(HOUR);
+            let sealed = answer.json()["v2_authid"].as_str().map_or(authid, str::to_owned);
+            assert_eq!(app.refresh(&sealed).await.status, 200);
+            assert_eq!(asked(&emulator).last(), calls.last().map(|id| (*id).to_owned()).as_ref());
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod access;
 mod admin;
 mod again;
 mod apps;
+mod apps_random;
 mod audit;
 mod brake;
 mod browser;

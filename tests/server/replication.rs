@@ -128,7 +128,7 @@ async fn what_one_replica_revokes_is_refused_by_all_and_after_a_restart_without_
     for app in [&one, &two] {
         until(SOON, async || rules.iter().all(|rule| count(app, rule) >= 1)).await;
     }
-    assert_eq!(metric(&two, "authseal_replication_received_total").await, 6);
+    until(SOON, async || metric(&two, "authseal_replication_received_total").await == 6).await;
     until(SOON, async || in_step(&one).await && in_step(&two).await && in_step(&three).await).await;
     assert!(lines(&one).iter().all(|line| count(&one, line) >= 1) && lines(&one).len() == 6, "{:?}", lines(&one));
     drop(redis);

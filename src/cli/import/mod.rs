@@ -25,7 +25,7 @@ pub(super) enum Command {
     /// Take over a duplicati/oauth-server: its command line, environment, services and secrets
     #[command(after_help = oauth_server::EXAMPLES)]
     OauthServer(OauthServer),
-    /// Make AuthIDs from the logins in an rclone.conf, where they were made with the client id that is configured here
+    /// Make AuthIDs from the logins in an rclone.conf, where they were made with a client id that is configured here
     #[command(after_help = rclone::EXAMPLES)]
     Rclone(rclone::Rclone),
 }

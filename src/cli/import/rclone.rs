@@ -1,4 +1,4 @@
-//! `authseal import rclone`: AuthIDs from the logins that somebody's rclone has, where they were made with the client id
+//! `authseal import rclone`: AuthIDs from the logins that somebody's rclone has, where they were made with a client id
 //! that is configured here. A refresh token belongs to its client id: with another one it cannot be used.
 
 use super::report::shown;
@@ -9,7 +9,7 @@ use crate::cli::remotes::{self, Known, Remote};
 use crate::cli::{block_on, json};
 use crate::clock::Clock;
 use crate::keyring_file::LiveKeyring;
-use crate::provider::{self, Availability, Catalogue, RefreshTokenPolicy, Service};
+use crate::provider::{self, Catalogue, RefreshTokenPolicy, Service};
 use crate::tokens::TokenService;
 use anyhow::bail;
 use clap::Args;
@@ -104,18 +104,14 @@ async fn take(
 ) -> Result<Made, String> {
     let kind = remote.kind(known).ok_or("no service here is what it is for")?;
     let service = catalogue.find(&kind.service).ok_or("its service is not here")?;
-    if service.availability() != Availability::Offered {
+    if !service.is_served() {
         return Err(format!("{} is not offered here; `authseal providers` says what it needs", service.id));
     }
-    match remote.client_id() {
-        Some(id) if Some(id) == service.client_id() => {}
-        Some(_) => return Err(format!("it was made with another client id than that of {} here", service.id)),
-        None => {
-            return Err(
-                "it was made with rclone's own client id, which nobody else can use; log in here instead".to_owned()
-            );
-        }
-    }
+    let id = remote
+        .client_id()
+        .ok_or("it was made with rclone's own client id, which nobody else can use; log in here instead")?;
+    let made = service.apps().find(|(_, client_id)| *client_id == id);
+    let (app, _) = made.ok_or_else(|| format!("it was made with a client id that is none of {}'s here", service.id))?;
     let token = remote.token().ok_or("it has no token; log in here instead")?;
     let is_raw = service.provider.raw_token();
     let kept = if is_raw { token.access_token } else { token.refresh_token };
@@ -128,7 +124,7 @@ async fn take(
     }
     let internal = |_| "it could not be sealed".to_owned();
     let login = Grant::new(service.id.clone(), kept, Clock::system().now()).map_err(internal)?;
-    let login = Grant { app: service.app(), ..login };
+    let login = Grant { app: Some(app), ..login };
     let authid = authid::seal(keyring.load().primary(), &login).map_err(|error| error.to_string())?;
     // What rclone has of an access token may have ended: the first request fetches one.
     let known = provider::TokenResponse {

@@ -180,6 +180,11 @@ impl Emulator {
         self.shared.ledger.lock().unwrap().log_in(scope, true, client)
     }
 
+    /// The client that a refresh token was issued to.
+    pub(crate) fn client_of(&self, refresh_token: &str) -> Option<String> {
+        self.shared.ledger.lock().unwrap().client_of(refresh_token).map(str::to_owned)
+    }
+
     /// Registers a client, or gives it another secret.
     pub(crate) fn set_client(&self, id: &str, secret: &str) {
         self.shared.clients.lock().unwrap().insert(id.to_owned(), Some(secret.to_owned()));
