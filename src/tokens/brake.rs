@@ -86,6 +86,11 @@ impl Brakes {
 
     /// The same brakes by other settings.
     pub(super) fn with_settings(&self, settings: BrakeSettings) -> Self {
+        if settings.logins == 0 {
+            for (_, this) in self.apps.lock().unwrap_or_else(PoisonError::into_inner).drain() {
+                this.on.iter().for_each(|on| self.release(on, self.clock.uptime()));
+            }
+        }
         Self { settings, ..self.clone() }
     }
 

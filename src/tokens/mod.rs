@@ -169,7 +169,6 @@ impl TokenService {
             providers,
             cache: if repaired { inner.cache.without_failures() } else { inner.cache.clone() },
             patience,
-            brakes: inner.brakes.with(brake),
             old: OldAuthIds::new(legacy, Some(&inner.old), exported, &inner.clock),
             repeats: Arc::new(Repeats::new()),
             loops: Arc::new(Loops::new(inner.ending.clone())),
