@@ -80,7 +80,7 @@ fn sighup_takes_up_the_file_and_not_another_one_and_the_server_ends_as_before() 
     write(folder.path(), "public_url = 1\n");
     served.signal(Signal::HUP);
     served.logged("configuration not reloaded; the one loaded before stays in force");
-    write(folder.path(), &good.replace("127.0.0.1:0", "127.0.0.1:1"));
+    write(folder.path(), &good.replacen("127.0.0.1:0", "127.0.0.1:1", 1));
     served.signal(Signal::HUP);
     let line = served.logged(
         "configuration not reloaded, since something in it needs a restart; the one loaded before stays in force",
@@ -127,7 +127,7 @@ fn good_and_bad_configurations_come_and_go_and_no_request_fails() {
         format!("{first}[limits]\nprovider_calls = 0\n"),
         first.replace("id = \"1234\"", "id = \"1234\"\nsecret_file = \"gone\""),
         format!("{first}[services.second]\nprovider = \"nobody\"\nname = \"Second\"\n"),
-        first.replace("listen = [\"127.0.0.1:0\"]", "listen = [\"127.0.0.1:1\"]"),
+        first.replacen("127.0.0.1:0", "127.0.0.1:1", 1),
     ];
     let served = Served::start(folder.path(), &[]);
     assert!(refresh(&served.address, &authid(folder.path(), 1)).starts_with("HTTP/1.1 200"));

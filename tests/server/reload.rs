@@ -203,7 +203,7 @@ async fn a_bad_configuration_changes_nothing_and_is_shown() {
         (good.clone() + "[services.x]\nprovider = \"nobody\"\nname = \"X\"\n", 422, "services.x.provider"),
         (good.clone() + "[limits]\nprovider_calls = 0\n", 422, "limits.provider_calls"),
         (good.clone() + "[outbound]\nca_file = \"gone.pem\"\n", 422, "gone.pem"),
-        (good.replace("listen = [\"127.0.0.1:0\"]\n", "listen = [\"127.0.0.1:1\"]\n"), 409, "listen"),
+        (good.replacen("127.0.0.1:0", "127.0.0.1:1", 1), 409, "listen"),
         (good.replace("dir:state", "dir:other") + "[site]\nname = \"Never seen\"\n", 409, "state.store"),
         (String::new(), 422, "public_url"),
     ];
