@@ -2,9 +2,11 @@
 //! asks for passes through whole, as [`HttpSettings`] does; where to listen is left to the server.
 
 mod live;
+mod status;
 mod tend;
 
 pub use live::{LiveApp, Load, Outcome, Verdict};
+pub use status::Status;
 
 use crate::clock::Clock;
 use crate::config::{Config, Delivery, HttpSettings, KeyringSource, Keys};
@@ -24,6 +26,7 @@ use crate::tls::LiveCertificate;
 use crate::tokens::{Settings, TokenService};
 use crate::watch::Watch;
 use secrecy::ExposeSecret;
+use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -49,6 +52,7 @@ pub struct App {
     public_url: Url,
     own_origin: Origin,
     http: HttpSettings,
+    file: Option<PathBuf>,
 }
 
 /// Everything that keeps the server from starting, beyond its configuration: one sentence each.
@@ -175,6 +179,7 @@ impl App {
             public_url,
             own_origin,
             http: config.http,
+            file: config.file,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::default_path::scratch;
 use super::keys::new_keyring;
+use super::supervisor::Supervisor;
 use super::{block_on, log, serve};
 use crate::app::App;
 use crate::clock::Clock;
@@ -90,7 +91,7 @@ async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
         folder.display()
     );
     let pretend = tokio::spawn(provider.server);
-    let ended = serve::run(server, signals).await;
+    let ended = serve::run(server, signals, Supervisor::default()).await;
     pretend.abort();
     ended
 }

@@ -1,5 +1,6 @@
 //! The log: to standard error, pretty on a terminal, one JSON object a line elsewhere.
 
+mod alarms;
 mod json;
 mod lines;
 
@@ -39,7 +40,7 @@ pub(super) fn start(log: &Log) -> anyhow::Result<()> {
         LogFormat::Json => false,
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(|| lines::Lines).with_ansi(pretty && in_colour(terminal));
-    let registry = tracing_subscriber::registry().with(filter).with(own);
+    let registry = tracing_subscriber::registry().with(filter).with(own).with(alarms::Remembers);
     // Fails when a log was started before: tests do.
     let _ = if pretty {
         registry.with(layer.with_target(false)).try_init()

@@ -33,6 +33,10 @@ mod remotes;
 mod replicas;
 mod serve;
 mod standard_input;
+mod status;
+mod successor;
+mod supervisor;
+mod support_bundle;
 
 use crate::app::StartupError;
 use crate::config::ConfigErrors;
@@ -105,6 +109,12 @@ enum Command {
     /// Say how many AuthIDs of duplicati/oauth-server still come, as running servers have seen
     #[command(after_help = legacy::EXAMPLES)]
     Legacy(legacy::Legacy),
+    /// Say how running servers do: version, keys, store, providers, what ends soon, the last errors
+    #[command(after_help = status::EXAMPLES)]
+    Status(status::Status),
+    /// Print what somebody who helps has to know of this server, without secrets
+    #[command(after_help = support_bundle::EXAMPLES)]
+    SupportBundle(support_bundle::SupportBundle),
     /// Make the hash for `access.password_file`
     #[command(subcommand)]
     Access(password::Command),
@@ -177,6 +187,8 @@ pub fn main() -> ExitCode {
         Command::Denylist(command) => denylist::run(&command),
         Command::Apps(apps) => apps::apps(&apps),
         Command::Legacy(legacy) => legacy::legacy(&legacy),
+        Command::Status(status) => status::status(&status),
+        Command::SupportBundle(bundle) => support_bundle::support_bundle(&bundle),
         Command::Access(command) => password::run(&command),
         Command::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),
         Command::Completions(completions) => completions::completions(&completions),

@@ -1,13 +1,14 @@
 //! `authseal serve`: starts the server, and ends it by signals: SIGTERM after everything under way is done, SIGINT at
-//! once. SIGHUP reads all files again, the configuration too.
+//! once. SIGHUP reads all files again, the configuration too; SIGUSR2 hands over to a new process.
 
 use super::import::{self, Report};
-use super::{Configured, UsageError, block_on, log};
+use super::supervisor::{self, Supervisor};
+use super::{Configured, UsageError, block_on, log, successor};
 use crate::app::{App, LiveApp};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, KeyringSource};
 use crate::denylist::Denylist;
-use crate::socket;
+use crate::socket::{self, Handed, Sockets};
 use crate::watch;
 use crate::web::Server;
 use anyhow::Context;
@@ -16,6 +17,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::field;
 use url::Url;
@@ -70,6 +73,7 @@ impl Serve {
 }
 
 pub(super) fn serve(serve: &Serve) -> anyhow::Result<()> {
+    let mut handed = Handed::from_environment().map_err(|error| UsageError(error.to_string()))?;
     log::prepare()?;
     let (config, public_url, report) = serve.load()?;
     log::start(&config.log)?;
@@ -91,21 +95,22 @@ pub(super) fn serve(serve: &Serve) -> anyhow::Result<()> {
         starts(file.as_deref(), &app);
         let tls = app.certificate().is_some();
         let serve = serve.clone();
-        let server = Server::bind(LiveApp::new(app, Box::new(move || serve.load_again())), listeners)?;
+        let supervisor = Supervisor::new(handed.predecessor());
+        let server = Server::bind(LiveApp::new(app, Box::new(move || serve.load_again())), listeners, handed)?;
         // Before anybody reads where it listens and sends one.
         let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
         let signals = Signals::new(if attended { Hangup::Ends } else { Hangup::Reloads })?;
         let max_connections = server.max_connections();
         for address in server.addresses() {
-            tracing::info!(%address, tls, max_connections, "listening");
+            tracing::info!(address, tls, max_connections, "listening");
         }
         for redirect_address in server.redirect_addresses() {
-            tracing::info!(%redirect_address, "sending visitors from http to https");
+            tracing::info!(redirect_address, "sending visitors from http to https");
         }
         for admin_address in server.admin_addresses() {
-            tracing::info!(%admin_address, "listening for operators");
+            tracing::info!(admin_address, "listening for operators");
         }
-        run(server, signals).await
+        run(server, signals, supervisor).await
     })?
 }
 
@@ -158,6 +163,7 @@ pub(super) enum Hangup {
 pub(super) struct Signals {
     hangup: Hangup,
     hangups: Signal,
+    upgrades: Signal,
     terminations: Signal,
     interrupts: Signal,
 }
@@ -169,6 +175,7 @@ impl Signals {
         Ok(Self {
             hangup,
             hangups: listen(SignalKind::hangup())?,
+            upgrades: listen(SignalKind::user_defined2())?,
             terminations: listen(SignalKind::terminate())?,
             interrupts: listen(SignalKind::interrupt())?,
         })
@@ -176,11 +183,14 @@ impl Signals {
 }
 
 /// Answers until told to end: SIGTERM lets nothing be lost, SIGINT waits for nothing, and neither does the end of the
-/// terminal. Without one, all files are read again on SIGHUP, one time after the other.
-pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> {
+/// terminal. Without one, all files are read again on SIGHUP, one time after the other. On SIGUSR2 a new process takes
+/// its place.
+pub(super) async fn run(server: Server, signals: Signals, supervisor: Supervisor) -> anyhow::Result<()> {
     let live = server.live().into_inner();
-    let Signals { hangup, mut hangups, mut terminations, mut interrupts } = signals;
+    let supervisor = Arc::new(supervisor);
+    let Signals { hangup, mut hangups, mut upgrades, mut terminations, mut interrupts } = signals;
     let meter = live.load().meter().clone();
+    let told = supervisor.clone();
     let mut hung_up = tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             if hangup == Hangup::Ends {
@@ -188,20 +198,54 @@ pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> 
             }
             tracing::info!("SIGHUP: reading all files again");
             let live = live.clone();
+            told.reloading();
             if let Err(error) = tokio::task::spawn_blocking(move || live.reload()).await {
                 tracing::error!(%error, "reading the configuration again ran into a defect of authseal; please report it");
             }
+            told.ready();
         }
     });
+    let (sockets, pulse) = (server.sockets()?, server.pulse());
     let mut running = server.run()?;
-    let why = tokio::select! {
-        ended = running.ended() => return Ok(ended?),
-        _ = interrupts.recv() => "SIGINT",
-        _ = &mut hung_up => "SIGHUP",
-        _ = terminations.recv() => {
+    supervisor::reassure(pulse);
+    supervisor.ready();
+    let end = loop {
+        tokio::select! {
+            ended = running.ended() => return Ok(ended?),
+            _ = interrupts.recv() => break End::Now("SIGINT"),
+            _ = &mut hung_up => break End::Now("SIGHUP"),
+            _ = terminations.recv() => break End::Drained,
+            successor = upgrade(&mut upgrades, &sockets) => match successor {
+                Ok(successor) => break End::HandedOver(successor),
+                Err(error) => {
+                    tracing::error!(error = format!("{error:#}"), "no new process takes over, this one continues");
+                }
+            },
+        }
+    };
+    // Who connects from now on is refused, or has another process.
+    drop(sockets);
+    let why = match end {
+        End::Now(why) => why,
+        End::Drained => {
             tracing::info!("SIGTERM: ending, as soon as everything under way is done");
+            supervisor.stopping();
             tokio::select! {
                 () = running.drain() => "SIGTERM",
+                _ = interrupts.recv() => "SIGINT while ending",
+            }
+        }
+        End::HandedOver(successor) => {
+            let process = successor.id().unwrap_or_default();
+            tracing::info!(
+                process,
+                "SIGUSR2: a new process has taken over; ending, as soon as everything under way is done"
+            );
+            supervisor.succeeded_by(process);
+            // It outlives this process.
+            std::mem::forget(successor);
+            tokio::select! {
+                () = running.hand_over() => "SIGUSR2",
                 _ = interrupts.recv() => "SIGINT while ending",
             }
         }
@@ -210,6 +254,20 @@ pub(super) async fn run(server: Server, signals: Signals) -> anyhow::Result<()> 
     running.stop().await?;
     tracing::info!(why, requests = meter.answers(), "ended");
     Ok(())
+}
+
+/// How a server ends.
+enum End {
+    Now(&'static str),
+    Drained,
+    HandedOver(Child),
+}
+
+/// Waits until it is told to, and then until a new process serves.
+async fn upgrade(told: &mut Signal, sockets: &Sockets) -> anyhow::Result<Child> {
+    told.recv().await;
+    tracing::info!("SIGUSR2: starting a new process to take over");
+    successor::start(sockets).await
 }
 
 /// A core dump would hold every key. Best effort: a system that refuses says so in the log.

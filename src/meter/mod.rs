@@ -7,6 +7,7 @@
 mod epochs;
 mod families;
 mod file;
+mod lately;
 mod list;
 mod metric;
 mod names;
@@ -19,6 +20,7 @@ mod usage;
 mod words;
 
 pub use file::File;
+pub use lately::{ALARMS, Alarm, Alarms, Calls};
 pub use list::METRICS;
 pub use metric::{Kind, Label, Metric, Values};
 pub use names::Names;
@@ -29,7 +31,7 @@ use arc_swap::ArcSwap;
 use families::Families;
 use itoa::Buffer;
 use prometheus::{CounterVec, GaugeVec, HistogramVec};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -56,6 +58,7 @@ struct Inner {
     clock: Clock,
     started: UnixTime,
     names: ArcSwap<Names>,
+    providers: lately::Providers,
     /// The states of epochs that were shown once, so that they can be shown to be past. Held while all is shown.
     states: Mutex<BTreeSet<(u32, &'static str)>>,
 }
@@ -88,6 +91,7 @@ impl Meter {
             clock,
             started,
             names: ArcSwap::default(),
+            providers: <_>::default(),
             states: Mutex::default(),
         }));
         meter.rename(names);
@@ -132,6 +136,17 @@ impl Meter {
     /// One request to a provider was answered, or was not.
     pub fn provider_called(&self, provider: &str, outcome: &'static str, seconds: f64) {
         self.observe(&list::PROVIDER_CALLS, &[outcome, provider], seconds);
+        self.0.providers.called(provider, outcome, self.0.clock.now());
+    }
+
+    /// The last calls to each provider that was called.
+    pub fn providers(&self) -> BTreeMap<String, Calls> {
+        self.0.providers.all()
+    }
+
+    /// When the secrets of clients end, where the configuration tells.
+    pub fn secrets(&self) -> BTreeMap<String, UnixTime> {
+        self.0.names.load().secrets.clone()
     }
 
     /// A login was refreshed that expires in so many days.
@@ -264,7 +279,12 @@ mod tests {
     fn files() -> Names {
         let [services, providers] = ["files", "example"].map(|name| BTreeSet::from([name.to_owned()]));
         let others = BTreeSet::from(["ended".to_owned()]);
-        Names { services, others, providers, secrets: BTreeMap::from([("example".to_owned(), 86_400)]) }
+        Names {
+            services,
+            others,
+            providers,
+            secrets: std::collections::BTreeMap::from([("example".to_owned(), 86_400)]),
+        }
     }
 
     fn lines(meter: &Meter, name: &str) -> Vec<String> {

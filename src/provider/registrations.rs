@@ -11,7 +11,7 @@
 use super::client::BUDGET;
 use super::client_auth::Repeatable;
 use super::error::{AttemptError, ProviderError, RefreshError};
-use super::service::{Client, Provider, Service};
+use super::service::{Client, Service};
 use super::{ErrorClass, ProviderClient, RefreshTokenPolicy, Revoked, TokenResponse};
 use crate::authid::AppId;
 use secrecy::{ExposeSecret, SecretString};
@@ -20,10 +20,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 impl Client {
-    pub(super) fn app(&self, provider: &Provider) -> AppId {
-        AppId::new(&provider.id, &self.id)
-    }
-
     /// How many ways there are to authenticate it, but for the method: one where it has no secret.
     pub(super) fn secrets(&self) -> usize {
         1 + self.more_secrets.len()
@@ -32,31 +28,31 @@ impl Client {
     /// The same with its secret number `at`, from 0, alone.
     pub(super) fn with_secret(&self, at: usize) -> Self {
         let secret = at.checked_sub(1).and_then(|more| self.more_secrets.get(more)).or(self.secret.as_ref());
-        Self { id: self.id.clone(), secret: secret.cloned(), more_secrets: Vec::new() }
+        Self { id: self.id.clone(), app: self.app, secret: secret.cloned(), more_secrets: Vec::new() }
     }
 }
 
 impl Service {
     /// The app registration that logins are made with; `None` where there is none.
     pub fn app(&self) -> Option<AppId> {
-        self.client.as_ref().map(|client| client.app(&self.provider))
+        self.client.as_ref().map(|client| client.app)
     }
 
     /// Client id and first secret of the registration that made a login; where that is not known, of the one that makes
     /// logins.
     pub fn credentials(&self, app: Option<AppId>) -> Option<(&str, Option<&SecretString>)> {
-        let made = |client: &&Client| app.is_none_or(|app| client.app(&self.provider) == app);
+        let made = |client: &&Client| app.is_none_or(|app| client.app == app);
         self.registrations().find(made).map(|client| (client.id.as_str(), client.secret.as_ref()))
     }
 
     /// The registrations of which it serves logins, by mark and client id: first the one that makes them.
     pub fn apps(&self) -> impl Iterator<Item = (AppId, &str)> {
-        self.registrations().map(|client| (client.app(&self.provider), client.id.as_str()))
+        self.registrations().map(|client| (client.app, client.id.as_str()))
     }
 
     /// The same for a login that began with this registration, though another one may make the new logins by now.
     pub fn begun_with(self: &Arc<Self>, app: Option<AppId>) -> Arc<Self> {
-        let other = self.others.iter().position(|client| Some(client.app(&self.provider)) == app);
+        let other = self.others.iter().position(|client| Some(client.app) == app);
         let Some(other) = other else { return self.clone() };
         let mut service = Self::clone(self);
         let began = service.others.remove(other);
@@ -81,7 +77,7 @@ impl Service {
     /// Those that may have made a login. Nothing is sent for a service whose logins are not served: without a store, a
     /// call would end a login at a provider whose tokens work once.
     fn candidates(&self, app: Option<AppId>) -> Result<Vec<&Client>, ProviderError> {
-        let made = |client: &&Client| app.is_none_or(|app| client.app(&self.provider) == app);
+        let made = |client: &&Client| app.is_none_or(|app| client.app == app);
         let clients: Vec<_> = self.registrations().filter(made).filter(|_| self.is_served()).collect();
         if clients.is_empty() { Err(ProviderError::NotOffered) } else { Ok(clients) }
     }
@@ -118,7 +114,7 @@ impl ProviderClient {
         let mut reported: Option<RefreshError> = None;
         for client in clients {
             let failed = match self.refresh_as(service, client, refresh_token, deadline).await {
-                Ok(tokens) => return Ok((tokens, client.app(&service.provider))),
+                Ok(tokens) => return Ok((tokens, client.app)),
                 Err(failed) => failed,
             };
             if !may_be_anothers(failed) {

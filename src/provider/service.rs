@@ -3,7 +3,7 @@
 use super::error_code::CallbackError;
 use super::printable::printable;
 use super::{Flow, ProviderSettings, RefreshTokenPolicy};
-use crate::authid::ServiceId;
+use crate::authid::{AppId, ServiceId};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -199,6 +199,8 @@ impl Provider {
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) id: String,
+    /// What its logins carry. Made once: each request asks for it.
+    pub(super) app: AppId,
     pub(super) secret: Option<SecretString>,
     /// Further secrets, to be tried when the provider refuses that one.
     pub(super) more_secrets: Vec<SecretString>,

@@ -4,6 +4,7 @@
 use super::service::{Client, Provider};
 use super::validate::names;
 use super::{ClientRegistration, ProviderSettings, ServiceSettings};
+use crate::authid::AppId;
 use secrecy::{ExposeSecret, SecretString};
 
 /// The client that is registered for all services of a provider, if there is one.
@@ -133,7 +134,8 @@ fn checked_client(
         faults.push(format!("{key}.{secret_key} is missing; providers.{} wants a client with a secret", provider.id));
     }
     let mut secrets = secrets.into_iter();
-    Some(Client { id: id.to_owned(), secret: secrets.next(), more_secrets: secrets.collect() })
+    let app = AppId::new(&provider.id, id);
+    Some(Client { id: id.to_owned(), app, secret: secrets.next(), more_secrets: secrets.collect() })
 }
 
 /// An empty value is how an environment says that there is none.

@@ -5,6 +5,7 @@
 //! every replica knows it before any replica seals with it.
 
 use super::key::hex;
+use super::keyring_number::KeyringNumber;
 use super::{Epoch, EpochKeys, KeyTextError};
 use crate::unseen;
 use secrecy::{ExposeSecret, SecretString};
@@ -12,19 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
-
-/// Tells one keyring of this process from all others, equal ones too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyringNumber(u64);
-
-impl KeyringNumber {
-    fn next() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        Self(COUNT.fetch_add(1, Ordering::Relaxed))
-    }
-}
 
 /// A checked keyring.
 pub struct Keyring {

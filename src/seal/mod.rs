@@ -6,13 +6,15 @@
 
 mod key;
 mod keyring;
+mod keyring_number;
 mod sealed_param;
 mod purpose;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use key::{EpochKeys, Key, KeyTextError, SealError, derive_from, new_secret_text, random};
-pub use keyring::{Entry, KeyState, Keyring, KeyringError, KeyringNumber, NoKey};
+pub use keyring::{Entry, KeyState, Keyring, KeyringError, NoKey};
+pub use keyring_number::KeyringNumber;
 pub use purpose::Purpose;
 pub use sealed_param::OpenedParam;
 

@@ -92,6 +92,11 @@ impl Crowd {
         self.max
     }
 
+    /// Whether nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.open().is_empty()
+    }
+
     /// Ends each connection as soon as no request of it is served.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);

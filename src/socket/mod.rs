@@ -10,10 +10,15 @@
 mod conn;
 mod crowd;
 mod descriptors;
+mod handed;
 mod opening;
+mod pulse;
 mod serve;
 mod stream;
 
 pub use crowd::Crowd;
 pub use descriptors::{max_connections, raise_limit};
+pub(crate) use handed::READY;
+pub use handed::{Handed, Listener, Purpose, Sockets};
+pub use pulse::Pulse;
 pub use serve::serve;

@@ -3,7 +3,9 @@
 
 use super::conn::{CHUNKED, Conn, Phase, Reason, Told};
 use super::crowd::{Crowd, Place};
+use super::handed::Listener;
 use super::opening;
+use super::pulse::Pulse;
 use super::stream::Stream;
 use actix_http::body::MessageBody;
 use actix_http::error::{DispatchError, ParseError};
@@ -17,19 +19,21 @@ use rustls::ServerConfig;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
+/// As it was accepted.
+type Accepted = Either<TcpStream, UnixStream>;
 /// Plain, or with TLS.
-type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+type Socket = Either<Accepted, Box<TlsStream<TcpStream>>>;
 
 /// How long what a client still sends is read after a response that did not wait for it, so that it comes to read that.
 const LINGER: Duration = Duration::from_secs(1);
@@ -39,15 +43,17 @@ const LINGER: Duration = Duration::from_secs(1);
 const BUFFER: usize = 64 * 1024;
 
 /// A server of `app` on these listeners: `workers` threads, and at most as many connections as the crowd may have.
-/// `finish` is how long what is under way may take when it ends.
+/// `finish` is how long what is under way may take when it ends. Each of the threads beats with
+/// `pulse`. Unix sockets are plain http's: what comes by one has not left this machine.
 ///
 /// # Errors
 /// When a listener cannot be used.
 pub fn serve<F, I, S, B>(
     app: F,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     tls: Option<ServerConfig>,
     crowd: &Arc<Crowd>,
+    pulse: &Pulse,
     workers: usize,
     finish: Duration,
 ) -> io::Result<Server>
@@ -75,45 +81,57 @@ where
         // What is accepted has them too.
         sockopt::set_socket_send_buffer_size(&listener, BUFFER)?;
         sockopt::set_socket_recv_buffer_size(&listener, BUFFER)?;
-        let (app, tls, crowd) = (app.clone(), tls.clone(), crowd.clone());
-        server.listen("http", listener, move || {
-            let app = map_config(app().into_factory(), |()| AppConfig::default());
-            let app = app.map_err(|error: S::Error| error.into().error_response());
-            // All bounds of time are ours but this one.
-            let http = HttpService::build()
-                .keep_alive(KeepAlive::Os)
-                .client_request_timeout(Duration::ZERO)
-                .client_disconnect_timeout(LINGER)
-                .on_connect_ext(|stream: &Stream<Socket>, data| _ = data.insert(Arc::clone(stream.place())))
-                .finish(apply_fn_factory(app, watched));
-            let (tls, crowd, counts) = (tls.clone(), crowd.clone(), crowd.clone());
-            let door = fn_service(move |stream| {
-                let (tls, crowd) = (tls.clone(), crowd.clone());
-                async move { enter(stream, tls.as_ref(), &crowd).await }
-            });
-            door.and_then(http).map_err(move |error| {
-                let DispatchError::Parse(error) = error else { return };
-                tracing::debug!(%error, "a request could not be read");
-                counts.count(if matches!(error, ParseError::TooLarge) { Reason::TooLarge } else { Reason::Malformed });
-            })
-        })
+        let (app, tls, crowd, pulse) = (app.clone(), tls.clone(), crowd.clone(), pulse.clone());
+        // For the two kinds of listeners, which have streams of two types.
+        macro_rules! pipeline {
+            ($accepted:expr) => {
+                move || {
+                    pulse.join();
+                    let app = map_config(app().into_factory(), |()| AppConfig::default());
+                    let app = app.map_err(|error: S::Error| error.into().error_response());
+                    // All bounds of time are ours but this one.
+                    let http = HttpService::build()
+                        .keep_alive(KeepAlive::Os)
+                        .client_request_timeout(Duration::ZERO)
+                        .client_disconnect_timeout(LINGER)
+                        .on_connect_ext(|stream: &Stream<Socket>, data| _ = data.insert(Arc::clone(stream.place())))
+                        .finish(apply_fn_factory(app, watched));
+                    let (tls, crowd, counts) = (tls.clone(), crowd.clone(), crowd.clone());
+                    let door = fn_service(move |stream| {
+                        let (tls, crowd) = (tls.clone(), crowd.clone());
+                        async move { enter($accepted(stream), tls.as_ref(), &crowd).await }
+                    });
+                    door.and_then(http).map_err(move |error| {
+                        let DispatchError::Parse(error) = error else { return };
+                        tracing::debug!(%error, "a request could not be read");
+                        let large = matches!(error, ParseError::TooLarge);
+                        counts.count(if large { Reason::TooLarge } else { Reason::Malformed });
+                    })
+                }
+            };
+        }
+        match listener {
+            Listener::Tcp(listener) => server.listen("http", listener, pipeline!(Either::Left)),
+            Listener::Unix(listener) => server.listen_uds("http", listener, pipeline!(Either::Right)),
+        }
     })?;
     Ok(server.run())
 }
 
 /// A connection's way in, through the TLS handshake where there is one.
 async fn enter(
-    stream: TcpStream,
+    stream: Accepted,
     tls: Option<&TlsAcceptor>,
     crowd: &Arc<Crowd>,
 ) -> Result<(Stream<Socket>, Protocol, Option<SocketAddr>), DispatchError> {
-    let peer = stream.peer_addr().ok();
-    let phase = if tls.is_some() { Phase::Handshake } else { Phase::Opened };
+    let peer = match &stream {
+        Either::Left(stream) => stream.peer_addr().ok(),
+        Either::Right(_) => Some((Ipv4Addr::LOCALHOST, 0).into()),
+    };
     let address = peer.map(|peer| peer.ip());
-    let place = crowd.enter(address, phase);
-    let socket = match tls {
-        None => Either::Left(stream),
-        Some(tls) => {
+    let (socket, place) = match (stream, tls) {
+        (Either::Left(stream), Some(tls)) => {
+            let place = crowd.enter(address, Phase::Handshake);
             let foreign = first_bytes(&stream, &place).await;
             if let Some(reason) = foreign {
                 opening::tell(reason, address);
@@ -126,10 +144,12 @@ async fn enter(
             });
             let stream = stream.map_err(DispatchError::Io)?;
             place.enter(Phase::Opened);
-            Either::Right(Box::new(stream))
+            (Either::Right(Box::new(stream)), place)
         }
+        (stream, _) => (Either::Left(stream), crowd.enter(address, Phase::Opened)),
     };
-    Ok((Stream::new(socket, place, address, tls.is_none()), Protocol::Http1, peer))
+    let plain = matches!(socket, Either::Left(_));
+    Ok((Stream::new(socket, place, address, plain), Protocol::Http1, peer))
 }
 
 /// What the client begins with instead of a handshake. What is looked at is left where it is.

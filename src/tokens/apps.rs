@@ -218,7 +218,7 @@ mod tests {
     fn of_more_logins_than_are_told_apart_it_is_known_when_the_last_one_came() {
         let [one, other] = ["one", "other"].map(|client| AppId::new("p", client));
         let login = |number: usize| GrantId::new((number as u128).to_be_bytes());
-        let apps = Apps { found: Cache::new(1), seen: Arc::default(), rows: Arc::new([]) };
+        let apps = Apps { found: Cache::new(1), seen: Arc::default(), rows: Arc::default() };
         let meter = Meter::default();
         {
             let mut seen = apps.seen.lock().unwrap();

@@ -168,9 +168,9 @@ impl TokenService {
             apps: inner.apps.with(providers.catalogue(), &inner.meter),
             providers,
             cache: if repaired { inner.cache.without_failures() } else { inner.cache.clone() },
+            repeats: Arc::new(Repeats::new()),
             patience,
             old: OldAuthIds::new(legacy, Some(&inner.old), exported, &inner.clock),
-            repeats: Arc::new(Repeats::new()),
             loops: Arc::new(Loops::new(inner.ending.clone())),
             brakes: inner.brakes.with_settings(brake),
             ..inner.clone()

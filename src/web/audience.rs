@@ -8,9 +8,6 @@ use std::borrow::Cow;
 /// The header that Duplicati sends.
 pub(in crate::web) static AUTHID_HEADER: HeaderName = HeaderName::from_static("x-authid");
 
-/// The service whose backend reads the body of a response.
-const BOX: &str = "box.com";
-
 /// Who reads a response; [`Audience::of`] tells of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::web) enum Audience {
@@ -35,8 +32,7 @@ pub(in crate::web) enum SentAuthId {
 impl SentAuthId {
     pub(in crate::web) fn new(authid: &str) -> Self {
         let authid = tidy(authid);
-        let mut parts = authid.split(':');
-        let is_for_box = matches!(parts.next(), Some("v2" | "v3")) && parts.next() == Some(BOX);
+        let is_for_box = ["v3:box.com:", "v2:box.com:"].iter().any(|beginning| authid.starts_with(beginning));
         match Envelope::parse(&authid) {
             _ if is_for_box => Self::ForBox,
             Err(ParseError::Version1) => Self::Unsaid,
@@ -46,14 +42,14 @@ impl SentAuthId {
 
     /// That of one that opened.
     pub(in crate::web) fn of(service: &ServiceId) -> Self {
-        if service.as_str() == BOX { Self::ForBox } else { Self::Other }
+        Self::new(&format!("v3:{service}:"))
     }
 
     /// The page for a new one, where Duplicati does not put its link behind the reason itself: it does, but for Box.
-    pub(in crate::web) fn link(self) -> Option<String> {
+    pub(in crate::web) fn link(self) -> Option<&'static str> {
         match self {
-            Self::ForBox => Some(format!("/?type={BOX}")),
-            Self::Unsaid => Some("/".to_owned()),
+            Self::ForBox => Some("/?type=box.com"),
+            Self::Unsaid => Some("/"),
             Self::Other => None,
         }
     }

@@ -10,6 +10,7 @@ mod denylist_file;
 mod faults;
 mod first_start;
 mod file_rights;
+mod handover;
 mod help;
 mod import;
 mod import_rclone;
@@ -25,6 +26,7 @@ mod reload;
 mod reload_configuration;
 mod replica;
 mod starved;
+mod status;
 mod terminal;
 #[path = "../support/token_endpoint.rs"]
 mod token_endpoint;

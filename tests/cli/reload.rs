@@ -194,7 +194,7 @@ pub(crate) fn under_load(served: &Served, asked: &[(String, &str)], swap: impl F
     });
     let count = count.into_inner();
     assert!(count > turns, "there were requests all the time");
-    println!("{count} requests, none failed");
+    eprintln!("{count} requests, none failed");
     // Connections that were just closed take a moment to go.
     let end = Instant::now() + Duration::from_secs(20);
     while open_files(served) > idle {

@@ -47,6 +47,10 @@ def server(tmp_path, tools):
     pid = tmp_path / "pid"
     # The unit's own command. What `init` writes is for port 8080, which this machine may use for something else.
     script(tools, "systemctl", f"""
+stop() {{
+    kill "$(< {pid})"
+    while kill -0 "$(< {pid})" 2>/dev/null; do sleep 0.05; done
+}}
 start() {{
     command=$(sed -n 's/^ExecStart=//p' "{place['UNITS']}/authseal.service")
     command=${{command//\\/etc\\/authseal/{place['ETC']}}}
@@ -57,9 +61,11 @@ export AUTHSEAL_SERVER__DRAIN_SECONDS=0 AUTHSEAL_ADMIN__LISTEN={host}:{address()
 case "$*" in
 daemon-reload) ;;
 "enable --now authseal") AUTHSEAL_LISTEN={host}:{port} start ;;
+"enable --now authseal.socket") grep -q '^FileDescriptorName=public$' "{place['UNITS']}/authseal.socket" ;;
+"stop authseal") stop ;;
+"start authseal") start ;;
 "restart authseal")
-    kill "$(< {pid})"
-    while kill -0 "$(< {pid})" 2>/dev/null; do sleep 0.05; done
+    stop
     start ;;
 *) exit 1 ;;
 esac
@@ -80,10 +86,12 @@ def test_the_page_declares_its_variables_before_anything_else():
 
 
 def test_a_service_of_systemd(server, run):
-    service, credentials = sections()["systemd"]
+    service, sockets, credentials = sections()["systemd"]
     run([HERE, service], **variables(server))
     until(lambda: status(f"http://{server['host']}:{server['port']}/readyz") == 200)
     assert (server["ETC"] / "keys.toml").stat().st_mode & 0o777 == 0o640
+    run([HERE, sockets], **variables(server), AUTHSEAL_LISTEN=f"{server['host']}:{server['port']}")
+    until(lambda: status(f"http://{server['host']}:{server['port']}/readyz") == 200)
     run([HERE, credentials], **variables(server))
     drop_in = (server["UNITS"] / "authseal.service.d" / "credentials.conf").read_text()
     # Each credential is the file of a key that there is.
@@ -247,6 +255,7 @@ def units_with(folder, *drop_ins):
     (units / "authseal.service").write_text(text)
     for name in drop_ins:
         shutil.copy(UNIT.parent / name, units / "authseal.service.d")
+    shutil.copy(UNIT.with_suffix(".socket"), units)
     return units
 
 
@@ -265,10 +274,12 @@ def test_the_unit_is_rated_as_the_page_says(tmp_path, drop_ins, tenths):
 @has_systemd_analyze
 def test_systemd_knows_every_line_of_the_unit_and_of_the_files_beside_it(tmp_path):
     units = units_with(tmp_path, "credentials.conf", "tls.conf")
-    command = ["systemd-analyze", "verify", "--man=no", "authseal.service"]
+    command = ["systemd-analyze", "verify", "--man=no", "authseal.service", "authseal.socket"]
     done = subprocess.run(command, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{units}:"}, capture_output=True, text=True)
-    # It is content with a line that it does not know, and says so.
-    assert str(units) not in done.stderr and "authseal.service" not in done.stderr, done.stderr
+    # It is content with a line that it does not know, and says so; the one that systemd before 253 does not know is expected.
+    version = int(re.match(r"systemd (\d+)", subprocess.run(["systemd-analyze", "--version"], capture_output=True, text=True).stdout)[1])
+    said = [line for line in done.stderr.splitlines() if version >= 253 or "ignoring: notify-reload" not in line]
+    assert not any(str(units) in line or "authseal." in line for line in said), done.stderr
 
 
 @pytest.mark.parametrize("name", ["compose.single.yaml", "compose.yaml"])

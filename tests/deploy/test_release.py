@@ -26,6 +26,7 @@ RELEASE = ROOT / ".ci" / "release"
 BUILD_PATIENCE = 3000  # seconds for a release build of everything, on a small machine
 VERSION = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
 SECTION = "Packages"
+HAND_OVER = "kill --kill-who=main --signal=USR2 authseal"
 KEPT = ["/etc/authseal", "/var/lib/authseal"]
 
 pytestmark = pytest.mark.skipif(
@@ -252,7 +253,7 @@ def test_the_package_is_installed_upgraded_removed_and_purged(tmp_path, copy, de
         copy.put("/root/after.deb", after)
         copy.run("dpkg --install /root/after.deb")
         assert copy.owned() == owned
-        assert asked(copy) == ["daemon-reload", "daemon-reload", "is-active --quiet authseal", "restart authseal"]
+        assert asked(copy) == ["daemon-reload", "daemon-reload", "is-active --quiet authseal", HAND_OVER]
         assert copy.run("dpkg-query --show --showformat '${Version}' authseal") == f"{VERSION}+1"
     finally:
         over.set()
@@ -265,11 +266,11 @@ def test_the_package_is_installed_upgraded_removed_and_purged(tmp_path, copy, de
     # A version that finds a fault in the configuration does not end the one that runs.
     copy.run("cp -p /etc/authseal/authseal.toml /root; echo 'unknown = 1' >>/etc/authseal/authseal.toml")
     printed = copy.run("dpkg --install /root/after.deb")
-    assert "authseal check finds an error" in printed and "restart authseal" not in asked(copy)
+    assert "authseal check finds an error" in printed and HAND_OVER not in asked(copy)
     copy.run("cp -p /root/authseal.toml /etc/authseal")
 
     copy.run("dpkg --remove authseal; test ! -e /usr/bin/authseal; id authseal")
-    assert copy.owned() == owned and asked(copy) == ["disable --now authseal", "daemon-reload"]
+    assert copy.owned() == owned and asked(copy) == ["disable --now authseal.socket authseal", "daemon-reload"]
     # Nobody is there to answer.
     assert "are kept" in copy.run("dpkg --purge authseal")
     assert copy.owned() == owned

@@ -30,6 +30,14 @@ def test_the_page_declares_its_variables_before_anything_else():
     assert declared == ["FOLDER", "DENYLIST", "HOSTS", "REPLICAS", "CREDENTIAL", "BACKUP"]
 
 
+def test_how_a_server_does(machine, run):
+    screen, bundle = sections()["How a server does"]
+    printed = run([screen], FOLDER=str(machine.folder), REPLICAS=machine.admin)
+    assert printed.startswith(f"{machine.admin}\n  version ") and "\n  keyring       epoch 1 seals, of 1" in printed
+    printed = run([bundle, "cat bundle.txt"], FOLDER=str(machine.folder))
+    assert "== configuration\n" in printed and '"version": ' in printed
+
+
 def test_rotating_on_one_machine(machine, run):
     old = machine.authid(1)
     run(sections()["Rotating keys on one machine"], FOLDER=str(machine.folder))

@@ -185,7 +185,7 @@ async fn no_secret_is_ever_logged_or_shown_to_operators() {
     let leaks: Vec<_> = log.lines().filter(|line| line.contains(CANARY)).collect();
     assert!(leaks.is_empty(), "{} lines, the first: {}", leaks.len(), leaks[0]);
     let mut shown = String::new();
-    for path in ["/metrics", "/readyz", "/keyring", "/legacy", "/apps"] {
+    for path in ["/metrics", "/readyz", "/keyring", "/legacy", "/apps", "/status"] {
         let answer = app.ask(path).await;
         assert_eq!(answer.status, 200, "{path}");
         shown.push_str(&answer.body);

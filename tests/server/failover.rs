@@ -60,7 +60,7 @@ async fn no_login_is_lost(mut fleet: Fleet) {
         let ((), killed) = tokio::join!(load, kill);
         let refreshed = killed.elapsed();
         until(GAP, async || is_written(&one).await && is_written(&two).await).await;
-        println!("round {round}: refreshed {refreshed:?} after the kill, written {:?} after it", killed.elapsed());
+        eprintln!("round {round}: refreshed {refreshed:?} after the kill, written {:?} after it", killed.elapsed());
         assert!(killed.elapsed() < GAP);
         // Each once more at the other replica, with the token that is new.
         clock.advance(HOUR);

@@ -11,6 +11,7 @@ use authseal::authid::{self, Envelope, Grant, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
 use authseal::seal::{Epoch, EpochKeys, Keyring};
+use authseal::socket::Handed;
 use authseal::web::Server;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -183,7 +184,8 @@ fn serve(dir: PathBuf, clock: Clock) -> (Addresses, oneshot::Sender<End>, JoinHa
             let again = move || load().map(|(config, _)| config).map_err(|faults| vec![faults.to_string()]);
             let listeners = config.listeners.clone();
             let app = App::build(config, public_url, clock).unwrap();
-            let server = Server::bind(LiveApp::new(app, Box::new(again)), listeners).unwrap();
+            let live = LiveApp::new(app, Box::new(again));
+            let server = Server::bind(live, listeners, Handed::default()).unwrap();
             let admin = server.admin_addresses().first().map(|address| format!("http://{address}"));
             let base = format!("http://{}", server.addresses()[0]);
             let running = server.run().unwrap();

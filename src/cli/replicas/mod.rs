@@ -127,7 +127,7 @@ pub(super) fn admin_url(text: &str) -> Result<Url, &'static str> {
     url.ok_or("must be like http://10.0.0.5:9464; an epoch goes before --against")
 }
 
-fn ask<A: Told>(urls: &[Url]) -> anyhow::Result<Vec<Replica<A>>> {
+pub(super) fn ask<A: Told>(urls: &[Url]) -> anyhow::Result<Vec<Replica<A>>> {
     let client = client().context("the HTTP client cannot be set up")?;
     block_on(join_all(urls.iter().map(|url| patiently(&client, url))))
 }

@@ -80,7 +80,7 @@ const ROWS: &[Row] = &[
         "legacy.export_url",
         "'https://h.example/export'",
         &[("legacy.export_key", "'0123456789'"), ("state.store", "'dir:kept'")],
-        "https://h.example/export",
+        "path: \"/export\"",
     ),
     (
         "legacy.export_key",

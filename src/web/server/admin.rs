@@ -8,7 +8,7 @@
 
 use crate::app::{App, LiveApp, Outcome};
 use crate::replication::Page;
-use crate::socket::{Crowd, serve};
+use crate::socket::{Crowd, Listener, Pulse, serve};
 use crate::web::middleware::https_and_host;
 use crate::web::pin::pin;
 use crate::web::server::running::FINISH;
@@ -21,7 +21,6 @@ use futures_util::TryStreamExt;
 use futures_util::stream::poll_fn;
 use serde::Deserialize;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use url::Host;
 
@@ -40,6 +39,7 @@ fn routes(config: &mut web::ServiceConfig) {
     at("/keyring", get().to(keyring));
     at("/denylist", get().to(denylist));
     at("/legacy", get().to(legacy));
+    at("/status", get().to(status));
     at("/apps", get().to(apps));
     let reload = web::resource("/reload").route(web::post().to(reload));
     config.service(reload.default_service(web::to(post_only)));
@@ -51,9 +51,10 @@ struct Names(Vec<String>);
 /// A server of these routes; one worker does.
 pub(in crate::web) fn server(
     live: web::Data<LiveApp>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     names: Vec<String>,
     crowd: &Arc<Crowd>,
+    pulse: &Pulse,
 ) -> io::Result<dev::Server> {
     let names = web::Data::new(Names(names));
     let service = move || {
@@ -66,7 +67,7 @@ pub(in crate::web) fn server(
             .wrap(headers)
             .configure(routes)
     };
-    serve(service, listeners, None, crowd, 1, FINISH)
+    serve(service, listeners, None, crowd, pulse, 1, FINISH)
 }
 
 /// Lets a request through that is for an address, `localhost` or a listed name. Probes by HTTP/1.0 name no host; browsers
@@ -160,6 +161,11 @@ async fn denylist(app: web::Data<App>, known: web::Query<Known>) -> HttpResponse
 /// `GET /legacy`: what `authseal legacy` adds up.
 async fn legacy(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(app.tokens().old_authids())
+}
+
+/// `GET /status`: what `authseal status` shows.
+async fn status(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok().json(app.status())
 }
 
 /// `GET /apps`: what `authseal apps` adds up.

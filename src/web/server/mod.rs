@@ -7,7 +7,7 @@ pub(in crate::web) mod running;
 
 use crate::app::LiveApp;
 use crate::config::Listeners;
-use crate::socket::{self, Crowd};
+use crate::socket::{self, Crowd, Handed, Listener, Pulse, Purpose, Sockets};
 use crate::web::middleware;
 use crate::web::request::form::MAX_FORM;
 use crate::web::routes;
@@ -89,9 +89,12 @@ pub fn service(
 
 /// A server that listens and does not answer yet.
 pub struct Server {
-    public: Vec<TcpListener>,
-    redirect: Vec<TcpListener>,
-    admin: Vec<TcpListener>,
+    public: Vec<Listener>,
+    redirect: Vec<Listener>,
+    admin: Vec<Listener>,
+    /// Somebody else has them too, and keeps them open.
+    kept: bool,
+    pulse: Pulse,
     live: web::Data<LiveApp>,
     /// One worker for each processor.
     workers: usize,
@@ -101,28 +104,62 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at all addresses that the configuration names. Port 0 means any free one.
+    /// Listens at all addresses that the configuration names, where no sockets of that purpose were `handed` over. Port 0
+    /// means any free one.
     ///
     /// # Errors
     /// Names the address that cannot be had.
-    pub fn bind(app: impl Into<LiveApp>, listeners: Listeners) -> io::Result<Self> {
-        let at = |there: &str, addresses: &[SocketAddr]| {
-            addresses.iter().map(|address| listen_for(there, *address)).collect::<io::Result<Vec<_>>>()
+    pub fn bind(app: impl Into<LiveApp>, listeners: Listeners, mut handed: Handed) -> io::Result<Self> {
+        let live = app.into();
+        let kept = handed.are_kept();
+        let mut at = |purpose: Purpose, there: &str, addresses: &[SocketAddr]| match handed.take(purpose) {
+            none if none.is_empty() => {
+                let all = addresses.iter().map(|address| listen_for(there, *address).map(Listener::Tcp));
+                all.collect::<io::Result<Vec<_>>>()
+            }
+            handed => Ok(handed),
         };
-        let public = at("with --listen", &listeners.public)?;
-        let redirect = at("in `tls.redirect_listen`", &listeners.redirect)?;
-        let admin = at("in `admin.listen`", &listeners.admin)?;
-        Ok(Self { redirect, admin, ..Self::on(app, public, listeners) })
+        let public = at(Purpose::Public, "with --listen", &listeners.public)?;
+        let redirect = at(Purpose::Redirect, "in `tls.redirect_listen`", &listeners.redirect)?;
+        let admin = at(Purpose::Admin, "in `admin.listen`", &listeners.admin)?;
+        if live.load().certificate().is_none() && !redirect.is_empty() {
+            return Err(io::Error::other(
+                "a socket `redirect` was handed over, and there is no [tls] to send visitors to",
+            ));
+        }
+        Ok(Self { redirect, admin, kept, ..Self::listening(live, public, listeners) })
     }
 
     /// Listens on `public`, which are there already, and at none of the addresses that `listeners` names.
     pub fn on(app: impl Into<LiveApp>, public: Vec<TcpListener>, listeners: Listeners) -> Self {
+        Self::listening(app.into(), public.into_iter().map(Listener::Tcp).collect(), listeners)
+    }
+
+    fn listening(live: LiveApp, public: Vec<Listener>, listeners: Listeners) -> Self {
         let workers = available_parallelism().map_or(1, NonZeroUsize::get);
         let max_connections = socket::max_connections(listeners.max_connections, workers);
-        let live = web::Data::new(app.into());
+        let live = web::Data::new(live);
         live.load().tokens().set_connections(max_connections);
         let Listeners { drain, admin_names, .. } = listeners;
-        Self { public, redirect: Vec::new(), admin: Vec::new(), live, workers, max_connections, drain, admin_names }
+        let (redirect, admin, kept) = (Vec::new(), Vec::new(), false);
+        let pulse = Pulse::new(live.load().meter().clock().clone());
+        Self { public, redirect, admin, kept, pulse, live, workers, max_connections, drain, admin_names }
+    }
+
+    /// Its sockets once more, for a successor.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn sockets(&self) -> io::Result<Sockets> {
+        let all = [(Purpose::Public, &self.public), (Purpose::Redirect, &self.redirect), (Purpose::Admin, &self.admin)];
+        let all = all.into_iter().flat_map(|(purpose, sockets)| sockets.iter().map(move |socket| (purpose, socket)));
+        let all = all.map(|(purpose, socket)| Ok((purpose, socket.another()?)));
+        Ok(Sockets::new(all.collect::<io::Result<_>>()?, self.kept))
+    }
+
+    /// Whether its threads still serve.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// How many connections there may be at one time, over all listeners.
@@ -136,17 +173,17 @@ impl Server {
     }
 
     /// Where it listens really.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
+    pub fn addresses(&self) -> Vec<String> {
         addresses(&self.public)
     }
 
     /// Where it sends visitors to https.
-    pub fn redirect_addresses(&self) -> Vec<SocketAddr> {
+    pub fn redirect_addresses(&self) -> Vec<String> {
         addresses(&self.redirect)
     }
 
     /// Where it listens for operators.
-    pub fn admin_addresses(&self) -> Vec<SocketAddr> {
+    pub fn admin_addresses(&self) -> Vec<String> {
         addresses(&self.admin)
     }
 
@@ -155,7 +192,18 @@ impl Server {
     /// # Errors
     /// When the listeners cannot be used.
     pub fn run(self) -> io::Result<Running> {
-        let Self { public: listeners, redirect, admin, live, workers, max_connections, drain, admin_names } = self;
+        let Self {
+            public: listeners,
+            redirect,
+            admin,
+            kept,
+            pulse,
+            live,
+            workers,
+            max_connections,
+            drain,
+            admin_names,
+        } = self;
         let beside = (max_connections / BESIDE).max(1);
         let taken = beside * [&redirect, &admin].into_iter().filter(|listeners| !listeners.is_empty()).count();
         let app = live.load();
@@ -163,18 +211,18 @@ impl Server {
             app.certificate().map(|certificate| certificate.server_config()).transpose().map_err(io::Error::other)?;
         let public = crowd("public", max_connections - taken, &live);
         let served = live.clone();
-        let server = socket::serve(move || service(served.clone()), listeners, tls, &public, workers, FINISH)?;
+        let server = socket::serve(move || service(served.clone()), listeners, tls, &public, &pulse, workers, FINISH)?;
         let public = Listening::start(server, public);
         let mut others = Vec::new();
         if !redirect.is_empty() {
             let crowd = crowd("redirect", beside, &live);
-            others.push(Listening::start(redirect::server(live.clone(), redirect, &crowd)?, crowd));
+            others.push(Listening::start(redirect::server(live.clone(), redirect, &crowd, &pulse)?, crowd));
         }
         if !admin.is_empty() {
             let crowd = crowd("admin", beside, &live);
-            others.push(Listening::start(admin::server(live.clone(), admin, admin_names, &crowd)?, crowd));
+            others.push(Listening::start(admin::server(live.clone(), admin, admin_names, &crowd, &pulse)?, crowd));
         }
-        Ok(Running::start(public, others, live, drain))
+        Ok(Running::start(public, others, live, drain, kept))
     }
 }
 
@@ -184,8 +232,8 @@ fn crowd(listener: &'static str, max: usize, live: &web::Data<LiveApp>) -> Arc<C
     Crowd::new(listener, max, move |peer| proxies.load().http().trusts(peer), live.load().meter().clone())
 }
 
-fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
-    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+fn addresses(listeners: &[Listener]) -> Vec<String> {
+    listeners.iter().map(Listener::to_string).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use crate::app::{App, LiveApp};
 use crate::authid::ServiceId;
-use crate::socket::{Crowd, serve};
+use crate::socket::{Crowd, Listener, Pulse, serve};
 use crate::web::audience::AUTHID_HEADER;
 use crate::web::handlers::{acme, probes};
 use crate::web::middleware;
@@ -18,14 +18,14 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 
 /// A server that does this; one worker does.
 pub(in crate::web) fn server(
     live: web::Data<LiveApp>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     crowd: &Arc<Crowd>,
+    pulse: &Pulse,
 ) -> io::Result<dev::Server> {
     let service = move || {
         // No HSTS: over http it would mean nothing (RFC 6797 section 7.2).
@@ -42,7 +42,7 @@ pub(in crate::web) fn server(
             .route("/healthz", web::get().to(probes::healthz))
             .default_service(web::to(redirect))
     };
-    serve(service, listeners, None, crowd, 1, FINISH)
+    serve(service, listeners, None, crowd, pulse, 1, FINISH)
 }
 
 /// Refuses an AuthID, at whatever address.

@@ -17,6 +17,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// How long what is under way may take when the server ends: more than the budget of a refresh.
 pub(in crate::web) const FINISH: Duration = Duration::from_secs(25);
 
+/// Who was accepted waits for a thread for a moment; after this all of them have one. One that ends drops who still waits.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How long those that are connected already may take at least, where others accept who comes next.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// A server that answers, on its listeners.
 pub struct Running {
     public: Listening,
@@ -25,6 +30,8 @@ pub struct Running {
     live: web::Data<LiveApp>,
     /// How long it continues to serve after being told to end.
     drain: Duration,
+    /// Its sockets stay open without it.
+    kept: bool,
 }
 
 /// A server that answers, and its connections.
@@ -51,8 +58,9 @@ impl Running {
         beside: Vec<Listening>,
         live: web::Data<LiveApp>,
         drain: Duration,
+        kept: bool,
     ) -> Self {
-        Self { public, beside, live, drain }
+        Self { public, beside, live, drain, kept }
     }
 
     /// Waits for an end that nobody asked for.
@@ -66,16 +74,57 @@ impl Running {
 
     /// Ends it without losing anything: whoever waits is answered at once, and it serves for [`Listeners::drain`](crate::config::Listeners::drain) more, then finishes what is under way, detached
     /// calls to providers included, in 25 s at most, and tries for 5 s more to write down what they brought. The admin listener answers to the last.
+    ///
+    /// Where somebody else keeps its sockets open, who comes next waits for the next process instead.
     pub async fn drain(&self) {
+        self.announce();
+        if self.kept {
+            self.pause(iter::once(&self.public)).await;
+            self.empty().await;
+        } else {
+            sleep(self.drain).await;
+            self.pause(iter::once(&self.public)).await;
+            sleep(SETTLE).await;
+        }
+        self.finish().await;
+    }
+
+    /// The same for one whose successor has its sockets and answers already, operators too.
+    pub async fn hand_over(&self) {
+        self.announce();
+        self.pause(iter::once(&self.public).chain(&self.beside)).await;
+        self.empty().await;
+        self.finish().await;
+    }
+
+    fn announce(&self) {
         // What is under way belongs to every configuration alike.
         let app = self.live.load();
         app.health().drain();
         app.tokens().end_waiting();
-        sleep(self.drain).await;
+    }
+
+    async fn pause(&self, all: impl Iterator<Item = &Listening>) {
+        for listening in all {
+            listening.handle.pause().await;
+        }
+    }
+
+    /// Waits until nobody is connected any more. Each answer closes its connection; who asks for nothing is waited for as
+    /// long as a balancer would be.
+    async fn empty(&self) {
+        let end = Instant::now() + self.drain.max(LEAVE);
+        sleep(SETTLE).await;
+        while !self.public.crowd.is_empty() && Instant::now() < end {
+            sleep(SETTLE / 10).await;
+        }
+    }
+
+    async fn finish(&self) {
         let end = Instant::now() + FINISH;
         self.public.crowd.leave();
         let answered = timeout_at(end, self.public.handle.stop(true)).await.is_ok();
-        let settled = app.tokens().settle(end.saturating_duration_since(Instant::now())).await;
+        let settled = self.live.load().tokens().settle(end.saturating_duration_since(Instant::now())).await;
         if !(answered && settled) {
             tracing::warn!("not everything under way was finished in time");
         }
