@@ -173,8 +173,7 @@ impl ProviderClient {
                 return revoked(self.authenticated(form, token_response::revoked).await);
             }
             RevokeStyle::TokenOnly => Payload::Form(token, None),
-            RevokeStyle::Bearer => match self.refresh(service, Some(client.app(provider)), refresh_token, BUDGET).await
-            {
+            RevokeStyle::Bearer => match self.refresh(service, Some(client.app), refresh_token, BUDGET).await {
                 Ok((tokens, _)) => {
                     access_token = tokens.access_token;
                     Payload::Bearer(&access_token)

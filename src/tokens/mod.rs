@@ -33,6 +33,7 @@ mod opened;
 mod provider_revocation;
 mod repeats;
 mod revoke;
+mod room;
 mod rotation;
 mod single_flight;
 mod upstream;
@@ -66,6 +67,7 @@ use cache::{TokenCache, TokenName};
 use exported::Exported;
 use old::OldAuthIds;
 use repeats::Repeats;
+use room::Room;
 use rotation::Rotation;
 use secrecy::ExposeSecret;
 use single_flight::Flights;
@@ -73,7 +75,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
-use waiting::{Loops, Room};
+use waiting::Loops;
 
 /// With fewer days than this to live, a login is warned of at each call to its provider.
 const SOON: i64 = 14;

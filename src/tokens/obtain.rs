@@ -2,7 +2,7 @@
 //! Never for a client that is better served at once: with a spare token, or with an error that will stay.
 
 use super::cache::{AccessToken, TokenName};
-use super::waiting::Place;
+use super::room::Place;
 use super::{ExchangeError, Granted, Inner, Opened, Source, TokenService};
 use crate::authid::Grant;
 use crate::net::ClientNet;
