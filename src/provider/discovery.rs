@@ -91,10 +91,7 @@ impl Discovery {
     ) -> Self {
         let before: BTreeMap<_, _> = before.map(|provider| (provider.id(), provider)).collect();
         let mut new = Self::new(providers.clone(), self.clock.clone());
-        let is_same = |provider: &&Provider| {
-            let same = |old: &&Provider| old.settings == provider.settings && old.issuer == provider.issuer;
-            before.get(provider.id()).is_some_and(same)
-        };
+        let is_same = |provider: &&Provider| before.get(provider.id()).is_some_and(|old| old.is_same_as(provider));
         let known = |provider: &Provider| Some((provider.id.clone(), self.known.get(provider.id())?.clone()));
         new.known.extend(providers.filter(is_same).filter_map(known));
         new
@@ -118,8 +115,7 @@ impl Discovery {
                 known.ask_at = self.clock.uptime() + RENEWAL;
                 self.renew(Arc::clone(shared), Arc::clone(provider), http.clone());
             } else {
-                let asked = ask(provider, http, deadline).await;
-                known.update(asked, self.clock.uptime());
+                known.update(ask(provider, http, deadline).await, self.clock.uptime());
             }
         }
         match (&known.metadata, &known.trouble) {

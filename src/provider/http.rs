@@ -74,7 +74,7 @@ impl HttpClient {
         clock: Clock,
         meter: Meter,
     ) -> Result<Self, SetupError> {
-        let fingerprint = outbound.fingerprint(&providers.clone().filter_map(Provider::own_authorities).collect())?;
+        let fingerprint = outbound.fingerprint(providers.clone())?;
         let names = DnsCache::new(clock.clone());
         let clients = |own: Option<&Path>| {
             let tls = trusting(outbound.ca_file.as_deref().into_iter().chain(own))?;
@@ -86,9 +86,8 @@ impl HttpClient {
         };
         let own = providers.filter_map(Provider::own_authorities);
         let own = own.map(|(id, file)| Ok((id.to_owned(), clients(Some(file))?))).collect::<Result<_, SetupError>>()?;
-        let clients = clients(None)?;
         let proxy = outbound.proxy_url();
-        Ok(Self { clients, own: Arc::new(own), proxy, fingerprint, names, clock, meter })
+        Ok(Self { clients: clients(None)?, own: Arc::new(own), proxy, fingerprint, names, clock, meter })
     }
 
     /// The same clients, unless these providers are called in another way.
@@ -97,8 +96,7 @@ impl HttpClient {
         providers: impl Iterator<Item = &'a Provider> + Clone,
         outbound: &Outbound,
     ) -> Result<Self, SetupError> {
-        let own = providers.clone().filter_map(Provider::own_authorities).collect();
-        if self.fingerprint == outbound.fingerprint(&own)? {
+        if self.fingerprint == outbound.fingerprint(providers.clone())? {
             return Ok(self.clone());
         }
         Self::new(providers, outbound, self.clock.clone(), self.meter.clone())
