@@ -79,7 +79,7 @@ async fn soak(seed: u64, steps: usize) {
         // Eight at a time; some with the same AuthID.
         let asked: Vec<_> = (0..8).map(|_| &logins[dice.below(logins.len() as u64) as usize]).collect();
         let answers = join_all(asked.iter().map(|(_, authid)| app.refresh(authid))).await;
-        for ((number, authid), answer) in asked.iter().zip(answers) {
+        for ((number, _), answer) in asked.iter().zip(answers) {
             let emulator = &emulators[*number];
             match answer.status {
                 200 => {
