@@ -210,7 +210,7 @@ mod tests {
         let long = format!("v2:box.com:{}", "x".repeat(MAX_LEN));
         let bare = &V1[..33];
         for text in
-            ["", ":", "v2:", "v2:box.com", "v2:box.com:short", "v2:B x:token-x", "v2::token-x", bare, &V1[1..], &long]
+            ["", ":", "v2:", "v2:box.com", "v2:box.com:short", "v2:B x:token-x", "v2::token-x", bare, &V1[3..], &long]
         {
             assert_eq!(parts(text), None, "{text}");
         }

@@ -91,10 +91,7 @@ impl Discovery {
     ) -> Self {
         let before: BTreeMap<_, _> = before.map(|provider| (provider.id(), provider)).collect();
         let mut new = Self::new(providers.clone(), self.clock.clone());
-        let is_same = |provider: &&Provider| {
-            let same = |old: &&Provider| old.settings == provider.settings && old.issuer == provider.issuer;
-            before.get(provider.id()).is_some_and(same)
-        };
+        let is_same = |provider: &&Provider| before.get(provider.id()).is_some_and(|old| old.is_same_as(provider));
         let known = |provider: &Provider| Some((provider.id.clone(), self.known.get(provider.id())?.clone()));
         new.known.extend(providers.filter(is_same).filter_map(known));
         new
@@ -116,11 +113,10 @@ impl Discovery {
         if self.clock.uptime() >= known.ask_at {
             if known.metadata.is_some() || (!needed && known.trouble.is_some()) {
                 known.ask_at = self.clock.uptime() + RENEWAL;
-                self.renew(Arc::clone(shared), Arc::clone(provider), http.clone());
+                self.renew(shared.clone(), provider.clone(), http.clone());
             } else {
-                // In a box, as it is seldom needed: without one each call would have room for two.
-                let asked = Box::pin(ask(provider, http, deadline)).await;
-                known.update(asked, self.clock.uptime());
+                // In a box, or every call is as large as two.
+                known.update(Box::pin(ask(provider, http, deadline)).await, self.clock.uptime());
             }
         }
         match (&known.metadata, &known.trouble) {
@@ -179,15 +175,13 @@ impl Wrong {
 
 /// Redirects within the same scheme, host and port are followed: the request carries no secret.
 async fn ask(provider: &Provider, http: &HttpClient, deadline: Instant) -> Result<Metadata, Unusable> {
-    let unusable = |failure: ProviderError, why: String| Unusable { failure, why, other: None };
+    let unusable = |failure, why: String| Unusable { failure, why, other: None };
     let no_url = || unusable(ProviderError::Misconfigured, "its address is no URL".to_owned());
     let (mut url, mut other) = places(provider.issuer().unwrap_or_default()).ok_or_else(no_url)?;
     let mut redirects = 0;
     while redirects <= REDIRECTS {
-        let (wrong, call) = (
-            Wrong::default(),
-            Call { provider, service: None, name: "discovery", url: url.clone(), payload: Payload::Nothing },
-        );
+        let wrong = Wrong::default();
+        let call = Call { provider, service: None, name: "discovery", url: url.clone(), payload: Payload::Nothing };
         let may_be_absent = other.is_some();
         let read = |provider: &Provider, answer: &Response| match answer.status {
             404 if may_be_absent => Ok(Found::Nothing),
@@ -214,9 +208,9 @@ async fn ask(provider: &Provider, http: &HttpClient, deadline: Instant) -> Resul
             }
         }
     }
-    let why = "it is redirected too often".to_owned();
+    let why = "it is redirected too often";
     tracing::warn!(provider = provider.id, why, "the discovery document cannot be used");
-    Err(unusable(ProviderError::BadAnswer, why))
+    Err(unusable(ProviderError::BadAnswer, why.to_owned()))
 }
 
 /// Where an issuer's document is: OpenID Connect Discovery 1.0 section 4, and RFC 8414 section 3 for those that have

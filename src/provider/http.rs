@@ -61,7 +61,7 @@ impl HttpClient {
         clock: Clock,
         meter: Meter,
     ) -> Result<Self, SetupError> {
-        let fingerprint = outbound.fingerprint(&providers.clone().filter_map(Provider::own_authorities).collect())?;
+        let fingerprint = outbound.fingerprint(providers.clone())?;
         let connector = Connector::new(providers, outbound, DnsCache::new(clock.clone()))?;
         Ok(Self { connector: Arc::new(connector), pool: Pool::default(), fingerprint, clock, meter })
     }
@@ -73,8 +73,7 @@ impl HttpClient {
         providers: impl Iterator<Item = &'a Provider> + Clone,
         outbound: &Outbound,
     ) -> Result<Self, SetupError> {
-        let own = providers.clone().filter_map(Provider::own_authorities).collect();
-        if self.fingerprint == outbound.fingerprint(&own)? {
+        if self.fingerprint == outbound.fingerprint(providers.clone())? {
             return Ok(Self { pool: Pool::default(), ..self.clone() });
         }
         Self::new(providers, outbound, self.clock.clone(), self.meter.clone())

@@ -2,6 +2,7 @@
 //! from. Both are said by the operator alone. What the environment or the system says of proxies and certificates is
 //! not read: whoever can set a variable would decide where secrets go.
 
+use super::service::Provider;
 use crate::files::{self, Readers};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -62,11 +63,15 @@ impl Outbound {
     }
 
     /// A hash of all that decides where calls go and who is trusted there: the proxy, and what is in the files with
-    /// authorities, those included that single providers have of their `own`.
+    /// authorities, those included that single providers have of their own.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub(super) fn fingerprint(&self, own: &BTreeMap<&str, &Path>) -> Result<[u8; 32], SetupError> {
+    pub(super) fn fingerprint<'a>(
+        &self,
+        providers: impl Iterator<Item = &'a Provider>,
+    ) -> Result<[u8; 32], SetupError> {
+        let own: BTreeMap<_, _> = providers.filter_map(Provider::own_authorities).collect();
         let mut hash = Sha256::new();
         let mut add = |bytes: &[u8]| {
             hash.update(bytes.len().to_be_bytes());

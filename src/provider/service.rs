@@ -66,6 +66,11 @@ impl Provider {
         Some((&self.id, self.settings.ca_file.as_deref()?))
     }
 
+    /// Whether another configuration has the same of it.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.issuer == other.issuer
+    }
+
     /// Its settings, as they are in the configuration.
     pub fn settings(&self) -> &ProviderSettings {
         &self.settings

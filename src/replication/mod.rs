@@ -1,8 +1,8 @@
 //! Revocations travel: what is added to the denylist of one replica, or taken out of it, is in force at all others.
 //!
 //! Each replica has a file of its own, which stays the authority: it is enough to start with, whatever can be reached.
-//! Rules go over a log in Redis, where the store is there ([`shared`]), or are fetched from the admin listeners of other
-//! replicas ([`peers`]). Everything is sealed under a key of the keyring ([`sealed`]), so who can write to Redis or
+//! Rules go over a log in Redis, where the store is there (`shared`), or are fetched from the admin listeners of other
+//! replicas (`peers`). Everything is sealed under a key of the keyring (`sealed`), so who can write to Redis or
 //! answers in a replica's place adds nothing; and each change carries its time, so what is replayed changes nothing.
 //! What a change means is `denylist`'s.
 

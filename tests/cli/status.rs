@@ -107,7 +107,7 @@ fn a_support_bundle_has_what_helps_and_no_secret_of_any_kind() {
         "clients.google.secret = \"********\"",
         "clients.box.secret_file = ",
         "clients.dropbox.secret = \"********\"",
-        "outbound.proxy = \"********\"",
+        "outbound.proxy = \"http://me:********@127.0.0.1:1/\"",
         "/keys.toml: mode 600, owner ",
         "/box-secret: mode 600, owner ",
         "/password: mode 600, owner ",

@@ -483,6 +483,6 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
 
 def test_every_block_is_run():
     assert {name: len(blocks) for name, blocks in list(sections().items())[1:]} == {
-        "Packages": 1, "systemd": 2, "TLS of its own": 2, "A container": 3, "One with compose": 1, "Two replicas with compose": 1, "Kubernetes": 1,
+        "Packages": 1, "systemd": 3, "TLS of its own": 2, "A container": 3, "One with compose": 1, "Two replicas with compose": 1, "Kubernetes": 1,
         "Upgrading, and going back": 2, "Giving the configuration to root": 2,
     }

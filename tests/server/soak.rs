@@ -62,8 +62,7 @@ async fn soak(seed: u64, steps: usize) {
             emulators.iter().for_each(Emulator::behave);
             records(&app, false);
         }
-        let is_well = step > ends + STEPS;
-        if is_well && dice.below(100) < 6 {
+        if step > ends + STEPS && dice.below(100) < 6 {
             ends = step + STEPS;
             let emulator = &emulators[dice.below(4) as usize];
             match dice.below(6) {
@@ -76,10 +75,11 @@ async fn soak(seed: u64, steps: usize) {
                 _ => app = spawn_beside(&app),
             }
         }
+        let is_well = step > ends + STEPS;
         // Eight at a time; some with the same AuthID.
         let asked: Vec<_> = (0..8).map(|_| &logins[dice.below(logins.len() as u64) as usize]).collect();
         let answers = join_all(asked.iter().map(|(_, authid)| app.refresh(authid))).await;
-        for ((number, authid), answer) in asked.iter().zip(answers) {
+        for ((number, _), answer) in asked.iter().zip(answers) {
             let emulator = &emulators[*number];
             match answer.status {
                 200 => {
@@ -88,15 +88,6 @@ async fn soak(seed: u64, steps: usize) {
                 }
                 // A token that may be spent is left alone until two have come who saw that nobody uses it.
                 503 if !is_well || answer.reason().contains("broke off") => failed += 1,
-                // The store needs a moment after a fault, and a disk that is busy may be one.
-                503 if answer.reason().contains("state store") => {
-                    failed += 1;
-                    until(SOON, async || {
-                        app.clock.advance(SECOND);
-                        app.refresh(authid).await.status == 200
-                    })
-                    .await;
-                }
                 _ => panic!("seed {seed}, step {step}, {}: {answer:?}", emulator.who().service),
             }
         }
@@ -127,7 +118,7 @@ async fn soak(seed: u64, steps: usize) {
 
 #[tokio::test]
 async fn no_login_is_lost_in_a_mixture_of_faults() {
-    let steps = std::env::var("TESTS_SOAK").map_or(150, |steps| steps.parse().unwrap());
+    let steps = std::env::var("TESTS_SOAK").map_or(30, |steps| steps.parse().unwrap());
     for seed in 1..=2 {
         soak(seed, steps).await;
     }

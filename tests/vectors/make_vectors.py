@@ -314,7 +314,7 @@ def malformed():
 
     yield "version_2_without_token", "v2:googledrive"
     yield "version_2_upper_case", "V2:googledrive:refresh-token"
-    yield "version_1_short", "0123456789abcdef0123456789abcde:password"
+    yield "version_1_short", "0123456789abcdef0123456789abc:password"
     yield "version_1_long", "0123456789abcdef0123456789abcdef0:password"
     yield "version_1_without_password", "0123456789abcdef0123456789abcdef"
     yield "version_1_not_hexadecimal", "0123456789abcdef0123456789abcdeg:password"
@@ -469,6 +469,7 @@ def invalid():
     hexadecimal = "0123456789abcdef" * 2
     for name, text in {
         "version_1": f"{hexadecimal}:password",
+        "version_1_of_30_digits": f"{hexadecimal[:30]}:password",
         "version_1_upper_case": f"{hexadecimal.upper()}:password",
         "version_1_colon_in_password": f"{hexadecimal}:pass:word",
         "version_1_empty_password": f"{hexadecimal}:",
