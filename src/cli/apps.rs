@@ -1,10 +1,9 @@
 //! `authseal apps`: how many logins still use which app registration at a provider, as far as running servers have seen.
 
-use super::UsageError;
 use super::config_args::ConfigFile;
 use super::json;
 use super::keys::span;
-use super::replicas::{Against, Replica, Time, Told, own_listener};
+use super::replicas::{Against, Replica, Time, Told};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use anyhow::bail;
 use clap::Args;
@@ -76,14 +75,8 @@ struct Report<'a> {
 }
 
 pub(super) fn apps(apps: &Apps) -> anyhow::Result<()> {
-    let own = apps.config.load().map(|config| own_listener(&config));
-    // Where replicas are named, no configuration is needed.
-    let own = if apps.against.is_named() { own.unwrap_or_default() } else { own? };
-    let replicas: Vec<Replica<Answer>> = apps.against.ask(own.as_ref())?;
-    if replicas.is_empty() {
-        let advice = "nobody was asked; name the replicas' admin listeners with `--against URL…`";
-        return Err(UsageError(advice.to_owned()).into());
-    }
+    let advice = "nobody was asked; name the replicas' admin listeners with `--against URL…`";
+    let replicas: Vec<Replica<Answer>> = apps.against.ask_some(&apps.config, advice)?;
     let report = report(&replicas);
     if apps.json {
         json::print(&report)?;

@@ -1,11 +1,10 @@
 //! `authseal legacy`: how much is left of the AuthIDs that duplicati/oauth-server made, as far as running servers have seen,
 //! and what that means for what they need: the folder of tokens, another handler, `legacy.v2`.
 
-use super::UsageError;
 use super::config_args::ConfigFile;
 use super::json;
 use super::keys::span;
-use super::replicas::{Against, Replica, Time, Told, own_listener};
+use super::replicas::{Against, Replica, Time, Told};
 use crate::authid::ServiceId;
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::legacy::Version;
@@ -98,14 +97,8 @@ struct Report<'a> {
 }
 
 pub(super) fn legacy(legacy: &Legacy) -> anyhow::Result<()> {
-    let own = legacy.config.load().map(|config| own_listener(&config));
-    // Where replicas are named, no configuration is needed.
-    let own = if legacy.against.is_named() { own.unwrap_or_default() } else { own? };
-    let replicas: Vec<Replica<Answer>> = legacy.against.ask(own.as_ref())?;
-    if replicas.is_empty() {
-        let advice = "nobody was asked; name the replicas' admin listeners with `--against URL…`";
-        return Err(UsageError(advice.to_owned()).into());
-    }
+    let advice = "nobody was asked; name the replicas' admin listeners with `--against URL…`";
+    let replicas: Vec<Replica<Answer>> = legacy.against.ask_some(&legacy.config, advice)?;
     let report = report(&replicas);
     let silent = report.errors.len();
     if legacy.json {

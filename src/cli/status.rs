@@ -1,10 +1,9 @@
 //! `authseal status`: how running servers do, on one screen each, as their admin listeners say.
 
-use super::UsageError;
 use super::config_args::ConfigFile;
 use super::json;
 use super::keys::span;
-use super::replicas::{Against, Replica, Time, Told, own_listener};
+use super::replicas::{Against, Replica, Time, Told};
 use crate::clock::UnixTime;
 use anyhow::bail;
 use clap::Args;
@@ -39,15 +38,8 @@ impl Told for Answer {
 }
 
 pub(super) fn status(status: &Status) -> anyhow::Result<()> {
-    let own = status.config.load().map(|config| own_listener(&config));
-    // Where replicas are named, no configuration is needed.
-    let own = if status.against.is_named() { own.unwrap_or_default() } else { own? };
-    let replicas: Vec<Replica<Answer>> = status.against.ask(own.as_ref())?;
-    if replicas.is_empty() {
-        let advice =
-            "nobody was asked: no server answers at `admin.listen`; or name admin listeners with `--against URL…`";
-        return Err(UsageError(advice.to_owned()).into());
-    }
+    let advice = "nobody was asked: no server answers at `admin.listen`; or name admin listeners with `--against URL…`";
+    let replicas: Vec<Replica<Answer>> = status.against.ask_some(&status.config, advice)?;
     if status.json {
         let one = |replica: &Replica<Answer>| match &replica.answer {
             Ok(answer) => json!({ "url": replica.url, "status": answer }),

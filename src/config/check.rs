@@ -40,7 +40,8 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     });
     let store = store.unwrap_or_default();
     let follow = keys.followed(raw.denylist.follow);
-    let replicas = Replicas { shared: raw.denylist.replicate && store.is_shared(), follow };
+    let (shared, may_be_new) = (raw.denylist.replicate && store.is_shared(), raw.denylist.create);
+    let replicas = Replicas { shared, follow, may_be_new };
     let origins = raw.delivery.trusted_origins.into_iter().enumerate();
     let origins = origins.filter_map(|(at, origin)| {
         keys.parse_key(&["delivery", "trusted_origins", &at.to_string()], Some(origin), |text| check_origin(&text))

@@ -42,6 +42,9 @@ pub struct Replicas {
     pub shared: bool,
     /// The denylists of other replicas, at their admin listeners.
     pub follow: Vec<Url>,
+    /// Whether a denylist without rules may be one that was just made (`denylist.create`). Where it is not, the file is
+    /// the authority, and enough to start with.
+    pub may_be_new: bool,
 }
 
 impl Replicas {
@@ -110,7 +113,7 @@ impl Replication {
                 tasks.spawn(peers::Peer::new(parts.clone(), client.clone(), url.clone(), source(url.as_str())).run());
             }
         }
-        let begun_empty = replicas.is_on() && parts.denylist.count() == 0;
+        let begun_empty = replicas.is_on() && replicas.may_be_new && parts.denylist.count() == 0;
         let begun_at = parts.clock.uptime();
         Ok(Self { parts, progress, begun_empty, begun_at, _tasks: tasks })
     }
@@ -120,8 +123,8 @@ impl Replication {
         &self.progress
     }
 
-    /// Whether this replica began with an empty denylist and has not got that of the others yet: for a minute at most, since
-    /// nobody may be there.
+    /// Whether this replica may have begun with a new denylist and has not got that of the others yet: for a minute at most,
+    /// since nobody may be there.
     pub fn is_new(&self) -> bool {
         let fresh = self.begun_empty && self.parts.clock.uptime() < self.begun_at + NEW;
         fresh && !self.progress.iter().any(|source| source.was_caught_up())

@@ -7,8 +7,8 @@ mod told;
 pub(super) use keyring::{Hex, ReplicaKeyring, Time};
 pub(super) use told::Told;
 
-use crate::cli::block_on;
-use crate::cli::config_args::seen_from_here;
+use crate::cli::config_args::{ConfigFile, seen_from_here};
+use crate::cli::{UsageError, block_on};
 use crate::config::Config;
 use crate::provider::bundled_tls;
 use crate::seal::Keyring;
@@ -67,6 +67,15 @@ impl Against {
             answer.is_ok()
         });
         Ok(replicas)
+    }
+
+    /// The same for a command that needs their answers; a configuration, which knows the server of this machine, is not
+    /// needed where replicas are named. `advice` is for whoever asked nobody.
+    pub(super) fn ask_some<A: Told>(&self, config: &ConfigFile, advice: &str) -> anyhow::Result<Vec<Replica<A>>> {
+        let own = config.load().map(|config| own_listener(&config));
+        let own = if self.is_named() { own.unwrap_or_default() } else { own? };
+        let replicas = self.ask(own.as_ref())?;
+        if replicas.is_empty() { Err(UsageError(advice.to_owned()).into()) } else { Ok(replicas) }
     }
 }
 
