@@ -31,22 +31,22 @@ pub(super) fn judge(written: &RawConfig, layers: &Layers) -> Vec<String> {
         let sentence = if secrets::is_credential(path) { of_credential(text) } else { of_address(text) };
         doubts.extend(sentence.map(|sentence| line(&layers.name(path), &layers.place(path), sentence)));
     });
+    let mut clients = Clients { written, layers, doubts };
     for client in registrations(&written.clients) {
-        of_id(&client.key("id"), client.id, client.provider, written, layers, &mut doubts);
+        clients.id(&client.key("id"), client.id, client.provider);
         for (key, secret) in client.secrets() {
-            of_secret(&key, client.id, secret, client.provider, written, layers, &mut doubts);
+            clients.secret(&key, client.id, secret, client.provider);
         }
     }
     for (id, service) in &written.services {
         let client = service.client_id.as_deref();
         let provider = service.provider.as_deref().unwrap_or_default();
-        of_id(&["services", id, "client_id"], client, provider, written, layers, &mut doubts);
+        clients.id(&["services", id, "client_id"], client, provider);
         if let Some(secret) = &service.client_secret {
-            let key = ["services", id, "client_secret"];
-            of_secret(&key, client, secret.expose_secret(), provider, written, layers, &mut doubts);
+            clients.secret(&["services", id, "client_secret"], client, secret.expose_secret(), provider);
         }
     }
-    doubts
+    clients.doubts
 }
 
 fn of_credential(text: &str) -> Option<&'static str> {
@@ -90,53 +90,52 @@ fn is_encoded(text: &str, begin: &str) -> bool {
     text.match_indices(begin).any(|(at, _)| is_hex(&text[at + begin.len()..]))
 }
 
-/// What an id says beside what the ids of providers look like.
-fn of_id(
-    key: &[&str],
-    id: Option<&str>,
-    provider: &str,
-    written: &RawConfig,
-    layers: &Layers,
-    doubts: &mut Vec<String>,
-) {
-    let (Some(id), Some(facts)) = (id, written.providers.get(provider)) else { return };
-    let mut doubt = |text: &str| doubts.push(line(&layers.name(key), &layers.place(key), text));
-    let name = facts.name.as_deref().unwrap_or(provider);
-    let others = || written.providers.values().filter(|other| is_client_id(other, id) == Some(true));
-    let other =
-        |also: &str| others().filter_map(|other| other.name.as_deref()).next().map(|other| format!("{also}{other}"));
-    match is_client_id(facts, id) {
-        Some(false) => {
-            let other = other(", but like one of ").unwrap_or_default();
-            doubt(&format!("does not look like a client id of {name}{other}; copy it once more from the console"));
-        }
-        // An operator's own provider may call its clients as it likes.
-        None if is_built_in(provider, layers) => {
-            if let Some(other) = other("looks like a client id of ") {
-                doubt(&format!("{other}, not of {name}; is it the right one?"));
-            }
-        }
-        _ => {}
-    }
+/// Ids and secrets beside what is known of their providers.
+struct Clients<'a> {
+    written: &'a RawConfig,
+    layers: &'a Layers,
+    doubts: Vec<String>,
 }
 
-/// What a secret says beside its id, and beside what the ids of providers look like.
-fn of_secret(
-    key: &[&str],
-    id: Option<&str>,
-    secret: &str,
-    provider: &str,
-    written: &RawConfig,
-    layers: &Layers,
-    doubts: &mut Vec<String>,
-) {
-    let (Some(id), Some(facts)) = (id, written.providers.get(provider)) else { return };
-    let mut doubt = |text: &str| doubts.push(line(&layers.name(key), &layers.place(key), text));
-    let name = facts.name.as_deref().unwrap_or(provider);
-    if secret == id {
-        doubt("is the same as the client id; the secret is another text of the console");
-    } else if is_client_id(facts, secret) == Some(true) {
-        doubt(&format!("looks like an id and not like a secret of {name}; the secret is shown once, when it is made"));
+impl Clients<'_> {
+    /// What an id says beside what the ids of providers look like.
+    fn id(&mut self, key: &[&str], id: Option<&str>, provider: &str) {
+        let (Some(id), Some(facts)) = (id, self.written.providers.get(provider)) else { return };
+        let name = facts.name.as_deref().unwrap_or(provider);
+        let others = || self.written.providers.values().filter(|other| is_client_id(other, id) == Some(true));
+        let other = |also: &str| others().find_map(|other| other.name.as_deref()).map(|other| format!("{also}{other}"));
+        match is_client_id(facts, id) {
+            Some(false) => {
+                let other = other(", but like one of ").unwrap_or_default();
+                let text =
+                    format!("does not look like a client id of {name}{other}; copy it once more from the console");
+                self.doubt(key, &text);
+            }
+            // An operator's own provider may call its clients as it likes.
+            None if is_built_in(provider, self.layers) => {
+                if let Some(other) = other("looks like a client id of ") {
+                    self.doubt(key, &format!("{other}, not of {name}; is it the right one?"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a secret says beside its id, and beside what the ids of providers look like.
+    fn secret(&mut self, key: &[&str], id: Option<&str>, secret: &str, provider: &str) {
+        let (Some(id), Some(facts)) = (id, self.written.providers.get(provider)) else { return };
+        let name = facts.name.as_deref().unwrap_or(provider);
+        if secret == id {
+            self.doubt(key, "is the same as the client id; the secret is another text of the console");
+        } else if is_client_id(facts, secret) == Some(true) {
+            let text =
+                format!("looks like an id and not like a secret of {name}; the secret is shown once, when it is made");
+            self.doubt(key, &text);
+        }
+    }
+
+    fn doubt(&mut self, key: &[&str], text: &str) {
+        self.doubts.push(line(&self.layers.name(key), &self.layers.place(key), text));
     }
 }
 
