@@ -1,12 +1,10 @@
 //! `authseal apps`: how many logins still use which app registration at a provider, as far as running servers have seen.
 
-use super::config_args::ConfigFile;
 use super::json;
 use super::keys::span;
-use super::replicas::{Against, Replica, Time, Told};
+use super::replicas::{Asking, Replica, Time, Told};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use anyhow::bail;
-use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -14,17 +12,6 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   authseal apps
   authseal apps --against http://10.0.0.5:9464 http://10.0.0.6:9464";
-
-#[derive(Args)]
-pub(super) struct Apps {
-    #[command(flatten)]
-    config: ConfigFile,
-    #[command(flatten)]
-    against: Against,
-    /// Output as a JSON object
-    #[arg(long)]
-    json: bool,
-}
 
 /// The body of `GET /apps`; what else it may hold is not looked at.
 #[derive(Deserialize)]
@@ -74,11 +61,11 @@ struct Report<'a> {
     errors: Vec<String>,
 }
 
-pub(super) fn apps(apps: &Apps) -> anyhow::Result<()> {
+pub(super) fn apps(asking: &Asking) -> anyhow::Result<()> {
     let advice = "nobody was asked; name the replicas' admin listeners with `--against URL…`";
-    let replicas: Vec<Replica<Answer>> = apps.against.ask_some(&apps.config, advice)?;
+    let replicas: Vec<Replica<Answer>> = asking.ask(advice)?;
     let report = report(&replicas);
-    if apps.json {
+    if asking.json {
         json::print(&report)?;
     } else {
         print(&report, &replicas);

@@ -1,15 +1,13 @@
 //! `authseal legacy`: how much is left of the AuthIDs that duplicati/oauth-server made, as far as running servers have seen,
 //! and what that means for what they need: the folder of tokens, another handler, `legacy.v2`.
 
-use super::config_args::ConfigFile;
 use super::json;
 use super::keys::span;
-use super::replicas::{Against, Replica, Time, Told};
+use super::replicas::{Asking, Replica, Time, Told};
 use crate::authid::ServiceId;
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::legacy::Version;
 use anyhow::bail;
-use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -17,17 +15,6 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   authseal legacy
   authseal legacy --against http://10.0.0.5:9464 http://10.0.0.6:9464";
-
-#[derive(Args)]
-pub(super) struct Legacy {
-    #[command(flatten)]
-    config: ConfigFile,
-    #[command(flatten)]
-    against: Against,
-    /// Output as a JSON object
-    #[arg(long)]
-    json: bool,
-}
 
 /// The body of `GET /legacy`; what else it may hold is not looked at.
 #[derive(Deserialize)]
@@ -96,12 +83,12 @@ struct Report<'a> {
     errors: Vec<String>,
 }
 
-pub(super) fn legacy(legacy: &Legacy) -> anyhow::Result<()> {
+pub(super) fn legacy(asking: &Asking) -> anyhow::Result<()> {
     let advice = "nobody was asked; name the replicas' admin listeners with `--against URL…`";
-    let replicas: Vec<Replica<Answer>> = legacy.against.ask_some(&legacy.config, advice)?;
+    let replicas: Vec<Replica<Answer>> = asking.ask(advice)?;
     let report = report(&replicas);
     let silent = report.errors.len();
-    if legacy.json {
+    if asking.json {
         json::print(&report)?;
     } else {
         print(&report, &replicas);

@@ -105,13 +105,13 @@ enum Command {
     Denylist(denylist::Command),
     /// Say how many logins use which app registration at a provider, as running servers have seen
     #[command(after_help = apps::EXAMPLES)]
-    Apps(apps::Apps),
+    Apps(replicas::Asking),
     /// Say how many AuthIDs of duplicati/oauth-server still come, as running servers have seen
     #[command(after_help = legacy::EXAMPLES)]
-    Legacy(legacy::Legacy),
+    Legacy(replicas::Asking),
     /// Say how running servers do: version, keys, store, providers, what ends soon, the last errors
     #[command(after_help = status::EXAMPLES)]
-    Status(status::Status),
+    Status(replicas::Asking),
     /// Print what somebody who helps has to know of this server, without secrets
     #[command(after_help = support_bundle::EXAMPLES)]
     SupportBundle(support_bundle::SupportBundle),
@@ -185,9 +185,9 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => keys::run(&command),
         Command::Authid(command) => authid::run(&command),
         Command::Denylist(command) => denylist::run(&command),
-        Command::Apps(apps) => apps::apps(&apps),
-        Command::Legacy(legacy) => legacy::legacy(&legacy),
-        Command::Status(status) => status::status(&status),
+        Command::Apps(asking) => apps::apps(&asking),
+        Command::Legacy(asking) => legacy::legacy(&asking),
+        Command::Status(asking) => status::status(&asking),
         Command::SupportBundle(bundle) => support_bundle::support_bundle(&bundle),
         Command::Access(command) => password::run(&command),
         Command::Healthcheck(healthcheck) => healthcheck::healthcheck(&healthcheck),

@@ -50,7 +50,7 @@ fn of_visit(visit: &Probe) -> Finding {
     match &visit.outcome {
         Ok(_) => Finding { about, state: State::Ok, says: None },
         Err(trouble) if visit.essential => Finding { about, state: State::Failed, says: Some(trouble.to_string()) },
-        Err(trouble @ (ProbeError::Document(_) | ProbeError::OtherAuth(_))) => {
+        Err(trouble @ (ProbeError::Document(_) | ProbeError::OtherAuth(_) | ProbeError::EarlierSecretRefused(..))) => {
             Finding { about, state: State::Warning, says: Some(trouble.to_string()) }
         }
         Err(trouble) => {

@@ -1,12 +1,10 @@
 //! `authseal status`: how running servers do, on one screen each, as their admin listeners say.
 
-use super::config_args::ConfigFile;
 use super::json;
 use super::keys::span;
-use super::replicas::{Against, Replica, Time, Told};
+use super::replicas::{Asking, Replica, Time, Told};
 use crate::clock::UnixTime;
 use anyhow::bail;
-use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -15,17 +13,6 @@ Examples:
   authseal status
   authseal status --json
   authseal status --against http://10.0.0.5:9464 http://10.0.0.6:9464";
-
-#[derive(Args)]
-pub(super) struct Status {
-    #[command(flatten)]
-    config: ConfigFile,
-    #[command(flatten)]
-    against: Against,
-    /// Output as a JSON list
-    #[arg(long)]
-    json: bool,
-}
 
 /// The body of `GET /status`. What another version leaves out is not shown.
 #[derive(Deserialize, Serialize)]
@@ -37,10 +24,10 @@ impl Told for Answer {
     const WHAT: &'static str = "how it does";
 }
 
-pub(super) fn status(status: &Status) -> anyhow::Result<()> {
+pub(super) fn status(asking: &Asking) -> anyhow::Result<()> {
     let advice = "nobody was asked: no server answers at `admin.listen`; or name admin listeners with `--against URL…`";
-    let replicas: Vec<Replica<Answer>> = status.against.ask_some(&status.config, advice)?;
-    if status.json {
+    let replicas: Vec<Replica<Answer>> = asking.ask(advice)?;
+    if asking.json {
         let one = |replica: &Replica<Answer>| match &replica.answer {
             Ok(answer) => json!({ "url": replica.url, "status": answer }),
             Err(error) => json!({ "url": replica.url, "error": error }),

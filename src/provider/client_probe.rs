@@ -37,6 +37,7 @@ impl ProviderClient {
             let one = client.with_secret(at);
             match self.probe_secret((provider, &one), metadata, url, redirect_uri, deadline).await {
                 trouble @ Some((_, ProbeError::ClientRefused(..))) => refused = trouble,
+                None if at > 0 => return Some((false, ProbeError::EarlierSecretRefused(client.id.clone(), at + 1))),
                 other => return other,
             }
         }

@@ -56,6 +56,11 @@ pub enum ProbeError {
     NoTokenEndpoint(String),
     #[error("refuses the client {0} (its secret sent as: {1}); is the secret right, and not too old?")]
     ClientRefused(String, String),
+    #[error(
+        "refuses the client {0} with what stands before number {1} in its `secrets`; take that out if it is an old one, or \
+        wait until it is in force"
+    )]
+    EarlierSecretRefused(String, usize),
     #[error("takes the client's secret as `client_auth = \"{0}\"`; set that, or the first login after a start fails")]
     OtherAuth(&'static str),
 }

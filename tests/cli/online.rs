@@ -31,9 +31,12 @@ impl Host {
                 }
                 let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
                 let asked = lines.next().unwrap_or_default();
-                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                // The client `1` with a secret like `old`.
+                let is_old = lines.take_while(|line| !line.is_empty()).filter(|line| line.contains(" Basic MTpvbG"));
+                let is_old = is_old.count() > 0;
                 let (status, body) = match asked.as_str() {
                     "GET /.well-known/openid-configuration HTTP/1.1" => ("200 OK", document.as_str()),
+                    "POST /token HTTP/1.1" if is_old => ("401 Unauthorized", "{\"error\":\"invalid_client\"}"),
                     "POST /token HTTP/1.1" => ("400 Bad Request", "{\"error\":\"invalid_grant\"}"),
                     _ => ("404 Not Found", ""),
                 };
@@ -69,9 +72,13 @@ fn check(facts: &str, more: &[&str]) -> Done {
 }
 
 fn check_with(store: &str, facts: &str, more: &[&str]) -> Done {
+    check_client(store, facts, "", more)
+}
+
+fn check_client(store: &str, facts: &str, client: &str, more: &[&str]) -> Done {
     let text = format!(
         "{GOOD}state.store = \"{store}\"\n[providers.p]\nrotation = \"none\"\n{facts}\n\
-         [services.s]\nprovider = \"p\"\nscopes = [\"files\"]\n[clients.p]\nid = \"1\"\n"
+         [services.s]\nprovider = \"p\"\nscopes = [\"files\"]\n[clients.p]\nid = \"1\"\n{client}\n"
     );
     let folder = ready(GOOD);
     fs::write(folder.path().join("authseal.toml"), text).unwrap();
@@ -206,6 +213,24 @@ fn a_token_address_that_is_none_and_variables_that_are_not_read_are_told() {
         );
         assert!(!said.contains("hidden") && !check(name, "").contains(name), "{said}");
     }
+}
+
+#[test]
+fn a_secret_that_is_refused_before_one_that_is_taken_is_warned_of() {
+    let host = Host::plain("");
+    let facts = format!("{}\nclient_auth = \"basic\"", endpoints(&host.url, &host.url));
+    let check = |secrets: &str| check_client("memory", &facts, &format!("secrets = {secrets}"), &[]);
+    let token = format!("p {}/token", host.url);
+    let refused = "refuses the client 1 with what stands before number";
+    says(&check(r#"["old", "new"]"#), 0, &format!("{token}: warning, {refused} 2 in its `secrets`; take that out"));
+    says(&check(r#"["old", "older", "new"]"#), 0, &format!("{token}: warning, {refused} 3"));
+    says(
+        &check(r#"["old", "older"]"#),
+        1,
+        &format!("{token}: failed, refuses the client 1 (its secret sent as: basic)"),
+    );
+    let good = check(r#"["new", "old"]"#);
+    assert!(good.code == 0 && !good.out.contains("refuses"), "{good:?}");
 }
 
 #[test]

@@ -38,6 +38,18 @@ pub(super) struct Against {
     urls: Vec<Url>,
 }
 
+/// The arguments of a command that tells what replicas answer.
+#[derive(Args)]
+pub(super) struct Asking {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    against: Against,
+    /// Output as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// A replica, and what it said or why it said nothing.
 pub(super) struct Replica<A = ReplicaKeyring> {
     pub(super) url: String,
@@ -68,13 +80,15 @@ impl Against {
         });
         Ok(replicas)
     }
+}
 
-    /// The same for a command that needs their answers; a configuration, which knows the server of this machine, is not
+impl Asking {
+    /// Asks, and has at least one answer or failure; a configuration, which knows the server of this machine, is not
     /// needed where replicas are named. `advice` is for whoever asked nobody.
-    pub(super) fn ask_some<A: Told>(&self, config: &ConfigFile, advice: &str) -> anyhow::Result<Vec<Replica<A>>> {
-        let own = config.load().map(|config| own_listener(&config));
-        let own = if self.is_named() { own.unwrap_or_default() } else { own? };
-        let replicas = self.ask(own.as_ref())?;
+    pub(super) fn ask<A: Told>(&self, advice: &str) -> anyhow::Result<Vec<Replica<A>>> {
+        let own = self.config.load().map(|config| own_listener(&config));
+        let own = if self.against.is_named() { own.unwrap_or_default() } else { own? };
+        let replicas = self.against.ask(own.as_ref())?;
         if replicas.is_empty() { Err(UsageError(advice.to_owned()).into()) } else { Ok(replicas) }
     }
 }
