@@ -3,7 +3,7 @@
 
 use crate::keyring_file::key;
 use crate::reload::{authid, refresh, under_load, with_provider_of};
-use crate::{GOOD, Served, ready, run};
+use crate::{GOOD, Served, authseal, ready, run};
 use rustix::process::Signal;
 use serde_json::json;
 use std::cell::Cell;
@@ -112,6 +112,33 @@ fn variables_are_those_of_the_start_and_the_files_that_they_name_are_read_again(
     let line = served.logged("configuration not reloaded; the one loaded before stays in force");
     let faults = line["faults"].to_string();
     assert!(faults.contains("clients.google.secret_file (in AUTHSEAL_CLIENTS__GOOGLE__SECRET_FILE)"), "{faults}");
+}
+
+#[test]
+fn the_settings_of_an_oauth_server_are_read_again_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (secrets, keys) = (folder.path().join("secrets.json"), folder.path().join("keys.toml"));
+    assert_eq!(run(folder.path(), &["keys", "new", "keys.toml"]).code, 0);
+    let write = |id: &str, secret: &str| {
+        let text = json!({ "BOX_CLIENT_ID": id, "BOX_CLIENT_SECRET": secret }).to_string();
+        fs::write(&secrets, text).unwrap();
+    };
+    write("boxid", "first");
+    let its = ["run", "--hostname", "oauth.example.com", "--listen-urls", "http://127.0.0.1:0", "--services", "box"];
+    let words = [&["serve", "--oauth-server-env", "--"], its.as_slice()].concat();
+    let served = Served::by(authseal(folder.path(), &words).env("Secrets", &secrets));
+    write("boxid", "second");
+    served.signal(Signal::HUP);
+    assert_eq!(served.logged("configuration reloaded")["changed"], json!(["clients.box.secret"]));
+    fs::write(&secrets, "{").unwrap();
+    served.signal(Signal::HUP);
+    let line = served.logged("configuration not reloaded; the one loaded before stays in force");
+    assert!(line["faults"].to_string().contains("SECRETS: line 1, column 1"), "{line}");
+    write("boxid", "second");
+    fs::remove_file(keys).unwrap();
+    served.signal(Signal::HUP);
+    let line = served.logged("configuration not reloaded; the one loaded before stays in force");
+    assert!(line["faults"].to_string().contains("there is no keyring"), "{line}");
 }
 
 #[test]
