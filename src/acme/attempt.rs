@@ -28,6 +28,11 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// One that went well.
+    pub(super) fn done(now: UnixTime) -> Self {
+        Self { tried: Some(now), ..Self::default() }
+    }
+
     /// One more, which failed.
     pub(super) fn failed(&self, now: UnixTime, fault: String, not_before: Option<UnixTime>) -> Self {
         let failures = self.failures.saturating_add(1);

@@ -77,7 +77,9 @@ impl Cache {
     /// When the next certificate is to be ordered: at two thirds of the life of this one or somewhat before, each at a
     /// time of its own. At once if it is not for all names, or came from another authority.
     pub(super) fn due(&self) -> UnixTime {
-        let (Ok((pair, _)), Ok(text)) = (Pair::read(&self.files), fs::read_to_string(&self.files.cert)) else { return 0 };
+        let (Ok((pair, _)), Ok(text)) = (Pair::read(&self.files), fs::read_to_string(&self.files.cert)) else {
+            return 0;
+        };
         let from = text.lines().next().and_then(|line| line.strip_prefix(FROM));
         if from != Some(&self.directory) || !self.is_for_all(&pair) {
             return 0;
@@ -103,7 +105,9 @@ impl Cache {
         self.put("certificate.pem", &format!("{FROM}{}\n{pem}", self.directory))?;
         match renewal(&pair) > now {
             true => Ok(()),
-            false => Err(Fault::Unfit(format!("it is to be renewed at once; is this machine's clock right? It ends {ends}"))),
+            false => {
+                Err(Fault::Unfit(format!("it is to be renewed at once; is this machine's clock right? It ends {ends}")))
+            }
         }
     }
 

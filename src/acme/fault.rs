@@ -62,7 +62,10 @@ impl Fault {
         let said = said.chars().filter(|char| !char.is_control()).take(MAX_SAID).collect();
         match kind {
             "rateLimited" => Self::RateLimited(said),
-            "accountDoesNotExist" | "externalAccountRequired" | "invalidContact" | "unsupportedContact"
+            "accountDoesNotExist"
+            | "externalAccountRequired"
+            | "invalidContact"
+            | "unsupportedContact"
             | "userActionRequired" => Self::Account(said),
             "caa" | "connection" | "dns" | "incorrectResponse" | "tls" | "unauthorized" => Self::Name(said),
             "badNonce" | "serverInternal" => Self::Unreachable(said),

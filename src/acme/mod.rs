@@ -174,7 +174,7 @@ impl Acme {
                 *again = true;
                 self.meter.acme_order("issued");
                 tracing::info!(domains = ?self.settings.domains, "certificate issued");
-                let done = Attempt { tried: Some(self.clock.now()), ..Attempt::default() };
+                let done = Attempt::done(self.clock.now());
                 if let Err(fault) = self.cache.put_attempt(&done) {
                     tracing::error!(%fault, "how the order of a certificate went could not be written down");
                 }

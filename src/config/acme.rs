@@ -74,7 +74,10 @@ fn directory(text: &str) -> Result<String, String> {
 fn contact(text: String) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+".contains(&byte);
     let is_mail = text.split_once('@').is_some_and(|(name, host)| {
-        !name.is_empty() && name.bytes().all(plain) && host.contains('.') && matches!(Host::parse(host), Ok(Host::Domain(_)))
+        !name.is_empty()
+            && name.bytes().all(plain)
+            && host.contains('.')
+            && matches!(Host::parse(host), Ok(Host::Domain(_)))
     });
     match is_mail {
         true => Ok(text),

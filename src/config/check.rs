@@ -61,7 +61,10 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     let export = keys.export(raw.legacy.export_url, raw.legacy.export_key, store.is_durable());
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], raw.acme_challenge_dir);
     if acme.is_some() && acme_challenge_dir.is_some() {
-        keys.fault(&["acme_challenge_dir"], "is for another ACME client, and `[acme]` makes this server its own; keep one");
+        keys.fault(
+            &["acme_challenge_dir"],
+            "is for another ACME client, and `[acme]` makes this server its own; keep one",
+        );
     }
     let acme_challenge_dir = acme_challenge_dir.or_else(|| acme.as_ref().map(AcmeSettings::challenges));
     let templates_dir = keys.folder(&["templates_dir"], raw.templates_dir);

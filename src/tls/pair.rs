@@ -148,9 +148,7 @@ fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
     match PrivateKeyDer::from_pem_slice(text) {
         Ok(key) => Ok(key),
         Err(_) if locked => Err(Fault::Locked),
-        Err(pem::Error::NoItemsFound) if CertificateDer::from_pem_slice(text).is_ok() => {
-            Err(Fault::CertificateInstead)
-        }
+        Err(pem::Error::NoItemsFound) if CertificateDer::from_pem_slice(text).is_ok() => Err(Fault::CertificateInstead),
         Err(pem::Error::NoItemsFound) => Err(Fault::NoKey),
         // The error would quote the file.
         Err(_) => Err(Fault::Damaged),
