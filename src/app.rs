@@ -1,6 +1,7 @@
 //! The composition root: a checked [`Config`] becomes the modules of a server, each wired once. What only one of them
 //! asks for passes through whole, as [`HttpSettings`] does; where to listen is left to the server.
 
+mod certificate;
 mod live;
 mod status;
 mod tend;
@@ -8,6 +9,7 @@ mod tend;
 pub use live::{LiveApp, Load, Outcome, Verdict};
 pub use status::Status;
 
+use crate::acme::Acme;
 use crate::clock::Clock;
 use crate::config::{Config, Delivery, HttpSettings, KeyringSource, Keys};
 use crate::denylist::Denylist;
@@ -25,6 +27,8 @@ use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
 use crate::tokens::{Settings, TokenService};
 use crate::watch::Watch;
+use certificate::Certificate;
+use rustls::ServerConfig;
 use secrecy::ExposeSecret;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +47,7 @@ pub struct App {
     replication: Arc<Replication>,
     password: Option<Arc<SharedPassword>>,
     certificate: Option<Arc<LiveCertificate>>,
+    acme: Option<Arc<Acme>>,
     providers: Arc<ProviderClient>,
     pages: Arc<Pages>,
     watch: Arc<Watch>,
@@ -67,7 +72,7 @@ impl App {
     /// # Errors
     /// All files that are missing or faulty.
     pub fn build(config: Config, public_url: Url, clock: Clock) -> Result<Self, StartupError> {
-        Self::with_store(Store::open, config.replicas.clone(), config, public_url, clock)
+        Self::with_store(Store::open, config.replicas.clone(), false, config, public_url, clock)
     }
 
     /// The same for a look at it, which may be root's: what the server would make is not made.
@@ -75,12 +80,13 @@ impl App {
     /// # Errors
     /// As [`App::build`].
     pub fn examine(config: Config, public_url: Url, clock: Clock) -> Result<Self, StartupError> {
-        Self::with_store(Store::attach, Replicas::default(), config, public_url, clock)
+        Self::with_store(Store::attach, Replicas::default(), true, config, public_url, clock)
     }
 
     fn with_store(
         open: fn(&StorePlace, Clock) -> Result<Store, StoreError>,
         replicas: Replicas,
+        examine: bool,
         config: Config,
         public_url: Url,
         clock: Clock,
@@ -96,13 +102,11 @@ impl App {
         let denylist = collect(&mut faults, Denylist::open(&config.denylist));
         let pages = collect(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
         let meter = Meter::new(clock.clone(), config.names());
+        let certificate = collect(&mut faults, Certificate::open(&config, &public_url, examine, &clock, &meter));
         let providers =
             collect(&mut faults, ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
         let own_origin = collect(&mut faults, Origin::parse(public_url.as_str()).ok_or("`public_url` is too long"));
         let password = collect(&mut faults, config.access_password_file.map(PasswordFile::open).transpose());
-        let host = public_url.host().map(|host| host.to_owned());
-        let certificate = config.tls.zip(host).map(|(files, host)| LiveCertificate::open(files, host, clock.clone()));
-        let certificate = collect(&mut faults, certificate.transpose());
         let store = collect(&mut faults, open(&config.store, clock.clone()).map(|store| store.counted(meter.clone())));
         let (
             Some(keyring),
@@ -121,7 +125,7 @@ impl App {
         let denylist = Arc::new(denylist);
         let providers = Arc::new(providers);
         let shared = password.map(|password| Arc::new(SharedPassword::new(password, keyring.clone(), clock.clone())));
-        let certificate = certificate.map(Arc::new);
+        let Certificate { live: certificate, acme } = certificate;
         let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
         let files = [
             keyring.follow(),
@@ -135,6 +139,7 @@ impl App {
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
         tokio::spawn(tend::tend(Arc::downgrade(&store)));
+        acme.iter().for_each(Acme::start);
         let replication = Replication::start(
             &replicas,
             keyring.clone(),
@@ -161,6 +166,7 @@ impl App {
                 store.clone(),
                 replication.clone(),
                 certificate.clone(),
+                acme.clone(),
                 shared.as_ref().map(|shared| shared.load_status().clone()),
                 meter.clone(),
             )),
@@ -171,6 +177,7 @@ impl App {
             replication,
             password: shared,
             certificate,
+            acme,
             pages: Arc::new(pages),
             providers,
             watch: Arc::new(watch),
@@ -276,6 +283,18 @@ impl App {
     /// What the public listeners speak TLS with; plain http without it.
     pub fn certificate(&self) -> Option<&Arc<LiveCertificate>> {
         self.certificate.as_ref()
+    }
+
+    /// How they speak it.
+    ///
+    /// # Errors
+    /// As for [`LiveCertificate::server_config`].
+    pub fn tls(&self) -> Result<Option<ServerConfig>, rustls::Error> {
+        let config = |certificate: &Arc<LiveCertificate>| match &self.acme {
+            Some(acme) => acme.server_config(certificate),
+            None => certificate.server_config(),
+        };
+        self.certificate.as_ref().map(config).transpose()
     }
 
     /// How requests are read and answered.

@@ -1,6 +1,7 @@
 //! How this process does: what of its files is in force, how its store answers, whether it is about to end. For those
 //! who run it; nothing here is secret, and no provider is ever asked.
 
+use crate::acme::{Acme, AcmeView};
 use crate::clock::rfc3339;
 use crate::denylist::Denylist;
 use crate::keyring_file::LiveKeyring;
@@ -20,6 +21,7 @@ pub struct Health {
     store: Arc<Store>,
     replication: Arc<Replication>,
     certificate: Option<Arc<LiveCertificate>>,
+    acme: Option<Arc<Acme>>,
     password: Option<Arc<LoadStatus>>,
     configuration: LoadStatus,
     meter: Meter,
@@ -44,6 +46,9 @@ pub struct Readiness {
     /// Certificate and key, where this server speaks TLS itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Reading>,
+    /// How the orders of that certificate go, where this server has it issued itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<AcmeView>,
     /// The file of the shared password, where one is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<Reading>,
@@ -132,6 +137,7 @@ impl Health {
         store: Arc<Store>,
         replication: Arc<Replication>,
         certificate: Option<Arc<LiveCertificate>>,
+        acme: Option<Arc<Acme>>,
         password: Option<Arc<LoadStatus>>,
         meter: Meter,
     ) -> Self {
@@ -141,6 +147,7 @@ impl Health {
             store,
             replication,
             certificate,
+            acme,
             password,
             configuration: LoadStatus::begun(false),
             meter,
@@ -176,6 +183,7 @@ impl Health {
             keyring: reading(Some(self.keyring.load().entries().count()), self.keyring.load_status()),
             denylist: reading(Some(self.denylist.count()), self.denylist.load_status()),
             certificate: self.certificate.as_ref().map(|certificate| reading(None, certificate.load_status())),
+            acme: self.acme.as_ref().map(|acme| acme.view()),
             password: self.password.as_ref().map(|load_status| reading(None, load_status)),
             store: StoreState {
                 durable: self.store.is_durable(),

@@ -19,6 +19,7 @@ pub mod provider;
 pub mod legacy;
 pub mod keyring_file;
 pub mod tls;
+pub mod acme;
 pub mod denylist;
 pub mod store;
 pub mod replication;

@@ -85,6 +85,10 @@ fn screen(said: &Map<String, Value>) -> Vec<String> {
     if let Some(end) = at("/certificate_ends") {
         line("certificate", format!("{}; {}", ahead(end), file("certificate")));
     }
+    if let Some(next) = at("/readiness/acme/next_attempt") {
+        let failed = at("/readiness/acme/fault").map(|fault| format!("; FAILED: {}", shown(fault)));
+        line("acme", format!("next order {}{}", shown(next), failed.unwrap_or_default()));
+    }
     if at("/readiness/password").is_some() {
         line("password", file("password"));
     }

@@ -5,12 +5,14 @@ use super::error::ConfigErrors;
 use super::layers::Layers;
 use super::raw::{self, RawConfig};
 use super::{Config, Delivery, HttpSettings, KeyringSource, Keys, Log};
+use crate::acme::AcmeSettings;
 use crate::keyring_file;
 use crate::legacy::{Accepted, Export};
 use crate::net::{Origin, names_loopback};
 use crate::provider::Catalogue;
 use crate::replication::Replicas;
 use crate::store::StorePlace;
+use crate::watch::directory;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,14 +23,18 @@ use url::Url;
 pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErrors) -> Config {
     let mut keys = Checker { layers, faults };
     let public_url = keys.parse_key(&["public_url"], raw.public_url, |text| public_url(&text));
-    let (listeners, tls) = keys.listeners(raw.listen, raw.tls, raw.admin, &raw.server, public_url.as_ref());
+    let over_http = !raw.tls.redirect_listen.is_empty();
+    let has_acme = raw.acme.contact.is_some();
+    let (listeners, tls) = keys.listeners(raw.listen, raw.tls, raw.admin, &raw.server, public_url.as_ref(), has_acme);
     let rates = keys.rates(&raw.limits);
     let patience = keys.patience(&raw.refresh);
     let brake = keys.brake(&raw.refresh);
     let trusted_proxies = keys.trusted_proxies(raw.server.trusted_proxies);
     let keyring = keys.keyring(raw.keyring);
     let beside_file = layers.file.as_deref().and_then(Path::parent).unwrap_or(layers.working_dir());
-    let denylist = keys.path(&["denylist", "file"], raw.denylist.file);
+    let denylist = keys.path(&["denylist", "file"], raw.denylist.file).unwrap_or_else(|| beside_file.join("denylist"));
+    let acme = keys.acme(raw.acme, public_url.as_ref(), directory(&denylist), over_http);
+    let tls = tls.or_else(|| acme.as_ref().map(AcmeSettings::files));
     let access_password_file = keys.path(&["access", "password_file"], raw.access.password_file);
     let ca_file = keys.path(&["state", "ca_file"], raw.state.ca_file);
     let wait =
@@ -54,6 +60,13 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
     let v1_dir = keys.folder(&["legacy", "v1_dir"], raw.legacy.v1_dir);
     let export = keys.export(raw.legacy.export_url, raw.legacy.export_key, store.is_durable());
     let acme_challenge_dir = keys.folder(&["acme_challenge_dir"], raw.acme_challenge_dir);
+    if acme.is_some() && acme_challenge_dir.is_some() {
+        keys.fault(
+            &["acme_challenge_dir"],
+            "is for another ACME client, and `[acme]` makes this server its own; keep one",
+        );
+    }
+    let acme_challenge_dir = acme_challenge_dir.or_else(|| acme.as_ref().map(AcmeSettings::challenges));
     let templates_dir = keys.folder(&["templates_dir"], raw.templates_dir);
     let catalogue = Catalogue::build(raw.providers, raw.services, raw.clients, store.is_durable());
     let catalogue = catalogue.unwrap_or_else(|sentences| {
@@ -70,9 +83,10 @@ pub(super) fn check(mut raw: RawConfig, layers: &Layers, faults: &mut ConfigErro
         public_url,
         listeners,
         tls,
+        acme,
         http: HttpSettings { trusted_proxies, allow_query_authid: raw.refresh.allow_query_authid, acme_challenge_dir },
         keyring: keyring.unwrap_or_else(|| KeyringSource::File(beside_file.join("keys.toml"))),
-        denylist: denylist.unwrap_or_else(|| beside_file.join("denylist")),
+        denylist,
         create_denylist: raw.denylist.create,
         replicas,
         access_password_file,

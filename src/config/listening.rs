@@ -32,7 +32,7 @@ pub struct Listeners {
 }
 
 impl Checker<'_> {
-    /// All listeners, and the certificate of the public ones.
+    /// All listeners, and the certificate of the public ones; `acme`: whether it is issued to this server itself.
     pub(super) fn listeners(
         &mut self,
         public: Vec<String>,
@@ -40,12 +40,13 @@ impl Checker<'_> {
         admin: raw::Admin,
         server: &raw::Server,
         public_url: Option<&Url>,
+        acme: bool,
     ) -> (Listeners, Option<PairFiles>) {
         let public = self.listen(&["listen"], &public, &[]);
         if public.is_empty() {
             self.faults.missing("listen", "name at least one address, like 127.0.0.1:8080");
         }
-        let pair = self.tls(&tls, public_url);
+        let pair = self.tls(&tls, public_url, acme);
         let redirect = self.listen(&["tls", "redirect_listen"], &tls.redirect_listen, &public);
         let taken = [public.as_slice(), &redirect].concat();
         let operators = self.listen(&["admin", "listen"], &admin.listen, &taken);
@@ -82,18 +83,24 @@ impl Checker<'_> {
     }
 
     /// The files of `[tls]`; none where there is no such table.
-    fn tls(&mut self, tls: &raw::Tls, public_url: Option<&Url>) -> Option<PairFiles> {
+    fn tls(&mut self, tls: &raw::Tls, public_url: Option<&Url>, acme: bool) -> Option<PairFiles> {
         let cert = self.path(&["tls", "cert_file"], tls.cert_file.clone());
         let key = self.path(&["tls", "key_file"], tls.key_file.clone());
+        if acme {
+            if cert.is_some() || key.is_some() {
+                self.fault(&["tls"], "names a certificate, and `[acme]` has one issued; keep one of the two");
+            }
+            return None;
+        }
         let (present, absent) = match (cert, key) {
             (Some(cert), Some(key)) => {
                 if public_url.is_some_and(|url| url.scheme() != "https") {
                     self.fault(&["tls"], "makes this server speak https, so `public_url` must begin with `https://`");
                 }
-                return Some(PairFiles { cert, key });
+                return Some(PairFiles { cert, key, acme });
             }
             (None, None) if tls.redirect_listen.is_empty() => return None,
-            (None, None) => ("redirect_listen", "cert_file` and `tls.key_file"),
+            (None, None) => ("redirect_listen", "cert_file` and `tls.key_file`, or of `acme.contact"),
             (Some(_), None) => ("cert_file", "key_file"),
             (None, Some(_)) => ("key_file", "cert_file"),
         };
@@ -116,7 +123,7 @@ fn connections(number: u64) -> Result<u64, String> {
     }
 }
 
-fn host_name(text: &str) -> Result<String, String> {
+pub(super) fn host_name(text: &str) -> Result<String, String> {
     match Host::parse(text) {
         Ok(Host::Domain(name)) => Ok(name),
         Ok(_) => Err("is an address, and those need not be listed; leave it out".to_owned()),

@@ -5,6 +5,7 @@
 //! continues, so that an operator sees all errors at once. No error's text holds a configured value: it may be a
 //! secret. Nothing here reads the process's environment but [`Sources::of_process`].
 
+mod acme;
 mod changes;
 mod check;
 mod credentials;
@@ -40,6 +41,7 @@ pub use show::{Shown, keys_of, show};
 pub use site::{Contact, Site};
 pub use sources::{FILE_LIMIT, Sources};
 
+use crate::acme::AcmeSettings;
 use crate::clock::UnixTime;
 use crate::legacy::Accepted;
 use crate::meter::Names;
@@ -77,6 +79,8 @@ pub struct Config {
     pub listeners: Listeners,
     /// The certificate that the public listeners speak TLS with; plain http without it.
     pub tls: Option<PairFiles>,
+    /// How this server has that certificate issued, where it does.
+    pub acme: Option<AcmeSettings>,
     /// How requests are read and answered.
     pub http: HttpSettings,
     /// Where the keyring is.

@@ -13,6 +13,7 @@ pub(super) struct RawConfig {
     pub(super) public_url: Option<String>,
     pub(super) listen: Vec<String>,
     pub(super) tls: Tls,
+    pub(super) acme: Acme,
     pub(super) server: Server,
     pub(super) admin: Admin,
     pub(super) keyring: Keyring,
@@ -40,6 +41,16 @@ pub(super) struct Tls {
     pub(super) cert_file: Option<String>,
     pub(super) key_file: Option<String>,
     pub(super) redirect_listen: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Acme {
+    pub(super) contact: Option<String>,
+    pub(super) domains: Vec<String>,
+    pub(super) directory: Option<String>,
+    pub(super) cache: Option<String>,
+    pub(super) ca_file: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

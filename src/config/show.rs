@@ -56,8 +56,11 @@ pub fn show(sources: &Sources) -> Result<Vec<Shown>, ConfigErrors> {
         origin: "built in".to_owned(),
         is_built_in_fact: false,
     };
-    for place in
-        keyring.map(|path| ("keyring.file", path.as_path())).into_iter().chain([("denylist.file", &*config.denylist)])
+    for place in keyring
+        .map(|path| ("keyring.file", path.as_path()))
+        .into_iter()
+        .chain([("denylist.file", &*config.denylist)])
+        .chain(config.acme.as_ref().map(|acme| ("acme.cache", &*acme.cache)))
     {
         if !shown.iter().any(|other| other.key == place.0) {
             shown.push(beside(place));

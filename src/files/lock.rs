@@ -31,6 +31,14 @@ impl Place {
         self.lock_within(PATIENCE)
     }
 
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// As for [`Place::lock`]; [`io::ErrorKind::TimedOut`] while another process has it.
+    pub fn lock_now(&self) -> io::Result<File> {
+        self.lock_within(Duration::ZERO)
+    }
+
     fn lock_within(&self, patience: Duration) -> io::Result<File> {
         let like = self.open(OFlags::PATH)?.metadata()?;
         let mut name = self.name().to_owned();

@@ -141,6 +141,16 @@ pub(super) const CERTIFICATE_EXPIRES: Metric = gauge(
     &[],
     "When the certificate in force ends, where this server speaks TLS itself.",
 );
+pub(super) const ACME_ORDERS: Metric = counter(
+    "authseal_acme_orders_total",
+    &[outcome(&words::ACME_ORDERS)],
+    "Orders of certificates, where this server has them issued itself, by how they ended.",
+);
+pub(super) const ACME_NEXT: Metric = gauge(
+    "authseal_acme_next_attempt_timestamp_seconds",
+    &[],
+    "When a certificate will be ordered next, where this server has them issued itself.",
+);
 pub(super) const SECRET_EXPIRES: Metric = gauge(
     "authseal_client_secret_expires_timestamp_seconds",
     &[elsewhere("client")],
@@ -234,7 +244,7 @@ pub(super) const MAX_FDS: Metric = gauge("process_max_fds", &[], "How many file 
 pub(super) const THREADS: Metric = gauge("process_threads", &[], "Threads of this process.");
 
 /// All metrics.
-pub const METRICS: [&Metric; 59] = [
+pub const METRICS: [&Metric; 61] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
@@ -264,6 +274,8 @@ pub const METRICS: [&Metric; 59] = [
     &DENYLIST_FAILED,
     &SECRET_EXPIRES,
     &CERTIFICATE_EXPIRES,
+    &ACME_ORDERS,
+    &ACME_NEXT,
     &CERTIFICATE_LOADED,
     &CERTIFICATE_FAILED,
     &PASSWORD_LOADED,

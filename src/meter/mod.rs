@@ -205,6 +205,16 @@ impl Meter {
         self.set(&list::CERTIFICATE_EXPIRES, &[], seconds(ends));
     }
 
+    /// An order of a certificate ended.
+    pub fn acme_order(&self, outcome: &'static str) {
+        self.count(&list::ACME_ORDERS, &[outcome]);
+    }
+
+    /// When a certificate will be ordered next.
+    pub fn acme_next(&self, next: UnixTime) {
+        self.set(&list::ACME_NEXT, &[], seconds(next));
+    }
+
     /// When what is in force of a file was read, whether it could be read since, and when it was last looked at.
     pub fn file(&self, file: &File, loaded: UnixTime, failed: bool, looked_at: Option<UnixTime>) {
         self.set(file.loaded, &[], seconds(loaded));

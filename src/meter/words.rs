@@ -35,6 +35,10 @@ const REFUSED: [&str; 18] = [
     "internal",
 ];
 
+/// How an order of a certificate ended.
+pub(super) const ACME_ORDERS: [&str; 8] =
+    ["issued", "unreachable", "account", "rate_limited", "name", "refused", "unfit", "cache"];
+
 /// What became of an AuthID that opened, each of which comes with an epoch and a service.
 pub(super) const OPENED: [&str; 21] = join(["cached", "fetched", "spare"], REFUSED);
 

@@ -59,7 +59,15 @@ impl Outbound {
     /// # Errors
     /// When these cannot be used.
     pub fn tls(&self) -> Result<rustls::ClientConfig, SetupError> {
-        trusting(self.ca_file.as_deref().into_iter())
+        self.tls_with(None)
+    }
+
+    /// The same, and those in one more file are trusted, too.
+    ///
+    /// # Errors
+    /// As for [`Outbound::tls`].
+    pub fn tls_with(&self, ca_file: Option<&Path>) -> Result<rustls::ClientConfig, SetupError> {
+        trusting(self.ca_file.as_deref().into_iter().chain(ca_file))
     }
 
     /// A hash of all that decides where calls go and who is trusted there: the proxy, and what is in the files with
@@ -86,7 +94,8 @@ impl Outbound {
         Ok(hash.finalize().into())
     }
 
-    pub(super) fn proxy_url(&self) -> Option<Url> {
+    /// The proxy that calls go through.
+    pub fn proxy_url(&self) -> Option<Url> {
         Url::parse(self.proxy.as_ref()?.expose_secret()).ok()
     }
 }

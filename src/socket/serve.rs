@@ -35,6 +35,8 @@ type Accepted = Either<TcpStream, UnixStream>;
 /// Plain, or with TLS.
 type Socket = Either<Accepted, Box<TlsStream<TcpStream>>>;
 
+/// The protocol that is spoken where TLS's ALPN has its say.
+const HTTP: &[u8] = b"http/1.1";
 /// How long what a client still sends is read after a response that did not wait for it, so that it comes to read that.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -68,10 +70,7 @@ where
     S::Service: 'static,
     B: MessageBody + 'static,
 {
-    let tls = tls.map(|mut tls| {
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        TlsAcceptor::from(Arc::new(tls))
-    });
+    let tls = tls.map(|tls| TlsAcceptor::from(Arc::new(tls)));
     let server = Server::build()
         .workers(workers)
         .max_concurrent_connections(crowd.max().div_ceil(workers))
@@ -143,6 +142,10 @@ async fn enter(
                 }
             });
             let stream = stream.map_err(DispatchError::Io)?;
+            if stream.get_ref().1.alpn_protocol().is_some_and(|protocol| protocol != HTTP) {
+                // The handshake was all there is to it: the authority of tls-alpn-01 (RFC 8737 section 3) looks at that.
+                return Err(DispatchError::Io(io::ErrorKind::ConnectionAborted.into()));
+            }
             place.enter(Phase::Opened);
             (Either::Right(Box::new(stream)), place)
         }

@@ -18,15 +18,15 @@ pub struct TlsFault {
 
 impl TlsFault {
     pub(super) fn of_cert(files: &PairFiles, fault: Fault) -> Self {
-        Self { key: "tls.cert_file", file: files.cert.clone(), fault }
+        Self { key: if files.acme { "acme.cache" } else { "tls.cert_file" }, file: files.cert.clone(), fault }
     }
 
     pub(super) fn of_key(files: &PairFiles, fault: Fault) -> Self {
-        Self { key: "tls.key_file", file: files.key.clone(), fault }
+        Self { key: if files.acme { "acme.cache" } else { "tls.key_file" }, file: files.key.clone(), fault }
     }
 
     /// Whether the file could not be read, so that nothing is known of its content.
-    pub(super) fn is_unread(&self) -> bool {
+    fn is_unread(&self) -> bool {
         match &self.fault {
             Fault::Missing => true,
             Fault::Unread(why) => why.may_pass(),
@@ -70,6 +70,13 @@ pub(super) enum Fault {
 /// All that is wrong, a line each.
 #[derive(Debug)]
 pub struct TlsFaults(pub(super) Vec<TlsFault>);
+
+impl TlsFaults {
+    /// Whether a file could not be read, so that nothing is known of its content.
+    pub fn are_unread(&self) -> bool {
+        self.0.iter().any(TlsFault::is_unread)
+    }
+}
 
 impl fmt::Display for TlsFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,4 +9,6 @@ pub struct PairFiles {
     pub cert: PathBuf,
     /// Its private key in PEM.
     pub key: PathBuf,
+    /// Whether this server has them issued itself, so that no key of the configuration names them.
+    pub acme: bool,
 }

@@ -2,8 +2,9 @@
 //! server runs.
 //!
 //! A pair that is faulty, or whose halves do not belong together, never replaces a good one; the error goes to the log.
-//! Open connections keep the certificate that they began with. Who issues certificates and renews them is left to ACME
-//! clients and users: they write two files, one after the other, and between the two there is a pair that does not fit.
+//! Open connections keep the certificate that they began with. Who issues certificates and renews them is left to
+//! [`crate::acme`], other ACME clients and users: those write two files, one after the other, and between the two there is
+//! a pair that does not fit.
 
 mod fault;
 mod files;
@@ -11,10 +12,10 @@ mod pair;
 
 pub use fault::{TlsFault, TlsFaults};
 pub use files::PairFiles;
+pub use pair::Pair;
 
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::watch::{FileStamp, Live, LoadStatus, Source, WatchedFile};
-use pair::Pair;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -60,14 +61,16 @@ impl LiveCertificate {
         Ok(Self { source, live })
     }
 
-    /// What rustls serves with: TLS 1.2 and 1.3, and for each new connection the pair in force.
+    /// What rustls serves HTTP/1.1 with: TLS 1.2 and 1.3, and for each new connection the pair in force.
     ///
     /// # Errors
     /// When rustls lacks what it needs for that; it does not.
     pub fn server_config(self: &Arc<Self>) -> Result<ServerConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        Ok(builder.with_no_client_auth().with_cert_resolver(self.clone()))
+        let mut config = builder.with_no_client_auth().with_cert_resolver(self.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
     }
 
     /// When the certificate in force ends.
@@ -96,9 +99,10 @@ impl PairSource {
         let (now, file) = (self.clock.now(), self.files.cert.display());
         let (begins, ends) = (rfc3339(pair.begins), rfc3339(pair.ends));
         let mut warnings = Vec::new();
+        let renew = if self.files.acme { "`authseal status` says how its renewal does" } else { "renew it" };
         if pair.ends <= now {
-            warnings.push(format!("the certificate {file} ended at {ends} and is refused by clients; renew it"));
-        } else if pair.ends - now < SOON {
+            warnings.push(format!("the certificate {file} ended at {ends} and is refused by clients; {renew}"));
+        } else if pair.ends - now < SOON && !self.files.acme {
             let days = (pair.ends - now) / DAY;
             warnings.push(format!("the certificate {file} ends at {ends}, in {days} days; renew it before"));
         }
@@ -134,11 +138,11 @@ impl Source for PairSource {
     }
 
     fn read(&self) -> Result<(Pair, Vec<FileStamp>), TlsFaults> {
-        Pair::read(&self.files).map(|(pair, stamps)| (pair, stamps.to_vec())).map_err(TlsFaults)
+        Pair::read(&self.files)
     }
 
     fn is_unread(faults: &TlsFaults) -> bool {
-        faults.0.iter().any(TlsFault::is_unread)
+        faults.are_unread()
     }
 
     fn loaded(&mut self, _: &Pair, pair: &Pair, _: &[FileStamp]) {

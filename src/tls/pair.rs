@@ -1,7 +1,7 @@
 //! A certificate chain and its key, as two files in PEM: read, checked against each other, and looked at for what an
 //! operator has to know. Browsers do the rest of the checking; what they would complain about is a warning here.
 
-use super::fault::{Fault, TlsFault};
+use super::fault::{Fault, TlsFault, TlsFaults};
 use super::files::PairFiles;
 use crate::clock::UnixTime;
 use crate::files::{self, Readers, Unread};
@@ -22,11 +22,16 @@ use zeroize::Zeroizing;
 /// The largest file, in bytes; a chain has some thousand.
 const MAX_LEN: u64 = 1024 * 1024;
 
+type Text = Zeroizing<Vec<u8>>;
+
 /// What of it is served, and what is known of its first certificate.
-pub(super) struct Pair {
-    pub(super) served: Arc<CertifiedKey>,
-    pub(super) begins: UnixTime,
-    pub(super) ends: UnixTime,
+pub struct Pair {
+    /// The chain and its key.
+    pub served: Arc<CertifiedKey>,
+    /// From when on it is valid.
+    pub begins: UnixTime,
+    /// When it ends.
+    pub ends: UnixTime,
     /// DNS names in lower case, the first label perhaps `*`.
     names: Vec<String>,
     addresses: Vec<IpAddr>,
@@ -36,18 +41,37 @@ pub(super) struct Pair {
 
 impl Pair {
     /// Reads both files; with their stamps, that of the certificate first.
-    pub(super) fn read(files: &PairFiles) -> Result<(Self, [FileStamp; 2]), Vec<TlsFault>> {
+    ///
+    /// # Errors
+    /// As for [`Pair::parse`], and when a file cannot be read.
+    pub fn read(files: &PairFiles) -> Result<(Self, Vec<FileStamp>), TlsFaults> {
+        let (cert, key) = (read(&files.cert, Readers::All), read(&files.key, Readers::Group));
+        let stamps = [&cert, &key].into_iter().flatten().map(|(_, stamp)| *stamp).collect();
+        let text = |read: Result<(Text, _), Fault>| read.map(|(text, _)| text);
+        Ok((Self::judge(files, text(cert), text(key)).map_err(TlsFaults)?, stamps))
+    }
+
+    /// The same of the text that would be in both files, if they were one.
+    ///
+    /// # Errors
+    /// When it is faulty, or its halves do not belong together.
+    pub fn parse(files: &PairFiles, text: &str) -> Result<Self, TlsFaults> {
+        let text = || Ok(Text::new(text.as_bytes().to_vec()));
+        Self::judge(files, text(), text()).map_err(TlsFaults)
+    }
+
+    fn judge(files: &PairFiles, cert: Result<Text, Fault>, key: Result<Text, Fault>) -> Result<Self, Vec<TlsFault>> {
         let of_cert = |fault| vec![TlsFault::of_cert(files, fault)];
-        let (chain, key) = match (chain(&files.cert), key(&files.key)) {
+        let combined = cert.as_ref().is_ok_and(|text| self::key(text).is_ok());
+        let (chain, key) = match (cert.and_then(|text| chain(&text)), key.and_then(|text| self::key(&text))) {
             (Ok(chain), Ok(key)) => (chain, key),
             (chain, key) => {
-                let combined = chain.is_ok() && self::key(&files.cert).is_ok();
+                let combined = combined && chain.is_ok();
                 let of_key = |fault| TlsFault::of_key(files, if combined { Fault::KeyInCert } else { fault });
                 let chain = chain.err().map(|fault| TlsFault::of_cert(files, fault));
                 return Err(chain.into_iter().chain(key.err().map(of_key)).collect());
             }
         };
-        let ((chain, cert_signature), (key, key_signature)) = (chain, key);
         let Ok(key) = ring::default_provider().key_provider.load_private_key(key) else {
             return Err(vec![TlsFault::of_key(files, Fault::BadKey)]);
         };
@@ -62,8 +86,7 @@ impl Pair {
             Err(_) => return Err(of_cert(Fault::BadCertificate)),
         }
         let served = Arc::new(CertifiedKey::new(chain, key));
-        let pair = Self::of(served).ok_or_else(|| of_cert(Fault::BadCertificate))?;
-        Ok((pair, [cert_signature, key_signature]))
+        Self::of(served).ok_or_else(|| of_cert(Fault::BadCertificate))
     }
 
     fn of(served: Arc<CertifiedKey>) -> Option<Self> {
@@ -84,7 +107,7 @@ impl Pair {
     }
 
     /// Whether browsers take it for this host (RFC 9525 section 6.3): `*` stands for one label.
-    pub(super) fn covers(&self, host: &Host<String>) -> bool {
+    pub fn covers(&self, host: &Host<String>) -> bool {
         match host {
             Host::Domain(host) => {
                 let parent = host.split_once('.').map(|(_, parent)| parent);
@@ -111,37 +134,33 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, FileStamp), Fault> {
-    let (text, stamp) = read(path, Readers::All)?;
-    let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(|_| Fault::Damaged)?;
+fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let chain = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>().map_err(|_| Fault::Damaged)?;
     match chain.is_empty() {
-        true if PrivateKeyDer::from_pem_slice(&text).is_ok() => Err(Fault::KeyInstead),
+        true if PrivateKeyDer::from_pem_slice(text).is_ok() => Err(Fault::KeyInstead),
         true => Err(Fault::NoCertificate),
-        false => Ok((chain, stamp)),
+        false => Ok(chain),
     }
 }
 
-fn key(path: &Path) -> Result<(PrivateKeyDer<'static>, FileStamp), Fault> {
-    let (text, stamp) = read(path, Readers::Group)?;
+fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
     let locked = text.windows(b"ENCRYPTED".len()).any(|words| words == b"ENCRYPTED");
-    match PrivateKeyDer::from_pem_slice(&text) {
-        Ok(key) => Ok((key, stamp)),
+    match PrivateKeyDer::from_pem_slice(text) {
+        Ok(key) => Ok(key),
         Err(_) if locked => Err(Fault::Locked),
-        Err(pem::Error::NoItemsFound) if CertificateDer::from_pem_slice(&text).is_ok() => {
-            Err(Fault::CertificateInstead)
-        }
+        Err(pem::Error::NoItemsFound) if CertificateDer::from_pem_slice(text).is_ok() => Err(Fault::CertificateInstead),
         Err(pem::Error::NoItemsFound) => Err(Fault::NoKey),
         // The error would quote the file.
         Err(_) => Err(Fault::Damaged),
     }
 }
 
-fn read(path: &Path, readers: Readers) -> Result<(Zeroizing<Vec<u8>>, FileStamp), Fault> {
+fn read(path: &Path, readers: Readers) -> Result<(Text, FileStamp), Fault> {
     let (bytes, metadata) = files::read(path, MAX_LEN, readers).map_err(|error| match error {
         Unread::Missing => Fault::Missing,
         error => Fault::Unread(error),
     })?;
     // Indented, as in the YAML that it was copied from, it would not be found.
     let lines: Vec<_> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
-    Ok((Zeroizing::new(lines.join(&b'\n')), FileStamp::new(&metadata)))
+    Ok((Text::new(lines.join(&b'\n')), FileStamp::new(&metadata)))
 }

@@ -28,7 +28,7 @@ impl Folder {
     }
 
     fn files(&self) -> PairFiles {
-        PairFiles { cert: self.0.path().join("cert.pem"), key: self.0.path().join("key.pem") }
+        PairFiles { cert: self.0.path().join("cert.pem"), key: self.0.path().join("key.pem"), acme: false }
     }
 
     fn put(&self, cert: impl AsRef<[u8]>, key: impl AsRef<[u8]>) {

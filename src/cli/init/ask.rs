@@ -30,6 +30,18 @@ pub(super) fn plan(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
         let prompt = "Public address of this server, like https://oauth.example.com";
         flags.public_url = Some(ask(prompt, None, |text| judge_url(text, providers))?);
     }
+    let is_public = |url: &String| url.starts_with("https://");
+    if init.acme_contact.is_none() && flags.public_url.as_ref().is_some_and(is_public) {
+        let prompt = "Mail address for a certificate of Let's Encrypt, whose terms you agree to with it (leave empty \
+                      where a proxy has one)";
+        let contact = ask(prompt, None, |text| match text {
+            "" => Ok(()),
+            text => {
+                providers.complaint("acme.contact", &[("acme.contact", text)]).map_or(Ok(()), |why| Err(why.into()))
+            }
+        })?;
+        flags.acme_contact = Some(contact).filter(|contact| !contact.is_empty());
+    }
     let known = providers.by_id();
     if init.providers.is_empty() && init.client_id.is_empty() {
         flags.providers = choose(&known.values().map(|provider| provider.name()).collect::<Vec<_>>())?
@@ -61,8 +73,9 @@ fn judge_flags(init: &Init, providers: &Known) -> anyhow::Result<()> {
     let url = init.public_url.clone().unwrap_or_else(|| "https://oauth.example.com".to_owned());
     from_flags(&Init { public_url: Some(url), ..init.clone() }, providers)?;
     let text = |key: &str, text: &Option<String>| text.iter().map(|text| (key.to_owned(), text.clone())).collect();
-    let given: [Vec<_>; 3] = [
+    let given: [Vec<_>; 4] = [
         text("public_url", &init.public_url),
+        text("acme.contact", &init.acme_contact),
         text("state.store", &init.store),
         init.client_id.iter().map(|(id, text)| (format!("clients.{id}.id"), text.clone())).collect(),
     ];

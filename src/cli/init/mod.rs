@@ -46,6 +46,10 @@ pub(super) struct Init {
     /// URL that browsers see: https, host and port, no path
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Mail address for the account at Let's Encrypt: the server gets its own certificate and speaks https itself, on the
+    /// ports 443 and 80, where the public URL's name leads to this machine; its terms are agreed to
+    #[arg(long, value_name = "ADDRESS")]
+    acme_contact: Option<String>,
     /// A provider to log in at: google, microsoft and so on; may be given more than once
     #[arg(long = "provider", value_name = "ID")]
     providers: Vec<String>,
@@ -163,10 +167,11 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
         (None, false) => faults.push(
             "say what browsers see with `--public-url https://…`, or run it on a terminal to be asked".to_owned(),
         ),
-        (None, true) if !registrations.is_empty() || init.store.is_some() => faults.push(format!(
-            "there is an {} already; to have it compared with what is asked for, give `--public-url`, too",
-            plan::CONFIGURATION
-        )),
+        (None, true) if !registrations.is_empty() || init.store.is_some() || init.acme_contact.is_some() => faults
+            .push(format!(
+                "there is an {} already; to have it compared with what is asked for, give `--public-url`, too",
+                plan::CONFIGURATION
+            )),
         _ => {}
     }
     let public_url = init.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
@@ -184,9 +189,14 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
     }
     match faults.is_empty() {
         true => {
-            let asked = [("state.store", init.store.is_some()), ("denylist.file", init.denylist.is_some())];
+            let asked = [
+                ("acme.contact", init.acme_contact.is_some()),
+                ("state.store", init.store.is_some()),
+                ("denylist.file", init.denylist.is_some()),
+            ];
             let asked = asked.into_iter().filter_map(|(key, asked)| asked.then_some(key)).collect();
-            Ok(Plan { dir, denylist, public_url, registrations, store, why_store, asked })
+            let acme_contact = init.acme_contact.clone();
+            Ok(Plan { dir, denylist, public_url, acme_contact, registrations, store, why_store, asked })
         }
         false => Err(UsageError(faults.join("\n")).into()),
     }

@@ -18,6 +18,8 @@ pub(super) struct Plan {
     pub(super) denylist: PathBuf,
     /// `None` where there is a configuration that is to stay.
     pub(super) public_url: Option<String>,
+    /// Whom the authority writes to, where the server is to have its certificate issued itself.
+    pub(super) acme_contact: Option<String>,
     pub(super) registrations: Vec<Registration>,
     /// As `state.store` takes it.
     pub(super) store: String,
@@ -71,7 +73,7 @@ impl Plan {
              # Box and Jottacloud need \"dir:FOLDER\" or \"redis://HOST\", Microsoft is better with: {DOCS}/configuration.md\n\
              store = {}\n",
             quoted(public_url),
-            listening(public_url),
+            self.acme_contact.as_deref().map_or_else(|| listening(public_url), with_acme),
             quoted(&self.store),
         );
         if self.denylist != self.dir.join("denylist") {
@@ -145,6 +147,20 @@ fn listening(public_url: &str) -> String {
              trusted_proxies = [\"127.0.0.1\"]\n\n"
         ),
     }
+}
+
+/// The same for a server that is reached from outside without a proxy, and has its certificate issued itself.
+fn with_acme(contact: &str) -> String {
+    format!(
+        "listen = [\"0.0.0.0:443\", \"[::]:443\"]\n\n\
+         [tls]\n\
+         # Who comes by http is sent on to https; a certificate's authority looks here, too.\n\
+         redirect_listen = [\"0.0.0.0:80\", \"[::]:80\"]\n\n\
+         [acme]\n\
+         # The certificate is issued by Let's Encrypt and renewed, all by itself: {DOCS}/configuration.md\n\
+         contact = {}\n\n",
+        quoted(contact)
+    )
 }
 
 /// A file as a configuration in `dir` names it: by its name alone where it lies there too.

@@ -38,6 +38,7 @@ const BASE: &[(&str, &str)] = &[
 type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
 
 const TLS: &[(&str, &str)] = &[("tls.cert_file", "'c'"), ("tls.key_file", "'k'")];
+const ACME: &[(&str, &str)] = &[("acme.contact", "'admin@example.com'")];
 const SECOND: (&str, &str) = ("clients.p.other.s.id", "'second'");
 const NO_SECRET: (&str, &str) = ("clients.p.secret", "");
 const HOSTS: &[(&str, &str)] = &[
@@ -53,6 +54,11 @@ const ROWS: &[Row] = &[
     ("tls.cert_file", "'cert.pem'", &[("tls.key_file", "'k'")], "/cert.pem\""),
     ("tls.key_file", "'key.pem'", &[("tls.cert_file", "'c'")], "/key.pem\""),
     ("tls.redirect_listen", "['127.0.0.1:2']", TLS, "redirect_listen: [127.0.0.1:2]"),
+    ("acme.contact", "'admin@example.org'", &[], "contact: \"admin@example.org\""),
+    ("acme.domains", "['OAUTH.example.com', 'b.example']", ACME, "domains: [\"oauth.example.com\", \"b.example\"]"),
+    ("acme.directory", "'letsencrypt-staging'", ACME, "https://acme-staging-v02.api.letsencrypt.org/directory"),
+    ("acme.cache", "'issued'", ACME, "/issued\""),
+    ("acme.ca_file", "'ca.pem'", ACME, "/ca.pem\""),
     ("server.trusted_proxies", "['10.1.2.0/24']", &[], "trusted_proxies: [10.1.2.0/24]"),
     ("server.drain_seconds", "7", &[], "drain: 7s"),
     ("server.max_connections", "500", &[], "max_connections: Some(500)"),
@@ -328,6 +334,7 @@ fn built(config: &Config) -> Vec<String> {
         format!("public_url: {:?}", config.public_url.as_ref().map(ToString::to_string)),
         format!("listen: {:?}", config.listeners.public),
         format!("tls: {:?}", config.tls),
+        format!("acme: {:?}", config.acme),
         format!("redirect_listen: {:?}", config.listeners.redirect),
         format!("admin_listen: {:?}", config.listeners.admin),
         format!("admin_names: {:?}", config.listeners.admin_names),

@@ -207,8 +207,7 @@ impl Server {
         let beside = (max_connections / BESIDE).max(1);
         let taken = beside * [&redirect, &admin].into_iter().filter(|listeners| !listeners.is_empty()).count();
         let app = live.load();
-        let tls =
-            app.certificate().map(|certificate| certificate.server_config()).transpose().map_err(io::Error::other)?;
+        let tls = app.tls().map_err(io::Error::other)?;
         let public = crowd("public", max_connections - taken, &live);
         let served = live.clone();
         let server = socket::serve(move || service(served.clone()), listeners, tls, &public, &pulse, workers, FINISH)?;
