@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 /// A provider: whoever runs the token endpoint.
@@ -27,11 +27,16 @@ pub struct Provider {
     /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the
     /// others.
     pub(super) places: Semaphore,
+    /// And those of them that nobody waits for.
+    pub(super) ahead: Arc<Semaphore>,
 }
 
 /// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below
 /// the 1,024 descriptors that a process has at least.
 pub(super) const PLACES: usize = 64;
+
+/// Calls to one provider at a time that nobody waits for.
+pub(super) const PLACES_AHEAD: usize = PLACES / 4;
 
 /// Where tokens come from.
 pub(super) enum TokenUrl {
@@ -53,7 +58,15 @@ impl Provider {
             revoke: None,
             pushed: None,
             places: Semaphore::new(PLACES),
+            ahead: Arc::new(Semaphore::new(PLACES_AHEAD)),
         }
+    }
+
+    /// Leave for a call that nobody waits for, while this is held: a quarter of all calls at a time, and none while half
+    /// of the places are taken.
+    pub fn place_ahead(&self) -> Option<OwnedSemaphorePermit> {
+        let is_quiet = self.places.available_permits() > PLACES / 2;
+        is_quiet.then(|| self.ahead.clone().try_acquire_owned().ok()).flatten()
     }
 
     /// Its key in the configuration.

@@ -51,6 +51,12 @@ impl Breakers {
         Self { providers: Mutex::default(), clock, meter }
     }
 
+    /// Whether a provider is only asked by probes now.
+    pub(super) fn is_open(&self, provider: &str) -> bool {
+        let providers = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
+        providers.get(provider).is_some_and(|this| this.open.is_some())
+    }
+
     /// Why a provider is not to be asked now; who gets no reason may ask, perhaps as a probe.
     pub(super) fn holds(&self, provider: &str) -> Option<ExchangeError> {
         let now = self.clock.uptime();

@@ -30,6 +30,8 @@ pub(super) enum Requester {
     Client,
     /// The loop that tries for those who wait, and keeps its own pauses.
     Loop,
+    /// Nobody: what is remembered is renewed ahead of its end.
+    Renewal,
     /// Who wants to know whether the login works now.
     Tester,
 }
@@ -178,20 +180,20 @@ impl Inner {
         self.flights.join(name, work).await.unwrap_or(Err(ExchangeError::Internal))
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         name: TokenName,
         login: &Grant,
         service: &Arc<Service>,
         requester: Requester,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
-        let use_cached = requester != Requester::Tester;
+        let use_cached = matches!(requester, Requester::Client | Requester::Loop);
         // Whoever came here after an earlier flight had landed finds its result.
         if let Some(access) = self.cached_for(login, service).filter(|_| use_cached) {
             return Ok(access);
         }
         let counts = |failure: &ProviderError| match requester {
-            Requester::Client => true,
+            Requester::Client | Requester::Renewal => true,
             Requester::Loop => failure.passes_after() != Some(Duration::ZERO),
             // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
             Requester::Tester => matches!(failure, ProviderError::Busy { .. }),
@@ -200,10 +202,10 @@ impl Inner {
             return Err(self.believed(service, login, ExchangeError::Provider(failure, status)));
         }
         // Whoever asks on purpose is a probe more.
-        if let Some(why) = self.held(service, login).filter(|_| use_cached) {
+        if let Some(why) = self.held(service, login).filter(|_| requester != Requester::Tester) {
             return Err(why);
         }
-        let outcome = self.call_provider(name, service, login, use_cached).await;
+        let outcome = self.call_provider(name, service, login, requester).await;
         if outcome.is_ok() {
             self.forecast(service, login);
         }

@@ -6,6 +6,7 @@
 
 mod access;
 mod admin;
+mod ahead;
 mod again;
 mod apps;
 mod apps_random;
