@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
@@ -29,6 +31,8 @@ pub struct Provider {
     pub(super) places: Semaphore,
     /// And those of them that nobody waits for.
     pub(super) ahead: Arc<Semaphore>,
+    /// How long a refresh takes of late until it brings a token, its turn included, in milliseconds.
+    pub(super) takes: AtomicU64,
 }
 
 /// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below
@@ -59,6 +63,7 @@ impl Provider {
             pushed: None,
             places: Semaphore::new(PLACES),
             ahead: Arc::new(Semaphore::new(PLACES_AHEAD)),
+            takes: AtomicU64::new(0),
         }
     }
 
@@ -67,6 +72,20 @@ impl Provider {
     pub fn place_ahead(&self) -> Option<OwnedSemaphorePermit> {
         let is_quiet = self.places.available_permits() > PLACES / 2;
         is_quiet.then(|| self.ahead.clone().try_acquire_owned().ok()).flatten()
+    }
+
+    /// A refresh brought a token after so long, its turn included.
+    pub(super) fn took(&self, time: Duration) {
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let takes = self.takes.load(Ordering::Relaxed);
+        self.takes.store(takes - takes / 8 + time / 8, Ordering::Relaxed);
+    }
+
+    /// Whether a refresh would come too late for who has this time `left`, and take somebody else's place for nothing:
+    /// all are taken, and by what refreshes take of late there is no time for one.
+    pub fn is_too_crowded_for(&self, left: Duration) -> bool {
+        let takes = Duration::from_millis(self.takes.load(Ordering::Relaxed));
+        self.places.available_permits() == 0 && left < takes + takes / 8
     }
 
     /// Its key in the configuration.

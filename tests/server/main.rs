@@ -49,6 +49,7 @@ mod revoke;
 mod soak;
 mod spawn;
 mod store;
+mod storm;
 mod texts;
 mod waiting;
 mod windows;

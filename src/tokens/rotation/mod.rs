@@ -163,7 +163,7 @@ impl Rotation {
         ask: &Ask<'_>,
     ) -> Result<AccessToken, ExchangeError> {
         let wanted = match requester {
-            Requester::Client | Requester::Loop => Wanted::Any,
+            Requester::Client | Requester::Loop(_) => Wanted::Any,
             // Another replica may have renewed it.
             Requester::Renewal => self.records.generation(&name(login)).map_or(Wanted::NotFirst, Wanted::After),
             Requester::Tester => Wanted::NotFirst,
