@@ -103,7 +103,7 @@ impl AccessToken {
     /// that part begins differs from login to login, so that those who came together are not renewed together.
     pub(super) fn is_late(&self, grant: GrantId, at: Moment) -> bool {
         let [byte, ..] = grant.as_bytes();
-        let ahead = self.life / AHEAD * (64 + u32::from(byte / 4 * 3)) / 256;
+        let ahead = self.life / (256 * AHEAD) * (64 + u32::from(byte / 4 * 3));
         self.asked_late.load(Ordering::Relaxed) < 2 && self.left(at) <= self.life - reusable(self.life) + ahead
     }
 
