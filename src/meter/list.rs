@@ -7,6 +7,7 @@
 
 use super::metric::{Label, Metric, Values, counter, elsewhere, gauge, histogram, label, outcome};
 use super::replication::{BEHIND, RECEIVED, REFUSED, UNSENT};
+use super::waits::{MASS_REFUSAL, RENEWALS, SUSPENDED, WAITED, WAITING};
 use super::words;
 
 const SERVICE: Label = label("service", Values::Services);
@@ -28,26 +29,6 @@ pub(super) const REFRESH_TIME: Metric = histogram(
     &[outcome(&words::REFRESHES)],
     "How long the exchange of an AuthID took at /refresh or /token, waiting for a provider included.",
     DURATIONS,
-);
-pub(super) const WAITING: Metric = gauge(
-    "authseal_refresh_waiting",
-    &[],
-    "Requests for an access token that wait: for a provider, the state store, a key or another replica.",
-);
-pub(super) const WAITED: Metric = counter(
-    "authseal_refresh_waits_total",
-    &[outcome(&words::WAITS)],
-    "Requests for an access token that have waited, by how that ended.",
-);
-pub(super) const MASS_REFUSAL: Metric = gauge(
-    "authseal_mass_refusal",
-    &[label("provider", Values::Providers)],
-    "1 while a provider refuses so many logins that worked that this server's app there must be at fault.",
-);
-pub(super) const SUSPENDED: Metric = gauge(
-    "authseal_provider_suspended",
-    &[label("provider", Values::Providers)],
-    "1 while a provider answers nobody, so that it is only asked once a second whether it does again.",
 );
 pub(super) const LAST_SEEN: Metric = gauge(
     "authseal_epoch_last_seen_timestamp_seconds",
@@ -244,11 +225,12 @@ pub(super) const MAX_FDS: Metric = gauge("process_max_fds", &[], "How many file 
 pub(super) const THREADS: Metric = gauge("process_threads", &[], "Threads of this process.");
 
 /// All metrics.
-pub const METRICS: [&Metric; 61] = [
+pub const METRICS: [&Metric; 62] = [
     &REFRESHES,
     &REFRESH_TIME,
     &WAITING,
     &WAITED,
+    &RENEWALS,
     &MASS_REFUSAL,
     &SUSPENDED,
     &LAST_SEEN,

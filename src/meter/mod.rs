@@ -81,7 +81,7 @@ impl Meter {
         families.gauge(&list::BUILD, &[env!("CARGO_PKG_VERSION")]).set(1.0);
         families.gauge(&list::STARTED, &[]).set(seconds(started));
         families.gauge(&list::UNWRITTEN, &[]).set(0.0);
-        families.gauge(&list::WAITING, &[]).set(0.0);
+        families.gauge(&waits::WAITING, &[]).set(0.0);
         let meter = Self(Arc::new(Inner {
             answers: families.counters(&list::ANSWERS).clone(),
             refreshes: families.counters(&list::REFRESHES).clone(),

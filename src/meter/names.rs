@@ -1,5 +1,6 @@
 //! What labels may name beyond the words of this code: it is the configuration's, so a reload may change it.
 
+use super::waits::{MASS_REFUSAL, SUSPENDED};
 use super::{Meter, NONE, list, seconds};
 use crate::clock::UnixTime;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +31,7 @@ impl Meter {
             ends.with_label_values(&[client]).set(seconds(*end));
         }
         for provider in &names.providers {
-            for metric in [&list::MASS_REFUSAL, &list::SUSPENDED] {
+            for metric in [&MASS_REFUSAL, &SUSPENDED] {
                 families.gauge(metric, &[provider]); // 0 from the beginning
             }
         }

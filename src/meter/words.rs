@@ -55,6 +55,9 @@ pub(super) const LEGACY_VERSIONS: [&str; 2] = ["v1", "v2"];
 pub(super) const LEGACY_EXPORTS: [&str; 7] =
     ["ok", "unknown", "key_refused", "unreachable", "timed_out", "bad_response", "no_room"];
 
+/// How a renewal ahead of time ended.
+pub(super) const RENEWALS: [&str; 19] = join(["ok"], REFUSED);
+
 /// How a request that had to wait went on.
 pub(super) const WAITS: [&str; 20] = join(["ok", "invalid"], REFUSED);
 

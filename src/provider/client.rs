@@ -487,6 +487,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_nobody_waits_for_takes_a_quarter_of_the_places_and_none_of_a_provider_that_is_busy() {
+        let (_, service) = local(&StubServer::with([]).await, "");
+        let provider = &service.provider;
+        let ahead: Vec<_> = std::iter::from_fn(|| provider.place_ahead()).collect();
+        assert_eq!(ahead.len(), PLACES / 4);
+        drop(ahead);
+        let busy = provider.places.acquire_many(PLACES as u32 / 2).await;
+        assert!(provider.place_ahead().is_none());
+        drop(busy);
+        assert!(provider.place_ahead().is_some());
+    }
+
+    #[tokio::test]
     async fn a_discovery_that_fails_leaves_no_token_in_doubt() {
         for reply in [Reply::Close, Reply::Http("500 No", String::new()), Reply::Http("200 OK", "{}".into())] {
             let stub = StubServer::with([reply]).await;

@@ -115,7 +115,7 @@ impl HttpClient {
         let id = call.provider.id.as_str();
         // Others have somebody waiting before a page, or carry what works once.
         let turn = if call.name == "refresh" { TURN } else { Duration::MAX };
-        let mut second = false;
+        let (came, mut second) = (Instant::now(), false);
         loop {
             // Half of the time at most: what is left must be enough for the call itself.
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
@@ -141,7 +141,12 @@ impl HttpClient {
             let word = outcome.as_ref().map_or_else(|fault| fault.failure.label(), |_| "ok");
             self.meter.provider_called(id, word, begun.elapsed().as_secs_f64());
             let fault = match outcome {
-                Ok(result) => return Ok(result),
+                Ok(result) => {
+                    if call.name == "refresh" {
+                        call.provider.took(came.elapsed());
+                    }
+                    return Ok(result);
+                }
                 Err(fault) => fault,
             };
             let remaining = deadline.saturating_duration_since(Instant::now());

@@ -20,6 +20,8 @@ const FAILED: u32 = 20;
 const LOGINS: usize = 5;
 /// The time between two probes. A call may take 20 s, so at most 20 are under way.
 const PROBE: Duration = Duration::from_secs(1);
+/// It is longer where the provider asks for a pause, but no longer than this.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// The breakers of all providers.
 pub(super) struct Breakers {
@@ -31,7 +33,7 @@ pub(super) struct Breakers {
 /// What is known of a provider.
 #[derive(Default)]
 struct Breaker {
-    /// Since the last answer.
+    /// Since the last answer that was about a login.
     failed: u32,
     /// Some of the logins that this was for.
     logins: HashSet<GrantId>,
@@ -51,13 +53,22 @@ impl Breakers {
         Self { providers: Mutex::default(), clock, meter }
     }
 
+    /// Whether a provider is only asked by probes now.
+    pub(super) fn is_open(&self, provider: &str) -> bool {
+        let providers = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
+        providers.get(provider).is_some_and(|this| this.open.is_some())
+    }
+
     /// Why a provider is not to be asked now; who gets no reason may ask, perhaps as a probe.
     pub(super) fn holds(&self, provider: &str) -> Option<ExchangeError> {
         let now = self.clock.uptime();
         let mut providers = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
         let open = providers.get_mut(provider)?.open.as_mut()?;
         if now < open.probe_at {
-            let (failure, status) = open.failure;
+            let (failure, status) = match open.failure {
+                (Busy { retry_after: Some(_) }, status) => (Busy { retry_after: Some(open.probe_at - now) }, status),
+                other => other,
+            };
             return Some(ExchangeError::Provider(failure, status));
         }
         open.probe_at = now + PROBE;
@@ -93,10 +104,17 @@ impl Breakers {
         if this.logins.len() < LOGINS {
             this.logins.insert(login);
         }
+        let pause = match failure.0 {
+            Busy { retry_after: Some(pause) } => pause.clamp(PROBE, LONGEST),
+            _ => PROBE,
+        };
         if let Some(open) = &mut this.open {
             open.failure = failure;
+            if pause > PROBE {
+                open.probe_at = now + pause;
+            }
         } else if this.failed >= FAILED && this.logins.len() >= LOGINS {
-            this.open = Some(Open { failure, since: now, probe_at: now + PROBE });
+            this.open = Some(Open { failure, since: now, probe_at: now + pause });
             self.meter.suspended(provider, true);
             tracing::warn!(provider, why = %failure.0, "a provider answers nobody; until it does it is asked once a second");
         }
@@ -107,9 +125,7 @@ impl Breakers {
 fn outage(failure: &ExchangeError) -> Option<(ProviderError, Option<u16>)> {
     match failure {
         ExchangeError::Provider(failure, status) | ExchangeError::Unclear(failure, status) => match failure {
-            Unreachable | Disturbed | TimedOut | Unclear { status: 500.. } | Busy { retry_after: None } => {
-                Some((*failure, *status))
-            }
+            Unreachable | Disturbed | TimedOut | Unclear { status: 500.. } | Busy { .. } => Some((*failure, *status)),
             _ => None,
         },
         _ => None,
@@ -176,8 +192,28 @@ mod tests {
         for failure in [Refused(ErrorClass::Locked), Misconfigured, BadAnswer, Crowded, Unclear { status: 400 }] {
             call(&breakers, 0..100, Some(failure));
         }
-        call(&breakers, 0..100, Some(Busy { retry_after: Some(PROBE) }));
         assert!(breakers.holds("p").is_none());
+    }
+
+    #[test]
+    fn a_provider_that_asks_everybody_for_a_pause_is_left_alone_for_so_long_and_each_is_told_the_rest() {
+        let seconds = Duration::from_secs;
+        for (asked, kept) in [(1, 1), (5, 5), (30, 30), (3600, 60)] {
+            let (breakers, clock) = breakers();
+            let busy = || Some(Busy { retry_after: Some(seconds(asked)) });
+            call(&breakers, 0..20, busy());
+            for _ in 0..3 {
+                for left in (1..=kept).rev() {
+                    let Some(ExchangeError::Provider(Busy { retry_after: Some(rest) }, _)) = breakers.holds("p") else {
+                        panic!("{asked}: nobody is held")
+                    };
+                    assert!(rest <= seconds(left) && rest + PROBE > seconds(left), "{asked}: {rest:?}");
+                    clock.advance(PROBE);
+                }
+                assert_eq!((0..1000).filter(|_| breakers.holds("p").is_none()).count(), 1);
+                call(&breakers, 1..2, busy());
+            }
+        }
     }
 
     #[test]

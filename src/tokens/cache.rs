@@ -14,6 +14,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The room for access tokens, in bytes; above it the least recently used go. About 60,000 short ones.
@@ -25,6 +26,8 @@ const MAX_FAILURES: u64 = 50_000;
 const MAX_REVOCATIONS: u64 = 10_000;
 /// A token is handed out again until this long before its end, or until half its life if that is later.
 const RESERVE: Duration = Duration::from_secs(120);
+/// In the last part of that time, one in this many of its life, it may be renewed ahead; see `ahead`.
+const AHEAD: u32 = 10;
 /// And until this long before its end while the provider gives no other.
 const SPARE: Duration = Duration::from_secs(30);
 /// How long a token is taken to live whose provider says that it does not end.
@@ -56,6 +59,8 @@ pub struct AccessToken {
     came: Duration,
     /// How long it lives from `fetched_at` on.
     life: Duration,
+    /// How often it was asked for in the last part of its time.
+    asked_late: AtomicU32,
 }
 
 impl AccessToken {
@@ -64,12 +69,14 @@ impl AccessToken {
         let life = lifetime(&tokens);
         let token = tokens.access_token;
         let new_refresh_token = tokens.refresh_token;
-        Self { token, new_refresh_token, fetched_at: clock.now(), came: clock.uptime(), life }
+        let (fetched_at, came) = (clock.now(), clock.uptime());
+        Self { token, new_refresh_token, fetched_at, came, life, asked_late: AtomicU32::new(0) }
     }
 
     /// What a provider gave some time ago, perhaps to another replica.
     pub(super) fn from_record(token: SecretString, fetched_at: UnixTime, life: Duration, clock: &Clock) -> Self {
-        Self { token, new_refresh_token: None, fetched_at, came: clock.uptime(), life }
+        let (new_refresh_token, came) = (None, clock.uptime());
+        Self { token, new_refresh_token, fetched_at, came, life, asked_late: AtomicU32::new(0) }
     }
 
     /// What is left of its life, by the clock that says less.
@@ -90,6 +97,19 @@ impl AccessToken {
     /// Whether it is handed out without asking the provider.
     fn is_fresh(&self, at: Moment) -> bool {
         self.left(at) > self.life - reusable(self.life)
+    }
+
+    /// Whether it is in the last part of the time in which it is handed out, and was not asked for twice there. When
+    /// that part begins differs from login to login, so that those who came together are not renewed together.
+    pub(super) fn is_late(&self, grant: GrantId, at: Moment) -> bool {
+        let [byte, ..] = grant.as_bytes();
+        let ahead = self.life / (256 * AHEAD) * (64 + u32::from(byte / 4 * 3));
+        self.asked_late.load(Ordering::Relaxed) < 2 && self.left(at) <= self.life - reusable(self.life) + ahead
+    }
+
+    /// Counts a request in that part. One is told to renew it: the second, since the first may be the last.
+    pub(super) fn is_to_be_renewed(&self) -> bool {
+        self.asked_late.fetch_add(1, Ordering::Relaxed) == 1
     }
 }
 

@@ -10,6 +10,7 @@
 //! | AuthID to login | [`TokenService::open_until`], [`TokenService::open`] | |
 //! | an AuthID that came before, without opening it | [`TokenService::repeat`] | |
 //! | access token from memory | [`TokenService::cached`] | |
+//! | a new one beside that, before the old one ends | `ahead` | 6749 §6 |
 //! | access token, asked for if need be | [`TokenService::refresh`]: `obtain` → `single_flight` → `upstream` | 6749 §6 |
 //! | the refresh token changes with it | `rotation`: record, lease, compare-and-swap | 9700 §4.14 |
 //! | what is retried, and for how long | `waiting` | |
@@ -18,6 +19,7 @@
 //! | what an AuthID is; sealed again | [`TokenService::info`], [`TokenService::reseal`] | |
 //! | revocation, here and at the provider | [`TokenService::revoke`] | 7009 |
 
+mod ahead;
 mod apps;
 mod brake;
 mod breaker;
@@ -60,6 +62,7 @@ use crate::denylist::{Denied, Denylist};
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{self, Availability, ProviderClient, Service};
+use crate::seal::EpochKeys;
 use crate::store::StoreError;
 use apps::Apps;
 use brake::Brakes;
@@ -152,7 +155,9 @@ impl TokenService {
     /// What is remembered for an AuthID, if it is neither revoked nor in need of a provider call.
     pub fn cached(&self, opened: &Opened) -> Option<Granted> {
         let service = self.check(opened).ok()?;
-        self.0.cached_for(&opened.login, service).map(|access| self.grant(opened, access, Source::Memory))
+        let access = self.0.cached_for(&opened.login, service)?;
+        self.renew_ahead(opened, service, &access);
+        Some(self.grant(opened, access, Source::Memory))
     }
 
     /// Whether an AuthID may be used: not revoked, and its service still offered.
@@ -175,13 +180,18 @@ impl TokenService {
     fn resealed(&self, opened: &Opened, access: &AccessToken) -> Option<AuthId> {
         let (renewed, keyring) = (renewed(&opened.login, access), self.0.keyring.load());
         let keys = self.newest_keys(&keyring, opened).ok()?;
-        let is_marked = opened.login.app.is_some() || !self.0.apps.was_chosen(&opened.login);
-        if renewed.is_none() && is_marked && opened.epoch() >= Some(keys.epoch()) {
+        if renewed.is_none() && self.is_sealed_well(opened, keys) {
             return None;
         }
         let login = self.0.to_be_sealed(renewed.unwrap_or_else(|| opened.login.clone()));
         let sealed = authid::seal(keys, &login);
         sealed.inspect_err(|error| tracing::warn!(grant = %login.id, %error, "could not seal anew")).ok()
+    }
+
+    /// Whether the login would be the same if it were sealed again: under the newest epoch, with the mark of its app.
+    fn is_sealed_well(&self, opened: &Opened, newest: &EpochKeys) -> bool {
+        let is_marked = opened.login.app.is_some() || !self.0.apps.was_chosen(&opened.login);
+        is_marked && opened.epoch() >= Some(newest.epoch())
     }
 
     /// The login with the newest refresh token that is known here, for what is to be done with that one alone.

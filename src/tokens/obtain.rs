@@ -28,8 +28,10 @@ const UNPROVEN: usize = 8;
 pub(super) enum Requester {
     /// A client: what is remembered will do, be it good or bad.
     Client,
-    /// The loop that tries for those who wait, and keeps its own pauses.
-    Loop,
+    /// The loop that tries for those who wait, the last of them until this time, and keeps its own pauses.
+    Loop(Instant),
+    /// Nobody: what is remembered is renewed ahead of its end.
+    Renewal,
     /// Who wants to know whether the login works now.
     Tester,
 }
@@ -126,11 +128,11 @@ impl TokenService {
         let inner = self.0.clone();
         let login = opened.login.clone();
         let theirs = service.clone();
-        let attempt = move || {
+        let attempt = move |until| {
             let inner = inner.clone();
             let login = login.clone();
             let service = theirs.clone();
-            async move { inner.once(&login, &service, Requester::Loop).await }.boxed()
+            async move { inner.once(&login, &service, Requester::Loop(until)).await }.boxed()
         };
         let inner = self.0.clone();
         let rest = move || inner.cache.rest(&name);
@@ -178,21 +180,21 @@ impl Inner {
         self.flights.join(name, work).await.unwrap_or(Err(ExchangeError::Internal))
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         name: TokenName,
         login: &Grant,
         service: &Arc<Service>,
         requester: Requester,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
-        let use_cached = requester != Requester::Tester;
+        let use_cached = matches!(requester, Requester::Client | Requester::Loop(_));
         // Whoever came here after an earlier flight had landed finds its result.
         if let Some(access) = self.cached_for(login, service).filter(|_| use_cached) {
             return Ok(access);
         }
         let counts = |failure: &ProviderError| match requester {
-            Requester::Client => true,
-            Requester::Loop => failure.passes_after() != Some(Duration::ZERO),
+            Requester::Client | Requester::Renewal => true,
+            Requester::Loop(_) => failure.passes_after() != Some(Duration::ZERO),
             // Whoever asks on purpose is kept from it only if the provider wants to be left alone.
             Requester::Tester => matches!(failure, ProviderError::Busy { .. }),
         };
@@ -200,10 +202,15 @@ impl Inner {
             return Err(self.believed(service, login, ExchangeError::Provider(failure, status)));
         }
         // Whoever asks on purpose is a probe more.
-        if let Some(why) = self.held(service, login).filter(|_| use_cached) {
+        if let Some(why) = self.held(service, login).filter(|_| requester != Requester::Tester) {
             return Err(why);
         }
-        let outcome = self.call_provider(name, service, login, use_cached).await;
+        if let Requester::Loop(until) = requester
+            && service.provider.is_too_crowded_for(until.saturating_duration_since(Instant::now()))
+        {
+            return Err(ExchangeError::Provider(ProviderError::Crowded, None));
+        }
+        let outcome = self.call_provider(name, service, login, requester).await;
         if outcome.is_ok() {
             self.forecast(service, login);
         }

@@ -107,7 +107,8 @@ impl TokenService {
         }
         let service = self.0.served(&known.service, app).ok()?;
         let at = clock.moment();
-        let access = self.0.cached(grant, || known.record, service, at)?;
+        // What is late may be renewed with the refresh token, which only the AuthID has.
+        let access = self.0.cached(grant, || known.record, service, at).filter(|access| !access.is_late(grant, at))?;
         known.counted.now(at.instant.saturating_duration_since(begun), at.now);
         let expires_in = access.left(at).as_secs();
         let service = known.service.clone();

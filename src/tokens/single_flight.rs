@@ -48,17 +48,26 @@ where
         }
     }
 
+    /// Starts a flight for `key` that nobody waits for, unless there is one.
+    pub(super) fn begin(&self, key: K, work: impl Future<Output = V> + Send + 'static) {
+        drop(self.flight(key, || work));
+    }
+
     /// Joins the flight for `key`, or starts one with `work`. `None` when the work panicked.
     pub(super) async fn join<F>(&self, key: K, work: impl FnOnce() -> F) -> Option<V>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let flight = {
-            let mut flights = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            // Entered under the lock and left only by the task itself, which cannot do so before it was entered.
-            flights.entry(key).or_insert_with(|| self.start(key, work())).clone()
-        };
-        flight.await
+        self.flight(key, work).await
+    }
+
+    fn flight<F>(&self, key: K, work: impl FnOnce() -> F) -> Flight<V>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let mut flights = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        // Entered under the lock and left only by the task itself, which cannot do so before it was entered.
+        flights.entry(key).or_insert_with(|| self.start(key, work())).clone()
     }
 
     fn start(&self, key: K, work: impl Future<Output = V> + Send + 'static) -> Flight<V> {

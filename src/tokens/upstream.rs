@@ -2,6 +2,7 @@
 //! change, plainly where they stay; and what the cache keeps of its outcome.
 
 use super::cache::{AccessToken, TokenName};
+use super::obtain::Requester;
 use super::rotation::{self, Rotation, RotationPolicy};
 use super::{ExchangeError, Inner, SOON};
 use crate::authid::{AppId, Grant, GrantId};
@@ -67,21 +68,21 @@ impl Inner {
         (login.id, std::array::from_fn(|i| hash[i]))
     }
 
-    /// One exchange with the provider, its outcome remembered. `use_cached`: an access token that is remembered will
-    /// do.
+    /// One exchange with the provider, its outcome remembered. An access token that the store remembers will do as far
+    /// as it does for `requester`.
     pub(super) async fn call_provider(
         &self,
         name: TokenName,
         service: &Arc<Service>,
         login: &Grant,
-        use_cached: bool,
+        requester: Requester,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
         let outcome = match self.rotation_of(service) {
             Some((rotation, policy)) => {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
                 let ask =
                     |token, time| async move { self.refresh_with_app(service, login, &token, time).await }.boxed();
-                rotation.exchange(login, policy, use_cached, deadline, &ask).await
+                rotation.exchange(login, policy, requester, deadline, &ask).await
             }
             None => {
                 let tokens = self.refresh_with_app(service, login, &login.refresh_token, CALL_BUDGET).await;
@@ -109,6 +110,12 @@ impl Inner {
             Some(app) if self.brakes.holds(app, login.id) => Some(ExchangeError::MassRefusal),
             _ => self.breakers.holds(service.provider.id()),
         }
+    }
+
+    /// Whether the provider answers nobody, or refuses everybody.
+    pub(super) fn is_troubled(&self, service: &Service, login: &Grant) -> bool {
+        let is_on = || self.app_of(service, login).is_some_and(|app| self.brakes.is_on(app));
+        self.breakers.is_open(service.provider.id()) || is_on()
     }
 
     /// A refusal that is remembered, unless the provider refuses everybody by now.

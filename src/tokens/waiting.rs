@@ -72,7 +72,7 @@ where
     }
 
     /// Waits for what is tried for under `key`, until `deadline`. If nobody does so yet, `attempt` is made, again and
-    /// again: at first after a pause if it has `failed` already. `rest` is how long nothing should be tried, as far as
+    /// again, and told until when it is waited for: at first after a pause if it has `failed` already. `rest` is how long nothing should be tried, as far as
     /// that is known. Whoever no longer `may` wait is answered at the next failure.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ where
         key: K,
         deadline: Instant,
         failed: Option<ExchangeError>,
-        attempt: impl Fn() -> Try<V> + Send + Sync + 'static,
+        attempt: impl Fn(Instant) -> Try<V> + Send + Sync + 'static,
         rest: impl Fn() -> Option<Duration> + Send + Sync + 'static,
         may: impl Fn() -> bool,
     ) -> Result<V, Option<ExchangeError>> {
@@ -136,7 +136,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Task<K, V> {
     async fn run(
         self,
         mut failed: Option<ExchangeError>,
-        attempt: impl Fn() -> Try<V>,
+        attempt: impl Fn(Instant) -> Try<V>,
         rest: impl Fn() -> Option<Duration>,
     ) {
         let mut number = 0;
@@ -152,9 +152,9 @@ impl<K: Copy + Eq + Hash, V: Clone> Task<K, V> {
             }
             // A first try that is under way is seen to its end.
             let tried = match &failed {
-                None => attempt().await,
+                None => attempt(self.until()).await,
                 Some(refused) => {
-                    let tried = self.ending.run_until_cancelled(attempt()).await;
+                    let tried = self.ending.run_until_cancelled(attempt(self.until())).await;
                     tried.unwrap_or_else(|| Err(refused.clone()))
                 }
             };
@@ -185,6 +185,11 @@ impl<K: Copy + Eq + Hash, V: Clone> Task<K, V> {
             under_way.remove(&self.key);
         }
         pause
+    }
+
+    /// Until when the most patient waits.
+    fn until(&self) -> Instant {
+        lock(&self.under_way).get(&self.key).map_or_else(Instant::now, |this| this.until)
     }
 
     fn is_of(&self, this: &Loop<V>) -> bool {
@@ -235,9 +240,9 @@ mod tests {
             Self { works_at: begun + Duration::from_secs_f64(seconds), reason, tries: Arc::default(), begun }
         }
 
-        fn attempt(&self) -> impl Fn() -> Try<u8> + Send + Sync + 'static {
+        fn attempt(&self) -> impl Fn(Instant) -> Try<u8> + Send + Sync + 'static {
             let this = self.clone();
-            move || {
+            move |_| {
                 let this = this.clone();
                 async move {
                     this.tries.lock().unwrap().push(this.begun.elapsed());
@@ -355,7 +360,7 @@ mod tests {
         ] {
             let loops = loops();
             let last = reason.clone();
-            let attempt = move || {
+            let attempt = move |_| {
                 let last = last.clone();
                 async move { Err(last) }.boxed()
             };
@@ -379,8 +384,8 @@ mod tests {
             loops.ending.cancel();
         };
         let hanging =
-            loops.wait(2, hangs, Some(ExchangeError::MaybeSpent), || std::future::pending().boxed(), || None, || true);
-        let first = || tokio::time::sleep(Duration::from_secs(9)).map(|()| Ok(1)).boxed();
+            loops.wait(2, hangs, Some(ExchangeError::MaybeSpent), |_| std::future::pending().boxed(), || None, || true);
+        let first = |_| tokio::time::sleep(Duration::from_secs(9)).map(|()| Ok(1)).boxed();
         let first = loops.wait(3, hangs, None, first, || None, || true);
         let waiting = async { (broken.wait(&loops).await, hanging.await, hangs - Instant::now()) };
         let ((waited, hung, left), first, ()) = tokio::join!(waiting, first, end);
@@ -411,7 +416,7 @@ mod tests {
     async fn a_loop_that_panics_is_replaced() {
         let loops = loops();
         let deadline = Instant::now() + WAIT;
-        let panics = || panic!("on purpose");
+        let panics = |_| panic!("on purpose");
         let answer = loops.wait(1, deadline, Some(ExchangeError::StoreDown), panics, || None, || true).await;
         assert!(matches!(answer, Err(Some(ExchangeError::Internal))));
         assert_eq!(Broken::for_seconds(0.0, ExchangeError::StoreDown).wait(&loops).await.0, Ok(7));

@@ -11,6 +11,7 @@ import time
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import machine as machines
 import pytest
 from machine import BINARY, Machine, Moody, address, ask, status, until
 
@@ -176,6 +177,91 @@ def test_many_who_wait_for_a_provider_cost_little_and_are_served_when_it_is_back
     )
     assert {code for code, _ in answers} <= {b"200", b"503"}
     assert len(good) > 0.9 * len(answers) and after - before < 40 * max(count, 1) + 64 * KIB
+
+
+class Bad(asyncio.Protocol):
+    """A provider that hangs up, or answers with an error after `time`; `None` for never."""
+
+    time = None
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, _):
+        if Bad.time is not None:
+            asyncio.get_running_loop().call_later(Bad.time, self.transport.close)
+
+
+@pytest.fixture
+def bad():
+    host, port = address()
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(loop.create_server(Bad, host, port, backlog=1000))
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    yield f"http://{host}:{port}"
+    loop.call_soon_threadsafe(loop.stop)
+
+
+OTHER = """
+[clients.other]
+id = "1234"
+[providers.other]
+authorize_url = "%s/authorize"
+token_url = "%s/token"
+rotation = "none"
+[services.otherdrive]
+provider = "other"
+name = "Other Drive"
+scopes = ["files"]
+"""
+
+
+@pytest.mark.parametrize("time", [None, 5, 0], ids=["hangs", "is slow", "hangs up"])
+def test_a_bad_provider_costs_the_others_little(serve, quick, bad, monkeypatch, time):
+    monkeypatch.setenv("AUTHSEAL_PROVIDERS__EXAMPLE__TOKEN_URL", f"{quick}/token")
+    Bad.time, Quick.good = time, True
+    machine = serve(OTHER % (bad, bad))
+    host, port = machine.url.removeprefix("http://").split(":")
+    count, crowd = (100, 300) if os.environ.get("TESTS_FULL") else (20, 100)
+
+    async def refresh(authid):
+        begun = asyncio.get_running_loop().time()
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET /refresh HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-AuthID: {authid}\r\n\r\n".encode())
+        head = await reader.readline()
+        writer.close()
+        return head.split()[1], asyncio.get_running_loop().time() - begun
+
+    async def block(good):
+        took = []
+        for authid in good:
+            code, seconds = await refresh(authid)
+            assert code == b"200"
+            took.append(seconds)
+        return took
+
+    async def alternate():
+        alone, beside = [], []
+        for _ in range(4):
+            monkeypatch.setattr(machines, "SERVICE", "exampledrive")
+            good = [machine.authid(1) for _ in range(2 * count)]
+            monkeypatch.setattr(machines, "SERVICE", "otherdrive")
+            crowded = [machine.authid(1) for _ in range(crowd)]
+            alone += await block(good[:count])
+            requests = [asyncio.create_task(refresh(authid)) for authid in crowded]
+            await asyncio.sleep(1)
+            beside += await block(good[count:])
+            [request.cancel() for request in requests]
+            await asyncio.gather(*requests, return_exceptions=True)
+        return sorted(alone), sorted(beside)
+
+    alone, beside = asyncio.run(alternate())
+    at = lambda waits, part: waits[int(part * (len(waits) - 1))]
+    for part in (0.5, 0.99):
+        print(
+            f"{time}: {part}: {1000 * at(alone, part):.1f} ms alone, {1000 * at(beside, part):.1f} ms while {crowd} wait for "
+            f"another provider, {at(beside, part) / at(alone, part):.2f} x"
+        )
 
 
 def test_with_little_memory_as_many_connections_as_fit_are_served(memory, serve):

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 /// An attempt is given up after this time.
-const ATTEMPT: Duration = Duration::from_secs(25);
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(25);
 /// .NET sends a request again, at once, when the connection ends before the first byte of an answer.
 const SENT_AGAIN: usize = 3;
 
@@ -122,17 +122,17 @@ impl Duplicati {
             let failed = |text: String, passed: Duration, attempts: &[u64]| {
                 Err(Failure { text, attempts: attempts.to_vec(), seconds: passed.as_secs() })
             };
-            let pause = Duration::from_secs(1 << (attempts.len() - 1));
-            let last = attempts.len() > reading::retries(self.backend, self.generation, &refusal);
-            if let Some(limit) = limit.filter(|limit| passed + if last { Duration::ZERO } else { pause } >= *limit) {
-                return failed(TIMED_OUT.to_owned(), limit, &attempts);
-            }
-            if last {
-                // The path is dropped: a server under a sub-path would not be found.
-                let server = self.url.origin().ascii_serialization();
-                let text = reading::reading(self.backend, self.generation, operation, &server, &refusal);
-                return failed(text, passed, &attempts);
-            }
+            let retries = reading::retries(self.backend, self.generation, &refusal);
+            let pause = match after(attempts.len(), passed, retries, limit) {
+                Next::Again(pause) => pause,
+                Next::TimeIsUp(limit) => return failed(TIMED_OUT.to_owned(), limit, &attempts),
+                Next::GivesUp => {
+                    // The path is dropped: a server under a sub-path would not be found.
+                    let server = self.url.origin().ascii_serialization();
+                    let text = reading::reading(self.backend, self.generation, operation, &server, &refusal);
+                    return failed(text, passed, &attempts);
+                }
+            };
             self.waits.push(pause);
             (self.on_wait)(pause);
             passed += pause;
@@ -159,6 +159,26 @@ impl Duplicati {
         }
         let unreadable = |_| Refusal { phrase: format!("Invalid JSON data: \"{body}\""), ..Refusal::default() };
         serde_json::from_str(&body).map_err(unreadable)
+    }
+}
+
+/// What a client does after an attempt that failed.
+pub(crate) enum Next {
+    /// It asks again after a pause.
+    Again(Duration),
+    GivesUp,
+    /// The operation's limit ends it.
+    TimeIsUp(Duration),
+}
+
+/// The same, after so many `attempts` in the time that has `passed`, where so many `retries` follow a failure of this kind.
+pub(crate) fn after(attempts: usize, passed: Duration, retries: usize, limit: Option<Duration>) -> Next {
+    let pause = Duration::from_secs(1 << (attempts - 1));
+    let last = attempts > retries;
+    match limit.filter(|limit| passed + if last { Duration::ZERO } else { pause } >= *limit) {
+        Some(limit) => Next::TimeIsUp(limit),
+        None if last => Next::GivesUp,
+        None => Next::Again(pause),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod admin;
+mod ahead;
 mod again;
 mod apps;
 mod apps_random;
@@ -48,6 +49,7 @@ mod revoke;
 mod soak;
 mod spawn;
 mod store;
+mod storm;
 mod texts;
 mod waiting;
 mod windows;

@@ -302,7 +302,7 @@ impl TestApp {
 }
 
 /// The server's keyring, and another one with a newer epoch.
-fn write_keyrings() -> (String, String) {
+pub(crate) fn write_keyrings() -> (String, String) {
     let mut keys = format!("primary = {PRIMARY}\n[[key]]\nepoch = {RETIRED}\nretired = \"2026-01-01T00:00:00Z\"\n");
     for number in [OLD, PRIMARY, STAGED] {
         keys += &key(i64::from(number));
@@ -314,7 +314,7 @@ fn write_keyrings() -> (String, String) {
     (keys, newer)
 }
 
-fn epoch(number: u32) -> Epoch {
+pub(crate) fn epoch(number: u32) -> Epoch {
     Epoch::try_from(i64::from(number)).unwrap()
 }
 

@@ -18,23 +18,23 @@ mod under_way;
 
 use super::cache::AccessToken;
 use super::error::ExchangeError;
+use super::obtain::Requester;
 use crate::authid::{Grant, GrantId};
 use crate::clock::{Clock, Moment};
 use crate::keyring_file::LiveKeyring;
 use crate::meter::Meter;
 use crate::provider::{ErrorClass, ProviderError, RefreshError, TokenResponse};
-use crate::seal::Epoch;
-use crate::store::{Name, Shelf, Store, StoreError};
+use crate::store::{Name, Store, StoreError};
 use driver::Run;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pending_writes::PendingWrites;
 use record::Record;
 pub(super) use record::name;
+pub use records::records_by_epoch;
 use records::{Found, Records};
 use secrecy::SecretString;
 use state_machine::{Outcome, Wanted};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -148,7 +148,7 @@ impl Rotation {
         written && asked.is_empty()
     }
 
-    /// An access token for a login: the remembered one while it is fresh, unless `use_cached` is off; else by asking
+    /// An access token for a login: the recorded one while it is fresh, if it will do for `requester`; else by asking
     /// the provider. Others who ask it are waited for until `deadline`; a call with a token that works once may take
     /// longer.
     ///
@@ -158,11 +158,16 @@ impl Rotation {
         &self,
         login: &Grant,
         policy: RotationPolicy,
-        use_cached: bool,
+        requester: Requester,
         deadline: Instant,
         ask: &Ask<'_>,
     ) -> Result<AccessToken, ExchangeError> {
-        let wanted = if use_cached { Wanted::Any } else { Wanted::NotFirst };
+        let wanted = match requester {
+            Requester::Client | Requester::Loop(_) => Wanted::Any,
+            // Another replica may have renewed it.
+            Requester::Renewal => self.records.generation(&name(login)).map_or(Wanted::NotFirst, Wanted::After),
+            Requester::Tester => Wanted::NotFirst,
+        };
         let (mut run, mut end) = self.go(login, policy, deadline, ask, wanted).await?;
         // Another one who came with the same may just have taken it out.
         if end == Outcome::Missing && Self::is_adopted(login, policy) {
@@ -285,15 +290,4 @@ impl Rotation {
             Err(RefreshError { failure, status, .. }) => Err(ExchangeError::Provider(failure, status)),
         }
     }
-}
-
-/// How many records there are under each epoch, and how many that are none.
-///
-/// # Errors
-/// When the store fails.
-pub async fn records_by_epoch(store: &Store) -> Result<BTreeMap<Option<Epoch>, u64>, StoreError> {
-    let mut counts = BTreeMap::new();
-    let count = |head: &[u8]| *counts.entry(record::epoch_of(head)).or_default() += 1;
-    store.heads(Shelf::Records, record::HEAD_LEN, count).await?;
-    Ok(counts)
 }

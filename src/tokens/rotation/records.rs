@@ -12,6 +12,7 @@ use crate::seal::{Epoch, NoKey};
 use crate::store::{Name, Shelf, Store, StoreError};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,6 +150,11 @@ impl Records {
         self.newest.get(record).is_some_and(|newest| at.uptime < newest.agreed_at + CURRENT)
     }
 
+    /// How many times the refresh token of a login has changed, as far as this process has seen.
+    pub(super) fn generation(&self, record: &Name) -> Option<u64> {
+        self.newest.get(record).map(|newest| newest.generation)
+    }
+
     /// What the steps need to know of a record.
     pub(super) fn view(&self, record: &Record) -> RecordHeader {
         let fresh = record.is_fresh(self.clock.now(), self.boot);
@@ -162,4 +168,15 @@ impl Records {
     pub(super) fn remember(&self, name: Name, generation: u64, blob: &[u8]) {
         self.newest.insert(name, Newest { generation, blob: blob.into(), agreed_at: self.clock.uptime() });
     }
+}
+
+/// How many records there are under each epoch, and how many that are none.
+///
+/// # Errors
+/// When the store fails.
+pub async fn records_by_epoch(store: &Store) -> Result<BTreeMap<Option<Epoch>, u64>, StoreError> {
+    let mut counts = BTreeMap::new();
+    let count = |head: &[u8]| *counts.entry(record::epoch_of(head)).or_default() += 1;
+    store.heads(Shelf::Records, record::HEAD_LEN, count).await?;
+    Ok(counts)
 }

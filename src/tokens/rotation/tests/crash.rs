@@ -4,6 +4,7 @@
 //! twice in vain, and no file is ever half a record.
 
 use super::*;
+
 use crate::store::disk::{Disk, Locked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -211,7 +212,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
         }
         async { answer }.boxed()
     };
-    let first = process.exchange(&login, STRICT, true, deadline(), &ask).await;
+    let first = process.exchange(&login, STRICT, Requester::Client, deadline(), &ask).await;
     let asked = provider.calls.load(Ordering::SeqCst) > 0;
     let ended = disk.has_ended();
     // Whether the client got its token before the end: then it used it.
@@ -227,7 +228,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
         let answer = provider.refresh(&token);
         async { answer }.boxed()
     };
-    let second = process.exchange(&login, STRICT, true, deadline(), &ask);
+    let second = process.exchange(&login, STRICT, Requester::Client, deadline(), &ask);
     let second = while_time_passes(&[&clock], second).await;
     let calls = provider.calls.load(Ordering::SeqCst);
     if kind || !asked || written {
@@ -276,7 +277,7 @@ async fn an_answer_whose_sync_failed_is_written_again_before_it_counts_as_writte
         disk.2.store(true, Ordering::Release);
         async { answer }.boxed()
     };
-    rotation.exchange(&login, STRICT, true, deadline(), &ask).await.unwrap();
+    rotation.exchange(&login, STRICT, Requester::Client, deadline(), &ask).await.unwrap();
     assert_eq!(rotation.pending_writes(), 1);
     let there = rotation.records.store.read(Shelf::Records, &record::name(&login)).await.unwrap().unwrap();
     assert_eq!(record::generation_of(&there), Some(1), "it can be read");
@@ -317,7 +318,7 @@ async fn a_renewal_that_hangs_does_not_keep_the_answer_waiting() {
         }
         .boxed()
     };
-    let exchange = rotation.exchange(&login, STRICT, true, deadline(), &ask);
+    let exchange = rotation.exchange(&login, STRICT, Requester::Client, deadline(), &ask);
     let release = async {
         tokio::time::sleep(state_machine::RENEW + Duration::from_secs(1)).await;
         assert!(read.load(Ordering::Acquire), "the answer is read while the renewal waits for the lock");

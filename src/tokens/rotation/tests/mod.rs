@@ -7,7 +7,8 @@ use super::pending_writes::Pending;
 use super::*;
 use crate::authid::ServiceId;
 pub(super) use crate::seal::testing::keyring_text;
-use crate::seal::{Keyring, NoKey};
+use crate::seal::{Epoch, Keyring, NoKey};
+use crate::store::Shelf;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
@@ -146,7 +147,7 @@ impl Replicas {
             let answer = answer(self.provider.refresh(&token));
             async move { answer }.boxed()
         };
-        let access = replica.exchange(&self.login, policy, true, deadline(), &ask).await?;
+        let access = replica.exchange(&self.login, policy, Requester::Client, deadline(), &ask).await?;
         Ok(access.token.expose_secret().to_owned())
     }
 
@@ -254,7 +255,10 @@ async fn who_is_told_to_wait_by_a_mark_is_told_so_at_the_end_of_its_own_time() {
     replicas.clock.advance(Duration::from_secs(1));
     let with_little_time = async {
         let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
-        replicas.replica().exchange(&replicas.login, STRICT, true, Instant::now() + Duration::from_secs(12), &ask).await
+        replicas
+            .replica()
+            .exchange(&replicas.login, STRICT, Requester::Client, Instant::now() + Duration::from_secs(12), &ask)
+            .await
     };
     let held = while_time_passes(&[&replicas.clock], with_little_time).await;
     assert!(matches!(held, Err(ExchangeError::MaybeSpent)), "{:?}", held.err());
@@ -276,7 +280,7 @@ async fn an_answer_that_comes_after_a_minute_is_kept_and_nobody_else_asks_meanwh
             .boxed()
         };
         let one = replicas.replica();
-        let asking = one.exchange(&replicas.login, STRICT, true, deadline(), &ask);
+        let asking = one.exchange(&replicas.login, STRICT, Requester::Client, deadline(), &ask);
         let others = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let begun = Instant::now();
@@ -315,7 +319,7 @@ async fn clocks_that_differ_let_nobody_ask_too_early_and_nobody_wait_for_ever() 
             }
             .boxed()
         };
-        let asking = one.exchange(&replicas.login, STRICT, true, deadline(), &ask);
+        let asking = one.exchange(&replicas.login, STRICT, Requester::Client, deadline(), &ask);
         let other = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let busy = replicas.exchange(STRICT, |a| a).await;
@@ -472,7 +476,8 @@ async fn after_a_refusal_a_newer_token_of_another_replica_is_adopted() {
         }
         .boxed()
     };
-    let access = replicas.replica().exchange(&replicas.login, ROLLING, true, deadline(), &ask).await.unwrap();
+    let access =
+        replicas.replica().exchange(&replicas.login, ROLLING, Requester::Client, deadline(), &ask).await.unwrap();
     assert_eq!(access.token.expose_secret(), "access-of-token-9");
 }
 
@@ -484,7 +489,8 @@ async fn a_test_of_a_login_asks_the_provider_though_a_token_is_remembered() {
         let answer = replicas.provider.refresh(&token);
         async { answer }.boxed()
     };
-    let access = replicas.replica().exchange(&replicas.login, STRICT, false, deadline(), &ask).await.unwrap();
+    let access =
+        replicas.replica().exchange(&replicas.login, STRICT, Requester::Tester, deadline(), &ask).await.unwrap();
     assert_eq!((access.token.expose_secret(), replicas.calls()), ("access-of-token-1", 1));
     assert_eq!(replicas.exchange(STRICT, |a| a).await.unwrap(), "access-of-token-1");
     assert_eq!(replicas.calls(), 1, "what the test brought is used");
@@ -499,7 +505,7 @@ async fn a_record_under_a_key_that_is_not_here_is_left_alone() {
     theirs.begin(&replicas.login, tokens("token-0"), STRICT).await.unwrap();
     let ours = Rotation::new(replicas.store.clone(), live(&text), replicas.clock.clone(), meter());
     let ask = |_, _| async { panic!("nothing is to be asked") }.boxed();
-    let outcome = ours.exchange(&replicas.login, STRICT, true, deadline(), &ask).await;
+    let outcome = ours.exchange(&replicas.login, STRICT, Requester::Client, deadline(), &ask).await;
     assert!(matches!(outcome, Err(ExchangeError::NoKeyForRecord(_, NoKey::Newer))));
     let before = replicas.blob().await;
     let rolling = replicas.exchange_on(&ours, ROLLING, |a| a).await;
@@ -552,7 +558,7 @@ async fn what_ends_a_login_waits_for_the_exchange_under_way_and_gets_the_newest_
     let one = replicas.replica();
     let two = replicas.replica();
     let act = |token: SecretString| async move { token.expose_secret().to_owned() }.boxed();
-    let asking = one.exchange(&replicas.login, STRICT, true, deadline(), &ask);
+    let asking = one.exchange(&replicas.login, STRICT, Requester::Client, deadline(), &ask);
     let ending = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let early = Instant::now() + Duration::from_secs(3);
@@ -591,7 +597,7 @@ async fn of_a_process_that_ends_in_a_call_the_log_names_the_login() {
     let replica = replicas.replica();
     assert!(replica.settle().await);
     let ask = |_, _| std::future::pending().boxed();
-    let asking = replica.exchange(&replicas.login, STRICT, true, deadline(), &ask);
+    let asking = replica.exchange(&replicas.login, STRICT, Requester::Client, deadline(), &ask);
     let ending = async {
         while replica.under_way.grants().is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
