@@ -253,7 +253,7 @@ pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Pr
 #[cfg(test)]
 mod tests {
     use super::super::ErrorClass;
-    use super::super::service::PLACES;
+    use super::super::places::LEAST as PLACES;
     use super::super::testing::{Reply, StubServer, example, with_urls};
     use super::*;
 

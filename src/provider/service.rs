@@ -1,6 +1,7 @@
 //! A service and the provider behind it, checked: what the rest of the program sees of the settings.
 
 use super::error_code::CallbackError;
+use super::places::Places;
 use super::printable::printable;
 use super::{Flow, ProviderSettings, RefreshTokenPolicy};
 use crate::authid::{AppId, ServiceId};
@@ -9,7 +10,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 use url::Url;
 
 /// A provider: whoever runs the token endpoint.
@@ -26,12 +26,8 @@ pub struct Provider {
     pub(super) pushed: Option<Url>,
     /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the
     /// others.
-    pub(super) places: Semaphore,
+    pub(super) places: Places,
 }
-
-/// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below
-/// the 1,024 descriptors that a process has at least.
-pub(super) const PLACES: usize = 64;
 
 /// Where tokens come from.
 pub(super) enum TokenUrl {
@@ -52,7 +48,7 @@ impl Provider {
             token: None,
             revoke: None,
             pushed: None,
-            places: Semaphore::new(PLACES),
+            places: Places::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use super::room::Place;
 use super::{ExchangeError, Granted, Inner, Opened, Source, TokenService};
 use crate::authid::Grant;
 use crate::net::ClientNet;
-use crate::provider::{ProviderError, Service};
+use crate::provider::{ProviderError, RefreshTokenPolicy, Service};
 use crate::seal::NoKey;
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -175,7 +175,12 @@ impl Inner {
             let service = service.clone();
             async move { inner.ask(name, &login, &service, requester).await }
         };
-        self.flights.join(name, work).await.unwrap_or(Err(ExchangeError::Internal))
+        // A refresh token that works once must not be spent by a call that ends with a worker.
+        let outcome = match service.provider.rotation() {
+            RefreshTokenPolicy::SingleUse => self.flights.join(name, work).await,
+            RefreshTokenPolicy::Rolling | RefreshTokenPolicy::Static => self.flights.join_here(name, work).await,
+        };
+        outcome.unwrap_or(Err(ExchangeError::Internal))
     }
 
     async fn ask(
