@@ -215,3 +215,20 @@ impl Inner {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the future that this function makes, in bytes.
+    fn size<A, F: Future>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_call_under_way_takes_little_memory() {
+        type Asked = (&'static Inner, TokenName, &'static Grant, &'static Arc<Service>);
+        let call = size(|(inner, name, login, service): Asked| inner.ask(name, login, service, Requester::Client));
+        assert!(call < 6_000, "{call} bytes");
+    }
+}

@@ -96,6 +96,8 @@ where
 
     fn start(&self, key: K, runtime: &Handle, work: impl Future<Output = V> + Send + 'static) -> Flight<V> {
         let flights = self.under_way.clone();
+        // In a box, as it is handed from one to the next.
+        let work = work.boxed();
         // The log should name the request that began it.
         let flight = async move {
             let _landing = Landing { flights, key };
