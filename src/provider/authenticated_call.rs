@@ -22,8 +22,14 @@ impl ProviderClient {
         let count = registered.secrets();
         let mut attempts = 1;
         loop {
-            let at = if count > 1 { self.client_auths().secret(provider, registered) } else { 0 };
-            let client = &registered.with_secret(at);
+            let at = if count > 1 { self.client_auths().secret(registered) } else { 0 };
+            let one_of_several;
+            let client = if count > 1 {
+                one_of_several = registered.with_secret(at);
+                &one_of_several
+            } else {
+                registered
+            };
             let choice = self.client_auths().choose(provider, client, metadata);
             let may_repeat = |plain: bool| {
                 let allowed = repeatable == Repeatable::Yes || (repeatable == Repeatable::Unspent && plain);
@@ -59,7 +65,7 @@ impl ProviderClient {
                 Some(Err(fault))
                     if matches!(fault.failure, ProviderError::Misconfigured | ProviderError::Unclear { .. }) =>
                 {
-                    self.client_auths().pass_over(provider, client, choice);
+                    self.client_auths().pass_over(client, choice);
                 }
                 _ => {}
             }

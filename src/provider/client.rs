@@ -253,7 +253,7 @@ pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Pr
 #[cfg(test)]
 mod tests {
     use super::super::ErrorClass;
-    use super::super::service::PLACES;
+    use super::super::places::LEAST as PLACES;
     use super::super::testing::{Reply, StubServer, example, with_urls};
     use super::*;
 
@@ -484,19 +484,6 @@ mod tests {
         let count = |failure| failed.iter().filter(|failed| failed.failure == failure).count();
         assert_eq!((count(ProviderError::TimedOut), count(ProviderError::Crowded)), (PLACES, 500 - PLACES));
         assert_eq!(failed.iter().filter(|failed| failed.in_doubt).count(), PLACES);
-    }
-
-    #[tokio::test]
-    async fn what_nobody_waits_for_takes_a_quarter_of_the_places_and_none_of_a_provider_that_is_busy() {
-        let (_, service) = local(&StubServer::with([]).await, "");
-        let provider = &service.provider;
-        let ahead: Vec<_> = std::iter::from_fn(|| provider.place_ahead()).collect();
-        assert_eq!(ahead.len(), PLACES / 4);
-        drop(ahead);
-        let busy = provider.places.acquire_many(PLACES as u32 / 2).await;
-        assert!(provider.place_ahead().is_none());
-        drop(busy);
-        assert!(provider.place_ahead().is_some());
     }
 
     #[tokio::test]

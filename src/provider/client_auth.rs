@@ -11,6 +11,7 @@ use super::client_credentials::{Choice, encoded};
 use super::discovery::Metadata;
 use super::json::Members;
 use super::service::{Client, Provider};
+use crate::authid::AppId;
 use secrecy::ExposeSecret;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,9 +21,9 @@ use url::Url;
 /// What is known of how clients show their secrets.
 #[derive(Default)]
 pub(super) struct ClientAuths {
-    known: Mutex<HashMap<(String, String), Known>>,
+    known: Mutex<HashMap<AppId, Known>>,
     /// Of clients with several secrets: which one is sent, and how many refusals there were since one was taken.
-    secrets: Mutex<HashMap<(String, String), (usize, usize)>>,
+    secrets: Mutex<HashMap<AppId, (usize, usize)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -80,7 +81,7 @@ impl ClientAuths {
             return Choice { auth, why: "client_auth says so", next: None };
         }
         let (ways, why) = candidates(client, metadata);
-        let known = self.lock().get(&key(provider, client)).copied().filter(|known| ways.contains(&known.auth));
+        let known = self.lock().get(&client.app).copied().filter(|known| ways.contains(&known.auth));
         let (auth, why) = match known {
             Some(Known { auth, worked: true }) => (auth, "it worked before"),
             Some(Known { auth, worked: false }) => (auth, "another way was refused"),
@@ -91,7 +92,7 @@ impl ClientAuths {
     }
 
     pub(super) fn worked(&self, provider: &Provider, client: &Client, auth: ClientAuth) {
-        let before = self.lock().insert(key(provider, client), Known { auth, worked: true });
+        let before = self.lock().insert(client.app, Known { auth, worked: true });
         if before.is_some_and(|before| !before.worked) {
             tracing::info!(
                 provider = provider.id,
@@ -111,7 +112,7 @@ impl ClientAuths {
         );
         if let Some(auth) = choice.next {
             let mut known = self.lock();
-            let known = known.entry(key(provider, client)).or_insert(Known { auth: choice.auth, worked: false });
+            let known = known.entry(client.app).or_insert(Known { auth: choice.auth, worked: false });
             // Somebody else may have found out more meanwhile.
             if known.auth == choice.auth {
                 *known = Known { auth, worked: false };
@@ -120,21 +121,21 @@ impl ClientAuths {
     }
 
     /// Leaves a way that was taken since another one was refused, and has not worked since.
-    pub(super) fn pass_over(&self, provider: &Provider, client: &Client, choice: Choice) {
+    pub(super) fn pass_over(&self, client: &Client, choice: Choice) {
         let mut known = self.lock();
-        let tried = known.get_mut(&key(provider, client)).filter(|known| known.auth == choice.auth && !known.worked);
+        let tried = known.get_mut(&client.app).filter(|known| known.auth == choice.auth && !known.worked);
         if let (Some(known), Some(auth)) = (tried, choice.next) {
             known.auth = auth;
         }
     }
 
     /// The number of the secret to send now.
-    pub(super) fn secret(&self, provider: &Provider, client: &Client) -> usize {
-        self.lock_secrets().get(&key(provider, client)).map_or(0, |(at, _)| *at)
+    pub(super) fn secret(&self, client: &Client) -> usize {
+        self.lock_secrets().get(&client.app).map_or(0, |(at, _)| *at)
     }
 
     pub(super) fn secret_worked(&self, provider: &Provider, client: &Client, at: usize) {
-        let before = self.lock_secrets().insert(key(provider, client), (at, 0));
+        let before = self.lock_secrets().insert(client.app, (at, 0));
         if before.is_none_or(|(before, misses)| before != at || misses > 0) {
             let (provider, client, number) = (&provider.id, &client.id, at + 1);
             tracing::info!(provider, client, number, "the provider takes this secret of the client's, by its number");
@@ -145,7 +146,7 @@ impl ClientAuths {
     pub(super) fn secret_refused(&self, provider: &Provider, client: &Client, at: usize) -> bool {
         let count = client.secrets();
         let mut secrets = self.lock_secrets();
-        let (now, misses) = secrets.entry(key(provider, client)).or_default();
+        let (now, misses) = secrets.entry(client.app).or_default();
         // Somebody else may have found out more meanwhile.
         let is_news = *now == at;
         if is_news {
@@ -165,17 +166,13 @@ impl ClientAuths {
         all
     }
 
-    fn lock_secrets(&self) -> MutexGuard<'_, HashMap<(String, String), (usize, usize)>> {
+    fn lock_secrets(&self) -> MutexGuard<'_, HashMap<AppId, (usize, usize)>> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<AppId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn key(provider: &Provider, client: &Client) -> (String, String) {
-    (provider.id.clone(), client.id.clone())
 }
 
 /// The ways that come into question, at least one, and why the first is taken.

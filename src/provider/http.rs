@@ -119,7 +119,7 @@ impl HttpClient {
         loop {
             // Half of the time at most: what is left must be enough for the call itself.
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
-            let Ok(place) = timeout(patience.min(turn), call.provider.places.acquire()).await else {
+            let Ok(Some(place)) = timeout(patience.min(turn), call.provider.places.enter()).await else {
                 tracing::debug!(
                     provider = id,
                     service = call.service,
@@ -139,11 +139,13 @@ impl HttpClient {
                 Err(fault) => Err(*fault),
             };
             let word = outcome.as_ref().map_or_else(|fault| fault.failure.label(), |_| "ok");
-            self.meter.provider_called(id, word, begun.elapsed().as_secs_f64());
+            let took = begun.elapsed();
+            self.meter.provider_called(id, word, took.as_secs_f64());
+            place.leave(took, outcome.as_ref().err().map(|fault| fault.failure));
             let fault = match outcome {
                 Ok(result) => {
                     if call.name == "refresh" {
-                        call.provider.took(came.elapsed());
+                        call.provider.places.took(came.elapsed());
                     }
                     return Ok(result);
                 }
@@ -156,7 +158,6 @@ impl HttpClient {
                 return Err(fault);
             };
             second = true;
-            drop(place);
             sleep(delay).await;
         }
     }

@@ -46,6 +46,7 @@ mod json;
 mod login_token;
 mod metadata_check;
 mod outbound;
+mod places;
 mod pool;
 mod printable;
 mod probe;

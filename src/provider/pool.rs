@@ -3,14 +3,16 @@
 //! arrived.
 //!
 //! A connection is used for its own provider and host only, so what was decided when it was made (address, authorities,
-//! proxy) holds for it. It is given up after a while even when it is in use all the time, so that a changed address of
-//! a name is taken up. The pool ends with the client that it belongs to: another configuration begins without
-//! connections.
+//! proxy) holds for it; and by its own runtime only, whose threads are woken when something comes. It is given up after
+//! a while even when it is in use all the time, so that a changed address of a name is taken up. The pool ends with the
+//! client that it belongs to: another configuration begins without connections.
 
 use super::connection::Connection;
-use super::service::{PLACES, Provider};
+use super::places::MOST;
+use super::service::Provider;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, sleep};
 use url::{Position, Url};
 
@@ -19,10 +21,8 @@ use url::{Position, Url};
 const IDLE: Duration = Duration::from_secs(45);
 /// How old a connection gets.
 const AGE: Duration = Duration::from_secs(300);
-/// Connections that wait, of all providers: as many as can be in use to one. Each takes a descriptor.
-const MOST: usize = PLACES;
 
-/// Clones are the same pool.
+/// Clones are the same pool. As many connections wait in it, of all providers, as can be in use to one.
 #[derive(Clone, Default)]
 pub(super) struct Pool(Arc<Mutex<Waiting>>);
 
@@ -39,6 +39,7 @@ pub(super) struct Kept {
     provider: String,
     /// `https://provider.example:8443`
     place: String,
+    runtime: runtime::Id,
     born: Instant,
 }
 
@@ -50,16 +51,21 @@ struct Idle {
 impl Kept {
     pub(super) fn new(connection: Connection, provider: &Provider, url: &Url) -> Self {
         let place = url[..Position::BeforePath].to_owned();
-        Self { connection, provider: provider.id.clone(), place, born: Instant::now() }
+        let runtime = Handle::current().id();
+        Self { connection, provider: provider.id.clone(), place, runtime, born: Instant::now() }
     }
 
     fn leads_to(&self, provider: &str, place: &str) -> bool {
         self.place == place && self.provider == provider
     }
 
+    fn is_free(&self, runtime: runtime::Id) -> bool {
+        self.runtime == runtime && (!self.connection.is_shared() || self.connection.has_room())
+    }
+
     fn shared(&self) -> Option<Self> {
         let connection = self.connection.shared()?;
-        Some(Self { connection, provider: self.provider.clone(), place: self.place.clone(), born: self.born })
+        Some(Self { connection, provider: self.provider.clone(), place: self.place.clone(), ..*self })
     }
 }
 
@@ -79,7 +85,7 @@ impl Pool {
         if let Some(shared) = kept.shared() {
             let mut waiting = self.lock();
             let mut others = waiting.connections.iter().map(|idle| &idle.kept);
-            if !others.any(|other| other.leads_to(&kept.provider, &kept.place) && other.connection.has_room()) {
+            if !others.any(|other| other.leads_to(&kept.provider, &kept.place) && other.is_free(kept.runtime)) {
                 self.add(&mut waiting, shared);
             }
         }
@@ -99,7 +105,7 @@ impl Pool {
     }
 
     fn add(&self, waiting: &mut Waiting, kept: Kept) {
-        if waiting.connections.len() >= MOST {
+        if waiting.connections.len() >= *MOST {
             let longest = waiting.connections.iter().enumerate().min_by_key(|(_, idle)| idle.since);
             longest.map(|(at, _)| at).map(|at| waiting.connections.remove(at));
         }
@@ -118,9 +124,15 @@ impl Pool {
 impl Waiting {
     /// The one that waited for the shortest time: so those that are not needed get old.
     fn take(&mut self, provider: &str, place: &str) -> Option<Kept> {
-        self.prune();
-        let free = |kept: &Kept| !kept.connection.is_shared() || kept.connection.has_room();
-        let at = self.connections.iter().rposition(|idle| idle.kept.leads_to(provider, place) && free(&idle.kept))?;
+        let (now, here) = (Instant::now(), Handle::current().id());
+        let fits = |Idle { kept, .. }: &Idle| kept.is_free(here) && kept.leads_to(provider, place);
+        let at = loop {
+            let at = self.connections.iter().rposition(fits)?;
+            if self.connections[at].is_good(now) {
+                break at;
+            }
+            self.connections.remove(at);
+        };
         match self.connections[at].kept.shared() {
             Some(shared) => {
                 self.connections[at].since = Instant::now();
@@ -132,9 +144,13 @@ impl Waiting {
 
     fn prune(&mut self) {
         let now = Instant::now();
-        self.connections.retain(|Idle { kept, since }| {
-            now - *since < IDLE && now - kept.born < AGE && !kept.connection.has_ended()
-        });
+        self.connections.retain(|idle| idle.is_good(now));
+    }
+}
+
+impl Idle {
+    fn is_good(&self, now: Instant) -> bool {
+        now - self.since < IDLE && now - self.kept.born < AGE && !self.kept.connection.has_ended()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A service and the provider behind it, checked: what the rest of the program sees of the settings.
 
 use super::error_code::CallbackError;
+use super::places::Places;
 use super::printable::printable;
 use super::{Flow, ProviderSettings, RefreshTokenPolicy};
 use crate::authid::{AppId, ServiceId};
@@ -9,9 +10,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 /// A provider: whoever runs the token endpoint.
@@ -28,19 +28,8 @@ pub struct Provider {
     pub(super) pushed: Option<Url>,
     /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the
     /// others.
-    pub(super) places: Semaphore,
-    /// And those of them that nobody waits for.
-    pub(super) ahead: Arc<Semaphore>,
-    /// How long a refresh takes of late until it brings a token, its turn included, in milliseconds.
-    pub(super) takes: AtomicU64,
+    pub(super) places: Places,
 }
-
-/// Calls to one provider at a time. At 300 ms each that is some 200 a second; all providers together stay well below
-/// the 1,024 descriptors that a process has at least.
-pub(super) const PLACES: usize = 64;
-
-/// Calls to one provider at a time that nobody waits for.
-pub(super) const PLACES_AHEAD: usize = PLACES / 4;
 
 /// Where tokens come from.
 pub(super) enum TokenUrl {
@@ -61,31 +50,18 @@ impl Provider {
             token: None,
             revoke: None,
             pushed: None,
-            places: Semaphore::new(PLACES),
-            ahead: Arc::new(Semaphore::new(PLACES_AHEAD)),
-            takes: AtomicU64::new(0),
+            places: Places::new(),
         }
     }
 
-    /// Leave for a call that nobody waits for, while this is held: a quarter of all calls at a time, and none while half
-    /// of the places are taken.
+    /// A place for a call that nobody waits for; `None` while those who wait may need it.
     pub fn place_ahead(&self) -> Option<OwnedSemaphorePermit> {
-        let is_quiet = self.places.available_permits() > PLACES / 2;
-        is_quiet.then(|| self.ahead.clone().try_acquire_owned().ok()).flatten()
+        self.places.ahead()
     }
 
-    /// A refresh brought a token after so long, its turn included.
-    pub(super) fn took(&self, time: Duration) {
-        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let takes = self.takes.load(Ordering::Relaxed);
-        self.takes.store(takes - takes / 8 + time / 8, Ordering::Relaxed);
-    }
-
-    /// Whether a refresh would come too late for who has this time `left`, and take somebody else's place for nothing:
-    /// all are taken, and by what refreshes take of late there is no time for one.
+    /// Whether a refresh would come too late for who has this time `left`, and take somebody else's place for nothing.
     pub fn is_too_crowded_for(&self, left: Duration) -> bool {
-        let takes = Duration::from_millis(self.takes.load(Ordering::Relaxed));
-        self.places.available_permits() == 0 && left < takes + takes / 8
+        self.places.are_too_few_for(left)
     }
 
     /// Its key in the configuration.

@@ -2,7 +2,7 @@
 //! where that fails and may get better within seconds, waiting.
 //!
 //! The denylist comes before the cache, so a revoked login gets nothing that was fetched for it earlier. The provider
-//! call runs in a task of its own and is never cancelled: a client that hangs up must not cost anybody a token.
+//! call runs in a task of its own: a client that hangs up must not cost anybody a token.
 //!
 //! | Journey | Function | RFC |
 //! | --- | --- | --- |

@@ -6,7 +6,7 @@ use super::room::Place;
 use super::{ExchangeError, Granted, Inner, Opened, Source, TokenService};
 use crate::authid::Grant;
 use crate::net::ClientNet;
-use crate::provider::{ProviderError, Service};
+use crate::provider::{ProviderError, RefreshTokenPolicy, Service};
 use crate::seal::NoKey;
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -177,7 +177,12 @@ impl Inner {
             let service = service.clone();
             async move { inner.ask(name, &login, &service, requester).await }
         };
-        self.flights.join(name, work).await.unwrap_or(Err(ExchangeError::Internal))
+        // A refresh token that works once must not be spent by a call that ends with a worker.
+        let outcome = match service.provider.rotation() {
+            RefreshTokenPolicy::SingleUse => self.flights.join(name, work).await,
+            RefreshTokenPolicy::Rolling | RefreshTokenPolicy::Static => self.flights.join_here(name, work).await,
+        };
+        outcome.unwrap_or(Err(ExchangeError::Internal))
     }
 
     pub(super) async fn ask(
@@ -215,5 +220,22 @@ impl Inner {
             self.forecast(service, login);
         }
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the future that this function makes, in bytes.
+    fn size<A, F: Future>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_call_under_way_takes_little_memory() {
+        type Asked = (&'static Inner, TokenName, &'static Grant, &'static Arc<Service>);
+        let call = size(|(inner, name, login, service): Asked| inner.ask(name, login, service, Requester::Client));
+        assert!(call < 6_000, "{call} bytes");
     }
 }

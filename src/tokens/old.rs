@@ -94,7 +94,8 @@ impl OldAuthIds {
 
     /// An AuthID of a version that is taken.
     fn parse(&self, text: &str) -> Option<OldAuthId> {
-        OldAuthId::parse(text).filter(|old| self.takes(old.version()))
+        let takes_any = self.takes(Version::V1) || self.takes(Version::V2);
+        takes_any.then(|| OldAuthId::parse(text)).flatten().filter(|old| self.takes(old.version()))
     }
 
     fn takes(&self, version: Version) -> bool {

@@ -1,5 +1,6 @@
-//! AuthIDs that brought an access token before. One that comes again is recognised by a keyed digest of its whole text,
-//! so that the answer needs no cipher. Neither the text is kept nor anything secret that was in it.
+//! AuthIDs that brought a remembered access token, and so came more than once within its life, as most do not. One that
+//! comes again is recognised by a keyed digest of its whole text, so that the answer needs no cipher. Neither the text
+//! is kept nor anything secret that was in it.
 //!
 //! An entry says what an AuthID opened to, and under which keyring. It does not say that the AuthID may be used: the
 //! keyring, the denylist, the service and the age of the access token are looked at each time, as they are after

@@ -1,7 +1,9 @@
 //! Single-flight: of many callers who want the same thing at once, one does the work and all get its result.
 //!
-//! The work runs in a task of its own, on the runtime that the flights were made on: neither a caller who hangs up nor
-//! the end of a worker's thread takes it along. A panic in it ends the flight like any other result.
+//! The work runs in a task of its own, so a caller who hangs up does not take it along. Nor does the end of a worker's
+//! thread, as it runs on the runtime that the flights were made on; but the way to another thread and back costs more
+//! than the rest of a flight. So work whose repeat is harmless may stay [here](Flights::join_here). A panic ends a flight
+//! like any other result.
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -11,7 +13,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tracing::Instrument;
 
-type Flight<V> = Shared<BoxFuture<'static, Option<V>>>;
+type Flight<V> = Shared<BoxFuture<'static, Landed<V>>>;
+
+/// How a flight ended.
+#[derive(Clone)]
+enum Landed<V> {
+    Done(V),
+    Panicked,
+    /// With the runtime under it.
+    Dropped,
+}
 
 type Under<K, V> = Arc<Mutex<HashMap<K, Flight<V>>>>;
 
@@ -50,7 +61,7 @@ where
 
     /// Starts a flight for `key` that nobody waits for, unless there is one.
     pub(super) fn begin(&self, key: K, work: impl Future<Output = V> + Send + 'static) {
-        drop(self.flight(key, || work));
+        drop(self.flight(key, &self.runtime, || work));
     }
 
     /// Joins the flight for `key`, or starts one with `work`. `None` when the work panicked.
@@ -58,27 +69,51 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        self.flight(key, work).await
+        match self.flight(key, &self.runtime, work).await {
+            Landed::Done(result) => Some(result),
+            Landed::Panicked | Landed::Dropped => None,
+        }
     }
 
-    fn flight<F>(&self, key: K, work: impl FnOnce() -> F) -> Flight<V>
+    /// The same on the runtime of whoever starts it. Where that one ends before the work, who waits elsewhere starts it
+    /// again.
+    pub(super) async fn join_here<F>(&self, key: K, work: impl Fn() -> F) -> Option<V>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        loop {
+            match self.flight(key, &Handle::current(), &work).await {
+                Landed::Done(result) => return Some(result),
+                Landed::Panicked => return None,
+                Landed::Dropped => {}
+            }
+        }
+    }
+
+    fn flight<F>(&self, key: K, runtime: &Handle, work: impl FnOnce() -> F) -> Flight<V>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut flights = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         // Entered under the lock and left only by the task itself, which cannot do so before it was entered.
-        flights.entry(key).or_insert_with(|| self.start(key, work())).clone()
+        flights.entry(key).or_insert_with(|| self.start(key, runtime, work())).clone()
     }
 
-    fn start(&self, key: K, work: impl Future<Output = V> + Send + 'static) -> Flight<V> {
+    fn start(&self, key: K, runtime: &Handle, work: impl Future<Output = V> + Send + 'static) -> Flight<V> {
         let flights = self.under_way.clone();
+        // In a box, as it is handed from one to the next.
+        let work = work.boxed();
         // The log should name the request that began it.
         let flight = async move {
             let _landing = Landing { flights, key };
             work.await
         };
-        let task = self.runtime.spawn(flight.in_current_span());
-        async move { task.await.ok() }.boxed().shared()
+        let landed = runtime.spawn(flight.in_current_span()).map(|ended| match ended {
+            Ok(result) => Landed::Done(result),
+            Err(failed) if failed.is_panic() => Landed::Panicked,
+            Err(_) => Landed::Dropped,
+        });
+        landed.boxed().shared()
     }
 }
 
@@ -162,5 +197,31 @@ mod tests {
         let flights = Flights::<u8, u32>::new();
         assert_eq!(flights.join(1, || async { panic!("on purpose") }).await, None);
         assert_eq!(flights.join(1, || async { 2 }).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_thread_takes_along_only_work_that_may_be_done_again() {
+        let flights = Flights::<u8, u32>::new();
+        let (theirs, end) = (flights.clone(), Arc::new(Notify::new()));
+        let ends = end.clone();
+        let worker = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let never = std::future::pending::<u32>;
+                tokio::select! {
+                    _ = theirs.join(1, never) => {}
+                    _ = theirs.join_here(2, never) => {}
+                    () = ends.notified() => {}
+                }
+            });
+        });
+        while flights.under_way.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let begun_again = flights.join_here(2, || async { 7 });
+        let (result, ()) = tokio::join!(begun_again, async { end.notify_one() });
+        assert_eq!(result, Some(7));
+        worker.join().unwrap();
+        assert!(flights.landed(&1).now_or_never().is_none(), "seen to its end");
     }
 }

@@ -82,7 +82,8 @@ impl Inner {
                 let deadline = tokio::time::Instant::now() + CALL_BUDGET;
                 let ask =
                     |token, time| async move { self.refresh_with_app(service, login, &token, time).await }.boxed();
-                rotation.exchange(login, policy, requester, deadline, &ask).await
+                // Large, and needed by some logins only: in a box it does not make every call large.
+                rotation.exchange(login, policy, requester, deadline, &ask).boxed().await
             }
             None => {
                 let tokens = self.refresh_with_app(service, login, &login.refresh_token, CALL_BUDGET).await;

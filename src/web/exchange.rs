@@ -56,7 +56,6 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     }
     saw_epoch();
     let granted = outcome.map_err(|refused| span.in_scope(|| log_refused(&refused, &opened, request, app)))?;
-    app.tokens().remember(authid, &opened);
     log_refreshed(&granted, opened.login.id, opened.epoch(), begun, request);
     Ok(granted)
 }

@@ -2,7 +2,7 @@
 
 use super::super::call::{Call, Payload};
 use super::super::client::BUDGET;
-use super::super::service::PLACES;
+use super::super::places::MOST;
 use super::super::{Outbound, ProviderClient, Service};
 use super::peer::{End, Moment, Peer};
 use futures_util::future::join_all;
@@ -100,10 +100,11 @@ async fn connections_that_wait_are_bounded_and_many_calls_share_one_of_http_2() 
         let (providers, service) = peer.client("rolling");
         refresh(&providers, &service).await;
         for _ in 0..2 {
-            join_all((0..2 * PLACES).map(|_| refresh(&providers, &service))).await;
-            let seen = peer.seen();
-            let most = if protocols.contains(&"h2") { 1 } else { PLACES };
-            assert_eq!((seen.connections, seen.open), (most, most), "{protocols:?}");
+            join_all((0..2 * *MOST).map(|_| refresh(&providers, &service))).await;
+            let shared = protocols.contains(&"h2");
+            let most = if shared { MOST.div_ceil(100) } else { *MOST };
+            until(|| (1..=most).contains(&peer.seen().open)).await;
+            assert!(shared || peer.seen().connections == peer.seen().open, "each is kept");
         }
     }
 }

@@ -72,8 +72,8 @@ impl Running {
         select_all(all.map(|listening| Box::pin(listening.ended()))).await.0
     }
 
-    /// Ends it without losing anything: whoever waits is answered at once, and it serves for [`Listeners::drain`](crate::config::Listeners::drain) more, then finishes what is under way, detached
-    /// calls to providers included, in 25 s at most, and tries for 5 s more to write down what they brought. The admin listener answers to the last.
+    /// Ends it without losing anything: whoever waits is answered at once, and it serves for [`Listeners::drain`](crate::config::Listeners::drain) more, then finishes what is under way, calls
+    /// to providers included that spend a refresh token and whose clients hung up, in 25 s at most, and tries for 5 s more to write down what they brought. The admin listener answers to the last.
     ///
     /// Where somebody else keeps its sockets open, who comes next waits for the next process instead.
     pub async fn drain(&self) {

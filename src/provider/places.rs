@@ -1,0 +1,133 @@
+//! How many calls to one provider may be under way at a time: few at first, so that one that hangs takes neither
+//! descriptors nor memory from the others; one more with each that is answered at once while all places are taken; and
+//! one less with each that shows the provider to be down or slow. Calls that nobody waits for take a few of them, and only
+//! while most are free.
+
+use super::error::ProviderError;
+use rustix::process::{Resource, getrlimit};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+/// At least so many: at 300 ms each that is some 200 a second.
+pub(super) const LEAST: usize = 64;
+/// At most so many; fewer where this process may have few descriptors.
+pub(super) static MOST: LazyLock<usize> = LazyLock::new(|| {
+    let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    limit.map_or(512, |limit| (limit / 16).clamp(LEAST, 512))
+});
+
+/// Of the calls that nobody waits for, so many.
+const AHEAD: usize = LEAST / 4;
+
+/// What is answered within this time is answered at once.
+const QUICK: Duration = Duration::from_secs(1);
+
+pub(super) struct Places {
+    free: Semaphore,
+    all: AtomicUsize,
+    ahead: Arc<Semaphore>,
+    /// How long a refresh takes of late until it brings a token, its turn included, in milliseconds.
+    takes: AtomicU64,
+}
+
+/// A place, until it is [left](Place::leave).
+pub(super) struct Place<'a> {
+    places: &'a Places,
+    permit: SemaphorePermit<'a>,
+}
+
+impl Places {
+    pub(super) fn new() -> Self {
+        Self {
+            free: Semaphore::new(LEAST),
+            all: LEAST.into(),
+            ahead: Arc::new(Semaphore::new(AHEAD)),
+            takes: AtomicU64::new(0),
+        }
+    }
+
+    /// Waits for a place; the longest wait ends first.
+    pub(super) async fn enter(&self) -> Option<Place<'_>> {
+        Some(Place { places: self, permit: self.free.acquire().await.ok()? })
+    }
+
+    /// One for a call that nobody waits for; `None` while those who wait may need it.
+    pub(super) fn ahead(&self) -> Option<OwnedSemaphorePermit> {
+        let is_quiet = self.free.available_permits() > self.all.load(Ordering::Relaxed) / 2;
+        is_quiet.then(|| self.ahead.clone().try_acquire_owned().ok()).flatten()
+    }
+
+    /// A refresh brought a token after so long, its turn included.
+    pub(super) fn took(&self, time: Duration) {
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let takes = self.takes.load(Ordering::Relaxed);
+        self.takes.store(takes - takes / 8 + time / 8, Ordering::Relaxed);
+    }
+
+    /// Whether a refresh would come too late for who has this time `left`: all are taken, and by what refreshes take of
+    /// late there is no time for one.
+    pub(super) fn are_too_few_for(&self, left: Duration) -> bool {
+        let takes = Duration::from_millis(self.takes.load(Ordering::Relaxed));
+        self.free.available_permits() == 0 && left < takes + takes / 8
+    }
+}
+
+impl Place<'_> {
+    /// The call came to its end after some time.
+    pub(super) fn leave(self, took: Duration, failure: Option<ProviderError>) {
+        let Self { places: Places { free, all, .. }, permit } = self;
+        let change =
+            |to: fn(usize) -> Option<usize>| all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, to).is_ok();
+        if took < QUICK && failure.is_none_or(|failure| failure.passes_after().is_none()) {
+            if free.available_permits() == 0 && change(|all| (all < *MOST).then_some(all + 1)) {
+                free.add_permits(1);
+            }
+        } else if change(|all| (all > LEAST).then(|| all - 1)) {
+            permit.forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn there_are_more_places_while_all_goes_well_and_they_are_wanted_and_fewer_when_it_does_not() {
+        let places = Places::new();
+        let take = || std::iter::from_fn(|| places.enter().now_or_never().flatten());
+        let count = || places.free.available_permits();
+        take().collect::<Vec<_>>().into_iter().for_each(|place| place.leave(Duration::ZERO, None));
+        assert_eq!(count(), LEAST + 1, "nobody waited for the others");
+        let mut all: Vec<_> = take().collect();
+        for _ in 0..2 * *MOST {
+            all.pop().unwrap().leave(Duration::ZERO, None);
+            all.extend(take());
+        }
+        assert_eq!(all.len(), *MOST);
+        let slow = (QUICK, None);
+        let failed = |failure| (Duration::ZERO, Some(failure));
+        for (took, failure) in [slow, failed(ProviderError::Disturbed), failed(ProviderError::TimedOut)] {
+            all.drain(..).for_each(|place| place.leave(took, failure));
+            assert_eq!(count(), LEAST, "{failure:?}");
+            all.extend(take());
+        }
+        all.drain(..).for_each(|place| place.leave(Duration::ZERO, Some(ProviderError::Misconfigured)));
+        assert_eq!(count(), LEAST + 1, "an answer is an answer");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_takes_few_places_and_none_of_a_provider_that_is_busy() {
+        let places = Places::new();
+        let ahead: Vec<_> = std::iter::from_fn(|| places.ahead()).collect();
+        assert_eq!(ahead.len(), LEAST / 4);
+        drop(ahead);
+        let busy = places.free.acquire_many(LEAST as u32 / 2).await;
+        assert!(places.ahead().is_none());
+        drop(busy);
+        assert!(places.ahead().is_some());
+    }
+}
