@@ -31,9 +31,10 @@ TESTS = {
     "providers.toml": "tests/server/login.rs::a_login_at_each_provider_ends_with_an_authid_that_works",
     **{f"proxies/{name}": f"{PROXIES}::test_a_server_behind_a_proxy" for name in ("Caddyfile", "haproxy.cfg", "nginx.conf")},
     "rclone.toml": "tests/cli/import_rclone.rs::logins_come_from_rclone_and_go_back_to_it",
-    **{f"systemd/{name}": f"{DEPLOYING}::test_a_service_of_systemd" for name in ("authseal.service", "credentials.conf")},
-    "systemd/authseal.socket": f"{DEPLOYING}::test_systemd_knows_every_line_of_the_unit_and_of_the_files_beside_it",
-    "systemd/tls.conf": f"{DEPLOYING}::test_tls_of_its_own",
+    **{
+        f"systemd/{name}": f"{DEPLOYING}::test_systemd_knows_every_line_of_the_unit_and_of_the_files_beside_it"
+        for name in ("authseal.service", "authseal.socket", "credentials.conf", "tls.conf")
+    },
 }
 
 
