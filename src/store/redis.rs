@@ -159,11 +159,18 @@ impl Redis {
         }
     }
 
-    /// How Redis is set up, where that endangers what is stored in it.
+    /// How Redis is set up, where that endangers what is stored in it. One that takes no writes is of no use.
     pub(super) async fn advice(&self) -> Result<Vec<String>, StoreError> {
         let info: String = self.ask_one(redis::cmd("INFO").arg("everything")).await?;
         let info: HashMap<_, _> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
         let says = |key: &str| info.get(key).copied().unwrap_or_default();
+        if says("role") == "slave" {
+            return Err(StoreError::Redis(
+                "it is a replica, which takes no writes; name its primary in state.store, or the sentinels that know \
+                 which one that is (`redis+sentinel://`)"
+                    .to_owned(),
+            ));
+        }
         // Many hosted ones do not let themselves be asked; then the default is assumed.
         let fsync = self.ask_one::<HashMap<String, String>>(redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
         let fsync = fsync.ok().and_then(|mut settings| settings.remove("appendfsync")).unwrap_or_default();

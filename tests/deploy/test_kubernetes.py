@@ -20,11 +20,11 @@ FOLDER = ROOT / "config" / "kubernetes"
 OLDEST = re.search(r"\((\d\.\d+) or later\)", (FOLDER / "kustomization.yaml").read_text())[1]
 UNDER_WAY, UNWRITTEN = 25, 5  # seconds that a server takes at most after server.drain_seconds
 
-pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-
 
 def kustomize(folder):
     """Every object by kind and name."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
     done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and not done.stderr, done.stderr
     objects = list(yaml.safe_load_all(done.stdout))
@@ -83,6 +83,21 @@ def test_each_object_is_as_the_api_wants_it(what, version, request):
         except kubernetes_validate.SchemaNotFoundError:
             of_others.append(kind)
     assert sorted(of_others) == (["PrometheusRule", "ServiceMonitor"] if what == "monitoring" else [])
+
+
+@pytest.mark.parametrize("kustomization", sorted(FOLDER.rglob("kustomization.yaml")))
+def test_what_a_kustomization_takes_in_is_there_and_nothing_else(kustomization):
+    folder, content = kustomization.parent, yaml.safe_load(kustomization.read_text())
+    resources = content.get("resources", [])
+    patches = [patch["path"] for patch in content.get("patches", [])]
+    files = [file for each in content.get("configMapGenerator", []) for file in each["files"]]
+    assert sorted([kustomization.name, *resources, *patches, *files]) == sorted(path.name for path in folder.iterdir() if path.is_file())
+    # By itself, for where there is no kubectl.
+    for name in resources:
+        try:
+            kubernetes_validate.validate(yaml.safe_load((folder / name).read_text()), OLDEST, strict=True)
+        except kubernetes_validate.SchemaNotFoundError:
+            assert folder.name == "monitoring"
 
 
 def test_names_and_labels_meet(rendered, monitoring):

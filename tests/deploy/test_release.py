@@ -284,13 +284,17 @@ def test_the_package_is_installed_upgraded_removed_and_purged(tmp_path, copy, de
 
 @pytest.mark.skipif(not os.environ.get("TESTS_FULL"), reason="two release builds take many minutes; tests/run --full does it")
 def test_two_builds_in_two_folders_give_the_same_bytes(tmp_path):
-    made = []
-    for name in ("one", "another-folder"):
-        checkout = tmp_path / name
+    tools = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "tools"
+    tools.mkdir(exist_ok=True)
+    checkouts = [tmp_path / name for name in ("one", "another-folder")]
+    # Both before the first build, which takes so long that this checkout may be at another commit afterwards.
+    for checkout in checkouts:
         subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
         # Tools need not be made twice.
         (checkout / "target").mkdir()
-        (checkout / "target" / "tools").symlink_to(Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "tools")
+        (checkout / "target" / "tools").symlink_to(tools)
+    made = []
+    for checkout in checkouts:
         environment = {key: value for key, value in os.environ.items() if key != "CARGO_TARGET_DIR"}
         subprocess.run([checkout / ".ci" / "release"], env=environment, check=True, timeout=BUILD_PATIENCE)
         made.append(checkout / "target" / "dist")

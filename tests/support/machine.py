@@ -129,17 +129,22 @@ scopes = ["files"]
 
     def authid(self, epoch, login=0):
         """A login of so many seconds ago, sealed under an epoch as docs/authid-format.md says."""
+        return next(self.authids(epoch, login))
+
+    def authids(self, epoch, login=0, service=SERVICE):
+        """As many of them as one wants."""
         text = (self.folder / "keys.toml").read_text()
         _, secret = read_secret(re.search(rf'"(authseal-key:{epoch}:[^"]*)"', text).group(1))
         key = derive(secret)
-        grant, nonce, now = secrets.token_bytes(16), secrets.token_bytes(24), int(time.time())
-        bind = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
-        content = {"token": "a-refresh-token", "sealed": now - login, "login": now - login, "bind": bind}
-        cipher = ChaCha20_Poly1305.new(key=key, nonce=nonce)
-        cipher.update(LABEL + b"\0" + bytes([len(SERVICE)]) + SERVICE.encode() + epoch.to_bytes(4, "big") + grant)
-        ciphertext, tag = cipher.encrypt_and_digest(json.dumps(content, separators=(",", ":")).encode())
-        body = base64.urlsafe_b64encode(grant + nonce + ciphertext + tag).decode().rstrip("=")
-        return f"v3:{SERVICE}:{epoch}:{body}"
+        while True:
+            grant, nonce, now = secrets.token_bytes(16), secrets.token_bytes(24), int(time.time())
+            bind = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+            content = {"token": "a-refresh-token", "sealed": now - login, "login": now - login, "bind": bind}
+            cipher = ChaCha20_Poly1305.new(key=key, nonce=nonce)
+            cipher.update(LABEL + b"\0" + bytes([len(service)]) + service.encode() + epoch.to_bytes(4, "big") + grant)
+            ciphertext, tag = cipher.encrypt_and_digest(json.dumps(content, separators=(",", ":")).encode())
+            body = base64.urlsafe_b64encode(grant + nonce + ciphertext + tag).decode().rstrip("=")
+            yield f"v3:{service}:{epoch}:{body}"
 
     def refresh(self, authid):
         """Status and content of the answer."""
