@@ -160,16 +160,21 @@ impl Handler {
             _ => ExportError::Unreachable,
         })?;
         let reason = headers.get("x-reason").and_then(|reason| reason.to_str().ok()).unwrap_or_default();
-        match (status, reason) {
-            (200, _) if body.len() > MAX_BODY => Err(ExportError::NoExport),
-            (200, _) => read(&body),
-            (404, "No such key" | "No such user") => Err(ExportError::Unknown),
-            (400, "Invalid authid password") => Err(ExportError::WrongPassword),
-            (400, "Invalid authid in query") => Err(ExportError::Unknown),
-            (401 | 403, _) => Err(ExportError::KeyRefused),
-            (500, "Server error") => Err(ExportError::Fails),
-            (status, _) => Err(ExportError::Status(status)),
-        }
+        told(status, reason, &body)
+    }
+}
+
+/// What a response says, by its status, its `X-Reason` and its body.
+pub(super) fn told(status: u16, reason: &str, body: &[u8]) -> Result<Stored, ExportError> {
+    match (status, reason) {
+        (200, _) if body.len() > MAX_BODY => Err(ExportError::NoExport),
+        (200, _) => read(body),
+        (404, "No such key" | "No such user") => Err(ExportError::Unknown),
+        (400, "Invalid authid password") => Err(ExportError::WrongPassword),
+        (400, "Invalid authid in query") => Err(ExportError::Unknown),
+        (401 | 403, _) => Err(ExportError::KeyRefused),
+        (500, "Server error") => Err(ExportError::Fails),
+        (status, _) => Err(ExportError::Status(status)),
     }
 }
 
