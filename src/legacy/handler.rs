@@ -20,6 +20,8 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -180,12 +182,11 @@ pub(super) fn told(status: u16, reason: &str, body: &[u8]) -> Result<Stored, Exp
 
 /// What an answer holds. That it is an export is known by its service, which that handler puts into each.
 fn read(body: &[u8]) -> Result<Stored, ExportError> {
-    #[derive(Deserialize)]
-    struct Export {
-        #[serde(rename = "service")]
-        _service: serde::de::IgnoredAny,
+    // Not as a struct, which may be a list too.
+    let members: HashMap<String, IgnoredAny> = serde_json::from_slice(body).map_err(|_| ExportError::NoExport)?;
+    if !members.contains_key("service") {
+        return Err(ExportError::NoExport);
     }
-    serde_json::from_slice::<Export>(body).map_err(|_| ExportError::NoExport)?;
     let Answer { service, refresh_token } = serde_json::from_slice(body).map_err(|_| ExportError::Unusable)?;
     let is_token = !refresh_token.expose_secret().is_empty();
     is_token.then_some(Stored { service_id: service, refresh_token }).ok_or(ExportError::Unusable)
