@@ -1,5 +1,5 @@
-//! What must hold of what an import reads, whatever is in it; see `crate::fuzzing`. What is read does not reach beyond
-//! itself: nothing of the machine is mounted, so that no file is looked for.
+//! What must hold of what an import reads, whatever is in it; see `crate::fuzzing`. Nothing of the machine is mounted, so
+//! that settings lead to no file; a compose file's `env_file` is the one thing beside that is looked for.
 
 #![allow(clippy::unwrap_used, reason = "what cannot fail here and does is a finding")]
 
@@ -45,10 +45,11 @@ pub(crate) fn import_settings(data: &[u8]) {
     let variables = variables.iter().filter_map(|line| line.split_once('='));
     let variables: Vec<_> = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let is_secret = |name: &str| ["_SECRET", "PASSPHRASE"].iter().any(|end| name.ends_with(end));
-    let elsewhere = text.lines().any(|line| {
-        line.contains(CANARY)
-            && !line.split_once('=').is_some_and(|(name, _)| is_secret(name) && !name.contains(CANARY))
-    });
+    let is_there = |line: &str| match line.split_once('=') {
+        Some((name, _)) if is_secret(name) && !line.starts_with("--") => name.contains(CANARY),
+        _ => line.contains(CANARY),
+    };
+    let elsewhere = text.lines().any(is_there);
     // `%NAME%` is meant to bring a variable's value to where it is.
     let hidden = !elsewhere && !text.contains('%');
     let (said, made) = translated(Given { words, variables, meant: true, ..Given::default() }, Report::default());
