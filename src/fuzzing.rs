@@ -11,7 +11,7 @@ use crate::denylist::{Rule, parse};
 use crate::keyring_file::{Change, apply, pack, unpack};
 use crate::legacy::{Digest, OldAuthId, decrypt, may_be_old};
 use crate::seal::Keyring;
-use crate::{authid, login, provider, web};
+use crate::{authid, cli, legacy, login, provider, replication, store, web};
 use secrecy::ExposeSecret;
 use std::fmt::Debug;
 use std::fs;
@@ -22,22 +22,29 @@ use std::sync::LazyLock;
 pub type Check = fn(&[u8]);
 
 /// All of them, by the name of their fuzz target and of their folder in `fuzz/corpus/`.
-pub const CHECKS: [(&str, Check); 16] = [
+pub const CHECKS: [(&str, Check); 23] = [
     ("aes_crypt", aes_crypt),
     ("authid", authid::fuzzing::authid),
     ("authid_content", authid::fuzzing::authid_content),
     ("callback", provider::fuzzing::callback),
+    ("changes", replication::fuzzing::changes),
     ("config_env", config_env),
     ("config_toml", config_toml),
     ("context", login::fuzzing::context),
     ("cookie", web::fuzzing::cookie),
     ("denylist", denylist),
     ("discovery", provider::fuzzing::discovery),
+    ("export_answer", legacy::fuzzing::export_answer),
     ("form", web::fuzzing::form),
+    ("import_compose", cli::import::fuzzing::import_compose),
+    ("import_rclone", cli::import::fuzzing::import_rclone),
+    ("import_settings", cli::import::fuzzing::import_settings),
     ("keyring", keyring),
     ("old_authid", old_authid),
     ("opener", login::fuzzing::opener),
     ("pasted", authid::fuzzing::pasted),
+    ("pieces", replication::fuzzing::pieces),
+    ("store_place", store::fuzzing::store_place),
     ("token_response", provider::fuzzing::token_response),
 ];
 
@@ -51,7 +58,7 @@ pub fn run(name: &str, data: &[u8]) {
 
 const NOW: UnixTime = 1_795_428_000; // 2026-11-23T10:00:00Z
 /// What inputs hold where a secret would be.
-const CANARY: &str = "hunter2-Zw3";
+pub(crate) const CANARY: &str = "hunter2-Zw3";
 
 /// The keyring of the test vectors.
 pub(crate) static KEYRING: LazyLock<Keyring> =

@@ -18,7 +18,7 @@ mod demo;
 mod denylist;
 mod export;
 mod healthcheck;
-mod import;
+pub(crate) mod import;
 mod init;
 mod json;
 mod keys;

@@ -20,6 +20,8 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -160,27 +162,31 @@ impl Handler {
             _ => ExportError::Unreachable,
         })?;
         let reason = headers.get("x-reason").and_then(|reason| reason.to_str().ok()).unwrap_or_default();
-        match (status, reason) {
-            (200, _) if body.len() > MAX_BODY => Err(ExportError::NoExport),
-            (200, _) => read(&body),
-            (404, "No such key" | "No such user") => Err(ExportError::Unknown),
-            (400, "Invalid authid password") => Err(ExportError::WrongPassword),
-            (400, "Invalid authid in query") => Err(ExportError::Unknown),
-            (401 | 403, _) => Err(ExportError::KeyRefused),
-            (500, "Server error") => Err(ExportError::Fails),
-            (status, _) => Err(ExportError::Status(status)),
-        }
+        told(status, reason, &body)
+    }
+}
+
+/// What a response says, by its status, its `X-Reason` and its body.
+pub(super) fn told(status: u16, reason: &str, body: &[u8]) -> Result<Stored, ExportError> {
+    match (status, reason) {
+        (200, _) if body.len() > MAX_BODY => Err(ExportError::NoExport),
+        (200, _) => read(body),
+        (404, "No such key" | "No such user") => Err(ExportError::Unknown),
+        (400, "Invalid authid password") => Err(ExportError::WrongPassword),
+        (400, "Invalid authid in query") => Err(ExportError::Unknown),
+        (401 | 403, _) => Err(ExportError::KeyRefused),
+        (500, "Server error") => Err(ExportError::Fails),
+        (status, _) => Err(ExportError::Status(status)),
     }
 }
 
 /// What an answer holds. That it is an export is known by its service, which that handler puts into each.
 fn read(body: &[u8]) -> Result<Stored, ExportError> {
-    #[derive(Deserialize)]
-    struct Export {
-        #[serde(rename = "service")]
-        _service: serde::de::IgnoredAny,
+    // Not as a struct, which may be a list too.
+    let members: HashMap<String, IgnoredAny> = serde_json::from_slice(body).map_err(|_| ExportError::NoExport)?;
+    if !members.contains_key("service") {
+        return Err(ExportError::NoExport);
     }
-    serde_json::from_slice::<Export>(body).map_err(|_| ExportError::NoExport)?;
     let Answer { service, refresh_token } = serde_json::from_slice(body).map_err(|_| ExportError::Unusable)?;
     let is_token = !refresh_token.expose_secret().is_empty();
     is_token.then_some(Stored { service_id: service, refresh_token }).ok_or(ExportError::Unusable)

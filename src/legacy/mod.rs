@@ -8,6 +8,8 @@
 mod aes_crypt;
 mod export;
 mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod handler;
 mod old;
 mod stored;

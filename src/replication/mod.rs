@@ -6,6 +6,8 @@
 //! answers in a replica's place adds nothing; and each change carries its time, so what is replayed changes nothing.
 //! What a change means is `denylist`'s.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod page;
 mod peers;
 mod progress;

@@ -4,12 +4,11 @@
 //! The keyring is the shared secret: what does not open with it is refused, and with it all else of that response, so
 //! that a server in the replica's place cannot keep this one busy.
 
+use super::page::Pieces;
 use super::progress::Progress;
-use super::sealed::open;
 use super::{Fault, MAX_HELD, Parts};
 use crate::provider::{Outbound, SetupError};
 use crate::seal::random;
-use crate::store::MAX_BLOB_LEN;
 use reqwest::header::{ETAG, IF_NONE_MATCH};
 use reqwest::{Client, Response, StatusCode, redirect};
 use std::sync::Arc;
@@ -27,8 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WHOLE: Duration = Duration::from_secs(300);
 /// All of a denylist is fetched this often, so that nothing is missing for good, whatever happened to either file.
 const AGAIN: Duration = Duration::from_secs(3600);
-/// The most bytes of a response: several million rules.
-const MAX_BODY: usize = 1024 * 1024 * 1024;
 /// The longest tag.
 const MAX_TAG: usize = 100;
 
@@ -99,27 +96,14 @@ impl Peer {
     /// Makes the changes in a response, as they come.
     async fn receive(&self, mut response: Response) -> Result<(), Fault> {
         let keyring = self.parts.keyring();
-        let (mut buffer, mut changes, mut length) = (Vec::new(), Vec::new(), 0);
-        while let Some(piece) = response.chunk().await.map_err(unreachable)? {
-            length += piece.len();
-            buffer.extend_from_slice(&piece);
-            let mut rest = buffer.as_slice();
-            while let Some((head, behind)) = rest.split_first_chunk::<4>() {
-                let size = u32::from_be_bytes(*head) as usize;
-                let sealed = behind.get(..size);
-                if size > MAX_BLOB_LEN || length > MAX_BODY {
-                    return Err(self.refused());
-                }
-                let Some(sealed) = sealed else { break };
-                changes.extend(open(&keyring, sealed).ok_or_else(|| self.refused())?);
-                rest = behind.get(size..).unwrap_or_default();
-            }
-            buffer = rest.to_vec();
+        let (mut pieces, mut changes) = (Pieces::default(), Vec::new());
+        while let Some(bytes) = response.chunk().await.map_err(unreachable)? {
+            changes.extend(pieces.take(&keyring, &bytes).ok_or_else(|| self.refused())?);
             if changes.len() >= MAX_HELD {
                 self.parts.take(std::mem::take(&mut changes)).await?;
             }
         }
-        if !buffer.is_empty() {
+        if !pieces.are_whole() {
             return Err(Fault::Peer("its response was cut short".to_owned()));
         }
         self.parts.take(changes).await.map(drop)

@@ -6,7 +6,7 @@ use crate::seal::{Epoch, Keyring, Purpose, SealError};
 
 const VERSION: u8 = 1;
 /// The most bytes of text in one, so that it is a blob that the store takes.
-const MAX_TEXT: usize = 24 * 1024;
+pub(super) const MAX_TEXT: usize = 24 * 1024;
 
 /// `changes` as texts to seal, each as long as can be.
 pub(super) fn texts(changes: &[Change]) -> Vec<String> {

@@ -11,6 +11,8 @@ mod dir;
 pub(crate) mod disk;
 mod error;
 mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod health;
 mod line;
 mod log;

@@ -167,11 +167,11 @@ impl Sentinels {
 }
 
 /// A URL with several hosts, which no standard knows: `redis+sentinel://user:password@one:26379,two,[::1]/name/0`.
-struct ListUrl {
+pub(super) struct ListUrl {
     tls: bool,
-    user: Option<String>,
-    password: Option<String>,
-    hosts: Vec<(String, u16)>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) hosts: Vec<(String, u16)>,
     /// What is between slashes behind the hosts.
     path: Vec<String>,
     /// The argument of that name.
@@ -179,7 +179,7 @@ struct ListUrl {
 }
 
 impl ListUrl {
-    fn parse(text: &str, port: u16) -> RedisResult<Self> {
+    pub(super) fn parse(text: &str, port: u16) -> RedisResult<Self> {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| invalid());
         let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
         let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));

@@ -3,6 +3,8 @@
 
 mod compose;
 mod entries;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod oauth_server;
 mod own;
 mod rclone;
