@@ -9,7 +9,7 @@ mod tend;
 pub use live::{LiveApp, Load, Outcome, Verdict};
 pub use status::Status;
 
-use crate::acme::Acme;
+use crate::acme::{Acme, Certificate};
 use crate::clock::Clock;
 use crate::config::{Config, Delivery, HttpSettings, KeyringSource, Keys};
 use crate::denylist::Denylist;
@@ -27,7 +27,6 @@ use crate::store::{Store, StoreError, StorePlace};
 use crate::tls::LiveCertificate;
 use crate::tokens::{Settings, TokenService};
 use crate::watch::Watch;
-use certificate::Certificate;
 use rustls::ServerConfig;
 use secrecy::ExposeSecret;
 use std::path::PathBuf;
@@ -46,8 +45,7 @@ pub struct App {
     store: Arc<Store>,
     replication: Arc<Replication>,
     password: Option<Arc<SharedPassword>>,
-    certificate: Option<Arc<LiveCertificate>>,
-    acme: Option<Arc<Acme>>,
+    certificate: Certificate,
     providers: Arc<ProviderClient>,
     pages: Arc<Pages>,
     watch: Arc<Watch>,
@@ -102,7 +100,7 @@ impl App {
         let denylist = collect(&mut faults, Denylist::open(&config.denylist));
         let pages = collect(&mut faults, Pages::load(config.templates_dir.as_deref(), &config.site));
         let meter = Meter::new(clock.clone(), config.names());
-        let certificate = collect(&mut faults, Certificate::open(&config, &public_url, examine, &clock, &meter));
+        let certificate = collect(&mut faults, certificate::open(&config, &public_url, examine, &clock, &meter));
         let providers =
             collect(&mut faults, ProviderClient::new(config.catalogue, &config.outbound, clock.clone(), meter.clone()));
         let own_origin = collect(&mut faults, Origin::parse(public_url.as_str()).ok_or("`public_url` is too long"));
@@ -125,8 +123,7 @@ impl App {
         let denylist = Arc::new(denylist);
         let providers = Arc::new(providers);
         let shared = password.map(|password| Arc::new(SharedPassword::new(password, keyring.clone(), clock.clone())));
-        let Certificate { live: certificate, acme } = certificate;
-        let certificate_file = certificate.as_ref().and_then(|certificate| certificate.follow());
+        let certificate_file = certificate.live.as_ref().and_then(|certificate| certificate.follow());
         let files = [
             keyring.follow(),
             denylist.follow(),
@@ -139,7 +136,7 @@ impl App {
         let callback = format!("{}/logged-in", own_origin.as_str());
         let store = Arc::new(store);
         tokio::spawn(tend::tend(Arc::downgrade(&store)));
-        acme.iter().for_each(Acme::start);
+        certificate.acme.iter().for_each(Acme::start);
         let replication = Replication::start(
             &replicas,
             keyring.clone(),
@@ -166,7 +163,6 @@ impl App {
                 store.clone(),
                 replication.clone(),
                 certificate.clone(),
-                acme.clone(),
                 shared.as_ref().map(|shared| shared.load_status().clone()),
                 meter.clone(),
             )),
@@ -177,7 +173,6 @@ impl App {
             replication,
             password: shared,
             certificate,
-            acme,
             pages: Arc::new(pages),
             providers,
             watch: Arc::new(watch),
@@ -282,7 +277,7 @@ impl App {
 
     /// What the public listeners speak TLS with; plain http without it.
     pub fn certificate(&self) -> Option<&Arc<LiveCertificate>> {
-        self.certificate.as_ref()
+        self.certificate.live.as_ref()
     }
 
     /// How they speak it.
@@ -290,11 +285,7 @@ impl App {
     /// # Errors
     /// As for [`LiveCertificate::server_config`].
     pub fn tls(&self) -> Result<Option<ServerConfig>, rustls::Error> {
-        let config = |certificate: &Arc<LiveCertificate>| match &self.acme {
-            Some(acme) => acme.server_config(certificate),
-            None => certificate.server_config(),
-        };
-        self.certificate.as_ref().map(config).transpose()
+        self.certificate.server_config()
     }
 
     /// How requests are read and answered.

@@ -1,14 +1,13 @@
 //! How this process does: what of its files is in force, how its store answers, whether it is about to end. For those
 //! who run it; nothing here is secret, and no provider is ever asked.
 
-use crate::acme::{Acme, AcmeView};
+use crate::acme::{AcmeView, Certificate};
 use crate::clock::rfc3339;
 use crate::denylist::Denylist;
 use crate::keyring_file::LiveKeyring;
 use crate::meter::{File, Meter};
 use crate::replication::{Progress, Replication};
 use crate::store::Store;
-use crate::tls::LiveCertificate;
 use crate::watch::LoadStatus;
 use serde::Serialize;
 use std::sync::Arc;
@@ -20,8 +19,7 @@ pub struct Health {
     denylist: Arc<Denylist>,
     store: Arc<Store>,
     replication: Arc<Replication>,
-    certificate: Option<Arc<LiveCertificate>>,
-    acme: Option<Arc<Acme>>,
+    certificate: Certificate,
     password: Option<Arc<LoadStatus>>,
     configuration: LoadStatus,
     meter: Meter,
@@ -136,8 +134,7 @@ impl Health {
         denylist: Arc<Denylist>,
         store: Arc<Store>,
         replication: Arc<Replication>,
-        certificate: Option<Arc<LiveCertificate>>,
-        acme: Option<Arc<Acme>>,
+        certificate: Certificate,
         password: Option<Arc<LoadStatus>>,
         meter: Meter,
     ) -> Self {
@@ -147,7 +144,6 @@ impl Health {
             store,
             replication,
             certificate,
-            acme,
             password,
             configuration: LoadStatus::begun(false),
             meter,
@@ -182,8 +178,8 @@ impl Health {
             configuration: reading(None, &self.configuration),
             keyring: reading(Some(self.keyring.load().entries().count()), self.keyring.load_status()),
             denylist: reading(Some(self.denylist.count()), self.denylist.load_status()),
-            certificate: self.certificate.as_ref().map(|certificate| reading(None, certificate.load_status())),
-            acme: self.acme.as_ref().map(|acme| acme.view()),
+            certificate: self.certificate.live.as_ref().map(|certificate| reading(None, certificate.load_status())),
+            acme: self.certificate.acme.as_ref().map(|acme| acme.view()),
             password: self.password.as_ref().map(|load_status| reading(None, load_status)),
             store: StoreState {
                 durable: self.store.is_durable(),
@@ -221,7 +217,7 @@ impl Health {
         self.file(&File::CONFIGURATION, &self.configuration);
         self.file(&File::KEYRING, self.keyring.load_status());
         self.file(&File::DENYLIST, self.denylist.load_status());
-        if let Some(certificate) = &self.certificate {
+        if let Some(certificate) = &self.certificate.live {
             self.meter.certificate(certificate.ends());
             self.file(&File::CERTIFICATE, certificate.load_status());
         }

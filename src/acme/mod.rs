@@ -67,6 +67,29 @@ fn challenges(cache: &Path) -> PathBuf {
     cache.join("challenges")
 }
 
+/// The certificate of a server that speaks TLS itself, and what orders it where this server has it issued.
+#[derive(Clone)]
+pub struct Certificate {
+    /// The one in force.
+    pub live: Option<Arc<LiveCertificate>>,
+    /// Whoever orders it.
+    pub acme: Option<Arc<Acme>>,
+}
+
+impl Certificate {
+    /// What rustls serves with; `None` where the server does not speak TLS.
+    ///
+    /// # Errors
+    /// As for [`LiveCertificate::server_config`].
+    pub fn server_config(&self) -> Result<Option<ServerConfig>, rustls::Error> {
+        let config = |live: &Arc<LiveCertificate>| match &self.acme {
+            Some(acme) => acme.server_config(live),
+            None => live.server_config(),
+        };
+        self.live.as_ref().map(config).transpose()
+    }
+}
+
 /// What orders certificates.
 pub struct Acme {
     settings: AcmeSettings,
@@ -115,7 +138,7 @@ impl Acme {
     ///
     /// # Errors
     /// As for [`LiveCertificate::server_config`].
-    pub fn server_config(&self, certificate: &Arc<LiveCertificate>) -> Result<ServerConfig, rustls::Error> {
+    fn server_config(&self, certificate: &Arc<LiveCertificate>) -> Result<ServerConfig, rustls::Error> {
         let config = certificate.server_config()?;
         Ok(match self.settings.over_http {
             true => config,

@@ -64,7 +64,7 @@ impl App {
             readiness: self.health.readiness(),
             keyring: self.health.keyring(),
             store: self.store.name(),
-            certificate_ends: self.certificate.as_ref().map(|certificate| rfc3339(certificate.ends())),
+            certificate_ends: self.certificate.live.as_ref().map(|certificate| rfc3339(certificate.ends())),
             secrets_end: meter.secrets().into_iter().map(|(client, end)| (client, rfc3339(end))).collect(),
             providers: meter.providers().into_iter().map(|(id, calls)| (id, calls.into())).collect(),
             legacy: self.tokens.old_authids(),
