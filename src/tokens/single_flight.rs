@@ -100,14 +100,15 @@ where
     }
 
     fn start(&self, key: K, runtime: &Handle, work: impl Future<Output = V> + Send + 'static) -> Flight<V> {
-        let flights = self.under_way.clone();
+        // In the task before it begins: a runtime may end before that.
+        let landing = Landing { flights: self.under_way.clone(), key };
         // In a box, as it is handed from one to the next.
         let work = work.boxed();
-        // The log should name the request that began it.
         let flight = async move {
-            let _landing = Landing { flights, key };
+            let _landing = landing;
             work.await
         };
+        // The log should name the request that began it.
         let landed = runtime.spawn(flight.in_current_span()).map(|ended| match ended {
             Ok(result) => Landed::Done(result),
             Err(failed) if failed.is_panic() => Landed::Panicked,
@@ -223,5 +224,19 @@ mod tests {
         assert_eq!(result, Some(7));
         worker.join().unwrap();
         assert!(flights.landed(&1).now_or_never().is_none(), "seen to its end");
+    }
+
+    #[tokio::test]
+    async fn work_that_a_thread_never_began_is_begun_elsewhere() {
+        let flights = Flights::<u8, u32>::new();
+        let ended = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        {
+            let _here = ended.enter();
+            assert!(flights.join_here(1, || async { 1 }).now_or_never().is_none());
+        }
+        assert_eq!(flights.under_way.lock().unwrap().len(), 1);
+        std::thread::spawn(|| drop(ended)).join().unwrap();
+        assert_eq!(flights.join_here(1, || async { 2 }).now_or_never(), None);
+        assert_eq!(flights.join_here(1, || async { 3 }).await, Some(2));
     }
 }

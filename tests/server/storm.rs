@@ -239,7 +239,7 @@ async fn a_night_in_which_the_provider_is_away_ends_with_everybody_served_soon_a
                 served.into_iter().map(|at| at.map(|at| at.saturating_duration_since(back))).collect();
             served.sort();
             let after = world.calls() - calls;
-            println!(
+            eprintln!(
                 "{clients} clients, seed {seed}, {mood:?}: {calls} calls in the outage, {after} after it; served: half {:?}, \
                  all {:?} after it",
                 served[clients / 2],
@@ -285,7 +285,7 @@ async fn at_ten_times_what_a_provider_carries_nine_of_ten_of_its_calls_are_for_s
         let ended = Instant::now();
         assert!(world.request(&world.log_in(0)).await.is_ok());
         let again = ended.elapsed();
-        println!(
+        eprintln!(
             "{arrivals} a second at a provider that carries {best}: {:.0} % of that, the longest wait {longest:?}, {refused} \
              of {} refused within three seconds; the next one after it takes {again:?}",
             100.0 * goodput,
