@@ -273,7 +273,7 @@ async fn soak(seed: u64, steps: usize, short: bool) {
     }
     let again = world.sent_once(seed);
     assert!(good > 3 * failed, "seed {seed}: {good} answers, and {failed} held up");
-    println!(
+    eprintln!(
         "seed {seed}: {steps} steps, {faults} faults, {good} answers, {failed} held up, {again} sent again after a doubt"
     );
 }
@@ -289,7 +289,7 @@ async fn no_login_is_lost_in_a_mixture_of_faults() {
     for round in 0..steps.div_ceil(ROUND) {
         soak(seed + round as u64, ROUND.min(steps), false).await;
         let held = Held::now();
-        println!("after {} s: {held:?}", began.elapsed().as_secs());
+        eprintln!("after {} s: {held:?}", began.elapsed().as_secs());
         // Two rounds: one with each kind of store.
         if round > 1 {
             held.has_not_grown_since(*warm.get_or_insert(held));
