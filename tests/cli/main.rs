@@ -22,6 +22,8 @@ mod keys;
 mod legacy;
 mod log;
 mod online;
+#[path = "../server/redis_server.rs"]
+mod redis_server;
 mod reload;
 mod reload_configuration;
 mod replica;
