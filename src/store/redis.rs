@@ -12,7 +12,7 @@ use super::{Name, Shelf, StoreError, limited};
 use crate::files::{self, Readers};
 use crate::meter::Meter;
 use redis::cluster_routing::SingleNodeRoutingInfo;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Value, from_redis_value};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, from_redis_value};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -25,6 +25,9 @@ use std::time::Duration;
 const MAX_CA_FILE: u64 = 1024 * 1024;
 /// How many keys a look at all of them asks for at a time.
 const BATCH: usize = 500;
+/// What has become of a primary after a failover by hand, and what nobody meant who named it.
+const READ_ONLY: &str = "is a replica, which takes no writes: name its primary in `state.store`, or the sentinels that \
+                         know which one that is (`redis+sentinel://`)";
 /// Compare-and-swap: KEYS the key; ARGV whether something is expected, what, whether something is to be set, what, and for
 /// how many milliseconds.
 const SWAP: &str = "
@@ -159,18 +162,11 @@ impl Redis {
         }
     }
 
-    /// How Redis is set up, where that endangers what is stored in it. One that takes no writes is of no use.
+    /// How Redis is set up, where that endangers what is stored in it.
     pub(super) async fn advice(&self) -> Result<Vec<String>, StoreError> {
         let info: String = self.ask_one(redis::cmd("INFO").arg("everything")).await?;
         let info: HashMap<_, _> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
         let says = |key: &str| info.get(key).copied().unwrap_or_default();
-        if says("role") == "slave" {
-            return Err(StoreError::Redis(
-                "it is a replica, which takes no writes; name its primary in state.store, or the sentinels that know \
-                 which one that is (`redis+sentinel://`)"
-                    .to_owned(),
-            ));
-        }
         // Many hosted ones do not let themselves be asked; then the default is assumed.
         let fsync = self.ask_one::<HashMap<String, String>>(redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
         let fsync = fsync.ok().and_then(|mut settings| settings.remove("appendfsync")).unwrap_or_default();
@@ -178,6 +174,9 @@ impl Redis {
         let version: Vec<u32> = says("redis_version").split('.').filter_map(|part| part.parse().ok()).collect();
         if version < vec![6, 2] {
             advice.push(format!("Redis {} is too old: 6.2 or later is needed", says("redis_version")));
+        }
+        if says("role") == "slave" {
+            advice.push(format!("Redis {READ_ONLY}"));
         }
         if says("aof_enabled") == "0" {
             advice.push(
@@ -265,6 +264,7 @@ fn told(error: &RedisError) -> StoreError {
                 .to_owned(),
         ),
         _ if error.code() == Some("OOM") => StoreError::Redis("its memory is full; raise its `maxmemory`".to_owned()),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => StoreError::Redis(format!("it {READ_ONLY}")),
         _ => StoreError::Redis(error.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! What is said of a configuration that is no good, and of none at all: where it was looked for, and for each fault its key,
 //! its file and its line, for people and for programs.
 
-use crate::{Done, GOOD, authseal, done, folder, ready, run};
+use crate::{Done, GOOD, authseal, done, folder, ready, run, shell};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -175,4 +175,18 @@ fn an_admin_listener_that_cannot_be_had_is_named_by_its_key() {
     fs::write(folder.path().join("authseal.toml"), GOOD).unwrap();
     let done = run(folder.path(), &["serve", "--listen", &address.to_string()]);
     assert!(done.code == 1 && done.err.contains("choose another address with --listen"), "{done:?}");
+}
+
+#[test]
+fn a_keyring_that_the_disk_has_no_room_for_stays_as_it_was() {
+    let folder = ready(GOOD);
+    let before = fs::read_to_string(folder.path().join("keys.toml")).unwrap();
+    // A limit on files' lengths instead of a full disk.
+    for (verb, said) in [("stage", "cannot be replaced: "), ("new other.toml", "other.toml cannot be made: ")] {
+        let script = format!("trap '' XFSZ; ulimit -f 0; exec \"$0\" keys {verb}");
+        let done = done(shell(folder.path(), &script).spawn().unwrap());
+        assert!(done.code == 1 && done.err.contains(said) && done.err.contains("(os error "), "{done:?}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("keys.toml")).unwrap(), before);
+    assert!(!folder.path().join("other.toml").exists(), "nothing half is left behind");
 }

@@ -23,6 +23,8 @@ mod keys;
 mod legacy;
 mod log;
 mod online;
+#[path = "../server/redis_server.rs"]
+mod redis_server;
 mod reload;
 mod reload_configuration;
 mod replica;

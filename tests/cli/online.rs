@@ -1,5 +1,6 @@
 //! `authseal check --online` against hosts of this machine: well, refused, with a wrong certificate, with another time.
 
+use crate::redis_server::RedisServer;
 use crate::tls::{renew_with, with_certificate};
 use crate::{Done, GOOD, Served, authseal, done, ready, run};
 use serde_json::{Value, json};
@@ -121,6 +122,21 @@ fn where_nobody_listens_is_said_and_counts_where_backups_need_it() {
     says(&done, 0, &format!("p {nobody}: warning, cannot be reached (Connection refused"));
     let done = check_with(&nobody.replace("http", "redis"), &endpoints(&host.url, &host.url), &[]);
     says(&done, 1, "state store, Redis: failed, is of no use now: Redis");
+}
+
+#[test]
+fn a_redis_that_takes_no_writes_is_of_no_use() {
+    let (primary, host) = (RedisServer::start(&["--appendonly", "yes"]), Host::plain(""));
+    let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &primary.address().port().to_string()]);
+    let check = |server: &RedisServer| {
+        check_with(&format!("redis://{}", server.address()), &endpoints(&host.url, &host.url), &[])
+    };
+    assert_eq!(check(&primary).code, 0);
+    says(
+        &check(&replica),
+        1,
+        "state store, Redis: failed, is of no use now: Redis: it is a replica, which takes no writes",
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::starved::Kept;
 use crate::{Done, Served, authseal, done, folder, ready, run};
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SignatureAlgorithm};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SignatureAlgorithm, date_time_ymd};
 use rustix::process::Signal;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -22,8 +22,12 @@ const CONFIG: &str = "public_url = \"https://oauth.example.com\"\nlisten = [\"12
 
 /// Makes a new pair for this name, its key first, as an ACME client would.
 pub(crate) fn renew_with(folder: &Path, name: &str, kind: &'static SignatureAlgorithm) {
+    renew_as(folder, &CertificateParams::new([name.to_owned()]).unwrap(), kind);
+}
+
+fn renew_as(folder: &Path, params: &CertificateParams, kind: &'static SignatureAlgorithm) {
     let key = KeyPair::generate_for(kind).unwrap();
-    let cert = CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key).unwrap();
+    let cert = params.self_signed(&key).unwrap();
     for (file, text) in [("key.pem", key.serialize_pem()), ("cert.pem", cert.pem())] {
         let aside = folder.join("aside");
         fs::write(&aside, text).unwrap();
@@ -307,6 +311,23 @@ fn check_and_serve_tell_every_fault_of_a_pair_and_check_warns_of_another_name() 
         assert_eq!(faults.len(), 2, "{done:?}");
         assert!(faults[0].contains("cert.pem: there is no certificate in it"), "{done:?}");
         assert!(faults[1].contains("key.pem: it lets every user of this machine in"), "{done:?}");
+    }
+}
+
+#[test]
+fn a_certificate_of_another_time_is_served_and_told_of_since_it_may_be_the_clock_that_is_wrong() {
+    let folder = with_certificate();
+    for (from, until, said) in [
+        (4000, 4001, "begins at 4000-01-01T00:00:00Z only; is this machine's clock right?"),
+        (2000, 2001, "ended at 2001-01-01T00:00:00Z and is refused by clients; renew it"),
+    ] {
+        let mut params = CertificateParams::new([NAME.to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
+        renew_as(folder.path(), &params, &PKCS_ED25519);
+        let done = run(folder.path(), &["check"]);
+        assert!(done.code == 0 && done.out.contains(said), "{done:?}");
+        let mut served = Served::start(folder.path(), &[]);
+        assert_eq!(served.end(), Some(0));
     }
 }
 

@@ -44,6 +44,18 @@ async fn how_redis_is_set_up_is_judged() {
 }
 
 #[tokio::test]
+async fn a_replica_that_is_taken_for_a_primary_is_told_as_one() {
+    let primary = RedisServer::start(&[]);
+    let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &primary.address().port().to_string()]);
+    let store = Store::open(&at(replica.address(), "", 0), Clock::system()).unwrap();
+    let error = store.put(Shelf::Records, &name(1), b"record", MINUTE).await.unwrap_err().to_string();
+    let advice = store.advice().await.unwrap();
+    for said in [&error, &advice[0]] {
+        assert!(said.contains("is a replica, which takes no writes: name its primary"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_redis_that_is_full_says_so_and_goes_on_reading() {
     let server = RedisServer::start(&["--maxmemory", "2mb", "--maxmemory-policy", "noeviction"]);
     let store = Store::open(&at(server.address(), "", 0), Clock::system()).unwrap();
