@@ -259,7 +259,7 @@ fn a_failed_renewal_keeps_the_certificate_and_the_authority_may_come_back() {
     // One that is past two thirds of its life.
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let year = i32::from(jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year());
+    let year: i32 = jiff::Timestamp::now().to_string()[..4].parse().unwrap();
     (params.not_before, params.not_after) = (date_time_ymd(year - 5, 1, 1), date_time_ymd(year + 1, 12, 31));
     let from = format!("# Issued by way of https://localhost:{}/dir\n", lab.directory);
     let old = from + &key.serialize_pem() + &params.self_signed(&key).unwrap().pem();
