@@ -67,7 +67,9 @@ impl Fault {
             | "invalidContact"
             | "unsupportedContact"
             | "userActionRequired" => Self::Account(said),
-            "caa" | "connection" | "dns" | "incorrectResponse" | "tls" | "unauthorized" => Self::Name(said),
+            "caa" | "connection" | "dns" | "incorrectResponse" | "tls" | "unauthorized" | "unknownHost" => {
+                Self::Name(said)
+            }
             "badNonce" | "serverInternal" => Self::Unreachable(said),
             _ => Self::Refused(said),
         }
