@@ -214,6 +214,7 @@ fn full() -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+#[allow(clippy::print_stdout, reason = "docs/scaling.md has these figures")]
 async fn a_night_in_which_the_provider_is_away_ends_with_everybody_served_soon_after_it_is_back() {
     const OUTAGE: Duration = Duration::from_secs(75);
     const CALL: Duration = Duration::from_millis(300);
@@ -262,6 +263,7 @@ async fn a_night_in_which_the_provider_is_away_ends_with_everybody_served_soon_a
 }
 
 #[tokio::test(start_paused = true)]
+#[allow(clippy::print_stdout, reason = "docs/scaling.md has these figures")]
 async fn at_ten_times_what_a_provider_carries_nine_of_ten_of_its_calls_are_for_somebody_who_still_waits() {
     let cases: &[u32] = if full() { &[1, 2, 4] } else { &[4] };
     for &call in cases {
