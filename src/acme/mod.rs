@@ -161,11 +161,7 @@ impl Acme {
 
     /// Orders a certificate if it is time. `again`: this process has tried before.
     async fn look(&self, again: &mut bool) {
-        let attempt = self.cache.attempt();
-        let next = self.next(&attempt, *again);
-        self.meter.acme_next(next);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = (attempt, next);
-        if self.clock.now() < next {
+        if self.show(*again) > self.clock.now() {
             return;
         }
         let lock = match self.cache.lock() {
@@ -204,7 +200,17 @@ impl Acme {
             }
             Err((fault, told)) => self.failed(&attempt, fault, told, again),
         }
+        self.show(*again);
         drop(lock);
+    }
+
+    /// Has others see how it does; gives when the next order is due.
+    fn show(&self, again: bool) -> UnixTime {
+        let attempt = self.cache.attempt();
+        let next = self.next(&attempt, again).max(self.clock.now());
+        self.meter.acme_next(next);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = (attempt, next);
+        next
     }
 
     /// When the next order is due.
