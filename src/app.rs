@@ -24,10 +24,8 @@ use crate::provider::{Catalogue, Probe, ProviderClient};
 use crate::rate_limit::Limits;
 use crate::replication::{Replicas, Replication};
 use crate::store::{Store, StoreError, StorePlace};
-use crate::tls::LiveCertificate;
 use crate::tokens::{Settings, TokenService};
 use crate::watch::Watch;
-use rustls::ServerConfig;
 use secrecy::ExposeSecret;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -275,17 +273,9 @@ impl App {
         &self.own_origin
     }
 
-    /// What the public listeners speak TLS with; plain http without it.
-    pub fn certificate(&self) -> Option<&Arc<LiveCertificate>> {
-        self.certificate.live.as_ref()
-    }
-
-    /// How they speak it.
-    ///
-    /// # Errors
-    /// As for [`LiveCertificate::server_config`].
-    pub fn tls(&self) -> Result<Option<ServerConfig>, rustls::Error> {
-        self.certificate.server_config()
+    /// What the public listeners speak TLS with, if they do.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     /// How requests are read and answered.

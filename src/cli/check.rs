@@ -112,7 +112,7 @@ impl CheckReport {
         block_on(async {
             let app = App::examine(config, public_url, Clock::system())?;
             let callback = format!("{}/logged-in", app.own_origin().as_str());
-            warnings.extend(app.certificate().map(|certificate| certificate.warnings()).unwrap_or_default());
+            warnings.extend(app.certificate().live.iter().flat_map(|certificate| certificate.warnings()));
             warnings.extend(of_services(app.catalogue()));
             let online = if online { Some(look(&app).await) } else { None };
             Ok(Self { file, warnings, callback, to_be_made, denylist_to_be_made, app, online })

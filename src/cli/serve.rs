@@ -93,7 +93,7 @@ pub(super) fn serve(serve: &Serve) -> anyhow::Result<()> {
         let listeners = config.listeners.clone();
         let app = App::build(config, public_url, Clock::system())?;
         starts(file.as_deref(), &app);
-        let tls = app.certificate().is_some();
+        let tls = app.certificate().live.is_some();
         let serve = serve.clone();
         let supervisor = Supervisor::new(handed.predecessor());
         let server = Server::bind(LiveApp::new(app, Box::new(move || serve.load_again())), listeners, handed)?;

@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 const DEFAULTS: &str = r#"
 listen = ["127.0.0.1:8080"]
 server.drain_seconds = 5
-acme.domains = []
-acme.directory = "letsencrypt"
+acme = { domains = [], directory = "letsencrypt" }
 denylist.create = false
 denylist.replicate = true
 denylist.follow = []

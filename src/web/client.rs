@@ -63,7 +63,7 @@ fn address(request: &HttpRequest, app: &App, peer: IpAddr) -> Option<IpAddr> {
         // Browsers use https and this server does not speak it: something in between does, and hides who they are.
         if mitigation::on(Mitigation::HiddenProxy)
             && app.public_url().scheme() == "https"
-            && app.certificate().is_none()
+            && app.certificate().live.is_none()
         {
             static TOLD: Once = Once::new();
             TOLD.call_once(|| {

@@ -327,6 +327,7 @@ fn a_certificate_of_another_time_is_served_and_told_of_since_it_may_be_the_clock
         let done = run(folder.path(), &["check"]);
         assert!(done.code == 0 && done.out.contains(said), "{done:?}");
         let mut served = Served::start(folder.path(), &[]);
+        served.signal(Signal::TERM);
         assert_eq!(served.end(), Some(0));
     }
 }

@@ -122,7 +122,7 @@ impl Server {
         let public = at(Purpose::Public, "with --listen", &listeners.public)?;
         let redirect = at(Purpose::Redirect, "in `tls.redirect_listen`", &listeners.redirect)?;
         let admin = at(Purpose::Admin, "in `admin.listen`", &listeners.admin)?;
-        if live.load().certificate().is_none() && !redirect.is_empty() {
+        if live.load().certificate().live.is_none() && !redirect.is_empty() {
             return Err(io::Error::other(
                 "a socket `redirect` was handed over, and there is no [tls] to send visitors to",
             ));
@@ -207,7 +207,7 @@ impl Server {
         let beside = (max_connections / BESIDE).max(1);
         let taken = beside * [&redirect, &admin].into_iter().filter(|listeners| !listeners.is_empty()).count();
         let app = live.load();
-        let tls = app.tls().map_err(io::Error::other)?;
+        let tls = app.certificate().server_config().map_err(io::Error::other)?;
         let public = crowd("public", max_connections - taken, &live);
         let served = live.clone();
         let server = socket::serve(move || service(served.clone()), listeners, tls, &public, &pulse, workers, FINISH)?;
