@@ -160,7 +160,7 @@ async fn of_two_replicas_one_renews_and_the_other_finds_it() {
 #[tokio::test]
 async fn a_server_that_ends_keeps_what_a_renewal_brings() {
     let who = Profile::microsoft();
-    let tables = format!("{STORE}[server]\ndrain_seconds = 0\n");
+    let tables = format!("{STORE}[server]\ndrain_seconds = 0\ntrusted_proxies = [\"127.0.0.1\"]\n");
     let (emulator, mut app, authid) = late(who, &tables, |app, token| app.seal(who.service, token)).await;
     emulator.hold();
     for _ in 0..3 {
