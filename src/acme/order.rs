@@ -76,9 +76,9 @@ async fn account(settings: &AcmeSettings, cache: &Cache, http: Http) -> Result<A
 /// Lays out what proves each name, and has the authority look.
 async fn prove(settings: &AcmeSettings, cache: &Cache, order: &mut Order) -> Result<(), Fault> {
     let method = if settings.over_http { ChallengeType::Http01 } else { ChallengeType::TlsAlpn01 };
+    insist!(fetch_authorizations(order).await)?;
     let mut authorizations = order.authorizations();
-    while let Some(authorization) = insist!(authorizations.next().await.transpose())? {
-        let mut authorization = authorization;
+    while let Some(mut authorization) = authorizations.next().await.transpose()? {
         // One that was proved lately need not be proved again.
         if authorization.status != AuthorizationStatus::Pending {
             continue;
@@ -98,6 +98,14 @@ async fn prove(settings: &AcmeSettings, cache: &Cache, order: &mut Order) -> Res
         cache.put_challenge(&name, &text)?;
         insist!(proof.set_ready().await)?;
     }
+    Ok(())
+}
+
+/// Fetches all authorizations of an order that are not known. Each time from the first on: the library's iterator has
+/// passed over one whose request failed, and a name that is never proved would hang the order.
+async fn fetch_authorizations(order: &mut Order) -> Result<(), Error> {
+    let mut authorizations = order.authorizations();
+    while authorizations.next().await.transpose()?.is_some() {}
     Ok(())
 }
 
