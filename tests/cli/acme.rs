@@ -253,6 +253,39 @@ fn a_certificate_comes_by_either_proof_and_a_restart_orders_none() {
 }
 
 #[test]
+fn what_init_writes_comes_to_https_with_a_mail_address_alone() {
+    let lab = Lab::new();
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--public-url", "https://localhost", "--acme-contact", "admin@authseal.org", "--yes"];
+    let made = run(folder.path(), &[&["init"], &flags[..]].concat());
+    assert_eq!(made.code, 0, "{made:?}");
+    let config = folder.path().join("authseal.toml");
+    let written = fs::read_to_string(&config).unwrap();
+    // Only what is of this machine is another: its ports, and the authority.
+    let (listen, redirect) = ("[\"0.0.0.0:443\", \"[::]:443\"]", "[\"0.0.0.0:80\", \"[::]:80\"]");
+    let contact = "contact = \"admin@authseal.org\"\n";
+    assert!([listen, redirect, contact].iter().all(|part| written.contains(part)), "{written}");
+    let authority = format!(
+        "{contact}directory = \"https://localhost:{}/dir\"\nca_file = {:?}\n",
+        lab.directory,
+        lab.at("own.pem")
+    );
+    let written = written
+        .replace(listen, &format!("[\"127.0.0.1:{}\"]", lab.tls))
+        .replace(redirect, &format!("[\"127.0.0.1:{}\"]", lab.http))
+        .replace("127.0.0.1:9464", "127.0.0.1:0")
+        .replace(contact, &authority);
+    fs::write(&config, written).unwrap();
+    let checked = run(folder.path(), &["check"]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert!(!folder.path().join("acme").exists(), "who only looks makes nothing");
+    let _pebble = lab.pebble(&[]);
+    let (served, _) = start(folder.path());
+    assert_eq!(next(&served, &[ISSUED, FAILED])["message"], ISSUED);
+    serves_the_file(&served, folder.path());
+}
+
+#[test]
 fn a_failed_renewal_keeps_the_certificate_and_the_authority_may_come_back() {
     let lab = Lab::new();
     let folder = ready(&lab.config(false, "localhost"));

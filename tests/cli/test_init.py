@@ -19,6 +19,7 @@ def begin(folder, *providers):
     terminal = Terminal(folder, "init")
     terminal.answer("Where shall authseal.toml, keys.toml and denylist go?", "etc\r")
     terminal.answer("Public address of this server", f"{URL}\r")
+    terminal.answer("Your mail address for Let's Encrypt", "\r")
     terminal.read("Providers (Space chooses, Enter continues)")
     keys = "".join(DOWN if at not in providers else f" {DOWN}" for at in range(max(providers) + 1))
     terminal.answer("Box", f"{keys}\r")
@@ -68,6 +69,9 @@ def test_each_answer_is_judged_where_it_is_given_and_nothing_is_lost(tmp_path):
         terminal.read(f"{address}{instead}")
         terminal.at -= len(f"{address}{instead}")
     terminal.answer(address, "\r")
+    terminal.answer("Your mail address for Let's Encrypt", "nobody\r")
+    terminal.read("is not one mail address")
+    terminal.answer("Your mail address for Let's Encrypt", "admin@example.net\r")
     terminal.answer("Box", f"{DOWN}{DOWN} \r")
     for wrong, why in [("disk", "This "), ("redis://:hush@localhost", "has a password"), ("/srv/state", "This ")]:
         terminal.answer("State store", f"{wrong}\r")

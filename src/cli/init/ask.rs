@@ -28,19 +28,16 @@ pub(super) fn plan(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
     }
     if init.public_url.is_none() {
         let prompt = "Public address of this server, like https://oauth.example.com";
-        flags.public_url = Some(ask(prompt, None, |text| judge_url(text, providers))?);
-    }
-    let is_public = |url: &String| url.starts_with("https://");
-    if init.acme_contact.is_none() && flags.public_url.as_ref().is_some_and(is_public) {
-        let prompt = "Mail address for a certificate of Let's Encrypt, whose terms you agree to with it (leave empty \
-                      where a proxy has one)";
-        let contact = ask(prompt, None, |text| match text {
-            "" => Ok(()),
-            text => {
-                providers.complaint("acme.contact", &[("acme.contact", text)]).map_or(Ok(()), |why| Err(why.into()))
-            }
-        })?;
-        flags.acme_contact = Some(contact).filter(|contact| !contact.is_empty());
+        let url = ask(prompt, None, |text| judge_url(text, providers))?;
+        if init.acme_contact.is_none() && url.starts_with("https://") {
+            eprintln!(
+                "Where no proxy has a certificate, Let's Encrypt issues one to this server, which takes its terms."
+            );
+            let prompt = "Your mail address for Let's Encrypt (leave empty behind a proxy)";
+            let contact = ask(prompt, None, |text| judge_contact(text, providers))?;
+            flags.acme_contact = Some(contact).filter(|contact| !contact.is_empty());
+        }
+        flags.public_url = Some(url);
     }
     let known = providers.by_id();
     if init.providers.is_empty() && init.client_id.is_empty() {
@@ -154,6 +151,13 @@ fn judge_url(text: &str, providers: &Known) -> Result<(), No> {
     let meant = url.filter(|url| url.host_str().is_some_and(|host| host.contains('.') || host == "localhost"));
     let origin = meant.map(|url| url.origin().ascii_serialization());
     Err(No { why, instead: origin.filter(|origin| complaint(origin).is_none()) })
+}
+
+fn judge_contact(text: &str, providers: &Known) -> Result<(), No> {
+    match providers.complaint("acme.contact", &[("acme.contact", text)]) {
+        Some(why) if !text.is_empty() => Err(why.into()),
+        _ => Ok(()),
+    }
 }
 
 fn judge_store(text: &str, providers: &Known) -> Result<(), No> {
