@@ -212,3 +212,54 @@ fn renewal(pair: &Pair) -> UnixTime {
 fn json(value: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(value).map_err(|error| Fault::Cache(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate and its key, or another one.
+    fn pem(names: &[&str], years: std::ops::Range<i32>, own_key: bool) -> String {
+        let key = KeyPair::generate().unwrap();
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.not_before = date_time_ymd(years.start, 1, 1);
+        params.not_after = date_time_ymd(years.end, 1, 1);
+        let shown = if own_key { key.serialize_pem() } else { KeyPair::generate().unwrap().serialize_pem() };
+        shown + &params.self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn a_certificate_that_is_of_no_use_takes_no_others_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = AcmeSettings {
+            domains: vec!["a.example.com".to_owned(), "b.example.com".to_owned()],
+            contact: "admin@example.com".to_owned(),
+            directory: "https://authority.example/dir".to_owned(),
+            cache: folder.path().join("acme"),
+            ca_file: None,
+            over_http: true,
+        };
+        let cache = Cache::open(&settings).unwrap();
+        let now = 1_795_000_000; // in November 2026
+        assert_eq!(cache.due(), 0, "nothing but a placeholder");
+        let both = ["a.example.com", "b.example.com"];
+        cache.put_certificate(&pem(&both, 2026..2027, true), now).unwrap_err(); // past two thirds of its life
+        cache.put_certificate(&pem(&both, 2026..2030, true), now).unwrap();
+        let good = fs::read_to_string(&settings.files().cert).unwrap();
+        assert!(cache.due() > now);
+        for (pem, says) in [
+            (pem(&["a.example.com"], 2026..2030, true), "not for all names"),
+            (pem(&["other.example.com"], 2026..2030, true), "not for all names"),
+            (pem(&both, 2024..2025, true), "is this machine's clock right?"),
+            (pem(&both, 2027..2030, true), "is this machine's clock right?"),
+            (pem(&both, 2026..2030, false), "key"),
+            (String::new(), "of no use"),
+        ] {
+            let fault = cache.put_certificate(&pem, now).unwrap_err();
+            assert!(matches!(fault, Fault::Unfit(_)) && fault.to_string().contains(says), "{says}: {fault}");
+            assert_eq!(fs::read_to_string(&settings.files().cert).unwrap(), good, "{says}");
+        }
+        let elsewhere = AcmeSettings { directory: "https://other.example/dir".to_owned(), ..settings };
+        assert_eq!(Cache::open(&elsewhere).unwrap().due(), 0, "another authority issued it");
+    }
+}

@@ -92,3 +92,28 @@ impl From<Error> for Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_authority_says_is_told_apart_and_shown_without_control_characters() {
+        for (kind, label) in [
+            ("urn:ietf:params:acme:error:rateLimited", "rate_limited"),
+            ("urn:ietf:params:acme:error:invalidContact", "account"),
+            ("urn:ietf:params:acme:error:userActionRequired", "account"),
+            ("urn:ietf:params:acme:error:dns", "name"),
+            ("urn:ietf:params:acme:error:caa", "name"),
+            ("urn:ietf:params:acme:error:serverInternal", "unreachable"),
+            ("urn:ietf:params:acme:error:rejectedIdentifier", "refused"),
+            ("about:blank", "refused"),
+        ] {
+            let said = format!(r#"{{"type":"{kind}","detail":"no\u001b[31m","subproblems":[]}}"#);
+            let fault = Fault::of_problem(&serde_json::from_str(&said).unwrap());
+            let sentence = fault.to_string();
+            assert_eq!(fault.label(), label, "{kind}");
+            assert!(sentence.contains(": no[31m") && !sentence.contains('\u{1b}'), "{sentence}");
+        }
+    }
+}
