@@ -4,6 +4,7 @@
 
 use crate::duplicati::{ATTEMPT, Next, after};
 use crate::reading::{self, Backend, Generation, Operation, Refusal};
+use crate::rotation::full;
 use crate::spawn::{PRIMARY, PUBLIC_URL, epoch, write_keyrings};
 use authseal::app::App;
 use authseal::authid::{self, Grant, ServiceId};
@@ -207,10 +208,6 @@ fn random(seed: u64, most: u64) -> impl FnMut() -> u64 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % most
     }
-}
-
-fn full() -> bool {
-    std::env::var_os("TESTS_FULL").is_some()
 }
 
 #[tokio::test(start_paused = true)]
