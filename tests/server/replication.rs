@@ -339,7 +339,7 @@ async fn many_rules_reach_a_new_replica_and_the_log_stays_short() {
     }
     let length = || String::from_utf8(tell(redis.address(), &[b"XLEN", b"authseal:revocations"])).unwrap();
     let length = || length().trim_start_matches(':').trim_end().parse::<u64>().unwrap();
-    until(long, async || length() < 1000).await;
+    until(long, async || length() < 1000 + rules / 50).await;
     let four = spawn_apart(&one, &tables);
     until(long, async || there(&four).await && in_step(&four).await).await;
 }
