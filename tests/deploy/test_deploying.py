@@ -173,7 +173,7 @@ def works_for_both(place, binary):
 def test_the_services_user_cannot_change_its_configuration(two_users, run):
     place, binary = two_users
     run([HERE, sections()["systemd"][0]], **variables(place))
-    run([HERE, sections()["TLS of its own"][0]], **variables(place), WEB=str(place["UNITS"] / "web"))
+    run([HERE, sections()["With certbot"][0]], **variables(place), WEB=str(place["UNITS"] / "web"))
     assert no_way_into(place["ETC"])
     assert works_for_both(place, binary)
 
@@ -210,11 +210,11 @@ def certificate_of(place, port):
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_tls_of_its_own(server, tools, run, tmp_path):
-    begin, trust = sections()["TLS of its own"]
+    begin, trust = sections()["With certbot"]
     run([HERE, sections()["systemd"][0], begin], **variables(server))
     https, http = address()[1], address()[1]
     config = server["ETC"] / "authseal.toml"
-    section = (ROOT / "docs" / "deploying.md").read_text().split("## TLS of its own")[1]
+    section = (ROOT / "docs" / "deploying.md").read_text().split("### With certbot")[1]
     lines = re.search(r"^```toml\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)[1]
     for what, here in (
         ('["0.0.0.0:443", "[::]:443"]', f'["{server["host"]}:{https}"]'),
@@ -483,6 +483,6 @@ exec {shutil.which("podman")} {' '.join(before)} "${{arguments[@]}}"
 
 def test_every_block_is_run():
     assert {name: len(blocks) for name, blocks in list(sections().items())[1:]} == {
-        "Packages": 1, "systemd": 3, "TLS of its own": 2, "A container": 3, "One with compose": 1, "Two replicas with compose": 1, "Kubernetes": 1,
+        "Packages": 1, "systemd": 3, "With certbot": 2, "A container": 3, "One with compose": 1, "Two replicas with compose": 1, "Kubernetes": 1,
         "Upgrading, and going back": 2, "Giving the configuration to root": 2,
     }
