@@ -3,10 +3,11 @@
 
 use super::Fault;
 use crate::clock::{Clock, UnixTime};
+use crate::net::retry_after;
 use crate::provider::{Outbound, SetupError};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::http::{Request, Response, header};
+use hyper::http::{Request, Response};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use reqwest::{Client, Proxy, redirect};
 use std::future::Future;
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// For a connection, and for each piece of a response.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -75,9 +76,10 @@ impl HttpClient for Http {
             let mut response = client.execute(request).await.map_err(unreachable)?;
             let (status, headers) = (response.status(), response.headers().clone());
             if !status.is_success()
-                && let Some(until) = headers.get(header::RETRY_AFTER).and_then(|text| retry_after(text, &clock))
+                && let Some(wait) = retry_after(&headers, clock.now())
+                && let Ok(wait) = i64::try_from(wait.as_secs())
             {
-                told.0.store(until, Ordering::Relaxed);
+                told.0.store(clock.now().saturating_add(wait), Ordering::Relaxed);
             }
             let mut body = Vec::new();
             while let Some(piece) = response.chunk().await.map_err(unreachable)? {
@@ -95,17 +97,6 @@ impl HttpClient for Http {
             Ok(BytesResponse::from(response))
         })
     }
-}
-
-/// Seconds, or a date (RFC 9110 section 10.2.3).
-fn retry_after(text: &header::HeaderValue, clock: &Clock) -> Option<UnixTime> {
-    let text = text.to_str().ok()?.trim();
-    let seconds = text.parse::<u32>().ok().map(i64::from);
-    let until_date = || {
-        let left = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()?;
-        i64::try_from(left.as_secs()).ok()
-    };
-    seconds.or_else(until_date).map(|left| clock.now() + left)
 }
 
 fn unreachable(error: reqwest::Error) -> Error {

@@ -23,11 +23,12 @@ use super::request::{bare, request};
 use super::service::Provider;
 use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
+use crate::net;
 use hyper::HeaderMap;
-use hyper::header::{LOCATION, RETRY_AFTER};
+use hyper::header::LOCATION;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::Url;
 
@@ -285,16 +286,9 @@ fn broken(call: &Call<'_>, error: &hyper::Error) -> AttemptError {
     AttemptError::new(ProviderError::Unreachable, Retry::IfIdempotent)
 }
 
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date that is held against `now`.
+/// `Retry-After`, as far as it is believed.
 fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
-    } else {
-        let now = UNIX_EPOCH + Duration::from_secs(now.try_into().unwrap_or_default());
-        httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
+    Some(net::retry_after(headers, now)?.min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -302,6 +296,7 @@ mod tests {
     use super::super::ProviderSettings;
     use super::super::testing::{Reply, StubServer};
     use super::*;
+    use hyper::header::RETRY_AFTER;
 
     #[test]
     fn a_second_attempt_is_made_only_if_it_is_harmless_and_in_time() {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import machine as machines
 import pytest
-from machine import BINARY, Machine, Moody, address, ask, status, until
+from machine import BINARY, Machine, Moody, address, ask, listening, status, until
 
 MANY = 9_000 if os.environ.get("TESTS_FULL") else 300
 KIB = 1024
@@ -47,12 +47,8 @@ class Quick(asyncio.Protocol):
 
 @pytest.fixture
 def quick():
-    host, port = address()
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(loop.create_server(Quick, host, port, backlog=1000))
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    yield f"http://{host}:{port}"
-    loop.call_soon_threadsafe(loop.stop)
+    with listening(Quick) as url:
+        yield url
 
 
 @pytest.fixture
@@ -194,12 +190,8 @@ class Bad(asyncio.Protocol):
 
 @pytest.fixture
 def bad():
-    host, port = address()
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(loop.create_server(Bad, host, port, backlog=1000))
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    yield f"http://{host}:{port}"
-    loop.call_soon_threadsafe(loop.stop)
+    with listening(Bad) as url:
+        yield url
 
 
 OTHER = """

@@ -16,7 +16,7 @@ import threading
 import time
 
 import pytest
-from machine import PATIENCE, ROOT, SERVICE, Machine, address, ask, redis, status, until
+from machine import PATIENCE, ROOT, SERVICE, Machine, ask, listening, redis, status, until
 from test_proxies import NAME, VISITOR, Proxy, needs, replaced
 
 FULL = bool(os.environ.get("TESTS_FULL"))
@@ -209,12 +209,8 @@ class Replaces(asyncio.Protocol):
 
 @pytest.fixture
 def replaces():
-    host, port = address()
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(loop.create_server(Replaces, host, port, backlog=1000))
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    yield f"http://{host}:{port}"
-    loop.call_soon_threadsafe(loop.stop)
+    with listening(Replaces) as url:
+        yield url
 
 
 @pytest.mark.parametrize(("kind", "service"), [("rotation = none", SERVICE), ("rotation = rolling", ROLLING)])

@@ -1,5 +1,6 @@
 """A folder with a configuration and the server that runs there, a pretend provider, and the blocks of a page."""
 
+import asyncio
 import base64
 import contextlib
 import itertools
@@ -10,6 +11,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -44,6 +46,17 @@ def address():
 
 
 ports = itertools.count(20_000)
+
+
+@contextlib.contextmanager
+def listening(protocol):
+    """The URL where an asyncio protocol answers, in a thread of its own."""
+    host, port = address()
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(loop.create_server(protocol, host, port, backlog=1000))
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    yield f"http://{host}:{port}"
+    loop.call_soon_threadsafe(loop.stop)
 
 
 class Provider(BaseHTTPRequestHandler):

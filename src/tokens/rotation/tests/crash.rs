@@ -4,7 +4,6 @@
 //! twice in vain, and no file is ever half a record.
 
 use super::*;
-
 use crate::store::disk::{Disk, Locked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
