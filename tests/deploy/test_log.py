@@ -56,6 +56,7 @@ def started(tmp_path, moody, monkeypatch):
 
 def test_the_first_line_has_the_facts_and_the_last_one_says_why_and_how_much(started):
     machine = started(epoch=3)
+    until(machine.lines)
     first = machine.lines()[0]
     assert re.fullmatch(r"authseal \d+\.\d+\.\d+ starts", first["message"])
     assert first["message"] == f"authseal {first['version']} starts"
@@ -85,6 +86,8 @@ def test_a_refresh_is_told_with_service_login_epoch_and_source(started):
         assert (line["level"], line["service"], line["epoch"]) == ("DEBUG", SERVICE, 1)
         assert re.fullmatch("[0-9a-f]{32}", line["grant"]) and re.fullmatch("[0-9a-f]{16}", line["request_id"])
         assert isinstance(line["duration_ms"], float)
+    # It is written when the answer is out, which may be after the client has it.
+    until(lambda: [line for line in machine.said("answered") if line["route"] == "/refresh"])
     answered = next(line for line in machine.said("answered") if line["route"] == "/refresh")
     assert (answered["method"], answered["status"], answered["request_id"]) == ("GET", 200, told[0]["request_id"])
 

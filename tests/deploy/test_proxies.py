@@ -151,7 +151,10 @@ def test_a_server_behind_a_proxy(proxy):
     forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http", "Forwarded": "for=203.0.113.8;proto=http"}
     code, _, body = proxy.ask("POST", "/revoked", {"X-AuthID": authid, "Content-Length": "0", **forged})
     assert code == 200, body
-    trail = [line for line in (machine.folder.parent / "log").read_text().splitlines() if '"revoked"' in line]
+    # The log is written beside the answer, not before it.
+    log = machine.folder.parent / "log"
+    until(lambda: '"revoked"' in log.read_text())
+    trail = [line for line in log.read_text().splitlines() if '"revoked"' in line]
     # Not the forged address, and not "unknown", which it is where the headers contradict each other.
     assert len(trail) == 1 and '"client":"127.0.0.1"' in trail[0], trail
 
