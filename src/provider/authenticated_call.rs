@@ -36,8 +36,8 @@ impl ProviderClient {
                 (attempts < count || attempts < 2 * count && choice.next.is_some()) && allowed
             };
             let refused = OnceLock::new();
-            let payload = Payload::Form(form.fields.clone(), Some((client, choice)));
-            let call = Call { provider, service: Some(form.service), name: form.name, url: form.url.clone(), payload };
+            let payload = Payload::Form(form.fields, Some((client, choice)));
+            let call = Call { provider, service: Some(form.service), name: form.name, url: form.url, payload };
             let outcome = self.http().send(&call, deadline, repeatable == Repeatable::Yes, |provider, answer| {
                 match refuses_client(provider, answer) {
                     // Not an error yet, and so not reported as one.

@@ -110,12 +110,12 @@ impl ProviderClient {
             url.query_pairs_mut().extend_pairs(&request.0);
             return Ok(url);
         };
-        let fields = request.0.iter().map(|(name, value)| (*name, value.as_ref())).collect();
-        let place = place.clone();
+        let fields = request.0.iter().map(|(name, value)| (*name, value.as_ref())).collect::<Vec<_>>();
         let repeatable = Repeatable::Yes;
         let service = request.1;
         let name = "pushed request";
-        let form = Form { service, name, provider, client, metadata, url: place, fields, deadline, repeatable };
+        let form =
+            Form { service, name, provider, client, metadata, url: place, fields: &fields, deadline, repeatable };
         let reference = self.authenticated(form, reference).await.map_err(|fault| fault.failure)?;
         url.query_pairs_mut().append_pair("client_id", &client.id).append_pair("request_uri", &reference);
         Ok(url)

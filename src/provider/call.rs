@@ -17,7 +17,7 @@ pub(super) struct Call<'a> {
     /// What it is for, for the log: the service, if it is for one, and a word.
     pub(super) service: Option<&'a str>,
     pub(super) name: &'static str,
-    pub(super) url: Url,
+    pub(super) url: &'a Url,
     pub(super) payload: Payload<'a>,
 }
 
@@ -25,7 +25,7 @@ pub(super) enum Payload<'a> {
     /// GET.
     Nothing,
     /// POST of a form, with the client's credentials if there are any to be shown.
-    Form(Vec<(&'a str, &'a str)>, Option<(&'a Client, Choice)>),
+    Form(&'a [(&'a str, &'a str)], Option<(&'a Client, Choice)>),
     /// POST with an access token and without a body.
     Bearer(&'a SecretString),
 }
@@ -36,7 +36,7 @@ pub(super) struct Response {
     pub(super) retry_after: Option<Duration>,
     /// Where a redirect leads.
     pub(super) location: Option<Url>,
-    pub(super) head: Head,
+    pub(super) headers: HeaderMap,
     /// What is no UTF-8 in it was replaced by U+FFFD.
     pub(super) body: Zeroizing<String>,
     /// Why the body is not whole.
@@ -44,7 +44,6 @@ pub(super) struct Response {
 }
 
 /// What a response's headers tell of its kind.
-#[derive(Default)]
 pub(super) struct Head {
     pub(super) content_type: Option<String>,
     pub(super) encoding: Option<String>,
@@ -52,8 +51,15 @@ pub(super) struct Head {
     pub(super) redirect: Option<String>,
 }
 
+impl Response {
+    /// What kind of response it is, for the log.
+    pub(super) fn head(&self) -> Head {
+        Head::read(&self.headers, self.location.as_ref())
+    }
+}
+
 impl Head {
-    pub(super) fn read(headers: &HeaderMap, location: Option<&Url>) -> Self {
+    fn read(headers: &HeaderMap, location: Option<&Url>) -> Self {
         let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"/+.-_, ".contains(&b);
         let kind = |text: &str| {

@@ -186,10 +186,11 @@ impl ProviderClient {
                 let repeatable = Repeatable::Yes;
                 let service = service.id.as_str();
                 let name = "revocation";
-                let form = Form { service, name, provider, client, metadata, url, fields: token, deadline, repeatable };
+                let form =
+                    Form { service, name, provider, client, metadata, url: &url, fields: &token, deadline, repeatable };
                 return revoked(self.authenticated(form, token_response::revoked).await);
             }
-            RevokeStyle::TokenOnly => Payload::Form(token, None),
+            RevokeStyle::TokenOnly => Payload::Form(&token, None),
             RevokeStyle::Bearer => match self.refresh(service, Some(client.app), refresh_token, BUDGET).await {
                 Ok((tokens, _)) => {
                     access_token = tokens.access_token;
@@ -199,7 +200,7 @@ impl ProviderClient {
                 Err(RefreshError { failure, .. }) => return Err(failure),
             },
         };
-        let call = Call { provider, service: Some(service.id.as_str()), name: "revocation", url, payload };
+        let call = Call { provider, service: Some(service.id.as_str()), name: "revocation", url: &url, payload };
         revoked(self.http.send(&call, deadline, true, token_response::revoked).await)
     }
 
@@ -226,11 +227,10 @@ impl ProviderClient {
                 metadata.as_ref().and_then(|metadata| metadata.token.as_ref()).ok_or(ProviderError::Misconfigured)?
             }
         };
-        let url = url.clone();
         let metadata = metadata.as_deref();
         let name = if fields.contains(&("grant_type", "refresh_token")) { "refresh" } else { "login" };
         let service = service.id.as_str();
-        let form = Form { service, name, provider, client, metadata, url, fields, deadline, repeatable };
+        let form = Form { service, name, provider, client, metadata, url, fields: &fields, deadline, repeatable };
         self.authenticated(form, token_response::tokens).await
     }
 }

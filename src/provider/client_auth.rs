@@ -7,7 +7,7 @@
 
 use super::ClientAuth;
 use super::call::Response;
-use super::client_credentials::{Choice, encoded};
+use super::client_credentials::{Choice, is_plain};
 use super::discovery::Metadata;
 use super::json::Members;
 use super::service::{Client, Provider};
@@ -50,8 +50,8 @@ pub(super) struct Form<'a> {
     pub(super) provider: &'a Provider,
     pub(super) client: &'a Client,
     pub(super) metadata: Option<&'a Metadata>,
-    pub(super) url: Url,
-    pub(super) fields: Vec<(&'a str, &'a str)>,
+    pub(super) url: &'a Url,
+    pub(super) fields: &'a [(&'a str, &'a str)],
     pub(super) deadline: Instant,
     pub(super) repeatable: Repeatable,
 }
@@ -190,8 +190,7 @@ pub(super) fn candidates(client: &Client, metadata: Option<&Metadata>) -> (Vec<C
         }
         (false, false) => (&[ClientAuth::Body, ClientAuth::Basic], "nothing says otherwise"),
     };
-    let plain = |text: &str| encoded(text).as_str() == text;
-    let same = plain(&client.id) && client.secret.as_ref().is_none_or(|secret| plain(secret.expose_secret()));
+    let same = is_plain(&client.id) && client.secret.as_ref().is_none_or(|secret| is_plain(secret.expose_secret()));
     let mut ways = ways.to_vec();
     if !same && ways.contains(&ClientAuth::Basic) {
         ways.push(ClientAuth::BasicRaw);

@@ -61,6 +61,12 @@ pub(super) fn basic(user: &[u8], password: &[u8]) -> HeaderValue {
     header
 }
 
+/// Whether it is [`encoded`] as it is.
+pub(super) fn is_plain(text: &str) -> bool {
+    // In pieces: the longest that stay as they are, and between them what does not.
+    form_urlencoded::byte_serialize(text.as_bytes()).next().is_none_or(|piece| piece == text)
+}
+
 /// As an id or a secret is joined to the other in HTTP Basic.
 pub(super) fn encoded(text: &str) -> Zeroizing<String> {
     Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect())
@@ -73,6 +79,20 @@ impl ClientAuth {
             Self::Body => "body",
             Self::Basic => "basic",
             Self::BasicRaw => "basic_raw",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_plain_is_encoded_as_it_is() {
+        for text in
+            ["", "a", "A-z_0.9*", " ", "+", "a b", "a+", "/", "~", "ü", "plain-then%", "%plain", "1234567890.apps"]
+        {
+            assert_eq!(is_plain(text), encoded(text).as_str() == text, "{text}");
         }
     }
 }

@@ -62,8 +62,8 @@ impl ProviderClient {
                 vec![("grant_type", "authorization_code"), ("code", NONSENSE), ("redirect_uri", redirect_uri)];
             fields.extend(provider.pkce().then_some(("code_verifier", NONSENSE)));
             let payload =
-                Payload::Form(fields, Some((client, Choice { auth: *auth, why: "each is tried", next: None })));
-            let call = Call { provider, service: None, name: "check", url: url.clone(), payload };
+                Payload::Form(&fields, Some((client, Choice { auth: *auth, why: "each is tried", next: None })));
+            let call = Call { provider, service: None, name: "check", url, payload };
             match self.http().send(&call, deadline, true, verdict).await {
                 Ok(Verdict::ClientRefused) => {}
                 Ok(Verdict::NoTokenEndpoint(what)) => return Some((true, ProbeError::NoTokenEndpoint(what))),

@@ -181,7 +181,7 @@ async fn ask(provider: &Provider, http: &HttpClient, deadline: Instant) -> Resul
     let mut redirects = 0;
     while redirects <= REDIRECTS {
         let wrong = Wrong::default();
-        let call = Call { provider, service: None, name: "discovery", url: url.clone(), payload: Payload::Nothing };
+        let call = Call { provider, service: None, name: "discovery", url: &url, payload: Payload::Nothing };
         let may_be_absent = other.is_some();
         let read = |provider: &Provider, answer: &Response| match answer.status {
             404 if may_be_absent => Ok(Found::Nothing),
@@ -522,7 +522,7 @@ mod tests {
             status: 200,
             retry_after: None,
             location: None,
-            head: Default::default(),
+            headers: Default::default(),
             body: body.into(),
             cut: None,
         };

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot fail here and does is a finding")]
 
-use super::call::{Head, Response};
+use super::call::Response;
 use super::discovery::{Found, Wrong, read};
 use super::error_code::{ErrorCode, Told};
 use super::service::Provider;
@@ -110,5 +110,5 @@ fn is_code(text: &str) -> bool {
 
 fn response(status: u16, body: &[u8]) -> Response {
     let body = Zeroizing::new(lossy(body));
-    Response { status, retry_after: None, location: None, head: Head::default(), body, cut: None }
+    Response { status, retry_after: None, location: None, headers: Default::default(), body, cut: None }
 }

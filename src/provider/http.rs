@@ -11,7 +11,7 @@
 //! sent before the connection was whole. HTTP/2 can say that a request was not taken (REFUSED_STREAM, GOAWAY), but not
 //! when a connection breaks without a word, so it makes no difference there.
 
-use super::call::{Call, Head, Response};
+use super::call::{Call, Response};
 use super::connect::{Connector, NotConnected, innermost, is_late};
 use super::connection::Received;
 use super::dns::DnsCache;
@@ -25,7 +25,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
 use crate::net;
 use hyper::HeaderMap;
-use hyper::header::LOCATION;
+use hyper::header::{LOCATION, RETRY_AFTER};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,9 +118,16 @@ impl HttpClient {
         let turn = if call.name == "refresh" { TURN } else { Duration::MAX };
         let (came, mut second) = (Instant::now(), false);
         loop {
-            // Half of the time at most: what is left must be enough for the call itself.
-            let patience = deadline.saturating_duration_since(Instant::now()) / 2;
-            let Ok(Some(place)) = timeout(patience.min(turn), call.provider.places.enter()).await else {
+            let places = &call.provider.places;
+            let place = match places.enter_now() {
+                Some(place) => Some(place),
+                None => {
+                    // Half of the time at most: what is left must be enough for the call itself.
+                    let patience = deadline.saturating_duration_since(Instant::now()) / 2;
+                    timeout(patience.min(turn), places.enter()).await.ok().flatten()
+                }
+            };
+            let Some(place) = place else {
                 tracing::debug!(
                     provider = id,
                     service = call.service,
@@ -146,7 +153,7 @@ impl HttpClient {
             let fault = match outcome {
                 Ok(result) => {
                     if call.name == "refresh" {
-                        call.provider.places.took(came.elapsed());
+                        places.took(came.elapsed());
                     }
                     return Ok(result);
                 }
@@ -175,7 +182,7 @@ impl HttpClient {
         let until = || if idempotent { deadline.min(Instant::now() + ATTEMPT) } else { deadline };
         if idempotent
             && !*second
-            && let Some(kept) = self.pool.take(call.provider, &call.url).await
+            && let Some(kept) = self.pool.take(call.provider, call.url).await
         {
             match self.exchange(call, kept, until(), true).await {
                 Err(Unanswered::Gone(error)) => {
@@ -189,13 +196,13 @@ impl HttpClient {
         }
         let until = until();
         // Large, and seldom needed: in a box it does not make every call large.
-        let connection = Box::pin(self.connector.connect(Some(call.provider), &call.url, idempotent, until)).await;
+        let connection = Box::pin(self.connector.connect(Some(call.provider), call.url, idempotent, until)).await;
         let connection = connection.map_err(|error| {
             report::no_response(call, &innermost(&*error).to_string());
             let late = is_late(&*error);
             AttemptError::new(if late { ProviderError::TimedOut } else { ProviderError::Unreachable }, Retry::Safe)
         })?;
-        let kept = Kept::new(connection, call.provider, &call.url);
+        let kept = Kept::new(connection, call.provider, call.url);
         if idempotent {
             self.pool.share(&kept);
         }
@@ -217,7 +224,7 @@ impl HttpClient {
         let mut received = Received::default();
         let outcome = timeout_at(until, kept.connection.exchange(request, &mut received)).await;
         let late = || {
-            self.pool.forget(call.provider, &call.url);
+            self.pool.forget(call.provider, call.url);
             AttemptError::new(ProviderError::TimedOut, Retry::IfIdempotent)
         };
         let Some((status, headers)) = received.head.take() else {
@@ -241,12 +248,11 @@ impl HttpClient {
             Err(_) => Some(late()),
         };
         let location = headers.get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
-        let head = Head::read(&headers, location.as_ref());
         Ok(Response {
             status,
-            retry_after: retry_after(&headers, self.clock.now()),
+            retry_after: headers.contains_key(RETRY_AFTER).then(|| retry_after(&headers, self.clock.now())).flatten(),
             location,
-            head,
+            headers,
             body: received.text(),
             cut,
         })

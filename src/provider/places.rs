@@ -48,6 +48,11 @@ impl Places {
         }
     }
 
+    /// A place, if one is free and nobody waits for it.
+    pub(super) fn enter_now(&self) -> Option<Place<'_>> {
+        Some(Place { places: self, permit: self.free.try_acquire().ok()? })
+    }
+
     /// Waits for a place; the longest wait ends first.
     pub(super) async fn enter(&self) -> Option<Place<'_>> {
         Some(Place { places: self, permit: self.free.acquire().await.ok()? })

@@ -13,7 +13,7 @@ pub(super) fn no_response(call: &Call<'_>, cause: &str) {
         provider = call.provider.id,
         service = call.service,
         call = call.name,
-        address = place(&call.url),
+        address = place(call.url),
         ?cause,
         "the connection to a provider failed"
     );
@@ -25,7 +25,8 @@ pub(super) fn report(call: &Call<'_>, answer: &Response, failure: ProviderError)
     let told = Told::by_body(&provider.settings, &answer.body);
     let codes: Vec<_> = told.codes.iter().map(ToString::to_string).filter(|code| !call.sends(code)).collect();
     let codes = (!codes.is_empty()).then_some(codes);
-    let Head { content_type, encoding, redirect } = &answer.head;
+    let Head { content_type, encoding, redirect } = answer.head();
+    let is_page = content_type.as_deref().is_some_and(|kind| kind.contains("html"));
     let auth = match &call.payload {
         Payload::Form(_, Some((_, choice))) => Some(choice),
         _ => None,
@@ -36,7 +37,7 @@ pub(super) fn report(call: &Call<'_>, answer: &Response, failure: ProviderError)
                 provider = provider.id,
                 service = call.service,
                 call = call.name,
-                address = place(&call.url),
+                address = place(call.url),
                 status = answer.status,
                 content_type,
                 codes = codes.as_ref().map(tracing::field::debug),
@@ -45,7 +46,7 @@ pub(super) fn report(call: &Call<'_>, answer: &Response, failure: ProviderError)
                 encoding,
                 client_auth = auth.map(|choice| choice.auth.name()),
                 because = auth.map(|choice| choice.why),
-                hint = hint(answer, failure, auth.is_some_and(|choice| choice.next.is_some())),
+                hint = hint(answer.status, is_page, failure, auth.is_some_and(|choice| choice.next.is_some())),
                 $message
             )
         };
@@ -67,9 +68,8 @@ pub(super) fn report(call: &Call<'_>, answer: &Response, failure: ProviderError)
 }
 
 /// What to look at first. `guessed`: there is another way to send the client's secret than the one that was taken.
-fn hint(answer: &Response, failure: ProviderError, guessed: bool) -> Option<&'static str> {
-    let page = answer.head.content_type.as_deref().is_some_and(|kind| kind.contains("html"));
-    match answer.status {
+fn hint(status: u16, is_page: bool, failure: ProviderError, guessed: bool) -> Option<&'static str> {
+    match status {
         300..400 => {
             Some("the address is redirected: a slash at its end is missing or one too many, or it is http for https")
         }
@@ -77,7 +77,7 @@ fn hint(answer: &Response, failure: ProviderError, guessed: bool) -> Option<&'st
         _ if failure == ProviderError::Misconfigured && guessed => {
             Some("id or secret is wrong or has ended, or the provider wants the secret sent otherwise: client_auth")
         }
-        200..500 if page => Some("a page in place of JSON: a wrong address, or a firewall or login page on the way"),
+        200..500 if is_page => Some("a page in place of JSON: a wrong address, or a firewall or login page on the way"),
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 /// # Errors
 /// When something in it cannot be sent, like a token with a line break in a header.
 pub(super) fn request(call: &Call<'_>, http2: bool) -> Result<Request<Body>, hyper::http::Error> {
-    let url = &call.url;
+    let url = call.url;
     let mut authorization = None;
     let text = match &call.payload {
         Payload::Nothing => None,

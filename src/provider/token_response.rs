@@ -154,10 +154,10 @@ fn lifetime(members: &Members, name: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::call::Head;
     use super::super::testing::{built_in, clients};
     use super::super::{Catalogue, ProviderSettings};
     use super::*;
+    use hyper::HeaderMap;
 
     fn read(provider: &str, status: u16, body: &str) -> Result<TokenResponse, ProviderError> {
         let settings = built_in().0.remove(provider).unwrap();
@@ -178,7 +178,7 @@ mod tests {
                 status,
                 retry_after,
                 location: None,
-                head: Head::default(),
+                headers: HeaderMap::new(),
                 body: body.to_owned().into(),
                 cut: None,
             },
@@ -311,7 +311,7 @@ mod tests {
                 status: 200,
                 retry_after: None,
                 location: None,
-                head: Head::default(),
+                headers: HeaderMap::new(),
                 body: body.to_owned().into(),
                 cut: Some(AttemptError::bad_answer()),
             };

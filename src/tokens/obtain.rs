@@ -64,7 +64,7 @@ impl TokenService {
     }
 
     /// Exchanges an AuthID for an access token until `deadline`, which is [`TokenService::deadline`] of its request.
-    /// `address` is the client's, where it is known. When neither provider nor store can help, a remembered token is handed out until half a minute before its end.
+    /// `address` says the client's, where it is known; most need none. When neither provider nor store can help, a remembered token is handed out until half a minute before its end.
     ///
     /// # Errors
     /// Says why not.
@@ -72,7 +72,7 @@ impl TokenService {
         &self,
         opened: &Opened,
         deadline: Instant,
-        address: Option<ClientNet>,
+        address: impl FnOnce() -> Option<ClientNet>,
     ) -> Result<Granted, ExchangeError> {
         let service = self.check(opened)?;
         let obtained = self.obtain(opened, service, deadline, address).await;
@@ -86,7 +86,7 @@ impl TokenService {
         opened: &Opened,
         service: &Arc<Service>,
         deadline: Instant,
-        address: Option<ClientNet>,
+        address: impl FnOnce() -> Option<ClientNet>,
     ) -> Result<(Arc<AccessToken>, Source), ExchangeError> {
         let inner = &self.0;
         let login = &opened.login;
@@ -110,7 +110,7 @@ impl TokenService {
         if !inner.waits() || failed.as_ref().is_some_and(|refused| !refused.may_pass(left)) {
             return Err(failed.unwrap_or_else(|| inner.late(service)));
         }
-        let place = inner.room.enter_as(login.id, address).ok_or(ExchangeError::NoRoom)?;
+        let place = inner.room.enter_as(login.id, address()).ok_or(ExchangeError::NoRoom)?;
         let waited = self.wait(opened, service, deadline, failed, place).await;
         inner.waited(waited.as_ref().err());
         waited.map(|access| (access, Source::Fetched))

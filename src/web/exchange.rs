@@ -47,7 +47,7 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
     }
     let span = request_id::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
-    let address = client::of(request, app).address;
+    let address = || client::of(request, app).address;
     let outcome = app.tokens().refresh(&opened, deadline, address).instrument(span.clone()).await;
     count(outcome.as_ref().map_or_else(ExchangeError::label, |granted| granted.source.label()));
     if let Err(refused @ ExchangeError::Denied(rule)) = &outcome {

@@ -145,7 +145,7 @@ impl World {
         if tokens.cached(&opened).is_some() {
             return Ok(());
         }
-        match tokens.refresh(&opened, deadline, None).await {
+        match tokens.refresh(&opened, deadline, || None).await {
             Ok(_) => Ok(()),
             Err(refused) => {
                 let is_over = refused.label() == "refused";

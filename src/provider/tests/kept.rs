@@ -150,8 +150,8 @@ async fn another_configuration_begins_without_connections() {
     let http = providers.http().with(std::iter::once(&*service.provider), &Outbound::default()).unwrap();
     for _ in 0..2 {
         let url = Url::parse(&peer.url).unwrap();
-        let payload = Payload::Form(Vec::new(), None);
-        let call = Call { provider: &service.provider, service: None, name: "check", url, payload };
+        let payload = Payload::Form(&[], None);
+        let call = Call { provider: &service.provider, service: None, name: "check", url: &url, payload };
         http.send(&call, Instant::now() + BUDGET, true, |_, _| Ok(())).await.unwrap();
     }
     assert_eq!(peer.seen().requests, [1, 2, 2]);
