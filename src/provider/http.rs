@@ -29,7 +29,7 @@ use hyper::header::{LOCATION, RETRY_AFTER};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 /// One attempt of a call that may be repeated, from connecting to the response's last byte.
@@ -119,15 +119,9 @@ impl HttpClient {
         let (came, mut second) = (Instant::now(), false);
         loop {
             let places = &call.provider.places;
-            let place = match places.enter_now() {
-                Some(place) => Some(place),
-                None => {
-                    // Half of the time at most: what is left must be enough for the call itself.
-                    let patience = deadline.saturating_duration_since(Instant::now()) / 2;
-                    timeout(patience.min(turn), places.enter()).await.ok().flatten()
-                }
-            };
-            let Some(place) = place else {
+            // Half of the time at most: what is left must be enough for the call itself.
+            let patience = deadline.saturating_duration_since(Instant::now()) / 2;
+            let Some(place) = places.enter(patience.min(turn)).await else {
                 tracing::debug!(
                     provider = id,
                     service = call.service,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 /// At least so many: at 300 ms each that is some 200 a second.
 pub(super) const LEAST: usize = 64;
@@ -48,14 +49,13 @@ impl Places {
         }
     }
 
-    /// A place, if one is free and nobody waits for it.
-    pub(super) fn enter_now(&self) -> Option<Place<'_>> {
-        Some(Place { places: self, permit: self.free.try_acquire().ok()? })
-    }
-
-    /// Waits for a place; the longest wait ends first.
-    pub(super) async fn enter(&self) -> Option<Place<'_>> {
-        Some(Place { places: self, permit: self.free.acquire().await.ok()? })
+    /// A place, waited for so long at most; the longest wait ends first.
+    pub(super) async fn enter(&self, patience: Duration) -> Option<Place<'_>> {
+        let permit = match self.free.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => timeout(patience, self.free.acquire()).await.ok()?.ok()?,
+        };
+        Some(Place { places: self, permit })
     }
 
     /// One for a call that nobody waits for; `None` while those who wait may need it.
@@ -100,10 +100,10 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
-    #[test]
-    fn there_are_more_places_while_all_goes_well_and_they_are_wanted_and_fewer_when_it_does_not() {
+    #[tokio::test]
+    async fn there_are_more_places_while_all_goes_well_and_they_are_wanted_and_fewer_when_it_does_not() {
         let places = Places::new();
-        let take = || std::iter::from_fn(|| places.enter().now_or_never().flatten());
+        let take = || std::iter::from_fn(|| places.enter(Duration::ZERO).now_or_never().flatten());
         let count = || places.free.available_permits();
         take().collect::<Vec<_>>().into_iter().for_each(|place| place.leave(Duration::ZERO, None));
         assert_eq!(count(), LEAST + 1, "nobody waited for the others");
