@@ -117,12 +117,10 @@ impl Handler {
             }
         }
         if let Err(error) = outcome {
+            let rest = Some((self.clock.uptime() + REST, error));
             match error.holds() {
                 Some(time) => drop(self.refused.lock().insert_with(digest, error, 1, time)),
-                None => {
-                    *self.rest.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some((self.clock.uptime() + REST, error))
-                }
+                None => *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = rest,
             }
         }
         outcome
