@@ -7,6 +7,7 @@
 
 pub mod unseen;
 pub mod clock;
+pub mod lru;
 pub mod mitigation;
 pub mod net;
 pub mod meter;

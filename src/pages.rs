@@ -7,6 +7,7 @@ use crate::texts::{self, Language, Text, TextFault, Texts};
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ const ASSETS: [(&str, &str, &str); 3] = [
     ("static/favicon.svg", "image/svg+xml", include_str!("../templates/static/favicon.svg")),
 ];
 
-/// The templates, parsed, and what goes with them.
+/// The templates and what goes with them.
 pub struct Pages {
     environment: Environment<'static>,
     texts: Arc<Texts>,
@@ -54,7 +55,7 @@ pub struct Asset {
     /// Its media type.
     pub content_type: &'static str,
     /// All of it.
-    pub content: String,
+    pub content: Cow<'static, str>,
 }
 
 /// Why an operator's template was refused.
@@ -75,8 +76,8 @@ pub enum TemplateError {
 }
 
 impl Pages {
-    /// Parses all templates, which may name the `site`; a file of the same name in `folder` takes the place of the built-in
-    /// one.
+    /// All templates, which may name the `site`; a file of the same name in `folder` takes the place of the built-in one, and
+    /// is parsed now. Built-in ones are parsed when they are first shown.
     ///
     /// # Errors
     /// When a file in `folder` cannot be read or parsed, has a name that nothing built in has, or could be anybody's, since
@@ -89,13 +90,16 @@ impl Pages {
         let texts = Arc::new(texts(folder)?);
         texts.teach(&mut environment);
         environment.add_global("site", Value::from(Serde(site)));
-        for (name, built_in) in TEMPLATES {
-            let text = replaced(folder, name)?.unwrap_or_else(|| built_in.to_owned());
+        for (name, _) in TEMPLATES {
+            let Some(text) = replaced(folder, name)? else { continue };
             let parsed = environment.add_template_owned(name, text);
             parsed.map_err(|error| TemplateError::Parse(shown(folder, name), error))?;
         }
-        let asset = |(name, content_type, built_in): (&'static str, &'static str, &str)| {
-            let content = replaced(folder, name)?.unwrap_or_else(|| built_in.to_owned());
+        // Parsed, all would take half a megabyte, and most servers never show most of them.
+        environment
+            .set_loader(|name| Ok(TEMPLATES.iter().find(|template| template.0 == name).map(|template| template.1)));
+        let asset = |(name, content_type, built_in)| {
+            let content = replaced(folder, name)?.map_or(Cow::Borrowed(built_in), Cow::Owned);
             Ok(Asset { name, content_type, content })
         };
         let assets = ASSETS.into_iter().map(asset).collect::<Result<_, _>>()?;

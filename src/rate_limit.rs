@@ -8,10 +8,8 @@
 
 use crate::authid::GrantId;
 use crate::clock::Clock;
+use crate::lru::Lru;
 use crate::net::{Client, ClientNet};
-use moka::ops::compute::Op;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -25,7 +23,7 @@ const SHARED: u32 = 12;
 /// A count for each `K`. Clones count together.
 #[derive(Clone)]
 pub struct Limit<K> {
-    windows: Cache<K, Window>,
+    windows: Lru<K, Window>,
     clock: Clock,
 }
 
@@ -38,12 +36,7 @@ struct Window {
 impl<K: Copy + Eq + Hash + Send + Sync + 'static> Limit<K> {
     /// Nothing counted yet.
     pub fn new(clock: &Clock) -> Self {
-        let windows = Cache::builder()
-            .max_capacity(MAX_KEYS)
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_idle(2 * MINUTE)
-            .build();
-        Self { windows, clock: clock.clone() }
+        Self { windows: Lru::new(MAX_KEYS, 2 * MINUTE, clock), clock: clock.clone() }
     }
 
     /// Counts one more for `who`.
@@ -51,17 +44,14 @@ impl<K: Copy + Eq + Hash + Send + Sync + 'static> Limit<K> {
     /// # Errors
     /// When that would be more than `most` in a minute: the time until the count starts again. Nothing is counted then.
     pub fn admit(&self, who: K, most: u32) -> Result<(), Duration> {
-        let (now, mut outcome) = (self.clock.uptime(), Ok(()));
-        self.windows.entry(who).and_compute_with(|entry| {
-            let window = entry.map(|entry| entry.into_value()).filter(|window| now < window.began + MINUTE);
-            let Window { began, count } = window.unwrap_or(Window { began: now, count: 0 });
-            if count < most {
-                return Op::Put(Window { began, count: count + 1 });
-            }
-            outcome = Err((began + MINUTE).saturating_sub(now));
-            Op::Nop
-        });
-        outcome
+        let (now, mut windows) = (self.clock.uptime(), self.windows.lock());
+        let window = windows.get(&who).copied().filter(|window| now < window.began + MINUTE);
+        let Window { began, count } = window.unwrap_or(Window { began: now, count: 0 });
+        if count >= most {
+            return Err((began + MINUTE).saturating_sub(now));
+        }
+        windows.insert(who, Window { began, count: count + 1 });
+        Ok(())
     }
 
     /// What [`Limit::admit`] would say, without counting.
@@ -76,10 +66,10 @@ impl<K: Copy + Eq + Hash + Send + Sync + 'static> Limit<K> {
 
     /// Takes one back that was counted.
     pub fn give_back(&self, who: K) {
-        self.windows.entry(who).and_compute_with(|entry| match entry.map(|entry| entry.into_value()) {
-            Some(Window { began, count }) => Op::Put(Window { began, count: count.saturating_sub(1) }),
-            None => Op::Nop,
-        });
+        let mut windows = self.windows.lock();
+        if let Some(Window { began, count }) = windows.get(&who).copied() {
+            windows.insert(who, Window { began, count: count.saturating_sub(1) });
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::stand::Stand;
 use super::token;
+use crate::clock::Clock;
+use crate::lru::Lru;
 use crate::provider::RefreshTokenPolicy;
 use crate::seal::{Key, SealError, random};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
-use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -53,18 +54,22 @@ impl Request {
 /// Codes and login tokens, and refresh tokens that were revoked.
 pub(super) struct Grants {
     key: Key,
-    codes: Cache<String, Request>,
-    login_tokens: Cache<String, ()>,
-    access: Cache<String, String>,
-    revoked: Cache<String, ()>,
+    codes: Lru<String, Request>,
+    login_tokens: Lru<String, ()>,
+    access: Lru<String, String>,
+    revoked: Lru<String, ()>,
 }
 
 impl Grants {
     pub(super) fn new(key: Key) -> Self {
-        let codes = Cache::builder().max_capacity(MAX).time_to_live(CODE_LIFE).build();
-        let login_tokens = Cache::builder().max_capacity(MAX).time_to_live(LOGIN_TOKEN_LIFE).build();
-        let access = Cache::builder().max_capacity(MAX).time_to_live(ACCESS_LIFE).build();
-        Self { key, codes, login_tokens, access, revoked: Cache::new(MAX) }
+        let clock = Clock::system();
+        Self {
+            key,
+            codes: Lru::new(MAX, CODE_LIFE, &clock),
+            login_tokens: Lru::new(MAX, LOGIN_TOKEN_LIFE, &clock),
+            access: Lru::new(MAX, ACCESS_LIFE, &clock),
+            revoked: Lru::new(MAX, Duration::MAX, &clock),
+        }
     }
 
     /// A code for a request that the user allowed.
@@ -125,7 +130,7 @@ impl Grants {
     /// Whether a refresh token was made here, for `stand`, and not revoked since.
     fn is_alive(&self, stand: &Stand, refresh_token: &str) -> bool {
         let sealed = BASE64URL.decode(refresh_token).unwrap_or_default();
-        self.key.open(stand.id.as_bytes(), &sealed).is_some() && !self.revoked.contains_key(refresh_token)
+        self.key.open(stand.id.as_bytes(), &sealed).is_some() && self.revoked.get(refresh_token).is_none()
     }
 
     /// Ends the login of a refresh token, or of an access token.

@@ -8,10 +8,9 @@ use super::old::Digest;
 use super::stored::{Stored, StoredError, open, place};
 use crate::clock::Clock;
 use crate::files::Unread;
+use crate::lru::Lru;
 use crate::rate_limit::Limit;
 use crate::watch::FileStamp;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use secrecy::SecretString;
 use std::fs;
 use std::io::ErrorKind;
@@ -54,8 +53,8 @@ pub enum FolderError {
 /// The old server's folder of tokens.
 pub struct Folder {
     path: PathBuf,
-    good: Cache<Digest, Arc<Known>>,
-    wrong: Cache<Digest, FileStamp>,
+    good: Lru<Digest, Arc<Known>>,
+    wrong: Lru<Digest, FileStamp>,
     /// Wrong passwords, by the file's name.
     guesses: Limit<u128>,
     queue: Semaphore,
@@ -73,13 +72,10 @@ struct Known {
 impl Folder {
     /// Nothing read yet.
     pub fn new(path: PathBuf, clock: Clock) -> Self {
-        fn cache<V: Clone + Send + Sync + 'static>(most: u64) -> Cache<Digest, V> {
-            Cache::builder().max_capacity(most).eviction_policy(EvictionPolicy::lru()).build()
-        }
         Self {
             path,
-            good: cache(MOST_GOOD),
-            wrong: cache(MOST_WRONG),
+            good: Lru::new(MOST_GOOD, Duration::MAX, &clock),
+            wrong: Lru::new(MOST_WRONG, Duration::MAX, &clock),
             guesses: Limit::new(&clock),
             queue: Semaphore::new(QUEUE),
             one: Arc::new(Semaphore::new(1)),

@@ -11,13 +11,12 @@ use super::old::Digest;
 use super::stored::{Stored, service_id};
 use crate::authid::ServiceId;
 use crate::clock::Clock;
+use crate::lru::Lru;
 use crate::meter::Meter;
 use crate::provider::ProviderClient;
 use crate::rate_limit::Limit;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -58,7 +57,7 @@ struct Answer {
 /// The handler, and what it did not take.
 pub struct Handler {
     export: Export,
-    refused: Cache<Digest, (Duration, ExportError)>,
+    refused: Lru<Digest, ExportError>,
     /// Of those that it does not know, by name.
     guesses: Limit<u128>,
     guesses_in_all: Limit<()>,
@@ -73,7 +72,7 @@ pub struct Handler {
 impl Handler {
     /// Not asked yet.
     pub fn new(export: Export, clock: Clock, meter: Meter) -> Self {
-        let refused = Cache::builder().max_capacity(MOST_REFUSED).eviction_policy(EvictionPolicy::lru()).build();
+        let refused = Lru::new(MOST_REFUSED, REST, &clock);
         let (guesses, guesses_in_all) = (Limit::new(&clock), Limit::new(&clock));
         let (queue, places) = (Semaphore::new(QUEUE), Semaphore::new(AT_A_TIME));
         Self { export, refused, guesses, guesses_in_all, rest: Mutex::default(), queue, places, clock, meter }
@@ -110,7 +109,6 @@ impl Handler {
         let deadline = Instant::now() + LIMIT;
         let outcome = self.fetch(providers, name, password, deadline).await;
         self.meter.exported(outcome.as_ref().map_or_else(|error| error.label(), |_| "ok"));
-        let now = self.clock.uptime();
         match &outcome {
             Err(error) if error.is_guess() => {}
             _ => {
@@ -119,9 +117,10 @@ impl Handler {
             }
         }
         if let Err(error) = outcome {
+            let rest = Some((self.clock.uptime() + REST, error));
             match error.holds() {
-                Some(time) => self.refused.insert(digest, (now + time, error)),
-                None => *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some((now + REST, error)),
+                Some(time) => drop(self.refused.lock().insert_with(digest, error, 1, time)),
+                None => *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = rest,
             }
         }
         outcome
@@ -131,7 +130,7 @@ impl Handler {
     fn may_ask(&self, digest: Digest) -> Result<(), ExportError> {
         let resting = || *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         let still = |(until, error)| (self.clock.uptime() < until).then_some(error);
-        self.refused.get(&digest).and_then(still).or_else(|| resting().and_then(still)).map_or(Ok(()), Err)
+        self.refused.get(&digest).or_else(|| resting().and_then(still)).map_or(Ok(()), Err)
     }
 
     async fn fetch(

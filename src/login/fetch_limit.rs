@@ -3,10 +3,9 @@
 
 use super::fetch_token::FetchToken;
 use crate::clock::Clock;
+use crate::lru::Lru;
 use crate::net::{Client, ClientNet};
 use crate::rate_limit::{Limit, MINUTE, share};
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
@@ -21,19 +20,14 @@ type Asker = (ClientNet, bool);
 /// What was asked for in vain. In memory: a restart begins at zero.
 pub(super) struct FetchLimit {
     limit: Limit<Asker>,
-    asked: Cache<(Asker, u64), ()>,
+    asked: Lru<(Asker, u64), ()>,
     /// Makes numbers of fetch tokens that nobody can choose.
     hasher: RandomState,
 }
 
 impl FetchLimit {
     pub(super) fn new(clock: &Clock) -> Self {
-        let asked = Cache::builder()
-            .max_capacity(MAX_ASKED)
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_live(MINUTE)
-            .build();
-        Self { limit: Limit::new(clock), asked, hasher: RandomState::new() }
+        Self { limit: Limit::new(clock), asked: Lru::new(MAX_ASKED, MINUTE, clock), hasher: RandomState::new() }
     }
 
     /// Whether a fetch token may be looked up, for a page of an origin that is `trusted` or is not.
@@ -41,7 +35,7 @@ impl FetchLimit {
         let (net, most) = share(client, MAX_FETCHES);
         let asker = (net, trusted);
         let pair = (asker, self.hasher.hash_one(token.expose()));
-        let admitted = self.asked.contains_key(&pair) || self.limit.admit(asker, most).is_ok();
+        let admitted = self.asked.get(&pair).is_some() || self.limit.admit(asker, most).is_ok();
         if admitted {
             self.asked.insert(pair, ());
         }
@@ -51,7 +45,7 @@ impl FetchLimit {
     /// That look-up found something.
     pub(super) fn forget(&self, client: Client, trusted: bool, token: &FetchToken) {
         let asker = (share(client, 0).0, trusted);
-        self.asked.invalidate(&(asker, self.hasher.hash_one(token.expose())));
+        self.asked.remove(&(asker, self.hasher.hash_one(token.expose())));
         self.limit.give_back(asker);
     }
 }

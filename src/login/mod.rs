@@ -36,6 +36,7 @@ pub use opener::{DeliveryRules, Opener, Silence};
 use crate::authid::GrantId;
 use crate::clock::{Clock, UnixTime};
 use crate::keyring_file::LiveKeyring;
+use crate::lru::Lru;
 use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
 use crate::provider::{Availability, CallbackError, Flow, LoginToken, ProviderClient, ProviderError, Service};
@@ -43,7 +44,6 @@ use crate::seal::SealError;
 use crate::store::Store;
 use crate::tokens;
 use fetch_limit::FetchLimit;
-use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub struct Logins {
     store: Arc<Store>,
     rules: DeliveryRules,
     redirect_uri: String,
-    seen: Cache<[u8; 24], ()>,
+    seen: Lru<[u8; 24], ()>,
     fetch_limit: Arc<FetchLimit>,
     clock: Clock,
 }
@@ -146,7 +146,7 @@ impl Logins {
         redirect_uri: String,
         clock: Clock,
     ) -> Self {
-        let seen = Cache::builder().max_capacity(MAX_SEEN).time_to_live(SEEN).build();
+        let seen = Lru::new(MAX_SEEN, SEEN, &clock);
         let fetch_limit = Arc::new(FetchLimit::new(&clock));
         Self { keyring, providers, tokens, store, rules, redirect_uri, seen, fetch_limit, clock }
     }
@@ -235,7 +235,7 @@ impl Logins {
         if mitigation::on(Mitigation::Confirmation) && dropped && !callback.confirmed {
             return Err(LoginError::Unconfirmed(service));
         }
-        if mitigation::on(Mitigation::Replay) && !self.seen.entry(state.nonce).or_insert(()).is_fresh() {
+        if mitigation::on(Mitigation::Replay) && self.seen.lock().insert(state.nonce, ()).is_some() {
             return Err(LoginError::Replayed(Some(service)));
         }
         let verifier = service.provider.pkce().then_some(state.verifier.as_str());
@@ -247,7 +247,7 @@ impl Logins {
             Err(failure) => {
                 // The code was not spent: reloading the page may still work.
                 if matches!(failure, ProviderError::Unreachable | ProviderError::Crowded | ProviderError::NotOffered) {
-                    self.seen.invalidate(&state.nonce);
+                    self.seen.remove(&state.nonce);
                 }
                 Err(LoginError::Provider(service, failure))
             }

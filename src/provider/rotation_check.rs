@@ -7,18 +7,19 @@ use super::service::{Client, Provider, Service};
 use super::unclear_errors::{TokenName, UnclearErrors};
 use super::{ProviderError, RefreshTokenPolicy};
 use crate::clock::Clock;
-use moka::sync::Cache;
+use crate::lru::Lru;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// How many refresh tokens are remembered that were replaced.
 const MAX_REPLACED: u64 = 10_000;
 
 pub(super) struct RotationCheck {
     /// By the first half of its SHA-256, each refresh token that was used once and brought a new one.
-    replaced: Cache<[u8; 16], ()>,
+    replaced: Lru<[u8; 16], ()>,
     /// What is known of providers, and so said already or not to be said.
     known: Mutex<BTreeSet<(String, Habit)>>,
     doubts: UnclearErrors,
@@ -34,7 +35,7 @@ enum Habit {
 
 impl RotationCheck {
     pub(super) fn new(clock: Clock) -> Self {
-        let replaced = Cache::builder().max_capacity(MAX_REPLACED).build();
+        let replaced = Lru::new(MAX_REPLACED, Duration::MAX, &clock);
         Self { replaced, known: Mutex::default(), doubts: UnclearErrors::new(clock) }
     }
 
@@ -50,7 +51,7 @@ impl RotationCheck {
         let replaced = came.is_some_and(|came| came.expose_secret() != sent.expose_secret());
         let name = name(sent);
         self.doubts.worked(&registration(service, client), &name);
-        if self.replaced.contains_key(&name) {
+        if self.replaced.get(&name).is_some() {
             self.learn(provider, Habit::OldOnes);
         } else if replaced && provider.rotation() != RefreshTokenPolicy::SingleUse {
             self.replaced.insert(name, ());
@@ -75,7 +76,7 @@ impl RotationCheck {
         let provider = &service.provider;
         let name = name(sent);
         let refused = matches!(failure, ProviderError::Refused(_) | ProviderError::Unclear { status: 400 | 401 });
-        let spent_here = refused && self.replaced.contains_key(&name);
+        let spent_here = refused && self.replaced.get(&name).is_some();
         if spent_here && self.learn(provider, Habit::OldOnes) {
             tracing::error!(
                 provider = provider.id,

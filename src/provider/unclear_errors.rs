@@ -8,7 +8,7 @@
 
 use super::ProviderError;
 use crate::clock::Clock;
-use moka::sync::Cache;
+use crate::lru::Lru;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +27,7 @@ const LATELY: Duration = Duration::from_secs(3600);
 pub(super) type TokenName = [u8; 16];
 
 pub(super) struct UnclearErrors {
-    all: Cache<TokenName, UnclearError>,
+    all: Lru<TokenName, UnclearError>,
     clients: Mutex<BTreeMap<String, Worked>>,
     clock: Clock,
 }
@@ -53,7 +53,7 @@ struct Worked {
 
 impl UnclearErrors {
     pub(super) fn new(clock: Clock) -> Self {
-        let all = Cache::builder().max_capacity(MAX_DOUBTS).time_to_live(KEPT).build();
+        let all = Lru::new(MAX_DOUBTS, KEPT, &clock);
         Self { all, clients: Mutex::default(), clock }
     }
 
@@ -77,17 +77,18 @@ impl UnclearErrors {
             let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
             clients.get(client).map_or((0, 0), |worked| (worked.count, worked.recovered))
         };
-        let before = self.all.get(&token).filter(|doubt| doubt.failure == failure && doubt.client == client);
+        let mut all = self.all.lock();
+        let before = all.get(&token).cloned().filter(|doubt| doubt.failure == failure && doubt.client == client);
         let again = failure.passes_after().is_some();
         if let Some(doubt) = before.as_ref().filter(|doubt| again && now.saturating_sub(doubt.at) < APART) {
             return doubt.is_dead && recovered <= doubt.worked;
         }
         let is_dead = before.is_some_and(|doubt| {
             let lately = |other: &UnclearError| other.client == client && now.saturating_sub(other.at) < LATELY;
-            let others = || self.all.iter().filter(|(name, other)| **name != token && lately(other)).count();
+            let others = || all.iter().filter(|(name, other)| **name != token && lately(other)).count();
             recovered <= doubt.worked && (doubt.is_dead || count > doubt.worked && others() <= FEW)
         });
-        self.all.insert(token, UnclearError { client: client.to_owned(), failure, worked: count, at: now, is_dead });
+        all.insert(token, UnclearError { client: client.to_owned(), failure, worked: count, at: now, is_dead });
         is_dead
     }
 }

@@ -34,7 +34,7 @@ impl Store {
     /// As [`Store::open`].
     pub fn attach(place: &StorePlace, clock: Clock) -> Result<Self, StoreError> {
         let kind = match place {
-            StorePlace::Memory => Kind::Memory(Memory::new(clock.clone())),
+            StorePlace::Memory => Kind::Memory(Memory::new(&clock)),
             StorePlace::Dir(root) => {
                 is_usable(root).map_err(|cause| in_folder(root, cause))?;
                 Kind::Dir(Dir::of(Arc::new(Files::below(root)), root, clock.clone()))
@@ -48,7 +48,7 @@ impl Store {
 
     /// An empty store in memory.
     pub fn memory(clock: Clock) -> Self {
-        Self::of(Kind::Memory(Memory::new(clock.clone())), clock)
+        Self::of(Kind::Memory(Memory::new(&clock)), clock)
     }
 
     /// A store in a folder of some file system; the folder is made if it is not there.

@@ -4,9 +4,9 @@
 use super::{Inner, Opened, TokenService};
 use crate::authid::{AppId, Grant, GrantId};
 use crate::clock::{Clock, UnixTime, rfc3339};
+use crate::lru::Lru;
 use crate::meter::Meter;
 use crate::provider::{Catalogue, RefreshError, Service, TokenResponse};
-use moka::sync::Cache;
 use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -25,7 +25,7 @@ const SWEEP: i64 = 3600;
 #[derive(Clone)]
 pub(super) struct Apps {
     /// Of logins whose AuthID does not say it; and whether it is one of several.
-    found: Cache<GrantId, (AppId, bool)>,
+    found: Lru<GrantId, (AppId, bool)>,
     seen: Arc<Mutex<Seen>>,
     rows: Arc<[Known]>,
 }
@@ -76,7 +76,12 @@ pub struct AppRow {
 }
 
 impl Apps {
-    pub(super) fn new(catalogue: &Catalogue, meter: &Meter) -> Self {
+    pub(super) fn new(catalogue: &Catalogue, clock: &Clock, meter: &Meter) -> Self {
+        let found = Lru::new(MOST_FOUND, Duration::MAX, clock);
+        Self { found, seen: Arc::default(), rows: Self::rows(catalogue, meter) }
+    }
+
+    fn rows(catalogue: &Catalogue, meter: &Meter) -> Arc<[Known]> {
         let mut rows: BTreeMap<(String, String), Known> = BTreeMap::new();
         for service in catalogue.served() {
             let provider = service.provider.id();
@@ -92,12 +97,12 @@ impl Apps {
         }
         let rows: Arc<[Known]> = rows.into_values().collect();
         rows.iter().for_each(|row| meter.app_logins(&row.provider, &row.app.to_string(), 0));
-        Self { found: Cache::new(MOST_FOUND), seen: Arc::default(), rows }
+        rows
     }
 
     /// The same for the registrations of another catalogue.
     pub(super) fn with(&self, catalogue: &Catalogue, meter: &Meter) -> Self {
-        let new = Self { rows: Self::new(catalogue, meter).rows, ..self.clone() };
+        let new = Self { rows: Self::rows(catalogue, meter), ..self.clone() };
         new.tell(&new.seen(), meter);
         new
     }
@@ -218,7 +223,8 @@ mod tests {
     fn of_more_logins_than_are_told_apart_it_is_known_when_the_last_one_came() {
         let [one, other] = ["one", "other"].map(|client| AppId::new("p", client));
         let login = |number: usize| GrantId::new((number as u128).to_be_bytes());
-        let apps = Apps { found: Cache::new(1), seen: Arc::default(), rows: Arc::default() };
+        let apps =
+            Apps { found: Lru::new(1, Duration::MAX, &Clock::system()), seen: Arc::default(), rows: Arc::default() };
         let meter = Meter::default();
         {
             let mut seen = apps.seen.lock().unwrap();

@@ -8,14 +8,12 @@
 use super::provider_revocation::ProviderRevocation;
 use crate::authid::GrantId;
 use crate::clock::{Clock, Moment, UnixTime};
+use crate::lru::Lru;
 use crate::provider::{ProviderError, TokenResponse};
-use moka::Expiry;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The room for access tokens, in bytes; above it the least recently used go. About 60,000 short ones.
 const TOKEN_ROOM: u64 = 64 * 1024 * 1024;
@@ -137,14 +135,14 @@ struct Failed {
 /// Recent outcomes of provider calls. Clones remember the same.
 #[derive(Clone)]
 pub(super) struct TokenCache {
-    tokens: Cache<GrantId, Arc<AccessToken>>,
-    failures: Cache<TokenName, Failed>,
-    revocations: Cache<GrantId, (ProviderRevocation, Duration)>,
+    tokens: Lru<GrantId, Arc<AccessToken>>,
+    failures: Lru<TokenName, Failed>,
+    revocations: Lru<GrantId, ProviderRevocation>,
     clock: Clock,
 }
 
-fn failures() -> Cache<TokenName, Failed> {
-    Cache::builder().max_capacity(MAX_FAILURES).time_to_live(LONGEST).build()
+fn failures(clock: &Clock) -> Lru<TokenName, Failed> {
+    Lru::new(MAX_FAILURES, LONGEST, clock)
 }
 
 impl TokenCache {
@@ -153,22 +151,18 @@ impl TokenCache {
     }
 
     fn with_room(bytes: u64, clock: Clock) -> Self {
-        let tokens = Cache::builder()
-            .max_capacity(bytes)
-            .weigher(|_, access: &Arc<AccessToken>| weight(access))
-            .eviction_policy(EvictionPolicy::lru())
-            .expire_after(Lifetime(clock.clone()));
         Self {
-            tokens: tokens.build(),
-            failures: failures(),
-            revocations: Cache::builder().max_capacity(MAX_REVOCATIONS).time_to_live(REVOKED).build(),
+            // An entry ends with its token.
+            tokens: Lru::new(bytes, ENDLESS, &clock),
+            failures: failures(&clock),
+            revocations: Lru::new(MAX_REVOCATIONS, REVOKED, &clock),
             clock,
         }
     }
 
     /// The same without the failures: what they came from may have been repaired.
     pub(super) fn without_failures(&self) -> Self {
-        Self { failures: failures(), ..self.clone() }
+        Self { failures: failures(&self.clock), ..self.clone() }
     }
 
     /// A token for this login that can be handed out again `at` this time.
@@ -183,8 +177,9 @@ impl TokenCache {
 
     /// Remembers what the provider gave; its failures are forgotten.
     pub(super) fn keep(&self, name: &TokenName, access: Arc<AccessToken>) {
-        self.failures.invalidate(name);
-        self.tokens.insert(name.0, access);
+        self.failures.remove(name);
+        let (weight, life) = (weight(&access), access.left(self.clock.moment()));
+        self.tokens.lock().insert_with(name.0, access, weight, life);
     }
 
     /// What was lately said of this refresh token, with which status, if it still counts; of a pause, the rest of it.
@@ -221,15 +216,14 @@ impl TokenCache {
 
     /// What became of a login at its provider when it was lately revoked.
     pub(super) fn revocation(&self, grant: GrantId) -> Option<ProviderRevocation> {
-        let (withdrawal, at) = self.revocations.get(&grant)?;
-        (self.clock.uptime().saturating_sub(at) < REVOKED).then_some(withdrawal)
+        self.revocations.get(&grant)
     }
 
     /// Remembers a login that was durably revoked, and forgets its access token.
     pub(super) fn revoked(&self, grant: GrantId, withdrawal: Option<ProviderRevocation>) {
-        self.tokens.invalidate(&grant);
+        self.tokens.remove(&grant);
         if let Some(withdrawal) = withdrawal {
-            self.revocations.insert(grant, (withdrawal, self.clock.uptime()));
+            self.revocations.insert(grant, withdrawal);
         }
     }
 }
@@ -238,25 +232,6 @@ impl TokenCache {
 fn weight(access: &AccessToken) -> u32 {
     let new_refresh_token = access.new_refresh_token.as_ref().map_or(0, |token| token.expose_secret().len());
     u32::try_from(ENTRY + access.token.expose_secret().len() + new_refresh_token).unwrap_or(u32::MAX)
-}
-
-/// An entry ends with its token.
-struct Lifetime(Clock);
-
-impl Expiry<GrantId, Arc<AccessToken>> for Lifetime {
-    fn expire_after_create(&self, _: &GrantId, access: &Arc<AccessToken>, _: Instant) -> Option<Duration> {
-        Some(access.left(self.0.moment()))
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &GrantId,
-        access: &Arc<AccessToken>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(access.left(self.0.moment()))
-    }
 }
 
 #[cfg(test)]
@@ -360,22 +335,13 @@ mod tests {
     #[test]
     fn an_entry_ends_with_its_token() {
         let clock = Clock::system();
-        let ends = Lifetime(clock.clone());
-        let access = access("t", 3600, &clock);
+        let (access, cache) = (access("t", 3600, &clock), TokenCache::new(clock.clone()));
         clock.advance(Duration::from_secs(600));
-        let after = ends.expire_after_create(&NAME.0, &access, Instant::now()).unwrap();
-        assert!(after <= Duration::from_secs(3000) && after > Duration::from_secs(2990), "{after:?}");
-        assert_eq!(ends.expire_after_update(&NAME.0, &access, Instant::now(), None).map(|d| d.as_secs()), Some(2999));
-        let cache = TokenCache::new(clock.clone());
-        clock.advance(Duration::from_secs(2999));
         cache.keep(&NAME, access);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        cache.tokens.run_pending_tasks();
-        while cache.tokens.entry_count() > 0 {
-            assert!(Instant::now() < deadline, "it is still there");
-            std::thread::sleep(Duration::from_millis(10));
-            cache.tokens.run_pending_tasks();
-        }
+        clock.advance(Duration::from_secs(2990));
+        assert!(cache.tokens.get(&NAME.0).is_some());
+        clock.advance(Duration::from_secs(10));
+        assert!(cache.tokens.get(&NAME.0).is_none());
     }
 
     #[test]
@@ -386,12 +352,10 @@ mod tests {
         let keep = |number| cache.keep(&(grant(number), [0; 16]), access(&"x".repeat(10 * 1024), 3600, &clock));
         for number in 0..50 {
             keep(number);
-            cache.tokens.run_pending_tasks();
             assert!(cache.token(grant(0), clock.moment()).is_some(), "{number}: it is in use");
             assert!(cache.token(grant(number), clock.moment()).is_some(), "{number}: it came last");
-            cache.tokens.run_pending_tasks();
         }
-        assert!(cache.tokens.weighted_size() <= 100 * 1024);
+        assert_eq!(cache.tokens.lock().iter().count(), 9, "as many as there is room for");
         assert!(cache.token(grant(1), clock.moment()).is_none());
     }
 

@@ -13,11 +13,10 @@ use crate::authid::{GrantId, RecordSecret, ServiceId};
 use crate::clock::{Clock, UnixTime};
 use crate::keyring_file::LiveKeyring;
 use crate::legacy::{Digest, Export, ExportError, Handler, OldAuthId, Stored};
+use crate::lru::Lru;
 use crate::meter::Meter;
 use crate::seal::{Epoch, Key, Purpose, derive_from};
 use crate::store::{Name, Shelf, Store, StoreError};
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -41,7 +40,7 @@ const CURRENT: Duration = Duration::from_secs(3600);
 /// What is known from another handler.
 pub(super) struct Exported {
     handler: Handler,
-    known: Cache<Digest, (Duration, Arc<Stored>)>,
+    known: Lru<Digest, Arc<Stored>>,
     pub(super) flights: Flights<Digest, Result<Arc<Stored>, ExportError>>,
     store: Arc<Store>,
     keyring: Arc<LiveKeyring>,
@@ -76,7 +75,7 @@ impl Exported {
     ) -> Self {
         Self {
             handler: Handler::new(export, clock.clone(), meter),
-            known: Cache::builder().max_capacity(MOST_KNOWN).eviction_policy(EvictionPolicy::lru()).build(),
+            known: Lru::new(MOST_KNOWN, CURRENT, clock),
             flights: Flights::new(),
             store,
             keyring,
@@ -95,11 +94,6 @@ impl Exported {
     pub(super) fn taken_over(&self) -> (u64, Option<UnixTime>) {
         let last = self.last.load(Ordering::Acquire);
         (self.taken_over.load(Ordering::Acquire), (last != 0).then_some(last))
-    }
-
-    fn remembered(&self, digest: Digest) -> Option<Arc<Stored>> {
-        let (until, stored) = self.known.get(&digest)?;
-        (self.clock.uptime() < until).then_some(stored)
     }
 
     async fn kept(&self, grant: GrantId, bind: &RecordSecret) -> Option<Kept> {
@@ -152,7 +146,7 @@ impl Inner {
         password: &SecretString,
     ) -> Result<Arc<Stored>, ExportError> {
         let digest = old.digest();
-        if let Some(stored) = exported.remembered(digest) {
+        if let Some(stored) = exported.known.get(&digest) {
             return Ok(stored);
         }
         let work = || {
@@ -171,8 +165,8 @@ impl Inner {
                 };
                 // The store itself says what failed.
                 let is_kept = !write || exported.keep(grant, &bind, &stored).await.is_ok();
-                let until = exported.clock.uptime() + if is_kept { CURRENT } else { Duration::from_secs(60) };
-                exported.known.insert(digest, (until, stored.clone()));
+                let life = if is_kept { CURRENT } else { Duration::from_secs(60) };
+                exported.known.lock().insert_with(digest, stored.clone(), 1, life);
                 Ok(stored)
             }
         };

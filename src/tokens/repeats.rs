@@ -14,16 +14,15 @@
 
 use super::{Granted, Inner, Opened, Source, TokenService, rotation};
 use crate::authid::{AppId, Envelope, GrantId, ServiceId};
-use crate::clock::UnixTime;
+use crate::clock::{Clock, UnixTime};
+use crate::lru::Lru;
 use crate::meter::Repetition;
 use crate::seal::{Epoch, KeyringNumber, random};
 use crate::store::Name;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use siphasher::sip128::SipHasher24;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most AuthIDs remembered; above it the least recently used go. As many as there are access tokens in memory, at about
 /// 300 bytes each.
@@ -33,7 +32,7 @@ const MOST: u64 = 60_000;
 pub(super) struct Repeats {
     /// `None` without randomness: then none is recognised.
     key: Option<SipHasher24>,
-    known: Cache<u128, Arc<Known>, BuildHasherDefault<AsItIs>>,
+    known: Lru<u128, Arc<Known>, BuildHasherDefault<AsItIs>>,
 }
 
 /// The hash of a digest, which is as good as random already.
@@ -79,14 +78,13 @@ pub struct Repeat {
 
 impl Repeats {
     /// Knows none.
-    pub(super) fn new() -> Self {
-        Self::with_room(MOST)
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self::with_room(MOST, clock)
     }
 
-    fn with_room(most: u64) -> Self {
+    fn with_room(most: u64, clock: &Clock) -> Self {
         let key = random::<16>().ok().map(|key| SipHasher24::new_with_key(&key));
-        let known = Cache::builder().max_capacity(most).eviction_policy(EvictionPolicy::lru());
-        Self { key, known: known.build_with_hasher(BuildHasherDefault::default()) }
+        Self { key, known: Lru::new(most, Duration::MAX, clock) }
     }
 
     fn digest(&self, authid: &str) -> Option<u128> {
@@ -147,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_room_is_bounded_and_digests_are_of_this_process() {
-        let (one, other) = (Repeats::with_room(100), Repeats::with_room(100));
+        let [one, other] = [(); 2].map(|_| Repeats::with_room(100, &Clock::system()));
         assert_eq!(one.digest("v3"), one.digest("v3"));
         assert_ne!(one.digest("v3"), other.digest("v3"), "each has a key of its own");
         let known = Arc::new(Known {
@@ -163,8 +161,7 @@ mod tests {
         for number in 0..10_000 {
             one.known.insert(one.digest(&number.to_string()).unwrap(), known.clone());
         }
-        one.known.run_pending_tasks();
-        assert!(one.known.entry_count() <= 100);
+        assert_eq!(one.known.lock().iter().count(), 100);
         assert!(one.known.get(&one.digest("9999").unwrap()).is_some(), "the newest stays");
     }
 }

@@ -8,10 +8,9 @@ use super::state_machine::RecordHeader;
 use crate::authid::Grant;
 use crate::clock::{Clock, Moment};
 use crate::keyring_file::LiveKeyring;
+use crate::lru::Lru;
 use crate::seal::{Epoch, NoKey};
 use crate::store::{Name, Shelf, Store, StoreError};
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +28,7 @@ pub(super) struct Records {
     pub(super) clock: Clock,
     /// Which start of the machine this is; `None` where the store is not this machine's alone.
     pub(super) boot: Option<u64>,
-    newest: Cache<Name, Newest>,
+    newest: Lru<Name, Newest>,
 }
 
 #[derive(Clone)]
@@ -65,9 +64,7 @@ impl From<StoreError> for Unread {
 impl Records {
     pub(super) fn new(store: Arc<Store>, keyring: Arc<LiveKeyring>, clock: Clock) -> Self {
         let boot = if store.is_shared() { None } else { boot::id() };
-        let weigh = |_: &Name, newest: &Newest| u32::try_from(newest.blob.len() + ENTRY).unwrap_or(u32::MAX);
-        let newest =
-            Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).eviction_policy(EvictionPolicy::lru()).build();
+        let newest = Lru::new(MAX_BYTES, Duration::MAX, &clock);
         Self { store, keyring, clock, boot, newest }
     }
 
@@ -135,7 +132,7 @@ impl Records {
 
     /// Forgets what was seen under a name.
     pub(super) fn forget(&self, name: &Name) {
-        self.newest.invalidate(name);
+        self.newest.remove(name);
     }
 
     /// Removes the record of a login.
@@ -166,7 +163,9 @@ impl Records {
     }
 
     pub(super) fn remember(&self, name: Name, generation: u64, blob: &[u8]) {
-        self.newest.insert(name, Newest { generation, blob: blob.into(), agreed_at: self.clock.uptime() });
+        let weight = u32::try_from(blob.len() + ENTRY).unwrap_or(u32::MAX);
+        let newest = Newest { generation, blob: blob.into(), agreed_at: self.clock.uptime() };
+        self.newest.lock().insert_with(name, newest, weight, Duration::MAX);
     }
 }
 
