@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// At least so many: at 300 ms each that is some 200 a second.
 pub(super) const LEAST: usize = 64;
@@ -28,6 +28,7 @@ pub(super) struct Places {
     free: Semaphore,
     all: AtomicUsize,
     ahead: Arc<Semaphore>,
+    turned_away: Notify,
     /// How long a refresh takes of late until it brings a token, its turn included, in milliseconds.
     takes: AtomicU64,
 }
@@ -44,6 +45,7 @@ impl Places {
             free: Semaphore::new(LEAST),
             all: LEAST.into(),
             ahead: Arc::new(Semaphore::new(AHEAD)),
+            turned_away: Notify::new(),
             takes: AtomicU64::new(0),
         }
     }
@@ -51,6 +53,21 @@ impl Places {
     /// Waits for a place; the longest wait ends first.
     pub(super) async fn enter(&self) -> Option<Place<'_>> {
         Some(Place { places: self, permit: self.free.acquire().await.ok()? })
+    }
+
+    /// The same until those who wait so are [turned away](Self::turn_away): `None`.
+    pub(super) async fn enter_unless_turned_away(&self) -> Option<Place<'_>> {
+        // In this order: a place that is free because a call failed is of no use either.
+        tokio::select! {
+            biased;
+            () = self.turned_away.notified() => None,
+            place = self.enter() => place,
+        }
+    }
+
+    /// By now it is known that the provider is not to be asked.
+    pub(super) fn turn_away(&self) {
+        self.turned_away.notify_waiters();
     }
 
     /// One for a call that nobody waits for; `None` while those who wait may need it.
@@ -117,6 +134,18 @@ mod tests {
         }
         all.drain(..).for_each(|place| place.leave(Duration::ZERO, Some(ProviderError::Misconfigured)));
         assert_eq!(count(), LEAST + 1, "an answer is an answer");
+    }
+
+    #[tokio::test]
+    async fn refreshes_that_wait_are_turned_away_and_those_who_come_later_are_not() {
+        let places = Places::new();
+        let all = places.free.acquire_many(LEAST as u32).await;
+        let (refresh, code, ()) = tokio::join!(biased; places.enter_unless_turned_away(), places.enter(), async {
+            drop(all);
+            places.turn_away();
+        });
+        assert!(refresh.is_none() && code.is_some());
+        assert!(places.enter_unless_turned_away().now_or_never().flatten().is_some());
     }
 
     #[tokio::test]
