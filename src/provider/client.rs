@@ -31,6 +31,9 @@ pub(super) const BUDGET: Duration = Duration::from_secs(20);
 /// How long the response to a code or a pasted token is waited for: both work once, so what comes later is lost with
 /// them. A user waits for the page; common proxies give up after 60 s.
 const CODE_BUDGET: Duration = Duration::from_secs(55);
+/// Names of calls; others are at their only use.
+const LOGIN: &str = "login";
+const REVOCATION: &str = "revocation";
 
 /// All providers, ready to be called.
 pub struct ProviderClient {
@@ -138,7 +141,7 @@ impl ProviderClient {
             fields.push(("redirect_uri", redirect_uri));
         }
         fields.extend(verifier.map(|verifier| ("code_verifier", verifier)));
-        self.grant(service, client, fields, callback, Instant::now() + CODE_BUDGET, Repeatable::No)
+        self.grant((LOGIN, Repeatable::No), service, client, fields, callback, Instant::now() + CODE_BUDGET)
             .await
             .map_err(|fault| fault.failure)
     }
@@ -159,7 +162,7 @@ impl ProviderClient {
         if !scope.is_empty() {
             fields.push(("scope", &scope));
         }
-        self.grant(service, client, fields, &[], Instant::now() + CODE_BUDGET, Repeatable::No)
+        self.grant((LOGIN, Repeatable::No), service, client, fields, &[], Instant::now() + CODE_BUDGET)
             .await
             .map_err(|fault| fault.failure)
     }
@@ -185,14 +188,14 @@ impl ProviderClient {
                 let metadata = metadata.as_deref();
                 let repeatable = Repeatable::Yes;
                 let service = service.id.as_str();
-                let name = "revocation";
+                let name = REVOCATION;
                 let form =
                     Form { service, name, provider, client, metadata, url: &url, fields: &token, deadline, repeatable };
                 return revoked(self.authenticated(form, token_response::revoked).await);
             }
             RevokeStyle::TokenOnly => Payload::Form(&token, None),
-            RevokeStyle::Bearer => match self.refresh(service, Some(client.app), refresh_token, BUDGET).await {
-                Ok((tokens, _)) => {
+            RevokeStyle::Bearer => match self.refresh_as(REVOCATION, service, client, refresh_token, deadline).await {
+                Ok(tokens) => {
                     access_token = tokens.access_token;
                     Payload::Bearer(&access_token)
                 }
@@ -200,19 +203,19 @@ impl ProviderClient {
                 Err(RefreshError { failure, .. }) => return Err(failure),
             },
         };
-        let call = Call { provider, service: Some(service.id.as_str()), name: "revocation", url: &url, payload };
+        let call = Call { provider, service: Some(service.id.as_str()), name: REVOCATION, url: &url, payload };
         revoked(self.http.send(&call, deadline, true, token_response::revoked).await)
     }
 
-    /// Calls the token endpoint as `client`.
+    /// Calls the token endpoint as `client`. The first says what for, and whether it may be repeated.
     pub(super) async fn grant(
         &self,
+        (name, repeatable): (&'static str, Repeatable),
         service: &Service,
         client: &Client,
         fields: Vec<(&str, &str)>,
         callback: &[(String, String)],
         deadline: Instant,
-        repeatable: Repeatable,
     ) -> Result<TokenResponse, AttemptError> {
         let provider = &service.provider;
         let metadata = self.discovery.metadata(provider, &self.http, deadline).await;
@@ -228,7 +231,6 @@ impl ProviderClient {
             }
         };
         let metadata = metadata.as_deref();
-        let name = if fields.contains(&("grant_type", "refresh_token")) { "refresh" } else { "login" };
         let service = service.id.as_str();
         let form = Form { service, name, provider, client, metadata, url, fields: &fields, deadline, repeatable };
         self.authenticated(form, token_response::tokens).await
@@ -564,20 +566,40 @@ mod tests {
         assert_eq!(stub.seen().len(), 3);
     }
 
+    fn throttled(seconds: Option<u64>) -> (Reply, ProviderError) {
+        let header = seconds.map_or_else(String::new, |seconds| format!("\r\nRetry-After: {seconds}"));
+        let reply = Reply::Http(format!("429 Too Many Requests{header}").leak(), String::new());
+        (reply, ProviderError::Busy { retry_after: seconds.map(Duration::from_secs) })
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_short_throttling_is_waited_for_and_a_long_one_reported() {
-        let throttled = |head| Reply::Http(head, String::new());
-        let stub = StubServer::with([throttled("429 Too Many Requests\r\nRetry-After: 5"), ok()]).await;
-        let (providers, service) = local(&stub, "rotation = \"single_use\"");
-        let start = Instant::now();
-        assert!(refresh(&providers, &service).await.is_ok());
-        assert!(start.elapsed() >= Duration::from_secs(5));
-        let heads = ["429 Too Many Requests\r\nRetry-After: 60", "429 Too Many Requests"];
-        for (head, seconds) in heads.into_iter().zip([Some(60), None]) {
-            let stub = StubServer::with([throttled(head), ok()]).await;
-            let (providers, service) = local(&stub, "");
-            let retry_after = seconds.map(Duration::from_secs);
-            assert_eq!(refresh(&providers, &service).await.err(), Some(ProviderError::Busy { retry_after }));
+    async fn who_waits_before_a_page_waits_for_a_short_throttling_and_is_told_of_a_long_one() {
+        let redeem = async |seconds| {
+            let (reply, busy) = throttled(seconds);
+            let stub = StubServer::with([reply, ok()]).await;
+            let (providers, service) = local(&stub, "rotation = \"single_use\"");
+            let begun = Instant::now();
+            let redeemed = providers.redeem(&service, &"c".into(), "https://x.example/", None, &[]).await;
+            (redeemed.map_or_else(|failure| failure == busy, |_| false), begun.elapsed().as_secs(), stub.seen().len())
+        };
+        assert_eq!(redeem(Some(5)).await, (false, 5, 2));
+        for long in [Some(6), Some(60), None] {
+            assert_eq!(redeem(long).await, (true, 0, 1), "{long:?}");
+        }
+        let (reply, _) = throttled(Some(5));
+        let stub = StubServer::with([reply, ok(), ok()]).await;
+        let more = format!("token_url = \"{0}/token\"\nrevoke_url = \"{0}/revoke\"", stub.url);
+        let (providers, service) = with_urls("dropbox", "dropbox", &more);
+        assert_eq!(providers.revoke(&service, None, &"rt".into()).await, Ok(Revoked::Done));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_refresh_is_left_to_who_waits_for_all_who_want_it() {
+        for (rotation, seconds) in ["none", "rolling", "single_use"].into_iter().zip([Some(0), Some(5), None]) {
+            let (reply, busy) = throttled(seconds);
+            let stub = StubServer::with([reply, ok()]).await;
+            let (providers, service) = local(&stub, &format!("rotation = \"{rotation}\""));
+            assert_eq!(refresh(&providers, &service).await.err(), Some(busy));
             assert_eq!(stub.seen().len(), 1);
         }
     }

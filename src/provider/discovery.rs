@@ -26,6 +26,8 @@ const FRESH: Duration = Duration::from_secs(3600);
 /// How long a failure stands before the issuer is asked again. Without it, callers that waited for the same question
 /// would ask it one after the other.
 const RETRY: Duration = Duration::from_secs(5);
+/// The longest pause that an issuer gets that asks for one.
+const PAUSE: Duration = Duration::from_secs(60);
 /// How long an issuer may take to renew an old response, in which nobody else asks it.
 const RENEWAL: Duration = Duration::from_secs(20);
 /// How long somebody waits for an issuer where all addresses are known without it.
@@ -144,7 +146,8 @@ impl Discovery {
 impl CachedMetadata {
     /// Takes in what a question came to. After a failure the old response stays.
     fn update(&mut self, asked: Result<Metadata, Unusable>, now: Duration) {
-        self.ask_at = now + if asked.is_ok() { FRESH } else { RETRY };
+        let pause = |trouble: &Unusable| trouble.failure.passes_after().unwrap_or_default().clamp(RETRY, PAUSE);
+        self.ask_at = now + asked.as_ref().map_or_else(pause, |_| FRESH);
         match asked {
             Ok(metadata) => (self.metadata, self.trouble) = (Some(Arc::new(metadata)), None),
             Err(trouble) => self.trouble = Some(trouble),
@@ -461,6 +464,20 @@ mod tests {
             let_renew().await;
             assert!(ask().await.is_ok());
             assert_eq!(stub.seen().len(), questions, "a question that fails has a second attempt");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_asks_for_a_pause_gets_it() {
+        let clock = Clock::system();
+        let busy = || Reply::Http("503 Busy\r\nRetry-After: 30", String::new());
+        let stub = StubServer::with_url(|url| vec![busy(), document(url, url)]).await;
+        let (provider, http) = (provider(&stub.url), http(&clock));
+        let discovery = Discovery::new([&*provider].into_iter(), clock.clone());
+        for (passed, questions) in [(0, 1), (29, 1), (1, 2)] {
+            clock.advance(Duration::from_secs(passed));
+            assert_eq!(discovery.metadata(&provider, &http, soon()).await.is_ok(), questions == 2);
+            assert_eq!(stub.seen().len(), questions);
         }
     }
 

@@ -5,6 +5,9 @@
 //! A call that may be retried is cut off early, so that there is time for a second attempt. One that may not, since
 //! what it carries works once, gets all the time there is: its response is worth more than anybody's patience.
 //!
+//! A provider that asks for a pause gets it: of a refresh from `tokens`, which waits once for all who want it. Here a short
+//! one is waited for only in calls that nobody makes again: for a code and for a revocation somebody sits before a page.
+//!
 //! Connections are kept for calls whose repeat is harmless. A request over one that the provider has just closed may or
 //! may not have arrived: such a call is made once more, over a new connection, and that is its one retry. For a refresh
 //! token or a code that works once this doubt would cost the login, so each has a new connection, on which nothing was
@@ -32,13 +35,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
+/// The name of calls that `tokens` makes again as long as somebody waits for them.
+pub(super) const REFRESH: &str = "refresh";
 /// One attempt of a call that may be repeated, from connecting to the response's last byte.
 const ATTEMPT: Duration = Duration::from_secs(8);
 /// A second attempt is made only with this much time left.
 const SECOND_NEEDS: Duration = Duration::from_secs(6);
 /// How long a refresh waits for its turn. With a longer queue, calls would be made for clients that have gone.
 const TURN: Duration = Duration::from_secs(2);
-/// The longest `Retry-After` that is waited for here; longer ones are the caller's.
+/// The longest `Retry-After` that is waited for here.
 const WAIT: Duration = Duration::from_secs(5);
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
@@ -115,13 +120,14 @@ impl HttpClient {
     ) -> Result<T, AttemptError> {
         let id = call.provider.id.as_str();
         // Others have somebody waiting before a page, or carry what works once.
-        let turn = if call.name == "refresh" { TURN } else { Duration::MAX };
+        let is_refresh = call.name == REFRESH;
+        let (turn, wait) = if is_refresh { (TURN, None) } else { (Duration::MAX, Some(WAIT)) };
         let (came, mut second) = (Instant::now(), false);
         loop {
             let places = &call.provider.places;
             // Half of the time at most: what is left must be enough for the call itself.
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
-            let Some(place) = places.enter(patience.min(turn)).await else {
+            let Some(place) = places.enter(patience.min(turn), is_refresh).await else {
                 tracing::debug!(
                     provider = id,
                     service = call.service,
@@ -146,7 +152,7 @@ impl HttpClient {
             place.leave(took, outcome.as_ref().err().map(|fault| fault.failure));
             let fault = match outcome {
                 Ok(result) => {
-                    if call.name == "refresh" {
+                    if is_refresh {
                         places.took(came.elapsed());
                     }
                     return Ok(result);
@@ -155,7 +161,7 @@ impl HttpClient {
             };
             let remaining = deadline.saturating_duration_since(Instant::now());
             tracing::debug!(provider = id, failure = %fault.failure, second, "a call to a provider failed");
-            let Some(delay) = retry_delay(fault.retry, idempotent, remaining).filter(|_| !second) else {
+            let Some(delay) = retry_delay(fault.retry, idempotent, remaining, wait).filter(|_| !second) else {
                 answer.iter().for_each(|answer| report(call, answer, fault.failure));
                 return Err(fault);
             };
@@ -266,12 +272,12 @@ impl From<AttemptError> for Unanswered {
     }
 }
 
-/// How long to wait before a second attempt, if there is to be one.
-fn retry_delay(retry: Retry, idempotent: bool, remaining: Duration) -> Option<Duration> {
+/// How long to wait before a second attempt, if there is to be one; no longer than `most` where the provider asks for it.
+fn retry_delay(retry: Retry, idempotent: bool, remaining: Duration, most: Option<Duration>) -> Option<Duration> {
     let wait = match retry {
         Retry::Safe => Duration::ZERO,
         Retry::IfIdempotent if idempotent => Duration::ZERO,
-        Retry::After(wait) if wait <= WAIT => wait,
+        Retry::After(wait) if most.is_some_and(|most| wait <= most) => wait,
         _ => return None,
     };
     // Servers that failed together must not come back together.
@@ -300,8 +306,9 @@ mod tests {
 
     #[test]
     fn a_second_attempt_is_made_only_if_it_is_harmless_and_in_time() {
-        let second =
-            |retry, idempotent, remaining| retry_delay(retry, idempotent, Duration::from_secs(remaining)).is_some();
+        let second = |retry, idempotent, remaining| {
+            retry_delay(retry, idempotent, Duration::from_secs(remaining), Some(WAIT)).is_some()
+        };
         assert!(second(Retry::Safe, false, 12));
         assert!(second(Retry::IfIdempotent, true, 7));
         assert!(!second(Retry::IfIdempotent, false, 12));
@@ -311,7 +318,9 @@ mod tests {
         assert!(second(after(5), false, 12));
         assert!(!second(after(5), false, 11));
         assert!(!second(after(6), true, 20));
-        assert!(retry_delay(after(5), true, Duration::from_secs(20)).unwrap() >= Duration::from_secs(5));
+        let time = Duration::from_secs(20);
+        assert!(retry_delay(after(5), true, time, Some(WAIT)).unwrap() >= Duration::from_secs(5));
+        assert_eq!([0, 1, 5].map(|seconds| retry_delay(after(seconds), true, time, None)), [None; 3]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 /// At least so many: at 300 ms each that is some 200 a second.
@@ -29,6 +29,7 @@ pub(super) struct Places {
     free: Semaphore,
     all: AtomicUsize,
     ahead: Arc<Semaphore>,
+    turned_away: Notify,
     /// How long a refresh takes of late until it brings a token, its turn included, in milliseconds.
     takes: AtomicU64,
 }
@@ -45,17 +46,29 @@ impl Places {
             free: Semaphore::new(LEAST),
             all: LEAST.into(),
             ahead: Arc::new(Semaphore::new(AHEAD)),
+            turned_away: Notify::new(),
             takes: AtomicU64::new(0),
         }
     }
 
-    /// A place, waited for so long at most; the longest wait ends first.
-    pub(super) async fn enter(&self, patience: Duration) -> Option<Place<'_>> {
+    /// A place, waited for so long at most; the longest wait ends first. `None` after that, and as soon as those who
+    /// are `for_refresh` are [turned away](Self::turn_away).
+    pub(super) async fn enter(&self, patience: Duration, for_refresh: bool) -> Option<Place<'_>> {
         let permit = match self.free.try_acquire() {
             Ok(permit) => permit,
-            Err(_) => timeout(patience, self.free.acquire()).await.ok()?.ok()?,
+            // In this order: a place that is free because a call failed is of no use either.
+            Err(_) => tokio::select! {
+                biased;
+                () = self.turned_away.notified(), if for_refresh => return None,
+                permit = timeout(patience, self.free.acquire()) => permit.ok()?.ok()?,
+            },
         };
         Some(Place { places: self, permit })
+    }
+
+    /// By now it is known that the provider is not to be asked.
+    pub(super) fn turn_away(&self) {
+        self.turned_away.notify_waiters();
     }
 
     /// One for a call that nobody waits for; `None` while those who wait may need it.
@@ -103,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn there_are_more_places_while_all_goes_well_and_they_are_wanted_and_fewer_when_it_does_not() {
         let places = Places::new();
-        let take = || std::iter::from_fn(|| places.enter(Duration::ZERO).now_or_never().flatten());
+        let take = || std::iter::from_fn(|| places.enter(Duration::ZERO, false).now_or_never().flatten());
         let count = || places.free.available_permits();
         take().collect::<Vec<_>>().into_iter().for_each(|place| place.leave(Duration::ZERO, None));
         assert_eq!(count(), LEAST + 1, "nobody waited for the others");
@@ -122,6 +135,18 @@ mod tests {
         }
         all.drain(..).for_each(|place| place.leave(Duration::ZERO, Some(ProviderError::Misconfigured)));
         assert_eq!(count(), LEAST + 1, "an answer is an answer");
+    }
+
+    #[tokio::test]
+    async fn refreshes_that_wait_are_turned_away_and_those_who_come_later_are_not() {
+        let places = Places::new();
+        let all = places.free.acquire_many(LEAST as u32).await;
+        let (refresh, code, ()) = tokio::join!(biased; places.enter(Duration::MAX, true), places.enter(Duration::MAX, false), async {
+            drop(all);
+            places.turn_away();
+        });
+        assert!(refresh.is_none() && code.is_some());
+        assert!(places.enter(Duration::MAX, true).now_or_never().flatten().is_some());
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@
 use super::client::BUDGET;
 use super::client_auth::Repeatable;
 use super::error::{AttemptError, ProviderError, RefreshError};
+use super::http::REFRESH;
 use super::service::{Client, Service};
 use super::{ErrorClass, ProviderClient, RefreshTokenPolicy, Revoked, TokenResponse};
 use crate::authid::AppId;
@@ -113,7 +114,7 @@ impl ProviderClient {
         let deadline = Instant::now() + budget;
         let mut reported: Option<RefreshError> = None;
         for client in clients {
-            let failed = match self.refresh_as(service, client, refresh_token, deadline).await {
+            let failed = match self.refresh_as(REFRESH, service, client, refresh_token, deadline).await {
                 Ok(tokens) => return Ok((tokens, client.app)),
                 Err(failed) => failed,
             };
@@ -129,8 +130,10 @@ impl ProviderClient {
         Err(reported.unwrap_or_else(|| AttemptError::from(ProviderError::NotOffered).as_refresh_error()))
     }
 
-    async fn refresh_as(
+    /// The same with one client, for the purpose that `name` says.
+    pub(super) async fn refresh_as(
         &self,
+        name: &'static str,
         service: &Service,
         client: &Client,
         refresh_token: &SecretString,
@@ -141,7 +144,7 @@ impl ProviderClient {
             RefreshTokenPolicy::Static | RefreshTokenPolicy::Rolling => Repeatable::Yes,
             RefreshTokenPolicy::SingleUse => Repeatable::Unspent,
         };
-        let outcome = self.grant(service, client, fields, &[], deadline, repeatable).await;
+        let outcome = self.grant((name, repeatable), service, client, fields, &[], deadline).await;
         let habits = self.habits();
         match &outcome {
             Ok(tokens) => habits.refreshed(service, client, refresh_token, tokens.refresh_token.as_ref()),

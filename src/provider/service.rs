@@ -64,6 +64,11 @@ impl Provider {
         self.places.are_too_few_for(left)
     }
 
+    /// Ends the wait for a place of refreshes: by now it is known that the provider is not to be asked.
+    pub fn turn_away(&self) {
+        self.places.turn_away();
+    }
+
     /// Its key in the configuration.
     pub fn id(&self) -> &str {
         &self.id

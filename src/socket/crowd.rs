@@ -4,6 +4,7 @@
 //! connections are nearly used up, those that wait for their client are closed, the longest first, and first of all those
 //! of an address that has more than an eighth of all. A request that is served is never ended.
 
+use super::arrivals::Arrivals;
 use super::conn::{Conn, Network, Phase, Reason, Told, network};
 use crate::clock::Clock;
 use crate::meter::Meter;
@@ -31,6 +32,7 @@ pub struct Crowd {
     next: AtomicU64,
     leaving: AtomicBool,
     warned: Mutex<Option<Duration>>,
+    arrivals: Arc<Arrivals>,
     clock: Clock,
     meter: Meter,
 }
@@ -73,9 +75,9 @@ impl Crowd {
         meter: Meter,
     ) -> Arc<Self> {
         let clock = meter.clock().clone();
-        let (exempt, open, next, leaving, warned) =
-            (Box::new(exempt), <_>::default(), <_>::default(), <_>::default(), <_>::default());
-        let crowd = Arc::new(Self { listener, max, exempt, open, next, leaving, warned, clock, meter });
+        let (exempt, open, next, leaving, warned, arrivals) =
+            (Box::new(exempt), <_>::default(), <_>::default(), <_>::default(), <_>::default(), <_>::default());
+        let crowd = Arc::new(Self { listener, max, exempt, open, next, leaving, warned, arrivals, clock, meter });
         let watched = Arc::downgrade(&crowd);
         tokio::spawn(async move {
             while let Some(crowd) = watched.upgrade() {
@@ -90,6 +92,25 @@ impl Crowd {
     /// How many there may be.
     pub(super) fn max(&self) -> usize {
         self.max
+    }
+
+    pub(super) fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
+    }
+
+    /// Has `pause` called when the threads cannot keep up with who connects, and `resume` when they can again.
+    pub async fn keep_up<P: Future<Output = ()>, R: Future<Output = ()>>(
+        &self,
+        pause: impl Fn() -> P,
+        resume: impl Fn() -> R,
+    ) {
+        loop {
+            self.arrivals.are_late().await;
+            tracing::debug!(self.listener, "this machine cannot keep up; nobody is accepted until it does");
+            pause().await;
+            self.arrivals.have_caught_up().await;
+            resume().await;
+        }
     }
 
     /// Whether nobody is connected.

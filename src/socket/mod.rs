@@ -5,8 +5,10 @@
 //! The HTTP library bounds the first head of a connection and nothing after it. So each socket is wrapped (`stream`),
 //! each wrapper keeps what its connection waits for (`conn`), and one task goes over all of them four times a second
 //! and ends what waits too long (`crowd`): no timer for each connection, and [`crate::clock::Clock`] moves all bounds.
-//! A request that is being served has no bound here; what it waits for has.
+//! A request that is being served has no bound here; what it waits for has. While more come than can be served, nobody
+//! is accepted (`arrivals`).
 
+mod arrivals;
 mod conn;
 mod crowd;
 mod descriptors;

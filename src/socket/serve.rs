@@ -1,6 +1,7 @@
 //! From a listener to the HTTP library: what `actix_web::HttpServer` does, with the wrapper in between and TLS accepted
 //! here, so that handshakes have no gate of their own that silent clients could fill.
 
+use super::arrivals::Batches;
 use super::conn::{CHUNKED, Conn, Phase, Reason, Told};
 use super::crowd::{Crowd, Place};
 use super::handed::Listener;
@@ -96,9 +97,13 @@ where
                         .on_connect_ext(|stream: &Stream<Socket>, data| _ = data.insert(Arc::clone(stream.place())))
                         .finish(apply_fn_factory(app, watched));
                     let (tls, crowd, counts) = (tls.clone(), crowd.clone(), crowd.clone());
+                    let batches = Batches::new(crowd.arrivals().clone());
                     let door = fn_service(move |stream| {
-                        let (tls, crowd) = (tls.clone(), crowd.clone());
-                        async move { enter($accepted(stream), tls.as_ref(), &crowd).await }
+                        let (tls, crowd, arrival) = (tls.clone(), crowd.clone(), batches.take());
+                        async move {
+                            drop(arrival);
+                            enter($accepted(stream), tls.as_ref(), &crowd).await
+                        }
                     });
                     door.and_then(http).map_err(move |error| {
                         let DispatchError::Parse(error) = error else { return };

@@ -84,8 +84,9 @@ impl Breakers {
         }
     }
 
-    /// What came of a call to a provider for a login: `failed`, if it brought no access token.
-    pub(super) fn called(&self, provider: &str, login: GrantId, failed: Option<&ExchangeError>) {
+    /// What came of a call to a provider for a login: `failed`, if it brought no access token. Returns whether that is
+    /// why the provider is only asked by probes from now on.
+    pub(super) fn called(&self, provider: &str, login: GrantId, failed: Option<&ExchangeError>) -> bool {
         let now = self.clock.uptime();
         let mut providers = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(failure) = failed.and_then(outage) else {
@@ -97,7 +98,7 @@ impl Breakers {
                 let seconds = now.saturating_sub(open.since).as_secs();
                 tracing::warn!(provider, seconds, "a provider answers again");
             }
-            return;
+            return false;
         };
         let this = providers.entry(provider.to_owned()).or_default();
         this.failed = this.failed.saturating_add(1);
@@ -117,7 +118,9 @@ impl Breakers {
             this.open = Some(Open { failure, since: now, probe_at: now + pause });
             self.meter.suspended(provider, true);
             tracing::warn!(provider, why = %failure.0, "a provider answers nobody; until it does it is asked once a second");
+            return true;
         }
+        false
     }
 }
 
@@ -151,9 +154,10 @@ mod tests {
         (Breakers::new(clock.clone(), Meter::default()), clock)
     }
 
-    fn call(breakers: &Breakers, logins: impl Iterator<Item = u8>, failure: Option<ProviderError>) {
+    /// How many of the calls opened it.
+    fn call(breakers: &Breakers, logins: impl Iterator<Item = u8>, failure: Option<ProviderError>) -> usize {
         let failure = failure.map(failed);
-        logins.for_each(|number| breakers.called("p", login(number), failure.as_ref()));
+        logins.filter(|number| breakers.called("p", login(*number), failure.as_ref())).count()
     }
 
     #[test]
@@ -161,9 +165,9 @@ mod tests {
         for failure in [Unreachable, Disturbed, TimedOut, Unclear { status: 500 }, Busy { retry_after: None }] {
             for answer in [None, Some(Refused(ErrorClass::LoginAgain))] {
                 let (breakers, clock) = breakers();
-                call(&breakers, 1..20, Some(failure));
+                assert_eq!(call(&breakers, 1..20, Some(failure)), 0);
                 assert!(breakers.holds("p").is_none());
-                call(&breakers, 20..21, Some(failure));
+                assert_eq!(call(&breakers, 20..30, Some(failure)), 1);
                 assert_eq!(breakers.holds("p").unwrap().to_string(), failed(failure).to_string());
                 assert!(breakers.holds("other").is_none());
                 for _ in 0..9 {

@@ -137,7 +137,10 @@ impl Inner {
             return outcome;
         }
         let provider = service.provider.id();
-        self.breakers.called(provider, login.id, outcome.as_ref().err());
+        if self.breakers.called(provider, login.id, outcome.as_ref().err()) {
+            // Those who wait for their turn came before that was known.
+            service.provider.turn_away();
+        }
         let Some(app) = self.app_of(service, login) else { return outcome };
         match outcome {
             Ok(_) => self.brakes.worked(app, login.id),

@@ -8,10 +8,14 @@ use authseal::clock::Clock;
 use authseal::store::{Store, StorePlace};
 use authseal::tokens::records_by_epoch;
 use futures_util::future::join_all;
+use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 const UI: &str = "http://localhost:8200";
@@ -528,4 +532,39 @@ async fn an_answer_that_takes_longer_than_any_client_waits_is_kept_for_the_next_
     assert!(emulator.use_access_token(&answer.access_token()));
     assert_eq!(two.refresh(&authid).await.access_token(), answer.access_token());
     assert_eq!(spent(&emulator).len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_works_once_is_not_lost_with_the_thread_that_its_client_was_served_by() {
+    for who in [Profile::box_com(), Profile::jottacloud()] {
+        let (emulator, app) = start(who);
+        let authid = log_in(&emulator, &app).await;
+        app.clock.advance(HOUR);
+        let other = Arc::new(app.logic());
+        emulator.hold();
+        let before = spent(&emulator).len();
+        let (end, ended) = oneshot::channel::<()>();
+        let worker = std::thread::spawn({
+            let (other, authid) = (other.clone(), authid.clone());
+            move || {
+                let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let tokens = other.tokens();
+                    let opened = tokens.open(&authid).await.unwrap();
+                    tokio::select! {
+                        _ = tokens.refresh(&opened, tokens.deadline(), || None) => panic!("nobody has answered"),
+                        _ = ended => {}
+                    }
+                });
+            }
+        });
+        until(HELD, async || spent(&emulator).len() == before + 1).await;
+        end.send(()).unwrap();
+        worker.join().unwrap();
+        emulator.release();
+        let opened = other.tokens().open(&authid).await.unwrap();
+        let granted = other.tokens().refresh(&opened, other.tokens().deadline(), None).await.unwrap();
+        assert!(emulator.use_access_token(granted.access.token.expose_secret()), "{}", who.service);
+        assert_eq!(spent(&emulator).len(), before + 1, "{}", who.service);
+    }
 }

@@ -232,6 +232,15 @@ impl TestApp {
         Answer::of(self.client.get(url).send().await.unwrap()).await
     }
 
+    /// What another server with these files does, without one: its threads are those of the caller.
+    pub(crate) fn logic(&self) -> App {
+        let (dir, none) = (self.dir.path(), self.dir.path().join("none"));
+        let file = Some(dir.join("authseal.toml"));
+        let sources = Sources { file, system_file: none, working_dir: dir.into(), ..Sources::default() };
+        let (config, public_url) = Config::load_to_serve(&sources).unwrap_or_else(|faults| panic!("{faults}"));
+        App::build(config, public_url, self.clock.clone()).unwrap()
+    }
+
     /// An AuthID of a login, sealed under the primary.
     pub(crate) fn seal(&self, service: &str, refresh_token: &str) -> String {
         self.seal_under(PRIMARY, service, refresh_token)

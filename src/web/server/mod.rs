@@ -27,6 +27,10 @@ use std::time::Duration;
 /// Of all connections, one in so many is for each of the listeners beside the public ones.
 const BESIDE: usize = 8;
 
+/// Connections that the kernel keeps until they are accepted. std asks for 128, and one more costs its client a second;
+/// but while nobody is accepted, since the machine cannot keep up, each has all those before it to wait for.
+const BACKLOG: i32 = 1024;
+
 /// Listens at an address.
 ///
 /// # Errors
@@ -38,8 +42,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// The same at an address that is said `there`.
 fn listen_for(there: &str, address: SocketAddr) -> io::Result<TcpListener> {
     let listener = if address.is_ipv6() { bind_ipv6_alone(address) } else { TcpListener::bind(address) };
-    // As many waiting connections as the machine allows: std asks for 128, and one more costs its client a second.
-    let listener = listener.and_then(|listener| Ok(net::listen(&listener, i32::MAX).map(|()| listener)?));
+    let listener = listener.and_then(|listener| Ok(net::listen(&listener, BACKLOG).map(|()| listener)?));
     listener.map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => {

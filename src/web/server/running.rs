@@ -1,6 +1,10 @@
 //! A running server, and its graceful shutdown. Told to end, it first says so at `/readyz` and with `Connection: close`
 //! in every response, and keeps serving until balancers have seen it; then it takes no more, and finishes what is under
 //! way.
+//!
+//! To refuse a request costs nearly as much as to serve it, so nobody is refused for want of processor time: while the
+//! threads are behind, nobody more is accepted. The kernel keeps those who come as far as it has room, and lets the others
+//! knock again; whoever got in is answered in time.
 
 use crate::app::LiveApp;
 use crate::socket::Crowd;
@@ -11,7 +15,7 @@ use std::io;
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle, yield_now};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long what is under way may take when the server ends: more than the budget of a refresh.
@@ -38,17 +42,37 @@ pub struct Running {
 pub(in crate::web) struct Listening {
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
+    /// Accepts nobody while the threads are behind.
+    gate: AbortHandle,
     crowd: Arc<Crowd>,
 }
 
 impl Listening {
     pub(in crate::web) fn start(server: dev::Server, crowd: Arc<Crowd>) -> Self {
-        Self { handle: server.handle(), task: tokio::spawn(server), crowd }
+        let (handle, behind) = (server.handle(), crowd.clone());
+        let door = handle.clone();
+        let gate = async move { behind.keep_up(|| door.pause(), || door.resume()).await };
+        Self { handle, task: tokio::spawn(server), gate: tokio::spawn(gate).abort_handle(), crowd }
+    }
+
+    /// Accepts nobody any more.
+    async fn pause(&self) {
+        self.gate.abort();
+        while !self.gate.is_finished() {
+            yield_now().await;
+        }
+        self.handle.pause().await;
     }
 
     async fn ended(&mut self) -> io::Result<()> {
         let ended = (&mut self.task).await;
         ended.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.gate.abort();
     }
 }
 
@@ -106,7 +130,7 @@ impl Running {
 
     async fn pause(&self, all: impl Iterator<Item = &Listening>) {
         for listening in all {
-            listening.handle.pause().await;
+            listening.pause().await;
         }
     }
 
