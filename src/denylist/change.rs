@@ -191,6 +191,7 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authid::GrantId;
     use crate::seal::Epoch;
     use std::fs;
     use std::path::Path;
@@ -258,6 +259,9 @@ mod tests {
                 denylist.take(&changes(&[line])).unwrap();
             }
             assert_eq!(denylist.rules().has(&rule), holds, "{told:?}");
+            if let Rule::Grant(grant, _) = rule {
+                assert_eq!(denylist.denies_grant(grant), holds, "{told:?}");
+            }
             for order in orders(&told) {
                 let denylist = fresh(folder.path());
                 denylist.take(&changes(&told[..1])).unwrap();
@@ -332,6 +336,6 @@ mod tests {
         assert!(denylist.take(&told).is_err());
         assert_eq!(fs::read_to_string(folder.path().join("denylist")).unwrap(), faulty, "and does not grow");
         let Rule::Grant(grant, _) = told[0].rule else { panic!("{told:?}") };
-        assert!(denylist.denies_grant(grant));
+        assert!(denylist.denies_grant(grant) && !denylist.denies_grant(GrantId::new([1; 16])));
     }
 }

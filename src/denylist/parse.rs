@@ -257,5 +257,9 @@ mod tests {
         let endless = std::io::Read::chain(&b"authseal-denylist 1\n"[..], std::io::repeat(b'x'));
         let faults = parse(io::BufReader::new(endless)).unwrap().err().unwrap();
         assert_eq!(faults.first, [FaultyLine { line: 2, wrong: LineError::TooLong }]);
+        let of_length = |length: usize| format!("authseal-denylist 1\nepoch 3 #{}\n", "x".repeat(length - 10));
+        assert_eq!(parsed(of_length(MAX_LINE)).unwrap().rules.count(), 1);
+        let faults = parsed(of_length(MAX_LINE + 1)).unwrap_err();
+        assert_eq!(faults.first[0], FaultyLine { line: 2, wrong: LineError::TooLong });
     }
 }

@@ -161,4 +161,20 @@ mod tests {
         let denylist = Denylist::open(&path).unwrap();
         assert!(told(&denylist, None).unwrap().1.contains(&format!("+{AT} epoch 4")));
     }
+
+    #[test]
+    fn behind_more_lines_than_are_hashed_only_what_came_is_told_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("denylist");
+        let many: String = (0..1000).map(|number| format!("epoch {}\n", 1000 + number)).collect();
+        assert!(many.len() as u64 > 2 * END);
+        fs::write(&path, format!("authseal-denylist 1\n{many}")).unwrap();
+        let denylist = Denylist::open(&path).unwrap();
+        let (tag, all) = told(&denylist, None).unwrap();
+        assert_eq!(all.len(), 1000);
+        fs::write(&path, fs::read_to_string(&path).unwrap() + "epoch 5\n").unwrap();
+        assert_eq!(told(&denylist, Some(&tag)).unwrap().1, ["+0 epoch 5"]);
+        fs::write(&path, fs::read_to_string(&path).unwrap().replace("epoch 1000", "epoch 999")).unwrap();
+        assert_eq!(told(&denylist, Some(&tag)).unwrap().1.len(), 1001);
+    }
 }

@@ -89,7 +89,7 @@ async fn a_redis_that_is_full_says_so_and_goes_on_reading() {
             outcome => break outcome.unwrap_err().to_string(),
         }
     };
-    assert!(error.contains("maxmemory"), "{error}");
+    assert!(error.contains("its memory is full; raise its `maxmemory`"), "{error}");
     assert_eq!((store.health().reading, store.health().writing.is_some()), (None, true));
     if number > 0 {
         assert_eq!(store.read(Shelf::Records, &name(0)).await.unwrap().unwrap(), blob);
