@@ -174,7 +174,20 @@ mod tests {
         assert_eq!(all.len(), 1000);
         fs::write(&path, fs::read_to_string(&path).unwrap() + "epoch 5\n").unwrap();
         assert_eq!(told(&denylist, Some(&tag)).unwrap().1, ["+0 epoch 5"]);
+        // What comes while it is told is told the next time.
+        let (tail, mut now) = (denylist.tail(Some(&tag)).unwrap().unwrap(), Vec::new());
+        fs::write(&path, fs::read_to_string(&path).unwrap() + "epoch 6\n").unwrap();
+        let next = tail.tag().to_owned();
+        tail.changes(&denylist.rules(), AT, |change| {
+            now.push(change.to_string());
+            true
+        })
+        .unwrap();
+        assert_eq!(
+            (now, told(&denylist, Some(&next)).unwrap().1),
+            (vec!["+0 epoch 5".to_owned()], vec!["+0 epoch 6".to_owned()])
+        );
         fs::write(&path, fs::read_to_string(&path).unwrap().replace("epoch 1000", "epoch 999")).unwrap();
-        assert_eq!(told(&denylist, Some(&tag)).unwrap().1.len(), 1001);
+        assert_eq!(told(&denylist, Some(&tag)).unwrap().1.len(), 1002);
     }
 }
