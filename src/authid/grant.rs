@@ -108,3 +108,29 @@ impl Grant {
 /// Members that are not known here: names, and values as JSON. They may be secret.
 #[derive(Clone, Default)]
 pub struct Unknown(pub(super) Vec<(String, Zeroizing<String>)>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    #[test]
+    fn a_renewed_login_is_the_same_with_the_new_token_and_its_time() {
+        let service = ServiceId::parse("box.com").unwrap();
+        let old = Grant::new(service, "old".to_owned().into(), 1_000).unwrap();
+        let old = Grant { ends_at: Some(9_000), app: AppId::parse("AAAAAAAA"), ..old };
+        let new = old.renewed("new".to_owned().into(), 2_000);
+        assert_eq!((new.refresh_token.expose_secret(), new.sealed_at, new.ends_at), ("new", 2_000, None));
+        assert_eq!((&new.service, new.id, new.login_at, new.app), (&old.service, old.id, 1_000, old.app));
+        assert_eq!(new.record_secret.expose(), old.record_secret.expose());
+        assert_ne!(new.record_secret.expose(), &[new.record_secret.expose()[0]; 32], "random bytes");
+    }
+
+    #[test]
+    fn a_login_that_another_server_made_is_known_as_such_until_it_is_sealed() {
+        let service = ServiceId::parse("box.com").unwrap();
+        let secret = RecordSecret::new(Zeroizing::new([7; 32]));
+        let login = Grant::unsealed(service, GrantId::new([1; 16]), "t".to_owned().into(), secret);
+        assert!(login.is_unsealed() && !login.renewed("u".to_owned().into(), 2_000).is_unsealed());
+    }
+}

@@ -129,3 +129,34 @@ impl fmt::Display for AppId {
         f.write_str(&BASE64URL.encode(self.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_id_has_one_spelling_and_is_shown_in_it() {
+        let text = "00090a0f90a0f0ff199aaffa012345de";
+        let id = GrantId::parse(text).unwrap();
+        assert_eq!(id.as_bytes(), &u128::from_str_radix(text, 16).unwrap().to_be_bytes());
+        assert_eq!((id.to_string(), format!("{id:?}")), (text.to_owned(), text.to_owned()));
+        for digit in ["A", "F", "g", "/", ":", "`", " ", "\u{e9}"] {
+            let other = format!("{digit}{}", &text[digit.len()..]);
+            assert!(other.len() == 32 && GrantId::parse(&other).is_none(), "{other}");
+        }
+        assert!(GrantId::parse(&text[1..]).is_none() && GrantId::parse(&format!("{text}0")).is_none());
+    }
+
+    #[test]
+    fn a_service_has_no_capital_letters_and_an_alias_may_have_some() {
+        for id in ["a", "box.com", "one-drive_2", &"z".repeat(32)] {
+            assert_eq!(ServiceId::parse(id).map(|id| id.to_string()).as_deref(), Some(id));
+            let alias = id.to_uppercase();
+            assert_eq!(ServiceId::parse_alias(&alias).map(|id| id.to_string()), Some(alias.clone()));
+            assert!(ServiceId::parse(&alias).is_none(), "{alias}");
+        }
+        for other in ["", "a b", "a/b", "a:b", "\u{e9}", &"z".repeat(33)] {
+            assert!(ServiceId::parse(other).is_none() && ServiceId::parse_alias(other).is_none(), "{other}");
+        }
+    }
+}

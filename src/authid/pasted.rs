@@ -165,8 +165,9 @@ mod tests {
         }
         for form in pasted(CODE) {
             assert_eq!(*tidy(&form), CODE, "{form:?}");
-            assert!(RevokeCode::find(&form).is_some(), "{form:?}");
+            assert!(RevokeCode::find(&form).is_some() && RevokeCode::is_meant_by(&form), "{form:?}");
         }
+        assert!(RevokeCode::is_meant_by("My code: revoke:box") && !RevokeCode::is_meant_by(AUTHID));
     }
 
     #[test]

@@ -203,6 +203,19 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_authid_is_read_and_a_longer_one_is_neither_made_nor_read() {
+        let (service, epoch) = (ServiceId::parse("box.com").unwrap(), Epoch::FIRST);
+        let longest = (MAX_LEN - "v3:box.com:1:".len()) * 3 / 4;
+        let authid = AuthId::encode(&service, epoch, &vec![0; longest]).unwrap();
+        assert_eq!(authid.expose().len(), MAX_LEN);
+        assert!(Envelope::is_canonical(authid.expose()) && Envelope::parse(authid.expose()).is_ok());
+        assert!(!Envelope::is_canonical(&authid.expose().replace(':', "%3A")), "that is read, and not canonical");
+        assert!(AuthId::encode(&service, epoch, &vec![0; longest + 1]).is_none());
+        let longer = format!("{}A", authid.expose()); // as well formed as the longest
+        assert_eq!(Envelope::parse(&longer).err(), Some(ParseError::Malformed));
+    }
+
+    #[test]
     fn a_login_without_a_token_is_not_sealed() {
         let keyring = keyring(1, &[1]);
         assert!(matches!(seal(keyring.primary(), &grant("")), Err(SealLoginError::NoToken)));
@@ -213,6 +226,9 @@ mod tests {
         let v2 = Envelope::parse("v2:googledrive:1//refresh").err();
         assert_eq!(v2, Some(ParseError::Version2(ServiceId::parse("googledrive"))));
         assert_eq!(Envelope::parse(&format!("{}:pass", "0aF9".repeat(8))).err(), Some(ParseError::Version1));
-        assert_eq!(Envelope::parse("raw-access-token").err(), Some(ParseError::Malformed));
+        let others = ["raw-access-token", &format!("{}:pass", "0aF9".repeat(9)), &format!("{}:pass", "0aF9".repeat(7))];
+        for other in others.into_iter().chain([format!("{}:pass", "0aG9".repeat(8)).as_str()]) {
+            assert_eq!(Envelope::parse(other).err(), Some(ParseError::Malformed), "{other}");
+        }
     }
 }

@@ -191,6 +191,7 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authid::GrantId;
     use crate::seal::Epoch;
     use std::fs;
     use std::path::Path;
@@ -258,6 +259,9 @@ mod tests {
                 denylist.take(&changes(&[line])).unwrap();
             }
             assert_eq!(denylist.rules().has(&rule), holds, "{told:?}");
+            if let Rule::Grant(grant, _) = rule {
+                assert_eq!(denylist.denies_grant(grant), holds, "{told:?}");
+            }
             for order in orders(&told) {
                 let denylist = fresh(folder.path());
                 denylist.take(&changes(&told[..1])).unwrap();
@@ -265,6 +269,42 @@ mod tests {
                 assert_eq!(denylist.rules().has(&rule), holds, "{order:?}");
                 assert_eq!(Denylist::open(folder.path().join("denylist")).unwrap().rules().has(&rule), holds);
             }
+        }
+    }
+
+    #[test]
+    fn a_rule_of_each_kind_is_taken_out_alone() {
+        let old = format!("legacy {:064x}", 7);
+        let time = "epoch 4 login-before 2026-11-23T10:00:00Z";
+        let rules = ["epoch 3", "epoch 3 service dropbox", "epoch 3 service box.com", time, X, &old];
+        for out in rules {
+            let mut view = Rules::default();
+            view.apply(rules.iter().map(|rule| Change::parse(&format!("+0 {rule}")).unwrap()).collect());
+            view.apply(changes(&[
+                &format!("-20 {out}"),
+                "-20 epoch 9",
+                "-20 epoch 4 login-before 2026-11-22T10:00:00Z",
+            ]));
+            for rule in rules {
+                assert_eq!(view.has(&Rule::parse(rule).unwrap()), rule != out, "{rule} without {out}");
+            }
+            assert_eq!(view.count(), rules.len() - 1);
+        }
+    }
+
+    #[test]
+    fn what_each_line_tells_is_told_until_somebody_has_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let denylist = fresh(folder.path());
+        denylist.take(&changes(&["+0 epoch 3", "-20 epoch 4", "+0 epoch 5"])).unwrap();
+        for enough in 1..=4 {
+            let mut told = Vec::new();
+            let visit = |change: Change| {
+                told.push(change.to_string());
+                told.len() < enough
+            };
+            denylist.changes(30, visit).unwrap();
+            assert_eq!(told, ["+0 epoch 3", "-20 epoch 4", "+0 epoch 5"][..enough.min(3)]);
         }
     }
 
@@ -296,6 +336,6 @@ mod tests {
         assert!(denylist.take(&told).is_err());
         assert_eq!(fs::read_to_string(folder.path().join("denylist")).unwrap(), faulty, "and does not grow");
         let Rule::Grant(grant, _) = told[0].rule else { panic!("{told:?}") };
-        assert!(denylist.denies_grant(grant));
+        assert!(denylist.denies_grant(grant) && !denylist.denies_grant(GrantId::new([1; 16])));
     }
 }

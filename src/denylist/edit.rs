@@ -180,6 +180,25 @@ mod tests {
     }
 
     #[test]
+    fn rules_are_read_with_or_without_the_head_of_a_list_and_faults_are_told_by_the_lines_of_the_text() {
+        let said = |text: &str| match read_rules(text.as_bytes()).unwrap() {
+            Ok(rules) => rules.iter().map(|(rule, note)| format!("{rule}|{note};")).collect(),
+            Err(said) => said,
+        };
+        for head in ["", "authseal-denylist 1\n", "\u{feff}authseal-denylist 1\n"] {
+            let read = said(&format!("{head}epoch 3 #  leaked\u{7}: # 4 \n\n# a note\nepoch 5\n"));
+            assert_eq!(read, "epoch 3|leaked: # 4;epoch 5|;", "{head:?}");
+        }
+        for (head, line) in [("", 2), ("authseal-denylist 1\n", 3)] {
+            let faults = said(&format!("{head}epoch 3\nepoch x\n"));
+            assert!(faults.starts_with(&format!("line {line}: ")), "{faults}");
+            assert!(said(&format!("{head}epoch 3\nepoch 1")).contains("cut short"));
+        }
+        assert!(said("# none\n").contains("no rule") && said("").contains("no rule"));
+        assert_eq!(said("authseal-denylist 1\n"), "", "a list without rules is one");
+    }
+
+    #[test]
     fn what_is_taken_out_leaves_all_else_byte_for_byte() {
         let kept = "\n  epoch   4 # why\r\n#epoch 3\ngrant 00112233445566778899aabbccddeeff through 4\nepoch 3 service box.com";
         let (dir, path) = fresh(&format!("epoch 3 # leaked\n{kept}"));

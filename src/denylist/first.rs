@@ -53,3 +53,32 @@ impl Denylist {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_list_is_made_in_an_empty_folder_alone() {
+        let top = tempfile::tempdir().unwrap();
+        let new = top.path().join("a/b/denylist");
+        assert!(Denylist::would_be_first(&new).unwrap());
+        assert!(!new.parent().unwrap().exists(), "asking makes nothing");
+        assert!(Denylist::init_first(&new).unwrap() && Denylist::open(&new).is_ok());
+        assert!(!Denylist::would_be_first(&new).unwrap() && !Denylist::init_first(&new).unwrap());
+        fs::create_dir_all(top.path().join("volume/lost+found")).unwrap();
+        assert!(Denylist::init_first(&top.path().join("volume/denylist")).unwrap());
+        // What was lost, a link that leads nowhere, and no folder.
+        fs::rename(&new, new.with_file_name("denylist.old")).unwrap();
+        let link = top.path().join("link");
+        symlink("nowhere", &link).unwrap();
+        for act in [Denylist::would_be_first, Denylist::init_first] {
+            assert!(matches!(act(&new), Err(DenylistError::NotFirst(_))));
+            assert!(!act(&link).unwrap());
+            assert!(matches!(act(&link.join("denylist")), Ok(true) | Err(DenylistError::NotMade(..))));
+            assert!(matches!(act(&new.with_file_name("denylist.old/x")), Err(DenylistError::NotMade(..))));
+        }
+        assert!(!new.exists());
+    }
+}

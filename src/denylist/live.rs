@@ -260,8 +260,10 @@ impl Denylist {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::FaultyLines;
     use super::super::tests::{AT, LINE, epoch, grant, service};
     use super::*;
+    use crate::files::Unread;
     use crate::watch::Watch;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -324,6 +326,51 @@ mod tests {
             assert_eq!(text, format!("{head}{mended}grant {} through 4 at 2026-11-23T10:00:00Z\n", grant(1)));
             assert_eq!(Denylist::open(&path).unwrap().count(), if counts { 3 } else { 2 }, "{torn:?}");
         }
+    }
+
+    #[test]
+    fn what_refuses_every_login_of_a_service_needs_no_login_to_be_told() {
+        let (_dir, path, _) = fresh();
+        let rules = "epoch 3 login-before 2026-11-23T10:00:01Z\nepoch 4 service dropbox\n";
+        fs::write(&path, format!("authseal-denylist 1\n{rules}")).unwrap();
+        let denylist = Denylist::open(&path).unwrap();
+        let all = |at_service, of_epoch, login_at| denylist.denies_all(&service(at_service), epoch(of_epoch), login_at);
+        assert_eq!([all("box.com", 3, AT), all("box.com", 3, AT + 1)], [Some(Denied::LoginBefore), None]);
+        assert_eq!([all("dropbox", 4, AT), all("box.com", 4, AT)], [Some(Denied::Service), None]);
+    }
+
+    #[test]
+    fn a_list_that_may_be_there_again_is_unread_and_a_wrong_one_is_faulty() {
+        let path = || PathBuf::from("denylist");
+        let unread = |why| DenylistError::Unread(path(), why);
+        assert!(OnDisk::is_unread(&DenylistError::Missing(path())));
+        assert!(OnDisk::is_unread(&unread(Unread::Failed(io::Error::other("a disk")))));
+        assert!(!OnDisk::is_unread(&unread(Unread::TooLong(1))));
+        assert!(!OnDisk::is_unread(&DenylistError::Faulty(path(), FaultyLines::default())));
+    }
+
+    #[test]
+    fn the_log_tells_of_another_list_and_warns_of_a_shorter_one() {
+        let (dir, path, denylist) = fresh();
+        let log = dir.path().join("log");
+        let reloaded = || {
+            let file = Arc::new(fs::File::create(&log).unwrap());
+            let subscriber = tracing_subscriber::fmt().with_writer(file).finish();
+            tracing::subscriber::with_default(subscriber, || denylist.rules.hold().reload());
+            let said = fs::read_to_string(&log).unwrap();
+            ["denylist_changed", "fewer rules than before", "denylist not loaded"].map(|event| said.contains(event))
+        };
+        for (rules, said) in [
+            ("epoch 3\nepoch 4\n", [true, false, false]),
+            ("epoch 3\nepoch 5\n", [true, false, false]),
+            ("epoch 3\n", [true, true, false]),
+        ] {
+            replace(&path, &format!("authseal-denylist 1\n{rules}"));
+            assert_eq!(reloaded(), said, "{rules}");
+            assert_eq!(reloaded(), [false; 3], "the same list is told once");
+        }
+        replace(&path, "authseal-denylist 1\nepoch x\n");
+        assert_eq!(reloaded(), [false, false, true]);
     }
 
     #[test]

@@ -112,6 +112,22 @@ mod tests {
     }
 
     #[test]
+    fn rules_are_known_where_each_of_them_is_or_was_taken_out() {
+        let (login, old) = (format!("grant {}", grant(1)), format!("legacy {:064x}", 7));
+        let times = ["epoch 5 login-before 2026-11-23T10:00:00Z", "epoch 5 login-before 2026-11-23T09:00:00Z"];
+        let all = ["epoch 3", "epoch 4 service dropbox", "epoch 4 service box.com", times[0], &login, &old];
+        let whole = rules(&all.join("\n"));
+        assert!(whole.are_known_to(&whole) && rules("").are_known_to(&whole) && rules(times[1]).are_known_to(&whole));
+        for one in all {
+            let rest = all.iter().filter(|other| **other != one).copied().collect::<Vec<_>>().join("\n");
+            assert!(rules(one).are_known_to(&whole) && rules(&rest).are_known_to(&whole), "{one}");
+            assert!(!rules(one).are_known_to(&rules(&rest)) && !whole.are_known_to(&rules(&rest)), "{one}");
+            let taken_out = rules(&format!("{rest}\nremoved 2026-11-24T10:00:00Z {one}"));
+            assert!(rules(one).are_known_to(&taken_out) && whole.are_known_to(&taken_out), "{one}");
+        }
+    }
+
+    #[test]
     fn each_kind_of_rule_refuses_what_it_names_and_nothing_else() {
         assert_eq!(verdict("epoch 3"), Some(Denied::Epoch));
         assert_eq!(verdict("epoch 3 service dropbox"), Some(Denied::Service));
@@ -241,5 +257,9 @@ mod tests {
         let endless = std::io::Read::chain(&b"authseal-denylist 1\n"[..], std::io::repeat(b'x'));
         let faults = parse(io::BufReader::new(endless)).unwrap().err().unwrap();
         assert_eq!(faults.first, [FaultyLine { line: 2, wrong: LineError::TooLong }]);
+        let of_length = |length: usize| format!("authseal-denylist 1\nepoch 3 #{}\n", "x".repeat(length - 10));
+        assert_eq!(parsed(of_length(MAX_LINE)).unwrap().rules.count(), 1);
+        let faults = parsed(of_length(MAX_LINE + 1)).unwrap_err();
+        assert_eq!(faults.first[0], FaultyLine { line: 2, wrong: LineError::TooLong });
     }
 }

@@ -161,4 +161,33 @@ mod tests {
         let denylist = Denylist::open(&path).unwrap();
         assert!(told(&denylist, None).unwrap().1.contains(&format!("+{AT} epoch 4")));
     }
+
+    #[test]
+    fn behind_more_lines_than_are_hashed_only_what_came_is_told_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("denylist");
+        let many: String = (0..1000).map(|number| format!("epoch {}\n", 1000 + number)).collect();
+        assert!(many.len() as u64 > 2 * END);
+        fs::write(&path, format!("authseal-denylist 1\n{many}")).unwrap();
+        let denylist = Denylist::open(&path).unwrap();
+        let (tag, all) = told(&denylist, None).unwrap();
+        assert_eq!(all.len(), 1000);
+        fs::write(&path, fs::read_to_string(&path).unwrap() + "epoch 5\n").unwrap();
+        assert_eq!(told(&denylist, Some(&tag)).unwrap().1, ["+0 epoch 5"]);
+        // What comes while it is told is told the next time.
+        let (tail, mut now) = (denylist.tail(Some(&tag)).unwrap().unwrap(), Vec::new());
+        fs::write(&path, fs::read_to_string(&path).unwrap() + "epoch 6\n").unwrap();
+        let next = tail.tag().to_owned();
+        tail.changes(&denylist.rules(), AT, |change| {
+            now.push(change.to_string());
+            true
+        })
+        .unwrap();
+        assert_eq!(
+            (now, told(&denylist, Some(&next)).unwrap().1),
+            (vec!["+0 epoch 5".to_owned()], vec!["+0 epoch 6".to_owned()])
+        );
+        fs::write(&path, fs::read_to_string(&path).unwrap().replace("epoch 1000", "epoch 999")).unwrap();
+        assert_eq!(told(&denylist, Some(&tag)).unwrap().1.len(), 1002);
+    }
 }

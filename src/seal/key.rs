@@ -338,6 +338,15 @@ mod tests {
         assert_eq!(EpochKeys::new(Epoch(1), Zeroizing::new([1; 32])).fingerprint(), "4495951659622069");
     }
 
+    /// HKDF-SHA256 of 32 bytes of 0x01 with the info `authseal rotation name v1`, made elsewhere.
+    #[test]
+    fn what_is_derived_from_a_secret_without_an_epoch_stays_what_it_is() {
+        let name = derive_from(&[1; 32], Purpose::RotationName);
+        assert_eq!(hex(name.iter()), "b4dc1ffee7bc995d56481f843d85c16c4e8b9e5f29edec3680bad3e75a14ddf6");
+        assert_ne!(name, derive_from(&[1; 32], Purpose::ExportName));
+        assert_ne!(name, derive_from(&[2; 32], Purpose::RotationName));
+    }
+
     #[test]
     fn no_two_purposes_share_a_key() {
         use Purpose::*;

@@ -328,6 +328,17 @@ mod tests {
     }
 
     #[test]
+    fn a_state_fills_its_column_and_a_missing_key_says_why() {
+        let states: Vec<_> = KeyState::ALL.iter().map(|state| format!("{state:15}|")).collect();
+        let shown =
+            ["staged         |", "primary        |", "open           |", "retired        |", "below min_epoch|"];
+        assert_eq!(states, shown);
+        assert_eq!(NoKey::Retired.to_string(), "retired");
+        let floor = Keyring::parse(&format!("primary = 2\nmin_epoch = 2\n{}{}", key(1), key(2))).unwrap();
+        assert_eq!((floor.min_epoch(), floor.keys(epoch(1)).err()), (Some(epoch(2)), Some(NoKey::BelowFloor)));
+    }
+
+    #[test]
     fn equal_keyrings_have_equal_digests_and_every_difference_shows() {
         let (one, two, three) = (key(1), key(2), key(3));
         let retired = "[[key]]\nepoch = 2\nretired = 2026-11-24T10:00:00Z\n";

@@ -46,3 +46,39 @@ impl Keyring {
         Some(OpenedParam { epoch, nonce: *sealed.first_chunk()?, plaintext })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::keyring;
+    use super::*;
+
+    #[test]
+    fn a_parameter_opens_for_its_purpose_and_what_was_added_alone() {
+        let (ours, theirs) = (keyring(2, &[1, 2]), keyring(2, &[1, 2]));
+        let (text, nonce) = ours.seal_param(Purpose::State, b"added", b"plain").unwrap();
+        let opened = ours.open_param(&text, Purpose::State, b"added").unwrap();
+        assert_eq!((opened.epoch, opened.nonce, opened.plaintext.as_slice()), (Epoch(2), nonce, b"plain".as_slice()));
+        assert!(ours.open_param(&text, Purpose::Context, b"added").is_none());
+        assert!(ours.open_param(&text, Purpose::State, b"other").is_none());
+        assert!(theirs.open_param(&text, Purpose::State, b"added").is_none());
+        let (again, other) = ours.seal_param(Purpose::State, b"added", b"plain").unwrap();
+        assert!(again != text && other != nonce, "a nonce never comes twice");
+    }
+
+    #[test]
+    fn no_byte_of_a_parameter_can_be_changed_or_left_out() {
+        let keyring = keyring(2, &[1, 2, 3]);
+        let (text, _) = keyring.seal_param(Purpose::State, b"", b"plain").unwrap();
+        let bytes = BASE64URL.decode(&text).unwrap();
+        let opens = |bytes: &[u8]| keyring.open_param(&BASE64URL.encode(bytes), Purpose::State, b"").is_some();
+        assert!(opens(&bytes));
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut other = bytes.clone();
+                other[at] ^= 1 << bit;
+                assert!(!opens(&other), "bit {bit} of byte {at}");
+            }
+            assert!(!opens(&bytes[..at]), "{at} bytes");
+        }
+    }
+}

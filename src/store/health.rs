@@ -114,3 +114,45 @@ impl Watched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_fails_since_its_first_request_failed_that_did_not_succeed_since() {
+        let clock = Clock::system();
+        let watched = Watched::new(clock.clone());
+        let note = |verb, works| {
+            let outcome = if works { Ok(()) } else { Err(StoreError::TimedOut) };
+            watched.note(verb, Duration::ZERO, &outcome);
+        };
+        let began = clock.now();
+        note(Verb::Read, false);
+        clock.advance(Duration::from_secs(60));
+        [Verb::Put, Verb::Take].map(|verb| note(verb, false));
+        let both = watched.now();
+        assert!(both.reading.is_some_and(|since| since <= began + 1) && both.writing >= Some(began + 60));
+        assert_eq!(both.failing(), both.reading);
+        note(Verb::List, true);
+        assert_eq!((watched.now().reading, watched.now().failing()), (None, both.writing));
+        note(Verb::Swap, true);
+        assert!(watched.now().writing.is_some(), "it may have written nothing");
+        watched.swapped();
+        assert_eq!(watched.now().failing(), None);
+    }
+
+    #[test]
+    fn each_kind_of_request_is_counted_by_its_own_word() {
+        let (mut watched, meter) = (Watched::new(Clock::system()), Meter::default());
+        watched.count("memory", meter.clone());
+        use Verb::*;
+        for (verb, word) in [Ask, Follow, List, Publish, Put, Read, Swap, Take]
+            .into_iter()
+            .zip(["ask", "follow", "list", "publish", "put", "read", "swap", "take"])
+        {
+            watched.note(verb, Duration::ZERO, &Ok(()));
+            assert!(meter.render().contains(&format!("=\"{word}\"")), "{word}");
+        }
+    }
+}

@@ -139,3 +139,26 @@ fn is_worth_repeating(error: &RedisError) -> bool {
 fn is_wrong_server(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) || error.code() == Some("NOREPLICAS")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(said: &str) -> RedisError {
+        redis::parse_redis_value(format!("-{said}\r\n").as_bytes()).and_then(Value::extract_error).unwrap_err()
+    }
+
+    #[test]
+    fn a_request_is_made_again_where_another_server_may_take_it() {
+        for said in ["READONLY You can't write against a read only replica.", "NOREPLICAS Not enough good replicas."] {
+            assert!(is_wrong_server(&error(said)) && is_worth_repeating(&error(said)), "{said}");
+        }
+        for said in ["OOM command not allowed", "NOAUTH Authentication required.", "ERR unknown command"] {
+            assert!(!is_wrong_server(&error(said)) && !is_worth_repeating(&error(said)), "{said}");
+        }
+        let failed = |kind: io::ErrorKind| RedisError::from(io::Error::from(kind));
+        assert!(is_worth_repeating(&failed(io::ErrorKind::BrokenPipe)));
+        assert!(is_worth_repeating(&failed(io::ErrorKind::TimedOut)));
+        assert!(!is_worth_repeating(&failed(io::ErrorKind::ConnectionRefused)));
+    }
+}

@@ -154,9 +154,72 @@ mod tests {
     use std::fs::{Permissions, set_permissions};
     use std::os::unix::fs::{PermissionsExt, chown};
 
+    fn parsed(text: &str, ca_file: Option<&str>, wait: u32) -> Result<StorePlace, String> {
+        StorePlace::parse(text, Path::new("/etc/authseal"), ca_file.map(PathBuf::from), wait)
+    }
+
+    #[test]
+    fn a_place_is_memory_a_folder_or_a_redis() {
+        let memory = parsed("memory", None, 0).unwrap();
+        assert!(matches!(memory, StorePlace::Memory) && !memory.is_shared() && !memory.is_durable());
+        for (text, path) in [("dir:state", "/etc/authseal/state"), ("dir:/var/lib/x:y", "/var/lib/x:y")] {
+            let folder = parsed(text, None, 0).unwrap();
+            assert!(matches!(&folder, StorePlace::Dir(of) if of == Path::new(path)), "{folder:?}");
+            assert!(!folder.is_shared() && folder.is_durable());
+        }
+        for url in [
+            "redis://127.0.0.1:6379/0",
+            "redis://:secret@redis.lan:6379/0",
+            "rediss://user:secret@redis.lan:6379/0",
+            "redis+sentinel://:secret@one:26379,two:26379/main/0",
+            "rediss+cluster://:secret@one:6379,two:6379",
+        ] {
+            let redis = parsed(url, None, 2).unwrap();
+            assert!(matches!(redis, StorePlace::Redis { wait: 2, ca_file: None, .. }), "{url}");
+            assert!(redis.is_shared() && redis.is_durable() && !format!("{redis:?}").contains("secret"));
+            let with_ca = parsed(url, Some("/ca.pem"), 0);
+            assert_eq!(with_ca.is_ok(), url.starts_with("rediss"), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_is_told_by_its_kind_and_not_shown() {
+        for (text, said) in [
+            ("", "must be"),
+            ("Memory", "must be"),
+            ("memory:", "must be"),
+            ("dir:", "must be"),
+            ("dir: ", "must be"),
+            ("http://redis.lan:6379/0", "must be"),
+            ("http://hunter2@redis.lan", "must be"),
+            ("redis+other://redis.lan:6379", "must be"),
+            ("redisx+cluster://redis.lan:6379", "must be"),
+            ("redis://hunter2@redis.lan:6379/0", "a password alone follows a colon"),
+            ("redis+cluster://hunter2@one:6379", "a password alone follows a colon"),
+            ("redis://:hunter2@redis.lan:port/0", "is not a URL like \"redis://127.0.0.1"),
+            ("rediss://:hun/ter2@redis.lan:6379/0", "is not a URL like \"redis://127.0.0.1"),
+            ("redis+sentinel://:hunter2@one:port/main", "is not a URL like \"redis+sentinel"),
+        ] {
+            let error = parsed(text, None, 0).unwrap_err();
+            assert!(error.contains(said) && !error.contains("hunter2"), "{text}: {error}");
+        }
+        for text in ["memory", "dir:state"] {
+            assert!(parsed(text, None, 1).unwrap_err().contains("redis_wait"));
+            assert!(parsed(text, Some("/ca.pem"), 0).unwrap_err().contains("ca_file"));
+        }
+        assert_eq!([StorePlace::wait(0), StorePlace::wait(9)], [Ok(0), Ok(9)]);
+        assert!(StorePlace::wait(10).is_err());
+    }
+
     #[test]
     fn a_file_system_of_the_network_is_recognised() {
-        assert_eq!(kind(0x6969), Some("NFS"));
+        let known =
+            [(0x6969, "NFS"), (0x517b, "SMB"), (0xfe53_4d42, "SMB"), (0x6b41_4653, "AFS"), (0x5346_414f, "AFS")];
+        for (magic, name) in
+            known.into_iter().chain([(0x00c3_6400, "Ceph"), (0x0102_1997, "9P"), (0x6573_5546, "FUSE")])
+        {
+            assert_eq!(kind(magic), Some(name));
+        }
         // As a signed word of 32 bits shows it.
         assert_eq!(kind(0xff53_4d42_u32 as i32 as u64), Some("SMB"));
         for (name, magic) in [("ext4", 0xef53), ("xfs", 0x5846_5342), ("tmpfs", 0x0102_1994), ("overlay", 0x794c_7630)]

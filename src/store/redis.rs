@@ -246,7 +246,9 @@ pub(super) fn is_url(text: &str) -> bool {
 fn primary(line: &str) -> Option<SingleNodeRoutingInfo> {
     let mut words = line.split(' ').skip(1);
     let (address, flags) = (words.next()?.split('@').next()?, words.next()?);
-    let lives = flags.split(',').any(|flag| flag == "master") && !flags.contains("fail") && !flags.contains("noaddr");
+    // Whole words: a primary can have `nofailover`.
+    let is = |flag| flags.split(',').any(|word| word == flag);
+    let lives = is("master") && !["fail", "fail?", "noaddr"].into_iter().any(is);
     let (host, port) = address.rsplit_once(':').filter(|_| lives)?;
     Some(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? })
 }
@@ -282,4 +284,25 @@ fn key(shelf: Shelf, name: &Name) -> String {
 
 fn millis(lifetime: Duration) -> u64 {
     u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_primaries_of_a_cluster_are_those_that_live_and_have_an_address() {
+        let of = |address: &str, flags: &str| match primary(&format!("07c37df {address} {flags} - 0 0 1 connected")) {
+            Some(SingleNodeRoutingInfo::ByAddress { host, port }) => Some((host, port)),
+            _ => None,
+        };
+        for flags in ["master", "myself,master", "master,nofailover"] {
+            assert_eq!(of("10.0.0.1:6379@16379,name", flags), Some(("10.0.0.1".to_owned(), 6379)), "{flags}");
+        }
+        assert_eq!(of("fd00::1:6379@16379", "master"), Some(("fd00::1".to_owned(), 6379)));
+        for flags in ["slave", "myself,slave", "master,fail", "master,fail?", "master,noaddr", "handshake"] {
+            assert_eq!(of("10.0.0.1:6379@16379", flags), None, "{flags}");
+        }
+        assert!(of(":0@0", "master,noaddr").is_none() && of("10.0.0.1", "master").is_none() && primary("").is_none());
+    }
 }

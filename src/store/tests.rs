@@ -109,7 +109,8 @@ async fn memory_conforms() {
     let store = Arc::new(Store::memory(clock.clone()));
     conforms(&store, async |time| clock.advance(time)).await;
     is_fair(store.clone()).await;
-    assert!(!store.is_durable() && store.advice().await.unwrap().is_empty());
+    assert!(!store.is_durable() && !store.is_shared() && store.advice().await.unwrap().is_empty());
+    assert_eq!(store.name(), "memory");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -119,7 +120,8 @@ async fn a_folder_conforms() {
     let store = Arc::new(Store::open(&place, clock.clone()).unwrap());
     conforms(&store, async |time| clock.advance(time)).await;
     is_fair(store.clone()).await;
-    assert!(store.is_durable() && place.is_durable());
+    assert!(store.is_durable() && place.is_durable() && !store.is_shared());
+    assert_eq!(store.name(), "a folder");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -129,7 +131,8 @@ async fn redis_conforms() {
     // Redis has a clock of its own, so this once time really passes.
     conforms(&store, async |time| tokio::time::sleep(time).await).await;
     is_fair(store.clone()).await;
-    assert!(store.is_durable());
+    assert!(store.is_durable() && store.is_shared());
+    assert_eq!(store.name(), "Redis");
     assert_eq!(store.advice().await.unwrap(), Vec::<String>::new());
 }
 

@@ -322,6 +322,23 @@ mod tests {
     }
 
     #[test]
+    fn near_its_end_a_token_is_renewed_once_and_each_login_at_a_time_of_its_own() {
+        for (byte, ahead) in [(0, 90), (3, 90), (128, 225), (255, 355)] {
+            let mut bytes = [7; 16];
+            bytes[0] = byte;
+            let (grant, clock) = (GrantId::new(bytes), Clock::system());
+            let access = access("t", 3600, &clock);
+            clock.advance(Duration::from_secs(3600 - (120 + ahead) - 4));
+            assert!(!access.is_late(grant, clock.moment()), "{byte}");
+            clock.advance(Duration::from_secs(5));
+            assert!(access.is_late(grant, clock.moment()), "{byte}");
+            assert_eq!([access.is_to_be_renewed(), access.is_late(grant, clock.moment())], [false, true]);
+            assert_eq!([access.is_to_be_renewed(), access.is_late(grant, clock.moment())], [true, false]);
+            assert!(!access.is_to_be_renewed());
+        }
+    }
+
+    #[test]
     fn a_token_is_a_spare_one_until_half_a_minute_before_its_end() {
         let (cache, clock) = cache();
         cache.keep(&NAME, access("t", 3600, &clock));

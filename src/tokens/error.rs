@@ -162,3 +162,57 @@ impl ExchangeError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::ErrorClass;
+
+    fn service() -> ServiceId {
+        ServiceId::parse("box.com").unwrap()
+    }
+
+    #[test]
+    fn an_older_token_is_handed_out_only_where_nothing_speaks_against_the_login() {
+        let epoch = Epoch::FIRST;
+        for error in [
+            ExchangeError::Provider(ProviderError::Unreachable, None),
+            ExchangeError::Provider(ProviderError::Misconfigured, Some(401)),
+            ExchangeError::Unclear(ProviderError::Refused(ErrorClass::LoginAgain), Some(400)),
+            ExchangeError::MassRefusal,
+            ExchangeError::NoKeyForRecord(epoch, NoKey::Newer),
+            ExchangeError::MaybeSpent,
+            ExchangeError::StoreDown,
+            ExchangeError::TimedOut,
+            ExchangeError::Internal,
+        ] {
+            assert!(error.passes(), "{error}");
+        }
+        for error in [
+            ExchangeError::Provider(ProviderError::Refused(ErrorClass::LoginAgain), Some(400)),
+            ExchangeError::Denied(Denied::Grant),
+            ExchangeError::Forged,
+            ExchangeError::NoKey(epoch, NoKey::Retired),
+            ExchangeError::NoKeyForRecord(epoch, NoKey::Retired),
+            ExchangeError::NoRecord,
+            ExchangeError::NotOffered(service()),
+        ] {
+            assert!(!error.passes(), "{error}");
+        }
+    }
+
+    #[test]
+    fn guesses_and_logins_of_nobody_are_told_from_those_of_users() {
+        let refused = ExchangeError::Provider(ProviderError::Refused(ErrorClass::LoginAgain), Some(400));
+        let busy = ExchangeError::Unclear(ProviderError::Busy { retry_after: None }, Some(429));
+        let malformed = ExchangeError::Parse(ParseError::Malformed);
+        let older = ExchangeError::Parse(ParseError::Version1);
+        let kind = |error: &ExchangeError| (error.is_guess(), error.is_nobodys(), error.upstream_status());
+        assert_eq!(kind(&refused), (false, true, Some(400)));
+        assert_eq!(kind(&busy), (false, false, Some(429)));
+        assert_eq!(kind(&malformed), (true, false, None));
+        assert_eq!(kind(&older), (false, false, None));
+        assert_eq!(kind(&ExchangeError::Gone(service(), String::new())), (false, true, None));
+        assert_eq!([refused.label(), busy.label(), older.label()], ["refused", "busy", "invalid"]);
+    }
+}

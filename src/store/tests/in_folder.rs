@@ -138,6 +138,15 @@ async fn a_pipe_in_the_place_of_a_record_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn a_link_that_leads_nowhere_is_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("state");
+    symlink("nowhere", &link).unwrap();
+    assert!(Store::open(&StorePlace::Dir(link), Clock::system()).is_err());
+    assert_eq!(all_in(folder.path()).len(), 1, "the link");
+}
+
+#[tokio::test]
 async fn a_fault_names_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
@@ -311,6 +320,7 @@ impl Swept {
         for _ in 0..hours {
             self.clock.advance(EVERY);
             assert!(self.sweeps.is_due(self.clock.uptime()));
+            assert!(!self.sweeps.is_due(self.clock.uptime()), "said once");
             self.sweeps.sweep(&self.folder).unwrap();
         }
     }
@@ -365,6 +375,24 @@ async fn no_clock_that_is_far_ahead_removes_a_record_or_hides_it() {
         swept.clock.step(-500 * 24 * 3600);
         swept.hours(GRACE_HOURS + 2);
         assert_eq!(swept.files("records"), days.len());
+    }
+}
+
+#[tokio::test]
+async fn many_records_that_end_at_once_are_told_and_a_few_are_not() {
+    for (ended, living, told) in [(8, 0, false), (9, 0, true), (9, 8, true), (9, 9, false)] {
+        let swept = Swept::new();
+        swept.records(&[vec![1; ended], vec![100; living]].concat()).await;
+        swept.clock.advance(2 * DAY);
+        let log = swept.path.path().join("log");
+        let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(fs::File::create(&log).unwrap())).finish();
+        tracing::subscriber::with_default(subscriber, || swept.hours(1));
+        let said = fs::read_to_string(&log).unwrap();
+        assert_eq!(
+            said.contains("most records in the state folder have ended"),
+            told,
+            "{ended} of {living} more: {said}"
+        );
     }
 }
 

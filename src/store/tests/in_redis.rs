@@ -36,6 +36,28 @@ async fn a_redis_that_is_down_is_said_once_and_used_again_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn the_log_is_read_from_any_entry_on_and_cut_at_its_beginning() {
+    let server = RedisServer::start(&[]);
+    let store = Store::open(&at(server.address(), "", 0), Clock::system()).unwrap();
+    let read = async |id: Option<&str>, count| store.log_read(id, count).await.unwrap();
+    assert_eq!((read(None, 9).await.len(), store.log_len().await.unwrap()), (0, 0));
+    for entry in [b"one".as_slice(), b"", b"three\0\xff"] {
+        store.log_append(entry).await.unwrap();
+    }
+    let all = read(None, 9).await;
+    let bytes: Vec<_> = all.iter().map(|entry| entry.bytes.as_slice()).collect();
+    assert_eq!(bytes, [b"one".as_slice(), b"", b"three\0\xff"]);
+    assert_eq!((store.log_len().await.unwrap(), read(None, 2).await.len()), (3, 2));
+    let from_second: Vec<_> = read(Some(&all[1].id), 9).await.into_iter().map(|entry| entry.id).collect();
+    assert_eq!(from_second, [all[1].id.clone(), all[2].id.clone()]);
+    store.log_trim(&all[2].id).await.unwrap();
+    assert_eq!((read(None, 9).await.len(), store.log_len().await.unwrap()), (1, 1));
+    let memory = Store::memory(Clock::system());
+    memory.log_append(b"one").await.unwrap();
+    assert_eq!((memory.log_read(None, 9).await.unwrap().len(), memory.log_len().await.unwrap()), (0, 0));
+}
+
+#[tokio::test]
 async fn how_redis_is_set_up_is_judged() {
     let server = RedisServer::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let advice = Store::open(&at(server.address(), "", 0), Clock::system()).unwrap().advice().await.unwrap();
@@ -67,7 +89,7 @@ async fn a_redis_that_is_full_says_so_and_goes_on_reading() {
             outcome => break outcome.unwrap_err().to_string(),
         }
     };
-    assert!(error.contains("maxmemory"), "{error}");
+    assert!(error.contains("its memory is full; raise its `maxmemory`"), "{error}");
     assert_eq!((store.health().reading, store.health().writing.is_some()), (None, true));
     if number > 0 {
         assert_eq!(store.read(Shelf::Records, &name(0)).await.unwrap().unwrap(), blob);

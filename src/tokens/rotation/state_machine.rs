@@ -276,3 +276,26 @@ impl Exchange {
 fn generation(view: Option<RecordHeader>) -> u64 {
     view.map_or(0, |view| view.generation)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_works_more_than_once_is_never_marked_and_after_a_refusal_a_newer_one_is_looked_for() {
+        let at = |generation, fresh| Some(RecordHeader { generation, asked_at: None, fresh });
+        let now = Now { wall: 1_795_428_000, uptime: Duration::ZERO };
+        for (found, next) in [
+            (at(2, true), Command::Finish(Outcome::Recorded)),
+            (at(2, false), Command::Ask),
+            (at(1, false), Command::Finish(Outcome::Failed)),
+            (None, Command::Finish(Outcome::Failed)),
+        ] {
+            let (mut exchange, first) = Exchange::begin(false, Wanted::Any);
+            assert_eq!(first, Command::Read);
+            assert_eq!(exchange.next(Event::Record(at(1, false)), now), Command::Ask);
+            assert_eq!(exchange.next(Event::Asked(ProviderOutcome::Refused), now), Command::Read);
+            assert_eq!(exchange.next(Event::Record(found), now), next, "{found:?}");
+        }
+    }
+}

@@ -195,7 +195,8 @@ async fn while_time_passes<T>(clocks: &[&Clock], work: impl Future<Output = T>) 
 }
 
 fn is_refused<T>(outcome: &Result<T, ExchangeError>) -> bool {
-    matches!(outcome, Err(ExchangeError::Provider(ProviderError::Refused(_), _)))
+    let lost = |class: &ErrorClass| matches!(class, ErrorClass::AnswerLost);
+    matches!(outcome, Err(ExchangeError::Provider(ProviderError::Refused(class), _)) if !lost(class))
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -374,6 +375,12 @@ async fn a_call_that_was_turned_away_is_made_again_at_once() {
     assert_eq!(replicas.record().await.unwrap().asked_at, None);
     *replicas.provider.family() = Family::default();
     assert_eq!(replicas.exchange(STRICT, |a| a).await.unwrap(), "access-of-token-1");
+}
+
+#[test]
+fn a_record_outlives_the_refresh_token_in_it_by_a_month() {
+    let days = |policy: RotationPolicy| policy.record_life().as_secs() / 86_400;
+    assert_eq!([days(ROLLING), days(STRICT)], [90 + 30, 370 + 30]);
 }
 
 #[tokio::test]
