@@ -563,7 +563,7 @@ async fn a_token_that_works_once_is_not_lost_with_the_thread_that_its_client_was
         worker.join().unwrap();
         emulator.release();
         let opened = other.tokens().open(&authid).await.unwrap();
-        let granted = other.tokens().refresh(&opened, other.tokens().deadline(), None).await.unwrap();
+        let granted = other.tokens().refresh(&opened, other.tokens().deadline(), || None).await.unwrap();
         assert!(emulator.use_access_token(granted.access.token.expose_secret()), "{}", who.service);
         assert_eq!(spent(&emulator).len(), before + 1, "{}", who.service);
     }
