@@ -2,8 +2,9 @@
 //! new. All that the process remembers of requests, and could do without, is in tables of this one kind.
 //!
 //! A new entry is always taken, since somebody waits for it. What has had its life is never handed out; it is dropped
-//! with what it holds when it is asked for, or else by the first insertion a minute later. One lock for each table: it
-//! is held for as long as it takes to follow a few pointers, and lets several steps be one.
+//! with what it holds when it is asked for, when others come and it is the least recently used, or else by the first
+//! insertion a minute later. One lock for each table: it is held for as long as it takes to follow a few pointers, and
+//! lets several steps be one.
 
 use crate::clock::Clock;
 use hashlink::LinkedHashMap;
@@ -16,6 +17,9 @@ use std::time::Duration;
 /// How often the table is searched for what has had its life. With 100,000 entries that takes two milliseconds, and some
 /// tens of them if nearly all are dropped.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How many of the least recently used an insertion drops that have had their life: more than one, so that a table whose
+/// entries live equally long does not grow while these come and go.
+const DEAD: usize = 2;
 
 /// A table. Clones are the same one.
 pub struct Lru<K, V, S = RandomState>(Arc<Mutex<Entries<K, V, S>>>);
@@ -123,9 +127,15 @@ impl<K: Eq + Hash, V, S: BuildHasher> Entries<K, V, S> {
             self.taken += u64::from(weight);
             self.all.insert(key, Entry { value, until, weight });
         }
-        while self.taken > self.room {
-            let Some((_, oldest)) = self.all.pop_front() else { break };
+        let mut dead = DEAD;
+        while let Some((_, oldest)) = self.all.front() {
+            let is_over = dead > 0 && now >= oldest.until;
+            if self.taken <= self.room && !is_over {
+                break;
+            }
+            dead -= usize::from(is_over);
             self.taken -= u64::from(oldest.weight);
+            self.all.pop_front();
         }
         before
     }
@@ -232,6 +242,22 @@ mod tests {
         assert!(held.iter().all(|held| held.upgrade().is_none()));
         assert!(new.upgrade().is_some());
         assert_eq!(table.lock().taken, 1);
+    }
+
+    #[test]
+    fn who_comes_takes_the_place_of_what_has_had_its_life() {
+        let (table, clock) = table(10_000, 10);
+        for key in 0..1000 {
+            clock.advance(Duration::from_millis(100));
+            table.insert(key, ());
+            assert!(table.lock().all.len() <= 101);
+        }
+        for key in 0..100 {
+            table.lock().insert_with(key, (), 1, Duration::MAX);
+        }
+        clock.advance(Duration::from_secs(12));
+        table.insert(2000, ());
+        assert_eq!(table.lock().taken, 100 + 99, "two at a time, so nobody waits for long");
     }
 
     fn weak(table: &Lru<u32, Arc<u32>>, key: u32) -> Weak<u32> {
