@@ -172,6 +172,13 @@ mod tests {
         let denylist = Denylist::open(&path).unwrap();
         let (tag, all) = told(&denylist, None).unwrap();
         assert_eq!(all.len(), 6000);
+        let mut told_first = Vec::new();
+        let enough = |change: Change| {
+            told_first.push(change.to_string());
+            false
+        };
+        denylist.tail(None).unwrap().unwrap().changes(&denylist.rules(), AT, enough).unwrap();
+        assert_eq!(told_first, ["+0 epoch 10000"]);
         fs::write(&path, fs::read_to_string(&path).unwrap() + "epoch 5\n").unwrap();
         assert_eq!(told(&denylist, Some(&tag)).unwrap().1, ["+0 epoch 5"]);
         // What comes while it is told is told the next time.
