@@ -81,8 +81,7 @@ impl Rules {
         let mut said = HashSet::new();
         let is_news = |change: &&Change| match removed.get(&change.rule.bare()) {
             None => self.lack(change),
-            Some(last) if change.removed => change.at == *last,
-            // Its line may be an older one, which goes.
+            // The last removal, and what was added since: its line may be an older one, which goes.
             Some(last) => change.at >= *last,
         };
         changes.iter().filter(is_news).filter(|change| said.insert((change.removed, change.rule.bare()))).collect()

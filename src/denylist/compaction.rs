@@ -113,6 +113,7 @@ mod tests {
         let newest = keyring("primary = 1\n", &[(1, "11"), (2, "retired 11")]);
         assert_eq!(keep_reason(&Rule::Epoch(two), &newest), None);
         assert_eq!(keep_reason(&Rule::Epoch(one), &newest), Some(KeepReason::Opens(one)));
+        assert_eq!(KeepReason::Opens(one).to_string(), "epoch 1 is not retired");
         assert_eq!(keep_reason(&Rule::Epoch(three), &newest), Some(KeepReason::Unknown(three)));
     }
 }

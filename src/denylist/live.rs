@@ -439,6 +439,12 @@ mod tests {
         replace(&path, "authseal-denylist 1\nepoch 9\n");
         revoke(opened, 1).unwrap();
         assert_eq!(lines_for(&path, grant(1)), 1);
+        // The same where an editor keeps the old file under another name.
+        let opened = Locked::open(&path).unwrap();
+        fs::hard_link(&path, path.with_extension("backup")).unwrap();
+        replace(&path, "authseal-denylist 1\nepoch 9\n");
+        revoke(opened, 3).unwrap();
+        assert_eq!(lines_for(&path, grant(3)), 1);
         // The same where nothing had to be written.
         let opened = Locked::open(&path).unwrap();
         replace(&path, "authseal-denylist 1\n");

@@ -130,6 +130,7 @@ mod tests {
     #[test]
     fn each_kind_of_rule_refuses_what_it_names_and_nothing_else() {
         assert_eq!(verdict("epoch 3"), Some(Denied::Epoch));
+        assert_eq!(Denied::Epoch.to_string(), "its epoch");
         assert_eq!(verdict("epoch 3 service dropbox"), Some(Denied::Service));
         assert_eq!(verdict("epoch 3 login-before 2026-11-23T10:00:01Z"), Some(Denied::LoginBefore));
         assert_eq!(verdict("epoch 3 login-before 2026-11-23T10:00:00.5Z"), Some(Denied::LoginBefore));

@@ -166,12 +166,19 @@ mod tests {
     fn behind_more_lines_than_are_hashed_only_what_came_is_told_too() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("denylist");
-        let many: String = (0..1000).map(|number| format!("epoch {}\n", 1000 + number)).collect();
-        assert!(many.len() as u64 > 2 * END);
+        let many: String = (0..6000).map(|number| format!("epoch {}\n", 10_000 + number)).collect();
+        assert!(many.len() > MAX_LINE && MAX_LINE as u64 > END);
         fs::write(&path, format!("authseal-denylist 1\n{many}")).unwrap();
         let denylist = Denylist::open(&path).unwrap();
         let (tag, all) = told(&denylist, None).unwrap();
-        assert_eq!(all.len(), 1000);
+        assert_eq!(all.len(), 6000);
+        let mut told_first = Vec::new();
+        let enough = |change: Change| {
+            told_first.push(change.to_string());
+            false
+        };
+        denylist.tail(None).unwrap().unwrap().changes(&denylist.rules(), AT, enough).unwrap();
+        assert_eq!(told_first, ["+0 epoch 10000"]);
         fs::write(&path, fs::read_to_string(&path).unwrap() + "epoch 5\n").unwrap();
         assert_eq!(told(&denylist, Some(&tag)).unwrap().1, ["+0 epoch 5"]);
         // What comes while it is told is told the next time.
@@ -187,7 +194,7 @@ mod tests {
             (now, told(&denylist, Some(&next)).unwrap().1),
             (vec!["+0 epoch 5".to_owned()], vec!["+0 epoch 6".to_owned()])
         );
-        fs::write(&path, fs::read_to_string(&path).unwrap().replace("epoch 1000", "epoch 999")).unwrap();
-        assert_eq!(told(&denylist, Some(&tag)).unwrap().1.len(), 1002);
+        fs::write(&path, fs::read_to_string(&path).unwrap().replace("epoch 10000\n", "epoch 9999\n")).unwrap();
+        assert_eq!(told(&denylist, Some(&tag)).unwrap().1.len(), 6002);
     }
 }

@@ -322,6 +322,16 @@ mod tests {
     }
 
     #[test]
+    fn what_an_entry_takes_grows_with_both_of_its_tokens() {
+        let access = |new_refresh_token: Option<&str>| AccessToken {
+            new_refresh_token: new_refresh_token.map(|token| token.to_owned().into()),
+            ..AccessToken::from_record("12345".to_owned().into(), 0, Duration::ZERO, &Clock::system())
+        };
+        assert_eq!(weight(&access(None)) as usize, ENTRY + 5);
+        assert_eq!(weight(&access(Some("1234567"))) as usize, ENTRY + 5 + 7);
+    }
+
+    #[test]
     fn near_its_end_a_token_is_renewed_once_and_each_login_at_a_time_of_its_own() {
         for (byte, ahead) in [(0, 90), (3, 90), (128, 225), (255, 355)] {
             let mut bytes = [7; 16];

@@ -225,6 +225,12 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(20);
 
+    #[test]
+    fn jitter_is_a_part_of_one_and_differs() {
+        let parts: Vec<f64> = (0..64).map(|_| jitter()).collect();
+        assert!(parts.iter().all(|part| (0.0..=1.0).contains(part)) && parts.iter().any(|part| *part != parts[0]));
+    }
+
     /// Something that fails until a time, and counts how often it was tried.
     #[derive(Clone)]
     struct Broken {

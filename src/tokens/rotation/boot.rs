@@ -12,3 +12,14 @@ pub(super) fn id() -> Option<u64> {
     let hash: [u8; 32] = Sha256::digest(fs::read(BOOT_ID).ok()?).into();
     hash.first_chunk().copied().map(u64::from_be_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_of_the_machine_has_one_number() {
+        assert!(id().is_some_and(|number| number > 1));
+        assert_eq!(id(), id());
+    }
+}

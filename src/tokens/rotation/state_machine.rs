@@ -298,4 +298,22 @@ mod tests {
             assert_eq!(exchange.next(Event::Record(found), now), next, "{found:?}");
         }
     }
+
+    #[test]
+    fn an_answer_gives_way_to_a_later_record_alone() {
+        let at = |generation| Some(RecordHeader { generation, asked_at: Some(1_795_428_000), fresh: false });
+        let now = Now { wall: 1_795_428_000, uptime: Duration::ZERO };
+        for (found, next) in [
+            (at(8), Command::Finish(Outcome::Answered)),
+            (at(7), Command::WriteAnswer),
+            (at(6), Command::WriteAnswer),
+            (None, Command::WriteAnswer),
+        ] {
+            let (mut exchange, _) = Exchange::begin(false, Wanted::None);
+            assert_eq!(exchange.next(Event::Record(at(7)), now), Command::Ask);
+            assert_eq!(exchange.next(Event::Asked(ProviderOutcome::Answered), now), Command::WriteAnswer);
+            assert_eq!(exchange.next(Event::Wrote(false), now), Command::Read);
+            assert_eq!(exchange.next(Event::Record(found), now), next, "{found:?}");
+        }
+    }
 }
