@@ -77,9 +77,8 @@ impl Cache {
     /// When the next certificate is to be ordered: at two thirds of the life of this one or somewhat before, each at a
     /// time of its own. At once if it is not for all names, or came from another authority.
     pub(super) fn due(&self) -> UnixTime {
-        let (Ok((pair, _)), Ok(text)) = (Pair::read(&self.files), fs::read_to_string(&self.files.cert)) else {
-            return 0;
-        };
+        let Ok((text, _)) = files::read_text(&self.files.cert, MAX_LEN, Readers::Group) else { return 0 };
+        let Ok(pair) = Pair::parse(&self.files, &text) else { return 0 };
         let from = text.lines().next().and_then(|line| line.strip_prefix(FROM));
         if from != Some(&self.directory) || !self.is_for_all(&pair) {
             return 0;
