@@ -13,8 +13,8 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often the table is searched for what has had its life. With 100,000 entries that takes two milliseconds, and
-/// some tens of them if nearly all are dropped.
+/// How often the table is searched for what has had its life. With 100,000 entries that takes two milliseconds, and some
+/// tens of them if nearly all are dropped.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// A table. Clones are the same one.
