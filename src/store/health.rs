@@ -130,9 +130,8 @@ mod tests {
         let began = clock.now();
         note(Verb::Read, false);
         clock.advance(Duration::from_secs(60));
-        for verb in [Verb::Put, Verb::Take] {
-            note(verb, false);
-        }
+        note(Verb::Put, false);
+        note(Verb::Take, false);
         let both = watched.now();
         assert!(both.reading.is_some_and(|since| since <= began + 1) && both.writing >= Some(began + 60));
         assert_eq!(both.failing(), both.reading);
