@@ -166,7 +166,11 @@ impl HttpClient {
                 return Err(fault);
             };
             second = true;
-            sleep(delay).await;
+            if !is_refresh {
+                sleep(delay).await;
+            } else if timeout(delay, places.are_turned_away()).await.is_ok() {
+                return Err(fault);
+            }
         }
     }
 

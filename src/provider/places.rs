@@ -60,9 +60,14 @@ impl Places {
         // In this order: a place that is free because a call failed is of no use either.
         tokio::select! {
             biased;
-            () = self.turned_away.notified() => None,
+            () = self.are_turned_away() => None,
             place = self.enter() => place,
         }
+    }
+
+    /// Until refreshes are that have not been made.
+    pub(super) async fn are_turned_away(&self) {
+        self.turned_away.notified().await;
     }
 
     /// By now it is known that the provider is not to be asked.
