@@ -26,8 +26,6 @@ const FRESH: Duration = Duration::from_secs(3600);
 /// How long a failure stands before the issuer is asked again. Without it, callers that waited for the same question
 /// would ask it one after the other.
 const RETRY: Duration = Duration::from_secs(5);
-/// The longest pause that an issuer gets that asks for one.
-const PAUSE: Duration = Duration::from_secs(60);
 /// How long an issuer may take to renew an old response, in which nobody else asks it.
 const RENEWAL: Duration = Duration::from_secs(20);
 /// How long somebody waits for an issuer where all addresses are known without it.
@@ -144,9 +142,9 @@ impl Discovery {
 }
 
 impl CachedMetadata {
-    /// Takes in what a question came to. After a failure the old response stays.
+    /// Takes in what a question came to. After a failure the old response stays; who asks for a pause gets a minute.
     fn update(&mut self, asked: Result<Metadata, Unusable>, now: Duration) {
-        let pause = |trouble: &Unusable| trouble.failure.passes_after().unwrap_or_default().clamp(RETRY, PAUSE);
+        let pause = |trouble: &Unusable| trouble.failure.passes_after().unwrap_or_default().clamp(RETRY, 12 * RETRY);
         self.ask_at = now + asked.as_ref().map_or_else(pause, |_| FRESH);
         match asked {
             Ok(metadata) => (self.metadata, self.trouble) = (Some(Arc::new(metadata)), None),

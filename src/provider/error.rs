@@ -96,6 +96,9 @@ impl ProviderError {
     }
 }
 
+/// A second attempt is made only with this much time left.
+const SECOND_NEEDS: Duration = Duration::from_secs(6);
+
 /// When a failed attempt may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
@@ -108,6 +111,23 @@ pub(super) enum Retry {
     After(Duration),
     /// The response would be the same.
     Never,
+}
+
+impl Retry {
+    /// How long to wait before a second attempt, if there is to be one; no longer than `most` where the provider asks for
+    /// a pause.
+    pub(super) fn delay(self, idempotent: bool, remaining: Duration, most: Option<Duration>) -> Option<Duration> {
+        let wait = match self {
+            Self::Safe => Duration::ZERO,
+            Self::IfIdempotent if idempotent => Duration::ZERO,
+            Self::After(wait) if most.is_some_and(|most| wait <= most) => wait,
+            _ => return None,
+        };
+        // Servers that failed together must not come back together.
+        let [jitter] = crate::seal::random().unwrap_or_default();
+        let pause = wait + Duration::from_millis(100 + u64::from(jitter));
+        (remaining >= pause + SECOND_NEEDS).then_some(pause)
+    }
 }
 
 /// The failure of one attempt.
@@ -154,5 +174,31 @@ impl From<ProviderError> for AttemptError {
     /// Not to be repeated.
     fn from(failure: ProviderError) -> Self {
         Self::new(failure, Retry::Never)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_second_attempt_is_made_only_if_it_is_harmless_and_in_time() {
+        let second = |retry: Retry, idempotent, remaining| {
+            retry.delay(idempotent, Duration::from_secs(remaining), Some(WAIT)).is_some()
+        };
+        assert!(second(Retry::Safe, false, 12));
+        assert!(second(Retry::IfIdempotent, true, 7));
+        assert!(!second(Retry::IfIdempotent, false, 12));
+        assert!(!second(Retry::IfIdempotent, true, 6));
+        assert!(!second(Retry::Never, true, 12));
+        let after = |seconds| Retry::After(Duration::from_secs(seconds));
+        assert!(second(after(5), false, 12));
+        assert!(!second(after(5), false, 11));
+        assert!(!second(after(6), true, 20));
+        let time = Duration::from_secs(20);
+        assert!(after(5).delay(true, time, Some(WAIT)).unwrap() >= Duration::from_secs(5));
+        assert_eq!([0, 1, 5].map(|seconds| after(seconds).delay(true, time, None)), [None; 3]);
     }
 }

@@ -32,15 +32,13 @@ use hyper::header::{LOCATION, RETRY_AFTER};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::Url;
 
 /// The name of calls that `tokens` makes again as long as somebody waits for them.
 pub(super) const REFRESH: &str = "refresh";
 /// One attempt of a call that may be repeated, from connecting to the response's last byte.
 const ATTEMPT: Duration = Duration::from_secs(8);
-/// A second attempt is made only with this much time left.
-const SECOND_NEEDS: Duration = Duration::from_secs(6);
 /// How long a refresh waits for its turn. With a longer queue, calls would be made for clients that have gone.
 const TURN: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that is waited for here.
@@ -161,12 +159,16 @@ impl HttpClient {
             };
             let remaining = deadline.saturating_duration_since(Instant::now());
             tracing::debug!(provider = id, failure = %fault.failure, second, "a call to a provider failed");
-            let Some(delay) = retry_delay(fault.retry, idempotent, remaining, wait).filter(|_| !second) else {
+            let Some(delay) = fault.retry.delay(idempotent, remaining, wait).filter(|_| !second) else {
                 answer.iter().for_each(|answer| report(call, answer, fault.failure));
                 return Err(fault);
             };
             second = true;
-            sleep(delay).await;
+            if !is_refresh {
+                sleep(delay).await;
+            } else if timeout(delay, places.are_turned_away()).await.is_ok() {
+                return Err(fault);
+            }
         }
     }
 
@@ -272,20 +274,6 @@ impl From<AttemptError> for Unanswered {
     }
 }
 
-/// How long to wait before a second attempt, if there is to be one; no longer than `most` where the provider asks for it.
-fn retry_delay(retry: Retry, idempotent: bool, remaining: Duration, most: Option<Duration>) -> Option<Duration> {
-    let wait = match retry {
-        Retry::Safe => Duration::ZERO,
-        Retry::IfIdempotent if idempotent => Duration::ZERO,
-        Retry::After(wait) if most.is_some_and(|most| wait <= most) => wait,
-        _ => return None,
-    };
-    // Servers that failed together must not come back together.
-    let [jitter] = crate::seal::random().unwrap_or_default();
-    let pause = wait + Duration::from_millis(100 + u64::from(jitter));
-    (remaining >= pause + SECOND_NEEDS).then_some(pause)
-}
-
 /// What a broken connection means: the request may have arrived.
 fn broken(call: &Call<'_>, error: &hyper::Error) -> AttemptError {
     report::no_response(call, &innermost(error).to_string());
@@ -303,25 +291,6 @@ mod tests {
     use super::super::testing::{Reply, StubServer};
     use super::*;
     use hyper::header::RETRY_AFTER;
-
-    #[test]
-    fn a_second_attempt_is_made_only_if_it_is_harmless_and_in_time() {
-        let second = |retry, idempotent, remaining| {
-            retry_delay(retry, idempotent, Duration::from_secs(remaining), Some(WAIT)).is_some()
-        };
-        assert!(second(Retry::Safe, false, 12));
-        assert!(second(Retry::IfIdempotent, true, 7));
-        assert!(!second(Retry::IfIdempotent, false, 12));
-        assert!(!second(Retry::IfIdempotent, true, 6));
-        assert!(!second(Retry::Never, true, 12));
-        let after = |seconds| Retry::After(Duration::from_secs(seconds));
-        assert!(second(after(5), false, 12));
-        assert!(!second(after(5), false, 11));
-        assert!(!second(after(6), true, 20));
-        let time = Duration::from_secs(20);
-        assert!(retry_delay(after(5), true, time, Some(WAIT)).unwrap() >= Duration::from_secs(5));
-        assert_eq!([0, 1, 5].map(|seconds| retry_delay(after(seconds), true, time, None)), [None; 3]);
-    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

@@ -59,11 +59,16 @@ impl Places {
             // In this order: a place that is free because a call failed is of no use either.
             Err(_) => tokio::select! {
                 biased;
-                () = self.turned_away.notified(), if for_refresh => return None,
+                () = self.are_turned_away(), if for_refresh => return None,
                 permit = timeout(patience, self.free.acquire()) => permit.ok()?.ok()?,
             },
         };
         Some(Place { places: self, permit })
+    }
+
+    /// Until refreshes are that have not been made.
+    pub(super) async fn are_turned_away(&self) {
+        self.turned_away.notified().await;
     }
 
     /// By now it is known that the provider is not to be asked.

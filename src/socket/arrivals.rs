@@ -88,20 +88,26 @@ impl Drop for Batches {
     }
 }
 
+impl Arrival {
+    /// The thread begins with it.
+    pub(super) async fn begin(self) {
+        let batches = self.0.clone();
+        drop(self);
+        if batches.waiting.get() == 0 && batches.late.get() {
+            let before = batches.taken.get();
+            // If there are more, the thread takes them before it comes back to this.
+            yield_now().await;
+            yield_now().await;
+            if batches.taken.get() == before {
+                batches.caught_up();
+            }
+        }
+    }
+}
+
 impl Drop for Arrival {
     fn drop(&mut self) {
-        let batches = &self.0;
-        batches.waiting.set(batches.waiting.get() - 1);
-        if batches.waiting.get() == 0 && batches.late.get() {
-            let (batches, before) = (batches.clone(), batches.taken.get());
-            actix_web::rt::spawn(async move {
-                // If there are more, the thread takes them before it comes back to this.
-                yield_now().await;
-                if batches.taken.get() == before {
-                    batches.caught_up();
-                }
-            });
-        }
+        self.0.waiting.set(self.0.waiting.get() - 1);
     }
 }
 
@@ -109,6 +115,7 @@ impl Drop for Arrival {
 mod tests {
     use super::*;
     use futures_util::FutureExt;
+    use futures_util::future::join_all;
 
     fn batch(batches: &Rc<Batches>, size: usize) -> Vec<Arrival> {
         (0..size).map(|_| batches.take()).collect()
@@ -121,20 +128,16 @@ mod tests {
             let batches = Batches::new(arrivals.clone());
             let late = || arrivals.are_late().now_or_never().is_some();
             let caught_up = || arrivals.have_caught_up().now_or_never().is_some();
-            (0..3).for_each(|_| drop(batch(&batches, FULL - 1)));
+            for _ in 0..3 {
+                join_all(batch(&batches, FULL - 1).into_iter().map(Arrival::begin)).await;
+            }
             assert!(!late() && caught_up());
             let all = batch(&batches, 2 * FULL);
             assert!(late() && !caught_up());
-            drop(all);
-            yield_now().await;
-            let more = batches.take();
-            yield_now().await;
-            yield_now().await;
+            let begun = join_all(all.into_iter().map(Arrival::begin));
+            let (_, more) = tokio::join!(begun, async { batches.take() });
             assert!(late() && !caught_up(), "there are more");
-            drop(more);
-            for _ in 0..3 {
-                yield_now().await;
-            }
+            more.begin().await;
             assert!(!late() && caught_up());
         });
     }

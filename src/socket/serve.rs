@@ -101,7 +101,7 @@ where
                     let door = fn_service(move |stream| {
                         let (tls, crowd, arrival) = (tls.clone(), crowd.clone(), batches.take());
                         async move {
-                            drop(arrival);
+                            arrival.begin().await;
                             enter($accepted(stream), tls.as_ref(), &crowd).await
                         }
                     });
