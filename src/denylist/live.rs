@@ -350,30 +350,6 @@ mod tests {
     }
 
     #[test]
-    fn the_log_tells_of_another_list_and_warns_of_a_shorter_one() {
-        let (dir, path, denylist) = fresh();
-        let log = dir.path().join("log");
-        let reloaded = || {
-            let file = Arc::new(fs::File::create(&log).unwrap());
-            let subscriber = tracing_subscriber::fmt().with_writer(file).finish();
-            tracing::subscriber::with_default(subscriber, || denylist.rules.hold().reload());
-            let said = fs::read_to_string(&log).unwrap();
-            ["denylist_changed", "fewer rules than before", "denylist not loaded"].map(|event| said.contains(event))
-        };
-        for (rules, said) in [
-            ("epoch 3\nepoch 4\n", [true, false, false]),
-            ("epoch 3\nepoch 5\n", [true, false, false]),
-            ("epoch 3\n", [true, true, false]),
-        ] {
-            replace(&path, &format!("authseal-denylist 1\n{rules}"));
-            assert_eq!(reloaded(), said, "{rules}");
-            assert_eq!(reloaded(), [false; 3], "the same list is told once");
-        }
-        replace(&path, "authseal-denylist 1\nepoch x\n");
-        assert_eq!(reloaded(), [false, false, true]);
-    }
-
-    #[test]
     fn a_header_without_its_newline_gets_one() {
         let (_dir, path, denylist) = fresh();
         fs::write(&path, "authseal-denylist 1").unwrap();

@@ -379,24 +379,6 @@ async fn no_clock_that_is_far_ahead_removes_a_record_or_hides_it() {
 }
 
 #[tokio::test]
-async fn many_records_that_end_at_once_are_told_and_a_few_are_not() {
-    for (ended, living, told) in [(8, 0, false), (9, 0, true), (9, 8, true), (9, 9, false)] {
-        let swept = Swept::new();
-        swept.records(&[vec![1; ended], vec![100; living]].concat()).await;
-        swept.clock.advance(2 * DAY);
-        let log = swept.path.path().join("log");
-        let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(fs::File::create(&log).unwrap())).finish();
-        tracing::subscriber::with_default(subscriber, || swept.hours(1));
-        let said = fs::read_to_string(&log).unwrap();
-        assert_eq!(
-            said.contains("most records in the state folder have ended"),
-            told,
-            "{ended} of {living} more: {said}"
-        );
-    }
-}
-
-#[tokio::test]
 async fn a_clock_that_jumps_makes_the_sweeps_begin_again() {
     let swept = Swept::new();
     swept.records(&[1, 30, 400, 400, 400, 400]).await;
