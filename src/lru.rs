@@ -86,8 +86,9 @@ struct Entry<V> {
 }
 
 impl<V> Entry<V> {
-    fn is_alive(&self, clock: &Clock) -> bool {
-        self.until == Duration::MAX || clock.uptime() < self.until
+    /// `now` is not looked at for what lives for ever.
+    fn is_alive(&self, now: impl FnOnce() -> Duration) -> bool {
+        self.until == Duration::MAX || now() < self.until
     }
 }
 
@@ -98,7 +99,7 @@ impl<K: Eq + Hash, V, S: BuildHasher> Entries<K, V, S> {
         K: Borrow<Q>,
     {
         let RawEntryMut::Occupied(mut found) = self.all.raw_entry_mut().from_key(key) else { return None };
-        if !found.get().is_alive(&self.clock) {
+        if !found.get().is_alive(|| self.clock.uptime()) {
             self.taken -= u64::from(found.remove().weight);
             return None;
         }
@@ -116,7 +117,7 @@ impl<K: Eq + Hash, V, S: BuildHasher> Entries<K, V, S> {
         let now = self.clock.uptime();
         if now >= self.sweep_at {
             self.sweep_at = now + SWEEP;
-            self.sweep();
+            self.sweep(now);
         }
         let until = now.saturating_add(life);
         if until < Duration::MAX {
@@ -129,7 +130,7 @@ impl<K: Eq + Hash, V, S: BuildHasher> Entries<K, V, S> {
         }
         let mut dead = DEAD;
         while let Some((_, oldest)) = self.all.front() {
-            let is_over = dead > 0 && now >= oldest.until;
+            let is_over = dead > 0 && !oldest.is_alive(|| now);
             if self.taken <= self.room && !is_over {
                 break;
             }
@@ -147,18 +148,19 @@ impl<K: Eq + Hash, V, S: BuildHasher> Entries<K, V, S> {
     {
         let gone = self.all.remove(key)?;
         self.taken -= u64::from(gone.weight);
-        gone.is_alive(&self.clock).then_some(gone.value)
+        gone.is_alive(|| self.clock.uptime()).then_some(gone.value)
     }
 
     /// All that is there, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.all.iter().filter(|(_, entry)| entry.is_alive(&self.clock)).map(|(key, entry)| (key, &entry.value))
+        let now = self.clock.uptime();
+        self.all.iter().filter(move |(_, entry)| entry.is_alive(|| now)).map(|(key, entry)| (key, &entry.value))
     }
 
-    fn sweep(&mut self) {
-        let (clock, taken) = (&self.clock, &mut self.taken);
+    fn sweep(&mut self, now: Duration) {
+        let taken = &mut self.taken;
         self.all.retain(|_, entry| {
-            let is_alive = entry.is_alive(clock);
+            let is_alive = entry.is_alive(|| now);
             *taken -= if is_alive { 0 } else { u64::from(entry.weight) };
             is_alive
         });

@@ -28,7 +28,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::meter::Meter;
 use crate::net;
 use hyper::HeaderMap;
-use hyper::header::{LOCATION, RETRY_AFTER};
+use hyper::header::LOCATION;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -252,7 +252,7 @@ impl HttpClient {
         let location = headers.get(LOCATION).and_then(|place| call.url.join(place.to_str().ok()?).ok());
         Ok(Response {
             status,
-            retry_after: headers.contains_key(RETRY_AFTER).then(|| retry_after(&headers, self.clock.now())).flatten(),
+            retry_after: retry_after(&headers, self.clock.now()),
             location,
             headers,
             body: received.text(),
