@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use fastrand::Rng;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -199,41 +200,28 @@ fn printed_again(envelope: &Envelope, corrected: &str) -> Option<String> {
     Some(format!("v3:{}:{}:{}", envelope.service, envelope.epoch, BASE64URL.encode(body)))
 }
 
-/// SplitMix64: a few lines, and the same edits on every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
+/// One edit somewhere: a character set, put in, taken out, doubled, or two neighbours swapped; or a long cut.
+fn edit(random: &mut Rng, text: &str) -> String {
+    const CHARACTERS: &str = "AZaz09-_:%.=+/ \n\t\0v3Aa\u{a0}\u{435}";
+    let mut all: Vec<char> = text.chars().collect();
+    let character = CHARACTERS.chars().nth(random.usize(..CHARACTERS.chars().count())).unwrap();
+    // Half of all edits strike the head, where the grammar is.
+    let reach = if random.bool() { 20 } else { all.len() - 1 };
+    let at = random.usize(..reach.min(all.len() - 1));
+    match random.usize(..6) {
+        0 => all[at] = character,
+        1 => all.insert(at, character),
+        2 => drop(all.remove(at)),
+        3 => all.insert(at, all[at]),
+        4 => all.swap(at, at + 1),
+        _ => all.truncate(at),
     }
-
-    /// One edit somewhere: a character set, put in, taken out, doubled, or two neighbours swapped; or a long cut.
-    fn edit(&mut self, text: &str) -> String {
-        const CHARACTERS: &str = "AZaz09-_:%.=+/ \n\t\0v3Aa\u{a0}\u{435}";
-        let mut all: Vec<char> = text.chars().collect();
-        let character = CHARACTERS.chars().nth(self.roll(CHARACTERS.chars().count())).unwrap();
-        // Half of all edits strike the head, where the grammar is.
-        let reach = if self.roll(2) == 0 { 20 } else { all.len() - 1 };
-        let at = self.roll(reach.min(all.len() - 1));
-        match self.roll(6) {
-            0 => all[at] = character,
-            1 => all.insert(at, character),
-            2 => drop(all.remove(at)),
-            3 => all.insert(at, all[at]),
-            4 => all.swap(at, at + 1),
-            _ => all.truncate(at),
-        }
-        all.into_iter().collect()
-    }
+    all.into_iter().collect()
 }
 
 #[test]
 fn an_edited_authid_opens_only_when_mending_gives_the_authid_back() {
-    let mut dice = Dice(20_261_123);
+    let mut random = Rng::with_seed(20_261_123);
     let (mut parsed, mut opened) = (0, 0);
     // `tests/run --full` sets the variable.
     let edits = if std::env::var_os("TESTS_FULL").is_some() { 100_000 } else { 2_000 };
@@ -241,9 +229,9 @@ fn an_edited_authid_opens_only_when_mending_gives_the_authid_back() {
         let keyring = keyring(&vector.keyring);
         let correct = |text: &str| text.trim_ascii().replace("%3A", ":").replace("%3a", ":");
         for _ in 0..edits {
-            let mut text = dice.edit(&vector.authid);
-            if dice.roll(4) == 0 && text.len() > 20 {
-                text = dice.edit(&text);
+            let mut text = edit(&mut random, &vector.authid);
+            if random.u8(..4) == 0 && text.len() > 20 {
+                text = edit(&mut random, &text);
             }
             let Ok(envelope) = Envelope::parse(&text) else { continue };
             parsed += 1;

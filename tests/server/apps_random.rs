@@ -7,6 +7,7 @@ use crate::apps::policies;
 use crate::emulator::{Emulator, Fault, Profile};
 use crate::spawn::{TestApp, spawn_at, spawn_beside};
 use authseal::clock::Clock;
+use fastrand::Rng;
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::fs;
@@ -15,19 +16,6 @@ use std::time::Duration;
 const CLIENTS: [&str; 3] = ["app-a", "app-b", "app-c"];
 const LOGINS: usize = 6;
 const STEPS: usize = 40;
-
-/// Numbers that are the same for the same seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as usize % sides
-    }
-}
 
 struct Login {
     client: &'static str,
@@ -39,11 +27,11 @@ fn secret(client: &str, number: usize) -> String {
 }
 
 /// The registrations: the first makes logins.
-fn tables(who: &Profile, clients: &[&str], dice: &mut Dice) -> String {
+fn tables(who: &Profile, clients: &[&str], random: &mut Rng) -> String {
     let mut toml = String::new();
     for (at, client) in clients.iter().enumerate() {
         let other = if at == 0 { String::new() } else { format!(".other.{client}") };
-        let first = dice.roll(2);
+        let first = random.usize(..2);
         let secrets = [secret(client, first), secret(client, 1 - first)];
         let _ = write!(toml, "[clients.{}{other}]\nid = \"{client}\"\nsecrets = {secrets:?}\n", who.provider);
     }
@@ -58,14 +46,14 @@ fn asked(emulator: &Emulator) -> Vec<(String, String)> {
 }
 
 async fn run(who: Profile, seed: u64) {
-    let mut dice = Dice(seed);
+    let mut random = Rng::with_seed(seed);
     let clock = Clock::system();
     let emulator = Emulator::start_at(who, clock.clone());
     CLIENTS.iter().for_each(|client| emulator.set_client(client, &secret(client, 0)));
     let places = emulator.provider_toml();
     let places = &places[..places.find("[clients.").unwrap()];
     let rest = "[state]\nstore = \"dir:state\"\n[legacy]\nv2 = true\n";
-    let start = tables(&who, &CLIENTS, &mut dice);
+    let start = tables(&who, &CLIENTS, &mut random);
     let first = spawn_at(&format!("{places}{start}{rest}{ADMIN}"), clock);
 
     let mut logins: Vec<Login> = Vec::new();
@@ -82,21 +70,21 @@ async fn run(who: Profile, seed: u64) {
 
     // Now one of them is taken out, and who makes logins is another one.
     let mut kept = CLIENTS.to_vec();
-    let gone = kept.remove(dice.roll(kept.len()));
-    let at = dice.roll(kept.len());
+    let gone = kept.remove(random.usize(..kept.len()));
+    let at = random.usize(..kept.len());
     kept.swap(0, at);
     let file = first.dir.path().join("authseal.toml");
     let written = fs::read_to_string(&file).unwrap();
-    fs::write(&file, written.replace(&start, &tables(&who, &kept, &mut dice))).unwrap();
+    fs::write(&file, written.replace(&start, &tables(&who, &kept, &mut random))).unwrap();
 
     let mut app: TestApp = spawn_beside(&first);
     let mut found = HashSet::new();
     for step in 0..STEPS {
         let case = format!("{} seed {seed} step {step}", who.provider);
-        match dice.roll(6) {
+        match random.usize(..6) {
             0 => {
-                let client = CLIENTS[dice.roll(CLIENTS.len())];
-                emulator.set_client(client, &secret(client, dice.roll(2)));
+                let client = CLIENTS[random.usize(..CLIENTS.len())];
+                emulator.set_client(client, &secret(client, random.usize(..2)));
             }
             1 => {
                 app = spawn_beside(&first);
@@ -104,13 +92,13 @@ async fn run(who: Profile, seed: u64) {
             }
             _ => {}
         }
-        let fault = dice.roll(5) == 0;
+        let fault = random.usize(..5) == 0;
         if fault {
             // So that nobody can have carried it out.
             emulator.misbehave(Fault::too_many("1"));
         }
         app.clock.advance(Duration::from_secs(3700));
-        let number = dice.roll(logins.len());
+        let number = random.usize(..logins.len());
         let Login { client, authid } = &mut logins[number];
         let marked = !authid.starts_with("v2:");
         let before = asked(&emulator).len();
@@ -135,7 +123,7 @@ async fn run(who: Profile, seed: u64) {
                 assert_eq!(answer.status, 200, "{case}: {answer:?}");
                 found.insert(number);
                 // Some owners take the AuthID that is handed to them, others keep theirs.
-                if let Some(newer) = answer.json()["v2_authid"].as_str().filter(|_| dice.roll(3) == 0) {
+                if let Some(newer) = answer.json()["v2_authid"].as_str().filter(|_| random.usize(..3) == 0) {
                     *authid = newer.to_owned();
                 }
             }

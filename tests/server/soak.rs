@@ -10,6 +10,7 @@ use crate::emulator::{Emulator, Fault, Profile};
 use crate::redis_server::RedisServer;
 use crate::rotation;
 use crate::spawn::{Answer, TestApp, spawn_app, spawn_beside, until};
+use fastrand::Rng;
 use futures_util::future::join_all;
 use std::collections::HashSet;
 use std::fs;
@@ -29,16 +30,6 @@ const HANG: u64 = 4;
 const DEATH: u64 = 7;
 /// Steps of a round.
 const ROUND: usize = 1000;
-
-/// Numbers that a seed says.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % most
-    }
-}
 
 /// Whether no other test runs beside: then what the process holds says something.
 fn alone() -> bool {
@@ -183,7 +174,7 @@ async fn ask(client: reqwest::Client, url: String, authid: &str) -> Option<Answe
 }
 
 async fn soak(seed: u64, steps: usize, short: bool) {
-    let mut dice = Dice(seed);
+    let mut random = Rng::with_seed(seed);
     let mut world = World::new(seed % 2 == 1);
     // In a hundred steps; how many a fault lasts; and a hang: longer than one attempt of a call, or just a moment.
     let (often, lasts, hang) = if short { (100, 1, SECOND / 4) } else { (KINDS, STEPS, 12 * SECOND) };
@@ -200,11 +191,11 @@ async fn soak(seed: u64, steps: usize, short: bool) {
             world.heal();
         }
         let mut kind = None;
-        if step > ends + STEPS && dice.below(100) < often {
+        if step > ends + STEPS && random.u64(..100) < often {
             ends = step + lasts;
             // One after the other, so that even a short run has each.
             let next = (seed * KINDS / 2 + faults) % KINDS;
-            world.fail(next, dice.below(4) as usize).await;
+            world.fail(next, random.usize(..4)).await;
             kind = Some(next);
             faults += 1;
         }
@@ -212,8 +203,7 @@ async fn soak(seed: u64, steps: usize, short: bool) {
         let is_well = step > ends + STEPS;
         let from = if dies { ONCE * LOGINS } else { logins.len() };
         // Eight at a time; some with the same AuthID.
-        let asked: Vec<_> =
-            (0..8).map(|_| (&logins[dice.below(from as u64) as usize], dice.below(2) as usize)).collect();
+        let asked: Vec<_> = (0..8).map(|_| (&logins[random.usize(..from)], random.usize(..2))).collect();
         let calls: Vec<_> = asked
             .iter()
             .map(|((_, authid), replica)| {
@@ -222,7 +212,7 @@ async fn soak(seed: u64, steps: usize, short: bool) {
             })
             .collect();
         let (replicas, emulators) = (&mut world.replicas, &world.emulators);
-        let after = if dies { Duration::from_millis(dice.below(20)) } else { hang };
+        let after = if dies { Duration::from_millis(random.u64(..20)) } else { hang };
         let meanwhile = async {
             if !dies && kind != Some(HANG) {
                 return;
@@ -250,7 +240,7 @@ async fn soak(seed: u64, steps: usize, short: bool) {
                 answer => panic!("seed {seed}, step {step}, {}: {answer:?}", emulator.who().service),
             }
         }
-        clock.advance(SECOND * 30 * (1 + dice.below(100) as u32));
+        clock.advance(SECOND * 30 * random.u32(1..=100));
         if step == steps / 4 {
             warm = Held::now();
         }

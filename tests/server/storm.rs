@@ -11,6 +11,7 @@ use authseal::authid::{self, Grant, ServiceId};
 use authseal::clock::Clock;
 use authseal::config::{Config, Sources};
 use authseal::seal::Keyring;
+use fastrand::Rng;
 use futures_util::future::join_all;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -204,15 +205,6 @@ async fn read(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// Numbers below `most` in an order that the seed says.
-fn random(seed: u64, most: u64) -> impl FnMut() -> u64 {
-    let mut state = seed;
-    move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % most
-    }
-}
-
 #[tokio::test(start_paused = true)]
 #[allow(clippy::print_stdout, reason = "docs/scaling.md has these figures")]
 async fn a_night_in_which_the_provider_is_away_ends_with_everybody_served_soon_after_it_is_back() {
@@ -225,9 +217,9 @@ async fn a_night_in_which_the_provider_is_away_ends_with_everybody_served_soon_a
             let world = World::new(mood, "refresh.max_waiting = 20000").await;
             let begun = Instant::now();
             // Half of them at the full minute, the others within it.
-            let (mut at_once, mut later) = (random(seed, 3000), random(seed, 60_000));
+            let mut random = Rng::with_seed(seed);
             let backups = join_all((0..clients).map(|number| {
-                let after = if number % 2 == 0 { at_once() } else { later() };
+                let after = random.u64(..if number % 2 == 0 { 3000 } else { 60_000 });
                 world.back_up(number, begun + Duration::from_millis(after))
             }));
             let outage = async {

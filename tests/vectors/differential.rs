@@ -1,9 +1,10 @@
 //! The server's reader of AuthIDs and the independent one (`authid_reader.py`) say the same of AuthIDs made at random,
 //! by both writers, right and wrong. `tests/run --full` compares a million.
 
-use super::{Content, Dice, hex, keyring, outcome};
+use super::{Content, edit, hex, keyring, outcome};
 use authseal::authid::{self, AppId, Grant, ServiceId};
 use authseal::seal::Keyring;
+use fastrand::Rng;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use std::io::{BufRead, BufReader, Write};
@@ -67,20 +68,20 @@ fn the_two_readers_agree_on_what_the_independent_writer_makes() {
     assert_eq!(compared, count());
 }
 
-/// A login of which everything that can differ is chosen by the dice.
-fn any_grant(dice: &mut Dice) -> Grant {
+/// A login of which everything that can differ is chosen at random.
+fn any_grant(random: &mut Rng) -> Grant {
     const TOKEN: &str = "azAZ09-._~+/=:%\"\\é鍵\u{1f511}\n\0";
-    let time = |dice: &mut Dice| i64::try_from(dice.roll(253_402_300_800)).unwrap();
-    let pick = |dice: &mut Dice, from: &str, most: usize| -> String {
+    let time = |random: &mut Rng| random.i64(0..253_402_300_800);
+    let pick = |random: &mut Rng, from: &str, most: usize| -> String {
         let from: Vec<char> = from.chars().collect();
-        (0..=dice.roll(most)).map(|_| from[dice.roll(from.len())]).collect()
+        (0..=random.usize(..most)).map(|_| from[random.usize(..from.len())]).collect()
     };
-    let service = ServiceId::parse(&pick(dice, "abcz019._-", 32)).unwrap();
-    let most = [8, 200, 1_000][dice.roll(3)];
-    let mut grant = Grant::new(service, pick(dice, TOKEN, most).into(), time(dice)).unwrap();
-    grant.login_at = time(dice);
-    grant.app = (dice.roll(2) == 0).then(|| AppId::new("google", &pick(dice, TOKEN, 40)));
-    grant.ends_at = (dice.roll(2) == 0).then(|| time(dice));
+    let service = ServiceId::parse(&pick(random, "abcz019._-", 32)).unwrap();
+    let most = [8, 200, 1_000][random.usize(..3)];
+    let mut grant = Grant::new(service, pick(random, TOKEN, most).into(), time(random)).unwrap();
+    grant.login_at = time(random);
+    grant.app = random.bool().then(|| AppId::new("google", &pick(random, TOKEN, 40)));
+    grant.ends_at = random.bool().then(|| time(random));
     grant
 }
 
@@ -88,13 +89,13 @@ fn any_grant(dice: &mut Dice) -> Grant {
 fn the_two_readers_agree_on_what_the_server_makes() {
     let Some(mut child) = python(&["read"]) else { return };
     let keyring = keyring("keyring.toml");
-    let mut dice = Dice(seed());
+    let mut random = Rng::with_seed(seed());
     let texts: Vec<(String, Option<Content>)> = (0..count())
         .map(|_| {
-            let grant = any_grant(&mut dice);
+            let grant = any_grant(&mut random);
             let authid = authid::seal(keyring.primary(), &grant).unwrap();
-            if dice.roll(3) == 0 {
-                return (dice.edit(authid.expose()), None);
+            if random.u8(..3) == 0 {
+                return (edit(&mut random, authid.expose()), None);
             }
             let content = Content {
                 service: grant.service.to_string(),

@@ -17,22 +17,9 @@ const OF_HTTP1: &[End] =
 const OF_HTTP2: &[End] =
     &[End::BeforeAnswer, End::InBody, End::AfterAnswer, End::Refused, End::GoneAway, End::LastAnswer];
 
-/// The same numbers for the same seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) >> 1).unwrap() % most
-    }
-}
-
 /// Ends an exchange here and there, but never two in a row: whoever tries twice gets through.
 fn moody(seed: u64, ends: &'static [End]) -> impl FnMut(Moment) -> End + Send + 'static {
-    let mut random = Random(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
     let mut just_now = false;
     move |moment| {
         if just_now {
@@ -41,8 +28,8 @@ fn moody(seed: u64, ends: &'static [End]) -> impl FnMut(Moment) -> End + Send + 
             return End::Nowhere;
         }
         let end = match moment {
-            Moment::Connected if random.below(8) == 0 => End::Unread,
-            Moment::Requested if random.below(2) == 0 => ends[random.below(ends.len())],
+            Moment::Connected if random.u8(..8) == 0 => End::Unread,
+            Moment::Requested if random.bool() => ends[random.usize(..ends.len())],
             _ => return End::Nowhere,
         };
         just_now = true;

@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::store::disk::{Disk, Locked};
+use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ impl Fragile {
     }
 
     /// The disk as the next process finds it.
-    fn after(&self, power_lost: bool, dice: &mut Dice) -> Self {
+    fn after(&self, power_lost: bool, random: &mut Rng) -> Self {
         let mut state = self.0.lock().unwrap().clone();
         state.left = None;
         if power_lost {
@@ -56,14 +57,14 @@ impl Fragile {
             for path in paths {
                 let now = state.names.get(&path).copied();
                 let sure = state.synced.get(&path).copied();
-                match if dice.roll(2) == 0 { now } else { sure } {
+                match if random.bool() { now } else { sure } {
                     Some(file) => state.names.insert(path, file),
                     None => state.names.remove(&path),
                 };
             }
             for (bytes, sure) in &mut state.files {
                 let more = bytes.len() - *sure;
-                bytes.truncate(*sure + dice.roll(more as u64 + 1) as usize);
+                bytes.truncate(*sure + random.usize(..=more));
             }
             state.synced = state.names.clone();
         }
@@ -152,19 +153,6 @@ impl Drop for Held {
     }
 }
 
-/// Numbers that are the same for the same seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-}
-
 /// Where the end comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EndAt {
@@ -181,7 +169,7 @@ const MOST_CALLS: u64 = 30;
 
 async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
     let case = format!("seed {seed}, end at {end_at:?}, kind {kind}, power lost {power_lost}");
-    let mut dice = Dice(seed);
+    let mut random = Rng::with_seed(seed);
     let clock = Clock::system();
     let keyring = live(&keyring_text(1, &[1]));
     let login = login();
@@ -220,7 +208,7 @@ async fn run(seed: u64, end_at: EndAt, kind: bool, power_lost: bool) {
     provider.family().used = delivered;
     drop(process);
 
-    let disk = disk.after(power_lost, &mut dice);
+    let disk = disk.after(power_lost, &mut random);
     clock.advance(Duration::from_secs(25));
     let process = start(&disk);
     let ask = |token: SecretString, _| {
@@ -260,7 +248,7 @@ async fn no_crash_costs_a_login_that_could_be_kept() {
 
 #[tokio::test]
 async fn an_answer_whose_sync_failed_is_written_again_before_it_counts_as_written() {
-    let mut dice = Dice(1);
+    let mut random = Rng::with_seed(1);
     let clock = Clock::system();
     let keyring = live(&keyring_text(1, &[1]));
     let login = login();
@@ -284,7 +272,7 @@ async fn an_answer_whose_sync_failed_is_written_again_before_it_counts_as_writte
     rotation.pending_writes.write(&record::name(&login)).await.unwrap();
     assert_eq!(rotation.pending_writes(), 0);
     for _ in 0..20 {
-        let disk = disk.after(true, &mut dice);
+        let disk = disk.after(true, &mut random);
         let store = Store::on_disk(Arc::new(disk), Path::new("/state"), clock.clone()).unwrap();
         let there = store.read(Shelf::Records, &record::name(&login)).await.unwrap().unwrap();
         assert_eq!(record::generation_of(&there), Some(1), "and survives a loss of power");
