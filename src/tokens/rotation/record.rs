@@ -31,6 +31,8 @@ pub(super) struct Record {
     pub(super) generation: u64,
     /// The mark: when somebody last said that the provider is being asked with this token.
     pub(super) asked_at: Option<UnixTime>,
+    /// Which write it was opened from: a part of its nonce; 0 until then.
+    pub(super) write: u64,
     /// Whether an exchange with this token broke off before, so that the token may be spent.
     pub(super) broke_off: bool,
     /// The refresh token.
@@ -79,6 +81,7 @@ impl Record {
         Self {
             generation: before.map_or(0, |before| before.generation.saturating_add(1)),
             asked_at: None,
+            write: 0,
             broke_off: false,
             life: cache::lifetime(&tokens).as_secs(),
             // Where no new one comes, the old one stays good (RFC 6749 section 6).
@@ -94,7 +97,7 @@ impl Record {
         let (token, access) = (login.refresh_token.clone(), SecretString::default());
         let (asked_at, broke_off, sealed_under) = (None, false, None);
         let fetched = Stamp { wall: 0, start: None };
-        Self { generation: 0, asked_at, broke_off, token, access, fetched, life: 0, sealed_under }
+        Self { generation: 0, asked_at, write: 0, broke_off, token, access, fetched, life: 0, sealed_under }
     }
 
     /// The same with a mark, or without.
@@ -149,6 +152,7 @@ impl Record {
         Ok(Self {
             generation,
             asked_at: content.asked,
+            write: sealed.first_chunk().copied().map_or(0, u64::from_be_bytes),
             broke_off: content.broke_off,
             token: content.token.into_owned().into(),
             access: content.access.into_owned().into(),
@@ -208,6 +212,8 @@ mod tests {
         assert_eq!(opened.token.expose_secret(), "secret-token");
         assert_eq!((opened.generation, opened.asked_at, opened.fetched), (0, None, FETCHED));
         assert!(!String::from_utf8_lossy(&blob).contains("token"));
+        let again = Record::open(&opened.seal(&login, &keyring).unwrap(), &login, &keyring).unwrap();
+        assert_ne!(again.write, opened.write, "the same, written once more");
         let other_secret = Grant { record_secret: other.record_secret.clone(), ..login.clone() };
         let other_grant = Grant { id: other.id, ..login.clone() };
         for wrong in [&other, &other_secret, &other_grant] {

@@ -158,7 +158,7 @@ impl Records {
     /// What the steps need to know of a record.
     pub(super) fn view(&self, record: &Record) -> RecordHeader {
         let fresh = self.age(record).is_some_and(|age| record.is_fresh(age));
-        RecordHeader { generation: record.generation, asked_at: record.asked_at, fresh }
+        RecordHeader { generation: record.generation, asked_at: record.asked_at, write: record.write, fresh }
     }
 
     /// The access token in a record, to be handed out.
