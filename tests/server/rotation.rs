@@ -67,10 +67,12 @@ pub(crate) fn spent(emulator: &Emulator) -> Vec<String> {
     refreshes.map(|call| token(&call.params)).collect()
 }
 
+/// The files of records, without those that are still being written.
 pub(crate) fn records(app: &TestApp) -> Vec<PathBuf> {
     let shelf = app.dir.path().join("state/records");
     let folders = fs::read_dir(shelf).unwrap().map(|folder| folder.unwrap().path());
-    folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path()).collect()
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
+    files.filter(|file| !file.file_name().unwrap().to_string_lossy().starts_with("aside-")).collect()
 }
 
 pub(crate) fn full() -> bool {
