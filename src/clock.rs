@@ -3,7 +3,9 @@
 //!
 //! Two readings: [`Clock::now`] is the wall clock, for what is written down or shown (it may jump, both ways);
 //! [`Clock::uptime`] only goes forward, for caches and hold-offs, and does not count the time that the machine sleeps.
+//! [`Clock::since_boot`] goes forward and counts that too, for what outlives the process on this machine.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -26,7 +28,7 @@ pub struct Moment {
 #[derive(Clone, Debug)]
 pub struct Clock {
     started: Instant,
-    /// Added to both readings, in milliseconds.
+    /// Added to all readings, in milliseconds.
     ahead: Arc<AtomicU64>,
     /// Added to the wall clock alone, in seconds.
     off: Arc<AtomicI64>,
@@ -52,6 +54,11 @@ impl Clock {
 
     fn uptime_at(&self, instant: Instant) -> Duration {
         instant.saturating_duration_since(self.started) + self.ahead()
+    }
+
+    /// Time since the machine started; the same for all its processes.
+    pub fn since_boot(&self) -> Duration {
+        Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default() + self.ahead()
     }
 
     /// Both readings.
@@ -102,6 +109,17 @@ mod tests {
         clock.step(-10_000);
         assert!(clock.now() <= Clock::system().now() - 2800);
         assert!(clock.uptime() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn the_time_since_the_start_of_the_machine_is_the_same_for_all_and_moves_along() {
+        let (one, two) = (Clock::system(), Clock::system());
+        let before = one.since_boot();
+        assert!(!before.is_zero() && two.since_boot() >= before);
+        one.step(-7200);
+        assert!(one.since_boot() >= before && one.since_boot() < before + Duration::from_secs(3600));
+        one.advance(Duration::from_secs(3600));
+        assert!(one.since_boot() >= before + Duration::from_secs(3600));
     }
 
     #[test]

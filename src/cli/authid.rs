@@ -2,6 +2,7 @@
 //! Works beside a running server and without one.
 
 use super::export::{To, export};
+use super::settled::settled;
 use super::standard_input::read;
 use super::{ConfigFile, UsageError, block_on, json};
 use crate::authid::ParseError;
@@ -21,10 +22,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a provider is waited for at the end that was asked with a token which works once: as long as a call takes.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -108,23 +105,26 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     let text = read()?;
     block_on(async {
         let (tokens, providers, _) = rooms(config)?;
-        let done = match command {
-            Command::Inspect { test, .. } => match open(&tokens, &text).await {
-                Ok(opened) => inspect(&tokens, &providers, &opened, *test, json).await,
-                Err(error) => Err(error),
-            },
-            Command::Reseal { .. } => match open(&tokens, &text).await {
-                Ok(opened) => reseal(&tokens, &opened, json).await,
-                Err(error) => Err(error),
-            },
-            Command::Export { rclone, .. } => match open(&tokens, &text).await {
-                Ok(opened) => export(&tokens, &providers, &opened, if *rclone { To::Rclone } else { To::Json }).await,
-                Err(error) => Err(error),
-            },
-            Command::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
+        let work = async {
+            match command {
+                Command::Inspect { test, .. } => match open(&tokens, &text).await {
+                    Ok(opened) => inspect(&tokens, &providers, &opened, *test, json).await,
+                    Err(error) => Err(error),
+                },
+                Command::Reseal { .. } => match open(&tokens, &text).await {
+                    Ok(opened) => reseal(&tokens, &opened, json).await,
+                    Err(error) => Err(error),
+                },
+                Command::Export { rclone, .. } => match open(&tokens, &text).await {
+                    Ok(opened) => {
+                        export(&tokens, &providers, &opened, if *rclone { To::Rclone } else { To::Json }).await
+                    }
+                    Err(error) => Err(error),
+                },
+                Command::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
+            }
         };
-        tokens.settle(PATIENCE).await;
-        done
+        settled(&tokens, work).await
     })?
 }
 

@@ -32,6 +32,7 @@ mod reload;
 mod remotes;
 mod replicas;
 mod serve;
+mod settled;
 mod standard_input;
 mod status;
 mod successor;

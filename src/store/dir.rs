@@ -55,7 +55,7 @@ impl Dir {
         let (name, file) = (*name, self.folder.file(bytes, lifetime));
         self.run(move |folder, end| {
             let _lock = folder.lock(&hex(&name[..1]), end)?;
-            folder.write(shelf, &name, &file)
+            folder.write(shelf, &name, file)
         })
         .await
     }
@@ -94,7 +94,7 @@ impl Dir {
                 return Ok(false);
             }
             match (file, expected) {
-                (Some(file), _) => folder.write(shelf, &name, &file)?,
+                (Some(file), _) => folder.write(shelf, &name, file)?,
                 (None, Some(_)) => folder.remove(shelf, &name)?,
                 (None, None) => {}
             }
@@ -128,7 +128,8 @@ impl Dir {
         let network = self.run(|folder, _| place::network(&folder.root)).await?;
         Ok(Vec::from_iter(network.map(|kind| {
             format!(
-                "the state folder {} is on {kind}, whose locks and renames may not hold what they promise; put it on a                  disk of this machine, or use Redis",
+                "the state folder {} is on {kind}, whose locks and renames may not hold what they promise; put it on a \
+                 disk of this machine, or use Redis",
                 self.folder.root.display()
             )
         })))

@@ -2,7 +2,8 @@
 //!
 //! A blob is written aside, synced, renamed, and the folder synced, so that after a loss of power there is the old one
 //! or the new one, whole. The file begins with the end of its life, 8 bytes, in seconds since 1970. A record can be read
-//! until it is removed, also after its end: the clock may be wrong, and the provider knows better.
+//! until it is removed, also after its end: the clock may be wrong, and the provider knows better. For the same reason
+//! a record that is replaced never gets an earlier end than it had.
 
 use super::disk::{Disk, Locked};
 use super::error::in_folder;
@@ -94,7 +95,7 @@ impl Folder {
 
     /// Whether the time of a file is over, by our clock, or it is none of ours.
     pub(super) fn has_ended(&self, file: &[u8]) -> bool {
-        file.first_chunk::<HEAD>().is_none_or(|until| UnixTime::from_be_bytes(*until) <= self.clock.now())
+        Self::until(file).is_none_or(|until| until <= self.clock.now())
     }
 
     pub(super) fn read(&self, shelf: Shelf, name: &Name) -> io::Result<Option<Vec<u8>>> {
@@ -120,14 +121,24 @@ impl Folder {
         }
     }
 
-    pub(super) fn write(&self, shelf: Shelf, name: &Name, file: &[u8]) -> io::Result<()> {
+    /// The end of a file's life.
+    fn until(file: &[u8]) -> Option<UnixTime> {
+        file.first_chunk::<HEAD>().map(|until| UnixTime::from_be_bytes(*until))
+    }
+
+    pub(super) fn write(&self, shelf: Shelf, name: &Name, mut file: Vec<u8>) -> io::Result<()> {
         let (folder, path) = self.path(shelf, name);
         let aside = self.aside(&folder)?;
-        let created = match self.disk.create(&aside, file) {
+        // What cannot be read can be replaced all the same.
+        let before = if shelf.is_durable() { self.beginning(&path, 0).ok().flatten() } else { None };
+        if let Some(before) = before.filter(|before| Self::until(before) > Self::until(&file)) {
+            file[..HEAD].copy_from_slice(&before);
+        }
+        let created = match self.disk.create(&aside, &file) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.disk.make_folder(&folder)?;
                 self.disk.sync_folder(&self.shelf(shelf))?;
-                self.disk.create(&aside, file)
+                self.disk.create(&aside, &file)
             }
             created => created,
         };

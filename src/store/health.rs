@@ -60,7 +60,7 @@ impl Verb {
 pub(super) struct Watched {
     health: Mutex<Health>,
     meter: Option<(&'static str, Meter)>,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 impl Watched {

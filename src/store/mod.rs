@@ -154,7 +154,7 @@ impl Store {
             match &self.kind {
                 Kind::Memory(_) => Ok(Vec::new()),
                 Kind::Dir(dir) => dir.advice().await,
-                Kind::Redis(redis) => redis.advice().await,
+                Kind::Redis(redis) => redis.advice(self.health.clock.now()).await,
             }
         })
         .await

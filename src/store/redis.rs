@@ -9,6 +9,7 @@ use super::copies::Copies;
 use super::line::{Answer, Line, requests};
 use super::server::Server;
 use super::{Name, Shelf, StoreError, limited};
+use crate::clock::UnixTime;
 use crate::files::{self, Readers};
 use crate::meter::Meter;
 use redis::cluster_routing::SingleNodeRoutingInfo;
@@ -23,6 +24,8 @@ use std::time::Duration;
 
 /// The largest file of certificates, in bytes; all that a system trusts take a quarter of it.
 const MAX_CA_FILE: u64 = 1024 * 1024;
+/// By how many seconds clocks may differ before it is worth a word.
+const APART: u64 = 60;
 /// How many keys a look at all of them asks for at a time.
 const BATCH: usize = 500;
 /// What has become of a primary after a failover by hand, and what nobody meant who named it.
@@ -163,7 +166,7 @@ impl Redis {
     }
 
     /// How Redis is set up, where that endangers what is stored in it.
-    pub(super) async fn advice(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) async fn advice(&self, now: UnixTime) -> Result<Vec<String>, StoreError> {
         let info: String = self.ask_one(redis::cmd("INFO").arg("everything")).await?;
         let info: HashMap<_, _> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
         let says = |key: &str| info.get(key).copied().unwrap_or_default();
@@ -193,6 +196,14 @@ impl Redis {
                  `maxmemory-policy noeviction`",
                 says("maxmemory_policy")
             ));
+        }
+        // Redis says so since version 7.
+        if says("server_time_usec").parse().is_ok_and(|micros: i64| now.abs_diff(micros / 1_000_000) > APART) {
+            advice.push(
+                "the clocks of Redis and of this machine are more than a minute apart: a replica whose clock is behind \
+                 hands out access tokens that have ended; have both set by NTP"
+                    .to_owned(),
+            );
         }
         let replicas = says("connected_slaves").parse().unwrap_or(0);
         match self.copies.as_ref().map_or(0, |copies| copies.wanted()) {

@@ -53,8 +53,9 @@ pub struct AccessToken {
     pub new_refresh_token: Option<SecretString>,
     /// When both came.
     pub fetched_at: UnixTime,
-    /// When they came to this process, by [`Clock::uptime`].
+    /// When they came to this process, by [`Clock::uptime`], and how old they were then.
     came: Duration,
+    age: Duration,
     /// How long it lives from `fetched_at` on.
     life: Duration,
     /// How often it was asked for in the last part of its time.
@@ -67,14 +68,21 @@ impl AccessToken {
         let life = lifetime(&tokens);
         let token = tokens.access_token;
         let new_refresh_token = tokens.refresh_token;
-        let (fetched_at, came) = (clock.now(), clock.uptime());
-        Self { token, new_refresh_token, fetched_at, came, life, asked_late: AtomicU32::new(0) }
+        let (fetched_at, came, age) = (clock.now(), clock.uptime(), Duration::ZERO);
+        Self { token, new_refresh_token, fetched_at, came, age, life, asked_late: AtomicU32::new(0) }
     }
 
-    /// What a provider gave some time ago, perhaps to another replica.
-    pub(super) fn from_record(token: SecretString, fetched_at: UnixTime, life: Duration, clock: &Clock) -> Self {
+    /// What a provider gave some time ago, perhaps to another replica: at `fetched_at` by the clock there, which is `age`
+    /// ago.
+    pub(super) fn from_record(
+        token: SecretString,
+        fetched_at: UnixTime,
+        age: Duration,
+        life: Duration,
+        clock: &Clock,
+    ) -> Self {
         let (new_refresh_token, came) = (None, clock.uptime());
-        Self { token, new_refresh_token, fetched_at, came, life, asked_late: AtomicU32::new(0) }
+        Self { token, new_refresh_token, fetched_at, came, age, life, asked_late: AtomicU32::new(0) }
     }
 
     /// What is left of its life, by the clock that says less.
@@ -84,7 +92,7 @@ impl AccessToken {
             return Duration::ZERO;
         }
         let by_wall = Duration::from_secs(u64::try_from(by_wall).unwrap_or_default());
-        self.life.saturating_sub(by_wall.max(at.uptime.saturating_sub(self.came)))
+        self.life.saturating_sub(by_wall.max(self.age.saturating_add(at.uptime.saturating_sub(self.came))))
     }
 
     /// Seconds it has left; never more than it really has.
@@ -257,6 +265,12 @@ mod tests {
         Arc::new(AccessToken::new(tokens, clock))
     }
 
+    /// One from the store, of an hour.
+    fn stored(fetched_at: UnixTime, age: u64, clock: &Clock) -> AccessToken {
+        let (age, life) = (Duration::from_secs(age), Duration::from_secs(3600));
+        AccessToken::from_record("12345".to_owned().into(), fetched_at, age, life, clock)
+    }
+
     #[test]
     fn a_token_is_reused_until_two_minutes_before_its_end_or_for_half_its_life() {
         let (cache, clock) = cache();
@@ -296,8 +310,7 @@ mod tests {
         for (what, both, wall, is_fresh, left) in cases {
             let clock = Clock::system();
             let fetched = access("t", 3600, &clock);
-            let stored =
-                AccessToken::from_record("t".to_owned().into(), clock.now(), Duration::from_secs(3600), &clock);
+            let stored = stored(clock.now(), 0, &clock);
             clock.advance(Duration::from_secs(both));
             clock.step(wall);
             for access in [&*fetched, &stored] {
@@ -308,13 +321,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_token_from_the_store_keeps_the_age_that_it_came_with_when_the_clock_is_set_back() {
+        let clock = Clock::system();
+        let access = stored(clock.now() - 1800, 1800, &clock);
+        clock.step(-1500);
+        clock.advance(Duration::from_secs(600));
+        assert!((1190..=1200).contains(&access.seconds_left(&clock)), "{}", access.seconds_left(&clock));
+        assert!(!stored(0, u64::MAX, &clock).is_fresh(clock.moment()));
+    }
+
     /// When a token came by a clock that may have been another replica's, against now; and what is left of its hour.
     #[test]
     fn a_token_from_the_store_is_as_old_as_it_says_and_none_comes_from_the_future() {
         for (ago, left) in [(0, 3600), (1000, 2600), (3600, 0), (90_000, 0), (i64::MAX, 0), (-30, 3600), (-90, 0)] {
             let clock = Clock::system();
             let fetched_at = clock.now().saturating_sub(ago);
-            let access = AccessToken::from_record("t".to_owned().into(), fetched_at, Duration::from_secs(3600), &clock);
+            let access = stored(fetched_at, 0, &clock);
             let seconds = access.seconds_left(&clock);
             assert!(seconds <= left && seconds + 3 >= left, "{ago} s ago: {seconds} instead of {left}");
             assert_eq!(access.is_fresh(clock.moment()), left > 120, "{ago} s ago");
@@ -325,7 +348,7 @@ mod tests {
     fn what_an_entry_takes_grows_with_both_of_its_tokens() {
         let access = |new_refresh_token: Option<&str>| AccessToken {
             new_refresh_token: new_refresh_token.map(|token| token.to_owned().into()),
-            ..AccessToken::from_record("12345".to_owned().into(), 0, Duration::ZERO, &Clock::system())
+            ..stored(0, 0, &Clock::system())
         };
         assert_eq!(weight(&access(None)) as usize, ENTRY + 5);
         assert_eq!(weight(&access(Some("1234567"))) as usize, ENTRY + 5 + 7);

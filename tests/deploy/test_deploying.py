@@ -271,6 +271,11 @@ def test_the_unit_is_rated_as_the_page_says(tmp_path, drop_ins, tenths):
     assert drop_ins or f"rates that at {rate} of 10" in page
 
 
+def test_the_unit_lets_the_service_see_which_start_of_the_machine_it_is():
+    assert '"/proc/sys/' in (ROOT / "src" / "tokens" / "rotation" / "stamp.rs").read_text()
+    assert not re.search(r"^(ProcSubset=pid|InaccessiblePaths=)", UNIT.read_text(), re.MULTILINE)
+
+
 @has_systemd_analyze
 def test_systemd_knows_every_line_of_the_unit_and_of_the_files_beside_it(tmp_path):
     units = units_with(tmp_path, "credentials.conf", "tls.conf")

@@ -1,4 +1,4 @@
-//! A Redis whose primary is killed again and again while logins with single-use tokens are refreshed: none is lost, and
+//! A Redis whose primary is killed or goes silent, again and again, while logins with single-use tokens are refreshed: none is lost, and
 //! whoever waits gets the right access token.
 
 use crate::admin::ADMIN;
@@ -53,7 +53,7 @@ async fn no_login_is_lost(mut fleet: Fleet) {
         let load = refresh_all(&logins, [&one, &two], round);
         let kill = async {
             until(GAP, async || calls() > before + round % (2 * LOGINS)).await;
-            fleet.kill_a_primary(round);
+            fleet.lose_a_primary(round);
             emulators.iter().for_each(Emulator::release);
             Instant::now()
         };

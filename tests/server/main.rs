@@ -23,6 +23,7 @@ mod emulator;
 mod export;
 mod ending;
 mod failover;
+mod faulty_years;
 mod fetch_metadata;
 mod http;
 mod http_rules;

@@ -2,6 +2,7 @@
 //! They end with the test.
 
 use crate::spawn::until;
+use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -27,6 +28,18 @@ impl Node {
 
     fn start_again(&mut self) {
         self.child = run(self.folder.path().into(), self.port, &self.settings);
+    }
+
+    /// Ends it, or makes it silent: then its connections stay, and nothing comes back.
+    fn fail(&mut self, silently: bool) {
+        match silently {
+            true => self.signal(Signal::STOP),
+            false => self.kill(),
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     fn kill(&mut self) {
@@ -133,30 +146,33 @@ impl Fleet {
         }
     }
 
-    /// Kills a primary; of a cluster another one each time.
-    pub(crate) fn kill_a_primary(&mut self, number: usize) {
+    /// Takes a primary away, of a cluster another one each time: one time it is killed, the next time it goes silent.
+    pub(crate) fn lose_a_primary(&mut self, number: usize) {
+        let silently = number % 2 == 1;
         match self {
             Self::Sentinels { nodes, sentinels } => {
                 let told = cli(sentinels[0].port, &["SENTINEL", "get-master-addr-by-name", "main"]);
                 let port: u16 = told.lines().nth(1).unwrap().parse().unwrap();
-                nodes.iter_mut().find(|node| node.port == port).unwrap().kill();
+                nodes.iter_mut().find(|node| node.port == port).unwrap().fail(silently);
             }
             Self::Cluster(nodes) => {
                 let primaries: Vec<_> =
                     nodes.iter().map(|node| cli(node.port, &["ROLE"]).starts_with("master")).collect();
                 let mut primaries = nodes.iter_mut().zip(primaries).filter(|(_, is)| *is);
-                primaries.nth(number % 3).unwrap().0.kill();
+                primaries.nth(number % 3).unwrap().0.fail(silently);
             }
         }
     }
 
-    /// Starts what was killed, and waits until all of them are as they should be.
+    /// Starts what was killed, lets continue what went silent, and waits until all of them are as they should be.
     pub(crate) async fn heal(&mut self) {
         let (Self::Sentinels { nodes, .. } | Self::Cluster(nodes)) = self;
         for node in nodes {
             if node.child.try_wait().unwrap().is_some() {
                 node.start_again();
                 answers(node.port).await;
+            } else {
+                node.signal(Signal::CONT);
             }
         }
         self.whole().await;

@@ -6,6 +6,7 @@ use crate::redis_server::RedisServer;
 use crate::rotation::{log_in, records, spent};
 use crate::spawn::{Answer, PUBLIC_URL, TestApp, spawn_at, until};
 use authseal::clock::Clock;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -113,6 +114,29 @@ async fn killed_after_keeping(emulator: &Emulator, app: &TestApp, authid: &str, 
     let token = server.refresh(authid).await.access_token();
     assert!(emulator.use_access_token(&token));
     assert_eq!(spent(emulator).len(), 1, "nothing is spent twice");
+}
+
+#[tokio::test]
+async fn a_command_that_is_told_to_end_keeps_what_the_provider_gives() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let (emulator, app, authid) = logged_in(Profile::jottacloud(), "dir:state").await;
+        emulator.hold();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_authseal"));
+        command.args(["authid", "inspect", "--test"]).current_dir(app.dir.path()).env_clear();
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(authid.as_bytes()).unwrap();
+        until(SOON, async || spent(&emulator).len() == 1).await;
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let waits = told.any(|line| line.contains("it is waited for"));
+        emulator.release();
+        let ended = child.wait().unwrap();
+        assert!(waits && ended.code() == Some(1), "{signal:?}: {ended}");
+        let token = Process::start(app.dir.path()).refresh(&authid).await.access_token();
+        assert!(emulator.use_access_token(&token), "{signal:?}");
+        assert_eq!(spent(&emulator).len(), 1, "{signal:?}");
+    }
 }
 
 /// How many times a refresh token has changed, from the head of its record.

@@ -3,6 +3,7 @@
 
 use crate::browser::{From, Person};
 use crate::emulator::{Emulator, Fault, Profile};
+use crate::redis_server::RedisServer;
 use crate::spawn::{Answer, OLD, PRIMARY, STAGED, TestApp, spawn_at, spawn_beside, until};
 use authseal::clock::Clock;
 use authseal::store::{Store, StorePlace};
@@ -66,10 +67,12 @@ pub(crate) fn spent(emulator: &Emulator) -> Vec<String> {
     refreshes.map(|call| token(&call.params)).collect()
 }
 
+/// The files of records, without those that are still being written.
 pub(crate) fn records(app: &TestApp) -> Vec<PathBuf> {
     let shelf = app.dir.path().join("state/records");
     let folders = fs::read_dir(shelf).unwrap().map(|folder| folder.unwrap().path());
-    folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path()).collect()
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
+    files.filter(|file| !file.file_name().unwrap().to_string_lossy().starts_with("aside-")).collect()
 }
 
 pub(crate) fn full() -> bool {
@@ -503,6 +506,39 @@ async fn a_login_or_refresh_while_the_clock_is_wrong_hands_out_no_old_token_and_
             assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()), "{wrong}");
         }
         assert_eq!(spent(&emulator).len(), 3, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_no_access_token_younger() {
+    let redis = RedisServer::start(&[]);
+    for store in ["dir:state".to_owned(), format!("redis://{}/0", redis.address())] {
+        for who in [Profile::box_com(), Profile::jottacloud(), Profile::microsoft()] {
+            let emulator = Emulator::start(who);
+            let tables = format!("{}[state]\nstore = \"{store}\"\n", emulator.provider_toml());
+            let app = spawn_at(&tables, Clock::system());
+            let pass = |seconds| {
+                let time = Duration::from_secs(seconds);
+                emulator.clock.advance(time);
+                app.clock.advance(time);
+            };
+            let authid = log_in(&emulator, &app).await;
+            for back in [3000, 40, 3300] {
+                pass(3400);
+                let before = spawn_beside(&app);
+                before.refresh(&authid).await.access_token();
+                app.clock.step(-back);
+                // Fetched or read before the clock was set, and read after it.
+                let all = [&app, &before, &spawn_beside(&app)];
+                for _ in 0..2 {
+                    pass(300);
+                    for server in all {
+                        let token = server.refresh(&authid).await.access_token();
+                        assert!(emulator.use_access_token(&token), "{} {store} {back}", who.service);
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -379,6 +379,27 @@ async fn no_clock_that_is_far_ahead_removes_a_record_or_hides_it() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_replaced_while_the_clock_is_behind_keeps_its_end() {
+    for behind in [200 * 24 * 3600, 20 * 365 * 24 * 3600] {
+        let swept = Swept::new();
+        swept.records(&[100; 5]).await;
+        swept.clock.step(-behind);
+        let first = name(0);
+        let swap = swept.store.swap(Shelf::Records, &first, Some(b"record"), Some(b"marked"), 100 * DAY);
+        assert!(swap.await.unwrap());
+        swept.store.put(Shelf::Records, &name(1), b"again", 100 * DAY).await.unwrap();
+        swept.clock.step(behind);
+        swept.hours(GRACE_HOURS + 2);
+        assert_eq!(swept.files("records"), 5, "{behind}");
+        // And none is kept for ever.
+        swept.clock.advance(100 * DAY);
+        swept.records(&[0, 0, 100, 100, 100]).await;
+        swept.hours(GRACE_HOURS + 2);
+        assert_eq!(swept.files("records"), 3, "{behind}");
+    }
+}
+
+#[tokio::test]
 async fn a_clock_that_jumps_makes_the_sweeps_begin_again() {
     let swept = Swept::new();
     swept.records(&[1, 30, 400, 400, 400, 400]).await;

@@ -63,6 +63,12 @@ async fn how_redis_is_set_up_is_judged() {
     let advice = Store::open(&at(server.address(), "", 0), Clock::system()).unwrap().advice().await.unwrap();
     assert_eq!(advice.len(), 2, "{advice:?}");
     assert!(advice[0].contains("appendonly yes") && advice[1].contains("noeviction"), "{advice:?}");
+    for (apart, told) in [(-90, true), (90, true), (-30, false), (30, false)] {
+        let clock = Clock::system();
+        clock.step(apart);
+        let advice = Store::open(&at(server.address(), "", 0), clock).unwrap().advice().await.unwrap();
+        assert_eq!(advice.iter().any(|advice| advice.contains("set by NTP")), told, "{apart}: {advice:?}");
+    }
 }
 
 #[tokio::test]

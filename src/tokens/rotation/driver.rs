@@ -3,6 +3,7 @@
 use super::pending_writes::{Pending, PendingWrites};
 use super::record::{self, Record};
 use super::records::{Found, Records, Unread};
+use super::stamp::Stamp;
 use super::state_machine::{Command, Event, Exchange, Now, Outcome, ProviderOutcome, RENEW, Wanted};
 use super::under_way::UnderWay;
 use super::{Ask, RotationPolicy};
@@ -136,7 +137,7 @@ impl Run<'_, '_> {
             time = LONGEST_CALL;
         }
         let token = before.as_ref().map_or(&self.login.refresh_token, |record| &record.token).clone();
-        let begun = self.records.clock.uptime();
+        let begun = self.records.stamp();
         let answer = {
             let _under_way = self.policy.single_use.then(|| self.under_way.begin(self.login.id));
             let (call, renews) = ((self.ask)(token, time), before.as_ref().is_some_and(|b| b.asked_at.is_some()));
@@ -162,11 +163,9 @@ impl Run<'_, '_> {
     }
 
     /// What the provider gave when it was asked at `begun`: it may have done so long before its answer was here.
-    fn answer(&self, before: Option<Record>, tokens: TokenResponse, begun: Duration) -> Record {
-        let Records { clock, boot, .. } = self.records;
-        let took = clock.uptime().saturating_sub(begun).as_secs();
-        let asked_at = clock.now().saturating_sub_unsigned(took);
-        let mut answer = Record::new(before.as_ref(), &self.login.refresh_token, tokens, asked_at, *boot);
+    fn answer(&self, before: Option<Record>, tokens: TokenResponse, begun: Stamp) -> Record {
+        let asked = self.records.stamp().back_to(begun);
+        let mut answer = Record::new(before.as_ref(), &self.login.refresh_token, tokens, asked);
         // The login's own token was generation 0, also where it was never written down.
         answer.generation = answer.generation.max(1);
         answer

@@ -6,11 +6,11 @@
 //! it is done with; `pending_writes` keeps what the store did not take.
 
 mod adopt;
-mod boot;
 mod driver;
 mod pending_writes;
 mod record;
 mod records;
+mod stamp;
 mod state_machine;
 #[cfg(test)]
 mod tests;
@@ -102,9 +102,7 @@ impl Rotation {
         tokens: TokenResponse,
         policy: RotationPolicy,
     ) -> Result<(), StoreError> {
-        let now = self.records.clock.now();
-        let boot = self.records.boot;
-        let record = Record::new(None, &login.refresh_token, tokens, now, boot);
+        let record = Record::new(None, &login.refresh_token, tokens, self.records.stamp());
         self.records.begin(login, &record, policy.record_life()).await
     }
 
@@ -113,7 +111,7 @@ impl Rotation {
         // What waits to be written down is remembered too; the store is set right with it if it can be.
         let _ = self.pending_writes.write(&record::name(login)).await;
         let record = self.records.read(login, policy.record_life()).await.ok()?.record?;
-        Some(login.renewed(record.token, record.fetched_at))
+        Some(login.renewed(record.token, record.fetched.wall))
     }
 
     /// Forgets a login that was ended at its provider.
@@ -174,9 +172,8 @@ impl Rotation {
             (run, end) = self.go(login, policy, deadline, ask, wanted).await?;
         }
         self.meter.rotation(end.label());
-        let access = |record: Option<Record>| {
-            record.map(|record| record.access(&self.records.clock)).ok_or(ExchangeError::Internal)
-        };
+        let access =
+            |record: Option<Record>| record.map(|record| self.records.access(&record)).ok_or(ExchangeError::Internal);
         match (end, run.failure) {
             (Outcome::Recorded, _) => access(run.seen.record),
             (Outcome::Answered | Outcome::Unwritten, _) => access(run.answer),

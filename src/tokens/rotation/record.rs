@@ -6,7 +6,7 @@
 //! id, epoch and generation are associated data, so no record passes for that of another login or time.
 
 use super::super::cache::{self, AccessToken};
-use super::state_machine::SKEW;
+use super::stamp::Stamp;
 use crate::authid::{Grant, GrantId};
 use crate::clock::{Clock, UnixTime};
 use crate::provider::TokenResponse;
@@ -31,15 +31,15 @@ pub(super) struct Record {
     pub(super) generation: u64,
     /// The mark: when somebody last said that the provider is being asked with this token.
     pub(super) asked_at: Option<UnixTime>,
+    /// Which write it was opened from: a part of its nonce; 0 until then.
+    pub(super) write: u64,
     /// Whether an exchange with this token broke off before, so that the token may be spent.
     pub(super) broke_off: bool,
     /// The refresh token.
     pub(super) token: SecretString,
     access: SecretString,
     /// When the provider was asked for both.
-    pub(super) fetched_at: UnixTime,
-    /// Which start of the machine that was in, where the store is this machine's.
-    boot: Option<u64>,
+    pub(super) fetched: Stamp,
     /// Seconds that the access token lives.
     life: u64,
     /// The newest epoch that it was sealed under; it is never sealed under an older one.
@@ -61,6 +61,8 @@ struct Content<'a> {
     broke_off: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     boot: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    up: Option<u64>,
 }
 
 /// Why a record did not open.
@@ -73,26 +75,19 @@ pub(super) enum Unopened {
 }
 
 impl Record {
-    /// The first record of a login, or the one after `before`: with what the provider gave when it was asked at
-    /// `fetched_at`.
-    pub(super) fn new(
-        before: Option<&Self>,
-        own_token: &SecretString,
-        tokens: TokenResponse,
-        fetched_at: UnixTime,
-        boot: Option<u64>,
-    ) -> Self {
+    /// The first record of a login, or the one after `before`: with what the provider gave when it was asked.
+    pub(super) fn new(before: Option<&Self>, own_token: &SecretString, tokens: TokenResponse, fetched: Stamp) -> Self {
         let old_token = || before.map_or(own_token, |before| &before.token).clone();
         Self {
             generation: before.map_or(0, |before| before.generation.saturating_add(1)),
             asked_at: None,
+            write: 0,
             broke_off: false,
             life: cache::lifetime(&tokens).as_secs(),
             // Where no new one comes, the old one stays good (RFC 6749 section 6).
             token: tokens.refresh_token.unwrap_or_else(old_token),
             access: tokens.access_token,
-            fetched_at,
-            boot,
+            fetched,
             sealed_under: before.and_then(|before| before.sealed_under),
         }
     }
@@ -100,8 +95,9 @@ impl Record {
     /// One of a login that was never used here: with its own token, and no access token.
     pub(super) fn unused(login: &Grant) -> Self {
         let (token, access) = (login.refresh_token.clone(), SecretString::default());
-        let (asked_at, broke_off, boot, sealed_under) = (None, false, None, None);
-        Self { generation: 0, asked_at, broke_off, token, access, fetched_at: 0, boot, life: 0, sealed_under }
+        let (asked_at, broke_off, sealed_under) = (None, false, None);
+        let fetched = Stamp { wall: 0, start: None };
+        Self { generation: 0, asked_at, write: 0, broke_off, token, access, fetched, life: 0, sealed_under }
     }
 
     /// The same with a mark, or without.
@@ -109,17 +105,15 @@ impl Record {
         Self { asked_at, ..self.clone() }
     }
 
-    /// Whether the access token can be handed out at `now` in a machine that was started as `boot`. One from the
-    /// future, or from before a restart after which the clock may have been behind, may be older than it looks.
-    pub(super) fn is_fresh(&self, now: UnixTime, boot: Option<u64>) -> bool {
-        let reusable = cache::reusable(Duration::from_secs(self.life)).as_secs();
-        let end = self.fetched_at.saturating_add_unsigned(reusable);
-        self.boot == boot && (self.fetched_at.saturating_sub(SKEW)..end).contains(&now)
+    /// Whether the access token can be handed out at that age.
+    pub(super) fn is_fresh(&self, age: Duration) -> bool {
+        age < cache::reusable(Duration::from_secs(self.life))
     }
 
-    /// The access token in it, to be handed out.
-    pub(super) fn access(&self, clock: &Clock) -> AccessToken {
-        AccessToken::from_record(self.access.clone(), self.fetched_at, Duration::from_secs(self.life), clock)
+    /// The access token in it, which is so old now.
+    pub(super) fn access(&self, age: Duration, clock: &Clock) -> AccessToken {
+        let life = Duration::from_secs(self.life);
+        AccessToken::from_record(self.access.clone(), self.fetched.wall, age, life, clock)
     }
 
     /// Seals it for a login: under the keyring's primary, or under the newer epoch that it was under before.
@@ -129,11 +123,12 @@ impl Record {
         let content = Content {
             token: self.token.expose_secret().into(),
             access: self.access.expose_secret().into(),
-            fetched: self.fetched_at,
+            fetched: self.fetched.wall,
             life: self.life,
             asked: self.asked_at,
             broke_off: self.broke_off,
-            boot: self.boot,
+            boot: self.fetched.start.map(|(start, _)| start),
+            up: self.fetched.start.map(|(_, seconds)| seconds),
         };
         // Strings and numbers always serialise.
         let plaintext = Zeroizing::new(serde_json::to_vec(&content).unwrap_or_default());
@@ -157,11 +152,11 @@ impl Record {
         Ok(Self {
             generation,
             asked_at: content.asked,
+            write: sealed.first_chunk().copied().map_or(0, u64::from_be_bytes),
             broke_off: content.broke_off,
             token: content.token.into_owned().into(),
             access: content.access.into_owned().into(),
-            fetched_at: content.fetched,
-            boot: content.boot,
+            fetched: Stamp { wall: content.fetched, start: content.boot.zip(content.up) },
             life: content.life,
             sealed_under: Some(epoch),
         })
@@ -201,8 +196,10 @@ mod tests {
     use super::*;
     use crate::seal::Keyring;
 
+    const FETCHED: Stamp = Stamp { wall: 1_795_428_000, start: Some((7, 500)) };
+
     fn record(token: &str) -> Record {
-        Record::new(None, &"first".into(), tokens(token), 1_795_428_000, None)
+        Record::new(None, &"first".into(), tokens(token), FETCHED)
     }
 
     #[test]
@@ -213,8 +210,10 @@ mod tests {
         let blob = record("secret-token").seal(&login, &keyring).unwrap();
         let opened = Record::open(&blob, &login, &keyring).unwrap();
         assert_eq!(opened.token.expose_secret(), "secret-token");
-        assert_eq!((opened.generation, opened.asked_at), (0, None));
+        assert_eq!((opened.generation, opened.asked_at, opened.fetched), (0, None, FETCHED));
         assert!(!String::from_utf8_lossy(&blob).contains("token"));
+        let again = Record::open(&opened.seal(&login, &keyring).unwrap(), &login, &keyring).unwrap();
+        assert_ne!(again.write, opened.write, "the same, written once more");
         let other_secret = Grant { record_secret: other.record_secret.clone(), ..login.clone() };
         let other_grant = Grant { id: other.id, ..login.clone() };
         for wrong in [&other, &other_secret, &other_grant] {
@@ -240,7 +239,7 @@ mod tests {
         let first = record("t").seal(&login, &old).unwrap();
         assert_eq!(epoch(&first), 1);
         let opened = Record::open(&first, &login, &old).unwrap();
-        let next = Record::new(Some(&opened), &"x".into(), tokens("u"), 0, None);
+        let next = Record::new(Some(&opened), &"x".into(), tokens("u"), FETCHED);
         assert_eq!(next.generation, 1);
         let second = next.seal(&login, &moved).unwrap();
         assert_eq!(epoch(&second), 2);
@@ -257,34 +256,24 @@ mod tests {
     }
 
     #[test]
-    fn a_token_from_the_future_or_from_before_a_restart_is_not_fresh() {
-        let life = 3600 - 120;
-        let now = 1_795_428_000;
-        let fetched = |at, boot| Record::new(None, &"own".into(), tokens("t"), at, boot);
-        for (age, fresh) in
-            [(0, true), (-SKEW, true), (-SKEW - 1, false), (-86_400, false), (life - 1, true), (life, false)]
-        {
-            assert_eq!(fetched(now - age, Some(1)).is_fresh(now, Some(1)), fresh, "{age}");
-        }
-        for (then, today) in [(Some(1), Some(2)), (None, Some(2))] {
-            assert!(!fetched(now, then).is_fresh(now, today));
-        }
-        assert!(fetched(UnixTime::MAX, None).is_fresh(UnixTime::MIN, None).eq(&false), "no arithmetic goes astray");
+    fn an_access_token_is_fresh_until_two_minutes_before_its_end() {
+        let fresh = |age| record("t").is_fresh(Duration::from_secs(age));
+        assert!(fresh(0) && fresh(3600 - 121) && !fresh(3600 - 120) && !fresh(u64::MAX));
     }
 
     #[test]
     fn what_a_later_version_adds_to_a_record_is_no_fault() {
         let content = r#"{"token":"t","access":"a","fetched":1,"life":2,"more":[3]}"#;
         let content: Content<'_> = serde_json::from_str(content).unwrap();
-        assert_eq!((content.token.as_ref(), content.boot, content.broke_off), ("t", None, false));
+        assert_eq!((content.token.as_ref(), content.boot, content.up, content.broke_off), ("t", None, None, false));
     }
 
     #[test]
     fn without_a_new_refresh_token_the_old_one_stays() {
         let none = TokenResponse { refresh_token: None, ..tokens("x") };
         let first = record("first");
-        assert_eq!(Record::new(Some(&first), &"own".into(), none, 0, None).token.expose_secret(), "first");
+        assert_eq!(Record::new(Some(&first), &"own".into(), none, FETCHED).token.expose_secret(), "first");
         let none = TokenResponse { refresh_token: None, ..tokens("x") };
-        assert_eq!(Record::new(None, &"own".into(), none, 0, None).token.expose_secret(), "own");
+        assert_eq!(Record::new(None, &"own".into(), none, FETCHED).token.expose_secret(), "own");
     }
 }

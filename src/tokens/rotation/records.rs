@@ -2,8 +2,9 @@
 //! sealed as it was. A store that is behind what is remembered (a failover, a copy put back) is set right before
 //! anything is done with what it says. Memory holds nothing here that opens without the AuthID.
 
-use super::boot;
+use super::super::cache::AccessToken;
 use super::record::{self, Record, Unopened};
+use super::stamp::{self, Stamp};
 use super::state_machine::RecordHeader;
 use crate::authid::Grant;
 use crate::clock::{Clock, Moment};
@@ -26,8 +27,10 @@ pub(super) struct Records {
     pub(super) store: Arc<Store>,
     pub(super) keyring: Arc<LiveKeyring>,
     pub(super) clock: Clock,
-    /// Which start of the machine this is; `None` where the store is not this machine's alone.
-    pub(super) boot: Option<u64>,
+    /// Which start of the machine this is.
+    pub(super) start: u64,
+    /// Whether the store is this machine's alone.
+    alone: bool,
     newest: Lru<Name, Newest>,
 }
 
@@ -63,9 +66,9 @@ impl From<StoreError> for Unread {
 
 impl Records {
     pub(super) fn new(store: Arc<Store>, keyring: Arc<LiveKeyring>, clock: Clock) -> Self {
-        let boot = if store.is_shared() { None } else { boot::id() };
         let newest = Lru::new(MAX_BYTES, Duration::MAX, &clock);
-        Self { store, keyring, clock, boot, newest }
+        let alone = !store.is_shared();
+        Self { store, keyring, clock, start: stamp::start(), alone, newest }
     }
 
     /// Puts the first record of a login in its place.
@@ -154,8 +157,22 @@ impl Records {
 
     /// What the steps need to know of a record.
     pub(super) fn view(&self, record: &Record) -> RecordHeader {
-        let fresh = record.is_fresh(self.clock.now(), self.boot);
-        RecordHeader { generation: record.generation, asked_at: record.asked_at, fresh }
+        let fresh = self.age(record).is_some_and(|age| record.is_fresh(age));
+        RecordHeader { generation: record.generation, asked_at: record.asked_at, write: record.write, fresh }
+    }
+
+    /// The access token in a record, to be handed out.
+    pub(super) fn access(&self, record: &Record) -> AccessToken {
+        record.access(self.age(record).unwrap_or(Duration::MAX), &self.clock)
+    }
+
+    fn age(&self, record: &Record) -> Option<Duration> {
+        self.stamp().since(record.fetched, self.alone)
+    }
+
+    /// Now.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp::now(self.start, &self.clock)
     }
 
     pub(super) fn seal(&self, login: &Grant, record: &Record) -> Result<Vec<u8>, StoreError> {

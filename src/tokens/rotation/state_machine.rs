@@ -27,6 +27,9 @@ pub(super) struct RecordHeader {
     pub(super) generation: u64,
     /// The mark: when somebody last said that the provider is being asked with this token.
     pub(super) asked_at: Option<UnixTime>,
+    /// Which write brought it. No two are alike, while marks can be: of a holder whose clock was set back, and of two
+    /// holders.
+    pub(super) write: u64,
     /// Whether the access token in the record can be handed out.
     pub(super) fresh: bool,
 }
@@ -148,8 +151,8 @@ pub(super) struct Exchange {
     /// login's own token is of use where there is no record.
     single_use: bool,
     wanted: Wanted,
-    /// The mark that is waited for, and since when, by the uptime.
-    watched: Option<(UnixTime, Duration)>,
+    /// The write of the mark that is waited for, and since when, by the uptime.
+    watched: Option<(u64, Duration)>,
     stage: Stage,
 }
 
@@ -255,8 +258,8 @@ impl Exchange {
     /// Whether the record has a mark that may be somebody's who is at work, or was until lately.
     fn is_held(&mut self, view: RecordHeader, now: Now) -> bool {
         let Some(mark) = view.asked_at else { return false };
-        if self.watched.is_none_or(|(watched, _)| watched != mark) {
-            self.watched = Some((mark, now.uptime));
+        if self.watched.is_none_or(|(watched, _)| watched != view.write) {
+            self.watched = Some((view.write, now.uptime));
         }
         // A mark from further ahead was made by a clock that is wrong: only how long it stays the same counts.
         let left = mark.saturating_add(HOLD_OFF).saturating_sub(now.wall);
@@ -283,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_token_that_works_more_than_once_is_never_marked_and_after_a_refusal_a_newer_one_is_looked_for() {
-        let at = |generation, fresh| Some(RecordHeader { generation, asked_at: None, fresh });
+        let at = |generation, fresh| Some(RecordHeader { generation, asked_at: None, write: 0, fresh });
         let now = Now { wall: 1_795_428_000, uptime: Duration::ZERO };
         for (found, next) in [
             (at(2, true), Command::Finish(Outcome::Recorded)),
@@ -301,7 +304,7 @@ mod tests {
 
     #[test]
     fn an_answer_gives_way_to_a_later_record_alone() {
-        let at = |generation| Some(RecordHeader { generation, asked_at: Some(1_795_428_000), fresh: false });
+        let at = |generation| Some(RecordHeader { generation, asked_at: Some(1_795_428_000), write: 0, fresh: false });
         let now = Now { wall: 1_795_428_000, uptime: Duration::ZERO };
         for (found, next) in [
             (at(8), Command::Finish(Outcome::Answered)),

@@ -6,6 +6,7 @@ use super::refusal::Refusal;
 use authseal::clock::{Clock, UnixTime};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Part of every secret that an emulator makes. Where it turns up in a log, something leaked.
 pub(crate) const CANARY: &str = "CANARY";
@@ -59,9 +60,17 @@ struct Refresh {
 struct Access {
     text: String,
     expires_in: Option<u64>,
+    /// By a clock that nobody sets.
+    issued: Duration,
     /// The refresh token that brought it.
     parent: Option<usize>,
     dead: bool,
+}
+
+impl Access {
+    fn lives(&self, now: Duration) -> bool {
+        !self.dead && self.expires_in.is_none_or(|seconds| now < self.issued + Duration::from_secs(seconds))
+    }
 }
 
 /// All that one provider remembers.
@@ -211,8 +220,9 @@ impl Ledger {
     /// A call to the provider's API: whether it lets this access token in.
     pub(crate) fn use_access(&mut self, text: &str) -> bool {
         let soft = self.who.renewal == Renewal::SoftSingleUse;
+        let now = self.clock.uptime();
         for login in self.logins.iter_mut().filter(|login| login.dead.is_none()) {
-            let Some(index) = login.access.iter().position(|access| access.text == text && !access.dead) else {
+            let Some(index) = login.access.iter().position(|access| access.text == text && access.lives(now)) else {
                 continue;
             };
             if soft && let Some(parent) = login.access[index].parent {
@@ -265,7 +275,7 @@ impl Ledger {
 
     fn new_access(&self, parent: Option<usize>) -> Access {
         let text = secret(self.who.prefixes[1], "access");
-        Access { text, expires_in: self.access_life, parent, dead: false }
+        Access { text, expires_in: self.access_life, issued: self.clock.uptime(), parent, dead: false }
     }
 
     fn new_refresh(&self) -> Refresh {

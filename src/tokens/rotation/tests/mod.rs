@@ -4,6 +4,7 @@ mod crash;
 mod model;
 
 use super::pending_writes::Pending;
+use super::stamp::Stamp;
 use super::*;
 use crate::authid::ServiceId;
 pub(super) use crate::seal::testing::keyring_text;
@@ -452,7 +453,7 @@ async fn a_token_from_before_a_restart_of_the_machine_is_asked_for_again_and_its
     let replicas = Replicas::new();
     replicas.begin(STRICT).await;
     let mut records = Records::new(replicas.store.clone(), replicas.keyring.clone(), replicas.clock.clone());
-    records.boot = Some(1);
+    records.start = 1;
     let rotation = Rotation { records: Arc::new(records), ..replicas.replica() };
     assert_eq!(replicas.exchange_on(&rotation, STRICT, |a| a).await.unwrap(), "access-of-token-1");
     assert_eq!(replicas.exchange_on(&rotation, STRICT, |a| a).await.unwrap(), "access-of-token-1");
@@ -475,9 +476,8 @@ async fn after_a_refusal_a_newer_token_of_another_replica_is_adopted() {
         async move {
             assert_eq!(token.expose_secret(), "token-0");
             let old = replicas.record().await.unwrap();
-            let now = replicas.clock.now();
-            let boot = boot::id();
-            let new = Record::new(Some(&old), &token, tokens("token-9"), now, boot);
+            let now = replicas.replica().records.stamp();
+            let new = Record::new(Some(&old), &token, tokens("token-9"), now);
             replicas.put_back(&new.seal(&replicas.login, &replicas.keyring.load()).unwrap()).await;
             Err(refused())
         }
@@ -621,7 +621,8 @@ async fn of_a_process_that_ends_in_a_call_the_log_names_the_login() {
 
 /// A record of a generation, sealed for the login.
 fn sealed(replicas: &Replicas, generation: u64, keyring: &Keyring) -> Vec<u8> {
-    let mut record = Record::new(None, &"own".into(), tokens(&format!("token-{generation}")), 0, None);
+    let fetched = Stamp { wall: 0, start: None };
+    let mut record = Record::new(None, &"own".into(), tokens(&format!("token-{generation}")), fetched);
     record.generation = generation;
     record.seal(&replicas.login, keyring).unwrap()
 }

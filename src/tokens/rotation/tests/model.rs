@@ -1,7 +1,7 @@
 //! Every order of events, checked: callers follow the product's own steps in a world of a store, a provider whose
 //! refresh tokens work once, and time. Callers may start late, stop or crash at any point; answers come late or
 //! are lost; renewals of a mark do not get through; the store fails, or forgets what it had acknowledged; clocks
-//! differ.
+//! differ, and are set meanwhile.
 
 use super::super::state_machine::{
     Command, Event, Exchange, HOLD_OFF, Now, Outcome, ProviderOutcome, QUIET, RENEW, RecordHeader, SKEW, Wanted,
@@ -26,7 +26,8 @@ struct Record {
 
 impl Record {
     fn new(number: u8) -> Self {
-        Self { view: RecordHeader { generation: number.into(), asked_at: None, fresh: number > 0 }, token: number }
+        let view = RecordHeader { generation: number.into(), asked_at: None, write: 0, fresh: number > 0 };
+        Self { view, token: number }
     }
 }
 
@@ -40,6 +41,10 @@ struct Caller {
     /// The newest record that this caller's replica ever saw.
     remembered: Option<Record>,
     since: Option<UnixTime>,
+    /// When it last gave a sign of life, really.
+    sign: Option<UnixTime>,
+    /// How far its clock is ahead.
+    ahead: UnixTime,
     /// Its machine sleeps: it does nothing, and renews no mark.
     asleep: bool,
 }
@@ -90,14 +95,18 @@ enum Action {
     LoseAnswer(usize),
     FallAsleep(usize),
     Wake(usize),
+    /// Its clock is set.
+    Set(usize),
     /// The store forgets the last thing it was told, as after a failover to a replica that lagged.
     Forget,
     Tick,
 }
 
 struct Protocol {
-    /// For each caller, how far its clock is ahead.
+    /// For each caller, how far its clock is ahead at first.
     clocks: Vec<UnixTime>,
+    /// By how much a clock is set; 0: none is.
+    set: UnixTime,
     faults: u8,
     /// When time ends.
     last: UnixTime,
@@ -107,32 +116,28 @@ struct Protocol {
 }
 
 impl Caller {
-    fn new() -> Self {
+    fn new(ahead: UnixTime) -> Self {
         let (exchange, command) = Exchange::begin(true, Wanted::Any);
         let phase = Phase::At(command);
-        Self { exchange, phase, seen: None, answer: None, remembered: None, since: None, asleep: false }
+        let (seen, answer, remembered, since, sign) = (None, None, None, None, None);
+        Self { exchange, phase, seen, answer, remembered, since, sign, ahead, asleep: false }
     }
 }
 
 impl Protocol {
     fn new(clocks: &[UnixTime], faults: u8, last: UnixTime) -> Self {
-        Self { clocks: clocks.to_vec(), faults, last, record: Some(Record::new(0)), remembered: None }
-    }
-
-    fn now(&self, world: &World, who: usize) -> Now {
-        let uptime = Duration::from_secs(world.now.unsigned_abs());
-        Now { wall: world.now + self.clocks[who], uptime }
+        Self { clocks: clocks.to_vec(), set: 0, faults, last, record: Some(Record::new(0)), remembered: None }
     }
 
     /// How long after its last sign of life a caller may be taken for dead at the earliest.
     fn held(&self) -> UnixTime {
-        let wild = self.clocks.iter().any(|ahead| ahead.abs() > SKEW);
+        let wild = self.set != 0 || self.clocks.iter().any(|ahead| ahead.abs() > SKEW);
         if wild { QUIET.as_secs() as UnixTime } else { HOLD_OFF - SKEW }
     }
 
     /// The caller does what its command says, and takes its next step. `failing`: the store does not answer.
     fn step(&self, world: &mut World, who: usize, failing: bool) {
-        let now = self.now(world, who);
+        let now = world.now_of(who);
         let since = *world.callers[who].since.get_or_insert(world.now);
         let seen = world.callers[who].seen;
         let event = match world.callers[who].phase {
@@ -168,7 +173,7 @@ impl Protocol {
     }
 
     fn go_on(&self, world: &mut World, who: usize, event: Event) {
-        let now = self.now(world, who);
+        let now = world.now_of(who);
         let command = world.callers[who].exchange.next(event, now);
         match command {
             Command::Pause => world.callers[who].phase = Phase::Pausing(world.now + TICK),
@@ -187,7 +192,7 @@ impl Protocol {
             _ if lost => ProviderOutcome::Unknown,
             Some(Some(token)) => {
                 let generation = world.callers[who].seen.map_or(0, |record| record.view.generation) + 1;
-                let view = RecordHeader { generation, asked_at: None, fresh: true };
+                let view = RecordHeader { generation, asked_at: None, write: 0, fresh: true };
                 world.callers[who].answer = Some(Record { view, token });
                 ProviderOutcome::Answered
             }
@@ -206,24 +211,33 @@ impl Protocol {
             Phase::At(_) => caller.answer.is_some() && world.record != caller.answer,
             _ => false,
         };
-        in_hand && mark(caller.seen).is_some_and(|mark| world.now + self.clocks[who] - mark >= self.held())
+        in_hand && caller.sign.is_some_and(|sign| world.now - sign >= self.held())
     }
 }
 
 impl World {
+    fn now_of(&self, who: usize) -> Now {
+        let uptime = Duration::from_secs(self.now.unsigned_abs());
+        Now { wall: self.now + self.callers[who].ahead, uptime }
+    }
+
     /// All that is known of a caller at its end is how it ended.
     fn end(&mut self, who: usize, phase: Phase) {
-        self.callers[who] = Caller { phase, ..Caller::new() };
+        self.callers[who] = Caller { phase, ..Caller::new(0) };
     }
 
     /// Compare-and-set.
-    fn write(&mut self, who: usize, expected: Option<Record>, new: Option<Record>) -> bool {
+    fn write(&mut self, who: usize, expected: Option<Record>, mut new: Option<Record>) -> bool {
+        if let Some(marked) = new.as_mut().filter(|new| new.view.asked_at.is_some()) {
+            marked.view.write = self.now.unsigned_abs() * 4 + who as u64;
+        }
         let fits = self.record == expected;
         if fits && self.record != new {
             (self.before, self.record) = (self.record, new);
         }
         if fits {
             self.learn(who, new);
+            self.callers[who].sign = mark(new).map(|_| self.now);
         }
         fits
     }
@@ -254,7 +268,7 @@ impl Model for Protocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        let mut callers = vec![Caller::new(); self.clocks.len()];
+        let mut callers: Vec<_> = self.clocks.iter().map(|ahead| Caller::new(*ahead)).collect();
         callers[0].remembered = self.remembered;
         let newest = token(self.remembered).max(token(self.record));
         // Who does not remember what the store has forgotten cannot know better.
@@ -276,6 +290,10 @@ impl Model for Protocol {
                 continue;
             }
             let begun = caller.since.is_some();
+            let runs = !matches!(caller.phase, Phase::Done(_) | Phase::Crashed);
+            if faulty && self.set != 0 && begun && runs {
+                actions.push(Action::Set(who));
+            }
             match caller.phase {
                 Phase::At(command) => {
                     actions.push(Action::Step(who));
@@ -320,8 +338,8 @@ impl Model for Protocol {
     fn next_state(&self, before: &World, action: Action) -> Option<World> {
         let mut world = before.clone();
         let costs = |action| {
-            use Action::{Crash, FallAsleep, Forget, LoseAnswer, StoreFails};
-            matches!(action, Crash(_) | FallAsleep(_) | Forget | LoseAnswer(_) | StoreFails(_))
+            use Action::{Crash, FallAsleep, Forget, LoseAnswer, Set, StoreFails};
+            matches!(action, Crash(_) | FallAsleep(_) | Forget | LoseAnswer(_) | Set(_) | StoreFails(_))
         };
         if costs(action) {
             world.faults_left = world.faults_left.saturating_sub(1);
@@ -351,6 +369,7 @@ impl Model for Protocol {
             Action::LoseAnswer(who) => self.answer(&mut world, who, true),
             Action::FallAsleep(who) => world.callers[who].asleep = true,
             Action::Wake(who) => world.callers[who].asleep = false,
+            Action::Set(who) => world.callers[who].ahead += self.set,
             Action::Forget => {
                 world.lost |= token(world.before) < token(world.record) || mark(world.record).is_some();
                 world.record = world.before;
@@ -361,7 +380,7 @@ impl Model for Protocol {
                     let Caller { phase, seen, asleep, .. } = world.callers[who];
                     let behind = |there: Option<Record>| token(there) <= token(seen);
                     if matches!(phase, Phase::Calling { .. }) && !asleep && behind(world.record) {
-                        let renewed = with_mark(seen, Some(world.now + self.clocks[who]));
+                        let renewed = with_mark(seen, Some(world.now_of(who).wall));
                         world.write(who, world.record, renewed);
                     }
                     world.lost |= self.is_overdue(&world, who);
@@ -437,6 +456,14 @@ fn two_callers_whose_clocks_are_wrong_by_minutes() {
     let (faults, last) = if full() { (2, 50) } else { (1, 40) };
     check(Protocol::new(&[0, 300], faults, last), 1_000);
     check(Protocol::new(&[0, -300], faults, last), 1_000);
+}
+
+#[test]
+fn two_callers_whose_clocks_are_set_at_any_moment() {
+    let (faults, last) = if full() { (2, 50) } else { (1, 40) };
+    for set in [-3600, -HOLD_OFF, HOLD_OFF, 3600] {
+        check(Protocol { set, ..Protocol::new(&[0, 3], faults, last) }, 1_000);
+    }
 }
 
 #[test]
