@@ -193,6 +193,15 @@ mod tests {
             assert!(log.contains(told(name)), "{name}");
         }
         assert!(log.contains("How long the log is kept is up to whoever runs this server."));
+        // Whoever else has an address in the log: a room that begins to has to be told of.
+        let sources = [
+            (include_str!("exchange.rs"), "when one gives no access"),
+            (include_str!("client.rs"), "a wrong setting of a proxy is told once"),
+            (include_str!("../socket/opening.rs"), "a wrong setting of a proxy is told once"),
+        ];
+        for (code, told) in sources {
+            assert!(code.contains("peer") && log.contains(told), "{told}");
+        }
     }
 
     #[test]
