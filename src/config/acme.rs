@@ -4,7 +4,9 @@ use super::check::Checker;
 use super::listening::host_name;
 use super::raw;
 use crate::acme::AcmeSettings;
+use crate::files::trust;
 use instant_acme::LetsEncrypt;
+use std::fs;
 use std::path::Path;
 use url::{Host, Url};
 
@@ -52,7 +54,18 @@ impl Checker<'_> {
             }
             _ => {}
         }
-        Some(AcmeSettings { domains, contact, directory: directory.unwrap_or_default(), cache, ca_file, over_http })
+        let settings =
+            AcmeSettings { domains, contact, directory: directory.unwrap_or_default(), cache, ca_file, over_http };
+        let cache = [settings.cache.clone(), settings.challenges()].map(|folder| ("cache", folder));
+        for (key, place) in cache.into_iter().chain(settings.ca_file.clone().map(|file| ("ca_file", file))) {
+            // What is not there yet is made, or told of when it is needed.
+            if let Ok(metadata) = fs::metadata(&place)
+                && let Err(why) = trust(&place, &metadata)
+            {
+                self.fault(&["acme", key], format!("leads to {}, which is not to be trusted: {why}", place.display()));
+            }
+        }
+        Some(settings)
     }
 }
 

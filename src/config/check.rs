@@ -6,6 +6,7 @@ use super::layers::Layers;
 use super::raw::{self, RawConfig};
 use super::{Config, Delivery, HttpSettings, KeyringSource, Keys, Log};
 use crate::acme::AcmeSettings;
+use crate::files::trust_filled;
 use crate::keyring_file;
 use crate::legacy::{Accepted, Export};
 use crate::net::{Origin, names_loopback};
@@ -15,6 +16,7 @@ use crate::store::StorePlace;
 use crate::watch::directory;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
@@ -144,8 +146,13 @@ impl Checker<'_> {
 
     fn folder(&mut self, path: &[&str], folder: Option<String>) -> Option<PathBuf> {
         let folder = self.path(path, folder)?;
-        if !folder.is_dir() {
-            self.fault(path, "names no folder that exists; make it, or leave the key out");
+        match fs::metadata(&folder) {
+            Ok(metadata) if metadata.is_dir() => {
+                if let Err(why) = trust_filled(&folder, &metadata) {
+                    self.fault(path, format!("names a folder that is not to be trusted: {why}"));
+                }
+            }
+            _ => self.fault(path, "names no folder that exists; make it, or leave the key out"),
         }
         Some(folder)
     }

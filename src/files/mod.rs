@@ -13,4 +13,4 @@ mod trust;
 
 pub use place::{Aside, Place, create};
 pub use read::{Readers, Unread, open, read, read_text};
-pub use trust::{Untrusted, rewritable, shared, trust, trust_found};
+pub use trust::{Untrusted, rewritable, shared, trust, trust_filled, trust_found};

@@ -105,8 +105,7 @@ impl LoginError {
             Self::Replayed(_) => "replayed",
             Self::WrongIssuer => "wrong_issuer",
             Self::Declined(_) => "declined",
-            Self::ProviderError(_, Some(ErrorClass::Operator), _) => "operator",
-            Self::ProviderError(_, Some(ErrorClass::Later), _) => "busy",
+            // Whatever it says: a callback is easily made up, and no reason to wake anybody.
             Self::ProviderError(..) | Self::Stray(_) => "provider_error",
             Self::NoRefreshToken(..) => "no_refresh_token",
             Self::MissingScopes(..) => "missing_scopes",

@@ -87,6 +87,8 @@ impl ExchangeError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Parse(_) | Self::NotStored(_) | Self::Forged | Self::IsRevokeCode | Self::BadRevokeCode => "invalid",
+            // No place to wait was asked for.
+            Self::Guessed(_) => "invalid",
             Self::NoKey(..) | Self::NoKeyForRevokeCode(..) | Self::NoKeyForRecord(..) => "no_key",
             Self::Denied(_) => "denied",
             Self::NotOffered(_) | Self::UnknownApp(_) => "not_offered",
@@ -98,7 +100,7 @@ impl ExchangeError {
             Self::MaybeSpent => "in_doubt",
             Self::StoreDown | Self::OldStore(_) => "store",
             Self::TimedOut => "timed_out",
-            Self::NoRoom | Self::Guessed(_) => "no_room",
+            Self::NoRoom => "no_room",
             Self::Internal => "internal",
         }
     }

@@ -92,8 +92,13 @@ impl TokenService {
     /// # Errors
     /// Says why it does not.
     pub async fn check_upstream(&self, opened: &Opened) -> Result<(), ExchangeError> {
+        self.check_for(opened, Requester::Tester).await
+    }
+
+    /// Whether an AuthID works, for `requester`.
+    pub(super) async fn check_for(&self, opened: &Opened, requester: Requester) -> Result<(), ExchangeError> {
         let service = self.check(opened)?.clone();
-        let outcome = timeout(BUDGET, self.0.once(&opened.login, &service, Requester::Tester)).await;
+        let outcome = timeout(BUDGET, self.0.once(&opened.login, &service, requester)).await;
         self.check(opened)?;
         outcome.unwrap_or_else(|_| Err(self.0.late(&service))).map(drop)
     }

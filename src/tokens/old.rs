@@ -5,6 +5,7 @@
 //! What still comes is remembered for the operator, who wants to know when the old ones can be turned off.
 
 use super::exported::Exported;
+use super::obtain::Requester;
 use super::{ExchangeError, Inner, Opened, Seal, TokenService};
 use crate::authid::{Grant, GrantId, ParseError, ServiceId, strip};
 use crate::clock::{Clock, UnixTime, rfc3339};
@@ -190,7 +191,8 @@ impl TokenService {
         opened.seal == Seal::Old(Version::V2) && !self.0.old.has_seen(opened.login.id)
     }
 
-    /// Asks the provider about an AuthID that may be made up. One that is revoked is proven: somebody had it.
+    /// Asks the provider about an AuthID that may be made up, if nothing is remembered of it. One that is revoked is
+    /// proven: somebody had it.
     ///
     /// # Errors
     /// When it is, or that cannot be told now.
@@ -198,7 +200,7 @@ impl TokenService {
         if !self.is_unproven(opened) || self.denied(opened).is_some() {
             return Ok(());
         }
-        self.check_upstream(opened).await?;
+        self.check_for(opened, Requester::Client).await?;
         self.0.came(opened);
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::login::{LoggedIn, LoginError, Opener};
 use crate::net::{Client, ClientNet, Origin};
 use crate::seal::Epoch;
 use crate::tokens::{Opened, Revocation};
-use crate::web::client;
+use crate::web::{client, log_limit};
 use actix_web::HttpRequest;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::field;
@@ -44,6 +44,9 @@ pub(in crate::web) fn login_refused(error: &LoginError, is_fault: bool, request:
     let (client, peer) = whence(request, app);
     let service = error.service().map(|service| service.id.as_str());
     app.meter().login(service, error.label());
+    if !log_limit::admits("a login was refused", format!("{} {}", service.unwrap_or("none"), error.label())) {
+        return;
+    }
     if is_fault {
         tracing::error!(
             target: "authseal::audit", event = "login_refused", client, %peer, service, why = %error,
@@ -77,6 +80,9 @@ pub(in crate::web) fn delivered(
 
 /// Somebody used an AuthID that is on the denylist.
 pub(in crate::web) fn denied(opened: &Opened, by: Denied, request: &HttpRequest, app: &App) {
+    if !log_limit::admits("an AuthID on the denylist was used", by.to_string()) {
+        return;
+    }
     let (client, peer) = whence(request, app);
     tracing::info!(
         target: "authseal::audit", event = "denied", client, %peer, service = %opened.login.service,
@@ -91,6 +97,9 @@ pub(in crate::web) fn revoked(done: &Revocation, request: &HttpRequest, app: &Ap
     let Revocation { service, grant, epoch, here, at_provider, .. } = done;
     let durably = here.is_ok();
     app.meter().revoked(durably);
+    if done.already && !log_limit::admits("a login was revoked", "again".to_owned()) {
+        return;
+    }
     tracing::info!(
         target: "authseal::audit", event = "revoked", client, %peer, %service, %grant,
         epoch = epoch.map(Epoch::number), durably, at_provider = at_provider.label(),
@@ -184,6 +193,15 @@ mod tests {
             assert!(log.contains(told(name)), "{name}");
         }
         assert!(log.contains("How long the log is kept is up to whoever runs this server."));
+        // Whoever else has an address in the log: a room that begins to has to be told of.
+        let sources = [
+            (include_str!("exchange.rs"), "when one gives no access"),
+            (include_str!("client.rs"), "a wrong setting of a proxy is told once"),
+            (include_str!("../socket/opening.rs"), "a wrong setting of a proxy is told once"),
+        ];
+        for (code, told) in sources {
+            assert!(code.contains("peer") && log.contains(told), "{told}");
+        }
     }
 
     #[test]

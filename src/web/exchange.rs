@@ -12,11 +12,11 @@ use crate::web::audience::SentAuthId;
 use crate::web::request_id::{self, milliseconds};
 use crate::web::response::rejection::Rejection;
 use crate::web::response::{names, reason_text};
-use crate::web::{audit, client};
+use crate::web::{audit, client, log_limit};
 use actix_web::HttpRequest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing::{Instrument, field};
+use tracing::{Instrument, Level, field};
 
 /// Exchanges an AuthID: without opening it if it came before, from what is remembered if possible, otherwise with
 /// everything that is worth a log line.
@@ -42,8 +42,8 @@ pub(in crate::web) async fn exchange(request: &HttpRequest, app: &App, authid: &
         return Ok(granted);
     }
     if let Err(wait) = may_ask(&opened, request, app) {
-        count("no_room");
-        return Err(Rejection::too_many(wait));
+        app.meter().refreshed(None, None, "invalid", begun.elapsed());
+        return Err(too_many(wait, request));
     }
     let span = request_id::span(request);
     span.record("grant", tracing::field::display(opened.login.id));
@@ -84,11 +84,12 @@ pub(in crate::web) fn log_refused(
     app: &App,
 ) -> Rejection {
     let rejection = Rejection::of(refused, &names::provider_name(&opened.login.service, app.catalogue()));
-    let rejection = Rejection { authid: Some(SentAuthId::of(&opened.login.service)), ..rejection };
+    let mut rejection = Rejection { authid: Some(SentAuthId::of(&opened.login.service)), ..rejection };
     let service = app.catalogue().find(opened.login.service.as_str());
     if opened.old().is_some() && refused.is_nobodys() {
         // It is told and logged all the same: only the next of them has to wait.
         let _ = app.limits().invalid_authid(client::of(request, app));
+        rejection.level = Level::INFO;
     }
     log(refused, rejection, service, opened.epoch().map(Epoch::number), request, app)
 }
@@ -102,7 +103,13 @@ pub(in crate::web) fn may_ask(opened: &Opened, request: &HttpRequest, app: &App)
     if app.tokens().is_unproven(opened) { app.limits().may_guess(client::of(request, app)) } else { Ok(()) }
 }
 
-/// The same for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
+/// For a client that may not guess any more, until that time is over.
+pub(in crate::web) fn too_many(wait: Duration, request: &HttpRequest) -> Rejection {
+    log_limit::expect(request);
+    Rejection::too_many(wait)
+}
+
+/// [`log_refused`] for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
 pub(in crate::web) fn log_unopened(
     refused: &ExchangeError,
     authid: &str,
@@ -111,10 +118,10 @@ pub(in crate::web) fn log_unopened(
 ) -> Rejection {
     let counted = || app.limits().invalid_authid(client::of(request, app));
     if let ExchangeError::Guessed(wait) = refused {
-        return Rejection::too_many(*wait);
+        return too_many(*wait, request);
     }
     match refused.is_guess().then(counted) {
-        Some(Err(wait)) => Rejection::too_many(wait),
+        Some(Err(wait)) => too_many(wait, request),
         _ => {
             // What it says of itself may be made up, so only a service that there is gets into the log.
             let named = match (refused, Envelope::parse(authid)) {
@@ -149,6 +156,10 @@ fn log(
     request: &HttpRequest,
     app: &App,
 ) -> Rejection {
+    let about = format!("{} {}", service.map_or("none", |service| service.id.as_str()), refused.label());
+    if !log_limit::admits("no access token", about) {
+        return rejection;
+    }
     let (client, peer) = audit::whence(request, app);
     macro_rules! tell {
         ($level:ident) => {
@@ -165,8 +176,8 @@ fn log(
         };
     }
     match rejection.level {
-        tracing::Level::ERROR => tell!(error),
-        tracing::Level::WARN => tell!(warn),
+        Level::ERROR => tell!(error),
+        Level::WARN => tell!(warn),
         _ => tell!(info),
     }
     rejection

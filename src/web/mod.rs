@@ -24,6 +24,7 @@ mod exchange;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod handlers;
+mod log_limit;
 mod middleware;
 mod pin;
 mod request;

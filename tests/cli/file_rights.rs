@@ -85,6 +85,45 @@ fn what_every_user_could_change_is_refused_wherever_it_is_named() {
 }
 
 #[test]
+fn a_folder_that_another_program_fills_may_be_anybodys_and_is_not_everybodys() {
+    let folder = everything();
+    let at = folder.path();
+    let config = fs::read_to_string(at.join("authseal.toml")).unwrap();
+    fs::write(at.join("authseal.toml"), format!("legacy.v1_dir = \"old\"\n{config}")).unwrap();
+    fs::create_dir(at.join("old")).unwrap();
+    for name in ["acme", "old"] {
+        if is_root() {
+            chown(at.join(name), Some(OTHER), None).unwrap();
+        }
+        for (mode, good) in [(0o777, false), (0o1777, false), (0o703, false), (0o775, true), (0o755, true)] {
+            chmod(&at.join(name), mode);
+            let done = run(at, &["check"]);
+            match good {
+                true => assert_eq!(done.code, 0, "{name}: {done:?}"),
+                false => fails_with(&done, &format!("every user of this machine can write to it (mode {mode:04o})")),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_certificate_comes_from_is_not_everybodys() {
+    let acme = "acme = { contact = \"admin@example.com\", ca_file = \"ca.pem\" }\n";
+    let folder = ready(&format!("{GOOD}{acme}"));
+    let at = folder.path();
+    fs::create_dir_all(at.join("acme/challenges")).unwrap();
+    fs::write(at.join("ca.pem"), "").unwrap();
+    for name in ["acme", "acme/challenges", "ca.pem"] {
+        let path = at.join(name);
+        chmod(&path, 0o750);
+        assert_eq!(run(at, &["check"]).code, 0, "{name}: {:?}", run(at, &["check"]));
+        chmod(&path, 0o777);
+        fails_with(&run(at, &["check"]), "every user of this machine can write to it (mode 0777)");
+        chmod(&path, 0o750);
+    }
+}
+
+#[test]
 fn what_a_third_user_owns_is_refused_by_the_server_and_a_group_is_warned_of() {
     if !is_root() {
         return; // only root can give files away

@@ -70,6 +70,10 @@ async fn what_is_refused_leaves_a_line_and_so_does_a_revocation() {
         trail(&["event=\"login_refused\"", client, "service=\"googledrive\"", "why=consent was not given"]).len(),
         1
     );
+    google.next_person(Consent::Fails("unauthorized_client", "x"));
+    log_in(&mut person, UI).await;
+    let lines = trail(&["event=\"login_refused\"", client, "unauthorized_client"]);
+    assert!(lines.len() == 1 && lines[0].contains(" INFO "), "anybody can make up a callback: {lines:?}");
     let authid = app.log_in(&google);
     let send = |path: &str| app.client.post(app.at(path)).header("x-forwarded-for", "198.51.100.72");
     send("/revoked").header("x-authid", &authid).send().await.unwrap();

@@ -264,6 +264,30 @@ async fn bad_authids_reach_no_provider_and_do_not_disturb_a_good_one_at_the_same
 }
 
 #[tokio::test]
+async fn an_old_authid_that_is_revoked_over_and_over_is_asked_for_once() {
+    let (emulator, app) = behind_a_proxy(Profile::google(), "[legacy]\nv2 = true\n");
+    let revoke = async |number: u32, authid: &str| revoke_from(&app, &format!("192.0.2.{number}"), authid, "").await;
+    for number in 0..30 {
+        assert_eq!(revoke(number, "v2:googledrive:made-up").await.status, 400);
+    }
+    assert_eq!(emulator.calls().len(), 1);
+    emulator.misbehave(Fault::oauth(400, "teapot", "x"));
+    for number in 0..30 {
+        assert_eq!(revoke(number, "v2:googledrive:in-doubt").await.status, 502);
+    }
+    assert_eq!(emulator.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn a_guess_at_an_old_authid_of_a_service_that_is_off_is_no_error_of_this_server() {
+    let (_emulator, app) = behind_a_proxy(Profile::google(), "[legacy]\nv2 = true\n");
+    assert_eq!(refresh_from(&app, "192.0.2.77", "v2:dropbox:made-up").await.status, 503);
+    let log = String::from_utf8_lossy(&crate::canary::listen().lock().unwrap()).into_owned();
+    let line = log.lines().find(|line| line.contains("no access token") && line.contains("192.0.2.77")).unwrap();
+    assert!(line.contains(" INFO "), "{line}");
+}
+
+#[tokio::test]
 async fn strangers_who_guess_do_not_lock_out_who_knows_the_password() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("password"), authseal::password::hash("correct horse").unwrap()).unwrap();

@@ -17,10 +17,7 @@ use serde_json::{Value, json};
 pub(in crate::web) async fn fetch(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let callback = form::query(&request, "callback");
     // No page of ours loads it as a script: there it could only serve somebody who got markup into one.
-    if mitigation::on(Mitigation::OwnJsonp)
-        && callback.is_some()
-        && csrf::header(&request, "sec-fetch-site") == Some("same-origin")
-    {
+    if mitigation::on(Mitigation::OwnJsonp) && callback.is_some() && is_from_our_page(&request, &app) {
         return HttpResponse::BadRequest().json(json!({ "error": "Scripts are for other pages than our own." }));
     }
     if mitigation::on(Mitigation::JsonpCallback) && callback.as_deref().is_some_and(|callback| !is_callback(callback)) {
@@ -80,6 +77,15 @@ fn can_read(request: &HttpRequest) -> bool {
             Some("script") => is_ours || is_jsonp(),
             Some(dest) => is_ours && dest == "empty",
         }
+}
+
+/// Whether a page of ours asks. Older browsers say so by `Referer` alone.
+fn is_from_our_page(request: &HttpRequest, app: &App) -> bool {
+    match csrf::cause(request) {
+        Cause::OurPage => true,
+        Cause::OtherPage => false,
+        Cause::Unknown => origin(request).as_ref() == Some(app.own_origin()),
+    }
 }
 
 /// Which page asks, as its browser says.

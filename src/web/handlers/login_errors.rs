@@ -19,8 +19,9 @@ pub(in crate::web) fn reject(
     app: &App,
 ) -> Rejection {
     let (status, page) = page(error);
-    // A pause is the operator's own doing, and any stranger meets it.
-    let is_fault = status.is_server_error() && !matches!(error, LoginError::Paused(..));
+    // A pause is the operator's own doing, and any stranger meets it; what comes in a callback any stranger can make up.
+    let is_own = matches!(error, LoginError::Paused(..) | LoginError::ProviderError(..));
+    let is_fault = status.is_server_error() && !is_own;
     audit::login_refused(error, is_fault, request, app);
     Rejection::page(status, page.resuming(start_link::seal(resumed, app)))
 }

@@ -80,7 +80,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: OwnForm, app: web::
 /// An old AuthID may be made up, and each would leave a line for ever: its provider is asked first.
 async fn prove(opened: &Opened, request: &HttpRequest, app: &App) -> Result<(), (Rejection, Text)> {
     if let Err(wait) = exchange::may_ask(opened, request, app) {
-        return Err((Rejection::too_many(wait), Text::new("reason.too_many")));
+        return Err((exchange::too_many(wait, request), Text::new("reason.too_many")));
     }
     let proven = app.tokens().prove(opened).await;
     proven.map_err(|refused| {

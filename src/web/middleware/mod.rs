@@ -5,13 +5,13 @@
 //! A handler that needs another value sets the header itself; here only what is missing is added.
 
 pub(in crate::web) mod https_and_host;
-pub(in crate::web) mod log_limit;
 pub(in crate::web) mod oauth_url;
 pub(in crate::web) mod rejections;
 
 use crate::app::App;
 use crate::meter;
 use crate::web::audience::AUTHID_HEADER;
+use crate::web::log_limit;
 use crate::web::pin::pin;
 use crate::web::request_id::{self, REQUEST_ID, milliseconds};
 use crate::web::response::rejection::Rejection;
@@ -20,9 +20,9 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::{Error, HttpRequest, web};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -98,7 +98,7 @@ pub(in crate::web) async fn wrap(
     if failed || tracing::enabled!(tracing::Level::DEBUG) {
         let span = if own_span { request_id::span(response.request()) } else { span };
         let is_probe = route.is_some_and(|route| route.log == Log::Probe);
-        span.in_scope(|| log(path, is_probe, response.request().method(), response.status(), begun));
+        span.in_scope(|| log(path, is_probe, response.request(), response.status(), begun));
     }
     Ok(response)
 }
@@ -136,14 +136,18 @@ fn protect(headers: &mut HeaderMap, https: bool, is_for_a_program: bool) {
     add(&RESOURCE_POLICY, "same-origin");
 }
 
-fn log(route: &str, is_probe: bool, method: &Method, status: StatusCode, begun: Instant) {
-    let (method, duration_ms) = (meter::method(method.as_str()), milliseconds(begun));
-    let (status, is_fault, is_refusal) = (status.as_u16(), status.is_server_error(), status.is_client_error());
+fn log(route: &str, is_probe: bool, request: &HttpRequest, status: StatusCode, begun: Instant) {
+    let (method, duration_ms) = (meter::method(request.method().as_str()), milliseconds(begun));
     // A process that ends says so to every probe; that is no fault.
-    if is_fault && !is_probe {
-        tracing::warn!(method, route, status, duration_ms, "answered");
-    } else if is_refusal {
-        if log_limit::is_to_be_logged(route, status) {
+    let (is_fault, is_refusal) = (status.is_server_error() && !is_probe, status.is_client_error());
+    let status = status.as_u16();
+    let admits = || log_limit::admits("answered", format!("{route} {status}"));
+    if is_fault && !log_limit::is_expected(request) {
+        if admits() {
+            tracing::warn!(method, route, status, duration_ms, "answered");
+        }
+    } else if is_fault || is_refusal {
+        if admits() {
             tracing::info!(method, route, status, duration_ms, "answered");
         }
     } else {

@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::web::audience::{AUTHID_HEADER, Audience, SentAuthId};
+use crate::web::log_limit;
 use crate::web::response::rejection::Rejection;
 use actix_web::body::{BoxBody, EitherBody};
 use actix_web::dev::ServiceResponse;
@@ -10,6 +11,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde_json::json;
+use tracing::Level;
 
 pub(in crate::web) static X_REASON: HeaderName = HeaderName::from_static("x-reason");
 
@@ -25,6 +27,9 @@ pub(in crate::web) fn written<B>(response: ServiceResponse<B>) -> ServiceRespons
 /// A rejection as a response to this request.
 pub(in crate::web) fn write(rejection: &Rejection, request: &HttpRequest) -> HttpResponse {
     let app = request.app_data::<web::Data<App>>();
+    if rejection.level > Level::WARN {
+        log_limit::expect(request);
+    }
     let mut response = match rejection.audience.unwrap_or_else(|| Audience::of(request)) {
         Audience::Duplicati => {
             let authid = rejection.authid.or_else(|| SentAuthId::in_header(request));

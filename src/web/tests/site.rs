@@ -18,7 +18,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
-const OWN: &str = "https://authseal.test";
+pub(super) const OWN: &str = "https://authseal.test";
 pub(super) const UI: &str = "http://localhost:8200/";
 pub(super) const EVIL: &str = "https://evil.test";
 pub(super) const TOKEN: &str = "x7c2mq0z5v9k1hj3bd8f";
