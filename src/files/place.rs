@@ -49,16 +49,11 @@ impl Place {
         Ok(place)
     }
 
-    /// The place at a path on which no link was found; one that is there now was put there meanwhile.
-    pub(super) fn without_links(path: &Path) -> io::Result<Self> {
+    /// The place at a path on which no link was found.
+    fn without_links(path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = match openat2(CWD, directory(path), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-            // Not every sandbox lets it through.
-            Err(Errno::NOSYS | Errno::PERM) => openat(CWD, directory(path), flags, Mode::empty()),
-            folder => folder,
-        }?;
-        Ok(Self { folder: File::from(folder), name, path: path.to_owned() })
+        let folder = open_without_links(directory(path), OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(Self { folder, name, path: path.to_owned() })
     }
 
     /// Opens the regular file that is there.
@@ -97,6 +92,16 @@ impl Place {
         let file = self.open_name(name.as_ref(), OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, mode)?;
         Ok(Aside { place: self, name, file })
     }
+}
+
+/// Opens what is at a path on which no link was found; one that is there now was put there meanwhile.
+pub(super) fn open_without_links(path: &Path, how: OFlags) -> io::Result<File> {
+    let opened = match openat2(CWD, path, how | PLAIN, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        // Not every sandbox lets it through.
+        Err(Errno::NOSYS | Errno::PERM) => openat(CWD, path, how | PLAIN, Mode::empty()),
+        opened => opened,
+    };
+    Ok(File::from(opened?))
 }
 
 /// Makes the file `path`, whole or not at all, where there is nothing. If root makes it, it belongs to the folder's owner

@@ -2,7 +2,7 @@
 //! size. All is asked of the one open file, so nothing can be swapped in between; and whatever is in its place, a pipe, a
 //! device, a folder, is not waited for.
 
-use super::place::Place;
+use super::place::{Place, open_without_links};
 use super::trust::{Untrusted, Way};
 use crate::unseen;
 use rustix::fs::OFlags;
@@ -78,9 +78,10 @@ pub fn open(path: &Path, readers: Readers) -> Result<(File, Metadata), Unread> {
         if !fs::metadata(path)?.is_file() {
             return Err(Unread::NoFile);
         }
-        // The way that is judged is the one that is gone: whoever exchanges a link meanwhile leads nobody.
+        // What is judged is the way that is taken: whoever exchanges a link meanwhile leads nobody.
         let way = Way::to(path)?;
-        let file = Place::without_links(&way.end)?.open(OFlags::RDONLY)?;
+        // With one descriptor at a time: there may be no other.
+        let file = open_without_links(&way.end, OFlags::RDONLY)?;
         let metadata = check(&file, &way, readers)?;
         Ok((file, metadata))
     };
