@@ -8,7 +8,7 @@
 
 mod live;
 
-pub use live::{Held, Live, Source};
+pub use live::{Held, Live, Reserve, Source};
 
 use crate::clock::{Clock, UnixTime};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};

@@ -6,7 +6,7 @@
 
 use super::App;
 use crate::config::{Changes, Config};
-use crate::watch;
+use crate::watch::{self, Reserve};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +21,9 @@ pub type Load = dyn Fn() -> Result<Config, Vec<String>> + Send + Sync;
 pub struct LiveApp {
     current: ArcSwap<App>,
     load: Box<Load>,
-    /// Held from reading to swapping, so that an older configuration never replaces a newer one.
-    turn: Mutex<()>,
+    /// Held from reading to swapping, so that an older configuration never replaces a newer one. It keeps a descriptor
+    /// back for that.
+    turn: Mutex<Reserve>,
 }
 
 /// What came of a reload.
@@ -83,10 +84,10 @@ impl LiveApp {
 
     /// Reads the configuration again, and every followed file. Takes as long as the disk does.
     pub fn reload(&self) -> Verdict {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reserve = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let app = self.load();
         app.watch.reload_all();
-        let verdict = self.attempt(&app);
+        let verdict = reserve.lend(|| self.attempt(&app));
         app.meter.reloaded(verdict.outcome.label());
         app.health.reloaded(verdict.outcome == Outcome::Applied);
         let Verdict { outcome, changed, needs_restart, faults, warnings } = &verdict;

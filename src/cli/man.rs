@@ -5,9 +5,13 @@ use super::Cli;
 use anyhow::Context;
 use clap::builder::Resettable;
 use clap::{Args, Command, CommandFactory};
-use std::fs;
-use std::io;
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// Everybody may read them.
+const MODE: u32 = 0o644;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -38,7 +42,11 @@ fn write(command: Command, folder: &Path) -> io::Result<()> {
     if let Some(more) = more {
         text.extend(format!(".SH NOTES\n.nf\n{}\n.fi\n", escaped(&more)).into_bytes());
     }
-    fs::write(folder.join(page.get_filename()), text)
+    // Written aside: a link in the page's place is replaced and leads nobody elsewhere.
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(MODE)).tempfile_in(folder)?;
+    file.write_all(&text)?;
+    file.persist(folder.join(page.get_filename()))?;
+    Ok(())
 }
 
 /// Text that means itself to roff.

@@ -164,7 +164,9 @@ impl Found {
 /// `--config <(…)`: nobody else can have put it there, and waiting for its writer is what the caller wants.
 fn read(path: &Path) -> Result<(Zeroizing<String>, Metadata), Unread> {
     let handed_over = ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|place| path.starts_with(place));
-    if !handed_over || fs::metadata(path)?.is_file() {
+    // A shell may hand over a file that has no name any more.
+    let is_named = || fs::metadata(path).map(|found| found.is_file() && found.nlink() > 0);
+    if !handed_over || is_named()? {
         return files::read_text(path, FILE_LIMIT, Readers::All);
     }
     let file = File::open(path)?;

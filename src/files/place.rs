@@ -1,7 +1,6 @@
 //! A file's place: its folder, held open, and its name there. A new file is made aside, in the same folder, put on the
 //! disk, and then moved into the place.
 
-use super::read::{Readers, Unread, as_text, bytes, check};
 use super::trust::Way;
 use crate::seal::random;
 use crate::watch::{FileStamp, directory};
@@ -15,7 +14,6 @@ use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
 /// No link is followed, and nothing is waited for.
 const PLAIN: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -51,16 +49,11 @@ impl Place {
         Ok(place)
     }
 
-    /// The place at a path on which no link was found; one that is there now was put there meanwhile.
+    /// The place at a path on which no link was found.
     fn without_links(path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = match openat2(CWD, directory(path), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-            // Not every sandbox lets it through.
-            Err(Errno::NOSYS | Errno::PERM) => openat(CWD, directory(path), flags, Mode::empty()),
-            folder => folder,
-        }?;
-        Ok(Self { folder: File::from(folder), name, path: path.to_owned() })
+        let folder = open_without_links(directory(path), OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(Self { folder, name, path: path.to_owned() })
     }
 
     /// Opens the regular file that is there.
@@ -87,16 +80,6 @@ impl Place {
         &self.path
     }
 
-    /// What [`read_text`](super::read_text) gives, of the file in this place.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn read_text(&self, limit: u64, readers: Readers) -> Result<(Zeroizing<String>, Metadata), Unread> {
-        let file = self.open(OFlags::RDONLY)?;
-        let metadata = check(&file, &self.path, readers)?;
-        Ok((as_text(&bytes(file, &metadata, limit)?)?, metadata))
-    }
-
     /// An empty file beside it, with `mode`; it goes away unless it is put into the place.
     ///
     /// # Errors
@@ -109,6 +92,16 @@ impl Place {
         let file = self.open_name(name.as_ref(), OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, mode)?;
         Ok(Aside { place: self, name, file })
     }
+}
+
+/// Opens what is at a path on which no link was found; one that is there now was put there meanwhile.
+pub(super) fn open_without_links(path: &Path, how: OFlags) -> io::Result<File> {
+    let opened = match openat2(CWD, path, how | PLAIN, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        // Not every sandbox lets it through.
+        Err(Errno::NOSYS | Errno::PERM) => openat(CWD, path, how | PLAIN, Mode::empty()),
+        opened => opened,
+    };
+    Ok(File::from(opened?))
 }
 
 /// Makes the file `path`, whole or not at all, where there is nothing. If root makes it, it belongs to the folder's owner

@@ -2,13 +2,14 @@
 //! size. All is asked of the one open file, so nothing can be swapped in between; and whatever is in its place, a pipe, a
 //! device, a folder, is not waited for.
 
-use super::trust::{Untrusted, trust};
+use super::place::{Place, open_without_links};
+use super::trust::{Untrusted, Way};
 use crate::unseen;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -70,26 +71,47 @@ impl From<io::Error> for Unread {
 /// Opens a file to be read piece by piece; links are followed.
 ///
 /// # Errors
-/// When it is missing, no regular file, open to others than `readers`, or [not to be trusted](trust).
+/// When it is missing, no regular file, open to others than `readers`, or [not to be trusted](super::trust).
 pub fn open(path: &Path, readers: Readers) -> Result<(File, Metadata), Unread> {
-    // Before it is opened, too: opening a device may do something to it.
-    if !fs::metadata(path)?.is_file() {
-        return Err(Unread::NoFile);
+    let open = || {
+        // Before it is opened, too: opening a device may do something to it.
+        if !fs::metadata(path)?.is_file() {
+            return Err(Unread::NoFile);
+        }
+        // What is judged is the way that is taken: whoever exchanges a link meanwhile leads nobody.
+        let way = Way::to(path)?;
+        // With one descriptor at a time: there may be no other.
+        let file = open_without_links(&way.end, OFlags::RDONLY)?;
+        let metadata = check(&file, &way, readers)?;
+        Ok((file, metadata))
+    };
+    match open() {
+        // Kubernetes exchanges a link and removes where it led.
+        Err(Unread::Missing) => open(),
+        done => done,
     }
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let metadata = check(&file, path, readers)?;
-    Ok((file, metadata))
 }
 
-/// Asks of an open file what [`open`] asks; `path` is where it was opened.
-pub(super) fn check(file: &File, path: &Path, readers: Readers) -> Result<Metadata, Unread> {
+impl Place {
+    /// What [`read_text`] gives, of the file in this place.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_text(&self, limit: u64, readers: Readers) -> Result<(Zeroizing<String>, Metadata), Unread> {
+        let file = self.open(OFlags::RDONLY)?;
+        let metadata = check(&file, &Way::to(self.path())?, readers)?;
+        Ok((as_text(&bytes(file, &metadata, limit)?)?, metadata))
+    }
+}
+
+/// Asks of the open file at the end of a way what [`open`] asks.
+fn check(file: &File, way: &Way, readers: Readers) -> Result<Metadata, Unread> {
     let metadata = file.metadata()?;
     let mode = metadata.mode() & 0o7777;
     match readers {
         _ if !metadata.is_file() => return Err(Unread::NoFile),
         Readers::Group if mode & 0o007 != 0 => return Err(Unread::OpenToOthers(mode)),
-        Readers::Group | Readers::All => trust(path, &metadata)?,
+        Readers::Group | Readers::All => way.trust(&metadata)?,
     }
     Ok(metadata)
 }
@@ -114,7 +136,7 @@ pub fn read_text(path: &Path, limit: u64, readers: Readers) -> Result<(Zeroizing
 }
 
 /// What is in an open file.
-pub(super) fn bytes(file: File, metadata: &Metadata, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+fn bytes(file: File, metadata: &Metadata, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
     // All the room at once: a buffer that grew would leave copies of secrets behind.
     let room = metadata.len().min(limit) + 1;
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
@@ -128,16 +150,19 @@ pub(super) fn bytes(file: File, metadata: &Metadata, limit: u64) -> Result<Zeroi
 }
 
 /// Bytes as text.
-pub(super) fn as_text(bytes: &[u8]) -> Result<Zeroizing<String>, Unread> {
+fn as_text(bytes: &[u8]) -> Result<Zeroizing<String>, Unread> {
     std::str::from_utf8(bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| Unread::NotText)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, Mode, RenameFlags, mkfifoat, renameat_with};
+    use std::collections::BTreeSet;
     use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
     use std::os::unix::net::UnixListener;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn fault(path: &Path, readers: Readers) -> String {
         read_text(path, 8, readers).unwrap_err().to_string()
@@ -147,7 +172,7 @@ mod tests {
     fn what_is_no_regular_file_is_refused_and_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
         let socket = dir.path().join("socket");
         let _listener = UnixListener::bind(&socket).unwrap();
         let link = dir.path().join("link");
@@ -156,8 +181,32 @@ mod tests {
             assert!(fault(path, Readers::All).starts_with("it is no regular file"), "{}", path.display());
         }
         // Put there after the first look.
-        let opened = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
-        assert!(matches!(check(&opened, &pipe, Readers::All), Err(Unread::NoFile)));
+        let opened = File::options().read(true).write(true).open(&pipe).unwrap();
+        assert!(matches!(check(&opened, &Way::to(&pipe).unwrap(), Readers::All), Err(Unread::NoFile)));
+    }
+
+    #[test]
+    fn a_link_that_comes_and_goes_while_it_is_looked_at_leads_nobody_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, link, secret] = ["file", "link", "secret"].map(|name| dir.path().join(name));
+        fs::write(&path, "mine").unwrap();
+        fs::write(&secret, "secret").unwrap();
+        symlink(&secret, &link).unwrap();
+        if lchown(&link, Some(12_345), None).is_err() {
+            return; // only root can give it away
+        }
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &path, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            let all = (0..5_000).map(|_| read_text(&path, 8, Readers::All));
+            let read: BTreeSet<_> = all.flatten().map(|(text, _)| text.to_string()).collect();
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(read, ["mine".to_owned()].into());
+        });
     }
 
     #[test]

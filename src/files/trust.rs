@@ -56,7 +56,7 @@ pub enum Untrusted {
 /// # Errors
 /// The first reason not to trust it.
 pub fn trust(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
-    judge(path, metadata, |owner| geteuid().is_root() || is_own(owner))
+    Way::to(path)?.trust(metadata)
 }
 
 /// [`trust`] for what nobody named, but was found: root, too, takes only its own.
@@ -64,7 +64,7 @@ pub fn trust(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
 /// # Errors
 /// The first reason not to trust it.
 pub fn trust_found(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
-    judge(path, metadata, is_own)
+    Way::to(path)?.judge(metadata, is_own)
 }
 
 /// [`trust`] for a folder that another program fills, as whatever user.
@@ -77,31 +77,6 @@ pub fn trust_filled(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
 
 fn is_own(owner: u32) -> bool {
     owner == 0 || owner == geteuid().as_raw()
-}
-
-fn judge(path: &Path, metadata: &Metadata, is_trusted: impl Fn(u32) -> bool) -> Result<(), Untrusted> {
-    let mode = metadata.mode() & 0o7777;
-    // The sticky bit does not help here: all could add to the folder.
-    if mode & EVERYBODY_WRITES != 0 && !(metadata.is_dir() && is_sealed(path, metadata)) {
-        return Err(Untrusted::Writable(mode));
-    }
-    if !is_trusted(metadata.uid()) && !is_sealed(path, metadata) {
-        return Err(Untrusted::Foreign(metadata.uid()));
-    }
-    let way = Way::to(path)?;
-    way.judge_links(metadata.uid())?;
-    for (folder, holds_it) in way.folders {
-        let metadata = fs::metadata(&folder)?;
-        let mode = metadata.mode() & 0o7777;
-        let exchangeable = mode & EVERYBODY_WRITES != 0 && mode & STICKY == 0;
-        if exchangeable && !is_sealed(&folder, &metadata) {
-            return Err(Untrusted::Exchangeable(folder, mode));
-        }
-        if holds_it && !is_trusted(metadata.uid()) && !is_sealed(&folder, &metadata) {
-            return Err(Untrusted::ForeignFolder(folder, metadata.uid()));
-        }
-    }
-    Ok(())
 }
 
 /// Whether it is on a volume that is mounted read-only. The root file system does not count: systemd's `ProtectSystem`
@@ -149,6 +124,35 @@ impl Way {
             }
         }
         Ok(way)
+    }
+
+    /// [`trust`] for what was opened at the end of this way.
+    pub(super) fn trust(&self, metadata: &Metadata) -> Result<(), Untrusted> {
+        self.judge(metadata, |owner| geteuid().is_root() || is_own(owner))
+    }
+
+    fn judge(&self, metadata: &Metadata, is_trusted: impl Fn(u32) -> bool) -> Result<(), Untrusted> {
+        let mode = metadata.mode() & 0o7777;
+        // The sticky bit does not help here: all could add to the folder.
+        if mode & EVERYBODY_WRITES != 0 && !(metadata.is_dir() && is_sealed(&self.end, metadata)) {
+            return Err(Untrusted::Writable(mode));
+        }
+        if !is_trusted(metadata.uid()) && !is_sealed(&self.end, metadata) {
+            return Err(Untrusted::Foreign(metadata.uid()));
+        }
+        self.judge_links(metadata.uid())?;
+        for (folder, holds_it) in &self.folders {
+            let metadata = fs::metadata(folder)?;
+            let mode = metadata.mode() & 0o7777;
+            let exchangeable = mode & EVERYBODY_WRITES != 0 && mode & STICKY == 0;
+            if exchangeable && !is_sealed(folder, &metadata) {
+                return Err(Untrusted::Exchangeable(folder.clone(), mode));
+            }
+            if *holds_it && !is_trusted(metadata.uid()) && !is_sealed(folder, &metadata) {
+                return Err(Untrusted::ForeignFolder(folder.clone(), metadata.uid()));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a link that somebody else made to what is not his: it may be there to lead somebody who may do more.
@@ -284,8 +288,9 @@ mod tests {
     fn who_owns_it_is_root_or_this_user_and_only_root_takes_what_it_was_told_to() {
         let (_dir, file) = fresh();
         let (own, metadata) = (geteuid().as_raw(), fs::metadata(&file).unwrap());
-        let as_user =
-            |path: &Path, user: u32| judge(path, &fs::metadata(path).unwrap(), |owner| owner == 0 || owner == user);
+        let as_user = |path: &Path, user: u32| {
+            Way::to(path).unwrap().judge(&fs::metadata(path).unwrap(), |owner| owner == 0 || owner == user)
+        };
         assert!(trust(&file, &metadata).is_ok() && trust_found(&file, &metadata).is_ok());
         if own != 0 {
             let error = as_user(&file, own + 1).unwrap_err().to_string();

@@ -2,8 +2,8 @@
 //! told to end. Only its own task changes the first two; only the crowd tells.
 
 use crate::clock::Clock;
+use crate::net::ClientNet;
 use futures_util::task::AtomicWaker;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::Context;
 use std::time::Duration;
@@ -14,8 +14,6 @@ const MAX_REQUEST: usize = 40 * 1024;
 const MAX_UNWANTED: usize = 1024 * 1024;
 /// How long a connection that was told to read no more may take to be gone.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Who has waited for less than this is not closed in favour of others: requests and responses may be on their way.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The length of a body that comes in chunks, which say where it ends.
 pub(super) const CHUNKED: usize = usize::MAX;
@@ -118,19 +116,9 @@ pub(super) enum Told {
     Gone,
 }
 
-/// The addresses that count as one client: an IPv4 address, an IPv6 /64.
-pub(super) type Network = IpAddr;
-
-pub(super) fn network(address: IpAddr) -> Network {
-    match address.to_canonical() {
-        IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX)).into(),
-        four => four,
-    }
-}
-
 pub(super) struct Conn {
     /// Where it comes from; `None` for who may have any number: our own proxies and this machine.
-    pub(super) network: Option<Network>,
+    pub(super) network: Option<ClientNet>,
     clock: Clock,
     /// When the phase began, in milliseconds of the clock, and in the lowest four bits the phase.
     state: AtomicU64,
@@ -143,7 +131,7 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(network: Option<Network>, phase: Phase, clock: Clock) -> Self {
+    pub(super) fn new(network: Option<ClientNet>, phase: Phase, clock: Clock) -> Self {
         let (state, taken, left, told, task) = Default::default();
         let conn = Self { network, clock, state, taken, left, told, task };
         conn.enter(phase);
@@ -268,10 +256,9 @@ impl Conn {
         !owed && self.was_told() == Told::Nothing
     }
 
-    /// Since when it waits for its client, if it may be closed at `now` in favour of others.
-    pub(super) fn dispensable(&self, now: Duration) -> Option<Duration> {
+    /// Since when it waits for its client; `None` while the client waits.
+    pub(super) fn waits_since(&self) -> Option<Duration> {
         let (phase, since) = self.state();
-        phase.bound()?;
-        (now.saturating_sub(since) >= PATIENCE).then_some(since)
+        phase.bound().map(|_| since)
     }
 }

@@ -2,21 +2,28 @@
 //!
 //! There is no cap for an address: whole sites are behind one proxy, which may not be known as one. Only when
 //! connections are nearly used up, those that wait for their client are closed, the longest first, and first of all those
-//! of an address that has more than an eighth of all. A request that is served is never ended.
+//! of an address or a site that has more than its share, even the newest of them. A request that is served is never ended.
 
 use super::arrivals::Arrivals;
-use super::conn::{Conn, Network, Phase, Reason, Told, network};
+use super::conn::{Conn, Phase, Reason, Told};
 use crate::clock::Clock;
 use crate::meter::Meter;
+use crate::net::ClientNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 /// How often all connections are looked at.
 const ROUND: Duration = Duration::from_millis(250);
+/// The same while they are nearly used up, at most.
+const SHORT_ROUND: Duration = Duration::from_millis(50);
+/// Who has waited for less than this is not closed in favour of others: requests and responses may be on their way.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the log says that connections are nearly used up.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -33,6 +40,8 @@ pub struct Crowd {
     leaving: AtomicBool,
     warned: Mutex<Option<Duration>>,
     arrivals: Arc<Arrivals>,
+    /// Told while they are nearly used up.
+    full: Arc<Notify>,
     clock: Clock,
     meter: Meter,
 }
@@ -75,15 +84,16 @@ impl Crowd {
         meter: Meter,
     ) -> Arc<Self> {
         let clock = meter.clock().clone();
-        let (exempt, open, next, leaving, warned, arrivals) =
-            (Box::new(exempt), <_>::default(), <_>::default(), <_>::default(), <_>::default(), <_>::default());
-        let crowd = Arc::new(Self { listener, max, exempt, open, next, leaving, warned, arrivals, clock, meter });
-        let watched = Arc::downgrade(&crowd);
+        let (exempt, full) = (Box::new(exempt), Arc::<Notify>::default());
+        let (open, next, leaving, warned, arrivals) = Default::default();
+        let crowd = Arc::new(Self { listener, max, exempt, open, next, leaving, warned, arrivals, full, clock, meter });
+        let (watched, full) = (Arc::downgrade(&crowd), crowd.full.clone());
         tokio::spawn(async move {
             while let Some(crowd) = watched.upgrade() {
                 crowd.look();
                 drop(crowd);
-                tokio::time::sleep(ROUND).await;
+                sleep(SHORT_ROUND).await;
+                let _ = timeout(ROUND - SHORT_ROUND, full.notified()).await;
             }
         });
         crowd
@@ -127,9 +137,14 @@ impl Crowd {
     /// Lets a connection in. How many there are is bounded by who accepts them.
     pub(super) fn enter(self: &Arc<Self>, peer: Option<IpAddr>, phase: Phase) -> Place {
         let peer = peer.map(|peer| peer.to_canonical()).filter(|peer| !peer.is_loopback() && !(self.exempt)(*peer));
-        let conn = Arc::new(Conn::new(peer.map(network), phase, self.clock.clone()));
+        let conn = Arc::new(Conn::new(peer.map(ClientNet::from), phase, self.clock.clone()));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.open().insert(number, conn.clone());
+        let mut open = self.open();
+        open.insert(number, conn.clone());
+        if self.is_full(open.len()) {
+            self.full.notify_one();
+        }
+        drop(open);
         Place { number, conn, crowd: self.clone() }
     }
 
@@ -139,6 +154,11 @@ impl Crowd {
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Conn>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether so many are nearly all that there may be.
+    fn is_full(&self, open: usize) -> bool {
+        open > self.max - self.max / 8
     }
 
     fn look(&self) {
@@ -155,17 +175,21 @@ impl Crowd {
             }
         }
         open.retain(|conn| conn.was_told() == Told::Nothing);
-        if open.len() > self.max - self.max / 8 {
+        if self.is_full(open.len()) {
             self.make_room(&open, now);
         }
     }
 
     /// Closes those of the `open` ones who have waited longest, until half of the places are free or nobody waits.
     fn make_room(&self, open: &[Arc<Conn>], now: Duration) {
-        let mut shares: HashMap<Network, usize> = HashMap::new();
-        open.iter().filter_map(|conn| conn.network).for_each(|network| *shares.entry(network).or_default() += 1);
-        let many = |conn: &Conn| conn.network.is_some_and(|network| shares.get(&network) > Some(&(self.max / 8)));
-        let waiting = open.iter().filter_map(|conn| Some((!many(conn), conn.dispensable(now)?, conn)));
+        let (networks, sites) = (shares(open, |network| network), shares(open, ClientNet::site));
+        let many = |network| {
+            networks.get(&network) > Some(&(self.max / 8)) || sites.get(&network.site()) > Some(&(self.max / 4))
+        };
+        let waiting = open.iter().filter_map(|conn| {
+            let (few, since) = (!conn.network.is_some_and(many), conn.waits_since()?);
+            (!few || now.saturating_sub(since) >= PATIENCE).then_some((few, since, conn))
+        });
         let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable_by_key(|(few, since, _)| (*few, *since));
         waiting.truncate(open.len().saturating_sub(self.max / 2));
@@ -191,6 +215,13 @@ impl Crowd {
         }
         first
     }
+}
+
+/// How many of the `open` ones come from each `group` of addresses.
+fn shares(open: &[Arc<Conn>], group: fn(ClientNet) -> ClientNet) -> HashMap<ClientNet, usize> {
+    let mut shares = HashMap::new();
+    open.iter().filter_map(|conn| conn.network).for_each(|network| *shares.entry(group(network)).or_default() += 1);
+    shares
 }
 
 #[cfg(test)]
@@ -246,13 +277,25 @@ mod tests {
         assert!(crowd.open().is_empty());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_newest_of_an_address_make_room_at_once_where_others_have_a_moment() {
+        let crowd = crowd(&Clock::system());
+        let few = enter(&crowd, "198.51.100.{}", MAX / 2);
+        tokio::task::yield_now().await; // after the first look, which nobody had to ask for
+        let many = enter(&crowd, "203.0.113.9", MAX / 2);
+        assert_eq!(left(&many), MAX / 2);
+        sleep(2 * SHORT_ROUND).await; // and nobody waits for the next round
+        assert_eq!([left(&few), left(&many)], [MAX / 2, 0]);
+    }
+
     #[tokio::test]
     async fn an_address_that_has_more_than_its_share_makes_room_first() {
         for (many, first) in [
             ("203.0.113.9", true),
             ("::ffff:203.0.113.9", true),
             ("2001:db8:1:2::{}", true),
-            ("2001:db8:1:{}::1", false),
+            ("2001:db8:1:{}::1", true), // a site
+            ("2001:db8:{}::1", false),
             ("192.0.2.80", false), // a proxy of ours
             ("127.0.0.{}", false),
             ("::1", false),

@@ -55,8 +55,7 @@ struct Turn<S> {
     detached: Vec<bool>,
     /// How often in a row a file could not be read, and why.
     unread: (u32, String),
-    /// Given back before each reading: a file can be opened when all other descriptors are taken.
-    reserve: Option<File>,
+    reserve: Reserve,
 }
 
 impl<S: Source> Live<S> {
@@ -81,7 +80,7 @@ impl<S: Source> Live<S> {
                 detached: from.iter().map(|stamp| stamp.is_detached()).collect(),
                 seen: from.into_iter().map(Some).collect(),
                 unread: (0, String::new()),
-                reserve: None,
+                reserve: Reserve::default(),
             }),
         }
     }
@@ -150,9 +149,7 @@ impl<S: Source> Held<'_, S> {
         }
         // Before the reading: a file that changes while it is read differs at the next look.
         turn.seen = turn.stamps();
-        turn.reserve = None;
-        let outcome = turn.source.read();
-        turn.reserve = reserve();
+        let outcome = turn.reserve.lend(|| turn.source.read());
         self.live.load_status.note(outcome.is_ok());
         let fault = match outcome {
             Ok((value, from)) => {
@@ -179,7 +176,7 @@ impl<S: Source> Held<'_, S> {
 
     fn look(&mut self, told: bool) {
         let turn = &mut *self.turn;
-        turn.reserve = turn.reserve.take().or_else(reserve);
+        turn.reserve.fill();
         let now = turn.stamps();
         turn.tell_detached(&now);
         if told {
@@ -212,6 +209,29 @@ impl<S: Source> Turn<S> {
     }
 }
 
-fn reserve() -> Option<File> {
-    File::open("/dev/null").ok()
+/// A descriptor that is kept back, so that a file can be read when all others are taken.
+#[derive(Debug)]
+pub struct Reserve(Option<File>);
+
+impl Default for Reserve {
+    fn default() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+}
+
+impl Reserve {
+    /// Takes one, if there is none and one can be had.
+    fn fill(&mut self) {
+        if self.0.is_none() {
+            *self = Self::default();
+        }
+    }
+
+    /// Gives it back for as long as `read` takes.
+    pub fn lend<T>(&mut self, read: impl FnOnce() -> T) -> T {
+        self.0 = None;
+        let read = read();
+        self.fill();
+        read
+    }
 }

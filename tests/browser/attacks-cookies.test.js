@@ -145,10 +145,13 @@ for (const name of ENGINES) {
         assert.equal(parts.provider.tokenCalls().length, 0);
     });
 
-    attackTest("a foreign cookie that is no text does not keep anybody's login from its end", async (parts) => {
+    attackTest("foreign cookies do not keep anybody's login from its end", async (parts) => {
         const context = await parts.stranger();
         evil.https.pages['/bait'] = (_, response) => {
-            response.setHeader('set-cookie', ['city=M\xfcnchen; Domain=example.test; Path=/', 'x="; Domain=example.test; Path=/']);
+            // The last one has the longest path, so it is sent first.
+            const own = `${SPELLINGS[0]}=${'A'.repeat(22)}; Domain=example.test; Path=/logged-in; SameSite=Lax`;
+            const foreign = ['city=M\xfcnchen', 'x="'].map((cookie) => `${cookie}; Domain=example.test; Path=/`);
+            response.setHeader('set-cookie', [...foreign, own]);
             response.setHeader('content-type', 'text/html');
             response.end(html(`<a id="go" href="${parts.server.url}/?type=localdrive">Log in</a>`));
         };

@@ -197,16 +197,20 @@ fn a_pipe_that_takes_a_files_place_later_keeps_no_other_file_from_being_followed
 }
 
 #[test]
-fn a_configuration_may_come_from_a_pipe_that_the_caller_hands_over() {
+fn a_configuration_may_come_from_what_the_caller_hands_over() {
     let folder = ready(GOOD);
-    let script = "cat authseal.toml | \"$0\" check --config /dev/stdin";
-    let mut command = shell(folder.path(), script);
-    command.env("PATH", std::env::var("PATH").unwrap());
-    for (key, name) in [("AUTHSEAL_KEYRING__FILE", "keys.toml"), ("AUTHSEAL_DENYLIST__FILE", "denylist")] {
-        command.env(key, name);
+    let pipe = "cat authseal.toml | \"$0\" check --config /dev/stdin";
+    // As some shells do with the lines that follow a command.
+    let nameless = "exec 3< authseal.toml; rm authseal.toml; \"$0\" check --config /dev/fd/3";
+    for script in [pipe, nameless] {
+        let mut command = shell(folder.path(), script);
+        command.env("PATH", std::env::var("PATH").unwrap());
+        for (key, name) in [("AUTHSEAL_KEYRING__FILE", "keys.toml"), ("AUTHSEAL_DENYLIST__FILE", "denylist")] {
+            command.env(key, name);
+        }
+        let checked = done(command.spawn().unwrap());
+        assert_eq!(checked.code, 0, "{script}: {checked:?}");
     }
-    let checked = done(command.spawn().unwrap());
-    assert_eq!(checked.code, 0, "{checked:?}");
 }
 
 #[test]

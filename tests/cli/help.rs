@@ -3,6 +3,7 @@
 use crate::{done, empty, run};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// All commands, each as its words.
@@ -110,4 +111,12 @@ fn every_command_has_a_manual_page() {
     }
     let taken = run(folder.path(), &["man", "pages/man1/authseal.1"]);
     assert!(taken.code == 1 && taken.err.contains("cannot write the manual pages to"), "{taken:?}");
+    // A page takes the place of what is there: of an older one, or of a link that somebody put there.
+    let (page, precious) = (folder.path().join("pages/man1/authseal.1"), folder.path().join("precious"));
+    fs::write(&precious, "mine").unwrap();
+    fs::remove_file(&page).unwrap();
+    symlink(&precious, &page).unwrap();
+    assert_eq!(run(folder.path(), &["man", "pages/man1"]).code, 0);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
+    assert!(fs::symlink_metadata(&page).unwrap().is_file());
 }

@@ -91,6 +91,18 @@ fn a_revocation_takes_effect_while_all_descriptors_are_taken() {
 }
 
 #[test]
+fn a_configuration_is_reloaded_while_all_descriptors_are_taken() {
+    let folder = with_provider(&format!("primary = 1\n{}", key(1)));
+    let served = Served::start(folder.path(), &[]);
+    let config = folder.path().join("authseal.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("site.name = \"Renamed\"\n{text}")).unwrap();
+    limit_files(&served, next_file(&served));
+    served.signal(Signal::HUP);
+    assert_eq!(served.logged("configuration reloaded")["changed"], serde_json::json!(["site.name"]));
+}
+
+#[test]
 fn each_file_that_could_not_be_read_is_in_force_soon_after_it_can_be() {
     let folder = with_certificate();
     let hash = |password: &str| {
