@@ -131,6 +131,7 @@ impl ExchangeError {
             | Self::MaybeSpent
             | Self::StoreDown
             | Self::TimedOut
+            | Self::NoRoom
             | Self::Internal => true,
             _ => false,
         }
@@ -184,6 +185,7 @@ mod tests {
             ExchangeError::MaybeSpent,
             ExchangeError::StoreDown,
             ExchangeError::TimedOut,
+            ExchangeError::NoRoom,
             ExchangeError::Internal,
         ] {
             assert!(error.passes(), "{error}");
