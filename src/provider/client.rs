@@ -98,7 +98,7 @@ impl ProviderClient {
     /// Returns status, headers and body.
     ///
     /// # Errors
-    /// When no whole response came: of the kind `TimedOut` after `deadline`, `FileTooLarge` beyond 256 KiB.
+    /// When no whole response came: of the kind `TimedOut` after `deadline`, `FileTooLarge` beyond 1 MiB.
     pub async fn elsewhere(
         &self,
         url: &Url,
@@ -255,7 +255,7 @@ pub(super) fn offered(service: &Service) -> Result<(&Arc<Provider>, &Client), Pr
 #[cfg(test)]
 mod tests {
     use super::super::ErrorClass;
-    use super::super::places::LEAST as PLACES;
+    use super::super::places::LEAST;
     use super::super::testing::{Reply, StubServer, example, with_urls};
     use super::*;
 
@@ -442,6 +442,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_header_that_is_wrong_and_not_needed_costs_no_answer() {
+        let headers = [
+            "X-A : b",
+            "garbage",
+            "X(a): b",
+            "X-A: b\r\n  c",
+            "X-A: b\x01c",
+            ": b",
+            "Content-Type:",
+            "X-A: caf\u{e9}",
+            "Content-Type: text/html\r\nContent-Type: x",
+            "Retry-After: 3600",
+        ];
+        for header in headers {
+            let answer = format!("HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {}\r\n\r\n{TOKENS}", TOKENS.len());
+            for rotation in ["none", "single_use"] {
+                let stub = StubServer::with([Reply::Raw(answer.clone().into())]).await;
+                let (providers, service) = local(&stub, &format!("rotation = \"{rotation}\""));
+                let tokens =
+                    refresh(&providers, &service).await.unwrap_or_else(|failure| panic!("{header:?}: {failure}"));
+                assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "next", "{header:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn bytes_that_are_no_text_spoil_only_the_text_that_they_are_in() {
         let http = |head: &str, body: &[u8]| {
             Reply::Raw([format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat())
@@ -460,6 +486,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_provider_that_hangs_takes_no_more_than_its_places_and_nothing_else_is_in_doubt() {
+        let places = *LEAST;
         let hanging = StubServer::with((0..500).map(|_| Reply::Hang)).await;
         let well = StubServer::with([ok()]).await;
         let (providers, service) = local(&hanging, "rotation = \"single_use\"");
@@ -472,7 +499,7 @@ mod tests {
         }));
         let begun = Instant::now();
         let beside = async {
-            while hanging.seen().len() < PLACES && begun.elapsed() < BUDGET {
+            while hanging.seen().len() < places && begun.elapsed() < BUDGET {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             let asked = Instant::now();
@@ -482,10 +509,10 @@ mod tests {
         let (failed, beside) = tokio::join!(calls, beside);
         assert!(beside < Duration::from_secs(1), "{beside:?}");
         assert!(begun.elapsed() <= BUDGET + Duration::from_secs(1), "{:?}", begun.elapsed());
-        assert_eq!(hanging.seen().len(), PLACES);
+        assert_eq!(hanging.seen().len(), places);
         let count = |failure| failed.iter().filter(|failed| failed.failure == failure).count();
-        assert_eq!((count(ProviderError::TimedOut), count(ProviderError::Crowded)), (PLACES, 500 - PLACES));
-        assert_eq!(failed.iter().filter(|failed| failed.in_doubt).count(), PLACES);
+        assert_eq!((count(ProviderError::TimedOut), count(ProviderError::Crowded)), (places, 500 - places));
+        assert_eq!(failed.iter().filter(|failed| failed.in_doubt).count(), places);
     }
 
     #[tokio::test]
@@ -509,20 +536,27 @@ mod tests {
             }
             drop(guard);
             let log = log.text();
-            ["although its rotation is", "it seems to be single_use"].map(|text| log.matches(text).count())
+            let texts = ["although its rotation is \"none", "it seems to be single_use", "gave no new refresh token"];
+            texts.map(|text| log.matches(text).count())
         };
         let dead = Reply::Http("400 Bad Request", r#"{"error":"invalid_grant"}"#.into());
         let (old, same) = (|| ("old", ok()), ("next", ok()));
-        assert_eq!(said("none", &[old(), old(), ("other", ok())]).await, [1, 0]);
-        assert_eq!(said("none", &[same.clone(), same]).await, [0, 0]);
+        assert_eq!(said("none", &[old(), old(), ("other", ok())]).await, [1, 0, 0]);
+        assert_eq!(said("none", &[same.clone(), same.clone()]).await, [0, 0, 0]);
         for (rotation, new) in [("none", 1), ("rolling", 0)] {
             let twice = [old(), ("old", dead.clone()), ("old", dead.clone()), ("x", ok()), ("x", dead.clone())];
-            assert_eq!(said(rotation, &twice).await, [new, 1], "{rotation}");
+            assert_eq!(said(rotation, &twice).await, [new, 1, 0], "{rotation}");
             // One that worked again was withdrawn later.
-            assert_eq!(said(rotation, &[old(), old(), ("old", dead.clone())]).await, [new, 0], "{rotation}");
-            assert_eq!(said(rotation, &[("old", dead.clone())]).await, [0, 0], "{rotation}");
+            assert_eq!(said(rotation, &[old(), old(), ("old", dead.clone())]).await, [new, 0, 0], "{rotation}");
+            assert_eq!(said(rotation, &[("old", dead.clone())]).await, [0, 0, 0], "{rotation}");
         }
-        assert_eq!(said("single_use", &[old(), ("old", dead)]).await, [0, 0]);
+        let none = || ("old", Reply::Http("200 OK", r#"{"access_token":"at","expires_in":3600}"#.into()));
+        for rotation in ["rolling", "single_use"] {
+            assert_eq!(said(rotation, &[none(), same.clone(), old()]).await, [0, 0, 1], "{rotation}");
+            assert_eq!(said(rotation, &[old(), none(), same.clone()]).await, [0, 0, 0], "{rotation}: now and then");
+        }
+        assert_eq!(said("none", &[none(), none()]).await, [0, 0, 0]);
+        assert_eq!(said("single_use", &[old(), ("old", dead)]).await, [0, 0, 0]);
     }
 
     #[tokio::test]

@@ -19,8 +19,8 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use zeroize::Zeroizing;
 
-/// How much of a response is read, in bytes: many times what the tokens take, as an ID token beside them may be long.
-const MAX_BODY: usize = 256 * 1024;
+/// How much of a response is read, in bytes: many times what the tokens take, as what is beside them may be long.
+const MAX_BODY: usize = 1024 * 1024;
 /// The longest head of a response over HTTP/1.1, and how much is read at a time, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// What an HTTP/2 connection may send us unasked, of all responses together.
@@ -56,7 +56,13 @@ pub(super) struct Received {
 
 impl Connection {
     pub(super) async fn http1(io: Stream) -> hyper::Result<Self> {
-        let (sender, driver) = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(io).await?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_HEAD);
+        // A header that nobody needs is no reason to lose a response.
+        builder.ignore_invalid_headers_in_responses(true);
+        builder.allow_obsolete_multiline_headers_in_responses(true);
+        builder.allow_spaces_after_header_name_in_responses(true);
+        let (sender, driver) = builder.handshake(io).await?;
         Ok(Self::Http1 { sender, driver: Some(Box::new(driver)) })
     }
 

@@ -10,38 +10,37 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// An object.
+/// An object; or several, as where a debugging message comes before the answer.
 pub(super) struct Members<'a> {
-    /// In their order: name, and the value's text.
-    all: Vec<(String, &'a str)>,
-    /// Whether the object has its end.
+    /// Of each object, in their order: name, and the value's text.
+    objects: Vec<Vec<Member<'a>>>,
+    /// Whether each object that has members has its end.
     pub(super) whole: bool,
 }
 
+type Member<'a> = (String, &'a str);
+
 impl<'a> Members<'a> {
-    /// Finds the members of the object in `text`, whatever is before and after it; `None` if there is no object. One
-    /// that was cut off has the members before the cut.
+    /// Finds the members of the objects in `text`, whatever is before, between and after them; `None` if there is no
+    /// object. One that was cut off has the members before the cut.
     pub(super) fn read(text: &'a str) -> Option<Self> {
-        let mut members = Vec::new();
-        let mut name = None;
-        let mut rest = text.split_once('{')?.1;
-        loop {
-            let (piece, after) = rest.split_at(end(rest));
-            match (after.as_bytes().first(), name.take()) {
-                (Some(b':'), None) => name = serde_json::from_str(piece).ok(),
-                // A value at the very end may be half of one.
-                (Some(_), Some(name)) => members.push((name, piece)),
-                _ => {}
+        let (mut objects, mut whole) = (Vec::new(), true);
+        let mut next = Some(text.split_once('{')?.1);
+        while let Some(text) = next {
+            let (members, after) = object(text);
+            if objects.is_empty() || !members.is_empty() {
+                whole &= after.is_some();
+                objects.push(members);
             }
-            match after.as_bytes().first() {
-                Some(b':' | b',') => rest = &after[1..],
-                end => return Some(Self { all: members, whole: end == Some(&b'}') }),
-            }
+            next = after.and_then(|after| Some(after.split_once('{')?.1));
         }
+        Some(Self { objects, whole })
     }
 
+    /// Of the first object that has it.
     fn find<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        self.all.iter().rev().filter(|(known, _)| known == name).find_map(|(_, value)| parse(value))
+        let found = |member: &Member| if member.0 == name { parse(member.1) } else { None };
+        self.objects.iter().find_map(|members| members.iter().rev().find_map(&found))
     }
 
     /// Whether there is such a member with something in it.
@@ -78,6 +77,25 @@ impl<'a> Members<'a> {
     /// A list, of which only strings and numbers are kept, as text.
     pub(super) fn list(&self, name: &str) -> Option<Vec<String>> {
         self.find(name, |value| Some(parse::<Vec<Value>>(value)?.into_iter().filter_map(word).collect()))
+    }
+}
+
+/// The members of the object that `rest` is in, and what comes after it if it has its end.
+fn object(mut rest: &str) -> (Vec<Member<'_>>, Option<&str>) {
+    let mut members = Vec::new();
+    let mut name = None;
+    loop {
+        let (piece, after) = rest.split_at(end(rest));
+        match (after.as_bytes().first(), name.take()) {
+            (Some(b':'), None) => name = serde_json::from_str(piece).ok(),
+            // A value at the very end may be half of one, unless it is a text that has its end.
+            (after, Some(name)) if after.is_some() || piece.trim_end().ends_with('"') => members.push((name, piece)),
+            _ => {}
+        }
+        match after.as_bytes().first() {
+            Some(b':' | b',') => rest = &after[1..],
+            _ => return (members, after.strip_prefix('}')),
+        }
     }
 }
 
@@ -135,9 +153,9 @@ mod tests {
         }
         assert!(members.text("e").is_none() && members.text("f").is_none() && members.list("a").is_none());
         for none in ["", "<html>", "[]", "null", "1", "\"{\""] {
-            assert!(Members::read(none).is_none_or(|members| members.all.is_empty()), "{none}");
+            assert!(Members::read(none).is_none_or(|members| members.objects.concat().is_empty()), "{none}");
         }
-        assert!(Members::read("{}").unwrap().all.is_empty());
+        assert!(Members::read("{}").unwrap().objects.concat().is_empty());
     }
 
     #[test]
@@ -173,9 +191,24 @@ mod tests {
                 assert_eq!(secret(&json, "t").as_deref(), Some("v"), "{value}");
             }
         }
-        let around = ["\u{feff}#", "\r\n#\r\n\r\n", "Warning: x\n#", "#garbage", "#}}", "#{\"t\":\"w\"}", "[#]", "#\0"];
+        let around = [
+            "\u{feff}#",
+            "\r\n#\r\n\r\n",
+            "Warning: x\n#",
+            "Warning: x in {closure}()\n#",
+            "{}&&#",
+            "while(1){};#",
+            "{\"level\":\"debug\",\"x\":{}}\n#",
+            "#garbage",
+            "#}}",
+            "#{\"t\":\"w\"}",
+            "#<script>if(x){y",
+            "[#]",
+            "#\0",
+        ];
         for json in around.map(|around| around.replace('#', r#"{"x":1,,"t" :"v",}"#)) {
             assert_eq!(secret(&json, "t").as_deref(), Some("v"), "{json}");
+            assert!(Members::read(&json).unwrap().whole, "{json}");
         }
     }
 

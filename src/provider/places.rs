@@ -11,16 +11,24 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// At least so many: at 300 ms each that is some 200 a second.
-pub(super) const LEAST: usize = 64;
-/// At most so many; fewer where this process may have few descriptors.
-pub(super) static MOST: LazyLock<usize> = LazyLock::new(|| {
-    let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
-    limit.map_or(512, |limit| (limit / 16).clamp(LEAST, 512))
-});
+/// At least so many: at 300 ms each that is some 200 a second. Fewer where this process may have few descriptors, by
+/// the hard limit: the soft one is not raised to it yet when this is asked for first.
+pub(super) static LEAST: LazyLock<usize> = LazyLock::new(|| least(getrlimit(Resource::Nofile).maximum));
+/// At most so many; fewer where there are few descriptors.
+pub(super) static MOST: LazyLock<usize> =
+    LazyLock::new(|| share(getrlimit(Resource::Nofile).current).clamp(*LEAST, 512));
 
-/// Of the calls that nobody waits for, so many.
-const AHEAD: usize = LEAST / 4;
+fn least(limit: Option<u64>) -> usize {
+    share(limit).clamp(8, 64)
+}
+
+/// What one provider may have of a limit on descriptors.
+fn share(limit: Option<u64>) -> usize {
+    limit.and_then(|limit| usize::try_from(limit / 16).ok()).unwrap_or(usize::MAX)
+}
+
+/// One in so many is for calls that nobody waits for.
+const AHEAD: usize = 4;
 
 /// What is answered within this time is answered at once.
 const QUICK: Duration = Duration::from_secs(1);
@@ -43,9 +51,9 @@ pub(super) struct Place<'a> {
 impl Places {
     pub(super) fn new() -> Self {
         Self {
-            free: Semaphore::new(LEAST),
-            all: LEAST.into(),
-            ahead: Arc::new(Semaphore::new(AHEAD)),
+            free: Semaphore::new(*LEAST),
+            all: AtomicUsize::new(*LEAST),
+            ahead: Arc::new(Semaphore::new(*LEAST / AHEAD)),
             turned_away: Notify::new(),
             takes: AtomicU64::new(0),
         }
@@ -107,7 +115,7 @@ impl Place<'_> {
             if free.available_permits() == 0 && change(|all| (all < *MOST).then_some(all + 1)) {
                 free.add_permits(1);
             }
-        } else if change(|all| (all > LEAST).then(|| all - 1)) {
+        } else if change(|all| (all > *LEAST).then(|| all - 1)) {
             permit.forget();
         }
     }
@@ -118,13 +126,19 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
+    #[test]
+    fn with_few_descriptors_a_provider_that_hangs_takes_few() {
+        let limits = [Some(64), Some(256), Some(1024), Some(65_536), None];
+        assert_eq!(limits.map(least), [8, 16, 64, 64, 64]);
+    }
+
     #[tokio::test]
     async fn there_are_more_places_while_all_goes_well_and_they_are_wanted_and_fewer_when_it_does_not() {
         let places = Places::new();
         let take = || std::iter::from_fn(|| places.enter(Duration::ZERO, false).now_or_never().flatten());
         let count = || places.free.available_permits();
         take().collect::<Vec<_>>().into_iter().for_each(|place| place.leave(Duration::ZERO, None));
-        assert_eq!(count(), LEAST + 1, "nobody waited for the others");
+        assert_eq!(count(), *LEAST + 1, "nobody waited for the others");
         let mut all: Vec<_> = take().collect();
         for _ in 0..2 * *MOST {
             all.pop().unwrap().leave(Duration::ZERO, None);
@@ -135,17 +149,17 @@ mod tests {
         let failed = |failure| (Duration::ZERO, Some(failure));
         for (took, failure) in [slow, failed(ProviderError::Disturbed), failed(ProviderError::TimedOut)] {
             all.drain(..).for_each(|place| place.leave(took, failure));
-            assert_eq!(count(), LEAST, "{failure:?}");
+            assert_eq!(count(), *LEAST, "{failure:?}");
             all.extend(take());
         }
         all.drain(..).for_each(|place| place.leave(Duration::ZERO, Some(ProviderError::Misconfigured)));
-        assert_eq!(count(), LEAST + 1, "an answer is an answer");
+        assert_eq!(count(), *LEAST + 1, "an answer is an answer");
     }
 
     #[tokio::test]
     async fn refreshes_that_wait_are_turned_away_and_those_who_come_later_are_not() {
         let places = Places::new();
-        let all = places.free.acquire_many(LEAST as u32).await;
+        let all = places.free.acquire_many(*LEAST as u32).await;
         let (refresh, code, ()) = tokio::join!(biased; places.enter(Duration::MAX, true), places.enter(Duration::MAX, false), async {
             drop(all);
             places.turn_away();
@@ -158,9 +172,9 @@ mod tests {
     async fn what_nobody_waits_for_takes_few_places_and_none_of_a_provider_that_is_busy() {
         let places = Places::new();
         let ahead: Vec<_> = std::iter::from_fn(|| places.ahead()).collect();
-        assert_eq!(ahead.len(), LEAST / 4);
+        assert_eq!(ahead.len(), *LEAST / 4);
         drop(ahead);
-        let busy = places.free.acquire_many(LEAST as u32 / 2).await;
+        let busy = places.free.acquire_many(*LEAST as u32 / 2).await;
         assert!(places.ahead().is_none());
         drop(busy);
         assert!(places.ahead().is_some());

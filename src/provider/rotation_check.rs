@@ -18,7 +18,7 @@ use std::time::Duration;
 const MAX_REPLACED: u64 = 10_000;
 
 pub(super) struct RotationCheck {
-    /// By the first half of its SHA-256, each refresh token that was used once and brought a new one.
+    /// By its name, each refresh token that was used once and brought a new one.
     replaced: Lru<[u8; 16], ()>,
     /// What is known of providers, and so said already or not to be said.
     known: Mutex<BTreeSet<(String, Habit)>>,
@@ -27,7 +27,7 @@ pub(super) struct RotationCheck {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Habit {
-    /// A refresh brings a new refresh token.
+    /// A refresh brings a new refresh token, or where it should, it does not: which of both was seen first.
     Replaces,
     /// A token that was replaced is refused, or it is known not to be: which of both was seen first.
     OldOnes,
@@ -49,17 +49,24 @@ impl RotationCheck {
     ) {
         let provider = &service.provider;
         let replaced = came.is_some_and(|came| came.expose_secret() != sent.expose_secret());
-        let name = name(sent);
+        let name = name(provider, sent);
         self.doubts.worked(&registration(service, client), &name);
         if self.replaced.get(&name).is_some() {
             self.learn(provider, Habit::OldOnes);
         } else if replaced && provider.rotation() != RefreshTokenPolicy::SingleUse {
             self.replaced.insert(name, ());
         }
-        if replaced && provider.rotation() == RefreshTokenPolicy::Static && self.learn(provider, Habit::Replaces) {
+        if provider.rotation() == RefreshTokenPolicy::Static {
+            if replaced && self.learn(provider, Habit::Replaces) {
+                tracing::warn!(
+                    provider = provider.id,
+                    "the provider gave a new refresh token although its rotation is \"none\"; set providers.<id>.rotation"
+                );
+            }
+        } else if self.learn(provider, Habit::Replaces) && !replaced {
             tracing::warn!(
                 provider = provider.id,
-                "the provider gave a new refresh token although its rotation is \"none\"; set providers.<id>.rotation"
+                "the provider gave no new refresh token although its rotation is not \"none\"; set providers.<id>.rotation"
             );
         }
     }
@@ -74,7 +81,7 @@ impl RotationCheck {
         failure: ProviderError,
     ) -> bool {
         let provider = &service.provider;
-        let name = name(sent);
+        let name = name(provider, sent);
         let refused = matches!(failure, ProviderError::Refused(_) | ProviderError::Unclear { status: 400 | 401 });
         let spent_here = refused && self.replaced.get(&name).is_some();
         if spent_here && self.learn(provider, Habit::OldOnes) {
@@ -104,7 +111,22 @@ fn registration(service: &Service, client: &Client) -> String {
     format!("{} {}", service.provider.id, client.id)
 }
 
-fn name(token: &SecretString) -> TokenName {
-    let hash: [u8; 32] = Sha256::digest(token.expose_secret().as_bytes()).into();
+/// Two providers may have the same token.
+fn name(provider: &Provider, token: &SecretString) -> TokenName {
+    let hash = Sha256::new().chain_update(&provider.id).chain_update([0]).chain_update(token.expose_secret());
+    let hash: [u8; 32] = hash.finalize().into();
     std::array::from_fn(|i| hash[i])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ProviderSettings;
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_token_at_one_provider_says_nothing_of_the_same_text_at_another() {
+        let named = |id: &str, token: &str| name(&Provider::unchecked(id, ProviderSettings::default()), &token.into());
+        assert_eq!(named("a", "rt"), named("a", "rt"));
+        assert!(named("a", "rt") != named("b", "rt") && named("a", "rt") != named("a", "ru"));
+    }
 }

@@ -104,8 +104,16 @@ pub(super) fn tokens(provider: &Provider, answer: &Response) -> Result<TokenResp
 /// A token that can be kept.
 fn token(provider: &Provider, members: &Members, name: &str, longest: usize) -> Option<SecretString> {
     // An access token goes into a header of the client's, which is undone by anything else (RFC 6749 appendix A.12).
-    let is_printable = |token: &SecretString| token.expose_secret().bytes().all(|b| (b' '..=b'~').contains(&b));
-    let token = members.token(name, longest).filter(|token| name != "access_token" || is_printable(token));
+    let is_fit = |token: &SecretString| {
+        let token = token.expose_secret();
+        !token.is_empty() && token.bytes().all(|b| (b' '..=b'~').contains(&b))
+    };
+    let trimmed = |token: SecretString| match token.expose_secret().trim_matches(['\r', '\n', '\t']) {
+        bare if bare.len() < token.expose_secret().len() => bare.into(),
+        _ => token,
+    };
+    let token = members.token(name, longest);
+    let token = if name == "access_token" { token.map(trimmed).filter(is_fit) } else { token };
     if token.is_none() && members.has(name) {
         tracing::warn!(provider = provider.id, member = name, "the answer has a token that cannot be kept");
     }
@@ -205,11 +213,11 @@ mod tests {
 
     #[test]
     fn an_access_token_that_no_header_can_carry_is_none() {
-        for token in ["a\\nb", "a\\r\\n", "a\\u0000", "a\\u007f", "caf\u{e9}", "\u{1f600}", "\\u200ba"] {
+        for token in ["a\\nb", "\\r\\n", "a\\u0000", "a\\u007f", "caf\u{e9}", "\u{1f600}", "\\u200ba"] {
             let body = format!(r#"{{"access_token":"{token}","refresh_token":"r","expires_in":60}}"#);
             assert_eq!(read("google", 200, &body).err(), Some(ProviderError::BadAnswer), "{token}");
         }
-        let body = r#"{"access_token":"~!/+= \"\\a","refresh_token":"caf\u00e9","expires_in":60}"#;
+        let body = r#"{"access_token":"\t~!/+= \"\\a\r\n","refresh_token":"caf\u00e9","expires_in":60}"#;
         let tokens = read("google", 200, body).unwrap();
         assert_eq!(tokens.access_token.expose_secret(), "~!/+= \"\\a");
         assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "caf\u{e9}", "it goes into forms alone");
@@ -325,7 +333,7 @@ mod tests {
                     tokens.refresh_token.unwrap().expose_secret().to_owned(),
                 )
             });
-            let in_it = cut > whole.find("\"rt\"").unwrap() + "\"rt\"".len();
+            let in_it = cut >= whole.find("\"rt\"").unwrap() + "\"rt\"".len();
             assert_eq!(read, in_it.then(|| ("at".to_owned(), "rt".to_owned())), "{cut}");
         }
         assert!(read(r#"{"access_token":"at","expires_in":3600,"#).is_err());

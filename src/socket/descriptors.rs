@@ -4,8 +4,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// As many descriptors are asked for as any sensible number of connections needs.
 const WANTED: u64 = 65_536;
-/// What is left for files, the store and providers, beside what each worker needs for itself.
+/// What is left for files and the store, beside what each worker needs for itself.
 const RESERVE: u64 = 64;
+/// One in so many is left for providers: one of them alone may take half of these.
+const PROVIDERS: u64 = 8;
 const EACH_WORKER: u64 = 8;
 /// Without a word of the operator there are no more connections than this: each may take some 20 KB.
 const DEFAULT_MAX: u64 = 16_384;
@@ -34,7 +36,8 @@ pub fn max_connections(asked: Option<u64>, workers: usize) -> usize {
 
 fn most(limit: u64, workers: usize) -> u64 {
     let workers = u64::try_from(workers).unwrap_or(u64::MAX);
-    limit.saturating_sub(RESERVE).saturating_sub(EACH_WORKER.saturating_mul(workers)).max(16)
+    let kept = RESERVE + limit / PROVIDERS;
+    limit.saturating_sub(kept).saturating_sub(EACH_WORKER.saturating_mul(workers)).max(16)
 }
 
 #[cfg(test)]
@@ -43,7 +46,7 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors_for_everything_else() {
-        assert_eq!((most(256, 2), most(1024, 2), most(65_536, 8), most(64, 64)), (176, 944, 65_408, 16));
+        assert_eq!((most(256, 2), most(1024, 2), most(65_536, 8), most(64, 64)), (144, 816, 57_216, 16));
         assert_eq!(max_connections(Some(100), 2), 100);
         assert!(max_connections(None, 2) <= 16_384);
     }

@@ -133,6 +133,7 @@ impl ExchangeError {
             | Self::MaybeSpent
             | Self::StoreDown
             | Self::TimedOut
+            | Self::NoRoom
             | Self::Internal => true,
             _ => false,
         }
@@ -186,6 +187,7 @@ mod tests {
             ExchangeError::MaybeSpent,
             ExchangeError::StoreDown,
             ExchangeError::TimedOut,
+            ExchangeError::NoRoom,
             ExchangeError::Internal,
         ] {
             assert!(error.passes(), "{error}");

@@ -2,7 +2,6 @@
 //! Never for a client that is better served at once: with a spare token, or with an error that will stay.
 
 use super::cache::{AccessToken, TokenName};
-use super::room::Place;
 use super::{ExchangeError, Granted, Inner, Opened, Source, TokenService};
 use crate::authid::Grant;
 use crate::net::ClientNet;
@@ -90,10 +89,14 @@ impl TokenService {
     ) -> Result<(Arc<AccessToken>, Source), ExchangeError> {
         let inner = &self.0;
         let login = &opened.login;
-        let spare = || inner.cache.spare(login.id);
+        let spare = |why: Option<&ExchangeError>| {
+            let access = inner.cache.spare(login.id)?;
+            tracing::debug!(why = ?why.map(ToString::to_string), "the remembered access token is handed out");
+            Some((access, Source::Spare))
+        };
         // An exchange that is under way may end the spare token, where refresh tokens work once.
         let rotates = inner.is_single_use(service);
-        let hurries = inner.waits() || spare().is_some() && !rotates;
+        let hurries = inner.waits() || inner.cache.spare(login.id).is_some() && !rotates;
         let prompt = if hurries { deadline.min(Instant::now() + PROMPT) } else { deadline };
         let failed = match timeout_at(prompt, inner.once(login, service, Requester::Client)).await {
             Ok(Ok(access)) => return Ok((access, Source::Fetched)),
@@ -101,29 +104,32 @@ impl TokenService {
             Err(_) => None,
         };
         if failed.as_ref().map_or(!rotates, ExchangeError::passes)
-            && let Some(access) = spare()
+            && let Some(spare) = spare(failed.as_ref())
         {
-            tracing::debug!(why = ?failed.map(|why| why.to_string()), "the remembered access token is handed out");
-            return Ok((access, Source::Spare));
+            return Ok(spare);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if !inner.waits() || failed.as_ref().is_some_and(|refused| !refused.may_pass(left)) {
-            return Err(failed.unwrap_or_else(|| inner.late(service)));
-        }
-        let place = inner.room.enter_as(login.id, address()).ok_or(ExchangeError::NoRoom)?;
-        let waited = self.wait(opened, service, deadline, failed, place).await;
-        inner.waited(waited.as_ref().err());
-        waited.map(|access| (access, Source::Fetched))
+        let waited = self.wait(opened, service, deadline, failed, address).await;
+        // By now nothing else is to be had, so the exchange may as well end it.
+        waited.map(|access| (access, Source::Fetched)).or_else(|refused| {
+            let spare = if refused.passes() { spare(Some(&refused)) } else { None };
+            spare.ok_or(refused)
+        })
     }
 
+    /// Tries again until `deadline`, where that may be of use.
     async fn wait(
         &self,
         opened: &Opened,
         service: &Arc<Service>,
         deadline: Instant,
         failed: Option<ExchangeError>,
-        _place: Place<'_>,
+        address: impl FnOnce() -> Option<ClientNet>,
     ) -> Result<Arc<AccessToken>, ExchangeError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !self.0.waits() || failed.as_ref().is_some_and(|refused| !refused.may_pass(left)) {
+            return Err(failed.unwrap_or_else(|| self.0.late(service)));
+        }
+        let _place = self.0.room.enter_as(opened.login.id, address()).ok_or(ExchangeError::NoRoom)?;
         let name = self.0.name_of(&opened.login, service);
         let inner = self.0.clone();
         let login = opened.login.clone();
@@ -138,7 +144,9 @@ impl TokenService {
         let rest = move || inner.cache.rest(&name);
         let may = || self.check(opened).is_ok();
         let waited = self.0.loops.wait(name, deadline, failed, attempt, rest, may).await;
-        waited.map_err(|refused| refused.unwrap_or_else(|| self.0.late(service)))
+        let waited = waited.map_err(|refused| refused.unwrap_or_else(|| self.0.late(service)));
+        self.0.waited(waited.as_ref().err());
+        waited
     }
 }
 

@@ -3,6 +3,7 @@ when it is over. docs/scaling.md has what was measured; `pytest -s` prints it. H
 
 import asyncio
 import itertools
+import json
 import multiprocessing
 import os
 import resource
@@ -314,6 +315,23 @@ def test_a_crowd_beyond_the_descriptors_ends_and_everybody_is_served_again(serve
     new = seconds(lambda: machine.refresh(machine.authid(1))[0] == 200)
     print(f"1000 connections with 256 descriptors: {100 * share:.0f} % of a core; {again:.2f} s and {new:.2f} s when they are gone")
     assert share < 0.5 and again < 10 and new < 10
+
+
+def test_providers_that_hang_leave_descriptors_to_files(serve, bad, monkeypatch):
+    monkeypatch.setenv("AUTHSEAL_PROVIDERS__EXAMPLE__TOKEN_URL", f"{bad}/token")
+    Bad.time = None
+    machine = serve(OTHER % (bad, bad), limits=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
+    hanging = [machine.authids(1, service=service) for service in ("exampledrive", "otherdrive")]
+    many = connected(machine, 180)
+    for one, authids in zip(many, itertools.cycle(hanging)):
+        one.sendall(f"GET /refresh HTTP/1.1\r\nHost: localhost\r\nX-AuthID: {next(authids)}\r\n\r\n".encode())
+    until(lambda: gauge(machine, "authseal_refresh_waiting") > 50)
+    for _ in range(5):
+        code, answer = ask(f"{machine.url}/revoked", {"X-AuthID": machine.authid(1)}, b"at_provider=no")
+        assert code == 200 and json.loads(answer)["revoked"], answer
+    assert "Too many open files" not in (machine.folder.parent / "log").read_text()
+    for one in many:
+        one.close()
 
 
 class Crowd:

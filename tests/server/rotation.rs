@@ -233,11 +233,14 @@ fn beside(answer: &str, member: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_good_answer_in_an_odd_form_costs_no_login() {
-    let forms: [fn(&str) -> Vec<u8>; 15] = [
+    let forms: [fn(&str) -> Vec<u8>; 18] = [
         |answer| format!("\u{feff}{answer}\r\n\r\n").into(),
         |answer| format!("{answer}<!-- 7 ms -->").into(),
         |answer| format!("Notice: x in /srv/token.php\n{answer}").into(),
+        |answer| format!("while(1){{}};{answer}").into(),
+        |answer| format!("Warning: x in {{closure}}()\n{{\"level\":\"debug\"}}\n{answer}").into(),
         |answer| answer.trim_end_matches('}').into(),
+        |answer| answer.replacen("\",", "\\r\\n\",", 1).into(),
         |answer| beside(answer, b"\"expires_in\":\"\""),
         |answer| beside(answer, b"\"expires_in\":NaN"),
         |answer| beside(answer, b"\"expires_in\":[-Infinity]"),

@@ -270,6 +270,25 @@ async fn nobody_waits_who_has_a_token_of_use() {
 }
 
 #[tokio::test]
+async fn where_a_token_works_once_the_remembered_one_is_handed_out_when_the_time_is_over() {
+    for who in [Profile::box_com(), Profile::jottacloud()] {
+        let (emulator, app) = start(who, &format!("{STORE}{SHORT}"));
+        emulator.set_access_life(Some(3600));
+        let authid = rotation::log_in(&emulator, &app).await;
+        let token = app.refresh(&authid).await.access_token();
+        app.clock.advance(3500 * SECOND);
+        emulator.hold();
+        let (answer, after) = ask(&app, &authid).await.unwrap();
+        assert_eq!(answer.access_token(), token, "{}", who.service);
+        assert!(after >= SECOND, "the exchange under way may end it: {after:?}");
+        emulator.release();
+        let newer = app.refresh(&authid).await.access_token();
+        assert!(newer != token && emulator.use_access_token(&newer), "{}", who.service);
+        assert_eq!(rotation::spent(&emulator).len(), 1, "{}", who.service);
+    }
+}
+
+#[tokio::test]
 async fn a_room_that_is_full_is_said_at_once() {
     let (emulator, app) = start(Profile::google(), &format!("{ADMIN}{LONG}max_waiting = 5\n"));
     let token = app.log_in(&emulator);

@@ -84,15 +84,24 @@ async fn another_site_begins_no_login() {
 
 #[tokio::test]
 async fn a_guess_of_the_browser_spends_no_login() {
-    prove(Mitigation::Navigation, 503, async |site| {
-        let mut browser = site.browser(HOME).await;
-        let state = browser.leave(UI, TOKEN).await;
-        let uri = format!("/logged-in?code=code&state={state}");
-        let guess = browser.get(&uri, &[("sec-purpose", "prefetch")]).await;
-        let spent = !browser.come_back(&state).await.has_authid();
-        guess.won(spent)
-    })
-    .await;
+    const GUESSES: [(&str, &str); 5] = [
+        ("sec-purpose", "prefetch"),
+        ("sec-purpose", "prefetch;prerender"),
+        ("purpose", "Prefetch"),
+        ("x-purpose", "preview"),
+        ("x-moz", "prefetch"),
+    ];
+    for guess in GUESSES {
+        prove(Mitigation::Navigation, 503, async move |site| {
+            let mut browser = site.browser(HOME).await;
+            let state = browser.leave(UI, TOKEN).await;
+            let uri = format!("/logged-in?code=code&state={state}");
+            let guess = browser.get(&uri, &[guess]).await;
+            let spent = !browser.come_back(&state).await.has_authid();
+            guess.won(spent)
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
