@@ -72,7 +72,7 @@ pub fn trust_found(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
 /// # Errors
 /// When every user of the machine can write to it or exchange it.
 pub fn trust_filled(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
-    judge(path, metadata, |_| true)
+    Way::to(path)?.judge(metadata, |_| true)
 }
 
 fn is_own(owner: u32) -> bool {

@@ -156,6 +156,12 @@ def test_lines_are_short(page):
 
 
 @pytest.mark.parametrize("page", pages())
+def test_no_mark_of_a_merge_is_left(page):
+    left = [number for number, line, _ in lines(page) if re.match(r"(<{7}|={7}|>{7})( |$)", line)]
+    assert not left, f"marks of an unfinished merge in lines {left}"
+
+
+@pytest.mark.parametrize("page", pages())
 def test_every_code_block_says_its_language(page):
     bare = [number for number, line, kind in lines(page) if kind == "opens" and line.rstrip().endswith(("`", "~"))]
     assert not bare, f"write ```sh, ```toml, ```json, ```text or the like in lines {bare}"
