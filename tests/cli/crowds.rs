@@ -142,6 +142,34 @@ fn an_honest_client_among_thousands_is_served_in_time_by_tls() {
 }
 
 #[test]
+fn a_handshake_that_does_not_end_is_ended_however_it_is_fed() {
+    let folder = with_certificate();
+    let crowd = Crowd::start(folder.path(), true);
+    // A hello of 508 bytes, of which there is but the beginning.
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    let [mut silent, mut half, mut slow] = [(); 3].map(|()| crowd.silent());
+    half.write_all(hello).unwrap();
+    slow.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let until = Instant::now() + PATIENCE;
+    for byte in hello.iter().chain(std::iter::repeat(&0)) {
+        assert!(Instant::now() < until, "a byte now and then buys time");
+        let is_gone = slow.write_all(&[*byte]).is_err() || slow.read(&mut [0; 8]).is_ok_and(|read| read == 0);
+        if is_gone {
+            break;
+        }
+    }
+    for stream in [&mut silent, &mut half] {
+        let _ = stream.read_to_end(&mut Vec::new());
+        assert!(Instant::now() < until, "silence buys time");
+    }
+    let ended = || crowd.metric("authseal_connections_ended_total{reason=\"slow_handshake\"}");
+    while ended() < 3.0 {
+        assert!(Instant::now() < until, "{} were ended", ended());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn what_strangers_send_wrongly_is_counted_and_another_protocol_named_once() {
     for tls in [false, true] {
         let folder = if tls { with_certificate() } else { ready(GOOD) };
