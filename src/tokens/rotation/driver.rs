@@ -33,6 +33,8 @@ pub(super) struct Run<'a, 'b> {
     pub(super) ask: &'a Ask<'b>,
     /// The record as it was last read or written by this caller.
     pub(super) seen: Found,
+    /// When it last set about to mark the record.
+    pub(super) marked_at: Stamp,
     /// What the provider gave.
     pub(super) answer: Option<Record>,
     /// What it said instead.
@@ -54,6 +56,7 @@ impl Run<'_, '_> {
                     Event::Paused
                 }
                 Command::Mark => {
+                    self.marked_at = self.records.stamp();
                     let mut marked = self.seen.record.as_ref().map(|record| self.marked(record));
                     if let (Some(marked), Some(before)) = (&mut marked, &self.seen.record) {
                         // One that was waited for in vain tells that an exchange broke off.
@@ -128,10 +131,11 @@ impl Run<'_, '_> {
         let before = self.seen.record.clone();
         let mut time = self.deadline.saturating_duration_since(Instant::now());
         if self.policy.single_use {
-            let mark = before.as_ref().and_then(|record| record.asked_at);
-            let age = mark.map_or(0, |mark| self.records.clock.now().saturating_sub(mark));
-            // A machine that slept since the mark was written must not act on it as if it were new.
-            if !(0..=RENEW.as_secs().cast_signed()).contains(&age) {
+            // A machine that slept since the mark was written must not act on it as if it were new, also where its clock
+            // was set back by as much; nor with a clock that others will find ahead of the mark.
+            let age = self.records.stamp().since(self.marked_at, false);
+            let is_new = age.is_some_and(|age| age <= RENEW);
+            if !is_new || before.as_ref().and_then(|record| record.asked_at) > Some(self.records.clock.now()) {
                 return Event::Late;
             }
             time = LONGEST_CALL;

@@ -266,10 +266,11 @@ impl Rotation {
     ) -> Run<'a, 'b> {
         let Self { records, pending_writes, under_way, .. } = self;
         let seen = Found::default();
+        let marked_at = records.stamp();
         let answer = None;
         let failure = None;
         let no_key = None;
-        Run { records, pending_writes, under_way, login, policy, deadline, ask, seen, answer, failure, no_key }
+        Run { records, pending_writes, under_way, login, policy, deadline, ask, seen, marked_at, answer, failure, no_key }
     }
 
     /// An exchange with the login's own token, for a provider where that stays good for some time.

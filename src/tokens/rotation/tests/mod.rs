@@ -364,6 +364,10 @@ async fn a_machine_that_slept_on_its_mark_looks_again_before_it_asks() {
         assert_eq!(run.ask().await, state_machine::Event::Late);
         replicas.clock.step(-seconds);
     }
+    // Set back by as much as it slept.
+    replicas.clock.advance(Duration::from_secs(6));
+    replicas.clock.step(-6);
+    assert_eq!(run.ask().await, state_machine::Event::Late);
 }
 
 #[tokio::test]
