@@ -114,7 +114,12 @@ impl Record {
     pub(super) fn is_fresh(&self, now: UnixTime, boot: Option<u64>) -> bool {
         let reusable = cache::reusable(Duration::from_secs(self.life)).as_secs();
         let end = self.fetched_at.saturating_add_unsigned(reusable);
-        self.boot == boot && (self.fetched_at.saturating_sub(SKEW)..end).contains(&now)
+        self.is_of(boot) && (self.fetched_at.saturating_sub(SKEW)..end).contains(&now)
+    }
+
+    /// Whether it was written since the machine was started as `boot`.
+    pub(super) fn is_of(&self, boot: Option<u64>) -> bool {
+        self.boot == boot
     }
 
     /// The access token in it, to be handed out.

@@ -2,6 +2,7 @@
 //! sealed as it was. A store that is behind what is remembered (a failover, a copy put back) is set right before
 //! anything is done with what it says. Memory holds nothing here that opens without the AuthID.
 
+use super::super::cache::AccessToken;
 use super::boot;
 use super::record::{self, Record, Unopened};
 use super::state_machine::RecordHeader;
@@ -145,6 +146,14 @@ impl Records {
     /// Whether the store agreed within the last minute with what is remembered here.
     pub(super) fn is_current(&self, record: &Name, at: Moment) -> bool {
         self.newest.get(record).is_some_and(|newest| at.uptime < newest.agreed_at + CURRENT)
+    }
+
+    /// The access token that came with the newest refresh token of a login, as far as this process has seen. One from
+    /// before a start of the machine may be older than it looks.
+    pub(super) fn access(&self, login: &Grant) -> Option<AccessToken> {
+        let newest = self.newest.get(&record::name(login))?;
+        let record = Record::open(&newest.blob, login, &self.keyring.load()).ok()?;
+        record.is_of(self.boot).then(|| record.access(&self.clock))
     }
 
     /// How many times the refresh token of a login has changed, as far as this process has seen.
