@@ -105,6 +105,11 @@ impl AccessToken {
         self.left(at) > self.life - reusable(self.life)
     }
 
+    /// Whether it lives for a while yet, for when there is no other.
+    pub(super) fn is_spare(&self, at: Moment) -> bool {
+        self.left(at) >= SPARE
+    }
+
     /// Whether it is in the last part of the time in which it is handed out, and was not asked for twice there. When
     /// that part begins differs from login to login, so that those who came together are not renewed together.
     pub(super) fn is_late(&self, grant: GrantId, at: Moment) -> bool {
@@ -180,7 +185,7 @@ impl TokenCache {
 
     /// A token for this login that lives for a while yet, for when there is no other.
     pub(super) fn spare(&self, grant: GrantId) -> Option<Arc<AccessToken>> {
-        self.tokens.get(&grant).filter(|access| access.left(self.clock.moment()) >= SPARE)
+        self.tokens.get(&grant).filter(|access| access.is_spare(self.clock.moment()))
     }
 
     /// Remembers what the provider gave; its failures are forgotten.

@@ -90,7 +90,7 @@ impl TokenService {
         let inner = &self.0;
         let login = &opened.login;
         let spare = |why: Option<&ExchangeError>| {
-            let access = inner.cache.spare(login.id)?;
+            let access = inner.spare(login, service)?;
             tracing::debug!(why = ?why.map(ToString::to_string), "the remembered access token is handed out");
             Some((access, Source::Spare))
         };

@@ -54,7 +54,15 @@ impl Inner {
         self.cache.token(grant, at).filter(|_| is_current)
     }
 
-    /// The same by what is in an AuthID.
+    /// A remembered access token that lives for a while yet, for when there is no other: of this process, or in the
+    /// record that it saw last, which another one may have written.
+    pub(super) fn spare(&self, login: &Grant, service: &Service) -> Option<Arc<AccessToken>> {
+        let recorded = || self.rotation_of(service)?.0.remembered(login).map(Arc::new);
+        let is_spare = |access: &Arc<AccessToken>| access.is_spare(self.clock.moment());
+        self.cache.spare(login.id).or_else(|| recorded().filter(is_spare))
+    }
+
+    /// The same as [`Self::cached`] by what is in an AuthID.
     pub(super) fn cached_for(&self, login: &Grant, service: &Service) -> Option<Arc<AccessToken>> {
         self.cached(login.id, || Some(rotation::name(login)), service, self.clock.moment())
     }

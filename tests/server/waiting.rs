@@ -5,7 +5,7 @@ use crate::admin::ADMIN;
 use crate::emulator::{Emulator, Fault, Profile};
 use crate::reading::{Backend, Generation, Operation};
 use crate::rotation;
-use crate::spawn::{Answer, TestApp, UNKNOWN, spawn_app, spawn_at, until};
+use crate::spawn::{Answer, TestApp, UNKNOWN, spawn_app, spawn_at, spawn_beside, until};
 use authseal::clock::Clock;
 use futures_util::future::join_all;
 use std::fs;
@@ -285,6 +285,24 @@ async fn where_a_token_works_once_the_remembered_one_is_handed_out_when_the_time
         let newer = app.refresh(&authid).await.access_token();
         assert!(newer != token && emulator.use_access_token(&newer), "{}", who.service);
         assert_eq!(rotation::spent(&emulator).len(), 1, "{}", who.service);
+    }
+}
+
+#[tokio::test]
+async fn what_another_server_fetched_is_handed_out_too_when_the_provider_fails() {
+    for who in [Profile::microsoft(), Profile::box_com()] {
+        let (emulator, app) = start(who, &format!("{STORE}{SHORT}"));
+        emulator.set_access_life(Some(3600));
+        let authid = rotation::log_in(&emulator, &app).await;
+        let token = app.refresh(&authid).await.access_token();
+        app.clock.advance(3500 * SECOND);
+        let other = spawn_beside(&app);
+        emulator.misbehave(Fault::html(503));
+        let (answer, after) = ask(&other, &authid).await.unwrap();
+        assert_eq!(answer.access_token(), token, "{}", who.service);
+        assert!(answer.expires() <= 100 && after < SOON, "{after:?}");
+        app.clock.advance(80 * SECOND);
+        assert_eq!(other.refresh(&authid).await.status, 503, "{}", who.service);
     }
 }
 

@@ -126,6 +126,11 @@ impl Rotation {
         self.records.is_current(record, at)
     }
 
+    /// The access token in the record of a login that was last seen here, however old.
+    pub(super) fn remembered(&self, login: &Grant) -> Option<AccessToken> {
+        self.records.remembered(login)
+    }
+
     /// How many answers of providers could not be written down yet.
     #[cfg(test)]
     pub(super) fn pending_writes(&self) -> usize {

@@ -150,6 +150,14 @@ impl Records {
         self.newest.get(record).is_some_and(|newest| at.uptime < newest.agreed_at + CURRENT)
     }
 
+    /// The access token that came with the newest refresh token of a login, as far as this process has seen; `None`
+    /// where its age cannot be told.
+    pub(super) fn remembered(&self, login: &Grant) -> Option<AccessToken> {
+        let newest = self.newest.get(&record::name(login))?;
+        let record = Record::open(&newest.blob, login, &self.keyring.load()).ok()?;
+        Some(record.access(self.age(&record)?, &self.clock))
+    }
+
     /// How many times the refresh token of a login has changed, as far as this process has seen.
     pub(super) fn generation(&self, record: &Name) -> Option<u64> {
         self.newest.get(record).map(|newest| newest.generation)
