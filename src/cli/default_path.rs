@@ -14,8 +14,8 @@ pub(super) fn scratch() -> anyhow::Result<TempDir> {
     made.context("cannot make a temporary folder")
 }
 
-/// Where to make a file: where `named`, else where `configured` finds it. A configuration that is not finished does not
-/// is no obstacle, since operators make these files while they write it: then the file gets its usual name beside it.
+/// Where to make a file: where `named`, else where `configured` finds it. A configuration that is not finished is no
+/// obstacle, since operators make these files while they write it: then the file gets its usual name beside it.
 pub(super) fn place(
     named: Option<&PathBuf>,
     config: &ConfigFile,
