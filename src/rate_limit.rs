@@ -6,6 +6,10 @@
 //! bounded; a restart begins at zero. Not `governor`: a count that is given back is no part of its algorithm, and its
 //! table of keys has no bound.
 
+mod log;
+
+pub use log::LogLimit;
+
 use crate::authid::GrantId;
 use crate::clock::Clock;
 use crate::lru::Lru;
@@ -100,25 +104,29 @@ pub struct Limits {
     pub tests: CallLimit,
     /// Tokens that users made at the provider and pasted here.
     pub pastes: CallLimit,
+    /// Lines of the log that clients bring about.
+    pub log: LogLimit,
 }
 
 impl Limits {
     /// Nothing counted yet.
     pub fn new(rates: Rates, clock: &Clock) -> Self {
         let calls = || CallLimit::new(rates, clock);
-        Self { rates, invalid: Limit::new(clock), revocations: calls(), tests: calls(), pastes: calls() }
+        let (invalid, log) = (Limit::new(clock), LogLimit::default());
+        Self { rates, invalid, revocations: calls(), tests: calls(), pastes: calls(), log }
     }
 
     /// The same counts, held against other limits.
     pub fn with(&self, rates: Rates) -> Self {
         let calls = |limit: &CallLimit| CallLimit { rates, ..limit.clone() };
-        let Self { invalid, revocations, tests, pastes, .. } = self;
+        let Self { invalid, revocations, tests, pastes, log, .. } = self;
         Self {
             rates,
             invalid: invalid.clone(),
             revocations: calls(revocations),
             tests: calls(tests),
             pastes: calls(pastes),
+            log: log.clone(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::login::{LoggedIn, LoginError, Opener};
 use crate::net::{Client, ClientNet, Origin};
 use crate::seal::Epoch;
 use crate::tokens::{Opened, Revocation};
-use crate::web::{client, log_limit};
+use crate::web::client;
 use actix_web::HttpRequest;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::field;
@@ -44,7 +44,7 @@ pub(in crate::web) fn login_refused(error: &LoginError, is_fault: bool, request:
     let (client, peer) = whence(request, app);
     let service = error.service().map(|service| service.id.as_str());
     app.meter().login(service, error.label());
-    if !log_limit::admits("a login was refused", format!("{} {}", service.unwrap_or("none"), error.label())) {
+    if !app.limits().log.admits("a login was refused", format!("{} {}", service.unwrap_or("none"), error.label())) {
         return;
     }
     if is_fault {
@@ -80,7 +80,7 @@ pub(in crate::web) fn delivered(
 
 /// Somebody used an AuthID that is on the denylist.
 pub(in crate::web) fn denied(opened: &Opened, by: Denied, request: &HttpRequest, app: &App) {
-    if !log_limit::admits("an AuthID on the denylist was used", by.to_string()) {
+    if !app.limits().log.admits("an AuthID on the denylist was used", by.to_string()) {
         return;
     }
     let (client, peer) = whence(request, app);
@@ -97,7 +97,7 @@ pub(in crate::web) fn revoked(done: &Revocation, request: &HttpRequest, app: &Ap
     let Revocation { service, grant, epoch, here, at_provider, .. } = done;
     let durably = here.is_ok();
     app.meter().revoked(durably);
-    if done.already && !log_limit::admits("a login was revoked", "again".to_owned()) {
+    if done.already && !app.limits().log.admits("a login was revoked", "again".to_owned()) {
         return;
     }
     tracing::info!(

@@ -12,7 +12,7 @@ use crate::web::audience::SentAuthId;
 use crate::web::request_id::{self, milliseconds};
 use crate::web::response::rejection::Rejection;
 use crate::web::response::{names, reason_text};
-use crate::web::{audit, client, log_limit};
+use crate::web::{audit, client, expected};
 use actix_web::HttpRequest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ pub(in crate::web) fn may_ask(opened: &Opened, request: &HttpRequest, app: &App)
 
 /// For a client that may not guess any more, until that time is over.
 pub(in crate::web) fn too_many(wait: Duration, request: &HttpRequest) -> Rejection {
-    log_limit::expect(request);
+    expected::expect(request);
     Rejection::too_many(wait)
 }
 
@@ -157,7 +157,7 @@ fn log(
     app: &App,
 ) -> Rejection {
     let about = format!("{} {}", service.map_or("none", |service| service.id.as_str()), refused.label());
-    if !log_limit::admits("no access token", about) {
+    if !app.limits().log.admits("no access token", about) {
         return rejection;
     }
     let (client, peer) = audit::whence(request, app);

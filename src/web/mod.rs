@@ -21,10 +21,10 @@ mod audit;
 mod client;
 mod cookie;
 mod exchange;
+mod expected;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod handlers;
-mod log_limit;
 mod middleware;
 mod pin;
 mod request;

@@ -6,7 +6,7 @@ use super::records::{Found, Records, Unread};
 use super::stamp::Stamp;
 use super::state_machine::{Command, Event, Exchange, Now, Outcome, ProviderOutcome, RENEW, Wanted};
 use super::under_way::UnderWay;
-use super::{Ask, RotationPolicy};
+use super::{Ask, Rotation, RotationPolicy};
 use crate::authid::Grant;
 use crate::provider::{ProviderError, RefreshError, TokenResponse};
 use crate::seal::{Epoch, NoKey};
@@ -41,6 +41,33 @@ pub(super) struct Run<'a, 'b> {
     pub(super) failure: Option<RefreshError>,
     /// The key that is missing for the record.
     pub(super) no_key: Option<(Epoch, NoKey)>,
+}
+
+impl Rotation {
+    /// A caller that has not begun.
+    pub(super) fn run<'a, 'b>(
+        &'a self,
+        login: &'a Grant,
+        policy: RotationPolicy,
+        deadline: Instant,
+        ask: &'a Ask<'b>,
+    ) -> Run<'a, 'b> {
+        let Self { records, pending_writes, under_way, .. } = self;
+        Run {
+            records,
+            pending_writes,
+            under_way,
+            login,
+            policy,
+            deadline,
+            ask,
+            seen: Found::default(),
+            marked_at: records.stamp(),
+            answer: None,
+            failure: None,
+            no_key: None,
+        }
+    }
 }
 
 impl Run<'_, '_> {

@@ -31,8 +31,8 @@ use futures_util::future::BoxFuture;
 use pending_writes::PendingWrites;
 use record::Record;
 pub(super) use record::name;
+use records::Records;
 pub use records::records_by_epoch;
-use records::{Found, Records};
 use secrecy::SecretString;
 use state_machine::{Outcome, Wanted};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -260,22 +260,6 @@ impl Rotation {
             (None, Outcome::Missing) => Acted::Unknown,
             (None, _) => Acted::Not,
         }
-    }
-
-    fn run<'a, 'b>(
-        &'a self,
-        login: &'a Grant,
-        policy: RotationPolicy,
-        deadline: Instant,
-        ask: &'a Ask<'b>,
-    ) -> Run<'a, 'b> {
-        let Self { records, pending_writes, under_way, .. } = self;
-        let seen = Found::default();
-        let marked_at = records.stamp();
-        let answer = None;
-        let failure = None;
-        let no_key = None;
-        Run { records, pending_writes, under_way, login, policy, deadline, ask, seen, marked_at, answer, failure, no_key }
     }
 
     /// An exchange with the login's own token, for a provider where that stays good for some time.

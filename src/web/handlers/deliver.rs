@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::login::LoginError;
 use crate::web::request::csrf::OwnForm;
-use crate::web::{audit, cookie, log_limit};
+use crate::web::{audit, cookie};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
@@ -22,7 +22,7 @@ pub(in crate::web) async fn post(request: HttpRequest, form: OwnForm, app: web::
             HttpResponse::InternalServerError().json(json!({ "error": "The server met an unexpected fault." }))
         }
         Err(error) => {
-            if log_limit::admits("an AuthID was not sent on", error.label().to_owned()) {
+            if app.limits().log.admits("an AuthID was not sent on", error.label().to_owned()) {
                 tracing::info!(why = %error, "an AuthID was not sent on");
             }
             HttpResponse::BadRequest().json(json!({ "error": "This is not of a login in this browser, or too old." }))

@@ -11,7 +11,7 @@ pub(in crate::web) mod rejections;
 use crate::app::App;
 use crate::meter;
 use crate::web::audience::AUTHID_HEADER;
-use crate::web::log_limit;
+use crate::web::expected;
 use crate::web::pin::pin;
 use crate::web::request_id::{self, REQUEST_ID, milliseconds};
 use crate::web::response::rejection::Rejection;
@@ -141,8 +141,9 @@ fn log(route: &str, is_probe: bool, request: &HttpRequest, status: StatusCode, b
     // A process that ends says so to every probe; that is no fault.
     let (is_fault, is_refusal) = (status.is_server_error() && !is_probe, status.is_client_error());
     let status = status.as_u16();
-    let admits = || log_limit::admits("answered", format!("{route} {status}"));
-    if is_fault && !log_limit::is_expected(request) {
+    let app = request.app_data::<web::Data<App>>();
+    let admits = || app.is_none_or(|app| app.limits().log.admits("answered", format!("{route} {status}")));
+    if is_fault && !expected::is_expected(request) {
         if admits() {
             tracing::warn!(method, route, status, duration_ms, "answered");
         }

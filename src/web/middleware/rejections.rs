@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::web::audience::{AUTHID_HEADER, Audience, SentAuthId};
-use crate::web::log_limit;
+use crate::web::expected;
 use crate::web::response::rejection::Rejection;
 use actix_web::body::{BoxBody, EitherBody};
 use actix_web::dev::ServiceResponse;
@@ -28,7 +28,7 @@ pub(in crate::web) fn written<B>(response: ServiceResponse<B>) -> ServiceRespons
 pub(in crate::web) fn write(rejection: &Rejection, request: &HttpRequest) -> HttpResponse {
     let app = request.app_data::<web::Data<App>>();
     if rejection.level > Level::WARN {
-        log_limit::expect(request);
+        expected::expect(request);
     }
     let mut response = match rejection.audience.unwrap_or_else(|| Audience::of(request)) {
         Audience::Duplicati => {

@@ -358,7 +358,7 @@ async fn a_machine_that_slept_on_its_mark_looks_again_before_it_asks() {
     let replica = replicas.replica();
     let mut run = replica.run(&replicas.login, STRICT, deadline(), &ask);
     let record = Record::open(&marked, &replicas.login, &replicas.keyring.load()).ok();
-    run.seen = Found { blob: Some(marked), record };
+    run.seen = super::records::Found { blob: Some(marked), record };
     for seconds in [6, -10] {
         replicas.clock.step(seconds);
         assert_eq!(run.ask().await, state_machine::Event::Late);
