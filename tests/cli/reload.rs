@@ -37,7 +37,7 @@ pub(crate) fn with_provider_of(keyring: &str, life: u32) -> TempDir {
 }
 
 /// Puts a keyring into place as `authseal keys` and all who know better do: whole.
-fn replace(folder: &Path, text: &str) {
+pub(crate) fn replace(folder: &Path, text: &str) {
     let aside = folder.join("aside");
     fs::write(&aside, text).unwrap();
     fs::set_permissions(&aside, fs::Permissions::from_mode(0o600)).unwrap();

@@ -1,5 +1,6 @@
 //! `authseal status` and `authseal support-bundle`: what they say of a running server, and what they never say.
 
+use crate::reload::replace;
 use crate::replica::{Manner, Replica};
 use crate::{GOOD, Served, authseal, done, ready, run};
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ fn served(folder: &Path) -> (Served, String) {
 fn a_running_server_says_on_one_screen_how_it_does() {
     let folder = ready(&format!("{GOOD}{GOOGLE}[admin]\nlisten = [\"127.0.0.1:0\"]\n[state]\nstore = \"dir:state\"\n"));
     let (served, admin) = served(folder.path());
-    fs::write(folder.path().join("keys.toml"), "primary = 7\n").unwrap();
+    replace(folder.path(), "primary = 7\n");
     served.logged("keyring not loaded; the one loaded before stays in force");
     let done = run(folder.path(), &["status", "--against", &admin]);
     assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
