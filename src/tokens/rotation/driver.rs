@@ -159,7 +159,7 @@ impl Run<'_, '_> {
         let mut time = self.deadline.saturating_duration_since(Instant::now());
         if self.policy.single_use {
             // A machine that slept since the mark was written must not act on it as if it were new, also where its clock
-            // was set back by as much; nor with a clock that others will find ahead of the mark.
+            // was set back meanwhile.
             let age = self.records.stamp().since(self.marked_at, false);
             let is_new = age.is_some_and(|age| age <= RENEW);
             if !is_new || before.as_ref().and_then(|record| record.asked_at) > Some(self.records.clock.now()) {
