@@ -97,6 +97,9 @@ fn a_configuration_is_reloaded_while_all_descriptors_are_taken() {
     let config = folder.path().join("authseal.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, format!("site.name = \"Renamed\"\n{text}")).unwrap();
+    // Its threads, which need descriptors of their own, have begun when it answers.
+    let mut kept = Kept::to(&served.address);
+    assert!(kept.ask("/healthz", "").0.contains(" 200 "));
     limit_files(&served, next_file(&served));
     served.signal(Signal::HUP);
     assert_eq!(served.logged("configuration reloaded")["changed"], serde_json::json!(["site.name"]));
