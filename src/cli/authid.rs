@@ -107,20 +107,14 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
         let (tokens, providers, _) = rooms(config)?;
         let work = async {
             match command {
-                Command::Inspect { test, .. } => match open(&tokens, &text).await {
-                    Ok(opened) => inspect(&tokens, &providers, &opened, *test, json).await,
-                    Err(error) => Err(error),
-                },
-                Command::Reseal { .. } => match open(&tokens, &text).await {
-                    Ok(opened) => reseal(&tokens, &opened, json).await,
-                    Err(error) => Err(error),
-                },
-                Command::Export { rclone, .. } => match open(&tokens, &text).await {
-                    Ok(opened) => {
-                        export(&tokens, &providers, &opened, if *rclone { To::Rclone } else { To::Json }).await
-                    }
-                    Err(error) => Err(error),
-                },
+                Command::Inspect { test, .. } => {
+                    inspect(&tokens, &providers, &open(&tokens, &text).await?, *test, json).await
+                }
+                Command::Reseal { .. } => reseal(&tokens, &open(&tokens, &text).await?, json).await,
+                Command::Export { rclone, .. } => {
+                    let to = if *rclone { To::Rclone } else { To::Json };
+                    export(&tokens, &providers, &open(&tokens, &text).await?, to).await
+                }
                 Command::Revoke { at_provider, .. } => revoke(&tokens, &providers, &text, *at_provider, json).await,
             }
         };

@@ -63,7 +63,8 @@ impl TokenService {
     }
 
     /// Exchanges an AuthID for an access token until `deadline`, which is [`TokenService::deadline`] of its request.
-    /// `address` says the client's, where it is known; most need none. When neither provider nor store can help, a remembered token is handed out until half a minute before its end.
+    /// `address` says the client's, where it is known; most need none. When neither provider nor store can help, a
+    /// remembered token is handed out until half a minute before its end.
     ///
     /// # Errors
     /// Says why not.

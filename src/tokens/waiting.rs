@@ -72,8 +72,9 @@ where
     }
 
     /// Waits for what is tried for under `key`, until `deadline`. If nobody does so yet, `attempt` is made, again and
-    /// again, and told until when it is waited for: at first after a pause if it has `failed` already. `rest` is how long nothing should be tried, as far as
-    /// that is known. Whoever no longer `may` wait is answered at the next failure.
+    /// again, and told until when it is waited for: at first after a pause if it has `failed` already. `rest` is how
+    /// long nothing should be tried, as far as that is known. Whoever no longer `may` wait is answered at the next
+    /// failure.
     ///
     /// # Errors
     /// With the reason for the last failure: of a try, or at the deadline; `None` if there was no failure yet.

@@ -109,7 +109,8 @@ pub(in crate::web) fn too_many(wait: Duration, request: &HttpRequest) -> Rejecti
     Rejection::too_many(wait)
 }
 
-/// [`log_refused`] for what did not open. Where too many guesses come from one address, they are neither logged nor told apart.
+/// [`log_refused`] for what did not open. Where too many guesses come from one address, they are neither logged nor
+/// told apart.
 pub(in crate::web) fn log_unopened(
     refused: &ExchangeError,
     authid: &str,

@@ -269,14 +269,20 @@ async fn nobody_waits_who_has_a_token_of_use() {
     }
 }
 
+/// A login whose access token is remembered and has 100 seconds left: none that is handed out while there are others.
+async fn with_a_spare_token(who: Profile) -> (Emulator, TestApp, String, String) {
+    let (emulator, app) = start(who, &format!("{STORE}{SHORT}"));
+    emulator.set_access_life(Some(3600));
+    let authid = rotation::log_in(&emulator, &app).await;
+    let token = app.refresh(&authid).await.access_token();
+    app.clock.advance(3500 * SECOND);
+    (emulator, app, authid, token)
+}
+
 #[tokio::test]
 async fn where_a_token_works_once_the_remembered_one_is_handed_out_when_the_time_is_over() {
     for who in [Profile::box_com(), Profile::jottacloud()] {
-        let (emulator, app) = start(who, &format!("{STORE}{SHORT}"));
-        emulator.set_access_life(Some(3600));
-        let authid = rotation::log_in(&emulator, &app).await;
-        let token = app.refresh(&authid).await.access_token();
-        app.clock.advance(3500 * SECOND);
+        let (emulator, app, authid, token) = with_a_spare_token(who).await;
         emulator.hold();
         let (answer, after) = ask(&app, &authid).await.unwrap();
         assert_eq!(answer.access_token(), token, "{}", who.service);
@@ -291,11 +297,7 @@ async fn where_a_token_works_once_the_remembered_one_is_handed_out_when_the_time
 #[tokio::test]
 async fn what_another_server_fetched_is_handed_out_too_when_the_provider_fails() {
     for who in [Profile::microsoft(), Profile::box_com()] {
-        let (emulator, app) = start(who, &format!("{STORE}{SHORT}"));
-        emulator.set_access_life(Some(3600));
-        let authid = rotation::log_in(&emulator, &app).await;
-        let token = app.refresh(&authid).await.access_token();
-        app.clock.advance(3500 * SECOND);
+        let (emulator, app, authid, token) = with_a_spare_token(who).await;
         let other = spawn_beside(&app);
         emulator.misbehave(Fault::html(503));
         let (answer, after) = ask(&other, &authid).await.unwrap();
