@@ -1,12 +1,12 @@
 //! `authseal keys …`: each step, what it says, and what it refuses because it would lock people out.
 
 use crate::keyring_file::key;
+use crate::port::free_port;
 use crate::replica::{Manner, Replica};
 use crate::{Done, GOOD, folder, ready, run, run_with_input};
 use authseal::seal::Keyring;
 use serde_json::Value;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -230,7 +230,7 @@ fn verify_says_of_each_replica_how_its_keyring_differs() {
     let folder = with_keyring(&text);
     let (same, behind) = (Replica::holding(&text), Replica::holding(&text[..text.find("[[key]]\nepoch = 3").unwrap()]));
     let other = Replica::holding(&format!("min_epoch = 2\n{}", keyring(3, 4, &[])));
-    let gone = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let gone = format!("http://127.0.0.1:{}", free_port());
     let (lost, odd) = (
         Replica::new(Manner::Says("404 Not Found", String::new())),
         Replica::new(Manner::Says("200 OK", "{}".to_owned())),
@@ -305,7 +305,7 @@ fn an_epoch_is_promoted_only_when_every_replica_could_open_it() {
     let before = Replica::holding(&staged[..staged.find("[[key]]\nepoch = 2").unwrap()]);
     let another = Replica::holding(&keyring(1, 2, &[]));
     let given_up = Replica::holding(&keyring(3, 3, &[2]));
-    let gone = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let gone = format!("http://127.0.0.1:{}", free_port());
     for (url, why) in [
         (&before.url, "lacks epoch 2"),
         (&another.url, "has another secret for epoch 2"),
@@ -476,7 +476,7 @@ fn the_server_of_this_machine_is_asked_when_no_other_is_named() {
         let admin = format!("{GOOD}[admin]\nlisten = [\"{}\"]\n", url.trim_start_matches("http://"));
         fs::write(folder.path().join("authseal.toml"), admin).unwrap();
     };
-    let gone = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let gone = format!("http://127.0.0.1:{}", free_port());
     listens_at(&gone);
     refused(folder.path(), &["promote"], &format!("the server of this machine was not asked: {gone} does not answer"));
     refused(folder.path(), &["promote"], "or say `--alone`");

@@ -23,6 +23,8 @@ mod keys;
 mod legacy;
 mod log;
 mod online;
+#[path = "../support/port.rs"]
+mod port;
 #[path = "../server/redis_server.rs"]
 mod redis_server;
 mod reload;
@@ -38,6 +40,7 @@ mod values;
 
 use authseal::authid::{self, Grant, GrantId, ServiceId};
 use authseal::seal::{EpochKeys, Keyring};
+use port::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -630,7 +633,7 @@ fn answer(stream: &mut TcpStream) -> String {
 #[test]
 fn healthcheck_names_its_url_once_and_the_cause() {
     let folder = folder(GOOD);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let done = run(folder.path(), &["healthcheck", "--url", &format!("http://{free}")]);
     let sentence = format!(
         "authseal: http://{free}/readyz does not answer (Connection refused (os error 111)); is authseal running, and is --url right?\n"

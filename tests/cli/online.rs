@@ -1,5 +1,6 @@
 //! `authseal check --online` against hosts of this machine: well, refused, with a wrong certificate, with another time.
 
+use crate::port::free_port;
 use crate::redis_server::RedisServer;
 use crate::tls::{renew_with, with_certificate};
 use crate::{Done, GOOD, Served, authseal, done, ready, run};
@@ -64,7 +65,7 @@ impl Drop for Host {
 
 /// A URL where nobody listens.
 fn nobody() -> String {
-    format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+    format!("http://127.0.0.1:{}", free_port())
 }
 
 /// What is said of one provider with these facts, which is set up.

@@ -2,19 +2,19 @@
 //! meanwhile notices.
 
 use crate::keyring_file::key;
+use crate::port::free_port;
 use crate::reload::{authid, refresh, under_load, with_provider_of};
 use crate::{GOOD, Served, authseal, ready, run};
 use rustix::process::Signal;
 use serde_json::json;
 use std::cell::Cell;
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use tempfile::TempDir;
 
 /// A server that can be asked at the address that its configuration names.
 fn served() -> (TempDir, Served) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let folder = ready(&format!("{GOOD}[admin]\nlisten = [\"127.0.0.1:{port}\"]\n"));
     let served = Served::start(folder.path(), &[]);
     served.logged("listening for operators");

@@ -1,11 +1,12 @@
 //! `authseal status` and `authseal support-bundle`: what they say of a running server, and what they never say.
 
+use crate::port::free_port;
 use crate::reload::replace;
 use crate::replica::{Manner, Replica};
 use crate::{GOOD, Served, authseal, done, ready, run};
 use serde_json::{Value, json};
 use std::fs;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -65,7 +66,7 @@ fn who_does_not_say_how_it_does_is_named_and_nobody_asked_is_an_error() {
 fn a_support_bundle_has_what_helps_and_no_secret_of_any_kind() {
     let folder = ready("");
     let at = |name: &str| folder.path().join(name);
-    let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let write = |name: &str, text: &str| {
         fs::write(at(name), text).unwrap();
         fs::set_permissions(at(name), fs::Permissions::from_mode(0o600)).unwrap();

@@ -36,6 +36,8 @@ mod login;
 mod metrics;
 mod moving;
 mod outage;
+#[path = "../support/port.rs"]
+mod port;
 mod provider_rules;
 mod reading;
 mod redis_fleet;

@@ -6,6 +6,7 @@ use crate::duplicati::Duplicati;
 use crate::emulator::{Emulator, Profile, Renewal};
 use crate::http;
 use crate::legacy::{Expected, expected, fixture};
+use crate::port::free_port;
 use crate::reading::{Backend, Generation};
 use crate::spawn::{Answer, spawn_at, until};
 use actix_web::web::{self, Data};
@@ -271,10 +272,6 @@ async fn old_refresh(request: HttpRequest, old: Data<OldServer>) -> HttpResponse
     }
     old.served.fetch_add(1, Ordering::AcqRel);
     HttpResponse::Ok().json(json!({ "access_token": answer["access_token"], "expires": 3590, "type": service }))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A process that ends with the test.

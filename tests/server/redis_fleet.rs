@@ -1,9 +1,9 @@
 //! Several Redis of one test's own that replace each other: one with replicas, watched by sentinels, and a cluster of six.
 //! They end with the test.
 
+use crate::port::free_port;
 use crate::spawn::until;
 use rustix::process::{Pid, Signal, kill_process};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -52,10 +52,6 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn run(folder: PathBuf, port: u16, settings: &[String]) -> Child {

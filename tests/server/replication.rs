@@ -2,6 +2,7 @@
 
 use crate::admin::ADMIN;
 use crate::emulator::{Emulator, Profile};
+use crate::port::free_port;
 use crate::redis_server::RedisServer;
 use crate::relay::{Relay, Swallow};
 use crate::rotation::full;
@@ -347,7 +348,7 @@ async fn many_rules_reach_a_new_replica_and_the_log_stays_short() {
 #[tokio::test]
 async fn only_a_replica_that_may_have_made_its_denylist_waits_for_the_others_and_for_a_minute_at_most() {
     let emulator = Emulator::start(Profile::google());
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let tables = with_redis(&emulator, nobody);
     let has_one = spawn_app(&tables);
     assert_eq!(has_one.get("/readyz").await.status, 200, "its file is enough to start with");

@@ -1,6 +1,7 @@
 //! Revoking a login, as its owner does it: each outcome, by AuthID and by revoke code, on the page and for programs.
 
 use crate::emulator::{Emulator, Fault, Profile};
+use crate::port::free_port;
 use crate::spawn::{Answer, OLD, PRIMARY, RETIRED, STAGED, TestApp, spawn_app, spawn_for};
 use authseal::authid::{Envelope, GrantId, RevokeCode};
 use secrecy::ExposeSecret;
@@ -95,9 +96,7 @@ async fn a_provider_that_is_down_does_not_keep_the_login_from_being_revoked_here
         let emulator = Emulator::start(Profile::dropbox());
         let mut tables = emulator.provider_toml();
         if fault.is_none() {
-            // A port that nobody listens at.
-            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            tables = tables.replace(emulator.base(), &format!("http://{free}"));
+            tables = tables.replace(emulator.base(), &format!("http://127.0.0.1:{}", free_port()));
         }
         let app = spawn_app(&tables);
         let authid = app.log_in(&emulator);
