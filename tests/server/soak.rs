@@ -168,9 +168,9 @@ impl World {
     }
 }
 
-/// An answer; none of a replica that is gone.
-async fn ask(client: reqwest::Client, url: String, authid: &str) -> Option<Answer> {
-    Some(Answer::of(client.get(url).header("X-AuthID", authid).send().await.ok()?).await)
+/// An answer, or why there is none, as of a replica that is gone.
+async fn ask(client: reqwest::Client, url: String, authid: &str) -> reqwest::Result<Answer> {
+    Ok(Answer::of(client.get(url).header("X-AuthID", authid).send().await?).await)
 }
 
 async fn soak(seed: u64, steps: usize, short: bool) {
@@ -228,15 +228,15 @@ async fn soak(seed: u64, steps: usize, short: bool) {
         for (((number, _), _), answer) in asked.iter().zip(answers) {
             let emulator = &world.emulators[*number];
             match answer {
-                Some(answer) if answer.status == 200 => {
+                Ok(answer) if answer.status == 200 => {
                     good += 1;
                     assert!(emulator.use_access_token(&answer.access_token()), "seed {seed}, step {step}");
                 }
                 // A token that may be spent is left alone until two have come who saw that nobody uses it.
-                Some(answer) if answer.status == 503 && (!is_well || answer.reason().contains("broke off")) => {
+                Ok(answer) if answer.status == 503 && (!is_well || answer.reason().contains("broke off")) => {
                     failed += 1
                 }
-                None if dies => failed += 1,
+                Err(_) if dies => failed += 1,
                 answer => panic!("seed {seed}, step {step}, {}: {answer:?}", emulator.who().service),
             }
         }
