@@ -45,13 +45,13 @@ async fn every_route_takes_the_methods_of_its_row_and_tells_them_for_any_other()
     }
 }
 
+async fn panics() -> &'static str {
+    panic!("on purpose")
+}
+
 #[tokio::test]
 async fn a_request_whose_handler_panics_is_answered_as_any_other_and_counted() {
     let site = Site::start("");
-    let panics = || async {
-        let nothing: Option<&'static str> = None;
-        nothing.expect("on purpose")
-    };
     let app = actix_web::App::new().app_data(site.app.clone()).wrap(from_fn(middleware::wrap));
     let server = init_service(app.route("/refresh", actix_web::web::get().to(panics))).await;
     let answers = || site.app.load().meter().answers();
