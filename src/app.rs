@@ -62,8 +62,8 @@ pub struct App {
 pub struct StartupError(Vec<String>);
 
 impl App {
-    /// Opens the keyring, the denylist and what else there is, starts to follow these files, and wires everything together. Calls no
-    /// provider: its outage must not keep this server from starting.
+    /// Opens the keyring, the denylist and what else there is, starts to follow these files, and wires everything
+    /// together. Calls no provider: its outage must not keep this server from starting.
     ///
     /// # Errors
     /// All files that are missing or faulty.

@@ -1,5 +1,5 @@
-//! `<key>_file` for the secrets of `[clients]`, `[services]`, `[state]`, `[outbound]` and `[legacy]`: the file's content takes the key's place.
-//! (The keyring has `file` and `text` of its own: its file is watched, not read once.)
+//! `<key>_file` for the secrets of `[clients]`, `[services]`, `[state]`, `[outbound]` and `[legacy]`: the file's content
+//! takes the key's place. (The keyring has `file` and `text` of its own: its file is watched, not read once.)
 
 use super::error::{ConfigErrors, Place, line};
 use super::layers::Layers;

@@ -85,9 +85,9 @@ impl Sources {
         }
     }
 
-    /// The configuration file; `None` when there is none. In the working directory it counts only if it is root's or the caller's own: root may be in the folder of
-    /// somebody who would like to lead him. Passing over it would be worse, since then another file is in force than the
-    /// one that is seen there.
+    /// The configuration file; `None` when there is none. One in the working directory must be root's or the caller's
+    /// own, as root may be in the folder of somebody who wants to mislead them. It is an error if it is not: to pass over
+    /// it would have another file in force than the one that is seen there.
     pub(super) fn read_file(&self) -> Result<Option<Found>, ConfigErrors> {
         if let Some(text) = &self.text {
             let parsed = parse_toml(text).map_err(|Unparsed { line, sentence }| {

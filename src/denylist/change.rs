@@ -13,6 +13,7 @@ use super::parse::Line;
 use super::rule::{Removal, Rule};
 use super::rules::Rules;
 use crate::clock::UnixTime;
+use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
@@ -37,7 +38,9 @@ impl Change {
         let (removed, rest) =
             line.strip_prefix('+').map(|rest| (false, rest)).or(line.strip_prefix('-').map(|rest| (true, rest)))?;
         let (at, rule) = rest.split_once(' ')?;
-        let (at, rule) = (at.parse().ok().filter(|at| *at >= 0)?, Rule::parse(rule).ok()?);
+        // A line of a file has to hold it: one that cannot be read would keep all of that file from being taken up.
+        let is_time = |at: &UnixTime| *at >= 0 && Timestamp::from_second(*at).is_ok();
+        let (at, rule) = (at.parse().ok().filter(is_time)?, Rule::parse(rule).ok()?);
         Some(Self { rule: if removed { rule.bare() } else { rule }, at, removed })
     }
 
@@ -269,6 +272,20 @@ mod tests {
                 assert_eq!(Denylist::open(folder.path().join("denylist")).unwrap().rules().has(&rule), holds);
             }
         }
+    }
+
+    #[test]
+    fn a_time_that_no_line_can_hold_makes_no_change() {
+        let last = Timestamp::MAX.as_second();
+        for time in [-1, last + 1, UnixTime::MAX] {
+            assert_eq!(Change::parse(&format!("-{time} epoch 3")), None, "{time}");
+            assert_eq!(Change::parse(&format!("+{time} epoch 3")), None, "{time}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let denylist = fresh(folder.path());
+        assert_eq!(denylist.take(&changes(&["+0 epoch 3", &format!("-{last} epoch 3")])).unwrap(), 1);
+        let again = Denylist::open(folder.path().join("denylist")).unwrap();
+        assert_eq!(again.rules().removed_at(&Rule::parse("epoch 3").unwrap()), Some(last));
     }
 
     #[test]

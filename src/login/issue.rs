@@ -6,7 +6,8 @@ use super::login_context::LoginContext;
 use super::opener::{Opener, Silence};
 use super::ticket::Ticket;
 use super::{Caution, LoggedIn, Logins};
-use crate::authid::{self, Grant, RevokeCode};
+use crate::authid::{self, Grant, GrantId, RevokeCode};
+use crate::clock::UnixTime;
 use crate::mitigation::{self, Mitigation};
 use crate::net::Client;
 use crate::provider::{RefreshTokenPolicy, Service, TokenResponse};
@@ -17,6 +18,16 @@ use std::time::Duration;
 
 /// How long a user waits for access to be given back.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a login brought.
+struct Issued {
+    /// The AuthID, or the provider's own token.
+    authid: SecretString,
+    /// Its login, and what revokes that; none of a provider's own token.
+    login: Option<(GrantId, SecretString)>,
+    /// When the refresh token expires, whatever its use.
+    ends: Option<UnixTime>,
+}
 
 impl Logins {
     /// Asks the store, before anything is spent, where a login is of no use that is not remembered.
@@ -41,42 +52,15 @@ impl Logins {
         callback: &[(String, String)],
         caution: Option<Caution>,
     ) -> Result<LoggedIn, LoginError> {
-        let missing: Vec<_> = tokens.missing_scopes(&service).into_iter().map(str::to_owned).collect();
-        if !missing.is_empty() {
-            self.give_back(&service, tokens.refresh_token.as_ref()).await;
-            return Err(LoginError::MissingScopes(service, missing));
-        }
         let refresh_token = tokens.refresh_token.clone();
-        let (authid, named, ends) = if service.provider.raw_token() {
-            (tokens.access_token, None, None)
-        } else {
-            let Some(refresh_token) = refresh_token.clone() else {
-                let why = why_none(&service, &tokens);
-                return Err(LoginError::NoRefreshToken(service, why));
-            };
-            let now = self.clock.now();
-            let life = tokens.refresh_token_expires_in;
-            let grant = Grant {
-                app: service.app(),
-                ends_at: life.map(|life| now.saturating_add_unsigned(life.as_secs())),
-                ..Grant::new(service.id.clone(), refresh_token, now)?
-            };
-            let keyring = self.keyring.load();
-            let authid = authid::seal(keyring.primary(), &grant)?;
-            let revoke_code = RevokeCode::new(keyring.primary(), &service.id, grant.id).encode();
-            if let Err(error) = self.tokens.begin(&grant, &service, tokens).await {
-                tracing::error!(grant = %grant.id, %error, "a login could not be remembered, so it is of no use");
-                self.give_back(&service, Some(&grant.refresh_token)).await;
-                return Err(LoginError::NotRemembered(service));
+        let Issued { authid, login, ends } = match self.usable(&service, tokens).await {
+            Ok(issued) => issued,
+            Err(error) => {
+                self.give_back(&service, refresh_token.as_ref()).await;
+                return Err(error);
             }
-            let ends = service.expires_at(now, grant.ends_at);
-            (authid.expose().to_owned().into(), Some((grant.id, revoke_code)), ends)
         };
-        if let Some(why) = self.tokens.dead(authid.expose_secret()) {
-            self.give_back(&service, refresh_token.as_ref()).await;
-            return Err(LoginError::Paused(Some(service), why));
-        }
-        let (grant_id, revoke_code) = named.unzip();
+        let (grant, revoke_code) = login.unzip();
         let shown = service.provider.shown(callback);
         let moved = mitigation::on(Mitigation::OtherAddress) && context.has_moved(client);
         let caution = if moved { Some(Caution::OtherAddress) } else { caution };
@@ -98,7 +82,7 @@ impl Logins {
         Ok(LoggedIn {
             service,
             authid,
-            grant: grant_id,
+            grant,
             revoke_code,
             ends,
             opener,
@@ -109,6 +93,49 @@ impl Logins {
             ticket: sealed,
             again,
             shown,
+        })
+    }
+
+    /// An AuthID that its user can use: with all the scopes that were asked for, remembered where that is needed, and not
+    /// refused from its first moment on.
+    async fn usable(&self, service: &Arc<Service>, tokens: TokenResponse) -> Result<Issued, LoginError> {
+        let missing: Vec<_> = tokens.missing_scopes(service).into_iter().map(str::to_owned).collect();
+        if !missing.is_empty() {
+            return Err(LoginError::MissingScopes(service.clone(), missing));
+        }
+        let issued = self.sealed(service, tokens).await?;
+        match self.tokens.dead(issued.authid.expose_secret()) {
+            Some(why) => Err(LoginError::Paused(Some(service.clone()), why)),
+            None => Ok(issued),
+        }
+    }
+
+    /// The refresh token sealed into an AuthID, and the login's first record written; or the provider's own token.
+    async fn sealed(&self, service: &Arc<Service>, tokens: TokenResponse) -> Result<Issued, LoginError> {
+        if service.provider.raw_token() {
+            return Ok(Issued { authid: tokens.access_token, login: None, ends: None });
+        }
+        let Some(refresh_token) = tokens.refresh_token.clone() else {
+            return Err(LoginError::NoRefreshToken(service.clone(), why_none(service, &tokens)));
+        };
+        let now = self.clock.now();
+        let life = tokens.refresh_token_expires_in;
+        let grant = Grant {
+            app: service.app(),
+            ends_at: life.map(|life| now.saturating_add_unsigned(life.as_secs())),
+            ..Grant::new(service.id.clone(), refresh_token, now)?
+        };
+        let keyring = self.keyring.load();
+        let authid = authid::seal(keyring.primary(), &grant)?;
+        let revoke_code = RevokeCode::new(keyring.primary(), &service.id, grant.id).encode();
+        if let Err(error) = self.tokens.begin(&grant, service, tokens).await {
+            tracing::error!(grant = %grant.id, %error, "a login could not be remembered, so it is of no use");
+            return Err(LoginError::NotRemembered(service.clone()));
+        }
+        Ok(Issued {
+            authid: authid.expose().to_owned().into(),
+            login: Some((grant.id, revoke_code)),
+            ends: service.expires_at(now, grant.ends_at),
         })
     }
 

@@ -85,8 +85,8 @@ impl LoginContext {
         matches!(self.opener, Opener::Trusted(_)) && self.fetch_token.is_some()
     }
 
-    /// Seals the state of a login at `service` that begins now, with the registration `app` there, and returns it with its PKCE code challenge
-    /// (S256, RFC 7636 section 4.2).
+    /// Seals the state of a login at `service` that begins now, with the registration `app` there, and returns it with
+    /// its PKCE code challenge (S256, RFC 7636 section 4.2).
     ///
     /// # Errors
     /// When the operating system has no randomness.

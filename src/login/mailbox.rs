@@ -22,6 +22,9 @@ const WAITS: Duration = Duration::from_secs(90);
 /// How long it is remembered that it was asked for or picked up, for our page to tell the user.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
+/// How often an AuthID is put in while others change what waits there.
+const TRIES: usize = 3;
+
 /// Who may pick an AuthID up with the right token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Recipient {
@@ -72,15 +75,22 @@ pub(super) async fn put(
     authid: &SecretString,
 ) -> Result<bool, SealError> {
     let (name, key) = entry(keyring.primary(), token);
-    let Ok(before) = store.read(Shelf::Mailbox, &name).await else { return Ok(false) };
-    let before = before.and_then(|blob| read(&key.open(&name, &blob)?));
-    if before
-        .is_some_and(|waiting| mitigation::on(Mitigation::MailboxOwner) && waiting.browser_cookie.0 != browser_cookie.0)
-    {
-        return Ok(false);
+    for _ in 0..TRIES {
+        let Ok(before) = store.read(Shelf::Mailbox, &name).await else { return Ok(false) };
+        let waiting = before.as_deref().and_then(|blob| read(&key.open(&name, blob)?));
+        let is_anothers = waiting.is_some_and(|waiting| waiting.browser_cookie.0 != browser_cookie.0);
+        if mitigation::on(Mitigation::MailboxOwner) && is_anothers {
+            return Ok(false);
+        }
+        let entry = key.seal(&name, &write(browser_cookie, recipient, authid))?;
+        // Only in the place of what was looked at: another browser's may have come since.
+        match store.swap(Shelf::Mailbox, &name, before.as_deref(), Some(&entry), WAITS).await {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(_) => return Ok(false),
+        }
     }
-    let entry = key.seal(&name, &write(browser_cookie, recipient, authid))?;
-    Ok(store.put(Shelf::Mailbox, &name, &entry, WAITS).await.is_ok())
+    Ok(false)
 }
 
 /// Takes the AuthID that waits for `token`, if there is one and the requester may have it. If not, it stays, and a note
@@ -93,13 +103,18 @@ pub(super) async fn take(
 ) -> Option<SecretString> {
     for keys in keyring.around_primary() {
         let (name, key) = entry(keys, token);
-        let unseal = |blob: Option<Vec<u8>>| read(&key.open(&name, &blob?)?);
-        let Some(Waiting { recipient, .. }) = unseal(store.read(Shelf::Mailbox, &name).await.ok()?) else { continue };
+        let Some(blob) = store.read(Shelf::Mailbox, &name).await.ok()? else { continue };
+        let Some(Waiting { recipient, authid, .. }) = key.open(&name, &blob).and_then(|bytes| read(&bytes)) else {
+            continue;
+        };
         if !recipient.admits(requester) {
             remember(store, keys, Purpose::MailboxAsked, token, requester.address).await;
             continue;
         }
-        let Some(Waiting { authid, .. }) = unseal(store.take(Shelf::Mailbox, &name).await.ok()?) else { continue };
+        // Only what was looked at: another one, for somebody else, may have come since. Of several who ask, one gets it.
+        if !store.swap(Shelf::Mailbox, &name, Some(&blob), None, WAITS).await.ok()? {
+            continue;
+        }
         remember(store, keys, Purpose::MailboxPickedUp, token, requester.address).await;
         return Some(authid);
     }
@@ -184,4 +199,117 @@ fn read(bytes: &[u8]) -> Option<Waiting> {
         _ => Recipient::Address(address?),
     };
     Some(Waiting { browser_cookie, recipient, authid: std::str::from_utf8(reader.0).ok()?.to_owned().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::seal::testing::keyring;
+    use crate::store::disk::{Disk, Files, Locked};
+    use std::fs;
+    use std::io;
+    use std::path::{Path, PathBuf};
+    use std::sync::{Arc, Mutex};
+
+    /// A disk on which something happens right after the next file was read.
+    #[derive(Debug)]
+    struct Between {
+        files: Files,
+        /// A path, and what is in it from then on.
+        then: Mutex<Option<(PathBuf, Vec<u8>)>>,
+    }
+
+    impl Disk for Between {
+        fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+            let read = self.files.read(path, limit);
+            if let Some((path, bytes)) = self.then.lock().unwrap().take() {
+                fs::create_dir_all(path.parent().unwrap())?;
+                fs::write(path, bytes)?;
+            }
+            read
+        }
+
+        fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+            self.files.create(path, bytes)
+        }
+
+        fn sync(&self, path: &Path) -> io::Result<()> {
+            self.files.sync(path)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.files.rename(from, to)
+        }
+
+        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+            self.files.sync_folder(folder)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.files.remove(path)
+        }
+
+        fn make_folder(&self, folder: &Path) -> io::Result<()> {
+            self.files.make_folder(folder)
+        }
+
+        fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+            self.files.list(folder)
+        }
+
+        fn try_lock(&self, path: &Path) -> io::Result<Option<Locked>> {
+            self.files.try_lock(path)
+        }
+    }
+
+    /// A login in a browser, and the page that opened it.
+    struct Login {
+        cookie: CookieHash,
+        requester: Requester,
+        authid: SecretString,
+    }
+
+    fn login(number: u8) -> Login {
+        let address = std::net::IpAddr::from([192, 0, 2, number]).into();
+        let origin = Origin::parse(&format!("http://localhost:{number}"));
+        let requester = Requester { address: Some(address), origin };
+        Login { cookie: CookieHash([number; 16]), requester, authid: number.to_string().into() }
+    }
+
+    /// Two logins with one token, whoever planted it: what one of them does while the other one's entry appears there.
+    #[tokio::test]
+    async fn an_entry_that_comes_between_looking_and_acting_is_neither_replaced_nor_handed_to_somebody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (token, keyring) = (FetchToken::parse("abcdefghijklmnop01").unwrap(), keyring(1, &[1]));
+        let disk = Arc::new(Between { files: Files::below(folder.path()), then: Mutex::default() });
+        let store = Store::on_disk(disk.clone(), folder.path(), Clock::system()).unwrap();
+        let (user, stranger) = (login(1), login(2));
+        let put = async |login: &Login| {
+            let recipient = Recipient::Only(login.requester.clone());
+            put(&store, &keyring, &token, &login.cookie, &recipient, &login.authid).await.unwrap()
+        };
+        let take = async |login: &Login| {
+            let authid = take(&store, &keyring, &token, &login.requester).await;
+            authid.map(|authid| authid.expose_secret().to_owned())
+        };
+        let file = || {
+            let inside = fs::read_dir(folder.path().join("mailbox")).unwrap().map(|inside| inside.unwrap().path());
+            let mut files = inside.flat_map(|inside| fs::read_dir(inside).unwrap()).map(|file| file.unwrap().path());
+            files.next().unwrap()
+        };
+        // The entry of the user as it is on the disk, of which nobody knows yet.
+        assert!(put(&user).await);
+        let entry = (file(), fs::read(file()).unwrap());
+        assert_eq!(take(&user).await.as_deref(), Some("1"));
+
+        *disk.then.lock().unwrap() = Some(entry.clone());
+        assert!(!put(&stranger).await, "the user's AuthID waits by now");
+        assert_eq!((take(&stranger).await, take(&user).await.as_deref()), (None, Some("1")));
+
+        assert!(put(&stranger).await);
+        *disk.then.lock().unwrap() = Some(entry);
+        assert_eq!(take(&stranger).await, None, "what is there by now is the user's");
+        assert_eq!(take(&user).await.as_deref(), Some("1"), "and stays");
+    }
 }

@@ -17,7 +17,11 @@ use tokio::time::Instant;
 use url::Url;
 
 /// What an authorization request carries.
-pub(super) struct Request<'a>(Vec<(&'a str, Cow<'a, str>)>, &'a str);
+pub(super) struct Request<'a> {
+    fields: Vec<(&'a str, Cow<'a, str>)>,
+    /// The service's id, for the log.
+    service: &'a str,
+}
 
 impl<'a> Request<'a> {
     pub(super) fn new(
@@ -55,7 +59,7 @@ impl<'a> Request<'a> {
         }
         let given = settings.authorize_params.iter().filter(|(_, value)| !value.is_empty());
         fields.extend(given.map(|(name, value)| (name.as_str(), value.as_str().into())));
-        Self(fields, service.id.as_str())
+        Self { fields, service: service.id.as_str() }
     }
 }
 
@@ -107,12 +111,12 @@ impl ProviderClient {
         let url = provider.authorize.as_ref().or(discovered).filter(|_| provider.flow() == Flow::Code);
         let mut url = url.cloned().ok_or(ProviderError::NotOffered)?;
         let Some(place) = pushed_to(provider, metadata)? else {
-            url.query_pairs_mut().extend_pairs(&request.0);
+            url.query_pairs_mut().extend_pairs(&request.fields);
             return Ok(url);
         };
-        let fields = request.0.iter().map(|(name, value)| (*name, value.as_ref())).collect::<Vec<_>>();
+        let Request { fields, service } = &request;
+        let fields = fields.iter().map(|(name, value)| (*name, value.as_ref())).collect::<Vec<_>>();
         let repeatable = Repeatable::Yes;
-        let service = request.1;
         let name = "pushed request";
         let form =
             Form { service, name, provider, client, metadata, url: place, fields: &fields, deadline, repeatable };

@@ -74,7 +74,7 @@ impl Head {
     }
 }
 
-/// Host and path of a URL, cut: what the log shows of it.
+/// Scheme, host and path of a URL, cut: what may be shown of it. The rest may hold anything.
 pub(super) fn place(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);

@@ -2,7 +2,7 @@
 //! URL is one, and whether the client's id and secret are taken. Most servers look at the client first, so only a
 //! refusal of the client says something, and any other refusal of the request is well.
 
-use super::call::{Call, Payload, Response};
+use super::call::{Call, Payload, Response, place};
 use super::client_auth::{candidates, refuses_client};
 use super::client_credentials::Choice;
 use super::discovery::Metadata;
@@ -86,17 +86,9 @@ fn verdict(provider: &Provider, answer: &Response) -> Result<Verdict, AttemptErr
     match (status, &answer.location) {
         // By its code, or without one. Some servers call any client unauthorized whose code is no good.
         _ if refuses_client(provider, answer).is_some_and(|plain| plain || status == 401) => Ok(Verdict::ClientRefused),
-        (300..400, Some(place)) => none(format!("is redirected to {}", bare(place))),
+        (300..400, Some(to)) => none(format!("is redirected to {}", place(to))),
         (300..400 | 404 | 405 | 410, _) => none(format!("answers with HTTP {status}")),
         _ if answer.body.trim_start().starts_with('<') => none(format!("answers with a page, HTTP {status}")),
         _ => Ok(Verdict::Well),
     }
-}
-
-/// Without its query, which may hold anything.
-fn bare(place: &Url) -> String {
-    let mut place = place.clone();
-    place.set_query(None);
-    place.set_fragment(None);
-    place.to_string()
 }

@@ -225,7 +225,7 @@ fn places(issuer: &str) -> Option<(Url, Option<Url>)> {
     Some((openid, Some(oauth)))
 }
 
-/// Section 4.3 there: a document that speaks for another issuer is not to be used.
+/// OpenID Connect Discovery 1.0 section 4.3: a document that speaks for another issuer is not to be used.
 pub(super) fn read(provider: &Provider, answer: &Response, wrong: &Wrong) -> Result<Found, AttemptError> {
     if let (300..400, Some(place)) = (answer.status, &answer.location) {
         return Ok(Found::Elsewhere(place.clone()));

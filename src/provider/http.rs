@@ -107,7 +107,7 @@ impl HttpClient {
         self.clock.now()
     }
 
-    /// Makes a call, and makes it once more if that is of use, harmless and in time. `harmless`: carrying the request
+    /// Makes a call, and makes it once more if that is of use, harmless and in time. `idempotent`: carrying the request
     /// out twice does no damage.
     pub(super) async fn send<T>(
         &self,

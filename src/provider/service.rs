@@ -118,7 +118,7 @@ impl Provider {
 
     /// What becomes of a refresh token when it is used.
     pub fn rotation(&self) -> RefreshTokenPolicy {
-        // `check` lets only a provider be without one that has ended.
+        // `validate` lets only a provider that has ended be without one.
         self.settings.rotation.unwrap_or(RefreshTokenPolicy::Static)
     }
 
@@ -154,8 +154,7 @@ impl Provider {
         shown
     }
 
-    /// What an error in a callback means.
-    /// Logs its description, at debug level.
+    /// What an error in a callback means. Its description is logged, at debug level.
     pub fn callback_error(&self, callback: &[(String, String)]) -> CallbackError {
         if let Some((_, text)) = callback.iter().find(|(name, _)| name == "error_description") {
             let description =

@@ -121,7 +121,7 @@ pub enum Flow {
 pub enum ClientAuth {
     /// `client_id` and `client_secret` in the body.
     Body,
-    /// HTTP Basic, id and secret form-encoded first, as that section wants.
+    /// HTTP Basic, id and secret form-encoded first (RFC 6749 section 2.3.1).
     Basic,
     /// HTTP Basic with id and secret as they are, for servers that do not decode them.
     BasicRaw,

@@ -193,13 +193,8 @@ impl TokenService {
         // By now no new one begins here.
         let _ = timeout_at(deadline, self.0.flights.landed(&name)).await;
         let Some((rotation, policy)) = self.0.rotation_of(service) else {
-            return providers
-                .revoke(
-                    service,
-                    app,
-                    &self.with_newest_token(login).await.map_err(|_| ProviderError::TimedOut)?.refresh_token,
-                )
-                .await;
+            let newest = self.with_newest_token(login).await.map_err(|_| ProviderError::TimedOut)?;
+            return providers.revoke(service, app, &newest.refresh_token).await;
         };
         let revoke = |token: SecretString| async move { providers.revoke(service, app, &token).await }.boxed();
         let outcome = match rotation.alone(login, policy, deadline, revoke).await {

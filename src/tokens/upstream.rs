@@ -38,8 +38,7 @@ impl Inner {
     }
 
     /// A remembered access token that can be handed out again. Where a new one may end the old one (Box), and another
-    /// replica may have fetched one, the store must have agreed lately.
-    /// `record` is where the store has the login's.
+    /// replica may have fetched one, the store must have agreed lately. `record` is where the store has the login's.
     pub(super) fn cached(
         &self,
         grant: GrantId,

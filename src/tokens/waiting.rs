@@ -207,7 +207,8 @@ fn next(number: u32, least: Duration, rest: Option<Duration>, left: Duration, ji
     Some(pause.min(latest)).filter(|pause| !pause.is_zero() && *pause < left)
 }
 
-fn jitter() -> f64 {
+/// 0 to 1: those who wait should not all ask at the same moment.
+pub(super) fn jitter() -> f64 {
     let [byte] = crate::seal::random().unwrap_or_default();
     f64::from(byte) / 255.0
 }

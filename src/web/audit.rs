@@ -18,14 +18,14 @@ use tracing::field;
 
 /// A login ended with an AuthID; where Duplicati's page is trusted, it waits for that page already.
 pub(in crate::web) fn login(logged_in: &LoggedIn, request: &HttpRequest, app: &App) {
-    let (client, peer) = whence(request, app);
+    let (client, peer) = client_and_peer(request, app);
     let LoggedIn { service, grant, authid, opener, .. } = logged_in;
     let opener = match opener {
         Opener::Trusted(origin) | Opener::Unknown(origin) => Some(origin),
         Opener::None(_) => None,
     };
     app.meter().login(Some(service.id.as_str()), "done");
-    let epoch = named(authid).map(|(_, epoch)| epoch);
+    let epoch = ids_of(authid).map(|(_, epoch)| epoch);
     if let Some(epoch) = epoch {
         app.meter().saw_epoch(epoch.number());
     }
@@ -41,7 +41,7 @@ pub(in crate::web) fn login(logged_in: &LoggedIn, request: &HttpRequest, app: &A
 
 /// A login did not begin, or did not end well.
 pub(in crate::web) fn login_refused(error: &LoginError, is_fault: bool, request: &HttpRequest, app: &App) {
-    let (client, peer) = whence(request, app);
+    let (client, peer) = client_and_peer(request, app);
     let service = error.service().map(|service| service.id.as_str());
     app.meter().login(service, error.label());
     if !app.limits().log.admits("a login was refused", format!("{} {}", service.unwrap_or("none"), error.label())) {
@@ -68,8 +68,8 @@ pub(in crate::web) fn delivered(
     request: &HttpRequest,
     app: &App,
 ) {
-    let (client, peer) = whence(request, app);
-    let (grant, epoch) = named(authid).unzip();
+    let (client, peer) = client_and_peer(request, app);
+    let (grant, epoch) = ids_of(authid).unzip();
     app.meter().delivered(way);
     tracing::info!(
         target: "authseal::audit", event = "delivered", client, %peer, way,
@@ -83,7 +83,7 @@ pub(in crate::web) fn denied(opened: &Opened, by: Denied, request: &HttpRequest,
     if !app.limits().log.admits("an AuthID on the denylist was used", by.to_string()) {
         return;
     }
-    let (client, peer) = whence(request, app);
+    let (client, peer) = client_and_peer(request, app);
     tracing::info!(
         target: "authseal::audit", event = "denied", client, %peer, service = %opened.login.service,
         grant = %opened.login.id, epoch = opened.epoch().map(Epoch::number), rule = %by,
@@ -93,7 +93,7 @@ pub(in crate::web) fn denied(opened: &Opened, by: Denied, request: &HttpRequest,
 
 /// A login was revoked, by its AuthID or its revoke code; `durably` tells whether that was written down.
 pub(in crate::web) fn revoked(done: &Revocation, request: &HttpRequest, app: &App) {
-    let (client, peer) = whence(request, app);
+    let (client, peer) = client_and_peer(request, app);
     let Revocation { service, grant, epoch, here, at_provider, .. } = done;
     let durably = here.is_ok();
     app.meter().revoked(durably);
@@ -109,7 +109,7 @@ pub(in crate::web) fn revoked(done: &Revocation, request: &HttpRequest, app: &Ap
 
 /// A login was sealed anew under `epoch`.
 pub(in crate::web) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpRequest, app: &App) {
-    let (client, peer) = whence(request, app);
+    let (client, peer) = client_and_peer(request, app);
     tracing::info!(
         target: "authseal::audit", event = "made_anew", client, %peer, service = %opened.login.service,
         grant = %opened.login.id, epoch = epoch.number(), before = opened.epoch().map(Epoch::number),
@@ -118,13 +118,13 @@ pub(in crate::web) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpReq
 }
 
 /// Where a request comes from, as far as that is known, and who opened the connection.
-pub(in crate::web) fn whence(request: &HttpRequest, app: &App) -> (String, ClientNet) {
+pub(in crate::web) fn client_and_peer(request: &HttpRequest, app: &App) -> (String, ClientNet) {
     let Client { address, peer } = client::of(request, app);
     (address.map_or_else(|| "unknown".to_owned(), |address| address.to_string()), peer)
 }
 
 /// Login and epoch of an AuthID; none of a provider's token that is handed out as it is.
-fn named(authid: &SecretString) -> Option<(GrantId, Epoch)> {
+fn ids_of(authid: &SecretString) -> Option<(GrantId, Epoch)> {
     Envelope::parse(authid.expose_secret()).ok().map(|envelope| (envelope.grant, envelope.epoch))
 }
 

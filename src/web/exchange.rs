@@ -161,7 +161,7 @@ fn log(
     if !app.limits().log.admits("no access token", about) {
         return rejection;
     }
-    let (client, peer) = audit::whence(request, app);
+    let (client, peer) = audit::client_and_peer(request, app);
     macro_rules! tell {
         ($level:ident) => {
             tracing::$level!(

@@ -380,6 +380,16 @@ async fn a_scope_that_was_unticked_is_named_and_no_authid_is_given() {
 }
 
 #[tokio::test]
+async fn a_login_whose_refresh_token_fits_into_no_authid_is_given_back() {
+    let long = "x".repeat(7000).leak();
+    let (emulator, _app, mut person) = start(Profile { prefixes: ["", "", long], ..Profile::dropbox() });
+    let page = person.log_in("dropbox").await;
+    assert_refused(&page, 500);
+    assert!(page.body.contains("too long to be sealed"), "{}", page.body);
+    assert_eq!(emulator.calls().len(), 3, "the code, and as for a scope that was unticked a refresh and a revocation");
+}
+
+#[tokio::test]
 async fn without_a_refresh_token_the_person_is_told_where_to_withdraw_the_access() {
     let (emulator, _app, mut person) = start(Profile::google());
     emulator.next_person(Consent::AgreedBefore);

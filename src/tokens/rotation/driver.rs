@@ -1,5 +1,6 @@
 //! One refresh against the real store and provider: does what `state_machine` says, and tells it what came of it.
 
+use super::super::waiting::jitter;
 use super::pending_writes::{Pending, PendingWrites};
 use super::record::{self, Record};
 use super::records::{Found, Records, Unread};
@@ -249,10 +250,4 @@ impl Run<'_, '_> {
             Err(error) => tracing::error!(%grant, %error, "this login is lost: its new token cannot be sealed"),
         }
     }
-}
-
-/// 0 to 1: those who wait should not all ask at the same moment.
-fn jitter() -> f64 {
-    let [byte] = crate::seal::random().unwrap_or_default();
-    f64::from(byte) / 255.0
 }

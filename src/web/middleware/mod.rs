@@ -35,6 +35,8 @@ pub(in crate::web) const CSP: &str = "default-src 'none'; script-src 'self'; sty
 const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
 /// The longest path and query, in bytes.
 pub(in crate::web) const MAX_URI: usize = 4 * 1024;
+/// What a request gets whose handler panicked.
+const PANICKED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 /// One year, in seconds.
 const HSTS: &str = "max-age=31536000";
 
@@ -57,6 +59,9 @@ pub(in crate::web) async fn wrap(
     let app = request.app_data::<web::Data<App>>().cloned();
     let https = app.as_ref().is_some_and(|app| app.public_url().scheme() == "https");
     let route = Route::of(request.request());
+    // The route's pattern, never the URI: queries and paths may hold what must not be logged.
+    let path = route.map_or("none", |route| route.path);
+    let method = request.method().clone();
     let own_span = route.is_some_and(|route| route.log == Log::OwnSpan);
     let span = if own_span { Span::none() } else { request_id::span(request.request()) };
     let begun = Instant::now();
@@ -67,15 +72,20 @@ pub(in crate::web) async fn wrap(
     };
     let answered = async {
         match checked {
-            Ok(()) => Ok(rejections::written(next.call(request).await?)),
+            Ok(()) => Ok::<_, Error>(rejections::written(next.call(request).await?)),
             Err(rejection) => {
                 let response = rejections::write(&rejection, request.request());
                 Ok(request.into_response(response.map_into_right_body()))
             }
         }
     };
-    let answered = AssertUnwindSafe(answered).catch_unwind().instrument(span.clone());
-    let mut response = answered.await.unwrap_or_else(|_| Err(panicked(https)))?;
+    let answered = AssertUnwindSafe(answered).catch_unwind().instrument(span.clone()).await;
+    let Ok(answered) = answered else {
+        let count = |app: &web::Data<App>| app.meter().answered(path, method.as_str(), PANICKED.as_str());
+        app.iter().for_each(count);
+        return Err(panicked(https));
+    };
+    let mut response = answered?;
 
     if route.is_some_and(|route| route.window == Window::Isolated) {
         response.headers_mut().insert(OPENER_POLICY.clone(), HeaderValue::from_static("same-origin"));
@@ -83,8 +93,6 @@ pub(in crate::web) async fn wrap(
     let is_for_a_program =
         has_authid && response.status() == StatusCode::OK && route.is_some_and(Route::is_for_programs);
     protect(response.headers_mut(), https, is_for_a_program);
-    // The route's pattern, never the URI: queries and paths may hold what must not be logged.
-    let path = route.map_or("none", |route| route.path);
     if let Some(app) = app {
         app.meter().answered(path, response.request().method().as_str(), response.status().as_str());
         if app.health().is_draining() {
@@ -106,7 +114,7 @@ pub(in crate::web) async fn wrap(
 /// What is told when a handler panics; without it the connection would just end, and Duplicati ask three times more.
 fn panicked(https: bool) -> Error {
     tracing::error!("a request met a fault of this program, which the line before this one names; please report it");
-    let mut response = rejections::x_reason(&Rejection::internal(), StatusCode::SERVICE_UNAVAILABLE);
+    let mut response = rejections::x_reason(&Rejection::internal(), PANICKED);
     protect(response.headers_mut(), https, false);
     InternalError::from_response("a panic", response).into()
 }

@@ -1,10 +1,10 @@
 //! The admin listener: metrics, health, the keyring's state, and reloading the configuration. None of the public routes is
 //! here, and of these only `/healthz` and `/readyz` answer there, without detail.
 //!
-//! Nothing here is secret, and what a reload takes up is what the operator has put there, so there is no password; where it listens is the operator's choice, and off by default. A
-//! page of somebody else's must not read it through an operator's browser all the same: a name that was made to lead
-//! here (DNS rebinding) is refused, since nobody else can have a browser ask for an address or for a name that is
-//! listed.
+//! It is off by default, and where it listens is the operator's choice. It has no password, since nothing here is secret
+//! and a reload takes up only what the operator has put there. All the same, a page of somebody else's must not read it
+//! through an operator's browser: a name that was made to lead here (DNS rebinding) is refused, since nobody else can
+//! have a browser ask for an address or for a name that is listed.
 
 use crate::app::{App, LiveApp, Outcome};
 use crate::replication::Page;

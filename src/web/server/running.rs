@@ -96,10 +96,13 @@ impl Running {
         select_all(all.map(|listening| Box::pin(listening.ended()))).await.0
     }
 
-    /// Ends it without losing anything: whoever waits is answered at once, and it serves for [`Listeners::drain`](crate::config::Listeners::drain) more, then finishes what is under way, calls
-    /// to providers included that spend a refresh token and whose clients hung up, in 25 s at most, and tries for 5 s more to write down what they brought. The admin listener answers to the last.
+    /// Ends it without losing anything. Whoever waits is answered at once. It serves for
+    /// [`Listeners::drain`](crate::config::Listeners::drain) more, then finishes what is under way, in 25 s at most: also
+    /// calls to providers whose clients hung up, if they spend a refresh token. For 5 s more it tries to write down what
+    /// these brought. The admin listener answers to the last.
     ///
-    /// Where somebody else keeps its sockets open, who comes next waits for the next process instead.
+    /// Where somebody else keeps its sockets open, it accepts nobody any more from the beginning, and who comes next waits
+    /// for the next process.
     pub async fn drain(&self) {
         self.announce();
         if self.kept {

@@ -1,12 +1,14 @@
 //! The rows of the routes against what the server does, what it counts and what the documentation says.
 
 use super::site::{PROXY, Site};
+use crate::web::middleware;
 use crate::web::routes::{ROUTES, Reach, Route};
 use crate::web::service;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::ALLOW;
+use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service};
 use std::collections::BTreeSet;
 
@@ -41,6 +43,27 @@ async fn every_route_takes_the_methods_of_its_row_and_tells_them_for_any_other()
             assert_eq!(allow, (!takes(route, &method)).then_some(route.methods), "{method} {}", route.path);
         }
     }
+}
+
+async fn panics() -> &'static str {
+    panic!("on purpose")
+}
+
+#[tokio::test]
+async fn a_request_whose_handler_panics_is_answered_as_any_other_and_counted() {
+    let site = Site::start("");
+    let app = actix_web::App::new().app_data(site.app.clone()).wrap(from_fn(middleware::wrap));
+    let server = init_service(app.route("/refresh", actix_web::web::get().to(panics))).await;
+    let answers = || site.app.load().meter().answers();
+    let before = answers();
+    let request = TestRequest::with_uri("/refresh").peer_addr(PROXY.parse().unwrap());
+    let request = request.insert_header(("x-forwarded-for", "203.0.113.7"));
+    let response =
+        server.call(request.to_request()).await.err().expect("what stands in for a response").error_response();
+    assert_eq!((response.status().as_u16(), answers()), (503, before + 1));
+    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
+    assert!(header("x-reason").is_some_and(|reason| reason.starts_with("The server met an unexpected fault")));
+    assert_eq!((header("cache-control"), header("x-frame-options")), (Some("no-store"), Some("DENY")));
 }
 
 #[tokio::test]

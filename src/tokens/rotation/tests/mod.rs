@@ -654,6 +654,28 @@ async fn one_token_that_cannot_be_written_down_does_not_keep_others_out() {
     assert_eq!(replicas.record().await.unwrap().generation, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_process_waits_for_what_can_be_written_down_and_no_longer() {
+    for (repaired, longest) in [(0, 1500), (3500, 4500), (4200, 5500)] {
+        let replicas = Replicas::new();
+        let rotation = replicas.replica();
+        let name = record::name(&replicas.login);
+        // Under a key that is not here: nothing is written in its place.
+        replicas.put_back(&sealed(&replicas, 1, &keyring(2, &[2]))).await;
+        rotation.pending_writes.keep(name, pending(&replicas, 2));
+        // The task that offers it every second does so between the tries of the end.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let begun = Instant::now();
+        let repair = async {
+            tokio::time::sleep(Duration::from_millis(repaired)).await;
+            replicas.store.take(Shelf::Records, &name).await.unwrap();
+        };
+        let (_, settled) = tokio::join!(repair, rotation.settle());
+        assert!(settled && rotation.pending_writes() == 0, "{repaired}");
+        assert!(begun.elapsed() < Duration::from_millis(longest), "{repaired}: {:?}", begun.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn what_waits_to_be_written_down_takes_the_place_of_older_records_only() {
     let name = |replicas: &Replicas| record::name(&replicas.login);
