@@ -94,7 +94,6 @@ struct Inner {
     providers: Arc<ProviderClient>,
     apps: Apps,
     cache: TokenCache,
-    /// Of this configuration: another one begins without any.
     repeats: Arc<Repeats>,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
