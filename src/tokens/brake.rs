@@ -315,6 +315,9 @@ mod tests {
         let (brakes, _) = brakes();
         work(&brakes, 0..99);
         assert_eq!(refuse(&brakes, 0..99), 99);
+        let (enough, _) = self::brakes();
+        work(&enough, 0..100);
+        assert_eq!(refuse(&enough, 0..100), 19);
         let off = Brakes::new(BrakeSettings { logins: 0, refused: 20 }, Clock::system(), Meter::default());
         work(&off, 0..1000);
         assert_eq!(refuse(&off, 0..1000), 1000);

@@ -111,6 +111,11 @@ async fn what_is_under_way_is_waited_for_and_it_is_told_whether_all_came_to_its_
         until(PATIENCE, async || emulator.calls().len() == before + 1).await;
         client.abort();
         assert!(!logic.tokens().settle(Duration::from_millis(50)).await, "{}", who.service);
+        let log = String::from_utf8_lossy(&crate::canary::listen().lock().unwrap()).into_owned();
+        let grant = app.open(&authid).id.to_string();
+        let is_named = |line: &str| line.contains("the provider has not answered yet") && line.contains(&grant);
+        // Of a token that may be spent, as the log says before the process ends.
+        assert_eq!(log.lines().any(is_named), who.service == "box.com");
         emulator.release();
         assert!(logic.tokens().settle(PATIENCE).await, "{}", who.service);
         let opened = logic.tokens().open(&authid).await.unwrap();

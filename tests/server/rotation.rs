@@ -107,7 +107,8 @@ async fn for_a_minute_what_the_store_agreed_to_is_handed_out_without_asking_it()
     let counted = async || {
         let shown = app.ask("/metrics").await.body;
         ["cached", "spare"].map(|outcome| {
-            let line = format!("authseal_refresh_total{{epoch=\"{PRIMARY}\",outcome=\"{outcome}\",service=\"box.com\"}} ");
+            let line =
+                format!("authseal_refresh_total{{epoch=\"{PRIMARY}\",outcome=\"{outcome}\",service=\"box.com\"}} ");
             shown.lines().find_map(|shown| shown.strip_prefix(&line)).unwrap().to_owned()
         })
     };

@@ -623,6 +623,31 @@ async fn of_a_process_that_ends_in_a_call_the_log_names_the_login() {
     assert!(replica.settle().await, "nothing is under way any more");
 }
 
+#[tokio::test]
+async fn what_is_done_with_a_token_that_lives_on_is_sure_unless_it_was_replaced_meanwhile() {
+    let replicas = &Replicas::new();
+    replicas.begin(ROLLING).await;
+    for is_replaced in [false, true] {
+        let act = |token: SecretString| {
+            async move {
+                if is_replaced {
+                    replicas.clock.advance(HOUR);
+                    replicas.exchange(ROLLING, |answer| answer).await.unwrap();
+                }
+                token.expose_secret().to_owned()
+            }
+            .boxed()
+        };
+        let acted = replicas.replica().alone(&replicas.login, ROLLING, deadline(), act).await;
+        let token = match acted {
+            Acted::Surely(token) if !is_replaced => token,
+            Acted::Perhaps(token) if is_replaced => token,
+            _ => panic!("replaced: {is_replaced}"),
+        };
+        assert_eq!(token, "token-0");
+    }
+}
+
 /// A record of a generation, sealed for the login.
 fn sealed(replicas: &Replicas, generation: u64, keyring: &Keyring) -> Vec<u8> {
     let fetched = Stamp { wall: 0, start: None };
