@@ -323,6 +323,9 @@ async fn how_long_is_waited_and_when_the_brake_comes_on_change_with_the_next_req
     until(SOON, async || metric(&app, "authseal_refresh_waiting").await == "1").await;
     let told = app.refresh(&app.log_in(&emulator)).await;
     assert!(told.status == 503 && told.reason().contains("no room to wait") && !waits.is_finished(), "{told:?}");
+    emulator.behave();
+    assert_eq!(waits.await.unwrap().unwrap().status(), 200);
+    emulator.misbehave(Fault::html(503));
     edit(&app, "wait_seconds = 20", "wait_seconds = 0");
     reloaded(&app).await;
     let begun = Instant::now();

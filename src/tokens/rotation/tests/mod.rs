@@ -679,6 +679,32 @@ async fn one_token_that_cannot_be_written_down_does_not_keep_others_out() {
     assert_eq!(replicas.record().await.unwrap().generation, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn at_the_end_what_waits_is_written_down_once_more_or_known_to_be_lost() {
+    let replicas = Replicas::new();
+    let rotation = replicas.replica();
+    rotation.pending_writes.keep(record::name(&replicas.login), pending(&replicas, 1));
+    assert!(rotation.settle().await);
+    assert_eq!(replicas.record().await.unwrap().generation, 1);
+    let too_long = vec![0; crate::store::MAX_BLOB_LEN + 1].into();
+    rotation.pending_writes.keep([0; 32], Pending { blob: too_long, ..pending(&replicas, 1) });
+    assert!(!rotation.settle().await);
+}
+
+#[tokio::test]
+async fn the_records_of_thirty_thousand_logins_are_remembered_and_no_more() {
+    let replicas = Replicas::new();
+    let records = replicas.replica().records;
+    let name = |number: u32| {
+        let mut name = [0; 32];
+        name[..4].copy_from_slice(&number.to_be_bytes());
+        name
+    };
+    (0..100_000).for_each(|number| records.remember(name(number), 1, &[0; 400]));
+    let kept = (0..100_000).filter(|number| records.generation(&name(*number)) == Some(1)).count();
+    assert!((25_000..35_000).contains(&kept), "{kept}");
+}
+
 #[tokio::test]
 async fn what_waits_to_be_written_down_takes_the_place_of_older_records_only() {
     let name = |replicas: &Replicas| record::name(&replicas.login);
