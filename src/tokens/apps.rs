@@ -218,14 +218,74 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authid::ServiceId;
+
+    fn apps(configured: &[AppId]) -> Apps {
+        let known = |(app, number): (&AppId, usize)| Known {
+            app: *app,
+            provider: "p".to_owned(),
+            client: number.to_string(),
+            is_current: number == 0,
+        };
+        let rows = configured.iter().zip(0..).map(known).collect();
+        Apps { found: Lru::new(9, Duration::MAX, &Clock::system()), seen: Arc::default(), rows }
+    }
+
+    fn names() -> [AppId; 2] {
+        ["one", "other"].map(|client| AppId::new("p", client))
+    }
+
+    fn grant(number: usize) -> GrantId {
+        GrantId::new((number as u128).to_be_bytes())
+    }
+
+    #[test]
+    fn what_was_found_of_a_login_holds_as_long_as_it_is_configured_and_its_own_mark_always() {
+        let [one, other] = names();
+        let gone = AppId::new("p", "gone");
+        let apps = apps(&[one, other]);
+        let login = || Grant::new(ServiceId::parse("s").unwrap(), "token".to_owned().into(), 1).unwrap();
+        for (found, chosen, of) in [(other, true, Some(other)), (one, false, Some(one)), (gone, true, None)] {
+            let login = login();
+            assert_eq!((apps.of(&login), apps.was_chosen(&login)), (None, false));
+            apps.found.insert(login.id, (found, chosen));
+            assert_eq!((apps.of(&login), apps.was_chosen(&login)), (of, chosen));
+            assert_eq!(apps.of(&Grant { app: Some(gone), ..login }), Some(gone));
+        }
+    }
+
+    #[test]
+    fn each_registration_is_told_by_its_logins_of_the_last_35_days() {
+        const DAY: i64 = 86_400;
+        let [one, other] = names();
+        let (apps, meter, clock) = (apps(&[one, other]), Meter::default(), Clock::system());
+        let told = |apps: &Apps| {
+            let shown = meter.render();
+            let count = |app: AppId| {
+                let line = format!("authseal_app_logins{{app=\"{app}\",provider=\"p\"}} ");
+                shown.lines().find_map(|shown| shown.strip_prefix(&line)).unwrap().to_owned()
+            };
+            let view = apps.view(&clock, &meter);
+            assert_eq!(view.window_days, 35);
+            let rows = view.apps.iter().map(|row| (row.logins, row.current)).collect::<Vec<_>>();
+            (count(one), count(other), rows)
+        };
+        let now = clock.now();
+        for (login, app, at) in [(1, one, now - 36 * DAY), (2, one, now - 34 * DAY), (3, other, now)] {
+            apps.came(grant(login), app, at, &meter);
+        }
+        // Those of 36 days ago were left out when the last one came, and the others counted anew.
+        assert_eq!(told(&apps), ("1".to_owned(), "1".to_owned(), vec![(1, true), (1, false)]));
+        let swept = apps.seen().swept;
+        apps.came(grant(4), other, swept + SWEEP - 1, &meter);
+        assert_eq!(apps.seen().swept, swept, "not for each request");
+        assert_eq!(told(&apps).1, "2");
+    }
 
     #[test]
     fn of_more_logins_than_are_told_apart_it_is_known_when_the_last_one_came() {
-        let [one, other] = ["one", "other"].map(|client| AppId::new("p", client));
-        let login = |number: usize| GrantId::new((number as u128).to_be_bytes());
-        let apps =
-            Apps { found: Lru::new(1, Duration::MAX, &Clock::system()), seen: Arc::default(), rows: Arc::default() };
-        let meter = Meter::default();
+        let [one, other] = names();
+        let (login, apps, meter) = (grant, apps(&[]), Meter::default());
         {
             let mut seen = apps.seen.lock().unwrap();
             seen.logins.extend((0..MOST_SEEN - 1).map(|number| (login(number), (one, 1))));

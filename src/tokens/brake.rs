@@ -315,6 +315,9 @@ mod tests {
         let (brakes, _) = brakes();
         work(&brakes, 0..99);
         assert_eq!(refuse(&brakes, 0..99), 99);
+        let (enough, _) = self::brakes();
+        work(&enough, 0..100);
+        assert_eq!(refuse(&enough, 0..100), 19);
         let off = Brakes::new(BrakeSettings { logins: 0, refused: 20 }, Clock::system(), Meter::default());
         work(&off, 0..1000);
         assert_eq!(refuse(&off, 0..1000), 1000);
@@ -338,6 +341,39 @@ mod tests {
         assert_eq!(tried.len(), 1);
         clock.advance(AGAIN);
         assert!(!brakes.holds(app(1), login(20)));
+        // Of one whose probe says nothing, too.
+        clock.advance(PROBE);
+        assert!(!brakes.holds(app(1), login(50)));
+        clock.advance(PROBE);
+        assert!(brakes.holds(app(1), login(50)) && !brakes.holds(app(1), login(51)));
+        clock.advance(AGAIN);
+        assert!(!brakes.holds(app(1), login(50)));
+    }
+
+    #[test]
+    fn logins_that_worked_count_for_two_days_and_up_to_four() {
+        for (days, told) in [(2, 19), (4, 1000)] {
+            let (brakes, clock) = brakes();
+            work(&brakes, 0..1000);
+            clock.advance(Duration::from_secs(days * 86_400));
+            assert_eq!(refuse(&brakes, 0..1000), told, "{days} days later");
+        }
+    }
+
+    #[test]
+    fn other_settings_hold_at_once_and_a_brake_that_is_switched_off_is_released() {
+        let (clock, meter) = (Clock::system(), Meter::default());
+        let shown = || meter.render().lines().any(|line| line == "authseal_mass_refusal{provider=\"example\"} 1");
+        let brakes = Brakes::new(BrakeSettings::default(), clock, meter.clone()).with_settings(SETTINGS);
+        work(&brakes, 0..1000);
+        assert_eq!((refuse(&brakes, 0..20), brakes.is_on(app(1)), shown()), (19, true, true));
+        let brakes = brakes.with_settings(BrakeSettings { logins: 100, refused: 30 });
+        assert!(brakes.is_on(app(1)) && brakes.holds(app(1), login(30)) && shown(), "it stays on");
+        let off = brakes.with_settings(BrakeSettings::default());
+        assert!(!off.is_on(app(1)) && !off.holds(app(1), login(30)) && !shown());
+        let brakes = off.with_settings(BrakeSettings { logins: 100, refused: 30 });
+        work(&brakes, 0..1000);
+        assert_eq!(refuse(&brakes, 0..1000), 29);
     }
 
     #[test]
@@ -345,7 +381,7 @@ mod tests {
         let (brakes, clock) = brakes();
         work(&brakes, 0..1000);
         refuse(&brakes, 0..20);
-        clock.advance(2 * PERIOD - Duration::from_secs(1));
+        clock.advance(Duration::from_secs(4 * 86_400 - 1));
         assert!(brakes.is_on(app(1)));
         clock.advance(Duration::from_secs(1));
         assert!(!brakes.is_on(app(1)));

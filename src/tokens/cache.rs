@@ -415,6 +415,17 @@ mod tests {
     }
 
     #[test]
+    fn there_is_room_for_tens_of_thousands_of_short_tokens_and_no_more() {
+        let (cache, clock) = cache();
+        let grant = |number: u32| GrantId::new(u128::from(number).to_be_bytes());
+        let short = access("a short access token", 3600, &clock);
+        (0..150_000).for_each(|number| cache.keep(&(grant(number), [0; 16]), short.clone()));
+        let kept = cache.tokens.lock().iter().count();
+        assert!((60_000..150_000).contains(&kept), "{kept}");
+        assert!(cache.token(grant(149_999), clock.moment()).is_some());
+    }
+
+    #[test]
     fn of_a_pause_the_rest_is_told() {
         let (cache, clock) = cache();
         let pause = |seconds| ProviderError::Busy { retry_after: Some(Duration::from_secs(seconds)) };

@@ -183,3 +183,57 @@ fn name(bind: &RecordSecret) -> Name {
 fn associated_data(grant: GrantId, head: &[u8]) -> Vec<u8> {
     [Purpose::ExportEntry.info(), &[0], grant.as_bytes(), head].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::testing::keyring_text;
+    use crate::store::StorePlace;
+    use std::fs;
+
+    const DAYS: Duration = Duration::from_secs(86_400);
+
+    #[tokio::test]
+    async fn what_is_kept_of_an_authid_is_written_again_after_a_month_or_under_a_newer_key_and_for_400_days() {
+        let (clock, folder) = (Clock::system(), tempfile::tempdir().unwrap());
+        let store = Arc::new(Store::open(&StorePlace::Dir(folder.path().to_owned()), clock.clone()).unwrap());
+        let export = |key: &str| Export {
+            url: Export::check_url("https://handler.example.com/export").unwrap(),
+            key: key.to_owned().into(),
+        };
+        let text = keyring_text(1, &[1, 2]);
+        let of = |text: &str| {
+            let keyring = Arc::new(LiveKeyring::from_text(text).unwrap());
+            Exported::new(export("key"), store.clone(), keyring, &clock, Meter::default())
+        };
+        let (one, two) = (of(&text), of(&text.replace("primary = 1", "primary = 2")));
+        assert!(one.asks(&export("key")) && !one.asks(&export("other")));
+        let (grant, bind) = (GrantId::random().unwrap(), RecordSecret::random().unwrap());
+        let service_id = ServiceId::parse_alias("GoogleDrive").unwrap();
+        let stored = Stored { service_id, refresh_token: "token".to_owned().into() };
+        let kept = async |at: &Exported| {
+            at.kept(grant, &bind).await.map(|kept| {
+                let Stored { service_id, refresh_token } = &*kept.stored;
+                assert_eq!((service_id.as_str(), refresh_token.expose_secret()), ("GoogleDrive", "token"));
+                kept.is_stale
+            })
+        };
+        assert_eq!(kept(&one).await, None);
+        one.keep(grant, &bind, &stored).await.unwrap();
+        assert_eq!((kept(&one).await, kept(&two).await), (Some(false), Some(true)));
+        assert!(one.kept(GrantId::random().unwrap(), &bind).await.is_none(), "of another AuthID");
+        assert!(one.kept(grant, &RecordSecret::random().unwrap()).await.is_none());
+        two.keep(grant, &bind, &stored).await.unwrap();
+        clock.advance(30 * DAYS - Duration::from_secs(9));
+        assert_eq!((kept(&one).await, kept(&two).await), (Some(false), Some(false)));
+        clock.advance(Duration::from_secs(10));
+        assert_eq!((kept(&one).await, kept(&two).await), (Some(true), Some(true)));
+        // A file begins with its end.
+        two.keep(grant, &bind, &stored).await.unwrap();
+        let folders = fs::read_dir(folder.path().join("records")).unwrap();
+        let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+        let end = |file: fs::DirEntry| i64::from_be_bytes(*fs::read(file.path()).unwrap().first_chunk().unwrap());
+        let ends = files.map(|file| end(file.unwrap()) - clock.now()).collect::<Vec<_>>();
+        assert!(ends.len() == 1 && ends[0].abs_diff(400 * 86_400) < 60, "{ends:?}");
+    }
+}

@@ -81,7 +81,6 @@ impl TokenService {
             apps: inner.apps.with(providers.catalogue(), &inner.meter),
             providers,
             cache: if repaired { inner.cache.without_failures() } else { inner.cache.clone() },
-            repeats: Arc::new(Repeats::new(&inner.clock)),
             patience,
             old: OldAuthIds::new(legacy, Some(&inner.old), exported, &inner.clock),
             loops: Arc::new(Loops::new(inner.ending.clone())),

@@ -94,7 +94,6 @@ struct Inner {
     providers: Arc<ProviderClient>,
     apps: Apps,
     cache: TokenCache,
-    /// Of this configuration: another one begins without any.
     repeats: Arc<Repeats>,
     flights: Flights<TokenName, Result<Arc<AccessToken>, ExchangeError>>,
     patience: Patience,
@@ -245,4 +244,41 @@ fn renewed(login: &Grant, access: &AccessToken) -> Option<Grant> {
     let sent = login.refresh_token.expose_secret().as_bytes();
     let same = bool::from(newer.expose_secret().as_bytes().ct_eq(sent));
     (!same && access.fetched_at >= login.sealed_at).then(|| login.renewed(newer.clone(), access.fetched_at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::SecretString;
+    use std::time::Duration;
+
+    #[test]
+    fn a_login_is_sealed_around_another_refresh_token_alone_and_never_around_an_older_one() {
+        let clock = Clock::system();
+        let now = clock.now();
+        let login = |sealed_at| {
+            let login = Grant::new(ServiceId::parse("s").unwrap(), "sent".to_owned().into(), sealed_at).unwrap();
+            Grant { ends_at: Some(now + 9), ..login }
+        };
+        for (came, sealed_at, renews) in [
+            (None, now - 60, false),
+            (Some("sent"), now - 60, false),
+            (Some("newer"), now - 60, true),
+            (Some("newer"), now, true),
+            // Another replica sealed a newer one.
+            (Some("older"), now + 60, false),
+        ] {
+            let tokens = provider::TokenResponse {
+                access_token: "access".to_owned().into(),
+                expires_in: Some(Duration::from_secs(3600)),
+                refresh_token: came.map(|token| SecretString::from(token.to_owned())),
+                refresh_token_expires_in: None,
+                scopes: None,
+            };
+            let access = AccessToken::new(tokens, &clock);
+            let sealed = renewed(&login(sealed_at), &access);
+            let about = sealed.map(|new| (new.refresh_token.expose_secret().to_owned(), new.sealed_at, new.ends_at));
+            assert_eq!(about, renews.then(|| ("newer".to_owned(), access.fetched_at, None)), "{came:?}");
+        }
+    }
 }

@@ -198,6 +198,16 @@ mod tests {
         let flights = Flights::<u8, u32>::new();
         assert_eq!(flights.join(1, || async { panic!("on purpose") }).await, None);
         assert_eq!(flights.join(1, || async { 2 }).await, Some(2));
+        let begun = Arc::new(AtomicU32::new(0));
+        let panics = || {
+            let begun = begun.clone();
+            async move {
+                assert!(begun.fetch_add(1, Ordering::SeqCst) > 0, "on purpose");
+                3
+            }
+        };
+        assert_eq!(flights.join_here(1, panics).await, None, "not begun again");
+        assert_eq!(flights.join_here(1, panics).await, Some(3));
     }
 
     #[tokio::test]

@@ -54,13 +54,33 @@ async fn an_authid_without_a_mark_finds_its_registration_and_keeps_to_it() {
 
             // Marked, and from then on asked with that one alone; so is the old AuthID, in this process.
             let sealed = answer.json()["v2_authid"].as_str().unwrap().to_owned();
-            assert!(app.open(&sealed).app.is_some());
+            let login = app.open(&sealed);
+            // Its refresh token is at least as old as this moment: an end by age can be told from it.
+            assert!(login.app.is_some() && (0..60).contains(&(app.clock.now() - login.sealed_at)));
             let beside = spawn_beside(&app);
             for (app, authid) in [(&app, &old), (&app, &sealed), (&beside, &sealed)] {
                 app.clock.advance(HOUR);
                 let before = asked(&emulator).len();
                 assert_eq!(app.refresh(authid).await.status, 200);
                 assert_eq!(asked(&emulator)[before..], [client], "{}", who.provider);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sealed_authid_without_a_mark_is_given_one_where_there_are_several_registrations() {
+    // Tokens that work once have a record only where a login was begun, and that one has its mark.
+    for who in [Profile::google(), Profile::microsoft()] {
+        for (clients, several) in [(vec![who.client_id, OLD], true), (vec![who.client_id], false)] {
+            let (emulator, app) = start(who, |toml| if several { toml + &other(&who) } else { toml });
+            for client in clients {
+                let authid = app.seal(who.service, &emulator.log_in_at(client).refresh.unwrap());
+                assert!(app.open(&authid).app.is_none());
+                let answer = app.refresh(&authid).await;
+                assert!(emulator.use_access_token(&answer.access_token()));
+                let sealed = answer.json()["v2_authid"].as_str().map(|sealed| app.open(sealed).app.is_some());
+                assert_eq!(sealed, several.then_some(true), "{} {client}", who.provider);
             }
         }
     }

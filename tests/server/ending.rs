@@ -3,7 +3,9 @@
 use crate::admin::ADMIN;
 use crate::emulator::{Emulator, Profile};
 use crate::http;
-use crate::spawn::{Answer, TestApp, spawn_app, until};
+use crate::rotation::log_in;
+use crate::spawn::{Answer, TestApp, spawn_app, spawn_at, until};
+use authseal::clock::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -87,4 +89,36 @@ async fn what_is_under_way_is_finished_also_for_a_client_that_hung_up() {
     assert_eq!(answered.await.unwrap().status, 200);
     until(PATIENCE, async || app.has_ended()).await;
     assert_eq!(google.calls().len(), 3, "neither call was made again");
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_waited_for_and_it_is_told_whether_all_came_to_its_end() {
+    for who in [Profile::google(), Profile::microsoft(), Profile::box_com()] {
+        let clock = Clock::system();
+        let emulator = Emulator::start_at(who, clock.clone());
+        let app = spawn_at(&format!("{}[state]\nstore = \"dir:state\"\n", emulator.provider_toml()), clock);
+        let authid = log_in(&emulator, &app).await;
+        app.clock.advance(Duration::from_secs(3700));
+        let logic = Arc::new(app.logic());
+        assert!(logic.tokens().settle(PATIENCE).await, "nothing is under way");
+        let before = emulator.calls().len();
+        emulator.hold();
+        let (theirs, opened) = (logic.clone(), logic.tokens().open(&authid).await.unwrap());
+        let client = tokio::spawn(async move {
+            let tokens = theirs.tokens();
+            tokens.refresh(&opened, tokens.deadline(), || None).await.is_ok()
+        });
+        until(PATIENCE, async || emulator.calls().len() == before + 1).await;
+        client.abort();
+        assert!(!logic.tokens().settle(Duration::from_millis(50)).await, "{}", who.service);
+        let log = String::from_utf8_lossy(&crate::canary::listen().lock().unwrap()).into_owned();
+        let grant = app.open(&authid).id.to_string();
+        let is_named = |line: &str| line.contains("the provider has not answered yet") && line.contains(&grant);
+        // Of a token that may be spent, as the log says before the process ends.
+        assert_eq!(log.lines().any(is_named), who.service == "box.com");
+        emulator.release();
+        assert!(logic.tokens().settle(PATIENCE).await, "{}", who.service);
+        let opened = logic.tokens().open(&authid).await.unwrap();
+        assert!(logic.tokens().cached(&opened).is_some(), "{}: what came is kept", who.service);
+    }
 }

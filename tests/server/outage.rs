@@ -1,8 +1,9 @@
 //! One provider hangs while many clients come: others notice nothing, and what is remembered is handed out. What many
 //! clients and an outage do to each other is simulated in `storm`.
 
-use crate::emulator::{Emulator, Profile};
-use crate::spawn::{Answer, spawn_app, until};
+use crate::admin::ADMIN;
+use crate::emulator::{Emulator, Fault, Profile};
+use crate::spawn::{Answer, spawn_app, spawn_beside, until};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -32,4 +33,25 @@ async fn a_provider_that_hangs_delays_no_other_and_what_is_remembered_of_it_is_h
     for request in requests {
         request.await.unwrap().access_token();
     }
+}
+
+#[tokio::test]
+async fn what_another_server_fetched_before_an_outage_does_not_end_it() {
+    let who = Profile::microsoft();
+    let emulator = Emulator::start(who);
+    let one = spawn_app(&format!("{}{ADMIN}[state]\nstore = \"dir:state\"\n", emulator.provider_toml()));
+    let (two, authid) = (spawn_beside(&one), one.log_in(&emulator));
+    let token = two.refresh(&authid).await.access_token();
+    one.clock.advance(Duration::from_secs(100));
+    emulator.misbehave(Fault::html(503));
+    for _ in 0..20 {
+        assert_eq!(one.refresh(&one.log_in(&emulator)).await.status, 503);
+    }
+    let suspended =
+        async || one.ask("/metrics").await.body.contains("authseal_provider_suspended{provider=\"microsoft\"} 1\n");
+    assert!(suspended().await);
+    // Now the next one is a probe.
+    one.clock.advance(Duration::from_secs(2));
+    assert_eq!(one.refresh(&authid).await.access_token(), token);
+    assert!(suspended().await, "nobody has heard of the provider");
 }

@@ -3,13 +3,13 @@
 
 use crate::admin::ADMIN;
 use crate::browser::From;
-use crate::emulator::{Emulator, Profile};
+use crate::emulator::{Emulator, Fault, Profile};
 use crate::rotation::log_in;
 use crate::spawn::{Answer, TestApp, spawn_at, until};
 use authseal::clock::Clock;
 use serde_json::{Value, json};
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3700);
 const SOON: Duration = Duration::from_secs(20);
@@ -271,9 +271,66 @@ async fn a_request_that_comes_after_a_repair_does_not_wait_with_those_of_before(
     until(SOON, async || metric(&app, "authseal_refresh_waiting").await == "1").await;
     edit(&app, "token_url = \"http://127.0.0.1:9/token\"", &token);
     reloaded(&app).await;
+    // It has to wait, too: for tries at the new address.
+    emulator.misbehave_times(2, Fault::html(503));
     assert_eq!(app.refresh(&authid).await.status, 200);
     // Who waited finds in the memory of both what came meanwhile.
     assert_eq!(before.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_provider_that_answered_nobody_is_asked_at_once_after_a_repair() {
+    let (emulator, app) = start(Profile::google(), "");
+    let repaired = emulator.provider_toml();
+    let token = repaired.lines().find(|line| line.starts_with("token_url")).unwrap().to_owned();
+    edit(&app, &token, "token_url = \"http://127.0.0.1:9/token\"");
+    reloaded(&app).await;
+    for _ in 0..20 {
+        assert_eq!(app.refresh(&app.log_in(&emulator)).await.status, 503);
+    }
+    let suspended = async || metric(&app, "authseal_provider_suspended{provider=\"google\"}").await;
+    assert_eq!(suspended().await, "1");
+    edit(&app, "token_url = \"http://127.0.0.1:9/token\"", &token);
+    reloaded(&app).await;
+    assert_eq!(suspended().await, "0");
+    assert_eq!(app.refresh(&app.log_in(&emulator)).await.status, 200);
+}
+
+#[tokio::test]
+async fn how_long_is_waited_and_when_the_brake_comes_on_change_with_the_next_request() {
+    let refresh = "[refresh]\nwait_seconds = 20\nmax_waiting = 9\nbrake_logins = 20\nbrake_refused = 5\n";
+    let (emulator, app) = start(Profile::google(), refresh);
+    let authids: Vec<_> = (0..30).map(|_| app.log_in(&emulator)).collect();
+    for authid in &authids {
+        app.refresh(authid).await.access_token();
+    }
+    app.clock.advance(HOUR);
+    emulator.misbehave(Fault::oauth(400, "invalid_grant", "the secret has ended"));
+    for authid in &authids[..20] {
+        app.refresh(authid).await;
+    }
+    let braked = async || metric(&app, "authseal_mass_refusal{provider=\"google\"}").await;
+    assert_eq!((braked().await.as_str(), app.refresh(&authids[20]).await.status), ("1", 503));
+    edit(&app, "brake_logins = 20", "brake_logins = 0");
+    reloaded(&app).await;
+    assert_eq!((braked().await.as_str(), app.refresh(&authids[21]).await.status), ("0", 401));
+
+    emulator.misbehave(Fault::html(503));
+    edit(&app, "max_waiting = 9", "max_waiting = 1");
+    reloaded(&app).await;
+    let request = app.client.get(app.at("/refresh")).header("X-AuthID", app.log_in(&emulator));
+    let waits = tokio::spawn(request.send());
+    until(SOON, async || metric(&app, "authseal_refresh_waiting").await == "1").await;
+    let told = app.refresh(&app.log_in(&emulator)).await;
+    assert!(told.status == 503 && told.reason().contains("no room to wait") && !waits.is_finished(), "{told:?}");
+    emulator.behave();
+    assert_eq!(waits.await.unwrap().unwrap().status(), 200);
+    emulator.misbehave(Fault::html(503));
+    edit(&app, "wait_seconds = 20", "wait_seconds = 0");
+    reloaded(&app).await;
+    let begun = Instant::now();
+    assert_eq!(app.refresh(&app.log_in(&emulator)).await.status, 503);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use crate::emulator::{Emulator, Fault, Profile};
 use crate::port::free_port;
-use crate::spawn::{Answer, OLD, PRIMARY, RETIRED, STAGED, TestApp, spawn_app, spawn_for};
+use crate::rotation;
+use crate::spawn::{Answer, OLD, PRIMARY, RETIRED, STAGED, TestApp, spawn_app, spawn_for, until};
 use authseal::authid::{Envelope, GrantId, RevokeCode};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -156,6 +157,32 @@ async fn the_newest_refresh_token_is_the_one_that_is_revoked() {
     let sent = &calls.last().unwrap().form().unwrap()["token"];
     assert_ne!(*sent, login, "not the one that was sealed");
     assert!(!emulator.is_alive(sent));
+}
+
+#[tokio::test]
+async fn an_exchange_under_way_is_waited_for_and_what_it_brings_is_revoked() {
+    let emulator = Emulator::start(Profile::box_com());
+    let app = spawn_app(&format!("{}[state]\nstore = \"dir:state\"\n", emulator.provider_toml()));
+    let authid = rotation::log_in(&emulator, &app).await;
+    app.clock.advance(Duration::from_secs(3700));
+    emulator.hold();
+    let revoked = async {
+        until(Duration::from_secs(20), async || rotation::spent(&emulator).len() == 1).await;
+        let release = async {
+            until(Duration::from_secs(20), async || grant_lines(&app) == 1).await;
+            // By now the provider is next, and it has not answered the exchange.
+            for _ in 0..20 {
+                app.get("/healthz").await;
+            }
+            emulator.release();
+        };
+        tokio::join!(revoke(&app, &authid, ""), release).0.json()
+    };
+    let (refreshed, revoked) = tokio::join!(app.refresh(&authid), revoked);
+    assert_eq!((refreshed.status, &revoked["provider"]), (401, &json!("done")), "{revoked}");
+    let calls = emulator.calls();
+    let sent = &calls.last().unwrap().form().unwrap()["token"];
+    assert!(*sent != rotation::spent(&emulator)[0] && !emulator.is_alive(sent), "the newer one");
 }
 
 /// The revoke code on the page that ends a login, and its AuthID.

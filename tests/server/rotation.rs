@@ -1,6 +1,7 @@
 //! Services whose refresh tokens change when they are used, with a store in a folder: for years, on several servers, and
 //! with everything that can go wrong between here and the provider.
 
+use crate::admin::ADMIN;
 use crate::browser::{From, Person};
 use crate::emulator::{Emulator, Fault, Profile};
 use crate::redis_server::RedisServer;
@@ -96,6 +97,24 @@ async fn services_with_single_use_tokens_are_offered_with_a_store() {
         assert!(emulator.use_access_token(&second.access_token()));
         assert!(second.json().get("v2_authid").is_none(), "the AuthID stays as it is");
         assert_eq!(spent(&emulator).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn for_a_minute_what_the_store_agreed_to_is_handed_out_without_asking_it() {
+    let (emulator, app) = start_with(Profile::box_com(), &format!("{STORE}{ADMIN}"));
+    let authid = log_in(&emulator, &app).await;
+    let counted = async || {
+        let shown = app.ask("/metrics").await.body;
+        let line = format!("authseal_refresh_total{{epoch=\"{PRIMARY}\",outcome=\"cached\",service=\"box.com\"}} ");
+        shown.lines().find_map(|shown| shown.strip_prefix(&line)).unwrap().to_owned()
+    };
+    let first = app.refresh(&authid).await.access_token();
+    fs::rename(app.dir.path().join("state"), app.dir.path().join("aside")).unwrap();
+    for (seconds, count) in [(0, "1"), (50, "2"), (11, "2")] {
+        app.clock.advance(Duration::from_secs(seconds));
+        assert_eq!(app.refresh(&authid).await.access_token(), first);
+        assert_eq!(counted().await, count, "{seconds} s later");
     }
 }
 

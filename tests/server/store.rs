@@ -82,6 +82,24 @@ async fn a_store_that_takes_nothing_is_told_apart_from_one_that_cannot_be_read_a
 }
 
 #[tokio::test]
+async fn a_login_that_cannot_be_written_down_is_handed_out_only_where_it_works_without() {
+    for (who, works) in [(Profile::box_com(), false), (Profile::microsoft(), true)] {
+        let clock = Clock::system();
+        let emulator = Emulator::start_at(who, clock.clone());
+        let app = spawn_at(&format!("{}[state]\nstore = \"dir:state\"\n", emulator.provider_toml()), clock);
+        let locks = app.dir.path().join("state/locks");
+        fs::rename(&locks, app.dir.path().join("aside")).unwrap();
+        fs::write(&locks, b"no folder").unwrap();
+        let page = app.person().log_in(who.service).await;
+        assert_eq!(page.authid().is_some(), works, "{}: {}", who.service, page.body);
+        assert_eq!(page.body.contains("The login could not be kept"), !works, "{}", who.service);
+        if let Some(authid) = page.authid() {
+            assert!(emulator.use_access_token(&app.refresh(&authid).await.access_token()));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_lock_that_is_held_is_an_answer_of_two_seconds_and_the_other_logins_go_on() {
     let clock = Clock::system();
     let emulator = Emulator::start_at(Profile::jottacloud(), clock.clone());

@@ -257,8 +257,10 @@ async fn a_login_that_is_revoked_meanwhile_gets_nothing() {
 
 #[tokio::test]
 async fn nobody_waits_who_has_a_token_of_use() {
-    for fault in [Fault::html(503), Fault::HangBeforeHeaders, Fault::too_many("15")] {
-        let (emulator, app) = start(Profile::google(), LONG);
+    let faults = [Fault::html(503), Fault::HangBeforeHeaders, Fault::too_many("15")];
+    // And where nothing is tried a second time.
+    for (fault, tables) in faults.into_iter().map(|fault| (fault, LONG)).chain([(Fault::HangBeforeHeaders, "")]) {
+        let (emulator, app) = start(Profile::google(), tables);
         let authid = app.log_in(&emulator);
         let token = app.refresh(&authid).await.access_token();
         app.clock.advance(3500 * SECOND);
@@ -330,6 +332,35 @@ async fn a_room_that_is_full_is_said_at_once() {
     let metrics = app.ask("/metrics").await.body;
     assert!(metrics.contains("authseal_refresh_waits_total{outcome=\"ok\"} 5\n"), "{metrics}");
     assert!(metrics.contains("outcome=\"no_room\"} 5\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn who_is_refused_needs_no_room_to_wait() {
+    let (emulator, dropbox) = (Emulator::start(Profile::google()), Emulator::start(Profile::dropbox()));
+    let tables = format!("{}{}{ADMIN}{LONG}max_waiting = 2\n", emulator.provider_toml(), dropbox.provider_toml());
+    let app = spawn_app(&tables);
+    emulator.misbehave(Fault::html(503));
+    let held: Vec<_> = (0..2).map(|_| ask(&app, &app.log_in(&emulator))).collect();
+    until(SOON, async || waiting(&app).await == 2).await;
+    let refused = app.refresh(&app.seal("dropbox", "a token that is over")).await;
+    assert_eq!(refused.status, 401, "{refused:?}");
+    emulator.behave();
+    for request in held {
+        request.await.unwrap().0.access_token();
+    }
+}
+
+#[tokio::test]
+async fn half_of_the_connections_may_wait() {
+    let tables = format!("{ADMIN}{LONG}[server]\nmax_connections = 16\n");
+    let (emulator, app) = start(Profile::google(), &tables);
+    emulator.misbehave(Fault::html(503));
+    let requests: Vec<_> = (0..10).map(|_| ask(&app, &app.log_in(&emulator))).collect();
+    until(SOON, async || waiting(&app).await == 8 && requests.iter().filter(|it| it.is_finished()).count() == 2).await;
+    emulator.behave();
+    let answers = join_all(requests).await.into_iter().map(|answer| answer.unwrap().0);
+    let (good, told): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.status == 200);
+    assert!(good.len() == 8 && told.iter().all(|answer| answer.reason().contains("no room to wait")), "{told:?}");
 }
 
 #[tokio::test]

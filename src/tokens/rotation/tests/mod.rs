@@ -623,6 +623,31 @@ async fn of_a_process_that_ends_in_a_call_the_log_names_the_login() {
     assert!(replica.settle().await, "nothing is under way any more");
 }
 
+#[tokio::test]
+async fn what_is_done_with_a_token_that_lives_on_is_sure_unless_it_was_replaced_meanwhile() {
+    let replicas = &Replicas::new();
+    replicas.begin(ROLLING).await;
+    for is_replaced in [false, true] {
+        let act = |token: SecretString| {
+            async move {
+                if is_replaced {
+                    replicas.clock.advance(HOUR);
+                    replicas.exchange(ROLLING, |answer| answer).await.unwrap();
+                }
+                token.expose_secret().to_owned()
+            }
+            .boxed()
+        };
+        let acted = replicas.replica().alone(&replicas.login, ROLLING, deadline(), act).await;
+        let token = match acted {
+            Acted::Surely(token) if !is_replaced => token,
+            Acted::Perhaps(token) if is_replaced => token,
+            _ => panic!("replaced: {is_replaced}"),
+        };
+        assert_eq!(token, "token-0");
+    }
+}
+
 /// A record of a generation, sealed for the login.
 fn sealed(replicas: &Replicas, generation: u64, keyring: &Keyring) -> Vec<u8> {
     let fetched = Stamp { wall: 0, start: None };
@@ -674,6 +699,31 @@ async fn the_end_of_a_process_waits_for_what_can_be_written_down_and_no_longer()
         assert!(settled && rotation.pending_writes() == 0, "{repaired}");
         assert!(begun.elapsed() < Duration::from_millis(longest), "{repaired}: {:?}", begun.elapsed());
     }
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_what_waits_is_written_down_once_more_or_known_to_be_lost() {
+    let replicas = Replicas::new();
+    let rotation = replicas.replica();
+    rotation.pending_writes.keep(record::name(&replicas.login), pending(&replicas, 1));
+    assert!(rotation.settle().await);
+    assert_eq!(replicas.record().await.unwrap().generation, 1);
+    let too_long = vec![0; crate::store::MAX_BLOB_LEN + 1].into();
+    rotation.pending_writes.keep([0; 32], Pending { blob: too_long, ..pending(&replicas, 1) });
+    assert!(!rotation.settle().await);
+}
+
+#[tokio::test]
+async fn the_records_of_thirty_thousand_logins_are_remembered_and_no_more() {
+    let replicas = Replicas::new();
+    let records = replicas.replica().records;
+    let name = |number: u32| {
+        let mut name = [0; 32];
+        name[..4].copy_from_slice(&number.to_be_bytes());
+        name
+    };
+    (0..100_000).for_each(|number| records.remember(name(number), 1, &[0; 400]));
+    let kept = (0..100_000).filter(|number| records.generation(&name(*number)) == Some(1)).count();
+    assert!((25_000..35_000).contains(&kept), "{kept}");
 }
 
 #[tokio::test]
