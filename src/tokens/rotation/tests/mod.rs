@@ -699,6 +699,7 @@ async fn the_end_of_a_process_waits_for_what_can_be_written_down_and_no_longer()
         assert!(settled && rotation.pending_writes() == 0, "{repaired}");
         assert!(begun.elapsed() < Duration::from_millis(longest), "{repaired}: {:?}", begun.elapsed());
     }
+}
 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_what_waits_is_written_down_once_more_or_known_to_be_lost() {
