@@ -160,8 +160,8 @@ impl<K: Copy + Eq + Hash, V: Clone> Task<K, V> {
                 }
             };
             match tried {
-                Err(refused) if !self.ending.is_cancelled() => failed = Some(refused),
-                outcome => break outcome,
+                Err(refused) => failed = Some(refused),
+                Ok(found) => break Ok(found),
             }
         };
         self.told.send_replace(Tries::Ended(outcome));

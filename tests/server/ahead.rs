@@ -158,6 +158,13 @@ async fn of_two_replicas_one_renews_and_the_other_finds_it() {
     let tokens = [one.refresh(&authid).await.access_token(), two.refresh(&authid).await.access_token()];
     assert!(tokens[0] == tokens[1] && emulator.use_access_token(&tokens[0]));
     assert_eq!(emulator.calls().len(), 2);
+    // And so it goes on.
+    one.clock.advance(Duration::from_secs(3600 - LATE));
+    for _ in 0..2 {
+        one.refresh(&authid).await.access_token();
+    }
+    until(SOON, async || renewals(&one, "ok").await == 2).await;
+    assert_eq!(emulator.calls().len(), 3);
 }
 
 #[tokio::test]

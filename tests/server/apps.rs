@@ -230,11 +230,13 @@ async fn each_registration_is_counted_by_the_different_logins_that_came() {
     }
     let counted = async || {
         let told = app.ask("/apps").await.json();
-        let of = |id: &str| {
+        let of = |id: &str, current: bool| {
             let apps = told["apps"].as_array().unwrap();
-            apps.iter().find(|row| row["client_id"] == id).unwrap()["logins"].as_u64().unwrap()
+            let row = apps.iter().find(|row| row["client_id"] == id).unwrap();
+            assert_eq!(row["current"], current, "{row}");
+            row["logins"].as_u64().unwrap()
         };
-        [of(who.client_id), of(OLD)]
+        [of(who.client_id, true), of(OLD, false)]
     };
     assert_eq!(counted().await, [1, 2]);
     let metrics = app.ask("/metrics").await.body;

@@ -127,4 +127,9 @@ async fn dead_logins_that_somebody_sends_on_purpose_keep_nobody_else_from_being_
     }
     assert!(metrics(&app).await.contains("authseal_mass_refusal{provider=\"dropbox\"} 0\n"));
     assert_eq!(count(&refresh_all(&app, &honest).await, 200), 29);
+    // A provider that fails refuses nobody.
+    app.clock.advance(5 * HOUR);
+    emulator.misbehave(Fault::html(503));
+    assert_eq!(count(&refresh_all(&app, &honest).await, 503), 30);
+    assert!(metrics(&app).await.contains("authseal_mass_refusal{provider=\"dropbox\"} 0\n"));
 }

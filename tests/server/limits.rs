@@ -3,6 +3,7 @@
 
 use crate::browser::Person;
 use crate::emulator::{Emulator, Fault, Profile};
+use crate::rotation;
 use crate::spawn::{Answer, OLD, TestApp, spawn_app, spawn_for, until};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -67,6 +68,31 @@ async fn a_client_in_a_loop_does_not_spend_the_quota_of_a_provider_that_fails() 
         emulator.behave();
         app.refresh(&other).await.access_token();
         app.refresh(&authid).await.access_token();
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_pass_by_itself_is_remembered_for_longer_each_time() {
+    let (odd, misconfigured) = (Fault::oauth(400, "teapot", "x"), Fault::oauth(401, "invalid_client", "x"));
+    for (who, fault) in [
+        (Profile::google(), odd),
+        (Profile::google(), misconfigured.clone()),
+        // Its token was not looked at, so nothing is in doubt that a late answer could end.
+        (Profile::box_com(), misconfigured),
+    ] {
+        let emulator = Emulator::start(who);
+        let app = spawn_app(&format!("{}[state]\nstore = \"dir:state\"\n", emulator.provider_toml()));
+        let authid = rotation::log_in(&emulator, &app).await;
+        app.clock.advance(3700 * SECOND);
+        emulator.misbehave(fault.clone());
+        for pause in [2, 4, 8, 16, 32, 60] {
+            assert_eq!(app.refresh(&authid).await.status, 503, "{fault:?}");
+            let calls = emulator.calls().len();
+            app.clock.advance(pause * SECOND / 2);
+            assert_eq!(app.refresh(&authid).await.status, 503, "{fault:?}");
+            assert_eq!(emulator.calls().len(), calls, "{} {fault:?} {pause}", who.service);
+            app.clock.advance(pause * SECOND / 2);
+        }
     }
 }
 

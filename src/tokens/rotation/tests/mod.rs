@@ -702,6 +702,33 @@ async fn the_end_of_a_process_waits_for_what_can_be_written_down_and_no_longer()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sign_of_life_is_given_again_to_a_store_that_was_set_back_and_never_over_a_newer_token() {
+    for is_newer in [false, true] {
+        let replicas = &Replicas::new();
+        replicas.begin(STRICT).await;
+        replicas.clock.advance(HOUR);
+        let there = match is_newer {
+            true => sealed(replicas, 1, &replicas.keyring.load()),
+            false => replicas.blob().await.unwrap(),
+        };
+        let there = &there;
+        let ask = |_, _| {
+            async move {
+                replicas.put_back(there).await;
+                tokio::time::sleep(state_machine::RENEW * 3 / 2).await;
+                let record = replicas.record().await.unwrap();
+                let expected = if is_newer { (1, false) } else { (0, true) };
+                assert_eq!((record.generation, record.asked_at.is_some()), expected);
+                Err(failed(ProviderError::TimedOut, true))
+            }
+            .boxed()
+        };
+        let replica = replicas.replica();
+        assert!(replica.exchange(&replicas.login, STRICT, Requester::Client, deadline(), &ask).await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_the_end_what_waits_is_written_down_once_more_or_known_to_be_lost() {
     let replicas = Replicas::new();
     let rotation = replicas.replica();
