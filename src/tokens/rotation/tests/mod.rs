@@ -681,7 +681,7 @@ async fn one_token_that_cannot_be_written_down_does_not_keep_others_out() {
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_process_waits_for_what_can_be_written_down_and_no_longer() {
-    for (repaired, longest) in [(0, 1500), (3500, 4500), (4200, 5500)] {
+    for (repaired, longest) in [(700, 1500), (3700, 4500), (4200, 5500)] {
         let replicas = Replicas::new();
         let rotation = replicas.replica();
         let name = record::name(&replicas.login);
