@@ -206,62 +206,11 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::seal::testing::keyring;
-    use crate::store::disk::{Disk, Files, Locked};
+    use crate::store::disk::Files;
+    use crate::store::testing::{Hooked, Moment};
     use std::fs;
-    use std::io;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::sync::{Arc, Mutex};
-
-    /// A disk on which something happens right after the next file was read.
-    #[derive(Debug)]
-    struct Between {
-        files: Files,
-        /// A path, and what is in it from then on.
-        then: Mutex<Option<(PathBuf, Vec<u8>)>>,
-    }
-
-    impl Disk for Between {
-        fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-            let read = self.files.read(path, limit);
-            if let Some((path, bytes)) = self.then.lock().unwrap().take() {
-                fs::create_dir_all(path.parent().unwrap())?;
-                fs::write(path, bytes)?;
-            }
-            read
-        }
-
-        fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-            self.files.create(path, bytes)
-        }
-
-        fn sync(&self, path: &Path) -> io::Result<()> {
-            self.files.sync(path)
-        }
-
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            self.files.rename(from, to)
-        }
-
-        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-            self.files.sync_folder(folder)
-        }
-
-        fn remove(&self, path: &Path) -> io::Result<()> {
-            self.files.remove(path)
-        }
-
-        fn make_folder(&self, folder: &Path) -> io::Result<()> {
-            self.files.make_folder(folder)
-        }
-
-        fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-            self.files.list(folder)
-        }
-
-        fn try_lock(&self, path: &Path) -> io::Result<Option<Locked>> {
-            self.files.try_lock(path)
-        }
-    }
 
     /// A login in a browser, and the page that opened it.
     struct Login {
@@ -282,8 +231,19 @@ mod tests {
     async fn an_entry_that_comes_between_looking_and_acting_is_neither_replaced_nor_handed_to_somebody_else() {
         let folder = tempfile::tempdir().unwrap();
         let (token, keyring) = (FetchToken::parse("abcdefghijklmnop01").unwrap(), keyring(1, &[1]));
-        let disk = Arc::new(Between { files: Files::below(folder.path()), then: Mutex::default() });
-        let store = Store::on_disk(disk.clone(), folder.path(), Clock::system()).unwrap();
+        // A path, and what is in it right after the next file was read.
+        let then = Arc::new(Mutex::new(None::<(PathBuf, Vec<u8>)>));
+        let next = then.clone();
+        let put_there = move |moment| {
+            if moment == Moment::AfterRead
+                && let Some((path, bytes)) = next.lock().unwrap().take()
+            {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+        };
+        let disk = Arc::new(Hooked(Files::below(folder.path()), put_there));
+        let store = Store::on_disk(disk, folder.path(), Clock::system()).unwrap();
         let (user, stranger) = (login(1), login(2));
         let put = async |login: &Login| {
             let recipient = Recipient::Only(login.requester.clone());
@@ -303,12 +263,12 @@ mod tests {
         let entry = (file(), fs::read(file()).unwrap());
         assert_eq!(take(&user).await.as_deref(), Some("1"));
 
-        *disk.then.lock().unwrap() = Some(entry.clone());
+        *then.lock().unwrap() = Some(entry.clone());
         assert!(!put(&stranger).await, "the user's AuthID waits by now");
         assert_eq!((take(&stranger).await, take(&user).await.as_deref()), (None, Some("1")));
 
         assert!(put(&stranger).await);
-        *disk.then.lock().unwrap() = Some(entry);
+        *then.lock().unwrap() = Some(entry);
         assert_eq!(take(&stranger).await, None, "what is there by now is the user's");
         assert_eq!(take(&user).await.as_deref(), Some("1"), "and stays");
     }

@@ -24,6 +24,8 @@ mod redis;
 mod server;
 mod sweep;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use error::StoreError;

@@ -274,7 +274,7 @@ mod tests {
         for (login, app, at) in [(1, one, now - 36 * DAY), (2, one, now - 34 * DAY), (3, other, now)] {
             apps.came(grant(login), app, at, &meter);
         }
-        // Those of 36 days ago were left out when the last one came, and the others counted anew.
+        // Those of 36 days ago were left out when the last one came, and the others counted again.
         assert_eq!(told(&apps), ("1".to_owned(), "1".to_owned(), vec![(1, true), (1, false)]));
         let swept = apps.seen().swept;
         apps.came(grant(4), other, swept + SWEEP - 1, &meter);

@@ -1,12 +1,12 @@
 //! The store in a folder: who may have a part in it, what hangs, what has ended.
 
 use super::*;
-use crate::store::disk::{Disk, Files, Locked};
+use crate::store::disk::Files;
 use crate::store::folder::Folder;
 use crate::store::sweep::{EVERY, GRACE, Sweeps};
+use crate::store::testing::{Hooked, Moment};
 use rustix::process::geteuid;
 use std::fs;
-use std::io;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::sync::Condvar;
 use std::sync::Mutex;
@@ -196,10 +196,9 @@ async fn a_lock_that_is_held_ends_in_the_bound_and_what_was_given_up_is_not_done
     assert_eq!(store.read(Shelf::Records, &name(1)).await.unwrap(), None);
 }
 
-/// A disk that moves only when it is let.
-#[derive(Debug)]
+/// What a disk waits for that moves only when it is let.
+#[derive(Default)]
 struct Hung {
-    files: Files,
     hangs: Mutex<bool>,
     moves: Condvar,
     hanging: AtomicUsize,
@@ -218,51 +217,20 @@ impl Hung {
     }
 }
 
-impl Disk for Hung {
-    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        self.wait();
-        self.files.read(path, limit)
-    }
-    fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.files.create(path, bytes)
-    }
-    fn sync(&self, path: &Path) -> io::Result<()> {
-        self.files.sync(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.files.rename(from, to)
-    }
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.files.sync_folder(folder)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.files.remove(path)
-    }
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
-        self.files.make_folder(folder)
-    }
-    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        self.wait();
-        self.files.list(folder)
-    }
-    fn try_lock(&self, path: &Path) -> io::Result<Option<Locked>> {
-        self.wait();
-        self.files.try_lock(path)
-    }
-}
-
 #[tokio::test]
 async fn a_disk_that_hangs_holds_a_few_threads_and_no_caller() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Arc::new(Hung {
-        files: Files::below(folder.path()),
-        hangs: Mutex::new(false),
-        moves: Condvar::new(),
-        hanging: AtomicUsize::new(0),
-    });
-    let store = Arc::new(Store::on_disk(disk.clone(), folder.path(), Clock::system()).unwrap());
+    let hung = Arc::new(Hung::default());
+    let theirs = hung.clone();
+    let wait = move |moment| {
+        if moment == Moment::Before {
+            theirs.wait();
+        }
+    };
+    let disk = Arc::new(Hooked(Files::below(folder.path()), wait));
+    let store = Arc::new(Store::on_disk(disk, folder.path(), Clock::system()).unwrap());
     store.put(Shelf::Records, &name(0), b"record", MINUTE).await.unwrap();
-    disk.hang(true);
+    hung.hang(true);
     let asked = (0..100u64).map(|number| {
         let store = store.clone();
         tokio::spawn(async move {
@@ -277,9 +245,9 @@ async fn a_disk_that_hangs_holds_a_few_threads_and_no_caller() {
     for asked in asked.collect::<Vec<_>>() {
         outcomes.push(asked.await.unwrap());
     }
-    let hanging = disk.hanging.load(Ordering::Acquire);
+    let hanging = hung.hanging.load(Ordering::Acquire);
     // Before anything is judged: a test that fails must end, too.
-    disk.hang(false);
+    hung.hang(false);
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Some(StoreError::TimedOut))), "{outcomes:?}");
     assert!((1..=32).contains(&hanging), "{hanging}");
     assert_eq!(store.read(Shelf::Records, &name(0)).await.unwrap().unwrap(), b"record");
