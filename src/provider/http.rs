@@ -122,7 +122,7 @@ impl HttpClient {
         let (turn, wait) = if is_refresh { (TURN, None) } else { (Duration::MAX, Some(WAIT)) };
         let (came, mut second) = (Instant::now(), false);
         loop {
-            let places = &call.provider.places;
+            let places = call.provider.places();
             // Half of the time at most: what is left must be enough for the call itself.
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
             let Some(place) = places.enter(patience.min(turn), is_refresh).await else {
