@@ -76,6 +76,7 @@ impl TokenService {
         inner.room.set_most(patience.most);
         if repaired {
             inner.breakers.forget();
+            inner.brakes.try_again();
         }
         Self(Arc::new(Inner {
             apps: inner.apps.with(providers.catalogue(), &inner.meter),
