@@ -95,10 +95,13 @@ impl Brakes {
     }
 
     /// What made logins be refused may have been put right: those that were tried may be tried again, the next one at
-    /// once. Otherwise, where all have been, nobody could be a probe for an hour.
-    pub(super) fn try_again(&self) {
+    /// once. Otherwise, where all have been, nobody could be a probe for an hour. Of a registration that is not `served`
+    /// any more none will be.
+    pub(super) fn try_again(&self, served: impl Fn(AppId) -> bool) {
         let now = self.clock.uptime();
-        for this in self.apps.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+        for (app, this) in self.apps.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            let gone = this.on.take_if(|_| !served(*app));
+            gone.into_iter().for_each(|on| self.release(&on, now));
             let Some(on) = &mut this.on else { continue };
             on.probe_at = now;
             // They had worked, but for one a minute.
@@ -348,13 +351,17 @@ mod tests {
         }
         clock.advance(60 * PROBE);
         assert_eq!(try_all(), [0; 0], "each of them was tried within the hour");
-        brakes.try_again();
+        brakes.try_again(|served| served == app(1));
         assert!(brakes.is_on(app(1)), "nobody knows yet whether that was it");
         for number in 0..3 {
             assert_eq!(try_all(), [number]);
             work(&brakes, number..=number);
         }
         assert!(!brakes.is_on(app(1)));
+        work(&brakes, 0..100);
+        refuse(&brakes, 0..20);
+        brakes.try_again(|_| false);
+        assert!(!brakes.is_on(app(1)), "that registration was taken out");
     }
 
     #[test]

@@ -324,6 +324,16 @@ async fn the_brake_for_mass_refusals_ends_soon_after_a_repair_though_all_logins_
         app.refresh(authid).await.access_token();
     }
     assert_eq!(braked().await, "0");
+    // Nor does it stay on for an app that another one takes the place of.
+    app.clock.advance(5 * HOUR);
+    emulator.misbehave(Fault::oauth(400, "invalid_grant", "the app was blocked"));
+    for authid in &authids {
+        app.refresh(authid).await;
+    }
+    assert_eq!(braked().await, "1");
+    edit(&app, who.client_id, "new-app");
+    reloaded(&app).await;
+    assert_eq!(braked().await, "0");
 }
 
 #[tokio::test]
