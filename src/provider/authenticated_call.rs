@@ -6,7 +6,7 @@
 use super::ProviderClient;
 use super::call::{Call, Payload, Response};
 use super::client_auth::{Form, Repeatable, refuses_client};
-use super::error::{AttemptError, ProviderError};
+use super::error::{AttemptError, ProviderError, Retry};
 use super::service::Provider;
 use std::sync::OnceLock;
 
@@ -38,19 +38,18 @@ impl ProviderClient {
             let refused = OnceLock::new();
             let payload = Payload::Form(form.fields, Some((client, choice)));
             let call = Call { provider, service: Some(form.service), name: form.name, url: form.url, payload };
-            let outcome = self.http().send(&call, deadline, repeatable == Repeatable::Yes, |provider, answer| {
-                match refuses_client(provider, answer) {
-                    // Not an error yet, and so not reported as one.
-                    Some(plain) if may_repeat(*refused.get_or_init(|| plain)) => Ok(None),
-                    Some(plain) => {
-                        refused.get_or_init(|| plain);
-                        read(provider, answer).map(Some)
-                    }
-                    None => read(provider, answer).map(Some),
+            let read = |provider: &Provider, answer: &Response| match refuses_client(provider, answer) {
+                Some(plain) if may_repeat(*refused.get_or_init(|| plain)) => {
+                    Err(AttemptError::new(ProviderError::Misconfigured, Retry::Otherwise))
                 }
-            });
-            let outcome = outcome.await.transpose();
-            if count > 1 && matches!(outcome, Some(Ok(_))) {
+                Some(plain) => {
+                    refused.get_or_init(|| plain);
+                    read(provider, answer)
+                }
+                None => read(provider, answer),
+            };
+            let outcome = self.http().send(&call, deadline, repeatable == Repeatable::Yes, read).await;
+            if count > 1 && outcome.is_ok() {
                 self.client_auths().secret_worked(provider, registered, at);
             }
             match &outcome {
@@ -60,19 +59,17 @@ impl ProviderClient {
                     && !self.client_auths().secret_refused(provider, registered, at) => {}
                 _ if refused.get().is_some() => self.client_auths().refused(provider, client, choice),
                 _ if provider.settings.client_auth.is_some() => {}
-                Some(Ok(_)) => self.client_auths().worked(provider, client, choice.auth),
+                Ok(_) => self.client_auths().worked(provider, client, choice.auth),
                 // Some servers do not call it by its name when the secret is not where they look for it.
-                Some(Err(fault))
-                    if matches!(fault.failure, ProviderError::Misconfigured | ProviderError::Unclear { .. }) =>
-                {
+                Err(fault) if matches!(fault.failure, ProviderError::Misconfigured | ProviderError::Unclear { .. }) => {
                     self.client_auths().pass_over(client, choice);
                 }
                 _ => {}
             }
-            if let Some(outcome) = outcome {
-                return outcome;
+            match outcome {
+                Err(AttemptError { retry: Retry::Otherwise, .. }) => attempts += 1,
+                outcome => return outcome,
             }
-            attempts += 1;
         }
     }
 }

@@ -66,13 +66,17 @@ impl ProviderClient {
         Ok(Self { catalogue, http, discovery, client_auths: Arc::default(), habits })
     }
 
-    /// The same for another catalogue: what was learned of a provider stays, and its connections, too.
+    /// The same for another catalogue: what was learned of a provider stays, and so do its calls under way.
     ///
     /// # Errors
     /// As [`ProviderClient::new`].
     pub fn with(&self, catalogue: Catalogue, outbound: &Outbound) -> Result<Self, SetupError> {
         let providers = || catalogue.all().map(|service| &*service.provider);
         let http = self.http.with(providers(), outbound)?;
+        for new in providers() {
+            let mut old = self.catalogue.all().map(|service| &service.provider);
+            old.find(|old| old.id == new.id && old.is_same_as(new)).into_iter().for_each(|old| new.take_places_of(old));
+        }
         let discovery = self.discovery.with(providers(), self.catalogue.all().map(|service| &*service.provider));
         let (client_auths, habits) = (self.client_auths.clone(), self.habits.clone());
         Ok(Self { catalogue, http, discovery, client_auths, habits })
@@ -306,6 +310,23 @@ mod tests {
     async fn refresh(providers: &ProviderClient, service: &Service) -> Result<TokenResponse, ProviderError> {
         let refreshed = providers.refresh(service, None, &"r/t".into(), BUDGET).await;
         refreshed.map(|(tokens, _)| tokens).map_err(|failed| failed.failure)
+    }
+
+    #[tokio::test]
+    async fn calls_that_hang_take_their_places_from_those_after_a_reload_too() {
+        let stub = StubServer::with([]).await;
+        let (before, service) = local(&stub, "");
+        let mut held = Vec::new();
+        while let Some(place) = service.provider.places().enter(Duration::ZERO, true).await {
+            held.push(place);
+        }
+        let reloaded = |more: &str| before.with(local(&stub, more).0.catalogue, &Outbound::default()).unwrap();
+        let same = reloaded("");
+        assert_eq!(refresh(&same, same.catalogue.find("example").unwrap()).await.err(), Some(ProviderError::Crowded));
+        assert_eq!(stub.seen().len(), 0);
+        // What is called in another way may not hang.
+        let other = reloaded("scope_separator = \",\"");
+        assert_ne!(refresh(&other, other.catalogue.find("example").unwrap()).await.err(), Some(ProviderError::Crowded));
     }
 
     #[tokio::test]

@@ -109,6 +109,8 @@ pub(super) enum Retry {
     IfIdempotent,
     /// When the provider's time has passed: it was turned away without being looked at.
     After(Duration),
+    /// At once, but with other credentials of the client's. Whoever chose them sees to that, and until then nobody is told.
+    Otherwise,
     /// The response would be the same.
     Never,
 }

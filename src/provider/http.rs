@@ -122,7 +122,7 @@ impl HttpClient {
         let (turn, wait) = if is_refresh { (TURN, None) } else { (Duration::MAX, Some(WAIT)) };
         let (came, mut second) = (Instant::now(), false);
         loop {
-            let places = &call.provider.places;
+            let places = call.provider.places();
             // Half of the time at most: what is left must be enough for the call itself.
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
             let Some(place) = places.enter(patience.min(turn), is_refresh).await else {
@@ -139,7 +139,7 @@ impl HttpClient {
             let outcome = match &answer {
                 Ok(answer) => read(call.provider, answer).map_err(|fault| {
                     // With such a status it is an outage, however much of the page came.
-                    let cut = answer.cut.filter(|_| answer.status < 500);
+                    let cut = answer.cut.filter(|_| answer.status < 500 && fault.retry != Retry::Otherwise);
                     AttemptError { status: Some(answer.status), ..cut.unwrap_or(fault) }
                 }),
                 Err(fault) => Err(*fault),
@@ -160,7 +160,8 @@ impl HttpClient {
             let remaining = deadline.saturating_duration_since(Instant::now());
             tracing::debug!(provider = id, failure = %fault.failure, second, "a call to a provider failed");
             let Some(delay) = fault.retry.delay(idempotent, remaining, wait).filter(|_| !second) else {
-                answer.iter().for_each(|answer| report(call, answer, fault.failure));
+                let told = answer.iter().filter(|_| fault.retry != Retry::Otherwise);
+                told.for_each(|answer| report(call, answer, fault.failure));
                 return Err(fault);
             };
             second = true;

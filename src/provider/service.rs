@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
@@ -27,8 +27,8 @@ pub struct Provider {
     /// Where authorization requests are pushed to (RFC 9126).
     pub(super) pushed: Option<Url>,
     /// Calls that may be under way at a time: a provider that hangs must not take descriptors and memory from the
-    /// others.
-    pub(super) places: Places,
+    /// others. Made when it is first asked for, or [taken over](Self::take_places_of).
+    pub(super) places: OnceLock<Arc<Places>>,
 }
 
 /// Where tokens come from.
@@ -50,23 +50,38 @@ impl Provider {
             token: None,
             revoke: None,
             pushed: None,
-            places: Places::new(),
+            places: OnceLock::new(),
         }
+    }
+
+    /// Who may call it now.
+    pub(super) fn places(&self) -> &Places {
+        self.shared_places()
+    }
+
+    fn shared_places(&self) -> &Arc<Places> {
+        self.places.get_or_init(|| Arc::new(Places::new()))
+    }
+
+    /// Counts its calls together with those of `before`, the same provider in the configuration before: those that hang
+    /// are not gone with that. Of no effect once it was called.
+    pub(super) fn take_places_of(&self, before: &Self) {
+        let _ = self.places.set(before.shared_places().clone());
     }
 
     /// A place for a call that nobody waits for; `None` while those who wait may need it.
     pub fn place_ahead(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.ahead()
+        self.places().ahead()
     }
 
     /// Whether a refresh would come too late for who has this time `left`, and take somebody else's place for nothing.
     pub fn is_too_crowded_for(&self, left: Duration) -> bool {
-        self.places.are_too_few_for(left)
+        self.places().are_too_few_for(left)
     }
 
     /// Ends the wait for a place of refreshes: by now it is known that the provider is not to be asked.
     pub fn turn_away(&self) {
-        self.places.turn_away();
+        self.places().turn_away();
     }
 
     /// Its key in the configuration.

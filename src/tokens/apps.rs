@@ -115,7 +115,12 @@ impl Apps {
     pub(super) fn of(&self, login: &Grant) -> Option<AppId> {
         let found = || self.found.get(&login.id).map(|(app, _)| app);
         // One that was taken out of the configuration since is looked for again.
-        login.app.or_else(|| found().filter(|app| self.rows.iter().any(|row| row.app == *app)))
+        login.app.or_else(|| found().filter(|app| self.has(*app)))
+    }
+
+    /// Whether a registration is configured.
+    pub(super) fn has(&self, app: AppId) -> bool {
+        self.rows.iter().any(|row| row.app == app)
     }
 
     /// Whether a login without a mark was found to belong to one of several.

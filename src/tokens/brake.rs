@@ -94,6 +94,21 @@ impl Brakes {
         Self { settings, ..self.clone() }
     }
 
+    /// What made logins be refused may have been put right: those that were tried may be tried again, the next one at
+    /// once. Otherwise, where all have been, nobody could be a probe for an hour. Of a registration that is not `served`
+    /// any more none will be.
+    pub(super) fn try_again(&self, served: impl Fn(AppId) -> bool) {
+        let now = self.clock.uptime();
+        for (app, this) in self.apps.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            let gone = this.on.take_if(|_| !served(*app));
+            gone.into_iter().for_each(|on| self.release(&on, now));
+            let Some(on) = &mut this.on else { continue };
+            on.probe_at = now;
+            // They had worked, but for one a minute.
+            on.tried.drain().for_each(|login| this.worked.insert(login));
+        }
+    }
+
     /// Whether a login is not to be tried now. If it is, it may be as a probe, and counts as one.
     pub(super) fn holds(&self, app: AppId, login: GrantId) -> bool {
         self.with(app, |this, now| {
@@ -321,6 +336,32 @@ mod tests {
         let off = Brakes::new(BrakeSettings { logins: 0, refused: 20 }, Clock::system(), Meter::default());
         work(&off, 0..1000);
         assert_eq!(refuse(&off, 0..1000), 1000);
+    }
+
+    #[test]
+    fn after_a_repair_those_that_were_tried_may_be_tried_again_and_release_it() {
+        let (brakes, clock) = brakes();
+        work(&brakes, 0..100);
+        refuse(&brakes, 0..20);
+        let try_all = || (0..100).filter(|number| !brakes.holds(app(1), login(*number))).collect::<Vec<_>>();
+        for number in 20..100 {
+            clock.advance(PROBE);
+            assert_eq!(try_all(), [number]);
+            assert_eq!(refuse(&brakes, number..=number), 0);
+        }
+        clock.advance(60 * PROBE);
+        assert_eq!(try_all(), [0; 0], "each of them was tried within the hour");
+        brakes.try_again(|served| served == app(1));
+        assert!(brakes.is_on(app(1)), "nobody knows yet whether that was it");
+        for number in 0..3 {
+            assert_eq!(try_all(), [number]);
+            work(&brakes, number..=number);
+        }
+        assert!(!brakes.is_on(app(1)));
+        work(&brakes, 0..100);
+        refuse(&brakes, 0..20);
+        brakes.try_again(|_| false);
+        assert!(!brakes.is_on(app(1)), "that registration was taken out");
     }
 
     #[test]

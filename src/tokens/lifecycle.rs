@@ -73,12 +73,14 @@ impl TokenService {
         let inner = &*self.0;
         let Settings { patience, brake, legacy } = settings;
         let exported = |export| Exported::new(export, store, inner.keyring.clone(), &inner.clock, inner.meter.clone());
+        let apps = inner.apps.with(providers.catalogue(), &inner.meter);
         inner.room.set_most(patience.most);
         if repaired {
             inner.breakers.forget();
+            inner.brakes.try_again(|app| apps.has(app));
         }
         Self(Arc::new(Inner {
-            apps: inner.apps.with(providers.catalogue(), &inner.meter),
+            apps,
             providers,
             cache: if repaired { inner.cache.without_failures() } else { inner.cache.clone() },
             patience,

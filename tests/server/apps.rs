@@ -177,6 +177,15 @@ async fn the_secrets_of_a_registration_are_tried_in_order_and_the_one_that_works
         assert_eq!(secrets()[3..], [secret, "new-se-cret"]);
         refreshed().await;
         assert_eq!(secrets()[5..], ["new-se-cret"]);
+        // A call in which a secret was refused was not a good one, though the next was.
+        let metrics = app.ask("/metrics").await.body;
+        for (outcome, calls) in [("ok", 4), ("operator", 2)] {
+            let series = format!(
+                "authseal_provider_call_seconds_count{{outcome=\"{outcome}\",provider=\"{}\"}} {calls}\n",
+                who.provider
+            );
+            assert!(metrics.contains(&series), "{series}{metrics}");
+        }
     }
 }
 

@@ -297,6 +297,46 @@ async fn a_provider_that_answered_nobody_is_asked_at_once_after_a_repair() {
 }
 
 #[tokio::test]
+async fn the_brake_for_mass_refusals_ends_soon_after_a_repair_though_all_logins_were_tried() {
+    let who = Profile::dropbox();
+    let (emulator, app) = start(who, "[refresh]\nbrake_logins = 20\nbrake_refused = 5\n");
+    let authids: Vec<_> = (0..20).map(|_| app.log_in(&emulator)).collect();
+    for authid in &authids {
+        app.refresh(authid).await.access_token();
+    }
+    app.clock.advance(5 * HOUR);
+    emulator.misbehave(Fault::oauth(400, "invalid_grant", "the secret has ended"));
+    for authid in &authids {
+        app.clock.advance(Duration::from_secs(3));
+        app.refresh(authid).await;
+    }
+    let braked = async || metric(&app, "authseal_mass_refusal{provider=\"dropbox\"}").await;
+    emulator.behave();
+    app.clock.advance(Duration::from_secs(300));
+    for authid in &authids {
+        assert_eq!(app.refresh(authid).await.status, 503);
+    }
+    assert_eq!(braked().await, "1");
+    emulator.set_client(who.client_id, "new-se-cret");
+    edit(&app, who.secret.unwrap(), "new-se-cret");
+    reloaded(&app).await;
+    for authid in &authids {
+        app.refresh(authid).await.access_token();
+    }
+    assert_eq!(braked().await, "0");
+    // Nor does it stay on for an app that another one takes the place of.
+    app.clock.advance(5 * HOUR);
+    emulator.misbehave(Fault::oauth(400, "invalid_grant", "the app was blocked"));
+    for authid in &authids {
+        app.refresh(authid).await;
+    }
+    assert_eq!(braked().await, "1");
+    edit(&app, who.client_id, "new-app");
+    reloaded(&app).await;
+    assert_eq!(braked().await, "0");
+}
+
+#[tokio::test]
 async fn how_long_is_waited_and_when_the_brake_comes_on_change_with_the_next_request() {
     let refresh = "[refresh]\nwait_seconds = 20\nmax_waiting = 9\nbrake_logins = 20\nbrake_refused = 5\n";
     let (emulator, app) = start(Profile::google(), refresh);
