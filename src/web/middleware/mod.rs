@@ -49,7 +49,7 @@ pub(in crate::web) async fn wrap(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    pin(&mut request);
+    let pinned = pin(&mut request);
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
     let has_authid = request.headers().contains_key(&AUTHID_HEADER);
     https_and_host::fold(&mut request);
@@ -64,6 +64,7 @@ pub(in crate::web) async fn wrap(
     let method = request.method().clone();
     let own_span = route.is_some_and(|route| route.log == Log::OwnSpan);
     let span = if own_span { Span::none() } else { request_id::span(request.request()) };
+    let kept = request_id::Kept::of(request.request(), pinned);
     let begun = Instant::now();
     let checked = match &app {
         _ if too_long => Err(Rejection::of_status(StatusCode::URI_TOO_LONG)),
@@ -83,7 +84,8 @@ pub(in crate::web) async fn wrap(
     let Ok(answered) = answered else {
         let count = |app: &web::Data<App>| app.meter().answered(path, method.as_str(), PANICKED.as_str());
         app.iter().for_each(count);
-        return Err(panicked(https));
+        let span = if own_span { request_id::named(kept.id()) } else { span };
+        return Err(span.in_scope(|| panicked(&kept.id(), https)));
     };
     let mut response = answered?;
 
@@ -100,8 +102,9 @@ pub(in crate::web) async fn wrap(
         }
     }
     let failed = !response.status().is_success() && !response.status().is_redirection();
-    if failed && let Ok(value) = HeaderValue::try_from(request_id::of(response.request())) {
-        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    if failed {
+        let id = request_id::of(response.request());
+        name(response.headers_mut(), &id);
     }
     if failed || tracing::enabled!(tracing::Level::DEBUG) {
         let span = if own_span { request_id::span(response.request()) } else { span };
@@ -112,11 +115,18 @@ pub(in crate::web) async fn wrap(
 }
 
 /// What is told when a handler panics; without it the connection would just end, and Duplicati ask three times more.
-fn panicked(https: bool) -> Error {
+fn panicked(request_id: &str, https: bool) -> Error {
     tracing::error!("a request met a fault of this program, which the line before this one names; please report it");
     let mut response = rejections::x_reason(&Rejection::internal(), PANICKED);
     protect(response.headers_mut(), https, false);
+    name(response.headers_mut(), request_id);
     InternalError::from_response("a panic", response).into()
+}
+
+fn name(headers: &mut HeaderMap, request_id: &str) {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID.clone(), value);
+    }
 }
 
 /// Adds what is missing. Where an AuthID came in its header and brought a token, no browser shows what it gets: only a
@@ -178,7 +188,7 @@ mod tests {
         let error = app.call(TestRequest::get().uri("/refresh").to_request()).await.err().unwrap();
         let response = error.error_response();
         assert_eq!(response.status(), 503);
-        for name in ["x-reason", "retry-after", "content-security-policy", "cache-control"] {
+        for name in ["x-reason", "retry-after", "content-security-policy", "cache-control", "x-request-id"] {
             assert!(response.headers().contains_key(name), "{name}");
         }
     }
