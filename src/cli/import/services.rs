@@ -7,6 +7,7 @@ use super::entries::{self, BUILT_IN, BuiltIn, Entry, Kind, NO_EFFECT, PASSED_OVE
 use super::report::{Became, Report, shown};
 use super::settings::{Settings, Value};
 use crate::cli::UsageError;
+use crate::cli::counted::counted;
 use crate::files::{self, Readers};
 use crate::legacy;
 use base64::Engine;
@@ -50,7 +51,7 @@ pub(super) fn read(settings: &Settings, hostname: &str, report: &mut Report) -> 
     let mut entries = Vec::new();
     if let Some(value) = settings.value("--configfile", report) {
         entries = entries::custom(&content(settings, &value)?, &value.from, report)?;
-        report.add(Became::Taken, format!("{}: {} services", value.from, entries.len()));
+        report.add(Became::Taken, format!("{}: {}", value.from, counted(entries.len(), "service")));
     }
     entries.extend(known.iter().map(entries::built_in));
     let wanted: Option<Vec<String>> = settings.value("--services", report).map(|value| {
@@ -168,7 +169,7 @@ fn secrets(settings: &Settings, report: &mut Report) -> anyhow::Result<BTreeMap<
         UsageError(format!("{from}: line {line}, column {column}: is no JSON object with texts in it"))
     })?;
     let how = if is_encrypted { ", decrypted with its passphrase" } else { "" };
-    report.add(Became::Taken, format!("{from}: {} secrets{how}", table.len()));
+    report.add(Became::Taken, format!("{from}: {}{how}", counted(table.len(), "secret")));
     Ok(table.into_iter().map(|(name, secret)| (format!("%{name}%"), secret)).collect())
 }
 
