@@ -168,12 +168,19 @@ impl CallLimit {
     }
 
     /// Counts a call, unless there were too many; returns whether there were not. `login` is whose it is, if that is
-    /// known.
+    /// known. Of what is refused, nothing is counted anywhere.
     pub fn admits(&self, client: Client, login: Option<GrantId>) -> bool {
         let (network, most) = share(client.site(), self.rates.provider_calls);
-        login.is_none_or(|login| self.logins.admit(login, self.rates.provider_calls).is_ok())
-            && self.networks.admit(network, most).is_ok()
-            && self.all.admit((), self.rates.provider_calls_in_all).is_ok()
+        if login.is_some_and(|login| self.logins.admit(login, self.rates.provider_calls).is_err()) {
+            return false;
+        }
+        let in_all = || {
+            let admitted = self.all.admit((), self.rates.provider_calls_in_all);
+            admitted.inspect_err(|_| self.networks.give_back(network))
+        };
+        let admitted = self.networks.admit(network, most).and_then(|()| in_all());
+        let give_back = |_: &_| login.into_iter().for_each(|login| self.logins.give_back(login));
+        admitted.inspect_err(give_back).is_ok()
     }
 
     /// Takes a call back that succeeded and was nobody's in particular.
@@ -254,5 +261,27 @@ mod tests {
         assert!(!shared.admits(from(7), None), "thirty in all");
         clock.advance(MINUTE);
         assert!(shared.admits(from(7), None));
+    }
+
+    #[test]
+    fn a_call_that_one_limit_refuses_is_counted_by_none() {
+        let login = |number| GrantId::new([number; 16]);
+        let from = |host: u8| known(&format!("192.0.2.{host}"));
+
+        let by_network = CallLimit::new(RATES, &Clock::system());
+        assert!((1..=2).all(|number| by_network.admits(from(1), Some(login(number)))));
+        assert!((0..9).all(|_| !by_network.admits(from(1), Some(login(3)))));
+        assert!((2..=3).all(|host| by_network.admits(from(host), Some(login(3)))), "the login has both of its calls");
+        assert!(!by_network.admits(from(4), Some(login(3))));
+        assert!((0..9).all(|_| !by_network.admits(from(4), Some(login(3)))));
+        assert!((4..=5).all(|number| by_network.admits(from(4), Some(login(number)))), "and the network");
+
+        let rates = Rates { provider_calls_in_all: 1, ..RATES };
+        let in_all = CallLimit::new(rates, &Clock::system());
+        assert!(in_all.admits(from(1), None));
+        assert!((0..9).all(|_| !in_all.admits(from(2), Some(login(1)))));
+        in_all.give_back(from(1));
+        assert!(in_all.admits(from(2), Some(login(1))), "neither network nor login has used up its calls");
+        assert!(!in_all.admits(from(2), Some(login(1))));
     }
 }

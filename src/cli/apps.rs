@@ -1,5 +1,6 @@
 //! `authseal apps`: how many logins still use which app registration at a provider, as far as running servers have seen.
 
+use super::counted::counted;
 use super::json;
 use super::keys::span;
 use super::replicas::{Asking, Replica, Time, Told};
@@ -72,7 +73,7 @@ pub(super) fn apps(asking: &Asking) -> anyhow::Result<()> {
     }
     match report.errors.len() {
         0 => Ok(()),
-        silent => bail!("{silent} of {} replicas did not say what they have seen", replicas.len()),
+        silent => bail!("{silent} of {} did not say what they have seen", counted(replicas.len(), "replica")),
     }
 }
 
@@ -110,7 +111,7 @@ fn print(report: &Report<'_>, replicas: &[Replica<Answer>]) {
     report.errors.iter().for_each(|error| println!("{error}"));
     let answers = || replicas.iter().filter_map(|replica| replica.answer.as_ref().ok());
     if let (Some(since), Some(days)) = (answers().map(|answer| answer.watching_since.0).max(), report.window_days) {
-        println!("logins of the last {days} days, within {} of watching", span(now - since));
+        println!("logins of the last {}, within {} of watching", counted(days, "day"), span(now - since));
         println!("{:<14}{:<10}{:<10}{:<12}{:<24}CLIENT ID", "PROVIDER", "APP", "MAKES", "LOGINS", "LAST CAME");
     }
     for sum in &report.apps {
@@ -121,7 +122,7 @@ fn print(report: &Report<'_>, replicas: &[Replica<Answer>]) {
         println!("{provider:<14}{app:<10}{makes:<10}{count:<12}{last:<24}{client_id}");
         let asked = answers().count();
         if *configured_at < asked {
-            println!("  configured at {configured_at} of {asked} replicas only");
+            println!("  configured at {configured_at} of {} only", counted(asked, "replica"));
         }
     }
 }

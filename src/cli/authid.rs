@@ -255,7 +255,7 @@ fn in_words(refused: &ExchangeError) -> String {
             format!("the revoke code does not count: epoch {epoch}, which it names, is {why}")
         }
         ExchangeError::Forged => format!("it does not open: {refused}"),
-        ExchangeError::Denied(rule) => format!("it is revoked, by a rule for {rule}; its owner can log in anew"),
+        ExchangeError::Denied(rule) => format!("it is revoked, by a rule for {rule}; its owner can log in again"),
         ExchangeError::Gone(_, reason) => reason.clone(),
         other => other.to_string(),
     }
@@ -263,6 +263,6 @@ fn in_words(refused: &ExchangeError) -> String {
 
 fn of_another_server(version: u8, key: &str) -> String {
     format!(
-        "an AuthID of version {version}, from another kind of server; it must be made anew: log in at this server; or if it is of your own duplicati/oauth-server, `{key}` has it served"
+        "an AuthID of version {version}, from another kind of server; it must be made again: log in at this server; or if it is of your own duplicati/oauth-server, `{key}` has it served"
     )
 }

@@ -1,6 +1,7 @@
 //! `authseal legacy`: how much is left of the AuthIDs that duplicati/oauth-server made, as far as running servers have seen,
 //! and what that means for what they need: the folder of tokens, another handler, `legacy.v2`.
 
+use super::counted::counted;
 use super::json;
 use super::keys::span;
 use super::replicas::{Asking, Replica, Time, Told};
@@ -95,7 +96,7 @@ pub(super) fn legacy(asking: &Asking) -> anyhow::Result<()> {
     }
     match silent {
         0 => Ok(()),
-        _ => bail!("{silent} of {} replicas did not say what they have seen", replicas.len()),
+        _ => bail!("{silent} of {} did not say what they have seen", counted(replicas.len(), "replica")),
     }
 }
 

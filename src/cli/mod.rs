@@ -13,6 +13,7 @@ mod check;
 mod completions;
 mod config;
 mod config_args;
+mod counted;
 mod default_path;
 mod demo;
 mod denylist;

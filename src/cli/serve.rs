@@ -188,23 +188,9 @@ impl Signals {
 pub(super) async fn run(server: Server, signals: Signals, supervisor: Supervisor) -> anyhow::Result<()> {
     let live = server.live().into_inner();
     let supervisor = Arc::new(supervisor);
-    let Signals { hangup, mut hangups, mut upgrades, mut terminations, mut interrupts } = signals;
+    let Signals { hangup, hangups, mut upgrades, mut terminations, mut interrupts } = signals;
     let meter = live.load().meter().clone();
-    let told = supervisor.clone();
-    let mut hung_up = tokio::spawn(async move {
-        while hangups.recv().await.is_some() {
-            if hangup == Hangup::Ends {
-                return tracing::info!("SIGHUP: the terminal is closed, ending");
-            }
-            tracing::info!("SIGHUP: reading all files again");
-            let live = live.clone();
-            told.reloading();
-            if let Err(error) = tokio::task::spawn_blocking(move || live.reload()).await {
-                tracing::error!(%error, "reading the configuration again ran into a defect of authseal; please report it");
-            }
-            told.ready();
-        }
-    });
+    let mut hung_up = tokio::spawn(follow_hangups(hangups, hangup, live, supervisor.clone()));
     let (sockets, pulse) = (server.sockets()?, server.pulse());
     let mut running = server.run()?;
     supervisor::reassure(pulse);
@@ -254,6 +240,22 @@ pub(super) async fn run(server: Server, signals: Signals, supervisor: Supervisor
     running.stop().await?;
     tracing::info!(why, requests = meter.answers(), "ended");
     Ok(())
+}
+
+/// Reads all files again at each hangup; ends when the terminal is closed.
+async fn follow_hangups(mut hangups: Signal, hangup: Hangup, live: Arc<LiveApp>, supervisor: Arc<Supervisor>) {
+    while hangups.recv().await.is_some() {
+        if hangup == Hangup::Ends {
+            return tracing::info!("SIGHUP: the terminal is closed, ending");
+        }
+        tracing::info!("SIGHUP: reading all files again");
+        let live = live.clone();
+        supervisor.reloading();
+        if let Err(error) = tokio::task::spawn_blocking(move || live.reload()).await {
+            tracing::error!(%error, "reading the configuration again ran into a defect of authseal; please report it");
+        }
+        supervisor.ready();
+    }
 }
 
 /// How a server ends.

@@ -1,5 +1,6 @@
 //! `authseal status`: how running servers do, on one screen each, as their admin listeners say.
 
+use super::counted::counted;
 use super::json;
 use super::keys::span;
 use super::replicas::{Asking, Replica, Time, Told};
@@ -43,7 +44,7 @@ pub(super) fn status(asking: &Asking) -> anyhow::Result<()> {
     }
     match replicas.iter().filter(|replica| replica.answer.is_err()).count() {
         0 => Ok(()),
-        silent => bail!("{silent} of {} servers did not say how they do", replicas.len()),
+        silent => bail!("{silent} of {} did not say how they do", counted(replicas.len(), "server")),
     }
 }
 
@@ -79,7 +80,7 @@ fn screen(said: &Map<String, Value>) -> Vec<String> {
     line("services", if services.is_empty() { "NONE".to_owned() } else { services.join(", ") });
     let epochs = text("/readiness/keyring/entries");
     line("keyring", format!("epoch {} seals, of {epochs}; {}", text("/keyring/primary"), file("keyring")));
-    line("denylist", format!("{} rules; {}", text("/readiness/denylist/entries"), file("denylist")));
+    line("denylist", format!("{}; {}", counted(text("/readiness/denylist/entries"), "rule"), file("denylist")));
     let failing = ago(at("/readiness/store/failing_since"));
     line("store", failing.map_or(text("/store"), |since| format!("{}; FAILS since {since}", text("/store"))));
     if let Some(end) = at("/certificate_ends") {

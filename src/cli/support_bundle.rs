@@ -2,6 +2,7 @@
 //! is shown, and nothing else that goes in has any: of files only their rights and sizes, of the log only its fixed text.
 
 use super::config_args::ConfigFile;
+use super::counted::counted;
 use super::replicas::{self, Replica};
 use super::{BUILD, status};
 use crate::clock::{Clock, rfc3339};
@@ -66,10 +67,10 @@ fn file(path: &Path) {
         Ok(found) => {
             let (mode, changed) = (found.mode() & 0o7777, rfc3339(found.mtime()));
             println!(
-                "{path}: mode {mode:o}, owner {}:{}, {} bytes, changed {changed}",
+                "{path}: mode {mode:o}, owner {}:{}, {}, changed {changed}",
                 found.uid(),
                 found.gid(),
-                found.size()
+                counted(found.size(), "byte")
             );
         }
     }

@@ -6,6 +6,7 @@
 use crate::clock::Clock;
 use crate::net::{Client, ClientNet};
 use crate::rate_limit::Limit;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most tries from one address, and with one pass.
@@ -34,13 +35,25 @@ pub(super) enum Attempt {
     Unknown,
 }
 
+/// A try that counts for as long as this is kept, and after it if the password was wrong.
+pub(super) struct Counted {
+    attempts: Arc<Attempts>,
+    attempt: Attempt,
+    was_wrong: bool,
+}
+
 impl Attempts {
     pub(super) fn new(clock: &Clock) -> Self {
         Self { addresses: Limit::new(clock), sites: Limit::new(clock), passes: Limit::new(clock) }
     }
 
     /// Counts a try; `Err` with the time to wait if it is one too many, which then does not count.
-    pub(super) fn begin(&self, from: Client, pass: Option<Pass>) -> Result<Attempt, Duration> {
+    pub(super) fn begin(self: &Arc<Self>, from: Client, pass: Option<Pass>) -> Result<Counted, Duration> {
+        let attempt = self.count(from, pass)?;
+        Ok(Counted { attempts: self.clone(), attempt, was_wrong: false })
+    }
+
+    fn count(&self, from: Client, pass: Option<Pass>) -> Result<Attempt, Duration> {
         if let Some(pass) = pass.filter(|pass| self.passes.admit(*pass, PER_ADDRESS).is_ok()) {
             return Ok(Attempt::Pass(pass));
         }
@@ -50,8 +63,7 @@ impl Attempts {
         Ok(Attempt::Address(address))
     }
 
-    /// Takes a try back.
-    pub(super) fn take_back(&self, this: Attempt) {
+    fn take_back(&self, this: Attempt) {
         match this {
             Attempt::Pass(pass) => self.passes.give_back(pass),
             Attempt::Address(address) => {
@@ -59,6 +71,25 @@ impl Attempts {
                 self.sites.give_back(address.site());
             }
             Attempt::Unknown => {}
+        }
+    }
+}
+
+impl Counted {
+    pub(super) fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// What the password was: if it was wrong, the try stays counted.
+    pub(super) fn checked(mut self, is_right: bool) {
+        self.was_wrong = !is_right;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if !self.was_wrong {
+            self.attempts.take_back(self.attempt);
         }
     }
 }
@@ -82,14 +113,14 @@ mod tests {
     #[test]
     fn an_address_has_five_tries_a_minute() {
         let (tries, clock) = tries();
-        assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), None).is_ok()));
+        assert!((0..5).all(|_| tries.count(at("192.0.2.1"), None).is_ok()));
         clock.advance(Duration::from_secs(50));
-        let wait = tries.begin(at("192.0.2.1"), None).unwrap_err();
+        let wait = tries.count(at("192.0.2.1"), None).unwrap_err();
         assert!(wait <= Duration::from_secs(10) && wait > Duration::from_secs(5), "{wait:?}");
-        assert!(tries.begin(at("::ffff:192.0.2.1"), None).is_err(), "the same address in another spelling");
-        assert!(tries.begin(at("192.0.2.2"), None).is_ok());
+        assert!(tries.count(at("::ffff:192.0.2.1"), None).is_err(), "the same address in another spelling");
+        assert!(tries.count(at("192.0.2.2"), None).is_ok());
         clock.advance(Duration::from_secs(10));
-        assert!(tries.begin(at("192.0.2.1"), None).is_ok());
+        assert!(tries.count(at("192.0.2.1"), None).is_ok());
     }
 
     #[test]
@@ -97,34 +128,34 @@ mod tests {
         let (tries, clock) = tries();
         for network in 0..4 {
             for host in 1..=5 {
-                assert!(tries.begin(at(&format!("2001:db8:0:{network}::{host}")), None).is_ok());
+                assert!(tries.count(at(&format!("2001:db8:0:{network}::{host}")), None).is_ok());
             }
-            assert!(tries.begin(at(&format!("2001:db8:0:{network}:ffff::")), None).is_err());
+            assert!(tries.count(at(&format!("2001:db8:0:{network}:ffff::")), None).is_err());
         }
-        assert!(tries.begin(at("2001:db8:0:4::1"), None).is_err());
-        assert!(tries.begin(at("2001:db8:1::1"), None).is_ok(), "another /48");
+        assert!(tries.count(at("2001:db8:0:4::1"), None).is_err());
+        assert!(tries.count(at("2001:db8:1::1"), None).is_ok(), "another /48");
         clock.advance(MINUTE);
-        assert!((0..5).all(|_| tries.begin(at("2001:db8:0:4::1"), None).is_ok()), "what was refused did not count");
+        assert!((0..5).all(|_| tries.count(at("2001:db8:0:4::1"), None).is_ok()), "what was refused did not count");
     }
 
     #[test]
     fn a_thousand_strangers_leave_everybody_else_their_tries() {
         let (tries, _) = tries();
         for host in 0..1000 {
-            let _ = tries.begin(at(&format!("2001:db8:{host:x}::1")), None);
+            let _ = tries.count(at(&format!("2001:db8:{host:x}::1")), None);
         }
-        assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), None).is_ok()));
+        assert!((0..5).all(|_| tries.count(at("192.0.2.1"), None).is_ok()));
     }
 
     #[test]
     fn a_browser_that_held_a_pass_has_tries_of_its_own() {
         let (tries, _) = tries();
-        assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), None).is_ok()));
-        assert!((0..5).all(|_| tries.begin(at("192.0.2.1"), Some([1; 24])) == Ok(Attempt::Pass([1; 24]))));
-        assert!(tries.begin(at("192.0.2.1"), Some([1; 24])).is_err());
-        assert!(tries.begin(at("192.0.2.1"), Some([2; 24])).is_ok());
+        assert!((0..5).all(|_| tries.count(at("192.0.2.1"), None).is_ok()));
+        assert!((0..5).all(|_| tries.count(at("192.0.2.1"), Some([1; 24])) == Ok(Attempt::Pass([1; 24]))));
+        assert!(tries.count(at("192.0.2.1"), Some([1; 24])).is_err());
+        assert!(tries.count(at("192.0.2.1"), Some([2; 24])).is_ok());
         assert!(
-            matches!(tries.begin(at("192.0.2.2"), Some([1; 24])), Ok(Attempt::Address(_))),
+            matches!(tries.count(at("192.0.2.2"), Some([1; 24])), Ok(Attempt::Address(_))),
             "and then its address's"
         );
     }
@@ -133,16 +164,21 @@ mod tests {
     fn who_cannot_be_told_from_others_is_not_counted() {
         let (tries, _) = tries();
         let unknown = Client { address: None, ..at("192.0.2.1") };
-        assert!((0..1000).all(|_| tries.begin(unknown, None) == Ok(Attempt::Unknown)));
-        assert!(tries.begin(at("192.0.2.1"), None).is_ok());
+        assert!((0..1000).all(|_| tries.count(unknown, None) == Ok(Attempt::Unknown)));
+        assert!(tries.count(at("192.0.2.1"), None).is_ok());
     }
 
     #[test]
-    fn a_try_taken_back_leaves_room_for_another() {
-        let (tries, _) = tries();
-        let made: Vec<_> = (0..5).map(|_| tries.begin(at("2001:db8::1"), None).unwrap()).collect();
-        assert!(tries.begin(at("2001:db8::1"), None).is_err());
-        tries.take_back(made[2]);
-        assert!(tries.begin(at("2001:db8::1"), None).is_ok() && tries.begin(at("2001:db8::1"), None).is_err());
+    fn a_try_that_is_not_wrong_leaves_room_for_another() {
+        let tries = Arc::new(tries().0);
+        let begin = || tries.begin(at("2001:db8::1"), None);
+        let mut made: Vec<_> = (0..5).map(|_| begin().ok().unwrap()).collect();
+        assert!(begin().is_err());
+        made.remove(2).checked(false);
+        assert!(begin().is_err());
+        made.remove(2).checked(true);
+        assert!(begin().is_ok(), "and one that was never checked");
+        begin().ok().unwrap().checked(false);
+        assert!(begin().is_err());
     }
 }

@@ -23,7 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a pass lives, in seconds: 30 days.
 pub const PASS_LIFETIME: i64 = 30 * 86_400;
@@ -42,7 +42,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct SharedPassword {
     password: Arc<PasswordFile>,
     keyring: Arc<LiveKeyring>,
-    attempts: Attempts,
+    attempts: Arc<Attempts>,
     queue: Semaphore,
     checks: Arc<Semaphore>,
     unknown: Unknown,
@@ -86,7 +86,8 @@ impl SharedPassword {
     pub fn new(password: PasswordFile, keyring: Arc<LiveKeyring>, clock: Clock) -> Self {
         let (queue, checks) = (Semaphore::new(QUEUE), Arc::new(Semaphore::new(CHECKS_AT_A_TIME)));
         let unknown = Unknown { queue: Semaphore::new(QUEUE), turn: Arc::new(Semaphore::new(1)) };
-        Self { password: Arc::new(password), keyring, attempts: Attempts::new(&clock), queue, checks, unknown, clock }
+        let attempts = Arc::new(Attempts::new(&clock));
+        Self { password: Arc::new(password), keyring, attempts, queue, checks, unknown, clock }
     }
 
     /// What to hand to [`Watch::start`](crate::watch::Watch::start).
@@ -100,7 +101,8 @@ impl SharedPassword {
     }
 
     /// Checks a password that a visitor gave; the pass that it earns. `held` is the pass that the browser brought
-    /// along. A right password does not count as an attempt: many users may be behind one address.
+    /// along. A right password does not count as an attempt: many users may be behind one address. Nor does one that was
+    /// not looked at, because there was no room or its visitor left before.
     ///
     /// # Errors
     /// When it is wrong, or was not looked at.
@@ -111,16 +113,8 @@ impl SharedPassword {
         held: Option<&str>,
     ) -> Result<String, PasswordError> {
         let attempt = self.attempts.begin(from, held.and_then(|held| self.nonce(held)));
-        let attempt = attempt.map_err(|retry_after| PasswordError::TooMany { retry_after })?;
-        let outcome = self.check_in_turn(password, attempt).await;
-        if !matches!(outcome, Err(PasswordError::Wrong)) {
-            self.attempts.take_back(attempt);
-        }
-        outcome
-    }
-
-    async fn check_in_turn(&self, password: SecretString, attempt: Attempt) -> Result<String, PasswordError> {
-        let is_unknown = attempt == Attempt::Unknown;
+        let counted = attempt.map_err(|retry_after| PasswordError::TooMany { retry_after })?;
+        let is_unknown = counted.attempt() == Attempt::Unknown;
         let queue = if is_unknown { &self.unknown.queue } else { &self.queue };
         let _place = queue.try_acquire().map_err(|_| PasswordError::Busy)?;
         let turn_among_unknown = match is_unknown {
@@ -131,20 +125,22 @@ impl SharedPassword {
         let hash = Arc::clone(&self.password.load());
         let check = {
             let hash = Arc::clone(&hash);
-            // The turn goes along: a check runs to its end even when the visitor has left.
-            move || (hash.matches(password.expose_secret()), turn)
-        };
-        let (matches, _turn) = tokio::task::spawn_blocking(check).await.map_err(|_| PasswordError::Fault)?;
-        if matches {
-            return Ok(self.pass(&hash)?);
-        }
-        if let Some(turn) = turn_among_unknown {
-            tokio::spawn(async move {
-                tokio::time::sleep(PAUSE).await;
+            // The turns and the attempt go along: a check runs to its end and counts even when the visitor has left.
+            move || {
+                let is_right = hash.matches(password.expose_secret());
+                counted.checked(is_right);
+                if let Some(turn) = turn_among_unknown.filter(|_| !is_right) {
+                    pause(turn);
+                }
                 drop(turn);
-            });
+                is_right
+            }
+        };
+        match tokio::task::spawn_blocking(check).await {
+            Ok(true) => Ok(self.pass(&hash)?),
+            Ok(false) => Err(PasswordError::Wrong),
+            Err(_) => Err(PasswordError::Fault),
         }
-        Err(PasswordError::Wrong)
     }
 
     /// Whether a pass was earned with the password of now, in the last 30 days.
@@ -170,6 +166,14 @@ impl SharedPassword {
     fn nonce(&self, pass: &str) -> Option<Pass> {
         self.open(pass).map(|opened| opened.nonce)
     }
+}
+
+/// Keeps the next one waiting.
+fn pause(turn: OwnedSemaphorePermit) {
+    tokio::spawn(async move {
+        tokio::time::sleep(PAUSE).await;
+        drop(turn);
+    });
 }
 
 fn half(hash: &PasswordHash) -> &[u8] {
@@ -334,6 +338,47 @@ mod tests {
         drop(turns);
         assert!(futures_util::future::join_all(waiting).await.iter().all(Result::is_ok));
         assert!(wait(QUEUE).await.is_ok(), "who was sent away did not use up a try");
+    }
+
+    #[tokio::test]
+    async fn who_leaves_before_a_password_is_looked_at_has_used_up_no_try() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = quick(folder.path());
+        let turns = shared.checks.clone().acquire_many_owned(2).await.unwrap();
+        for _ in 0..9 {
+            assert!(shared.check("wrong horse".into(), here(), None).now_or_never().is_none());
+        }
+        drop(turns);
+        for _ in 0..5 {
+            assert!(matches!(shared.check("wrong horse".into(), here(), None).await, Err(PasswordError::Wrong)));
+        }
+    }
+
+    #[test]
+    fn who_leaves_while_a_password_is_looked_at_has_used_up_a_try_if_it_was_wrong() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().max_blocking_threads(1).build().unwrap().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let shared = quick(folder.path());
+            let leave = async |password: &str, from| {
+                // The one thread for checks has something else to do until the visitor has left.
+                let (leaves, left) = std::sync::mpsc::channel::<()>();
+                drop(tokio::task::spawn_blocking(move || left.recv()));
+                assert!(shared.check(password.into(), from, None).now_or_never().is_none());
+                drop(leaves);
+                drop(shared.checks.acquire_many(2).await.unwrap());
+            };
+            for _ in 0..9 {
+                leave("correct horse", here()).await;
+            }
+            for _ in 0..5 {
+                leave("wrong horse", here()).await;
+            }
+            let refused = shared.check("correct horse".into(), here(), None).await;
+            assert!(matches!(refused, Err(PasswordError::TooMany { .. })), "{refused:?}");
+            leave("wrong horse", unknown()).await;
+            assert_eq!(shared.unknown.turn.available_permits(), 0, "the next one has to wait all the same");
+        });
     }
 
     #[tokio::test]

@@ -4,9 +4,9 @@
 use super::call::Response;
 use super::client::{BUDGET, offered};
 use super::client_auth::{Form, Repeatable};
-use super::discovery::Metadata;
 use super::error::{AttemptError, ProviderError};
 use super::json::Members;
+use super::metadata::Metadata;
 use super::service::{Client, Provider, Service};
 use super::token_response;
 use super::{Flow, ProviderClient};

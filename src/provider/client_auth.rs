@@ -8,8 +8,8 @@
 use super::ClientAuth;
 use super::call::Response;
 use super::client_credentials::{Choice, is_plain};
-use super::discovery::Metadata;
 use super::json::Members;
+use super::metadata::Metadata;
 use super::service::{Client, Provider};
 use crate::authid::AppId;
 use secrecy::ExposeSecret;

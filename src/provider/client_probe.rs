@@ -5,8 +5,8 @@
 use super::call::{Call, Payload, Response, place};
 use super::client_auth::{candidates, refuses_client};
 use super::client_credentials::Choice;
-use super::discovery::Metadata;
 use super::error::{AttemptError, ProviderError};
+use super::metadata::Metadata;
 use super::service::{Client, Provider};
 use super::{ClientAuth, ProbeError, ProviderClient};
 use tokio::time::Instant;

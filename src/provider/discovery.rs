@@ -2,20 +2,17 @@
 //! that a provider's outage never stops a start. An old response keeps serving while a new one is asked for, and for as
 //! long as none can be had: only those who ask before the first response wait for the issuer.
 //!
-//! Of a document only what is needed and not configured has to be right; what else is wrong in it is passed over. A
-//! provider whose addresses are all configured does without one.
+//! What is in a document is left to [`metadata`](super::metadata). A provider whose addresses are all configured does
+//! without one.
 
 use super::call::{Call, Payload, Response};
 use super::error::{AttemptError, ProviderError};
 use super::http::HttpClient;
-use super::json::Members;
+use super::metadata::{Found, Metadata, Wrong, read};
 use super::service::Provider;
-use super::token_response;
-use super::{Flow, endpoint};
 use crate::clock::Clock;
-use crate::net::names_loopback;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -32,25 +29,6 @@ const RENEWAL: Duration = Duration::from_secs(20);
 const EXTRA: Duration = Duration::from_secs(4);
 /// How many redirects are followed.
 const REDIRECTS: usize = 3;
-/// How much of an issuer is shown, in characters.
-const SHOWN: usize = 200;
-
-/// What an issuer says of itself.
-pub(super) struct Metadata {
-    pub(super) authorize: Option<Url>,
-    pub(super) token: Option<Url>,
-    pub(super) revoke: Option<Url>,
-    pub(super) pushed: Option<Url>,
-    pub(super) par_required: bool,
-    /// These lists as they are in the document; `None`: it has none.
-    pub(super) auth_methods: Option<Vec<String>>,
-    pub(super) challenge_methods: Option<Vec<String>>,
-    pub(super) response_types: Option<Vec<String>>,
-    pub(super) response_modes: Option<Vec<String>>,
-    pub(super) grant_types: Option<Vec<String>>,
-    pub(super) scopes: Option<Vec<String>>,
-}
-
 /// Why there is no document that can be used.
 #[derive(Clone)]
 pub(super) struct Unusable {
@@ -153,27 +131,6 @@ impl CachedMetadata {
     }
 }
 
-/// A document, or where else it is.
-pub(super) enum Found {
-    Document(Box<Metadata>),
-    Elsewhere(Url),
-    Nothing,
-}
-
-/// What is wrong with a response, in words, if it is of no use.
-#[derive(Default)]
-pub(super) struct Wrong {
-    pub(super) why: OnceLock<String>,
-    pub(super) other: OnceLock<String>,
-}
-
-impl Wrong {
-    fn fault(&self, why: impl Into<String>) -> AttemptError {
-        self.why.get_or_init(|| why.into());
-        AttemptError::bad_answer()
-    }
-}
-
 /// Redirects within the same scheme, host and port are followed: the request carries no secret.
 async fn ask(provider: &Provider, http: &HttpClient, deadline: Instant) -> Result<Metadata, Unusable> {
     let unusable = |failure, why: String| Unusable { failure, why, other: None };
@@ -223,79 +180,6 @@ fn places(issuer: &str) -> Option<(Url, Option<Url>)> {
     let path = format!("/.well-known/oauth-authorization-server{}", oauth.path().trim_end_matches('/'));
     oauth.set_path(&path);
     Some((openid, Some(oauth)))
-}
-
-/// OpenID Connect Discovery 1.0 section 4.3: a document that speaks for another issuer is not to be used.
-pub(super) fn read(provider: &Provider, answer: &Response, wrong: &Wrong) -> Result<Found, AttemptError> {
-    if let (300..400, Some(place)) = (answer.status, &answer.location) {
-        return Ok(Found::Elsewhere(place.clone()));
-    }
-    if answer.status != 200 {
-        let fault = wrong.fault(format!("HTTP {}", answer.status));
-        // Codes of a token endpoint say nothing here, least of all that a login is dead.
-        return Err(if answer.status < 500 && answer.status != 429 {
-            fault
-        } else {
-            token_response::error(provider, answer)
-        });
-    }
-    let document = Members::read(&answer.body).filter(|document| document.whole);
-    let document = document.ok_or_else(|| wrong.fault("it is no JSON object, or too long"))?;
-    let issuer = document.string("issuer").ok_or_else(|| wrong.fault("it names no issuer"))?;
-    if !provider.is_issuer(&issuer) {
-        let shown: String = issuer.chars().filter(|c| (' '..='~').contains(c)).take(SHOWN).collect();
-        tracing::error!(
-            provider = provider.id,
-            issuer = provider.issuer(),
-            document = shown,
-            "the discovery document names another issuer; write `issuer` exactly as it does"
-        );
-        wrong.other.get_or_init(|| shown);
-        return Err(ProviderError::Misconfigured.into());
-    }
-    // Only an issuer on this machine may lead to other places on it.
-    let local = provider.issuer().and_then(|issuer| Url::parse(issuer).ok()).is_some_and(|url| names_loopback(&url));
-    let url = |name: &str, needed: bool| {
-        let text = document.string(name).filter(|text| !text.is_empty());
-        let url = text.as_ref().and_then(|text| endpoint::read(text, provider.settings.allow_private_addresses).ok());
-        let url = url.filter(|url| local || !names_loopback(url));
-        match (text, &url) {
-            (Some(_), None) if needed => {
-                tracing::error!(
-                    provider = provider.id,
-                    endpoint = name,
-                    "the discovery document names an endpoint that is neither https nor public"
-                );
-                Err(wrong.fault(format!("its {name} is neither https nor public")))
-            }
-            (Some(_), None) => {
-                tracing::warn!(
-                    provider = provider.id,
-                    endpoint = name,
-                    "an endpoint in the discovery document is neither https nor public, and so not used"
-                );
-                Ok(url)
-            }
-            _ => Ok(url),
-        }
-    };
-    let token = url("token_endpoint", provider.token.is_none())?;
-    if token.is_none() && provider.token.is_none() {
-        return Err(wrong.fault("it names no token_endpoint"));
-    }
-    Ok(Found::Document(Box::new(Metadata {
-        authorize: url("authorization_endpoint", provider.authorize.is_none() && provider.flow() == Flow::Code)?,
-        token,
-        revoke: url("revocation_endpoint", false)?,
-        pushed: url("pushed_authorization_request_endpoint", false)?,
-        par_required: document.flag("require_pushed_authorization_requests").unwrap_or(false),
-        auth_methods: document.list("token_endpoint_auth_methods_supported"),
-        challenge_methods: document.list("code_challenge_methods_supported"),
-        response_types: document.list("response_types_supported"),
-        response_modes: document.list("response_modes_supported"),
-        grant_types: document.list("grant_types_supported"),
-        scopes: document.list("scopes_supported"),
-    })))
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ const STANDARD: &[(&str, ErrorClass)] = &[
 const PRECISE: &[&str] = &["error_codes", "error_subtype", "suberror", "error_subcode"];
 /// The longest word that is taken for a code. The longest code known has 34 letters.
 const MAX_WORD: usize = 128;
-/// The longest text in which a code is looked for.
+/// The longest text in which a code is looked for, in characters; of a longer one, so much of its beginning.
 const MAX_TEXT: usize = 4096;
 /// How many codes of one answer are read.
 const MAX_CODES: usize = 8;
@@ -222,7 +222,8 @@ fn texts(value: &Value, take: &mut impl FnMut(&str)) {
 
 /// A code with a meaning at the start or the end of a sentence.
 fn known(settings: &ProviderSettings, text: &str) -> Option<ErrorCode> {
-    let text = text.get(..MAX_TEXT).unwrap_or(text).trim();
+    let end = text.char_indices().nth(MAX_TEXT).map_or(text.len(), |(at, _)| at);
+    let text = text[..end].trim();
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let mut words = text.split(|c| !is_part(c)).map(|word| word.trim_matches('.')).filter(|word| !word.is_empty());
     let first = words.next();
@@ -350,5 +351,18 @@ mod tests {
         assert!(Told::by_body(&settings["google"], &many).codes.len() <= MAX_CODES);
         let deep = format!(r#"{{"error":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
         assert!(Told::by_body(&settings["google"], &deep).codes.is_empty());
+    }
+
+    #[test]
+    fn of_a_long_text_the_beginning_is_read_whatever_character_its_limit_is_in() {
+        let settings = &built_in().0["google"];
+        for filling in ["x", "é", "漢", "\u{1f600}"] {
+            let filled = |length| format!("{} invalid_grant", filling.repeat(length));
+            assert!(known(settings, &filled(MAX_TEXT - 20)).is_some(), "{filling}");
+            for length in MAX_TEXT..MAX_TEXT + 4 {
+                assert_eq!(known(settings, &filled(length)), None, "{filling} {length}");
+                assert!(known(settings, &format!("invalid_grant {}", filled(length))).is_some(), "{filling} {length}");
+            }
+        }
     }
 }

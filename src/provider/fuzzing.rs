@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what cannot fail here and does is a finding")]
 
 use super::call::Response;
-use super::discovery::{Found, Wrong, read};
 use super::error_code::{ErrorCode, Told};
+use super::metadata::{Found, Wrong, read};
 use super::service::Provider;
 use super::token_response::tokens;
 use super::{CallbackError, ProviderSettings, TokenResponse};

@@ -1,7 +1,7 @@
 //! What in a discovery document says that logins or backups will not work with what is configured. Nothing here is
 //! known for certain: documents leave things out, or list what a client is not allowed. So most is a warning.
 
-use super::discovery::Metadata;
+use super::metadata::Metadata;
 use super::service::Service;
 use super::{ClientAuth, Flow};
 use std::sync::Arc;

@@ -44,6 +44,7 @@ pub(crate) mod fuzzing;
 mod http;
 mod json;
 mod login_token;
+mod metadata;
 mod metadata_check;
 mod outbound;
 mod places;

@@ -4,7 +4,7 @@
 
 use super::connect::{innermost, is_late};
 use super::connection::Received;
-use super::discovery::Metadata;
+use super::metadata::Metadata;
 use super::metadata_check::shortcomings;
 use super::service::{Provider, Service, TokenUrl};
 use super::{Flow, ProviderClient};

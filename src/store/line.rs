@@ -99,7 +99,7 @@ impl Line {
 }
 
 /// One after the other on one connection; an error of one does not end the others.
-pub(super) fn requests<const N: usize>(requests: [Cmd; N]) -> Pipeline {
+pub(super) fn requests(requests: impl IntoIterator<Item = Cmd>) -> Pipeline {
     let mut pipeline = redis::pipe();
     pipeline.ignore_errors();
     for request in requests {

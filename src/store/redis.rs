@@ -5,10 +5,12 @@
 //! A request may be carried out twice, or late. [`swap`](Redis::swap) compares, so that it can be seen afterwards whether
 //! it was done; a put brings the same blob again, and a take that was done for nobody costs an entry of the mailbox.
 
+mod heads;
+
 use super::copies::Copies;
 use super::line::{Answer, Line, requests};
 use super::server::Server;
-use super::{Name, Shelf, StoreError, limited};
+use super::{Name, Shelf, StoreError};
 use crate::clock::UnixTime;
 use crate::files::{self, Readers};
 use crate::meter::Meter;
@@ -26,8 +28,6 @@ use std::time::Duration;
 const MAX_CA_FILE: u64 = 1024 * 1024;
 /// By how many seconds clocks may differ before it is worth a word.
 const APART: u64 = 60;
-/// How many keys a look at all of them asks for at a time.
-const BATCH: usize = 500;
 /// What has become of a primary after a failover by hand, and what nobody meant who named it.
 const READ_ONLY: &str = "is a replica, which takes no writes: name its primary in `state.store`, or the sentinels that \
                          know which one that is (`redis+sentinel://`)";
@@ -115,54 +115,6 @@ impl Redis {
         let done: bool = read_as(answer.first)?;
         // Perhaps the first one was carried out and only its answer lost.
         Ok(done || answer.repeated && self.read(shelf, name).await?.as_deref() == new)
-    }
-
-    pub(super) async fn heads(
-        &self,
-        shelf: Shelf,
-        length: usize,
-        each: &mut (dyn FnMut(&[u8]) + Send),
-    ) -> Result<(), StoreError> {
-        for node in self.nodes().await? {
-            self.heads_at(node, shelf, length, each).await?;
-        }
-        Ok(())
-    }
-
-    /// Where the keys are: at all primaries of a cluster.
-    async fn nodes(&self) -> Result<Vec<Option<SingleNodeRoutingInfo>>, StoreError> {
-        if !self.line.is_cluster() {
-            return Ok(vec![None]);
-        }
-        let nodes: String = limited(self.ask_one(redis::cmd("CLUSTER").arg("NODES"))).await?;
-        Ok(nodes.lines().filter_map(primary).map(Some).collect())
-    }
-
-    async fn heads_at(
-        &self,
-        node: Option<SingleNodeRoutingInfo>,
-        shelf: Shelf,
-        length: usize,
-        each: &mut (dyn FnMut(&[u8]) + Send),
-    ) -> Result<(), StoreError> {
-        let mut cursor = 0u64;
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(format!("{}*", prefix(shelf))).arg("COUNT").arg(BATCH);
-            let (next, keys): (u64, Vec<String>) = limited(self.ask_at(node.clone(), &scan)).await?;
-            for key in keys {
-                let mut beginning = redis::cmd("GETRANGE");
-                beginning.arg(key).arg(0).arg(length.saturating_sub(1));
-                let head: Vec<u8> = limited(self.ask(&beginning)).await?;
-                if !head.is_empty() {
-                    each(&head);
-                }
-            }
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
-        }
     }
 
     /// How Redis is set up, where that endangers what is stored in it.
@@ -253,17 +205,6 @@ pub(super) fn is_url(text: &str) -> bool {
     Server::parse(text, None).is_ok()
 }
 
-/// A primary in a line of `CLUSTER NODES`: `<id> <host>:<port>@<port>[,<name>] <flags> …`.
-fn primary(line: &str) -> Option<SingleNodeRoutingInfo> {
-    let mut words = line.split(' ').skip(1);
-    let (address, flags) = (words.next()?.split('@').next()?, words.next()?);
-    // Whole words: a primary can have `nofailover`.
-    let is = |flag| flags.split(',').any(|word| word == flag);
-    let lives = is("master") && !["fail", "fail?", "noaddr"].into_iter().any(is);
-    let (host, port) = address.rsplit_once(':').filter(|_| lives)?;
-    Some(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? })
-}
-
 fn read_as<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
     from_redis_value(value).map_err(|error| StoreError::Redis(error.to_string()))
 }
@@ -295,25 +236,4 @@ fn key(shelf: Shelf, name: &Name) -> String {
 
 fn millis(lifetime: Duration) -> u64 {
     u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_primaries_of_a_cluster_are_those_that_live_and_have_an_address() {
-        let of = |address: &str, flags: &str| match primary(&format!("07c37df {address} {flags} - 0 0 1 connected")) {
-            Some(SingleNodeRoutingInfo::ByAddress { host, port }) => Some((host, port)),
-            _ => None,
-        };
-        for flags in ["master", "myself,master", "master,nofailover"] {
-            assert_eq!(of("10.0.0.1:6379@16379,name", flags), Some(("10.0.0.1".to_owned(), 6379)), "{flags}");
-        }
-        assert_eq!(of("fd00::1:6379@16379", "master"), Some(("fd00::1".to_owned(), 6379)));
-        for flags in ["slave", "myself,slave", "master,fail", "master,fail?", "master,noaddr", "handshake"] {
-            assert_eq!(of("10.0.0.1:6379@16379", flags), None, "{flags}");
-        }
-        assert!(of(":0@0", "master,noaddr").is_none() && of("10.0.0.1", "master").is_none() && primary("").is_none());
-    }
 }

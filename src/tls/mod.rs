@@ -103,8 +103,12 @@ impl PairSource {
         if pair.ends <= now {
             warnings.push(format!("the certificate {file} ended at {ends} and is refused by clients; {renew}"));
         } else if pair.ends - now < SOON && !self.files.acme {
-            let days = (pair.ends - now) / DAY;
-            warnings.push(format!("the certificate {file} ends at {ends}, in {days} days; renew it before"));
+            let left = match (pair.ends - now) / DAY {
+                0 => "less than a day".to_owned(),
+                1 => "1 day".to_owned(),
+                days => format!("{days} days"),
+            };
+            warnings.push(format!("the certificate {file} ends at {ends}, in {left}; renew it before"));
         }
         if pair.begins > now {
             warnings.push(format!("the certificate {file} begins at {begins} only; is this machine's clock right?"));

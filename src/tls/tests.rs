@@ -277,6 +277,9 @@ fn the_end_is_announced_two_weeks_before() {
     let go_to = |seconds: i64| clock.advance(Duration::from_secs((live.ends() - seconds - clock.now()) as u64));
     go_to(SOON + 60);
     assert_eq!(live.warnings(), Vec::<String>::new());
-    go_to(SOON - 60);
-    assert!(live.warnings()[0].contains("ends at 2200-01-01T00:00:00Z, in 13 days; renew it before"));
+    for (before, left) in [(SOON - 60, "13 days"), (2 * DAY - 1, "1 day"), (DAY - 1, "less than a day")] {
+        go_to(before);
+        let told = format!("ends at 2200-01-01T00:00:00Z, in {left}; renew it before");
+        assert!(live.warnings()[0].contains(&told), "{:?}", live.warnings());
+    }
 }

@@ -116,7 +116,7 @@ impl TokenService {
         let keyring = self.0.keyring.load();
         let keys = self.newest_keys(&keyring, opened)?;
         let authid = authid::seal(keys, &login).map_err(|error| {
-            tracing::warn!(grant = %login.id, %error, "could not seal anew");
+            tracing::warn!(grant = %login.id, %error, "could not seal again");
             ExchangeError::Internal
         })?;
         let revoke_code = RevokeCode::new(keys, &login.service, login.id).encode();

@@ -184,7 +184,7 @@ impl TokenService {
         }
         let login = self.0.to_be_sealed(renewed.unwrap_or_else(|| opened.login.clone()));
         let sealed = authid::seal(keys, &login);
-        sealed.inspect_err(|error| tracing::warn!(grant = %login.id, %error, "could not seal anew")).ok()
+        sealed.inspect_err(|error| tracing::warn!(grant = %login.id, %error, "could not seal again")).ok()
     }
 
     /// Whether the login would be the same if it were sealed again: under the newest epoch, with the mark of its app.

@@ -8,9 +8,12 @@
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 type Flight<V> = Shared<BoxFuture<'static, Landed<V>>>;
@@ -61,15 +64,16 @@ where
 
     /// Starts a flight for `key` that nobody waits for, unless there is one.
     pub(super) fn begin(&self, key: K, work: impl Future<Output = V> + Send + 'static) {
-        drop(self.flight(key, &self.runtime, || work));
+        let _ = self.flight(key, &self.runtime, || work);
     }
 
-    /// Joins the flight for `key`, or starts one with `work`. `None` when the work panicked.
+    /// Joins the flight for `key`, or starts one with `work`. `None` when the work panicked, or the runtime has ended.
     pub(super) async fn join<F>(&self, key: K, work: impl FnOnce() -> F) -> Option<V>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        match self.flight(key, &self.runtime, work).await {
+        let (flight, _) = self.flight(key, &self.runtime, work);
+        match flight.await {
             Landed::Done(result) => Some(result),
             Landed::Panicked | Landed::Dropped => None,
         }
@@ -82,39 +86,60 @@ where
         F: Future<Output = V> + Send + 'static,
     {
         loop {
-            match self.flight(key, &Handle::current(), &work).await {
+            let (flight, is_own) = self.flight(key, &Handle::current(), &work);
+            match flight.await {
                 Landed::Done(result) => return Some(result),
                 Landed::Panicked => return None,
+                // It is this runtime that has ended.
+                Landed::Dropped if is_own => return None,
                 Landed::Dropped => {}
             }
         }
     }
 
-    fn flight<F>(&self, key: K, runtime: &Handle, work: impl FnOnce() -> F) -> Flight<V>
+    /// The flight for `key`, and whether it was started for that.
+    fn flight<F>(&self, key: K, runtime: &Handle, work: impl FnOnce() -> F) -> (Flight<V>, bool)
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut flights = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        // Entered under the lock and left only by the task itself, which cannot do so before it was entered.
-        flights.entry(key).or_insert_with(|| self.start(key, runtime, work())).clone()
+        let (flight, start) = match self.under_way.lock().unwrap_or_else(PoisonError::into_inner).entry(key) {
+            Entry::Occupied(under_way) => return (under_way.get().clone(), false),
+            Entry::Vacant(place) => {
+                let (start, started) = oneshot::channel();
+                (place.insert(landed(started).boxed().shared()).clone(), start)
+            }
+        };
+        // Entered already, so that the task finds what it takes off. Not under the lock: a runtime that has ended drops the
+        // task at once, and that takes the lock.
+        let _ = start.send(self.start(key, runtime, work));
+        (flight, true)
     }
 
-    fn start(&self, key: K, runtime: &Handle, work: impl Future<Output = V> + Send + 'static) -> Flight<V> {
-        // In the task before it begins: a runtime may end before that.
+    fn start<F>(&self, key: K, runtime: &Handle, work: impl FnOnce() -> F) -> JoinHandle<V>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        // Before the work is made, which may panic, and in the task before it begins: a runtime may end before that.
         let landing = Landing { flights: self.under_way.clone(), key };
         // In a box, as it is handed from one to the next.
-        let work = work.boxed();
+        let work = work().boxed();
         let flight = async move {
             let _landing = landing;
             work.await
         };
         // The log should name the request that began it.
-        let landed = runtime.spawn(flight.in_current_span()).map(|ended| match ended {
-            Ok(result) => Landed::Done(result),
-            Err(failed) if failed.is_panic() => Landed::Panicked,
-            Err(_) => Landed::Dropped,
-        });
-        landed.boxed().shared()
+        runtime.spawn(flight.in_current_span())
+    }
+}
+
+/// How the flight ends that is about to start.
+async fn landed<V>(started: oneshot::Receiver<JoinHandle<V>>) -> Landed<V> {
+    // Nothing is started where a panic makes nothing to start.
+    let Ok(task) = started.await else { return Landed::Panicked };
+    match task.await {
+        Ok(result) => Landed::Done(result),
+        Err(failed) if failed.is_panic() => Landed::Panicked,
+        Err(_) => Landed::Dropped,
     }
 }
 
@@ -133,7 +158,10 @@ impl<K: Eq + Hash, V> Drop for Landing<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::panic::AssertUnwindSafe;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
     use tokio::sync::Notify;
 
     #[tokio::test]
@@ -248,5 +276,48 @@ mod tests {
         std::thread::spawn(|| drop(ended)).join().unwrap();
         assert_eq!(flights.join_here(1, || async { 2 }).now_or_never(), None);
         assert_eq!(flights.join_here(1, || async { 3 }).await, Some(2));
+    }
+
+    /// What `work` comes to, in a thread of its own: whoever waits for a lock that it has itself never comes back.
+    fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (told, outcome) = mpsc::channel();
+        std::thread::spawn(move || told.send(work()));
+        outcome.recv_timeout(Duration::from_secs(20)).unwrap()
+    }
+
+    #[test]
+    fn work_for_a_runtime_that_has_ended_is_given_up_and_leaves_its_place_free() {
+        let (joined, left) = in_time(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let here = runtime.handle().clone();
+            let flights = here.block_on(async { Flights::<u8, u32>::new() });
+            drop(runtime);
+            let _here = here.enter();
+            flights.begin(1, async { 1 });
+            flights.settle().now_or_never().unwrap();
+            let join = flights.join(1, || async { 1 }).now_or_never();
+            let join_here = flights.join_here(1, || async { 1 }).now_or_never();
+            ([join, join_here], flights.under_way.lock().unwrap().len())
+        });
+        assert_eq!((joined, left), ([Some(None); 2], 0));
+    }
+
+    #[test]
+    fn work_may_start_other_work_as_it_is_made_or_panic() {
+        let joined = in_time(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let flights = Flights::<u8, u32>::new();
+                let made = || {
+                    flights.begin(2, async { 2 });
+                    async { 1 }
+                };
+                let made = flights.join(1, made).await;
+                let panics = || -> std::future::Ready<u32> { panic!("on purpose") };
+                let panicked = AssertUnwindSafe(flights.join(1, panics)).catch_unwind().await;
+                (made, panicked.is_err(), flights.join(1, || async { 3 }).await)
+            })
+        });
+        assert_eq!(joined, (Some(1), true, Some(3)));
     }
 }

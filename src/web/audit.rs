@@ -107,7 +107,7 @@ pub(in crate::web) fn revoked(done: &Revocation, request: &HttpRequest, app: &Ap
     );
 }
 
-/// A login was sealed anew under `epoch`.
+/// A login was sealed again under `epoch`.
 pub(in crate::web) fn made_anew(opened: &Opened, epoch: Epoch, request: &HttpRequest, app: &App) {
     let (client, peer) = client_and_peer(request, app);
     tracing::info!(

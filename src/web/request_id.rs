@@ -2,10 +2,13 @@
 
 use crate::app::App;
 use crate::web::client;
+use actix_web::dev::Extensions;
 use actix_web::http::header::HeaderName;
-use actix_web::{HttpMessage, HttpRequest, web};
-use std::fmt;
+use actix_web::{HttpRequest, web};
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
+use std::rc::Rc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -16,38 +19,47 @@ const MAX_ID: usize = 128;
 
 pub(in crate::web) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Tells one request from the others of this process.
-#[derive(Clone, Copy)]
-struct Number(u64);
+/// Tells one request from the others of this process. Made when it is first asked for: most requests never need one.
+#[derive(Default)]
+pub(in crate::web) struct Number(Cell<Option<NonZeroU64>>);
 
 impl Number {
-    /// Made when it is first asked for: most requests never need one.
-    fn of(request: &HttpRequest) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(1);
-        let mut extensions = request.extensions_mut();
-        if let Some(number) = extensions.get() {
-            return *number;
-        }
-        let next = Self(COUNT.fetch_add(1, Ordering::Relaxed));
-        extensions.insert(next);
-        next
-    }
-}
-
-impl fmt::Display for Number {
     /// `5f3a9c21d07b664e`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn shown(&self) -> String {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
         // SipHash with a key of this process: strangers are not told how many requests there were, and processes whose
         // lines meet in one log are told apart.
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        write!(f, "{:016x}", KEY.hash_one(self.0))
+        let number = self.0.get().or_else(|| NonZeroU64::new(COUNT.fetch_add(1, Ordering::Relaxed)));
+        self.0.set(number);
+        format!("{:016x}", KEY.hash_one(number))
     }
 }
 
 /// Names a request, in the log, in answers with an error and on their pages: as a trusted proxy does that sends
 /// `X-Request-Id`, otherwise by its number. Made only when there is something to say.
 pub(in crate::web) fn of(request: &HttpRequest) -> String {
-    proxys_id(request).map_or_else(|| Number::of(request).to_string(), str::to_owned)
+    let number = || request.app_data::<Number>().map_or_else(|| Number::default().shown(), Number::shown);
+    proxys_id(request).map_or_else(number, str::to_owned)
+}
+
+/// The name of a request that may be gone: a panic takes it along.
+pub(in crate::web) struct Kept {
+    proxys: Option<String>,
+    pinned: Rc<Extensions>,
+}
+
+impl Kept {
+    /// Of a request with that `pinned` to it.
+    pub(in crate::web) fn of(request: &HttpRequest, pinned: Rc<Extensions>) -> Self {
+        Self { proxys: proxys_id(request).map(str::to_owned), pinned }
+    }
+
+    /// What [`of`] says of it.
+    pub(in crate::web) fn id(&self) -> String {
+        let number = || self.pinned.get::<Number>().map_or_else(|| Number::default().shown(), Number::shown);
+        self.proxys.clone().unwrap_or_else(number)
+    }
 }
 
 /// What a trusted proxy calls the request. Two names are none: one of them may be the client's.
@@ -62,7 +74,12 @@ fn proxys_id(request: &HttpRequest) -> Option<&str> {
 
 /// The span of a request, made where there is something to say: it costs as much as opening an AuthID.
 pub(in crate::web) fn span(request: &HttpRequest) -> Span {
-    tracing::info_span!("request", request_id = of(request), grant = tracing::field::Empty)
+    named(of(request))
+}
+
+/// The same of one that is called `id`.
+pub(in crate::web) fn named(id: String) -> Span {
+    tracing::info_span!("request", request_id = id, grant = tracing::field::Empty)
 }
 
 /// How long ago that was, as all durations in the log are told: in milliseconds, to the microsecond.

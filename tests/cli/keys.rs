@@ -370,7 +370,7 @@ fn an_epoch_that_may_be_in_use_is_retired_by_force_only() {
     refused(
         folder.path(),
         &["retire", "1", "--against", &unused.url, &young.url],
-        "have watched for 3 days only, and 90 days are asked for",
+        "have watched for 3 days only, not for the 90 days that are asked for",
     );
     refused(
         folder.path(),

@@ -75,7 +75,7 @@ fn a_line_about_an_old_authid_is_added_by_its_hash_and_never_dropped() {
     assert_eq!([&listed[0]["kind"], &listed[0]["legacy"]], [&json!("legacy"), &json!(HASH)]);
     assert!(told.contains(listed[0]["grant"].as_str().unwrap()), "{told}");
     let checked = run(folder.path(), &["denylist", "check"]).out;
-    assert!(checked.contains("1 rules: 0 of epochs") && checked.contains(", 1 of old AuthIDs"), "{checked}");
+    assert!(checked.contains("1 rule: 0 of epochs") && checked.contains(", 1 of old AuthIDs"), "{checked}");
     let compacted = run(folder.path(), &["denylist", "compact", "--alone"]).out;
     assert!(compacted.contains("1 line must stay: an old AuthID needs no key"), "{compacted}");
     assert_eq!(run(folder.path(), &["denylist", "remove", "legacy", HASH]).code, 0);

@@ -400,7 +400,9 @@ fn inspect_says_nothing_of_an_authid_before_it_opens() {
     assert!(inspect(&authid.replacen(":1:", ":2:", 1)).contains("epoch 2, which it names, is newer than all"));
     assert!(inspect("\n").contains("nothing came on standard input"));
     assert!(inspect("hunter2").contains("begins with `v3:`"));
-    assert!(inspect("v2:googledrive:hunter2").contains("version 2, from another kind of server; it must be made anew"));
+    assert!(
+        inspect("v2:googledrive:hunter2").contains("version 2, from another kind of server; it must be made again")
+    );
     assert!(inspect(&format!("{}:hunter2", "0".repeat(32))).contains("version 1"));
 }
 
@@ -523,7 +525,7 @@ fn reseal_prints_the_same_login_under_the_primary_and_says_beside_it_what_change
     for authid in [&old, new] {
         let refused = run_with_input(folder.path(), &["authid", "reseal"], authid);
         assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{refused:?}");
-        assert!(refused.err.contains("revoked, by a rule for its login; its owner can log in anew"), "{refused:?}");
+        assert!(refused.err.contains("revoked, by a rule for its login; its owner can log in again"), "{refused:?}");
     }
 }
 

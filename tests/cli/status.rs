@@ -59,7 +59,7 @@ fn who_does_not_say_how_it_does_is_named_and_nobody_asked_is_an_error() {
     let done = run(folder.path(), &["status", "--against", &other.url]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.out.contains(&format!("{} answers 404", other.url)), "{done:?}");
-    assert!(done.err.contains("1 of 1 servers did not say how they do"), "{done:?}");
+    assert!(done.err.contains("1 of 1 server did not say how they do"), "{done:?}");
 }
 
 #[test]

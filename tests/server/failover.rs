@@ -107,6 +107,7 @@ async fn in_a_cluster_every_key_is_found_and_listed() {
     store.heads(Shelf::Records, 1, |head| heads.extend_from_slice(head)).await.unwrap();
     heads.sort_unstable();
     assert_eq!(heads, (0..50).collect::<Vec<_>>());
+    assert_eq!(fleet.calls("getrange"), 50, "each node is asked for its own");
     assert_eq!(store.take(Shelf::Records, &[7; 32]).await.unwrap().unwrap(), [7, 1]);
     let advice = store.advice().await.unwrap();
     assert!(advice.is_empty(), "{advice:?}");

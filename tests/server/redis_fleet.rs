@@ -142,6 +142,17 @@ impl Fleet {
         }
     }
 
+    /// How many times all of them were given a command, those that sent it elsewhere too.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let (Self::Sentinels { nodes, .. } | Self::Cluster(nodes)) = self;
+        let told = nodes.iter().map(|node| cli(node.port, &["INFO", "commandstats"])).collect::<String>();
+        let lines =
+            told.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.strip_prefix(command)?.strip_prefix(':'));
+        let counts = lines.flat_map(|line| line.trim_end().split(',').filter_map(|count| count.split_once('=')));
+        let calls = counts.filter(|(name, _)| ["calls", "rejected_calls"].contains(name));
+        calls.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+    }
+
     /// Takes a primary away, of a cluster another one each time: one time it is killed, the next time it goes silent.
     pub(crate) fn lose_a_primary(&mut self, number: usize) {
         let silently = number % 2 == 1;

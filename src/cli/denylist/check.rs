@@ -1,6 +1,7 @@
 //! `authseal denylist check`: whether servers would take the file up, and what in it looks like a mistake.
 
 use super::target::Look;
+use crate::cli::counted::counted;
 use crate::cli::json;
 use crate::clock::Clock;
 use crate::denylist::{DenylistError, FaultyLine, Rule, lines};
@@ -73,11 +74,8 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
         let kinds = format!(
             "{epoch} of epochs, {service} of services, {login_before} of older logins, {grant} of single logins{old}"
         );
-        println!(
-            "{}: good; {} rules: {kinds}",
-            target.denylist.display(),
-            epoch + service + login_before + grant + legacy
-        );
+        let rules = counted(epoch + service + login_before + grant + legacy, "rule");
+        println!("{}: good; {rules}: {kinds}", target.denylist.display());
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `authseal denylist add`, `remove` and `compact`: the commands that change the file.
 
 use super::target::{Files, Target};
+use crate::cli::counted::counted;
 use crate::cli::replicas::{Against, Replica};
 use crate::cli::{UsageError, json};
 use crate::clock::Clock;
@@ -172,7 +173,7 @@ fn all_hold(keyring: &Keyring, replicas: &[Replica]) -> anyhow::Result<()> {
 }
 
 fn lines(count: usize) -> String {
-    if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
+    counted(count, "line")
 }
 
 /// The rule in the words of a command line.

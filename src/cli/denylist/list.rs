@@ -1,6 +1,7 @@
 //! `authseal denylist list`: line by line, since there may be a million.
 
 use super::target::Look;
+use crate::cli::counted::counted;
 use crate::cli::json;
 use crate::cli::plain::plain;
 use crate::clock::rfc3339;
@@ -48,7 +49,7 @@ pub(super) fn list(look: &Look) -> anyhow::Result<()> {
         eprintln!("the last line is cut short and counts for nothing");
     }
     if !look.json {
-        eprintln!("{rows} rules in {}", path.display());
+        eprintln!("{} in {}", counted(rows, "rule"), path.display());
     }
     Ok(())
 }

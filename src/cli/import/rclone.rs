@@ -5,6 +5,7 @@ use super::report::shown;
 use crate::authid::{self, Grant};
 use crate::cli::ConfigFile;
 use crate::cli::authid::rooms;
+use crate::cli::counted::counted;
 use crate::cli::remotes::{self, Known, Remote};
 use crate::cli::{block_on, json};
 use crate::clock::Clock;
@@ -88,7 +89,7 @@ pub(super) fn import(import: &Rclone) -> anyhow::Result<()> {
             json::print(&json!({ "remotes": made.collect::<Vec<_>>() }))?;
         }
         if made.is_empty() || (!import.remote.is_empty() && others > 0) {
-            bail!("{} of {} remotes could not be taken over", others, others + made.len());
+            bail!("{others} of {} could not be taken over", counted(others + made.len(), "remote"));
         }
         Ok(())
     })?

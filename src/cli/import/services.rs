@@ -7,6 +7,7 @@ use super::entries::{self, BUILT_IN, BuiltIn, Entry, Kind, NO_EFFECT, PASSED_OVE
 use super::report::{Became, Report, shown};
 use super::settings::{Settings, Value};
 use crate::cli::UsageError;
+use crate::cli::counted::counted;
 use crate::files::{self, Readers};
 use crate::legacy;
 use base64::Engine;
@@ -45,107 +46,140 @@ pub(super) struct OldService {
 /// When a file is missing or is not what that server would have started with.
 pub(super) fn read(settings: &Settings, hostname: &str, report: &mut Report) -> anyhow::Result<Vec<OldService>> {
     let BuiltIn { kinds, services: known } = toml::from_str(BUILT_IN)?;
-    let mut used = Vec::new();
     let secrets = secrets(settings, report)?;
     let mut entries = Vec::new();
     if let Some(value) = settings.value("--configfile", report) {
         entries = entries::custom(&content(settings, &value)?, &value.from, report)?;
-        report.add(Became::Taken, format!("{}: {} services", value.from, entries.len()));
+        report.add(Became::Taken, format!("{}: {}", value.from, counted(entries.len(), "service")));
     }
     entries.extend(known.iter().map(entries::built_in));
-    let wanted: Option<Vec<String>> = settings.value("--services", report).map(|value| {
-        report.add(Became::Taken, format!("{}: which services there are", value.from));
-        value.text.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect()
-    });
-    for id in wanted.iter().flatten() {
-        let is = |entry: &Entry| ["id", "serviceid"].iter().any(|key| entry.text(key).eq_ignore_ascii_case(id));
-        if !entries.iter().any(is) {
-            report.add(Became::Left, format!("{} of the list of services: there is none of this id", shown(id)));
-        }
-    }
+    let wanted = wanted(settings, &entries, report);
+    let mut filling = Filling { settings, hostname, secrets, used: Vec::new() };
     let mut ids = BTreeSet::new();
     let mut services = Vec::new();
     for entry in entries {
-        let (id, kind_id) = (entry.text("id"), entry.text("serviceid"));
-        if !ids.insert(id.to_owned()) {
-            if entry.own {
-                report.add(Became::Idle, format!("the second entry of service {}: the first one counts", shown(id)));
+        let is_built_in = |name: &String| known.iter().any(|known| known.id == entry.text("id") && known.name == *name);
+        let kind = kinds.get(entry.text("serviceid")).cloned();
+        let service = check_offered(&entry, &mut ids, &wanted).and_then(|()| filling.service(&entry, kind));
+        match service {
+            Ok(service) => {
+                name_without_effect(&entry, report);
+                services.push(OldService { name: service.name.filter(|name| !is_built_in(name)), ..service });
             }
-            continue;
+            // Nobody chose what is built in.
+            Err(why) if entry.own => report.add(Became::Idle, why),
+            Err(_) => {}
         }
-        let is_wanted = |id: &String| id.eq_ignore_ascii_case(entry.text("id")) || id.eq_ignore_ascii_case(kind_id);
-        if wanted.as_ref().is_some_and(|wanted| !wanted.is_empty() && !wanted.iter().any(is_wanted)) {
-            if entry.own {
-                report.add(Became::Idle, format!("service {}: it is not in the list of services", shown(id)));
-            }
-            continue;
+    }
+    settings.name_unknown(&filling.used, report);
+    Ok(services)
+}
+
+/// The list of services, by their ids; empty where there are all of them.
+fn wanted(settings: &Settings, entries: &[Entry], report: &mut Report) -> Vec<String> {
+    let Some(value) = settings.value("--services", report) else { return Vec::new() };
+    report.add(Became::Taken, format!("{}: which services there are", value.from));
+    let ids = value.text.split(',').map(str::trim).filter(|id| !id.is_empty());
+    let ids: Vec<_> = ids.map(str::to_owned).collect();
+    for id in &ids {
+        if !entries.iter().any(|entry| is_called(entry, id)) {
+            report.add(Became::Left, format!("{} of the list of services: there is none of this id", shown(id)));
         }
-        let mut fill = |text: &str| {
-            let translated = match text {
-                CALLBACK => CALLBACK.to_owned(),
-                "%HOSTNAME%" => hostname.to_owned(),
-                text => secrets.get(text).map_or(text, |secret| secret.expose_secret()).to_owned(),
-            };
-            settings.expand(&translated, &mut used)
+    }
+    ids
+}
+
+fn is_called(entry: &Entry, id: &str) -> bool {
+    ["id", "serviceid"].iter().any(|key| entry.text(key).eq_ignore_ascii_case(id))
+}
+
+/// Whether that server offered it. `ids` are those of the entries before.
+///
+/// # Errors
+/// Why not.
+fn check_offered(entry: &Entry, ids: &mut BTreeSet<String>, wanted: &[String]) -> Result<(), String> {
+    let id = entry.text("id");
+    if !ids.insert(id.to_owned()) {
+        return Err(format!("the second entry of service {}: the first one counts", shown(id)));
+    }
+    if !wanted.is_empty() && !wanted.iter().any(|wanted| is_called(entry, wanted)) {
+        return Err(format!("service {}: it is not in the list of services", shown(id)));
+    }
+    Ok(())
+}
+
+/// What is put in the place of placeholders.
+struct Filling<'a> {
+    settings: &'a Settings,
+    hostname: &'a str,
+    secrets: BTreeMap<String, SecretString>,
+    /// The variables that were.
+    used: Vec<String>,
+}
+
+impl Filling<'_> {
+    fn fill(&mut self, text: &str) -> String {
+        let translated = match text {
+            CALLBACK => CALLBACK,
+            "%HOSTNAME%" => self.hostname,
+            text => self.secrets.get(text).map_or(text, |secret| secret.expose_secret()),
         };
-        let client_id = fill(entry.text("clientid"));
-        let client_secret = fill(entry.text("clientsecret"));
-        let missing = [("client id", &client_id), ("client secret", &client_secret)];
-        let missing: Vec<_> = missing
-            .iter()
-            .filter(|(_, text)| text.trim().is_empty() || is_placeholder(text))
-            .map(|(name, _)| *name)
-            .collect();
+        self.settings.expand(translated, &mut self.used)
+    }
+
+    /// A service, with what its kind says where its entry does not.
+    ///
+    /// # Errors
+    /// When it has no client.
+    fn service(&mut self, entry: &Entry, kind: Option<Kind>) -> Result<OldService, String> {
+        let id = entry.text("id");
+        let client_id = self.fill(entry.text("clientid"));
+        let client_secret = self.fill(entry.text("clientsecret"));
+        let missing = [("client id", &client_id), ("client secret", &client_secret)].into_iter();
+        let missing = missing.filter(|(_, text)| text.trim().is_empty() || is_placeholder(text));
+        let missing: Vec<_> = missing.map(|(name, _)| name).collect();
         if !missing.is_empty() {
-            if entry.own {
-                let line = format!("service {}: it has no {}, so it was left out", shown(id), missing.join(" and no "));
-                report.add(Became::Idle, line);
-            }
-            continue;
+            let missing = missing.join(" and no ");
+            return Err(format!("service {}: it has no {missing}, so it was left out", shown(id)));
         }
-        let kind = kinds.get(kind_id).cloned();
         let of_kind = |own: Option<String>, usual: fn(&Kind) -> &String| {
             own.or_else(|| kind.as_ref().map(|kind| usual(kind).clone())).unwrap_or_default()
         };
-        let mut text = |key: &str| entry.texts.get(key).map(|text| fill(text));
-        let name = text("name").filter(|name| !known.iter().any(|known| known.id == id && known.name == *name));
-        let redirect_url = match (text("redirecturi"), &kind) {
-            (Some(url), _) => Some(url).filter(|url| url != CALLBACK),
-            (None, Some(_)) => None,
-            (None, None) => Some(String::new()),
-        };
-        let authorize_url = of_kind(text("loginurl"), |kind| &kind.authorize_url);
-        let token_url = of_kind(text("authurl"), |kind| &kind.token_url);
-        let scope = of_kind(text("scope"), |kind| &kind.scope);
-        let params = of_kind(text("extraurl"), |kind| &kind.params);
-        let withdraw_url = text("deauthlink").filter(|url| !url.is_empty());
-        for (key, _) in entry.texts.iter().filter(|(key, _)| PASSED_OVER.contains(&key.as_str())) {
-            report.add(Became::Left, format!("`{key}` of service {}: pages here have a text of their own", shown(id)));
-        }
-        for key in entry.flags.iter().filter(|key| NO_EFFECT.contains(&key.as_str())) {
-            report.add(Became::Left, format!("`{key}` of service {}: here it is always so", shown(id)));
-        }
+        let mut text = |key: &str| entry.texts.get(key).map(|text| self.fill(text));
         let flag = |key: &str| entry.flags.contains(key);
-        services.push(OldService {
+        Ok(OldService {
             id: id.to_owned(),
-            name,
+            name: text("name"),
             client_id,
             client_secret: client_secret.into(),
-            authorize_url,
-            token_url,
-            scope,
-            params,
-            redirect_url,
-            withdraw_url,
+            redirect_url: match (text("redirecturi"), &kind) {
+                (Some(url), _) => Some(url).filter(|url| url != CALLBACK),
+                (None, Some(_)) => None,
+                (None, None) => Some(String::new()),
+            },
+            authorize_url: of_kind(text("loginurl"), |kind| &kind.authorize_url),
+            token_url: of_kind(text("authurl"), |kind| &kind.token_url),
+            scope: of_kind(text("scope"), |kind| &kind.scope),
+            params: of_kind(text("extraurl"), |kind| &kind.params),
+            withdraw_url: text("deauthlink").filter(|url| !url.is_empty()),
             hidden: flag("hidden"),
             pasted: flag("clitoken"),
             raw_token: flag("accesstokenonly"),
             by_host: flag("usehostnamefromcallback"),
             kind,
-        });
+        })
     }
-    settings.name_unknown(&used, report);
-    Ok(services)
+}
+
+/// Says which of an entry's properties have no effect here.
+fn name_without_effect(entry: &Entry, report: &mut Report) {
+    let id = shown(entry.text("id"));
+    for key in entry.texts.keys().filter(|key| PASSED_OVER.contains(&key.as_str())) {
+        report.add(Became::Left, format!("`{key}` of service {id}: pages here have a text of their own"));
+    }
+    for key in entry.flags.iter().filter(|key| NO_EFFECT.contains(&key.as_str())) {
+        report.add(Became::Left, format!("`{key}` of service {id}: here it is always so"));
+    }
 }
 
 /// The file of secrets, by placeholder.
@@ -168,7 +202,7 @@ fn secrets(settings: &Settings, report: &mut Report) -> anyhow::Result<BTreeMap<
         UsageError(format!("{from}: line {line}, column {column}: is no JSON object with texts in it"))
     })?;
     let how = if is_encrypted { ", decrypted with its passphrase" } else { "" };
-    report.add(Became::Taken, format!("{from}: {} secrets{how}", table.len()));
+    report.add(Became::Taken, format!("{from}: {}{how}", counted(table.len(), "secret")));
     Ok(table.into_iter().map(|(name, secret)| (format!("%{name}%"), secret)).collect())
 }
 

@@ -3,6 +3,7 @@
 
 use super::report::{Became, Report};
 use crate::cli::UsageError;
+use crate::cli::counted::counted;
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +113,8 @@ impl Settings {
             options.push((setting.option, Value { text, from: setting.option.to_owned(), here }));
         }
         if others > 0 {
-            let line = format!("{others} words of the command line that belong to no option");
+            let belong = if others == 1 { "belongs" } else { "belong" };
+            let line = format!("{} of the command line that {belong} to no option", counted(others, "word"));
             report.add(Became::Left, line);
         }
         Ok(Self { given, options })

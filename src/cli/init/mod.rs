@@ -134,6 +134,43 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
     let mut faults = Vec::new();
     let known = providers.by_id();
     let dir = init.dir.clone().unwrap_or_default();
+    let registrations = registrations(init, &known, &dir, &mut faults);
+    faults.extend(lacking_url(init, &dir, &registrations));
+    let public_url = init.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+    let denylist = init.denylist.clone().unwrap_or_else(|| usual_denylist(&dir));
+    let chosen = registrations.iter().filter_map(|registration| known.get(registration.provider.as_str()).copied());
+    let why_store = reason_for_store(chosen).filter(|_| init.store.is_none());
+    let store = init.store.clone().unwrap_or_else(|| match why_store {
+        Some(_) => usual_store(&dir, &denylist),
+        None => "memory".to_owned(),
+    });
+    if has_password(&store) {
+        faults.push(
+            "a password does not belong on a command line, where others can read it: leave `--store` out, and name a file with the URL as `state.store_file` in authseal.toml".to_owned(),
+        );
+    }
+    match faults.is_empty() {
+        true => {
+            let asked = [
+                ("acme.contact", init.acme_contact.is_some()),
+                ("state.store", init.store.is_some()),
+                ("denylist.file", init.denylist.is_some()),
+            ];
+            let asked = asked.into_iter().filter_map(|(key, asked)| asked.then_some(key)).collect();
+            let acme_contact = init.acme_contact.clone();
+            Ok(Plan { dir, denylist, public_url, acme_contact, registrations, store, why_store, asked })
+        }
+        false => Err(UsageError(faults.join("\n")).into()),
+    }
+}
+
+/// The clients that flags tell of.
+fn registrations(
+    init: &Init,
+    known: &BTreeMap<&str, &Provider>,
+    dir: &Path,
+    faults: &mut Vec<String>,
+) -> Vec<Registration> {
     let mut registrations: Vec<Registration> = Vec::new();
     for id in init.named() {
         match known.contains_key(id.as_str()) {
@@ -163,42 +200,21 @@ fn from_flags(init: &Init, providers: &Known) -> anyhow::Result<Plan> {
         }
         registration.secret = file.map_or(Secret::None, Secret::File);
     }
+    registrations
+}
+
+/// What is wrong where no flag says what browsers see.
+fn lacking_url(init: &Init, dir: &Path, registrations: &[Registration]) -> Option<String> {
+    let asks_for_more = !registrations.is_empty() || init.store.is_some() || init.acme_contact.is_some();
     match (&init.public_url, dir.join(plan::CONFIGURATION).exists()) {
-        (None, false) => faults.push(
-            "say what browsers see with `--public-url https://…`, or run it on a terminal to be asked".to_owned(),
-        ),
-        (None, true) if !registrations.is_empty() || init.store.is_some() || init.acme_contact.is_some() => faults
-            .push(format!(
-                "there is an {} already; to have it compared with what is asked for, give `--public-url`, too",
-                plan::CONFIGURATION
-            )),
-        _ => {}
-    }
-    let public_url = init.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
-    let denylist = init.denylist.clone().unwrap_or_else(|| usual_denylist(&dir));
-    let chosen = registrations.iter().filter_map(|registration| known.get(registration.provider.as_str()).copied());
-    let why_store = reason_for_store(chosen).filter(|_| init.store.is_none());
-    let store = init.store.clone().unwrap_or_else(|| match why_store {
-        Some(_) => usual_store(&dir, &denylist),
-        None => "memory".to_owned(),
-    });
-    if has_password(&store) {
-        faults.push(
-            "a password does not belong on a command line, where others can read it: leave `--store` out, and name a file with the URL as `state.store_file` in authseal.toml".to_owned(),
-        );
-    }
-    match faults.is_empty() {
-        true => {
-            let asked = [
-                ("acme.contact", init.acme_contact.is_some()),
-                ("state.store", init.store.is_some()),
-                ("denylist.file", init.denylist.is_some()),
-            ];
-            let asked = asked.into_iter().filter_map(|(key, asked)| asked.then_some(key)).collect();
-            let acme_contact = init.acme_contact.clone();
-            Ok(Plan { dir, denylist, public_url, acme_contact, registrations, store, why_store, asked })
+        (None, false) => {
+            Some("say what browsers see with `--public-url https://…`, or run it on a terminal to be asked".to_owned())
         }
-        false => Err(UsageError(faults.join("\n")).into()),
+        (None, true) if asks_for_more => Some(format!(
+            "there is an {} already; to have it compared with what is asked for, give `--public-url`, too",
+            plan::CONFIGURATION
+        )),
+        _ => None,
     }
 }
 

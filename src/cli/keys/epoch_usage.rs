@@ -1,6 +1,7 @@
 //! Whether an epoch is still in use, as far as replicas have seen. They only know what came since they started, so
 //! "not seen" is claimed for as long as every one of them has watched, and what is beyond that is called unknown.
 
+use crate::cli::counted::counted;
 use crate::cli::replicas::{Replica, ReplicaKeyring};
 use crate::clock::UnixTime;
 
@@ -54,8 +55,9 @@ impl EpochUsage {
             (Some(seen), _) if seen > begin => Err(format!("was in use {} ago", span(now - seen))),
             (_, None) => Err("may be in use: not every replica says that it is not".to_owned()),
             (_, Some(since)) if since > begin => Err(format!(
-                "may be in use: the replicas have watched for {} only, and {days} days are asked for",
-                span(now - since)
+                "may be in use: the replicas have watched for {} only, not for the {} that are asked for",
+                span(now - since),
+                counted(days, "day")
             )),
             _ => Ok(()),
         }
@@ -65,8 +67,7 @@ impl EpochUsage {
 /// A span of time in its largest unit.
 pub(in crate::cli) fn span(seconds: i64) -> String {
     match (seconds / DAY, seconds / HOUR, seconds / MINUTE) {
-        (1, ..) => "1 day".to_owned(),
-        (2.., ..) => format!("{} days", seconds / DAY),
+        (1.., ..) => counted(seconds / DAY, "day"),
         (_, 1.., _) => format!("{} h", seconds / HOUR),
         (_, _, 1..) => format!("{} min", seconds / MINUTE),
         _ => "less than a minute".to_owned(),
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(unused(&[replica(90 * DAY, Some(90 * DAY))]), Ok(()));
         assert_eq!(unused(&[replica(91 * DAY, Some(89 * DAY))]), Err("was in use 89 days ago".to_owned()));
         assert_eq!(unused(&[replica(3 * DAY, Some(5 * MINUTE)), silent()]), Err("was in use 5 min ago".to_owned()));
-        let short = "may be in use: the replicas have watched for 89 days only, and 90 days are asked for";
+        let short = "may be in use: the replicas have watched for 89 days only, not for the 90 days that are asked for";
         assert_eq!(unused(&[replica(90 * DAY, None), replica(89 * DAY, None)]), Err(short.to_owned()));
         for unknown in [&[replica(91 * DAY, None), silent()][..], &[]] {
             assert_eq!(unused(unknown), Err("may be in use: not every replica says that it is not".to_owned()));

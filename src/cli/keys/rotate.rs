@@ -119,7 +119,7 @@ pub(super) fn promote(promote: &Promote) -> anyhow::Result<()> {
             "give this keyring to every replica, in any order: all of them open both".to_owned(),
             "ask them: authseal keys verify --against URL…".to_owned(),
             format!(
-                "leave epoch {before} as it is: an AuthID that was pasted stays under it until it is made anew; `authseal keys list --against URL…` shows whether it is in use"
+                "leave epoch {before} as it is: an AuthID that was pasted stays under it until it is made again; `authseal keys list --against URL…` shows whether it is in use"
             ),
         ];
         Ok(Some(change))

@@ -1,6 +1,7 @@
 //! `authseal keys verify`: whether all replicas hold this keyring.
 
 use super::keyring_source::KeyringArgs;
+use crate::cli::counted::counted;
 use crate::cli::replicas::{Against, Verdict, verdicts};
 use crate::cli::{UsageError, json};
 use anyhow::bail;
@@ -54,6 +55,7 @@ pub(super) fn run(verify: &Verify) -> anyhow::Result<()> {
     match differ {
         0 => Ok(()),
         _ if agree => bail!("all {all} replicas hold one and the same keyring, but another than {}", target.place),
-        _ => bail!("{differ} of {all} replicas do not hold {}", target.place),
+        1 => bail!("1 of {} does not hold {}", counted(all, "replica"), target.place),
+        _ => bail!("{differ} of {} do not hold {}", counted(all, "replica"), target.place),
     }
 }

@@ -58,6 +58,34 @@ async fn the_log_is_read_from_any_entry_on_and_cut_at_its_beginning() {
 }
 
 #[tokio::test]
+async fn a_thousand_records_are_listed_in_a_few_round_trips() {
+    let server = RedisServer::start(&[]);
+    let store = Store::open(&at(server.address(), "", 0), Clock::system()).unwrap();
+    for number in 0..1000 {
+        let long = vec![number as u8; 100 + number as usize % 7];
+        store.put(Shelf::Records, &name(number), &long, MINUTE).await.unwrap();
+    }
+    let mut redis = ::redis::Client::open(format!("redis://{}/0", server.address())).unwrap();
+    let mut reads = || {
+        let info: String = ::redis::cmd("INFO").arg("stats").query(&mut redis).unwrap();
+        let reads = info.lines().find_map(|line| line.strip_prefix("total_reads_processed:")).unwrap();
+        reads.trim().parse::<u64>().unwrap()
+    };
+    let before = reads();
+    let mut heads = Vec::new();
+    store.heads(Shelf::Records, 9, |head| heads.push(head.to_vec())).await.unwrap();
+    let made = reads() - before;
+    heads.sort();
+    let mut expected: Vec<_> = (0..1000u64).map(|number| vec![number as u8; 9]).collect();
+    expected.sort();
+    assert!(heads == expected, "{} heads", heads.len());
+    assert!(made < 100, "{made} times");
+    ::redis::cmd("LPUSH").arg("authseal:records:list").arg("x").exec(&mut redis).unwrap();
+    let error = store.heads(Shelf::Records, 9, |_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("WRONGTYPE"), "what cannot be read is not passed over: {error}");
+}
+
+#[tokio::test]
 async fn how_redis_is_set_up_is_judged() {
     let server = RedisServer::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let advice = Store::open(&at(server.address(), "", 0), Clock::system()).unwrap().advice().await.unwrap();

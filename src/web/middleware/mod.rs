@@ -17,14 +17,15 @@ use crate::web::request_id::{self, REQUEST_ID, milliseconds};
 use crate::web::response::rejection::Rejection;
 use crate::web::routes::{Log, Route, Window};
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, web};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::time::Instant;
 use tracing::{Instrument, Span};
 
@@ -49,25 +50,17 @@ pub(in crate::web) async fn wrap(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    pin(&mut request);
+    let pinned = pin(&mut request);
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI);
     let has_authid = request.headers().contains_key(&AUTHID_HEADER);
     https_and_host::fold(&mut request);
     if !has_authid {
         oauth_url::read(&mut request);
     }
-    let app = request.app_data::<web::Data<App>>().cloned();
-    let https = app.as_ref().is_some_and(|app| app.public_url().scheme() == "https");
-    let route = Route::of(request.request());
-    // The route's pattern, never the URI: queries and paths may hold what must not be logged.
-    let path = route.map_or("none", |route| route.path);
-    let method = request.method().clone();
-    let own_span = route.is_some_and(|route| route.log == Log::OwnSpan);
-    let span = if own_span { Span::none() } else { request_id::span(request.request()) };
-    let begun = Instant::now();
-    let checked = match &app {
+    let asked = Asked::of(request.request(), has_authid, pinned);
+    let checked = match &asked.app {
         _ if too_long => Err(Rejection::of_status(StatusCode::URI_TOO_LONG)),
-        Some(app) => https_and_host::check(request.request(), route, has_authid, app),
+        Some(app) => https_and_host::check(request.request(), asked.route, has_authid, app),
         None => Ok(()),
     };
     let answered = async {
@@ -79,44 +72,102 @@ pub(in crate::web) async fn wrap(
             }
         }
     };
-    let answered = AssertUnwindSafe(answered).catch_unwind().instrument(span.clone()).await;
-    let Ok(answered) = answered else {
-        let count = |app: &web::Data<App>| app.meter().answered(path, method.as_str(), PANICKED.as_str());
-        app.iter().for_each(count);
-        return Err(panicked(https));
-    };
+    let answered = AssertUnwindSafe(answered).catch_unwind().instrument(asked.span.clone()).await;
+    let Ok(answered) = answered else { return Err(asked.panicked()) };
     let mut response = answered?;
-
-    if route.is_some_and(|route| route.window == Window::Isolated) {
-        response.headers_mut().insert(OPENER_POLICY.clone(), HeaderValue::from_static("same-origin"));
-    }
-    let is_for_a_program =
-        has_authid && response.status() == StatusCode::OK && route.is_some_and(Route::is_for_programs);
-    protect(response.headers_mut(), https, is_for_a_program);
-    if let Some(app) = app {
-        app.meter().answered(path, response.request().method().as_str(), response.status().as_str());
-        if app.health().is_draining() {
-            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
-        }
-    }
-    let failed = !response.status().is_success() && !response.status().is_redirection();
-    if failed && let Ok(value) = HeaderValue::try_from(request_id::of(response.request())) {
-        response.headers_mut().insert(REQUEST_ID.clone(), value);
-    }
-    if failed || tracing::enabled!(tracing::Level::DEBUG) {
-        let span = if own_span { request_id::span(response.request()) } else { span };
-        let is_probe = route.is_some_and(|route| route.log == Log::Probe);
-        span.in_scope(|| log(path, is_probe, response.request(), response.status(), begun));
-    }
+    asked.complete(&mut response);
     Ok(response)
 }
 
-/// What is told when a handler panics; without it the connection would just end, and Duplicati ask three times more.
-fn panicked(https: bool) -> Error {
-    tracing::error!("a request met a fault of this program, which the line before this one names; please report it");
-    let mut response = rejections::x_reason(&Rejection::internal(), PANICKED);
-    protect(response.headers_mut(), https, false);
-    InternalError::from_response("a panic", response).into()
+/// What is known of a request before it is answered.
+struct Asked {
+    app: Option<web::Data<App>>,
+    route: Option<&'static Route>,
+    method: Method,
+    has_authid: bool,
+    name: request_id::Kept,
+    /// None at all where its handler makes one.
+    span: Span,
+    begun: Instant,
+}
+
+impl Asked {
+    fn of(request: &HttpRequest, has_authid: bool, pinned: Rc<Extensions>) -> Self {
+        let route = Route::of(request);
+        Self {
+            app: request.app_data::<web::Data<App>>().cloned(),
+            route,
+            method: request.method().clone(),
+            has_authid,
+            name: request_id::Kept::of(request, pinned),
+            span: if has_own_span(route) { Span::none() } else { request_id::span(request) },
+            begun: Instant::now(),
+        }
+    }
+
+    /// The route's pattern, never the URI: queries and paths may hold what must not be logged.
+    fn path(&self) -> &'static str {
+        self.route.map_or("none", |route| route.path)
+    }
+
+    fn is_https(&self) -> bool {
+        self.app.as_ref().is_some_and(|app| app.public_url().scheme() == "https")
+    }
+
+    /// Gives a response what is still missing, and tells meter and log of it.
+    fn complete<B>(&self, response: &mut ServiceResponse<B>) {
+        if self.route.is_some_and(|route| route.window == Window::Isolated) {
+            response.headers_mut().insert(OPENER_POLICY.clone(), HeaderValue::from_static("same-origin"));
+        }
+        let is_for_a_program =
+            self.has_authid && response.status() == StatusCode::OK && self.route.is_some_and(Route::is_for_programs);
+        protect(response.headers_mut(), self.is_https(), is_for_a_program);
+        if let Some(app) = &self.app {
+            app.meter().answered(self.path(), self.method.as_str(), response.status().as_str());
+            if app.health().is_draining() {
+                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+            }
+        }
+        let failed = !response.status().is_success() && !response.status().is_redirection();
+        if failed {
+            name(response.headers_mut(), &self.name.id());
+        }
+        if failed || tracing::enabled!(tracing::Level::DEBUG) {
+            let is_probe = self.route.is_some_and(|route| route.log == Log::Probe);
+            self.late_span().in_scope(|| log(self.path(), is_probe, response.request(), response.status(), self.begun));
+        }
+    }
+
+    /// What is told when a handler panics; without it the connection would just end, and Duplicati ask three times more.
+    fn panicked(&self) -> Error {
+        if let Some(app) = &self.app {
+            app.meter().answered(self.path(), self.method.as_str(), PANICKED.as_str());
+        }
+        self.late_span().in_scope(|| {
+            tracing::error!(
+                "a request met a fault of this program, which the line before this one names; please report it"
+            );
+        });
+        let mut response = rejections::x_reason(&Rejection::internal(), PANICKED);
+        protect(response.headers_mut(), self.is_https(), false);
+        name(response.headers_mut(), &self.name.id());
+        InternalError::from_response("a panic", response).into()
+    }
+
+    /// Its span, made now where its handler makes its own.
+    fn late_span(&self) -> Span {
+        if has_own_span(self.route) { request_id::named(self.name.id()) } else { self.span.clone() }
+    }
+}
+
+fn has_own_span(route: Option<&Route>) -> bool {
+    route.is_some_and(|route| route.log == Log::OwnSpan)
+}
+
+fn name(headers: &mut HeaderMap, request_id: &str) {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID.clone(), value);
+    }
 }
 
 /// Adds what is missing. Where an AuthID came in its header and brought a token, no browser shows what it gets: only a
@@ -178,7 +229,7 @@ mod tests {
         let error = app.call(TestRequest::get().uri("/refresh").to_request()).await.err().unwrap();
         let response = error.error_response();
         assert_eq!(response.status(), 503);
-        for name in ["x-reason", "retry-after", "content-security-policy", "cache-control"] {
+        for name in ["x-reason", "retry-after", "content-security-policy", "cache-control", "x-request-id"] {
             assert!(response.headers().contains_key(name), "{name}");
         }
     }

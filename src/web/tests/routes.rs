@@ -2,8 +2,10 @@
 
 use super::site::{PROXY, Site};
 use crate::web::middleware;
+use crate::web::request_id;
 use crate::web::routes::{ROUTES, Reach, Route};
 use crate::web::service;
+use actix_web::HttpRequest;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
@@ -11,6 +13,9 @@ use actix_web::http::header::ALLOW;
 use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service};
 use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::sync::Arc;
+use tracing::subscriber::set_default;
 
 const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
 
@@ -45,7 +50,8 @@ async fn every_route_takes_the_methods_of_its_row_and_tells_them_for_any_other()
     }
 }
 
-async fn panics() -> &'static str {
+async fn panics(request: HttpRequest) -> &'static str {
+    request_id::span(&request).in_scope(|| tracing::warn!("said before"));
     panic!("on purpose")
 }
 
@@ -53,17 +59,38 @@ async fn panics() -> &'static str {
 async fn a_request_whose_handler_panics_is_answered_as_any_other_and_counted() {
     let site = Site::start("");
     let app = actix_web::App::new().app_data(site.app.clone()).wrap(from_fn(middleware::wrap));
-    let server = init_service(app.route("/refresh", actix_web::web::get().to(panics))).await;
+    let panic = || actix_web::web::get().to(panics);
+    // The one has no span before its handler makes one.
+    let server = init_service(app.route("/refresh", panic()).route("/login", panic())).await;
     let answers = || site.app.load().meter().answers();
-    let before = answers();
-    let request = TestRequest::with_uri("/refresh").peer_addr(PROXY.parse().unwrap());
-    let request = request.insert_header(("x-forwarded-for", "203.0.113.7"));
-    let response =
-        server.call(request.to_request()).await.err().expect("what stands in for a response").error_response();
-    assert_eq!((response.status().as_u16(), answers()), (503, before + 1));
-    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
-    assert!(header("x-reason").is_some_and(|reason| reason.starts_with("The server met an unexpected fault")));
-    assert_eq!((header("cache-control"), header("x-frame-options")), (Some("no-store"), Some("DENY")));
+    let ask = async |path: &str, proxys: Option<&str>| {
+        let request = TestRequest::with_uri(path).peer_addr(PROXY.parse().unwrap());
+        let request =
+            request.insert_header(("host", "authseal.test")).insert_header(("x-forwarded-for", "203.0.113.7"));
+        let request = proxys.into_iter().fold(request, |request, id| request.insert_header(("x-request-id", id)));
+        server.call(request.to_request()).await.err().expect("what stands in for a response").error_response()
+    };
+    // What was said before in any thread is not passed over by this one's log.
+    ask("/refresh", None).await;
+    let log = site.folder.path().join("log");
+    let writer = Arc::new(File::create(&log).unwrap());
+    let _logged = set_default(tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish());
+    for (path, proxys) in [("/refresh", None), ("/login", None), ("/refresh", Some("one/7")), ("/login", Some("one/8"))]
+    {
+        let before = answers();
+        let response = ask(path, proxys).await;
+        assert_eq!((response.status().as_u16(), answers()), (503, before + 1));
+        let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
+        assert!(header("x-reason").is_some_and(|reason| reason.starts_with("The server met an unexpected fault")));
+        assert_eq!((header("cache-control"), header("x-frame-options")), (Some("no-store"), Some("DENY")));
+        let id = header("x-request-id").unwrap();
+        assert!(proxys.map_or(id.len() == 16, |proxys| id == proxys), "{path} {id}");
+        let named = format!("request_id=\"{id}\"");
+        let text = fs::read_to_string(&log).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| line.contains(&named)).collect();
+        assert!(lines.len() == 2 && lines[0].ends_with("said before"), "{path} {id}: {text}");
+        assert!(lines[1].contains("a request met a fault of this program"), "{path} {id}: {text}");
+    }
 }
 
 #[tokio::test]
