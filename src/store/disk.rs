@@ -204,7 +204,7 @@ fn make_root(root: &Path) -> io::Result<()> {
     make_root(above)?;
     match DirBuilder::new().mode(0o700).create(root) {
         // Another process was faster; if it is no folder, that shows soon.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && root.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made.and_then(|()| File::open(above)?.sync_all()),
     }
 }
