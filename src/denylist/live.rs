@@ -565,7 +565,7 @@ mod tests {
     #[test]
     fn a_line_of_another_process_is_picked_up_through_follow() {
         let (_dir, path, denylist) = fresh();
-        assert_eq!(denylist.rules.hold().source().files(), [path.clone()]);
+        assert_eq!(denylist.rules.hold().source().files(), std::slice::from_ref(&path));
         Denylist::open(&path).unwrap().append(grant(1), epoch(4), AT).unwrap();
         let _watch = watched(&denylist);
         until(|| denied(&denylist, grant(1)));

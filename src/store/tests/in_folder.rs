@@ -8,7 +8,7 @@ use crate::store::testing::{Hooked, Moment};
 use rustix::process::geteuid;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Condvar, Mutex};
 use std::thread;
@@ -183,6 +183,14 @@ async fn a_fault_names_its_file() {
     fs::create_dir_all(folder.path().join(file("records", 1))).unwrap();
     let error = store.read(Shelf::Records, &name(1)).await.unwrap_err().to_string();
     assert!(error.contains(&file("records", 1)), "{error}");
+    // A lock that cannot be made, which is no matter to root.
+    let locks = folder.path().join("locks");
+    fs::set_permissions(&locks, fs::Permissions::from_mode(0o500)).unwrap();
+    let locked = store.put(Shelf::Records, &name(1 << 56), b"record", MINUTE).await;
+    fs::set_permissions(&locks, fs::Permissions::from_mode(0o700)).unwrap();
+    let said = locked.err().map(|error| error.to_string());
+    let is_told = said.as_ref().is_some_and(|said| said.contains("locks/01: Permission denied"));
+    assert!(geteuid().is_root() || is_told, "{said:?}");
 }
 
 #[tokio::test]
@@ -304,10 +312,12 @@ async fn a_disk_that_is_full_says_so_and_keeps_no_half_of_a_blob() {
     };
     let disk = Arc::new(Hooked(Files::below(folder.path()), hook));
     let store = Store::on_disk(disk, folder.path(), Clock::system()).unwrap();
+    store.put(Shelf::Records, &name(2), b"record", MINUTE).await.unwrap();
     full.store(true, Ordering::Release);
     let error = store.put(Shelf::Records, &name(1), b"record", MINUTE).await.unwrap_err().to_string();
     assert!(error.contains("no storage space"), "{error}");
-    assert_eq!(all_in(&folder.path().join("records")), [folder.path().join("records/00")]);
+    assert_eq!(store.read(Shelf::Records, &name(2)).await.unwrap().unwrap(), b"record");
+    assert_eq!(all_in(&folder.path().join("records")).len(), 2, "the record and its folder");
 }
 
 /// A folder with a store and a sweeper on one clock.
