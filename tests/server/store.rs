@@ -50,7 +50,7 @@ async fn the_log_hears_of_most_records_that_have_ended_unless_there_are_only_a_f
     crate::canary::listen();
     let told = |ended: u8, all: u8| {
         let numbers = [format!(" ended={ended} "), format!(" all={all}")];
-        logged(&["most records in the state folder", &numbers[0], &numbers[1]])
+        logged(&["most records in the state folder", &numbers[0], &numbers[1]]) > 0
     };
     let cases = [(8, 9), (9, 18), (2, 2), (11, 13)];
     for (ended, all) in cases {
@@ -63,12 +63,16 @@ async fn the_log_hears_of_most_records_that_have_ended_unless_there_are_only_a_f
         store.put(Shelf::Mailbox, &[1; 32], b"entry", HOUR).await.unwrap();
         let entry = folder.path().join("mailbox/01").join("01".repeat(32));
         clock.advance(2 * DAY);
-        // The sweep that comes with this one.
-        store.read(Shelf::Records, &[0; 32]).await.unwrap();
-        until(SOON, async || !entry.exists()).await;
+        // A sweep comes with a request, and may pass over what takes it too long.
+        until(SOON, async || {
+            clock.advance(HOUR);
+            store.read(Shelf::Records, &[0; 32]).await.unwrap();
+            !entry.exists()
+        })
+        .await;
     }
-    until(SOON, async || told(11, 13) == 1).await;
-    assert_eq!(cases.map(|(ended, all)| told(ended, all)), [0, 0, 0, 1]);
+    until(SOON, async || told(11, 13)).await;
+    assert_eq!(cases.map(|(ended, all)| told(ended, all)), [false, false, false, true]);
 }
 
 #[tokio::test]
