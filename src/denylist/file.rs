@@ -196,3 +196,22 @@ pub(super) fn replaced_time_and_again(path: &Path) -> io::Error {
 fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_file_that_has_no_name_any_more_is_not_in_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("denylist");
+        create(&path).unwrap();
+        let mut file = Locked::open(&path).unwrap();
+        // Found by its path as long as it is open, as one is in a container that was mounted alone.
+        file.path = format!("/proc/self/fd/{}", file.file.as_raw_fd()).into();
+        assert!(file.in_place().unwrap());
+        std::fs::remove_file(&path).unwrap();
+        assert!(!file.in_place().unwrap());
+    }
+}

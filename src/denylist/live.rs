@@ -488,6 +488,18 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_was_away_for_a_moment_has_no_fault() {
+        let (dir, path, denylist) = fresh();
+        let away = dir.path().with_extension("away");
+        fs::rename(dir.path(), &away).unwrap();
+        denylist.rules.hold().reload();
+        assert!(denylist.load_status().failed());
+        fs::rename(&away, dir.path()).unwrap();
+        denylist.append(grant(1), epoch(4), AT).unwrap();
+        assert_eq!(lines_for(&path, grant(1)), 1);
+    }
+
+    #[test]
     fn many_writers_lose_nothing() {
         let (_dir, path, denylist) = fresh();
         let other = Arc::new(Denylist::open(&path).unwrap());
@@ -553,6 +565,7 @@ mod tests {
     #[test]
     fn a_line_of_another_process_is_picked_up_through_follow() {
         let (_dir, path, denylist) = fresh();
+        assert_eq!(denylist.rules.hold().source().files(), std::slice::from_ref(&path));
         Denylist::open(&path).unwrap().append(grant(1), epoch(4), AT).unwrap();
         let _watch = watched(&denylist);
         until(|| denied(&denylist, grant(1)));

@@ -163,6 +163,19 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_is_not_taken_for_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("denylist");
+        // A folder opens as a file does, and nothing can be read from it.
+        for from in [0, 7] {
+            let file = File::open(dir.path()).unwrap();
+            let tail = Tail { path: path.clone(), file, from, to: 100, tag: String::new() };
+            let read = tail.changes(&Rules::default(), AT, |_| true);
+            assert!(matches!(read, Err(DenylistError::Unread(..))), "{read:?}");
+        }
+    }
+
+    #[test]
     fn behind_more_lines_than_are_hashed_only_what_came_is_told_too() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("denylist");

@@ -241,6 +241,7 @@ mod tests {
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, bytes).unwrap();
             }
+            Ok(())
         };
         let disk = Arc::new(Hooked(Files::below(folder.path()), put_there));
         let store = Store::on_disk(disk, folder.path(), Clock::system()).unwrap();

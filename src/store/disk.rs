@@ -4,6 +4,7 @@
 //! The folder belongs to a service that may have been taken over, and root's commands work in it as well. So below the
 //! folder no link is followed, and whatever root makes there is given to the folder's owner.
 
+use crate::watch::directory;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fchown, fstat, mkdirat, openat, renameat, unlinkat};
 use rustix::process::{Gid, Uid, geteuid};
 use std::any::Any;
@@ -197,14 +198,11 @@ fn make_root(root: &Path) -> io::Result<()> {
     if fs::metadata(root).is_ok_and(|metadata| metadata.is_dir()) {
         return Ok(());
     }
-    let above = match root.parent() {
-        Some(above) if !above.as_os_str().is_empty() => above,
-        _ => Path::new("."),
-    };
+    let above = directory(root);
     make_root(above)?;
     match DirBuilder::new().mode(0o700).create(root) {
         // Another process was faster; if it is no folder, that shows soon.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && root.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made.and_then(|()| File::open(above)?.sync_all()),
     }
 }

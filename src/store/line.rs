@@ -87,7 +87,11 @@ impl Line {
     /// Replaces a connection that a request failed on, unless the error was the request's own. Returns whether another
     /// one is there now.
     fn replace(&self, failed: &Arc<Making>, error: &RedisError) -> bool {
-        if matches!(error.kind(), ErrorKind::Server(_)) && !is_wrong_server(error) {
+        // One that Redis refused with an answer was never there, and comes about in no other way.
+        let was_made = matches!(failed.peek(), Some(Ok(_)));
+        // What this client has no word for, as when memory is full, is an extension.
+        let answered = matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
+        if was_made && answered && !is_wrong_server(error) {
             return false;
         }
         let new = Arc::new(connect(self.server.clone(), self.config.clone()));

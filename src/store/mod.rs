@@ -6,6 +6,7 @@
 //! whole blob: rotations are made of it, and nothing else is needed to be safe among many. Every verb ends in
 //! two seconds, whatever the disk or the network do.
 
+mod advice;
 mod copies;
 mod dir;
 pub(crate) mod disk;

@@ -151,7 +151,7 @@ fn kind(magic: u64) -> Option<&'static str> {
 mod tests {
     use super::*;
     use rustix::process::geteuid;
-    use std::fs::{Permissions, set_permissions};
+    use std::fs::{self, Permissions, set_permissions};
     use std::os::unix::fs::{PermissionsExt, chown};
 
     fn parsed(text: &str, ca_file: Option<&str>, wait: u32) -> Result<StorePlace, String> {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_every_user_may_write_to_is_refused() {
+    fn a_folder_that_every_user_may_write_to_or_this_one_may_not_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         for (mode, good) in
             [(0o700, true), (0o750, true), (0o770, true), (0o777, false), (0o1777, false), (0o702, false)]
@@ -238,7 +238,15 @@ mod tests {
             set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
             assert_eq!(is_usable(folder.path()).is_ok(), good, "{mode:o}");
         }
+        set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
         assert!(!is_usable(&folder.path().join("none")).unwrap());
+        fs::write(folder.path().join("file"), b"").unwrap();
+        assert!(is_usable(&folder.path().join("file/none")).is_err(), "what cannot be looked at may be there");
+        for mode in [0o500, 0o600] {
+            set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_usable(folder.path()).is_ok(), geteuid().is_root(), "{mode:o}");
+        }
+        set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
     }
 
     #[test]

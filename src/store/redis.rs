@@ -7,6 +7,7 @@
 
 mod heads;
 
+use super::advice::{self, READ_ONLY};
 use super::copies::Copies;
 use super::line::{Answer, Line, requests};
 use super::server::Server;
@@ -26,11 +27,6 @@ use std::time::Duration;
 
 /// The largest file of certificates, in bytes; all that a system trusts take a quarter of it.
 const MAX_CA_FILE: u64 = 1024 * 1024;
-/// By how many seconds clocks may differ before it is worth a word.
-const APART: u64 = 60;
-/// What has become of a primary after a failover by hand, and what nobody meant who named it.
-const READ_ONLY: &str = "is a replica, which takes no writes: name its primary in `state.store`, or the sentinels that \
-                         know which one that is (`redis+sentinel://`)";
 /// Compare-and-swap: KEYS the key; ARGV whether something is expected, what, whether something is to be set, what, and for
 /// how many milliseconds.
 const SWAP: &str = "
@@ -120,56 +116,10 @@ impl Redis {
     /// How Redis is set up, where that endangers what is stored in it.
     pub(super) async fn advice(&self, now: UnixTime) -> Result<Vec<String>, StoreError> {
         let info: String = self.ask_one(redis::cmd("INFO").arg("everything")).await?;
-        let info: HashMap<_, _> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
-        let says = |key: &str| info.get(key).copied().unwrap_or_default();
         // Many hosted ones do not let themselves be asked; then the default is assumed.
         let fsync = self.ask_one::<HashMap<String, String>>(redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
         let fsync = fsync.ok().and_then(|mut settings| settings.remove("appendfsync")).unwrap_or_default();
-        let mut advice = Vec::new();
-        let version: Vec<u32> = says("redis_version").split('.').filter_map(|part| part.parse().ok()).collect();
-        if version < vec![6, 2] {
-            advice.push(format!("Redis {} is too old: 6.2 or later is needed", says("redis_version")));
-        }
-        if says("role") == "slave" {
-            advice.push(format!("Redis {READ_ONLY}"));
-        }
-        if says("aof_enabled") == "0" {
-            advice.push(
-                "Redis keeps no append-only file: if it stops, single-use logins that were refreshed since its last \
-                 snapshot are lost; set `appendonly yes`"
-                    .to_owned(),
-            );
-        } else if fsync == "no" {
-            advice.push("Redis leaves it to the system when to write its file (`appendfsync no`): a crash of its machine loses up to half a minute of refreshes; set `appendfsync always`, or `everysec`".to_owned());
-        }
-        if says("maxmemory") != "0" && says("maxmemory_policy") != "noeviction" {
-            advice.push(format!(
-                "Redis drops entries when its memory is full (`maxmemory-policy {}`), and with them logins; set \
-                 `maxmemory-policy noeviction`",
-                says("maxmemory_policy")
-            ));
-        }
-        // Redis says so since version 7.
-        if says("server_time_usec").parse().is_ok_and(|micros: i64| now.abs_diff(micros / 1_000_000) > APART) {
-            advice.push(
-                "the clocks of Redis and of this machine are more than a minute apart: a replica whose clock is behind \
-                 hands out access tokens that have ended; have both set by NTP"
-                    .to_owned(),
-            );
-        }
-        let replicas = says("connected_slaves").parse().unwrap_or(0);
-        match self.copies.as_ref().map_or(0, |copies| copies.wanted()) {
-            0 if replicas > 0 => advice.push(
-                "Redis has replicas, and what it has written counts before they have it: a failover loses single-use \
-                 logins that were just refreshed; set `state.redis_wait = 1`"
-                    .to_owned(),
-            ),
-            wanted if wanted > replicas => advice.push(format!(
-                "Redis has fewer replicas than the {wanted} of `state.redis_wait`, so records are not copied as asked"
-            )),
-            _ => {}
-        }
-        Ok(advice)
+        Ok(advice::on(&info, &fsync, self.copies.as_ref().map_or(0, Copies::wanted), now))
     }
 
     pub(super) async fn ask<T: FromRedisValue>(&self, request: &Cmd) -> Result<T, StoreError> {

@@ -32,6 +32,7 @@ const NODE: Duration = Duration::from_millis(300);
 /// within one attempt.
 const RETRIES: u32 = 3;
 const RETRY: u64 = 50;
+const LONGEST_RETRY: u64 = 100;
 const SENTINEL_PORT: u16 = 26379;
 const REDIS_PORT: u16 = 6379;
 
@@ -219,7 +220,7 @@ impl ListUrl {
             .connection_timeout(NODE)
             .retries(RETRIES)
             .min_retry_wait(RETRY)
-            .max_retry_wait(2 * RETRY);
+            .max_retry_wait(LONGEST_RETRY);
         if let Some(user) = self.user {
             builder = builder.username(user);
         }
@@ -287,6 +288,16 @@ mod tests {
             "redis+cluster://one?sentinel_password=x",
         ] {
             assert!(!opens(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sentinels_are_asked_in_turn_however_often() {
+        let Ok(Server::Sentinels(sentinels)) = Server::parse("redis+sentinel://one,two,[::1]/main", None) else {
+            panic!()
+        };
+        for first in [0, 1, 2, 3, 100, usize::MAX] {
+            assert!(sentinels.client(first).is_ok(), "{first}");
         }
     }
 }

@@ -97,10 +97,26 @@ async fn a_changed_keyring_and_a_changed_denylist_leave_a_line() {
     let changed = text.replace("primary = 3", "min_epoch = 4\nprimary = 4");
     let digest = authseal::seal::Keyring::parse(&changed).unwrap().digest();
     fs::write(&keys, &changed).unwrap();
-    // 1031 and 1032: numbers that no other test's denylist has.
+    // 1030 to 1032: numbers that no other test's denylist has.
     let rules: String = (0..1031).map(|number| format!("epoch {}\n", number + 10)).collect();
     fs::write(app.dir.path().join("denylist"), format!("authseal-denylist 1\n{rules}")).unwrap();
     let soon = Duration::from_secs(20);
     until(soon, async || trail(&["event=\"keyring_changed\"", &digest]).len() == 1).await;
     until(soon, async || trail(&["event=\"denylist_changed\"", "rules=1031"]).len() == 1).await;
+    // A warning where there are fewer, and only there.
+    let fewer = |before: &str| {
+        let log = String::from_utf8_lossy(&crate::canary::listen().lock().unwrap()).into_owned();
+        log.lines().filter(|line| line.contains("the denylist has fewer rules") && line.contains(before)).count()
+    };
+    for (count, line) in
+        [(1032, "before=1031 rules=1032"), (1032, "before=1032 rules=1032"), (1030, "before=1032 rules=1030")]
+    {
+        let rules: String = (0..count).map(|number| format!("epoch {}\n", number + 10)).collect();
+        let (file, aside) = (app.dir.path().join("denylist"), app.dir.path().join("aside"));
+        fs::write(&aside, format!("authseal-denylist 1\n{rules}")).unwrap();
+        fs::rename(aside, file).unwrap();
+        until(soon, async || trail(&["event=\"denylist_changed\"", line]).len() == 1).await;
+    }
+    until(soon, async || fewer(" before=1032 now=1030") == 1).await;
+    assert_eq!([fewer(" before=1031"), fewer(" before=1032")], [0, 1]);
 }

@@ -7,11 +7,73 @@ use crate::redis_server::RedisServer;
 use crate::relay::{Relay, Swallow};
 use crate::spawn::{spawn_at, spawn_beside, until};
 use authseal::clock::Clock;
+use authseal::store::{Shelf, Store, StorePlace};
 use std::fs;
 use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(20);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How many lines of the log have all of these. The numbers among them are no other test's.
+fn logged(parts: &[&str]) -> usize {
+    let log = String::from_utf8_lossy(&crate::canary::listen().lock().unwrap()).into_owned();
+    log.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+}
+
+#[tokio::test]
+async fn the_log_hears_once_of_records_that_are_not_copied_and_for_how_long_a_store_failed() {
+    crate::canary::listen();
+    let redis = RedisServer::start(&[]);
+    let url = format!("redis://{}/0", redis.address()).into();
+    let store = Store::open(&StorePlace::Redis { url, ca_file: None, wait: 7 }, Clock::system()).unwrap();
+    for _ in 0..3 {
+        store.put(Shelf::Records, &[1; 32], b"record", HOUR).await.unwrap();
+    }
+    assert_eq!(logged(&["fewer replicas of Redis", "wanted=7"]), 1);
+
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::system());
+    let store = Store::open(&StorePlace::Dir(folder.path().to_owned()), clock.clone()).unwrap();
+    let (records, away) = (folder.path().join("records"), folder.path().join("away"));
+    fs::rename(&records, &away).unwrap();
+    fs::write(&records, b"no folder").unwrap();
+    assert!(store.read(Shelf::Records, &[1; 32]).await.is_err());
+    clock.advance(Duration::from_secs(98_762));
+    fs::rename(&records, folder.path().join("file")).unwrap();
+    fs::rename(&away, &records).unwrap();
+    assert_eq!(store.read(Shelf::Records, &[1; 32]).await.unwrap(), None);
+    assert_eq!(logged(&["the state store answers again", " seconds=9876"]), 1);
+}
+
+#[tokio::test]
+async fn the_log_hears_of_most_records_that_have_ended_unless_there_are_only_a_few() {
+    crate::canary::listen();
+    let told = |ended: u8, all: u8| {
+        let numbers = [format!(" ended={ended} "), format!(" all={all}")];
+        logged(&["most records in the state folder", &numbers[0], &numbers[1]]) > 0
+    };
+    let cases = [(8, 9), (9, 18), (2, 2), (11, 13)];
+    for (ended, all) in cases {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::system());
+        let store = Store::open(&StorePlace::Dir(folder.path().to_owned()), clock.clone()).unwrap();
+        for number in 0..all {
+            let days = if number < ended { 1 } else { 100 };
+            store.put(Shelf::Records, &[number; 32], b"record", days * DAY).await.unwrap();
+        }
+        store.put(Shelf::Mailbox, &[1; 32], b"entry", HOUR).await.unwrap();
+        let entry = folder.path().join("mailbox/01").join("01".repeat(32));
+        clock.advance(2 * DAY);
+        // A sweep comes with a request, and may pass over what takes it too long.
+        until(SOON, async || {
+            clock.advance(HOUR);
+            store.read(Shelf::Records, &[0; 32]).await.unwrap();
+            !entry.exists()
+        })
+        .await;
+    }
+    until(SOON, async || told(11, 13)).await;
+    assert_eq!(cases.map(|(ended, all)| told(ended, all)), [false, false, false, true]);
+}
 
 #[tokio::test]
 async fn a_connection_to_redis_that_hangs_at_any_moment_costs_no_login() {

@@ -3,14 +3,15 @@
 use super::*;
 use crate::store::disk::Files;
 use crate::store::folder::Folder;
-use crate::store::sweep::{EVERY, GRACE, Sweeps};
+use crate::store::sweep::{EVERY, Sweeps};
 use crate::store::testing::{Hooked, Moment};
 use rustix::process::geteuid;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown, symlink};
-use std::sync::Condvar;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Barrier, Condvar, Mutex};
+use std::thread;
 use tempfile::TempDir;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -51,6 +52,25 @@ async fn a_folder_that_cannot_be_used_is_named() {
     std::fs::write(&file, b"").unwrap();
     let error = Store::open(&StorePlace::Dir(file.clone()), Clock::system()).err().unwrap().to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");
+    // Where nobody makes folders, root neither.
+    let error = Store::open(&StorePlace::Dir("/sys/authseal".into()), Clock::system()).err().unwrap().to_string();
+    assert!(error.contains("/sys/authseal") && !error.contains("No such file"), "what stands in the way: {error}");
+}
+
+#[test]
+fn servers_that_start_at_once_make_one_folder() {
+    for _ in 0..50 {
+        let (folder, all) = (tempfile::tempdir().unwrap(), Barrier::new(4));
+        let place = StorePlace::Dir(folder.path().join("a/b/c"));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    all.wait();
+                    Store::open(&place, Clock::system()).unwrap();
+                });
+            }
+        });
+    }
 }
 
 #[tokio::test]
@@ -65,6 +85,11 @@ async fn a_file_that_somebody_else_put_there_is_no_blob() {
         assert_eq!(store.read(Shelf::Records, &name(1)).await.unwrap(), None);
         assert!(store.swap(Shelf::Records, &name(1), None, Some(b"new"), MINUTE).await.unwrap());
     }
+    // Nor is one of ours that they made longer.
+    let longest = vec![9; MAX_BLOB_LEN];
+    store.put(Shelf::Records, &name(1), &longest, MINUTE).await.unwrap();
+    fs::write(&path, [fs::read(&path).unwrap(), vec![9]].concat()).unwrap();
+    assert!(!store.swap(Shelf::Records, &name(1), Some(&longest), Some(b"new"), MINUTE).await.unwrap());
 }
 
 #[tokio::test]
@@ -89,7 +114,8 @@ async fn what_root_makes_belongs_to_the_owner_of_the_folder() {
     for path in &made {
         let has = fs::symlink_metadata(path).unwrap();
         assert_eq!((has.uid(), has.gid()), (root.uid(), root.gid()), "{}", path.display());
-        assert_eq!(has.mode() & 0o077, 0, "{}", path.display());
+        let mode = if has.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(has.mode() & 0o777, mode, "{}", path.display());
     }
 }
 
@@ -111,6 +137,8 @@ async fn links_in_the_folder_lead_nowhere() {
     let lock = outside.path().join("lock");
     plant("locks/00", &lock);
     assert!(store.put(Shelf::Mailbox, &name(1), b"x", MINUTE).await.is_err());
+    plant("locks/00", &secret);
+    assert!(store.put(Shelf::Mailbox, &name(1), b"x", MINUTE).await.is_err());
     plant("records/01", outside.path());
     let error = store.put(Shelf::Records, &other, b"x", MINUTE).await.unwrap_err().to_string();
     assert!(error.contains("records/01"), "{error}");
@@ -121,6 +149,8 @@ async fn links_in_the_folder_lead_nowhere() {
     fs::remove_dir_all(folder.path().join("records")).unwrap();
     plant("records", outside.path());
     assert!(store.put(Shelf::Records, &other, b"x", MINUTE).await.is_err());
+    let listed = store.heads(Shelf::Records, 8, |_| ()).await;
+    assert!(listed.is_err(), "what cannot be listed is not empty");
     assert_eq!(fs::read(&secret).unwrap(), b"01234567secret");
     assert_eq!(all_in(outside.path()), [secret]);
 }
@@ -153,6 +183,14 @@ async fn a_fault_names_its_file() {
     fs::create_dir_all(folder.path().join(file("records", 1))).unwrap();
     let error = store.read(Shelf::Records, &name(1)).await.unwrap_err().to_string();
     assert!(error.contains(&file("records", 1)), "{error}");
+    // A lock that cannot be made, which is no matter to root.
+    let locks = folder.path().join("locks");
+    fs::set_permissions(&locks, fs::Permissions::from_mode(0o500)).unwrap();
+    let locked = store.put(Shelf::Records, &name(1 << 56), b"record", MINUTE).await;
+    fs::set_permissions(&locks, fs::Permissions::from_mode(0o700)).unwrap();
+    let said = locked.err().map(|error| error.to_string());
+    let is_told = said.as_ref().is_some_and(|said| said.contains("locks/01: Permission denied"));
+    assert!(geteuid().is_root() || is_told, "{said:?}");
 }
 
 #[tokio::test]
@@ -188,7 +226,11 @@ async fn a_lock_that_is_held_ends_in_the_bound_and_what_was_given_up_is_not_done
     let health = store.health();
     assert!(health.reading.is_some() && health.writing.is_some());
     assert_eq!(store.read(Shelf::Records, &name(1)).await.unwrap(), None, "reading takes no lock");
-    store.put(Shelf::Records, &name(1 << 56), b"x", MINUTE).await.unwrap();
+    let other = name(1 << 56);
+    assert!(!store.swap(Shelf::Records, &other, Some(b"early"), Some(b"x"), MINUTE).await.unwrap());
+    assert!(store.swap(Shelf::Records, &other, None, None, MINUTE).await.unwrap());
+    assert!(store.health().writing.is_some(), "nothing was written");
+    store.put(Shelf::Records, &other, b"x", MINUTE).await.unwrap();
     drop(lock);
     store.put(Shelf::Mailbox, &name(2), b"x", MINUTE).await.unwrap();
     assert_eq!(store.health(), Health::default());
@@ -226,6 +268,7 @@ async fn a_disk_that_hangs_holds_a_few_threads_and_no_caller() {
         if moment == Moment::Before {
             theirs.wait();
         }
+        Ok(())
     };
     let disk = Arc::new(Hooked(Files::below(folder.path()), wait));
     let store = Arc::new(Store::on_disk(disk, folder.path(), Clock::system()).unwrap());
@@ -258,6 +301,25 @@ async fn a_disk_that_hangs_holds_a_few_threads_and_no_caller() {
     }
 }
 
+#[tokio::test]
+async fn a_disk_that_is_full_says_so_and_keeps_no_half_of_a_blob() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = Arc::new(AtomicBool::new(false));
+    let is_full = full.clone();
+    let hook = move |moment| match moment == Moment::AfterCreate && is_full.load(Ordering::Acquire) {
+        true => Err(ErrorKind::StorageFull.into()),
+        false => Ok(()),
+    };
+    let disk = Arc::new(Hooked(Files::below(folder.path()), hook));
+    let store = Store::on_disk(disk, folder.path(), Clock::system()).unwrap();
+    store.put(Shelf::Records, &name(2), b"record", MINUTE).await.unwrap();
+    full.store(true, Ordering::Release);
+    let error = store.put(Shelf::Records, &name(1), b"record", MINUTE).await.unwrap_err().to_string();
+    assert!(error.contains("no storage space"), "{error}");
+    assert_eq!(store.read(Shelf::Records, &name(2)).await.unwrap().unwrap(), b"record");
+    assert_eq!(all_in(&folder.path().join("records")).len(), 2, "the record and its folder");
+}
+
 /// A folder with a store and a sweeper on one clock.
 struct Swept {
     path: TempDir,
@@ -274,6 +336,11 @@ impl Swept {
         let disk = Arc::new(Files::below(path.path()));
         let folder = Folder { disk, root: path.path().to_owned(), clock: clock.clone() };
         Self { path, clock, store, folder, sweeps: Sweeps::new() }
+    }
+
+    /// Has the sweeper's disk call this at each moment.
+    fn hook(&mut self, hook: impl Fn(Moment) -> io::Result<()> + Send + Sync + 'static) {
+        self.folder.disk = Arc::new(Hooked(Files::below(self.path.path()), hook));
     }
 
     /// Records 0 and up, which live that many days each.
@@ -298,7 +365,8 @@ impl Swept {
     }
 }
 
-const GRACE_HOURS: u32 = (GRACE.as_secs() / EVERY.as_secs()) as u32;
+/// Three days of sweeps.
+const GRACE_HOURS: u32 = 72;
 
 #[tokio::test]
 async fn entries_of_the_mailbox_and_unfinished_files_are_cleared_away_at_once() {
@@ -328,6 +396,73 @@ async fn a_record_is_removed_when_it_was_seen_to_have_ended_for_days() {
     assert_eq!(swept.files("records"), 4);
     assert_eq!(swept.store.read(Shelf::Records, &name(0)).await.unwrap().unwrap(), b"record");
     assert_eq!(swept.store.read(Shelf::Records, &name(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn records_are_removed_as_long_as_most_of_them_live() {
+    for (ended, all, left) in [(2, 4, 2), (8, 10, 10), (10, 12, 12)] {
+        let swept = Swept::new();
+        swept.records(&[vec![1; ended], vec![100; all - ended]].concat()).await;
+        swept.clock.advance(2 * DAY);
+        swept.hours(GRACE_HOURS + 2);
+        assert_eq!(swept.files("records"), left, "{ended} of {all}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_comes_back_to_life_when_it_is_about_to_be_removed_stays() {
+    let mut swept = Swept::new();
+    swept.records(&[1, 100, 100]).await;
+    swept.clock.advance(2 * DAY);
+    swept.hours(GRACE_HOURS);
+    let [ended, alive] = [0, 1].map(|number| swept.path.path().join(file("records", number)));
+    let reads = AtomicUsize::new(0);
+    swept.hook(move |moment| {
+        // When the last of the three was looked at.
+        if moment == Moment::AfterRead && reads.fetch_add(1, Ordering::AcqRel) == 2 {
+            fs::copy(&alive, &ended)?;
+        }
+        Ok(())
+    });
+    swept.hours(2);
+    assert_eq!(swept.files("records"), 3);
+}
+
+#[tokio::test]
+async fn a_sweep_passes_over_what_others_hold_or_finish_and_tells_what_it_cannot_clear_away() {
+    let mut swept = Swept::new();
+    swept.store.put(Shelf::Mailbox, &name(1), b"entry", MINUTE).await.unwrap();
+    let below = |name: &str| swept.path.path().join(name);
+    let (lock, entry, half) = (below("locks/00"), below(&file("mailbox", 1)), below("mailbox/00/aside-1"));
+    let held = fs::File::open(&lock).unwrap();
+    held.lock().unwrap();
+    let late = swept.folder.lock("00", std::time::Instant::now()).err().unwrap();
+    assert!(matches!(swept.folder.error(late), StoreError::TimedOut));
+    swept.hours(1);
+    assert!(entry.exists());
+    drop(held);
+    // More than one: a busy machine may take longer than a sweep waits for a lock.
+    swept.hours(3);
+    assert!(!entry.exists());
+    // A folder is no file, and a link no lock.
+    fs::create_dir(&half).unwrap();
+    assert!((0..3).any(|_| swept.sweeps.sweep(&swept.folder).is_err()));
+    fs::remove_dir(&half).unwrap();
+    fs::write(&half, b"half").unwrap();
+    fs::rename(&lock, lock.with_extension("away")).unwrap();
+    symlink(lock.with_extension("away"), &lock).unwrap();
+    assert!(swept.sweeps.sweep(&swept.folder).is_err());
+    fs::rename(lock.with_extension("away"), &lock).unwrap();
+    // Its writer is done with it when it was listed: behind the shelf's and its folder's listing comes the lock.
+    let (moments, finished) = (AtomicUsize::new(0), half.clone());
+    swept.hook(move |moment| {
+        if moment == Moment::Before && moments.fetch_add(1, Ordering::AcqRel) == 2 {
+            fs::remove_file(&finished)?;
+        }
+        Ok(())
+    });
+    swept.sweeps.sweep(&swept.folder).unwrap();
+    assert!(!half.exists());
 }
 
 #[tokio::test]

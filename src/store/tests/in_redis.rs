@@ -15,10 +15,12 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 #[tokio::test]
 async fn a_redis_that_is_down_is_said_once_and_used_again_when_it_is_back() {
     let server = RedisServer::start(&["--requirepass", "hunter2"]);
-    let (right, wrong) = (at(server.address(), ":hunter2@", 0), at(server.address(), ":hunter3@", 0));
+    let relay = Relay::start(server.address());
+    let (right, wrong) = (at(server.address(), ":hunter2@", 0), at(relay.address(), ":hunter3@", 0));
     let store = Store::open(&wrong, Clock::system()).unwrap();
     let error = store.read(Shelf::Records, &name(1)).await.unwrap_err().to_string();
     assert!(error.contains("password") && !error.contains("hunter"), "{error}");
+    assert_eq!(relay.accepted(), 1, "what was refused is not said again at once");
     let store = Store::open(&right, Clock::system()).unwrap();
     store.put(Shelf::Records, &name(1), b"record", MINUTE).await.unwrap();
     let port = server.address().port();
@@ -33,6 +35,22 @@ async fn a_redis_that_is_down_is_said_once_and_used_again_when_it_is_back() {
     }
     assert_eq!(store.health().writing, None);
     drop(again);
+}
+
+#[tokio::test]
+async fn a_redis_that_refused_the_connection_is_used_when_it_no_longer_does() {
+    let server = RedisServer::start(&["--requirepass", "hunter2"]);
+    let url = format!("redis://{}/1", server.address());
+    let place = StorePlace::Redis { url: url.into(), ca_file: None, wait: 0 };
+    let store = Store::open(&place, Clock::system()).unwrap();
+    for _ in 0..2 {
+        let error = store.read(Shelf::Records, &name(1)).await.unwrap_err().to_string();
+        assert!(error.contains("Authentication required"), "{error}");
+    }
+    let operator = Store::open(&at(server.address(), ":hunter2@", 0), Clock::system()).unwrap();
+    let Kind::Redis(redis) = &operator.kind else { panic!("not in Redis") };
+    let _: String = redis.ask(::redis::cmd("CONFIG").arg("SET").arg("requirepass").arg("")).await.unwrap();
+    assert_eq!(store.read(Shelf::Records, &name(1)).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -109,6 +127,7 @@ async fn a_replica_that_is_taken_for_a_primary_is_told_as_one() {
     for said in [&error, &advice[0]] {
         assert!(said.contains("is a replica, which takes no writes: name its primary"), "{said}");
     }
+    assert!(store.was_replaced(), "another server may be there by now");
 }
 
 #[tokio::test]
@@ -125,6 +144,7 @@ async fn a_redis_that_is_full_says_so_and_goes_on_reading() {
     };
     assert!(error.contains("its memory is full; raise its `maxmemory`"), "{error}");
     assert_eq!((store.health().reading, store.health().writing.is_some()), (None, true));
+    assert!(!store.was_replaced(), "the server is the right one");
     if number > 0 {
         assert_eq!(store.read(Shelf::Records, &name(0)).await.unwrap().unwrap(), blob);
     }
@@ -243,6 +263,16 @@ async fn records_are_copied_to_as_many_replicas_as_asked_for_and_count_without_t
     assert_eq!(copy.read(Shelf::Records, &name(1)).await.unwrap().unwrap(), b"1", "at once");
     assert!(copy.put(Shelf::Records, &name(1), b"2", MINUTE).await.is_err(), "a replica takes nothing");
     assert_eq!(unacknowledged(), before);
+    // How often Redis was asked to wait for its replicas.
+    let waits = async || {
+        let Kind::Redis(redis) = &careless.kind else { panic!("not in Redis") };
+        let stats: String = redis.ask(::redis::cmd("INFO").arg("commandstats")).await.unwrap();
+        let wait = stats.lines().find_map(|line| line.strip_prefix("cmdstat_wait:calls=")).unwrap();
+        wait.split_once(',').unwrap().0.parse::<u64>().unwrap()
+    };
+    let waited = waits().await;
+    careful.put(Shelf::Mailbox, &name(1), b"entry", MINUTE).await.unwrap();
+    assert_eq!(waits().await, waited, "for records alone");
 
     replica.stop(true);
     for number in 1..6u64 {
@@ -251,5 +281,23 @@ async fn records_are_copied_to_as_many_replicas_as_asked_for_and_count_without_t
         assert!(done.unwrap(), "Redis has it");
     }
     assert_eq!((unacknowledged(), careful.health()), (before + 5, Health::default()));
+    assert_eq!(waits().await, waited + 1, "then for some time nobody waits");
     replica.stop(false);
+}
+
+#[tokio::test]
+async fn the_authority_of_a_redis_is_read_from_a_file_of_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    let open = || {
+        let place = StorePlace::Redis { url: "rediss://127.0.0.1:1/0".into(), ca_file: Some(file.clone()), wait: 0 };
+        Store::open(&place, Clock::system()).map(drop)
+    };
+    let authority = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+    let all_of_a_system = authority.repeat(256 * 1024 / authority.len());
+    std::fs::write(&file, all_of_a_system).unwrap();
+    open().unwrap();
+    std::fs::write(&file, authority.repeat(1 + 1024 * 1024 / authority.len())).unwrap();
+    let error = open().unwrap_err().to_string();
+    assert!(error.contains("ca.pem") && error.contains("cannot be used"), "{error}");
 }
