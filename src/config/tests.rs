@@ -757,6 +757,19 @@ fn plain_http_is_for_loopback() {
     }
 }
 
+#[test]
+fn whatever_may_be_in_a_file_of_its_own_is_a_secret_and_masked() {
+    let keys = known_keys();
+    let mut secrets: Vec<_> = keys.iter().filter(|key| keys.contains(&format!("{key}_file"))).collect();
+    // An address is shown, without its password.
+    secrets.retain(|key| !["outbound.proxy", "state.store"].contains(&key.as_str()));
+    assert!(secrets.len() >= 4, "{secrets:?}");
+    for key in secrets.into_iter().chain([&"keyring.text".to_owned(), &"clients.<id>.secrets".to_owned()]) {
+        let path: Vec<_> = key.split('.').map(str::to_owned).collect();
+        assert!(super::secrets::is_secret(&path), "{key}");
+    }
+}
+
 /// Every key there is, with `<id>` for the ids of providers, services and clients: found by asking for an unknown
 /// key in every table, since the answer lists the known ones.
 pub(super) fn known_keys() -> Vec<String> {
