@@ -158,6 +158,11 @@ impl Denylist {
         self.rules.load().denies_all(service, epoch, login_at)
     }
 
+    /// Whether a rule about `epoch` is for one service alone.
+    pub fn names_services(&self, epoch: Epoch) -> bool {
+        self.rules.load().names_services(epoch)
+    }
+
     /// The rules in force.
     pub fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.rules.load())

@@ -28,7 +28,7 @@ Examples:
     /// Refuse an epoch, a service of it, its older logins, one login (`login` or `grant`, and the login id), or an old
     /// AuthID (`legacy`, and its SHA-256)
     ///
-    /// The rule is on the disk when this says so. The line of a login gets the newest epoch and the time, which tell
+    /// The rule is on the disk when this says so. A service may be named by its id or by an alias of it. The line of a login gets the newest epoch and the time, which tell
     /// `compact` when it is no longer needed.
     #[command(after_help = "\
 Examples:
