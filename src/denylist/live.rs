@@ -105,7 +105,14 @@ impl Source for OnDisk {
     }
 
     fn not_loaded(&self, error: &DenylistError) {
-        tracing::error!(%error, "denylist not loaded; the rules loaded before stay in force");
+        let error = match error {
+            // A new one would take the place of the rules in memory.
+            DenylistError::Missing(path) => {
+                format!("the denylist {} is gone; put it back, and make no new one", path.display())
+            }
+            error => error.to_string(),
+        };
+        tracing::error!(error, "denylist not loaded; the rules loaded before stay in force");
     }
 }
 

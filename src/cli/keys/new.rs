@@ -3,7 +3,7 @@
 
 use crate::cli::config_args::ConfigFile;
 use crate::cli::default_path::place;
-use crate::cli::replicas::{Told, ask, own_listener};
+use crate::cli::running::running;
 use crate::cli::{UsageError, json};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::config::{Config, KeyringSource};
@@ -13,7 +13,6 @@ use crate::seal::{Epoch, new_secret_text};
 use crate::store::StorePlace;
 use anyhow::bail;
 use clap::Args;
-use serde::Deserialize;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,39 +80,6 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a running server says of itself, as far as it matters here.
-#[derive(Deserialize)]
-struct Running {
-    configuration: Option<PathBuf>,
-    keyring: Held,
-}
-
-#[derive(Deserialize)]
-struct Held {
-    epochs: Vec<HeldEpoch>,
-}
-
-#[derive(Deserialize)]
-struct HeldEpoch {
-    epoch: u32,
-}
-
-impl Told for Running {
-    const PATH: &'static str = "/status";
-    const WHAT: &'static str = "how it does";
-}
-
-/// The server that runs from this very configuration, if it answers: its address, and its newest epoch.
-fn running(config: &Config) -> Option<(String, Option<u32>)> {
-    let listener = own_listener(config)?;
-    let [replica] = &ask::<Running>(&[listener]).ok()?[..] else { return None };
-    let answer = replica.answer.as_ref().ok()?;
-    // Another one of this machine may have the same listener in its configuration.
-    let real = |path: &PathBuf| fs::canonicalize(path).ok();
-    let is_it = real(config.file.as_ref()?)? == real(answer.configuration.as_ref()?)?;
-    is_it.then(|| (replica.url.clone(), answer.keyring.epochs.iter().map(|held| held.epoch).max()))
-}
-
 /// Refuses where the denylist or the state folder of the server that is to use the keyring `path` show that there was one,
 /// or that server itself, which still runs with it: a new one with the same epochs would pass for the lost one until
 /// somebody's backup fails.
@@ -129,9 +95,9 @@ pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow:
     });
     let (denylist, store) = match configured {
         Some((file, config)) if file == path => {
-            if let Some((url, newest)) = running(config) {
-                let found = format!("the server at {url} runs with a keyring and would take up a new one");
-                return Err(was_one(&found, &path, newest));
+            if let Some(running) = running(config) {
+                let found = format!("the server at {} runs with a keyring and would take up a new one", running.url);
+                return Err(was_one(&found, &path, running.newest));
             }
             (config.denylist.clone(), config.store.clone())
         }
