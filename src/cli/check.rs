@@ -4,7 +4,7 @@
 use super::default_path::scratch;
 use super::online_check::{Finding, State, look};
 use super::providers::{advice, as_json};
-use super::{Configured, UsageError, block_on, json};
+use super::{Configured, UsageError, block_on, json, log};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
@@ -90,9 +90,13 @@ struct CheckReport {
 
 impl CheckReport {
     fn new(mut config: Config, public_url: Url, online: bool) -> anyhow::Result<Self> {
+        log::filter(&config.log)?;
         let file = config.file.as_ref().map(|file| file.display().to_string());
         let mut warnings = [config.warnings.as_slice(), &config.doubts].concat();
         warnings.extend(config.file.as_deref().and_then(files::rewritable));
+        // A server starts without it, as long as it has a certificate.
+        let authorities = config.acme.as_ref().and_then(|acme| config.outbound.tls_with(acme.ca_file.as_deref()).err());
+        warnings.extend(authorities.map(|why| format!("acme.ca_file: no certificate can be ordered, since {why}")));
         warnings.extend(BTreeSet::from_iter(config.inputs().filter_map(files::shared)));
         warnings.extend(config.inputs().filter_map(watch::detached));
         let to_be_made = match &config.store {

@@ -20,14 +20,22 @@ pub(super) fn prepare() -> anyhow::Result<()> {
     lines::start().context("cannot start to log")
 }
 
-/// Begins to log. `RUST_LOG`, where it says anything, takes the place of the configured level.
-pub(super) fn start(log: &Log) -> anyhow::Result<()> {
+/// What is logged. `RUST_LOG`, where it says anything, takes the place of the configured level.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(super) fn filter(log: &Log) -> anyhow::Result<Targets> {
     let variable = env::var_os("RUST_LOG").map(|text| text.to_string_lossy().trim().to_owned());
     let (key, text) = match variable.filter(|text| !text.is_empty()) {
         None => ("log.level", log.level.clone()),
         Some(text) => ("RUST_LOG", text),
     };
-    let filter = log_filter(&text).map_err(|advice| UsageError(format!("{key} {advice}")))?;
+    Ok(log_filter(&text).map_err(|advice| UsageError(format!("{key} {advice}")))?)
+}
+
+/// Begins to log.
+pub(super) fn start(log: &Log) -> anyhow::Result<()> {
+    let filter = filter(log)?;
     // Libraries may log what they send and receive when asked for detail. Secrets pass through them, so they are never
     // asked: only our own events go below `warn`, whatever RUST_LOG says.
     let own = Targets::new().with_target("authseal", LevelFilter::TRACE).with_default(LevelFilter::WARN);
@@ -61,8 +69,10 @@ fn in_colour(terminal: bool) -> bool {
 pub(super) fn keep_panics_quiet() {
     panic::set_hook(Box::new(|panic| {
         let words = panic.payload().downcast_ref::<String>();
-        if words.is_some_and(|words| words.starts_with("failed printing to stdout: Broken pipe")) {
-            // Whoever reads has had enough, as in `… | head`. There is nobody left to tell.
+        if let Some(why) = words.and_then(|words| unwritten(words)) {
+            if !why.is_empty() {
+                say(&format!("authseal: standard output cannot be written: {why}"));
+            }
             process::exit(1);
         }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -73,4 +83,25 @@ pub(super) fn keep_panics_quiet() {
             let _ = writeln!(io::stderr(), "authseal: a defect of authseal, at {place}");
         }
     }));
+}
+
+/// Why standard output could not be written, if that is what a panic of the standard library says; empty where whoever
+/// reads has had enough, as in `… | head`: there is nobody left to tell.
+fn unwritten(panic: &str) -> Option<&str> {
+    let why = panic.strip_prefix("failed printing to stdout: ")?;
+    Some(if why.starts_with("Broken pipe") { "" } else { why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_system_says_of_standard_output_is_told_of_a_panic() {
+        assert_eq!(unwritten("failed printing to stdout: Broken pipe (os error 32)"), Some(""));
+        assert_eq!(unwritten("failed printing to stdout: No space left on device"), Some("No space left on device"));
+        for words in ["index out of bounds: hunter2", "", "hunter2: failed printing to stdout: hunter2"] {
+            assert_eq!(unwritten(words), None, "{words}");
+        }
+    }
 }

@@ -32,6 +32,7 @@ mod providers;
 mod reload;
 mod remotes;
 mod replicas;
+mod running;
 mod serve;
 mod settled;
 mod standard_input;

@@ -8,9 +8,16 @@ macro_rules! println {
     ($($text:tt)*) => { ::std::println!("{}", $crate::cli::plain::plain(&format!($($text)*))) };
 }
 
+// What is said beside the output is not worth an end in the middle where it cannot be written.
 macro_rules! eprintln {
-    () => { ::std::eprintln!() };
-    ($($text:tt)*) => { ::std::eprintln!("{}", $crate::cli::plain::plain(&format!($($text)*))) };
+    () => { eprintln!("") };
+    ($($text:tt)*) => {{
+        let line = format!($($text)*);
+        let _ = ::std::io::Write::write_fmt(
+            &mut ::std::io::stderr(),
+            format_args!("{}\n", $crate::cli::plain::plain(&line)),
+        );
+    }};
 }
 
 /// The text with `\u001b` for an escape and likewise for all that is no visible character, line breaks and tabs apart: in

@@ -59,9 +59,10 @@ impl Checker<'_> {
         let cache = [settings.cache.clone(), settings.challenges()].map(|folder| ("cache", folder));
         for (key, place) in cache.into_iter().chain(settings.ca_file.clone().map(|file| ("ca_file", file))) {
             // What is not there yet is made, or told of when it is needed.
-            if let Ok(metadata) = fs::metadata(&place)
-                && let Err(why) = trust(&place, &metadata)
-            {
+            let Ok(metadata) = fs::metadata(&place) else { continue };
+            if key == "cache" && !metadata.is_dir() {
+                self.fault(&["acme", key], format!("leads to {}, which is no folder", place.display()));
+            } else if let Err(why) = trust(&place, &metadata) {
                 self.fault(&["acme", key], format!("leads to {}, which is not to be trusted: {why}", place.display()));
             }
         }

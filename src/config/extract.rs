@@ -64,7 +64,7 @@ fn sentence(path: &[String], kind: &Kind, layers: &Layers) -> String {
         Kind::UnknownField(key, known) => {
             let table = path.get(..path.len().saturating_sub(1)).unwrap_or_default();
             let known = known.iter().map(|known| (*known).to_owned()).chain(secrets::file_key(table));
-            unknown_key(key, known.collect(), &layers.place(path).origin)
+            unknown_key(path, key, known.collect(), &layers.place(path).origin)
         }
         Kind::UnknownVariant(_, known) => format!("must be one of \"{}\"", known.join("\", \"")),
         Kind::MissingField(key) => format!("needs the key `{key}`"),
@@ -117,12 +117,20 @@ fn as_list(path: &[String], text: &str) -> String {
     format!("{key} = [\"{}\"]", if shown { text } else { "…" })
 }
 
-fn unknown_key(key: &str, known: Vec<String>, place: &str) -> String {
+fn unknown_key(path: &[String], key: &str, known: Vec<String>, place: &str) -> String {
+    let in_file = !place.starts_with(VARIABLE);
+    if let Some(meant) = underscores::meant_in_file(path).filter(|_| in_file) {
+        return format!("is not a known key; did you mean `{meant}`?");
+    }
     let likeness = |known: &String| strsim::jaro_winkler(key, known);
     let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let mut sentence = match nearest.filter(|nearest| likeness(nearest) >= ALIKE) {
-        Some(nearest) => format!("is not a known key; did you mean `{nearest}`?"),
-        None => format!("is not a known key; known here are `{}`", known.join("`, `")),
+    let home = underscores::home(key).filter(|_| in_file && path.len() > 1);
+    let mut sentence = match (nearest.filter(|nearest| likeness(nearest) >= ALIKE), home) {
+        (Some(nearest), _) => format!("is not a known key; did you mean `{nearest}`?"),
+        (None, Some(home)) => {
+            format!("is not a known key here: `{key}` {home}; known here are `{}`", known.join("`, `"))
+        }
+        (None, None) => format!("is not a known key; known here are `{}`", known.join("`, `")),
     };
     if place.starts_with(VARIABLE) && (place.contains("_SERVICE_") || place.contains("_PORT")) {
         sentence += " (if Kubernetes set this variable: `enableServiceLinks: false` in the pod ends that)";

@@ -60,7 +60,7 @@ impl Checker<'_> {
         (Listeners { public, redirect, admin: operators, admin_names, drain, max_connections }, pair)
     }
 
-    /// Addresses to listen on, beside those that are `taken`. Port 0 is any free one, so it is never taken.
+    /// Addresses to listen on, beside those that are `taken`. Port 0 is any free one, so it is always free.
     fn listen(&mut self, path: &[&str], texts: &[String], taken: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut listen = Vec::new();
         for (at, text) in texts.iter().enumerate() {
@@ -68,7 +68,11 @@ impl Checker<'_> {
             let path = [path, &[at.as_str()]].concat();
             match text.parse::<SocketAddr>() {
                 Ok(address) if listen.contains(&address) => self.fault(&path, "repeats an earlier address; keep one"),
-                Ok(address) if address.port() != 0 && taken.contains(&address) => {
+                Ok(address) if listen.iter().any(|earlier| overlap(*earlier, address)) => self.fault(
+                    &path,
+                    "is not free beside an earlier address of this port: 0.0.0.0 is all of IPv4, [::] all of IPv6; keep one",
+                ),
+                Ok(address) if taken.iter().any(|earlier| overlap(*earlier, address)) => {
                     self.fault(
                         &path,
                         "is listened on already for something else; it needs an address or port of its own",
@@ -109,6 +113,13 @@ impl Checker<'_> {
     }
 }
 
+/// Whether one process cannot listen at both: they are the same, or one is all addresses of its family.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let same = one.ip() == other.ip() || (all && one.is_ipv4() == other.is_ipv4());
+    same && one.port() == other.port() && one.port() != 0
+}
+
 fn drain(seconds: u64) -> Result<Duration, String> {
     match seconds {
         0..=MAX_DRAIN => Ok(Duration::from_secs(seconds)),
@@ -125,6 +136,9 @@ fn connections(number: u64) -> Result<u64, String> {
 
 pub(super) fn host_name(text: &str) -> Result<String, String> {
     match Host::parse(text) {
+        Ok(Host::Domain(name)) if name.contains('*') => {
+            Err("must name one host; `*` stands for nothing here".to_owned())
+        }
         Ok(Host::Domain(name)) => Ok(name),
         Ok(_) => Err("is an address, and those need not be listed; leave it out".to_owned()),
         Err(_) => Err("is not a name alone, like authseal or metrics.example.com".to_owned()),

@@ -65,13 +65,15 @@ fn owned(path: &[&str]) -> Vec<String> {
     path.iter().map(|key| (*key).to_owned()).collect()
 }
 
-/// Whether the value at `path` is a secret as a whole. The state store's is not: it may be a URL with a password in it.
+/// Whether the value at `path` is a secret as a whole. An address is not: it may be a URL with a password in it.
 pub(super) fn is_secret(path: &[String]) -> bool {
-    match path {
-        [table, key] => table == "keyring" && key == "text",
-        _ if is_in_secrets(path) => true,
-        _ => file_of(path).is_some(),
-    }
+    let is_keyring = matches!(path, [table, key] if table == "keyring" && key == "text");
+    is_keyring || is_in_secrets(path) || (file_of(path).is_some() && !is_address(path))
+}
+
+/// Whether the secret at `path` is an address, which is one only with a password in it.
+fn is_address<T: AsRef<str>>(path: &[T]) -> bool {
+    path.first().is_some_and(|table| ["outbound", "state"].contains(&table.as_ref()))
 }
 
 /// Whether the value at `path` is a client's `secrets`, or one of them.
@@ -140,10 +142,8 @@ fn judge_inline(layers: &Layers) -> Option<String> {
     let holds_secret = in_file(&["keyring", "text"])
         || lists(layers).iter().any(|path| in_file(&path.iter().map(String::as_str).collect::<Vec<_>>()))
         || places(layers).iter().any(|path| {
-            // A place is a secret only where there is a password in it.
             let plain = layers.at(path).and_then(Value::as_str).is_some_and(|text| !text.contains('@'));
-            let is_place = path.first().is_some_and(|table| table == "outbound" || table == "state");
-            in_file(&path.iter().map(String::as_str).collect::<Vec<_>>()) && !(is_place && plain)
+            in_file(&path.iter().map(String::as_str).collect::<Vec<_>>()) && !(is_address(path) && plain)
         });
     let sentence =
         "holds a secret, and every user of this machine can read it; run `chmod o-rwx` on it, or move the secret";

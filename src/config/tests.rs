@@ -289,6 +289,11 @@ const BAD_FILES: &[(&str, &str)] = &[
     // Keys.
     ("pubic_url = 1", "pubic_url (in {dir}/authseal.toml) is not a known key; did you mean `public_url`?"),
     ("[servicse]", "servicse (in {dir}/authseal.toml) is not a known key; did you mean `services`?"),
+    (
+        "[log]\npublic_url = \"hunter2-Zw3\"",
+        "log.public_url (in {dir}/authseal.toml) is not a known key here: `public_url` belongs at the top of the file",
+    ),
+    ("log_level = \"hunter2-Zw3\"", "log_level (in {dir}/authseal.toml) is not a known key; did you mean `log.level`?"),
     ("zzz = 1", "zzz (in {dir}/authseal.toml) is not a known key; known here are `public_url`, `listen`,"),
     ("\"a\\nb\" = 1", "  a\\nb (in {dir}/authseal.toml) is not a known key"),
     ("keyring.txt = \"hunter2-Zw3\"", "keyring.txt (in {dir}/authseal.toml) is not a known key; did you mean `text`?"),
@@ -378,6 +383,15 @@ const BAD_FILES: &[(&str, &str)] = &[
     ("listen = []", "listen is missing; name at least one address"),
     ("listen = [\"localhost:8080\"]", "listen, entry 1 (in {dir}/authseal.toml) is not an IP address with a port"),
     ("listen = [\"[::1]:1\", \"[0::1]:1\"]", "listen, entry 2 (in {dir}/authseal.toml) repeats an earlier address"),
+    (
+        "listen = [\"127.0.0.1:1\", \"0.0.0.0:1\"]",
+        "listen, entry 2 (in {dir}/authseal.toml) is not free beside an earlier",
+    ),
+    ("listen = [\"[::]:1\", \"[::1]:1\"]", "listen, entry 2 (in {dir}/authseal.toml) is not free beside an earlier"),
+    (
+        "listen = [\"[::1]:1\", \"0.0.0.0:1\", \"0.0.0.0:0\", \"127.0.0.1:0\"]\nadmin.listen = [\"10.0.0.1:1\"]",
+        "admin.listen, entry 1 (in {dir}/authseal.toml) is listened on already for something else",
+    ),
     (
         "listen = [\"[::1]:1\"]\nadmin.listen = [\"[::1]:2\", \"[0::1]:1\"]",
         "admin.listen, entry 2 (in {dir}/authseal.toml) is listened on already for something else",
@@ -754,6 +768,19 @@ fn plain_http_is_for_loopback() {
     }
     for bad in ["http://10.0.0.1", "http://[::2]", "http://a.localhost", "http://localhost.", "https://", "https:/x"] {
         assert!(load(GOOD, &[("AUTHSEAL_PUBLIC_URL", bad)]).is_err() || bad == "https:/x", "{bad}");
+    }
+}
+
+#[test]
+fn whatever_may_be_in_a_file_of_its_own_is_a_secret_and_masked() {
+    let keys = known_keys();
+    let mut secrets: Vec<_> = keys.iter().filter(|key| keys.contains(&format!("{key}_file"))).collect();
+    // An address is shown, without its password.
+    secrets.retain(|key| !["outbound.proxy", "state.store"].contains(&key.as_str()));
+    assert!(secrets.len() >= 4, "{secrets:?}");
+    for key in secrets.into_iter().chain([&"keyring.text".to_owned(), &"clients.<id>.secrets".to_owned()]) {
+        let path: Vec<_> = key.split('.').map(str::to_owned).collect();
+        assert!(super::secrets::is_secret(&path), "{key}");
     }
 }
 

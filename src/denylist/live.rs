@@ -105,7 +105,14 @@ impl Source for OnDisk {
     }
 
     fn not_loaded(&self, error: &DenylistError) {
-        tracing::error!(%error, "denylist not loaded; the rules loaded before stay in force");
+        let error = match error {
+            // A new one would take the place of the rules in memory.
+            DenylistError::Missing(path) => {
+                format!("the denylist {} is gone; put it back, and make no new one", path.display())
+            }
+            error => error.to_string(),
+        };
+        tracing::error!(error, "denylist not loaded; the rules loaded before stay in force");
     }
 }
 
@@ -156,6 +163,11 @@ impl Denylist {
     /// The rule by which every login made at `service` at `login_at` is refused if it is sealed under `epoch`.
     pub fn denies_all(&self, service: &ServiceId, epoch: Epoch, login_at: UnixTime) -> Option<Denied> {
         self.rules.load().denies_all(service, epoch, login_at)
+    }
+
+    /// Whether a rule about `epoch` is for one service alone.
+    pub fn names_services(&self, epoch: Epoch) -> bool {
+        self.rules.load().names_services(epoch)
     }
 
     /// The rules in force.

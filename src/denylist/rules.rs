@@ -71,6 +71,11 @@ impl Rules {
         rules.login_before.is_some_and(|time| login_at < time).then_some(Denied::LoginBefore)
     }
 
+    /// Whether a rule about `epoch` is for one service alone.
+    pub(super) fn names_services(&self, epoch: Epoch) -> bool {
+        self.epochs.get(&epoch).is_some_and(|rules| !rules.services.is_empty())
+    }
+
     /// Whether there is a rule for this very grant.
     pub(super) fn holds(&self, grant: GrantId) -> bool {
         self.grants.binary_search(&number(grant)).is_ok()

@@ -17,7 +17,7 @@ pub use file::{create, read_text, replace};
 pub use packed::{pack, unpack};
 
 use crate::files::Unread;
-use crate::seal::{Keyring, KeyringError};
+use crate::seal::{Epoch, Keyring, KeyringError, NoKey};
 use crate::watch::{FileStamp, Live, Source};
 use file::read;
 use std::io;
@@ -131,11 +131,32 @@ impl Source for KeyringFile {
         } else {
             tracing::info!(target: "authseal::audit", event = "keyring_changed", ?epochs, digest, "keyring loaded");
         }
+        let lost = lost(old, new);
+        if !lost.is_empty() {
+            tracing::warn!(epochs = ?lost, "the keyring lacks keys of the one before; their AuthIDs do not open any more");
+        }
     }
 
     fn not_loaded(&self, error: &KeyringFileError) {
-        tracing::error!(%error, "keyring not loaded; the one loaded before stays in force");
+        let error = match error {
+            // The one in memory is perhaps the last there is, and a new file would take its place.
+            KeyringFileError::Missing(path) => {
+                format!("the keyring file {} is gone; put it back, and make no new one", path.display())
+            }
+            error => error.to_string(),
+        };
+        tracing::error!(error, "keyring not loaded; the one loaded before stays in force");
     }
+}
+
+/// The epochs whose keys are in `old` and not in `new`, although nobody retired them.
+fn lost(old: &Keyring, new: &Keyring) -> Vec<String> {
+    let is_lost = |epoch: &Epoch| match (old.keys(*epoch), new.keys(*epoch)) {
+        (Ok(old), Ok(new)) => old.fingerprint() != new.fingerprint(),
+        (Ok(_), Err(NoKey::Newer | NoKey::Absent)) => true,
+        _ => false,
+    };
+    old.entries().map(|(epoch, ..)| epoch).filter(is_lost).map(|epoch| epoch.to_string()).collect()
 }
 
 /// Every epoch with its state, for the log: `["3 open", "4 primary", "5 staged"]`.
@@ -146,8 +167,8 @@ fn describe(keyring: &Keyring) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::new_secret_text;
     use crate::seal::testing::key_table;
-    use crate::seal::{Epoch, new_secret_text};
     use crate::watch::Watch;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -245,6 +266,27 @@ mod tests {
         assert!(error_of(&path).contains("`primary = 1`"));
         assert!(error_of(&path).contains("keys.toml"));
         assert!(LiveKeyring::from_text("").err().unwrap().to_string().contains("given as text"));
+    }
+
+    #[test]
+    fn a_key_is_lost_that_is_gone_or_another_one_and_that_nobody_retired() {
+        let (one, two, three) = (key_table(1), key_table(2), key_table(3));
+        let parse = |text: String| Keyring::parse(&text).unwrap();
+        let old = parse(format!("primary = 2\n{one}{two}{three}"));
+        let retired = "[[key]]\nepoch = 1\nretired = 2026-11-23T10:00:00Z\n";
+        for (new, expected) in [
+            (format!("primary = 3\n{three}{two}{one}{}", key_table(4)), &[][..]),
+            (format!("primary = 3\n{retired}{two}{three}"), &[]),
+            (format!("primary = 2\nmin_epoch = 2\n{two}{three}"), &[]),
+            (format!("primary = 2\n{two}{three}"), &["1"]),
+            (format!("primary = 2\n{one}{two}"), &["3"]),
+            (format!("primary = 2\n{}{two}{three}", key_table(1)), &["1"]),
+            (format!("primary = 8\n{}", key_table(8)), &["1", "2", "3"]),
+        ] {
+            assert_eq!(lost(&old, &parse(new.clone())), expected, "{new}");
+        }
+        let after = format!("primary = 2\nmin_epoch = 2\n{two}");
+        assert!(lost(&parse(after.clone()), &parse(after)).is_empty());
     }
 
     #[test]

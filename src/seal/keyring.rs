@@ -99,7 +99,7 @@ impl fmt::Display for NoKey {
 #[allow(missing_docs, reason = "each message is its variant's description")]
 pub enum KeyringError {
     #[error(
-        "the keyring is not valid TOML of the expected form{0}; each key is a `[[key]]` table with `epoch`, `created`, and `secret` or `retired`"
+        "the keyring is not valid TOML of the expected form{0}; `primary = EPOCH` names the key that seals, and each key is a `[[key]]` table with `epoch`, `created`, and `secret` or `retired`"
     )]
     Toml(String),
     #[error("the secret of epoch {0} {1}")]
@@ -131,15 +131,16 @@ impl Keyring {
         for key in file.key {
             let epoch = key.epoch;
             let entry = key.check()?;
+            if entries.contains_key(&epoch) {
+                return Err(KeyringError::Twice(epoch));
+            }
             if let Ok(new) = &entry.keys {
                 let twin = |(_, old): &(&Epoch, &Entry)| old.keys.as_ref().is_ok_and(|old| old.same_secret(new));
                 if let Some((other, _)) = entries.iter().find(twin) {
                     return Err(KeyringError::SameSecret(*other, epoch));
                 }
             }
-            if entries.insert(epoch, entry).is_some() {
-                return Err(KeyringError::Twice(epoch));
-            }
+            entries.insert(epoch, entry);
         }
         if entries.get(&file.primary).is_none_or(|entry| entry.keys.is_err()) {
             return Err(KeyringError::NoPrimary(file.primary));
@@ -367,7 +368,7 @@ mod tests {
         let secret = one.split('"').nth(1).unwrap().to_owned();
         let twin = one.replace("epoch = 1", "epoch = 2");
         let cases = [
-            (format!("primary = 1\n{one}{one}"), "same secret"),
+            (format!("primary = 1\n{one}{one}"), "epoch 1 appears twice"),
             (format!("primary = 1\n{}{}", key(1), "[[key]]\nepoch = 1\nretired = 2026-11-24T10:00:00Z\n"), "twice"),
             (format!("primary = 2\n{twin}"), "holds the secret of epoch 1"),
             (format!("primary = 2\n{one}"), "`primary = 2`"),

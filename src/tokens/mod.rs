@@ -146,7 +146,7 @@ impl TokenService {
     pub fn denied(&self, opened: &Opened) -> Option<Denied> {
         let login = &opened.login;
         match opened.seal {
-            Seal::Epoch(epoch, _) => self.0.denylist.denies(&login.service, epoch, login.id, login.login_at),
+            Seal::Epoch(epoch, _) => self.0.denies(&login.service, epoch, login.id, login.login_at),
             Seal::Old(version) => self.denied_old(login, version),
         }
     }

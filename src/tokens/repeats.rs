@@ -97,11 +97,11 @@ impl TokenService {
     /// is when it came; it is counted, but not once more as a login of its registration: the first time was within the
     /// life of this access token.
     pub fn repeat(&self, authid: &str, begun: Instant) -> Option<Repeat> {
-        let Inner { repeats, keyring, denylist, clock, .. } = &*self.0;
+        let Inner { repeats, keyring, clock, .. } = &*self.0;
         let known = repeats.known.get(&repeats.digest(authid)?)?;
         let Known { epoch, grant, login_at, app, .. } = *known;
         let is_in_force = known.keyring == keyring.load().number();
-        if !is_in_force || denylist.denies(&known.service, epoch, grant, login_at).is_some() {
+        if !is_in_force || self.0.denies(&known.service, epoch, grant, login_at).is_some() {
             return None;
         }
         let service = self.0.served(&known.service, app).ok()?;

@@ -379,7 +379,11 @@ fn what_cannot_be_is_said_at_the_start() {
         ("acme.domains = [\"oauth.example.com\"]", "acme.domains"),
         ("acme.contact = \"nobody\"", "is not one mail address, like `admin@example.com`"),
         ("acme.contact = \"a@b.example,c@d.example\"", "is not one mail address"),
-        ("acme = { contact = \"a@b.example\", domains = [\"*.example.com\"] }", "acme.domains"),
+        (
+            "acme = { contact = \"a@b.example\", domains = [\"oauth.example.com\", \"*.example.com\"] }",
+            "must name one host; `*` stands for nothing here",
+        ),
+        ("acme = { contact = \"a@b.example\", cache = \"keys.toml\" }\n", "keys.toml, which is no folder"),
         ("acme = { contact = \"a@b.example\", domains = [\"b.example\"] }", "must have the host of `public_url` in it"),
         ("acme = { contact = \"a@b.example\", directory = \"http://a.example\" }", "is not `letsencrypt`"),
         ("acme.contact = \"a@b.example\"\ntls = { cert_file = \"a\", key_file = \"b\" }", "keep one of the two"),
@@ -395,4 +399,9 @@ fn what_cannot_be_is_said_at_the_start() {
     let done = run(folder.path(), &["check"]);
     assert!(done.out.contains("is for names") || done.err.contains("is for names"), "{done:?}");
     assert!(!folder.path().join("acme").exists(), "who only looks makes nothing");
+    let folder =
+        ready("public_url = \"https://a.example\"\nacme = { contact = \"a@b.example\", ca_file = \"denylist\" }\n");
+    let done = run(folder.path(), &["check"]);
+    let warning = "warning: acme.ca_file: no certificate can be ordered, since the authorities in ";
+    assert!(done.code == 0 && done.out.contains(warning), "{done:?}");
 }

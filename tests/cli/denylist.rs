@@ -1,7 +1,8 @@
 //! `authseal denylist …`: what each verb does to the file, what it says, and what it does beside a running server.
 
 use crate::keyring_file::key;
-use crate::{Done, GOOD, authseal, done, ready, run, run_with_input};
+use crate::port::free_port;
+use crate::{Done, GOOD, Served, authseal, done, ready, run, run_with_input};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -235,4 +236,27 @@ fn a_list_that_nobody_reads_to_its_end_is_no_failure() {
     drop(child.stdout.take());
     let done = done(child);
     assert_eq!((done.code, done.err.contains("panic")), (0, false), "{done:?}");
+}
+
+#[test]
+fn who_makes_a_new_list_is_told_that_a_server_still_had_the_rules_of_the_old_one() {
+    let folder = ready(&format!("{GOOD}[admin]\nlisten = [\"127.0.0.1:{}\"]\n", free_port()));
+    let (at, path) = (folder.path(), folder.path().join("denylist"));
+    let made_again = || {
+        fs::remove_file(&path).unwrap();
+        run(at, &["denylist", "init"]).out.contains("warning: the server at http://127.0.0.1:")
+    };
+    assert!(!made_again(), "none runs");
+    let served = Served::start(at, &[]);
+    served.logged("listening for operators");
+    assert!(!made_again(), "it has no rules");
+    good(at, &["add", "login", GRANT]);
+    while served.logged("denylist loaded")["rules"] != 1 {}
+    let refused = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let said = served.logged("denylist not loaded; the rules loaded before stay in force");
+    let said = said["error"].as_str().unwrap();
+    assert!(said.ends_with("denylist is gone; put it back, and make no new one"), "{said}");
+    fs::write(&path, refused).unwrap();
+    assert!(made_again());
 }

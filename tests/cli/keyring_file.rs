@@ -43,7 +43,7 @@ pub(crate) fn faulty_texts() -> Vec<(String, &'static str)> {
         (changed("epoch = 2\n", ""), form),
         (changed("epoch = 2", "epoch = 3"), "the entry for epoch 3 holds the secret of epoch 2"),
         (format!("{good}[[key]]\nepoch = 1\nretired = 2026-11-24T10:00:00Z\n"), "epoch 1 appears twice"),
-        (format!("{good}{two}"), "have the same secret"),
+        (format!("{good}{two}"), "epoch 2 appears twice"),
         (format!("{good}retired = 2026-11-24T10:00:00Z\n"), "epoch 2 needs either `secret` or `retired`, and not both"),
         (format!("{good}[[key]]\nepoch = 3\n"), "epoch 3 needs either `secret` or `retired`, and not both"),
         (format!("{good}[[key]]\nepoch = 3\nretired = \"last week\"\n"), "epoch 3: `retired` is not a time like"),

@@ -3,7 +3,7 @@
 use crate::keyring_file::key;
 use crate::port::free_port;
 use crate::replica::{Manner, Replica};
-use crate::{Done, GOOD, folder, ready, run, run_with_input};
+use crate::{Done, GOOD, Served, folder, ready, run, run_with_input};
 use authseal::seal::Keyring;
 use serde_json::Value;
 use std::fs;
@@ -493,4 +493,31 @@ fn the_server_of_this_machine_is_asked_when_no_other_is_named() {
     // It runs with the configured keyring, and with no other.
     write(folder.path(), &text);
     refused(folder.path(), &["promote", "--keyring", "keys.toml"], "or say `--alone`");
+}
+
+#[test]
+fn no_new_keyring_takes_the_place_of_one_that_the_server_still_has() {
+    let admin = format!("{GOOD}[admin]\nlisten = [\"127.0.0.1:{}\"]\n", free_port());
+    let folder = ready(&admin);
+    let path = folder.path().join("keys.toml");
+    write(folder.path(), &keyring(2, 3, &[]));
+    let served = Served::start(folder.path(), &[]);
+    served.logged("listening for operators");
+    fs::remove_file(&path).unwrap();
+    let said = served.logged("keyring not loaded; the one loaded before stays in force");
+    let said = said["error"].as_str().unwrap();
+    assert!(said.ends_with("keys.toml is gone; put it back, and make no new one"), "{said}");
+    for verb in [&["keys", "new"][..], &["init", "--public-url", "https://oauth.example.com"]] {
+        let done = run(folder.path(), verb);
+        assert!(done.code == 2 && done.err.contains("runs with a keyring and would take up a new one"), "{done:?}");
+        assert!(done.err.contains("`authseal keys new --epoch 4` makes one") && !path.exists(), "{done:?}");
+    }
+    // Another server's keyring is not for this one to judge.
+    let other = ready(&admin);
+    fs::remove_file(other.path().join("keys.toml")).unwrap();
+    good(other.path(), &["new"]);
+    // And who says the number has been told.
+    good(folder.path(), &["new", "--epoch", "4"]);
+    let lost = served.logged("the keyring lacks keys of the one before; their AuthIDs do not open any more");
+    assert_eq!((&lost["level"], &lost["epochs"]), (&"WARN".into(), &serde_json::json!(["1", "2", "3"])));
 }

@@ -2,7 +2,7 @@
 
 use crate::keyring_file::key;
 use crate::replica::{Manner, Replica};
-use crate::{Done, GOOD, ready, run};
+use crate::{Done, GOOD, done, ready, run, shell};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -76,4 +76,17 @@ fn a_configuration_is_shown_and_judged_without_what_steers() {
     let faulty = crate::folder("public_url = \"\\u001b[2Khttps\"\n\"\\u001b[2K\" = 1\n");
     harmless(&run(faulty.path(), &["check"]));
     harmless(&run(faulty.path(), &["serve"]));
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_told_in_words_and_is_no_defect() {
+    let folder = ready(GOOD);
+    for command in ["check", "keys list", "config show", "support-bundle", "keys new --print", "keys stage --print"] {
+        let done = done(shell(folder.path(), &format!("exec \"$0\" {command} > /dev/full")).spawn().unwrap());
+        assert!(done.code == 1 && done.err.contains("standard output cannot be written: No space left"), "{done:?}");
+        assert!(!done.err.contains("defect"), "{done:?}");
+    }
+    // What is said beside the output is no reason to end.
+    let done = done(shell(folder.path(), "exec \"$0\" keys stage --print 2> /dev/full").spawn().unwrap());
+    assert!(done.code == 0 && done.out.contains("epoch = 2"), "{done:?}");
 }

@@ -8,6 +8,7 @@ mod target;
 
 use super::config_args::ConfigFile;
 use super::default_path::place;
+use super::running::{Running, running};
 use crate::denylist::Denylist;
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -28,8 +29,8 @@ Examples:
     /// Refuse an epoch, a service of it, its older logins, one login (`login` or `grant`, and the login id), or an old
     /// AuthID (`legacy`, and its SHA-256)
     ///
-    /// The rule is on the disk when this says so. The line of a login gets the newest epoch and the time, which tell
-    /// `compact` when it is no longer needed.
+    /// The rule is on the disk when this says so. A service may be named by its id or by an alias of it. The line of a
+    /// login gets the newest epoch and the time, which tell `compact` when it is no longer needed.
     #[command(after_help = "\
 Examples:
   authseal denylist add login 00112233445566778899aabbccddeeff \\
@@ -83,7 +84,16 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
 
 fn init(file: Option<&PathBuf>, config: &ConfigFile) -> anyhow::Result<()> {
     let path = place(file, config, "denylist", |config| Ok(config.denylist))?;
+    // Asked before: a server takes up the new list at once.
+    let served = config.load().ok().filter(|config| config.denylist == path && !path.exists());
+    let served = served.and_then(|config| running(&config));
     Denylist::init(&path)?;
     println!("made {}: nothing is denied yet", path.display());
+    if let Some(Running { url, rules: 1.., .. }) = served {
+        println!(
+            "warning: the server at {url} still had the rules of the list that was here, and takes up this one: what was \
+             revoked works again. Put them back from a copy: authseal denylist add - < COPY"
+        );
+    }
     Ok(())
 }

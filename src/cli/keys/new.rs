@@ -3,6 +3,7 @@
 
 use crate::cli::config_args::ConfigFile;
 use crate::cli::default_path::place;
+use crate::cli::running::running;
 use crate::cli::{UsageError, json};
 use crate::clock::{Clock, UnixTime, rfc3339};
 use crate::config::{Config, KeyringSource};
@@ -79,8 +80,9 @@ pub(super) fn run(new: &New) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses where the denylist or the state folder of the server that is to use the keyring `path` show that there was one:
-/// a new one with the same epochs would pass for the lost one until somebody's backup fails.
+/// Refuses where the denylist or the state folder of the server that is to use the keyring `path` show that there was one,
+/// or that server itself, which still runs with it: a new one with the same epochs would pass for the lost one until
+/// somebody's backup fails.
 ///
 /// # Errors
 /// Says what shows it, and what to do.
@@ -92,7 +94,13 @@ pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow:
         KeyringSource::Text(_) => None,
     });
     let (denylist, store) = match configured {
-        Some((file, config)) if file == path => (config.denylist.clone(), config.store.clone()),
+        Some((file, config)) if file == path => {
+            if let Some(running) = running(config) {
+                let found = format!("the server at {} runs with a keyring and would take up a new one", running.url);
+                return Err(was_one(&found, &path, running.newest));
+            }
+            (config.denylist.clone(), config.store.clone())
+        }
         // Another one beside that of the server.
         Some((file, _)) if file.parent() == path.parent() => return Ok(()),
         _ => (path.with_file_name("denylist"), StorePlace::Memory),
@@ -117,14 +125,19 @@ pub(in crate::cli) fn no_traces(path: &Path, config: Option<&Config>) -> anyhow:
         }
         _ => return Ok(()),
     };
-    let above = newest.map(|newest| newest.number().saturating_add(1).to_string());
-    Err(UsageError(format!(
+    Err(was_one(&found, &path, newest.map(Epoch::number)))
+}
+
+/// What to do where `found` shows that there was a keyring, with epochs up to `newest` as far as is known.
+fn was_one(found: &str, path: &Path, newest: Option<u32>) -> anyhow::Error {
+    let above = newest.map(|newest| newest.saturating_add(1).to_string());
+    UsageError(format!(
         "{found}, so there was a keyring, and without it every AuthID is worthless: put it back as {}. If it is lost for good, \
          `authseal keys new --epoch {}` makes one; its epoch has to be above all that were ever in use",
         path.display(),
         above.as_deref().unwrap_or("NUMBER")
     ))
-    .into())
+    .into()
 }
 
 /// Makes a keyring file that only its owner can read.

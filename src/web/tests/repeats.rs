@@ -90,6 +90,19 @@ async fn every_rule_of_the_denylist_stops_a_repeat_alone_and_beside_all_others()
 }
 
 #[tokio::test]
+async fn a_rule_for_a_service_counts_by_each_of_its_names() {
+    let known = Known::new().await;
+    let app = known.site.app.load();
+    let is_paused = || app.tokens().paused(app.catalogue().find("drive").unwrap()).is_some();
+    for (name, refused) in [("drive", true), ("disk", true), ("disc", false)] {
+        let rules = format!("authseal-denylist 1\nepoch 1 service shelf\nepoch 1 service {name}\n");
+        known.becomes(if refused { 401 } else { 200 }, "denylist", &rules).await;
+        assert_eq!(is_paused(), refused, "{name}");
+        known.becomes(200, "denylist", "authseal-denylist 1\n").await;
+    }
+}
+
+#[tokio::test]
 async fn a_login_that_is_revoked_gets_nothing_from_that_moment_on() {
     let known = Known::new().await;
     let keyring = Keyring::parse(&read(&known.site, "keys.toml")).unwrap();

@@ -90,7 +90,7 @@ impl Site {
                  [clients.cloud]\nid = \"authseal\"\nsecret = \"b6f2e0a94c\"\n\
                  [providers.cloud]\nname = \"Cloud\"\nrotation = \"none\"\npkce = true\nissuer = \"{at}\"\n\
                  authorize_url = \"{at}/authorize\"\ntoken_url = \"{at}/token\"\nrevoke_url = \"{at}/revoke\"\n\
-                 [services.drive]\nprovider = \"cloud\"\nname = \"Drive\"\nscopes = [\"files\"]\n\
+                 [services.drive]\nprovider = \"cloud\"\nname = \"Drive\"\nscopes = [\"files\"]\naliases = [\"disk\"]\n\
                  [clients.shop]\nid = \"authseal\"\n\
                  [providers.shop]\nname = \"Shop\"\nrotation = \"none\"\nflow = \"paste\"\npaste_url = \"{at}\"\ntoken_url = \"{at}/token\"\n\
                  [services.shelf]\nprovider = \"shop\"\nname = \"Shelf\"\nscopes = [\"files\"]\n{}",
