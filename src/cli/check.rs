@@ -2,13 +2,14 @@
 //! it also asks whom `serve` would depend on.
 
 use super::default_path::scratch;
+use super::denylist::TORN;
 use super::online_check::{Finding, State, look};
 use super::providers::{advice, as_json};
 use super::{Configured, UsageError, block_on, json, log};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
-use crate::denylist::Denylist;
+use crate::denylist::{self, Denylist};
 use crate::files;
 use crate::provider::{Availability, Catalogue};
 use crate::store::StorePlace;
@@ -112,6 +113,8 @@ impl CheckReport {
             denylist_to_be_made = Some(config.denylist.display().to_string());
             config.denylist = empty.path().join("denylist");
             Denylist::init(&config.denylist)?;
+        } else if let Ok(true) = denylist::lines(&config.denylist, |_| Ok(())) {
+            warnings.push(format!("{}: {TORN}", config.denylist.display()));
         }
         block_on(async {
             let app = App::examine(config, public_url, Clock::system())?;

@@ -187,6 +187,19 @@ fn a_file_with_faults_is_judged_before_servers_see_it() {
 }
 
 #[test]
+fn a_last_line_that_is_cut_short_is_told_by_each_look_at_the_file() {
+    let folder = with_epochs(2, &[(1, false), (2, false)]);
+    let warning = "the last line is cut short and counts for nothing";
+    for (text, warns) in [("epoch 1\nepoch 2 serv", true), ("epoch 1\n", false)] {
+        fs::write(folder.path().join("denylist"), format!("authseal-denylist 1\n{text}")).unwrap();
+        for command in [&["denylist", "check"][..], &["check"]] {
+            let done = run(folder.path(), command);
+            assert_eq!((done.code, done.out.contains(warning)), (0, warns), "{command:?}: {done:?}");
+        }
+    }
+}
+
+#[test]
 fn compacting_drops_what_is_about_retired_epochs_alone_and_says_what_must_stay() {
     let folder = with_epochs(3, &[(1, false), (2, false), (3, true)]); // epoch 3 is of 2026-11-23T10:00:00Z
     let at = folder.path();

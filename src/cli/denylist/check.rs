@@ -1,5 +1,6 @@
 //! `authseal denylist check`: whether servers would take the file up, and what in it looks like a mistake.
 
+use super::TORN;
 use super::target::Look;
 use crate::cli::counted::counted;
 use crate::cli::json;
@@ -48,8 +49,7 @@ pub(super) fn check(look: &Look) -> anyhow::Result<()> {
         warnings.push(format!("and {more} more like these"));
     }
     if let Ok(true) = read {
-        warnings
-            .push("the last line is cut short and counts for nothing; the next rule that is added mends it".to_owned());
+        warnings.push(TORN.to_owned());
     }
     warnings.extend(watch::detached(&target.denylist));
     if let Err(why) = &target.keyring {

@@ -190,7 +190,11 @@ fn write(import: &OauthServer, Found { made, report }: &Found) -> anyhow::Result
         print!("{report}");
     }
     if let Some(there) = names().find(|file| std::fs::symlink_metadata(file).is_ok()) {
-        bail!("{} is there already, and an import overwrites nothing; nothing is written", there.display());
+        bail!(
+            "{} is there already, and an import overwrites nothing; nothing is written. Name another folder with --dir, or \
+             move that file away if it is left of an import that did not end",
+            there.display()
+        );
     }
     let say = !import.json;
     if import.dry_run && say {
