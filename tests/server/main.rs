@@ -56,3 +56,7 @@ mod storm;
 mod texts;
 mod waiting;
 mod windows;
+
+/// The binary's, so that what is measured of memory is what a server holds.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
