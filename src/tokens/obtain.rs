@@ -130,7 +130,8 @@ impl TokenService {
         if !self.0.waits() || failed.as_ref().is_some_and(|refused| !refused.may_pass(left)) {
             return Err(failed.unwrap_or_else(|| self.0.late(service)));
         }
-        let _place = self.0.room.enter_as(opened.login.id, address()).ok_or(ExchangeError::NoRoom)?;
+        let place = self.0.room.enter_as(opened.login.id, address(), failed.is_some());
+        let _place = place.ok_or(ExchangeError::NoRoom)?;
         let name = self.0.name_of(&opened.login, service);
         let inner = self.0.clone();
         let login = opened.login.clone();

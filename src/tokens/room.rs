@@ -9,10 +9,12 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Most places that one login takes: eight backends at a time, each of several backups, and all of them repeated.
+/// Most places that one login takes after a failure: eight backends at a time, each of several backups, and all of them
+/// repeated.
 const LOGIN_PLACES: usize = 64;
-/// One client's address takes one in so many places, but may always take as many as one login.
-const ADDRESS_PART: usize = 4;
+/// One client's address takes one in so many places, and so does a login whose first call is under way: all get its
+/// answer. Either may always take as many as a login after a failure.
+const PART: usize = 4;
 
 /// The places of those who wait.
 pub(super) struct Room {
@@ -78,11 +80,11 @@ impl Room {
     }
 
     /// A place for a login of a client, if its address is known, as long as they leave some to others.
-    pub(super) fn enter_as(&self, login: GrantId, address: Option<ClientNet>) -> Option<Place<'_>> {
+    pub(super) fn enter_as(&self, login: GrantId, address: Option<ClientNet>, has_failed: bool) -> Option<Place<'_>> {
         let mut place = self.enter(1)?;
-        let of_address = (self.most() / ADDRESS_PART).max(LOGIN_PLACES);
-        let holders =
-            [Some((Holder::Login(login), LOGIN_PLACES)), address.map(|net| (Holder::Address(net), of_address))];
+        let part = (self.most() / PART).max(LOGIN_PLACES);
+        let of_login = if has_failed { LOGIN_PLACES } else { part };
+        let holders = [Some((Holder::Login(login), of_login)), address.map(|net| (Holder::Address(net), part))];
         let mut by = self.by();
         if holders.iter().flatten().any(|(holder, most)| by.get(holder).is_some_and(|taken| taken >= most)) {
             drop(by);
@@ -123,17 +125,29 @@ mod tests {
         let room = Room::new(Some(1000), Meter::default());
         let login = |number| GrantId::new([number; 16]);
         let net = |number| Some(ClientNet::from(std::net::IpAddr::from([192, 0, 2, number])));
-        let one: Vec<_> = std::iter::from_fn(|| room.enter_as(login(1), None)).collect();
+        let one: Vec<_> = std::iter::from_fn(|| room.enter_as(login(1), None, true)).collect();
         assert_eq!(one.len(), LOGIN_PLACES);
-        let by_address: Vec<_> = (2..250).map_while(|number| room.enter_as(login(number), net(1))).collect();
+        let by_address: Vec<_> = (2..250).map_while(|number| room.enter_as(login(number), net(1), true)).collect();
         assert_eq!(by_address.len(), 248);
-        let more: Vec<_> = std::iter::from_fn(|| room.enter_as(login(250), net(1))).collect();
+        let more: Vec<_> = std::iter::from_fn(|| room.enter_as(login(250), net(1), true)).collect();
         assert_eq!(more.len(), 2, "a quarter");
-        assert!(room.enter_as(login(250), net(2)).is_some() && room.enter_as(login(1), net(2)).is_none());
+        assert!(room.enter_as(login(250), net(2), true).is_some() && room.enter_as(login(1), net(2), true).is_none());
         assert_eq!(room.taken.load(Ordering::Relaxed), one.len() + by_address.len() + more.len());
         drop((one, by_address, more));
-        assert!(room.enter_as(login(1), net(1)).is_some());
+        assert!(room.enter_as(login(1), net(1), true).is_some());
         assert!(room.by().is_empty() && room.taken.load(Ordering::Relaxed) == 0, "and none is left behind");
+    }
+
+    #[test]
+    fn a_login_whose_first_call_is_under_way_takes_as_many_places_as_an_address() {
+        for (most, expected) in [(1000, 250), (100, LOGIN_PLACES)] {
+            let room = Room::new(Some(most), Meter::default());
+            let login = GrantId::new([1; 16]);
+            let all: Vec<_> = std::iter::from_fn(|| room.enter_as(login, None, false)).collect();
+            assert_eq!(all.len(), expected, "of {most}");
+            assert!(room.enter_as(login, None, true).is_none());
+            assert!(room.enter_as(GrantId::new([2; 16]), None, true).is_some());
+        }
     }
 
     #[test]

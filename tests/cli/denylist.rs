@@ -188,7 +188,7 @@ fn a_file_with_faults_is_judged_before_servers_see_it() {
 
 #[test]
 fn a_last_line_that_is_cut_short_is_told_by_each_look_at_the_file() {
-    let folder = with_epochs(2, &[(1, false), (2, false)]);
+    let folder = with_epochs(2, &[(1, true), (2, true)]);
     let warning = "the last line is cut short and counts for nothing";
     for (text, warns) in [("epoch 1\nepoch 2 serv", true), ("epoch 1\n", false)] {
         fs::write(folder.path().join("denylist"), format!("authseal-denylist 1\n{text}")).unwrap();

@@ -413,6 +413,24 @@ async fn one_login_and_one_address_leave_places_to_others() {
     assert_eq!(no_room, told);
 }
 
+#[tokio::test]
+async fn all_who_ask_for_one_login_at_once_get_the_one_answer_of_a_call_that_takes_long() {
+    for who in [Profile::google(), Profile::box_com()] {
+        let (emulator, app) = start(who, &format!("{ADMIN}{LONG}{STORE}"));
+        let authid = rotation::log_in(&emulator, &app).await;
+        // So that no token of the login is left.
+        app.clock.advance(2 * HOUR);
+        let before = emulator.calls().len();
+        emulator.hold();
+        let requests: Vec<_> = (0..100).map(|_| ask(&app, &authid)).collect();
+        until(SOON, async || waiting(&app).await == 100).await;
+        emulator.release();
+        let tokens = join_all(requests).await.into_iter().map(|answer| answer.unwrap().0.access_token());
+        assert_eq!(tokens.collect::<std::collections::BTreeSet<_>>().len(), 1);
+        assert_eq!(emulator.calls().len(), before + 1);
+    }
+}
+
 /// How many of these were answered, when it is no more for a while.
 async fn until_told(requests: &[JoinHandle<Answer>]) -> usize {
     let finished = || requests.iter().filter(|request| request.is_finished()).count();
