@@ -75,7 +75,9 @@ impl ProviderClient {
         let http = self.http.with(providers(), outbound)?;
         for new in providers() {
             let mut old = self.catalogue.all().map(|service| &service.provider);
-            old.find(|old| old.id == new.id && old.is_same_as(new)).into_iter().for_each(|old| new.take_places_of(old));
+            if let Some(old) = old.find(|old| old.id == new.id && old.is_same_as(new)) {
+                new.take_places_of(old);
+            }
         }
         let discovery = self.discovery.with(providers(), self.catalogue.all().map(|service| &*service.provider));
         let (client_auths, habits) = (self.client_auths.clone(), self.habits.clone());

@@ -55,18 +55,14 @@ impl Provider {
     }
 
     /// Who may call it now.
-    pub(super) fn places(&self) -> &Places {
-        self.shared_places()
-    }
-
-    fn shared_places(&self) -> &Arc<Places> {
+    pub(super) fn places(&self) -> &Arc<Places> {
         self.places.get_or_init(|| Arc::new(Places::new()))
     }
 
     /// Counts its calls together with those of `before`, the same provider in the configuration before: those that hang
     /// are not gone with that. Of no effect once it was called.
     pub(super) fn take_places_of(&self, before: &Self) {
-        let _ = self.places.set(before.shared_places().clone());
+        let _ = self.places.set(before.places().clone());
     }
 
     /// A place for a call that nobody waits for; `None` while those who wait may need it.

@@ -39,8 +39,13 @@ impl Number {
 /// Names a request, in the log, in answers with an error and on their pages: as a trusted proxy does that sends
 /// `X-Request-Id`, otherwise by its number. Made only when there is something to say.
 pub(in crate::web) fn of(request: &HttpRequest) -> String {
-    let number = || request.app_data::<Number>().map_or_else(|| Number::default().shown(), Number::shown);
-    proxys_id(request).map_or_else(number, str::to_owned)
+    chosen(proxys_id(request), request.app_data())
+}
+
+/// The proxy's, where it sent one, else the request's own.
+fn chosen(proxys: Option<&str>, number: Option<&Number>) -> String {
+    let own = || number.map_or_else(|| Number::default().shown(), Number::shown);
+    proxys.map_or_else(own, str::to_owned)
 }
 
 /// The name of a request that may be gone: a panic takes it along.
@@ -57,8 +62,7 @@ impl Kept {
 
     /// What [`of`] says of it.
     pub(in crate::web) fn id(&self) -> String {
-        let number = || self.pinned.get::<Number>().map_or_else(|| Number::default().shown(), Number::shown);
-        self.proxys.clone().unwrap_or_else(number)
+        chosen(self.proxys.as_deref(), self.pinned.get())
     }
 }
 

@@ -14,7 +14,8 @@ use clap::Subcommand;
 use std::path::PathBuf;
 
 /// What is told of a list that was copied in part, or whose disk was full.
-pub(super) const TORN: &str = "the last line is cut short and counts for nothing; the next rule that is added mends it";
+pub(super) const TORN: &str =
+    "the last line is cut short and counts for nothing; the next rule that is added repairs it";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
